@@ -1,0 +1,41 @@
+//! SHA-256 of files and bytes, in lower-case hexadecimal, as `sha256sum` prints it.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
+
+use crate::error::{Error, Result};
+
+/// SHA-256 of `bytes`.
+pub fn bytes(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
+/// SHA-256 of the whole file, read in blocks of 1 MiB.
+pub fn file(path: &Path) -> Result<String> {
+    let mut source = File::open(path).map_err(Error::io("read", path))?;
+    let mut digest = Sha256::new();
+    let mut block = vec![0; 1 << 20];
+    loop {
+        let n = source.read(&mut block).map_err(Error::io("read", path))?;
+        if n == 0 {
+            return Ok(hex(&digest.finalize()));
+        }
+        digest.update(&block[..n]);
+    }
+}
+
+fn hex(digest: &[u8]) -> String {
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn agrees_with_the_published_vector_for_abc() {
+        let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(super::bytes(b"abc"), expected);
+    }
+}

@@ -1,0 +1,292 @@
+//! Checked writing and reading of tables. Both sides check: order, finiteness, norms, ranges.
+
+use std::cmp::Ordering;
+use std::fs::File;
+use std::marker::PhantomData;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::metadata::KeyValue;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::schema::types::ColumnPath;
+
+use crate::cell::CellType;
+use crate::error::{Error, Result};
+use crate::footer::{self, Footer};
+use crate::table::{Row, Table};
+
+/// Rows of a small table per row group.
+const ROWS_PER_GROUP: usize = 65_536;
+/// Rows per row group of a table that carries images.
+const IMAGES_PER_GROUP: usize = 256;
+
+/// Writes one table in sort order, row group by row group; memory is bounded by one row group.
+pub struct TableWriter<R> {
+    path: PathBuf,
+    writer: ArrowWriter<File>,
+    schema: SchemaRef,
+    dim: usize,
+    group: Vec<R>,
+    rows_per_group: usize,
+    last: Option<R>,
+    rows: u64,
+}
+
+impl<R: Row + Clone> TableWriter<R> {
+    /// Creates the file at `path`. `dim` is the length of unit vectors (0 for tables without).
+    pub fn create(path: &Path, footer: &Footer, dim: usize) -> Result<Self> {
+        let file = File::create(path).map_err(Error::io("create", path))?;
+        let schema = Arc::new(R::TABLE.arrow(dim));
+        let has_images = R::TABLE.columns.iter().any(|c| c.cell == CellType::Bytes);
+        let rows_per_group = if has_images { IMAGES_PER_GROUP } else { ROWS_PER_GROUP };
+        let properties = properties(R::TABLE, footer, rows_per_group).map_err(|e| write_error(path, &e))?;
+        let writer = ArrowWriter::try_new(file, Arc::clone(&schema), Some(properties));
+        Ok(Self {
+            writer: writer.map_err(|e| write_error(path, &e))?,
+            path: path.to_path_buf(),
+            schema,
+            dim,
+            group: Vec::new(),
+            rows_per_group,
+            last: None,
+            rows: 0,
+        })
+    }
+
+    /// Appends a row, which must come after every earlier one in the sort order.
+    pub fn push(&mut self, row: R) -> Result<()> {
+        check_row(&self.path, self.rows, self.last.as_ref(), &row)?;
+        self.last = Some(row.clone());
+        self.rows += 1;
+        self.group.push(row);
+        if self.group.len() >= self.rows_per_group { self.flush() } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        let arrays = R::to_arrays(&self.group, self.dim).map_err(column_error::<R>(&self.path))?;
+        let batch = RecordBatch::try_new(Arc::clone(&self.schema), arrays)
+            .map_err(|e| column_error::<R>(&self.path)(("*", e.to_string())))?;
+        let written = self.writer.write(&batch).and_then(|()| self.writer.flush());
+        written.map_err(|e| write_error(&self.path, &e))?;
+        self.group.clear();
+        Ok(())
+    }
+
+    /// Writes what is left, closes the file and brings it to disk; gives the number of rows.
+    pub fn finish(mut self) -> Result<u64> {
+        if !self.group.is_empty() {
+            self.flush()?;
+        }
+        let file = self.writer.into_inner().map_err(|e| write_error(&self.path, &e))?;
+        file.sync_all().map_err(Error::io("write", &self.path))?;
+        Ok(self.rows)
+    }
+}
+
+fn properties(
+    table: &Table,
+    footer: &Footer,
+    rows_per_group: usize,
+) -> parquet::errors::Result<WriterProperties> {
+    let json =
+        serde_json::to_string(footer).map_err(|e| parquet::errors::ParquetError::External(Box::new(e)))?;
+    let mut properties = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::try_new(3)?))
+        .set_max_row_group_row_count(Some(rows_per_group))
+        .set_created_by(PRODUCER.to_owned())
+        .set_key_value_metadata(Some(vec![KeyValue::new(footer::KEY.to_owned(), json)]));
+    for column in table.columns {
+        // Vectors and images never repeat: a dictionary would only cost time.
+        let leaf = match column.cell {
+            CellType::Vector(_) | CellType::UnitVector => {
+                vec![column.name.into(), "list".into(), "item".into()]
+            }
+            CellType::Bytes => vec![column.name.into()],
+            _ => continue,
+        };
+        let leaf = ColumnPath::new(leaf);
+        properties = properties
+            .set_column_dictionary_enabled(leaf.clone(), false)
+            .set_column_statistics_enabled(leaf, EnabledStatistics::None);
+    }
+    Ok(properties.build())
+}
+
+/// Program and version, as it stands in footers and manifests.
+pub const PRODUCER: &str = concat!("facetracklinking ", env!("CARGO_PKG_VERSION"));
+
+/// Opens the table at `path`: footer, version and columns are checked here, rows while reading.
+pub fn open<R: Row>(path: &Path) -> Result<TableReader<R>> {
+    let file = File::open(path).map_err(Error::io("read", path))?;
+    let builder = ParquetRecordBatchReaderBuilder::try_new(file)
+        .map_err(|e| Error::NotParquet { path: path.to_path_buf(), reason: e.to_string() })?;
+    let keys = builder.metadata().file_metadata().key_value_metadata();
+    let json = keys.and_then(|keys| keys.iter().find(|k| k.key == footer::KEY)).and_then(|k| k.value.clone());
+    let footer = check_footer(path, R::TABLE, json.as_deref())?;
+    let order = column_order(path, R::TABLE, builder.schema())?;
+    let rows = u64::try_from(builder.metadata().file_metadata().num_rows()).unwrap_or(0);
+    let has_images = R::TABLE.columns.iter().any(|c| c.cell == CellType::Bytes);
+    let reader = builder
+        .with_batch_size(if has_images { IMAGES_PER_GROUP } else { ROWS_PER_GROUP })
+        .build()
+        .map_err(|e| Error::NotParquet { path: path.to_path_buf(), reason: e.to_string() })?;
+    Ok(TableReader {
+        path: path.to_path_buf(),
+        footer,
+        rows,
+        reader,
+        order,
+        last: None,
+        read: 0,
+        row: PhantomData,
+    })
+}
+
+/// Every row of the table at `path`.
+pub fn read_all<R: Row + Clone>(path: &Path) -> Result<Vec<R>> {
+    let mut rows = Vec::new();
+    for batch in open::<R>(path)? {
+        rows.extend(batch?);
+    }
+    Ok(rows)
+}
+
+/// Reads one table batch by batch; memory is bounded by one batch. Yields at most one error.
+pub struct TableReader<R> {
+    path: PathBuf,
+    footer: Footer,
+    rows: u64,
+    reader: ParquetRecordBatchReader,
+    order: Vec<usize>,
+    last: Option<R>,
+    read: u64,
+    row: PhantomData<R>,
+}
+
+impl<R: Row + Clone> TableReader<R> {
+    /// The footer.
+    pub fn footer(&self) -> &Footer {
+        &self.footer
+    }
+
+    /// Number of rows in the file.
+    pub fn row_count(&self) -> u64 {
+        self.rows
+    }
+
+    fn decode(&mut self, batch: &RecordBatch) -> Result<Vec<R>> {
+        let arrays: Vec<_> = self.order.iter().map(|i| Arc::clone(batch.column(*i))).collect();
+        let rows = R::from_arrays(&arrays).map_err(column_error::<R>(&self.path))?;
+        for row in &rows {
+            check_row(&self.path, self.read, self.last.as_ref(), row)?;
+            self.last = Some(row.clone());
+            self.read += 1;
+        }
+        Ok(rows)
+    }
+}
+
+impl<R: Row + Clone> Iterator for TableReader<R> {
+    type Item = Result<Vec<R>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let batch = self.reader.next()?;
+        let not_parquet = |reason| Error::NotParquet { path: self.path.clone(), reason };
+        Some(match batch.map_err(|e| not_parquet(e.to_string())) {
+            Ok(batch) => self.decode(&batch),
+            Err(error) => Err(error),
+        })
+    }
+}
+
+fn check_footer(path: &Path, table: &'static Table, json: Option<&str>) -> Result<Footer> {
+    let wrong = |reason: String| Error::Footer { path: path.to_path_buf(), table: table.name, reason };
+    let json = json.ok_or_else(|| wrong(format!("it has no footer key `{}`", footer::KEY)))?;
+    let footer: Footer =
+        serde_json::from_str(json).map_err(|e| wrong(format!("its footer is unreadable: {e}")))?;
+    if footer.table != table.name {
+        return Err(wrong(format!("it holds `{}`", footer.table)));
+    }
+    let found = parse_version(&footer.version)
+        .ok_or_else(|| wrong(format!("its version is {:?}", footer.version)))?;
+    let ours = parse_version(table.version).unwrap_or_default();
+    match (found.0.cmp(&ours.0), found.1 > ours.1) {
+        (Ordering::Less, _) => Err(Error::TooOld {
+            path: path.to_path_buf(),
+            table: table.name,
+            found: footer.version,
+            expected: table.version,
+        }),
+        (Ordering::Greater, _) | (Ordering::Equal, true) => Err(Error::TooNew {
+            path: path.to_path_buf(),
+            table: table.name,
+            found: footer.version,
+            expected: table.version,
+        }),
+        (Ordering::Equal, false) => Ok(footer),
+    }
+}
+
+/// Major and minor number of a semantic version.
+fn parse_version(version: &str) -> Option<(u64, u64)> {
+    let numbers: Vec<u64> = version.split('.').map(|part| part.parse().ok()).collect::<Option<_>>()?;
+    <[u64; 3]>::try_from(numbers).ok().map(|[major, minor, _]| (major, minor))
+}
+
+/// Where each declared column stands in the file. Columns that the contract does not know are ignored.
+fn column_order(path: &Path, table: &'static Table, found: &SchemaRef) -> Result<Vec<usize>> {
+    let wrong = |column: &str, reason: String| Error::Column {
+        path: path.to_path_buf(),
+        table: table.name,
+        column: column.to_owned(),
+        reason,
+    };
+    let locate = |column: &crate::table::Column| {
+        let at = found.index_of(column.name).map_err(|_| wrong(column.name, "is missing".into()))?;
+        let found = found.field(at).data_type();
+        if column.cell.accepts(found) {
+            return Ok(at);
+        }
+        Err(wrong(column.name, format!("is {found}, not {}", crate::docs::type_name(column.cell))))
+    };
+    table.columns.iter().map(locate).collect()
+}
+
+fn check_row<R: Row>(path: &Path, number: u64, last: Option<&R>, row: &R) -> Result<()> {
+    let ordered = last.is_none_or(|last| last.cmp_key(row) == Ordering::Less);
+    let result = if ordered {
+        row.check()
+    } else {
+        Err(format!("is not after the row before it in the order of {}", R::TABLE.sort_key.join(", ")))
+    };
+    result.map_err(|reason| Error::Row {
+        path: path.to_path_buf(),
+        table: R::TABLE.name,
+        row: number,
+        reason,
+    })
+}
+
+fn column_error<R: Row>(path: &Path) -> impl FnOnce((&'static str, String)) -> Error {
+    let path = path.to_path_buf();
+    move |(column, reason)| Error::Column { path, table: R::TABLE.name, column: column.to_owned(), reason }
+}
+
+/// A failed write is the system's doing; its words are somewhere in the error's chain of sources.
+fn write_error(path: &Path, error: &parquet::errors::ParquetError) -> Error {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    let mut source = std::io::Error::other(error.to_string());
+    while let Some(error) = cause {
+        if let Some(io) = error.downcast_ref::<std::io::Error>() {
+            source = std::io::Error::new(io.kind(), io.to_string());
+            break;
+        }
+        cause = error.source();
+    }
+    Error::Io { action: "write", path: path.to_path_buf(), source }
+}

@@ -1,0 +1,129 @@
+//! `manifest.json`: what ran, with what, from what. It is written last, so what it names is whole.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+
+/// Name of the manifest inside the run directory.
+pub const FILE_NAME: &str = "manifest.json";
+
+/// Version of the manifest's own format.
+const FORMAT: u32 = 1;
+
+/// The stages in the order in which they run.
+pub const STAGES: [&str; 5] = ["ingest", "detect-track", "embed", "cluster", "evaluate"];
+
+/// Everything known about a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Version of this format.
+    pub format: u32,
+    /// Name of the run directory.
+    pub run_id: String,
+    /// The video, once `ingest` has read it.
+    pub video: Option<VideoFile>,
+    /// Finished stages, in the order of [`STAGES`].
+    pub stages: Vec<StageRecord>,
+}
+
+/// Which file the run is about.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct VideoFile {
+    /// Absolute path at the time of reading.
+    pub path: String,
+    /// Size, bytes.
+    pub size_bytes: u64,
+    /// Time of last modification, nanoseconds since 1970.
+    pub modified_ns: u64,
+    /// SHA-256 of the content.
+    pub sha256: String,
+}
+
+impl VideoFile {
+    /// Key of the video in every table: the first 16 digits of its SHA-256.
+    pub fn video_id(&self) -> crate::Symbol {
+        self.sha256.get(..16).unwrap_or(&self.sha256).into()
+    }
+}
+
+/// One finished stage.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StageRecord {
+    /// Name of the stage.
+    pub stage: String,
+    /// SHA-256 over everything that decides the outputs: stage version, configuration, inputs, weights.
+    pub fingerprint: String,
+    /// Program and version.
+    pub producer: String,
+    /// Resolved configuration.
+    pub config: serde_json::Value,
+    /// What was read, besides the configuration.
+    pub inputs: Vec<Input>,
+    /// What was written.
+    pub outputs: Vec<Output>,
+    /// What went wrong without ending the stage.
+    pub warnings: Vec<String>,
+    /// Figures that sum the stage up, for people.
+    pub figures: serde_json::Map<String, serde_json::Value>,
+    /// Wall-clock time, seconds.
+    pub duration_secs: f64,
+}
+
+/// Something a stage read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Input {
+    /// Name of the table, or what else it is: `video`, `weights`, `labels`.
+    pub name: String,
+    /// SHA-256 of the content.
+    pub sha256: String,
+}
+
+/// A file a stage wrote.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Output {
+    /// Path below the run directory, with `/`.
+    pub file: String,
+    /// Version of the table; null when it is no table.
+    pub table_version: Option<String>,
+    /// Number of rows; null when it is no table.
+    pub rows: Option<u64>,
+    /// Size, bytes.
+    pub size_bytes: u64,
+    /// SHA-256 of the content.
+    pub sha256: String,
+}
+
+impl Manifest {
+    /// An empty manifest.
+    pub fn new(run_id: String) -> Self {
+        Self { format: FORMAT, run_id, video: None, stages: Vec::new() }
+    }
+
+    /// Reads the manifest of the run at `root`; `None` when there is none yet.
+    pub fn read(root: &Path) -> Result<Option<Self>> {
+        let path = root.join(FILE_NAME);
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(Error::io("read", &path)(e)),
+        };
+        let wrong = |reason: String| Error::Manifest { path: path.clone(), reason };
+        let manifest: Self = serde_json::from_str(&text).map_err(|e| wrong(e.to_string()))?;
+        if manifest.format != FORMAT {
+            return Err(wrong(format!("its format is {}, this version reads {FORMAT}", manifest.format)));
+        }
+        Ok(Some(manifest))
+    }
+
+    /// The record of a finished stage.
+    pub fn stage(&self, name: &str) -> Option<&StageRecord> {
+        self.stages.iter().find(|s| s.stage == name)
+    }
+
+    /// What the manifest says of an output file, and the stage that wrote it.
+    pub fn output(&self, file: &str) -> Option<&Output> {
+        self.stages.iter().flat_map(|s| &s.outputs).find(|o| o.file == file)
+    }
+}

@@ -1,0 +1,295 @@
+//! What every stage binary shares: arguments, configuration, progress events, exit codes.
+//!
+//! With `--json` a stage speaks JSON Lines on standard output, one [event](Reporter) a line; the
+//! same lines go to `logs/<stage>.jsonl` in the run directory. Without it, people read warnings,
+//! errors and one closing line on standard error.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::json;
+
+use crate::error::{Error, Result};
+use crate::manifest::{STAGES, StageRecord};
+use crate::run::{Begin, Plan, RunDir, StageRun};
+
+/// Exit codes of every binary of the project.
+pub mod exit {
+    /// Something unexpected, or the system refused: disk full, no permission.
+    pub const UNEXPECTED: u8 = 1;
+    /// Wrong usage: arguments or configuration.
+    pub const USAGE: u8 = 2;
+    /// The input cannot be used: the video, the labels or the weights.
+    pub const INPUT: u8 = 3;
+    /// A table or manifest is not what the contract says.
+    pub const CONTRACT: u8 = 4;
+    /// A quality gate was not met.
+    pub const QUALITY: u8 = 5;
+}
+
+/// An error as people meet it: one sentence (its `Display`), a hint, an exit code.
+pub trait Failure: std::error::Error {
+    /// What the person can do about it.
+    fn hint(&self) -> Option<String> {
+        None
+    }
+    /// The process's exit code, one of [`exit`].
+    fn exit_code(&self) -> u8 {
+        exit::UNEXPECTED
+    }
+}
+
+/// Hears how far a stage has come.
+pub trait Progress {
+    /// `done` of `total` units are through; `total` is an estimate and may be 0 when unknown.
+    fn advance(&mut self, done: u64, total: u64, unit: &str);
+}
+
+/// Progress that nobody wants to hear, for tests and embedding programs.
+#[derive(Debug, Default)]
+pub struct Silent;
+
+impl Progress for Silent {
+    fn advance(&mut self, _done: u64, _total: u64, _unit: &str) {}
+}
+
+/// A stage: its name, the version of what it computes, and its own arguments.
+#[derive(Debug, Clone, Copy)]
+pub struct Stage {
+    /// Name, one of [`STAGES`].
+    pub name: &'static str,
+    /// Raised whenever the same inputs would give other outputs.
+    pub version: u32,
+    /// One sentence for `--help`.
+    pub about: &'static str,
+}
+
+/// What a stage gets to work with.
+#[derive(Debug)]
+pub struct Job<C> {
+    /// The stage.
+    pub stage: Stage,
+    /// The open run directory.
+    pub run: RunDir,
+    /// Its section of the configuration, defaults filled in.
+    pub config: C,
+    /// Number of worker threads; never changes the result.
+    pub threads: usize,
+    /// Run even when an earlier result still holds.
+    pub force: bool,
+    /// Speaks to the person or to the program that started the stage.
+    pub reporter: Reporter,
+}
+
+impl<C: Serialize> Job<C> {
+    /// Asks the run directory whether the stage must run, given the tables and other inputs it reads.
+    pub fn begin(&mut self, tables: &[&'static str], inputs: &[crate::manifest::Input]) -> Result<Begin> {
+        let path = self.run.root().to_path_buf();
+        let config =
+            serde_json::to_value(&self.config).map_err(|e| Error::Config { path, reason: e.to_string() })?;
+        let Stage { name, version, .. } = self.stage;
+        self.run.begin(&Plan { stage: name, version, config: &config, tables, inputs, force: self.force })
+    }
+
+    /// Commits what the stage wrote.
+    pub fn commit(&mut self, stage: StageRun) -> Result<Outcome> {
+        Ok(Outcome { record: self.run.commit(stage)?, skipped: false })
+    }
+}
+
+/// How a stage ended.
+#[derive(Debug)]
+pub struct Outcome {
+    /// What the manifest says of it.
+    pub record: StageRecord,
+    /// Whether an earlier result still held.
+    pub skipped: bool,
+}
+
+impl Outcome {
+    /// An earlier result still holds.
+    pub fn skipped(record: StageRecord) -> Self {
+        Self { record, skipped: true }
+    }
+}
+
+/// The whole `main` of a stage binary.
+///
+/// `own` are the stage's arguments beyond the shared ones (`--run-dir`, `--config`, `--threads`,
+/// `--force`, `--json`). `body` runs the stage.
+pub fn main<C, E>(
+    stage: Stage,
+    own: impl IntoIterator<Item = Arg>,
+    body: impl FnOnce(&mut Job<C>, &ArgMatches) -> std::result::Result<Outcome, E>,
+) -> ExitCode
+where
+    C: Default + Serialize + DeserializeOwned,
+    E: Failure + From<Error>,
+{
+    let matches = command(stage).args(own).get_matches();
+    let mut reporter = Reporter::new(stage.name, matches.get_flag("json"));
+    match prepare(stage, &matches, &mut reporter) {
+        Err(error) => reporter.failed(&error),
+        Ok((run, config)) => {
+            let threads = matches.get_one::<usize>("threads").copied().unwrap_or_else(cores);
+            let mut job = Job { stage, run, config, threads, force: matches.get_flag("force"), reporter };
+            match body(&mut job, &matches) {
+                Ok(outcome) => job.reporter.finished(&outcome),
+                Err(error) => job.reporter.failed(&error),
+            }
+        }
+    }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, Into::into)
+}
+
+fn command(stage: Stage) -> Command {
+    let path = || value_parser!(PathBuf);
+    Command::new(stage.name).about(stage.about).version(env!("CARGO_PKG_VERSION")).args([
+        Arg::new("run-dir").long("run-dir").value_name("DIR").required(true).value_parser(path()),
+        Arg::new("config")
+            .long("config")
+            .value_name("FILE")
+            .value_parser(path())
+            .help("TOML, one section a stage"),
+        Arg::new("threads")
+            .long("threads")
+            .value_name("N")
+            .value_parser(parse_threads)
+            .help("default: every core"),
+        Arg::new("force").long("force").action(ArgAction::SetTrue).help("run even when nothing has changed"),
+        Arg::new("json").long("json").action(ArgAction::SetTrue).help("JSON Lines on standard output"),
+    ])
+}
+
+fn parse_threads(text: &str) -> std::result::Result<usize, String> {
+    text.parse().ok().filter(|n| *n > 0).ok_or_else(|| "must be a whole number above zero".into())
+}
+
+fn prepare<C: Default + DeserializeOwned>(
+    stage: Stage,
+    matches: &ArgMatches,
+    reporter: &mut Reporter,
+) -> Result<(RunDir, C)> {
+    let config = match matches.get_one::<PathBuf>("config") {
+        Some(path) => read_config(path, stage.name)?,
+        None => C::default(),
+    };
+    let missing = || Error::Config { path: "--run-dir".into(), reason: "is missing".into() };
+    let run = RunDir::open(matches.get_one::<PathBuf>("run-dir").ok_or_else(missing)?)?;
+    reporter.log_to(&run.root().join("logs"))?;
+    Ok((run, config))
+}
+
+/// The section `stage` of a TOML file; every section must be named after a stage.
+fn read_config<C: Default + DeserializeOwned>(path: &Path, stage: &str) -> Result<C> {
+    let wrong = |reason: String| Error::Config { path: path.to_path_buf(), reason };
+    let text = std::fs::read_to_string(path).map_err(|e| wrong(e.to_string()))?;
+    let mut sections: toml::Table =
+        text.parse().map_err(|e: toml::de::Error| wrong(e.message().to_owned()))?;
+    if let Some(unknown) = sections.keys().find(|name| !STAGES.contains(&name.as_str())) {
+        return Err(wrong(format!("`{unknown}` is no section; sections are {}", STAGES.join(", "))));
+    }
+    match sections.remove(stage) {
+        None => Ok(C::default()),
+        Some(section) => section.try_into().map_err(|e| wrong(format!("[{stage}] {}", e.message()))),
+    }
+}
+
+/// Speaks events: to standard output and the log as JSON Lines, or to people on standard error.
+///
+/// Events, each with `event` and `stage`: `progress` (done, total, unit), `warning` (message),
+/// `error` (message, hint, exit_code), `finished` (skipped, duration_secs, figures, rows).
+#[derive(Debug)]
+pub struct Reporter {
+    stage: &'static str,
+    json: bool,
+    log: Option<File>,
+    started: Instant,
+    last_progress: Option<Instant>,
+}
+
+impl Reporter {
+    fn new(stage: &'static str, json: bool) -> Self {
+        Self { stage, json, log: None, started: Instant::now(), last_progress: None }
+    }
+
+    fn log_to(&mut self, folder: &Path) -> Result<()> {
+        std::fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
+        let path = folder.join(format!("{}.jsonl", self.stage));
+        self.log = Some(File::create(&path).map_err(Error::io("create", &path))?);
+        Ok(())
+    }
+
+    /// Something went wrong without ending the stage.
+    pub fn warn(&mut self, message: &str) {
+        if !self.json {
+            eprintln!("warning: {message}");
+        }
+        self.emit("warning", json!({ "message": message }), true);
+    }
+
+    fn failed(mut self, error: &dyn Failure) -> ExitCode {
+        let hint = error.hint();
+        if !self.json {
+            eprintln!("error: {error}");
+            if let Some(hint) = &hint {
+                eprintln!("hint: {hint}");
+            }
+        }
+        let code = error.exit_code();
+        self.emit("error", json!({ "message": error.to_string(), "hint": hint, "exit_code": code }), true);
+        ExitCode::from(code)
+    }
+
+    fn finished(mut self, outcome: &Outcome) -> ExitCode {
+        let record = &outcome.record;
+        for warning in &record.warnings {
+            self.warn(warning);
+        }
+        let rows: serde_json::Map<_, _> =
+            record.outputs.iter().filter_map(|o| Some((o.file.clone(), json!(o.rows?)))).collect();
+        if !self.json {
+            let what = if outcome.skipped { "is up to date" } else { "done" };
+            eprintln!("{} {what}: {}", self.stage, json!(record.figures));
+        }
+        let secs = self.started.elapsed().as_secs_f64();
+        let figures = &record.figures;
+        let skipped = outcome.skipped;
+        let event = json!({ "skipped": skipped, "duration_secs": secs, "figures": figures, "rows": rows });
+        self.emit("finished", event, true);
+        ExitCode::SUCCESS
+    }
+
+    /// Failing to speak or to log must never end a stage: results matter more than words about them.
+    fn emit(&mut self, event: &str, mut fields: serde_json::Value, log: bool) {
+        fields["event"] = json!(event);
+        fields["stage"] = json!(self.stage);
+        fields["at_secs"] = json!(self.started.elapsed().as_secs_f64());
+        if self.json {
+            let _ = writeln!(std::io::stdout().lock(), "{fields}");
+        }
+        if let Some(file) = self.log.as_mut().filter(|_| log) {
+            let _ = writeln!(file, "{fields}");
+        }
+    }
+}
+
+impl Progress for Reporter {
+    fn advance(&mut self, done: u64, total: u64, unit: &str) {
+        const PAUSE: Duration = Duration::from_millis(100);
+        if done < total && self.last_progress.is_some_and(|last| last.elapsed() < PAUSE) {
+            return;
+        }
+        self.last_progress = Some(Instant::now());
+        self.emit("progress", json!({ "done": done, "total": total, "unit": unit }), false);
+    }
+}
