@@ -1,2 +1,160 @@
-//! Tasks.
-fn main() {}
+//! The project's tasks: `cargo xtask run`, `check`, `models`, `schemas`.
+//!
+//! This crate knows the stages only by the names of their programs and by the events they print.
+//! It has few dependencies on purpose: it must build and start in seconds, on a machine where
+//! nothing else of the project can be built yet.
+
+mod assets;
+mod cache;
+mod check;
+mod failure;
+mod models;
+mod process;
+mod progress;
+mod pypi;
+mod run;
+mod schemas;
+mod stages;
+mod system;
+mod workspace;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+
+use crate::failure::Result;
+
+const EXIT_CODES: &str = "Exit codes: 0 success, 1 unexpected, 2 usage, 3 unusable input or weights, \
+4 contract mismatch, 5 quality gate, 130 interrupted.";
+
+fn main() -> ExitCode {
+    let matches = cli().get_matches();
+    let result = process::watch_interrupts().and_then(|()| dispatch(&matches));
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.tell(wants_json(&matches)),
+    }
+}
+
+fn dispatch(matches: &ArgMatches) -> Result<()> {
+    match matches.subcommand() {
+        Some(("run", m)) => run::run(&run_options(m)),
+        Some(("check", m)) => {
+            check::check(&check::Options { install: m.get_flag("install-deps"), fast: m.get_flag("fast") })
+        }
+        Some(("models", m)) => match m.subcommand_name() {
+            Some("fetch") => models::fetch_all(),
+            _ => models::list(),
+        },
+        Some(("schemas", m)) => schemas::schemas(m.get_flag("check")),
+        _ => Ok(()),
+    }
+}
+
+fn wants_json(matches: &ArgMatches) -> bool {
+    matches.subcommand_matches("run").is_some_and(|m| m.get_flag("json"))
+}
+
+fn run_options(m: &ArgMatches) -> run::Options {
+    let path = |name: &str| m.get_one::<PathBuf>(name).cloned();
+    run::Options {
+        video: path("video").unwrap_or_default(),
+        labels: path("labels"),
+        run_dir: path("run-dir"),
+        config: path("config"),
+        from: m.get_one::<String>("from").cloned(),
+        threads: m.get_one::<usize>("threads").copied(),
+        install: m.get_flag("install-deps"),
+        json: m.get_flag("json"),
+        quiet: m.get_flag("quiet"),
+    }
+}
+
+fn cli() -> Command {
+    Command::new("xtask")
+        .bin_name("cargo xtask")
+        .about("Tasks of FaceTrackLinking")
+        .after_help(EXIT_CODES)
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommands([run_command(), check_command(), models_command(), schemas_command()])
+}
+
+fn run_command() -> Command {
+    Command::new("run")
+        .about("From a video to its tables and a page that shows who is in it")
+        .after_help(EXIT_CODES)
+        .args([
+            file("video", "PATH").required(true).help("the video, mkv or mp4"),
+            file("labels", "CSV").help("the truth: frame,x,y,w,h,identity; adds metrics to the report"),
+            file("run-dir", "DIR").help("where results go [default: runs/<name of the video>]"),
+            file("config", "FILE").help("TOML, one section a stage"),
+            Arg::new("from")
+                .long("from")
+                .value_name("STAGE")
+                .value_parser(stages::names())
+                .help("run this stage and the later ones even when nothing has changed"),
+            Arg::new("threads")
+                .long("threads")
+                .value_name("N")
+                .value_parser(parse_threads)
+                .help("worker threads, which never change the result [default: every core]"),
+            install_deps(),
+            flag("json", "JSON Lines on standard output: every event of every stage, then run_finished"),
+            flag("quiet", "only warnings, errors and, on standard output, the path of the page"),
+        ])
+}
+
+fn check_command() -> Command {
+    Command::new("check")
+        .about("Everything that continuous integration does: format, lints, build, schemas, tests")
+        .args([install_deps(), flag("fast", "format, lints and unit tests only; no network")])
+}
+
+fn models_command() -> Command {
+    Command::new("models").about("The weights of the networks: pinned, verified, converted once").subcommands(
+        [
+            Command::new("list").about("what is needed, where it comes from, what is present (the default)"),
+            Command::new("fetch").about("obtain, verify and convert whatever is missing"),
+        ],
+    )
+}
+
+fn schemas_command() -> Command {
+    Command::new("schemas")
+        .about("Generate schemas/ from the source")
+        .arg(flag("check", "fail when the committed documents differ instead"))
+}
+
+fn install_deps() -> Arg {
+    flag("install-deps", "install missing system packages with apt-get")
+}
+
+fn flag(name: &'static str, help: &'static str) -> Arg {
+    Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
+}
+
+fn file(name: &'static str, value: &'static str) -> Arg {
+    Arg::new(name).long(name).value_name(value).value_parser(value_parser!(PathBuf))
+}
+
+fn parse_threads(text: &str) -> std::result::Result<usize, String> {
+    text.parse().ok().filter(|n| *n > 0).ok_or_else(|| "must be a whole number above zero".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        cli().debug_assert();
+    }
+
+    #[test]
+    fn an_unknown_stage_is_a_usage_error() {
+        let error = cli().try_get_matches_from(["xtask", "run", "--video", "a.mkv", "--from", "paint"]);
+        assert_eq!(error.map_err(|e| e.exit_code()).err(), Some(2));
+    }
+}

@@ -1,1 +1,206 @@
-//! detect-track
+//! Stage 2, `detect-track`: shots, faces, tracks and aligned crops, from one decode.
+//!
+//! Reads the video file, `videos` and `frames`; writes `shots`, `detections`, `tracks` and `crops`.
+//!
+//! * [`pipeline`]: decode → shot boundaries → faces in worker threads → in order again.
+//! * [`shots`], [`yunet`], [`tracker`], [`crops`], [`geometry`]: pure parts.
+//! * [`recorder`]: turns what the pipeline finds into rows, shot by shot.
+//!
+//! **Architecture invariant:** the only code that decodes pixels of the video, and it does so once.
+//! A track never crosses a shot boundary. Results do not depend on the number of threads.
+
+pub mod crops;
+pub mod geometry;
+pub mod pipeline;
+pub mod recorder;
+pub mod shots;
+pub mod tracker;
+pub mod yunet;
+
+use std::path::{Path, PathBuf};
+
+use candle_core::Device;
+use nn::weights::Weights;
+use schema::manifest::Input;
+use schema::run::Begin;
+use schema::stage::{Failure, Job, Outcome, Stage, exit};
+use schema::tables::Frame;
+use serde::{Deserialize, Serialize};
+
+use crate::pipeline::Clock;
+use crate::recorder::Recorder;
+use crate::tracker::TrackerConfig;
+use crate::yunet::YuNet;
+
+/// This stage.
+pub const STAGE: Stage =
+    Stage { name: "detect-track", version: 1, about: "Finds shots and faces, and follows each face through its shot" };
+
+/// Section `[detect-track]` of the configuration.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Every how many frames faces are looked for; the first and last frame of a shot always count.
+    /// Boxes in between are interpolated.
+    pub stride: u32,
+    /// Long side of the picture that the detector sees, pixels; smaller videos are not enlarged.
+    pub detection_px: u32,
+    /// Score below which a detection is dropped altogether, 0 to 1.
+    pub min_score: f32,
+    /// Two detections of one frame that overlap by more are one face, IoU 0 to 1.
+    pub max_overlap: f32,
+    /// Smallest change between two frames that may be a cut, as a share of the luma range, 0 to 1.
+    pub min_cut_change: f64,
+    /// How many times larger a cut is than the changes next to it.
+    pub min_cut_ratio: f64,
+    /// Number of crops kept per track.
+    pub crops_per_track: u32,
+    /// How detections become tracks.
+    pub tracker: TrackerConfig,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            stride: 3,
+            detection_px: 640,
+            min_score: 0.3,
+            max_overlap: 0.3,
+            min_cut_change: 0.03,
+            min_cut_ratio: 2.0,
+            crops_per_track: 8,
+            tracker: TrackerConfig::default(),
+        }
+    }
+}
+
+/// What can go wrong.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The video cannot be used.
+    #[error(transparent)]
+    Video(#[from] video::Error),
+    /// The weights cannot be used.
+    #[error(transparent)]
+    Weights(#[from] nn::weights::Error),
+    /// The run directory cannot be used.
+    #[error(transparent)]
+    Schema(#[from] schema::Error),
+    /// The video is not the one that `ingest` read.
+    #[error("{} has changed since `ingest` read it", path.display())]
+    VideoChanged {
+        /// The video.
+        path: PathBuf,
+    },
+    /// Not one frame could be decoded.
+    #[error("no frame of {} could be decoded", path.display())]
+    NothingDecoded {
+        /// The video.
+        path: PathBuf,
+    },
+    /// A frame could not be processed.
+    #[error("frame {frame_idx} of {}: {reason}", path.display())]
+    Frame {
+        /// The video.
+        path: PathBuf,
+        /// The frame.
+        frame_idx: i64,
+        /// What went wrong.
+        reason: String,
+    },
+    /// A crop could not be stored.
+    #[error("the crop of frame {frame_idx} could not be encoded: {reason}")]
+    Crop {
+        /// The frame.
+        frame_idx: i64,
+        /// What went wrong.
+        reason: String,
+    },
+    /// The configuration asks for something impossible.
+    #[error("[detect-track] {key} {reason}")]
+    Config {
+        /// The key.
+        key: &'static str,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+}
+
+impl Failure for Error {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Video(e) => e.hint(),
+            Self::Weights(e) => e.hint(),
+            Self::Schema(e) => e.hint(),
+            Self::VideoChanged { .. } => Some("run again with --from ingest".into()),
+            Self::NothingDecoded { .. } => Some("is the file complete? try to play it".into()),
+            Self::Frame { .. } | Self::Crop { .. } => None,
+            Self::Config { .. } => Some("the README lists every key and its range".into()),
+        }
+    }
+
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::Video(e) => e.exit_code(),
+            Self::Weights(e) => e.exit_code(),
+            Self::Schema(e) => e.exit_code(),
+            Self::VideoChanged { .. } | Self::NothingDecoded { .. } => exit::INPUT,
+            Self::Frame { .. } | Self::Crop { .. } => exit::UNEXPECTED,
+            Self::Config { .. } => exit::USAGE,
+        }
+    }
+}
+
+/// Runs the stage on the video at `path` with the YuNet weights at `weights`.
+///
+/// # Errors
+/// See [`Error`].
+pub fn run(job: &mut Job<Config>, path: &Path, weights: &Path) -> Result<Outcome, Error> {
+    check(&job.config)?;
+    check_unchanged(path, job)?;
+    let weights = Weights::read(weights, &Device::Cpu)?;
+    let network = weights.load("yunet", |vb| YuNet::new(&vb))?;
+    let inputs = [
+        Input { name: "video".into(), sha256: job.run.video_file()?.sha256.clone() },
+        Input { name: "weights".into(), sha256: weights.sha256().to_owned() },
+    ];
+    let mut stage = match job.begin(&["videos", "frames"], &inputs)? {
+        Begin::UpToDate(record) => return Ok(Outcome::skipped(record)),
+        Begin::Run(stage) => stage,
+    };
+    let clock = Clock::new(job.run.read::<Frame>()?);
+    let mut recorder = Recorder::new(&stage, job.run.video_id()?, &job.config, clock)?;
+    let warnings = pipeline::run(path, &network, &job.config, job.threads, &mut recorder, &mut job.reporter)?;
+    warnings.into_iter().for_each(|warning| stage.warn(warning));
+    recorder.finish(&mut stage)?;
+    Ok(job.commit(stage)?)
+}
+
+fn check(config: &Config) -> Result<(), Error> {
+    let share = |value: f32| (0.0..=1.0).contains(&value);
+    let rules = [
+        ("stride", config.stride > 0, "must be at least 1"),
+        ("detection_px", (64..=4096).contains(&config.detection_px), "must be between 64 and 4096"),
+        ("min_score", share(config.min_score), "must be between 0 and 1"),
+        ("max_overlap", share(config.max_overlap), "must be between 0 and 1"),
+        ("min_cut_change", (0.0..=1.0).contains(&config.min_cut_change), "must be between 0 and 1"),
+        ("min_cut_ratio", config.min_cut_ratio >= 1.0, "must be at least 1"),
+        ("crops_per_track", (1..=256).contains(&config.crops_per_track), "must be between 1 and 256"),
+    ];
+    match rules.into_iter().find(|(_, holds, _)| !holds) {
+        Some((key, _, reason)) => Err(Error::Config { key, reason }),
+        None => Ok(()),
+    }
+}
+
+/// Frame numbers and times come from `ingest`: they must be about these very bytes.
+fn check_unchanged(path: &Path, job: &Job<Config>) -> Result<(), Error> {
+    let recorded = job.run.video_file()?;
+    let unreadable = |source| video::Error::Unreadable { path: path.to_path_buf(), source };
+    let size_bytes = std::fs::metadata(path).map_err(unreadable)?.len();
+    if size_bytes == recorded.size_bytes {
+        return Ok(());
+    }
+    Err(Error::VideoChanged { path: path.to_path_buf() })
+}

@@ -1,1 +1,146 @@
-//! evaluate
+//! The last stage: how good a run is, and a page that shows who is in the video.
+//!
+//! It reads every table of the run, and labels when there are any, and writes
+//!
+//! * `metrics`: every figure, explained in [`catalog`]; the same in `metrics.json`;
+//! * `labels`: the ground truth it was given, no rows without;
+//! * `report/index.html`: one file that opens from disk, with every picture inside.
+//!
+//! **Architecture invariant:** this is the only stage that sees labels, and nothing reads what it
+//! writes: no result can depend on the truth.
+
+pub mod catalog;
+pub mod cohesion;
+pub mod config;
+pub mod error;
+pub mod figures;
+pub mod labels;
+pub mod matching;
+pub mod metrics;
+pub mod report;
+pub mod tables;
+
+use std::path::{Path, PathBuf};
+
+use schema::hash;
+use schema::manifest::{Input, StageRecord};
+use schema::run::{Begin, StageRun};
+use schema::stage::{Job, Outcome, Stage};
+
+pub use config::Config;
+pub use error::{Error, Result};
+use figures::Figure;
+use labels::Labels;
+use matching::Judged;
+use report::Report;
+use report::faces::Faces;
+use tables::Tables;
+
+/// This stage.
+pub const STAGE: Stage = Stage {
+    name: "evaluate",
+    version: 1,
+    about: "Computes the figures of a run and writes the page that shows who is in the video",
+};
+
+/// A label file as it is on disk.
+struct LabelFile {
+    path: PathBuf,
+    content: Vec<u8>,
+}
+
+impl LabelFile {
+    fn read(path: &Path) -> Result<Self> {
+        let path = path.to_path_buf();
+        match std::fs::read(&path) {
+            Ok(content) => Ok(Self { path, content }),
+            Err(source) => Err(Error::LabelsFile { path, source }),
+        }
+    }
+
+    fn input(&self) -> Input {
+        Input { name: "labels".into(), sha256: hash::bytes(&self.content) }
+    }
+}
+
+/// Runs the stage; `labels` is the path of a label file.
+pub fn run(job: &mut Job<Config>, labels: Option<&Path>) -> Result<Outcome> {
+    job.config.check()?;
+    let file = labels.map(LabelFile::read).transpose()?;
+    let inputs: Vec<Input> = file.iter().map(LabelFile::input).collect();
+    let mut stage = match job.begin(&tables::INPUTS, &inputs)? {
+        Begin::UpToDate(record) => return Ok(Outcome::skipped(record)),
+        Begin::Run(stage) => stage,
+    };
+    let tables = Tables::read(&job.run)?;
+    let labels = match &file {
+        Some(file) => Some(Labels::parse(&file.path, &file.content, tables.video.frame_count)?),
+        None => None,
+    };
+    let judged = labels.as_ref().map(|labels| matching::judge(labels, &tables.found, job.config.min_iou));
+    let mut figures = figures::unlabelled(&tables);
+    figures.extend(judged.iter().flat_map(figures::labelled));
+    warnings(&tables, judged.as_ref()).into_iter().for_each(|warning| stage.warn(warning));
+    write_figures(&mut stage, &tables, labels.as_ref(), &figures)?;
+    write_page(job, &mut stage, &tables, judged.as_ref(), &figures)?;
+    Ok(job.commit(stage)?)
+}
+
+/// What people should know before they trust the result.
+fn warnings(tables: &Tables, judged: Option<&Judged>) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let violated = tables.constraints.iter().filter(|c| c.violated).count();
+    if violated > 0 {
+        let pairs = if violated == 1 { "pair of tracks goes" } else { "pairs of tracks go" };
+        warnings.push(format!("{violated} {pairs} against a constraint, such as two faces in one frame"));
+    }
+    if judged.is_some_and(|j| j.n_labelled > 0 && j.matches.is_empty()) {
+        warnings.push("no labelled face matches a found one; are these the labels of this video?".into());
+    }
+    warnings
+}
+
+fn write_figures(
+    stage: &mut StageRun,
+    tables: &Tables,
+    labels: Option<&Labels>,
+    figures: &[Figure],
+) -> Result<()> {
+    let video_id = &tables.video.video_id;
+    let rows = figures::rows(figures, video_id);
+    let json = serde_json::to_vec_pretty(&figures::json(&rows))?;
+    stage.write(rows)?;
+    stage.write(labels.iter().flat_map(|labels| labels.rows(video_id)))?;
+    stage.write_file("metrics.json", &json)?;
+    for (name, value) in figures::summary(figures) {
+        stage.figure(name, value);
+    }
+    Ok(())
+}
+
+fn write_page(
+    job: &mut Job<Config>,
+    stage: &mut StageRun,
+    tables: &Tables,
+    judged: Option<&Judged>,
+    figures: &[Figure],
+) -> Result<()> {
+    let faces = Faces::read(job.run.open_table()?, tables, &job.config, &mut job.reporter)?;
+    // What is recorded of this very stage is about to be replaced.
+    let earlier: Vec<&StageRecord> =
+        job.run.manifest().stages.iter().filter(|record| record.stage != STAGE.name).collect();
+    let own = warnings(tables, judged);
+    let run_id = &job.run.manifest().run_id;
+    let report = Report {
+        run_id,
+        tables,
+        faces: &faces,
+        judged,
+        figures,
+        earlier: &earlier,
+        own: &own,
+        config: &job.config,
+    };
+    stage.write_file("report/index.html", report.render()?.as_bytes())?;
+    Ok(())
+}

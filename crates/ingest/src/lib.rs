@@ -1,1 +1,166 @@
-//! ingest
+//! Stage 1, `ingest`: container facts, one row per frame with presentation time and key flag, and
+//! the content hash. No pixel is decoded.
+//!
+//! Reads the video file; writes `videos` and `frames`.
+
+use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
+
+use schema::hash;
+use schema::manifest::{Input, VideoFile};
+use schema::run::{Begin, StageRun};
+use schema::stage::{Failure, Job, Outcome, Progress, Stage, exit};
+use schema::tables::{Frame, FrameStatus, Video};
+use serde::{Deserialize, Serialize};
+use video::Index;
+
+/// This stage.
+pub const STAGE: Stage =
+    Stage { name: "ingest", version: 1, about: "Reads a video's container: frames, times, key frames, hash" };
+
+/// Section `[ingest]` of the configuration; it has no keys.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {}
+
+/// What can go wrong.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The video cannot be used.
+    #[error(transparent)]
+    Video(#[from] video::Error),
+    /// The run directory cannot be used.
+    #[error(transparent)]
+    Schema(#[from] schema::Error),
+    /// The run directory holds the results of another file.
+    #[error("{} holds the results of another video, {other}", run_dir.display())]
+    OtherVideo {
+        /// The run directory.
+        run_dir: PathBuf,
+        /// The video it is about.
+        other: String,
+    },
+}
+
+impl Failure for Error {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Video(e) => e.hint(),
+            Self::Schema(e) => e.hint(),
+            Self::OtherVideo { .. } => Some("choose another directory with --run-dir".into()),
+        }
+    }
+
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::Video(e) => e.exit_code(),
+            Self::Schema(e) => e.exit_code(),
+            Self::OtherVideo { .. } => exit::USAGE,
+        }
+    }
+}
+
+/// Runs the stage on the video at `path`.
+///
+/// # Errors
+/// See [`Error`].
+pub fn run(job: &mut Job<Config>, path: &Path) -> Result<Outcome, Error> {
+    let file = identify(job, path)?;
+    let input = Input { name: "video".into(), sha256: file.sha256.clone() };
+    let mut stage = match job.begin(&[], &[input])? {
+        Begin::UpToDate(record) => {
+            job.run.set_video(file);
+            return Ok(Outcome::skipped(record));
+        }
+        Begin::Run(stage) => stage,
+    };
+    let reporter = &mut job.reporter;
+    let index = video::index(path, |position| reporter.advance(position, file.size_bytes, "bytes"))?;
+    write(&mut stage, &file, &index)?;
+    job.run.set_video(file);
+    Ok(job.commit(stage)?)
+}
+
+/// Hashes the file, or trusts the hash of an earlier run when path, size and time of last
+/// modification are what they were then.
+fn identify(job: &Job<Config>, path: &Path) -> Result<VideoFile, Error> {
+    let unreadable = |source| video::Error::Unreadable { path: path.to_path_buf(), source };
+    let absolute = path.canonicalize().map_err(unreadable)?;
+    let metadata = std::fs::metadata(&absolute).map_err(unreadable)?;
+    if !metadata.is_file() {
+        return Err(video::Error::NotAFile { path: path.to_path_buf() }.into());
+    }
+    let modified = metadata.modified().ok().and_then(|t| t.duration_since(UNIX_EPOCH).ok());
+    let mut file = VideoFile {
+        path: absolute.to_string_lossy().into_owned(),
+        size_bytes: metadata.len(),
+        modified_ns: modified.and_then(|d| u64::try_from(d.as_nanos()).ok()).unwrap_or(0),
+        sha256: String::new(),
+    };
+    let known = job.run.manifest().video.as_ref();
+    let same_file = |known: &&VideoFile| {
+        (&known.path, known.size_bytes, known.modified_ns)
+            == (&file.path, file.size_bytes, file.modified_ns)
+    };
+    file.sha256 = match known.filter(same_file) {
+        Some(known) => known.sha256.clone(),
+        None => hash::file(&absolute)?,
+    };
+    match known {
+        // The same path with new content is the same video, edited; the same content elsewhere has moved.
+        Some(known) if known.path != file.path && known.sha256 != file.sha256 => {
+            Err(Error::OtherVideo { run_dir: job.run.root().to_path_buf(), other: known.path.clone() })
+        }
+        _ => Ok(file),
+    }
+}
+
+fn write(stage: &mut StageRun, file: &VideoFile, index: &Index) -> Result<(), Error> {
+    let facts = &index.facts;
+    let duration_secs = duration_secs(index);
+    let name = Path::new(&file.path).file_name().map(|n| n.to_string_lossy().into_owned());
+    let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+    let video_id = file.video_id();
+    stage.write([Video {
+        video_id: video_id.clone(),
+        file_name: name.unwrap_or_default(),
+        sha256: file.sha256.clone(),
+        container: facts.container.clone(),
+        codec: facts.codec.clone(),
+        width: facts.width.into(),
+        height: facts.height.into(),
+        rotation_degrees: facts.rotation_degrees.into(),
+        time_base_num: facts.time_base_num.into(),
+        time_base_den: facts.time_base_den.into(),
+        start_secs: facts.start_secs,
+        duration_secs,
+        frame_count: count(index.packets.len()),
+        size_bytes: i64::try_from(file.size_bytes).unwrap_or(i64::MAX),
+    }])?;
+    stage.write(index.packets.iter().enumerate().map(|(i, packet)| Frame {
+        video_id: video_id.clone(),
+        frame_idx: count(i),
+        pts_ticks: packet.pts_ticks,
+        t_secs: facts.t_secs(packet.pts_ticks),
+        is_key: packet.is_key,
+        status: if packet.is_corrupt { FrameStatus::Corrupt } else { FrameStatus::Ok },
+    }))?;
+    index.warnings.iter().for_each(|warning| stage.warn(warning));
+    stage.figure("frames", index.packets.len());
+    stage.figure("duration_secs", duration_secs);
+    Ok(())
+}
+
+/// The last frame lasts as long as the container says, or as long as the mean of the others.
+fn duration_secs(index: &Index) -> f64 {
+    let (Some(first), Some(last)) = (index.packets.first(), index.packets.last()) else { return 0.0 };
+    let secs = |ticks| index.facts.t_secs(ticks);
+    let shown = secs(last.pts_ticks) - secs(first.pts_ticks);
+    let gaps = index.packets.len().saturating_sub(1).max(1) as f64;
+    let last_secs = match last.duration_ticks {
+        0 => shown / gaps,
+        ticks => secs(last.pts_ticks + ticks) - secs(last.pts_ticks),
+    };
+    shown + last_secs
+}

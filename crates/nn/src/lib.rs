@@ -1,1 +1,19 @@
-//! nn
+//! Convolutions under candle, and the weight files that feed them.
+//!
+//! Tensors, weights and safetensors are candle's; the convolutions run as candle custom ops on
+//! NHWC tensors, because candle's own `conv2d` transposes, repacks and copies on every call.
+//! Kernels are written once over [`pulp`]'s vectors and chosen at run time: AVX-512, AVX2, NEON
+//! or scalar. An op runs on the calling thread; callers parallelise over images.
+//!
+//! * [`conv`]: [`conv::Conv2d`] (dense), [`conv::Depthwise`] and their activation.
+//! * [`pool`]: max pooling and upsampling.
+//! * [`onnx`]: reads the initialisers of an ONNX file.
+//! * [`weights`]: safetensors with a checked SHA-256.
+//!
+//! **Architecture invariant:** this crate knows no particular network and no image file.
+
+pub mod conv;
+mod kernel;
+pub mod onnx;
+pub mod pool;
+pub mod weights;

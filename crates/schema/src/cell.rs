@@ -370,6 +370,24 @@ fn vectors_from_array(array: &ArrayRef) -> Result<Vec<Option<Vec<f32>>>, String>
         .collect()
 }
 
+/// Says so when a vector of the column has another length than the footer promises: readers compare
+/// vectors with each other, so a file of plain lists must not smuggle in odd ones.
+pub(crate) fn check_lengths(array: &ArrayRef, dim: usize) -> Result<(), String> {
+    let found = if let Some(list) = array.as_fixed_size_list_opt() {
+        (!list.is_empty()).then(|| usize::try_from(list.value_length()).unwrap_or(0))
+    } else if let Some(list) = array.as_list_opt::<i32>() {
+        list.offsets().lengths().find(|len| *len != dim)
+    } else {
+        array.as_list_opt::<i64>().ok_or("is not a list")?.offsets().lengths().find(|len| *len != dim)
+    };
+    match found {
+        Some(found) if found != dim => {
+            Err(format!("holds a vector of length {found}, where the footer says {dim}"))
+        }
+        _ => Ok(()),
+    }
+}
+
 impl<const N: usize> Value for [f32; N] {
     const TYPE: CellType = CellType::Vector(N);
     fn to_array(values: &[Option<&Self>], _dim: usize) -> Result<ArrayRef, String> {

@@ -18,9 +18,16 @@ pub struct Footer {
     pub run_id: String,
     /// Fingerprint of the stage run that wrote the file.
     pub fingerprint: String,
-    /// For tables of vectors, what made them; empty elsewhere.
+    /// For tables of vectors, what made them; empty elsewhere. All vectors of a file have one length.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub embedders: Vec<Embedder>,
+}
+
+impl Footer {
+    /// Length of the vectors in the file; 0 for a table without vectors.
+    pub fn dim(&self) -> usize {
+        self.embedders.first().map_or(0, |embedder| embedder.dim)
+    }
 }
 
 /// A network that turned crops into vectors.

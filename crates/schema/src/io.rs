@@ -1,24 +1,23 @@
 //! Checked writing and reading of tables. Both sides check: order, finiteness, norms, ranges.
 
 use std::cmp::Ordering;
-use std::fs::File;
-use std::marker::PhantomData;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{ArrayRef, RecordBatch, new_null_array};
 use arrow::datatypes::SchemaRef;
-use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::{ArrowWriter, ProjectionMask};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 
-use crate::cell::CellType;
+use crate::cell::{CellType, check_lengths};
 use crate::error::{Error, Result};
 use crate::footer::{self, Footer};
-use crate::table::{Row, Table};
+use crate::table::{Column, Row, Table};
 
 /// Rows of a small table per row group.
 const ROWS_PER_GROUP: usize = 65_536;
@@ -38,8 +37,9 @@ pub struct TableWriter<R> {
 }
 
 impl<R: Row + Clone> TableWriter<R> {
-    /// Creates the file at `path`. `dim` is the length of unit vectors (0 for tables without).
-    pub fn create(path: &Path, footer: &Footer, dim: usize) -> Result<Self> {
+    /// Creates the file at `path`.
+    pub fn create(path: &Path, footer: &Footer) -> Result<Self> {
+        let dim = footer.dim();
         let file = File::create(path).map_err(Error::io("create", path))?;
         let schema = Arc::new(R::TABLE.arrow(dim));
         let has_images = R::TABLE.columns.iter().any(|c| c.cell == CellType::Bytes);
@@ -122,19 +122,26 @@ pub const PRODUCER: &str = concat!("facetracklinking ", env!("CARGO_PKG_VERSION"
 
 /// Opens the table at `path`: footer, version and columns are checked here, rows while reading.
 pub fn open<R: Row>(path: &Path) -> Result<TableReader<R>> {
+    let not_parquet = |reason: String| Error::NotParquet { path: path.to_path_buf(), reason };
+    // Opening a pipe would wait for a writer, so what the path names is looked at first.
+    if !fs::metadata(path).map_err(Error::io("read", path))?.is_file() {
+        return Err(not_parquet("it is no regular file".into()));
+    }
     let file = File::open(path).map_err(Error::io("read", path))?;
-    let builder = ParquetRecordBatchReaderBuilder::try_new(file)
-        .map_err(|e| Error::NotParquet { path: path.to_path_buf(), reason: e.to_string() })?;
+    let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|e| not_parquet(e.to_string()))?;
     let keys = builder.metadata().file_metadata().key_value_metadata();
     let json = keys.and_then(|keys| keys.iter().find(|k| k.key == footer::KEY)).and_then(|k| k.value.clone());
     let footer = check_footer(path, R::TABLE, json.as_deref())?;
-    let order = column_order(path, R::TABLE, builder.schema())?;
+    let columns = locate_columns(path, R::TABLE, is_older(R::TABLE, &footer), builder.schema())?;
+    let mask = ProjectionMask::roots(builder.parquet_schema(), columns.iter().copied().flatten());
     let rows = u64::try_from(builder.metadata().file_metadata().num_rows()).unwrap_or(0);
     let has_images = R::TABLE.columns.iter().any(|c| c.cell == CellType::Bytes);
     let reader = builder
+        .with_projection(mask)
         .with_batch_size(if has_images { IMAGES_PER_GROUP } else { ROWS_PER_GROUP })
         .build()
-        .map_err(|e| Error::NotParquet { path: path.to_path_buf(), reason: e.to_string() })?;
+        .map_err(|e| not_parquet(e.to_string()))?;
+    let order = ranks(&columns);
     Ok(TableReader {
         path: path.to_path_buf(),
         footer,
@@ -143,7 +150,7 @@ pub fn open<R: Row>(path: &Path) -> Result<TableReader<R>> {
         order,
         last: None,
         read: 0,
-        row: PhantomData,
+        failed: false,
     })
 }
 
@@ -162,10 +169,11 @@ pub struct TableReader<R> {
     footer: Footer,
     rows: u64,
     reader: ParquetRecordBatchReader,
-    order: Vec<usize>,
+    /// Where each declared column stands in a batch; none for one that is younger than the file.
+    order: Vec<Option<usize>>,
     last: Option<R>,
     read: u64,
-    row: PhantomData<R>,
+    failed: bool,
 }
 
 impl<R: Row + Clone> TableReader<R> {
@@ -180,8 +188,18 @@ impl<R: Row + Clone> TableReader<R> {
     }
 
     fn decode(&mut self, batch: &RecordBatch) -> Result<Vec<R>> {
-        let arrays: Vec<_> = self.order.iter().map(|i| Arc::clone(batch.column(*i))).collect();
+        let column = |(column, at): (&Column, &Option<usize>)| match at {
+            Some(at) => Arc::clone(batch.column(*at)),
+            None => new_null_array(&column.cell.arrow(self.footer.dim()), batch.num_rows()),
+        };
+        let arrays: Vec<ArrayRef> = R::TABLE.columns.iter().zip(&self.order).map(column).collect();
         let rows = R::from_arrays(&arrays).map_err(column_error::<R>(&self.path))?;
+        for (column, array) in R::TABLE.columns.iter().zip(&arrays) {
+            if column.cell == CellType::UnitVector {
+                check_lengths(array, self.footer.dim())
+                    .map_err(|e| column_error::<R>(&self.path)((column.name, e)))?;
+            }
+        }
         for row in &rows {
             check_row(&self.path, self.read, self.last.as_ref(), row)?;
             self.last = Some(row.clone());
@@ -195,13 +213,25 @@ impl<R: Row + Clone> Iterator for TableReader<R> {
     type Item = Result<Vec<R>>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let batch = self.reader.next()?;
+        if self.failed {
+            return None;
+        }
         let not_parquet = |reason| Error::NotParquet { path: self.path.clone(), reason };
-        Some(match batch.map_err(|e| not_parquet(e.to_string())) {
-            Ok(batch) => self.decode(&batch),
-            Err(error) => Err(error),
-        })
+        let rows = match self.reader.next() {
+            Some(Ok(batch)) => self.decode(&batch),
+            Some(Err(error)) => Err(not_parquet(error.to_string())),
+            None if self.read == self.rows => return None,
+            None => Err(not_parquet(format!("it announces {} rows and holds {}", self.rows, self.read))),
+        };
+        self.failed = rows.is_err();
+        Some(rows)
     }
+}
+
+/// Where each column of the file stands once the columns that nobody asked for are gone.
+fn ranks(columns: &[Option<usize>]) -> Vec<Option<usize>> {
+    let rank = |at: usize| columns.iter().flatten().filter(|other| **other < at).count();
+    columns.iter().map(|at| at.map(rank)).collect()
 }
 
 fn check_footer(path: &Path, table: &'static Table, json: Option<&str>) -> Result<Footer> {
@@ -238,19 +268,34 @@ fn parse_version(version: &str) -> Option<(u64, u64)> {
     <[u64; 3]>::try_from(numbers).ok().map(|[major, minor, _]| (major, minor))
 }
 
-/// Where each declared column stands in the file. Columns that the contract does not know are ignored.
-fn column_order(path: &Path, table: &'static Table, found: &SchemaRef) -> Result<Vec<usize>> {
+/// Whether the file is from a minor version before ours, so that nullable columns may be missing.
+fn is_older(table: &Table, footer: &Footer) -> bool {
+    parse_version(&footer.version) < parse_version(table.version)
+}
+
+/// Where each declared column stands in the file; none for a nullable one that an `older` file does
+/// not have yet. Columns that the contract does not know are ignored.
+fn locate_columns(
+    path: &Path,
+    table: &'static Table,
+    older: bool,
+    found: &SchemaRef,
+) -> Result<Vec<Option<usize>>> {
     let wrong = |column: &str, reason: String| Error::Column {
         path: path.to_path_buf(),
         table: table.name,
         column: column.to_owned(),
         reason,
     };
-    let locate = |column: &crate::table::Column| {
-        let at = found.index_of(column.name).map_err(|_| wrong(column.name, "is missing".into()))?;
+    let locate = |column: &Column| {
+        let at = match found.index_of(column.name) {
+            Ok(at) => at,
+            Err(_) if older && column.nullable => return Ok(None),
+            Err(_) => return Err(wrong(column.name, "is missing".into())),
+        };
         let found = found.field(at).data_type();
         if column.cell.accepts(found) {
-            return Ok(at);
+            return Ok(Some(at));
         }
         Err(wrong(column.name, format!("is {found}, not {}", crate::docs::type_name(column.cell))))
     };

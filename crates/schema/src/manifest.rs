@@ -1,6 +1,6 @@
 //! `manifest.json`: what ran, with what, from what. It is written last, so what it names is whole.
 
-use std::path::Path;
+use std::path::{Component, Path};
 
 use serde::{Deserialize, Serialize};
 
@@ -95,6 +95,18 @@ pub struct Output {
     pub sha256: String,
 }
 
+/// The one field that every format has.
+#[derive(Deserialize)]
+struct Format {
+    format: u32,
+}
+
+/// Whether `file` stays below the run directory. Files that a manifest names get removed, so a
+/// foreign manifest must not name others.
+fn is_below(file: &str) -> bool {
+    !file.is_empty() && Path::new(file).components().all(|part| matches!(part, Component::Normal(_)))
+}
+
 impl Manifest {
     /// An empty manifest.
     pub fn new(run_id: String) -> Self {
@@ -104,17 +116,22 @@ impl Manifest {
     /// Reads the manifest of the run at `root`; `None` when there is none yet.
     pub fn read(root: &Path) -> Result<Option<Self>> {
         let path = root.join(FILE_NAME);
-        let text = match std::fs::read_to_string(&path) {
-            Ok(text) => text,
+        let json = match std::fs::read(&path) {
+            Ok(json) => json,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(Error::io("read", &path)(e)),
         };
         let wrong = |reason: String| Error::Manifest { path: path.clone(), reason };
-        let manifest: Self = serde_json::from_str(&text).map_err(|e| wrong(e.to_string()))?;
-        if manifest.format != FORMAT {
-            return Err(wrong(format!("its format is {}, this version reads {FORMAT}", manifest.format)));
+        // The format comes first: fields of another format mean nothing here.
+        let Format { format } = serde_json::from_slice(&json).map_err(|e| wrong(e.to_string()))?;
+        if format != FORMAT {
+            return Err(wrong(format!("its format is {format}, this version reads {FORMAT}")));
         }
-        Ok(Some(manifest))
+        let manifest: Self = serde_json::from_slice(&json).map_err(|e| wrong(e.to_string()))?;
+        match manifest.stages.iter().flat_map(|s| &s.outputs).find(|o| !is_below(&o.file)) {
+            Some(output) => Err(wrong(format!("it names {:?}, which is outside the run", output.file))),
+            None => Ok(Some(manifest)),
+        }
     }
 
     /// The record of a finished stage.

@@ -1,15 +1,18 @@
 //! The run directory: one lock, one manifest, and files that are absent or whole.
 //!
 //! A stage writes under temporary names, brings every file to disk, renames, and writes the
-//! manifest last. Whatever happens in between, the next start finds either the old state or the
-//! new one: files without a record in the manifest do not count, and `*.tmp` files are removed.
+//! manifest last. Whatever happens in between, what the manifest names is whole: the next start
+//! finds the old state, the new one, or the old one without the stage that was being replaced.
+//! Files without a record do not count, and temporaries are removed.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::cell::Symbol;
 use crate::error::{Error, Result};
@@ -24,13 +27,15 @@ use crate::tables;
 const TEMPORARY: &str = "tmp";
 /// The resolved configuration, one section per stage.
 const CONFIG_FILE: &str = "config.toml";
+/// The folder of files that are no tables.
+const REPORT: &str = "report";
 
 /// An open, locked run directory.
 #[derive(Debug)]
 pub struct RunDir {
     root: PathBuf,
     manifest: Manifest,
-    _lock: File,
+    lock: Arc<File>,
 }
 
 /// What decides a stage's outputs.
@@ -41,7 +46,7 @@ pub struct Plan<'a> {
     /// Raised whenever the same inputs would give other outputs.
     pub version: u32,
     /// Resolved configuration as JSON.
-    pub config: &'a serde_json::Value,
+    pub config: &'a Value,
     /// Names of the tables it reads.
     pub tables: &'a [&'static str],
     /// What else it reads: video, weights, labels.
@@ -63,12 +68,12 @@ impl RunDir {
     /// Opens the run at `root`, creating the directory when missing, and takes its lock.
     pub fn open(root: &Path) -> Result<Self> {
         fs::create_dir_all(root).map_err(Error::io("create", root))?;
-        let lock = lock(root)?;
+        let lock = Arc::new(lock(root)?);
         let root = root.canonicalize().map_err(Error::io("read", root))?;
         remove_temporaries(&root)?;
         let run_id = root.file_name().map_or_else(|| "run".into(), |n| n.to_string_lossy().into_owned());
         let manifest = Manifest::read(&root)?.unwrap_or_else(|| Manifest::new(run_id));
-        Ok(Self { root, manifest, _lock: lock })
+        Ok(Self { root, manifest, lock })
     }
 
     /// The directory, absolute.
@@ -125,6 +130,7 @@ impl RunDir {
         }
         Ok(Begin::Run(StageRun {
             root: self.root.clone(),
+            _lock: Arc::clone(&self.lock),
             run_id: self.manifest.run_id.clone(),
             started: Instant::now(),
             outputs: Vec::new(),
@@ -142,9 +148,8 @@ impl RunDir {
         }))
     }
 
-    /// Records which video the run is about; only `ingest` does, just before it commits.
-    ///
-    /// Refuses when the directory already holds the results of another file.
+    /// Records which video the run is about; only `ingest` does, just before it commits. Results of
+    /// another video go when that commit replaces the tables that they were made from.
     pub fn set_video(&mut self, video: VideoFile) {
         self.manifest.video = Some(video);
     }
@@ -152,62 +157,41 @@ impl RunDir {
     /// Makes the outputs of a stage visible, all of them or none, and drops results of later
     /// stages that were made from what they replace.
     pub fn commit(&mut self, stage: StageRun) -> Result<StageRecord> {
-        let StageRun { started, outputs, mut record, .. } = stage;
-        for output in &outputs {
-            let path = self.root.join(&output.file);
-            let temporary = temporary(&path);
-            let size_bytes = fs::metadata(&temporary).map_err(Error::io("read", &temporary))?.len();
-            let sha256 = hash::file(&temporary)?;
-            record.outputs.push(Output { size_bytes, sha256, ..output.clone() });
-        }
-        record.duration_secs = started.elapsed().as_secs_f64();
+        // Everything that can be refused comes before the first change.
+        let record = stage.record()?;
+        let config = self.config_with(&record)?;
         self.forget_stale(&record)?;
         for output in &record.outputs {
             let path = self.root.join(&output.file);
             fs::rename(temporary(&path), &path).map_err(Error::io("write", &path))?;
+            path.parent().map_or(Ok(()), sync_directory)?;
         }
-        sync_directory(&self.root)?;
-        self.write_config(&record)?;
+        replace(&self.root.join(CONFIG_FILE), config.as_bytes())?;
         self.manifest.stages.push(record.clone());
-        self.manifest.stages.sort_by_key(|s| STAGES.iter().position(|name| *name == s.stage));
+        self.manifest.stages.sort_by_key(|s| place(&s.stage));
         self.write_manifest()?;
         Ok(record)
     }
 
-    /// Drops the record of the stage that is about to be replaced, and record and files of every
-    /// later stage that read something which now differs.
+    /// Drops the record that `new` replaces and those of later stages that read what is then no
+    /// longer there, and removes their files except where `new` brings others.
     fn forget_stale(&mut self, new: &StageRecord) -> Result<()> {
-        let mut changed: Vec<String> = Vec::new();
-        for old in self.manifest.stage(&new.stage).iter().flat_map(|s| &s.outputs) {
-            if !new.outputs.iter().any(|o| o.file == old.file && o.sha256 == old.sha256) {
-                changed.push(old.file.clone());
-            }
-        }
-        let mut stale: Vec<Output> = Vec::new();
+        let mut valid = new.outputs.clone();
+        let mut dropped = Vec::new();
         let mut kept = Vec::new();
-        for record in std::mem::take(&mut self.manifest.stages) {
-            if record.stage == new.stage {
-                continue;
-            }
-            if record.inputs.iter().any(|input| changed.contains(&format!("{}.parquet", input.name))) {
-                changed.extend(record.outputs.iter().map(|o| o.file.clone()));
-                stale.extend(record.outputs);
+        for old in std::mem::take(&mut self.manifest.stages) {
+            let later = place(&old.stage) > place(&new.stage);
+            if old.stage == new.stage || later && reads_stale(&old, &valid) {
+                dropped.extend(old.outputs);
             } else {
-                kept.push(record);
+                valid.extend(old.outputs.iter().cloned());
+                kept.push(old);
             }
         }
         self.manifest.stages = kept;
         self.write_manifest()?;
-        for output in stale {
-            let path = self.root.join(&output.file);
-            match fs::remove_file(&path) {
-                Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(Error::io("remove", &path)(e));
-                }
-                _ => {}
-            }
-        }
-        Ok(())
+        dropped.retain(|old: &Output| !valid.iter().any(|output| output.file == old.file));
+        dropped.iter().try_for_each(|output| remove(&self.root.join(&output.file)))
     }
 
     fn recorded(&self, table: &'static str) -> Result<&Output> {
@@ -236,15 +220,15 @@ impl RunDir {
         replace(&path, json.as_bytes())
     }
 
-    /// Puts the stage's resolved section into `config.toml`, for people; the manifest has it too.
-    fn write_config(&self, record: &StageRecord) -> Result<()> {
+    /// `config.toml` with the stage's resolved section, for people; the manifest has it too.
+    fn config_with(&self, record: &StageRecord) -> Result<String> {
         let path = self.root.join(CONFIG_FILE);
         let text = fs::read_to_string(&path).unwrap_or_default();
         let mut sections: toml::Table = text.parse().unwrap_or_default();
-        let section = toml::Value::try_from(&record.config)
+        let section = toml::Value::try_from(without_nulls(&record.config))
             .map_err(|e| Error::Config { path: path.clone(), reason: e.to_string() })?;
         sections.insert(record.stage.clone(), section);
-        replace(&path, sections.to_string().as_bytes())
+        Ok(sections.to_string())
     }
 }
 
@@ -252,13 +236,37 @@ impl RunDir {
 #[derive(Debug)]
 pub struct StageRun {
     root: PathBuf,
+    /// Held so that no other run can meet these temporaries while they exist.
+    _lock: Arc<File>,
     run_id: String,
     started: Instant,
     outputs: Vec<Output>,
     record: StageRecord,
 }
 
+impl Drop for StageRun {
+    fn drop(&mut self) {
+        // The next start removes what cannot be removed now.
+        let _ = remove_temporaries(&self.root);
+    }
+}
+
 impl StageRun {
+    /// What the manifest will say once the temporaries have their names.
+    fn record(&self) -> Result<StageRecord> {
+        let seal = |output: &Output| {
+            let path = temporary(&self.root.join(&output.file));
+            let size_bytes = fs::metadata(&path).map_err(Error::io("read", &path))?.len();
+            Ok(Output { size_bytes, sha256: hash::file(&path)?, ..output.clone() })
+        };
+        let outputs = self.outputs.iter().map(seal).collect::<Result<_>>()?;
+        Ok(StageRecord {
+            outputs,
+            duration_secs: self.started.elapsed().as_secs_f64(),
+            ..self.record.clone()
+        })
+    }
+
     /// Starts writing a table. `embedders` says what made the vectors, whose length is that of the
     /// first; it is empty for tables without vectors.
     pub fn create<R: Row + Clone>(&self, embedders: &[Embedder]) -> Result<TableWriter<R>> {
@@ -271,7 +279,7 @@ impl StageRun {
             embedders: embedders.to_vec(),
         };
         let path = temporary(&self.root.join(R::TABLE.file_name()));
-        TableWriter::create(&path, &footer, embedders.first().map_or(0, |e| e.dim))
+        TableWriter::create(&path, &footer)
     }
 
     /// Finishes a table begun with [`StageRun::create`].
@@ -294,7 +302,7 @@ impl StageRun {
         self.finish(writer)
     }
 
-    /// Writes a file that is no table, such as `report/index.html`.
+    /// Writes a file that is no table, in the folder `report`.
     pub fn write_file(&mut self, file: &str, content: &[u8]) -> Result<()> {
         let path = self.root.join(file);
         if let Some(folder) = path.parent() {
@@ -318,13 +326,39 @@ impl StageRun {
 
     /// Records a figure that sums the stage up.
     pub fn figure(&mut self, name: &str, value: impl Serialize) {
-        let value = serde_json::to_value(value).unwrap_or(serde_json::Value::Null);
+        let value = serde_json::to_value(value).unwrap_or(Value::Null);
         self.record.figures.insert(name.to_owned(), value);
     }
 
     /// Rows of each table finished so far.
     pub fn rows(&self) -> impl Iterator<Item = (&str, u64)> {
         self.outputs.iter().filter_map(|o| Some((o.file.as_str(), o.rows?)))
+    }
+}
+
+/// Place of a stage in the line.
+fn place(stage: &str) -> Option<usize> {
+    STAGES.iter().position(|name| *name == stage)
+}
+
+/// Whether a finished stage read a table that is not among `valid`.
+fn reads_stale(record: &StageRecord, valid: &[Output]) -> bool {
+    // A stage's own table among its inputs is a file of the same name from outside: `labels`.
+    let is_table = |name: &str| tables::ALL.iter().any(|t| t.name == name && t.producer != record.stage);
+    let is_valid = |input: &Input| {
+        valid.iter().any(|o| o.file == format!("{}.parquet", input.name) && o.sha256 == input.sha256)
+    };
+    record.inputs.iter().any(|input| is_table(&input.name) && !is_valid(input))
+}
+
+/// TOML has no null: a key without a value is left out.
+fn without_nulls(value: &Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let set = fields.iter().filter(|(_, value)| !value.is_null());
+            set.map(|(key, value)| (key.clone(), without_nulls(value))).collect()
+        }
+        other => other.clone(),
     }
 }
 
@@ -360,17 +394,24 @@ fn lock(root: &Path) -> Result<File> {
     Ok(file)
 }
 
+/// Removes what an interrupted stage left, and nothing else: the directory may be one in which a
+/// person keeps files, and some of those may end in `.tmp` too.
 fn remove_temporaries(root: &Path) -> Result<()> {
-    for folder in [root.to_path_buf(), root.join("report")] {
-        let Ok(entries) = fs::read_dir(&folder) else { continue };
-        for entry in entries.flatten() {
-            let path = entry.path();
-            if path.extension().is_some_and(|e| e == TEMPORARY) {
-                fs::remove_file(&path).map_err(Error::io("remove", &path))?;
-            }
-        }
+    let own = [manifest::FILE_NAME, CONFIG_FILE].map(str::to_owned);
+    for name in tables::ALL.iter().map(|table| table.file_name()).chain(own) {
+        remove(&temporary(&root.join(name)))?;
     }
-    Ok(())
+    let Ok(report) = fs::read_dir(root.join(REPORT)) else { return Ok(()) };
+    let paths = report.flatten().map(|entry| entry.path());
+    paths.filter(|path| path.extension().is_some_and(|e| e == TEMPORARY)).try_for_each(|path| remove(&path))
+}
+
+/// Removes a file that need not be there.
+fn remove(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", path)(e)),
+        _ => Ok(()),
+    }
 }
 
 fn temporary(path: &Path) -> PathBuf {

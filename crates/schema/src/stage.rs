@@ -231,19 +231,15 @@ impl Reporter {
 
     /// Something went wrong without ending the stage.
     pub fn warn(&mut self, message: &str) {
-        if !self.json {
-            eprintln!("warning: {message}");
-        }
+        self.say(&format!("warning: {message}"));
         self.emit("warning", json!({ "message": message }), true);
     }
 
     fn failed(mut self, error: &dyn Failure) -> ExitCode {
         let hint = error.hint();
-        if !self.json {
-            eprintln!("error: {error}");
-            if let Some(hint) = &hint {
-                eprintln!("hint: {hint}");
-            }
+        self.say(&format!("error: {error}"));
+        if let Some(hint) = &hint {
+            self.say(&format!("hint: {hint}"));
         }
         let code = error.exit_code();
         self.emit("error", json!({ "message": error.to_string(), "hint": hint, "exit_code": code }), true);
@@ -257,16 +253,21 @@ impl Reporter {
         }
         let rows: serde_json::Map<_, _> =
             record.outputs.iter().filter_map(|o| Some((o.file.clone(), json!(o.rows?)))).collect();
-        if !self.json {
-            let what = if outcome.skipped { "is up to date" } else { "done" };
-            eprintln!("{} {what}: {}", self.stage, json!(record.figures));
-        }
+        let what = if outcome.skipped { "is up to date" } else { "done" };
+        self.say(&format!("{} {what}: {}", self.stage, json!(record.figures)));
         let secs = self.started.elapsed().as_secs_f64();
         let figures = &record.figures;
         let skipped = outcome.skipped;
         let event = json!({ "skipped": skipped, "duration_secs": secs, "figures": figures, "rows": rows });
         self.emit("finished", event, true);
         ExitCode::SUCCESS
+    }
+
+    /// A line for people; like [`Self::emit`], it must not end the stage when nobody listens.
+    fn say(&self, line: &str) {
+        if !self.json {
+            let _ = writeln!(std::io::stderr().lock(), "{line}");
+        }
     }
 
     /// Failing to speak or to log must never end a stage: results matter more than words about them.

@@ -141,8 +141,22 @@ macro_rules! category {
         $name:ident { $($(#[$variant_meta:meta])+ $variant:ident = $word:literal,)+ }
     ) => {
         $(#[$meta])+
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub enum $name { $($(#[$variant_meta])+ $variant,)+ }
+
+        /// The order of the words, so that a sorted table is sorted for everyone who reads it.
+        impl Ord for $name {
+            fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+                use $crate::cell::Category as _;
+                self.word().cmp(other.word())
+            }
+        }
+
+        impl PartialOrd for $name {
+            fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+                Some(self.cmp(other))
+            }
+        }
 
         impl $crate::cell::Category for $name {
             const WORDS: &'static [&'static str] = &[$($word),+];

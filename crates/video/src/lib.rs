@@ -1,1 +1,19 @@
-//! video
+//! Video files: what the container says, and frames with exact presentation times.
+//!
+//! * [`index`] reads packets only: facts and one [`PacketInfo`] per frame, no pixel decoded.
+//! * [`Decoder`] yields every [`Picture`] once, in order of presentation, on FFmpeg's threads.
+//! * [`Converter`] turns a picture into upright RGB or luma at a wanted size, straight from the
+//!   decoder's planes.
+//!
+//! **Architecture invariant:** nothing else in the project opens a video. Only local files are
+//! read, and only by the demuxers of [`FORMATS`]: no playlist, no network protocol.
+
+mod container;
+mod decoder;
+mod error;
+mod pixels;
+
+pub use container::{FORMATS, Facts, Index, PacketInfo, index};
+pub use decoder::{Decoder, Picture};
+pub use error::{Error, Result};
+pub use pixels::{Converter, Image};

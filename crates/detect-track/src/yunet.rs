@@ -1,0 +1,212 @@
+//! YuNet, a small single-shot face detector with five points.
+//!
+//! Source: Wu, Peng, Yu, "YuNet: A Tiny Millisecond-level Face Detector", Machine Intelligence
+//! Research 2023; weights `face_detection_yunet_2023mar` of opencv_zoo, MIT. Trained on WIDER FACE,
+//! whose pictures come from the web; see the model card in the README.
+//! Preprocessing: none, pixel values 0 to 255. The checkpoint wants BGR; its first layer is
+//! turned around at load, so this network takes RGB.
+
+use candle_core::{Device, Result, Tensor};
+use candle_nn::VarBuilder;
+use nn::conv::{Activation, Conv2d, Depthwise, Window};
+use nn::pool;
+
+use crate::geometry::{Face, Rect};
+
+/// Sides of the input are multiples of this.
+pub const GRID: usize = 32;
+
+/// Pixels per cell of the three output maps.
+const STRIDES: [usize; 3] = [8, 16, 32];
+
+/// 1×1 convolution, then a depthwise 3×3 one.
+struct Unit {
+    point: Conv2d,
+    depth: Depthwise,
+}
+
+impl Unit {
+    /// `weight` and `bias` of the two layers, by their names in the checkpoint.
+    fn new(vb: &VarBuilder<'_>, [point, depth]: [Named<'_>; 2], channels: [usize; 2]) -> Result<Self> {
+        let [inputs, outputs] = channels;
+        Ok(Self {
+            point: Conv2d::new(
+                &vb.get((outputs, inputs, 1, 1), point.weight)?,
+                &vb.get(outputs, point.bias)?,
+                Window::POINT,
+                Activation::Identity,
+            )?,
+            depth: Depthwise::new(
+                &vb.get((outputs, 1, 3, 3), depth.weight)?,
+                &vb.get(outputs, depth.bias)?,
+                Window::three(1),
+                Activation::Relu,
+            )?,
+        })
+    }
+
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        self.depth.forward(&self.point.forward(x)?)
+    }
+}
+
+/// Names of a layer's tensors in the checkpoint.
+#[derive(Clone, Copy)]
+struct Named<'a> {
+    weight: &'a str,
+    bias: &'a str,
+}
+
+/// The four heads of one output map (class, object, box, points: 1 + 1 + 4 + 10 channels), which
+/// all read the same input, as one pair of layers.
+struct Head {
+    point: Conv2d,
+    depth: Depthwise,
+}
+
+impl Head {
+    fn new(vb: &VarBuilder<'_>, level: usize) -> Result<Self> {
+        let mut tensors: [Vec<Tensor>; 4] = Default::default();
+        for (name, channels) in [("cls", 1), ("obj", 1), ("bbox", 4), ("kps", 10)] {
+            let vb = vb.pp(format!("bbox_head.multi_level_{name}.{level}"));
+            tensors[0].push(vb.get((channels, 64, 1, 1), "conv1.weight")?);
+            tensors[1].push(vb.get(channels, "conv1.bias")?);
+            tensors[2].push(vb.get((channels, 1, 3, 3), "conv2.weight")?);
+            tensors[3].push(vb.get(channels, "conv2.bias")?);
+        }
+        let [point, point_bias, depth, depth_bias] = tensors.map(|t| Tensor::cat(&t, 0));
+        Ok(Self {
+            point: Conv2d::new(&point?, &point_bias?, Window::POINT, Activation::Identity)?,
+            depth: Depthwise::new(&depth?, &depth_bias?, Window::three(1), Activation::Identity)?,
+        })
+    }
+
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        self.depth.forward(&self.point.forward(x)?)
+    }
+}
+
+/// The network.
+pub struct YuNet {
+    stem: Conv2d,
+    stem_unit: Unit,
+    /// Backbone units, in order; after which of them to halve the map is in `forward`.
+    backbone: Vec<Unit>,
+    /// Neck units from the coarse map to the fine one.
+    neck: Vec<Unit>,
+    heads: Vec<Head>,
+}
+
+impl YuNet {
+    /// Builds the network from the tensors of the checkpoint. Layers that its exporter fused
+    /// with their batch norm have numbers for names.
+    ///
+    /// # Errors
+    /// When a tensor is missing or has another shape.
+    pub fn new(vb: &VarBuilder<'_>) -> Result<Self> {
+        let unit = |name: &str, depth: (&str, &str), channels| {
+            let (weight, bias) = (format!("{name}.weight"), format!("{name}.bias"));
+            let point = Named { weight: &weight, bias: &bias };
+            Unit::new(vb, [point, Named { weight: depth.0, bias: depth.1 }], channels)
+        };
+        let bgr = vb.get((16, 3, 3, 3), "420")?;
+        let rgb = bgr.index_select(&Tensor::new(&[2_u32, 1, 0], vb.device())?, 1)?;
+        Ok(Self {
+            stem: Conv2d::new(&rgb, &vb.get(16, "421")?, Window::three(2), Activation::Relu)?,
+            stem_unit: unit("backbone.model0.conv2.conv1", ("423", "424"), [16, 16])?,
+            backbone: vec![
+                unit("backbone.model1.conv1.conv1", ("426", "427"), [16, 16])?,
+                unit("backbone.model1.conv2.conv1", ("429", "430"), [16, 32])?,
+                unit("backbone.model2.conv1.conv1", ("432", "433"), [32, 32])?,
+                unit("backbone.model2.conv2.conv1", ("435", "436"), [32, 64])?,
+                unit("backbone.model3.conv1.conv1", ("438", "439"), [64, 64])?,
+                unit("backbone.model3.conv2.conv1", ("441", "442"), [64, 64])?,
+                unit("backbone.model4.conv1.conv1", ("444", "445"), [64, 64])?,
+                unit("backbone.model4.conv2.conv1", ("447", "448"), [64, 64])?,
+                unit("backbone.model5.conv1.conv1", ("450", "451"), [64, 64])?,
+                unit("backbone.model5.conv2.conv1", ("453", "454"), [64, 64])?,
+            ],
+            neck: vec![
+                unit("neck.lateral_convs.2.conv1", ("456", "457"), [64, 64])?,
+                unit("neck.lateral_convs.1.conv1", ("459", "460"), [64, 64])?,
+                unit("neck.lateral_convs.0.conv1", ("462", "463"), [64, 64])?,
+            ],
+            heads: (0..3).map(|level| Head::new(vb, level)).collect::<Result<_>>()?,
+        })
+    }
+
+    /// Maps RGB `(1, height, width, 3)`, values 0 to 255, sides multiples of [`GRID`], to three maps
+    /// `(1, height / s, width / s, 16)` for s in 8, 16, 32: class and object logits, box (4), points (10).
+    ///
+    /// # Errors
+    /// When the tensor has another shape.
+    pub fn forward(&self, x: &Tensor) -> Result<[Tensor; 3]> {
+        let stage = |mut x: Tensor, units: &[Unit]| -> Result<Tensor> {
+            for unit in units {
+                x = unit.forward(&x)?;
+            }
+            Ok(x)
+        };
+        let x = self.stem_unit.forward(&self.stem.forward(x)?)?;
+        let x = stage(pool::max_2x2(&x)?, &self.backbone[0..4])?;
+        let fine = stage(pool::max_2x2(&x)?, &self.backbone[4..6])?;
+        let middle = stage(pool::max_2x2(&fine)?, &self.backbone[6..8])?;
+        let coarse = stage(pool::max_2x2(&middle)?, &self.backbone[8..10])?;
+        let coarse = self.neck[0].forward(&coarse)?;
+        let middle = self.neck[1].forward(&(middle + pool::upsample_2x(&coarse)?)?)?;
+        let fine = self.neck[2].forward(&(fine + pool::upsample_2x(&middle)?)?)?;
+        Ok([self.heads[0].forward(&fine)?, self.heads[1].forward(&middle)?, self.heads[2].forward(&coarse)?])
+    }
+
+    /// Faces in an RGB image of `width × height` pixels, rows without padding, that score at least
+    /// `min_score`; overlapping boxes are not yet suppressed. Coordinates are in the image's pixels.
+    ///
+    /// # Errors
+    /// When the image has another size than it says.
+    pub fn detect(&self, rgb: &[u8], width: usize, height: usize, min_score: f32) -> Result<Vec<Face>> {
+        let maps = self.forward(&padded(rgb, width, height)?)?;
+        let mut faces = Vec::new();
+        for (map, stride) in maps.iter().zip(STRIDES) {
+            let (_, rows, columns, channels) = map.dims4()?;
+            let values: Vec<f32> = map.flatten_all()?.to_vec1()?;
+            for (cell, values) in values.chunks_exact(channels).enumerate() {
+                let place = ((cell % columns) as f32, (cell / columns) as f32);
+                debug_assert!(cell / columns < rows);
+                faces.extend(face(values, place, stride as f32).filter(|f| f.score >= min_score));
+            }
+        }
+        Ok(faces)
+    }
+}
+
+/// The image as a `(1, height', width', 3)` tensor, zeros right and below up to the grid.
+fn padded(rgb: &[u8], width: usize, height: usize) -> Result<Tensor> {
+    let (wide, high) = (width.next_multiple_of(GRID), height.next_multiple_of(GRID));
+    let mut values = vec![0.0_f32; wide * high * 3];
+    for (from, to) in rgb.chunks_exact(width * 3).zip(values.chunks_exact_mut(wide * 3)) {
+        for (from, to) in from.iter().zip(to) {
+            *to = f32::from(*from);
+        }
+    }
+    Tensor::from_vec(values, (1, high, wide, 3), &Device::Cpu)
+}
+
+/// Decodes one cell as `FaceDetectorYN` of OpenCV does; `None` when a value is not finite.
+fn face(values: &[f32], (column, row): (f32, f32), stride: f32) -> Option<Face> {
+    let [class, object, dx, dy, log_width, log_height, points @ ..] = values else { return None };
+    let probability = |logit: f32| 1.0 / (1.0 + (-logit).exp());
+    let score = (probability(*class) * probability(*object)).sqrt();
+    let (x, y) = ((column + dx) * stride, (row + dy) * stride);
+    let (width, height) = (log_width.exp() * stride, log_height.exp() * stride);
+    let rect = Rect {
+        x_min: x - width / 2.0,
+        y_min: y - height / 2.0,
+        x_max: x + width / 2.0,
+        y_max: y + height / 2.0,
+    };
+    let (points, _) = points.as_chunks::<2>();
+    let points: Vec<_> = points.iter().map(|[x, y]| ((column + x) * stride, (row + y) * stride)).collect();
+    let points = points.try_into().ok()?;
+    let usable = [score, x, y, width, height].iter().all(|v| v.is_finite()) && width > 0.0 && height > 0.0;
+    usable.then_some(Face { rect, points, score })
+}

@@ -1,0 +1,140 @@
+//! Figures that need no truth: how close the vectors of one cluster are, and how far the clusters.
+//!
+//! The distance is cosine, 1 − x·y for unit vectors, 0 to 2. It is linear in y, so sums over a
+//! cluster follow from the cluster's summed vector: everything here costs tracks × clusters, not
+//! tracks².
+
+use std::collections::BTreeMap;
+
+/// A linked track and its vector.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Point<'a> {
+    /// Cluster of the track.
+    pub cluster_id: i64,
+    /// Vector of the track, of unit norm.
+    pub vector: &'a [f32],
+}
+
+/// A mean over some number of things.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Mean {
+    /// The mean.
+    pub value: f64,
+    /// How many things it is over; above 0.
+    pub n: usize,
+}
+
+/// The vectors of one cluster, summed.
+struct Sum {
+    vector: Vec<f64>,
+    n: usize,
+    /// Sum of x·x, which is n up to rounding.
+    squares: f64,
+}
+
+fn sums(points: &[Point<'_>]) -> BTreeMap<i64, Sum> {
+    let mut sums: BTreeMap<i64, Sum> = BTreeMap::new();
+    for point in points {
+        let dim = point.vector.len();
+        let sum =
+            sums.entry(point.cluster_id).or_insert_with(|| Sum { vector: vec![0.0; dim], n: 0, squares: 0.0 });
+        sum.vector.iter_mut().zip(point.vector).for_each(|(s, x)| *s += f64::from(*x));
+        sum.n += 1;
+        sum.squares += square(point.vector);
+    }
+    sums
+}
+
+fn square(vector: &[f32]) -> f64 {
+    vector.iter().map(|x| f64::from(*x).powi(2)).sum()
+}
+
+fn dot(sum: &[f64], vector: &[f32]) -> f64 {
+    sum.iter().zip(vector).map(|(s, x)| s * f64::from(*x)).sum()
+}
+
+/// Mean silhouette: per track (b − a) / max(a, b), with a the mean distance to the rest of its own
+/// cluster and b that to the nearest other one; 0 for a track alone in its cluster. Range −1 to 1.
+/// `None` unless there are at least two clusters and one of them has two tracks.
+///
+/// Hides wrong merges of people who look alike: it judges the vectors by themselves.
+/// Source: Rousseeuw 1987; `sklearn.metrics.silhouette_score(metric="cosine")`.
+pub fn silhouette(points: &[Point<'_>]) -> Option<Mean> {
+    let sums = sums(points);
+    if sums.len() < 2 || sums.len() == points.len() {
+        return None;
+    }
+    let total: f64 = points.iter().map(|point| silhouette_of(point, &sums)).sum();
+    Some(Mean { value: total / points.len() as f64, n: points.len() })
+}
+
+fn silhouette_of(point: &Point<'_>, sums: &BTreeMap<i64, Sum>) -> f64 {
+    let (mut own, mut nearest) = (None, f64::INFINITY);
+    for (cluster, sum) in sums {
+        let n = sum.n as f64;
+        let distances = n - dot(&sum.vector, point.vector);
+        if *cluster != point.cluster_id {
+            nearest = nearest.min(distances / n);
+        } else if sum.n > 1 {
+            own = Some((distances - (1.0 - square(point.vector))) / (n - 1.0));
+        }
+    }
+    let larger = own.map_or(0.0, |own: f64| own.max(nearest));
+    own.filter(|_| larger > 0.0).map_or(0.0, |own| (nearest - own) / larger)
+}
+
+/// Mean cosine distance over pairs of tracks of one cluster, 0 to 2; `None` without such a pair.
+pub fn within(points: &[Point<'_>]) -> Option<Mean> {
+    let sums = sums(points);
+    let (n, dots) = sums.values().fold((0, 0.0), |(n, dots), sum| {
+        (n + sum.n * (sum.n - 1) / 2, dots + (norm2(&sum.vector) - sum.squares) / 2.0)
+    });
+    (n > 0).then(|| Mean { value: 1.0 - dots / n as f64, n })
+}
+
+/// Mean cosine distance over pairs of tracks of different clusters, 0 to 2; `None` without such a pair.
+pub fn between(points: &[Point<'_>]) -> Option<Mean> {
+    let sums = sums(points);
+    let dim = points.first()?.vector.len();
+    let mut all = vec![0.0; dim];
+    let (mut same_pairs, mut same_dots) = (0, 0.0);
+    for sum in sums.values() {
+        all.iter_mut().zip(&sum.vector).for_each(|(a, s)| *a += s);
+        same_pairs += sum.n * sum.n;
+        same_dots += norm2(&sum.vector);
+    }
+    let n = (points.len() * points.len() - same_pairs) / 2;
+    (n > 0).then(|| Mean { value: 1.0 - (norm2(&all) - same_dots) / 2.0 / n as f64, n })
+}
+
+fn norm2(vector: &[f64]) -> f64 {
+    vector.iter().map(|x| x * x).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn point(cluster_id: i64, vector: &[f32]) -> Point<'_> {
+        Point { cluster_id, vector }
+    }
+
+    #[test]
+    fn figures_without_the_pairs_they_need_are_absent() {
+        let (a, b) = ([1.0, 0.0], [0.0, 1.0]);
+        assert_eq!(silhouette(&[]), None);
+        assert_eq!(silhouette(&[point(0, &a), point(0, &b)]), None);
+        assert_eq!(silhouette(&[point(0, &a), point(1, &b)]), None);
+        assert_eq!(within(&[point(0, &a)]), None);
+        assert_eq!(between(&[point(0, &a), point(0, &b)]), None);
+    }
+
+    #[test]
+    fn two_tight_clusters_at_right_angles() {
+        let (a, b) = ([1.0, 0.0], [0.0, 1.0]);
+        let points = [point(0, &a), point(0, &a), point(1, &b), point(1, &b)];
+        assert_eq!(silhouette(&points), Some(Mean { value: 1.0, n: 4 }));
+        assert_eq!(within(&points), Some(Mean { value: 0.0, n: 2 }));
+        assert_eq!(between(&points), Some(Mean { value: 1.0, n: 4 }));
+    }
+}

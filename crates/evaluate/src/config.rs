@@ -1,0 +1,64 @@
+//! The section `[evaluate]` of the configuration.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+
+/// How figures are computed and what the page shows.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// A found box is a labelled face when their intersection over union is at least this; above 0,
+    /// at most 1. Default 0.5, as detection benchmarks have it.
+    pub min_iou: f64,
+    /// Sample pictures per person on the page, spread over the person's appearances; 1 to 100.
+    /// Default 12.
+    pub samples_per_identity: usize,
+    /// Edge of the largest pictures on the page, pixels, 32 to 512; crops are never enlarged.
+    /// Default 112.
+    pub thumbnail_px: u32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { min_iou: 0.5, samples_per_identity: 12, thumbnail_px: 112 }
+    }
+}
+
+impl Config {
+    /// Refuses values outside their documented ranges.
+    pub fn check(&self) -> Result<()> {
+        let wrong = |key, range| Err(Error::Setting { key, range });
+        if !(self.min_iou > 0.0 && self.min_iou <= 1.0) {
+            return wrong("min_iou", "above 0 and at most 1");
+        }
+        if !(1..=100).contains(&self.samples_per_identity) {
+            return wrong("samples_per_identity", "from 1 to 100");
+        }
+        if !(32..=512).contains(&self.thumbnail_px) {
+            return wrong("thumbnail_px", "from 32 to 512");
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Config;
+
+    #[test]
+    fn defaults_are_within_their_ranges() {
+        assert!(Config::default().check().is_ok());
+    }
+
+    #[test]
+    fn values_outside_their_range_are_refused() {
+        let wrong = [
+            Config { min_iou: 0.0, ..Config::default() },
+            Config { min_iou: f64::NAN, ..Config::default() },
+            Config { samples_per_identity: 0, ..Config::default() },
+            Config { thumbnail_px: 4096, ..Config::default() },
+        ];
+        assert!(wrong.iter().all(|config| config.check().is_err()));
+    }
+}

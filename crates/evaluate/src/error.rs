@@ -1,0 +1,93 @@
+//! What can go wrong in this stage.
+
+use std::path::PathBuf;
+
+use schema::stage::{Failure, exit};
+
+/// Errors of this stage.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The run directory or one of its tables is not what the contract says.
+    #[error(transparent)]
+    Run(#[from] schema::Error),
+    /// A configuration value is out of its range.
+    #[error("[evaluate] {key} must be {range}")]
+    Setting {
+        /// Key in the section `[evaluate]`.
+        key: &'static str,
+        /// The range in words.
+        range: &'static str,
+    },
+    /// The labels cannot be read from disk.
+    #[error("cannot read the labels {}: {source}", path.display())]
+    LabelsFile {
+        /// The file.
+        path: PathBuf,
+        /// The system's own words.
+        source: std::io::Error,
+    },
+    /// A line of the labels is not what it should be.
+    #[error("{}, line {line}: {reason}", path.display())]
+    Labels {
+        /// The file.
+        path: PathBuf,
+        /// Line, from 1; the header is line 1.
+        line: u64,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A face image of `crops` cannot be decoded.
+    #[error("the face image of track {track_id} at frame {frame_idx} is unreadable: {source}")]
+    Crop {
+        /// Track of the crop.
+        track_id: i64,
+        /// Frame of the crop.
+        frame_idx: i64,
+        /// The decoder's own words.
+        source: image::ImageError,
+    },
+    /// `linkage` is no tree over the tracks of `clusters`.
+    #[error("step {step} of `linkage` joins nodes that do not exist or are joined already")]
+    Linkage {
+        /// The offending merge.
+        step: usize,
+    },
+    /// The page could not be put together; a mistake of this program.
+    #[error("the report could not be rendered: {0}")]
+    Page(#[from] minijinja::Error),
+    /// The figures could not be put into JSON; a mistake of this program.
+    #[error("metrics.json could not be written: {0}")]
+    Json(#[from] serde_json::Error),
+}
+
+/// Result of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Failure for Error {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Run(error) => error.hint(),
+            Self::Setting { .. } => Some("correct the value in the file given with --config".into()),
+            Self::LabelsFile { .. } => {
+                Some("check the path given with --labels, or leave it out to run without labels".into())
+            }
+            Self::Labels { .. } => Some(
+                "labels are a UTF-8 CSV file with a header and the columns frame, x, y, w, h, identity".into(),
+            ),
+            Self::Crop { .. } => Some("run again with --from detect-track".into()),
+            Self::Linkage { .. } => Some("run again with --from cluster".into()),
+            Self::Page(_) | Self::Json(_) => None,
+        }
+    }
+
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::Run(error) => error.exit_code(),
+            Self::Setting { .. } => exit::USAGE,
+            Self::LabelsFile { .. } | Self::Labels { .. } => exit::INPUT,
+            Self::Crop { .. } | Self::Linkage { .. } => exit::CONTRACT,
+            Self::Page(_) | Self::Json(_) => exit::UNEXPECTED,
+        }
+    }
+}

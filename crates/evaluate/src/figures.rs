@@ -1,0 +1,226 @@
+//! Every figure of a run, as rows of `metrics`.
+
+use std::cmp::Ordering;
+
+use schema::cell::Category as _;
+use schema::tables::{Metric, MetricUnit};
+use schema::{Row as _, Symbol};
+use serde_json::json;
+
+use crate::cohesion::{self, Mean};
+use crate::matching::{Judged, JudgedTrack, judged_tracks};
+use crate::metrics::{self, Contingency, Prf};
+use crate::tables::Tables;
+
+/// One figure. [`crate::catalog`] says what it means.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Figure {
+    /// Name, as in the column `name` of `metrics`.
+    pub name: &'static str,
+    /// What weighs the same in it.
+    pub unit: MetricUnit,
+    /// Value, always finite.
+    pub value: f64,
+    /// Number of things counted.
+    pub n: usize,
+}
+
+impl Figure {
+    fn new(name: &'static str, unit: MetricUnit, value: f64, n: usize) -> Self {
+        Self { name, unit, value, n }
+    }
+
+    /// A plain count.
+    fn count(name: &'static str, unit: MetricUnit, n: usize) -> Self {
+        Self::new(name, unit, n as f64, n)
+    }
+
+    /// The row of `metrics`.
+    pub fn row(&self, video_id: &Symbol) -> Metric {
+        Metric {
+            video_id: video_id.clone(),
+            name: self.name.to_owned(),
+            unit: self.unit,
+            value: self.value,
+            ci_low: None,
+            ci_high: None,
+            n: i64::try_from(self.n).unwrap_or(i64::MAX),
+        }
+    }
+}
+
+/// Rows of `metrics` in the table's order.
+pub fn rows(figures: &[Figure], video_id: &Symbol) -> Vec<Metric> {
+    let mut rows: Vec<_> = figures.iter().map(|figure| figure.row(video_id)).collect();
+    rows.sort_by(|a, b| a.cmp_key(b));
+    rows
+}
+
+/// The same rows as a JSON array, for programs that would rather not read Parquet.
+pub fn json(rows: &[Metric]) -> serde_json::Value {
+    let row = |m: &Metric| {
+        json!({
+            "name": m.name, "unit": m.unit.word(), "value": m.value,
+            "ci_low": m.ci_low, "ci_high": m.ci_high, "n": m.n,
+        })
+    };
+    rows.iter().map(row).collect()
+}
+
+/// Figures that need no labels.
+pub fn unlabelled(tables: &Tables) -> Vec<Figure> {
+    use MetricUnit::{Frame, Track, Video};
+    let screen_secs: f64 = tables.identities.iter().map(|i| i.screen_secs).sum();
+    let violated = tables.constraints.iter().filter(|c| c.violated).count();
+    let mut figures = vec![
+        Figure::count("detections", Frame, tables.n_detections),
+        Figure::count("shots", Video, tables.shots.len()),
+        Figure::count("tracks", Track, tables.tracks.len()),
+        Figure::count("identities", Video, tables.identities.len()),
+        Figure::new("screen_secs", Video, screen_secs, tables.identities.len()),
+        Figure::new("constraint_violations", Track, violated as f64, tables.constraints.len()),
+    ];
+    let noise = tables.clusters.iter().filter(|c| c.is_noise).count();
+    let noise_boxes = tables.found.iter().filter(|f| f.cluster_id.is_none()).count();
+    figures.extend(share("noise_share", Track, noise, tables.clusters.len()));
+    figures.extend(share("noise_share", Frame, noise_boxes, tables.found.len()));
+    let points = tables.points();
+    figures.extend(mean("silhouette", cohesion::silhouette(&points)));
+    figures.extend(mean("within_distance", cohesion::within(&points)));
+    figures.extend(mean("between_distance", cohesion::between(&points)));
+    figures
+}
+
+/// A share of nothing is no figure.
+fn share(name: &'static str, unit: MetricUnit, part: usize, whole: usize) -> Option<Figure> {
+    (whole > 0).then(|| Figure::new(name, unit, part as f64 / whole as f64, whole))
+}
+
+fn mean(name: &'static str, mean: Option<Mean>) -> Option<Figure> {
+    mean.map(|mean| Figure::new(name, MetricUnit::Track, mean.value, mean.n))
+}
+
+/// Figures that compare with labels. Those about linking are absent when no track shows a known person.
+pub fn labelled(judged: &Judged) -> Vec<Figure> {
+    let tracks = judged_tracks(&judged.matches);
+    let mut figures = end_to_end(judged, &tracks);
+    if !tracks.is_empty() {
+        figures.extend(linking(&tracks, judged.people.len()));
+    }
+    figures
+}
+
+fn end_to_end(judged: &Judged, tracks: &[JudgedTrack]) -> Vec<Figure> {
+    use MetricUnit::{Frame, Track, Video};
+    let Judged { n_found, n_labelled, .. } = *judged;
+    let matched = judged.matches.len();
+    let right = metrics::identity_matches(&judged.matches);
+    let part = |part: usize, whole: usize| part as f64 / whole.max(1) as f64;
+    let both = n_found + n_labelled;
+    vec![
+        Figure::new("det_precision", Frame, part(matched, n_found), n_found),
+        Figure::new("det_recall", Frame, part(matched, n_labelled), n_labelled),
+        Figure::new("id_precision", Frame, part(right, n_found), n_found),
+        Figure::new("id_recall", Frame, part(right, n_labelled), n_labelled),
+        Figure::new("id_f1", Frame, part(2 * right, both), both),
+        Figure::new("track_purity", Frame, metrics::track_purity(tracks), matched),
+        Figure::count("matched_tracks", Track, tracks.len()),
+        Figure::count("persons", Video, judged.people.len()),
+    ]
+}
+
+fn linking(tracks: &[JudgedTrack], n_people: usize) -> Vec<Figure> {
+    use MetricUnit::{Frame, Track, Video};
+    let by_track = Contingency::new(&metrics::by_track(tracks));
+    let by_frame = Contingency::new(&metrics::by_frame(tracks));
+    let n_boxes = tracks.iter().map(|t| t.n_boxes).sum();
+    let n_groups = by_track.n_groups();
+    let mut figures = weighted(&by_track, Track, tracks.len());
+    figures.extend(weighted(&by_frame, Frame, n_boxes));
+    figures.extend([
+        Figure::new("ari", Track, by_track.ari(), tracks.len()),
+        Figure::new("oci", Track, by_track.oci(), tracks.len()),
+        Figure::count("clusters", Track, n_groups),
+        Figure::new("ratio", Video, n_groups as f64 / n_people.max(1) as f64, n_people),
+    ]);
+    figures
+}
+
+fn weighted(table: &Contingency, unit: MetricUnit, n: usize) -> Vec<Figure> {
+    let prf = |names: [&'static str; 3], Prf { precision, recall, f1 }: Prf| {
+        let [p, r, f] = names;
+        [Figure::new(p, unit, precision, n), Figure::new(r, unit, recall, n), Figure::new(f, unit, f1, n)]
+    };
+    let mut figures =
+        vec![Figure::new("wcp", unit, table.wcp(), n), Figure::new("nmi", unit, table.nmi(), n)];
+    figures.extend(prf(["b3_precision", "b3_recall", "b3_f1"], table.b_cubed()));
+    figures.extend(prf(["pairs_precision", "pairs_recall", "pairs_f1"], table.pairs()));
+    figures
+}
+
+/// Figures for the closing summary, by name. Where one counts both ways, that over tracks is meant.
+const SUMMARY: [&str; 12] = [
+    "identities",
+    "tracks",
+    "shots",
+    "constraint_violations",
+    "persons",
+    "det_precision",
+    "det_recall",
+    "id_f1",
+    "wcp",
+    "b3_f1",
+    "ratio",
+    "oci",
+];
+
+/// Names and values for the closing summary, rounded to four decimals; whole numbers stay whole.
+pub fn summary(figures: &[Figure]) -> Vec<(&'static str, serde_json::Value)> {
+    let in_order = |a: &&Figure, b: &&Figure| -> Ordering { a.unit.cmp(&b.unit) };
+    let find = |name: &&'static str| figures.iter().filter(|f| f.name == *name).min_by(in_order);
+    SUMMARY.iter().filter_map(find).map(|f| (f.name, rounded(f.value))).collect()
+}
+
+fn rounded(value: f64) -> serde_json::Value {
+    let rounded = (value * 1e4).round() / 1e4;
+    if rounded.fract() == 0.0 { json!(rounded as i64) } else { json!(rounded) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog;
+    use crate::matching::Match;
+
+    #[test]
+    fn every_figure_with_labels_is_explained() {
+        let judged = Judged {
+            people: vec!["joey".into()],
+            matches: vec![Match { person: 0, track_id: 0, cluster_id: None }],
+            n_labelled: 1,
+            n_found: 1,
+            ..Judged::default()
+        };
+        let figures = labelled(&judged);
+        assert!(figures.iter().all(|figure| catalog::explain(figure.name).is_some()));
+        assert!(figures.iter().any(|figure| figure.name == "oci"));
+    }
+
+    #[test]
+    fn labels_that_nothing_matches_give_zeros_and_no_linking() {
+        let judged = Judged { people: vec!["joey".into()], n_labelled: 9, ..Judged::default() };
+        let figures = labelled(&judged);
+        let value = |name| figures.iter().find(|f| f.name == name).map(|f| f.value);
+        assert_eq!((value("det_recall"), value("id_f1"), value("wcp")), (Some(0.0), Some(0.0), None));
+    }
+
+    #[test]
+    fn the_summary_prefers_tracks_and_keeps_counts_whole() {
+        let figures = [
+            Figure::new("wcp", MetricUnit::Frame, 0.5, 2),
+            Figure::new("wcp", MetricUnit::Track, 0.123_456, 2),
+            Figure::count("tracks", MetricUnit::Track, 7),
+        ];
+        assert_eq!(summary(&figures), [("tracks", json!(7)), ("wcp", json!(0.1235))]);
+    }
+}

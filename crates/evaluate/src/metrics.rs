@@ -1,0 +1,304 @@
+//! Figures that compare a grouping with the truth. Pure functions; [`crate::catalog`] explains
+//! each to readers of the page.
+//!
+//! Notation: items i (tracks) of weight wᵢ (1, or the track's boxes), group K(i), person C(i);
+//! n_kc is the weight of items in group k that show person c, n_k and n_c are its marginals, n the
+//! total. Definitions agree with scikit-learn where it has them.
+
+use std::collections::BTreeMap;
+
+use crate::matching::{Group, JudgedTrack, Match, assign};
+
+/// One item of a grouping.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Item {
+    /// Group it was put into.
+    pub group: Group,
+    /// Person it shows.
+    pub person: usize,
+    /// Weight, above 0.
+    pub weight: f64,
+}
+
+/// Items whose every track weighs the same.
+pub fn by_track(tracks: &[JudgedTrack]) -> Vec<Item> {
+    tracks.iter().map(|t| Item { group: t.group, person: t.person, weight: 1.0 }).collect()
+}
+
+/// Items weighted by their matched boxes.
+pub fn by_frame(tracks: &[JudgedTrack]) -> Vec<Item> {
+    tracks.iter().map(|t| Item { group: t.group, person: t.person, weight: t.n_boxes as f64 }).collect()
+}
+
+/// Precision, recall and their harmonic mean, each 0 to 1.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Prf {
+    /// Share of what was claimed that is true.
+    pub precision: f64,
+    /// Share of what is true that was claimed.
+    pub recall: f64,
+    /// Harmonic mean; 0 when both are 0.
+    pub f1: f64,
+}
+
+impl Prf {
+    fn new(precision: f64, recall: f64) -> Self {
+        let sum = precision + recall;
+        Self { precision, recall, f1: if sum > 0.0 { 2.0 * precision * recall / sum } else { 0.0 } }
+    }
+}
+
+/// Weight of every pair of group and person, with sums along both. It is sparse, so thousands of
+/// groups cost nothing; ordered, so sums are the same on every machine.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Contingency {
+    cells: BTreeMap<(Group, usize), f64>,
+    groups: BTreeMap<Group, f64>,
+    people: BTreeMap<usize, f64>,
+    total: f64,
+    squares: f64,
+}
+
+impl Contingency {
+    /// Counts `items`.
+    pub fn new(items: &[Item]) -> Self {
+        let mut table = Self::default();
+        for item in items {
+            *table.cells.entry((item.group, item.person)).or_default() += item.weight;
+            *table.groups.entry(item.group).or_default() += item.weight;
+            *table.people.entry(item.person).or_default() += item.weight;
+            table.total += item.weight;
+            table.squares += item.weight * item.weight;
+        }
+        table
+    }
+
+    /// Number of groups with at least one item.
+    pub fn n_groups(&self) -> usize {
+        self.groups.len()
+    }
+
+    /// Largest cell of every group with its person; of equals, the first person.
+    fn majorities(&self) -> BTreeMap<Group, (usize, f64)> {
+        let mut best: BTreeMap<Group, (usize, f64)> = BTreeMap::new();
+        for (&(group, person), &weight) in &self.cells {
+            let entry = best.entry(group).or_insert((person, weight));
+            if weight > entry.1 {
+                *entry = (person, weight);
+            }
+        }
+        best
+    }
+
+    /// Weighted cluster purity: Σₖ maxᶜ n_kc / n. Range 1/people to 1.
+    ///
+    /// Hides splits: every track in a cluster of its own scores 1.
+    /// Source: Zhao and Karypis 2001; "WCP" in the literature on faces in TV series.
+    pub fn wcp(&self) -> f64 {
+        self.majorities().values().map(|(_, weight)| weight).sum::<f64>() / self.total
+    }
+
+    /// Normalised mutual information, arithmetic mean: 2 I(K; C) / (H(K) + H(C)). Range 0 to 1; 1 when
+    /// there is one group and one person.
+    ///
+    /// Hides chance: random labels with many clusters score well above 0.
+    /// Source: Strehl and Ghosh 2002; `sklearn.metrics.normalized_mutual_info_score`.
+    pub fn nmi(&self) -> f64 {
+        let entropies = entropy(self.groups.values(), self.total) + entropy(self.people.values(), self.total);
+        if entropies <= 0.0 {
+            return 1.0;
+        }
+        let information: f64 = self
+            .cells
+            .iter()
+            .map(|((group, person), w)| {
+                let expected = self.groups[group] * self.people[person];
+                w / self.total * (self.total * w / expected).ln()
+            })
+            .sum();
+        (2.0 * information / entropies).clamp(0.0, 1.0)
+    }
+
+    /// Adjusted Rand index: agreement over pairs of items, 0 for what chance gives and 1 for perfect;
+    /// at worst −0.5. Weights must be 1.
+    ///
+    /// Hides small groups: pairs grow with the square of a group's size.
+    /// Source: Hubert and Arabie 1985; `sklearn.metrics.adjusted_rand_score`.
+    pub fn ari(&self) -> f64 {
+        let (together, same_group, same_person) = self.pair_weights();
+        let false_pairs = same_group - together;
+        let missed_pairs = same_person - together;
+        if false_pairs == 0.0 && missed_pairs == 0.0 {
+            return 1.0;
+        }
+        let apart = self.total * self.total - self.squares - together - false_pairs - missed_pairs;
+        2.0 * (together * apart - missed_pairs * false_pairs)
+            / ((together + missed_pairs) * (missed_pairs + apart)
+                + (together + false_pairs) * (false_pairs + apart))
+    }
+
+    /// B-cubed: for every item the share of its group that shows its person (precision) and the share
+    /// of its person that is in its group (recall), averaged over items. Range 0 to 1.
+    ///
+    /// Hides little, but weighs a person by how many tracks show them: extras hardly count.
+    /// Source: Bagga and Baldwin 1998; Amigó et al. 2009.
+    pub fn b_cubed(&self) -> Prf {
+        let share = |of: &dyn Fn(&(Group, usize)) -> f64| -> f64 {
+            self.cells.iter().map(|(key, w)| w * w / of(key)).sum::<f64>() / self.total
+        };
+        Prf::new(share(&|(group, _)| self.groups[group]), share(&|(_, person)| self.people[person]))
+    }
+
+    /// Pairs of items put together against pairs that belong together; a pair weighs the product of its
+    /// items' weights. Range 0 to 1; 1 where there is no pair to judge.
+    ///
+    /// Hides single tracks, which form no pair, and overweighs the largest groups.
+    /// Source: Levine and Domany 2001; the pair confusion matrix of scikit-learn.
+    pub fn pairs(&self) -> Prf {
+        let (together, same_group, same_person) = self.pair_weights();
+        let share = |of: f64| if of > 0.0 { together / of } else { 1.0 };
+        Prf::new(share(same_group), share(same_person))
+    }
+
+    /// Weight of ordered pairs of distinct items in the same cell, group, person.
+    fn pair_weights(&self) -> (f64, f64, f64) {
+        let pairs = |weights: &mut dyn Iterator<Item = &f64>| -> f64 {
+            weights.map(|w| w * w).sum::<f64>() - self.squares
+        };
+        (pairs(&mut self.cells.values()), pairs(&mut self.groups.values()), pairs(&mut self.people.values()))
+    }
+
+    /// Operator clicks: relabel every track that is not of its group's majority person, then merge the
+    /// groups of one person. 0 is perfect; at most tracks − 1. Weights must be 1.
+    ///
+    /// Hides the time it takes to find what is wrong. Source: "OCI-k" of the literature on labelling
+    /// faces in video (Guillaumin et al. 2009 and after), counted exactly as stated here.
+    pub fn oci(&self) -> f64 {
+        let majorities = self.majorities();
+        let relabel = self.total - majorities.values().map(|(_, weight)| weight).sum::<f64>();
+        let mut groups_of: BTreeMap<usize, usize> = BTreeMap::new();
+        for (person, _) in majorities.values() {
+            *groups_of.entry(*person).or_default() += 1;
+        }
+        let merges: usize = groups_of.values().map(|groups| groups - 1).sum();
+        relabel + merges as f64
+    }
+}
+
+fn entropy<'a>(weights: impl Iterator<Item = &'a f64>, total: f64) -> f64 {
+    -weights.filter(|w| **w > 0.0).map(|w| w / total * (w / total).ln()).sum::<f64>()
+}
+
+/// Boxes that carry the right identity when every group is matched to at most one person and every
+/// person to at most one group, in the way that makes this number largest.
+///
+/// The numerator of IDF1 over the whole video: IDF1 = 2 × this / (found boxes + labelled boxes).
+/// Source: Ristani et al. 2016.
+pub fn identity_matches(matches: &[Match]) -> usize {
+    let mut rows: BTreeMap<Group, usize> = BTreeMap::new();
+    for m in matches {
+        let next = rows.len();
+        rows.entry(m.group()).or_insert(next);
+    }
+    let people = matches.iter().map(|m| m.person + 1).max().unwrap_or(0);
+    let mut counts = vec![vec![0_i64; people]; rows.len()];
+    for m in matches {
+        counts[rows[&m.group()]][m.person] += 1;
+    }
+    let pairs = assign(rows.len(), people, |group, person| counts[group][person]);
+    pairs.iter().map(|&(group, person)| usize::try_from(counts[group][person]).unwrap_or(0)).sum()
+}
+
+/// Share of matched boxes that show their track's majority person, 0 to 1; 0 without matches.
+///
+/// Hides broken tracks: tracks of one frame each score 1.
+pub fn track_purity(tracks: &[JudgedTrack]) -> f64 {
+    let boxes: usize = tracks.iter().map(|t| t.n_boxes).sum();
+    let pure: usize = tracks.iter().map(|t| t.n_person).sum();
+    pure as f64 / boxes.max(1) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn items() -> impl Strategy<Value = Vec<Item>> {
+        let item = (0_i64..6, 0_usize..5, 1_u32..50).prop_map(|(group, person, weight)| Item {
+            group: Group::Cluster(group),
+            person,
+            weight: f64::from(weight),
+        });
+        proptest::collection::vec(item, 1..40)
+    }
+
+    fn unit(items: &[Item]) -> Vec<Item> {
+        items.iter().map(|item| Item { weight: 1.0, ..*item }).collect()
+    }
+
+    fn shares(table: &Contingency) -> [f64; 8] {
+        let (b3, pairs) = (table.b_cubed(), table.pairs());
+        [
+            table.wcp(),
+            table.nmi(),
+            b3.precision,
+            b3.recall,
+            b3.f1,
+            pairs.precision,
+            pairs.recall,
+            pairs.f1,
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn shares_are_between_0_and_1(items in items()) {
+            for share in shares(&Contingency::new(&items)) {
+                prop_assert!((0.0..=1.0 + 1e-12).contains(&share), "{share}");
+            }
+            let table = Contingency::new(&unit(&items));
+            prop_assert!((-0.5 - 1e-12..=1.0 + 1e-12).contains(&table.ari()));
+            prop_assert!((0.0..items.len() as f64).contains(&table.oci()));
+        }
+
+        #[test]
+        fn names_of_groups_do_not_matter(items in items()) {
+            let renamed: Vec<_> = items
+                .iter()
+                .map(|item| match item.group {
+                    Group::Cluster(k) | Group::Alone(k) => Item { group: Group::Cluster(100 - k), ..*item },
+                })
+                .collect();
+            let before = shares(&Contingency::new(&items));
+            let after = shares(&Contingency::new(&renamed));
+            for (a, b) in before.iter().zip(after) {
+                prop_assert!((a - b).abs() < 1e-12);
+            }
+        }
+
+        #[test]
+        fn the_truth_itself_is_perfect(items in items()) {
+            let perfect: Vec<_> = items
+                .iter()
+                .map(|item| Item { group: Group::Cluster(item.person as i64), ..*item })
+                .collect();
+            for share in shares(&Contingency::new(&perfect)) {
+                prop_assert!((share - 1.0).abs() < 1e-12);
+            }
+            let table = Contingency::new(&unit(&perfect));
+            prop_assert!((table.ari() - 1.0).abs() < 1e-12);
+            prop_assert_eq!(table.oci(), 0.0);
+        }
+
+        #[test]
+        fn doubling_every_weight_changes_no_average(items in items()) {
+            let doubled: Vec<_> =
+                items.iter().map(|item| Item { weight: 2.0 * item.weight, ..*item }).collect();
+            let (a, b) = (Contingency::new(&items), Contingency::new(&doubled));
+            prop_assert!((a.wcp() - b.wcp()).abs() < 1e-12);
+            prop_assert!((a.nmi() - b.nmi()).abs() < 1e-12);
+            prop_assert!((a.b_cubed().f1 - b.b_cubed().f1).abs() < 1e-12);
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! `report/index.html`: one file that opens from disk, without network and without scripts.
+//!
+//! Rust decides what stands on the page and brings it into words and coordinates; the template
+//! only places it. Everything is escaped: file names and labels come from strangers.
+
+pub mod confusion;
+pub mod dendrogram;
+pub mod faces;
+pub mod histogram;
+pub mod palette;
+pub mod people;
+pub mod timeline;
+pub mod words;
+
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::Serde;
+use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value};
+use schema::cell::Category as _;
+use schema::manifest::StageRecord;
+use serde::Serialize;
+
+use crate::catalog;
+use crate::config::Config;
+use crate::error::Result;
+use crate::figures::Figure;
+use crate::matching::Judged;
+use crate::tables::Tables;
+use confusion::Confusion;
+use dendrogram::Dendrogram;
+use faces::{Album, Faces};
+use histogram::Histogram;
+use people::{Noise, Person, Truth};
+use timeline::Timeline;
+
+const TEMPLATE: &str = include_str!("index.html.j2");
+
+/// Everything the page is made of.
+#[derive(Debug, Clone, Copy)]
+pub struct Report<'a> {
+    /// Name of the run.
+    pub run_id: &'a str,
+    /// The run's tables.
+    pub tables: &'a Tables,
+    /// The run's faces.
+    pub faces: &'a Faces,
+    /// The comparison with labels, when there are any.
+    pub judged: Option<&'a Judged>,
+    /// Every figure.
+    pub figures: &'a [Figure],
+    /// What the manifest says of the stages before this one.
+    pub earlier: &'a [&'a StageRecord],
+    /// Warnings of this stage.
+    pub own: &'a [String],
+    /// Configuration of this stage.
+    pub config: &'a Config,
+}
+
+/// What the template sees.
+#[derive(Debug, Serialize)]
+struct Page {
+    run_id: String,
+    file_name: String,
+    lede: String,
+    facts: Vec<Fact>,
+    warnings: Vec<Warning>,
+    people: Vec<Person>,
+    noise: Option<Noise>,
+    timeline: Timeline,
+    histograms: Vec<Histogram>,
+    dendrogram: Option<Dendrogram>,
+    confusion: Option<Confusion>,
+    labelled: Vec<FigureRow>,
+    unlabelled: Vec<FigureRow>,
+    stages: Vec<StageRow>,
+    pictures_left_out: usize,
+}
+
+/// A fact of the summary.
+#[derive(Debug, Serialize)]
+struct Fact {
+    label: &'static str,
+    value: String,
+    note: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Warning {
+    stage: String,
+    message: String,
+}
+
+/// A figure with its explanation; most count over tracks, over frames, or over neither.
+#[derive(Debug, Serialize)]
+struct FigureRow {
+    name: &'static str,
+    title: &'static str,
+    value: String,
+    unit: &'static str,
+    n: String,
+    formula: &'static str,
+    range: &'static str,
+    hides: &'static str,
+    source: &'static str,
+}
+
+#[derive(Debug, Serialize)]
+struct StageRow {
+    name: String,
+    producer: String,
+    config: Vec<(String, String)>,
+}
+
+impl Report<'_> {
+    /// The page as HTML.
+    pub fn render(&self) -> Result<String> {
+        let mut environment = Environment::new();
+        environment.set_auto_escape_callback(|_| AutoEscape::Html);
+        environment.set_undefined_behavior(UndefinedBehavior::Strict);
+        environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
+        Ok(environment.render_str(TEMPLATE, Value::from(Serde(self.page()?)))?)
+    }
+
+    fn page(&self) -> Result<Page> {
+        let truth = self.judged.map(Truth::new);
+        let mut album = Album::new();
+        let people = people::draw(self, truth.as_ref(), &mut album);
+        let noise = people::noise(self, truth.as_ref(), &mut album);
+        let names: Vec<(i64, String)> =
+            self.tables.identities.iter().map(|i| (i.cluster_id, people::name(i))).collect();
+        let confusion = truth.as_ref().map(|truth| truth.confusion(&names));
+        let (labelled, unlabelled) = self.figure_rows();
+        Ok(Page {
+            run_id: self.run_id.to_owned(),
+            file_name: self.tables.video.file_name.clone(),
+            lede: self.lede(),
+            facts: self.facts(),
+            warnings: self.warnings(),
+            people,
+            noise,
+            timeline: timeline::draw(self.tables, &names),
+            histograms: histogram::draw(self.tables),
+            dendrogram: dendrogram::draw(&self.tables.clusters, &self.tables.linkage, self.threshold())?,
+            confusion,
+            labelled,
+            unlabelled,
+            stages: self.stages()?,
+            pictures_left_out: album.left_out(),
+        })
+    }
+
+    /// Where `cluster` cut the tree, as the manifest has it.
+    fn threshold(&self) -> Option<f64> {
+        let cluster = self.earlier.iter().find(|record| record.stage == "cluster")?;
+        cluster.config.get("threshold")?.as_f64()
+    }
+
+    fn lede(&self) -> String {
+        let Tables { video, tracks, identities, .. } = self.tables;
+        let length = words::length(video.duration_secs);
+        let Some(first) = identities.iter().max_by(|a, b| a.screen_secs.total_cmp(&b.screen_secs)) else {
+            return if tracks.is_empty() {
+                format!("No face was found in {length} of video.")
+            } else {
+                let faces = words::counted(tracks.len(), "track of a face was", "tracks of faces were");
+                format!("{faces} found in {length} of video, none of them linked to a person.")
+            };
+        };
+        let (name, time) = (people::name(first), words::length(first.screen_secs));
+        let share = words::percent(first.screen_secs / video.duration_secs.max(1e-3));
+        match identities.len() {
+            1 => format!("One person in {length} of video: {name} is on screen for {time}, {share} of it."),
+            n => format!(
+                "{} people in {length} of video. {name} is on screen longest: {time}, {share} of it.",
+                words::count(n)
+            ),
+        }
+    }
+
+    fn facts(&self) -> Vec<Fact> {
+        let Tables { video, shots, tracks, identities, clusters, .. } = self.tables;
+        let rate = video.frame_count as f64 / video.duration_secs.max(1e-3);
+        let noise = clusters.iter().filter(|c| c.is_noise).count();
+        let frames = words::count(usize::try_from(video.frame_count).unwrap_or(0));
+        let fact = |label, value, note| Fact { label, value, note };
+        vec![
+            fact("People", words::count(identities.len()), String::new()),
+            fact("Tracks", words::count(tracks.len()), format!("{} linked to nobody", words::count(noise))),
+            fact("Shots", words::count(shots.len()), String::new()),
+            fact("Length", words::length(video.duration_secs), format!("{frames} frames, {rate:.3} a second")),
+            fact("Picture", format!("{}\u{a0}×\u{a0}{}", video.width, video.height), video.codec.clone()),
+        ]
+    }
+
+    fn warnings(&self) -> Vec<Warning> {
+        let warning = |stage: &str, message: &String| Warning { stage: stage.into(), message: message.clone() };
+        let earlier = self.earlier.iter().flat_map(|r| r.warnings.iter().map(|m| warning(&r.stage, m)));
+        earlier.chain(self.own.iter().map(|m| warning(crate::STAGE.name, m))).collect()
+    }
+
+    /// Figures that compare with labels, and the others, each the most telling first.
+    fn figure_rows(&self) -> (Vec<FigureRow>, Vec<FigureRow>) {
+        let mut figures: Vec<&Figure> = self.figures.iter().collect();
+        figures.sort_by_key(|figure| (catalog::position(figure.name), figure.unit));
+        let (mut labelled, mut unlabelled) = (Vec::new(), Vec::new());
+        for (figure, explained) in figures.into_iter().filter_map(|f| Some((f, catalog::explain(f.name)?))) {
+            let row = FigureRow {
+                name: explained.name,
+                title: explained.title,
+                value: words::figure(figure.value),
+                unit: figure.unit.word(),
+                n: words::count(figure.n),
+                formula: explained.formula,
+                range: explained.range,
+                hides: explained.hides,
+                source: explained.source,
+            };
+            if explained.needs_labels { labelled.push(row) } else { unlabelled.push(row) }
+        }
+        (labelled, unlabelled)
+    }
+
+    fn stages(&self) -> Result<Vec<StageRow>> {
+        let own = serde_json::to_value(self.config)?;
+        let earlier = self.earlier.iter().map(|r| (r.stage.as_str(), r.producer.as_str(), &r.config));
+        let own = std::iter::once((crate::STAGE.name, schema::io::PRODUCER, &own));
+        let row = |(name, producer, config): (&str, &str, &serde_json::Value)| StageRow {
+            name: name.to_owned(),
+            producer: producer.to_owned(),
+            config: settings(config),
+        };
+        Ok(earlier.chain(own).map(row).collect())
+    }
+}
+
+fn settings(config: &serde_json::Value) -> Vec<(String, String)> {
+    let text = |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    config.as_object().into_iter().flatten().map(|(key, value)| (key.clone(), text(value))).collect()
+}

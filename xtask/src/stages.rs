@@ -1,0 +1,375 @@
+//! The stages as programs: what each is called with, and what it says while it runs.
+//!
+//! A stage called with `--json` prints one event a line: `progress`, `warning`, `error`,
+//! `finished`. Anything else it writes, on either stream, is the sign of a crash and is kept for
+//! whoever looks into it.
+
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread;
+
+use serde_json::{Map, Value};
+
+use crate::failure::{Failure, Result, exit, say};
+use crate::models::{self, Weights};
+use crate::progress::Screen;
+use crate::{process, workspace};
+
+/// Lines kept of what a stage says beside its events.
+const STRAY_LINES: usize = 40;
+/// Exit code of a Rust program that panicked.
+const PANICKED: i32 = 101;
+
+/// A stage, and what it is given beyond what all get.
+#[derive(Debug)]
+pub(crate) struct Stage {
+    /// Its name; the program is `ftl-<name>`.
+    pub(crate) name: &'static str,
+    video: bool,
+    labels: bool,
+    weights: Option<&'static Weights>,
+}
+
+/// The stages in their order.
+pub(crate) const STAGES: [Stage; 5] = [
+    Stage { name: "ingest", video: true, labels: false, weights: None },
+    Stage { name: "detect-track", video: true, labels: false, weights: Some(&models::YUNET) },
+    Stage { name: "embed", video: false, labels: false, weights: Some(&models::SFACE) },
+    Stage { name: "cluster", video: false, labels: false, weights: None },
+    Stage { name: "evaluate", video: false, labels: true, weights: None },
+];
+
+/// Names of the stages.
+pub(crate) fn names() -> [&'static str; STAGES.len()] {
+    STAGES.map(|stage| stage.name)
+}
+
+/// What a run is about.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Job {
+    /// The video.
+    pub(crate) video: PathBuf,
+    /// The truth, if any.
+    pub(crate) labels: Option<PathBuf>,
+    /// Where results go.
+    pub(crate) run_dir: PathBuf,
+    /// Configuration, if any.
+    pub(crate) config: Option<PathBuf>,
+    /// This stage and the later ones run even when nothing has changed.
+    pub(crate) from: Option<String>,
+    /// Worker threads.
+    pub(crate) threads: Option<usize>,
+    /// Folder of the weights.
+    pub(crate) weights: PathBuf,
+}
+
+impl Job {
+    /// Arguments of a stage.
+    pub(crate) fn arguments(&self, stage: &Stage) -> Vec<OsString> {
+        let mut args: Vec<OsString> = Vec::new();
+        let mut option = |name: &str, value: OsString| args.extend([name.into(), value]);
+        option("--run-dir", self.run_dir.clone().into());
+        if stage.video {
+            option("--video", self.video.clone().into());
+        }
+        if let Some(weights) = stage.weights {
+            option("--weights", weights.safetensors(&self.weights).into());
+        }
+        if let Some(labels) = self.labels.as_ref().filter(|_| stage.labels) {
+            option("--labels", labels.into());
+        }
+        if let Some(config) = &self.config {
+            option("--config", config.into());
+        }
+        if let Some(threads) = self.threads {
+            option("--threads", threads.to_string().into());
+        }
+        if self.forces(stage) {
+            args.push("--force".into());
+        }
+        args.push("--json".into());
+        args
+    }
+
+    fn forces(&self, stage: &Stage) -> bool {
+        let place = |name: &str| STAGES.iter().position(|s| s.name == name);
+        self.from.as_deref().and_then(place).is_some_and(|from| place(stage.name) >= Some(from))
+    }
+}
+
+/// What a stage says.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Event {
+    /// So much is done; a total of 0 is unknown.
+    Progress { done: u64, total: u64, unit: String },
+    /// Something went wrong without ending the stage.
+    Warning(String),
+    /// Why the stage ends early.
+    Error { message: String, hint: Option<String> },
+    /// The stage has its results.
+    Finished(Finished),
+    /// An event of a later version.
+    Other,
+}
+
+/// How a stage finished.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct Finished {
+    /// Whether an earlier result still held.
+    pub(crate) skipped: bool,
+    /// How long it took.
+    pub(crate) secs: f64,
+    /// Figures that sum it up.
+    pub(crate) figures: Map<String, Value>,
+}
+
+impl Event {
+    /// Reads a line; `None` when it is no event.
+    pub(crate) fn parse(line: &str) -> Option<Self> {
+        let event: Value = serde_json::from_str(line).ok()?;
+        let text = |key: &str| event.get(key).and_then(Value::as_str).map(str::to_owned);
+        let number = |key: &str| event.get(key).and_then(Value::as_u64).unwrap_or(0);
+        Some(match event.get("event")?.as_str()? {
+            "progress" => Self::Progress {
+                done: number("done"),
+                total: number("total"),
+                unit: text("unit").unwrap_or_default(),
+            },
+            "warning" => Self::Warning(text("message").unwrap_or_default()),
+            "error" => Self::Error { message: text("message").unwrap_or_default(), hint: text("hint") },
+            "finished" => Self::Finished(Finished {
+                skipped: event.get("skipped").and_then(Value::as_bool).unwrap_or(false),
+                secs: event.get("duration_secs").and_then(Value::as_f64).unwrap_or(0.0),
+                figures: event.get("figures").and_then(Value::as_object).cloned().unwrap_or_default(),
+            }),
+            _ => Self::Other,
+        })
+    }
+}
+
+/// Runs a stage to its end. With `json` its events go to standard output as they are.
+pub(crate) fn run(stage: &Stage, job: &Job, screen: &mut Screen, json: bool) -> Result<Finished> {
+    screen.begin(stage.name);
+    let result = listen_to(stage, job, screen, json);
+    match &result {
+        Ok(finished) => screen.finished(finished),
+        Err(failure) if failure.is_interrupt() => screen.clear(),
+        Err(_) => screen.failed(),
+    }
+    result
+}
+
+fn listen_to(stage: &Stage, job: &Job, screen: &mut Screen, json: bool) -> Result<Finished> {
+    let program = workspace::program(&format!("ftl-{}", stage.name));
+    let mut command = Command::new(program);
+    command.args(job.arguments(stage)).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = process::spawn(&mut command)?;
+    let lines = lines_of(&mut child);
+    let mut told = Told::default();
+    told.listen(&lines, screen, json);
+    let status = process::wait(&mut child)?;
+    // Whatever was said between our last look and the end.
+    told.listen(&lines, screen, json);
+    told.conclude(stage.name, status, &job.run_dir)
+}
+
+/// A line, and whether it came from standard output, where events are.
+type Line = (bool, String);
+
+fn lines_of(child: &mut Child) -> Receiver<Line> {
+    let (send, lines) = mpsc::channel();
+    let pipes: [(bool, Option<Box<dyn std::io::Read + Send>>); 2] = [
+        (true, child.stdout.take().map(|pipe| Box::new(pipe) as _)),
+        (false, child.stderr.take().map(|pipe| Box::new(pipe) as _)),
+    ];
+    for (events, pipe) in pipes {
+        let send = send.clone();
+        thread::spawn(move || {
+            for line in
+                pipe.into_iter().flat_map(|p| BufReader::new(p).split(b'\n')).map_while(std::io::Result::ok)
+            {
+                if send.send((events, String::from_utf8_lossy(&line).into_owned())).is_err() {
+                    return;
+                }
+            }
+        });
+    }
+    lines
+}
+
+/// What a stage has said so far.
+#[derive(Debug, Default)]
+struct Told {
+    finished: Option<Finished>,
+    error: Option<(String, Option<String>)>,
+    stray: VecDeque<String>,
+}
+
+impl Told {
+    /// Listens until the stage closes both its streams, or somebody asks us to stop.
+    fn listen(&mut self, lines: &Receiver<Line>, screen: &mut Screen, json: bool) {
+        loop {
+            match lines.recv_timeout(process::TICK) {
+                Ok((events, line)) => self.hear(events, line, screen, json),
+                Err(RecvTimeoutError::Timeout) if !process::interrupted() => {}
+                Err(_) => return,
+            }
+        }
+    }
+
+    fn hear(&mut self, events: bool, line: String, screen: &mut Screen, json: bool) {
+        let Some(event) = Event::parse(&line).filter(|_| events) else {
+            if self.stray.len() == STRAY_LINES {
+                self.stray.pop_front();
+            }
+            self.stray.push_back(line);
+            return;
+        };
+        if json {
+            say(&line);
+        }
+        screen.hear(&event);
+        match event {
+            Event::Finished(finished) => self.finished = Some(finished),
+            Event::Error { message, hint } => self.error = Some((message, hint)),
+            _ => {}
+        }
+    }
+
+    fn conclude(self, stage: &str, status: ExitStatus, run_dir: &Path) -> Result<Finished> {
+        if let (true, Some(finished)) = (status.success(), self.finished) {
+            return Ok(finished);
+        }
+        let stray: String = self.stray.iter().map(|line| format!("{line}\n")).collect();
+        if let Some((message, hint)) = self.error {
+            let code = status.code().and_then(|c| u8::try_from(c).ok()).filter(|c| *c != 0);
+            let code = code.unwrap_or(exit::UNEXPECTED);
+            return Err(Failure { message, hint, code, in_events: true });
+        }
+        Err(crashed(stage, status, &stray, run_dir))
+    }
+}
+
+/// A stage that ended without a word of its own: say how, show its last words, keep them in a log.
+fn crashed(stage: &str, status: ExitStatus, stray: &str, run_dir: &Path) -> Failure {
+    let how = match (status.code(), status.signal()) {
+        (Some(0), _) => "ended without saying that it finished".into(),
+        (Some(PANICKED), _) => "crashed: it panicked, which is a bug".into(),
+        (Some(code), _) => format!("ended with exit code {code} and no reason"),
+        (None, Some(9)) => "was killed (signal 9), perhaps because memory ran out".into(),
+        (None, Some(signal)) => format!("was killed by signal {signal}"),
+        (None, None) => "ended in an unknown way".into(),
+    };
+    let usage = status.code() == Some(i32::from(exit::USAGE));
+    let code = if usage { exit::USAGE } else { exit::UNEXPECTED };
+    let mut message = format!("{stage} {how}");
+    let words = process::tail(stray, 8);
+    if !words.is_empty() {
+        message += &format!("; its last words:\n{words}");
+    }
+    Failure::new(code, message).hint(match keep(stage, stray, run_dir) {
+        Some(path) => format!("logs are in {} and {}", path.display(), events_log(stage, run_dir).display()),
+        None => format!("the log is {}", events_log(stage, run_dir).display()),
+    })
+}
+
+fn events_log(stage: &str, run_dir: &Path) -> PathBuf {
+    run_dir.join("logs").join(format!("{stage}.jsonl"))
+}
+
+/// Keeps what a crashed stage said; the crash is told even when that fails.
+fn keep(stage: &str, stray: &str, run_dir: &Path) -> Option<PathBuf> {
+    let dir = run_dir.join("logs");
+    let path = dir.join(format!("{stage}.stderr.txt"));
+    fs::create_dir_all(&dir).and_then(|()| fs::write(&path, stray)).ok().map(|()| path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn job() -> Job {
+        Job { video: "v.mkv".into(), run_dir: "out".into(), weights: "w".into(), ..Job::default() }
+    }
+
+    fn line(job: &Job, stage: usize) -> String {
+        let words: Vec<_> = job.arguments(&STAGES[stage]).iter().map(|a| a.display().to_string()).collect();
+        words.join(" ")
+    }
+
+    #[test]
+    fn every_stage_gets_what_it_needs_and_no_more() {
+        let job = job();
+        assert_eq!(line(&job, 0), "--run-dir out --video v.mkv --json");
+        assert_eq!(line(&job, 1), "--run-dir out --video v.mkv --weights w/yunet.safetensors --json");
+        assert_eq!(line(&job, 2), "--run-dir out --weights w/sface.safetensors --json");
+        assert_eq!(line(&job, 3), "--run-dir out --json");
+        assert_eq!(line(&job, 4), "--run-dir out --json");
+    }
+
+    #[test]
+    fn options_reach_the_stages() {
+        let job =
+            Job { labels: Some("t.csv".into()), config: Some("c.toml".into()), threads: Some(2), ..job() };
+        assert_eq!(line(&job, 3), "--run-dir out --config c.toml --threads 2 --json");
+        assert_eq!(line(&job, 4), "--run-dir out --labels t.csv --config c.toml --threads 2 --json");
+    }
+
+    #[test]
+    fn from_forces_that_stage_and_the_later_ones() {
+        let job = Job { from: Some("embed".into()), ..job() };
+        let forced: Vec<_> = STAGES.iter().filter(|s| job.forces(s)).map(|s| s.name).collect();
+        assert_eq!(forced, ["embed", "cluster", "evaluate"]);
+    }
+
+    #[test]
+    fn events_are_read() {
+        let progress =
+            r#"{"event":"progress","stage":"embed","done":3,"total":9,"unit":"crops","at_secs":1.5}"#;
+        assert_eq!(Event::parse(progress), Some(Event::Progress { done: 3, total: 9, unit: "crops".into() }));
+        let error = r#"{"event":"error","stage":"ingest","message":"no video","hint":null,"exit_code":3}"#;
+        assert_eq!(Event::parse(error), Some(Event::Error { message: "no video".into(), hint: None }));
+        let finished = r#"{"event":"finished","skipped":true,"duration_secs":0.5,"figures":{"frames":7}}"#;
+        let Some(Event::Finished(finished)) = Event::parse(finished) else {
+            unreachable!("a finished event");
+        };
+        assert!(finished.skipped);
+        assert_eq!(finished.figures.get("frames"), Some(&Value::from(7)));
+    }
+
+    #[test]
+    fn strangers_are_told_from_unknown_events() {
+        assert_eq!(Event::parse(r#"{"event":"checkpoint"}"#), Some(Event::Other));
+        for stranger in ["", "thread 'main' panicked", "{}", "[1]", r#"{"event":3}"#] {
+            assert_eq!(Event::parse(stranger), None, "{stranger}");
+        }
+    }
+
+    #[test]
+    fn a_reason_and_its_exit_code_survive() {
+        let told = Told { error: Some(("no faces file".into(), Some("fetch it".into()))), ..Told::default() };
+        let failure = told.conclude("embed", ExitStatus::from_raw(3 << 8), Path::new("/nowhere")).err();
+        let expected = Failure { in_events: true, ..Failure::new(3, "no faces file").hint("fetch it") };
+        assert_eq!(failure, Some(expected));
+    }
+
+    #[test]
+    fn ends_without_a_reason_are_told_apart() {
+        let tell = |raw: i32| {
+            let told = Told { stray: ["last words".to_owned()].into(), ..Told::default() };
+            let failure = told.conclude("embed", ExitStatus::from_raw(raw), Path::new("/dev/null/none"));
+            failure.err().map(|f| (f.code, f.message)).unwrap_or_default()
+        };
+        let with = |how: &str| format!("embed {how}; its last words:\nlast words");
+        assert_eq!(tell(9), (1, with("was killed (signal 9), perhaps because memory ran out")));
+        assert_eq!(tell(PANICKED << 8), (1, with("crashed: it panicked, which is a bug")));
+        assert_eq!(tell(2 << 8), (2, with("ended with exit code 2 and no reason")));
+        assert_eq!(tell(0), (1, with("ended without saying that it finished")));
+    }
+}
