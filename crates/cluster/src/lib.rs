@@ -1,1 +1,149 @@
-//! cluster
+//! Stage 4, `cluster`: links the tracks that show the same person.
+//!
+//! Reads `frames`, `tracks`, `embeddings` and `track_embeddings`; writes `clusters`, `linkage`,
+//! `constraints` and `identities`.
+//!
+//! * [`linkage`]: the dendrogram under constraints, and its cut.
+//! * [`mod@constraints`]: which tracks cannot show the same person.
+//! * [`identities`]: labels to rows: who is on screen, when, and how sure that is.
+//!
+//! **Architecture invariant:** sees vectors, times and constraints; never pixels, never labels. The
+//! result does not depend on threads or on the order of rows.
+
+pub mod constraints;
+pub mod identities;
+pub mod linkage;
+
+use schema::run::Begin;
+use schema::stage::{Failure, Job, Outcome, Progress, Stage, exit};
+use schema::tables::{Embedding, Frame, Linkage, Track, TrackEmbedding};
+use serde::{Deserialize, Serialize};
+
+use crate::identities::Linked;
+use crate::linkage::Pairs;
+
+/// This stage.
+pub const STAGE: Stage =
+    Stage { name: "cluster", version: 1, about: "Links the tracks that show the same person" };
+
+/// More tracks than that would need more than 2 GiB for their distances.
+const MAX_TRACKS: usize = 20_000;
+
+/// Section `[cluster]` of the configuration.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Clusters whose mean cosine distance is at most this are joined, 0 to below 2.
+    ///
+    /// The default is the distance that the makers of SFace's weights publish as the verification
+    /// threshold (cosine similarity 0.363, chosen by them on LFW); no clip of ours had a part in it.
+    pub threshold: f64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { threshold: 1.0 - 0.363 }
+    }
+}
+
+/// What can go wrong.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The run directory cannot be used.
+    #[error(transparent)]
+    Schema(#[from] schema::Error),
+    /// The threshold is out of range.
+    #[error("[cluster] threshold is {threshold}, which is not between 0 and 2")]
+    Threshold {
+        /// The value given.
+        threshold: f64,
+    },
+    /// There are more tracks than this method can hold in memory.
+    #[error("{n_tracks} tracks are more than the {MAX_TRACKS} that this method can link")]
+    TooManyTracks {
+        /// Number of tracks.
+        n_tracks: usize,
+    },
+}
+
+impl Failure for Error {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Schema(e) => e.hint(),
+            Self::Threshold { .. } => Some("0.3 splits more, 0.8 joins more; leave it out for the default".into()),
+            Self::TooManyTracks { .. } => Some("cut the video into parts and run each".into()),
+        }
+    }
+
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::Schema(e) => e.exit_code(),
+            Self::Threshold { .. } => exit::USAGE,
+            Self::TooManyTracks { .. } => exit::INPUT,
+        }
+    }
+}
+
+/// Runs the stage.
+///
+/// # Errors
+/// See [`Error`].
+pub fn run(job: &mut Job<Config>) -> Result<Outcome, Error> {
+    let threshold = job.config.threshold;
+    if !(0.0..linkage::FORBIDDEN).contains(&threshold) {
+        return Err(Error::Threshold { threshold });
+    }
+    let mut stage = match job.begin(&["frames", "tracks", "embeddings", "track_embeddings"], &[])? {
+        Begin::UpToDate(record) => return Ok(Outcome::skipped(record)),
+        Begin::Run(stage) => stage,
+    };
+    let tracks = job.run.read::<Track>()?;
+    let vectors = job.run.read::<TrackEmbedding>()?;
+    if vectors.len() > MAX_TRACKS {
+        return Err(Error::TooManyTracks { n_tracks: vectors.len() });
+    }
+    let overlaps = constraints::overlaps(&tracks);
+    let pairs = constrained(&vectors, &overlaps);
+    let merges = linkage::average_linkage(pairs.clone());
+    let labels = linkage::cut(pairs.len(), &merges, threshold);
+    let linked = Linked {
+        tracks: &tracks,
+        vectors: &vectors,
+        crops: &job.run.read::<Embedding>()?,
+        frames: &job.run.read::<Frame>()?,
+        pairs: &pairs,
+        labels: &labels,
+        threshold,
+    };
+    let rows = linked.rows();
+    let video_id = job.run.video_id()?;
+    stage.figure("identities", rows.identities.len());
+    stage.figure("noise_tracks", rows.clusters.iter().filter(|c| c.is_noise).count());
+    stage.write(constraints::rows(&video_id, &overlaps, &rows.clusters))?;
+    stage.write(rows.clusters)?;
+    stage.write(rows.identities)?;
+    stage.write(merges.iter().enumerate().map(|(step, merge)| Linkage {
+        video_id: video_id.clone(),
+        step: step as i64,
+        left: merge.left as i64,
+        right: merge.right as i64,
+        distance: merge.height,
+        size: merge.size as i64,
+    }))?;
+    job.reporter.advance(tracks.len() as u64, tracks.len() as u64, "tracks");
+    Ok(job.commit(stage)?)
+}
+
+/// Distances between the tracks that have a vector, and which of them overlap in time.
+fn constrained(vectors: &[TrackEmbedding], overlaps: &[(i64, i64)]) -> Pairs {
+    let slices: Vec<&[f32]> = vectors.iter().map(|v| v.embedding.as_slice()).collect();
+    let mut pairs = Pairs::cosine(&slices);
+    let place = |track_id: i64| vectors.binary_search_by_key(&track_id, |v| v.track_id).ok();
+    for (a, b) in overlaps {
+        if let (Some(a), Some(b)) = (place(*a), place(*b)) {
+            pairs.forbid(a, b);
+        }
+    }
+    pairs
+}

@@ -187,15 +187,7 @@ pub const CATALOG: [Explained; 30] = [
         "Which clusters are split or merged; both at once can give 1.",
         "",
     ),
-    explained(
-        "persons",
-        "Labelled people",
-        true,
-        "Known people in the labels.",
-        "a count",
-        "",
-        "",
-    ),
+    explained("persons", "Labelled people", true, "Known people in the labels.", "a count", "", ""),
     explained(
         "clusters",
         "Clusters with a known person",
@@ -223,15 +215,7 @@ pub const CATALOG: [Explained; 30] = [
         "",
         "",
     ),
-    explained(
-        "identities",
-        "People",
-        false,
-        "Clusters found.",
-        "a count",
-        "Whether they are right.",
-        "",
-    ),
+    explained("identities", "People", false, "Clusters found.", "a count", "Whether they are right.", ""),
     explained(
         "screen_secs",
         "Screen time",

@@ -36,8 +36,11 @@ fn sums(points: &[Point<'_>]) -> BTreeMap<i64, Sum> {
     let mut sums: BTreeMap<i64, Sum> = BTreeMap::new();
     for point in points {
         let dim = point.vector.len();
-        let sum =
-            sums.entry(point.cluster_id).or_insert_with(|| Sum { vector: vec![0.0; dim], n: 0, squares: 0.0 });
+        let sum = sums.entry(point.cluster_id).or_insert_with(|| Sum {
+            vector: vec![0.0; dim],
+            n: 0,
+            squares: 0.0,
+        });
         sum.vector.iter_mut().zip(point.vector).for_each(|(s, x)| *s += f64::from(*x));
         sum.n += 1;
         sum.squares += square(point.vector);

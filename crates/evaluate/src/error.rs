@@ -57,7 +57,7 @@ pub enum Error {
     #[error("the report could not be rendered: {0}")]
     Page(#[from] minijinja::Error),
     /// The figures could not be put into JSON; a mistake of this program.
-    #[error("metrics.json could not be written: {0}")]
+    #[error("report/metrics.json could not be written: {0}")]
     Json(#[from] serde_json::Error),
 }
 
@@ -73,7 +73,8 @@ impl Failure for Error {
                 Some("check the path given with --labels, or leave it out to run without labels".into())
             }
             Self::Labels { .. } => Some(
-                "labels are a UTF-8 CSV file with a header and the columns frame, x, y, w, h, identity".into(),
+                "labels are a UTF-8 CSV file with a header and the columns frame, x, y, w, h, identity"
+                    .into(),
             ),
             Self::Crop { .. } => Some("run again with --from detect-track".into()),
             Self::Linkage { .. } => Some("run again with --from cluster".into()),

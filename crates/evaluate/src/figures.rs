@@ -1,7 +1,5 @@
 //! Every figure of a run, as rows of `metrics`.
 
-use std::cmp::Ordering;
-
 use schema::cell::Category as _;
 use schema::tables::{Metric, MetricUnit};
 use schema::{Row as _, Symbol};
@@ -33,6 +31,15 @@ impl Figure {
     /// A plain count.
     fn count(name: &'static str, unit: MetricUnit, n: usize) -> Self {
         Self::new(name, unit, n as f64, n)
+    }
+
+    /// Where it stands among figures of the same name: that over tracks comes first.
+    pub fn place(&self) -> u8 {
+        match self.unit {
+            MetricUnit::Track => 0,
+            MetricUnit::Frame => 1,
+            MetricUnit::Video => 2,
+        }
     }
 
     /// The row of `metrics`.
@@ -176,8 +183,7 @@ const SUMMARY: [&str; 12] = [
 
 /// Names and values for the closing summary, rounded to four decimals; whole numbers stay whole.
 pub fn summary(figures: &[Figure]) -> Vec<(&'static str, serde_json::Value)> {
-    let in_order = |a: &&Figure, b: &&Figure| -> Ordering { a.unit.cmp(&b.unit) };
-    let find = |name: &&'static str| figures.iter().filter(|f| f.name == *name).min_by(in_order);
+    let find = |name: &&'static str| figures.iter().filter(|f| f.name == *name).min_by_key(|f| f.place());
     SUMMARY.iter().filter_map(find).map(|f| (f.name, rounded(f.value))).collect()
 }
 

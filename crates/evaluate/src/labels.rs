@@ -208,10 +208,7 @@ mod tests {
                 b"frame,x,y,w,h,identity\n100,0,0,5,5,a\n",
                 "truth.csv, line 2: frame 100 is not in the video, which has 100 frames, counted from zero",
             ),
-            (
-                b"frame,x,y,w,h,identity\n1,0,0,5,5\n",
-                "truth.csv, line 2: it has 5 cells, the header has 6",
-            ),
+            (b"frame,x,y,w,h,identity\n1,0,0,5,5\n", "truth.csv, line 2: it has 5 cells, the header has 6"),
             (b"frame,x,y,w,h,identity\n1,0,0,5,5,\xff\n", "truth.csv, line 2: the text is not UTF-8"),
         ];
         for (text, expected) in cases {

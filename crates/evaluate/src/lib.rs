@@ -2,7 +2,7 @@
 //!
 //! It reads every table of the run, and labels when there are any, and writes
 //!
-//! * `metrics`: every figure, explained in [`catalog`]; the same in `metrics.json`;
+//! * `metrics`: every figure, explained in [`catalog`]; the same in `report/metrics.json`;
 //! * `labels`: the ground truth it was given, no rows without;
 //! * `report/index.html`: one file that opens from disk, with every picture inside.
 //!
@@ -111,7 +111,7 @@ fn write_figures(
     let json = serde_json::to_vec_pretty(&figures::json(&rows))?;
     stage.write(rows)?;
     stage.write(labels.iter().flat_map(|labels| labels.rows(video_id)))?;
-    stage.write_file("metrics.json", &json)?;
+    stage.write_file("report/metrics.json", &json)?;
     for (name, value) in figures::summary(figures) {
         stage.figure(name, value);
     }

@@ -122,7 +122,9 @@ pub fn judge(labels: &Labels, found: &[Found], min_iou: f64) -> Judged {
 
 fn known(labels: &Labels) -> BTreeSet<&str> {
     let lines = labels.lines.iter();
-    lines.filter_map(|line| if let Mark::Known(_, name) = &line.mark { Some(name.as_str()) } else { None }).collect()
+    lines
+        .filter_map(|line| if let Mark::Known(_, name) = &line.mark { Some(name.as_str()) } else { None })
+        .collect()
 }
 
 /// Labelled faces of every judged frame: where, and who if that is known.
@@ -150,11 +152,9 @@ fn judge_frame(judged: &mut Judged, faces: &[(Rect, Option<&str>)], found: &[&Fo
         let person = name.and_then(|name| judged.people.binary_search_by(|p| p.as_str().cmp(name)).ok());
         judged.n_labelled += usize::from(person.is_some());
         match (person, face) {
-            (Some(person), Some(face)) => judged.matches.push(Match {
-                person,
-                track_id: face.track_id,
-                cluster_id: face.cluster_id,
-            }),
+            (Some(person), Some(face)) => {
+                judged.matches.push(Match { person, track_id: face.track_id, cluster_id: face.cluster_id })
+            }
             (Some(person), None) => judged.missed[person] += 1,
             (None, Some(_)) => judged.n_found -= 1,
             (None, None) => {}
@@ -218,7 +218,13 @@ fn judged_track(boxes: &[&Match]) -> Option<JudgedTrack> {
     // `max_by_key` would take the last of equals.
     let most = counts.iter().map(|(_, count)| *count).max()?;
     let (person, n_person) = *counts.iter().find(|(_, count)| *count == most)?;
-    Some(JudgedTrack { track_id: first.track_id, group: first.group(), person, n_boxes: boxes.len(), n_person })
+    Some(JudgedTrack {
+        track_id: first.track_id,
+        group: first.group(),
+        person,
+        n_boxes: boxes.len(),
+        n_person,
+    })
 }
 
 #[cfg(test)]

@@ -239,16 +239,7 @@ mod tests {
 
     fn shares(table: &Contingency) -> [f64; 8] {
         let (b3, pairs) = (table.b_cubed(), table.pairs());
-        [
-            table.wcp(),
-            table.nmi(),
-            b3.precision,
-            b3.recall,
-            b3.f1,
-            pairs.precision,
-            pairs.recall,
-            pairs.f1,
-        ]
+        [table.wcp(), table.nmi(), b3.precision, b3.recall, b3.f1, pairs.precision, pairs.recall, pairs.f1]
     }
 
     proptest! {

@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 
 use schema::run::RunDir;
-use schema::tables::{
-    Cluster, Constraint, Detection, Identity, Linkage, Shot, Track, TrackEmbedding, Video,
-};
+use schema::tables::{Cluster, Constraint, Detection, Identity, Linkage, Shot, Track, TrackEmbedding, Video};
 use schema::{Row as _, UnitVector};
 
 use crate::cohesion::Point;
@@ -25,6 +23,15 @@ pub const INPUTS: [&str; 10] = [
     "linkage",
     "identities",
 ];
+
+/// A leaf of the dendrogram.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Leaf {
+    /// Its track.
+    pub track_id: i64,
+    /// The track's cluster; `None` for noise.
+    pub cluster_id: Option<i64>,
+}
 
 /// The tables of a run, less the pictures, which are read one batch at a time.
 #[derive(Debug, Clone)]
@@ -77,6 +84,15 @@ impl Tables {
             Some(Point { cluster_id: c.cluster_id?, vector })
         };
         self.clusters.iter().filter_map(point).collect()
+    }
+
+    /// Leaves of `linkage`: every track with a vector, by id.
+    pub fn leaves(&self) -> Vec<Leaf> {
+        let cluster_of: BTreeMap<i64, Option<i64>> =
+            self.clusters.iter().map(|c| (c.track_id, c.cluster_id)).collect();
+        let leaf =
+            |&track_id: &i64| Leaf { track_id, cluster_id: cluster_of.get(&track_id).copied().flatten() };
+        self.vectors.keys().map(leaf).collect()
     }
 
     /// The row of `tracks` with this id.

@@ -15,6 +15,7 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 
 use crate::cell::{CellType, check_lengths};
+use crate::contain::contain;
 use crate::error::{Error, Result};
 use crate::footer::{self, Footer};
 use crate::table::{Column, Row, Table};
@@ -128,7 +129,7 @@ pub fn open<R: Row>(path: &Path) -> Result<TableReader<R>> {
         return Err(not_parquet("it is no regular file".into()));
     }
     let file = File::open(path).map_err(Error::io("read", path))?;
-    let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|e| not_parquet(e.to_string()))?;
+    let builder = parquet(|| ParquetRecordBatchReaderBuilder::try_new(file)).map_err(not_parquet)?;
     let keys = builder.metadata().file_metadata().key_value_metadata();
     let json = keys.and_then(|keys| keys.iter().find(|k| k.key == footer::KEY)).and_then(|k| k.value.clone());
     let footer = check_footer(path, R::TABLE, json.as_deref())?;
@@ -136,11 +137,12 @@ pub fn open<R: Row>(path: &Path) -> Result<TableReader<R>> {
     let mask = ProjectionMask::roots(builder.parquet_schema(), columns.iter().copied().flatten());
     let rows = u64::try_from(builder.metadata().file_metadata().num_rows()).unwrap_or(0);
     let has_images = R::TABLE.columns.iter().any(|c| c.cell == CellType::Bytes);
-    let reader = builder
-        .with_projection(mask)
-        .with_batch_size(if has_images { IMAGES_PER_GROUP } else { ROWS_PER_GROUP })
-        .build()
-        .map_err(|e| not_parquet(e.to_string()))?;
+    let builder = builder.with_projection(mask).with_batch_size(if has_images {
+        IMAGES_PER_GROUP
+    } else {
+        ROWS_PER_GROUP
+    });
+    let reader = parquet(|| builder.build()).map_err(not_parquet)?;
     let order = ranks(&columns);
     Ok(TableReader {
         path: path.to_path_buf(),
@@ -152,6 +154,13 @@ pub fn open<R: Row>(path: &Path) -> Result<TableReader<R>> {
         read: 0,
         failed: false,
     })
+}
+
+/// Asks the Parquet reader for something; the error is in its own words.
+fn parquet<T, E: std::fmt::Display>(
+    ask: impl FnOnce() -> std::result::Result<T, E>,
+) -> std::result::Result<T, String> {
+    contain(ask)?.map_err(|e| e.to_string())
 }
 
 /// Every row of the table at `path`.
@@ -217,11 +226,11 @@ impl<R: Row + Clone> Iterator for TableReader<R> {
             return None;
         }
         let not_parquet = |reason| Error::NotParquet { path: self.path.clone(), reason };
-        let rows = match self.reader.next() {
-            Some(Ok(batch)) => self.decode(&batch),
-            Some(Err(error)) => Err(not_parquet(error.to_string())),
-            None if self.read == self.rows => return None,
-            None => Err(not_parquet(format!("it announces {} rows and holds {}", self.rows, self.read))),
+        let rows = match parquet(|| self.reader.next().transpose()) {
+            Ok(Some(batch)) => self.decode(&batch),
+            Err(reason) => Err(not_parquet(reason)),
+            Ok(None) if self.read == self.rows => return None,
+            Ok(None) => Err(not_parquet(format!("it announces {} rows and holds {}", self.rows, self.read))),
         };
         self.failed = rows.is_err();
         Some(rows)

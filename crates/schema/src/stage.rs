@@ -294,3 +294,76 @@ impl Progress for Reporter {
         self.emit("progress", json!({ "done": done, "total": total, "unit": unit }), false);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+    #[serde(default, deny_unknown_fields)]
+    struct Linking {
+        threshold: f64,
+        seed: Option<u64>,
+    }
+
+    /// What reading a file with this content says, the path replaced.
+    fn read(content: &str) -> std::result::Result<Linking, String> {
+        let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
+        let path = folder.path().join("config.toml");
+        std::fs::write(&path, content).map_err(|e| e.to_string())?;
+        let config = read_config(&path, "cluster");
+        config.map_err(|e| e.to_string().replace(&path.display().to_string(), "$PATH"))
+    }
+
+    #[test]
+    fn a_section_is_read_and_what_it_leaves_out_is_default() {
+        let threshold = |threshold| Ok(Linking { threshold, seed: None });
+        assert_eq!(read(""), threshold(0.0));
+        assert_eq!(read("[embed]\nbatch = 8"), threshold(0.0));
+        assert_eq!(read("[cluster]\nthreshold = 0.5"), threshold(0.5));
+    }
+
+    #[test]
+    fn what_cannot_be_understood_is_refused() {
+        let sections = "sections are ingest, detect-track, embed, cluster, evaluate";
+        let cases = [
+            ("[linking]", format!("configuration $PATH: `linking` is no section; {sections}")),
+            ("threshold = 1", format!("configuration $PATH: `threshold` is no section; {sections}")),
+            (
+                "[cluster]\ntreshold = 1",
+                "configuration $PATH: [cluster] unknown field `treshold`, expected `threshold` or `seed`"
+                    .into(),
+            ),
+            (
+                "[cluster]\nthreshold = 'high'",
+                "configuration $PATH: [cluster] invalid type: string \"high\", expected f64".into(),
+            ),
+            (
+                "cluster = 1",
+                "configuration $PATH: [cluster] invalid type: integer `1`, expected struct Linking".into(),
+            ),
+            ("[cluster", "configuration $PATH: unclosed table, expected `]`".into()),
+        ];
+        for (content, expected) in cases {
+            assert_eq!(read(content), Err(expected), "{content}");
+        }
+    }
+
+    #[test]
+    fn a_configuration_that_is_not_there_is_refused() {
+        let error =
+            read_config::<Linking>(Path::new("no/such/file.toml"), "cluster").map_err(|e| e.to_string());
+        let expected = "configuration no/such/file.toml: No such file or directory (os error 2)";
+        assert_eq!(error, Err(expected.to_owned()));
+    }
+
+    #[test]
+    fn threads_are_whole_numbers_above_zero() {
+        assert_eq!(parse_threads("8"), Ok(8));
+        for text in ["0", "-1", "1.5", "many", "", "99999999999999999999"] {
+            assert!(parse_threads(text).is_err(), "{text:?}");
+        }
+    }
+}

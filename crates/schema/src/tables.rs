@@ -325,7 +325,7 @@ table! {
 
 table! {
     /// One row per merge of the dendrogram, in SciPy's convention. Leaves 0..n are the tracks of
-    /// `clusters` in order; step i makes node n + i.
+    /// `track_embeddings` in order; step i makes node n + i.
     Linkage = "linkage" "1.0.0", written by "cluster", sorted by (video_id, step) {
         /// Key of the video.
         video_id: Symbol,
@@ -349,7 +349,7 @@ table! {
         video_id: Symbol,
         /// Cluster.
         cluster_id: i64,
-        /// Name, once a person has given one.
+        /// Name; null until a person has given one.
         name: Option<String>,
         /// Number of tracks.
         n_tracks: i64,

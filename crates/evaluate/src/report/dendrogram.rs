@@ -1,10 +1,11 @@
 //! The tree of merges: leaves are tracks, heights are distances, colours are clusters.
 
-use schema::tables::{Cluster, Linkage};
+use schema::tables::Linkage;
 use serde::Serialize;
 
 use super::{palette, words};
 use crate::error::{Error, Result};
+use crate::tables::Leaf;
 
 /// Most leaves drawn; below that many top merges, branches are closed into one leaf each.
 const MAX_LEAVES: usize = 500;
@@ -29,7 +30,7 @@ pub struct Dendrogram {
     left: f64,
     base: String,
     links: Vec<Link>,
-    leaves: Vec<Leaf>,
+    tips: Vec<Tip>,
     groups: Vec<Group>,
     ticks: Vec<Tick>,
     cut: Option<Tick>,
@@ -48,7 +49,7 @@ struct Link {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
-struct Leaf {
+struct Tip {
     x: String,
     y: String,
     class: String,
@@ -106,13 +107,13 @@ impl Owner {
 }
 
 /// Draws the tree; `None` when there is no merge to draw. `threshold` is where the tree was cut.
-pub fn draw(clusters: &[Cluster], linkage: &[Linkage], threshold: Option<f64>) -> Result<Option<Dendrogram>> {
+pub fn draw(tracks: &[Leaf], linkage: &[Linkage], threshold: Option<f64>) -> Result<Option<Dendrogram>> {
     if linkage.is_empty() {
         return Ok(None);
     }
-    let nodes = build(clusters, linkage)?;
-    let opened = linkage.len().saturating_sub(MAX_LEAVES - 1) + clusters.len();
-    let leaves = leaves(&nodes, clusters.len(), opened);
+    let nodes = build(tracks, linkage)?;
+    let opened = linkage.len().saturating_sub(MAX_LEAVES - 1) + tracks.len();
+    let leaves = leaves(&nodes, tracks.len(), opened);
     let scale = Scale::new(linkage, threshold, leaves.len());
     let mut places = vec![(0.0, 0.0); nodes.len()];
     for (at, leaf) in leaves.iter().enumerate() {
@@ -125,21 +126,21 @@ pub fn draw(clusters: &[Cluster], linkage: &[Linkage], threshold: Option<f64>) -
         left: LEFT,
         base: units(scale.base()),
         links,
-        leaves: leaves.iter().enumerate().map(|(at, leaf)| tip(clusters, &nodes, *leaf, at, &scale)).collect(),
+        tips: leaves.iter().enumerate().map(|(at, leaf)| tip(tracks, &nodes, *leaf, at, &scale)).collect(),
         groups: groups(&nodes, &leaves, &scale),
         ticks: scale.ticks(),
         cut: threshold.map(|cut| Tick { y: units(scale.y(cut)), label: format!("cut at {cut:.2}") }),
         band: scale.forbidden.then(|| units(TOP + BAND)),
-        n_tracks: clusters.len(),
+        n_tracks: tracks.len(),
         closed: leaves.iter().filter(|leaf| nodes[**leaf].size > 1).count(),
     }))
 }
 
 /// Every node of the tree; an error when a merge names a node that is not there or not free.
-fn build(clusters: &[Cluster], linkage: &[Linkage]) -> Result<Vec<Node>> {
-    let leaf = |c: &Cluster| Node { size: 1, owner: Owner::Cluster(c.cluster_id), children: None, height: 0.0 };
-    let mut nodes: Vec<Node> = clusters.iter().map(leaf).collect();
-    let mut free = vec![true; clusters.len() + linkage.len()];
+fn build(tracks: &[Leaf], linkage: &[Linkage]) -> Result<Vec<Node>> {
+    let leaf = |c: &Leaf| Node { size: 1, owner: Owner::Cluster(c.cluster_id), children: None, height: 0.0 };
+    let mut nodes: Vec<Node> = tracks.iter().map(leaf).collect();
+    let mut free = vec![true; tracks.len() + linkage.len()];
     for (step, merge) in linkage.iter().enumerate() {
         let take = |node: i64| usize::try_from(node).ok().filter(|node| *node < nodes.len());
         let (left, right) = take(merge.left).zip(take(merge.right)).ok_or(Error::Linkage { step })?;
@@ -242,17 +243,21 @@ fn link(nodes: &[Node], at: usize, places: &mut [(f64, f64)], scale: &Scale) -> 
     Some(Link {
         d: format!("M{xl} {yl}V{y}H{xr}V{yr}"),
         class: node.owner.class(),
-        title: format!("distance {distance:.3}{why}, {} tracks, {}", words::count(node.size), node.owner.name()),
+        title: format!(
+            "distance {distance:.3}{why}, {} tracks, {}",
+            words::count(node.size),
+            node.owner.name()
+        ),
     })
 }
 
-fn tip(clusters: &[Cluster], nodes: &[Node], leaf: usize, at: usize, scale: &Scale) -> Leaf {
+fn tip(tracks: &[Leaf], nodes: &[Node], leaf: usize, at: usize, scale: &Scale) -> Tip {
     let node = nodes[leaf];
-    let what = match clusters.get(leaf) {
-        Some(cluster) => format!("track {}", cluster.track_id),
+    let what = match tracks.get(leaf) {
+        Some(track) => format!("track {}", track.track_id),
         None => format!("{} tracks, joined below distance {:.3}", words::count(node.size), node.height),
     };
-    Leaf {
+    Tip {
         x: units(scale.x(at)),
         y: units(scale.base()),
         class: node.owner.class(),
@@ -290,17 +295,8 @@ mod tests {
 
     use super::*;
 
-    fn tracks(clusters: &[Option<i64>]) -> Vec<Cluster> {
-        let track = |(track_id, cluster_id): (i64, &Option<i64>)| Cluster {
-            video_id: "v".into(),
-            track_id,
-            cluster_id: *cluster_id,
-            is_noise: cluster_id.is_none(),
-            confidence: 1.0,
-            runner_up_cluster_id: None,
-            margin: None,
-        };
-        (0..).zip(clusters).map(track).collect()
+    fn tracks(clusters: &[Option<i64>]) -> Vec<Leaf> {
+        (0..).zip(clusters).map(|(track_id, &cluster_id)| Leaf { track_id, cluster_id }).collect()
     }
 
     fn merges(merges: &[(i64, i64, f64)]) -> Vec<Linkage> {
@@ -323,9 +319,9 @@ mod tests {
 
     #[test]
     fn branches_of_one_cluster_have_its_colour_and_number() {
-        let clusters = tracks(&[Some(0), Some(1), Some(0), None]);
+        let leaves = tracks(&[Some(0), Some(1), Some(0), None]);
         let linkage = merges(&[(0, 2, 0.1), (1, 3, 0.8), (4, 5, 2.9)]);
-        let tree = draw(&clusters, &linkage, Some(0.6)).unwrap().unwrap();
+        let tree = draw(&leaves, &linkage, Some(0.6)).unwrap().unwrap();
         let classes: Vec<_> = tree.links.iter().map(|link| link.class.as_str()).collect();
         assert_eq!(classes, ["k0", "kx", "kx"]);
         assert!(tree.links[2].title.contains("0.900, forbidden"));
@@ -336,29 +332,29 @@ mod tests {
 
     #[test]
     fn a_merge_of_what_is_gone_is_an_error() {
-        let clusters = tracks(&[Some(0), Some(0), Some(0)]);
+        let leaves = tracks(&[Some(0), Some(0), Some(0)]);
         let twice = merges(&[(0, 1, 0.1), (0, 2, 0.2)]);
-        assert!(matches!(draw(&clusters, &twice, None), Err(Error::Linkage { step: 1 })));
+        assert!(matches!(draw(&leaves, &twice, None), Err(Error::Linkage { step: 1 })));
         let ahead = merges(&[(0, 4, 0.1)]);
-        assert!(matches!(draw(&clusters, &ahead, None), Err(Error::Linkage { step: 0 })));
+        assert!(matches!(draw(&leaves, &ahead, None), Err(Error::Linkage { step: 0 })));
     }
 
     #[test]
     fn thousands_of_tracks_are_closed_into_500_leaves() {
         let n = 3000;
-        let clusters = tracks(&vec![Some(0); n]);
+        let leaves = tracks(&vec![Some(0); n]);
         // A chain, the deepest tree there is.
         let chain: Vec<_> = (1..n as i64)
             .map(|i| (i, if i == 1 { 0 } else { n as i64 + i - 2 }, i as f64 / n as f64))
             .collect();
-        let tree = draw(&clusters, &merges(&chain), None).unwrap().unwrap();
-        assert_eq!((tree.leaves.len(), tree.links.len(), tree.closed), (500, 499, 1));
+        let tree = draw(&leaves, &merges(&chain), None).unwrap().unwrap();
+        assert_eq!((tree.tips.len(), tree.links.len(), tree.closed), (500, 499, 1));
     }
 
     #[test]
     fn several_roots_stand_side_by_side() {
-        let clusters = tracks(&[Some(0), Some(0), Some(1), Some(1)]);
-        let tree = draw(&clusters, &merges(&[(0, 1, 0.1), (2, 3, 0.2)]), None).unwrap().unwrap();
-        assert_eq!((tree.leaves.len(), tree.links.len(), tree.groups.len()), (4, 2, 2));
+        let leaves = tracks(&[Some(0), Some(0), Some(1), Some(1)]);
+        let tree = draw(&leaves, &merges(&[(0, 1, 0.1), (2, 3, 0.2)]), None).unwrap().unwrap();
+        assert_eq!((tree.tips.len(), tree.links.len(), tree.groups.len()), (4, 2, 2));
     }
 }

@@ -85,8 +85,11 @@ impl Faces {
         if shown.len() >= limit {
             return (0..limit).map(|i| &shown[i * shown.len() / limit][0]).collect();
         }
-        let mut places: Vec<(usize, usize)> =
-            shown.iter().enumerate().flat_map(|(t, faces)| (0..faces.len()).map(move |rank| (rank, t))).collect();
+        let mut places: Vec<(usize, usize)> = shown
+            .iter()
+            .enumerate()
+            .flat_map(|(t, faces)| (0..faces.len()).map(move |rank| (rank, t)))
+            .collect();
         places.sort_unstable();
         places.truncate(limit);
         let mut faces: Vec<&Face> = places.iter().map(|&(rank, t)| &shown[t][rank]).collect();

@@ -139,7 +139,7 @@ impl Report<'_> {
             noise,
             timeline: timeline::draw(self.tables, &names),
             histograms: histogram::draw(self.tables),
-            dendrogram: dendrogram::draw(&self.tables.clusters, &self.tables.linkage, self.threshold())?,
+            dendrogram: dendrogram::draw(&self.tables.leaves(), &self.tables.linkage, self.threshold())?,
             confusion,
             labelled,
             unlabelled,
@@ -186,13 +186,18 @@ impl Report<'_> {
             fact("People", words::count(identities.len()), String::new()),
             fact("Tracks", words::count(tracks.len()), format!("{} linked to nobody", words::count(noise))),
             fact("Shots", words::count(shots.len()), String::new()),
-            fact("Length", words::length(video.duration_secs), format!("{frames} frames, {rate:.3} a second")),
+            fact(
+                "Length",
+                words::length(video.duration_secs),
+                format!("{frames} frames, {rate:.3} a second"),
+            ),
             fact("Picture", format!("{}\u{a0}×\u{a0}{}", video.width, video.height), video.codec.clone()),
         ]
     }
 
     fn warnings(&self) -> Vec<Warning> {
-        let warning = |stage: &str, message: &String| Warning { stage: stage.into(), message: message.clone() };
+        let warning =
+            |stage: &str, message: &String| Warning { stage: stage.into(), message: message.clone() };
         let earlier = self.earlier.iter().flat_map(|r| r.warnings.iter().map(|m| warning(&r.stage, m)));
         earlier.chain(self.own.iter().map(|m| warning(crate::STAGE.name, m))).collect()
     }
@@ -200,7 +205,7 @@ impl Report<'_> {
     /// Figures that compare with labels, and the others, each the most telling first.
     fn figure_rows(&self) -> (Vec<FigureRow>, Vec<FigureRow>) {
         let mut figures: Vec<&Figure> = self.figures.iter().collect();
-        figures.sort_by_key(|figure| (catalog::position(figure.name), figure.unit));
+        figures.sort_by_key(|figure| (catalog::position(figure.name), figure.place()));
         let (mut labelled, mut unlabelled) = (Vec::new(), Vec::new());
         for (figure, explained) in figures.into_iter().filter_map(|f| Some((f, catalog::explain(f.name)?))) {
             let row = FigureRow {

@@ -83,7 +83,7 @@ impl Scale {
         let step = STEPS.iter().find(fits).copied().unwrap_or(self.length / MAX_TICKS);
         let marks = (0..).map(|i| f64::from(i) * step);
         // A mark at the very end would hang over the edge.
-        let marks = marks.take_while(|at| *at < self.length - step * 0.3);
+        let marks = marks.take_while(|at| *at == 0.0 || *at < self.length - step * 0.3);
         marks.map(|at| Tick { x: self.percent(at), label: words::tick(at) }).collect()
     }
 }

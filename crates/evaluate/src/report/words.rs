@@ -86,8 +86,14 @@ mod tests {
 
     #[test]
     fn numbers_are_grouped_and_shares_never_vanish() {
-        assert_eq!([count(12), count(1234), count(1_234_567)], ["12", "1\u{202f}234", "1\u{202f}234\u{202f}567"]);
-        assert_eq!([percent(0.0), percent(0.001), percent(0.43)], ["0\u{a0}%", "<\u{a0}1\u{a0}%", "43\u{a0}%"]);
+        assert_eq!(
+            [count(12), count(1234), count(1_234_567)],
+            ["12", "1\u{202f}234", "1\u{202f}234\u{202f}567"]
+        );
+        assert_eq!(
+            [percent(0.0), percent(0.001), percent(0.43)],
+            ["0\u{a0}%", "<\u{a0}1\u{a0}%", "43\u{a0}%"]
+        );
         assert_eq!([figure(12.0), figure(0.12345), figure(-0.5)], ["12", "0.123", "\u{2212}0.500"]);
     }
 }

@@ -8,8 +8,8 @@ use std::process::Command;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BinaryArray, FixedSizeListArray, Float32Array, Float64Array, Int32Array, Int64Array, ListArray,
-    StringArray, StructArray, TimestampNanosecondArray, new_null_array,
+    Array, ArrayRef, BinaryArray, FixedSizeListArray, Float32Array, Float64Array, Int32Array, Int64Array,
+    ListArray, StringArray, StructArray, TimestampNanosecondArray, new_null_array,
 };
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Float32Type};
@@ -45,13 +45,13 @@ fn rows<R: Row + Clone>(path: &Path, rows: &[R], dim: usize) -> Error {
 }
 
 /// Replaces one column of two merges and reads them.
-fn merges(path: &Path, column: &str, array: impl arrow::array::Array + 'static) -> Error {
+fn merges(path: &Path, column: &str, array: impl Array + 'static) -> Error {
     Raw::of(&[linkage(0), linkage(1)], 0).set(column, Arc::new(array)).write(path);
     refused::<Linkage>(path)
 }
 
 /// Replaces the vectors of two tracks and reads them.
-fn vectors(path: &Path, array: impl arrow::array::Array + 'static) -> Error {
+fn vectors(path: &Path, array: impl Array + 'static) -> Error {
     Raw::of(&[track_embedding(0), track_embedding(1)], DIM).set("embedding", Arc::new(array)).write(path);
     refused::<TrackEmbedding>(path)
 }
@@ -273,13 +273,14 @@ const FILES: &[Case] = &[
 fn announce(path: &Path, rows: i64) {
     Raw::of(&[linkage(0), linkage(1)], 0).write(path);
     let reader = SerializedFileReader::new(File::open(path).unwrap()).unwrap();
-    let groups = reader.metadata().row_groups().to_vec();
+    let group = reader.metadata().row_group(0).clone();
+    let group = group.into_builder().set_num_rows(rows).build().unwrap();
     let good = reader.metadata().file_metadata();
     let keys = good.key_value_metadata().cloned();
     let bad = FileMetaData::new(good.version(), rows, None, keys, good.schema_descr_ptr(), None);
     let mut file = OpenOptions::new().write(true).open(path).unwrap();
     file.seek(SeekFrom::End(0)).unwrap();
-    let metadata = ParquetMetaDataBuilder::new(bad).set_row_groups(groups).build();
+    let metadata = ParquetMetaDataBuilder::new(bad).add_row_group(group).build();
     let mut tail = Vec::new();
     ParquetMetaDataWriter::new(&mut tail, &metadata).finish().unwrap();
     file.write_all(&tail).unwrap();
@@ -291,6 +292,8 @@ fn every_bad_file_is_refused_in_the_stored_words() {
     for (name, read) in [ROWS, COLUMNS, VECTORS, FOOTERS, FILES].into_iter().flatten() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("bad.parquet");
+        // Seen only when the file turns out to be good.
+        eprintln!("{name}");
         let error = describe(&read(&path), &path);
         text.push_str(&format!("{name}\n  {error}\n"));
     }

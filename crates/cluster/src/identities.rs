@@ -1,0 +1,164 @@
+//! From labels to rows: who is on screen, when, and how sure that is.
+
+use std::collections::BTreeMap;
+
+use schema::Symbol;
+use schema::tables::{Cluster, Embedding, Frame, Identity, Track, TrackEmbedding};
+
+use crate::linkage::Pairs;
+
+/// A finished clustering and the tables it was made from.
+#[derive(Debug, Clone, Copy)]
+pub struct Linked<'a> {
+    /// Every track.
+    pub tracks: &'a [Track],
+    /// The vectors that were clustered, in order.
+    pub vectors: &'a [TrackEmbedding],
+    /// Vectors of the crops.
+    pub crops: &'a [Embedding],
+    /// Every frame of the video.
+    pub frames: &'a [Frame],
+    /// Distances of `vectors`, and which must stay apart.
+    pub pairs: &'a Pairs,
+    /// Label of each of `vectors`.
+    pub labels: &'a [usize],
+    /// Distance up to which clusters were joined.
+    pub threshold: f64,
+}
+
+/// Rows of the two tables, in their order.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rows {
+    /// One per track.
+    pub clusters: Vec<Cluster>,
+    /// One per cluster.
+    pub identities: Vec<Identity>,
+}
+
+/// Next best cluster of a track.
+struct RunnerUp {
+    label: usize,
+    margin: f64,
+    confidence: f64,
+}
+
+impl Linked<'_> {
+    /// Rows of `clusters` and `identities`. Clusters are numbered by falling screen time, ties by
+    /// their first track; tracks without a vector are noise.
+    pub fn rows(&self) -> Rows {
+        let members = self.members();
+        let mut identities: Vec<(usize, Identity)> =
+            members.iter().enumerate().map(|(label, members)| (label, self.identity(members))).collect();
+        identities.sort_by(|(a, x), (b, y)| y.screen_secs.total_cmp(&x.screen_secs).then(a.cmp(b)));
+        let mut cluster_ids = vec![0; members.len()];
+        for (cluster_id, (label, identity)) in identities.iter_mut().enumerate() {
+            identity.cluster_id = cluster_id as i64;
+            cluster_ids[*label] = identity.cluster_id;
+        }
+        let clusters = self.tracks.iter().map(|track| self.cluster(track, &members, &cluster_ids));
+        Rows {
+            clusters: clusters.collect(),
+            identities: identities.into_iter().map(|(_, identity)| identity).collect(),
+        }
+    }
+
+    /// Places in `vectors`, by label.
+    fn members(&self) -> Vec<Vec<usize>> {
+        let count = self.labels.iter().max().map_or(0, |most| most + 1);
+        let mut members = vec![Vec::new(); count];
+        self.labels.iter().enumerate().for_each(|(place, label)| members[*label].push(place));
+        members
+    }
+
+    fn cluster(&self, track: &Track, members: &[Vec<usize>], cluster_ids: &[i64]) -> Cluster {
+        let place = self.vectors.binary_search_by_key(&track.track_id, |v| v.track_id).ok();
+        let runner_up = place.and_then(|place| self.runner_up(place, members));
+        Cluster {
+            video_id: track.video_id.clone(),
+            track_id: track.track_id,
+            cluster_id: place.map(|place| cluster_ids[self.labels[place]]),
+            is_noise: place.is_none(),
+            confidence: match (&place, &runner_up) {
+                (None, _) => 0.0,
+                (Some(_), None) => 1.0,
+                (Some(_), Some(next)) => next.confidence as f32,
+            },
+            runner_up_cluster_id: runner_up.as_ref().map(|next| cluster_ids[next.label]),
+            margin: runner_up.map(|next| next.margin as f32),
+        }
+    }
+
+    /// The nearest other cluster that no constraint forbids. Confidence is the silhouette of the
+    /// track (Rousseeuw, 1987) against that cluster, not below 0. A track alone in its cluster counts
+    /// as far from it as it could have been without being left alone: by the threshold.
+    fn runner_up(&self, place: usize, members: &[Vec<usize>]) -> Option<RunnerUp> {
+        let own_label = self.labels[place];
+        let mean = |members: &[usize]| {
+            let others: Vec<_> = members.iter().filter(|other| **other != place).collect();
+            let sum: f64 = others.iter().map(|other| self.pairs.distance(place, **other)).sum();
+            (!others.is_empty()).then(|| sum / others.len() as f64)
+        };
+        let own = mean(&members[own_label]).unwrap_or(self.threshold);
+        let open = |members: &[usize]| !members.iter().any(|other| self.pairs.is_forbidden(place, *other));
+        let candidates = members.iter().enumerate().filter(|(label, m)| *label != own_label && open(m));
+        let distances = candidates.filter_map(|(label, members)| Some((mean(members)?, label)));
+        let (next, label) = distances.min_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)))?;
+        let margin = next - own;
+        let confidence = if margin > 0.0 { margin / next } else { 0.0 };
+        Some(RunnerUp { label, margin, confidence })
+    }
+
+    fn identity(&self, members: &[usize]) -> Identity {
+        let track_ids: Vec<i64> = members.iter().map(|place| self.vectors[*place].track_id).collect();
+        let tracks = || self.tracks.iter().filter(|t| track_ids.binary_search(&t.track_id).is_ok());
+        let presence = presence(tracks());
+        let clearest = self
+            .crops
+            .iter()
+            .filter(|crop| track_ids.binary_search(&crop.track_id).is_ok())
+            .max_by(|a, b| a.norm.total_cmp(&b.norm).then(b.track_id.cmp(&a.track_id)));
+        let edge = |pick: fn(f64, f64) -> f64, time: fn(&Track) -> f64| tracks().map(time).reduce(pick);
+        Identity {
+            video_id: tracks().next().map_or_else(|| Symbol::from(""), |t| t.video_id.clone()),
+            cluster_id: 0,
+            name: None,
+            n_tracks: track_ids.len() as i64,
+            n_frames: presence.iter().map(|(first, last)| last - first + 1).sum(),
+            screen_secs: presence.iter().map(|span| self.secs(*span)).sum(),
+            first_t_secs: edge(f64::min, |t| t.first_t_secs).unwrap_or(0.0),
+            last_t_secs: edge(f64::max, |t| t.last_t_secs).unwrap_or(0.0),
+            exemplar_track_id: clearest.map_or(0, |crop| crop.track_id),
+            exemplar_frame_idx: clearest.map_or(0, |crop| crop.frame_idx),
+        }
+    }
+
+    /// How long the frames of a span are shown, seconds. The last frame of the video counts as long
+    /// as the frames do on average.
+    fn secs(&self, (first, last): (i64, i64)) -> f64 {
+        let t_secs = |frame_idx: i64| {
+            let known = usize::try_from(frame_idx).ok().and_then(|i| self.frames.get(i));
+            known.map(|frame| frame.t_secs)
+        };
+        let (Some(start), Some(end)) = (self.frames.first(), self.frames.last()) else { return 0.0 };
+        let mean_gap = (end.t_secs - start.t_secs) / (self.frames.len() as f64 - 1.0).max(1.0);
+        let until = t_secs(last + 1).unwrap_or(end.t_secs + mean_gap);
+        t_secs(first).map_or(0.0, |from| until - from)
+    }
+}
+
+/// Disjoint spans of frames, first and last, in which at least one of the tracks is present.
+fn presence<'a>(tracks: impl Iterator<Item = &'a Track>) -> Vec<(i64, i64)> {
+    let mut ends: BTreeMap<i64, i64> = BTreeMap::new();
+    for track in tracks {
+        let end = ends.entry(track.first_frame_idx).or_insert(track.last_frame_idx);
+        *end = (*end).max(track.last_frame_idx);
+    }
+    let mut spans: Vec<(i64, i64)> = Vec::new();
+    for (first, last) in ends {
+        match spans.last_mut() {
+            Some(span) if first <= span.1 + 1 => span.1 = span.1.max(last),
+            _ => spans.push((first, last)),
+        }
+    }
+    spans
+}

@@ -1,0 +1,287 @@
+//! Average-link agglomerative clustering under constraints.
+
+/// Added to the height of a merge that a constraint forbids: more than any cosine distance, so such
+/// merges come after all others, and a cut anywhere below never goes against a constraint.
+pub const FORBIDDEN: f64 = 2.0;
+
+/// Distances between n items and which pairs must stay apart, as condensed upper triangles.
+#[derive(Debug, Clone)]
+pub struct Pairs {
+    n: usize,
+    distance: Vec<f64>,
+    forbidden: Vec<bool>,
+}
+
+impl Pairs {
+    /// Cosine distances between unit vectors of one length; nothing is forbidden yet.
+    pub fn cosine(vectors: &[&[f32]]) -> Self {
+        let n = vectors.len();
+        let mut distance = Vec::with_capacity(n * n.saturating_sub(1) / 2);
+        for (i, a) in vectors.iter().enumerate() {
+            distance.extend(vectors[i + 1..].iter().map(|b| cosine_distance(a, b)));
+        }
+        Self { n, forbidden: vec![false; distance.len()], distance }
+    }
+
+    /// Keeps two items apart.
+    pub fn forbid(&mut self, a: usize, b: usize) {
+        let at = self.at(a, b);
+        self.forbidden[at] = true;
+    }
+
+    /// Number of items.
+    pub fn len(&self) -> usize {
+        self.n
+    }
+
+    /// Whether there is no item.
+    pub fn is_empty(&self) -> bool {
+        self.n == 0
+    }
+
+    /// Distance of two different items.
+    pub fn distance(&self, a: usize, b: usize) -> f64 {
+        self.distance[self.at(a, b)]
+    }
+
+    /// Whether two different items must stay apart.
+    pub fn is_forbidden(&self, a: usize, b: usize) -> bool {
+        self.forbidden[self.at(a, b)]
+    }
+
+    fn at(&self, a: usize, b: usize) -> usize {
+        let (low, high) = if a < b { (a, b) } else { (b, a) };
+        low * self.n - low * (low + 1) / 2 + high - low - 1
+    }
+
+    fn height(&self, a: usize, b: usize) -> f64 {
+        let at = self.at(a, b);
+        self.distance[at] + if self.forbidden[at] { FORBIDDEN } else { 0.0 }
+    }
+}
+
+/// `1 − cosine` of two unit vectors, 0 to 2.
+pub fn cosine_distance(a: &[f32], b: &[f32]) -> f64 {
+    let dot: f64 = a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
+    (1.0 - dot).clamp(0.0, 2.0)
+}
+
+/// One merge, in SciPy's convention: items are 0..n, the i-th merge makes node n + i.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Merge {
+    /// The smaller node.
+    pub left: usize,
+    /// The larger node.
+    pub right: usize,
+    /// Mean distance between the items of the two nodes, plus [`FORBIDDEN`] when a pair of them
+    /// must stay apart. Never falls from one merge to the next.
+    pub height: f64,
+    /// Items under the new node.
+    pub size: usize,
+}
+
+/// The whole dendrogram, n − 1 merges.
+///
+/// Nearest-neighbour chains (Murtagh, The Computer Journal 1983; Müllner, arXiv 1109.2378): average
+/// linkage is reducible, and stays so with [`FORBIDDEN`] added, since a union is kept apart from
+/// whatever one of its parts is kept apart from. Time O(n²), ties go to the smaller item.
+pub fn average_linkage(mut pairs: Pairs) -> Vec<Merge> {
+    let n = pairs.len();
+    let mut size = vec![1_usize; n];
+    let mut active: Vec<usize> = (0..n).collect();
+    let mut chain: Vec<usize> = Vec::new();
+    let mut merges = Vec::with_capacity(n.saturating_sub(1));
+    while active.len() > 1 {
+        if chain.is_empty() {
+            chain.push(active[0]);
+        }
+        let (top, below) = (chain[chain.len() - 1], chain.len().checked_sub(2).map(|i| chain[i]));
+        let nearest = nearest(&pairs, &active, top, below);
+        if Some(nearest) != below {
+            chain.push(nearest);
+            continue;
+        }
+        chain.truncate(chain.len() - 2);
+        let (kept, gone) = (top.min(nearest), top.max(nearest));
+        merges.push((kept, gone, pairs.height(kept, gone)));
+        active.retain(|item| *item != gone);
+        for other in active.iter().copied().filter(|other| *other != kept) {
+            let (into, from) = (pairs.at(kept, other), pairs.at(gone, other));
+            let (a, b) = (size[kept] as f64, size[gone] as f64);
+            pairs.distance[into] = (a * pairs.distance[into] + b * pairs.distance[from]) / (a + b);
+            pairs.forbidden[into] |= pairs.forbidden[from];
+        }
+        size[kept] += size[gone];
+    }
+    numbered(n, merges)
+}
+
+/// The active item nearest to `item`; on a tie the one `below` it in the chain, so that chains end.
+fn nearest(pairs: &Pairs, active: &[usize], item: usize, below: Option<usize>) -> usize {
+    let mut best = below.map_or((f64::INFINITY, item), |below| (pairs.height(item, below), below));
+    for other in active.iter().copied().filter(|other| *other != item) {
+        let height = pairs.height(item, other);
+        if height < best.0 {
+            best = (height, other);
+        }
+    }
+    best.1
+}
+
+/// Orders merges by height and gives nodes their numbers.
+fn numbered(n: usize, mut merges: Vec<(usize, usize, f64)>) -> Vec<Merge> {
+    merges.sort_by(|a, b| a.2.total_cmp(&b.2));
+    let mut node: Vec<usize> = (0..n).collect();
+    let mut size = vec![1_usize; n];
+    let mut parent: Vec<usize> = (0..n).collect();
+    let mut highest = 0.0_f64;
+    let mut out = Vec::with_capacity(merges.len());
+    for (step, (a, b, height)) in merges.into_iter().enumerate() {
+        let (a, b) = (root(&mut parent, a), root(&mut parent, b));
+        // Rounding may put a parent a hair below its child.
+        highest = highest.max(height);
+        let (left, right) = (node[a].min(node[b]), node[a].max(node[b]));
+        parent[b] = a;
+        size[a] += size[b];
+        node[a] = n + step;
+        out.push(Merge { left, right, height: highest, size: size[a] });
+    }
+    out
+}
+
+fn root(parent: &mut [usize], mut item: usize) -> usize {
+    while parent[item] != item {
+        parent[item] = parent[parent[item]];
+        item = parent[item];
+    }
+    item
+}
+
+/// Cluster of each of `n` items when merges up to `threshold` are made; clusters are numbered by
+/// their first item.
+pub fn cut(n: usize, merges: &[Merge], threshold: f64) -> Vec<usize> {
+    let mut parent: Vec<usize> = (0..n + merges.len()).collect();
+    for (step, merge) in merges.iter().enumerate().filter(|(_, merge)| merge.height <= threshold) {
+        parent[merge.left] = n + step;
+        parent[merge.right] = n + step;
+    }
+    let mut number = vec![None; parent.len()];
+    let mut count = 0;
+    (0..n)
+        .map(|item| {
+            *number[root(&mut parent, item)].get_or_insert_with(|| {
+                count += 1;
+                count - 1
+            })
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Pairs from explicit distances.
+    fn pairs(n: usize, distance: Vec<f64>, forbidden: Vec<bool>) -> Pairs {
+        Pairs { n, distance, forbidden }
+    }
+
+    /// The definition: merge the two closest clusters, measured over all their items, until one is left.
+    fn naive(pairs: &Pairs) -> Vec<(Vec<usize>, f64)> {
+        let mut clusters: Vec<Vec<usize>> = (0..pairs.len()).map(|i| vec![i]).collect();
+        let mut merged = Vec::new();
+        while clusters.len() > 1 {
+            let height = |a: &[usize], b: &[usize]| {
+                let all: Vec<_> = a.iter().flat_map(|i| b.iter().map(move |j| (*i, *j))).collect();
+                let mean = all.iter().map(|(i, j)| pairs.distance(*i, *j)).sum::<f64>() / all.len() as f64;
+                let apart = all.iter().any(|(i, j)| pairs.is_forbidden(*i, *j));
+                mean + if apart { FORBIDDEN } else { 0.0 }
+            };
+            let mut best = (f64::INFINITY, 0, 0);
+            for i in 0..clusters.len() {
+                for j in i + 1..clusters.len() {
+                    let height = height(&clusters[i], &clusters[j]);
+                    if height < best.0 {
+                        best = (height, i, j);
+                    }
+                }
+            }
+            let (height, i, j) = best;
+            let other = clusters.remove(j);
+            clusters[i].extend(other);
+            clusters[i].sort();
+            merged.push((clusters[i].clone(), height));
+        }
+        merged
+    }
+
+    /// Items under every new node, with its height.
+    fn unfold(n: usize, merges: &[Merge]) -> Vec<(Vec<usize>, f64)> {
+        let mut nodes: Vec<Vec<usize>> = (0..n).map(|i| vec![i]).collect();
+        for merge in merges {
+            let mut items = [nodes[merge.left].clone(), nodes[merge.right].clone()].concat();
+            items.sort();
+            nodes.push(items);
+        }
+        nodes.into_iter().skip(n).zip(merges.iter().map(|m| m.height)).collect()
+    }
+
+    fn cases() -> impl Strategy<Value = Pairs> {
+        (1..14_usize).prop_flat_map(|n| {
+            let count = n * (n - 1) / 2;
+            let distances = prop::collection::vec(0.0..2.0_f64, count);
+            (distances, prop::collection::vec(prop::bool::weighted(0.2), count))
+                .prop_map(move |(distance, forbidden)| pairs(n, distance, forbidden))
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn chains_give_what_the_definition_gives(case in cases()) {
+            let found = unfold(case.len(), &average_linkage(case.clone()));
+            let expected = naive(&case);
+            prop_assert_eq!(found.len(), expected.len());
+            for (found, expected) in found.iter().zip(&expected) {
+                prop_assert_eq!(&found.0, &expected.0);
+                prop_assert!((found.1 - expected.1).abs() < 1e-9);
+            }
+        }
+
+        #[test]
+        fn heights_never_fall_and_sizes_add_up(case in cases()) {
+            let n = case.len();
+            let merges = average_linkage(case);
+            prop_assert_eq!(merges.len(), n - 1);
+            prop_assert!(merges.windows(2).all(|pair| pair[0].height <= pair[1].height));
+            prop_assert!(merges.last().is_none_or(|last| last.size == n));
+            prop_assert!(merges.iter().enumerate().all(|(i, m)| m.left < m.right && m.right < n + i));
+        }
+
+        #[test]
+        fn a_cut_below_two_keeps_every_constraint(case in cases(), threshold in 0.0..1.99_f64) {
+            let labels = cut(case.len(), &average_linkage(case.clone()), threshold);
+            for a in 0..case.len() {
+                for b in a + 1..case.len() {
+                    prop_assert!(labels[a] != labels[b] || !case.is_forbidden(a, b));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_and_one_item() {
+        assert_eq!(average_linkage(pairs(0, vec![], vec![])), []);
+        assert_eq!(average_linkage(pairs(1, vec![], vec![])), []);
+        assert_eq!(cut(1, &[], 1.0), [0]);
+    }
+
+    #[test]
+    fn equal_vectors_join_at_zero() {
+        let vector: &[f32] = &[0.6, 0.8];
+        let merges = average_linkage(Pairs::cosine(&[vector; 5]));
+        assert!(merges.iter().all(|m| m.height < 1e-6));
+        assert_eq!(cut(5, &merges, 0.1), [0; 5]);
+    }
+}

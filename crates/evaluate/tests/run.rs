@@ -1,0 +1,197 @@
+//! The stage as a program, on made-up runs written through `schema`.
+
+#![allow(clippy::unwrap_used, reason = "a failed test should stop where it fails")]
+
+mod synthetic;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use schema::io::read_all;
+use schema::tables::{Label, Metric, MetricUnit};
+use synthetic::Spec;
+
+struct Run {
+    _folder: tempfile::TempDir,
+    root: PathBuf,
+    labels: PathBuf,
+}
+
+impl Run {
+    fn new(spec: &Spec) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (root, labels) = (folder.path().join("run"), folder.path().join("truth.csv"));
+        fs::write(&labels, synthetic::write(&root, spec)).unwrap();
+        Self { _folder: folder, root, labels }
+    }
+
+    fn evaluate(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ftl-evaluate"));
+        command.arg("--run-dir").arg(&self.root).args(arguments).output().unwrap()
+    }
+
+    fn evaluate_with_labels(&self) -> Output {
+        self.evaluate(&["--labels", self.labels.to_str().unwrap()])
+    }
+
+    fn page(&self) -> String {
+        fs::read_to_string(self.root.join("report/index.html")).unwrap()
+    }
+
+    fn metrics(&self) -> Vec<Metric> {
+        read_all(&self.root.join("metrics.parquet")).unwrap()
+    }
+
+    fn value(&self, name: &str, unit: MetricUnit) -> Option<f64> {
+        self.metrics().iter().find(|m| m.name == name && m.unit == unit).map(|m| m.value)
+    }
+}
+
+fn words(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn assert_done(output: &Output) {
+    assert!(output.status.success(), "{}", words(output));
+}
+
+#[test]
+fn with_labels_everything_is_written_and_a_second_run_is_skipped() {
+    let run = Run::new(&Spec::default());
+    assert_done(&run.evaluate_with_labels());
+    for name in ["det_precision", "id_f1"] {
+        assert!(run.value(name, MetricUnit::Frame).unwrap() > 0.5, "{name}");
+    }
+    assert!(run.value("wcp", MetricUnit::Track).unwrap() > 0.8);
+    assert!(run.value("silhouette", MetricUnit::Track).is_some());
+    let labels: Vec<Label> = read_all(&run.root.join("labels.parquet")).unwrap();
+    assert!(labels.iter().any(|l| l.identity.as_deref() == Some("anna")));
+    assert!(run.page().contains("Against the labels"));
+    let again = run.evaluate_with_labels();
+    assert!(words(&again).contains("is up to date"), "{}", words(&again));
+}
+
+#[test]
+fn metrics_json_holds_the_same_values_as_the_table() {
+    let run = Run::new(&Spec::default());
+    assert_done(&run.evaluate_with_labels());
+    let json: serde_json::Value =
+        serde_json::from_slice(&fs::read(run.root.join("report/metrics.json")).unwrap()).unwrap();
+    let json = json.as_array().unwrap();
+    let table = run.metrics();
+    assert_eq!(json.len(), table.len());
+    for (json, row) in json.iter().zip(&table) {
+        assert_eq!(json["name"].as_str(), Some(row.name.as_str()));
+        // serde_json reads fast, which may cost the last bit.
+        assert!((json["value"].as_f64().unwrap() - row.value).abs() <= 1e-12 * row.value.abs());
+    }
+}
+
+#[test]
+fn without_labels_there_are_figures_but_no_truth() {
+    let run = Run::new(&Spec::default());
+    assert_done(&run.evaluate(&[]));
+    assert_eq!(run.value("tracks", MetricUnit::Track), Some(60.0));
+    assert_eq!(run.value("wcp", MetricUnit::Track), None);
+    assert!(read_all::<Label>(&run.root.join("labels.parquet")).unwrap().is_empty());
+    assert!(!run.page().contains("Against the labels"));
+}
+
+#[test]
+fn the_same_run_gives_the_same_bytes() {
+    let (a, b) = (Run::new(&Spec::default()), Run::new(&Spec::default()));
+    assert_done(&a.evaluate(&["--threads", "1"]));
+    assert_done(&b.evaluate(&["--threads", "2"]));
+    for file in ["metrics.parquet", "labels.parquet", "report/metrics.json", "report/index.html"] {
+        assert_eq!(fs::read(a.root.join(file)).unwrap(), fs::read(b.root.join(file)).unwrap(), "{file}");
+    }
+}
+
+#[test]
+fn pages_of_empty_and_tiny_runs_are_whole() {
+    for (tracks, people, says) in
+        [(0, 0, "No face was found"), (1, 1, "One person in"), (2, 1, "One person in")]
+    {
+        let run = Run::new(&Spec { tracks, people, noise: 0, ..Spec::default() });
+        assert_done(&run.evaluate_with_labels());
+        let page = run.page();
+        assert!(page.contains(says), "{tracks} tracks");
+        assert!(page.trim_end().ends_with("</html>"));
+    }
+}
+
+#[test]
+fn noise_alone_is_no_person() {
+    let run = Run::new(&Spec { tracks: 4, people: 2, noise: 4, ..Spec::default() });
+    assert_done(&run.evaluate_with_labels());
+    assert!(run.page().contains("none of them linked to a person"));
+    assert_eq!(run.value("noise_share", MetricUnit::Track), Some(1.0));
+}
+
+#[test]
+fn names_from_strangers_cannot_become_markup() {
+    let file_name = "<script>alert(1)</script>\"'&.mp4".to_owned();
+    let run = Run::new(&Spec { file_name, ..Spec::default() });
+    assert_done(&run.evaluate_with_labels());
+    let page = run.page();
+    assert!(!page.contains("<script") && !page.contains("<b>ida"));
+    assert!(page.contains("&lt;script&gt;"));
+}
+
+#[test]
+fn the_page_asks_for_nothing_outside_itself() {
+    let run = Run::new(&Spec::default());
+    assert_done(&run.evaluate_with_labels());
+    let page = run.page();
+    for reference in ["http:", "https:", "src=\"/", "url(", "@import", "<link"] {
+        assert!(!page.contains(reference), "{reference}");
+    }
+}
+
+#[test]
+fn unusable_labels_are_refused_with_file_and_line_and_leave_no_table() {
+    let run = Run::new(&Spec::default());
+    let cases: [(&[u8], &str); 4] = [
+        (b"frame,x,y,w,h\n", "line 1: the column `identity` is missing"),
+        (b"frame,x,y,w,h,identity\n0,a,0,5,5,anna\n", "line 2: `x` is \"a\", not a number"),
+        (b"frame,x,y,w,h,identity\n0,0,0,-5,5,anna\n", "line 2: a face must have a size above zero"),
+        (b"frame,x,y,w,h,identity\n999999,0,0,5,5,anna\n", "line 2: frame 999999 is not in the video"),
+    ];
+    for (content, expected) in cases {
+        fs::write(&run.labels, content).unwrap();
+        let output = run.evaluate_with_labels();
+        assert_eq!(output.status.code(), Some(3));
+        assert!(
+            words(&output).contains(expected) && words(&output).contains("truth.csv"),
+            "{}",
+            words(&output)
+        );
+    }
+    fs::remove_file(&run.labels).unwrap();
+    assert_eq!(run.evaluate_with_labels().status.code(), Some(3));
+    assert!(!Path::new(&run.root).join("metrics.parquet").exists());
+}
+
+#[test]
+fn a_value_out_of_range_is_wrong_usage() {
+    let run = Run::new(&Spec { tracks: 1, people: 1, noise: 0, ..Spec::default() });
+    let config = run.labels.with_file_name("config.toml");
+    fs::write(&config, "[evaluate]\nmin_iou = 1.5\n").unwrap();
+    let output = run.evaluate(&["--config", config.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        words(&output).contains("[evaluate] min_iou must be above 0 and at most 1"),
+        "{}",
+        words(&output)
+    );
+}
+
+#[test]
+fn labels_of_another_video_are_noticed() {
+    let run = Run::new(&Spec::default());
+    fs::write(&run.labels, "frame,x,y,w,h,identity\n3,900,900,5,5,anna\n").unwrap();
+    let output = run.evaluate_with_labels();
+    assert_done(&output);
+    assert!(words(&output).contains("are these the labels of this video?"));
+}
