@@ -99,8 +99,9 @@ fn obtain_assets(strict: bool) -> Result<Environment> {
     if let Some(clips) = asset("test clip", strict, assets::obtain)? {
         found.push(("FACETRACK_CLIP", clips.clip.into()));
         found.push(("FACETRACK_CLIP_SHOTS", clips.shots.into()));
-        found.push(("FACETRACK_CLIP_LABELS", clips.people.into()));
+        found.push(("FACETRACK_CLIP_PEOPLE", clips.people.into()));
         found.push(("FACETRACK_CLIP_NO_FACE", clips.no_face.into()));
+        found.push(("FACETRACK_PHOTOS_DIR", clips.photos.into()));
     }
     if let Some(python) = asset("python", strict, python)? {
         found.push(("FACETRACK_PYTHON", python.into()));

@@ -29,7 +29,7 @@ pub struct TrackerConfig {
 impl Default for TrackerConfig {
     fn default() -> Self {
         Self {
-            min_start_score: 0.6,
+            min_start_score: 0.7,
             min_iou: 0.3,
             min_weak_iou: 0.4,
             max_gap_secs: 0.5,
@@ -212,13 +212,13 @@ mod tests {
     #[test]
     fn a_short_absence_is_bridged_and_a_long_one_is_not() {
         let seen: &[(f32, f32)] = &[(0.0, 0.9)];
-        let mut frames = vec![seen; 6];
+        let mut frames = vec![seen; 7];
         frames.extend([&[] as &[(f32, f32)]; 5]);
-        frames.extend([seen; 6]);
+        frames.extend([seen; 7]);
         frames.extend([&[] as &[(f32, f32)]; 20]);
-        frames.extend([seen; 6]);
+        frames.extend([seen; 7]);
         let (_, tracks) = track(&frames);
-        assert_eq!(tracks.iter().flatten().map(Vec::len).collect::<Vec<_>>(), [12, 6]);
+        assert_eq!(tracks.iter().flatten().map(Vec::len).collect::<Vec<_>>(), [14, 7]);
     }
 
     #[test]

@@ -24,11 +24,6 @@ pub fn explain(name: &str) -> Option<&'static Explained> {
     CATALOG.iter().find(|e| e.name == name)
 }
 
-/// Place of the figure called `name` in the order of the page.
-pub fn position(name: &str) -> usize {
-    CATALOG.iter().position(|e| e.name == name).unwrap_or(CATALOG.len())
-}
-
 const fn explained(
     name: &'static str,
     title: &'static str,

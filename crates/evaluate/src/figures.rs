@@ -33,15 +33,6 @@ impl Figure {
         Self::new(name, unit, n as f64, n)
     }
 
-    /// Where it stands among figures of the same name: that over tracks comes first.
-    pub fn place(&self) -> u8 {
-        match self.unit {
-            MetricUnit::Track => 0,
-            MetricUnit::Frame => 1,
-            MetricUnit::Video => 2,
-        }
-    }
-
     /// The row of `metrics`.
     pub fn row(&self, video_id: &Symbol) -> Metric {
         Metric {
@@ -183,7 +174,9 @@ const SUMMARY: [&str; 12] = [
 
 /// Names and values for the closing summary, rounded to four decimals; whole numbers stay whole.
 pub fn summary(figures: &[Figure]) -> Vec<(&'static str, serde_json::Value)> {
-    let find = |name: &&'static str| figures.iter().filter(|f| f.name == *name).min_by_key(|f| f.place());
+    let find = |name: &&'static str| {
+        figures.iter().filter(|f| f.name == *name).min_by_key(|f| f.unit != MetricUnit::Track)
+    };
     SUMMARY.iter().filter_map(find).map(|f| (f.name, rounded(f.value))).collect()
 }
 

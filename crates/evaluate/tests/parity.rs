@@ -43,11 +43,16 @@ struct Vectors {
     between: f64,
 }
 
+/// Frame, x, y, w, h, track, cluster.
+type FoundRow = (f64, f64, f64, f64, f64, i64, Option<i64>);
+/// Frame, x, y, w, h, identity.
+type TruthRow = (f64, f64, f64, f64, f64, String);
+
 #[derive(Deserialize)]
 struct Clip {
     frames: i64,
-    truth: Vec<(f64, f64, f64, f64, f64, String)>,
-    found: Vec<(f64, f64, f64, f64, f64, i64, Option<i64>)>,
+    truth: Vec<TruthRow>,
+    found: Vec<FoundRow>,
     expected: BTreeMap<String, f64>,
 }
 
@@ -122,15 +127,13 @@ fn labelled_clips_agree_with_the_independent_scorer() {
 }
 
 fn truth_csv(clip: &Clip) -> String {
-    let line = |(frame, x, y, w, h, name): &(f64, f64, f64, f64, f64, String)| {
-        format!("\"{name}\",{frame},{h},{w},{y},{x},extra\n")
-    };
+    let line = |(frame, x, y, w, h, name): &TruthRow| format!("\"{name}\",{frame},{h},{w},{y},{x},extra\n");
     let lines: String = clip.truth.iter().map(line).collect();
     format!("identity,frame,h,w,y,x,shot\n{lines}")
 }
 
 fn found(clip: &Clip) -> Vec<Found> {
-    let found = |&(frame, x, y, w, h, track_id, cluster_id): &(f64, f64, f64, f64, f64, i64, Option<i64>)| {
+    let found = |&(frame, x, y, w, h, track_id, cluster_id): &FoundRow| {
         let rect = Rect { x_min: x, y_min: y, x_max: x + w, y_max: y + h };
         Found { frame_idx: frame as i64, rect, track_id, cluster_id }
     };

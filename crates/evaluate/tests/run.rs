@@ -125,7 +125,7 @@ fn pages_of_empty_and_tiny_runs_are_whole() {
 fn noise_alone_is_no_person() {
     let run = Run::new(&Spec { tracks: 4, people: 2, noise: 4, ..Spec::default() });
     assert_done(&run.evaluate_with_labels());
-    assert!(run.page().contains("none of them linked to a person"));
+    assert!(run.page().contains("none was linked to a person"));
     assert_eq!(run.value("noise_share", MetricUnit::Track), Some(1.0));
 }
 

@@ -20,7 +20,7 @@ use crate::tables::Tables;
 const JPEG_QUALITY: u8 = 82;
 
 /// Most characters of pictures on the page. Those that come last, in long lists, are left out.
-const MAX_PICTURE_CHARS: usize = 10 << 20;
+const MAX_PICTURE_CHARS: usize = 8 << 20;
 
 /// A face as the page may show it.
 #[derive(Debug, Clone, PartialEq)]
@@ -169,12 +169,14 @@ pub struct Album {
     left_out: usize,
 }
 
-impl Album {
+impl Default for Album {
     /// An album with all of its room left.
-    pub fn new() -> Self {
+    fn default() -> Self {
         Self { chars_left: MAX_PICTURE_CHARS, left_out: 0 }
     }
+}
 
+impl Album {
     /// The face in full size.
     pub fn large(&mut self, face: &Face, alt: String) -> Option<Picture> {
         self.picture(&face.large, alt)

@@ -15,8 +15,8 @@ pub mod words;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value};
-use schema::cell::Category as _;
 use schema::manifest::StageRecord;
+use schema::tables::MetricUnit;
 use serde::Serialize;
 
 use crate::catalog;
@@ -89,18 +89,26 @@ struct Warning {
     message: String,
 }
 
-/// A figure with its explanation; most count over tracks, over frames, or over neither.
+/// A figure with its explanation, counted in one or more ways.
 #[derive(Debug, Serialize)]
 struct FigureRow {
     name: &'static str,
     title: &'static str,
-    value: String,
-    unit: &'static str,
-    n: String,
+    by_track: Option<Counted>,
+    by_frame: Option<Counted>,
+    overall: Option<Counted>,
     formula: &'static str,
     range: &'static str,
     hides: &'static str,
     source: &'static str,
+}
+
+/// A value and what it is over.
+#[derive(Debug, Serialize)]
+struct Counted {
+    value: String,
+    /// Empty for plain counts, where it would repeat the value.
+    n: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -122,13 +130,12 @@ impl Report<'_> {
 
     fn page(&self) -> Result<Page> {
         let truth = self.judged.map(Truth::new);
-        let mut album = Album::new();
+        let mut album = Album::default();
         let people = people::draw(self, truth.as_ref(), &mut album);
         let noise = people::noise(self, truth.as_ref(), &mut album);
         let names: Vec<(i64, String)> =
             self.tables.identities.iter().map(|i| (i.cluster_id, people::name(i))).collect();
         let confusion = truth.as_ref().map(|truth| truth.confusion(&names));
-        let (labelled, unlabelled) = self.figure_rows();
         Ok(Page {
             run_id: self.run_id.to_owned(),
             file_name: self.tables.video.file_name.clone(),
@@ -141,8 +148,8 @@ impl Report<'_> {
             histograms: histogram::draw(self.tables),
             dendrogram: dendrogram::draw(&self.tables.leaves(), &self.tables.linkage, self.threshold())?,
             confusion,
-            labelled,
-            unlabelled,
+            labelled: self.figure_rows(true),
+            unlabelled: self.figure_rows(false),
             stages: self.stages()?,
             pictures_left_out: album.left_out(),
         })
@@ -162,7 +169,7 @@ impl Report<'_> {
                 format!("No face was found in {length} of video.")
             } else {
                 let faces = words::counted(tracks.len(), "track of a face was", "tracks of faces were");
-                format!("{faces} found in {length} of video, none of them linked to a person.")
+                format!("{faces} found in {length} of video, but none was linked to a person.")
             };
         };
         let (name, time) = (people::name(first), words::length(first.screen_secs));
@@ -189,7 +196,7 @@ impl Report<'_> {
             fact(
                 "Length",
                 words::length(video.duration_secs),
-                format!("{frames} frames, {rate:.3} a second"),
+                format!("{frames} frames, {} a second", words::rate(rate)),
             ),
             fact("Picture", format!("{}\u{a0}×\u{a0}{}", video.width, video.height), video.codec.clone()),
         ]
@@ -202,26 +209,28 @@ impl Report<'_> {
         earlier.chain(self.own.iter().map(|m| warning(crate::STAGE.name, m))).collect()
     }
 
-    /// Figures that compare with labels, and the others, each the most telling first.
-    fn figure_rows(&self) -> (Vec<FigureRow>, Vec<FigureRow>) {
-        let mut figures: Vec<&Figure> = self.figures.iter().collect();
-        figures.sort_by_key(|figure| (catalog::position(figure.name), figure.place()));
-        let (mut labelled, mut unlabelled) = (Vec::new(), Vec::new());
-        for (figure, explained) in figures.into_iter().filter_map(|f| Some((f, catalog::explain(f.name)?))) {
-            let row = FigureRow {
-                name: explained.name,
-                title: explained.title,
-                value: words::figure(figure.value),
-                unit: figure.unit.word(),
-                n: words::count(figure.n),
-                formula: explained.formula,
-                range: explained.range,
-                hides: explained.hides,
-                source: explained.source,
-            };
-            if explained.needs_labels { labelled.push(row) } else { unlabelled.push(row) }
-        }
-        (labelled, unlabelled)
+    /// Figures that compare with labels (or those that do not), the most telling first.
+    fn figure_rows(&self, needs_labels: bool) -> Vec<FigureRow> {
+        let explained = catalog::CATALOG.iter().filter(|e| e.needs_labels == needs_labels);
+        let rows = explained.map(|e| FigureRow {
+            name: e.name,
+            title: e.title,
+            by_track: self.counted(e.name, MetricUnit::Track),
+            by_frame: self.counted(e.name, MetricUnit::Frame),
+            overall: self.counted(e.name, MetricUnit::Video),
+            formula: e.formula,
+            range: e.range,
+            hides: e.hides,
+            source: e.source,
+        });
+        rows.filter(|r| r.by_track.is_some() || r.by_frame.is_some() || r.overall.is_some()).collect()
+    }
+
+    fn counted(&self, name: &str, unit: MetricUnit) -> Option<Counted> {
+        let figure = self.figures.iter().find(|f| f.name == name && f.unit == unit)?;
+        let is_count = figure.value == figure.n as f64;
+        let n = if is_count { String::new() } else { words::count(figure.n) };
+        Some(Counted { value: words::figure(figure.value), n })
     }
 
     fn stages(&self) -> Result<Vec<StageRow>> {

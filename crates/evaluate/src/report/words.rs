@@ -32,6 +32,12 @@ pub fn length(secs: f64) -> String {
     }
 }
 
+/// Frames per second: `25`, `23.976`.
+pub fn rate(rate: f64) -> String {
+    let text = format!("{rate:.3}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
 /// A share of one: `43 %`, `< 1 %`.
 pub fn percent(share: f64) -> String {
     if share > 0.0 && share < 0.005 {
@@ -94,6 +100,7 @@ mod tests {
             [percent(0.0), percent(0.001), percent(0.43)],
             ["0\u{a0}%", "<\u{a0}1\u{a0}%", "43\u{a0}%"]
         );
+        assert_eq!([rate(25.0), rate(24000.0 / 1001.0), rate(0.0)], ["25", "23.976", "0"]);
         assert_eq!([figure(12.0), figure(0.12345), figure(-0.5)], ["12", "0.123", "\u{2212}0.500"]);
     }
 }

@@ -224,7 +224,7 @@ fn face(person: usize, random: &mut Random) -> Vec<u8> {
     let (dx, dy, light) =
         (random.unit() * 10.0 - 5.0, random.unit() * 10.0 - 5.0, 0.75 + 0.4 * random.unit());
     let hue = person as f64 * 0.618;
-    let tone = |base: f64, at: f64| (base + 45.0 * (6.283 * (hue + at)).cos()) * light;
+    let tone = |base: f64, at: f64| (base + 45.0 * (std::f64::consts::TAU * (hue + at)).cos()) * light;
     let image = image::RgbImage::from_fn(112, 112, |x, y| {
         let (u, v) = ((f64::from(x) - 56.0 - dx) / 56.0, (f64::from(y) - 58.0 - dy) / 56.0);
         let inside =

@@ -1,0 +1,68 @@
+//! YuNet against onnxruntime on a real photo. Expected faces come from `crates/nn/tests/make_expected.py`.
+#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
+use std::path::PathBuf;
+
+use candle_core::Device;
+use detect_track::geometry::Face;
+use detect_track::yunet::YuNet;
+use nn::weights::Weights;
+use serde_json::Value;
+
+/// A file that `cargo xtask check` obtains; without it the test says so and is skipped.
+#[expect(clippy::print_stdout, reason = "a skip must be seen")]
+fn asset(variable: &str, file: &str) -> Option<PathBuf> {
+    let found = std::env::var_os(variable).map(|dir| PathBuf::from(dir).join(file));
+    if found.is_none() {
+        assert!(std::env::var_os("FACETRACK_NO_SKIP").is_none(), "{variable} is not set");
+        println!("SKIPPED: {variable} is not set; `cargo xtask check` sets it");
+    }
+    found
+}
+
+/// The photo shrunk by means of blocks of pixels, in the corner of a black square.
+fn canvas(photo: &image::RgbImage, side: usize, block: u32) -> Vec<u8> {
+    let mut canvas = vec![0; side * side * 3];
+    for y in 0..photo.height() / block {
+        for x in 0..photo.width() / block {
+            for channel in 0..3 {
+                let pixels = (0..block * block).map(|i| (x * block + i % block, y * block + i / block));
+                let sum: u32 = pixels.map(|(x, y)| u32::from(photo.get_pixel(x, y)[channel])).sum();
+                canvas[(y as usize * side + x as usize) * 3 + channel] = (sum / (block * block)) as u8;
+            }
+        }
+    }
+    canvas
+}
+
+fn numbers(value: &Value) -> Vec<f32> {
+    match value {
+        Value::Array(values) => values.iter().flat_map(numbers).collect(),
+        number => vec![number.as_f64().unwrap() as f32],
+    }
+}
+
+#[test]
+fn yunet_sees_what_onnxruntime_sees() {
+    let Some(weights) = asset("FACETRACK_WEIGHTS_DIR", "yunet.safetensors") else { return };
+    let Some(photo) = asset("FACETRACK_PHOTOS_DIR", "32bit.png") else { return };
+    let network = Weights::read(&weights, &Device::Cpu).unwrap().load("yunet", |vb| YuNet::new(&vb)).unwrap();
+    let expected: Value = serde_json::from_str(include_str!("yunet.json")).unwrap();
+    let side = expected["side"].as_u64().unwrap() as usize;
+    let photo = image::open(photo).unwrap().into_rgb8();
+    let canvas = canvas(&photo, side, expected["block"].as_u64().unwrap() as u32);
+    let min_score = expected["min_score"].as_f64().unwrap() as f32;
+    let found = network.detect(&canvas, side, side, min_score).unwrap();
+    let faces = expected["faces"].as_array().unwrap();
+    assert_eq!((found.len(), faces.len()), (8, 8));
+    for (found, expected) in found.iter().zip(faces) {
+        let Face { rect, points, score } = found;
+        assert!((score - numbers(&expected["score"])[0]).abs() < 1e-4);
+        let places = [rect.x_min, rect.y_min, rect.x_max, rect.y_max].into_iter();
+        let places: Vec<f32> = places.chain(points.iter().flat_map(|(x, y)| [*x, *y])).collect();
+        let expected = [numbers(&expected["rect"]), numbers(&expected["points"])].concat();
+        for (found, expected) in places.iter().zip(&expected) {
+            assert!((found - expected).abs() < 0.05, "{places:?}\n{expected:?}");
+        }
+    }
+}
