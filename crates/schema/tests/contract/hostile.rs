@@ -13,7 +13,7 @@ use crate::raw::Raw;
 use crate::rows::{DIM, crop, detection, frame, metric, track_embedding};
 
 /// Mutations of each table.
-const MUTATIONS: u64 = 60000;
+const MUTATIONS: u64 = 1500;
 
 /// A small generator (SplitMix64), so that a failing mutation can be had again by its number.
 struct Random(u64);
