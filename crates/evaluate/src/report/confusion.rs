@@ -55,11 +55,10 @@ pub fn counts(judged: &Judged) -> Counts {
     counts
 }
 
-/// The person with most boxes in a row of [`counts`], and their share of it; of equals, the first.
-pub fn majority(row: &[usize]) -> Option<(usize, f64)> {
+/// The person with most boxes in a row of [`counts`]; of equals, the first.
+pub fn majority(row: &[usize]) -> Option<usize> {
     let most = row.iter().copied().max().filter(|most| *most > 0)?;
-    let person = row.iter().position(|count| *count == most)?;
-    Some((person, most as f64 / row.iter().sum::<usize>() as f64))
+    row.iter().position(|count| *count == most)
 }
 
 /// Draws the table; `name` gives the name of a cluster.
@@ -141,6 +140,6 @@ mod tests {
     #[test]
     fn the_majority_of_nothing_is_nobody() {
         assert_eq!(majority(&[0, 0]), None);
-        assert_eq!(majority(&[1, 3]), Some((1, 0.75)));
+        assert_eq!(majority(&[1, 3, 3]), Some(1));
     }
 }

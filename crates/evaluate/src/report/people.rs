@@ -97,19 +97,29 @@ impl<'a> Truth<'a> {
         })
     }
 
-    fn majority(&self, cluster_id: i64) -> Option<(usize, f64)> {
+    fn majority(&self, cluster_id: i64) -> Option<usize> {
         confusion::majority(self.counts.get(&Some(cluster_id))?)
     }
 
+    /// Whom most of a cluster's judged boxes show, be it nobody, and their share of these boxes.
     fn of_cluster(&self, cluster_id: i64) -> Option<String> {
-        let (person, share) = self.majority(cluster_id)?;
-        Some(format!("{}, {}", self.judged.people[person], words::percent(share)))
+        let group = Some(cluster_id);
+        let nobody = self.judged.false_boxes.get(&group).copied().unwrap_or(0);
+        let people = self.counts.get(&group).map_or(&[][..], Vec::as_slice);
+        let known: usize = people.iter().sum();
+        let share = |count: usize| words::percent(count as f64 / (known + nobody).max(1) as f64);
+        match confusion::majority(people).map(|person| (person, people[person])) {
+            Some((person, count)) if count >= nobody => {
+                Some(format!("{}, {}", self.judged.people[person], share(count)))
+            }
+            _ => (nobody > 0).then(|| format!("nobody, {}", share(nobody))),
+        }
     }
 
     fn of_track(&self, cluster: &Cluster) -> Option<TrackTruth> {
         let person = *self.person_of.get(&cluster.track_id)?;
         let majority = cluster.cluster_id.and_then(|id| self.majority(id));
-        let wrong = majority.is_some_and(|(majority, _)| majority != person);
+        let wrong = majority.is_some_and(|majority| majority != person);
         Some(TrackTruth { name: self.judged.people[person].clone(), wrong })
     }
 }
