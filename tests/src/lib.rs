@@ -1,1 +1,20 @@
-//! Cross-crate tests.
+//! What the cross-crate tests share. The tests themselves are in `tests/`, one file per question:
+//!
+//! * `tidy`: are the rules of ARCHITECTURE.md kept?
+//! * `end_to_end`: does the whole line find who is in a clip, again and again the same?
+//! * `bad_inputs`: does each bad input end in one clear sentence and no half-written table?
+//! * `interop`: can pandas, Polars and DuckDB read the tables, and we what they write?
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test that meets the unexpected should end there, and a skip must be seen"
+)]
+
+pub mod assets;
+pub mod files;
+pub mod line;
+pub mod snapshot;
+pub mod truth;

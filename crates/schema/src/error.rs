@@ -144,7 +144,9 @@ impl crate::stage::Failure for Error {
             Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
                 Some("free some space and run the same command again; finished stages are kept".into())
             }
-            Self::Io { action: "create", .. } => Some("choose a directory you may write to with --run-dir".into()),
+            Self::Io { action: "create", .. } => {
+                Some("choose a directory you may write to with --run-dir".into())
+            }
             Self::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
                 Some("choose a directory you may write to with --run-dir".into())
             }

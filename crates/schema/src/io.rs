@@ -1,6 +1,7 @@
 //! Checked writing and reading of tables. Both sides check: order, finiteness, norms, ranges.
 
 use std::cmp::Ordering;
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -42,10 +43,13 @@ impl<R: Row + Clone> TableWriter<R> {
     pub fn create(path: &Path, footer: &Footer) -> Result<Self> {
         let dim = footer.dim();
         let file = File::create(path).map_err(Error::io("create", path))?;
-        let schema = Arc::new(R::TABLE.arrow(dim));
+        let json = serde_json::to_string(footer).map_err(|e| Error::io("write", path)(e.into()))?;
+        // Readers that keep Arrow's own metadata, as PyArrow does, then keep the key when they rewrite.
+        let metadata = HashMap::from([(footer::KEY.to_owned(), json.clone())]);
+        let schema = Arc::new(R::TABLE.arrow(dim).with_metadata(metadata));
         let has_images = R::TABLE.columns.iter().any(|c| c.cell == CellType::Bytes);
         let rows_per_group = if has_images { IMAGES_PER_GROUP } else { ROWS_PER_GROUP };
-        let properties = properties(R::TABLE, footer, rows_per_group).map_err(|e| write_error(path, &e))?;
+        let properties = properties(R::TABLE, json, rows_per_group).map_err(|e| write_error(path, &e))?;
         let writer = ArrowWriter::try_new(file, Arc::clone(&schema), Some(properties));
         Ok(Self {
             writer: writer.map_err(|e| write_error(path, &e))?,
@@ -91,16 +95,14 @@ impl<R: Row + Clone> TableWriter<R> {
 
 fn properties(
     table: &Table,
-    footer: &Footer,
+    footer: String,
     rows_per_group: usize,
 ) -> parquet::errors::Result<WriterProperties> {
-    let json =
-        serde_json::to_string(footer).map_err(|e| parquet::errors::ParquetError::External(Box::new(e)))?;
     let mut properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(3)?))
         .set_max_row_group_row_count(Some(rows_per_group))
         .set_created_by(PRODUCER.to_owned())
-        .set_key_value_metadata(Some(vec![KeyValue::new(footer::KEY.to_owned(), json)]));
+        .set_key_value_metadata(Some(vec![KeyValue::new(footer::KEY.to_owned(), footer)]));
     for column in table.columns {
         // Vectors and images never repeat: a dictionary would only cost time.
         let leaf = match column.cell {

@@ -1,0 +1,61 @@
+//! What tests need from outside the source tree. `cargo xtask check` obtains it and says where it is
+//! through the environment; without it a test says so and is skipped.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// A file or folder named by an environment variable. `None`, after saying why, where it cannot be
+/// had; a failure instead where skips are not allowed.
+pub fn require(variable: &str) -> Option<PathBuf> {
+    match env::var_os(variable).map(PathBuf::from) {
+        Some(path) if path.exists() => Some(path),
+        Some(path) => skip(&format!("{variable} names {}, which is not there", path.display())),
+        None => skip(&format!("{variable} is not set; `cargo xtask check` sets it")),
+    }
+}
+
+/// A file beside another one, or where a variable of its own says.
+pub fn require_beside(variable: &str, file: &Path, name: &str) -> Option<PathBuf> {
+    let beside = file.with_file_name(name);
+    if env::var_os(variable).is_none() && beside.exists() { Some(beside) } else { require(variable) }
+}
+
+/// A program of this workspace, built beside the running test.
+pub fn require_program(name: &str) -> Option<PathBuf> {
+    let path = programs().join(name);
+    if path.is_file() {
+        return Some(path);
+    }
+    skip(&format!("{name} is not built; `cargo build --release --workspace --bins` builds it"))
+}
+
+/// The `ffmpeg` tool, which makes some of the bad inputs.
+pub fn require_ffmpeg() -> Option<Command> {
+    let mut probe = Command::new("ffmpeg");
+    let works = probe.arg("-version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    if !works.is_ok_and(|status| status.success()) {
+        return skip("there is no program `ffmpeg`");
+    }
+    let mut ffmpeg = Command::new("ffmpeg");
+    ffmpeg.args(["-nostdin", "-v", "error", "-y"]);
+    Some(ffmpeg)
+}
+
+/// The folder of the built programs: test executables are in `deps` below it.
+fn programs() -> PathBuf {
+    let test = env::current_exe().unwrap();
+    test.parent().and_then(Path::parent).unwrap().to_path_buf()
+}
+
+fn skip<T>(why: &str) -> Option<T> {
+    assert!(!is_strict(), "cannot be skipped here: {why}");
+    println!("SKIPPED: {why}");
+    None
+}
+
+/// Where a skipped test is a failure, as in `cargo xtask check`.
+fn is_strict() -> bool {
+    let on = |name: &str| env::var_os(name).is_some_and(|v| !v.is_empty() && v != "0" && v != "false");
+    on("CI") || on("FACETRACK_NO_SKIP")
+}

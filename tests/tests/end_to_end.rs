@@ -1,0 +1,336 @@
+//! The whole line on a clip whose shots and people are known: through the programs, as a person runs it.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that meets the unexpected should end there"
+)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use schema::Row;
+use schema::io::read_all;
+use schema::manifest::{Manifest, STAGES};
+use schema::tables::{
+    ALL, Cluster, Constraint, Crop, Detection, Embedding, Frame, Identity, Label, Linkage, Metric, Shot,
+    Track, TrackEmbedding, Transition, Video,
+};
+use tests::files::{copy, hashes, table_hashes, untidy};
+use tests::line::{Line, Said};
+use tests::truth::{self, TrueShot};
+
+/// A finished run that every test looks at and none changes.
+struct Done {
+    line: Line,
+    said: Vec<(&'static str, Said)>,
+    shots: Vec<TrueShot>,
+}
+
+impl Done {
+    fn read<R: Row + Clone>(&self) -> Vec<R> {
+        read_all(&self.line.run_dir.join(R::TABLE.file_name())).unwrap()
+    }
+
+    /// Who each cluster is, from the shots that show one person only.
+    fn people(&self) -> BTreeMap<i64, String> {
+        let mut people = BTreeMap::new();
+        for track in self.read::<Track>() {
+            if let [person] = self.shot_of(&track).people.as_slice() {
+                let known = people.insert(self.cluster_of(&track), person.clone());
+                assert!(known.is_none_or(|known| known == *person), "a cluster shows {person} and another");
+            }
+        }
+        people
+    }
+
+    fn shot_of(&self, track: &Track) -> &TrueShot {
+        let contains = |shot: &&TrueShot| shot.frames.contains(&track.first_frame_idx);
+        self.shots.iter().find(contains).unwrap()
+    }
+
+    fn cluster_of(&self, track: &Track) -> i64 {
+        let clusters = self.read::<Cluster>();
+        let row = clusters.iter().find(|row| row.track_id == track.track_id).unwrap();
+        row.cluster_id.unwrap_or_else(|| panic!("track {} is noise", track.track_id))
+    }
+
+    /// A copy of the run that a test may change, in a directory of the same name.
+    fn copied(&self, name: &str) -> Line {
+        let run_dir = folder(name);
+        copy(&self.line.run_dir, &run_dir);
+        Line { run_dir, ..self.line.clone() }
+    }
+}
+
+/// An empty place for a run directory. It stays after the test, for whoever wants to look.
+fn folder(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("end_to_end").join(name);
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder).unwrap();
+    folder.join("r")
+}
+
+/// The run, made once. With one thread, so that others can be compared with it.
+fn done() -> Option<&'static Done> {
+    static DONE: OnceLock<Option<Done>> = OnceLock::new();
+    DONE.get_or_init(|| {
+        let line = Line { threads: Some(1), ..Line::on_clip(&folder("first"))? };
+        let shots = truth::shots(&line.video)?;
+        Some(Done { said: line.run_all(), line, shots })
+    })
+    .as_ref()
+}
+
+#[test]
+fn the_whole_line_leaves_every_table_and_the_page() {
+    let Some(done) = done() else { return };
+    let run = &done.line.run_dir;
+    assert_eq!(untidy(run), [""; 0]);
+    let manifest = Manifest::read(run).unwrap().unwrap();
+    assert_eq!(manifest.stages.iter().map(|s| s.stage.as_str()).collect::<Vec<_>>(), STAGES);
+    for table in ALL {
+        let output = manifest.output(&table.file_name()).unwrap_or_else(|| panic!("no {}", table.name));
+        assert_eq!(output.table_version.as_deref(), Some(table.version), "{}", table.name);
+    }
+    for file in ["config.toml", "report/index.html"] {
+        assert!(run.join(file).is_file(), "no {file}");
+    }
+    for stage in STAGES {
+        assert!(run.join(format!("logs/{stage}.jsonl")).is_file(), "no log of {stage}");
+    }
+}
+
+#[test]
+fn stages_speak_json_lines_and_nothing_else() {
+    let Some(done) = done() else { return };
+    for (stage, said) in &done.said {
+        assert_eq!(said.stderr, "", "{stage} has something to say to people");
+        for event in &said.events {
+            assert_eq!(event["stage"], *stage, "{event}");
+            let known = ["progress", "warning", "finished"].map(|kind| event["event"] == kind);
+            assert!(known.contains(&true), "{event}");
+        }
+        assert_eq!(said.events.last(), Some(said.finished()), "{stage} goes on after its end");
+        assert!(said.finished()["figures"].is_object(), "{stage}");
+    }
+    let detecting = &done.said[1].1;
+    let progress: Vec<_> = detecting.events("progress").map(|e| e["done"].as_u64().unwrap()).collect();
+    assert!(progress.len() > 1 && progress.is_sorted(), "{progress:?}");
+}
+
+#[test]
+fn the_container_is_described() {
+    let Some(done) = done() else { return };
+    let [video] = <[Video; 1]>::try_from(done.read::<Video>()).unwrap();
+    let end = done.shots.last().unwrap().frames.end;
+    assert_eq!((video.width, video.height, video.rotation_degrees, video.frame_count), (640, 360, 0, end));
+    assert_eq!(video.video_id.as_str(), &video.sha256[..16]);
+    assert!((video.duration_secs - end as f64 / 25.0).abs() < 0.05, "{}", video.duration_secs);
+    let frames = done.read::<Frame>();
+    assert!(frames.iter().enumerate().all(|(i, frame)| frame.frame_idx == i as i64));
+    assert!(frames.iter().all(|frame| (frame.t_secs - frame.frame_idx as f64 / 25.0).abs() < 0.002));
+    assert!(frames[0].is_key);
+    assert_eq!(frames.len() as i64, end);
+}
+
+/// Cuts are found to the frame, and shots cover the video.
+#[test]
+fn shots_are_found() {
+    let Some(done) = done() else { return };
+    let shots = done.read::<Shot>();
+    assert_eq!(shots.len(), done.shots.len(), "{shots:?}");
+    for (found, truth) in shots.iter().zip(&done.shots) {
+        let off = |found: i64, truth: i64| (found - truth).abs();
+        assert!(off(found.first_frame_idx, truth.frames.start) <= 1, "{found:?} for {truth:?}");
+        assert!(off(found.last_frame_idx + 1, truth.frames.end) <= 1, "{found:?} for {truth:?}");
+        let begins = if found.shot_idx == 0 { Transition::Start } else { Transition::Cut };
+        assert_eq!(found.transition, begins, "{found:?}");
+    }
+    assert_eq!(shots[0].first_frame_idx, 0);
+    assert!(shots.windows(2).all(|pair| pair[0].last_frame_idx + 1 == pair[1].first_frame_idx));
+}
+
+/// Two people, however often they come back; nobody is split and nobody is mixed up.
+#[test]
+fn identities_are_the_people_of_the_clip() {
+    let Some(done) = done() else { return };
+    let truth: BTreeSet<_> = done.shots.iter().flat_map(|shot| shot.people.clone()).collect();
+    let people = done.people();
+    assert_eq!(people.values().cloned().collect::<BTreeSet<_>>(), truth);
+    assert_eq!(people.len(), truth.len(), "somebody has two clusters: {people:?}");
+    assert_eq!(done.read::<Identity>().len(), truth.len());
+}
+
+/// Every shot shows exactly its people, also the one that shows both, side by side.
+#[test]
+fn every_shot_shows_its_people() {
+    let Some(done) = done() else { return };
+    let (people, tracks, detections) = (done.people(), done.read::<Track>(), done.read::<Detection>());
+    let left = |track: &Track| {
+        let edge = |d: &&Detection| d.track_id == Some(track.track_id);
+        detections.iter().find(edge).unwrap().x_min
+    };
+    for (shot_idx, shot) in (0..).zip(&done.shots) {
+        let mut tracks: Vec<_> = tracks.iter().filter(|track| track.shot_idx == shot_idx).collect();
+        tracks.sort_by(|a, b| left(a).total_cmp(&left(b)));
+        let mut shown: Vec<_> = tracks.iter().map(|t| people[&done.cluster_of(t)].clone()).collect();
+        shown.dedup();
+        assert_eq!(shown, shot.people, "shot {shot_idx}");
+    }
+}
+
+/// Faces are in the picture all the time, so screen time is nearly the length of the shots, never more.
+#[test]
+fn screen_time_is_that_of_the_shots() {
+    let Some(done) = done() else { return };
+    let people = done.people();
+    for identity in done.read::<Identity>() {
+        let person = &people[&identity.cluster_id];
+        let of_person = done.shots.iter().filter(|shot| shot.people.contains(person));
+        let frames: i64 = of_person.map(|shot| shot.frames.end - shot.frames.start).sum();
+        let least = frames * 85 / 100;
+        assert!((least..=frames).contains(&identity.n_frames), "{identity:?} of {frames} frames");
+        let secs = identity.n_frames as f64 / 25.0;
+        assert!((identity.screen_secs - secs).abs() < 0.1, "{identity:?}, {secs} s");
+    }
+}
+
+/// What one table says of another is so.
+#[test]
+fn tables_agree_with_each_other() {
+    let Some(done) = done() else { return };
+    let (tracks, shots) = (done.read::<Track>(), done.read::<Shot>());
+    let ids: BTreeSet<_> = tracks.iter().map(|track| track.track_id).collect();
+    for track in &tracks {
+        let shot = &shots[usize::try_from(track.shot_idx).unwrap()];
+        let within =
+            shot.first_frame_idx <= track.first_frame_idx && track.last_frame_idx <= shot.last_frame_idx;
+        assert!(within, "track {} leaves its shot", track.track_id);
+    }
+    let detections = done.read::<Detection>();
+    let boxes = |id: i64| detections.iter().filter(move |d| d.track_id == Some(id)).map(|d| d.frame_idx);
+    for track in &tracks {
+        let frames: Vec<_> = boxes(track.track_id).collect();
+        let span: Vec<_> = (track.first_frame_idx..=track.last_frame_idx).collect();
+        assert_eq!(frames, span, "track {} has one box in each of its frames", track.track_id);
+    }
+    assert!(detections.iter().filter_map(|d| d.track_id).all(|id| ids.contains(&id)));
+    let crops: BTreeSet<_> = done.read::<Crop>().iter().map(|c| (c.track_id, c.frame_idx)).collect();
+    let embedded: BTreeSet<_> = done.read::<Embedding>().iter().map(|e| (e.track_id, e.frame_idx)).collect();
+    assert_eq!(crops, embedded);
+    assert_eq!(crops.iter().map(|(id, _)| *id).collect::<BTreeSet<_>>(), ids);
+    assert_eq!(done.read::<TrackEmbedding>().iter().map(|e| e.track_id).collect::<BTreeSet<_>>(), ids);
+    assert_eq!(done.read::<Cluster>().iter().map(|c| c.track_id).collect::<BTreeSet<_>>(), ids);
+    let linkage = done.read::<Linkage>();
+    assert_eq!(linkage.len() + 1, ids.len());
+    assert_eq!(linkage.last().map(|merge| merge.size), Some(ids.len() as i64));
+    let constrained = done.read::<Constraint>();
+    assert!(constrained.iter().all(|c| ids.contains(&c.track_a) && ids.contains(&c.track_b) && !c.violated));
+    assert!(!constrained.is_empty(), "two faces share a shot");
+    assert!(done.read::<Label>().is_empty(), "nobody gave labels");
+}
+
+/// The page opens from disk without a network: pictures are inside, nothing is loaded from elsewhere.
+#[test]
+fn the_page_is_self_contained() {
+    let Some(done) = done() else { return };
+    let page = fs::read_to_string(done.line.run_dir.join("report/index.html")).unwrap();
+    let pictures = page.matches("src=\"data:image/").count();
+    assert!(pictures >= done.read::<Identity>().len(), "{pictures} pictures");
+    for outside in [
+        "src=\"http",
+        "href=\"http",
+        "src='http",
+        "url(http",
+        "url(\"http",
+        "src=\"//",
+        "@import",
+        "<script src",
+    ] {
+        assert!(!page.contains(outside), "the page loads {outside}…");
+    }
+    assert!(page.starts_with("<!doctype html>") || page.starts_with("<!DOCTYPE html>"));
+    assert!(page.trim_end().ends_with("</html>"));
+}
+
+#[test]
+fn a_second_run_skips_every_stage_and_changes_no_file() {
+    let Some(done) = done() else { return };
+    let line = done.copied("again");
+    let before = hashes(&line.run_dir);
+    assert_eq!(line.run_again(), [""; 0]);
+    assert_eq!(hashes(&line.run_dir), before);
+}
+
+#[test]
+fn another_run_with_more_threads_gives_the_same_bytes() {
+    let Some(done) = done() else { return };
+    let line = Line { run_dir: folder("second"), threads: Some(2), ..done.line.clone() };
+    line.run_all();
+    assert_eq!(table_hashes(&line.run_dir), table_hashes(&done.line.run_dir));
+}
+
+#[test]
+fn a_changed_setting_runs_again_what_depends_on_it() {
+    let Some(done) = done() else { return };
+    let line = done.copied("threshold");
+    let before = table_hashes(&line.run_dir);
+    let config = line.run_dir.with_file_name("strict.toml");
+    fs::write(&config, "[cluster]\nthreshold = 0.05\n").unwrap();
+    let strict = Line { config: Some(config), ..line.clone() };
+    assert_eq!(strict.run_again(), ["cluster", "evaluate"]);
+    let clusters: Vec<Identity> = read_all(&line.run_dir.join("identities.parquet")).unwrap();
+    assert!(clusters.len() > 2, "at a distance of 0.05 nobody is like anybody else");
+    assert_eq!(untidy(&line.run_dir), [""; 0]);
+    assert_eq!(strict.run_again(), [""; 0]);
+    // And back: the same settings give the same bytes as before.
+    assert_eq!(line.run_again(), ["cluster", "evaluate"]);
+    assert_eq!(table_hashes(&line.run_dir), before);
+}
+
+/// A table that somebody has touched is made again by its stage, and nothing else is.
+#[test]
+fn a_lost_table_is_made_again() {
+    let Some(done) = done() else { return };
+    let line = done.copied("lost");
+    let before = table_hashes(&line.run_dir);
+    fs::remove_file(line.run_dir.join("linkage.parquet")).unwrap();
+    assert_eq!(line.run_again(), ["cluster"]);
+    assert_eq!(table_hashes(&line.run_dir), before);
+}
+
+/// Labels made of what was found are agreed with entirely.
+#[test]
+fn labels_give_figures() {
+    let Some(done) = done() else { return };
+    let line = done.copied("labels");
+    let people = done.people();
+    let names: BTreeMap<_, _> =
+        done.read::<Track>().iter().map(|t| (t.track_id, people[&done.cluster_of(t)].clone())).collect();
+    let mut csv = String::from("frame,x,y,w,h,identity\n");
+    let mut lines = 0;
+    for d in done.read::<Detection>().iter().filter(|d| d.frame_idx % 5 == 0) {
+        let Some(track_id) = d.track_id else { continue };
+        let (w, h) = (d.x_max - d.x_min, d.y_max - d.y_min);
+        csv += &format!("{},{},{},{w},{h},{}\n", d.frame_idx, d.x_min, d.y_min, names[&track_id]);
+        lines += 1;
+    }
+    let labels = line.run_dir.with_file_name("labels.csv");
+    fs::write(&labels, csv).unwrap();
+    let unlabelled = done.read::<Metric>();
+    let labelled = Line { labels: Some(labels), ..line };
+    assert_eq!(labelled.run_again(), ["evaluate"]);
+    let read = read_all::<Label>(&labelled.run_dir.join("labels.parquet")).unwrap();
+    assert_eq!(read.len(), lines);
+    let metrics: Vec<Metric> = read_all(&labelled.run_dir.join("metrics.parquet")).unwrap();
+    assert!(metrics.len() > unlabelled.len());
+    for (name, value) in [("id_f1", 1.0), ("b3_f1", 1.0), ("ari", 1.0)] {
+        let found: Vec<_> = metrics.iter().filter(|m| m.name == name).collect();
+        assert!(!found.is_empty(), "no figure {name} in {metrics:?}");
+        assert!(found.iter().all(|m| (m.value - value).abs() < 1e-9), "{found:?}");
+    }
+}

@@ -1,0 +1,111 @@
+//! Other programs read our tables, and we read what they make of them.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that meets the unexpected should end there"
+)]
+
+use std::fmt::Debug;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use schema::Row;
+use schema::io::{open, read_all};
+use schema::tables::{
+    Cluster, Constraint, Crop, Detection, Embedding, Frame, Identity, Label, Linkage, Metric, Shot, Track,
+    TrackEmbedding, Video,
+};
+use tests::assets;
+use tests::files::repository;
+use tests::line::Line;
+
+/// Who rewrites tables.
+const WRITERS: [&str; 4] = ["pyarrow", "pandas", "polars", "duckdb"];
+
+fn folder(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("interop").join(name);
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+/// Runs a task of `python/interop.py`; its complaints are the failure.
+fn python(task: &str, run: &Path, arguments: &[&Path]) -> Option<()> {
+    let python = assets::require("FACETRACK_PYTHON")?;
+    let script = repository().join("tests/python/interop.py");
+    let mut command = Command::new(python);
+    command.arg(script).arg(task).arg(repository().join("schemas")).arg(run).args(arguments);
+    let done = command.output().unwrap();
+    let complaints = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success(), "{task}: {complaints}");
+    Some(())
+}
+
+/// A finished run on a video.
+fn finished(video: &Path, name: &str) -> Option<PathBuf> {
+    let line = Line::on(video, &folder(name).join("r"))?;
+    line.run_all();
+    Some(line.run_dir)
+}
+
+/// The rewritten table has the rows and the footer of ours.
+fn same<R: Row + Clone + PartialEq + Debug>(ours: &Path, theirs: &Path) {
+    let name = R::TABLE.file_name();
+    let rewritten = theirs.join(&name);
+    let read = read_all::<R>(&rewritten).unwrap_or_else(|e| panic!("{e}"));
+    assert!(read == read_all::<R>(&ours.join(&name)).unwrap(), "{} has other rows", rewritten.display());
+    let footer = |path: &Path| open::<R>(path).unwrap().footer().clone();
+    assert_eq!(footer(&rewritten), footer(&ours.join(&name)), "{}", rewritten.display());
+}
+
+fn all_same(ours: &Path, theirs: &Path) {
+    same::<Video>(ours, theirs);
+    same::<Frame>(ours, theirs);
+    same::<Shot>(ours, theirs);
+    same::<Detection>(ours, theirs);
+    same::<Track>(ours, theirs);
+    same::<Crop>(ours, theirs);
+    same::<Embedding>(ours, theirs);
+    same::<TrackEmbedding>(ours, theirs);
+    same::<Constraint>(ours, theirs);
+    same::<Cluster>(ours, theirs);
+    same::<Linkage>(ours, theirs);
+    same::<Identity>(ours, theirs);
+    same::<Metric>(ours, theirs);
+    same::<Label>(ours, theirs);
+}
+
+/// Reads a run with every program, rewrites it with every program, and reads that.
+fn goes_around(run: &Path, name: &str) {
+    for reader in ["pyarrow", "pandas", "polars", "duckdb"] {
+        if python(reader, run, &[]).is_none() {
+            return;
+        }
+    }
+    let rewritten = folder(name);
+    if python("rewrite", run, &[&rewritten]).is_none() {
+        return;
+    }
+    for writer in WRITERS {
+        all_same(run, &rewritten.join(writer));
+    }
+}
+
+#[test]
+fn tables_of_a_clip_go_around() {
+    let Some(clip) = assets::require("FACETRACK_CLIP") else { return };
+    let Some(run) = finished(&clip, "clip") else { return };
+    goes_around(&run, "clip-rewritten");
+}
+
+/// Tables without rows still have their columns and types.
+#[test]
+fn tables_of_a_clip_without_faces_go_around() {
+    let Some(clip) = assets::require("FACETRACK_CLIP") else { return };
+    let no_face = assets::require_beside("FACETRACK_CLIP_NO_FACE", &clip, "noface.mp4");
+    let Some(run) = no_face.and_then(|video| finished(&video, "no-face")) else { return };
+    goes_around(&run, "no-face-rewritten");
+}
