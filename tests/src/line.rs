@@ -11,7 +11,8 @@ use crate::assets;
 /// What the stages are started with.
 #[derive(Debug, Clone)]
 pub struct Line {
-    programs: PathBuf,
+    /// Folder of the programs.
+    pub programs: PathBuf,
     /// Run directory.
     pub run_dir: PathBuf,
     /// Video.

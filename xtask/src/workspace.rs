@@ -19,8 +19,9 @@ pub(crate) fn cargo<S: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = S>
     command
 }
 
-/// Arguments that build every program of the project with the one profile we use.
-pub(crate) const BUILD: [&str; 6] = ["build", "--release", "--workspace", "--bins", "--exclude", "xtask"];
+/// Arguments that build every program of the project with the one profile we use. The whole
+/// workspace, because cargo chooses features by selection: another one would build Arrow anew.
+pub(crate) const BUILD: [&str; 4] = ["build", "--release", "--workspace", "--bins"];
 
 /// A program built by [`BUILD`].
 pub(crate) fn program(name: &str) -> PathBuf {

@@ -11,9 +11,8 @@ pub fn overlaps(tracks: &[Track]) -> Vec<(i64, i64)> {
     let mut pairs = Vec::new();
     for shot in tracks.chunk_by(|a, b| a.shot_idx == b.shot_idx) {
         for (i, a) in shot.iter().enumerate() {
-            let together = |b: &&Track| {
-                a.first_frame_idx <= b.last_frame_idx && b.first_frame_idx <= a.last_frame_idx
-            };
+            let together =
+                |b: &&Track| a.first_frame_idx <= b.last_frame_idx && b.first_frame_idx <= a.last_frame_idx;
             pairs.extend(shot[i + 1..].iter().filter(together).map(|b| ordered(a.track_id, b.track_id)));
         }
     }

@@ -71,7 +71,9 @@ impl Failure for Error {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Schema(e) => e.hint(),
-            Self::Threshold { .. } => Some("0.3 splits more, 0.8 joins more; leave it out for the default".into()),
+            Self::Threshold { .. } => {
+                Some("0.3 splits more, 0.8 joins more; leave it out for the default".into())
+            }
             Self::TooManyTracks { .. } => Some("cut the video into parts and run each".into()),
         }
     }

@@ -51,7 +51,8 @@ pub fn cut(frame: &Image, face: &Face) -> Result<Option<FaceImage>, String> {
     let warped = warp(frame, &transform).map_err(|e| e.message)?;
     let sharpness = sharpness(&warped).map_err(|e| e.message)?;
     let rgb = warped.data_bytes().map_err(|e| e.message)?.to_vec();
-    let quality = face.score * face.rect.size() / (face.rect.size() + HALF_SIZE) * sharpness * face.frontality();
+    let quality =
+        face.score * face.rect.size() / (face.rect.size() + HALF_SIZE) * sharpness * face.frontality();
     Ok(Some(FaceImage { rgb, transform, sharpness, quality }))
 }
 
@@ -221,7 +222,11 @@ mod tests {
     /// A face `scale` times as large as the template, its crop's corner at (`left`, `top`).
     fn face(scale: f32, left: f32, top: f32) -> Face {
         let points = TEMPLATE.map(|(x, y)| (x * scale + left, y * scale + top));
-        Face { rect: Box { x_min: left, y_min: top, x_max: left + 9.0, y_max: top + 9.0 }, points, score: 1.0 }
+        Face {
+            rect: Box { x_min: left, y_min: top, x_max: left + 9.0, y_max: top + 9.0 },
+            points,
+            score: 1.0,
+        }
     }
 
     /// Red grows with x, green with y, each by one per `step` pixels.
@@ -236,7 +241,9 @@ mod tests {
         let crop = cut(&ramp(250, 250, 1), &face(1.0, 30.0, 50.0)).unwrap().unwrap();
         assert_eq!(crop.rgb[..3], [30, 50, 0]);
         assert_eq!(crop.rgb[(100 * SIDE + 20) * 3..][..3], [50, 150, 0]);
-        assert!(crop.transform.iter().zip([1.0, 0.0, -30.0, 0.0, 1.0, -50.0]).all(|(a, b)| (a - b).abs() < 1e-4));
+        assert!(
+            crop.transform.iter().zip([1.0, 0.0, -30.0, 0.0, 1.0, -50.0]).all(|(a, b)| (a - b).abs() < 1e-4)
+        );
     }
 
     #[test]
@@ -244,7 +251,10 @@ mod tests {
         let crop = cut(&ramp(1000, 1000, 4), &face(4.0, 200.0, 100.0)).unwrap().unwrap();
         for (x, y) in [(0, 0), (50, 70), (159, 159)] {
             let found = &crop.rgb[(y * SIDE + x) * 3..][..2];
-            assert!(found[0].abs_diff(x as u8 + 50) <= 1 && found[1].abs_diff(y as u8 + 25) <= 1, "{found:?}");
+            assert!(
+                found[0].abs_diff(x as u8 + 50) <= 1 && found[1].abs_diff(y as u8 + 25) <= 1,
+                "{found:?}"
+            );
         }
     }
 

@@ -56,7 +56,12 @@ impl Rect {
 
     /// The box moved by `dx` and `dy` pixels.
     pub fn moved(&self, dx: f32, dy: f32) -> Self {
-        Self { x_min: self.x_min + dx, y_min: self.y_min + dy, x_max: self.x_max + dx, y_max: self.y_max + dy }
+        Self {
+            x_min: self.x_min + dx,
+            y_min: self.y_min + dy,
+            x_max: self.x_max + dx,
+            y_max: self.y_max + dy,
+        }
     }
 }
 

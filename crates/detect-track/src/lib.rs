@@ -33,8 +33,11 @@ use crate::tracker::TrackerConfig;
 use crate::yunet::YuNet;
 
 /// This stage.
-pub const STAGE: Stage =
-    Stage { name: "detect-track", version: 1, about: "Finds shots and faces, and follows each face through its shot" };
+pub const STAGE: Stage = Stage {
+    name: "detect-track",
+    version: 1,
+    about: "Finds shots and faces, and follows each face through its shot",
+};
 
 /// Section `[detect-track]` of the configuration.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -280,8 +280,7 @@ struct Reel<'a> {
 
 impl<'a> Reel<'a> {
     fn new(decoder: Decoder, config: &'a Config, desk: Desk<'a>) -> Self {
-        let thresholds =
-            Thresholds { min_change: config.min_cut_change, min_ratio: config.min_cut_ratio };
+        let thresholds = Thresholds { min_change: config.min_cut_change, min_ratio: config.min_cut_ratio };
         Self {
             luma: Converter::new(decoder.facts().rotation_degrees),
             decoder,
@@ -307,8 +306,7 @@ impl<'a> Reel<'a> {
             progress.advance(decoded, total.max(decoded), "frames");
             let luma = self.luma.luma(&picture, shots::WIDTH, shots::HEIGHT);
             let path = self.desk.path;
-            let luma =
-                luma.map_err(|reason| Error::Frame { path: path.to_path_buf(), frame_idx, reason })?;
+            let luma = luma.map_err(|reason| Error::Frame { path: path.to_path_buf(), frame_idx, reason })?;
             self.waiting.push_back((frame_idx, picture));
             let verdict = self.shots.push(luma.data);
             if decoded > LOOKAHEAD as u64 {

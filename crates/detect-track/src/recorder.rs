@@ -155,7 +155,10 @@ impl<'a> Recorder<'a> {
 
     fn write_boxes(&mut self, mut boxes: Vec<Boxed>, track_ids: &[Option<i64>]) -> Result<(), Error> {
         boxes.sort_by(|a, b| {
-            a.frame_idx.cmp(&b.frame_idx).then(a.rect.x_min.total_cmp(&b.rect.x_min)).then(a.track.cmp(&b.track))
+            a.frame_idx
+                .cmp(&b.frame_idx)
+                .then(a.rect.x_min.total_cmp(&b.rect.x_min))
+                .then(a.track.cmp(&b.track))
         });
         let (mut frame_idx, mut det_idx) = (-1, 0);
         for item in boxes {

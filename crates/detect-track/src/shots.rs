@@ -76,8 +76,7 @@ impl ShotDetector {
         }
         let change = self.changes[i];
         let nearby = |j: &usize| *j != i && *j > 0 && j.abs_diff(i) <= LOOKAHEAD;
-        let around =
-            (0..self.changes.len()).filter(nearby).map(|j| self.changes[j]).fold(0.0, f64::max);
+        let around = (0..self.changes.len()).filter(nearby).map(|j| self.changes[j]).fold(0.0, f64::max);
         let Thresholds { min_change, min_ratio } = self.thresholds;
         if change < min_change || change < min_ratio * around || self.flashes(i, change) {
             return None;

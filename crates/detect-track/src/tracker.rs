@@ -178,8 +178,11 @@ mod tests {
         Face { rect, points: [(x, 0.0); 5], score }
     }
 
+    /// What each step gave, and the tracks at the end.
+    type Tracked = (Vec<Vec<Option<usize>>>, Vec<Option<Vec<Sighting>>>);
+
     /// Tracks of faces given per frame as (x, score).
-    fn track(frames: &[&[(f32, f32)]]) -> (Vec<Vec<Option<usize>>>, Vec<Option<Vec<Sighting>>>) {
+    fn track(frames: &[&[(f32, f32)]]) -> Tracked {
         let mut tracker = Tracker::new(TrackerConfig::default());
         let mut assigned = Vec::new();
         for (i, faces) in frames.iter().enumerate() {
@@ -229,10 +232,14 @@ mod tests {
 
     #[test]
     fn gaps_are_interpolated_in_time() {
-        let sighting = |frame_idx: i64, x| Sighting { frame_idx, t_secs: frame_idx as f64, face: face(x, 0.9) };
+        let sighting =
+            |frame_idx: i64, x| Sighting { frame_idx, t_secs: frame_idx as f64, face: face(x, 0.9) };
         let boxes = fill_gaps(&[sighting(2, 0.0), sighting(6, 40.0)], |i| i as f64);
         assert_eq!(boxes.iter().map(|b| b.1.x_min).collect::<Vec<_>>(), [0.0, 10.0, 20.0, 30.0, 40.0]);
-        assert_eq!(boxes.iter().map(|b| b.2.is_some()).collect::<Vec<_>>(), [true, false, false, false, true]);
+        assert_eq!(
+            boxes.iter().map(|b| b.2.is_some()).collect::<Vec<_>>(),
+            [true, false, false, false, true]
+        );
     }
 
     proptest! {

@@ -203,7 +203,8 @@ fn embed_part(embedder: &dyn Embedder, crops: &[Crop], path: &Path) -> Result<Ve
             reason,
         };
         let input = decode(crop).and_then(|(rgb, side)| embedder.prepare(&rgb, side)).map_err(wrong)?;
-        let failed = |e: candle_core::Error| Error::Network { embedder: embedder.name(), reason: e.to_string() };
+        let failed =
+            |e: candle_core::Error| Error::Network { embedder: embedder.name(), reason: e.to_string() };
         embedder.embed(&input).map_err(failed)
     };
     crops.iter().map(embed).collect()

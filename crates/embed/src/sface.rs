@@ -103,7 +103,8 @@ impl Embedder for SFace {
     }
 
     fn prepare(&self, rgb: &[u8], side: usize) -> std::result::Result<Tensor, String> {
-        let margin = side.checked_sub(SIDE).ok_or_else(|| format!("is {side} pixels wide, less than {SIDE}"))? / 2;
+        let margin =
+            side.checked_sub(SIDE).ok_or_else(|| format!("is {side} pixels wide, less than {SIDE}"))? / 2;
         let rows = rgb.chunks_exact(side * 3).skip(margin).take(SIDE);
         let middle = rows.flat_map(|row| &row[margin * 3..(margin + SIDE) * 3]);
         let values: Vec<f32> = middle.map(|v| (f32::from(*v) - 127.5) / 128.0).collect();

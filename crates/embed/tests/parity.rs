@@ -25,7 +25,8 @@ fn asset(variable: &str, file: &str) -> Option<PathBuf> {
 /// The part of the photo at (`left`, `top`), every pixel the mean of a block of pixels.
 fn crop(photo: &RgbImage, left: u32, top: u32, block: u32) -> Vec<u8> {
     let mean = |x: u32, y: u32, channel: usize| {
-        let block_of = |x: u32, y: u32| (0..block * block).map(move |i| (x * block + i % block, y * block + i / block));
+        let block_of =
+            |x: u32, y: u32| (0..block * block).map(move |i| (x * block + i % block, y * block + i / block));
         let sum: u32 =
             block_of(x, y).map(|(x, y)| u32::from(photo.get_pixel(left + x, top + y)[channel])).sum();
         (sum / (block * block)) as u8

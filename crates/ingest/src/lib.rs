@@ -100,8 +100,7 @@ fn identify(job: &Job<Config>, path: &Path) -> Result<VideoFile, Error> {
     };
     let known = job.run.manifest().video.as_ref();
     let same_file = |known: &&VideoFile| {
-        (&known.path, known.size_bytes, known.modified_ns)
-            == (&file.path, file.size_bytes, file.modified_ns)
+        (&known.path, known.size_bytes, known.modified_ns) == (&file.path, file.size_bytes, file.modified_ns)
     };
     file.sha256 = match known.filter(same_file) {
         Some(known) => known.sha256.clone(),

@@ -15,7 +15,12 @@ pub(crate) struct Image<'a> {
 
 impl Image<'_> {
     /// Where the pixel under tap (`tap_y`, `tap_x`) of the output (`y`, `x`) begins; `None` on the padding.
-    fn offset(&self, window: Window, (y, x): (usize, usize), (tap_y, tap_x): (usize, usize)) -> Option<usize> {
+    fn offset(
+        &self,
+        window: Window,
+        (y, x): (usize, usize),
+        (tap_y, tap_x): (usize, usize),
+    ) -> Option<usize> {
         let y = (y * window.stride + tap_y).checked_sub(window.padding).filter(|y| *y < self.height)?;
         let x = (x * window.stride + tap_x).checked_sub(window.padding).filter(|x| *x < self.width)?;
         Some((y * self.width + x) * self.channels)

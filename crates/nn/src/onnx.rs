@@ -49,7 +49,8 @@ fn dequantised(
     let [quantised, scales, zeros] = node.input.as_slice() else {
         return Err("a DequantizeLinear node without three inputs".into());
     };
-    let name = quantised.strip_suffix("_quantized").ok_or_else(|| format!("{quantised} is no quantised name"))?;
+    let name =
+        quantised.strip_suffix("_quantized").ok_or_else(|| format!("{quantised} is no quantised name"))?;
     let (quantised, scales, zeros) = (find(quantised)?, find(scales)?, find(zeros)?);
     let dims = shape(quantised)?;
     let attribute = |name: &str| node.attribute.iter().find(|a| a.name == name).map_or(0, |a| a.i);

@@ -42,7 +42,8 @@ fn activated(x: &Tensor, activation: &Activation) -> Tensor {
 
 fn assert_close(found: &Tensor, expected: &Tensor) {
     assert_eq!(found.dims(), expected.dims());
-    let difference = (found - expected).unwrap().abs().unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    let difference =
+        (found - expected).unwrap().abs().unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
     let largest = difference.into_iter().fold(0.0, f32::max);
     assert!(largest < 1e-4, "differs by {largest}");
 }
@@ -56,8 +57,11 @@ fn activation(kind: usize, outputs: usize) -> Activation {
 }
 
 fn window() -> impl Strategy<Value = Window> {
-    (1..4usize, 1..3usize, 0..2usize)
-        .prop_map(|(size, stride, padding)| Window { size, stride, padding: padding.min(size - 1) })
+    (1..4usize, 1..3usize, 0..2usize).prop_map(|(size, stride, padding)| Window {
+        size,
+        stride,
+        padding: padding.min(size - 1),
+    })
 }
 
 proptest! {
@@ -109,6 +113,11 @@ fn a_wrong_shape_is_an_error() {
     let layer = Conv2d::new(&tensor(&[4, 3, 3, 3], 1), &tensor(&[4], 2), Window::three(1), Activation::Relu);
     let message = layer.unwrap().forward(&tensor(&[1, 5, 5, 2], 3)).unwrap_err().to_string();
     assert!(message.contains("expected 3 channels"), "{message}");
-    assert!(Conv2d::new(&tensor(&[4, 3, 3, 3], 1), &tensor(&[5], 2), Window::three(1), Activation::Relu).is_err());
-    assert!(Depthwise::new(&tensor(&[4, 2, 3, 3], 1), &tensor(&[4], 2), Window::three(1), Activation::Relu).is_err());
+    assert!(
+        Conv2d::new(&tensor(&[4, 3, 3, 3], 1), &tensor(&[5], 2), Window::three(1), Activation::Relu).is_err()
+    );
+    assert!(
+        Depthwise::new(&tensor(&[4, 2, 3, 3], 1), &tensor(&[4], 2), Window::three(1), Activation::Relu)
+            .is_err()
+    );
 }

@@ -233,13 +233,12 @@ fn dictionary<'a>(words: impl Iterator<Item = Option<&'a str>>) -> Result<ArrayR
     let mut distinct = Vec::new();
     let mut keys = Vec::new();
     for word in words {
-        keys.push(match word {
-            None => None,
-            Some(word) => Some(*numbers.entry(word).or_insert_with(|| {
+        keys.push(word.map(|word| {
+            *numbers.entry(word).or_insert_with(|| {
                 distinct.push(word);
                 i32::try_from(distinct.len() - 1).unwrap_or(i32::MAX)
-            })),
-        });
+            })
+        }));
     }
     let values: ArrayRef = Arc::new(StringArray::from(distinct));
     let array = DictionaryArray::try_new(Int32Array::from(keys), values).map_err(|e| e.to_string())?;

@@ -111,7 +111,11 @@ pub fn index(path: &Path, mut progress: impl FnMut(u64)) -> Result<Index> {
     }
     count_warning(&mut warnings, untimed, "have no presentation time and are left out");
     count_warning(&mut warnings, before_start, "lie before the start of the presentation and are left out");
-    count_warning(&mut warnings, announced - packets.len(), "share the time of another frame and are left out");
+    count_warning(
+        &mut warnings,
+        announced - packets.len(),
+        "share the time of another frame and are left out",
+    );
     warn_if_short(&mut warnings, &facts, &packets);
     Ok(Index { facts, packets, warnings })
 }
@@ -152,8 +156,7 @@ pub(crate) fn open(path: &Path) -> Result<(Input, usize)> {
     // `file:` keeps a name with a colon in it from being taken for a protocol.
     let mut url = std::ffi::OsString::from("file:");
     url.push(path);
-    let input =
-        ffmpeg::format::input_with_dictionary(url, options).map_err(|e| not_video(e.to_string()))?;
+    let input = ffmpeg::format::input_with_dictionary(url, options).map_err(|e| not_video(e.to_string()))?;
     let best = input.streams().best(media::Type::Video).map(|s| s.index());
     match best {
         Some(stream) => Ok((input, stream)),
@@ -173,11 +176,11 @@ pub(crate) fn facts(path: &Path, input: &Input, stream: usize) -> Result<Facts> 
     let no_frames = || Error::NoFrames { path: path.to_path_buf() };
     let found = input.stream(stream).ok_or_else(no_frames)?;
     let codec = found.parameters().id().name().to_owned();
-    let context = ffmpeg::codec::Context::from_parameters(found.parameters())
-        .map_err(Error::decoder(path, &codec))?;
+    let context =
+        ffmpeg::codec::Context::from_parameters(found.parameters()).map_err(Error::decoder(path, &codec))?;
     let picture = context.decoder().video().map_err(Error::decoder(path, &codec))?;
     let rotation_degrees = rotation(&found);
-    let (width, height) = if rotation_degrees % 180 == 0 {
+    let (width, height) = if rotation_degrees.is_multiple_of(180) {
         (picture.width(), picture.height())
     } else {
         (picture.height(), picture.width())

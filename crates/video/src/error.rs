@@ -77,7 +77,9 @@ impl Failure for Error {
         let hint = match self {
             Self::Unreadable { .. } => "check the path and that you may read the file",
             Self::NotAFile { .. } => "name one video file",
-            Self::Empty { .. } | Self::NoFrames { .. } => "the file was probably not copied completely; copy it again",
+            Self::Empty { .. } | Self::NoFrames { .. } => {
+                "the file was probably not copied completely; copy it again"
+            }
             Self::NotVideo { .. } => "mkv and mp4 files are supported; is the file complete?",
             Self::NoVideoStream { .. } => "give a file that has pictures",
             Self::Decoder { .. } => "convert it first: ffmpeg -i FILE -c:v libx264 -crf 16 out.mkv",

@@ -88,8 +88,7 @@ impl Converter {
             let shrinks = wide < frame.width();
             let filter = if shrinks { Flags::AREA } else { Flags::BILINEAR };
             let flags = filter | Flags::ACCURATE_RND | Flags::BITEXACT;
-            let made =
-                Context::get(frame.format(), frame.width(), frame.height(), format, wide, high, flags);
+            let made = Context::get(frame.format(), frame.width(), frame.height(), format, wide, high, flags);
             self.scaler = Some(made.map_err(|e| e.to_string())?);
         }
         self.scaler.as_mut().ok_or_else(|| "no scaler".into())

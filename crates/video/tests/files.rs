@@ -16,17 +16,22 @@ fn clip(name: &str, arguments: &[&str]) -> (TempDir, PathBuf) {
 }
 
 fn ffmpeg(arguments: &[&str]) {
-    let done = Command::new("ffmpeg").args(["-nostdin", "-v", "error", "-y"]).args(arguments).output().unwrap();
+    let done =
+        Command::new("ffmpeg").args(["-nostdin", "-v", "error", "-y"]).args(arguments).output().unwrap();
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
 }
 
 /// Frame times as `ffprobe` sees them when it decodes, seconds.
 fn probed(path: &Path) -> Vec<f64> {
-    let arguments = ["-v", "error", "-select_streams", "v:0", "-show_entries", "frame=pts_time", "-of", "csv=p=0"];
+    let arguments =
+        ["-v", "error", "-select_streams", "v:0", "-show_entries", "frame=pts_time", "-of", "csv=p=0"];
     let done = Command::new("ffprobe").args(arguments).arg(path).output().unwrap();
     let text = String::from_utf8(done.stdout).unwrap();
     // Frames with side data leave an empty line behind.
-    text.lines().filter(|line| !line.is_empty()).map(|line| line.trim_end_matches(',').parse().unwrap()).collect()
+    text.lines()
+        .filter(|line| !line.is_empty())
+        .map(|line| line.trim_end_matches(',').parse().unwrap())
+        .collect()
 }
 
 /// Asserts that index, decoder and ffprobe agree on every frame's time.

@@ -24,6 +24,8 @@ fn main() -> ExitCode {
 
 fn convert(from: &Path, to: &Path) -> Result<()> {
     let tensors = onnx::read_initializers(from)?;
-    candle_core::safetensors::save(&tensors, to)
-        .map_err(|e| Error::Unwritable { path: to.to_path_buf(), source: std::io::Error::other(e.to_string()) })
+    candle_core::safetensors::save(&tensors, to).map_err(|e| Error::Unwritable {
+        path: to.to_path_buf(),
+        source: std::io::Error::other(e.to_string()),
+    })
 }
