@@ -56,7 +56,8 @@ impl Line {
         Some(Self {
             programs,
             run_dir: run_dir.to_path_buf(),
-            video: video.to_path_buf(),
+            // As stages name it in their messages.
+            video: video.canonicalize().unwrap(),
             yunet: weights.join("yunet.safetensors"),
             sface: weights.join("sface.safetensors"),
             labels: None,

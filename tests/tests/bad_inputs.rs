@@ -35,6 +35,7 @@ impl Place {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("bad_inputs").join(name);
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).unwrap();
+        let folder = folder.canonicalize().unwrap();
         Some(Self { line: Line::on_clip(&folder.join("r"))?, folder })
     }
 
@@ -184,7 +185,7 @@ fn every_bad_input_ends_in_the_stored_words() {
 fn bad_labels_end_in_the_stored_words() {
     let cases: &[(&str, &[u8])] = &[
         ("an empty file", b""),
-        ("only a header", b"frame,x,y,w,h\n"),
+        ("a missing column", b"frame,x,y,w,h\n"),
         ("another separator", b"frame;x;y;w;h;identity\n1;2;3;4;5;a\n"),
         ("a column twice", b"frame,x,y,w,h,identity,x\n"),
         ("a frame that is no number", b"frame,x,y,w,h,identity\n0,1,2,3,4,a\nten,1,2,3,4,a\n"),
@@ -258,8 +259,8 @@ fn a_directory_that_may_not_be_written_is_named() {
         let ingest = line.command("ingest");
         let writable = fs::write(folder.path().join("probe"), "").is_ok();
         let mut command = if writable { as_nobody(&ingest) } else { ingest };
-        let may_run = Command::new(command.get_program()).args(command.get_args()).arg("--version").status();
-        if !may_run.is_ok_and(|status| status.success()) {
+        let may_run = Command::new(command.get_program()).args(command.get_args()).arg("--version").output();
+        if !may_run.is_ok_and(|done| done.status.success()) {
             // Nobody may not even start our programs here, which is no fault of theirs.
             return;
         }

@@ -239,6 +239,8 @@ fn tables_agree_with_each_other() {
 fn the_page_is_self_contained() {
     let Some(done) = done() else { return };
     let page = fs::read_to_string(done.line.run_dir.join("report/index.html")).unwrap();
+    let page = page.replace("&#x2f;", "/");
+    assert!(page.contains("default-src 'none'"), "a browser is not told to load nothing");
     let pictures = page.matches("src=\"data:image/").count();
     assert!(pictures >= done.read::<Identity>().len(), "{pictures} pictures");
     for outside in [
