@@ -49,9 +49,9 @@ pub struct Config {
     /// Long side of the picture that the detector sees, pixels; smaller videos are not enlarged.
     pub detection_px: u32,
     /// Score below which a detection is dropped altogether, 0 to 1.
-    pub min_score: f32,
+    pub min_score: f64,
     /// Two detections of one frame that overlap by more are one face, IoU 0 to 1.
-    pub max_overlap: f32,
+    pub max_overlap: f64,
     /// Smallest change between two frames that may be a cut, as a share of the luma range, 0 to 1.
     pub min_cut_change: f64,
     /// How many times larger a cut is than the changes next to it.
@@ -181,13 +181,13 @@ pub fn run(job: &mut Job<Config>, path: &Path, weights: &Path) -> Result<Outcome
 }
 
 fn check(config: &Config) -> Result<(), Error> {
-    let share = |value: f32| (0.0..=1.0).contains(&value);
+    let share = |value: f64| (0.0..=1.0).contains(&value);
     let rules = [
         ("stride", config.stride > 0, "must be at least 1"),
         ("detection_px", (64..=4096).contains(&config.detection_px), "must be between 64 and 4096"),
         ("min_score", share(config.min_score), "must be between 0 and 1"),
         ("max_overlap", share(config.max_overlap), "must be between 0 and 1"),
-        ("min_cut_change", (0.0..=1.0).contains(&config.min_cut_change), "must be between 0 and 1"),
+        ("min_cut_change", share(config.min_cut_change), "must be between 0 and 1"),
         ("min_cut_ratio", config.min_cut_ratio >= 1.0, "must be at least 1"),
         ("crops_per_track", (1..=256).contains(&config.crops_per_track), "must be between 1 and 256"),
     ];

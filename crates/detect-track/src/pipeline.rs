@@ -158,8 +158,8 @@ fn examine(
     let (width, height) = picture.upright_size(converter.rotation_degrees());
     let (small_width, small_height) = fitted(width, height, config.detection_px as usize);
     let small = converter.rgb(picture, small_width, small_height)?;
-    let faces = network.detect(&small.data, small_width, small_height, config.min_score);
-    let faces = suppress(faces.map_err(|e| e.to_string())?, config.max_overlap);
+    let faces = network.detect(&small.data, small_width, small_height, config.min_score as f32);
+    let faces = suppress(faces.map_err(|e| e.to_string())?, config.max_overlap as f32);
     let across = width as f32 / small_width as f32;
     let down = height as f32 / small_height as f32;
     let mut faces: Vec<Face> = faces.into_iter().map(|face| enlarged(face, across, down)).collect();

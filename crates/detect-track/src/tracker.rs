@@ -13,17 +13,17 @@ use crate::geometry::{Face, Rect};
 #[serde(deny_unknown_fields, default)]
 pub struct TrackerConfig {
     /// Score from which a detection may begin a track, 0 to 1.
-    pub min_start_score: f32,
+    pub min_start_score: f64,
     /// Smallest IoU of a confident detection with the predicted box, 0 to 1.
-    pub min_iou: f32,
+    pub min_iou: f64,
     /// Smallest IoU of a doubtful detection with the predicted box, 0 to 1.
-    pub min_weak_iou: f32,
+    pub min_weak_iou: f64,
     /// A face that is not seen for longer gets a new track, seconds.
     pub max_gap_secs: f64,
     /// Tracks that are shorter, or seen only once, are rejected, seconds.
     pub min_track_secs: f64,
     /// Tracks whose mean score is lower are rejected, 0 to 1.
-    pub min_mean_score: f32,
+    pub min_mean_score: f64,
 }
 
 impl Default for TrackerConfig {
@@ -67,7 +67,7 @@ impl Tracker {
     pub fn step(&mut self, frame_idx: i64, t_secs: f64, faces: &[Face]) -> Vec<Option<usize>> {
         let mut assigned = vec![None; faces.len()];
         let mut open: Vec<(usize, Rect)> = self.predictions(t_secs);
-        let confident = |face: &Face| face.score >= self.config.min_start_score;
+        let confident = |face: &Face| f64::from(face.score) >= self.config.min_start_score;
         self.associate(faces, &mut assigned, &mut open, self.config.min_iou, confident);
         self.associate(faces, &mut assigned, &mut open, self.config.min_weak_iou, |face| !confident(face));
         for (face, track) in faces.iter().zip(&mut assigned) {
@@ -104,13 +104,13 @@ impl Tracker {
         faces: &[Face],
         assigned: &mut [Option<usize>],
         open: &mut Vec<(usize, Rect)>,
-        min_iou: f32,
+        min_iou: f64,
         eligible: impl Fn(&Face) -> bool,
     ) {
         let mut pairs = Vec::new();
         for (i, face) in faces.iter().enumerate().filter(|(_, face)| eligible(face)) {
             let overlaps = open.iter().map(|(track, predicted)| (predicted.iou(&face.rect), *track, i));
-            pairs.extend(overlaps.filter(|(iou, ..)| *iou >= min_iou));
+            pairs.extend(overlaps.filter(|(iou, ..)| f64::from(*iou) >= min_iou));
         }
         pairs.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)).then(a.2.cmp(&b.2)));
         for (_, track, i) in pairs {
@@ -140,7 +140,7 @@ fn predict(track: &[Sighting], t_secs: f64) -> Rect {
 
 fn is_credible(track: &[Sighting], config: &TrackerConfig) -> bool {
     let (Some(first), Some(last)) = (track.first(), track.last()) else { return false };
-    let mean = mean_score(track);
+    let mean = f64::from(mean_score(track));
     track.len() > 1 && last.t_secs - first.t_secs >= config.min_track_secs && mean >= config.min_mean_score
 }
 

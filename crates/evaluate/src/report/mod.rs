@@ -247,6 +247,17 @@ impl Report<'_> {
 }
 
 fn settings(config: &serde_json::Value) -> Vec<(String, String)> {
-    let text = |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    config.as_object().into_iter().flatten().map(|(key, value)| (key.clone(), text(value))).collect()
+    let mut lines = Vec::new();
+    for (key, value) in config.as_object().into_iter().flatten() {
+        match value {
+            serde_json::Value::Object(_) => {
+                lines.extend(
+                    settings(value).into_iter().map(|(inner, text)| (format!("{key}.{inner}"), text)),
+                );
+            }
+            serde_json::Value::String(text) => lines.push((key.clone(), text.clone())),
+            other => lines.push((key.clone(), other.to_string())),
+        }
+    }
+    lines
 }

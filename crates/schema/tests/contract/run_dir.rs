@@ -484,7 +484,7 @@ fn manifests_that_are_none_are_refused_in_the_stored_words() {
         ("no format", "{}".into()),
         ("a format that is no number", r#"{"format": "1"}"#.into()),
         ("no stages", r#"{"format": 1, "run_id": "r"}"#.into()),
-        ("half a manifest", good.as_bytes()[..good.len() / 2].into()),
+        ("half a manifest", good.split_once("\"inputs\"").unwrap().0.into()),
         ("an empty file", vec![]),
         ("no text", vec![0xff, 0xfe, 0x00]),
         ("a list", "[]".into()),
