@@ -15,6 +15,12 @@ pub fn require(variable: &str) -> Option<PathBuf> {
     }
 }
 
+/// A file in the folder that a variable names.
+pub fn require_in(variable: &str, file: &str) -> Option<PathBuf> {
+    let path = require(variable)?.join(file);
+    if path.is_file() { Some(path) } else { skip(&format!("{} is not there", path.display())) }
+}
+
 /// A file beside another one, or where a variable of its own says.
 pub fn require_beside(variable: &str, file: &Path, name: &str) -> Option<PathBuf> {
     let beside = file.with_file_name(name);

@@ -90,9 +90,11 @@ fn text(value: &Value) -> String {
     value.as_str().unwrap().to_owned()
 }
 
-/// Names of a member's dependencies of every kind.
+/// Names of a member's dependencies of every kind; what tests share may be used by any test.
 fn dependencies(member: &Value) -> BTreeSet<String> {
-    member["dependencies"].as_array().unwrap().iter().map(|d| text(&d["name"])).collect()
+    let shared = |d: &&Value| d["kind"] == "dev" && d["name"] == "tests";
+    let all = member["dependencies"].as_array().unwrap().iter();
+    all.filter(|d| !shared(d)).map(|d| text(&d["name"])).collect()
 }
 
 /// Folder of a member, below the repository.

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use crate::failure::{Failure, Result, exit, say};
 use crate::progress::duration;
-use crate::{assets, cache, models, process, system, workspace};
+use crate::{assets, cache, models, process, schemas, system, workspace};
 
 /// What the tests read tables with.
 const PYTHON_PACKAGES: [&str; 5] =
@@ -39,7 +39,7 @@ pub(crate) fn check(options: &Options) -> Result<()> {
     step("system", || system::ensure(&[system::RUN, system::FETCH, system::TESTS], options.install))?;
     lint()?;
     step("build", || cargo(&["build", "--release", "--workspace", "--bins", "--tests"]))?;
-    step("schemas", check_schemas)?;
+    step("schemas", || schemas::document(true))?;
     let assets = obtain_assets(strict)?;
     let skipped = step("tests", || test(&[], &assets))?;
     close(started, skipped, strict)
@@ -54,12 +54,6 @@ fn is_strict() -> bool {
 fn lint() -> Result<()> {
     step("format", || cargo(&["fmt", "--all", "--check"]))?;
     step("lints", || cargo(&["clippy", "--release", "--workspace", "--all-targets", "--", "-D", "warnings"]))
-}
-
-/// Starts the program just built: another cargo call would choose other features and build anew.
-fn check_schemas() -> Result<()> {
-    let mut command = Command::new(workspace::program("ftl-schemas"));
-    process::show(command.args(["schemas", "--check"]).current_dir(workspace::root()))
 }
 
 fn cargo(args: &[&str]) -> Result<()> {

@@ -151,7 +151,7 @@ fn state(weights: &Weights, dir: &Path) -> Result<&'static str> {
 pub(crate) fn fetch_all() -> Result<()> {
     let dir = obtain(|| {
         eprintln!("building the converter");
-        process::show(&mut workspace::cargo(["build", "--release", "-p", "nn", "--bin", CONVERTER]))
+        process::show(&mut workspace::cargo(workspace::BUILD))
     })?;
     for weights in ALL {
         eprintln!("{}: {}", weights.name, weights.safetensors(&dir).display());

@@ -26,7 +26,7 @@ use crate::linkage::Pairs;
 pub const STAGE: Stage =
     Stage { name: "cluster", version: 1, about: "Links the tracks that show the same person" };
 
-/// More tracks than that would need more than 2 GiB for their distances.
+/// More tracks than that would need more than 4 GiB: nine bytes a pair, twice.
 const MAX_TRACKS: usize = 20_000;
 
 /// Section `[cluster]` of the configuration.

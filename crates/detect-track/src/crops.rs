@@ -213,7 +213,7 @@ impl Album {
 #[expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 mod tests {
     use super::*;
-    use crate::geometry::Rect as Box;
+    use crate::geometry::Rect as FaceRect;
 
     fn image(quality: f32) -> FaceImage {
         FaceImage { rgb: Vec::new(), transform: [0.0; 6], sharpness: 0.0, quality }
@@ -223,7 +223,7 @@ mod tests {
     fn face(scale: f32, left: f32, top: f32) -> Face {
         let points = TEMPLATE.map(|(x, y)| (x * scale + left, y * scale + top));
         Face {
-            rect: Box { x_min: left, y_min: top, x_max: left + 9.0, y_max: top + 9.0 },
+            rect: FaceRect { x_min: left, y_min: top, x_max: left + 9.0, y_max: top + 9.0 },
             points,
             score: 1.0,
         }

@@ -21,7 +21,8 @@ use std::path::{Path, PathBuf};
 
 use candle_core::Device;
 use nn::weights::Weights;
-use schema::manifest::Input;
+use schema::hash;
+use schema::manifest::{Input, VideoFile};
 use schema::run::Begin;
 use schema::stage::{Failure, Job, Outcome, Stage, exit};
 use schema::tables::Frame;
@@ -43,8 +44,8 @@ pub const STAGE: Stage = Stage {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Every how many frames faces are looked for; the first and last frame of a shot always count.
-    /// Boxes in between are interpolated.
+    /// Faces are looked for in every `stride`-th frame, and in the first and last of each shot; boxes in
+    /// between are interpolated.
     pub stride: u32,
     /// Long side of the picture that the detector sees, pixels; smaller videos are not enlarged.
     pub detection_px: u32,
@@ -182,6 +183,8 @@ pub fn run(job: &mut Job<Config>, path: &Path, weights: &Path) -> Result<Outcome
 
 fn check(config: &Config) -> Result<(), Error> {
     let share = |value: f64| (0.0..=1.0).contains(&value);
+    let tracker = &config.tracker;
+    let secs = |value: f64| (0.0..=60.0).contains(&value);
     let rules = [
         ("stride", config.stride > 0, "must be at least 1"),
         ("detection_px", (64..=4096).contains(&config.detection_px), "must be between 64 and 4096"),
@@ -189,6 +192,12 @@ fn check(config: &Config) -> Result<(), Error> {
         ("max_overlap", share(config.max_overlap), "must be between 0 and 1"),
         ("min_cut_change", share(config.min_cut_change), "must be between 0 and 1"),
         ("min_cut_ratio", config.min_cut_ratio >= 1.0, "must be at least 1"),
+        ("tracker.min_start_score", share(tracker.min_start_score), "must be between 0 and 1"),
+        ("tracker.min_iou", share(tracker.min_iou), "must be between 0 and 1"),
+        ("tracker.min_weak_iou", share(tracker.min_weak_iou), "must be between 0 and 1"),
+        ("tracker.min_mean_score", share(tracker.min_mean_score), "must be between 0 and 1"),
+        ("tracker.max_gap_secs", secs(tracker.max_gap_secs), "must be between 0 and 60"),
+        ("tracker.min_track_secs", secs(tracker.min_track_secs), "must be between 0 and 60"),
         ("crops_per_track", (1..=256).contains(&config.crops_per_track), "must be between 1 and 256"),
     ];
     match rules.into_iter().find(|(_, holds, _)| !holds) {
@@ -201,8 +210,10 @@ fn check(config: &Config) -> Result<(), Error> {
 fn check_unchanged(path: &Path, job: &Job<Config>) -> Result<(), Error> {
     let recorded = job.run.video_file()?;
     let unreadable = |source| video::Error::Unreadable { path: path.to_path_buf(), source };
-    let size_bytes = std::fs::metadata(path).map_err(unreadable)?.len();
-    if size_bytes == recorded.size_bytes {
+    let found = VideoFile::stat(path).map_err(unreadable)?;
+    if found.is_same_file(recorded)
+        || (found.size_bytes == recorded.size_bytes && hash::file(path)? == recorded.sha256)
+    {
         return Ok(());
     }
     Err(Error::VideoChanged { path: path.to_path_buf() })

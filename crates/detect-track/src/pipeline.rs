@@ -100,14 +100,17 @@ pub fn run(
     progress: &mut dyn Progress,
 ) -> Result<Vec<String>, Error> {
     let decoder = Decoder::open(path, threads)?;
-    let rotation_degrees = decoder.facts().rotation_degrees;
+    let facts = decoder.facts();
+    let size = (facts.width as usize, facts.height as usize);
+    let rotation_degrees = facts.rotation_degrees;
     let (orders, taken) = channel::<Order>();
     let (answers, received) = channel();
     let taken = Mutex::new(taken);
     std::thread::scope(|scope| {
         for _ in 0..threads {
             let (taken, answers) = (&taken, answers.clone());
-            scope.spawn(move || work(taken, &answers, network, config, Converter::new(rotation_degrees)));
+            scope
+                .spawn(move || work(taken, &answers, Examiner::new(network, config, size, rotation_degrees)));
         }
         drop(answers);
         let desk = Desk {
@@ -118,7 +121,7 @@ pub fn run(
             next: 0,
             issued: 0,
             under_way: 0,
-            limit: 2 * threads + 2,
+            limit: 2 * threads as u64 + 2,
             listener,
         };
         Reel::new(decoder, config, desk).run(progress)
@@ -126,13 +129,7 @@ pub fn run(
 }
 
 /// A worker: takes orders until there are none.
-fn work(
-    taken: &Mutex<Receiver<Order>>,
-    answers: &Sender<(u64, Answer)>,
-    network: &YuNet,
-    config: &Config,
-    mut converter: Converter,
-) {
+fn work(taken: &Mutex<Receiver<Order>>, answers: &Sender<(u64, Answer)>, mut examiner: Examiner<'_>) {
     loop {
         let order = match taken.lock() {
             Ok(taken) => taken.recv(),
@@ -140,7 +137,7 @@ fn work(
         };
         let Ok(Order { number, frame_idx, picture }) = order else { return };
         // A panic must not leave the reader waiting for an answer that never comes.
-        let examined = catch_unwind(AssertUnwindSafe(|| examine(&picture, network, config, &mut converter)));
+        let examined = catch_unwind(AssertUnwindSafe(|| examiner.examine(&picture)));
         let examined = examined.unwrap_or_else(|_| Err("the worker panicked".into()));
         if answers.send((number, Answer::Examined(frame_idx, examined))).is_err() {
             return;
@@ -148,31 +145,41 @@ fn work(
     }
 }
 
-/// Finds and cuts the faces of one picture.
-fn examine(
-    picture: &Picture,
-    network: &YuNet,
-    config: &Config,
-    converter: &mut Converter,
-) -> Result<Vec<Seen>, String> {
-    let (width, height) = picture.upright_size(converter.rotation_degrees());
-    let (small_width, small_height) = fitted(width, height, config.detection_px as usize);
-    let small = converter.rgb(picture, small_width, small_height)?;
-    let faces = network.detect(&small.data, small_width, small_height, config.min_score as f32);
-    let faces = suppress(faces.map_err(|e| e.to_string())?, config.max_overlap as f32);
-    let across = width as f32 / small_width as f32;
-    let down = height as f32 / small_height as f32;
-    let mut faces: Vec<Face> = faces.into_iter().map(|face| enlarged(face, across, down)).collect();
-    faces.sort_by(|a, b| a.rect.x_min.total_cmp(&b.rect.x_min).then(a.rect.y_min.total_cmp(&b.rect.y_min)));
-    if faces.is_empty() {
-        return Ok(Vec::new());
+/// Finds and cuts the faces of pictures.
+struct Examiner<'a> {
+    network: &'a YuNet,
+    config: &'a Config,
+    /// Width and height that every box is given in, whatever size a picture of the stream has.
+    size: (usize, usize),
+    small: Converter,
+    full: Converter,
+}
+
+impl<'a> Examiner<'a> {
+    fn new(network: &'a YuNet, config: &'a Config, size: (usize, usize), rotation_degrees: u32) -> Self {
+        let converter = || Converter::new(rotation_degrees);
+        Self { network, config, size, small: converter(), full: converter() }
     }
-    let full = if (small_width, small_height) == (width, height) {
-        small
-    } else {
-        converter.rgb(picture, width, height)?
-    };
-    faces.into_iter().map(|face| Ok(Seen { face, image: crops::cut(&full, &face)? })).collect()
+
+    fn examine(&mut self, picture: &Picture) -> Result<Vec<Seen>, String> {
+        let Self { network, config, size: (width, height), .. } = *self;
+        let (small_width, small_height) = fitted(width, height, config.detection_px as usize);
+        let small = self.small.rgb(picture, small_width, small_height)?;
+        let faces = network.detect(&small.data, small_width, small_height, config.min_score as f32);
+        let faces = suppress(faces.map_err(|e| e.to_string())?, config.max_overlap as f32);
+        if faces.is_empty() {
+            return Ok(Vec::new());
+        }
+        let across = width as f32 / small_width as f32;
+        let down = height as f32 / small_height as f32;
+        let mut faces: Vec<Face> = faces.into_iter().map(|face| enlarged(face, across, down)).collect();
+        faces.sort_by(|a, b| {
+            a.rect.x_min.total_cmp(&b.rect.x_min).then(a.rect.y_min.total_cmp(&b.rect.y_min))
+        });
+        let is_full = (small_width, small_height) == (width, height);
+        let full = if is_full { small } else { self.full.rgb(picture, width, height)? };
+        faces.into_iter().map(|face| Ok(Seen { face, image: crops::cut(&full, &face)? })).collect()
+    }
 }
 
 /// Size of a picture brought down to a long side of at most `limit` pixels.
@@ -204,7 +211,7 @@ struct Desk<'a> {
     /// Number of the next order.
     issued: u64,
     under_way: usize,
-    limit: usize,
+    limit: u64,
     listener: &'a mut dyn Listener,
 }
 
@@ -216,7 +223,8 @@ impl Desk<'_> {
     }
 
     fn order(&mut self, frame_idx: i64, picture: Picture) -> Result<(), Error> {
-        while self.under_way >= self.limit {
+        // Answers that wait for an earlier one count too: they hold crops.
+        while self.issued - self.next >= self.limit && self.under_way > 0 {
             self.receive()?;
         }
         let order = Order { number: self.issued, frame_idx, picture };
@@ -343,19 +351,24 @@ impl<'a> Reel<'a> {
         while self.judged.len() > 1 || (at_end && !self.judged.is_empty()) {
             let Some((frame_idx, picture)) = self.waiting.pop_front() else { return Ok(()) };
             let begins = self.judged.pop_front().flatten();
-            let first_of_all = self.desk.issued == 0;
-            if first_of_all || begins.is_some() {
-                self.shot_first = frame_idx;
+            if self.desk.issued == 0 {
+                // Frames before the first that could be decoded belong to the first shot.
                 let start = Boundary { transition: Transition::Start, score: None };
-                let boundary = if first_of_all { start } else { begins.unwrap_or(start) };
+                self.desk.tell(Answer::Begin(0, start))?;
+                self.shot_first = frame_idx;
+            } else if let Some(boundary) = begins {
                 self.desk.tell(Answer::Begin(frame_idx, boundary))?;
+                self.shot_first = frame_idx;
             }
             let ends = self.judged.front().is_none_or(Option::is_some);
             if ends || (frame_idx - self.shot_first) % i64::from(self.config.stride) == 0 {
                 self.desk.order(frame_idx, picture)?;
             }
             if ends {
-                self.desk.tell(Answer::End(frame_idx))?;
+                // Frames that could not be decoded belong to the shot before them.
+                let last_of_all = self.desk.listener.clock().len() as i64 - 1;
+                let last = self.waiting.front().map_or(last_of_all, |(next, _)| next - 1);
+                self.desk.tell(Answer::End(last))?;
             }
         }
         Ok(())
@@ -363,15 +376,22 @@ impl<'a> Reel<'a> {
 
     fn warnings(&self, decoded: u64, announced: u64) -> Vec<String> {
         let mut warnings = Vec::new();
-        let mut warn = |count: u64, what: &str| {
-            if count > 0 {
-                warnings.push(format!("{count} {what}"));
-            }
+        let mut warn = |count: u64, one: &str, many: &str| match count {
+            0 => {}
+            1 => warnings.push(format!("1 frame {one}")),
+            _ => warnings.push(format!("{count} frames {many}")),
         };
-        warn(self.decoder.lost(), "packets could not be decoded and are left out");
-        warn(self.damaged, "frames are damaged; faces in them may be wrong");
-        warn(self.untimed, "decoded frames have no place in the container's index and are left out");
-        warn(announced.saturating_sub(decoded), "announced frames could not be decoded");
+        warn(
+            announced.saturating_sub(decoded).max(self.decoder.lost()),
+            "could not be decoded and is left out",
+            "could not be decoded and are left out",
+        );
+        warn(self.damaged, "is damaged; faces in it may be wrong", "are damaged; faces in them may be wrong");
+        warn(
+            self.untimed,
+            "has a time that the file does not list and is left out",
+            "have a time that the file does not list and are left out",
+        );
         warnings.extend(self.decoder.stopped().map(|why| format!("decoding stopped early: {why}")));
         warnings
     }

@@ -75,7 +75,7 @@ impl ShotDetector {
             return None;
         }
         let change = self.changes[i];
-        let nearby = |j: &usize| *j != i && *j > 0 && j.abs_diff(i) <= LOOKAHEAD;
+        let nearby = |j: &usize| *j != i && j.abs_diff(i) <= LOOKAHEAD;
         let around = (0..self.changes.len()).filter(nearby).map(|j| self.changes[j]).fold(0.0, f64::max);
         let Thresholds { min_change, min_ratio } = self.thresholds;
         if change < min_change || change < min_ratio * around || self.flashes(i, change) {
@@ -131,6 +131,11 @@ mod tests {
     #[test]
     fn a_pan_is_no_cut() {
         assert_eq!(cuts(&[10, 25, 40, 55, 70, 85, 100, 115]), [0; 0]);
+    }
+
+    #[test]
+    fn a_pan_of_doubled_frames_is_no_cut() {
+        assert_eq!(cuts(&[10, 10, 25, 25, 40, 40, 55, 55, 55, 55, 55]), [0; 0]);
     }
 
     #[test]

@@ -2,16 +2,16 @@
 //!
 //! Source: Wu, Peng, Yu, "YuNet: A Tiny Millisecond-level Face Detector", Machine Intelligence
 //! Research 2023; weights `face_detection_yunet_2023mar` of opencv_zoo, MIT. Trained on WIDER FACE,
-//! whose pictures come from the web; see the model card in the README.
-//! Preprocessing: none, pixel values 0 to 255. The checkpoint wants BGR; its first layer is
-//! turned around at load, so this network takes RGB.
+//! whose pictures come from the web; see "Weights" in the README.
+//! Preprocessing: none, pixel values 0 to 255. The checkpoint wants BGR; the input channels of its
+//! first layer are reversed at load, so this network takes RGB.
 
 use candle_core::{Device, Result, Tensor};
 use candle_nn::VarBuilder;
 use nn::conv::{Activation, Conv2d, Depthwise, Window};
 use nn::pool;
 
-use crate::geometry::{Face, Rect};
+use crate::geometry::{Face, Points, Rect};
 
 /// Sides of the input are multiples of this.
 pub const GRID: usize = 32;
@@ -206,6 +206,8 @@ fn face(values: &[f32], (column, row): (f32, f32), stride: f32) -> Option<Face> 
     let (points, _) = points.as_chunks::<2>();
     let points: Vec<_> = points.iter().map(|[x, y]| ((column + x) * stride, (row + y) * stride)).collect();
     let points = points.try_into().ok()?;
-    let usable = [score, x, y, width, height].iter().all(|v| v.is_finite()) && width > 0.0 && height > 0.0;
+    let points: Points = points;
+    let finite = [score, x, y, width * height].into_iter().chain(points.iter().flat_map(|p| [p.0, p.1]));
+    let usable = finite.into_iter().all(f32::is_finite) && width > 0.0 && height > 0.0;
     usable.then_some(Face { rect, points, score })
 }

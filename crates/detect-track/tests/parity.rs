@@ -1,24 +1,12 @@
 //! YuNet against onnxruntime on a real photo. Expected faces come from `crates/nn/tests/make_expected.py`.
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
-use std::path::PathBuf;
-
 use candle_core::Device;
 use detect_track::geometry::Face;
 use detect_track::yunet::YuNet;
 use nn::weights::Weights;
 use serde_json::Value;
-
-/// A file that `cargo xtask check` obtains; without it the test says so and is skipped.
-#[expect(clippy::print_stdout, reason = "a skip must be seen")]
-fn asset(variable: &str, file: &str) -> Option<PathBuf> {
-    let found = std::env::var_os(variable).map(|dir| PathBuf::from(dir).join(file));
-    if found.is_none() {
-        assert!(std::env::var_os("FACETRACK_NO_SKIP").is_none(), "{variable} is not set");
-        println!("SKIPPED: {variable} is not set; `cargo xtask check` sets it");
-    }
-    found
-}
+use tests::assets::require_in;
 
 /// The photo shrunk by means of blocks of pixels, in the corner of a black square.
 fn canvas(photo: &image::RgbImage, side: usize, block: u32) -> Vec<u8> {
@@ -44,8 +32,10 @@ fn numbers(value: &Value) -> Vec<f32> {
 
 #[test]
 fn yunet_sees_what_onnxruntime_sees() {
-    let Some(weights) = asset("FACETRACK_WEIGHTS_DIR", "yunet.safetensors") else { return };
-    let Some(photo) = asset("FACETRACK_PHOTOS_DIR", "32bit.png") else { return };
+    let Some(weights) = require_in("FACETRACK_WEIGHTS_DIR", "yunet.safetensors") else {
+        return;
+    };
+    let Some(photo) = require_in("FACETRACK_PHOTOS_DIR", "32bit.png") else { return };
     let network = Weights::read(&weights, &Device::Cpu).unwrap().load("yunet", |vb| YuNet::new(&vb)).unwrap();
     let expected: Value = serde_json::from_str(include_str!("yunet.json")).unwrap();
     let side = expected["side"].as_u64().unwrap() as usize;

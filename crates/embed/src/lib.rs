@@ -216,7 +216,10 @@ fn decode(crop: &Crop) -> Result<(Vec<u8>, usize), String> {
         .map_err(|e| format!("cannot be decoded: {e}"))?
         .into_rgb8();
     let (width, height) = image.dimensions();
-    if (i64::from(width), i64::from(height)) != (crop.width, crop.height) || width != height {
+    if width != height {
+        return Err(format!("has {width}×{height} pixels, which is not square"));
+    }
+    if (i64::from(width), i64::from(height)) != (crop.width, crop.height) {
         return Err(format!("has {width}×{height} pixels, its row says {}×{}", crop.width, crop.height));
     }
     Ok((image.into_raw(), width as usize))

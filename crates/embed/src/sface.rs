@@ -3,8 +3,8 @@
 //! Source: Zhong, Deng, Hu, Zhao, Li, Wen, "SFace: Sigmoid-constrained Hypersphere Loss for Robust
 //! Face Recognition", IEEE TIP 2021; weights `face_recognition_sface_2021dec` of opencv_zoo,
 //! Apache-2.0. LFW 99.40 % published; 99.38 % measured on the 6,000 pairs with YuNet's points.
-//! Trained on CASIA-WebFace, VGGFace2 and MS-Celeb-1M, pictures gathered from the web: see the
-//! model card in the README.
+//! Trained on CASIA-WebFace, VGGFace2 and MS-Celeb-1M, pictures gathered from the web: see
+//! "Weights" in the README.
 //! Preprocessing: the middle 112×112 pixels of an aligned crop, RGB; `(x − 127.5) / 128`, which
 //! the checkpoint has as its first two operations.
 

@@ -1,26 +1,14 @@
 //! SFace against onnxruntime on real crops. Expected vectors come from `crates/nn/tests/make_expected.py`.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may stop at the first surprise")]
-
-use std::path::PathBuf;
+#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
 use candle_core::Device;
 use embed::Embedder;
 use embed::sface::SFace;
 use image::RgbImage;
 use nn::weights::Weights;
+use tests::assets::require_in;
 
 const CROP: u32 = 160;
-
-/// A file that `cargo xtask check` obtains; without it the test says so and is skipped.
-#[expect(clippy::print_stdout, reason = "a skip must be seen")]
-fn asset(variable: &str, file: &str) -> Option<PathBuf> {
-    let found = std::env::var_os(variable).map(|dir| PathBuf::from(dir).join(file));
-    if found.is_none() {
-        assert!(std::env::var_os("FACETRACK_NO_SKIP").is_none(), "{variable} is not set");
-        println!("SKIPPED: {variable} is not set; `cargo xtask check` sets it");
-    }
-    found
-}
 
 /// The part of the photo at (`left`, `top`), every pixel the mean of a block of pixels.
 fn crop(photo: &RgbImage, left: u32, top: u32, block: u32) -> Vec<u8> {
@@ -42,8 +30,10 @@ fn cosine_distance(a: &[f64], b: &[f64]) -> f64 {
 
 #[test]
 fn sface_gives_what_onnxruntime_gives() {
-    let Some(weights) = asset("FACETRACK_WEIGHTS_DIR", "sface.safetensors") else { return };
-    let Some(photo) = asset("FACETRACK_PHOTOS_DIR", "32bit.png") else { return };
+    let Some(weights) = require_in("FACETRACK_WEIGHTS_DIR", "sface.safetensors") else {
+        return;
+    };
+    let Some(photo) = require_in("FACETRACK_PHOTOS_DIR", "32bit.png") else { return };
     let network = Weights::read(&weights, &Device::Cpu).unwrap().load("sface", |vb| SFace::new(&vb)).unwrap();
     let photo = image::open(photo).unwrap().into_rgb8();
     let cases: Vec<serde_json::Value> = serde_json::from_str(include_str!("sface.json")).unwrap();
@@ -65,14 +55,18 @@ fn sface_gives_what_onnxruntime_gives() {
 
 #[test]
 fn a_crop_that_is_too_small_is_refused() {
-    let Some(weights) = asset("FACETRACK_WEIGHTS_DIR", "sface.safetensors") else { return };
+    let Some(weights) = require_in("FACETRACK_WEIGHTS_DIR", "sface.safetensors") else {
+        return;
+    };
     let network = Weights::read(&weights, &Device::Cpu).unwrap().load("sface", |vb| SFace::new(&vb)).unwrap();
     assert_eq!(network.prepare(&[0; 300], 10).unwrap_err(), "is 10 pixels wide, less than 112");
 }
 
 #[test]
 fn weights_of_another_network_are_refused() {
-    let Some(weights) = asset("FACETRACK_WEIGHTS_DIR", "yunet.safetensors") else { return };
+    let Some(weights) = require_in("FACETRACK_WEIGHTS_DIR", "yunet.safetensors") else {
+        return;
+    };
     let error = Weights::read(&weights, &Device::Cpu).unwrap().load("sface", |vb| SFace::new(&vb)).err();
     let message = error.unwrap().to_string();
     assert!(message.contains("does not hold the weights of `sface`"), "{message}");

@@ -4,7 +4,6 @@
 //! Reads the video file; writes `videos` and `frames`.
 
 use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
 
 use schema::hash;
 use schema::manifest::{Input, VideoFile};
@@ -70,7 +69,8 @@ pub fn run(job: &mut Job<Config>, path: &Path) -> Result<Outcome, Error> {
     let input = Input { name: "video".into(), sha256: file.sha256.clone() };
     let mut stage = match job.begin(&[], &[input])? {
         Begin::UpToDate(record) => {
-            job.run.set_video(file);
+            // The same content may have moved, or been touched: the next start need not read it again.
+            job.run.moved_video(file)?;
             return Ok(Outcome::skipped(record));
         }
         Begin::Run(stage) => stage,
@@ -86,25 +86,15 @@ pub fn run(job: &mut Job<Config>, path: &Path) -> Result<Outcome, Error> {
 /// modification are what they were then.
 fn identify(job: &Job<Config>, path: &Path) -> Result<VideoFile, Error> {
     let unreadable = |source| video::Error::Unreadable { path: path.to_path_buf(), source };
-    let absolute = path.canonicalize().map_err(unreadable)?;
-    let metadata = std::fs::metadata(&absolute).map_err(unreadable)?;
-    if !metadata.is_file() {
+    let mut file = VideoFile::stat(path).map_err(unreadable)?;
+    let absolute = Path::new(&file.path);
+    if !absolute.is_file() {
         return Err(video::Error::NotAFile { path: path.to_path_buf() }.into());
     }
-    let modified = metadata.modified().ok().and_then(|t| t.duration_since(UNIX_EPOCH).ok());
-    let mut file = VideoFile {
-        path: absolute.to_string_lossy().into_owned(),
-        size_bytes: metadata.len(),
-        modified_ns: modified.and_then(|d| u64::try_from(d.as_nanos()).ok()).unwrap_or(0),
-        sha256: String::new(),
-    };
     let known = job.run.manifest().video.as_ref();
-    let same_file = |known: &&VideoFile| {
-        (&known.path, known.size_bytes, known.modified_ns) == (&file.path, file.size_bytes, file.modified_ns)
-    };
-    file.sha256 = match known.filter(same_file) {
+    file.sha256 = match known.filter(|known| file.is_same_file(known)) {
         Some(known) => known.sha256.clone(),
-        None => hash::file(&absolute)?,
+        None => hash::file(absolute)?,
     };
     match known {
         // The same path with new content is the same video, edited; the same content elsewhere has moved.

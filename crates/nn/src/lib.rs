@@ -8,7 +8,7 @@
 //! * [`conv`]: [`conv::Conv2d`] (dense), [`conv::Depthwise`] and their activation.
 //! * [`pool`]: max pooling and upsampling.
 //! * [`onnx`]: reads the initialisers of an ONNX file.
-//! * [`weights`]: safetensors with a checked SHA-256.
+//! * [`weights`]: safetensors, with the SHA-256 of what was read.
 //!
 //! **Architecture invariant:** this crate knows no particular network and no image file.
 

@@ -33,7 +33,8 @@ fn parse(bytes: &[u8]) -> std::result::Result<HashMap<String, Tensor>, String> {
         tensors.insert(name, tensor);
     }
     for tensor in graph.initializer.iter().filter(|t| t.data_type == FLOAT && !t.name.ends_with("_scales")) {
-        tensors.insert(tensor.name.clone(), to_candle(floats(tensor)?, shape(tensor)?)?);
+        let values = to_candle(&tensor.name, floats(tensor)?, shape(tensor)?)?;
+        tensors.insert(tensor.name.clone(), values);
     }
     if tensors.is_empty() {
         return Err("it holds no float tensor".into());
@@ -57,9 +58,11 @@ fn dequantised(
     let axis = usize::try_from(attribute("axis")).map_err(|e| e.to_string())?;
     let block = usize::try_from(attribute("block_size")).ok().filter(|b| *b > 0).ok_or("no block size")?;
     let length = *dims.get(axis).ok_or_else(|| format!("{name}: axis {axis} of {dims:?}"))?;
+    let (values, scales, zeros) = (bytes(quantised)?, floats(scales)?, bytes(zeros)?);
+    check_count(name, &dims, values.len())?;
+    // No larger than the number of values, so nothing below overflows; without values nothing divides.
     let inner: usize = dims[axis + 1..].iter().product();
     let blocks = length.div_ceil(block);
-    let (values, scales, zeros) = (bytes(quantised)?, floats(scales)?, bytes(zeros)?);
     let dequantise = |(i, value): (usize, &i8)| {
         let (outer, along, within) = (i / (length * inner), i / inner % length, i % inner);
         let at = (outer * blocks + along / block) * inner + within;
@@ -73,10 +76,19 @@ fn dequantised(
         Some(shape) => integers(shape)?,
         None => dims,
     };
-    Ok((name.to_owned(), to_candle(restored, shape)?))
+    Ok((name.to_owned(), to_candle(name, restored, shape)?))
 }
 
-fn to_candle(values: Vec<f32>, shape: Vec<usize>) -> std::result::Result<Tensor, String> {
+/// Whether a tensor of this shape has this many values.
+fn check_count(name: &str, shape: &[usize], count: usize) -> std::result::Result<(), String> {
+    if shape.iter().try_fold(1_usize, |product, size| product.checked_mul(*size)) == Some(count) {
+        return Ok(());
+    }
+    Err(format!("{name}: {count} values for the shape {shape:?}"))
+}
+
+fn to_candle(name: &str, values: Vec<f32>, shape: Vec<usize>) -> std::result::Result<Tensor, String> {
+    check_count(name, &shape, values.len())?;
     Tensor::from_vec(values, shape, &Device::Cpu).map_err(|e| e.to_string())
 }
 
@@ -165,4 +177,75 @@ struct TensorProto {
     name: String,
     #[prost(bytes = "vec", tag = "9")]
     raw_data: Vec<u8>,
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+mod tests {
+    use super::*;
+
+    fn floats_of(name: &str, dims: &[i64], values: &[f32]) -> TensorProto {
+        let raw_data = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        TensorProto {
+            dims: dims.to_vec(),
+            data_type: FLOAT,
+            name: name.into(),
+            raw_data,
+            ..Default::default()
+        }
+    }
+
+    fn bytes_of(name: &str, dims: &[i64], values: &[i8]) -> TensorProto {
+        let raw_data = values.iter().map(|v| v.cast_unsigned()).collect();
+        TensorProto {
+            dims: dims.to_vec(),
+            data_type: INT8,
+            name: name.into(),
+            raw_data,
+            ..Default::default()
+        }
+    }
+
+    /// Parses a file with one weight `w`, block-wise along its last axis, and these tensors.
+    fn parsed(block_size: i64, initializer: Vec<TensorProto>) -> std::result::Result<Vec<f32>, String> {
+        let attribute = [("axis", 1), ("block_size", block_size)]
+            .map(|(name, i)| Attribute { name: name.into(), i })
+            .to_vec();
+        let input = ["w_quantized", "w_scales", "w_zero_point"].map(String::from).to_vec();
+        let node = vec![Node { input, op_type: "DequantizeLinear".into(), attribute }];
+        let model = Model { graph: Some(Graph { node, initializer }) };
+        let tensors = parse(&model.encode_to_vec())?;
+        Ok(tensors["w"].flatten_all().and_then(|t| t.to_vec1()).unwrap())
+    }
+
+    #[test]
+    fn every_block_has_its_scale_and_zero() {
+        let found = parsed(
+            2,
+            vec![
+                bytes_of("w_quantized", &[2, 3], &[1, 2, 3, 4, 5, 6]),
+                floats_of("w_scales", &[2, 2], &[1.0, 10.0, 100.0, 1000.0]),
+                bytes_of("w_zero_point", &[2, 2], &[0, 1, 0, -1]),
+            ],
+        );
+        assert_eq!(found.unwrap(), [1.0, 2.0, 20.0, 400.0, 500.0, 7000.0]);
+    }
+
+    #[test]
+    fn impossible_shapes_are_errors() {
+        let huge = 1 << 40;
+        for dims in [&[0, 4][..], &[2, huge, huge], &[1, 3], &[-1, 2], &[]] {
+            let found = parsed(
+                2,
+                vec![
+                    bytes_of("w_quantized", dims, &[1, 2]),
+                    floats_of("w_scales", &[1, 1], &[1.0]),
+                    bytes_of("w_zero_point", &[1, 1], &[0]),
+                ],
+            );
+            assert!(found.is_err(), "{dims:?}");
+        }
+        assert!(parsed(2, vec![floats_of("v", &[huge, huge], &[1.0])]).is_err());
+        assert!(parse(b"no protobuf at all").is_err());
+    }
 }

@@ -1,4 +1,5 @@
-//! Weight files: safetensors whose content is checked before it is used.
+//! Weight files: safetensors. The SHA-256 of what was read goes into the records of a run; that it is
+//! the pinned one is checked where weights are obtained.
 
 use std::path::{Path, PathBuf};
 

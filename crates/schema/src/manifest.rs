@@ -1,6 +1,7 @@
 //! `manifest.json`: what ran, with what, from what. It is written last, so what it names is whole.
 
 use std::path::{Component, Path};
+use std::time::UNIX_EPOCH;
 
 use serde::{Deserialize, Serialize};
 
@@ -42,6 +43,28 @@ pub struct VideoFile {
 }
 
 impl VideoFile {
+    /// What the system says of the file at `path`, its content not yet read: `sha256` is empty.
+    ///
+    /// # Errors
+    /// The system's own.
+    pub fn stat(path: &Path) -> std::io::Result<Self> {
+        let path = path.canonicalize()?;
+        let metadata = std::fs::metadata(&path)?;
+        let modified = metadata.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
+        Ok(Self {
+            path: path.to_string_lossy().into_owned(),
+            size_bytes: metadata.len(),
+            modified_ns: u64::try_from(modified.as_nanos()).unwrap_or(u64::MAX),
+            sha256: String::new(),
+        })
+    }
+
+    /// Whether path, size and time of last modification are those of `other`, so that its content may
+    /// be taken to be the same.
+    pub fn is_same_file(&self, other: &Self) -> bool {
+        (&self.path, self.size_bytes, self.modified_ns) == (&other.path, other.size_bytes, other.modified_ns)
+    }
+
     /// Key of the video in every table: the first 16 digits of its SHA-256.
     pub fn video_id(&self) -> crate::Symbol {
         self.sha256.get(..16).unwrap_or(&self.sha256).into()

@@ -154,6 +154,18 @@ impl RunDir {
         self.manifest.video = Some(video);
     }
 
+    /// Records where the video is now; its content is what it was.
+    ///
+    /// # Errors
+    /// When the manifest cannot be written.
+    pub fn moved_video(&mut self, video: VideoFile) -> Result<()> {
+        if self.manifest.video.as_ref() == Some(&video) {
+            return Ok(());
+        }
+        self.manifest.video = Some(video);
+        self.write_manifest()
+    }
+
     /// Makes the outputs of a stage visible, all of them or none, and drops results of later
     /// stages that were made from what they replace.
     pub fn commit(&mut self, stage: StageRun) -> Result<StageRecord> {

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use ffmpeg::codec::packet::side_data::Type as SideData;
 use ffmpeg::format::context::Input;
+use ffmpeg::format::stream::Disposition;
 use ffmpeg::{Packet, media};
 
 use crate::error::{Error, Result};
@@ -157,7 +158,9 @@ pub(crate) fn open(path: &Path) -> Result<(Input, usize)> {
     let mut url = std::ffi::OsString::from("file:");
     url.push(path);
     let input = ffmpeg::format::input_with_dictionary(url, options).map_err(|e| not_video(e.to_string()))?;
-    let best = input.streams().best(media::Type::Video).map(|s| s.index());
+    // Cover art is a picture that goes with sound, not a video.
+    let is_cover = |s: &ffmpeg::Stream<'_>| s.disposition().contains(Disposition::ATTACHED_PIC);
+    let best = input.streams().best(media::Type::Video).filter(|s| !is_cover(s)).map(|s| s.index());
     match best {
         Some(stream) => Ok((input, stream)),
         None => Err(Error::NoVideoStream { path: path.to_path_buf(), streams: kinds(&input) }),

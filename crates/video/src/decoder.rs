@@ -18,14 +18,6 @@ pub struct Picture {
     pub is_damaged: bool,
 }
 
-impl Picture {
-    /// Width and height, pixels, once turned clockwise by `rotation_degrees`.
-    pub fn upright_size(&self, rotation_degrees: u32) -> (usize, usize) {
-        let (width, height) = (self.frame.width() as usize, self.frame.height() as usize);
-        if rotation_degrees.is_multiple_of(180) { (width, height) } else { (height, width) }
-    }
-}
-
 /// Decodes the best video stream of a file once, front to back.
 ///
 /// Packets that cannot be decoded are counted in [`Decoder::lost`] and passed over: a damaged
@@ -37,6 +29,8 @@ pub struct Decoder {
     decoder: ffmpeg::decoder::Video,
     facts: Facts,
     packet: Packet,
+    /// The decoder was full: `packet` is still to be sent.
+    is_pending: bool,
     draining: bool,
     lost: u64,
     stopped: Option<String>,
@@ -55,7 +49,11 @@ impl Decoder {
         let parameters = input.stream(stream).ok_or_else(no_frames)?;
         let mut context =
             ffmpeg::codec::Context::from_parameters(parameters.parameters()).map_err(&failed)?;
-        context.set_threading(threading::Config { count: threads, ..threading::Config::default() });
+        context.set_threading(threading::Config {
+            kind: threading::Type::Frame,
+            count: threads,
+            ..threading::Config::default()
+        });
         let decoder = context.decoder().video().map_err(&failed)?;
         Ok(Self {
             path: path.to_path_buf(),
@@ -64,6 +62,7 @@ impl Decoder {
             decoder,
             facts,
             packet: Packet::empty(),
+            is_pending: false,
             draining: false,
             lost: 0,
             stopped: None,
@@ -99,18 +98,18 @@ impl Decoder {
                     return Ok(Some(Picture { frame, pts_ticks, is_damaged }));
                 }
                 Err(ffmpeg::Error::Eof) => return Ok(None),
-                Err(ffmpeg::Error::Other { errno }) if errno == libc::EAGAIN => self.feed()?,
+                Err(e) if is_again(&e) => self.feed()?,
                 Err(ffmpeg::Error::InvalidData) => self.lost += 1,
                 Err(e) => return Err(Error::decoder(&self.path, &self.facts.codec)(e)),
             }
         }
     }
 
+    /// Sends one packet, or says that there are no more.
     fn feed(&mut self) -> Result<()> {
-        loop {
+        while !self.is_pending {
             match self.packet.read(&mut self.input) {
-                Ok(()) if self.packet.stream() != self.stream => continue,
-                Ok(()) => {}
+                Ok(()) => self.is_pending = self.packet.stream() == self.stream,
                 Err(e) => {
                     if e != ffmpeg::Error::Eof {
                         self.stopped = Some(e.to_string());
@@ -118,13 +117,18 @@ impl Decoder {
                     return self.drain();
                 }
             }
-            match self.decoder.send_packet(&self.packet) {
-                Ok(()) => return Ok(()),
-                // A packet that makes no sense is lost; the next one may be whole.
-                Err(ffmpeg::Error::InvalidData) => self.lost += 1,
-                Err(e) => return Err(Error::decoder(&self.path, &self.facts.codec)(e)),
-            }
         }
+        match self.decoder.send_packet(&self.packet) {
+            Ok(()) => self.is_pending = false,
+            // A packet that makes no sense is lost; the next one may be whole.
+            Err(ffmpeg::Error::InvalidData) => {
+                self.is_pending = false;
+                self.lost += 1;
+            }
+            Err(e) if is_again(&e) => {}
+            Err(e) => return Err(Error::decoder(&self.path, &self.facts.codec)(e)),
+        }
+        Ok(())
     }
 
     fn drain(&mut self) -> Result<()> {
@@ -134,4 +138,9 @@ impl Decoder {
         self.draining = true;
         self.decoder.send_eof().map_err(Error::decoder(&self.path, &self.facts.codec))
     }
+}
+
+/// Whether the decoder asks to be called the other way round first: received from, or fed.
+fn is_again(error: &ffmpeg::Error) -> bool {
+    matches!(error, ffmpeg::Error::Other { errno } if *errno == libc::EAGAIN)
 }

@@ -19,7 +19,7 @@ pub struct Image {
     pub data: Vec<u8>,
 }
 
-/// Scales, converts and turns pictures; keeps the set-up between pictures of one size.
+/// Scales, converts and turns pictures; keeps the set-up while sizes and formats stay the same.
 pub struct Converter {
     rotation_degrees: u32,
     scaler: Option<Context>,
@@ -29,11 +29,6 @@ impl Converter {
     /// For pictures that need a clockwise turn of `rotation_degrees` (0, 90, 180, 270) to be upright.
     pub fn new(rotation_degrees: u32) -> Self {
         Self { rotation_degrees, scaler: None }
-    }
-
-    /// The clockwise turn it applies, degrees.
-    pub fn rotation_degrees(&self) -> u32 {
-        self.rotation_degrees
     }
 
     /// Upright RGB of `width × height` pixels.

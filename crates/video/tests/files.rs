@@ -152,6 +152,32 @@ fn a_file_that_was_cut_off_gives_what_it_has_and_says_so() {
     assert!(index.warnings.iter().any(|w| w.contains("may be truncated")), "{:?}", index.warnings);
 }
 
+/// Every codec has its own way of failing on damage; none may end the run.
+#[test]
+fn damaged_packets_cost_their_own_frames_only() {
+    let small = "testsrc2=size=160x90:rate=25:duration=2";
+    for (name, codec) in [
+        ("h264.mkv", ["-c:v", "libx264", "-g", "10"].as_slice()),
+        ("vp9.mkv", &["-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8", "-g", "10"]),
+        ("av1.mkv", &["-c:v", "libaom-av1", "-usage", "realtime", "-cpu-used", "8", "-g", "10"]),
+        ("mpeg4.avi", &["-c:v", "mpeg4", "-g", "10"]),
+    ] {
+        let (_folder, path) = clip(name, &[&["-f", "lavfi", "-i", small], codec].concat());
+        let mut bytes = std::fs::read(&path).unwrap();
+        let third = bytes.len() / 3;
+        bytes[third..2 * third].iter_mut().step_by(97).for_each(|byte| *byte ^= 0x5a);
+        std::fs::write(&path, bytes).unwrap();
+        for threads in [1, 2] {
+            let mut decoder = Decoder::open(&path, threads).unwrap();
+            let mut decoded = 0;
+            while decoder.next_picture().unwrap_or_else(|e| panic!("{name}: {e}")).is_some() {
+                decoded += 1;
+            }
+            assert!(decoded >= 10, "{name}: {decoded} frames");
+        }
+    }
+}
+
 #[test]
 fn what_is_no_video_is_refused() {
     let folder = TempDir::new().unwrap();
