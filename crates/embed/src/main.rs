@@ -1,19 +1,10 @@
 //! `ftl-embed`: the binary of stage 3.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Arg, value_parser};
+use schema::stage::{self, file, path};
 
 fn main() -> ExitCode {
-    let weights = Arg::new("weights")
-        .long("weights")
-        .value_name("FILE")
-        .required(true)
-        .value_parser(value_parser!(PathBuf))
-        .help("SFace as safetensors");
-    schema::stage::main(embed::STAGE, [weights], |job, arguments| {
-        let weights = arguments.get_one::<PathBuf>("weights").cloned().unwrap_or_default();
-        embed::run(job, &weights)
-    })
+    let own = [file("weights", "SFace as safetensors")];
+    stage::main(embed::STAGE, own, |job, arguments| embed::run(job, &path(arguments, "weights")))
 }

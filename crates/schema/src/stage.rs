@@ -147,6 +147,17 @@ where
     }
 }
 
+/// An argument of a stage's own: a file that it must be given.
+pub fn file(name: &'static str, help: &'static str) -> Arg {
+    let path = value_parser!(PathBuf);
+    Arg::new(name).long(name).value_name("FILE").required(true).value_parser(path).help(help)
+}
+
+/// What was given for a [`file`].
+pub fn path(matches: &ArgMatches, name: &str) -> PathBuf {
+    matches.get_one::<PathBuf>(name).cloned().unwrap_or_default()
+}
+
 fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, Into::into)
 }
