@@ -109,20 +109,18 @@ impl Linked<'_> {
     }
 
     fn identity(&self, members: &[usize]) -> Identity {
-        let track_ids: Vec<i64> = members.iter().map(|place| self.vectors[*place].track_id).collect();
-        let tracks = || self.tracks.iter().filter(|t| track_ids.binary_search(&t.track_id).is_ok());
+        let track_ids = || members.iter().map(|place| self.vectors[*place].track_id);
+        let tracks = || track_ids().filter_map(|track_id| self.track(track_id));
         let presence = presence(tracks());
-        let clearest = self
-            .crops
-            .iter()
-            .filter(|crop| track_ids.binary_search(&crop.track_id).is_ok())
+        let clearest = track_ids()
+            .flat_map(|track_id| self.crops_of(track_id))
             .max_by(|a, b| a.norm.total_cmp(&b.norm).then(b.track_id.cmp(&a.track_id)));
         let edge = |pick: fn(f64, f64) -> f64, time: fn(&Track) -> f64| tracks().map(time).reduce(pick);
         Identity {
             video_id: tracks().next().map_or_else(|| Symbol::from(""), |t| t.video_id.clone()),
             cluster_id: 0,
             name: None,
-            n_tracks: track_ids.len() as i64,
+            n_tracks: members.len() as i64,
             n_frames: presence.iter().map(|(first, last)| last - first + 1).sum(),
             screen_secs: presence.iter().map(|span| self.secs(*span)).sum(),
             first_t_secs: edge(f64::min, |t| t.first_t_secs).unwrap_or(0.0),
@@ -130,6 +128,16 @@ impl Linked<'_> {
             exemplar_track_id: clearest.map_or(0, |crop| crop.track_id),
             exemplar_frame_idx: clearest.map_or(0, |crop| crop.frame_idx),
         }
+    }
+
+    fn track(&self, track_id: i64) -> Option<&Track> {
+        self.tracks.binary_search_by_key(&track_id, |track| track.track_id).ok().map(|at| &self.tracks[at])
+    }
+
+    fn crops_of(&self, track_id: i64) -> &[Embedding] {
+        let first = self.crops.partition_point(|crop| crop.track_id < track_id);
+        let count = self.crops[first..].partition_point(|crop| crop.track_id == track_id);
+        &self.crops[first..first + count]
     }
 
     /// How long the frames of a span are shown, seconds. The last frame of the video counts as long

@@ -164,7 +164,6 @@ pub fn run(job: &mut Job<Config>, path: &Path, weights: &Path) -> Result<Outcome
     check(&job.config)?;
     check_unchanged(path, job)?;
     let weights = Weights::read(weights, &Device::Cpu)?;
-    let network = weights.load("yunet", |vb| YuNet::new(&vb))?;
     let inputs = [
         Input { name: "video".into(), sha256: job.run.video_file()?.sha256.clone() },
         Input { name: "weights".into(), sha256: weights.sha256().to_owned() },
@@ -173,6 +172,7 @@ pub fn run(job: &mut Job<Config>, path: &Path, weights: &Path) -> Result<Outcome
         Begin::UpToDate(record) => return Ok(Outcome::skipped(record)),
         Begin::Run(stage) => stage,
     };
+    let network = weights.load("yunet", |vb| YuNet::new(&vb))?;
     let clock = Clock::new(job.run.read::<Frame>()?);
     let mut recorder = Recorder::new(&stage, job.run.video_id()?, &job.config, clock)?;
     let warnings = pipeline::run(path, &network, &job.config, job.threads, &mut recorder, &mut job.reporter)?;

@@ -117,12 +117,12 @@ pub trait Embedder: Sync {
 /// See [`Error`].
 pub fn run(job: &mut Job<Config>, weights: &Path) -> Result<Outcome, Error> {
     let weights = Weights::read(weights, &Device::Cpu)?;
-    let embedder = weights.load("sface", |vb| SFace::new(&vb))?;
     let input = Input { name: "weights".into(), sha256: weights.sha256().to_owned() };
     let mut stage = match job.begin(&["crops"], &[input])? {
         Begin::UpToDate(record) => return Ok(Outcome::skipped(record)),
         Begin::Run(stage) => stage,
     };
+    let embedder = weights.load("sface", |vb| SFace::new(&vb))?;
     let note = EmbedderNote {
         name: embedder.name().to_owned(),
         dim: embedder.dim(),
@@ -131,26 +131,27 @@ pub fn run(job: &mut Job<Config>, weights: &Path) -> Result<Outcome, Error> {
     };
     let mut writer = Writer::new(&stage, job.run.video_id()?, embedder.name(), &[note])?;
     let path = job.run.root().join("crops.parquet");
-    let crops = job.run.open_table::<Crop>()?;
-    let (total, mut done) = (crops.row_count(), 0);
+    let mut batches = job.run.open_table::<Crop>()?;
+    let (total, mut done) = (batches.row_count(), 0);
     let mut waiting: Vec<Crop> = Vec::new();
-    for batch in crops {
-        waiting.extend(batch?);
+    loop {
+        let batch = batches.next().transpose()?;
+        let at_end = batch.is_none();
+        waiting.extend(batch.into_iter().flatten());
         // The last track may go on in the next batch.
-        let open = waiting.last().map_or(0, |last| last.track_id);
-        let whole = waiting.partition_point(|crop| crop.track_id < open);
+        let open = waiting.last().filter(|_| !at_end).map(|last| last.track_id);
+        let whole = open.map_or(waiting.len(), |open| waiting.partition_point(|crop| crop.track_id < open));
         let rest = waiting.split_off(whole);
-        let crops = std::mem::replace(&mut waiting, rest);
-        for crops in passes(&crops) {
+        for crops in passes(&waiting) {
             writer.write(crops, &embed_all(&embedder, crops, job.threads, &path)?)?;
             done += crops.len() as u64;
             job.reporter.advance(done, total, "crops");
         }
+        waiting = rest;
+        if at_end {
+            break;
+        }
     }
-    for crops in passes(&waiting) {
-        writer.write(crops, &embed_all(&embedder, crops, job.threads, &path)?)?;
-    }
-    job.reporter.advance(total, total, "crops");
     writer.finish(&mut stage)?;
     Ok(job.commit(stage)?)
 }

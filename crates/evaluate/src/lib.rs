@@ -80,9 +80,10 @@ pub fn run(job: &mut Job<Config>, labels: Option<&Path>) -> Result<Outcome> {
     let judged = labels.as_ref().map(|labels| matching::judge(labels, &tables.found, job.config.min_iou));
     let mut figures = figures::unlabelled(&tables);
     figures.extend(judged.iter().flat_map(figures::labelled));
-    warnings(&tables, judged.as_ref()).into_iter().for_each(|warning| stage.warn(warning));
+    let warnings = warnings(&tables, judged.as_ref());
+    warnings.iter().for_each(|warning| stage.warn(warning));
     write_figures(&mut stage, &tables, labels.as_ref(), &figures)?;
-    write_page(job, &mut stage, &tables, judged.as_ref(), &figures)?;
+    write_page(job, &mut stage, &tables, judged.as_ref(), &figures, &warnings)?;
     Ok(job.commit(stage)?)
 }
 
@@ -124,12 +125,12 @@ fn write_page(
     tables: &Tables,
     judged: Option<&Judged>,
     figures: &[Figure],
+    own: &[String],
 ) -> Result<()> {
     let faces = Faces::read(job.run.open_table()?, tables, &job.config, &mut job.reporter)?;
     // What is recorded of this very stage is about to be replaced.
     let earlier: Vec<&StageRecord> =
         job.run.manifest().stages.iter().filter(|record| record.stage != STAGE.name).collect();
-    let own = warnings(tables, judged);
     let run_id = &job.run.manifest().run_id;
     let report = Report {
         run_id,
@@ -138,7 +139,7 @@ fn write_page(
         judged,
         figures,
         earlier: &earlier,
-        own: &own,
+        own,
         config: &job.config,
     };
     stage.write_file("report/index.html", report.render()?.as_bytes())?;

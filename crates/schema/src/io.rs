@@ -47,8 +47,7 @@ impl<R: Row + Clone> TableWriter<R> {
         // Readers that keep Arrow's own metadata, as PyArrow does, then keep the key when they rewrite.
         let metadata = HashMap::from([(footer::KEY.to_owned(), json.clone())]);
         let schema = Arc::new(R::TABLE.arrow(dim).with_metadata(metadata));
-        let has_images = R::TABLE.columns.iter().any(|c| c.cell == CellType::Bytes);
-        let rows_per_group = if has_images { IMAGES_PER_GROUP } else { ROWS_PER_GROUP };
+        let rows_per_group = rows_per_group(R::TABLE);
         let properties = properties(R::TABLE, json, rows_per_group).map_err(|e| write_error(path, &e))?;
         let writer = ArrowWriter::try_new(file, Arc::clone(&schema), Some(properties));
         Ok(Self {
@@ -91,6 +90,12 @@ impl<R: Row + Clone> TableWriter<R> {
         file.sync_all().map_err(Error::io("write", &self.path))?;
         Ok(self.rows)
     }
+}
+
+/// Rows written or read at a time.
+fn rows_per_group(table: &Table) -> usize {
+    let has_images = table.columns.iter().any(|c| c.cell == CellType::Bytes);
+    if has_images { IMAGES_PER_GROUP } else { ROWS_PER_GROUP }
 }
 
 fn properties(
@@ -138,12 +143,7 @@ pub fn open<R: Row>(path: &Path) -> Result<TableReader<R>> {
     let columns = locate_columns(path, R::TABLE, is_older(R::TABLE, &footer), builder.schema())?;
     let mask = ProjectionMask::roots(builder.parquet_schema(), columns.iter().copied().flatten());
     let rows = u64::try_from(builder.metadata().file_metadata().num_rows()).unwrap_or(0);
-    let has_images = R::TABLE.columns.iter().any(|c| c.cell == CellType::Bytes);
-    let builder = builder.with_projection(mask).with_batch_size(if has_images {
-        IMAGES_PER_GROUP
-    } else {
-        ROWS_PER_GROUP
-    });
+    let builder = builder.with_projection(mask).with_batch_size(rows_per_group(R::TABLE));
     let reader = parquet(|| builder.build()).map_err(not_parquet)?;
     let order = ranks(&columns);
     Ok(TableReader {

@@ -51,14 +51,6 @@ pub trait Progress {
     fn advance(&mut self, done: u64, total: u64, unit: &str);
 }
 
-/// Progress that nobody wants to hear, for tests and embedding programs.
-#[derive(Debug, Default)]
-pub struct Silent;
-
-impl Progress for Silent {
-    fn advance(&mut self, _done: u64, _total: u64, _unit: &str) {}
-}
-
 /// A stage: its name, the version of what it computes, and its own arguments.
 #[derive(Debug, Clone, Copy)]
 pub struct Stage {
