@@ -6,6 +6,7 @@ use opencv::prelude::{MatTraitConst as _, MatTraitConstManual as _};
 use video::Image;
 
 use crate::geometry::{Face, Points};
+use crate::tracker::Appearance;
 
 /// Side of a crop, pixels.
 pub const SIDE: usize = 160;
@@ -39,6 +40,8 @@ pub struct FaceImage {
     pub sharpness: f32,
     /// Quality, 0 to 1.
     pub quality: f32,
+    /// What the face looks like, for the tracker.
+    pub appearance: Appearance,
 }
 
 /// Cuts the aligned image of `face` out of `frame` (RGB, full size). `None` when the five points
@@ -53,7 +56,29 @@ pub fn cut(frame: &Image, face: &Face) -> Result<Option<FaceImage>, String> {
     let rgb = warped.data_bytes().map_err(|e| e.message)?.to_vec();
     let quality =
         face.score * face.rect.size() / (face.rect.size() + HALF_SIZE) * sharpness * face.frontality();
-    Ok(Some(FaceImage { rgb, transform, sharpness, quality }))
+    let appearance = appearance(&rgb);
+    Ok(Some(FaceImage { rgb, transform, sharpness, quality, appearance }))
+}
+
+/// Cells along a side of an [`Appearance`].
+const CELLS: usize = 12;
+/// Pixels along a side of a cell.
+const CELL_PX: usize = 10;
+
+/// The middle of a crop in coarse cells of green (close to luma), brought to mean 0 and norm 1.
+fn appearance(rgb: &[u8]) -> Appearance {
+    let margin = (SIDE - CELLS * CELL_PX) / 2;
+    let mut cells = vec![0.0_f32; CELLS * CELLS];
+    for (y, row) in rgb.chunks_exact(SIDE * 3).skip(margin).take(CELLS * CELL_PX).enumerate() {
+        for (x, pixel) in row.chunks_exact(3).skip(margin).take(CELLS * CELL_PX).enumerate() {
+            cells[y / CELL_PX * CELLS + x / CELL_PX] += f32::from(pixel[1]);
+        }
+    }
+    let mean = cells.iter().sum::<f32>() / cells.len() as f32;
+    cells.iter_mut().for_each(|cell| *cell -= mean);
+    let norm = cells.iter().map(|cell| cell * cell).sum::<f32>().sqrt().max(1.0);
+    cells.iter_mut().for_each(|cell| *cell /= norm);
+    cells
 }
 
 fn warp(frame: &Image, transform: &[f32; 6]) -> opencv::Result<Mat> {
@@ -216,7 +241,7 @@ mod tests {
     use crate::geometry::Rect as FaceRect;
 
     fn image(quality: f32) -> FaceImage {
-        FaceImage { rgb: Vec::new(), transform: [0.0; 6], sharpness: 0.0, quality }
+        FaceImage { rgb: Vec::new(), transform: [0.0; 6], sharpness: 0.0, quality, appearance: Vec::new() }
     }
 
     /// A face `scale` times as large as the template, its crop's corner at (`left`, `top`).

@@ -3,17 +3,20 @@
 //! Reads the video file, `videos` and `frames`; writes `shots`, `detections`, `tracks` and `crops`.
 //!
 //! * [`pipeline`]: decode → shot boundaries → faces in worker threads → in order again.
-//! * [`shots`], [`yunet`], [`tracker`], [`crops`], [`geometry`]: pure parts.
+//! * [`detector`]: what a face detector offers; [`yunet`]: the default one.
+//! * [`shots`], [`spans`], [`tracker`], [`crops`], [`geometry`]: pure parts.
 //! * [`recorder`]: turns what the pipeline finds into rows, shot by shot.
 //!
 //! **Architecture invariant:** the only code that decodes pixels of the video, and it does so once.
 //! A track never crosses a shot boundary. Results do not depend on the number of threads.
 
 pub mod crops;
+pub mod detector;
 pub mod geometry;
 pub mod pipeline;
 pub mod recorder;
 pub mod shots;
+pub mod spans;
 pub mod tracker;
 pub mod yunet;
 
@@ -28,15 +31,17 @@ use schema::stage::{Failure, Job, Outcome, Stage, exit};
 use schema::tables::Frame;
 use serde::{Deserialize, Serialize};
 
+use crate::detector::{Detector, YuNetDetector};
 use crate::pipeline::Clock;
 use crate::recorder::Recorder;
+use crate::shots::ShotConfig;
 use crate::tracker::TrackerConfig;
 use crate::yunet::YuNet;
 
 /// This stage.
 pub const STAGE: Stage = Stage {
     name: "detect-track",
-    version: 1,
+    version: 2,
     about: "Finds shots and faces, and follows each face through its shot",
 };
 
@@ -44,36 +49,34 @@ pub const STAGE: Stage = Stage {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Faces are looked for in every `stride`-th frame, and in the first and last of each shot; boxes in
-    /// between are interpolated.
-    pub stride: u32,
-    /// Long side of the picture that the detector sees, pixels; smaller videos are not enlarged.
-    pub detection_px: u32,
+    /// Longest time between two frames in which faces are looked for, seconds. Where faces move, come or
+    /// go, more frames are examined; boxes between them are interpolated.
+    pub max_stride_secs: f64,
+    /// Size of the smallest face to find, pixels of the video: the detector sees the picture as large as
+    /// that takes. By default a 24th of the shorter side of the picture.
+    pub min_face_px: Option<f64>,
     /// Score below which a detection is dropped altogether, 0 to 1.
     pub min_score: f64,
     /// Two detections of one frame that overlap by more are one face, IoU 0 to 1.
     pub max_overlap: f64,
-    /// Smallest change between two frames that may be a cut, as a share of the luma range, 0 to 1.
-    pub min_cut_change: f64,
-    /// How many times larger a cut is than the changes next to it.
-    pub min_cut_ratio: f64,
     /// Number of crops kept per track.
     pub crops_per_track: u32,
+    /// What counts as a shot boundary.
+    pub shots: ShotConfig,
     /// How detections become tracks.
-    pub tracker: TrackerConfig,
+    pub association: TrackerConfig,
 }
 
 impl Default for Config {
     fn default() -> Self {
         Self {
-            stride: 3,
-            detection_px: 640,
-            min_score: 0.3,
+            max_stride_secs: 0.34,
+            min_face_px: None,
+            min_score: 0.5,
             max_overlap: 0.3,
-            min_cut_change: 0.03,
-            min_cut_ratio: 2.0,
             crops_per_track: 8,
-            tracker: TrackerConfig::default(),
+            shots: ShotConfig::default(),
+            association: TrackerConfig::default(),
         }
     }
 }
@@ -175,30 +178,46 @@ pub fn run(job: &mut Job<Config>, path: &Path, weights: &Path) -> Result<Outcome
     let network = weights.load("yunet", |vb| YuNet::new(&vb))?;
     let clock = Clock::new(job.run.read::<Frame>()?);
     let mut recorder = Recorder::new(&stage, job.run.video_id()?, &job.config, clock)?;
-    let warnings = pipeline::run(path, &network, &job.config, job.threads, &mut recorder, &mut job.reporter)?;
+    let min_score = job.config.min_score as f32;
+    let new_detector = || -> Result<Box<dyn Detector + '_>, String> {
+        Ok(Box::new(YuNetDetector { network: &network, min_score }))
+    };
+    let warnings =
+        pipeline::run(path, &new_detector, &job.config, job.threads, &mut recorder, &mut job.reporter)?;
     warnings.into_iter().for_each(|warning| stage.warn(warning));
     recorder.finish(&mut stage)?;
     Ok(job.commit(stage)?)
 }
 
 fn check(config: &Config) -> Result<(), Error> {
+    const SHARE: &str = "must be between 0 and 1";
+    const SECS: &str = "must be between 0 and 60";
     let share = |value: f64| (0.0..=1.0).contains(&value);
-    let tracker = &config.tracker;
     let secs = |value: f64| (0.0..=60.0).contains(&value);
+    let Config { shots, association, .. } = config;
+    let face_px = config.min_face_px.unwrap_or(1.0);
     let rules = [
-        ("stride", config.stride > 0, "must be at least 1"),
-        ("detection_px", (64..=4096).contains(&config.detection_px), "must be between 64 and 4096"),
-        ("min_score", share(config.min_score), "must be between 0 and 1"),
-        ("max_overlap", share(config.max_overlap), "must be between 0 and 1"),
-        ("min_cut_change", share(config.min_cut_change), "must be between 0 and 1"),
-        ("min_cut_ratio", config.min_cut_ratio >= 1.0, "must be at least 1"),
-        ("tracker.min_start_score", share(tracker.min_start_score), "must be between 0 and 1"),
-        ("tracker.min_iou", share(tracker.min_iou), "must be between 0 and 1"),
-        ("tracker.min_weak_iou", share(tracker.min_weak_iou), "must be between 0 and 1"),
-        ("tracker.min_mean_score", share(tracker.min_mean_score), "must be between 0 and 1"),
-        ("tracker.max_gap_secs", secs(tracker.max_gap_secs), "must be between 0 and 60"),
-        ("tracker.min_track_secs", secs(tracker.min_track_secs), "must be between 0 and 60"),
+        ("max_stride_secs", secs(config.max_stride_secs), SECS),
+        ("min_face_px", (1.0..=4096.0).contains(&face_px), "must be between 1 and 4096"),
+        ("min_score", share(config.min_score), SHARE),
+        ("max_overlap", share(config.max_overlap), SHARE),
         ("crops_per_track", (1..=256).contains(&config.crops_per_track), "must be between 1 and 256"),
+        ("shots.min_cut_change", share(shots.min_cut_change), SHARE),
+        ("shots.min_cut_ratio", shots.min_cut_ratio >= 1.0, "must be at least 1"),
+        ("shots.min_structure_change", share(shots.min_structure_change), SHARE),
+        ("shots.min_gradual_change", share(shots.min_gradual_change), SHARE),
+        ("shots.max_blend_error", share(shots.max_blend_error), SHARE),
+        (
+            "shots.max_gradual_secs",
+            (0.1..=10.0).contains(&shots.max_gradual_secs),
+            "must be between 0.1 and 10",
+        ),
+        ("association.clear_score", share(association.clear_score), SHARE),
+        ("association.min_clear_share", share(association.min_clear_share), SHARE),
+        ("association.min_iou", share(association.min_iou), SHARE),
+        ("association.min_margin", share(association.min_margin), SHARE),
+        ("association.max_gap_secs", secs(association.max_gap_secs), SECS),
+        ("association.min_track_secs", secs(association.min_track_secs), SECS),
     ];
     match rules.into_iter().find(|(_, holds, _)| !holds) {
         Some((key, _, reason)) => Err(Error::Config { key, reason }),

@@ -14,13 +14,13 @@ use crate::crops::{Album, FaceImage, SIDE};
 use crate::geometry::{Face, Rect};
 use crate::pipeline::{Clock, Listener, Seen};
 use crate::shots::Boundary;
-use crate::tracker::{Sighting, Tracker, fill_gaps, mean_score};
+use crate::tracker::{Observation, Sighting, Tracker, fill_gaps, mean_score};
 use crate::{Config, Error};
 
 /// A box of the current shot on its way to `detections`.
 struct Boxed {
     frame_idx: i64,
-    track: Option<usize>,
+    track: usize,
     rect: Rect,
     seen: Option<(Face, Option<f32>)>,
 }
@@ -84,6 +84,13 @@ impl<'a> Recorder<'a> {
         Ok(())
     }
 
+    fn end_shot(&mut self, last_frame_idx: i64) -> Result<(), Error> {
+        match self.shot.take() {
+            Some(shot) => self.write_shot(shot, last_frame_idx),
+            None => Ok(()),
+        }
+    }
+
     fn write_shot(&mut self, shot: OpenShot, last_frame_idx: i64) -> Result<(), Error> {
         let OpenShot { first_frame_idx, boundary, tracker, albums, mut boxes } = shot;
         let shot_idx = self.n_shots;
@@ -108,7 +115,7 @@ impl<'a> Recorder<'a> {
             let filled = fill_gaps(&sightings, |frame| self.clock.t_secs(frame)).into_iter();
             boxes.extend(filled.filter(|(.., face)| face.is_none()).map(|(frame_idx, rect, _)| Boxed {
                 frame_idx,
-                track: Some(number),
+                track: number,
                 rect,
                 seen: None,
             }));
@@ -170,7 +177,7 @@ impl<'a> Recorder<'a> {
                 video_id: self.video_id.clone(),
                 frame_idx,
                 det_idx,
-                track_id: item.track.and_then(|track| track_ids[track]),
+                track_id: track_ids[item.track],
                 x_min: item.rect.x_min,
                 y_min: item.rect.y_min,
                 x_max: item.rect.x_max,
@@ -192,7 +199,8 @@ impl<'a> Recorder<'a> {
 
 impl Listener for Recorder<'_> {
     fn begin_shot(&mut self, first_frame_idx: i64, boundary: Boundary) -> Result<(), Error> {
-        let tracker = Tracker::new(self.config.tracker);
+        self.end_shot(first_frame_idx - 1)?;
+        let tracker = Tracker::new(self.config.association);
         self.shot =
             Some(OpenShot { first_frame_idx, boundary, tracker, albums: Vec::new(), boxes: Vec::new() });
         Ok(())
@@ -200,12 +208,11 @@ impl Listener for Recorder<'_> {
 
     fn examined(&mut self, frame_idx: i64, seen: Vec<Seen>) -> Result<(), Error> {
         let Some(shot) = self.shot.as_mut() else { return Ok(()) };
-        let faces: Vec<Face> = seen.iter().map(|s| s.face).collect();
+        let faces: Vec<_> = seen.iter().map(observation).collect();
         let tracks = shot.tracker.step(frame_idx, self.clock.t_secs(frame_idx), &faces);
         for (Seen { face, image }, track) in seen.into_iter().zip(tracks) {
             let sharpness = image.as_ref().map(|image| image.sharpness);
             shot.boxes.push(Boxed { frame_idx, track, rect: face.rect, seen: Some((face, sharpness)) });
-            let Some(track) = track else { continue };
             if track == shot.albums.len() {
                 shot.albums.push(Album::new(self.config.crops_per_track as usize));
             }
@@ -216,16 +223,17 @@ impl Listener for Recorder<'_> {
         Ok(())
     }
 
-    fn end_shot(&mut self, last_frame_idx: i64) -> Result<(), Error> {
-        match self.shot.take() {
-            Some(shot) => self.write_shot(shot, last_frame_idx),
-            None => Ok(()),
-        }
+    fn end(&mut self) -> Result<(), Error> {
+        self.end_shot(self.clock.len() as i64 - 1)
     }
 
     fn clock(&self) -> &Clock {
         &self.clock
     }
+}
+
+fn observation(seen: &Seen) -> Observation<'_> {
+    Observation { face: seen.face, appearance: seen.image.as_ref().map(|image| &image.appearance) }
 }
 
 fn flat(points: &[(f32, f32); 5]) -> [f32; 10] {

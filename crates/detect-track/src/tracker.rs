@@ -1,8 +1,11 @@
 //! Association of detections into tracks, within one shot.
 //!
 //! Tracking by detection in the manner of ByteTrack (Zhang et al., ECCV 2022, arXiv 2110.06864):
-//! confident detections are matched to predicted boxes first, doubtful ones may then continue a
-//! track but never begin one. Motion is predicted from the last two boxes.
+//! clear detections are matched to predicted boxes first, doubtful ones may then continue a track.
+//! Where boxes alone are ambiguous, what the faces look like decides; where that does not decide
+//! either, the tracks end and new ones begin: a split track can be linked again, a swapped one
+//! never. A track counts if some of its detections are clear, whenever they come: hysteresis in
+//! the manner of Canny's edge detector (PAMI 1986), but in time.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,31 +15,44 @@ use crate::geometry::{Face, Rect};
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TrackerConfig {
-    /// Score from which a detection may begin a track, 0 to 1.
-    pub min_start_score: f64,
-    /// Smallest IoU of a confident detection with the predicted box, 0 to 1.
+    /// Score from which a detection is clear, 0 to 1.
+    pub clear_score: f64,
+    /// Share of a track's detections that must be clear, 0 to 1.
+    pub min_clear_share: f64,
+    /// Smallest IoU of a detection with the predicted box, 0 to 1.
     pub min_iou: f64,
-    /// Smallest IoU of a doubtful detection with the predicted box, 0 to 1.
-    pub min_weak_iou: f64,
+    /// A match that is not better than its rival by this much is no match, 0 to 1.
+    pub min_margin: f64,
     /// A face that is not seen for longer gets a new track, seconds.
     pub max_gap_secs: f64,
     /// Tracks that are shorter, or seen only once, are rejected, seconds.
     pub min_track_secs: f64,
-    /// Tracks whose mean score is lower are rejected, 0 to 1.
-    pub min_mean_score: f64,
 }
 
 impl Default for TrackerConfig {
     fn default() -> Self {
         Self {
-            min_start_score: 0.7,
+            clear_score: 0.8,
+            min_clear_share: 0.1,
             min_iou: 0.3,
-            min_weak_iou: 0.4,
+            min_margin: 0.1,
             max_gap_secs: 0.5,
             min_track_secs: 0.2,
-            min_mean_score: 0.6,
         }
     }
+}
+
+/// What a face looks like: a small luma picture of the aligned face with mean 0 and norm 1, so that
+/// the dot product of two is their correlation, −1 to 1.
+pub type Appearance = Vec<f32>;
+
+/// A face as the tracker meets it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Observation<'a> {
+    /// The detection.
+    pub face: Face,
+    /// Its looks; `None` when it could not be aligned.
+    pub appearance: Option<&'a Appearance>,
 }
 
 /// One frame's detection of a track.
@@ -54,73 +70,144 @@ pub struct Sighting {
 #[derive(Debug)]
 pub struct Tracker {
     config: TrackerConfig,
-    tracks: Vec<Vec<Sighting>>,
+    tracks: Vec<Trail>,
+    /// Tracks that may go on, by number.
+    open: Vec<usize>,
+    /// Time of the last step, seconds.
+    last_secs: f64,
+}
+
+/// A track as it grows.
+#[derive(Debug, Default)]
+struct Trail {
+    sightings: Vec<Sighting>,
+    appearance: Option<Appearance>,
+}
+
+/// A track and a face that may belong to it, by their numbers.
+#[derive(Debug, Clone, Copy)]
+struct Pair {
+    affinity: f64,
+    track: usize,
+    face: usize,
 }
 
 impl Tracker {
     /// A tracker at the beginning of a shot.
     pub fn new(config: TrackerConfig) -> Self {
-        Self { config, tracks: Vec::new() }
+        Self { config, tracks: Vec::new(), open: Vec::new(), last_secs: f64::NEG_INFINITY }
     }
 
-    /// Takes the faces of the next examined frame; gives each its track, `None` when rejected.
-    pub fn step(&mut self, frame_idx: i64, t_secs: f64, faces: &[Face]) -> Vec<Option<usize>> {
-        let mut assigned = vec![None; faces.len()];
-        let mut open: Vec<(usize, Rect)> = self.predictions(t_secs);
-        let confident = |face: &Face| f64::from(face.score) >= self.config.min_start_score;
-        self.associate(faces, &mut assigned, &mut open, self.config.min_iou, confident);
-        self.associate(faces, &mut assigned, &mut open, self.config.min_weak_iou, |face| !confident(face));
-        for (face, track) in faces.iter().zip(&mut assigned) {
-            if track.is_none() && confident(face) {
-                *track = Some(self.tracks.len());
-                self.tracks.push(Vec::new());
-            }
-            if let Some(track) = track {
-                self.tracks[*track].push(Sighting { frame_idx, t_secs, face: *face });
-            }
-        }
-        assigned
+    /// Takes the faces of the next examined frame; gives each its track.
+    pub fn step(&mut self, frame_idx: i64, t_secs: f64, faces: &[Observation<'_>]) -> Vec<usize> {
+        self.close_lost(t_secs);
+        let pairs = self.pairs(t_secs, faces);
+        let mut assigned: Vec<Option<usize>> = vec![None; faces.len()];
+        let is_clear = |face: usize| f64::from(faces[face].face.score) >= self.config.clear_score;
+        let (clear, doubtful): (Vec<Pair>, Vec<Pair>) = pairs.iter().partition(|pair| is_clear(pair.face));
+        match_best(&clear, &mut assigned);
+        match_best(&doubtful, &mut assigned);
+        self.split_unsure(&pairs, &mut assigned);
+        self.last_secs = t_secs;
+        faces.iter().zip(assigned).map(|(face, track)| self.extend(track, frame_idx, t_secs, face)).collect()
+    }
+
+    /// Tracks that no later face can continue, by number. Their sightings are complete.
+    pub fn close_lost(&mut self, t_secs: f64) -> Vec<usize> {
+        let max_gap_secs = self.config.max_gap_secs;
+        let tracks = &self.tracks;
+        let is_lost = |track: usize| {
+            tracks[track].sightings.last().is_none_or(|last| t_secs - last.t_secs > max_gap_secs)
+        };
+        let (lost, open) = self.open.iter().partition(|track| is_lost(**track));
+        self.open = open;
+        lost
     }
 
     /// Every track of the shot; `None` in place of those that are too short or too doubtful.
     pub fn finish(self) -> Vec<Option<Vec<Sighting>>> {
         let config = self.config;
-        self.tracks.into_iter().map(|track| is_credible(&track, &config).then_some(track)).collect()
+        let tracks = self.tracks.into_iter().map(|trail| trail.sightings);
+        tracks.map(|track| is_credible(&track, &config).then_some(track)).collect()
     }
 
-    /// Where each track that may go on is expected at `t_secs`.
-    fn predictions(&self, t_secs: f64) -> Vec<(usize, Rect)> {
-        let recent = |track: &&Vec<Sighting>| {
-            track.last().is_some_and(|last| t_secs - last.t_secs <= self.config.max_gap_secs)
-        };
-        let tracks = self.tracks.iter().enumerate();
-        tracks.filter(|(_, track)| recent(track)).map(|(i, track)| (i, predict(track, t_secs))).collect()
-    }
-
-    /// Matches faces that satisfy `eligible` with open tracks, best overlap first; ties go to the
-    /// older track and the earlier face.
-    fn associate(
-        &self,
-        faces: &[Face],
-        assigned: &mut [Option<usize>],
-        open: &mut Vec<(usize, Rect)>,
-        min_iou: f64,
-        eligible: impl Fn(&Face) -> bool,
-    ) {
+    /// Every open track with every face near its predicted box, best first; ties go to the older
+    /// track and the earlier face.
+    fn pairs(&self, t_secs: f64, faces: &[Observation<'_>]) -> Vec<Pair> {
         let mut pairs = Vec::new();
-        for (i, face) in faces.iter().enumerate().filter(|(_, face)| eligible(face)) {
-            let overlaps = open.iter().map(|(track, predicted)| (predicted.iou(&face.rect), *track, i));
-            pairs.extend(overlaps.filter(|(iou, ..)| f64::from(*iou) >= min_iou));
-        }
-        pairs.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)).then(a.2.cmp(&b.2)));
-        for (_, track, i) in pairs {
-            let is_open = open.iter().any(|(t, _)| *t == track);
-            if is_open && assigned[i].is_none() {
-                assigned[i] = Some(track);
-                open.retain(|(t, _)| *t != track);
+        for track in &self.open {
+            let Trail { sightings, appearance } = &self.tracks[*track];
+            let predicted = predict(sightings, t_secs);
+            for (face, observed) in faces.iter().enumerate() {
+                let iou = f64::from(predicted.iou(&observed.face.rect));
+                if iou >= self.config.min_iou {
+                    let affinity = affinity(iou, appearance.as_ref(), observed.appearance);
+                    pairs.push(Pair { affinity, track: *track, face });
+                }
             }
         }
+        pairs.sort_by(|a, b| {
+            b.affinity.total_cmp(&a.affinity).then(a.track.cmp(&b.track)).then(a.face.cmp(&b.face))
+        });
+        pairs
     }
+
+    /// Takes back matches that have a rival as good: another face for the same track, or another
+    /// track that was there a moment ago for the same face.
+    fn split_unsure(&mut self, pairs: &[Pair], assigned: &mut [Option<usize>]) {
+        let was_there = |track: usize| {
+            self.tracks[track].sightings.last().is_some_and(|last| last.t_secs >= self.last_secs)
+        };
+        let matched: Vec<Pair> =
+            pairs.iter().filter(|p| assigned[p.face] == Some(p.track)).copied().collect();
+        let mut ended = Vec::new();
+        for sure in matched {
+            let rivals = pairs.iter().filter(|p| {
+                (p.track == sure.track && p.face != sure.face)
+                    || (p.face == sure.face && p.track != sure.track && was_there(p.track))
+            });
+            let best = rivals.map(|p| p.affinity).fold(f64::NEG_INFINITY, f64::max);
+            if best > sure.affinity - self.config.min_margin {
+                assigned[sure.face] = None;
+                ended.push(sure.track);
+            }
+        }
+        self.open.retain(|track| !ended.contains(track));
+    }
+
+    fn extend(
+        &mut self,
+        track: Option<usize>,
+        frame_idx: i64,
+        t_secs: f64,
+        observed: &Observation<'_>,
+    ) -> usize {
+        let track = track.unwrap_or_else(|| {
+            self.tracks.push(Trail::default());
+            self.open.push(self.tracks.len() - 1);
+            self.tracks.len() - 1
+        });
+        let trail = &mut self.tracks[track];
+        trail.sightings.push(Sighting { frame_idx, t_secs, face: observed.face });
+        trail.appearance = observed.appearance.cloned().or(trail.appearance.take());
+        track
+    }
+}
+
+/// Gives faces to tracks, best pair first.
+fn match_best(pairs: &[Pair], assigned: &mut [Option<usize>]) {
+    for pair in pairs {
+        if assigned[pair.face].is_none() && !assigned.contains(&Some(pair.track)) {
+            assigned[pair.face] = Some(pair.track);
+        }
+    }
+}
+
+/// How well a face fits a track, 0 to 1: place and looks count alike. Without looks, place alone.
+fn affinity(iou: f64, track: Option<&Appearance>, face: Option<&Appearance>) -> f64 {
+    let (Some(track), Some(face)) = (track, face) else { return iou };
+    let likeness: f32 = track.iter().zip(face).map(|(a, b)| a * b).sum();
+    (iou + f64::from(likeness.max(0.0))) / 2.0
 }
 
 /// Carries the last box on at the speed of the last two, for at most the time between them: speed
@@ -140,8 +227,11 @@ fn predict(track: &[Sighting], t_secs: f64) -> Rect {
 
 fn is_credible(track: &[Sighting], config: &TrackerConfig) -> bool {
     let (Some(first), Some(last)) = (track.first(), track.last()) else { return false };
-    let mean = f64::from(mean_score(track));
-    track.len() > 1 && last.t_secs - first.t_secs >= config.min_track_secs && mean >= config.min_mean_score
+    let clear = track.iter().filter(|s| f64::from(s.face.score) >= config.clear_score).count();
+    track.len() > 1
+        && last.t_secs - first.t_secs >= config.min_track_secs
+        && clear > 0
+        && clear as f64 >= config.min_clear_share * track.len() as f64
 }
 
 /// Mean of the detector's scores over a track, 0 to 1.
@@ -179,17 +269,29 @@ mod tests {
     }
 
     /// What each step gave, and the tracks at the end.
-    type Tracked = (Vec<Vec<Option<usize>>>, Vec<Option<Vec<Sighting>>>);
+    type Tracked = (Vec<Vec<usize>>, Vec<Option<Vec<Sighting>>>);
 
-    /// Tracks of faces given per frame as (x, score).
-    fn track(frames: &[&[(f32, f32)]]) -> Tracked {
+    /// Tracks of faces given per frame as (x, score, appearance).
+    fn track_seen(frames: &[Vec<(f32, f32, Option<Appearance>)>]) -> Tracked {
         let mut tracker = Tracker::new(TrackerConfig::default());
         let mut assigned = Vec::new();
         for (i, faces) in frames.iter().enumerate() {
-            let faces: Vec<_> = faces.iter().map(|(x, score)| face(*x, *score)).collect();
+            let observed = |(x, score, appearance): &'_ (f32, f32, Option<Appearance>)| {
+                (face(*x, *score), appearance.clone())
+            };
+            let faces: Vec<_> = faces.iter().map(observed).collect();
+            let faces: Vec<_> =
+                faces.iter().map(|(face, a)| Observation { face: *face, appearance: a.as_ref() }).collect();
             assigned.push(tracker.step(i as i64, i as f64 / FPS, &faces));
         }
         (assigned, tracker.finish())
+    }
+
+    /// Tracks of faces given per frame as (x, score), looks unknown.
+    fn track(frames: &[&[(f32, f32)]]) -> Tracked {
+        let frames: Vec<Vec<_>> =
+            frames.iter().map(|faces| faces.iter().map(|(x, score)| (*x, *score, None)).collect()).collect();
+        track_seen(&frames)
     }
 
     #[test]
@@ -201,15 +303,17 @@ mod tests {
             })
             .collect();
         let (assigned, tracks) = track(&frames.iter().map(Vec::as_slice).collect::<Vec<_>>());
-        assert_eq!(assigned[4], [Some(0), Some(1)]);
-        assert_eq!(assigned[5], [Some(1), Some(0)]);
+        assert_eq!(assigned[4], [0, 1]);
+        assert_eq!(assigned[5], [1, 0]);
         assert_eq!(tracks.iter().flatten().map(Vec::len).collect::<Vec<_>>(), [10, 10]);
     }
 
     #[test]
-    fn a_doubtful_face_continues_a_track_but_begins_none() {
-        let (assigned, _) = track(&[&[(0.0, 0.9), (200.0, 0.4)], &[(2.0, 0.4), (200.0, 0.4)]]);
-        assert_eq!(assigned, [vec![Some(0), None], vec![Some(0), None]]);
+    fn doubtful_faces_count_before_and_after_a_clear_one_and_never_alone() {
+        let frames: Vec<Vec<(f32, f32)>> =
+            (0..9).map(|i| vec![(0.0, if i == 4 { 0.9 } else { 0.6 }), (200.0, 0.6)]).collect();
+        let (_, tracks) = track(&frames.iter().map(Vec::as_slice).collect::<Vec<_>>());
+        assert_eq!(tracks.iter().map(|t| t.as_ref().map(Vec::len)).collect::<Vec<_>>(), [Some(9), None]);
     }
 
     #[test]
@@ -230,6 +334,43 @@ mod tests {
         assert_eq!(tracks, [None]);
     }
 
+    /// Two faces walk through each other; while they overlap only one is seen.
+    fn crossing(looks: [Option<Appearance>; 2]) -> (Vec<Vec<usize>>, Vec<Vec<usize>>) {
+        let place = |i: usize| (i as f32 * 6.0, 180.0 - i as f32 * 6.0);
+        let mut truth = Vec::new();
+        let frames: Vec<Vec<_>> = (0..31)
+            .map(|i| {
+                let (a, b) = place(i);
+                let faces = [(a, 0.9, looks[0].clone()), (b, 0.9, looks[1].clone())];
+                let shown = if (a - b).abs() < 24.0 { 1 } else { 2 };
+                truth.push((0..shown).collect());
+                faces.into_iter().take(shown).collect()
+            })
+            .collect();
+        (truth, track_seen(&frames).0)
+    }
+
+    /// Whether every track holds one person only.
+    fn is_pure(truth: &[Vec<usize>], assigned: &[Vec<usize>]) -> bool {
+        let mut owner = std::collections::BTreeMap::new();
+        let seen = truth.iter().flatten().zip(assigned.iter().flatten());
+        seen.into_iter().all(|(person, track)| owner.entry(*track).or_insert(*person) == person)
+    }
+
+    #[test]
+    fn people_who_cross_never_swap() {
+        let looks = [Some(vec![1.0, 0.0]), Some(vec![0.0, 1.0])];
+        let (truth, assigned) = crossing(looks);
+        assert!(is_pure(&truth, &assigned), "{assigned:?}");
+        assert_eq!(assigned.last(), assigned.first(), "looks tell them apart");
+    }
+
+    #[test]
+    fn people_who_cross_and_look_alike_are_split() {
+        let (truth, assigned) = crossing([Some(vec![1.0, 0.0]), Some(vec![1.0, 0.0])]);
+        assert!(is_pure(&truth, &assigned), "{assigned:?}");
+    }
+
     #[test]
     fn gaps_are_interpolated_in_time() {
         let sighting =
@@ -243,7 +384,7 @@ mod tests {
     }
 
     proptest! {
-        /// No face is in two tracks, no track has two faces in a frame, and nothing is invented.
+        /// No track has two faces in a frame, and every track is in order of time.
         #[test]
         fn an_assignment_is_one_to_one(
             frames in prop::collection::vec(prop::collection::vec((0.0..600.0_f32, 0.3..1.0_f32), 0..6), 1..20),
@@ -251,11 +392,10 @@ mod tests {
             let frames: Vec<_> = frames.iter().map(Vec::as_slice).collect();
             let (assigned, tracks) = track(&frames);
             for tracks in &assigned {
-                let mut used: Vec<_> = tracks.iter().flatten().collect();
-                let count = used.len();
+                let mut used = tracks.clone();
                 used.sort();
                 used.dedup();
-                prop_assert_eq!(used.len(), count);
+                prop_assert_eq!(used.len(), tracks.len());
             }
             for track in tracks.iter().flatten() {
                 prop_assert!(track.windows(2).all(|pair| pair[0].frame_idx < pair[1].frame_idx));

@@ -1,40 +1,20 @@
-//! Shot boundaries from small luma pictures.
+//! Cuts: the picture changes from one frame to the next.
 //!
-//! A cut is a change between two frames that stands out from the changes around it: a pan or a
-//! busy picture changes for many frames in a row, a flash changes back at once.
+//! A cut is a change that stands out from the changes around it and replaces the structure of the
+//! picture: a pan or a busy picture changes for many frames in a row, a flash changes back at once,
+//! and when a lamp goes on the edges stay.
 
 use schema::tables::Transition;
 
-/// Width of the luma pictures, pixels.
-pub const WIDTH: usize = 64;
-/// Height of the luma pictures, pixels.
-pub const HEIGHT: usize = 36;
+use crate::shots::{Boundary, ShotConfig, difference, structure_change};
 
 /// Frames after a change that must be known to judge it.
 pub const LOOKAHEAD: usize = 2;
 
-/// What counts as a cut.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Thresholds {
-    /// Smallest change, as a share of the luma range, 0 to 1.
-    pub min_change: f64,
-    /// How many times larger than the largest change nearby.
-    pub min_ratio: f64,
-}
-
-/// The beginning of a shot.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Boundary {
-    /// How it begins.
-    pub transition: Transition,
-    /// Strength, 0 to 1; `None` for the first shot.
-    pub score: Option<f64>,
-}
-
 /// Finds cuts in a stream of luma pictures, [`LOOKAHEAD`] frames late.
 #[derive(Debug)]
-pub struct ShotDetector {
-    thresholds: Thresholds,
+pub struct CutDetector {
+    config: ShotConfig,
     /// The last pictures, oldest first.
     pictures: Vec<Vec<u8>>,
     /// Change that led to each of those pictures.
@@ -44,10 +24,10 @@ pub struct ShotDetector {
 /// Pictures around the judged one: two before, itself, and [`LOOKAHEAD`] after.
 const SPAN: usize = 3 + LOOKAHEAD;
 
-impl ShotDetector {
+impl CutDetector {
     /// A detector at the beginning of a video.
-    pub fn new(thresholds: Thresholds) -> Self {
-        Self { thresholds, pictures: Vec::new(), changes: Vec::new() }
+    pub fn new(config: ShotConfig) -> Self {
+        Self { config, pictures: Vec::new(), changes: Vec::new() }
     }
 
     /// Takes the next picture and judges the one [`LOOKAHEAD`] before it: does a shot begin there?
@@ -64,7 +44,7 @@ impl ShotDetector {
         self.judge(judged)
     }
 
-    /// Judges the frames that [`ShotDetector::push`] still owes at the end of the video, in order.
+    /// Judges the frames that [`CutDetector::push`] still owes at the end of the video, in order.
     pub fn finish(&mut self) -> Vec<Option<Boundary>> {
         let len = self.pictures.len();
         (len.saturating_sub(LOOKAHEAD)..len).map(|i| self.judge(i)).collect()
@@ -77,8 +57,11 @@ impl ShotDetector {
         let change = self.changes[i];
         let nearby = |j: &usize| *j != i && j.abs_diff(i) <= LOOKAHEAD;
         let around = (0..self.changes.len()).filter(nearby).map(|j| self.changes[j]).fold(0.0, f64::max);
-        let Thresholds { min_change, min_ratio } = self.thresholds;
-        if change < min_change || change < min_ratio * around || self.flashes(i, change) {
+        let ShotConfig { min_cut_change, min_cut_ratio, min_structure_change, .. } = self.config;
+        if change < min_cut_change || change < min_cut_ratio * around || self.flashes(i, change) {
+            return None;
+        }
+        if structure_change(&self.pictures[i - 1], &self.pictures[i]) < min_structure_change {
             return None;
         }
         Some(Boundary { transition: Transition::Cut, score: Some(change.min(1.0)) })
@@ -91,21 +74,13 @@ impl ShotDetector {
     }
 }
 
-/// Mean absolute difference of two pictures, as a share of the luma range, 0 to 1.
-fn difference(a: &[u8], b: &[u8]) -> f64 {
-    let sum: u64 = a.iter().zip(b).map(|(a, b)| u64::from(a.abs_diff(*b))).sum();
-    sum as f64 / a.len().max(1) as f64 / 255.0
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const THRESHOLDS: Thresholds = Thresholds { min_change: 0.03, min_ratio: 2.0 };
-
-    /// Frames at which a shot begins when the pictures have these grey levels.
+    /// Frames at which a shot begins when the pictures are blank and have these grey levels.
     fn cuts(levels: &[u8]) -> Vec<usize> {
-        let mut detector = ShotDetector::new(THRESHOLDS);
+        let mut detector = CutDetector::new(ShotConfig::default());
         let mut judged: Vec<_> = levels.iter().map(|l| detector.push(vec![*l; 16])).collect();
         judged.extend(detector.finish());
         let late = judged.into_iter().skip(LOOKAHEAD).enumerate();

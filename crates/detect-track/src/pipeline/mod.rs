@@ -1,0 +1,127 @@
+//! One decode, faces in worker threads, and everything in order again.
+//!
+//! * [`reel`]: frames on their way from the decoder; judges shots.
+//! * [`schedule`]: which frames are examined, and everything in order again; knows no thread.
+//! * [`worker`]: finds and cuts the faces of one frame.
+//!
+//! Frames that wait for a verdict, an order or an answer are limited, and so is memory.
+
+mod reel;
+pub mod schedule;
+mod worker;
+
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::mpsc::channel;
+
+use schema::stage::Progress;
+use schema::tables::Frame;
+use video::Decoder;
+
+use crate::crops::FaceImage;
+use crate::detector::NewDetector;
+use crate::geometry::Face;
+use crate::pipeline::reel::{Desk, Reel};
+use crate::pipeline::worker::Examiner;
+use crate::shots::Boundary;
+use crate::{Config, Error};
+
+/// A face and its aligned image.
+#[derive(Debug)]
+pub struct Seen {
+    /// The face, in pixels of the full-size frame.
+    pub face: Face,
+    /// Its image; `None` when it could not be aligned.
+    pub image: Option<FaceImage>,
+}
+
+/// What the pipeline tells, strictly in order of frames.
+pub trait Listener {
+    /// A shot begins at this frame; the one before it, if any, ends with the frame before.
+    ///
+    /// # Errors
+    /// When what was heard cannot be stored.
+    fn begin_shot(&mut self, frame_idx: i64, boundary: Boundary) -> Result<(), Error>;
+    /// Faces were looked for in this frame of the current shot, and these were seen.
+    ///
+    /// # Errors
+    /// When what was heard cannot be stored.
+    fn examined(&mut self, frame_idx: i64, faces: Vec<Seen>) -> Result<(), Error>;
+    /// The video ends, and with it the last shot.
+    ///
+    /// # Errors
+    /// When what was heard cannot be stored.
+    fn end(&mut self) -> Result<(), Error>;
+    /// Number and time of every frame.
+    fn clock(&self) -> &Clock;
+}
+
+/// Frame numbers and times as `ingest` read them.
+#[derive(Debug)]
+pub struct Clock {
+    frames: Vec<Frame>,
+}
+
+impl Clock {
+    /// From the rows of `frames`.
+    pub fn new(frames: Vec<Frame>) -> Self {
+        Self { frames }
+    }
+
+    /// Number of frames.
+    pub fn len(&self) -> usize {
+        self.frames.len()
+    }
+
+    /// Whether there is no frame.
+    pub fn is_empty(&self) -> bool {
+        self.frames.is_empty()
+    }
+
+    /// Time of a frame, seconds; the last known time for numbers beyond the end.
+    pub fn t_secs(&self, frame_idx: i64) -> f64 {
+        let i = usize::try_from(frame_idx).unwrap_or(0).min(self.frames.len().saturating_sub(1));
+        self.frames.get(i).map_or(0.0, |frame| frame.t_secs)
+    }
+
+    /// Mean number of frames a second; 25 when the times do not tell.
+    pub fn fps(&self) -> f64 {
+        let steps = self.frames.len().saturating_sub(1);
+        let secs = self.t_secs(steps as i64) - self.t_secs(0);
+        if steps > 0 && secs > 0.0 { steps as f64 / secs } else { 25.0 }
+    }
+
+    /// The frame shown at `pts_ticks`, if the container announced one.
+    fn frame_at(&self, pts_ticks: i64) -> Option<usize> {
+        self.frames.binary_search_by_key(&pts_ticks, |frame| frame.pts_ticks).ok()
+    }
+}
+
+/// Decodes the video once and tells `listener` of shots and faces; gives warnings.
+///
+/// # Errors
+/// Those of the decoder, of a frame, and of the listener.
+pub fn run(
+    path: &Path,
+    new_detector: &NewDetector<'_>,
+    config: &Config,
+    threads: usize,
+    listener: &mut dyn Listener,
+    progress: &mut dyn Progress,
+) -> Result<Vec<String>, Error> {
+    let decoder = Decoder::open(path, threads)?;
+    let (orders, taken) = channel();
+    let (answers, received) = channel();
+    let taken = Mutex::new(taken);
+    let facts = decoder.facts().clone();
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            let (taken, answers, facts) = (&taken, answers.clone(), &facts);
+            let new_examiner = || new_detector().map(|detector| Examiner::new(detector, config, facts));
+            scope.spawn(move || worker::work(taken, &answers, new_examiner()));
+        }
+        drop(answers);
+        let desk = Desk::new(path, orders, received, config, threads, listener);
+        Reel::new(decoder, config, desk).run(progress)
+    })
+}
