@@ -1,7 +1,7 @@
 //! Turns shots and faces into rows of `shots`, `detections`, `tracks` and `crops`.
 //!
-//! Rows are written when a shot ends: a track never leaves its shot, so it is complete then.
-//! Memory holds one shot's boxes and the albums of its tracks.
+//! Tracks and crops are written when a track ends, boxes when their shot ends: a track never leaves
+//! its shot. Memory holds one shot's boxes and the albums of the tracks that go on.
 
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::{ExtendedColorType, ImageEncoder};
@@ -44,8 +44,25 @@ struct OpenShot {
     first_frame_idx: i64,
     boundary: Boundary,
     tracker: Tracker,
-    albums: Vec<Album>,
+    /// By the tracker's number of the track; `None` once the track has ended.
+    albums: Vec<Option<Album>>,
+    /// Key of the track in the tables, by the tracker's number; `None` when it was rejected.
+    track_ids: Vec<Option<i64>>,
     boxes: Vec<Boxed>,
+}
+
+impl OpenShot {
+    fn new(first_frame_idx: i64, boundary: Boundary, config: &Config) -> Self {
+        let tracker = Tracker::new(config.association);
+        Self {
+            first_frame_idx,
+            boundary,
+            tracker,
+            albums: Vec::new(),
+            track_ids: Vec::new(),
+            boxes: Vec::new(),
+        }
+    }
 }
 
 impl<'a> Recorder<'a> {
@@ -85,19 +102,13 @@ impl<'a> Recorder<'a> {
     }
 
     fn end_shot(&mut self, last_frame_idx: i64) -> Result<(), Error> {
-        match self.shot.take() {
-            Some(shot) => self.write_shot(shot, last_frame_idx),
-            None => Ok(()),
-        }
-    }
-
-    fn write_shot(&mut self, shot: OpenShot, last_frame_idx: i64) -> Result<(), Error> {
-        let OpenShot { first_frame_idx, boundary, tracker, albums, mut boxes } = shot;
-        let shot_idx = self.n_shots;
-        self.n_shots += 1;
+        let Some(mut shot) = self.shot.take() else { return Ok(()) };
+        shot.tracker.end_all();
+        self.write_ended(&mut shot)?;
+        let OpenShot { first_frame_idx, boundary, track_ids, boxes, .. } = shot;
         self.shots.push(Shot {
             video_id: self.video_id.clone(),
-            shot_idx,
+            shot_idx: self.n_shots,
             first_frame_idx,
             last_frame_idx,
             first_t_secs: self.clock.t_secs(first_frame_idx),
@@ -105,37 +116,33 @@ impl<'a> Recorder<'a> {
             transition: boundary.transition,
             score: boundary.score,
         })?;
-        let mut track_ids = vec![None; albums.len()];
-        for (number, (sightings, album)) in tracker.finish().into_iter().zip(albums).enumerate() {
-            let images = album.finish();
-            // Without a single alignable face there is nothing to recognise anyone by.
-            let Some(sightings) = sightings.filter(|_| !images.is_empty()) else { continue };
-            track_ids[number] = Some(self.n_tracks);
-            self.write_track(shot_idx, &sightings, &images)?;
-            let filled = fill_gaps(&sightings, |frame| self.clock.t_secs(frame)).into_iter();
-            boxes.extend(filled.filter(|(.., face)| face.is_none()).map(|(frame_idx, rect, _)| Boxed {
-                frame_idx,
-                track: number,
-                rect,
-                seen: None,
-            }));
-        }
+        self.n_shots += 1;
         self.write_boxes(boxes, &track_ids)
     }
 
-    fn write_track(
-        &mut self,
-        shot_idx: i64,
-        sightings: &[Sighting],
-        images: &[(i64, FaceImage)],
-    ) -> Result<(), Error> {
+    /// Writes the tracks of the current shot that have ended.
+    fn write_ended(&mut self, shot: &mut OpenShot) -> Result<(), Error> {
+        for (number, sightings) in shot.tracker.take_ended() {
+            let images = shot.albums[number].take().map(Album::finish).unwrap_or_default();
+            // Without a single alignable face there is nothing to recognise anyone by.
+            let Some(sightings) = sightings.filter(|_| !images.is_empty()) else { continue };
+            shot.track_ids[number] = Some(self.n_tracks);
+            self.write_track(&sightings, &images)?;
+            let filled = fill_gaps(&sightings, |frame| self.clock.t_secs(frame)).into_iter();
+            let boxed = |(frame_idx, rect, _)| Boxed { frame_idx, track: number, rect, seen: None };
+            shot.boxes.extend(filled.filter(|(.., face)| face.is_none()).map(boxed));
+        }
+        Ok(())
+    }
+
+    fn write_track(&mut self, sightings: &[Sighting], images: &[(i64, FaceImage)]) -> Result<(), Error> {
         let ([first, ..], [.., last], [best, ..]) = (sightings, sightings, images) else { return Ok(()) };
         let track_id = self.n_tracks;
         self.n_tracks += 1;
         self.tracks.push(Track {
             video_id: self.video_id.clone(),
             track_id,
-            shot_idx,
+            shot_idx: self.n_shots,
             first_frame_idx: first.frame_idx,
             last_frame_idx: last.frame_idx,
             first_t_secs: first.t_secs,
@@ -200,26 +207,27 @@ impl<'a> Recorder<'a> {
 impl Listener for Recorder<'_> {
     fn begin_shot(&mut self, first_frame_idx: i64, boundary: Boundary) -> Result<(), Error> {
         self.end_shot(first_frame_idx - 1)?;
-        let tracker = Tracker::new(self.config.association);
-        self.shot =
-            Some(OpenShot { first_frame_idx, boundary, tracker, albums: Vec::new(), boxes: Vec::new() });
+        self.shot = Some(OpenShot::new(first_frame_idx, boundary, self.config));
         Ok(())
     }
 
     fn examined(&mut self, frame_idx: i64, seen: Vec<Seen>) -> Result<(), Error> {
-        let Some(shot) = self.shot.as_mut() else { return Ok(()) };
+        let Some(mut shot) = self.shot.take() else { return Ok(()) };
         let faces: Vec<_> = seen.iter().map(observation).collect();
         let tracks = shot.tracker.step(frame_idx, self.clock.t_secs(frame_idx), &faces);
         for (Seen { face, image }, track) in seen.into_iter().zip(tracks) {
             let sharpness = image.as_ref().map(|image| image.sharpness);
             shot.boxes.push(Boxed { frame_idx, track, rect: face.rect, seen: Some((face, sharpness)) });
             if track == shot.albums.len() {
-                shot.albums.push(Album::new(self.config.crops_per_track as usize));
+                shot.albums.push(Some(Album::new(self.config.crops_per_track as usize)));
+                shot.track_ids.push(None);
             }
-            if let Some(image) = image {
-                shot.albums[track].offer(frame_idx, image);
+            if let Some((album, image)) = shot.albums[track].as_mut().zip(image) {
+                album.offer(frame_idx, image);
             }
         }
+        self.write_ended(&mut shot)?;
+        self.shot = Some(shot);
         Ok(())
     }
 

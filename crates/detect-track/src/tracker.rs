@@ -73,6 +73,8 @@ pub struct Tracker {
     tracks: Vec<Trail>,
     /// Tracks that may go on, by number.
     open: Vec<usize>,
+    /// Tracks that have ended and were not yet handed out, by number.
+    ended: Vec<usize>,
     /// Time of the last step, seconds.
     last_secs: f64,
 }
@@ -95,12 +97,12 @@ struct Pair {
 impl Tracker {
     /// A tracker at the beginning of a shot.
     pub fn new(config: TrackerConfig) -> Self {
-        Self { config, tracks: Vec::new(), open: Vec::new(), last_secs: f64::NEG_INFINITY }
+        Self { config, tracks: Vec::new(), open: Vec::new(), ended: Vec::new(), last_secs: f64::NEG_INFINITY }
     }
 
     /// Takes the faces of the next examined frame; gives each its track.
     pub fn step(&mut self, frame_idx: i64, t_secs: f64, faces: &[Observation<'_>]) -> Vec<usize> {
-        self.close_lost(t_secs);
+        self.end_lost(t_secs);
         let pairs = self.pairs(t_secs, faces);
         let mut assigned: Vec<Option<usize>> = vec![None; faces.len()];
         let is_clear = |face: usize| f64::from(faces[face].face.score) >= self.config.clear_score;
@@ -112,23 +114,32 @@ impl Tracker {
         faces.iter().zip(assigned).map(|(face, track)| self.extend(track, frame_idx, t_secs, face)).collect()
     }
 
-    /// Tracks that no later face can continue, by number. Their sightings are complete.
-    pub fn close_lost(&mut self, t_secs: f64) -> Vec<usize> {
-        let max_gap_secs = self.config.max_gap_secs;
-        let tracks = &self.tracks;
-        let is_lost = |track: usize| {
-            tracks[track].sightings.last().is_none_or(|last| t_secs - last.t_secs > max_gap_secs)
+    /// Tracks that have ended since the last call, in order of their numbers: the number, and the
+    /// sightings, `None` when they are too few or too doubtful.
+    pub fn take_ended(&mut self) -> Vec<(usize, Option<Vec<Sighting>>)> {
+        let mut ended = std::mem::take(&mut self.ended);
+        ended.sort_unstable();
+        let mut take = |track: usize| {
+            let sightings = std::mem::take(&mut self.tracks[track].sightings);
+            (track, is_credible(&sightings, &self.config).then_some(sightings))
         };
-        let (lost, open) = self.open.iter().partition(|track| is_lost(**track));
-        self.open = open;
-        lost
+        ended.into_iter().map(&mut take).collect()
     }
 
-    /// Every track of the shot; `None` in place of those that are too short or too doubtful.
-    pub fn finish(self) -> Vec<Option<Vec<Sighting>>> {
-        let config = self.config;
-        let tracks = self.tracks.into_iter().map(|trail| trail.sightings);
-        tracks.map(|track| is_credible(&track, &config).then_some(track)).collect()
+    /// The shot ends, and with it every track.
+    pub fn end_all(&mut self) {
+        self.ended.append(&mut self.open);
+    }
+
+    /// Ends the tracks that no face seen at `t_secs` can continue.
+    fn end_lost(&mut self, t_secs: f64) {
+        let is_lost = |track: usize| {
+            let last = self.tracks[track].sightings.last();
+            last.is_none_or(|last| t_secs - last.t_secs > self.config.max_gap_secs)
+        };
+        let (lost, open): (Vec<_>, _) = self.open.iter().partition(|track| is_lost(**track));
+        self.ended.extend(lost);
+        self.open = open;
     }
 
     /// Every open track with every face near its predicted box, best first; ties go to the older
@@ -160,7 +171,6 @@ impl Tracker {
         };
         let matched: Vec<Pair> =
             pairs.iter().filter(|p| assigned[p.face] == Some(p.track)).copied().collect();
-        let mut ended = Vec::new();
         for sure in matched {
             let rivals = pairs.iter().filter(|p| {
                 (p.track == sure.track && p.face != sure.face)
@@ -169,10 +179,10 @@ impl Tracker {
             let best = rivals.map(|p| p.affinity).fold(f64::NEG_INFINITY, f64::max);
             if best > sure.affinity - self.config.min_margin {
                 assigned[sure.face] = None;
-                ended.push(sure.track);
+                self.ended.push(sure.track);
             }
         }
-        self.open.retain(|track| !ended.contains(track));
+        self.open.retain(|track| !self.ended.contains(track));
     }
 
     fn extend(
@@ -284,7 +294,8 @@ mod tests {
                 faces.iter().map(|(face, a)| Observation { face: *face, appearance: a.as_ref() }).collect();
             assigned.push(tracker.step(i as i64, i as f64 / FPS, &faces));
         }
-        (assigned, tracker.finish())
+        tracker.end_all();
+        (assigned, tracker.take_ended().into_iter().map(|(_, sightings)| sightings).collect())
     }
 
     /// Tracks of faces given per frame as (x, score), looks unknown.
