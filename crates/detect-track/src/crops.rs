@@ -44,6 +44,13 @@ pub struct FaceImage {
     pub appearance: Appearance,
 }
 
+impl FaceImage {
+    /// Correlation of the looks of two images, −1 to 1.
+    fn likeness(&self, other: &Self) -> f32 {
+        self.appearance.iter().zip(&other.appearance).map(|(a, b)| a * b).sum()
+    }
+}
+
 /// Cuts the aligned image of `face` out of `frame` (RGB, full size). `None` when the five points
 /// coincide.
 ///
@@ -226,11 +233,22 @@ impl Album {
         }
     }
 
-    /// The images kept, best first; ties go to the earlier frame.
+    /// The best image, then those that are good and unlike the ones before them: a second picture of
+    /// the same pose and light tells little. Ties go to the earlier frame.
     pub fn finish(mut self) -> Vec<(i64, FaceImage)> {
-        self.best.sort_by(|a, b| b.2.quality.total_cmp(&a.2.quality).then(a.1.cmp(&b.1)));
-        self.best.truncate(self.capacity);
-        self.best.into_iter().map(|(_, frame_idx, image)| (frame_idx, image)).collect()
+        let mut chosen: Vec<(i64, FaceImage)> = Vec::new();
+        while chosen.len() < self.capacity && !self.best.is_empty() {
+            let worth = |image: &FaceImage| {
+                let likeness = chosen.iter().map(|(_, held)| held.likeness(image)).fold(0.0, f32::max);
+                image.quality * (1.0 - likeness)
+            };
+            let worths: Vec<f32> = self.best.iter().map(|(.., image)| worth(image)).collect();
+            let best =
+                worths.iter().enumerate().rev().max_by(|a, b| a.1.total_cmp(b.1)).map_or(0, |(i, _)| i);
+            let (_, frame_idx, image) = self.best.remove(best);
+            chosen.push((frame_idx, image));
+        }
+        chosen
     }
 }
 

@@ -74,7 +74,7 @@ impl Default for Config {
             min_face_px: None,
             min_score: 0.5,
             max_overlap: 0.3,
-            crops_per_track: 8,
+            crops_per_track: 6,
             shots: ShotConfig::default(),
             association: TrackerConfig::default(),
         }
