@@ -1,5 +1,20 @@
 //! What every figure means, in words that the page shows.
 
+use Section::{Details, Labels, Tracking, Unlabelled};
+
+/// Where on the page a figure stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Section {
+    /// Compares with labels: who is who, and who was found.
+    Labels,
+    /// Compares with labels: how faces are followed.
+    Tracking,
+    /// Compares with labels: what the two above are made of.
+    Details,
+    /// Needs no labels.
+    Unlabelled,
+}
+
 /// One figure, explained.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Explained {
@@ -7,8 +22,8 @@ pub struct Explained {
     pub name: &'static str,
     /// Name for people.
     pub title: &'static str,
-    /// Whether it compares with labels.
-    pub needs_labels: bool,
+    /// Where it stands.
+    pub section: Section,
     /// How it is computed.
     pub formula: &'static str,
     /// Lowest to highest value; which end is good.
@@ -27,21 +42,21 @@ pub fn explain(name: &str) -> Option<&'static Explained> {
 const fn explained(
     name: &'static str,
     title: &'static str,
-    needs_labels: bool,
+    section: Section,
     formula: &'static str,
     range: &'static str,
     hides: &'static str,
     source: &'static str,
 ) -> Explained {
-    Explained { name, title, needs_labels, formula, range, hides, source }
+    Explained { name, title, section, formula, range, hides, source }
 }
 
 /// Every figure, the most telling first.
-pub const CATALOG: [Explained; 30] = [
+pub const CATALOG: [Explained; 51] = [
     explained(
         "id_f1",
         "Identity F1",
-        true,
+        Labels,
         "Every cluster is matched to at most one person so that the number of boxes with the right identity is largest; twice that number over found plus labelled boxes. A missed face, a false face, a split and a merge all cost.",
         "0 to 1, higher is better",
         "Which of the four went wrong; people who are seldom on screen hardly count.",
@@ -50,7 +65,7 @@ pub const CATALOG: [Explained; 30] = [
     explained(
         "id_precision",
         "Identity precision",
-        true,
+        Labels,
         "Boxes with the right identity over found boxes on labelled frames.",
         "0 to 1, higher is better",
         "Faces that were never found.",
@@ -59,16 +74,25 @@ pub const CATALOG: [Explained; 30] = [
     explained(
         "id_recall",
         "Identity recall",
-        true,
+        Labels,
         "Boxes with the right identity over labelled boxes of known people.",
         "0 to 1, higher is better",
         "Faces found where there are none.",
         "Ristani et al. 2016",
     ),
     explained(
+        "identity_hota",
+        "Identity HOTA",
+        Labels,
+        "As HOTA below, but a person counts as one over the whole video, and every box carries its cluster; a noise track is a cluster of its own.",
+        "0 to 1, higher is better",
+        "Which of detection, splits and merges went wrong: see its parts.",
+        "Luiten et al. 2021; as TrackEval",
+    ),
+    explained(
         "det_precision",
         "Detection precision",
-        true,
+        Labels,
         "Found boxes that match a labelled face one-to-one, over found boxes on labelled frames. Matches with faces of unknown identity are left out.",
         "0 to 1, higher is better",
         "Who the faces are; faces that were never found.",
@@ -77,7 +101,7 @@ pub const CATALOG: [Explained; 30] = [
     explained(
         "det_recall",
         "Detection recall",
-        true,
+        Labels,
         "Labelled faces of known people that a found box matches, over all of them.",
         "0 to 1, higher is better",
         "Who the faces are; false faces.",
@@ -86,7 +110,7 @@ pub const CATALOG: [Explained; 30] = [
     explained(
         "b3_f1",
         "B-cubed F1",
-        true,
+        Labels,
         "Harmonic mean of B-cubed precision and recall.",
         "0 to 1, higher is better",
         "Faces that were never found: only tracks that match a labelled person are judged.",
@@ -95,7 +119,7 @@ pub const CATALOG: [Explained; 30] = [
     explained(
         "b3_precision",
         "B-cubed precision",
-        true,
+        Labels,
         "For each track the share of its cluster that shows its person, averaged.",
         "0 to 1, higher is better",
         "Splits: every track alone scores 1.",
@@ -104,7 +128,7 @@ pub const CATALOG: [Explained; 30] = [
     explained(
         "b3_recall",
         "B-cubed recall",
-        true,
+        Labels,
         "For each track the share of its person that is in its cluster, averaged.",
         "0 to 1, higher is better",
         "Merges: one cluster for all scores 1.",
@@ -113,7 +137,7 @@ pub const CATALOG: [Explained; 30] = [
     explained(
         "wcp",
         "Weighted cluster purity",
-        true,
+        Labels,
         "The largest person of every cluster, summed, over all.",
         "above 0 to 1, higher is better",
         "Splits: every track alone scores 1. Read it beside the number of clusters.",
@@ -122,7 +146,7 @@ pub const CATALOG: [Explained; 30] = [
     explained(
         "nmi",
         "Normalised mutual information",
-        true,
+        Labels,
         "2 I(cluster; person) / (H(cluster) + H(person)).",
         "0 to 1, higher is better",
         "Chance: random labels with many clusters score well above 0.",
@@ -131,7 +155,7 @@ pub const CATALOG: [Explained; 30] = [
     explained(
         "ari",
         "Adjusted Rand index",
-        true,
+        Labels,
         "Agreement over pairs of tracks, less what chance gives, over its largest value.",
         "−0.5 to 1, 0 is chance, higher is better",
         "People with few tracks: pairs grow with the square.",
@@ -140,7 +164,7 @@ pub const CATALOG: [Explained; 30] = [
     explained(
         "pairs_f1",
         "Pairwise F1",
-        true,
+        Labels,
         "Harmonic mean of pairwise precision and recall.",
         "0 to 1, higher is better",
         "People with a single track, who form no pair.",
@@ -149,7 +173,7 @@ pub const CATALOG: [Explained; 30] = [
     explained(
         "pairs_precision",
         "Pairwise precision",
-        true,
+        Labels,
         "Pairs of tracks in one cluster that show one person, over pairs in one cluster.",
         "0 to 1, higher is better; 1 without pairs",
         "Splits.",
@@ -158,7 +182,7 @@ pub const CATALOG: [Explained; 30] = [
     explained(
         "pairs_recall",
         "Pairwise recall",
-        true,
+        Labels,
         "Pairs of tracks in one cluster that show one person, over pairs that show one person.",
         "0 to 1, higher is better; 1 without pairs",
         "Merges.",
@@ -167,7 +191,7 @@ pub const CATALOG: [Explained; 30] = [
     explained(
         "oci",
         "Operator clicks",
-        true,
+        Labels,
         "Clicks to perfect labels: relabel every track that is not of its cluster's majority person, then merge the clusters of one person.",
         "0 to tracks − 1, lower is better",
         "The time it takes to find what is wrong.",
@@ -176,17 +200,17 @@ pub const CATALOG: [Explained; 30] = [
     explained(
         "ratio",
         "Clusters per person",
-        true,
+        Labels,
         "Clusters with at least one track of a known person, noise tracks counted one each, over known people.",
         "0 upwards, 1 is right",
         "Which clusters are split or merged; both at once can give 1.",
         "",
     ),
-    explained("persons", "Labelled people", true, "Known people in the labels.", "a count", "", ""),
+    explained("persons", "Labelled people", Labels, "Known people in the labels.", "a count", "", ""),
     explained(
         "clusters",
         "Clusters with a known person",
-        true,
+        Labels,
         "Clusters with at least one track of a known person; a noise track counts as one of its own.",
         "a count",
         "",
@@ -195,7 +219,7 @@ pub const CATALOG: [Explained; 30] = [
     explained(
         "track_purity",
         "Track purity",
-        true,
+        Labels,
         "Matched boxes that show their track's majority person, over matched boxes.",
         "above 0 to 1, higher is better",
         "Broken tracks: tracks of one frame each score 1.",
@@ -204,28 +228,216 @@ pub const CATALOG: [Explained; 30] = [
     explained(
         "matched_tracks",
         "Tracks with a known person",
-        true,
+        Labels,
         "Tracks with at least one box that matches a known person's face; figures about linking are over these.",
         "a count",
         "",
         "",
     ),
-    explained("identities", "People", false, "Clusters found.", "a count", "Whether they are right.", ""),
+    explained(
+        "track_hota",
+        "HOTA",
+        Tracking,
+        "√(DetA · AssA), the mean over the overlaps 0.05 to 0.95 from which a box counts. A true track is one person within one shot; a face that leaves and comes back within the shot is still the same.",
+        "0 to 1, higher is better",
+        "Which of finding and following went wrong: see DetA and AssA.",
+        "Luiten et al. 2021; as TrackEval",
+    ),
+    explained(
+        "track_deta",
+        "Detection accuracy (DetA)",
+        Tracking,
+        "Matched boxes over matched, missed and false boxes. Mean over the overlaps 0.05 to 0.95 from which a box counts.",
+        "0 to 1, higher is better",
+        "Whose boxes they are.",
+        "Luiten et al. 2021; as TrackEval",
+    ),
+    explained(
+        "track_assa",
+        "Association accuracy (AssA)",
+        Tracking,
+        "For every matched box: boxes in which its two tracks match, over all boxes of either; averaged over matched boxes. Mean over the overlaps 0.05 to 0.95 from which a box counts.",
+        "0 to 1, higher is better",
+        "Faces that were never found, and false ones.",
+        "Luiten et al. 2021; as TrackEval",
+    ),
+    explained(
+        "track_id_f1",
+        "IDF1 of tracks",
+        Tracking,
+        "Every true track is given to at most one found track so that their common boxes are as many as can be; twice that number over found plus labelled boxes.",
+        "0 to 1, higher is better",
+        "What happens beyond the longest part: of a track broken in two, the shorter half counts as lost.",
+        "Ristani et al. 2016; as TrackEval",
+    ),
+    explained(
+        "track_id_switches",
+        "ID switches",
+        Tracking,
+        "How often a true track is matched with another found track than the last time. A face that is lost and found again under a new track counts as well.",
+        "0 upwards, lower is better",
+        "How long the wrong part lasts; two people in one track, as long as each keeps it.",
+        "CLEAR MOT, Bernardin and Stiefelhagen 2008; as TrackEval",
+    ),
+    explained(
+        "track_fragmentations",
+        "Fragmentations",
+        Tracking,
+        "How often a true track is matched again after frames in which it was not.",
+        "0 upwards, lower is better",
+        "How long the gaps are, and whether the track is the same after them.",
+        "Li et al. 2009; as TrackEval",
+    ),
+    explained(
+        "track_mota",
+        "MOTA",
+        Details,
+        "1 less missed boxes, false boxes and ID switches over labelled boxes.",
+        "below 0 to 1, higher is better",
+        "Following: one switch weighs as much as one missed box.",
+        "CLEAR MOT, Bernardin and Stiefelhagen 2008; as TrackEval",
+    ),
+    explained(
+        "track_mostly_tracked",
+        "Mostly tracked",
+        Details,
+        "True tracks of which more than 80 % of the boxes are matched, by whatever track.",
+        "a count, higher is better",
+        "How many tracks that took.",
+        "Wu and Nevatia 2006; as TrackEval",
+    ),
+    explained(
+        "track_mostly_lost",
+        "Mostly lost",
+        Details,
+        "True tracks of which less than 20 % of the boxes are matched.",
+        "a count, lower is better",
+        "How important they are.",
+        "Wu and Nevatia 2006; as TrackEval",
+    ),
+    explained(
+        "track_id_precision",
+        "Identity precision of tracks",
+        Details,
+        "The common boxes of IDF1 over found boxes.",
+        "0 to 1, higher is better",
+        "Faces that were never found.",
+        "Ristani et al. 2016; as TrackEval",
+    ),
+    explained(
+        "track_id_recall",
+        "Identity recall of tracks",
+        Details,
+        "The common boxes of IDF1 over labelled boxes.",
+        "0 to 1, higher is better",
+        "Faces found where there are none.",
+        "Ristani et al. 2016; as TrackEval",
+    ),
+    explained(
+        "track_detre",
+        "Detection recall (DetRe)",
+        Details,
+        "Matched boxes over labelled boxes. Mean over the overlaps 0.05 to 0.95 from which a box counts.",
+        "0 to 1, higher is better",
+        "False boxes.",
+        "Luiten et al. 2021; as TrackEval",
+    ),
+    explained(
+        "track_detpr",
+        "Detection precision (DetPr)",
+        Details,
+        "Matched boxes over found boxes. Mean over the overlaps 0.05 to 0.95 from which a box counts.",
+        "0 to 1, higher is better",
+        "Missed faces.",
+        "Luiten et al. 2021; as TrackEval",
+    ),
+    explained(
+        "track_assre",
+        "Association recall (AssRe)",
+        Details,
+        "As AssA, over the boxes of the true track only: low where tracks break. Mean over the overlaps 0.05 to 0.95 from which a box counts.",
+        "0 to 1, higher is better",
+        "Tracks that show two people.",
+        "Luiten et al. 2021; as TrackEval",
+    ),
+    explained(
+        "track_asspr",
+        "Association precision (AssPr)",
+        Details,
+        "As AssA, over the boxes of the found track only: low where tracks show two people. Mean over the overlaps 0.05 to 0.95 from which a box counts.",
+        "0 to 1, higher is better",
+        "Broken tracks.",
+        "Luiten et al. 2021; as TrackEval",
+    ),
+    explained(
+        "track_loca",
+        "Localisation accuracy (LocA)",
+        Details,
+        "Overlap of matched boxes, averaged. Mean over the overlaps 0.05 to 0.95 from which a box counts.",
+        "0 to 1, higher is better; 1 without matches",
+        "Everything but how tight the boxes are.",
+        "Luiten et al. 2021; as TrackEval",
+    ),
+    explained(
+        "identity_deta",
+        "DetA of identity HOTA",
+        Details,
+        "As DetA of tracks; the match of boxes that serves identities best may differ from that for tracks.",
+        "0 to 1, higher is better",
+        "Who the faces are.",
+        "Luiten et al. 2021; as TrackEval",
+    ),
+    explained(
+        "identity_assa",
+        "AssA of identity HOTA",
+        Details,
+        "As AssA, for people over the whole video and clusters.",
+        "0 to 1, higher is better",
+        "Faces that were never found, and false ones.",
+        "Luiten et al. 2021; as TrackEval",
+    ),
+    explained(
+        "identity_assre",
+        "AssRe of identity HOTA",
+        Details,
+        "As AssRe, for people over the whole video and clusters: low where people are split.",
+        "0 to 1, higher is better",
+        "Merges.",
+        "Luiten et al. 2021; as TrackEval",
+    ),
+    explained(
+        "identity_asspr",
+        "AssPr of identity HOTA",
+        Details,
+        "As AssPr, for people over the whole video and clusters: low where people are merged.",
+        "0 to 1, higher is better",
+        "Splits.",
+        "Luiten et al. 2021; as TrackEval",
+    ),
+    explained(
+        "identities",
+        "People",
+        Unlabelled,
+        "Clusters found.",
+        "a count",
+        "Whether they are right.",
+        "",
+    ),
     explained(
         "screen_secs",
         "Screen time",
-        false,
+        Unlabelled,
         "Time on screen, summed over people, seconds.",
         "0 upwards",
         "Overlap: two people at once count twice.",
         "",
     ),
-    explained("tracks", "Tracks", false, "Faces followed through a shot.", "a count", "", ""),
-    explained("shots", "Shots", false, "Stretches between two transitions.", "a count", "", ""),
+    explained("tracks", "Tracks", Unlabelled, "Faces followed through a shot.", "a count", "", ""),
+    explained("shots", "Shots", Unlabelled, "Stretches between two transitions.", "a count", "", ""),
     explained(
         "detections",
         "Boxes",
-        false,
+        Unlabelled,
         "Faces in frames, whether or not they became part of a track.",
         "a count",
         "",
@@ -234,7 +446,7 @@ pub const CATALOG: [Explained; 30] = [
     explained(
         "noise_share",
         "Noise",
-        false,
+        Unlabelled,
         "Tracks (or their boxes) that were linked to nobody, over all.",
         "0 to 1",
         "Whether they deserve it.",
@@ -243,7 +455,7 @@ pub const CATALOG: [Explained; 30] = [
     explained(
         "constraint_violations",
         "Violated constraints",
-        false,
+        Unlabelled,
         "Constrained pairs of tracks, such as two faces in one frame, that the result goes against.",
         "0 upwards, lower is better",
         "Mistakes between tracks that never meet.",
@@ -252,7 +464,7 @@ pub const CATALOG: [Explained; 30] = [
     explained(
         "silhouette",
         "Silhouette",
-        false,
+        Unlabelled,
         "(b − a) / max(a, b) per track: a is the mean cosine distance to its own cluster, b that to the nearest other one; the mean.",
         "−1 to 1, higher is better",
         "Wrong merges of people who look alike: it judges the vectors by themselves.",
@@ -261,7 +473,7 @@ pub const CATALOG: [Explained; 30] = [
     explained(
         "within_distance",
         "Distance within clusters",
-        false,
+        Unlabelled,
         "Mean cosine distance over pairs of tracks of one cluster.",
         "0 to 2, lower is tighter",
         "Its spread; large clusters dominate.",
@@ -270,7 +482,7 @@ pub const CATALOG: [Explained; 30] = [
     explained(
         "between_distance",
         "Distance between clusters",
-        false,
+        Unlabelled,
         "Mean cosine distance over pairs of tracks of different clusters.",
         "0 to 2, higher is clearer",
         "The nearest pairs, which decide.",

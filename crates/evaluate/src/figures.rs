@@ -9,6 +9,7 @@ use crate::cohesion::{self, Mean};
 use crate::matching::{Judged, JudgedTrack, judged_tracks};
 use crate::metrics::{self, Contingency, Prf};
 use crate::tables::Tables;
+use crate::tracking;
 
 /// One figure. [`crate::catalog`] says what it means.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -98,12 +99,17 @@ fn mean(name: &'static str, mean: Option<Mean>) -> Option<Figure> {
     mean.map(|mean| Figure::new(name, MetricUnit::Track, mean.value, mean.n))
 }
 
-/// Figures that compare with labels. Those about linking are absent when no track shows a known person.
+/// Figures that compare with labels. Those about linking are absent when no track shows a known person,
+/// those about following when the labels do not say which shots their faces are in.
 pub fn labelled(judged: &Judged) -> Vec<Figure> {
     let tracks = judged_tracks(&judged.matches);
     let mut figures = end_to_end(judged, &tracks);
+    figures.extend(identities(judged));
     if !tracks.is_empty() {
         figures.extend(linking(&tracks, judged.people.len()));
+    }
+    if judged.frames.iter().flat_map(|frame| &frame.truth).all(|face| face.shot.is_some()) {
+        figures.extend(following(judged));
     }
     figures
 }
@@ -124,6 +130,53 @@ fn end_to_end(judged: &Judged, tracks: &[JudgedTrack]) -> Vec<Figure> {
         Figure::new("track_purity", Frame, metrics::track_purity(tracks), matched),
         Figure::count("matched_tracks", Track, tracks.len()),
         Figure::count("persons", Video, judged.people.len()),
+    ]
+}
+
+/// What is followed is a person over the whole video, by clusters.
+fn identities(judged: &Judged) -> [Figure; 5] {
+    use MetricUnit::Frame;
+    let frames: Vec<_> = judged.frames.iter().map(|f| f.named(|t| t.person, |f| f.group)).collect();
+    let hota = tracking::hota(&frames);
+    let both = judged.n_found + judged.n_labelled;
+    [
+        Figure::new("identity_hota", Frame, hota.hota, both),
+        Figure::new("identity_deta", Frame, hota.deta, both),
+        Figure::new("identity_assa", Frame, hota.assa, hota.n_matches),
+        Figure::new("identity_assre", Frame, hota.assre, hota.n_matches),
+        Figure::new("identity_asspr", Frame, hota.asspr, hota.n_matches),
+    ]
+}
+
+/// What is followed is a person within a shot, by tracks. All shots are one sequence, so that a track
+/// that runs over a cut is held to account.
+fn following(judged: &Judged) -> [Figure; 16] {
+    use MetricUnit::{Frame, Track, Video};
+    let frames: Vec<_> =
+        judged.frames.iter().map(|f| f.named(|t| (t.shot, t.person), |f| f.track_id)).collect();
+    let hota = tracking::hota(&frames);
+    let clear = tracking::clear(&frames, judged.min_iou);
+    let id = tracking::identity(&frames, judged.min_iou);
+    let Judged { n_found, n_labelled, .. } = *judged;
+    let both = n_found + n_labelled;
+    let among = |name, unit, n: usize| Figure::new(name, unit, n as f64, clear.n_truth);
+    [
+        Figure::new("track_hota", Frame, hota.hota, both),
+        Figure::new("track_deta", Frame, hota.deta, both),
+        Figure::new("track_detre", Frame, hota.detre, n_labelled),
+        Figure::new("track_detpr", Frame, hota.detpr, n_found),
+        Figure::new("track_assa", Frame, hota.assa, hota.n_matches),
+        Figure::new("track_assre", Frame, hota.assre, hota.n_matches),
+        Figure::new("track_asspr", Frame, hota.asspr, hota.n_matches),
+        Figure::new("track_loca", Frame, hota.loca, hota.n_matches),
+        Figure::new("track_mota", Frame, clear.mota, n_labelled),
+        Figure::new("track_id_f1", Frame, id.f1, both),
+        Figure::new("track_id_precision", Frame, id.precision, n_found),
+        Figure::new("track_id_recall", Frame, id.recall, n_labelled),
+        among("track_id_switches", Video, clear.id_switches),
+        among("track_fragmentations", Video, clear.fragmentations),
+        among("track_mostly_tracked", Track, clear.mostly_tracked),
+        among("track_mostly_lost", Track, clear.mostly_lost),
     ]
 }
 
@@ -157,7 +210,7 @@ fn weighted(table: &Contingency, unit: MetricUnit, n: usize) -> Vec<Figure> {
 }
 
 /// Figures for the closing summary, by name. Where one counts both ways, that over tracks is meant.
-const SUMMARY: [&str; 12] = [
+const SUMMARY: [&str; 18] = [
     "identities",
     "tracks",
     "shots",
@@ -170,6 +223,12 @@ const SUMMARY: [&str; 12] = [
     "b3_f1",
     "ratio",
     "oci",
+    "track_hota",
+    "track_deta",
+    "track_assa",
+    "track_id_f1",
+    "track_id_switches",
+    "track_fragmentations",
 ];
 
 /// Names and values for the closing summary, rounded to four decimals; whole numbers stay whole.
@@ -189,7 +248,11 @@ fn rounded(value: f64) -> serde_json::Value {
 mod tests {
     use super::*;
     use crate::catalog;
-    use crate::matching::Match;
+    use crate::matching::{Frame, Match, TrueFace};
+
+    fn value(figures: &[Figure], name: &str) -> Option<f64> {
+        figures.iter().find(|f| f.name == name).map(|f| f.value)
+    }
 
     #[test]
     fn every_figure_with_labels_is_explained() {
@@ -202,15 +265,25 @@ mod tests {
         };
         let figures = labelled(&judged);
         assert!(figures.iter().all(|figure| catalog::explain(figure.name).is_some()));
-        assert!(figures.iter().any(|figure| figure.name == "oci"));
+        assert!(["oci", "track_hota", "identity_hota"].iter().all(|name| value(&figures, name).is_some()));
+    }
+
+    #[test]
+    fn without_shots_there_are_no_figures_about_following() {
+        let face = TrueFace { person: 0, shot: None };
+        let frame = Frame { truth: vec![face], found: vec![], iou: vec![] };
+        let judged = Judged { people: vec!["joey".into()], frames: vec![frame], ..Judged::default() };
+        let figures = labelled(&judged);
+        let found = ["track_hota", "track_id_switches", "identity_hota"].map(|name| value(&figures, name));
+        assert_eq!(found, [None, None, Some(0.0)]);
     }
 
     #[test]
     fn labels_that_nothing_matches_give_zeros_and_no_linking() {
         let judged = Judged { people: vec!["joey".into()], n_labelled: 9, ..Judged::default() };
         let figures = labelled(&judged);
-        let value = |name| figures.iter().find(|f| f.name == name).map(|f| f.value);
-        assert_eq!((value("det_recall"), value("id_f1"), value("wcp")), (Some(0.0), Some(0.0), None));
+        let found = ["det_recall", "id_f1", "wcp"].map(|name| value(&figures, name));
+        assert_eq!(found, [Some(0.0), Some(0.0), None]);
     }
 
     #[test]

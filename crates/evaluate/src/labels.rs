@@ -1,9 +1,10 @@
 //! Ground truth: who is where, frame by frame, as people or a strong detector marked it.
 //!
-//! A CSV file with a header and the columns `frame`, `x`, `y`, `w`, `h`, `identity`, in any order;
-//! other columns are ignored. `frame` counts decoded frames from zero, boxes are in pixels of the
-//! upright frame. The identity `?` or an empty one marks a face that nobody can be asked to know;
-//! `-` marks a frame without faces. Frames that do not occur are not judged.
+//! A CSV file with a header and the columns `frame`, `x`, `y`, `w`, `h`, `identity`, in any order.
+//! `frame` counts decoded frames from zero, boxes are in pixels of the upright frame. The identity
+//! `?` or an empty one marks a face that nobody can be asked to know; `-` marks a frame without
+//! faces. Frames that do not occur are not judged. A column `shot` may say which shot each known face
+//! is in: a true track is one person within one shot. Other columns are ignored.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -15,14 +16,21 @@ use schema::tables::{Label, LabelSource};
 use crate::error::{Error, Result};
 use crate::matching::Rect;
 
-/// Column names, in the order in which this module uses them.
+/// Names of the columns that must be there, in the order in which this module uses them.
 const COLUMNS: [&str; 6] = ["frame", "x", "y", "w", "h", "identity"];
 
 /// What a line of the labels says of its frame.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Mark {
-    /// This person's face is in this box.
-    Known(Rect, String),
+    /// A person's face.
+    Known {
+        /// Where it is.
+        rect: Rect,
+        /// Whose it is.
+        identity: String,
+        /// The shot it is in, as the labels number shots; `None` when they do not.
+        shot: Option<i64>,
+    },
     /// A face whose identity is unknown, or too poor to demand.
     Unknown(Rect),
     /// The frame was looked at, and this line adds no face.
@@ -52,7 +60,7 @@ impl Labels {
         let wrong = |line: u64, reason: String| Error::Labels { path: path.to_path_buf(), line, reason };
         let mut reader = ReaderBuilder::new().trim(Trim::All).from_reader(content);
         let header = reader.headers().map_err(|e| wrong(1, csv_reason(&e)))?.clone();
-        let at = locate(&header).map_err(|reason| wrong(1, reason))?;
+        let columns = Columns::locate(&header).map_err(|reason| wrong(1, reason))?;
         let mut lines = Vec::new();
         let mut record = ByteRecord::new();
         loop {
@@ -61,7 +69,7 @@ impl Labels {
                 return Ok(Self { lines });
             }
             let line = record.position().map_or(1, csv::Position::line);
-            lines.push(parse_line(&record, &at, frame_count).map_err(|reason| wrong(line, reason))?);
+            lines.push(parse_line(&record, &columns, frame_count).map_err(|reason| wrong(line, reason))?);
         }
     }
 
@@ -74,7 +82,7 @@ impl Labels {
     pub fn rows(&self, video_id: &Symbol) -> impl Iterator<Item = Label> {
         (0..).zip(&self.lines).map(move |(label_idx, line)| {
             let (rect, identity) = match &line.mark {
-                Mark::Known(rect, identity) => (Some(rect), Some(identity.clone())),
+                Mark::Known { rect, identity, .. } => (Some(rect), Some(identity.clone())),
                 Mark::Unknown(rect) => (Some(rect), None),
                 Mark::NoFace => (None, None),
             };
@@ -94,27 +102,41 @@ impl Labels {
     }
 }
 
-/// Where each of [`COLUMNS`] stands.
-fn locate(header: &StringRecord) -> Result<[usize; 6], String> {
-    let mut at = [0; 6];
-    for (slot, name) in at.iter_mut().zip(COLUMNS) {
-        let mut found = header.iter().enumerate().filter(|(_, column)| *column == name);
-        *slot = found.next().ok_or_else(|| format!("the column `{name}` is missing"))?.0;
-        if found.next().is_some() {
-            return Err(format!("the column `{name}` is there twice"));
-        }
-    }
-    Ok(at)
+/// Where the columns stand.
+struct Columns {
+    /// Each of [`COLUMNS`].
+    required: [usize; 6],
+    /// `shot`, if it is there.
+    shot: Option<usize>,
 }
 
-fn parse_line(record: &ByteRecord, at: &[usize; 6], frame_count: i64) -> Result<Line, String> {
-    let [frame, x, y, w, h, identity] = at;
-    let frame_idx = parse_frame(text(record, *frame)?, frame_count)?;
-    let identity = text(record, *identity)?;
+impl Columns {
+    fn locate(header: &StringRecord) -> Result<Self, String> {
+        let mut required = [0; 6];
+        for (at, name) in required.iter_mut().zip(COLUMNS) {
+            *at = find(header, name)?.ok_or_else(|| format!("the column `{name}` is missing"))?;
+        }
+        Ok(Self { required, shot: find(header, "shot")? })
+    }
+}
+
+fn find(header: &StringRecord, name: &str) -> Result<Option<usize>, String> {
+    let mut found = header.iter().enumerate().filter(|(_, column)| *column == name);
+    let at = found.next().map(|(at, _)| at);
+    match found.next() {
+        Some(_) => Err(format!("the column `{name}` is there twice")),
+        None => Ok(at),
+    }
+}
+
+fn parse_line(record: &ByteRecord, columns: &Columns, frame_count: i64) -> Result<Line, String> {
+    let [frame, x, y, w, h, identity] = columns.required;
+    let frame_idx = parse_frame(text(record, frame)?, frame_count)?;
+    let identity = text(record, identity)?;
     if identity == "-" {
         return Ok(Line { frame_idx, mark: Mark::NoFace });
     }
-    let number = |column: &usize, name: &str| parse_number(text(record, *column)?, name);
+    let number = |column: usize, name: &str| parse_number(text(record, column)?, name);
     let (x, y) = (number(x, "x")?, number(y, "y")?);
     let (w, h) = (number(w, "w")?, number(h, "h")?);
     if w <= 0.0 || h <= 0.0 {
@@ -123,7 +145,10 @@ fn parse_line(record: &ByteRecord, at: &[usize; 6], frame_count: i64) -> Result<
     let rect = Rect { x_min: x, y_min: y, x_max: x + w, y_max: y + h };
     let mark = match identity {
         "" | "?" => Mark::Unknown(rect),
-        name => Mark::Known(rect, name.to_owned()),
+        name => {
+            let shot = columns.shot.map(|column| parse_whole(text(record, column)?, "shot")).transpose()?;
+            Mark::Known { rect, identity: name.to_owned(), shot }
+        }
     };
     Ok(Line { frame_idx, mark })
 }
@@ -134,11 +159,15 @@ fn text(record: &ByteRecord, column: usize) -> Result<&str, String> {
 }
 
 fn parse_frame(cell: &str, frame_count: i64) -> Result<i64, String> {
-    let frame: i64 = cell.parse().map_err(|_| format!("`frame` is {cell:?}, not a whole number"))?;
+    let frame = parse_whole(cell, "frame")?;
     if (0..frame_count).contains(&frame) {
         return Ok(frame);
     }
     Err(format!("frame {frame} is not in the video, which has {frame_count} frames, counted from zero"))
+}
+
+fn parse_whole(cell: &str, column: &str) -> Result<i64, String> {
+    cell.parse().map_err(|_| format!("`{column}` is {cell:?}, not a whole number"))
 }
 
 fn parse_number(cell: &str, column: &str) -> Result<f64, String> {
@@ -173,9 +202,17 @@ mod tests {
 
     #[test]
     fn columns_may_come_in_any_order_with_others_between() {
-        let labels = parse(b"\xEF\xBB\xBFshot,identity,h,w,y,x,frame\n0,joey,4,3,2,1,7\n").unwrap();
+        let labels = parse(b"\xEF\xBB\xBFnote,identity,h,w,y,x,frame\n0,joey,4,3,2,1,7\n").unwrap();
         let rect = Rect { x_min: 1.0, y_min: 2.0, x_max: 4.0, y_max: 6.0 };
-        assert_eq!(labels.lines, [Line { frame_idx: 7, mark: Mark::Known(rect, "joey".into()) }]);
+        let mark = Mark::Known { rect, identity: "joey".into(), shot: None };
+        assert_eq!(labels.lines, [Line { frame_idx: 7, mark }]);
+    }
+
+    #[test]
+    fn shots_are_read_of_known_faces_only() {
+        let text = b"frame,x,y,w,h,identity,shot\n0,0,0,0,0,-,\n1,0,0,5,5,?,\n2,0,0,5,5,joey,3\n";
+        let labels = parse(text).unwrap();
+        assert!(matches!(&labels.lines[2].mark, Mark::Known { shot: Some(3), .. }));
     }
 
     #[test]
@@ -191,7 +228,7 @@ mod tests {
 
     #[test]
     fn a_bad_line_is_named_with_what_is_wrong() {
-        let cases: [(&[u8], &str); 9] = [
+        let cases: [(&[u8], &str); 10] = [
             (b"frame,x,y,w,identity\n", "truth.csv, line 1: the column `h` is missing"),
             (b"", "truth.csv, line 1: the column `frame` is missing"),
             (b"frame,x,y,w,h,identity,x\n", "truth.csv, line 1: the column `x` is there twice"),
@@ -207,6 +244,10 @@ mod tests {
             (
                 b"frame,x,y,w,h,identity\n100,0,0,5,5,a\n",
                 "truth.csv, line 2: frame 100 is not in the video, which has 100 frames, counted from zero",
+            ),
+            (
+                b"frame,x,y,w,h,identity,shot\n1,0,0,5,5,a,\n",
+                "truth.csv, line 2: `shot` is \"\", not a whole number",
             ),
             (b"frame,x,y,w,h,identity\n1,0,0,5,5\n", "truth.csv, line 2: it has 5 cells, the header has 6"),
             (b"frame,x,y,w,h,identity\n1,0,0,5,5,\xff\n", "truth.csv, line 2: the text is not UTF-8"),

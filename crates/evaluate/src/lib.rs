@@ -19,6 +19,7 @@ pub mod matching;
 pub mod metrics;
 pub mod report;
 pub mod tables;
+pub mod tracking;
 
 use std::path::{Path, PathBuf};
 
@@ -39,7 +40,7 @@ use tables::Tables;
 /// This stage.
 pub const STAGE: Stage = Stage {
     name: "evaluate",
-    version: 1,
+    version: 2,
     about: "Computes the figures of a run and writes the page that shows who is in the video",
 };
 

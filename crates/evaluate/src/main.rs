@@ -10,7 +10,7 @@ fn main() -> ExitCode {
         .long("labels")
         .value_name("CSV")
         .value_parser(value_parser!(PathBuf))
-        .help("ground truth with the columns frame, x, y, w, h, identity");
+        .help("ground truth with the columns frame, x, y, w, h, identity and, to judge tracks, shot");
     schema::stage::main(evaluate::STAGE, [labels], |job, matches| {
         evaluate::run(job, matches.get_one::<PathBuf>("labels").map(PathBuf::as_path))
     })

@@ -1,10 +1,11 @@
 //! Which found box is which labelled face: one-to-one, frame by frame.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::Hash;
 
-use pathfinding::prelude::{Matrix, kuhn_munkres};
+use pathfinding::prelude::{Matrix, kuhn_munkres, separate_components};
 
-use crate::labels::{Labels, Mark};
+use crate::labels::{Labels, Line, Mark};
 
 /// A box in pixels of the upright frame, half-open, the origin at the image's corner.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -53,14 +54,53 @@ pub fn assign(rows: usize, columns: usize, weight: impl Fn(usize, usize) -> i64)
     pairs
 }
 
+/// [`assign`] for scores that are no whole numbers, at most a thousand or so.
+pub fn assign_scores(
+    rows: usize,
+    columns: usize,
+    score: impl Fn(usize, usize) -> f64,
+) -> Vec<(usize, usize)> {
+    // Exact ties aside, a billionth of a thousandth decides as the fraction itself would.
+    const SCALE: f64 = 1e12;
+    assign(rows, columns, |row, column| (score(row, column) * SCALE).round() as i64)
+}
+
 /// Pairs (labelled, found) with the largest sum of IoU among those that reach `min_iou`.
 pub fn assign_boxes(labelled: &[Rect], found: &[Rect], min_iou: f64) -> Vec<(usize, usize)> {
-    // Exact ties aside, a billionth decides as the fraction itself would.
-    const SCALE: f64 = 1e9;
-    assign(labelled.len(), found.len(), |l, f| {
+    assign_scores(labelled.len(), found.len(), |l, f| {
         let overlap = iou(&labelled[l], &found[f]);
-        if overlap >= min_iou { (overlap * SCALE).round() as i64 } else { 0 }
+        if overlap >= min_iou { overlap } else { 0.0 }
     })
+}
+
+/// The largest sum of counts over pairs of which no two share an end (Kuhn–Munkres).
+///
+/// Pairs that no chain of pairs connects do not bear on each other, so only as much is dense at a time
+/// as hangs together. Tracks hang together within a shot, which keeps a film of thousands cheap.
+pub fn largest_total<A, B>(counts: &BTreeMap<(A, B), usize>) -> usize
+where
+    A: Ord + Copy + Hash,
+    B: Ord + Copy + Hash,
+{
+    #[derive(Clone, PartialEq, Eq, Hash)]
+    enum End<A, B> {
+        Left(A),
+        Right(B),
+    }
+    let ends: Vec<_> = counts.keys().map(|&(a, b)| vec![End::Left(a), End::Right(b)]).collect();
+    let mut parts: BTreeMap<usize, BTreeMap<(A, B), usize>> = BTreeMap::new();
+    for (part, (&pair, &count)) in separate_components(&ends).1.into_iter().zip(counts) {
+        parts.entry(part).or_default().insert(pair, count);
+    }
+    parts.values().map(largest_dense_total).sum()
+}
+
+fn largest_dense_total<A: Ord + Copy, B: Ord + Copy>(counts: &BTreeMap<(A, B), usize>) -> usize {
+    let rows: Vec<A> = counts.keys().map(|(a, _)| *a).collect::<BTreeSet<_>>().into_iter().collect();
+    let columns: Vec<B> = counts.keys().map(|(_, b)| *b).collect::<BTreeSet<_>>().into_iter().collect();
+    let count = |r: usize, c: usize| counts.get(&(rows[r], columns[c])).copied().unwrap_or(0);
+    let pairs = assign(rows.len(), columns.len(), |r, c| i64::try_from(count(r, c)).unwrap_or(i64::MAX));
+    pairs.into_iter().map(|(r, c)| count(r, c)).sum()
 }
 
 /// A found box that belongs to a track.
@@ -87,11 +127,68 @@ pub struct Match {
     pub cluster_id: Option<i64>,
 }
 
+/// One judged frame: who is there, what was found, and how far each pair overlaps.
+///
+/// `T` names labelled faces and `F` found ones, as whoever compares them wants to tell them apart.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Frame<T, F> {
+    /// Labelled faces of known people.
+    pub truth: Vec<T>,
+    /// Found boxes, without those that match a face of unknown identity.
+    pub found: Vec<F>,
+    /// Intersection over union, row by row: one row per face of `truth`, one column per box of `found`.
+    pub iou: Vec<f64>,
+}
+
+impl<T, F> Frame<T, F> {
+    /// Intersection over union of a labelled face and a found box, by their places in the lists.
+    pub fn overlap(&self, truth: usize, found: usize) -> f64 {
+        self.iou[truth * self.found.len() + found]
+    }
+
+    /// Every pair: places of the labelled face and of the found box, and how far they overlap.
+    pub fn cells(&self) -> impl Iterator<Item = (usize, usize, f64)> {
+        let columns = self.found.len();
+        self.iou.iter().enumerate().map(move |(at, overlap)| (at / columns, at % columns, *overlap))
+    }
+
+    /// The same frame under other names.
+    pub fn named<A, B>(&self, truth: impl Fn(&T) -> A, found: impl Fn(&F) -> B) -> Frame<A, B> {
+        Frame {
+            truth: self.truth.iter().map(truth).collect(),
+            found: self.found.iter().map(found).collect(),
+            iou: self.iou.clone(),
+        }
+    }
+}
+
+/// A labelled face of a known person.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TrueFace {
+    /// Number of the person in [`Judged::people`].
+    pub person: usize,
+    /// The shot it is in, as the labels number shots; `None` when they do not.
+    pub shot: Option<i64>,
+}
+
+/// What became of a found box.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FoundFace {
+    /// Its track.
+    pub track_id: i64,
+    /// What the track was linked to.
+    pub group: Group,
+}
+
 /// Found boxes compared with labels, on labelled frames only.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Judged {
+    /// The overlap from which a found box counts as a labelled face.
+    pub min_iou: f64,
     /// Every known person of the labels, in alphabetical order.
     pub people: Vec<String>,
+    /// Every labelled frame, in order.
+    pub frames: Vec<Frame<TrueFace, FoundFace>>,
     /// Found boxes that are known people, by frame, then in the order of the labels.
     pub matches: Vec<Match>,
     /// Labelled boxes of known people.
@@ -107,33 +204,40 @@ pub struct Judged {
 /// Compares `found` with `labels`: on every labelled frame the one-to-one assignment with the
 /// largest total IoU, of pairs with IoU ≥ `min_iou`.
 pub fn judge(labels: &Labels, found: &[Found], min_iou: f64) -> Judged {
-    let people: Vec<String> = known(labels).into_iter().map(str::to_owned).collect();
-    let mut judged = Judged { missed: vec![0; people.len()], people, ..Judged::default() };
+    let people = people(labels);
     let mut found_in: BTreeMap<i64, Vec<&Found>> = BTreeMap::new();
     for face in found {
         found_in.entry(face.frame_idx).or_default().push(face);
     }
-    for (frame, faces) in faces_by_frame(labels) {
-        let found = found_in.get(&frame).map_or(&[][..], Vec::as_slice);
-        judge_frame(&mut judged, &faces, found, min_iou);
+    let frames = faces_by_frame(labels, &people);
+    let mut judged = Judged { min_iou, missed: vec![0; people.len()], people, ..Judged::default() };
+    for (frame, faces) in frames {
+        judge_frame(&mut judged, &faces, found_in.get(&frame).map_or(&[], Vec::as_slice));
     }
     judged
 }
 
-fn known(labels: &Labels) -> BTreeSet<&str> {
-    let lines = labels.lines.iter();
-    lines
-        .filter_map(|line| if let Mark::Known(_, name) = &line.mark { Some(name.as_str()) } else { None })
-        .collect()
+fn people(labels: &Labels) -> Vec<String> {
+    let name = |line: &Line| match &line.mark {
+        Mark::Known { identity, .. } => Some(identity.clone()),
+        Mark::Unknown(_) | Mark::NoFace => None,
+    };
+    labels.lines.iter().filter_map(name).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
-/// Labelled faces of every judged frame: where, and who if that is known.
-fn faces_by_frame(labels: &Labels) -> BTreeMap<i64, Vec<(Rect, Option<&str>)>> {
+/// A labelled face: where, and who if that is known.
+type Labelled = (Rect, Option<TrueFace>);
+
+/// Labelled faces of every judged frame.
+fn faces_by_frame(labels: &Labels, people: &[String]) -> BTreeMap<i64, Vec<Labelled>> {
     let mut frames: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for line in &labels.lines {
         let faces = frames.entry(line.frame_idx).or_default();
         match &line.mark {
-            Mark::Known(rect, name) => faces.push((*rect, Some(name.as_str()))),
+            Mark::Known { rect, identity, shot } => {
+                let person = people.binary_search(identity).ok();
+                faces.push((*rect, person.map(|person| TrueFace { person, shot: *shot })));
+            }
             Mark::Unknown(rect) => faces.push((*rect, None)),
             Mark::NoFace => {}
         }
@@ -141,28 +245,43 @@ fn faces_by_frame(labels: &Labels) -> BTreeMap<i64, Vec<(Rect, Option<&str>)>> {
     frames
 }
 
-fn judge_frame(judged: &mut Judged, faces: &[(Rect, Option<&str>)], found: &[&Found], min_iou: f64) {
+fn judge_frame(judged: &mut Judged, faces: &[Labelled], found: &[&Found]) {
     let labelled: Vec<Rect> = faces.iter().map(|(rect, _)| *rect).collect();
     let rects: Vec<Rect> = found.iter().map(|f| f.rect).collect();
-    let pairs = assign_boxes(&labelled, &rects, min_iou);
+    let pairs = assign_boxes(&labelled, &rects, judged.min_iou);
     let found_at: BTreeMap<usize, usize> = pairs.iter().copied().collect();
     judged.n_found += found.len();
-    for (at, (_, name)) in faces.iter().enumerate() {
-        let face = found_at.get(&at).map(|f| found[*f]);
-        let person = name.and_then(|name| judged.people.binary_search_by(|p| p.as_str().cmp(name)).ok());
-        judged.n_labelled += usize::from(person.is_some());
-        match (person, face) {
-            (Some(person), Some(face)) => {
-                judged.matches.push(Match { person, track_id: face.track_id, cluster_id: face.cluster_id })
+    let mut ignored = BTreeSet::new();
+    for (at, (_, face)) in faces.iter().enumerate() {
+        judged.n_labelled += usize::from(face.is_some());
+        match (face, found_at.get(&at)) {
+            (Some(face), Some(&at)) => {
+                let Found { track_id, cluster_id, .. } = *found[at];
+                judged.matches.push(Match { person: face.person, track_id, cluster_id });
             }
-            (Some(person), None) => judged.missed[person] += 1,
-            (None, Some(_)) => judged.n_found -= 1,
+            (Some(face), None) => judged.missed[face.person] += 1,
+            (None, Some(&at)) => {
+                judged.n_found -= 1;
+                ignored.insert(at);
+            }
             (None, None) => {}
         }
     }
     let matched: BTreeSet<usize> = found_at.into_values().collect();
     for (_, face) in found.iter().enumerate().filter(|(at, _)| !matched.contains(at)) {
         *judged.false_boxes.entry(face.cluster_id).or_default() += 1;
+    }
+    let counted = found.iter().enumerate().filter(|(at, _)| !ignored.contains(at));
+    judged.frames.push(frame(faces, &counted.map(|(_, face)| *face).collect::<Vec<_>>()));
+}
+
+fn frame(faces: &[Labelled], found: &[&Found]) -> Frame<TrueFace, FoundFace> {
+    let known = || faces.iter().filter_map(|(rect, face)| Some((rect, (*face)?)));
+    let face = |f: &&Found| FoundFace { track_id: f.track_id, group: Group::of(f.track_id, f.cluster_id) };
+    Frame {
+        truth: known().map(|(_, face)| face).collect(),
+        found: found.iter().map(face).collect(),
+        iou: known().flat_map(|(rect, _)| found.iter().map(|f| iou(rect, &f.rect))).collect(),
     }
 }
 
@@ -175,10 +294,17 @@ pub enum Group {
     Alone(i64),
 }
 
+impl Group {
+    /// Where a track of this cluster (`None`: noise) belongs.
+    pub fn of(track_id: i64, cluster_id: Option<i64>) -> Self {
+        cluster_id.map_or(Self::Alone(track_id), Self::Cluster)
+    }
+}
+
 impl Match {
     /// The group that its track belongs to.
     pub fn group(&self) -> Group {
-        self.cluster_id.map_or(Group::Alone(self.track_id), Group::Cluster)
+        Group::of(self.track_id, self.cluster_id)
     }
 }
 
@@ -257,6 +383,17 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn the_largest_total_is_that_of_the_dense_table(
+            cells in proptest::collection::vec((0_usize..5, 0_usize..5, 1_usize..20), 0..9)
+        ) {
+            let counts: BTreeMap<_, _> = cells.into_iter().map(|(a, b, count)| ((a, b), count)).collect();
+            let weight = |a, b| i64::try_from(counts.get(&(a, b)).copied().unwrap_or(0)).unwrap_or(0);
+            let dense: Vec<Vec<i64>> = (0..5).map(|a| (0..5).map(|b| weight(a, b)).collect()).collect();
+            let best = best_total(&dense, 0, &mut vec![false; 5]);
+            prop_assert_eq!(i64::try_from(largest_total(&counts)), Ok(best));
+        }
+
         #[test]
         fn iou_is_symmetric_and_between_0_and_1(a in rect(), b in rect()) {
             let overlap = iou(&a, &b);

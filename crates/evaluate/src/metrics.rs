@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::matching::{Group, JudgedTrack, Match, assign};
+use crate::matching::{Group, JudgedTrack, Match, largest_total};
 
 /// One item of a grouping.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -42,7 +42,8 @@ pub struct Prf {
 }
 
 impl Prf {
-    fn new(precision: f64, recall: f64) -> Self {
+    /// From precision and recall.
+    pub fn new(precision: f64, recall: f64) -> Self {
         let sum = precision + recall;
         Self { precision, recall, f1: if sum > 0.0 { 2.0 * precision * recall / sum } else { 0.0 } }
     }
@@ -195,18 +196,11 @@ fn entropy<'a>(weights: impl Iterator<Item = &'a f64>, total: f64) -> f64 {
 /// The numerator of IDF1 over the whole video: IDF1 = 2 × this / (found boxes + labelled boxes).
 /// Source: Ristani et al. 2016.
 pub fn identity_matches(matches: &[Match]) -> usize {
-    let mut rows: BTreeMap<Group, usize> = BTreeMap::new();
+    let mut counts = BTreeMap::new();
     for m in matches {
-        let next = rows.len();
-        rows.entry(m.group()).or_insert(next);
+        *counts.entry((m.group(), m.person)).or_default() += 1;
     }
-    let people = matches.iter().map(|m| m.person + 1).max().unwrap_or(0);
-    let mut counts = vec![vec![0_i64; people]; rows.len()];
-    for m in matches {
-        counts[rows[&m.group()]][m.person] += 1;
-    }
-    let pairs = assign(rows.len(), people, |group, person| counts[group][person]);
-    pairs.iter().map(|&(group, person)| usize::try_from(counts[group][person]).unwrap_or(0)).sum()
+    largest_total(&counts)
 }
 
 /// Share of matched boxes that show their track's majority person, 0 to 1; 0 without matches.

@@ -129,7 +129,7 @@ fn labelled_clips_agree_with_the_independent_scorer() {
 fn truth_csv(clip: &Clip) -> String {
     let line = |(frame, x, y, w, h, name): &TruthRow| format!("\"{name}\",{frame},{h},{w},{y},{x},extra\n");
     let lines: String = clip.truth.iter().map(line).collect();
-    format!("identity,frame,h,w,y,x,shot\n{lines}")
+    format!("identity,frame,h,w,y,x,note\n{lines}")
 }
 
 fn found(clip: &Clip) -> Vec<Found> {

@@ -60,16 +60,27 @@ fn assert_done(output: &Output) {
 fn with_labels_everything_is_written_and_a_second_run_is_skipped() {
     let run = Run::new(&Spec::default());
     assert_done(&run.evaluate_with_labels());
-    for name in ["det_precision", "id_f1"] {
+    for name in ["det_precision", "id_f1", "identity_hota", "track_hota"] {
         assert!(run.value(name, MetricUnit::Frame).unwrap() > 0.5, "{name}");
     }
     assert!(run.value("wcp", MetricUnit::Track).unwrap() > 0.8);
     assert!(run.value("silhouette", MetricUnit::Track).is_some());
     let labels: Vec<Label> = read_all(&run.root.join("labels.parquet")).unwrap();
     assert!(labels.iter().any(|l| l.identity.as_deref() == Some("anna")));
-    assert!(run.page().contains("Against the labels"));
+    assert!(run.page().contains("Against the labels") && run.page().contains("How faces are followed"));
     let again = run.evaluate_with_labels();
     assert!(words(&again).contains("is up to date"), "{}", words(&again));
+}
+
+#[test]
+fn labels_without_shots_do_not_judge_tracks() {
+    let run = Run::new(&Spec::default());
+    let labels = fs::read_to_string(&run.labels).unwrap();
+    fs::write(&run.labels, labels.replacen("shot", "note", 1)).unwrap();
+    assert_done(&run.evaluate_with_labels());
+    assert_eq!(run.value("track_hota", MetricUnit::Frame), None);
+    assert!(run.value("identity_hota", MetricUnit::Frame).unwrap() > 0.5);
+    assert!(run.page().contains("Against the labels") && !run.page().contains("How faces are followed"));
 }
 
 #[test]

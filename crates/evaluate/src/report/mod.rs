@@ -19,7 +19,7 @@ use schema::manifest::StageRecord;
 use schema::tables::MetricUnit;
 use serde::Serialize;
 
-use crate::catalog;
+use crate::catalog::{self, Section};
 use crate::config::Config;
 use crate::error::Result;
 use crate::figures::Figure;
@@ -70,6 +70,8 @@ struct Page {
     dendrogram: Option<Dendrogram>,
     confusion: Option<Confusion>,
     labelled: Vec<FigureRow>,
+    tracking: Vec<FigureRow>,
+    details: Vec<FigureRow>,
     unlabelled: Vec<FigureRow>,
     stages: Vec<StageRow>,
     pictures_left_out: usize,
@@ -148,8 +150,10 @@ impl Report<'_> {
             histograms: histogram::draw(self.tables),
             dendrogram: dendrogram::draw(&self.tables.leaves(), &self.tables.linkage, self.threshold())?,
             confusion,
-            labelled: self.figure_rows(true),
-            unlabelled: self.figure_rows(false),
+            labelled: self.figure_rows(Section::Labels),
+            tracking: self.figure_rows(Section::Tracking),
+            details: self.figure_rows(Section::Details),
+            unlabelled: self.figure_rows(Section::Unlabelled),
             stages: self.stages()?,
             pictures_left_out: album.left_out(),
         })
@@ -209,9 +213,9 @@ impl Report<'_> {
         earlier.chain(self.own.iter().map(|m| warning(crate::STAGE.name, m))).collect()
     }
 
-    /// Figures that compare with labels (or those that do not), the most telling first.
-    fn figure_rows(&self, needs_labels: bool) -> Vec<FigureRow> {
-        let explained = catalog::CATALOG.iter().filter(|e| e.needs_labels == needs_labels);
+    /// Figures of a section, the most telling first.
+    fn figure_rows(&self, section: Section) -> Vec<FigureRow> {
+        let explained = catalog::CATALOG.iter().filter(|e| e.section == section);
         let rows = explained.map(|e| FigureRow {
             name: e.name,
             title: e.title,
