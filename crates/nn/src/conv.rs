@@ -1,7 +1,11 @@
-//! Convolution layers as candle custom ops on `(n, height, width, channels)` f32 tensors.
+//! Convolution layers; [`Chain`](crate::chain::Chain) runs them.
 
-use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
+use std::ops::Range;
 
+use candle_core::{Result, Tensor, bail};
+use pulp::Arch;
+
+use crate::band::{Aligned, Band, CELL};
 use crate::kernel;
 
 /// What is applied to every output of a layer.
@@ -45,14 +49,15 @@ impl Window {
 ///
 /// Computed as an indirect matrix product (the idea of XNNPACK's indirect GEMM, arXiv 1907.02129):
 /// no im2col copy, weights packed once at load in blocks of output channels.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Conv2d {
-    window: Window,
-    inputs: usize,
-    outputs: usize,
-    packed: kernel::Packed,
+    pub(crate) window: Window,
+    pub(crate) inputs: usize,
+    pub(crate) outputs: usize,
+    /// `[block of outputs][block of inputs][tap][input][output]`.
+    weight: Aligned,
     bias: Vec<f32>,
-    activation: Activation,
+    activation: kernel::Packed,
 }
 
 impl Conv2d {
@@ -63,42 +68,136 @@ impl Conv2d {
     pub fn new(weight: &Tensor, bias: &Tensor, window: Window, activation: Activation) -> Result<Self> {
         let (outputs, inputs, rows, columns) = weight.dims4()?;
         check_layer("conv2d", window, (rows, columns), outputs, bias, &activation)?;
-        let flat = weight.flatten_all()?.to_vec1()?;
-        let packed = kernel::Packed::new(&flat, outputs, inputs, window.size * window.size);
-        Ok(Self { window, inputs, outputs, packed, bias: bias.to_vec1()?, activation })
+        let padded = outputs.next_multiple_of(CELL);
+        Ok(Self {
+            window,
+            inputs,
+            outputs,
+            weight: pack(&weight.flatten_all()?.to_vec1()?, outputs, inputs, window.size * window.size),
+            bias: padded_to(bias.to_vec1()?, padded),
+            activation: kernel::Packed::new(&activation, padded),
+        })
     }
 
-    /// Maps `(n, h, w, inputs)` to `(n, h', w', outputs)`.
-    ///
-    /// # Errors
-    /// When the tensor has another shape, type or device.
-    pub fn forward(&self, input: &Tensor) -> Result<Tensor> {
-        input.apply_op1_no_bwd(self)
+    /// Channels of an input cell: pictures are not padded to whole cells.
+    pub(crate) fn cell(&self) -> usize {
+        if self.inputs == 3 { 3 } else { CELL }
+    }
+
+    pub(crate) fn run(
+        &self,
+        arch: Arch,
+        input: &Band,
+        rows: Range<usize>,
+        out: &mut Band,
+        scratch: &mut Aligned,
+    ) {
+        if self.window == Window::POINT && input.cell() == self.cell() {
+            let starts: Vec<_> = (0..input.blocks()).map(|b| input.offset(b, rows.start) / CELL).collect();
+            let pixels = rows.len() * out.extent().width;
+            let at = out.offset(0, rows.start);
+            self.dense(arch, input.data(), &starts, pixels, out, at);
+            return;
+        }
+        for rows in by_image(rows, out.extent().height) {
+            self.padded(arch, input, rows, out, scratch);
+        }
+    }
+
+    /// Rows of one image, by way of a copy with its border around it, columns sorted by their place in the
+    /// stride so that the pixels under a tap lie side by side.
+    fn padded(&self, arch: Arch, input: &Band, rows: Range<usize>, out: &mut Band, scratch: &mut Aligned) {
+        let Window { size, stride, padding } = self.window;
+        let (from, to) = (input.extent(), out.extent());
+        let (image, top) = (rows.start / to.height, rows.start % to.height * stride);
+        let cell = self.cell();
+        let columns = (from.width + 2 * padding).div_ceil(stride);
+        let row_len = stride * columns * cell;
+        let copied = (rows.len() - 1) * stride + size;
+        let blocks = self.inputs.div_ceil(cell);
+        scratch.fit(blocks * copied * row_len);
+        let padded = &mut scratch.as_mut_slice()[..blocks * copied * row_len];
+        padded.fill(0.0);
+        for (i, target) in padded.chunks_exact_mut(row_len).enumerate() {
+            let (block, y) = (i / copied, top + i % copied);
+            let Some(y) = y.checked_sub(padding).filter(|y| *y < from.height) else { continue };
+            let row = input.row(block, image * from.height + y);
+            for (x, pixel) in row.chunks_exact(input.cell()).enumerate() {
+                let x = x + padding;
+                let at = ((x % stride) * columns + x / stride) * cell;
+                target[at..at + cell].copy_from_slice(&pixel[..cell]);
+            }
+        }
+        let mut starts = Vec::new();
+        for (block, y, x) in taps(blocks, size) {
+            starts.push((block * copied + y) * stride * columns + (x % stride) * columns + x / stride);
+        }
+        for (i, row) in rows.enumerate() {
+            let at = out.offset(0, row);
+            let input = &scratch.as_slice()[i * stride * row_len..];
+            self.dense(arch, input, &starts, to.width, out, at);
+        }
+    }
+
+    fn dense(&self, arch: Arch, input: &[f32], starts: &[usize], pixels: usize, out: &mut Band, at: usize) {
+        let pitch = out.pitch();
+        arch.dispatch(kernel::Dense {
+            input,
+            cell: self.cell(),
+            starts,
+            weight: self.weight.as_slice(),
+            bias: &self.bias,
+            activation: &self.activation,
+            pixels,
+            out: &mut out.data_mut()[at..],
+            pitch,
+        });
     }
 }
 
-impl CustomOp1 for Conv2d {
-    fn name(&self) -> &'static str {
-        "conv2d-nhwc"
-    }
+fn taps(blocks: usize, size: usize) -> impl Iterator<Item = (usize, usize, usize)> {
+    (0..blocks * size * size).map(move |i| (i / (size * size), i / size % size, i % size))
+}
 
-    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let map = FeatureMap::of(storage, layout, self.inputs)?;
-        map.run(self.window, self.outputs, |image, out| {
-            kernel::dense(&image, self.window, &self.packed, &self.bias, &self.activation, out);
-        })
+/// Cuts rows that are numbered through all images where an image of `height` rows ends.
+fn by_image(rows: Range<usize>, height: usize) -> impl Iterator<Item = Range<usize>> {
+    let mut start = rows.start;
+    std::iter::from_fn(move || {
+        let end = ((start / height + 1) * height).min(rows.end);
+        let part = start..end;
+        start = end;
+        (!part.is_empty()).then_some(part)
+    })
+}
+
+fn pack(weight: &[f32], outputs: usize, inputs: usize, taps: usize) -> Aligned {
+    let cell = if inputs == 3 { 3 } else { CELL };
+    let blocks = inputs.div_ceil(cell);
+    let mut packed = Aligned::zeros(outputs.div_ceil(CELL) * blocks * taps * cell * CELL);
+    for (i, values) in weight.chunks_exact(taps).enumerate() {
+        let (output, input) = (i / inputs, i % inputs);
+        for (tap, value) in values.iter().enumerate() {
+            let tap = ((output / CELL) * blocks + input / cell) * taps + tap;
+            packed.as_mut_slice()[(tap * cell + input % cell) * CELL + output % CELL] = *value;
+        }
     }
+    packed
+}
+
+fn padded_to(mut values: Vec<f32>, len: usize) -> Vec<f32> {
+    values.resize(len, 0.0);
+    values
 }
 
 /// A depthwise convolution: every channel is filtered on its own.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Depthwise {
-    window: Window,
-    channels: usize,
-    /// `(size × size, channels)`.
-    weight: Vec<f32>,
+    pub(crate) window: Window,
+    pub(crate) channels: usize,
+    /// `[block of channels][tap][channel]`.
+    weight: Aligned,
     bias: Vec<f32>,
-    activation: Activation,
+    activation: kernel::Packed,
 }
 
 impl Depthwise {
@@ -112,29 +211,49 @@ impl Depthwise {
             bail!("depthwise: weight has {one} inputs per channel, not 1");
         }
         check_layer("depthwise", window, (rows, columns), channels, bias, &activation)?;
-        let weight = weight.reshape((channels, window.size * window.size))?.t()?.flatten_all()?;
-        Ok(Self { window, channels, weight: weight.to_vec1()?, bias: bias.to_vec1()?, activation })
-    }
-
-    /// Maps `(n, h, w, channels)` to `(n, h', w', channels)`.
-    ///
-    /// # Errors
-    /// When the tensor has another shape, type or device.
-    pub fn forward(&self, input: &Tensor) -> Result<Tensor> {
-        input.apply_op1_no_bwd(self)
-    }
-}
-
-impl CustomOp1 for Depthwise {
-    fn name(&self) -> &'static str {
-        "depthwise-nhwc"
-    }
-
-    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let map = FeatureMap::of(storage, layout, self.channels)?;
-        map.run(self.window, self.channels, |image, out| {
-            kernel::depthwise(&image, self.window, &self.weight, &self.bias, &self.activation, out);
+        let padded = channels.next_multiple_of(CELL);
+        let taps = window.size * window.size;
+        let mut packed = Aligned::zeros(padded * taps);
+        let flat: Vec<f32> = weight.flatten_all()?.to_vec1()?;
+        for (i, value) in flat.iter().enumerate() {
+            let (channel, tap) = (i / taps, i % taps);
+            packed.as_mut_slice()[((channel / CELL) * taps + tap) * CELL + channel % CELL] = *value;
+        }
+        Ok(Self {
+            window,
+            channels,
+            weight: packed,
+            bias: padded_to(bias.to_vec1()?, padded),
+            activation: kernel::Packed::new(&activation, padded),
         })
+    }
+
+    pub(crate) fn run(&self, arch: Arch, input: &Band, rows: Range<usize>, out: &mut Band) {
+        let Window { size, stride, padding } = self.window;
+        let (from, to) = (input.extent(), out.extent());
+        let zeros = vec![0.0; from.width * CELL];
+        let block_len = size * size * CELL;
+        for row in rows {
+            let (image, y) = (row / to.height, row % to.height);
+            let source = |tap: usize| {
+                let y = (y * stride + tap).checked_sub(padding).filter(|y| *y < from.height)?;
+                Some(image * from.height + y)
+            };
+            for block in 0..input.blocks() {
+                let under: Vec<_> =
+                    (0..size).map(|tap| source(tap).map(|row| input.row(block, row))).collect();
+                arch.dispatch(kernel::Depthwise {
+                    window: self.window,
+                    rows: &under,
+                    zeros: &zeros,
+                    weight: &self.weight.as_slice()[block * block_len..][..block_len],
+                    bias: &self.bias[block * CELL..],
+                    activation: &self.activation,
+                    channel: block * CELL,
+                    out: out.row_mut(block, row),
+                });
+            }
+        }
     }
 }
 
@@ -157,45 +276,5 @@ fn check_layer(
             bail!("{layer}: {} slopes for {outputs} outputs", slopes.len())
         }
         _ => Ok(()),
-    }
-}
-
-/// A contiguous `(n, height, width, channels)` f32 tensor on the CPU.
-pub(crate) struct FeatureMap<'a> {
-    data: &'a [f32],
-    count: usize,
-    height: usize,
-    width: usize,
-    channels: usize,
-}
-
-impl<'a> FeatureMap<'a> {
-    pub(crate) fn of(storage: &'a CpuStorage, layout: &Layout, channels: usize) -> Result<Self> {
-        let (count, height, width, found) = layout.shape().dims4()?;
-        if channels != found {
-            bail!("expected {channels} channels, got a tensor of shape {:?}", layout.shape());
-        }
-        let Some((from, to)) = layout.contiguous_offsets() else { bail!("the tensor is not contiguous") };
-        Ok(Self { data: &storage.as_slice::<f32>()?[from..to], count, height, width, channels })
-    }
-
-    /// Runs `body` for every image and gathers the outputs.
-    pub(crate) fn run(
-        &self,
-        window: Window,
-        outputs: usize,
-        body: impl Fn(kernel::Image<'_>, &mut [f32]),
-    ) -> Result<(CpuStorage, Shape)> {
-        let (height, width) = (window.outputs(self.height), window.outputs(self.width));
-        let (taken, given) = (self.height * self.width * self.channels, height * width * outputs);
-        let mut out = vec![0.0; self.count * given];
-        if taken > 0 && given > 0 {
-            for (data, out) in self.data.chunks_exact(taken).zip(out.chunks_exact_mut(given)) {
-                let image =
-                    kernel::Image { data, height: self.height, width: self.width, channels: self.channels };
-                body(image, out);
-            }
-        }
-        Ok((CpuStorage::F32(out), Shape::from((self.count, height, width, outputs))))
     }
 }

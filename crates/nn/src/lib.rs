@@ -12,6 +12,8 @@
 //!
 //! **Architecture invariant:** this crate knows no particular network and no image file.
 
+mod band;
+pub mod chain;
 pub mod conv;
 mod kernel;
 pub mod onnx;

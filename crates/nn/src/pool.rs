@@ -1,49 +1,53 @@
 //! Layers without weights, on `(n, height, width, channels)` f32 tensors.
 
-use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
 
-use crate::conv::{FeatureMap, Window};
-
-/// The largest of every 2×2 pixels; odd rows and columns at the end are dropped.
+/// `fine` plus `coarse` with every pixel doubled in both directions.
 ///
 /// # Errors
-/// When the tensor has another shape, type or device.
-pub fn max_2x2(input: &Tensor) -> Result<Tensor> {
-    input.contiguous()?.apply_op1_no_bwd(&Max2x2)
+/// When a tensor has another shape, type or device.
+pub fn add_upsampled(fine: &Tensor, coarse: &Tensor) -> Result<Tensor> {
+    fine.apply_op2_no_bwd(coarse, &AddUpsampled)
 }
 
-struct Max2x2;
+struct AddUpsampled;
 
-impl CustomOp1 for Max2x2 {
+impl CustomOp2 for AddUpsampled {
     fn name(&self) -> &'static str {
-        "max-2x2-nhwc"
+        "add-upsampled-nhwc"
     }
 
-    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let channels = layout.shape().dims4()?.3;
-        let map = FeatureMap::of(storage, layout, channels)?;
-        map.run(Window { size: 2, stride: 2, padding: 0 }, channels, |image, out| {
-            let width = image.width / 2;
-            for (pixel, target) in out.chunks_exact_mut(channels).enumerate() {
-                let corner = (2 * (pixel / width) * image.width + 2 * (pixel % width)) * channels;
-                let pixel = |offset: usize| &image.data[corner + offset * channels..][..channels];
-                let (a, b) = (pixel(0), pixel(1));
-                let (c, d) = (pixel(image.width), pixel(image.width + 1));
-                for (i, target) in target.iter_mut().enumerate() {
-                    *target = a[i].max(b[i]).max(c[i].max(d[i]));
+    fn cpu_fwd(
+        &self,
+        fine: &CpuStorage,
+        fine_layout: &Layout,
+        coarse: &CpuStorage,
+        coarse_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (n, height, width, channels) = coarse_layout.shape().dims4()?;
+        let shape = Shape::from((n, 2 * height, 2 * width, channels));
+        if *fine_layout.shape() != shape {
+            bail!("expected a fine map of shape {shape:?}, got {:?}", fine_layout.shape());
+        }
+        let (fine, coarse) = (contiguous(fine, fine_layout)?, contiguous(coarse, coarse_layout)?);
+        let row_len = width * channels;
+        let mut out = Vec::with_capacity(fine.len());
+        if !fine.is_empty() {
+            for (row, values) in fine.chunks_exact(2 * row_len).enumerate() {
+                let coarse = &coarse[row / 2 * row_len..][..row_len];
+                let pairs = values.chunks_exact(2 * channels).zip(coarse.chunks_exact(channels));
+                for (pair, coarse) in pairs {
+                    for pixel in pair.chunks_exact(channels) {
+                        out.extend(pixel.iter().zip(coarse).map(|(fine, coarse)| fine + coarse));
+                    }
                 }
             }
-        })
+        }
+        Ok((CpuStorage::F32(out), shape))
     }
 }
 
-/// Every pixel doubled in both directions.
-///
-/// # Errors
-/// When the tensor has another shape.
-pub fn upsample_2x(input: &Tensor) -> Result<Tensor> {
-    let (n, height, width, channels) = input.dims4()?;
-    let apart = input.reshape((n, height, 1, width, 1, channels))?;
-    let doubled = apart.broadcast_as((n, height, 2, width, 2, channels))?;
-    doubled.reshape((n, 2 * height, 2 * width, channels))
+fn contiguous<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
+    let Some((from, to)) = layout.contiguous_offsets() else { bail!("the tensor is not contiguous") };
+    Ok(&storage.as_slice::<f32>()?[from..to])
 }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
 use candle_core::{Device, Tensor};
+use nn::chain::{Chain, Layer};
 use nn::conv::{Activation, Conv2d, Depthwise, Window};
 use nn::pool;
 use proptest::prelude::*;
@@ -56,6 +57,10 @@ fn activation(kind: usize, outputs: usize) -> Activation {
     }
 }
 
+fn forward(layer: impl Into<Layer>, input: &Tensor) -> candle_core::Result<Tensor> {
+    Chain::new(vec![layer.into()]).forward(input)
+}
+
 fn window() -> impl Strategy<Value = Window> {
     (1..4usize, 1..3usize, 0..2usize).prop_map(|(size, stride, padding)| Window {
         size,
@@ -77,7 +82,7 @@ proptest! {
         let activation = activation(kind, outputs);
         let layer = Conv2d::new(&weight, &bias, window, activation.clone()).unwrap();
         let expected = activated(&reference(&input, &weight, &bias, window, 1), &activation);
-        assert_close(&layer.forward(&input).unwrap(), &expected);
+        assert_close(&forward(layer, &input).unwrap(), &expected);
     }
 
     #[test]
@@ -92,7 +97,7 @@ proptest! {
         let activation = activation(kind, channels);
         let layer = Depthwise::new(&weight, &bias, window, activation.clone()).unwrap();
         let expected = activated(&reference(&input, &weight, &bias, window, channels), &activation);
-        assert_close(&layer.forward(&input).unwrap(), &expected);
+        assert_close(&forward(layer, &input).unwrap(), &expected);
     }
 
     #[test]
@@ -102,16 +107,17 @@ proptest! {
         let input = tensor(&[n, height, width, channels], 7);
         let nchw = input.permute((0, 3, 1, 2)).unwrap().contiguous().unwrap();
         let back = |t: Tensor| t.permute((0, 2, 3, 1)).unwrap().contiguous().unwrap();
-        assert_close(&pool::max_2x2(&input).unwrap(), &back(nchw.max_pool2d(2).unwrap()));
-        let doubled = nchw.upsample_nearest2d(2 * height, 2 * width).unwrap();
-        assert_close(&pool::upsample_2x(&input).unwrap(), &back(doubled));
+        assert_close(&forward(Layer::Max2x2, &input).unwrap(), &back(nchw.max_pool2d(2).unwrap()));
+        let doubled = back(nchw.upsample_nearest2d(2 * height, 2 * width).unwrap());
+        let fine = tensor(&[n, 2 * height, 2 * width, channels], 8);
+        assert_close(&pool::add_upsampled(&fine, &input).unwrap(), &(fine + doubled).unwrap());
     }
 }
 
 #[test]
 fn a_wrong_shape_is_an_error() {
     let layer = Conv2d::new(&tensor(&[4, 3, 3, 3], 1), &tensor(&[4], 2), Window::three(1), Activation::Relu);
-    let message = layer.unwrap().forward(&tensor(&[1, 5, 5, 2], 3)).unwrap_err().to_string();
+    let message = forward(layer.unwrap(), &tensor(&[1, 5, 5, 2], 3)).unwrap_err().to_string();
     assert!(message.contains("expected 3 channels"), "{message}");
     assert!(
         Conv2d::new(&tensor(&[4, 3, 3, 3], 1), &tensor(&[5], 2), Window::three(1), Activation::Relu).is_err()
