@@ -10,7 +10,6 @@ use candle_core::{Device, Result, Tensor};
 use candle_nn::VarBuilder;
 use nn::chain::{Chain, Layer};
 use nn::conv::{Activation, Conv2d, Depthwise, Window};
-use nn::pool;
 
 use crate::geometry::{Face, Points, Rect};
 
@@ -22,7 +21,7 @@ const STRIDES: [usize; 3] = [8, 16, 32];
 
 /// 1×1 convolution, then a depthwise 3×3 one: `weight` and `bias` of the two layers, by their names
 /// in the checkpoint.
-fn unit(vb: &VarBuilder<'_>, [point, depth]: [Named<'_>; 2], channels: [usize; 2]) -> Result<[Layer; 2]> {
+fn unit(vb: &VarBuilder<'_>, [point, depth]: [Named<'_>; 2], channels: [usize; 2]) -> Result<Vec<Layer>> {
     let [inputs, outputs] = channels;
     let point = Conv2d::new(
         &vb.get((outputs, inputs, 1, 1), point.weight)?,
@@ -36,7 +35,7 @@ fn unit(vb: &VarBuilder<'_>, [point, depth]: [Named<'_>; 2], channels: [usize; 2
         Window::three(1),
         Activation::Relu,
     )?;
-    Ok([point.into(), depth.into()])
+    Ok(vec![point.into(), depth.into()])
 }
 
 /// Names of a layer's tensors in the checkpoint.
@@ -48,7 +47,7 @@ struct Named<'a> {
 
 /// The four heads of one output map (class, object, box, points: 1 + 1 + 4 + 10 channels), which
 /// all read the same input, as one pair of layers.
-fn head(vb: &VarBuilder<'_>, level: usize) -> Result<[Layer; 2]> {
+fn head(vb: &VarBuilder<'_>, level: usize) -> Result<Vec<Layer>> {
     let mut tensors: [Vec<Tensor>; 4] = Default::default();
     for (name, channels) in [("cls", 1), ("obj", 1), ("bbox", 4), ("kps", 10)] {
         let vb = vb.pp(format!("bbox_head.multi_level_{name}.{level}"));
@@ -60,13 +59,17 @@ fn head(vb: &VarBuilder<'_>, level: usize) -> Result<[Layer; 2]> {
     let [point, point_bias, depth, depth_bias] = tensors.map(|t| Tensor::cat(&t, 0));
     let point = Conv2d::new(&point?, &point_bias?, Window::POINT, Activation::Identity)?;
     let depth = Depthwise::new(&depth?, &depth_bias?, Window::three(1), Activation::Identity)?;
-    Ok([point.into(), depth.into()])
+    Ok(vec![point.into(), depth.into()])
 }
 
 /// The network: the maps at strides 8, 16 and 32 are `fine`, `middle` and `coarse`.
 pub struct YuNet {
-    backbone: [Chain; 3],
-    neck: [Chain; 3],
+    fine: Chain,
+    middle: Chain,
+    coarse: Chain,
+    /// Of `middle` and `coarse`; nothing but its head reads the neck of `fine`.
+    necks: [Chain; 2],
+    /// Of `fine`, with its neck, `middle` and `coarse`.
     heads: [Chain; 3],
 }
 
@@ -101,15 +104,15 @@ impl YuNet {
         let mut coarse = vec![Layer::Max2x2];
         coarse.extend(unit("backbone.model5.conv1.conv1", ("450", "451"), [64, 64])?);
         coarse.extend(unit("backbone.model5.conv2.conv1", ("453", "454"), [64, 64])?);
+        let neck = |level: usize, depth| unit(&format!("neck.lateral_convs.{level}.conv1"), depth, [64, 64]);
+        let mut fine_head = neck(0, ("462", "463"))?;
+        fine_head.extend(head(vb, 0)?);
         Ok(Self {
-            backbone: [fine, middle, coarse].map(Chain::new),
-            neck: [
-                unit("neck.lateral_convs.0.conv1", ("462", "463"), [64, 64])?,
-                unit("neck.lateral_convs.1.conv1", ("459", "460"), [64, 64])?,
-                unit("neck.lateral_convs.2.conv1", ("456", "457"), [64, 64])?,
-            ]
-            .map(|unit| Chain::new(unit.into())),
-            heads: [head(vb, 0)?, head(vb, 1)?, head(vb, 2)?].map(|head| Chain::new(head.into())),
+            fine: Chain::new(fine),
+            middle: Chain::new(middle),
+            coarse: Chain::new(coarse),
+            necks: [neck(1, ("459", "460"))?, neck(2, ("456", "457"))?].map(Chain::new),
+            heads: [fine_head, head(vb, 1)?, head(vb, 2)?].map(Chain::new),
         })
     }
 
@@ -119,13 +122,15 @@ impl YuNet {
     /// # Errors
     /// When the tensor has another shape.
     pub fn forward(&self, x: &Tensor) -> Result<[Tensor; 3]> {
-        let fine = self.backbone[0].forward(x)?;
-        let middle = self.backbone[1].forward(&fine)?;
-        let coarse = self.backbone[2].forward(&middle)?;
-        let coarse = self.neck[2].forward(&coarse)?;
-        let middle = self.neck[1].forward(&pool::add_upsampled(&middle, &coarse)?)?;
-        let fine = self.neck[0].forward(&pool::add_upsampled(&fine, &middle)?)?;
-        Ok([self.heads[0].forward(&fine)?, self.heads[1].forward(&middle)?, self.heads[2].forward(&coarse)?])
+        let fine = self.fine.forward(x)?;
+        let middle = self.middle.forward(&fine)?;
+        let coarse = self.necks[1].forward(&self.coarse.forward(&middle)?)?;
+        let middle = self.necks[0].forward_sum(&middle, &coarse)?;
+        Ok([
+            self.heads[0].forward_sum(&fine, &middle)?,
+            self.heads[1].forward(&middle)?,
+            self.heads[2].forward(&coarse)?,
+        ])
     }
 
     /// Faces in an RGB image of `width × height` pixels, rows without padding, that score at least
@@ -135,17 +140,29 @@ impl YuNet {
     /// When the image has another size than it says.
     pub fn detect(&self, rgb: &[u8], width: usize, height: usize, min_score: f32) -> Result<Vec<Face>> {
         let maps = self.forward(&padded(rgb, width, height)?)?;
+        let least = least_logit(min_score);
         let mut faces = Vec::new();
         for (map, stride) in maps.iter().zip(STRIDES) {
             let (_, _, columns, channels) = map.dims4()?;
             let values: Vec<f32> = map.flatten_all()?.to_vec1()?;
             for (cell, values) in values.chunks_exact(channels).enumerate() {
+                if values[0].min(values[1]) < least {
+                    continue;
+                }
                 let place = ((cell % columns) as f32, (cell / columns) as f32);
                 faces.extend(face(values, place, stride as f32).filter(|f| f.score >= min_score));
             }
         }
         Ok(faces)
     }
+}
+
+/// A class or object logit below this cannot belong to a face that scores `min_score`, the geometric
+/// mean of two probabilities. Most cells end here, without an exponential.
+fn least_logit(min_score: f32) -> f32 {
+    let least = min_score * min_score;
+    // A little less, for rounding; a probability is 1 in f32 from a logit of 17 on.
+    ((least / (1.0 - least)).ln() - 0.01).min(16.0)
 }
 
 /// The image as a `(1, height', width', 3)` tensor, zeros right and below up to the grid.

@@ -35,6 +35,8 @@ const BLOCKS: [(usize, usize); 13] = [
     (1024, 2),
     (1024, 1),
 ];
+/// Blocks before the map shrinks to 7×7.
+const EARLY_BLOCKS: usize = 11;
 /// Side of the map that the last block gives.
 const LAST_SIDE: usize = 7;
 
@@ -45,7 +47,10 @@ const LAST_EPSILON: f64 = 2e-5;
 
 /// The network, batch norms folded into the convolutions.
 pub struct SFace {
-    blocks: Chain,
+    /// The stem and blocks whose maps are large: a few rows of them fill a cache.
+    early: Chain,
+    /// Blocks whose weights are large: they run on several images at a time.
+    late: Chain,
     /// The fully connected layer, as a convolution of one pixel with very many channels.
     last: Chain,
 }
@@ -69,7 +74,12 @@ impl SFace {
             blocks.extend([depth.into(), point.into()]);
             inputs = outputs;
         }
-        Ok(Self { blocks: Chain::new(blocks), last: Chain::new(vec![last_layer(vb, inputs)?.into()]) })
+        let late = blocks.split_off(1 + 2 * EARLY_BLOCKS);
+        Ok(Self {
+            early: Chain::new(blocks),
+            late: Chain::new(late),
+            last: Chain::new(vec![last_layer(vb, inputs)?.into()]),
+        })
     }
 
     /// Maps `(n, 112, 112, 3)`, values −1 to 1, to `(n, 128)`.
@@ -77,7 +87,7 @@ impl SFace {
     /// # Errors
     /// When the tensor has another shape.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let x = self.blocks.forward(x)?;
+        let x = self.late.forward(&self.early.forward(x)?)?;
         let (n, height, width, channels) = x.dims4()?;
         self.last.forward(&x.reshape((n, 1, 1, height * width * channels))?)?.reshape((n, DIM))
     }
@@ -105,8 +115,8 @@ impl Embedder for SFace {
         Tensor::from_vec(values, (1, SIDE, SIDE, 3), &Device::Cpu).map_err(|e| e.to_string())
     }
 
-    fn embed(&self, input: &Tensor) -> Result<Vec<f32>> {
-        self.forward(input)?.flatten_all()?.to_vec1()
+    fn embed(&self, inputs: &Tensor) -> Result<Vec<Vec<f32>>> {
+        self.forward(inputs)?.to_vec2()
     }
 }
 

@@ -20,6 +20,11 @@ impl Extent {
         self.count * self.height
     }
 
+    /// Number of values.
+    pub(crate) fn len(&self) -> usize {
+        self.rows() * self.width * self.channels
+    }
+
     /// What a window with `channels` outputs makes of this map.
     pub(crate) fn after(&self, window: Window, channels: usize) -> Self {
         let (height, width) = (window.outputs(self.height), window.outputs(self.width));
@@ -41,11 +46,8 @@ impl Aligned {
         Self { data, start }
     }
 
-    /// Makes room for at least `len` values, which are undefined then.
-    pub(crate) fn fit(&mut self, len: usize) {
-        if self.data.len() < len + CELL {
-            *self = Self::zeros(len);
-        }
+    pub(crate) fn len(&self) -> usize {
+        self.data.len().saturating_sub(CELL)
     }
 
     pub(crate) fn as_slice(&self) -> &[f32] {
@@ -94,11 +96,6 @@ impl Band {
         self.end
     }
 
-    /// Forgets all rows; memory is kept.
-    pub(crate) fn clear(&mut self) {
-        (self.first, self.end) = (0, 0);
-    }
-
     fn row_len(&self) -> usize {
         self.extent.width * self.cell
     }
@@ -131,31 +128,65 @@ impl Band {
     }
 
     /// Makes room for the rows up to `end`, whose values are undefined, and forgets those before `keep`.
-    pub(crate) fn advance(&mut self, keep: usize, end: usize) {
-        let keep = keep.clamp(self.first, self.end);
-        let needed = end - keep;
+    pub(crate) fn advance(&mut self, keep: usize, end: usize, spare: &mut Spare) {
         if end - self.first > self.capacity {
-            let (from, rows) = (keep - self.first, self.end - keep);
-            if needed > self.capacity {
-                self.enlarge(needed);
-            }
-            let (pitch, row_len) = (self.pitch(), self.row_len());
-            for block in 0..self.blocks() {
-                let start = block * pitch;
-                let moved = start + from * row_len..start + (from + rows) * row_len;
-                self.data_mut().copy_within(moved, start);
+            let keep = keep.clamp(self.first, self.end);
+            if end - keep > self.capacity {
+                self.enlarge(keep, end - keep, spare);
+            } else {
+                self.move_to_front(keep);
             }
             self.first = keep;
         }
         self.end = end;
     }
 
-    fn enlarge(&mut self, capacity: usize) {
-        let mut data = Aligned::zeros(self.blocks() * capacity * self.row_len());
-        let (old, new) = (self.pitch(), capacity * self.row_len());
-        for block in 0..self.blocks() {
-            data.as_mut_slice()[block * new..][..old].copy_from_slice(&self.data()[block * old..][..old]);
+    fn move_to_front(&mut self, keep: usize) {
+        let (pitch, row_len) = (self.pitch(), self.row_len());
+        let rows = keep - self.first..self.end - self.first;
+        for start in (0..self.blocks()).map(|block| block * pitch) {
+            let moved = start + rows.start * row_len..start + rows.end * row_len;
+            self.data_mut().copy_within(moved, start);
         }
-        (self.data, self.capacity) = (data, capacity);
+    }
+
+    fn enlarge(&mut self, keep: usize, capacity: usize, spare: &mut Spare) {
+        let pitch = capacity * self.row_len();
+        let mut data = spare.take(self.blocks() * pitch);
+        let len = (self.end - keep) * self.row_len();
+        if len > 0 {
+            for block in 0..self.blocks() {
+                let kept = &self.data()[self.offset(block, keep)..][..len];
+                data.as_mut_slice()[block * pitch..][..len].copy_from_slice(kept);
+            }
+        }
+        spare.give(std::mem::replace(&mut self.data, data));
+        self.capacity = capacity;
+    }
+
+    /// Hands back the memory when no row from `keep` on is held.
+    pub(crate) fn release(&mut self, keep: usize, spare: &mut Spare) {
+        if keep >= self.end {
+            spare.give(std::mem::take(&mut self.data));
+            (self.capacity, self.first) = (0, self.end);
+        }
+    }
+}
+
+/// Memory of bands that need none now. What was given last is taken first: it is still in the cache.
+#[derive(Debug, Default)]
+pub(crate) struct Spare(Vec<Aligned>);
+
+impl Spare {
+    /// At least `len` floats, whose values are undefined.
+    pub(crate) fn take(&mut self, len: usize) -> Aligned {
+        let fits = self.0.iter().rposition(|data| data.len() >= len);
+        fits.map_or_else(|| Aligned::zeros(len), |i| self.0.remove(i))
+    }
+
+    pub(crate) fn give(&mut self, data: Aligned) {
+        if data.len() > 0 {
+            self.0.push(data);
+        }
     }
 }

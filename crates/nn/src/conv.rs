@@ -5,7 +5,7 @@ use std::ops::Range;
 use candle_core::{Result, Tensor, bail};
 use pulp::Arch;
 
-use crate::band::{Aligned, Band, CELL};
+use crate::band::{Aligned, Band, CELL, Spare};
 use crate::kernel;
 
 /// What is applied to every output of a layer.
@@ -48,7 +48,7 @@ impl Window {
 /// A dense convolution: every output channel sees every input channel.
 ///
 /// Computed as an indirect matrix product (the idea of XNNPACK's indirect GEMM, arXiv 1907.02129):
-/// no im2col copy, weights packed once at load in blocks of output channels.
+/// no im2col copy but a table of where each tap's inputs begin; weights are packed once at load.
 #[derive(Debug)]
 pub struct Conv2d {
     pub(crate) window: Window,
@@ -57,7 +57,7 @@ pub struct Conv2d {
     /// `[block of outputs][block of inputs][tap][input][output]`.
     weight: Aligned,
     bias: Vec<f32>,
-    activation: kernel::Packed,
+    epilogue: kernel::Epilogue,
 }
 
 impl Conv2d {
@@ -75,7 +75,7 @@ impl Conv2d {
             outputs,
             weight: pack(&weight.flatten_all()?.to_vec1()?, outputs, inputs, window.size * window.size),
             bias: padded_to(bias.to_vec1()?, padded),
-            activation: kernel::Packed::new(&activation, padded),
+            epilogue: kernel::Epilogue::new(&activation, padded),
         })
     }
 
@@ -84,13 +84,17 @@ impl Conv2d {
         if self.inputs == 3 { 3 } else { CELL }
     }
 
+    pub(crate) fn weights(&self) -> usize {
+        self.weight.len()
+    }
+
     pub(crate) fn run(
         &self,
         arch: Arch,
         input: &Band,
         rows: Range<usize>,
         out: &mut Band,
-        scratch: &mut Aligned,
+        spare: &mut Spare,
     ) {
         if self.window == Window::POINT && input.cell() == self.cell() {
             let starts: Vec<_> = (0..input.blocks()).map(|b| input.offset(b, rows.start) / CELL).collect();
@@ -100,13 +104,13 @@ impl Conv2d {
             return;
         }
         for rows in by_image(rows, out.extent().height) {
-            self.padded(arch, input, rows, out, scratch);
+            self.padded(arch, input, rows, out, spare);
         }
     }
 
     /// Rows of one image, by way of a copy with its border around it, columns sorted by their place in the
     /// stride so that the pixels under a tap lie side by side.
-    fn padded(&self, arch: Arch, input: &Band, rows: Range<usize>, out: &mut Band, scratch: &mut Aligned) {
+    fn padded(&self, arch: Arch, input: &Band, rows: Range<usize>, out: &mut Band, spare: &mut Spare) {
         let Window { size, stride, padding } = self.window;
         let (from, to) = (input.extent(), out.extent());
         let (image, top) = (rows.start / to.height, rows.start % to.height * stride);
@@ -115,17 +119,19 @@ impl Conv2d {
         let row_len = stride * columns * cell;
         let copied = (rows.len() - 1) * stride + size;
         let blocks = self.inputs.div_ceil(cell);
-        scratch.fit(blocks * copied * row_len);
+        let mut scratch = spare.take(blocks * copied * row_len);
         let padded = &mut scratch.as_mut_slice()[..blocks * copied * row_len];
-        padded.fill(0.0);
         for (i, target) in padded.chunks_exact_mut(row_len).enumerate() {
             let (block, y) = (i / copied, top + i % copied);
-            let Some(y) = y.checked_sub(padding).filter(|y| *y < from.height) else { continue };
+            let Some(y) = y.checked_sub(padding).filter(|y| *y < from.height) else {
+                target.fill(0.0);
+                continue;
+            };
             let row = input.row(block, image * from.height + y);
-            for (x, pixel) in row.chunks_exact(input.cell()).enumerate() {
-                let x = x + padding;
-                let at = ((x % stride) * columns + x / stride) * cell;
-                target[at..at + cell].copy_from_slice(&pixel[..cell]);
+            match (input.cell(), cell) {
+                (3, 3) => spread::<3, 3>(row, target, self.window, columns),
+                (_, 3) => spread::<CELL, 3>(row, target, self.window, columns),
+                _ => spread::<CELL, CELL>(row, target, self.window, columns),
             }
         }
         let mut starts = Vec::new();
@@ -137,6 +143,7 @@ impl Conv2d {
             let input = &scratch.as_slice()[i * stride * row_len..];
             self.dense(arch, input, &starts, to.width, out, at);
         }
+        spare.give(scratch);
     }
 
     fn dense(&self, arch: Arch, input: &[f32], starts: &[usize], pixels: usize, out: &mut Band, at: usize) {
@@ -147,11 +154,34 @@ impl Conv2d {
             starts,
             weight: self.weight.as_slice(),
             bias: &self.bias,
-            activation: &self.activation,
+            epilogue: &self.epilogue,
             pixels,
             out: &mut out.data_mut()[at..],
             pitch,
         });
+    }
+}
+
+/// Copies a row into one with padding whose columns are sorted by their place in the stride.
+fn spread<const FROM: usize, const TO: usize>(
+    row: &[f32],
+    target: &mut [f32],
+    window: Window,
+    columns: usize,
+) {
+    let Window { stride, padding, .. } = window;
+    let (row, target) = (row.as_chunks::<FROM>().0, target.as_chunks_mut::<TO>().0);
+    for (phase, target) in target.chunks_exact_mut(columns).enumerate() {
+        // Padded column `phase + i × stride` is input column `phase + i × stride − padding`.
+        let left = padding.saturating_sub(phase).div_ceil(stride);
+        let pixels = row.get(left * stride + phase - padding..).unwrap_or_default().iter().step_by(stride);
+        let (border, target) = target.split_at_mut(left);
+        let (target, rest) = target.split_at_mut(pixels.len());
+        border.as_flattened_mut().fill(0.0);
+        rest.as_flattened_mut().fill(0.0);
+        for (target, pixel) in target.iter_mut().zip(pixels) {
+            target.copy_from_slice(&pixel[..TO]);
+        }
     }
 }
 
@@ -197,7 +227,7 @@ pub struct Depthwise {
     /// `[block of channels][tap][channel]`.
     weight: Aligned,
     bias: Vec<f32>,
-    activation: kernel::Packed,
+    epilogue: kernel::Epilogue,
 }
 
 impl Depthwise {
@@ -224,7 +254,7 @@ impl Depthwise {
             channels,
             weight: packed,
             bias: padded_to(bias.to_vec1()?, padded),
-            activation: kernel::Packed::new(&activation, padded),
+            epilogue: kernel::Epilogue::new(&activation, padded),
         })
     }
 
@@ -232,27 +262,28 @@ impl Depthwise {
         let Window { size, stride, padding } = self.window;
         let (from, to) = (input.extent(), out.extent());
         let zeros = vec![0.0; from.width * CELL];
-        let block_len = size * size * CELL;
+        let (input_pitch, pitch) = (input.pitch(), out.pitch());
+        let mut starts = vec![None; size];
         for row in rows {
             let (image, y) = (row / to.height, row % to.height);
-            let source = |tap: usize| {
-                let y = (y * stride + tap).checked_sub(padding).filter(|y| *y < from.height)?;
-                Some(image * from.height + y)
-            };
-            for block in 0..input.blocks() {
-                let under: Vec<_> =
-                    (0..size).map(|tap| source(tap).map(|row| input.row(block, row))).collect();
-                arch.dispatch(kernel::Depthwise {
-                    window: self.window,
-                    rows: &under,
-                    zeros: &zeros,
-                    weight: &self.weight.as_slice()[block * block_len..][..block_len],
-                    bias: &self.bias[block * CELL..],
-                    activation: &self.activation,
-                    channel: block * CELL,
-                    out: out.row_mut(block, row),
-                });
+            for (tap, start) in starts.iter_mut().enumerate() {
+                let y = (y * stride + tap).checked_sub(padding).filter(|y| *y < from.height);
+                *start = y.map(|y| input.offset(0, image * from.height + y));
             }
+            let at = out.offset(0, row);
+            arch.dispatch(kernel::Depthwise {
+                window: self.window,
+                input: input.data(),
+                starts: &starts,
+                input_pitch,
+                zeros: &zeros,
+                weight: self.weight.as_slice(),
+                bias: &self.bias,
+                epilogue: &self.epilogue,
+                width: to.width,
+                out: &mut out.data_mut()[at..],
+                pitch,
+            });
         }
     }
 }
@@ -267,6 +298,9 @@ fn check_layer(
 ) -> Result<()> {
     if (rows, columns) != (window.size, window.size) {
         bail!("{layer}: weight is {rows}×{columns}, not {0}×{0}", window.size);
+    }
+    if window.stride == 0 || window.padding >= window.size {
+        bail!("{layer}: the window {window:?} makes no sense");
     }
     if bias.dims1()? != outputs {
         bail!("{layer}: {} biases for {outputs} outputs", bias.dims1()?);

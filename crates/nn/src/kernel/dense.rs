@@ -2,7 +2,7 @@
 
 use pulp::{Simd, WithSimd};
 
-use super::{Finish, Identity, Packed, Prelu, Relu, cells, cells_mut};
+use super::{Epilogue, Finish, Identity, Prelu, Relu, cells, cells_mut};
 use crate::band::CELL;
 
 /// Outputs for `pixels` consecutive pixels. The input of tap `t` for pixel `p` is cell `starts[t] + p`.
@@ -16,7 +16,7 @@ pub(crate) struct Dense<'a> {
     pub(crate) weight: &'a [f32],
     /// Padded to whole cells.
     pub(crate) bias: &'a [f32],
-    pub(crate) activation: &'a Packed,
+    pub(crate) epilogue: &'a Epilogue,
     pub(crate) pixels: usize,
     pub(crate) out: &'a mut [f32],
     /// Floats between the blocks of `out`.
@@ -71,13 +71,12 @@ impl Dense<'_> {
         let mut at = 0;
         while at < self.pixels {
             let left = self.pixels - at;
-            at += if left > 8 && self.pixels >= FULL {
+            let suits = |size, least| size <= FULL && left >= least && self.pixels >= size;
+            at += if suits(FULL, if FULL > 8 { 9 } else { 5 }) {
                 self.tile::<S, K, N, G, FULL>(simd, block, at)
-            } else if left > 4 && self.pixels >= 8 && FULL > 8 {
+            } else if suits(8, 5) {
                 self.tile::<S, K, N, G, 8>(simd, block, at)
-            } else if left > 4 && self.pixels >= FULL {
-                self.tile::<S, K, N, G, FULL>(simd, block, at)
-            } else if left > 1 && self.pixels >= 4 && FULL > 4 {
+            } else if suits(4, 2) {
                 self.tile::<S, K, N, G, 4>(simd, block, at)
             } else {
                 self.tile::<S, K, N, G, 1>(simd, block, at)
@@ -85,6 +84,7 @@ impl Dense<'_> {
         }
     }
 
+    /// Returns its number of pixels.
     #[inline(always)]
     fn tile<S: Simd, const K: usize, const N: usize, const G: usize, const P: usize>(
         &mut self,
@@ -92,13 +92,14 @@ impl Dense<'_> {
         block: usize,
         at: usize,
     ) -> usize {
-        let at_most = self.pixels - P;
-        simd.vectorize(Tile::<K, N, G, P> { job: self, block, at: at.min(at_most) });
+        let at = at.min(self.pixels - P);
+        simd.vectorize(Tile::<K, N, G, P> { job: self, block, at });
         P
     }
 }
 
-/// `P` pixels × `G` blocks of outputs.
+/// `P` pixels × `G` blocks of outputs. Every size is a function of its own, so that the registers of one are
+/// not planned with the others in mind.
 struct Tile<'j, 'a, const K: usize, const N: usize, const G: usize, const P: usize> {
     job: &'j mut Dense<'a>,
     block: usize,
@@ -113,11 +114,11 @@ impl<const K: usize, const N: usize, const G: usize, const P: usize> WithSimd fo
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let sums = self.sums(simd);
-        let (activation, bias) = (self.job.activation, self.job.bias);
-        match activation {
-            Packed::Identity => self.store(simd, sums, Identity, bias),
-            Packed::Relu => self.store(simd, sums, Relu, bias),
-            Packed::Prelu(slopes) => self.store(simd, sums, Prelu, slopes),
+        let (epilogue, bias) = (self.job.epilogue, self.job.bias);
+        match epilogue {
+            Epilogue::Identity => self.store(simd, sums, Identity, bias),
+            Epilogue::Relu => self.store(simd, sums, Relu, bias),
+            Epilogue::Prelu(slopes) => self.store(simd, sums, Prelu, slopes),
         }
     }
 }

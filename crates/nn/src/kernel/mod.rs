@@ -14,15 +14,15 @@ use pulp::Simd;
 
 use crate::conv::Activation;
 
-/// An activation with its slopes padded to whole cells.
-#[derive(Debug, Clone)]
-pub(crate) enum Packed {
+/// What happens to sums before they are stored: an activation with its slopes padded to whole cells.
+#[derive(Debug)]
+pub(crate) enum Epilogue {
     Identity,
     Relu,
     Prelu(Vec<f32>),
 }
 
-impl Packed {
+impl Epilogue {
     pub(crate) fn new(activation: &Activation, padded: usize) -> Self {
         match activation {
             Activation::Identity => Self::Identity,
@@ -36,7 +36,7 @@ impl Packed {
     }
 }
 
-/// What happens to a vector of sums before it is stored; a type, so that kernels are compiled for each.
+/// An [`Epilogue`] as a type, so that kernels are compiled for each.
 pub(crate) trait Finish: Copy {
     fn finish<S: Simd>(self, simd: S, x: S::f32s, slope: S::f32s) -> S::f32s;
 }
