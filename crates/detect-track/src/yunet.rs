@@ -8,8 +8,8 @@
 
 use candle_core::{Device, Result, Tensor};
 use candle_nn::VarBuilder;
+use nn::chain::{Chain, Layer};
 use nn::conv::{Activation, Conv2d, Depthwise, Window};
-use nn::pool;
 
 use crate::geometry::{Face, Points, Rect};
 
@@ -19,35 +19,23 @@ pub const GRID: usize = 32;
 /// Pixels per cell of the three output maps.
 const STRIDES: [usize; 3] = [8, 16, 32];
 
-/// 1×1 convolution, then a depthwise 3×3 one.
-struct Unit {
-    point: Conv2d,
-    depth: Depthwise,
-}
-
-impl Unit {
-    /// `weight` and `bias` of the two layers, by their names in the checkpoint.
-    fn new(vb: &VarBuilder<'_>, [point, depth]: [Named<'_>; 2], channels: [usize; 2]) -> Result<Self> {
-        let [inputs, outputs] = channels;
-        Ok(Self {
-            point: Conv2d::new(
-                &vb.get((outputs, inputs, 1, 1), point.weight)?,
-                &vb.get(outputs, point.bias)?,
-                Window::POINT,
-                Activation::Identity,
-            )?,
-            depth: Depthwise::new(
-                &vb.get((outputs, 1, 3, 3), depth.weight)?,
-                &vb.get(outputs, depth.bias)?,
-                Window::three(1),
-                Activation::Relu,
-            )?,
-        })
-    }
-
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        self.depth.forward(&self.point.forward(x)?)
-    }
+/// 1×1 convolution, then a depthwise 3×3 one: `weight` and `bias` of the two layers, by their names
+/// in the checkpoint.
+fn unit(vb: &VarBuilder<'_>, [point, depth]: [Named<'_>; 2], channels: [usize; 2]) -> Result<Vec<Layer>> {
+    let [inputs, outputs] = channels;
+    let point = Conv2d::new(
+        &vb.get((outputs, inputs, 1, 1), point.weight)?,
+        &vb.get(outputs, point.bias)?,
+        Window::POINT,
+        Activation::Identity,
+    )?;
+    let depth = Depthwise::new(
+        &vb.get((outputs, 1, 3, 3), depth.weight)?,
+        &vb.get(outputs, depth.bias)?,
+        Window::three(1),
+        Activation::Relu,
+    )?;
+    Ok(vec![point.into(), depth.into()])
 }
 
 /// Names of a layer's tensors in the checkpoint.
@@ -59,42 +47,30 @@ struct Named<'a> {
 
 /// The four heads of one output map (class, object, box, points: 1 + 1 + 4 + 10 channels), which
 /// all read the same input, as one pair of layers.
-struct Head {
-    point: Conv2d,
-    depth: Depthwise,
+fn head(vb: &VarBuilder<'_>, level: usize) -> Result<Vec<Layer>> {
+    let mut tensors: [Vec<Tensor>; 4] = Default::default();
+    for (name, channels) in [("cls", 1), ("obj", 1), ("bbox", 4), ("kps", 10)] {
+        let vb = vb.pp(format!("bbox_head.multi_level_{name}.{level}"));
+        tensors[0].push(vb.get((channels, 64, 1, 1), "conv1.weight")?);
+        tensors[1].push(vb.get(channels, "conv1.bias")?);
+        tensors[2].push(vb.get((channels, 1, 3, 3), "conv2.weight")?);
+        tensors[3].push(vb.get(channels, "conv2.bias")?);
+    }
+    let [point, point_bias, depth, depth_bias] = tensors.map(|t| Tensor::cat(&t, 0));
+    let point = Conv2d::new(&point?, &point_bias?, Window::POINT, Activation::Identity)?;
+    let depth = Depthwise::new(&depth?, &depth_bias?, Window::three(1), Activation::Identity)?;
+    Ok(vec![point.into(), depth.into()])
 }
 
-impl Head {
-    fn new(vb: &VarBuilder<'_>, level: usize) -> Result<Self> {
-        let mut tensors: [Vec<Tensor>; 4] = Default::default();
-        for (name, channels) in [("cls", 1), ("obj", 1), ("bbox", 4), ("kps", 10)] {
-            let vb = vb.pp(format!("bbox_head.multi_level_{name}.{level}"));
-            tensors[0].push(vb.get((channels, 64, 1, 1), "conv1.weight")?);
-            tensors[1].push(vb.get(channels, "conv1.bias")?);
-            tensors[2].push(vb.get((channels, 1, 3, 3), "conv2.weight")?);
-            tensors[3].push(vb.get(channels, "conv2.bias")?);
-        }
-        let [point, point_bias, depth, depth_bias] = tensors.map(|t| Tensor::cat(&t, 0));
-        Ok(Self {
-            point: Conv2d::new(&point?, &point_bias?, Window::POINT, Activation::Identity)?,
-            depth: Depthwise::new(&depth?, &depth_bias?, Window::three(1), Activation::Identity)?,
-        })
-    }
-
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        self.depth.forward(&self.point.forward(x)?)
-    }
-}
-
-/// The network.
+/// The network: the maps at strides 8, 16 and 32 are `fine`, `middle` and `coarse`.
 pub struct YuNet {
-    stem: Conv2d,
-    stem_unit: Unit,
-    /// Backbone units, in order; after which of them to halve the map is in `forward`.
-    backbone: Vec<Unit>,
-    /// Neck units from the coarse map to the fine one.
-    neck: Vec<Unit>,
-    heads: Vec<Head>,
+    fine: Chain,
+    middle: Chain,
+    coarse: Chain,
+    /// Of `middle` and `coarse`; nothing but its head reads the neck of `fine`.
+    necks: [Chain; 2],
+    /// Of `fine`, with its neck, `middle` and `coarse`.
+    heads: [Chain; 3],
 }
 
 impl YuNet {
@@ -107,55 +83,54 @@ impl YuNet {
         let unit = |name: &str, depth: (&str, &str), channels| {
             let (weight, bias) = (format!("{name}.weight"), format!("{name}.bias"));
             let point = Named { weight: &weight, bias: &bias };
-            Unit::new(vb, [point, Named { weight: depth.0, bias: depth.1 }], channels)
+            unit(vb, [point, Named { weight: depth.0, bias: depth.1 }], channels)
         };
         let bgr = vb.get((16, 3, 3, 3), "420")?;
         let rgb = bgr.index_select(&Tensor::new(&[2_u32, 1, 0], vb.device())?, 1)?;
+        let stem = Conv2d::new(&rgb, &vb.get(16, "421")?, Window::three(2), Activation::Relu)?;
+        let mut fine = vec![stem.into()];
+        fine.extend(unit("backbone.model0.conv2.conv1", ("423", "424"), [16, 16])?);
+        fine.push(Layer::Max2x2);
+        fine.extend(unit("backbone.model1.conv1.conv1", ("426", "427"), [16, 16])?);
+        fine.extend(unit("backbone.model1.conv2.conv1", ("429", "430"), [16, 32])?);
+        fine.extend(unit("backbone.model2.conv1.conv1", ("432", "433"), [32, 32])?);
+        fine.extend(unit("backbone.model2.conv2.conv1", ("435", "436"), [32, 64])?);
+        fine.push(Layer::Max2x2);
+        fine.extend(unit("backbone.model3.conv1.conv1", ("438", "439"), [64, 64])?);
+        fine.extend(unit("backbone.model3.conv2.conv1", ("441", "442"), [64, 64])?);
+        let mut middle = vec![Layer::Max2x2];
+        middle.extend(unit("backbone.model4.conv1.conv1", ("444", "445"), [64, 64])?);
+        middle.extend(unit("backbone.model4.conv2.conv1", ("447", "448"), [64, 64])?);
+        let mut coarse = vec![Layer::Max2x2];
+        coarse.extend(unit("backbone.model5.conv1.conv1", ("450", "451"), [64, 64])?);
+        coarse.extend(unit("backbone.model5.conv2.conv1", ("453", "454"), [64, 64])?);
+        let neck = |level: usize, depth| unit(&format!("neck.lateral_convs.{level}.conv1"), depth, [64, 64]);
+        let mut fine_head = neck(0, ("462", "463"))?;
+        fine_head.extend(head(vb, 0)?);
         Ok(Self {
-            stem: Conv2d::new(&rgb, &vb.get(16, "421")?, Window::three(2), Activation::Relu)?,
-            stem_unit: unit("backbone.model0.conv2.conv1", ("423", "424"), [16, 16])?,
-            backbone: vec![
-                unit("backbone.model1.conv1.conv1", ("426", "427"), [16, 16])?,
-                unit("backbone.model1.conv2.conv1", ("429", "430"), [16, 32])?,
-                unit("backbone.model2.conv1.conv1", ("432", "433"), [32, 32])?,
-                unit("backbone.model2.conv2.conv1", ("435", "436"), [32, 64])?,
-                unit("backbone.model3.conv1.conv1", ("438", "439"), [64, 64])?,
-                unit("backbone.model3.conv2.conv1", ("441", "442"), [64, 64])?,
-                unit("backbone.model4.conv1.conv1", ("444", "445"), [64, 64])?,
-                unit("backbone.model4.conv2.conv1", ("447", "448"), [64, 64])?,
-                unit("backbone.model5.conv1.conv1", ("450", "451"), [64, 64])?,
-                unit("backbone.model5.conv2.conv1", ("453", "454"), [64, 64])?,
-            ],
-            neck: vec![
-                unit("neck.lateral_convs.2.conv1", ("456", "457"), [64, 64])?,
-                unit("neck.lateral_convs.1.conv1", ("459", "460"), [64, 64])?,
-                unit("neck.lateral_convs.0.conv1", ("462", "463"), [64, 64])?,
-            ],
-            heads: (0..3).map(|level| Head::new(vb, level)).collect::<Result<_>>()?,
+            fine: Chain::new(fine),
+            middle: Chain::new(middle),
+            coarse: Chain::new(coarse),
+            necks: [neck(1, ("459", "460"))?, neck(2, ("456", "457"))?].map(Chain::new),
+            heads: [fine_head, head(vb, 1)?, head(vb, 2)?].map(Chain::new),
         })
     }
 
-    /// Maps RGB `(1, height, width, 3)`, values 0 to 255, sides multiples of [`GRID`], to three maps
+    /// Maps RGB u8 `(1, height, width, 3)`, sides multiples of [`GRID`], to three maps
     /// `(1, height / s, width / s, 16)` for s in 8, 16, 32: class and object logits, box (4), points (10).
     ///
     /// # Errors
     /// When the tensor has another shape.
     pub fn forward(&self, x: &Tensor) -> Result<[Tensor; 3]> {
-        let stage = |mut x: Tensor, units: &[Unit]| -> Result<Tensor> {
-            for unit in units {
-                x = unit.forward(&x)?;
-            }
-            Ok(x)
-        };
-        let x = self.stem_unit.forward(&self.stem.forward(x)?)?;
-        let x = stage(pool::max_2x2(&x)?, &self.backbone[0..4])?;
-        let fine = stage(pool::max_2x2(&x)?, &self.backbone[4..6])?;
-        let middle = stage(pool::max_2x2(&fine)?, &self.backbone[6..8])?;
-        let coarse = stage(pool::max_2x2(&middle)?, &self.backbone[8..10])?;
-        let coarse = self.neck[0].forward(&coarse)?;
-        let middle = self.neck[1].forward(&(middle + pool::upsample_2x(&coarse)?)?)?;
-        let fine = self.neck[2].forward(&(fine + pool::upsample_2x(&middle)?)?)?;
-        Ok([self.heads[0].forward(&fine)?, self.heads[1].forward(&middle)?, self.heads[2].forward(&coarse)?])
+        let fine = self.fine.forward(x)?;
+        let middle = self.middle.forward(&fine)?;
+        let coarse = self.necks[1].forward(&self.coarse.forward(&middle)?)?;
+        let middle = self.necks[0].forward_sum(&middle, &coarse)?;
+        Ok([
+            self.heads[0].forward_sum(&fine, &middle)?,
+            self.heads[1].forward(&middle)?,
+            self.heads[2].forward(&coarse)?,
+        ])
     }
 
     /// Faces in an RGB image of `width × height` pixels, rows without padding, that score at least
@@ -165,11 +140,15 @@ impl YuNet {
     /// When the image has another size than it says.
     pub fn detect(&self, rgb: &[u8], width: usize, height: usize, min_score: f32) -> Result<Vec<Face>> {
         let maps = self.forward(&padded(rgb, width, height)?)?;
+        let least = least_logit(min_score);
         let mut faces = Vec::new();
         for (map, stride) in maps.iter().zip(STRIDES) {
             let (_, _, columns, channels) = map.dims4()?;
             let values: Vec<f32> = map.flatten_all()?.to_vec1()?;
             for (cell, values) in values.chunks_exact(channels).enumerate() {
+                if values[0].min(values[1]) < least {
+                    continue;
+                }
                 let place = ((cell % columns) as f32, (cell / columns) as f32);
                 faces.extend(face(values, place, stride as f32).filter(|f| f.score >= min_score));
             }
@@ -178,14 +157,20 @@ impl YuNet {
     }
 }
 
+/// A class or object logit below this cannot belong to a face that scores `min_score`, the geometric
+/// mean of two probabilities. Most cells end here, without an exponential.
+fn least_logit(min_score: f32) -> f32 {
+    let least = min_score * min_score;
+    // A little less, for rounding; a probability is 1 in f32 from a logit of 17 on.
+    ((least / (1.0 - least)).ln() - 0.01).min(16.0)
+}
+
 /// The image as a `(1, height', width', 3)` tensor, zeros right and below up to the grid.
 fn padded(rgb: &[u8], width: usize, height: usize) -> Result<Tensor> {
     let (wide, high) = (width.next_multiple_of(GRID), height.next_multiple_of(GRID));
-    let mut values = vec![0.0_f32; wide * high * 3];
+    let mut values = vec![0; wide * high * 3];
     for (from, to) in rgb.chunks_exact(width * 3).zip(values.chunks_exact_mut(wide * 3)) {
-        for (from, to) in from.iter().zip(to) {
-            *to = f32::from(*from);
-        }
+        to[..width * 3].copy_from_slice(from);
     }
     Tensor::from_vec(values, (1, high, wide, 3), &Device::Cpu)
 }

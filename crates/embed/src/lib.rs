@@ -34,6 +34,9 @@ pub const STAGE: Stage = Stage { name: "embed", version: 1, about: "Turns face i
 /// Crops embedded between two progress reports; bounds memory.
 const CROPS_PER_PASS: usize = 256;
 
+/// Crops that a worker gives the network at a time, so that weights are read once for several.
+const CROPS_PER_BATCH: usize = 8;
+
 /// Section `[embed]` of the configuration; it has no keys yet.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -104,11 +107,12 @@ pub trait Embedder: Sync {
     /// # Errors
     /// Says what is wrong with the crop.
     fn prepare(&self, rgb: &[u8], side: usize) -> Result<Tensor, String>;
-    /// Maps one prepared crop to its vector, of any norm.
+    /// Maps prepared crops, joined along their first axis, to their vectors, of any norm. A vector must not
+    /// depend on what shares the batch.
     ///
     /// # Errors
     /// candle's own.
-    fn embed(&self, input: &Tensor) -> candle_core::Result<Vec<f32>>;
+    fn embed(&self, inputs: &Tensor) -> candle_core::Result<Vec<Vec<f32>>>;
 }
 
 /// Runs the stage with the SFace weights at `weights`.
@@ -196,19 +200,25 @@ fn embed_all(
 }
 
 fn embed_part(embedder: &dyn Embedder, crops: &[Crop], path: &Path) -> Result<Vec<Vec<f32>>, Error> {
-    let embed = |crop: &Crop| {
-        let wrong = |reason: String| Error::Crop {
-            path: path.to_path_buf(),
-            track_id: crop.track_id,
-            frame_idx: crop.frame_idx,
-            reason,
-        };
-        let input = decode(crop).and_then(|(rgb, side)| embedder.prepare(&rgb, side)).map_err(wrong)?;
-        let failed =
-            |e: candle_core::Error| Error::Network { embedder: embedder.name(), reason: e.to_string() };
-        embedder.embed(&input).map_err(failed)
+    let failed = |e: candle_core::Error| Error::Network { embedder: embedder.name(), reason: e.to_string() };
+    let mut vectors = Vec::with_capacity(crops.len());
+    for batch in crops.chunks(CROPS_PER_BATCH) {
+        let inputs: Vec<_> =
+            batch.iter().map(|crop| prepare(embedder, crop, path)).collect::<Result<_, _>>()?;
+        let inputs = Tensor::cat(&inputs, 0).map_err(failed)?;
+        vectors.extend(embedder.embed(&inputs).map_err(failed)?);
+    }
+    Ok(vectors)
+}
+
+fn prepare(embedder: &dyn Embedder, crop: &Crop, path: &Path) -> Result<Tensor, Error> {
+    let wrong = |reason: String| Error::Crop {
+        path: path.to_path_buf(),
+        track_id: crop.track_id,
+        frame_idx: crop.frame_idx,
+        reason,
     };
-    crops.iter().map(embed).collect()
+    decode(crop).and_then(|(rgb, side)| embedder.prepare(&rgb, side)).map_err(wrong)
 }
 
 /// RGB bytes and side of a square crop.

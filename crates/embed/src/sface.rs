@@ -10,6 +10,7 @@
 
 use candle_core::{Device, Result, Tensor};
 use candle_nn::VarBuilder;
+use nn::chain::{Chain, Layer};
 use nn::conv::{Activation, Conv2d, Depthwise, Window};
 
 use crate::Embedder;
@@ -34,6 +35,8 @@ const BLOCKS: [(usize, usize); 13] = [
     (1024, 2),
     (1024, 1),
 ];
+/// Blocks before the map shrinks to 7×7.
+const EARLY_BLOCKS: usize = 11;
 /// Side of the map that the last block gives.
 const LAST_SIDE: usize = 7;
 
@@ -44,10 +47,12 @@ const LAST_EPSILON: f64 = 2e-5;
 
 /// The network, batch norms folded into the convolutions.
 pub struct SFace {
-    stem: Conv2d,
-    blocks: Vec<(Depthwise, Conv2d)>,
-    /// The fully connected layer, as a convolution that covers the whole map.
-    last: Conv2d,
+    /// The stem and blocks whose maps are large: a few rows of them fill a cache.
+    early: Chain,
+    /// Blocks whose weights are large: they run on several images at a time.
+    late: Chain,
+    /// The fully connected layer, as a convolution of one pixel with very many channels.
+    last: Chain,
 }
 
 impl SFace {
@@ -57,22 +62,23 @@ impl SFace {
     /// When a tensor is missing or has another shape.
     pub fn new(vb: &VarBuilder<'_>) -> Result<Self> {
         let stem = Folded::new(vb, "conv_1", (32, 3, 3, 3))?;
-        let mut blocks = Vec::new();
+        let stem = Conv2d::new(&stem.weight, &stem.bias, Window::three(1), stem.activation)?;
+        let mut blocks: Vec<Layer> = vec![stem.into()];
         let mut inputs = 32;
         for (i, (outputs, stride)) in BLOCKS.into_iter().enumerate() {
             let name = format!("conv_{}", i + 2);
             let depth = Folded::new(vb, &format!("{name}_dw"), (inputs, 1, 3, 3))?;
             let point = Folded::new(vb, &name, (outputs, inputs, 1, 1))?;
-            blocks.push((
-                Depthwise::new(&depth.weight, &depth.bias, Window::three(stride), depth.activation)?,
-                Conv2d::new(&point.weight, &point.bias, Window::POINT, point.activation)?,
-            ));
+            let depth = Depthwise::new(&depth.weight, &depth.bias, Window::three(stride), depth.activation)?;
+            let point = Conv2d::new(&point.weight, &point.bias, Window::POINT, point.activation)?;
+            blocks.extend([depth.into(), point.into()]);
             inputs = outputs;
         }
+        let late = blocks.split_off(1 + 2 * EARLY_BLOCKS);
         Ok(Self {
-            stem: Conv2d::new(&stem.weight, &stem.bias, Window::three(1), stem.activation)?,
-            blocks,
-            last: last_layer(vb, inputs)?,
+            early: Chain::new(blocks),
+            late: Chain::new(late),
+            last: Chain::new(vec![last_layer(vb, inputs)?.into()]),
         })
     }
 
@@ -81,11 +87,9 @@ impl SFace {
     /// # Errors
     /// When the tensor has another shape.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let mut x = self.stem.forward(x)?;
-        for (depth, point) in &self.blocks {
-            x = point.forward(&depth.forward(&x)?)?;
-        }
-        self.last.forward(&x)?.reshape(((), DIM))
+        let x = self.late.forward(&self.early.forward(x)?)?;
+        let (n, height, width, channels) = x.dims4()?;
+        self.last.forward(&x.reshape((n, 1, 1, height * width * channels))?)?.reshape((n, DIM))
     }
 }
 
@@ -111,8 +115,8 @@ impl Embedder for SFace {
         Tensor::from_vec(values, (1, SIDE, SIDE, 3), &Device::Cpu).map_err(|e| e.to_string())
     }
 
-    fn embed(&self, input: &Tensor) -> Result<Vec<f32>> {
-        self.forward(input)?.flatten_all()?.to_vec1()
+    fn embed(&self, inputs: &Tensor) -> Result<Vec<Vec<f32>>> {
+        self.forward(inputs)?.to_vec2()
     }
 }
 
@@ -162,7 +166,7 @@ fn last_layer(vb: &VarBuilder<'_>, channels: usize) -> Result<Conv2d> {
     let weight = matrix
         .broadcast_mul(&before.scale.reshape((1, channels, 1))?)?
         .broadcast_mul(&after.scale.reshape((DIM, 1, 1))?)?
-        .reshape((DIM, channels, LAST_SIDE, LAST_SIDE))?;
-    let window = Window { size: LAST_SIDE, stride: 1, padding: 0 };
-    Conv2d::new(&weight, &(bias + after.shift)?, window, Activation::Identity)
+        .transpose(1, 2)?
+        .reshape((DIM, LAST_SIDE * LAST_SIDE * channels, 1, 1))?;
+    Conv2d::new(&weight, &(bias + after.shift)?, Window::POINT, Activation::Identity)
 }

@@ -1,7 +1,7 @@
 //! SFace against onnxruntime on real crops. Expected vectors come from `crates/nn/tests/make_expected.py`.
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
-use candle_core::Device;
+use candle_core::{Device, Tensor};
 use embed::Embedder;
 use embed::sface::SFace;
 use image::RgbImage;
@@ -38,11 +38,18 @@ fn sface_gives_what_onnxruntime_gives() {
     let photo = image::open(photo).unwrap().into_rgb8();
     let cases: Vec<serde_json::Value> = serde_json::from_str(include_str!("sface.json")).unwrap();
     assert_eq!(cases.len(), 5);
-    for case in cases {
+    let prepare = |case: &serde_json::Value| {
         let number = |key: &str| u32::try_from(case[key].as_u64().unwrap()).unwrap();
         let pixels = crop(&photo, number("left"), number("top"), number("block"));
-        let input = network.prepare(&pixels, CROP as usize).unwrap();
-        let found: Vec<f64> = network.embed(&input).unwrap().into_iter().map(f64::from).collect();
+        network.prepare(&pixels, CROP as usize).unwrap()
+    };
+    let inputs: Vec<Tensor> = cases.iter().map(prepare).collect();
+    let vectors = network.embed(&Tensor::cat(&inputs, 0).unwrap()).unwrap();
+    assert_eq!(vectors.len(), cases.len());
+    for ((case, input), vector) in cases.iter().zip(&inputs).zip(vectors) {
+        // A vector does not depend on its batch, to the last bit.
+        assert_eq!(network.embed(input).unwrap(), std::slice::from_ref(&vector));
+        let found: Vec<f64> = vector.into_iter().map(f64::from).collect();
         let expected: Vec<f64> =
             case["vector"].as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect();
         let distance = cosine_distance(&found, &expected);

@@ -1,0 +1,85 @@
+//! The inner loops, generic over the vector width; all safe code.
+//!
+//! All kernels read and write cells of [`CELL`](crate::band::CELL) channels. A cell is `N` vectors: 1 with
+//! AVX-512, 2 with AVX2, 4 with NEON, 16 "vectors" of one lane otherwise.
+
+mod dense;
+mod depthwise;
+mod max;
+
+pub(crate) use dense::Dense;
+pub(crate) use depthwise::Depthwise;
+pub(crate) use max::Max2x2;
+use pulp::Simd;
+
+use crate::conv::Activation;
+
+/// What happens to sums before they are stored: an activation with its slopes padded to whole cells.
+#[derive(Debug)]
+pub(crate) enum Epilogue {
+    Identity,
+    Relu,
+    Prelu(Vec<f32>),
+}
+
+impl Epilogue {
+    pub(crate) fn new(activation: &Activation, padded: usize) -> Self {
+        match activation {
+            Activation::Identity => Self::Identity,
+            Activation::Relu => Self::Relu,
+            Activation::Prelu(slopes) => {
+                let mut slopes = slopes.clone();
+                slopes.resize(padded, 0.0);
+                Self::Prelu(slopes)
+            }
+        }
+    }
+}
+
+/// An [`Epilogue`] as a type, so that kernels are compiled for each.
+pub(crate) trait Finish: Copy {
+    fn finish<S: Simd>(self, simd: S, x: S::f32s, slope: S::f32s) -> S::f32s;
+}
+
+#[derive(Clone, Copy)]
+pub(crate) struct Identity;
+
+impl Finish for Identity {
+    #[inline(always)]
+    fn finish<S: Simd>(self, _simd: S, x: S::f32s, _slope: S::f32s) -> S::f32s {
+        x
+    }
+}
+
+#[derive(Clone, Copy)]
+pub(crate) struct Relu;
+
+impl Finish for Relu {
+    #[inline(always)]
+    fn finish<S: Simd>(self, simd: S, x: S::f32s, _slope: S::f32s) -> S::f32s {
+        simd.max_f32s(x, simd.splat_f32s(0.0))
+    }
+}
+
+#[derive(Clone, Copy)]
+pub(crate) struct Prelu;
+
+impl Finish for Prelu {
+    #[inline(always)]
+    fn finish<S: Simd>(self, simd: S, x: S::f32s, slope: S::f32s) -> S::f32s {
+        let zero = simd.splat_f32s(0.0);
+        simd.select_f32s(simd.less_than_f32s(x, zero), simd.mul_f32s(x, slope), x)
+    }
+}
+
+/// Cells as arrays of `N` vectors.
+#[inline(always)]
+pub(crate) fn cells<S: Simd, const N: usize>(values: &[f32]) -> &[[S::f32s; N]] {
+    S::as_simd_f32s(values).0.as_chunks().0
+}
+
+/// Cells as arrays of `N` vectors, to be written.
+#[inline(always)]
+pub(crate) fn cells_mut<S: Simd, const N: usize>(values: &mut [f32]) -> &mut [[S::f32s; N]] {
+    S::as_mut_simd_f32s(values).0.as_chunks_mut().0
+}
