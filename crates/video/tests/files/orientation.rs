@@ -1,13 +1,11 @@
 //! Pictures come upright, however the container says they are stored.
 
+use tests::mp4::{self, Matrix};
 use video::{Converter, Decoder, Region};
 
 use crate::clip::{Clip, FRAMES, assert_frames, ffmpeg};
 
-/// Upper left of the display matrix: where the stored x axis goes, where the y axis goes.
-type Matrix = [i32; 4];
-
-/// Every way in which a rectangle fits onto itself, and the filters that undo it.
+/// Every way in which a rectangle fits onto itself, as display matrices, and the filters that undo it.
 const ALL: [(Matrix, &str); 8] = [
     ([1, 0, 0, 1], "null"),
     ([0, 1, -1, 0], "transpose=cclock"),
@@ -24,22 +22,15 @@ fn stored(filter: &str) -> Option<Clip> {
     Clip::of_counter("stored.mp4", &["-vf", filter, "-c:v", "libx264", "-bf", "2"])
 }
 
-/// Writes a matrix, in parts of `one`, into the track header of an mp4.
-fn set_matrix(clip: &Clip, matrix: Matrix, one: i32) {
-    clip.edit(|bytes| {
-        // Box type, version and flags, then 36 bytes before the matrix (ISO/IEC 14496-12).
-        let header = bytes.windows(4).position(|w| w == b"tkhd").unwrap() + 4;
-        for (entry, value) in [0, 1, 3, 4].into_iter().zip(matrix) {
-            bytes[header + 40 + 4 * entry..][..4].copy_from_slice(&(value * one).to_be_bytes());
-        }
-    });
+fn set_matrix(clip: &Clip, matrix: Matrix) {
+    clip.edit(|bytes| mp4::set_matrix(bytes, matrix));
 }
 
 #[test]
 fn every_quarter_turn_and_mirror_image() {
     for (matrix, undo) in ALL {
         let Some(clip) = stored(undo) else { return };
-        set_matrix(&clip, matrix, 1 << 16);
+        set_matrix(&clip, matrix.map(|entry| entry << 16));
         assert_frames(&clip, 0..FRAMES);
         let index = clip.index();
         assert_eq!((index.facts.width, index.facts.height), (128, 72), "{matrix:?}");
@@ -52,7 +43,7 @@ fn every_quarter_turn_and_mirror_image() {
 fn pictures_are_turned_as_ffmpeg_turns_them() {
     let Some(clip) = stored("null") else { return };
     for (matrix, _) in ALL {
-        set_matrix(&clip, matrix, 1 << 16);
+        set_matrix(&clip, matrix.map(|entry| entry << 16));
         let mut decoder = Decoder::open(&clip.path, 1).unwrap();
         let facts = decoder.facts().clone();
         let mut converter = Converter::new(facts.rotation_degrees);
@@ -70,7 +61,7 @@ fn pictures_are_turned_as_ffmpeg_turns_them() {
 fn other_angles_are_told_and_left_alone() {
     let eighth_turn = [46341, 46341, -46341, 46341];
     let Some(clip) = stored("null") else { return };
-    set_matrix(&clip, eighth_turn, 1);
+    set_matrix(&clip, eighth_turn);
     assert_frames(&clip, 0..FRAMES);
     let warnings = clip.index().warnings;
     assert_eq!(warnings, ["the file asks for a turn that is no quarter turn; pictures are taken as stored"]);
@@ -86,7 +77,7 @@ fn regions_are_parts_of_the_whole() {
         ("yuv420p10le", [0, 1, -1, 0]),
     ] {
         let Some(clip) = stored(&format!("format={format}")) else { return };
-        set_matrix(&clip, matrix, 1 << 16);
+        set_matrix(&clip, matrix.map(|entry| entry << 16));
         let mut decoder = Decoder::open(&clip.path, 1).unwrap();
         let facts = decoder.facts().clone();
         let mut converter = Converter::new(facts.rotation_degrees);
