@@ -3,7 +3,8 @@
 
 use std::env;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
+use std::sync::OnceLock;
 
 /// A file or folder named by an environment variable. `None`, after saying why, where it cannot be
 /// had; a failure instead where skips are not allowed.
@@ -36,16 +37,34 @@ pub fn require_program(name: &str) -> Option<PathBuf> {
     skip(&format!("{name} is not built; `cargo build --release --workspace --bins` builds it"))
 }
 
-/// The `ffmpeg` tool, which makes some of the bad inputs.
+/// The `ffmpeg` tool, which makes some of the inputs.
 pub fn require_ffmpeg() -> Option<Command> {
-    let mut probe = Command::new("ffmpeg");
-    let works = probe.arg("-version").stdout(Stdio::null()).stderr(Stdio::null()).status();
-    if !works.is_ok_and(|status| status.success()) {
+    if encoders().is_empty() {
         return skip("there is no program `ffmpeg`");
     }
     let mut ffmpeg = Command::new("ffmpeg");
     ffmpeg.args(["-nostdin", "-v", "error", "-y"]);
     Some(ffmpeg)
+}
+
+/// An encoder of the `ffmpeg` tool: builds differ in what they have.
+pub fn require_encoder(name: &str) -> Option<()> {
+    require_ffmpeg()?;
+    if encoders().split_whitespace().any(|word| word == name) {
+        Some(())
+    } else {
+        skip(&format!("this `ffmpeg` has no encoder {name}"))
+    }
+}
+
+/// What the `ffmpeg` tool says of its encoders; empty without the tool.
+fn encoders() -> &'static str {
+    static ENCODERS: OnceLock<String> = OnceLock::new();
+    ENCODERS.get_or_init(|| {
+        let done = Command::new("ffmpeg").args(["-v", "quiet", "-encoders"]).output();
+        let done = done.ok().filter(|done| done.status.success());
+        done.map_or_else(String::new, |done| String::from_utf8_lossy(&done.stdout).into_owned())
+    })
 }
 
 /// The folder of the built programs: test executables are in `deps` below it.

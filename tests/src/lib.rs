@@ -3,6 +3,8 @@
 //! * `tidy`: are the rules of ARCHITECTURE.md kept?
 //! * `end_to_end`: does the whole line find who is in a clip, again and again the same?
 //! * `bad_inputs`: does each bad input end in one clear sentence and no half-written table?
+//! * `bench`: is what `cargo xtask bench` measures whole and plausible?
+//! * `formats`: do the programs read unusual videos, and tell what they cannot do?
 //! * `interop`: can pandas, Polars and DuckDB read the tables, and we what they write?
 
 #![allow(
@@ -16,5 +18,6 @@
 pub mod assets;
 pub mod files;
 pub mod line;
+pub mod mp4;
 pub mod snapshot;
 pub mod truth;

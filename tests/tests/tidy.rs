@@ -108,7 +108,8 @@ fn folder(member: &Value) -> String {
 fn texts() -> Vec<(String, String)> {
     let files = walk(&repository(), &["target", ".git", "runs", "__pycache__", "node_modules"]);
     let read = |(name, path): (String, _)| Some((name, fs::read_to_string(path).ok()?));
-    files.into_iter().filter_map(read).collect()
+    // In a linked worktree `.git` is a file.
+    files.into_iter().filter(|(name, _)| name != ".git").filter_map(read).collect()
 }
 
 /// Rust sources of members, as (member, file, content), without tests that stand in files of their own.

@@ -1,10 +1,11 @@
-//! The project's tasks: `cargo xtask run`, `check`, `models`, `schemas`.
+//! The project's tasks: `cargo xtask run`, `check`, `bench`, `models`, `schemas`.
 //!
 //! This crate knows the stages only by the names of their programs and by the events they print.
 //! It has few dependencies on purpose: it must build and start in seconds, on a machine where
 //! nothing else of the project can be built yet.
 
 mod assets;
+mod bench;
 mod cache;
 mod check;
 mod failure;
@@ -43,6 +44,10 @@ fn dispatch(matches: &ArgMatches) -> Result<()> {
         Some(("check", m)) => {
             check::check(&check::Options { install: m.get_flag("install-deps"), fast: m.get_flag("fast") })
         }
+        Some(("bench", m)) => match m.subcommand() {
+            Some(("pipeline", m)) => bench::pipeline::pipeline(&pipeline_options(m)),
+            _ => Ok(()),
+        },
         Some(("models", m)) => match m.subcommand_name() {
             Some("fetch") => models::fetch_all(),
             _ => models::list(),
@@ -53,7 +58,11 @@ fn dispatch(matches: &ArgMatches) -> Result<()> {
 }
 
 fn wants_json(matches: &ArgMatches) -> bool {
-    matches.subcommand_matches("run").is_some_and(|m| m.get_flag("json"))
+    match matches.subcommand() {
+        Some(("run", m)) => m.get_flag("json"),
+        Some(("bench", m)) => m.subcommand().is_some_and(|(_, m)| m.get_flag("json")),
+        _ => false,
+    }
 }
 
 fn run_options(m: &ArgMatches) -> run::Options {
@@ -71,6 +80,17 @@ fn run_options(m: &ArgMatches) -> run::Options {
     }
 }
 
+fn pipeline_options(m: &ArgMatches) -> bench::pipeline::Options {
+    bench::pipeline::Options {
+        video: m.get_one::<PathBuf>("video").cloned().unwrap_or_default(),
+        scale: m.get_one::<(u32, u32)>("scale").copied(),
+        threads: m.get_one::<usize>("threads").copied(),
+        repeat: m.get_one::<usize>("repeat").copied().unwrap_or(1),
+        install: m.get_flag("install-deps"),
+        json: m.get_flag("json"),
+    }
+}
+
 fn cli() -> Command {
     Command::new("xtask")
         .bin_name("cargo xtask")
@@ -78,7 +98,7 @@ fn cli() -> Command {
         .after_help(EXIT_CODES)
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .subcommands([run_command(), check_command(), models_command(), schemas_command()])
+        .subcommands([run_command(), check_command(), bench_command(), models_command(), schemas_command()])
 }
 
 fn run_command() -> Command {
@@ -95,11 +115,7 @@ fn run_command() -> Command {
                 .value_name("STAGE")
                 .value_parser(stages::names())
                 .help("run this stage and the later ones even when nothing has changed"),
-            Arg::new("threads")
-                .long("threads")
-                .value_name("N")
-                .value_parser(parse_threads)
-                .help("worker threads, which never change the result [default: every core]"),
+            count("threads", "worker threads, which never change the result [default: every core]"),
             install_deps(),
             flag("json", "JSON Lines on standard output: every event of every stage, then run_finished"),
             flag("quiet", "only warnings, errors and, on standard output, the path of the page"),
@@ -110,6 +126,27 @@ fn check_command() -> Command {
     Command::new("check")
         .about("Everything that continuous integration does: format, lints, build, schemas, tests")
         .args([install_deps(), flag("fast", "format, lints and unit tests only; no network")])
+}
+
+fn bench_command() -> Command {
+    Command::new("bench")
+        .about("How fast it is")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommands([Command::new("pipeline")
+            .about("A whole run beside ffmpeg decoding the same video on the same cores")
+            .args([
+                file("video", "PATH").required(true).help("the video, mkv or mp4"),
+                Arg::new("scale")
+                    .long("scale")
+                    .value_name("WxH")
+                    .value_parser(parse_size)
+                    .help("measure a copy of this size, which is made first (libx264, crf 23)"),
+                count("threads", "threads of ffmpeg and of every stage [default: every core]"),
+                count("repeat", "rounds, each ffmpeg and then a run").default_value("3"),
+                install_deps(),
+                flag("json", "one JSON object on standard output in place of the table"),
+            ])])
 }
 
 fn models_command() -> Command {
@@ -139,8 +176,19 @@ fn file(name: &'static str, value: &'static str) -> Arg {
     Arg::new(name).long(name).value_name(value).value_parser(value_parser!(PathBuf))
 }
 
-fn parse_threads(text: &str) -> std::result::Result<usize, String> {
+/// An option whose value is a whole number above zero.
+fn count(name: &'static str, help: &'static str) -> Arg {
+    Arg::new(name).long(name).value_name("N").value_parser(parse_count).help(help)
+}
+
+fn parse_count(text: &str) -> std::result::Result<usize, String> {
     text.parse().ok().filter(|n| *n > 0).ok_or_else(|| "must be a whole number above zero".into())
+}
+
+fn parse_size(text: &str) -> std::result::Result<(u32, u32), String> {
+    let side = |text: &str| text.parse().ok().filter(|n| *n > 0 && n % 2 == 0);
+    let size = text.split_once('x').and_then(|(width, height)| Some((side(width)?, side(height)?)));
+    size.ok_or_else(|| "must be two even numbers of pixels, like 1280x720".into())
 }
 
 #[cfg(test)]
@@ -150,6 +198,14 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         cli().debug_assert();
+    }
+
+    #[test]
+    fn sizes_are_two_even_numbers() {
+        assert_eq!(parse_size("1280x720"), Ok((1280, 720)));
+        for wrong in ["", "1280", "x", "1280x", "0x720", "1281x720", "1280x720x1", "-2x2"] {
+            assert!(parse_size(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -10,12 +10,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use wait4::{ResUse, Wait4 as _};
+
 use crate::failure::{Failure, Result};
 
 /// How long a child may take to end by itself once we were asked to stop.
 const GRACE: Duration = Duration::from_secs(2);
-/// How often a waiting loop looks up.
-pub(crate) const TICK: Duration = Duration::from_millis(20);
+/// How often a waiting loop looks up; also how exactly times of programs are known.
+pub(crate) const TICK: Duration = Duration::from_millis(5);
 /// SIGHUP, SIGINT and SIGTERM: somebody asked the child to end.
 const ASKED_TO_END: [i32; 3] = [1, 2, 15];
 
@@ -46,6 +48,29 @@ pub(crate) struct Captured {
     pub(crate) status: ExitStatus,
     /// Its standard error.
     pub(crate) stderr: String,
+    /// What it took.
+    pub(crate) cost: Cost,
+}
+
+/// What a program took, seen from outside.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub(crate) struct Cost {
+    /// From its start to its end, seconds.
+    pub(crate) wall_secs: f64,
+    /// On all cores together, in user and kernel mode, seconds.
+    pub(crate) cpu_secs: f64,
+    /// Largest resident memory, bytes.
+    pub(crate) peak_bytes: u64,
+}
+
+impl Cost {
+    fn new(started: Instant, used: &ResUse) -> Self {
+        Self {
+            wall_secs: started.elapsed().as_secs_f64(),
+            cpu_secs: (used.rusage.utime + used.rusage.stime).as_secs_f64(),
+            peak_bytes: used.rusage.maxrss,
+        }
+    }
 }
 
 /// Runs a program whose output people see, on standard error: standard output is for data.
@@ -62,11 +87,12 @@ pub(crate) fn show(command: &mut Command) -> Result<()> {
 /// Runs a program silently and keeps what it printed on standard error.
 pub(crate) fn capture(command: &mut Command) -> Result<Captured> {
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let started = Instant::now();
     let mut child = spawn(command)?;
     let stderr = child.stderr.take().map(|pipe| thread::spawn(move || read_all(pipe)));
-    let status = wait(&mut child)?;
+    let (status, cost) = wait_since(started, &mut child)?;
     let stderr = stderr.and_then(|reader| reader.join().ok()).unwrap_or_default();
-    Ok(Captured { status, stderr })
+    Ok(Captured { status, stderr, cost })
 }
 
 /// Whether a program exists and ends well.
@@ -90,11 +116,16 @@ pub(crate) fn spawn(command: &mut Command) -> Result<Child> {
 
 /// Waits for a child; an interrupt ends the child too and comes back as a failure.
 pub(crate) fn wait(child: &mut Child) -> Result<ExitStatus> {
+    wait_since(Instant::now(), child).map(|(status, _)| status)
+}
+
+/// Waits for a child that was started then, as [`wait`] does, and says what it took.
+pub(crate) fn wait_since(started: Instant, child: &mut Child) -> Result<(ExitStatus, Cost)> {
     let refused = |e| Failure::unexpected(format!("could not wait for a program: {e}"));
     let mut asked: Option<Instant> = None;
-    let status = loop {
-        if let Some(status) = child.try_wait().map_err(refused)? {
-            break status;
+    let used = loop {
+        if let Some(used) = child.try_wait4().map_err(refused)? {
+            break used;
         }
         if interrupted() {
             let since = *asked.get_or_insert_with(Instant::now);
@@ -106,8 +137,12 @@ pub(crate) fn wait(child: &mut Child) -> Result<ExitStatus> {
         thread::sleep(TICK);
     };
     // The child may hear of Ctrl-C a moment before we do.
-    let by_signal = status.signal().is_some_and(|s| ASKED_TO_END.contains(&s));
-    if interrupted() || by_signal { Err(Failure::interrupted()) } else { Ok(status) }
+    let by_signal = used.status.signal().is_some_and(|s| ASKED_TO_END.contains(&s));
+    if interrupted() || by_signal {
+        Err(Failure::interrupted())
+    } else {
+        Ok((used.status, Cost::new(started, &used)))
+    }
 }
 
 /// How a program ended, in words.
@@ -157,6 +192,14 @@ mod tests {
         let done = capture(Command::new("sh").args(["-c", "echo oh >&2; exit 7"]));
         let seen = done.ok().map(|c| (c.stderr, ended(c.status)));
         assert_eq!(seen, Some(("oh\n".to_owned(), "exit code 7".to_owned())));
+    }
+
+    #[test]
+    fn programs_are_measured() {
+        let work = "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; sleep 0.05";
+        let cost = capture(Command::new("sh").args(["-c", work])).ok().map(|c| c.cost).unwrap_or_default();
+        assert!(cost.wall_secs >= 0.05 && cost.wall_secs > cost.cpu_secs, "{cost:?}");
+        assert!(cost.cpu_secs > 0.0 && cost.peak_bytes > 100_000, "{cost:?}");
     }
 
     #[test]

@@ -49,31 +49,36 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 
 fn run_all(options: &Options) -> Result<()> {
     let started = Instant::now();
-    // What is cheap to find wrong must not come up after minutes of building.
-    check_inputs(options)?;
-    let run_dir = prepare_run_dir(options)?;
-    system::ensure(&[system::RUN, models::needs()?], options.install)?;
+    let run_dir = prepare(options)?;
     build(options.json || options.quiet)?;
-    let weights = models::obtain(|| Ok(()))?;
-    let job = Job {
-        video: options.video.clone(),
-        labels: options.labels.clone(),
-        run_dir,
-        config: options.config.clone(),
-        from: options.from.clone(),
-        threads: options.threads,
-        weights,
-    };
-    let finished = run_stages(&job, options)?;
-    close(options, &job.run_dir, &finished, started.elapsed().as_secs_f64());
+    let finished = run_built(options, &run_dir)?;
+    close(options, &run_dir, &finished, started.elapsed().as_secs_f64());
     Ok(())
 }
 
-fn run_stages(job: &Job, options: &Options) -> Result<Vec<(&'static str, Finished)>> {
+/// What is cheap to find wrong must not come up after minutes of building. Gives the run directory.
+pub(crate) fn prepare(options: &Options) -> Result<PathBuf> {
+    check_inputs(options)?;
+    let run_dir = prepare_run_dir(options)?;
+    system::ensure(&[system::RUN, models::needs()?], options.install)?;
+    Ok(run_dir)
+}
+
+/// All of a run that is left once its programs are built.
+pub(crate) fn run_built(options: &Options, run_dir: &Path) -> Result<Vec<(&'static str, Finished)>> {
+    let job = Job {
+        video: options.video.clone(),
+        labels: options.labels.clone(),
+        run_dir: run_dir.to_path_buf(),
+        config: options.config.clone(),
+        from: options.from.clone(),
+        threads: options.threads,
+        weights: models::obtain(|| Ok(()))?,
+    };
     let mut screen = Screen::new(options.json, options.quiet);
     let mut finished = Vec::new();
     for stage in &STAGES {
-        finished.push((stage.name, stages::run(stage, job, &mut screen, options.json)?));
+        finished.push((stage.name, stages::run(stage, &job, &mut screen, options.json)?));
     }
     Ok(finished)
 }
@@ -128,7 +133,8 @@ fn default_run_dir(video: &Path) -> PathBuf {
     Path::new("runs").join(video.file_stem().unwrap_or("video".as_ref()))
 }
 
-fn build(quiet: bool) -> Result<()> {
+/// Builds the stages' programs.
+pub(crate) fn build(quiet: bool) -> Result<()> {
     let mut cargo = workspace::cargo(workspace::BUILD);
     if quiet {
         cargo.arg("--quiet");
@@ -206,6 +212,7 @@ mod tests {
                     skipped: true,
                     figures: figures(json!({"frames": 600, "codec": "h264"})),
                     secs: 0.1,
+                    ..Finished::default()
                 },
             ),
             (

@@ -13,11 +13,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
+use std::time::Instant;
 
 use serde_json::{Map, Value};
 
 use crate::failure::{Failure, Result, exit, say};
 use crate::models::{self, Weights};
+use crate::process::Cost;
 use crate::progress::Screen;
 use crate::{process, workspace};
 
@@ -123,8 +125,10 @@ pub(crate) enum Event {
 pub(crate) struct Finished {
     /// Whether an earlier result still held.
     pub(crate) skipped: bool,
-    /// How long it took.
+    /// How long it took, as it says itself.
     pub(crate) secs: f64,
+    /// What it took, seen from outside.
+    pub(crate) cost: Cost,
     /// Figures that sum it up.
     pub(crate) figures: Map<String, Value>,
 }
@@ -146,6 +150,7 @@ impl Event {
             "finished" => Self::Finished(Finished {
                 skipped: event.get("skipped").and_then(Value::as_bool).unwrap_or(false),
                 secs: event.get("duration_secs").and_then(Value::as_f64).unwrap_or(0.0),
+                cost: Cost::default(),
                 figures: event.get("figures").and_then(Value::as_object).cloned().unwrap_or_default(),
             }),
             _ => Self::Other,
@@ -169,14 +174,15 @@ fn listen_to(stage: &Stage, job: &Job, screen: &mut Screen, json: bool) -> Resul
     let program = workspace::program(&format!("ftl-{}", stage.name));
     let mut command = Command::new(program);
     command.args(job.arguments(stage)).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let started = Instant::now();
     let mut child = process::spawn(&mut command)?;
     let lines = lines_of(&mut child);
     let mut told = Told::default();
     told.listen(&lines, screen, json);
-    let status = process::wait(&mut child)?;
+    let (status, cost) = process::wait_since(started, &mut child)?;
     // Whatever was said between our last look and the end.
     told.listen(&lines, screen, json);
-    told.conclude(stage.name, status, &job.run_dir)
+    told.conclude(stage.name, status, &job.run_dir).map(|finished| Finished { cost, ..finished })
 }
 
 /// A line, and whether it came from standard output, where events are.

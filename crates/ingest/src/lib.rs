@@ -15,7 +15,7 @@ use video::Index;
 
 /// This stage.
 pub const STAGE: Stage =
-    Stage { name: "ingest", version: 1, about: "Reads a video's container: frames, times, key frames, hash" };
+    Stage { name: "ingest", version: 2, about: "Reads a video's container: frames, times, key frames, hash" };
 
 /// Section `[ingest]` of the configuration; it has no keys.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]

@@ -5,13 +5,17 @@ use std::path::Path;
 use ffmpeg::codec::packet::side_data::Type as SideData;
 use ffmpeg::format::context::Input;
 use ffmpeg::format::stream::Disposition;
-use ffmpeg::{Packet, media};
+use ffmpeg::{FieldOrder, Packet, media};
 
 use crate::error::{Error, Result};
+use crate::orientation::Orientation;
 
 /// FFmpeg's names of the demuxers that may open a file. Playlists and scripts are not among them,
 /// so a file can never make the tool open another file or the network.
 pub const FORMATS: &str = "matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,avi,mpegts,mpeg,ogg,flv,asf";
+
+/// A gap this many times longer than the usual one is a hole.
+const HOLE: i64 = 3;
 
 /// Facts about the video stream.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,6 +30,8 @@ pub struct Facts {
     pub height: u32,
     /// Clockwise turn that makes a stored frame upright: 0, 90, 180 or 270 degrees.
     pub rotation_degrees: u32,
+    /// Whether a stored frame is mirrored, left to right, before it is turned.
+    pub is_mirrored: bool,
     /// Numerator of the time base, seconds.
     pub time_base_num: i32,
     /// Denominator of the time base, seconds.
@@ -67,35 +73,63 @@ pub struct Index {
     pub warnings: Vec<String>,
 }
 
+/// Frames that the container lists and nobody will see.
+#[derive(Debug, Default)]
+struct LeftOut {
+    empty: usize,
+    untimed: usize,
+    before_start: usize,
+    doubled: usize,
+}
+
 /// Reads every packet of the best video stream. `progress` hears of bytes read.
 ///
 /// # Errors
-/// Every [`Error`] but [`Error::Decoder`].
-pub fn index(path: &Path, mut progress: impl FnMut(u64)) -> Result<Index> {
+/// Every [`Error`]; [`Error::Decoder`] when there is no decoder for the stream.
+pub fn index(path: &Path, progress: impl FnMut(u64)) -> Result<Index> {
     let (mut input, stream) = open(path)?;
     let facts = facts(path, &input, stream)?;
-    let first_ticks = input.stream(stream).map_or(i64::MIN, |s| s.start_time());
+    let mut warnings = oddities(&input, stream);
+    let mut left_out = LeftOut::default();
+    let (mut packets, stopped) = read_packets(&mut input, stream, &mut left_out, progress);
+    packets.sort_by_key(|p| p.pts_ticks);
+    let listed = packets.len();
+    packets.dedup_by_key(|p| p.pts_ticks);
+    left_out.doubled = listed - packets.len();
+    if packets.is_empty() {
+        return Err(Error::NoFrames { path: path.to_path_buf() });
+    }
+    warnings.extend(stopped.map(|why| format!("reading stopped after {listed} frames: {why}")));
+    warn_of_frames(&mut warnings, &left_out, &packets);
+    warn_of_holes(&mut warnings, &facts, &packets);
+    warn_if_short(&mut warnings, &facts, &packets);
+    Ok(Index { facts, packets, warnings })
+}
+
+/// Packets in the order of the file, and why reading stopped if that was not at the end.
+fn read_packets(
+    input: &mut Input,
+    stream: usize,
+    left_out: &mut LeftOut,
+    mut progress: impl FnMut(u64),
+) -> (Vec<PacketInfo>, Option<ffmpeg::Error>) {
+    let known = input.stream(stream).map(|s| s.start_time()).filter(|t| *t != ffmpeg::ffi::AV_NOPTS_VALUE);
+    let first_ticks = known.unwrap_or(i64::MIN);
     let mut packets = Vec::new();
-    let mut warnings = Vec::new();
     let mut packet = Packet::empty();
-    let (mut untimed, mut before_start) = (0, 0);
     loop {
-        match packet.read(&mut input) {
-            Ok(()) => {}
-            Err(ffmpeg::Error::Eof) => break,
-            Err(e) => {
-                warnings.push(format!("reading stopped after {} frames: {e}", packets.len()));
-                break;
-            }
-        }
-        if packet.stream() != stream {
-            continue;
+        match packet.read(input) {
+            Ok(()) if packet.stream() == stream => {}
+            Ok(()) => continue,
+            Err(ffmpeg::Error::Eof) => return (packets, None),
+            Err(e) => return (packets, Some(e)),
         }
         progress(u64::try_from(packet.position()).unwrap_or(0));
         match packet.pts().or(packet.dts()) {
-            None => untimed += 1,
+            _ if packet.size() == 0 => left_out.empty += 1,
+            None => left_out.untimed += 1,
             // An edit list drops frames before the start: they are decoded, never shown.
-            Some(pts) if first_ticks != ffmpeg::ffi::AV_NOPTS_VALUE && pts < first_ticks => before_start += 1,
+            Some(pts_ticks) if pts_ticks < first_ticks => left_out.before_start += 1,
             Some(pts_ticks) => packets.push(PacketInfo {
                 pts_ticks,
                 duration_ticks: packet.duration().max(0),
@@ -104,33 +138,73 @@ pub fn index(path: &Path, mut progress: impl FnMut(u64)) -> Result<Index> {
             }),
         }
     }
-    packets.sort_by_key(|p| p.pts_ticks);
-    let announced = packets.len();
-    packets.dedup_by_key(|p| p.pts_ticks);
-    if packets.is_empty() {
-        return Err(Error::NoFrames { path: path.to_path_buf() });
-    }
-    count_warning(&mut warnings, untimed, "have no presentation time and are left out");
-    count_warning(&mut warnings, before_start, "lie before the start of the presentation and are left out");
-    count_warning(
-        &mut warnings,
-        announced - packets.len(),
-        "share the time of another frame and are left out",
-    );
-    warn_if_short(&mut warnings, &facts, &packets);
-    Ok(Index { facts, packets, warnings })
 }
 
-fn count_warning(warnings: &mut Vec<String>, count: usize, what: &str) {
-    if count > 0 {
-        warnings.push(format!("{count} frames {what}"));
+fn warn_of_frames(warnings: &mut Vec<String>, left_out: &LeftOut, packets: &[PacketInfo]) {
+    for (count, what) in [
+        (left_out.empty, "left out because they are empty"),
+        (left_out.untimed, "left out because they have no presentation time"),
+        (left_out.before_start, "left out because they lie before the start of the presentation"),
+        (left_out.doubled, "left out because they share the time of another frame"),
+        (packets.iter().filter(|p| p.is_corrupt).count(), "that the container marks as damaged"),
+    ] {
+        if count > 0 {
+            warnings.push(format!("frames {what}: {count}"));
+        }
+    }
+}
+
+/// What is unusual about the stream and makes results worse than they could be.
+fn oddities(input: &Input, stream: usize) -> Vec<String> {
+    use ffmpeg::color::TransferCharacteristic::{ARIB_STD_B67, SMPTE2084};
+    let Some(found) = input.stream(stream) else { return Vec::new() };
+    let parameters = found.parameters();
+    let mut odd = Vec::new();
+    let videos = input.streams().filter(|s| is_video(s)).count();
+    if videos > 1 {
+        odd.push(format!("there are {videos} video streams; only stream {stream} is read"));
+    }
+    if orientation(&found).is_none() {
+        odd.push("the file asks for a turn that is no quarter turn; pictures are taken as stored".into());
+    }
+    let aspect = found.sample_aspect_ratio();
+    let (across, down) = (aspect.numerator(), aspect.denominator());
+    if across > 0 && down > 0 && across != down {
+        odd.push(format!(
+            "pixels are not square ({across}:{down}): faces are looked for in stretched pictures and may be missed"
+        ));
+    }
+    if !matches!(parameters.field_order(), FieldOrder::Unknown | FieldOrder::Progressive) {
+        odd.push("the video is interlaced and is not deinterlaced: moving faces have combed edges".into());
+    }
+    if matches!(parameters.color_transfer_characteristic(), SMPTE2084 | ARIB_STD_B67) {
+        odd.push("the video has a high dynamic range, which is not mapped: faces look pale".into());
+    }
+    odd
+}
+
+/// A hole in the times is damage that the demuxer has passed over in silence, or a still picture
+/// in a stream of variable frame rate; only a person can tell.
+fn warn_of_holes(warnings: &mut Vec<String>, facts: &Facts, packets: &[PacketInfo]) {
+    let mut gaps: Vec<_> =
+        packets.windows(2).map(|w| (w[1].pts_ticks - w[0].pts_ticks, w[0].pts_ticks)).collect();
+    gaps.sort_unstable();
+    // Nine gaps of ten are no longer than this one, whether the rate is constant or not.
+    let Some((usual, _)) = gaps.get(gaps.len() * 9 / 10).copied() else { return };
+    let holes = gaps.iter().filter(|(gap, _)| *gap > HOLE * usual).count();
+    if let Some((gap, from)) = gaps.last().filter(|_| holes > 0) {
+        let (begin, end) = (facts.t_secs(*from), facts.t_secs(from + gap));
+        warnings.push(format!(
+            "places without frames, perhaps damaged: {holes}, the longest from {begin:.1} s to {end:.1} s"
+        ));
     }
 }
 
 /// A file that was cut off while being copied still announces its whole length.
 fn warn_if_short(warnings: &mut Vec<String>, facts: &Facts, packets: &[PacketInfo]) {
     let (Some(announced), Some(last)) = (facts.announced_secs, packets.last()) else { return };
-    let end = facts.t_secs(last.pts_ticks + last.duration_ticks);
+    // Some containers announce when the video ends, others how long it is.
+    let end = facts.t_secs(last.pts_ticks + last.duration_ticks) + facts.start_secs.max(0.0);
     if end + 1.0 < announced * 0.98 {
         warnings.push(format!(
             "the video ends at {end:.1} s although the file announces {announced:.1} s: it may be truncated"
@@ -158,13 +232,17 @@ pub(crate) fn open(path: &Path) -> Result<(Input, usize)> {
     let mut url = std::ffi::OsString::from("file:");
     url.push(path);
     let input = ffmpeg::format::input_with_dictionary(url, options).map_err(|e| not_video(e.to_string()))?;
-    // Cover art is a picture that goes with sound, not a video.
-    let is_cover = |s: &ffmpeg::Stream<'_>| s.disposition().contains(Disposition::ATTACHED_PIC);
-    let best = input.streams().best(media::Type::Video).filter(|s| !is_cover(s)).map(|s| s.index());
+    let best = input.streams().best(media::Type::Video).filter(is_video).map(|s| s.index());
     match best {
         Some(stream) => Ok((input, stream)),
         None => Err(Error::NoVideoStream { path: path.to_path_buf(), streams: kinds(&input) }),
     }
+}
+
+/// Cover art is a picture that goes with sound, not a video.
+fn is_video(stream: &ffmpeg::Stream<'_>) -> bool {
+    let is_cover = stream.disposition().contains(Disposition::ATTACHED_PIC);
+    stream.parameters().medium() == media::Type::Video && !is_cover
 }
 
 fn kinds(input: &Input) -> String {
@@ -182,12 +260,8 @@ pub(crate) fn facts(path: &Path, input: &Input, stream: usize) -> Result<Facts> 
     let context =
         ffmpeg::codec::Context::from_parameters(found.parameters()).map_err(Error::decoder(path, &codec))?;
     let picture = context.decoder().video().map_err(Error::decoder(path, &codec))?;
-    let rotation_degrees = rotation(&found);
-    let (width, height) = if rotation_degrees.is_multiple_of(180) {
-        (picture.width(), picture.height())
-    } else {
-        (picture.height(), picture.width())
-    };
+    let orientation = orientation(&found).unwrap_or(Orientation::STORED);
+    let (width, height) = orientation.size((picture.width(), picture.height()));
     if width == 0 || height == 0 {
         return Err(no_frames());
     }
@@ -196,7 +270,8 @@ pub(crate) fn facts(path: &Path, input: &Input, stream: usize) -> Result<Facts> 
         codec,
         width,
         height,
-        rotation_degrees,
+        rotation_degrees: orientation.rotation_degrees,
+        is_mirrored: orientation.is_mirrored,
         time_base_num: found.time_base().numerator(),
         time_base_den: found.time_base().denominator(),
         start_secs: start_secs(input),
@@ -212,18 +287,26 @@ fn start_secs(input: &Input) -> f64 {
     starts.min_by(f64::total_cmp).unwrap_or(0.0)
 }
 
-/// Reads the display matrix: nine 32-bit integers, of which the first, second, fourth and fifth
-/// turn the picture (libavutil/display.h). Other angles than quarter turns count as none.
-fn rotation(stream: &ffmpeg::Stream<'_>) -> u32 {
-    let Some(matrix) = stream.side_data().find(|s| s.kind() == SideData::DisplayMatrix) else { return 0 };
+/// Reads the display matrix: nine 32-bit integers, of which the first two say where the stored x
+/// axis goes, the fourth and fifth where the y axis goes (libavutil/display.h). `None` for other
+/// angles than quarter turns.
+fn orientation(stream: &ffmpeg::Stream<'_>) -> Option<Orientation> {
+    let Some(matrix) = stream.side_data().find(|s| s.kind() == SideData::DisplayMatrix) else {
+        return Some(Orientation::STORED);
+    };
     let entry = |i: usize| -> i32 {
         let bytes = matrix.data().get(4 * i..4 * i + 4).and_then(|b| b.try_into().ok());
-        bytes.map_or(0, i32::from_ne_bytes)
+        bytes.map_or(0, i32::from_ne_bytes).signum()
     };
-    match (entry(0).signum(), entry(1).signum(), entry(3).signum(), entry(4).signum()) {
-        (0, 1, -1, 0) => 90,
-        (-1, 0, 0, -1) => 180,
-        (0, -1, 1, 0) => 270,
-        _ => 0,
-    }
+    let (x_axis, y_axis) = ((entry(0), entry(1)), (entry(3), entry(4)));
+    let is_mirrored = x_axis.0 * y_axis.1 < x_axis.1 * y_axis.0;
+    let x_axis = if is_mirrored { (-x_axis.0, -x_axis.1) } else { x_axis };
+    let rotation_degrees = match (x_axis, y_axis) {
+        ((1, 0), (0, 1)) => 0,
+        ((0, 1), (-1, 0)) => 90,
+        ((-1, 0), (0, -1)) => 180,
+        ((0, -1), (1, 0)) => 270,
+        _ => return None,
+    };
+    Some(Orientation { is_mirrored, rotation_degrees })
 }

@@ -9,19 +9,24 @@ use ffmpeg::{Packet, frame};
 use crate::container::{self, Facts};
 use crate::error::{Error, Result};
 
+/// More errors than any decoder holds packets.
+const MAX_ERRORS_AT_END: u32 = 256;
+
 /// A decoded frame, still in the decoder's own pixel format. Cheap to send to another thread.
 pub struct Picture {
     pub(crate) frame: frame::Video,
+    pub(crate) is_mirrored: bool,
     /// Presentation time, ticks; `None` when neither packet nor decoder knows.
     pub pts_ticks: Option<i64>,
-    /// Whether the decoder had to make parts of it up.
+    /// Whether the decoder had to make parts of it up, or may have had to: a picture before it, back
+    /// to the last key frame, was lost.
     pub is_damaged: bool,
 }
 
 /// Decodes the best video stream of a file once, front to back.
 ///
 /// Packets that cannot be decoded are counted in [`Decoder::lost`] and passed over: a damaged
-/// middle costs its own frames only.
+/// middle costs its own frames only. Times increase strictly from picture to picture.
 pub struct Decoder {
     path: PathBuf,
     input: Input,
@@ -32,7 +37,16 @@ pub struct Decoder {
     /// The decoder was full: `packet` is still to be sent.
     is_pending: bool,
     draining: bool,
+    /// There has been a picture.
+    has_begun: bool,
+    /// Time of the last picture, ticks.
+    last_ticks: Option<i64>,
     lost: u64,
+    /// Something was lost since the last key frame.
+    is_impaired: bool,
+    /// Errors after the last packet: decoders hold few packets back, and must not keep us for ever.
+    errors_at_end: u32,
+    first_error: Option<ffmpeg::Error>,
     stopped: Option<String>,
 }
 
@@ -64,7 +78,12 @@ impl Decoder {
             packet: Packet::empty(),
             is_pending: false,
             draining: false,
+            has_begun: false,
+            last_ticks: None,
             lost: 0,
+            is_impaired: false,
+            errors_at_end: 0,
+            first_error: None,
             stopped: None,
         })
     }
@@ -74,7 +93,7 @@ impl Decoder {
         &self.facts
     }
 
-    /// Number of packets that could not be decoded so far.
+    /// Number of packets so far that could not be decoded, or only to a picture out of its order.
     pub fn lost(&self) -> u64 {
         self.lost
     }
@@ -87,29 +106,73 @@ impl Decoder {
     /// The next frame in order of presentation; `None` at the end.
     ///
     /// # Errors
-    /// [`Error::Decoder`] when the decoder fails in a way that no later packet can mend.
+    /// [`Error::Decoder`] when not a single frame can be decoded, or memory runs out.
     pub fn next_picture(&mut self) -> Result<Option<Picture>> {
         loop {
             let mut frame = frame::Video::empty();
             match self.decoder.receive_frame(&mut frame) {
                 Ok(()) => {
-                    let pts_ticks = frame.timestamp().or(frame.pts());
-                    let is_damaged = frame.is_corrupt();
-                    return Ok(Some(Picture { frame, pts_ticks, is_damaged }));
+                    if let Some(picture) = self.picture(frame) {
+                        return Ok(Some(picture));
+                    }
                 }
-                Err(ffmpeg::Error::Eof) => return Ok(None),
-                Err(e) if is_again(&e) => self.feed()?,
-                Err(ffmpeg::Error::InvalidData) => self.lost += 1,
-                Err(e) => return Err(Error::decoder(&self.path, &self.facts.codec)(e)),
+                Err(ffmpeg::Error::Eof) => return self.end(),
+                Err(e) if is_errno(&e, libc::EAGAIN) => self.feed()?,
+                Err(e) => {
+                    self.lose(e)?;
+                    self.errors_at_end += u32::from(self.draining);
+                    if self.errors_at_end > MAX_ERRORS_AT_END {
+                        return self.end();
+                    }
+                }
             }
         }
+    }
+
+    fn end(&mut self) -> Result<Option<Picture>> {
+        match self.first_error.take() {
+            Some(e) if !self.has_begun => Err(self.failed(e)),
+            _ => Ok(None),
+        }
+    }
+
+    fn failed(&self, e: ffmpeg::Error) -> Error {
+        Error::decoder(&self.path, &self.facts.codec)(e)
+    }
+
+    /// `None` for what a damaged stream gives out late or twice.
+    fn picture(&mut self, frame: frame::Video) -> Option<Picture> {
+        let pts_ticks = frame.timestamp().or(frame.pts());
+        if pts_ticks.is_some() && pts_ticks <= self.last_ticks {
+            self.lost += 1;
+            self.is_impaired = true;
+            return None;
+        }
+        self.has_begun = true;
+        self.last_ticks = pts_ticks.or(self.last_ticks);
+        self.is_impaired &= !frame.is_key();
+        let is_damaged = frame.is_corrupt() || self.is_impaired;
+        Some(Picture { frame, is_mirrored: self.facts.is_mirrored, pts_ticks, is_damaged })
+    }
+
+    /// Passes over what cannot be decoded: decoders fail on damage in many ways, and the next packet
+    /// may be whole.
+    fn lose(&mut self, e: ffmpeg::Error) -> Result<()> {
+        if is_errno(&e, libc::ENOMEM) {
+            return Err(self.failed(e));
+        }
+        self.lost += 1;
+        self.is_impaired = true;
+        self.first_error.get_or_insert(e);
+        Ok(())
     }
 
     /// Sends one packet, or says that there are no more.
     fn feed(&mut self) -> Result<()> {
         while !self.is_pending {
             match self.packet.read(&mut self.input) {
-                Ok(()) => self.is_pending = self.packet.stream() == self.stream,
+                // To a decoder, an empty packet is the end.
+                Ok(()) => self.is_pending = self.packet.stream() == self.stream && self.packet.size() > 0,
                 Err(e) => {
                     if e != ffmpeg::Error::Eof {
                         self.stopped = Some(e.to_string());
@@ -119,16 +182,12 @@ impl Decoder {
             }
         }
         match self.decoder.send_packet(&self.packet) {
-            Ok(()) => self.is_pending = false,
-            // A packet that makes no sense is lost; the next one may be whole.
-            Err(ffmpeg::Error::InvalidData) => {
+            Err(e) if is_errno(&e, libc::EAGAIN) => Ok(()),
+            sent => {
                 self.is_pending = false;
-                self.lost += 1;
+                sent.or_else(|e| self.lose(e))
             }
-            Err(e) if is_again(&e) => {}
-            Err(e) => return Err(Error::decoder(&self.path, &self.facts.codec)(e)),
         }
-        Ok(())
     }
 
     fn drain(&mut self) -> Result<()> {
@@ -136,11 +195,10 @@ impl Decoder {
             return Ok(());
         }
         self.draining = true;
-        self.decoder.send_eof().map_err(Error::decoder(&self.path, &self.facts.codec))
+        self.decoder.send_eof().or_else(|e| self.lose(e))
     }
 }
 
-/// Whether the decoder asks to be called the other way round first: received from, or fed.
-fn is_again(error: &ffmpeg::Error) -> bool {
-    matches!(error, ffmpeg::Error::Other { errno } if *errno == libc::EAGAIN)
+fn is_errno(error: &ffmpeg::Error, number: i32) -> bool {
+    matches!(error, ffmpeg::Error::Other { errno } if *errno == number)
 }

@@ -8,12 +8,17 @@
 //! **Architecture invariant:** nothing else in the project opens a video. Only local files are
 //! read, and only by the demuxers of [`FORMATS`]: no playlist, no network protocol.
 
+mod colour;
 mod container;
 mod decoder;
 mod error;
+mod orientation;
 mod pixels;
+mod planes;
+mod resample;
 
 pub use container::{FORMATS, Facts, Index, PacketInfo, index};
 pub use decoder::{Decoder, Picture};
 pub use error::{Error, Result};
+pub use orientation::Region;
 pub use pixels::{Converter, Image};

@@ -1,10 +1,11 @@
-//! Pixels at a wanted size, straight from the decoder's planes.
+//! Upright pixels at a wanted size, straight from the decoder's planes.
 
-use ffmpeg::format::Pixel;
-use ffmpeg::frame;
-use ffmpeg::software::scaling::{Context, Flags};
+use pulp::{Arch, Simd, WithSimd};
 
 use crate::decoder::Picture;
+use crate::orientation::{Orientation, Region};
+use crate::planes::{Plane, Planes, Unpacker};
+use crate::resample::Resampler;
 
 /// An upright picture, rows from top to bottom without padding, channels interleaved.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,126 +20,196 @@ pub struct Image {
     pub data: Vec<u8>,
 }
 
-/// Scales, converts and turns pictures; keeps the set-up while sizes and formats stay the same.
+/// Scales, converts and turns pictures; keeps its tables while sizes stay the same.
+///
+/// RGB follows what the stream says of its colours (BT.601, BT.709, BT.2020; full or limited range).
+/// Where it says nothing, pictures from 1280 pixels across or 577 down are BT.709, smaller ones
+/// BT.601. Light is not linearised, and wide gamut and high dynamic range are not mapped.
 pub struct Converter {
     rotation_degrees: u32,
-    scaler: Option<Context>,
+    unpacker: Unpacker,
+    luma: Option<Resampler>,
+    chroma: Option<Resampler>,
 }
 
 impl Converter {
     /// For pictures that need a clockwise turn of `rotation_degrees` (0, 90, 180, 270) to be upright.
     pub fn new(rotation_degrees: u32) -> Self {
-        Self { rotation_degrees, scaler: None }
+        Self { rotation_degrees, unpacker: Unpacker::new(), luma: None, chroma: None }
     }
 
     /// Upright RGB of `width × height` pixels.
     ///
     /// # Errors
-    /// FFmpeg's words when the pixel format cannot be converted.
+    /// In words, when the pixel format cannot be converted or the size is zero.
     pub fn rgb(&mut self, picture: &Picture, width: usize, height: usize) -> Result<Image, String> {
-        self.convert(picture, width, height, Pixel::RGB24, 3)
+        self.rgb_region(picture, width, height, Region { x: 0, y: 0, width, height })
     }
 
-    /// Upright luma of `width × height` pixels.
+    /// A region of what [`rgb`](Self::rgb) gives for the same size, without the work for the rest.
     ///
     /// # Errors
-    /// FFmpeg's words when the pixel format cannot be converted.
-    pub fn luma(&mut self, picture: &Picture, width: usize, height: usize) -> Result<Image, String> {
-        self.convert(picture, width, height, Pixel::GRAY8, 1)
-    }
-
-    fn convert(
+    /// Those of [`rgb`](Self::rgb), and when the region is empty or not inside the picture.
+    pub fn rgb_region(
         &mut self,
         picture: &Picture,
         width: usize,
         height: usize,
-        format: Pixel,
-        channels: usize,
+        region: Region,
     ) -> Result<Image, String> {
-        let lying = !self.rotation_degrees.is_multiple_of(180);
-        let (stored_width, stored_height) = if lying { (height, width) } else { (width, height) };
-        let frame = &picture.frame;
-        let scaler = self.scaler(frame, format, stored_width, stored_height)?;
-        let mut scaled = frame::Video::empty();
-        scaler.run(frame, &mut scaled).map_err(|e| e.to_string())?;
-        let image = packed(&scaled, stored_width, stored_height, channels);
-        Ok(turned(image, self.rotation_degrees))
-    }
-
-    fn scaler(
-        &mut self,
-        frame: &frame::Video,
-        format: Pixel,
-        width: usize,
-        height: usize,
-    ) -> Result<&mut Context, String> {
-        let wide = u32::try_from(width).map_err(|e| e.to_string())?;
-        let high = u32::try_from(height).map_err(|e| e.to_string())?;
-        let fits = |s: &Context| {
-            let (from, to) = (s.input(), s.output());
-            (from.format, from.width, from.height) == (frame.format(), frame.width(), frame.height())
-                && (to.format, to.width, to.height) == (format, wide, high)
-        };
-        if !self.scaler.as_ref().is_some_and(fits) {
-            let shrinks = wide < frame.width();
-            let filter = if shrinks { Flags::AREA } else { Flags::BILINEAR };
-            let flags = filter | Flags::ACCURATE_RND | Flags::BITEXACT;
-            let made = Context::get(frame.format(), frame.width(), frame.height(), format, wide, high, flags);
-            self.scaler = Some(made.map_err(|e| e.to_string())?);
+        check(region, width, height)?;
+        let orientation = self.orientation(picture);
+        let size = orientation.size((width, height));
+        let stored = orientation.stored_region(region, size);
+        let mut data = vec![0; 3 * region.width * region.height];
+        let Self { unpacker, luma, chroma, .. } = self;
+        let planes = unpacker.planes(&picture.frame)?;
+        if planes.y.size() == size {
+            Arch::new().dispatch(Cut { planes: &planes, region: stored, data: &mut data });
+        } else {
+            let luma = resampler(luma, planes.y, size);
+            let chroma = resampler(chroma, planes.u, size);
+            Arch::new().dispatch(Scale {
+                planes: &planes,
+                luma,
+                chroma,
+                size,
+                region: stored,
+                data: &mut data,
+            });
         }
-        self.scaler.as_mut().ok_or_else(|| "no scaler".into())
+        let data = orientation.upright::<3>(data, (stored.width, stored.height));
+        Ok(Image { width: region.width, height: region.height, channels: 3, data })
+    }
+
+    /// Upright luma of full range, `width × height` pixels.
+    ///
+    /// # Errors
+    /// In words, when the pixel format cannot be converted or the size is zero.
+    pub fn luma(&mut self, picture: &Picture, width: usize, height: usize) -> Result<Image, String> {
+        check(Region { x: 0, y: 0, width, height }, width, height)?;
+        let orientation = self.orientation(picture);
+        let size = orientation.size((width, height));
+        let mut data = vec![0; width * height];
+        let planes = self.unpacker.planes(&picture.frame)?;
+        let luma = resampler(&mut self.luma, planes.y, size);
+        Arch::new().dispatch(ScaleLuma { planes: &planes, luma, width: size.0, data: &mut data });
+        Ok(Image { width, height, channels: 1, data: orientation.upright::<1>(data, size) })
+    }
+
+    fn orientation(&self, picture: &Picture) -> Orientation {
+        Orientation { is_mirrored: picture.is_mirrored, rotation_degrees: self.rotation_degrees }
     }
 }
 
-fn packed(frame: &frame::Video, width: usize, height: usize, channels: usize) -> Image {
-    let (stride, row) = (frame.stride(0), width * channels);
-    let data = frame.data(0).chunks(stride).take(height).flat_map(|line| &line[..row]).copied().collect();
-    Image { width, height, channels, data }
+fn check(region: Region, width: usize, height: usize) -> Result<(), String> {
+    let Region { x, y, .. } = region;
+    let fits = |from: usize, size: usize, whole: usize| size > 0 && from < whole && size <= whole - from;
+    if fits(x, region.width, width) && fits(y, region.height, height) {
+        return Ok(());
+    }
+    Err(format!(
+        "no {}×{} pixels at ({x}, {y}) of a picture of {width}×{height}",
+        region.width, region.height
+    ))
 }
 
-/// The image turned clockwise by a multiple of 90 degrees.
-fn turned(image: Image, degrees: u32) -> Image {
-    let Image { width, height, channels, .. } = image;
-    let (new_width, new_height) = if degrees.is_multiple_of(180) { (width, height) } else { (height, width) };
-    if degrees == 0 {
-        return image;
-    }
-    let mut data = Vec::with_capacity(image.data.len());
-    for y in 0..new_height {
-        for x in 0..new_width {
-            let (from_x, from_y) = match degrees {
-                90 => (y, height - 1 - x),
-                180 => (width - 1 - x, height - 1 - y),
-                _ => (width - 1 - y, x),
-            };
-            let at = (from_y * width + from_x) * channels;
-            data.extend_from_slice(&image.data[at..at + channels]);
+fn resampler<'a>(
+    kept: &'a mut Option<Resampler>,
+    plane: Plane<'_>,
+    size: (usize, usize),
+) -> &'a mut Resampler {
+    let known = kept.take().filter(|kept| kept.fits(plane.size(), size));
+    kept.insert(known.unwrap_or_else(|| Resampler::new(plane.size(), size)))
+}
+
+/// RGB of a region at the picture's own size.
+struct Cut<'a> {
+    planes: &'a Planes<'a>,
+    region: Region,
+    data: &'a mut [u8],
+}
+
+impl WithSimd for Cut<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _simd: S) {
+        let Self { planes, region: Region { x, y, width, .. }, data } = self;
+        let (across, down) = planes.chroma_shift();
+        // Whole colour pixels: the first may begin left of the region.
+        let (first, skip) = (x >> across, x - (x >> across << across));
+        let count = (skip + width).div_ceil(1 << across);
+        let (mut u, mut v) = (vec![0; count << across], vec![0; count << across]);
+        let mut widened = None;
+        for (y, out) in (y..).zip(data.chunks_exact_mut(3 * width)) {
+            if widened != Some(y >> down) {
+                repeat(&planes.u.row(y >> down)[first..][..count], across, &mut u);
+                repeat(&planes.v.row(y >> down)[first..][..count], across, &mut v);
+                widened = Some(y >> down);
+            }
+            let luma = &planes.y.row(y)[x..][..width];
+            planes.matrix.rgb_row(luma, &u[skip..][..width], &v[skip..][..width], out);
         }
     }
-    Image { width: new_width, height: new_height, channels, data }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Two columns, three rows, numbered 1 to 6 row by row.
-    fn sample() -> Image {
-        Image { width: 2, height: 3, channels: 1, data: vec![1, 2, 3, 4, 5, 6] }
+/// Every byte `1 << shift` times.
+#[inline(always)]
+fn repeat(from: &[u8], shift: u32, to: &mut [u8]) {
+    if shift == 0 {
+        to.copy_from_slice(from);
+    } else {
+        to.as_chunks_mut::<2>().0.iter_mut().zip(from).for_each(|(to, from)| *to = [*from; 2]);
     }
+}
 
-    #[test]
-    fn turns_clockwise() {
-        let quarter = turned(sample(), 90);
-        assert_eq!((quarter.width, quarter.height), (3, 2));
-        assert_eq!(quarter.data, [5, 3, 1, 6, 4, 2]);
-        assert_eq!(turned(sample(), 180).data, [6, 5, 4, 3, 2, 1]);
-        assert_eq!(turned(sample(), 270).data, [2, 4, 6, 1, 3, 5]);
+/// RGB of a region at another size than the picture's own.
+struct Scale<'a> {
+    planes: &'a Planes<'a>,
+    luma: &'a mut Resampler,
+    chroma: &'a mut Resampler,
+    /// Of the whole picture.
+    size: (usize, usize),
+    region: Region,
+    data: &'a mut [u8],
+}
+
+impl WithSimd for Scale<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _simd: S) {
+        let Self { planes, luma, chroma, size, region, data } = self;
+        let mut rows = vec![0; 3 * size.0];
+        let (y_row, rest) = rows.split_at_mut(size.0);
+        let (u_row, v_row) = rest.split_at_mut(size.0);
+        for (y, out) in (region.y..).zip(data.chunks_exact_mut(3 * region.width)) {
+            luma.row(&planes.y, y, y_row);
+            chroma.row(&planes.u, y, u_row);
+            chroma.row(&planes.v, y, v_row);
+            let [y, u, v] = [&*y_row, u_row, v_row].map(|row| &row[region.x..][..region.width]);
+            planes.matrix.rgb_row(y, u, v, out);
+        }
     }
+}
 
-    #[test]
-    fn four_quarter_turns_are_none() {
-        let once = |image| turned(image, 90);
-        assert_eq!(once(once(once(once(sample())))), sample());
+/// Luma at another size.
+struct ScaleLuma<'a> {
+    planes: &'a Planes<'a>,
+    luma: &'a mut Resampler,
+    width: usize,
+    data: &'a mut [u8],
+}
+
+impl WithSimd for ScaleLuma<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _simd: S) {
+        for (y, out) in self.data.chunks_exact_mut(self.width).enumerate() {
+            self.luma.row(&self.planes.y, y, out);
+            self.planes.matrix.widen(out);
+        }
     }
 }

@@ -1,0 +1,63 @@
+//! What `cargo xtask bench` measures is whole and plausible; how fast this machine is, is no matter here.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that meets the unexpected should end there"
+)]
+
+use std::process::{Command, Output};
+
+use schema::manifest::STAGES;
+use serde_json::Value;
+use tests::{assets, truth};
+
+fn bench(arguments: &[&str]) -> Option<Output> {
+    let clip = assets::require("FACETRACK_CLIP")?;
+    assets::require_ffmpeg()?;
+    let mut command = Command::new(assets::require_program("xtask")?);
+    command.args(["bench", "pipeline", "--video"]).arg(clip).args(arguments);
+    Some(command.output().unwrap())
+}
+
+#[test]
+fn the_whole_line_is_measured() {
+    let arguments = ["--repeat", "1", "--threads", "2", "--scale", "320x180", "--json"];
+    let Some(done) = bench(&arguments) else { return };
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let object: Value = serde_json::from_slice(&done.stdout).unwrap();
+    let number = |path: &str| {
+        let value = object.pointer(path).and_then(Value::as_f64);
+        value.filter(|v| *v > 0.0 && v.is_finite()).unwrap_or_else(|| panic!("{path} in {object}"))
+    };
+    assert_eq!((&object["bench"], &object["scale"]), (&"pipeline".into(), &"320x180".into()));
+    assert_eq!((&object["threads"], &object["repeat"]), (&2.into(), &1.into()));
+    let Some(shots) = truth::shots(&assets::require("FACETRACK_CLIP").unwrap()) else { return };
+    assert_eq!(number("/frames"), shots.last().unwrap().frames.end as f64);
+    let stages = STAGES.map(|stage| format!("/stages/{stage}"));
+    for part in ["/decode".to_owned(), "/run".to_owned()].iter().chain(&stages) {
+        for figure in ["wall_secs", "cpu_secs", "peak_bytes"] {
+            let [min, median, max] =
+                ["min", "median", "max"].map(|f| number(&format!("{part}/{figure}/{f}")));
+            assert!(min == median && median == max, "{part} {figure}: {object}");
+        }
+        assert!(number(&format!("{part}/peak_bytes/max")) > 1e6, "{part}: {object}");
+    }
+    let stages_secs: f64 = stages.iter().map(|stage| number(&format!("{stage}/wall_secs/max"))).sum();
+    assert!(stages_secs <= number("/run/wall_secs/max"), "{object}");
+    for figure in ["ratio/wall/median", "ratio/cpu/median", "frames_per_sec/run", "times_real_time/decode"] {
+        number(&format!("/{figure}"));
+    }
+}
+
+#[test]
+fn what_cannot_be_measured_is_told() {
+    for (arguments, code) in
+        [(&["--scale", "0x10"][..], 2), (&["--repeat", "0"], 2), (&["--video", "none.mkv"], 2)]
+    {
+        let Some(done) = bench(arguments) else { return };
+        assert_eq!(done.status.code(), Some(code), "{arguments:?}");
+        assert!(done.stdout.is_empty() && !done.stderr.is_empty(), "{arguments:?}");
+    }
+}

@@ -1,0 +1,70 @@
+//! `cargo xtask bench`: how fast it is, beside a yardstick that ran on the same cores at the same time.
+
+pub(crate) mod pipeline;
+
+use serde_json::{Value, json};
+
+use crate::progress::rounded;
+
+/// What repeated measurements of one thing gave.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Spread {
+    median: f64,
+    min: f64,
+    max: f64,
+}
+
+impl Spread {
+    /// Of at least one value; zeros otherwise.
+    fn of(values: impl IntoIterator<Item = f64>) -> Self {
+        let mut values: Vec<f64> = values.into_iter().collect();
+        values.sort_by(f64::total_cmp);
+        let at = |i: usize| values.get(i).copied().unwrap_or(0.0);
+        let last = values.len().saturating_sub(1);
+        Self { median: (at(last / 2) + at(last.div_ceil(2))) / 2.0, min: at(0), max: at(last) }
+    }
+
+    /// `1.23 (1.20–1.31)`; the median alone when there is no spread.
+    fn shown(&self) -> String {
+        let [median, min, max] = [self.median, self.min, self.max].map(rounded);
+        if min == max { median } else { format!("{median} ({min}–{max})") }
+    }
+
+    fn json(&self) -> Value {
+        json!({ "median": self.median, "min": self.min, "max": self.max })
+    }
+}
+
+/// Columns of text, the first one flush left, the others flush right.
+fn table<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) -> String {
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let mut text = String::new();
+    for row in rows {
+        let cells = row.iter().enumerate().map(|(column, cell)| match column {
+            0 => format!("{cell:<0$}", width(0)),
+            _ => format!("{cell:>0$}", width(column)),
+        });
+        text += cells.collect::<Vec<_>>().join("  ").trim_end();
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_spread_is_median_least_and_most() {
+        assert_eq!(Spread::of([3.0, 1.0, 2.0]), Spread { median: 2.0, min: 1.0, max: 3.0 });
+        assert_eq!(Spread::of([4.0, 1.0]), Spread { median: 2.5, min: 1.0, max: 4.0 });
+        assert_eq!(Spread::of([3.0, 1.0, 2.0]).shown(), "2.00 (1.00–3.00)");
+        assert_eq!(Spread::of([12.34]).shown(), "12.3");
+    }
+
+    #[test]
+    fn columns_line_up() {
+        let rows = [["", "s"], ["ingest", "1.00"], ["run", ""]].map(|row| row.map(str::to_owned));
+        assert_eq!(table(&rows), "           s\ningest  1.00\nrun\n");
+    }
+}
