@@ -15,6 +15,7 @@ mod progress;
 mod pypi;
 mod run;
 mod schemas;
+mod settings;
 mod stages;
 mod system;
 mod workspace;
@@ -72,6 +73,7 @@ fn run_options(m: &ArgMatches) -> run::Options {
         labels: path("labels"),
         run_dir: path("run-dir"),
         config: path("config"),
+        settings: settings::given(m),
         from: m.get_one::<String>("from").cloned(),
         threads: m.get_one::<usize>("threads").copied(),
         install: m.get_flag("install-deps"),
@@ -120,6 +122,7 @@ fn run_command() -> Command {
             flag("json", "JSON Lines on standard output: every event of every stage, then run_finished"),
             flag("quiet", "only warnings, errors and, on standard output, the path of the page"),
         ])
+        .args(settings::options())
 }
 
 fn check_command() -> Command {

@@ -27,6 +27,8 @@ pub(crate) struct Options {
     pub(crate) run_dir: Option<PathBuf>,
     /// Configuration, if any.
     pub(crate) config: Option<PathBuf>,
+    /// Settings that override it, each a line of TOML.
+    pub(crate) settings: Vec<String>,
     /// This stage and the later ones run even when nothing has changed.
     pub(crate) from: Option<String>,
     /// Worker threads.
@@ -71,6 +73,7 @@ pub(crate) fn run_built(options: &Options, run_dir: &Path) -> Result<Vec<(&'stat
         labels: options.labels.clone(),
         run_dir: run_dir.to_path_buf(),
         config: options.config.clone(),
+        settings: options.settings.clone(),
         from: options.from.clone(),
         threads: options.threads,
         weights: models::obtain(|| Ok(()))?,

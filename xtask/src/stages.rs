@@ -63,6 +63,8 @@ pub(crate) struct Job {
     pub(crate) run_dir: PathBuf,
     /// Configuration, if any.
     pub(crate) config: Option<PathBuf>,
+    /// Settings that override it, each a line of TOML.
+    pub(crate) settings: Vec<String>,
     /// This stage and the later ones run even when nothing has changed.
     pub(crate) from: Option<String>,
     /// Worker threads.
@@ -88,6 +90,9 @@ impl Job {
         }
         if let Some(config) = &self.config {
             option("--config", config.into());
+        }
+        for setting in &self.settings {
+            option("--set", setting.into());
         }
         if let Some(threads) = self.threads {
             option("--threads", threads.to_string().into());
@@ -325,6 +330,8 @@ mod tests {
             Job { labels: Some("t.csv".into()), config: Some("c.toml".into()), threads: Some(2), ..job() };
         assert_eq!(line(&job, 3), "--run-dir out --config c.toml --threads 2 --json");
         assert_eq!(line(&job, 4), "--run-dir out --labels t.csv --config c.toml --threads 2 --json");
+        let job = Job { settings: vec!["a.b = 1".into(), "a.c = 2".into()], ..self::job() };
+        assert_eq!(line(&job, 3), "--run-dir out --set a.b = 1 --set a.c = 2 --json");
     }
 
     #[test]

@@ -113,8 +113,8 @@ impl Outcome {
 
 /// The whole `main` of a stage binary.
 ///
-/// `own` are the stage's arguments beyond the shared ones (`--run-dir`, `--config`, `--threads`,
-/// `--force`, `--json`). `body` runs the stage.
+/// `own` are the stage's arguments beyond the shared ones (`--run-dir`, `--config`, `--set`,
+/// `--threads`, `--force`, `--json`). `body` runs the stage.
 pub fn main<C, E>(
     stage: Stage,
     own: impl IntoIterator<Item = Arg>,
@@ -163,6 +163,11 @@ fn command(stage: Stage) -> Command {
             .value_name("FILE")
             .value_parser(path())
             .help("TOML, one section a stage"),
+        Arg::new("set")
+            .long("set")
+            .value_name("TOML")
+            .action(ArgAction::Append)
+            .help("a setting that overrides the file's, such as detect-track.min_face_px = 20"),
         Arg::new("threads")
             .long("threads")
             .value_name("N")
@@ -182,28 +187,62 @@ fn prepare<C: Default + DeserializeOwned>(
     matches: &ArgMatches,
     reporter: &mut Reporter,
 ) -> Result<(RunDir, C)> {
-    let config = match matches.get_one::<PathBuf>("config") {
-        Some(path) => read_config(path, stage.name)?,
-        None => C::default(),
-    };
+    let settings: Vec<_> =
+        matches.get_many::<String>("set").unwrap_or_default().map(String::as_str).collect();
+    let file = matches.get_one::<PathBuf>("config").map(PathBuf::as_path);
+    let config = read_config(file, &settings, stage.name)?;
     let missing = || Error::Config { path: "--run-dir".into(), reason: "is missing".into() };
     let run = RunDir::open(matches.get_one::<PathBuf>("run-dir").ok_or_else(missing)?)?;
     reporter.log_to(&run.root().join("logs"))?;
     Ok((run, config))
 }
 
-/// The section `stage` of a TOML file; every section must be named after a stage.
-fn read_config<C: Default + DeserializeOwned>(path: &Path, stage: &str) -> Result<C> {
-    let wrong = |reason: String| Error::Config { path: path.to_path_buf(), reason };
-    let text = std::fs::read_to_string(path).map_err(|e| wrong(e.to_string()))?;
-    let mut sections: toml::Table =
-        text.parse().map_err(|e: toml::de::Error| wrong(e.message().to_owned()))?;
+/// The section `stage` of a TOML file and of settings that override it; every section must be named
+/// after a stage.
+fn read_config<C: Default + DeserializeOwned>(
+    file: Option<&Path>,
+    settings: &[&str],
+    stage: &str,
+) -> Result<C> {
+    let mut sections = file.map(read_toml).transpose()?.unwrap_or_default();
+    for setting in settings {
+        merge(&mut sections, parse_toml(setting, format!("--set {setting}").as_ref())?);
+    }
+    let path = match file {
+        Some(file) if settings.is_empty() => file.to_path_buf(),
+        Some(file) => format!("{} with --set", file.display()).into(),
+        None => "--set".into(),
+    };
+    let wrong = |reason: String| Error::Config { path: path.clone(), reason };
     if let Some(unknown) = sections.keys().find(|name| !STAGES.contains(&name.as_str())) {
         return Err(wrong(format!("`{unknown}` is no section; sections are {}", STAGES.join(", "))));
     }
     match sections.remove(stage) {
         None => Ok(C::default()),
         Some(section) => section.try_into().map_err(|e| wrong(format!("[{stage}] {}", e.message()))),
+    }
+}
+
+fn read_toml(path: &Path) -> Result<toml::Table> {
+    let unreadable = |e: std::io::Error| Error::Config { path: path.into(), reason: e.to_string() };
+    parse_toml(&std::fs::read_to_string(path).map_err(unreadable)?, path)
+}
+
+/// Parses TOML; `path` says where it comes from.
+fn parse_toml(text: &str, path: &Path) -> Result<toml::Table> {
+    let wrong = |e: toml::de::Error| Error::Config { path: path.into(), reason: e.message().to_owned() };
+    text.parse().map_err(wrong)
+}
+
+/// Puts `new` over `old`, table by table and key by key.
+fn merge(old: &mut toml::Table, new: toml::Table) {
+    for (key, value) in new {
+        match (old.get_mut(&key), value) {
+            (Some(toml::Value::Table(old)), toml::Value::Table(new)) => merge(old, new),
+            (_, value) => {
+                old.insert(key, value);
+            }
+        }
     }
 }
 
@@ -316,7 +355,7 @@ mod tests {
         let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
         let path = folder.path().join("config.toml");
         std::fs::write(&path, content).map_err(|e| e.to_string())?;
-        let config = read_config(&path, "cluster");
+        let config = read_config(Some(&path), &[], "cluster");
         config.map_err(|e| e.to_string().replace(&path.display().to_string(), "$PATH"))
     }
 
@@ -355,9 +394,29 @@ mod tests {
     }
 
     #[test]
+    fn settings_override_and_add_to_each_other() {
+        let read =
+            |settings: &[&str]| read_config::<Linking>(None, settings, "cluster").map_err(|e| e.to_string());
+        let both = Ok(Linking { threshold: 0.5, seed: Some(3) });
+        assert_eq!(read(&["cluster.threshold = 0.4", "cluster.seed = 3", "cluster.threshold = 0.5"]), both);
+        assert_eq!(read(&["embed.batch = 8"]), Ok(Linking::default()));
+        let expected = "configuration --set: [cluster] unknown field `tail`, expected `threshold` or `seed`";
+        assert_eq!(read(&["cluster.tail = 1"]), Err(expected.into()));
+        assert!(read(&["cluster.threshold ="]).is_err_and(|e| e.contains("--set cluster.threshold =")));
+    }
+
+    #[test]
+    fn tables_are_merged_key_by_key() {
+        let parse = |text: &str| text.parse::<toml::Table>().unwrap_or_default();
+        let mut table = parse("[a]\nx = 1\ny = 2\n[a.b]\nz = 3");
+        merge(&mut table, parse("a.y = 4\na.b.w = 5\nc.v = 6"));
+        assert_eq!(table, parse("[a]\nx = 1\ny = 4\n[a.b]\nz = 3\nw = 5\n[c]\nv = 6"));
+    }
+
+    #[test]
     fn a_configuration_that_is_not_there_is_refused() {
-        let error =
-            read_config::<Linking>(Path::new("no/such/file.toml"), "cluster").map_err(|e| e.to_string());
+        let error = read_config::<Linking>(Some(Path::new("no/such/file.toml")), &[], "cluster")
+            .map_err(|e| e.to_string());
         let expected = "configuration no/such/file.toml: No such file or directory (os error 2)";
         assert_eq!(error, Err(expected.to_owned()));
     }
