@@ -165,7 +165,7 @@ fn debian(need: Need, missing: &[Need]) -> &'static [&'static str] {
 fn describe(need: Need) -> &'static str {
     match need {
         PkgConfig => "pkg-config",
-        OpenCv => "OpenCV 4 with headers (pkg-config module opencv4)",
+        OpenCv => "OpenCV 4 with its contributed module tracking and headers (pkg-config module opencv4)",
         OpenCvData => "OpenCV's cascades",
         FfmpegLibraries => {
             "FFmpeg's libraries with headers (pkg-config modules libavcodec, libavformat, libavutil, libswscale)"

@@ -57,12 +57,13 @@ impl FaceImage {
 /// # Errors
 /// OpenCV's words.
 pub fn cut(frame: &Image, face: &Face) -> Result<Option<FaceImage>, String> {
-    let Some(transform) = similarity(&face.points, &TEMPLATE) else { return Ok(None) };
+    let Some(transform) = similarity(&face.likely_points(), &TEMPLATE) else { return Ok(None) };
     let warped = warp(frame, &transform).map_err(|e| e.message)?;
     let sharpness = sharpness(&warped).map_err(|e| e.message)?;
     let rgb = warped.data_bytes().map_err(|e| e.message)?.to_vec();
-    let quality =
-        face.score * face.rect.size() / (face.rect.size() + HALF_SIZE) * sharpness * face.frontality();
+    let quality = face.score * face.rect.size() / (face.rect.size() + HALF_SIZE)
+        * sharpness
+        * face.frontality().unwrap_or(1.0);
     let appearance = appearance(&rgb);
     Ok(Some(FaceImage { rgb, transform, sharpness, quality, appearance }))
 }
@@ -267,7 +268,7 @@ mod tests {
         let points = TEMPLATE.map(|(x, y)| (x * scale + left, y * scale + top));
         Face {
             rect: FaceRect { x_min: left, y_min: top, x_max: left + 9.0, y_max: top + 9.0 },
-            points,
+            points: Some(points),
             score: 1.0,
         }
     }
@@ -310,7 +311,7 @@ mod tests {
     #[test]
     fn coinciding_points_give_no_crop() {
         let mut face = face(1.0, 0.0, 0.0);
-        face.points = [(5.0, 5.0); 5];
+        face.points = Some([(5.0, 5.0); 5]);
         assert_eq!(cut(&ramp(200, 200, 1), &face).unwrap(), None);
     }
 

@@ -1,12 +1,35 @@
 //! What every face detector offers.
 
+use std::path::Path;
+use std::sync::Arc;
+
+use candle_core::Device;
+use nn::weights::Weights;
+use schema::manifest::Input;
+use serde::{Deserialize, Serialize};
 use video::Image;
 
 use crate::geometry::Face;
+use crate::haar::{self, HaarDetector};
 use crate::yunet::YuNet;
+use crate::{Config, Error};
+
+/// Which detector looks for faces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DetectorKind {
+    /// A small network, see [`crate::yunet`].
+    #[default]
+    YuNet,
+    /// Cascades of the years before networks, see [`crate::haar`].
+    Haar,
+}
 
 /// Looks for faces in pictures. Every worker thread has one of its own.
 pub trait Detector {
+    /// Size of the smallest face that it finds reliably, pixels of the picture it sees.
+    fn smallest_px(&self) -> f64;
+
     /// Faces in an RGB picture, in its pixels; boxes may still overlap.
     ///
     /// # Errors
@@ -15,17 +38,76 @@ pub trait Detector {
 }
 
 /// Makes a detector for one more thread, or says why not.
-pub type NewDetector<'a> = dyn Fn() -> Result<Box<dyn Detector + 'a>, String> + Sync + 'a;
+pub type NewDetector = dyn Fn() -> Result<Box<dyn Detector>, String> + Sync;
 
-/// YuNet; faces that score less than `min_score` are dropped.
-pub struct YuNetDetector<'a> {
-    /// The network, shared by all threads.
-    pub network: &'a YuNet,
-    /// Smallest score, 0 to 1.
-    pub min_score: f32,
+/// The files that a detector needs, known by their hashes; nothing is built yet.
+pub enum Files {
+    /// Weights of YuNet.
+    YuNet(Weights),
+    /// Haar cascades.
+    Haar(haar::Files),
 }
 
-impl Detector for YuNetDetector<'_> {
+impl Files {
+    /// Reads the files of the configured detector; only YuNet has `weights`.
+    ///
+    /// # Errors
+    /// When a file is missing or is not what it should be.
+    pub fn read(config: &Config, weights: Option<&Path>) -> Result<Self, Error> {
+        match config.detector {
+            DetectorKind::YuNet => {
+                let weights = Weights::read(weights.ok_or(Error::NoWeights)?, &Device::Cpu)?;
+                Ok(Self::YuNet(weights))
+            }
+            DetectorKind::Haar => haar::Files::find(&config.cascades).map(Self::Haar),
+        }
+    }
+
+    /// What the manifest says of them.
+    pub fn inputs(&self) -> Vec<Input> {
+        match self {
+            Self::YuNet(weights) => {
+                vec![Input { name: "weights".into(), sha256: weights.sha256().to_owned() }]
+            }
+            Self::Haar(files) => files.inputs().to_vec(),
+        }
+    }
+
+    /// What makes the detectors; faces that score less than `min_score`, 0 to 1, will be dropped.
+    ///
+    /// # Errors
+    /// When a file does not hold the detector.
+    pub fn load(self, min_score: f32) -> Result<Box<NewDetector>, Error> {
+        match self {
+            Self::YuNet(weights) => {
+                let network = Arc::new(weights.load("yunet", |vb| YuNet::new(&vb))?);
+                Ok(Box::new(move || Ok(Box::new(YuNetDetector { network: Arc::clone(&network), min_score }))))
+            }
+            Self::Haar(files) => {
+                // Every thread loads its own; a bad file is better found before there are any.
+                HaarDetector::new(&files, min_score)?;
+                Ok(Box::new(move || match HaarDetector::new(&files, min_score) {
+                    Ok(detector) => Ok(Box::new(detector)),
+                    Err(error) => Err(error.to_string()),
+                }))
+            }
+        }
+    }
+}
+
+/// YuNet; faces that score less than `min_score` are dropped.
+struct YuNetDetector {
+    /// The network, shared by all threads.
+    network: Arc<YuNet>,
+    /// Smallest score, 0 to 1.
+    min_score: f32,
+}
+
+impl Detector for YuNetDetector {
+    fn smallest_px(&self) -> f64 {
+        15.0
+    }
+
     fn detect(&mut self, picture: &Image) -> Result<Vec<Face>, String> {
         let Image { width, height, data, .. } = picture;
         self.network.detect(data, *width, *height, self.min_score).map_err(|e| e.to_string())

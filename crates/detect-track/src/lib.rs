@@ -3,7 +3,8 @@
 //! Reads the video file, `videos` and `frames`; writes `shots`, `detections`, `tracks` and `crops`.
 //!
 //! * [`pipeline`]: decode → shot boundaries → faces in worker threads → in order again.
-//! * [`detector`]: what a face detector offers; [`yunet`]: the default one.
+//! * [`detector`]: what a face detector offers; [`yunet`]: the default one; [`haar`]: the classical one.
+//! * [`follow`]: faces from frame to frame by correlation filters.
 //! * [`shots`], [`spans`], [`tracker`], [`crops`], [`geometry`]: pure parts.
 //! * [`recorder`]: turns what the pipeline finds into rows, shot by shot.
 //!
@@ -11,8 +12,11 @@
 //! A track never crosses a shot boundary. Results do not depend on the number of threads.
 
 pub mod crops;
+mod cv;
 pub mod detector;
+pub mod follow;
 pub mod geometry;
+pub mod haar;
 pub mod pipeline;
 pub mod recorder;
 pub mod shots;
@@ -22,8 +26,6 @@ pub mod yunet;
 
 use std::path::{Path, PathBuf};
 
-use candle_core::Device;
-use nn::weights::Weights;
 use schema::hash;
 use schema::manifest::{Input, VideoFile};
 use schema::run::Begin;
@@ -31,12 +33,11 @@ use schema::stage::{Failure, Job, Outcome, Stage, exit};
 use schema::tables::Frame;
 use serde::{Deserialize, Serialize};
 
-use crate::detector::{Detector, YuNetDetector};
+use crate::detector::DetectorKind;
 use crate::pipeline::Clock;
 use crate::recorder::Recorder;
 use crate::shots::ShotConfig;
-use crate::tracker::TrackerConfig;
-use crate::yunet::YuNet;
+use crate::tracker::{TrackerConfig, TrackerKind};
 
 /// This stage.
 pub const STAGE: Stage = Stage {
@@ -49,11 +50,18 @@ pub const STAGE: Stage = Stage {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Longest time between two frames in which faces are looked for, seconds. Where faces move, come or
-    /// go, more frames are examined; boxes between them are interpolated.
+    /// What looks for faces.
+    pub detector: DetectorKind,
+    /// Folder of OpenCV's Haar cascades; only `haar` reads them.
+    pub cascades: PathBuf,
+    /// How a face is followed from one key frame to the next.
+    pub tracker: TrackerKind,
+    /// Longest time between two frames in which faces are looked for, seconds. With `assoc`, more frames
+    /// are examined where faces move, come or go.
     pub max_stride_secs: f64,
     /// Size of the smallest face to find, pixels of the video: the detector sees the picture as large as
-    /// that takes. By default a 24th of the shorter side of the picture.
+    /// that takes. By default what it finds in a picture whose shorter side has 360 pixels: of that side,
+    /// a 24th with `yunet`, a 19th with `haar`.
     pub min_face_px: Option<f64>,
     /// Score below which a detection is dropped altogether, 0 to 1.
     pub min_score: f64,
@@ -70,6 +78,9 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
+            detector: DetectorKind::default(),
+            cascades: haar::FOLDER.into(),
+            tracker: TrackerKind::default(),
             max_stride_secs: 0.34,
             min_face_px: None,
             min_score: 0.5,
@@ -91,6 +102,17 @@ pub enum Error {
     /// The weights cannot be used.
     #[error(transparent)]
     Weights(#[from] nn::weights::Error),
+    /// YuNet was not given its weights.
+    #[error("the detector yunet needs its weights")]
+    NoWeights,
+    /// A Haar cascade cannot be used.
+    #[error("the cascade {} cannot be used: {reason}", path.display())]
+    Cascade {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The run directory cannot be used.
     #[error(transparent)]
     Schema(#[from] schema::Error),
@@ -139,6 +161,10 @@ impl Failure for Error {
         match self {
             Self::Video(e) => e.hint(),
             Self::Weights(e) => e.hint(),
+            Self::NoWeights => Some("name them with --weights, or choose the detector haar".into()),
+            Self::Cascade { .. } => {
+                Some("Debian's package opencv-data has the cascades; `cascades` names their folder".into())
+            }
             Self::Schema(e) => e.hint(),
             Self::VideoChanged { .. } => Some("run again with --from ingest".into()),
             Self::NothingDecoded { .. } => Some("is the file complete? try to play it".into()),
@@ -152,38 +178,32 @@ impl Failure for Error {
             Self::Video(e) => e.exit_code(),
             Self::Weights(e) => e.exit_code(),
             Self::Schema(e) => e.exit_code(),
-            Self::VideoChanged { .. } | Self::NothingDecoded { .. } => exit::INPUT,
+            Self::Cascade { .. } | Self::VideoChanged { .. } | Self::NothingDecoded { .. } => exit::INPUT,
             Self::Frame { .. } | Self::Crop { .. } => exit::UNEXPECTED,
-            Self::Config { .. } => exit::USAGE,
+            Self::NoWeights | Self::Config { .. } => exit::USAGE,
         }
     }
 }
 
-/// Runs the stage on the video at `path` with the YuNet weights at `weights`.
+/// Runs the stage on the video at `path`; YuNet's weights are at `weights`, other detectors need none.
 ///
 /// # Errors
 /// See [`Error`].
-pub fn run(job: &mut Job<Config>, path: &Path, weights: &Path) -> Result<Outcome, Error> {
+pub fn run(job: &mut Job<Config>, path: &Path, weights: Option<&Path>) -> Result<Outcome, Error> {
     check(&job.config)?;
     check_unchanged(path, job)?;
-    let weights = Weights::read(weights, &Device::Cpu)?;
-    let inputs = [
-        Input { name: "video".into(), sha256: job.run.video_file()?.sha256.clone() },
-        Input { name: "weights".into(), sha256: weights.sha256().to_owned() },
-    ];
+    let files = detector::Files::read(&job.config, weights)?;
+    let mut inputs = vec![Input { name: "video".into(), sha256: job.run.video_file()?.sha256.clone() }];
+    inputs.extend(files.inputs());
     let mut stage = match job.begin(&["videos", "frames"], &inputs)? {
         Begin::UpToDate(record) => return Ok(Outcome::skipped(record)),
         Begin::Run(stage) => stage,
     };
-    let network = weights.load("yunet", |vb| YuNet::new(&vb))?;
+    let new_detector = files.load(job.config.min_score as f32)?;
     let clock = Clock::new(job.run.read::<Frame>()?);
     let mut recorder = Recorder::new(&stage, job.run.video_id()?, &job.config, clock)?;
-    let min_score = job.config.min_score as f32;
-    let new_detector = || -> Result<Box<dyn Detector + '_>, String> {
-        Ok(Box::new(YuNetDetector { network: &network, min_score }))
-    };
     let warnings =
-        pipeline::run(path, &new_detector, &job.config, job.threads, &mut recorder, &mut job.reporter)?;
+        pipeline::run(path, &*new_detector, &job.config, job.threads, &mut recorder, &mut job.reporter)?;
     warnings.into_iter().for_each(|warning| stage.warn(warning));
     recorder.finish(&mut stage)?;
     Ok(job.commit(stage)?)

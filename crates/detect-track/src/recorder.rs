@@ -22,6 +22,7 @@ struct Boxed {
     frame_idx: i64,
     track: usize,
     rect: Rect,
+    source: DetectionSource,
     seen: Option<(Face, Option<f32>)>,
 }
 
@@ -129,8 +130,9 @@ impl<'a> Recorder<'a> {
             shot.track_ids[number] = Some(self.n_tracks);
             self.write_track(&sightings, &images)?;
             let filled = fill_gaps(&sightings, |frame| self.clock.t_secs(frame)).into_iter();
-            let boxed = |(frame_idx, rect, _)| Boxed { frame_idx, track: number, rect, seen: None };
-            shot.boxes.extend(filled.filter(|(.., face)| face.is_none()).map(boxed));
+            let boxed =
+                |(frame_idx, rect, source)| Boxed { frame_idx, track: number, rect, source, seen: None };
+            shot.boxes.extend(filled.map(boxed));
         }
         Ok(())
     }
@@ -190,13 +192,10 @@ impl<'a> Recorder<'a> {
                 x_max: item.rect.x_max,
                 y_max: item.rect.y_max,
                 score: face.map(|f| f.score),
-                landmarks: face.map(|f| flat(&f.points)),
-                source: match face {
-                    Some(_) => DetectionSource::Detected,
-                    None => DetectionSource::Interpolated,
-                },
+                landmarks: face.and_then(|f| f.points.as_ref()).map(flat),
+                source: item.source,
                 sharpness: item.seen.as_ref().and_then(|(_, sharpness)| *sharpness),
-                frontality: face.map(Face::frontality),
+                frontality: face.and_then(Face::frontality),
                 size_px: item.rect.size(),
             })?;
         }
@@ -215,9 +214,10 @@ impl Listener for Recorder<'_> {
         let Some(mut shot) = self.shot.take() else { return Ok(()) };
         let faces: Vec<_> = seen.iter().map(observation).collect();
         let tracks = shot.tracker.step(frame_idx, self.clock.t_secs(frame_idx), &faces);
-        for (Seen { face, image }, track) in seen.into_iter().zip(tracks) {
+        for (Seen { face, image, .. }, track) in seen.into_iter().zip(tracks) {
             let sharpness = image.as_ref().map(|image| image.sharpness);
-            shot.boxes.push(Boxed { frame_idx, track, rect: face.rect, seen: Some((face, sharpness)) });
+            let (rect, source) = (face.rect, DetectionSource::Detected);
+            shot.boxes.push(Boxed { frame_idx, track, rect, source, seen: Some((face, sharpness)) });
             if track == shot.albums.len() {
                 shot.albums.push(Some(Album::new(self.config.crops_per_track as usize)));
                 shot.track_ids.push(None);
@@ -241,7 +241,8 @@ impl Listener for Recorder<'_> {
 }
 
 fn observation(seen: &Seen) -> Observation<'_> {
-    Observation { face: seen.face, appearance: seen.image.as_ref().map(|image| &image.appearance) }
+    let appearance = seen.image.as_ref().map(|image| &image.appearance);
+    Observation { face: seen.face, appearance, trajectory: &seen.trajectory }
 }
 
 fn flat(points: &[(f32, f32); 5]) -> [f32; 10] {

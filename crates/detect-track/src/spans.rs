@@ -34,7 +34,7 @@ mod tests {
 
     fn face(x: f32, score: f32) -> Face {
         let rect = Rect { x_min: x, y_min: 0.0, x_max: x + 10.0, y_max: 10.0 };
-        Face { rect, points: [(x, 0.0); 5], score }
+        Face { rect, points: None, score }
     }
 
     #[test]

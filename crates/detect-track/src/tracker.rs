@@ -7,9 +7,22 @@
 //! never. A track counts if some of its detections are clear, whenever they come: hysteresis in
 //! the manner of Canny's edge detector (PAMI 1986), but in time.
 
+use schema::tables::DetectionSource;
 use serde::{Deserialize, Serialize};
 
+use crate::follow::Trajectory;
 use crate::geometry::{Face, Rect};
+
+/// How a face is followed from one key frame to the next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TrackerKind {
+    /// By its detections: where it moves, comes or goes, the frames between are examined too.
+    #[default]
+    Assoc,
+    /// By correlation filters, from frame to frame; see [`crate::follow`].
+    Correlation,
+}
 
 /// How detections become tracks.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -23,7 +36,7 @@ pub struct TrackerConfig {
     pub min_iou: f64,
     /// A match that is not better than its rival by this much is no match, 0 to 1.
     pub min_margin: f64,
-    /// A face that is not seen for longer gets a new track, seconds.
+    /// A face that is neither seen nor followed for longer gets a new track, seconds.
     pub max_gap_secs: f64,
     /// Tracks that are shorter, or seen only once, are rejected, seconds.
     pub min_track_secs: f64,
@@ -53,10 +66,12 @@ pub struct Observation<'a> {
     pub face: Face,
     /// Its looks; `None` when it could not be aligned.
     pub appearance: Option<&'a Appearance>,
+    /// Where it was in the frames after this one, as far as it was followed.
+    pub trajectory: &'a [(i64, Rect)],
 }
 
 /// One frame's detection of a track.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Sighting {
     /// Frame.
     pub frame_idx: i64,
@@ -64,6 +79,16 @@ pub struct Sighting {
     pub t_secs: f64,
     /// What was seen.
     pub face: Face,
+    /// Where it was in the frames after this one, as far as it was followed.
+    pub trajectory: Trajectory,
+}
+
+impl Sighting {
+    /// Where the face was in a later frame, if it was followed so far.
+    fn followed_to(&self, frame_idx: i64) -> Option<Rect> {
+        let place = self.trajectory.binary_search_by_key(&frame_idx, |(frame, _)| *frame).ok()?;
+        Some(self.trajectory[place].1)
+    }
 }
 
 /// Follows faces through one shot. A track is known by its number, in order of its beginning.
@@ -84,6 +109,8 @@ pub struct Tracker {
 struct Trail {
     sightings: Vec<Sighting>,
     appearance: Option<Appearance>,
+    /// When the face was last seen or followed to, seconds.
+    known_secs: f64,
 }
 
 /// A track and a face that may belong to it, by their numbers.
@@ -103,7 +130,8 @@ impl Tracker {
     /// Takes the faces of the next examined frame; gives each its track.
     pub fn step(&mut self, frame_idx: i64, t_secs: f64, faces: &[Observation<'_>]) -> Vec<usize> {
         self.end_lost(t_secs);
-        let pairs = self.pairs(t_secs, faces);
+        self.note_followed(frame_idx, t_secs);
+        let pairs = self.pairs(frame_idx, t_secs, faces);
         let mut assigned: Vec<Option<usize>> = vec![None; faces.len()];
         let is_clear = |face: usize| f64::from(faces[face].face.score) >= self.config.clear_score;
         let (clear, doubtful): (Vec<Pair>, Vec<Pair>) = pairs.iter().partition(|pair| is_clear(pair.face));
@@ -133,22 +161,29 @@ impl Tracker {
 
     /// Ends the tracks that no face seen at `t_secs` can continue.
     fn end_lost(&mut self, t_secs: f64) {
-        let is_lost = |track: usize| {
-            let last = self.tracks[track].sightings.last();
-            last.is_none_or(|last| t_secs - last.t_secs > self.config.max_gap_secs)
-        };
+        let is_lost = |track: usize| t_secs - self.tracks[track].known_secs > self.config.max_gap_secs;
         let (lost, open): (Vec<_>, _) = self.open.iter().partition(|track| is_lost(**track));
         self.ended.extend(lost);
         self.open = open;
     }
 
+    /// A face that was followed to this frame need not be seen in it for its track to stay open.
+    fn note_followed(&mut self, frame_idx: i64, t_secs: f64) {
+        for track in &self.open {
+            let trail = &mut self.tracks[*track];
+            if trail.sightings.last().is_some_and(|last| last.followed_to(frame_idx).is_some()) {
+                trail.known_secs = t_secs;
+            }
+        }
+    }
+
     /// Every open track with every face near its predicted box, best first; ties go to the older
     /// track and the earlier face.
-    fn pairs(&self, t_secs: f64, faces: &[Observation<'_>]) -> Vec<Pair> {
+    fn pairs(&self, frame_idx: i64, t_secs: f64, faces: &[Observation<'_>]) -> Vec<Pair> {
         let mut pairs = Vec::new();
         for track in &self.open {
-            let Trail { sightings, appearance } = &self.tracks[*track];
-            let predicted = predict(sightings, t_secs);
+            let Trail { sightings, appearance, .. } = &self.tracks[*track];
+            let predicted = predict(sightings, frame_idx, t_secs);
             for (face, observed) in faces.iter().enumerate() {
                 let iou = f64::from(predicted.iou(&observed.face.rect));
                 if iou >= self.config.min_iou {
@@ -166,9 +201,7 @@ impl Tracker {
     /// Takes back matches that have a rival as good: another face for the same track, or another
     /// track that was there a moment ago for the same face.
     fn split_unsure(&mut self, pairs: &[Pair], assigned: &mut [Option<usize>]) {
-        let was_there = |track: usize| {
-            self.tracks[track].sightings.last().is_some_and(|last| last.t_secs >= self.last_secs)
-        };
+        let was_there = |track: usize| self.tracks[track].known_secs >= self.last_secs;
         let matched: Vec<Pair> =
             pairs.iter().filter(|p| assigned[p.face] == Some(p.track)).copied().collect();
         for sure in matched {
@@ -198,7 +231,9 @@ impl Tracker {
             self.tracks.len() - 1
         });
         let trail = &mut self.tracks[track];
-        trail.sightings.push(Sighting { frame_idx, t_secs, face: observed.face });
+        let trajectory = observed.trajectory.to_vec();
+        trail.sightings.push(Sighting { frame_idx, t_secs, face: observed.face, trajectory });
+        trail.known_secs = t_secs;
         trail.appearance = observed.appearance.cloned().or(trail.appearance.take());
         track
     }
@@ -220,9 +255,13 @@ fn affinity(iou: f64, track: Option<&Appearance>, face: Option<&Appearance>) -> 
     (iou + f64::from(likeness.max(0.0))) / 2.0
 }
 
-/// Carries the last box on at the speed of the last two, for at most the time between them: speed
-/// from noisy boxes is not to be trusted for longer.
-fn predict(track: &[Sighting], t_secs: f64) -> Rect {
+/// Where the face was followed to, if it was. Otherwise carries the last box on at the speed of the
+/// last two, for at most the time between them: speed from noisy boxes is not to be trusted for longer.
+fn predict(track: &[Sighting], frame_idx: i64, t_secs: f64) -> Rect {
+    let trajectory = track.last().map_or(&[][..], |last| &last.trajectory);
+    if let Some((_, rect)) = trajectory.iter().take_while(|(frame, _)| *frame <= frame_idx).last() {
+        return *rect;
+    }
     match track {
         [.., before, last] => {
             let step = last.t_secs - before.t_secs;
@@ -249,19 +288,24 @@ pub fn mean_score(track: &[Sighting]) -> f32 {
     track.iter().map(|s| s.face.score).sum::<f32>() / track.len().max(1) as f32
 }
 
-/// The box of a track in every frame from its first to its last: seen ones as they are, those
-/// between interpolated. `t_secs` gives the time of a frame.
-pub fn fill_gaps(track: &[Sighting], t_secs: impl Fn(i64) -> f64) -> Vec<(i64, Rect, Option<Face>)> {
+/// The box of a track in every frame between two in which it was seen: where the face was followed
+/// to, otherwise interpolated. `t_secs` gives the time of a frame.
+pub fn fill_gaps(track: &[Sighting], t_secs: impl Fn(i64) -> f64) -> Vec<(i64, Rect, DetectionSource)> {
     let mut boxes = Vec::new();
     for pair in track.windows(2) {
         let (from, to) = (&pair[0], &pair[1]);
-        boxes.push((from.frame_idx, from.face.rect, Some(from.face)));
+        let (mut known_secs, mut known) = (from.t_secs, from.face.rect);
         for frame_idx in from.frame_idx + 1..to.frame_idx {
-            let share = (t_secs(frame_idx) - from.t_secs) / (to.t_secs - from.t_secs);
-            boxes.push((frame_idx, from.face.rect.towards(&to.face.rect, share as f32), None));
+            if let Some(rect) = from.followed_to(frame_idx) {
+                (known_secs, known) = (t_secs(frame_idx), rect);
+                boxes.push((frame_idx, rect, DetectionSource::Tracked));
+            } else {
+                let share = (t_secs(frame_idx) - known_secs) / (to.t_secs - known_secs);
+                let rect = known.towards(&to.face.rect, share as f32);
+                boxes.push((frame_idx, rect, DetectionSource::Interpolated));
+            }
         }
     }
-    boxes.extend(track.last().map(|s| (s.frame_idx, s.face.rect, Some(s.face))));
     boxes
 }
 
@@ -275,7 +319,7 @@ mod tests {
 
     fn face(x: f32, score: f32) -> Face {
         let rect = Rect { x_min: x, y_min: 0.0, x_max: x + 40.0, y_max: 50.0 };
-        Face { rect, points: [(x, 0.0); 5], score }
+        Face { rect, points: None, score }
     }
 
     /// What each step gave, and the tracks at the end.
@@ -290,8 +334,10 @@ mod tests {
                 (face(*x, *score), appearance.clone())
             };
             let faces: Vec<_> = faces.iter().map(observed).collect();
-            let faces: Vec<_> =
-                faces.iter().map(|(face, a)| Observation { face: *face, appearance: a.as_ref() }).collect();
+            let faces: Vec<_> = faces
+                .iter()
+                .map(|(face, a)| Observation { face: *face, appearance: a.as_ref(), trajectory: &[] })
+                .collect();
             assigned.push(tracker.step(i as i64, i as f64 / FPS, &faces));
         }
         tracker.end_all();
@@ -382,16 +428,52 @@ mod tests {
         assert!(is_pure(&truth, &assigned), "{assigned:?}");
     }
 
+    fn sighting(frame_idx: i64, x: f32, trajectory: &[(i64, f32)]) -> Sighting {
+        let trajectory = trajectory.iter().map(|(frame, x)| (*frame, face(*x, 0.0).rect)).collect();
+        Sighting { frame_idx, t_secs: frame_idx as f64, face: face(x, 0.9), trajectory }
+    }
+
+    /// Left edge and source of the boxes between two sightings, numbers of frames being their times.
+    fn filled(from: Sighting, to: Sighting) -> Vec<(f32, DetectionSource)> {
+        let boxes = fill_gaps(&[from, to], |i| i as f64);
+        boxes.iter().map(|(_, rect, source)| (rect.x_min, *source)).collect()
+    }
+
     #[test]
     fn gaps_are_interpolated_in_time() {
-        let sighting =
-            |frame_idx: i64, x| Sighting { frame_idx, t_secs: frame_idx as f64, face: face(x, 0.9) };
-        let boxes = fill_gaps(&[sighting(2, 0.0), sighting(6, 40.0)], |i| i as f64);
-        assert_eq!(boxes.iter().map(|b| b.1.x_min).collect::<Vec<_>>(), [0.0, 10.0, 20.0, 30.0, 40.0]);
-        assert_eq!(
-            boxes.iter().map(|b| b.2.is_some()).collect::<Vec<_>>(),
-            [true, false, false, false, true]
-        );
+        use DetectionSource::Interpolated;
+        let boxes = filled(sighting(2, 0.0, &[]), sighting(6, 40.0, &[]));
+        assert_eq!(boxes, [(10.0, Interpolated), (20.0, Interpolated), (30.0, Interpolated)]);
+    }
+
+    #[test]
+    fn gaps_are_filled_as_far_as_the_face_was_followed() {
+        use DetectionSource::{Interpolated, Tracked};
+        let boxes = filled(sighting(2, 0.0, &[(3, 25.0), (4, 30.0)]), sighting(6, 40.0, &[]));
+        assert_eq!(boxes, [(25.0, Tracked), (30.0, Tracked), (35.0, Interpolated)]);
+    }
+
+    #[test]
+    fn a_face_goes_on_where_it_was_followed_to() {
+        let mut tracker = Tracker::new(TrackerConfig::default());
+        let mut step = |frame_idx: i64, x: f32, followed: &[(i64, f32)]| {
+            let Sighting { t_secs, face, trajectory, .. } = sighting(frame_idx, x, followed);
+            let observed = Observation { face, appearance: None, trajectory: &trajectory };
+            tracker.step(frame_idx, t_secs / FPS, &[observed])
+        };
+        assert_eq!((step(0, 0.0, &[(8, 200.0)]), step(8, 195.0, &[])), (vec![0], vec![0]));
+        assert_eq!(step(16, 600.0, &[]), [1]);
+    }
+
+    #[test]
+    fn a_face_that_was_followed_over_a_missed_look_goes_on() {
+        for (followed, expected) in [(vec![(10, face(100.0, 0.0).rect)], 0), (Vec::new(), 1)] {
+            let mut tracker = Tracker::new(TrackerConfig::default());
+            let seen = |x, trajectory| Observation { face: face(x, 0.9), appearance: None, trajectory };
+            tracker.step(0, 0.0, &[seen(100.0, &followed)]);
+            tracker.step(10, 10.0 / FPS, &[]);
+            assert_eq!(tracker.step(20, 20.0 / FPS, &[seen(100.0, &[])]), [expected]);
+        }
     }
 
     proptest! {

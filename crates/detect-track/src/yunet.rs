@@ -194,5 +194,5 @@ fn face(values: &[f32], (column, row): (f32, f32), stride: f32) -> Option<Face> 
     let points: Points = points;
     let finite = [score, x, y, width * height].into_iter().chain(points.iter().flat_map(|p| [p.0, p.1]));
     let usable = finite.into_iter().all(f32::is_finite) && width > 0.0 && height > 0.0;
-    usable.then_some(Face { rect, points, score })
+    usable.then_some(Face { rect, points: Some(points), score })
 }

@@ -49,7 +49,7 @@ fn yunet_sees_what_onnxruntime_sees() {
         let Face { rect, points, score } = found;
         assert!((score - numbers(&expected["score"])[0]).abs() < 1e-4);
         let places = [rect.x_min, rect.y_min, rect.x_max, rect.y_max].into_iter();
-        let places: Vec<f32> = places.chain(points.iter().flat_map(|(x, y)| [*x, *y])).collect();
+        let places: Vec<f32> = places.chain(points.iter().flatten().flat_map(|(x, y)| [*x, *y])).collect();
         let expected = [numbers(&expected["rect"]), numbers(&expected["points"])].concat();
         for (found, expected) in places.iter().zip(&expected) {
             assert!((found - expected).abs() < 0.05, "{places:?}\n{expected:?}");

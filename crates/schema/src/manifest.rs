@@ -97,7 +97,7 @@ pub struct StageRecord {
 /// Something a stage read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Input {
-    /// Name of the table, or what else it is: `video`, `weights`, `labels`.
+    /// Name of the table, or what else it is: `video`, `weights`, `frontal cascade`, `labels`.
     pub name: String,
     /// SHA-256 of the content.
     pub sha256: String,

@@ -183,7 +183,7 @@ table! {
         /// Detector's score, 0 to 1; null when not detected in this frame.
         score: Option<f32>,
         /// Right eye, left eye, nose, right and left corner of the mouth (the person's right), x and y each,
-        /// pixels; null when not detected in this frame.
+        /// pixels; null when not detected in this frame, or by a detector that knows none.
         landmarks: Option<[f32; 10]>,
         /// Where the box comes from.
         source: DetectionSource,
@@ -213,7 +213,7 @@ table! {
         first_t_secs: f64,
         /// Presentation time of the last frame, seconds.
         last_t_secs: f64,
-        /// Number of boxes that the detector saw; interpolated ones do not count.
+        /// Number of boxes that the detector saw; tracked and interpolated ones do not count.
         n_detections: i64,
         /// Mean of the detector's scores, 0 to 1.
         mean_score: f32,

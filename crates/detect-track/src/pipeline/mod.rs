@@ -2,7 +2,7 @@
 //!
 //! * [`reel`]: frames on their way from the decoder; judges shots.
 //! * [`schedule`]: which frames are examined, and everything in order again; knows no thread.
-//! * [`worker`]: finds and cuts the faces of one frame.
+//! * [`worker`]: finds and cuts the faces of one frame, or follows them through some.
 //!
 //! Frames that wait for a verdict, an order or an answer are limited, and so is memory.
 
@@ -20,19 +20,22 @@ use video::Decoder;
 
 use crate::crops::FaceImage;
 use crate::detector::NewDetector;
+use crate::follow::Trajectory;
 use crate::geometry::Face;
 use crate::pipeline::reel::{Desk, Reel};
 use crate::pipeline::worker::Examiner;
 use crate::shots::Boundary;
 use crate::{Config, Error};
 
-/// A face and its aligned image.
+/// A face, its aligned image, and where it went.
 #[derive(Debug)]
 pub struct Seen {
     /// The face, in pixels of the full-size frame.
     pub face: Face,
     /// Its image; `None` when it could not be aligned.
     pub image: Option<FaceImage>,
+    /// Where it was in the frames up to the next key frame, if faces are followed.
+    pub trajectory: Trajectory,
 }
 
 /// What the pipeline tells, strictly in order of frames.
@@ -103,7 +106,7 @@ impl Clock {
 /// Those of the decoder, of a frame, and of the listener.
 pub fn run(
     path: &Path,
-    new_detector: &NewDetector<'_>,
+    new_detector: &NewDetector,
     config: &Config,
     threads: usize,
     listener: &mut dyn Listener,
@@ -117,7 +120,11 @@ pub fn run(
     std::thread::scope(|scope| {
         for _ in 0..threads {
             let (taken, answers, facts) = (&taken, answers.clone(), &facts);
-            let new_examiner = || new_detector().map(|detector| Examiner::new(detector, config, facts));
+            let new_examiner = || {
+                // Workers are threads enough, and what OpenCV's own find comes in any order.
+                opencv::core::set_num_threads(1).map_err(|e| e.message)?;
+                Ok(Examiner::new(new_detector()?, config, facts))
+            };
             scope.spawn(move || worker::work(taken, &answers, new_examiner()));
         }
         drop(answers);

@@ -2,15 +2,17 @@
 
 use std::collections::VecDeque;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 
 use schema::stage::Progress;
 use video::{Converter, Decoder, Picture};
 
-use crate::pipeline::schedule::{Order, Schedule, Step};
-use crate::pipeline::worker::Answer;
+use crate::pipeline::schedule::{Order, Policy, Schedule, Step};
+use crate::pipeline::worker::{Answer, Done};
 use crate::pipeline::{Listener, Seen};
 use crate::shots::{self, Boundary, ShotDetector, Verdict};
+use crate::tracker::TrackerKind;
 use crate::{Config, Error};
 
 /// Pictures that wait for one span to end take at most this much memory, bytes.
@@ -19,11 +21,13 @@ const MAX_SPAN_BYTES: usize = 128 << 20;
 /// Gives out orders and passes answers on in order.
 pub(super) struct Desk<'a> {
     path: &'a Path,
-    orders: Sender<Order<Picture>>,
+    orders: Sender<Order<Arc<Picture>>>,
     received: Receiver<Answer>,
-    schedule: Schedule<Picture, Vec<Seen>>,
+    schedule: Schedule<Arc<Picture>, Vec<Seen>>,
     under_way: usize,
-    /// Pictures that may be in memory beyond those of one span.
+    /// Spans whose pictures may all be in memory.
+    spans: usize,
+    /// Pictures that may be in memory beyond those.
     spare: usize,
     is_first: bool,
     listener: &'a mut dyn Listener,
@@ -33,23 +37,27 @@ impl<'a> Desk<'a> {
     /// A desk whose workers take from `orders` and answer to `received`.
     pub(super) fn new(
         path: &'a Path,
-        orders: Sender<Order<Picture>>,
+        orders: Sender<Order<Arc<Picture>>>,
         received: Receiver<Answer>,
         config: &Config,
         threads: usize,
         listener: &'a mut dyn Listener,
     ) -> Self {
-        let schedule = Schedule::new(config.association.clear_score as f32);
-        let spare = 2 * threads + 2;
-        Self { path, orders, received, schedule, under_way: 0, spare, is_first: true, listener }
+        let (policy, spans) = match config.tracker {
+            TrackerKind::Assoc => (Policy::Halve { clear_score: config.association.clear_score as f32 }, 1),
+            // One that grows, and one for every worker to follow faces through.
+            TrackerKind::Correlation => (Policy::Follow, 1 + threads),
+        };
+        let (schedule, spare) = (Schedule::new(policy), 2 * threads + 2);
+        Self { path, orders, received, schedule, under_way: 0, spans, spare, is_first: true, listener }
     }
 
-    /// Takes answers, waiting for them while more than `span` pictures and the spare ones are in memory.
+    /// Takes answers, waiting for them while too many pictures are in memory, `span` in a span.
     fn make_room(&mut self, span: usize) -> Result<(), Error> {
         while let Ok(answer) = self.received.try_recv() {
             self.take(answer)?;
         }
-        while self.schedule.pictures() > span + self.spare && self.under_way > 0 {
+        while self.schedule.pictures() > span * self.spans + self.spare && self.under_way > 0 {
             self.receive()?;
         }
         Ok(())
@@ -60,17 +68,26 @@ impl<'a> Desk<'a> {
         self.take(answer)
     }
 
-    fn take(&mut self, (frame_idx, seen): Answer) -> Result<(), Error> {
+    fn take(&mut self, (frame_idx, done): Answer) -> Result<(), Error> {
         self.under_way -= 1;
-        let seen = seen.map_err(|reason| self.failed(frame_idx, reason))?;
-        let faces = seen.iter().map(|s| s.face).collect();
-        for order in self.schedule.answer(frame_idx, faces, seen) {
-            self.send(order)?;
+        match done.map_err(|reason| self.failed(frame_idx, reason))? {
+            Done::Examined(seen) => {
+                let faces = seen.iter().map(|s| s.face).collect();
+                let orders = self.schedule.examined(frame_idx, faces, seen);
+                orders.into_iter().try_for_each(|order| self.send(order))
+            }
+            Done::Followed(trajectories) => {
+                let note = |seen: &mut Vec<Seen>| {
+                    let pairs = seen.iter_mut().zip(trajectories);
+                    pairs.for_each(|(seen, trajectory)| seen.trajectory = trajectory);
+                };
+                self.schedule.followed(frame_idx, note);
+                Ok(())
+            }
         }
-        Ok(())
     }
 
-    fn send(&mut self, order: Order<Picture>) -> Result<(), Error> {
+    fn send(&mut self, order: Order<Arc<Picture>>) -> Result<(), Error> {
         self.under_way += 1;
         self.orders.send(order).map_err(|_| self.failed(0, "every worker has stopped".into()))
     }
@@ -91,6 +108,7 @@ impl<'a> Desk<'a> {
     }
 
     fn finish(&mut self) -> Result<(), Error> {
+        self.schedule.end();
         while self.under_way > 0 {
             self.receive()?;
         }
@@ -219,7 +237,7 @@ impl<'a> Reel<'a> {
         if is_key {
             self.last_key_secs = t_secs;
         }
-        if let Some(order) = self.desk.schedule.admit(frame_idx, picture, begins, is_key) {
+        if let Some(order) = self.desk.schedule.admit(frame_idx, Arc::new(picture), begins, is_key) {
             self.desk.send(order)?;
         }
         self.desk.make_room((self.max_stride_secs * fps).ceil() as usize)

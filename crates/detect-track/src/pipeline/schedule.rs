@@ -1,8 +1,8 @@
 //! Which frames are examined, and answers in order again.
 //!
 //! Frames are admitted in order. Key frames (the first and last of every shot, and one every so
-//! often) are examined at once; between two of them, [`spans::agree`] decides. What is examined
-//! depends on what is seen only, never on the order in which answers come.
+//! often) are examined at once. What becomes of the frames between two of them is up to the
+//! [`Policy`]. What is ordered depends on what is seen only, never on the order in which answers come.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -10,29 +10,45 @@ use crate::geometry::Face;
 use crate::shots::Boundary;
 use crate::spans;
 
-/// Frames in order, some of them under examination. `P` is a picture, `R` what a worker makes of it.
+/// What becomes of the frames between two key frames of a shot.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Policy {
+    /// The frame in the middle is examined, and so on, until [`spans::agree`].
+    Halve {
+        /// Faces that score at least this must agree, 0 to 1.
+        clear_score: f32,
+    },
+    /// The faces of the first key frame are followed to the second.
+    Follow,
+}
+
+/// Frames in order, some of them under examination. `P` is a picture, cheap to clone; `R` what a
+/// worker makes of it.
 #[derive(Debug)]
 pub struct Schedule<P, R> {
-    clear_score: f32,
+    policy: Policy,
     entries: VecDeque<Entry<P, R>>,
-    /// Stretches between two key frames of a shot that are not settled.
+    /// Stretches between two key frames of a shot that wait for what is seen at their ends.
     spans: Vec<Span>,
-    /// Faces at the ends of those spans, as far as known.
+    /// Those through which faces are being followed.
+    followed: Vec<Span>,
+    /// Faces at the ends of waiting spans, as far as known.
     faces: BTreeMap<i64, Vec<Face>>,
     last_key: Option<i64>,
-    pictures: usize,
 }
 
 #[derive(Debug)]
 struct Entry<P, R> {
     frame_idx: i64,
     begins: Option<Boundary>,
-    state: State<P, R>,
+    /// As long as somebody needs it.
+    picture: Option<P>,
+    state: State<R>,
 }
 
 #[derive(Debug)]
-enum State<P, R> {
-    Held(P),
+enum State<R> {
+    Held,
     Away,
     Examined(R),
     Skipped,
@@ -44,13 +60,27 @@ struct Span {
     to: i64,
 }
 
-/// A frame to examine.
+/// Something for a worker to do.
 #[derive(Debug)]
 pub struct Order<P> {
-    /// The frame.
+    /// The frame it is about.
     pub frame_idx: i64,
-    /// Its picture.
-    pub picture: P,
+    /// What to do.
+    pub task: Task<P>,
+}
+
+/// What a worker can do.
+#[derive(Debug)]
+pub enum Task<P> {
+    /// Look for faces in this picture.
+    Examine(P),
+    /// Follow these faces of the first picture, that of the order's frame, through the others.
+    Follow {
+        /// The faces, as the answer gave them.
+        faces: Vec<Face>,
+        /// Frames and their pictures, in order.
+        pictures: Vec<(i64, P)>,
+    },
 }
 
 /// The next frame in order.
@@ -64,20 +94,20 @@ pub struct Step<R> {
     pub result: Option<R>,
 }
 
-impl<P, R> Schedule<P, R> {
-    /// An empty schedule; faces that score at least `clear_score` decide whether a span is settled.
-    pub fn new(clear_score: f32) -> Self {
+impl<P: Clone, R> Schedule<P, R> {
+    /// An empty schedule.
+    pub fn new(policy: Policy) -> Self {
         Self {
-            clear_score,
+            policy,
             entries: VecDeque::new(),
             spans: Vec::new(),
+            followed: Vec::new(),
             faces: BTreeMap::new(),
             last_key: None,
-            pictures: 0,
         }
     }
 
-    /// Takes the next frame; gives it back as an order if it is a key frame.
+    /// Takes the next frame; orders a look at it if it is a key frame.
     pub fn admit(
         &mut self,
         frame_idx: i64,
@@ -88,37 +118,52 @@ impl<P, R> Schedule<P, R> {
         if begins.is_some() {
             self.last_key = None;
         }
-        self.pictures += 1;
-        self.entries.push_back(Entry { frame_idx, begins, state: State::Held(picture) });
+        self.entries.push_back(Entry { frame_idx, begins, picture: Some(picture), state: State::Held });
         if !is_key {
             return None;
         }
         if let Some(from) = self.last_key.replace(frame_idx) {
             self.spans.push(Span { from, to: frame_idx });
         }
-        self.order(self.entries.len() - 1)
+        self.look(self.entries.len() - 1)
     }
 
-    /// Takes what was seen in a frame; gives the frames that must be examined because of it.
-    pub fn answer(&mut self, frame_idx: i64, faces: Vec<Face>, result: R) -> Vec<Order<P>> {
+    /// No frame will follow.
+    pub fn end(&mut self) {
+        self.last_key = None;
+    }
+
+    /// Takes what was seen in a frame; gives what must be done because of it.
+    pub fn examined(&mut self, frame_idx: i64, faces: Vec<Face>, result: R) -> Vec<Order<P>> {
         let place = self.place(frame_idx);
         if let Some(entry) = self.entries.get_mut(place) {
             entry.state = State::Examined(result);
-            self.pictures -= 1;
         }
         self.faces.insert(frame_idx, faces);
-        let mut orders = Vec::new();
-        let known = |span: &Span| self.faces.contains_key(&span.from) && self.faces.contains_key(&span.to);
-        let (decidable, open): (Vec<Span>, Vec<Span>) = self.spans.iter().partition(|span| known(span));
+        let (decidable, open) = self.spans.iter().partition(|span| self.is_decidable(span));
         self.spans = open;
-        for span in decidable {
-            orders.extend(self.decide(span));
-        }
+        let decidable: Vec<Span> = decidable;
+        let orders = decidable.into_iter().flat_map(|span| self.decide(span)).collect();
         let spans = &self.spans;
         let last_key = self.last_key;
         let is_needed = |frame: i64| spans.iter().any(|s| s.from == frame || s.to == frame);
-        self.faces.retain(|frame, _| last_key.is_some_and(|key| key == *frame) || is_needed(*frame));
+        self.faces.retain(|frame, _| last_key == Some(*frame) || is_needed(*frame));
+        self.let_go();
         orders
+    }
+
+    /// The faces of a frame have been followed to the next key frame; `note` adds what came of it to
+    /// what was seen.
+    pub fn followed(&mut self, frame_idx: i64, note: impl FnOnce(&mut R)) {
+        if let Some(place) = self.followed.iter().position(|span| span.from == frame_idx) {
+            let span = self.followed.swap_remove(place);
+            self.skip(span);
+        }
+        let place = self.place(frame_idx);
+        if let Some(Entry { state: State::Examined(result), .. }) = self.entries.get_mut(place) {
+            note(result);
+        }
+        self.let_go();
     }
 
     /// A shot turned out to begin at `frame_idx`, which has not been passed on.
@@ -132,11 +177,10 @@ impl<P, R> Schedule<P, R> {
     /// The next frame in order, if it is before `settled_before` and nothing is open about it.
     pub fn next(&mut self, settled_before: i64) -> Option<Step<R>> {
         let front = self.entries.front()?;
-        let is_open = matches!(front.state, State::Held(_) | State::Away);
-        if is_open || front.frame_idx >= settled_before {
+        if self.is_open(front) || front.frame_idx >= settled_before {
             return None;
         }
-        let Entry { frame_idx, begins, state } = self.entries.pop_front()?;
+        let Entry { frame_idx, begins, state, .. } = self.entries.pop_front()?;
         let result = match state {
             State::Examined(result) => Some(result),
             _ => None,
@@ -144,39 +188,88 @@ impl<P, R> Schedule<P, R> {
         Some(Step { frame_idx, begins, result })
     }
 
-    /// Number of pictures in memory, held or under examination.
+    /// Number of pictures in memory, held or with a worker.
     pub fn pictures(&self) -> usize {
-        self.pictures
+        self.entries.iter().filter(|entry| entry.picture.is_some()).count()
     }
 
-    /// Drops the pictures of a span that is settled, or halves it.
+    fn is_decidable(&self, span: &Span) -> bool {
+        let is_known = |frame| self.faces.contains_key(&frame);
+        is_known(span.from) && (self.policy == Policy::Follow || is_known(span.to))
+    }
+
     fn decide(&mut self, span: Span) -> Option<Order<P>> {
-        let (first, end) = (self.place(span.from + 1), self.place(span.to));
+        match self.policy {
+            Policy::Halve { clear_score } => self.halve(span, clear_score),
+            Policy::Follow => self.follow(span),
+        }
+    }
+
+    /// Passes over a span whose ends agree, or halves it.
+    fn halve(&mut self, span: Span, clear_score: f32) -> Option<Order<P>> {
+        let (first, end) = self.between(span);
         let [from, to] = [span.from, span.to].map(|end| self.faces.get(&end).map_or(&[][..], Vec::as_slice));
         if first >= end {
             return None;
         }
-        if spans::agree(from, to, self.clear_score) {
-            self.pictures -= end - first;
-            self.entries.range_mut(first..end).for_each(|entry| entry.state = State::Skipped);
+        if spans::agree(from, to, clear_score) {
+            self.skip(span);
             return None;
         }
         let middle = (first + end) / 2;
         let frame_idx = self.entries[middle].frame_idx;
         self.spans.push(Span { from: span.from, to: frame_idx });
         self.spans.push(Span { from: frame_idx, to: span.to });
-        self.order(middle)
+        self.look(middle)
     }
 
-    fn order(&mut self, place: usize) -> Option<Order<P>> {
+    /// Passes over a span that begins without a face, or has its faces followed.
+    fn follow(&mut self, span: Span) -> Option<Order<P>> {
+        let faces = self.faces.get(&span.from).filter(|faces| !faces.is_empty()).cloned();
+        let Some(faces) = faces else {
+            self.skip(span);
+            return None;
+        };
+        let whole = self.place(span.from)..=self.place(span.to);
+        let pictures = self.entries.range(whole).filter_map(|e| Some((e.frame_idx, e.picture.clone()?)));
+        let task = Task::Follow { faces, pictures: pictures.collect() };
+        self.followed.push(span);
+        Some(Order { frame_idx: span.from, task })
+    }
+
+    /// No frame between the ends of the span needs a look.
+    fn skip(&mut self, span: Span) {
+        let (first, end) = self.between(span);
+        self.entries.range_mut(first..end).for_each(|entry| entry.state = State::Skipped);
+    }
+
+    fn look(&mut self, place: usize) -> Option<Order<P>> {
         let entry = self.entries.get_mut(place)?;
-        match std::mem::replace(&mut entry.state, State::Away) {
-            State::Held(picture) => Some(Order { frame_idx: entry.frame_idx, picture }),
-            other => {
-                entry.state = other;
-                None
-            }
-        }
+        entry.state = State::Away;
+        let task = Task::Examine(entry.picture.clone()?);
+        Some(Order { frame_idx: entry.frame_idx, task })
+    }
+
+    /// Drops pictures that nobody needs any more.
+    fn let_go(&mut self) {
+        let done: Vec<bool> = self.entries.iter().map(|entry| !self.is_open(entry)).collect();
+        let entries = self.entries.iter_mut().zip(done);
+        entries.filter(|(_, is_done)| *is_done).for_each(|(entry, _)| entry.picture = None);
+    }
+
+    /// Whether a frame waits for a verdict or an answer, its own or, where faces are followed, that
+    /// of a span that it is part of.
+    fn is_open(&self, entry: &Entry<P, R>) -> bool {
+        let frame = entry.frame_idx;
+        let mut spans = self.spans.iter().chain(&self.followed);
+        matches!(entry.state, State::Held | State::Away)
+            || self.policy == Policy::Follow
+                && (self.last_key == Some(frame) || spans.any(|s| (s.from..=s.to).contains(&frame)))
+    }
+
+    /// Places of the entries between the ends of a span: first, and one past the last.
+    fn between(&self, span: Span) -> (usize, usize) {
+        (self.place(span.from + 1), self.place(span.to))
     }
 
     /// Place of the first entry that is not before `frame_idx`.
@@ -187,6 +280,8 @@ impl<P, R> Schedule<P, R> {
 
 #[cfg(test)]
 mod tests {
+    use std::rc::{Rc, Weak};
+
     use proptest::prelude::*;
     use schema::tables::Transition;
 
@@ -194,70 +289,142 @@ mod tests {
     use crate::geometry::Rect;
 
     const STRIDE: usize = 8;
+    const HALVE: Policy = Policy::Halve { clear_score: 0.8 };
 
     fn face(x: f32) -> Face {
         let rect = Rect { x_min: x, y_min: 0.0, x_max: x + 40.0, y_max: 40.0 };
-        Face { rect, points: [(x, 0.0); 5], score: 0.9 }
+        Face { rect, points: None, score: 0.9 }
     }
 
-    /// Runs a video whose frames show a face at these places; a shot begins where `begins` says.
-    /// `pick` chooses which of the outstanding orders is answered next. Gives what came in order.
-    fn run(
-        places: &[Option<f32>],
-        begins: &[usize],
-        mut pick: impl FnMut(usize) -> usize,
-    ) -> Vec<(i64, bool, bool)> {
-        let cut = Boundary { transition: Transition::Cut, score: None };
-        let mut schedule: Schedule<usize, ()> = Schedule::new(0.8);
-        let mut orders = Vec::new();
-        let mut last_key = 0;
-        for i in 0..places.len() {
-            let starts = i == 0 || begins.contains(&i);
-            let ends = i + 1 == places.len() || begins.contains(&(i + 1));
-            let is_key = starts || ends || i - last_key >= STRIDE;
-            last_key = if is_key { i } else { last_key };
-            orders.extend(schedule.admit(i as i64, i, starts.then_some(cut), is_key));
+    /// What came in order: a frame, whether a shot begins there, and if it was examined, the frames
+    /// through which its faces were followed.
+    type Told = (i64, bool, Option<Vec<i64>>);
+
+    /// A video whose frames show a face at these places; a shot begins where `begins` says.
+    struct Video<'a> {
+        places: &'a [Option<f32>],
+        begins: &'a [usize],
+    }
+
+    impl Video<'_> {
+        fn starts(&self, frame: usize) -> bool {
+            frame == 0 || self.begins.contains(&frame)
         }
-        let mut steps = Vec::new();
-        while !orders.is_empty() {
-            let Order { frame_idx, picture } = orders.swap_remove(pick(orders.len()));
-            let faces = places[picture].map(face).into_iter().collect();
-            orders.extend(schedule.answer(frame_idx, faces, ()));
-            while let Some(step) = schedule.next(i64::MAX) {
-                steps.push((step.frame_idx, step.begins.is_some(), step.result.is_some()));
+
+        /// Does what is ordered.
+        fn work(
+            &self,
+            order: Order<Rc<usize>>,
+            schedule: &mut Schedule<Rc<usize>, Vec<i64>>,
+        ) -> Vec<Order<Rc<usize>>> {
+            let faces_in = |picture: &usize| self.places[*picture].map(face).into_iter().collect::<Vec<_>>();
+            let frame_idx = order.frame_idx;
+            match order.task {
+                Task::Examine(picture) => {
+                    let faces = faces_in(&picture);
+                    drop(picture);
+                    schedule.examined(frame_idx, faces, Vec::new())
+                }
+                Task::Follow { faces, pictures } => {
+                    let frames: Vec<i64> = pictures.iter().map(|(frame, _)| *frame).collect();
+                    assert!(frames.iter().zip(frame_idx..).all(|(frame, expected)| *frame == expected));
+                    assert!(
+                        pictures.iter().skip(1).all(|(_, picture)| !self.starts(**picture)),
+                        "across a cut"
+                    );
+                    assert_eq!(faces, faces_in(&pictures[0].1));
+                    drop(pictures);
+                    schedule.followed(frame_idx, |followed| *followed = frames[1..].to_vec());
+                    Vec::new()
+                }
             }
         }
-        assert_eq!((schedule.pictures(), schedule.entries.len(), schedule.spans.len()), (0, 0, 0));
-        steps
+
+        /// `pick` chooses which of the outstanding orders is done next.
+        fn run(&self, policy: Policy, mut pick: impl FnMut(usize) -> usize) -> Vec<Told> {
+            let cut = Boundary { transition: Transition::Cut, score: None };
+            let mut schedule = Schedule::new(policy);
+            let mut orders = Vec::new();
+            let mut pictures: Vec<Weak<usize>> = Vec::new();
+            let mut last_key = 0;
+            for i in 0..self.places.len() {
+                let begins = self.starts(i).then_some(cut);
+                let ends = i + 1 == self.places.len() || self.starts(i + 1);
+                let is_key = begins.is_some() || ends || i - last_key >= STRIDE;
+                last_key = if is_key { i } else { last_key };
+                let picture = Rc::new(i);
+                pictures.push(Rc::downgrade(&picture));
+                orders.extend(schedule.admit(i as i64, picture, begins, is_key));
+            }
+            schedule.end();
+            let mut told = Vec::new();
+            while !orders.is_empty() {
+                let order = orders.swap_remove(pick(orders.len()));
+                orders.extend(self.work(order, &mut schedule));
+                while let Some(step) = schedule.next(i64::MAX) {
+                    told.push((step.frame_idx, step.begins.is_some(), step.result));
+                }
+                let alive = pictures.iter().filter(|picture| picture.strong_count() > 0).count();
+                assert!(alive <= schedule.pictures(), "{alive} pictures are in memory");
+            }
+            let left =
+                (schedule.pictures(), schedule.entries.len(), schedule.spans.len(), schedule.followed.len());
+            assert_eq!(left, (0, 0, 0, 0));
+            told
+        }
+    }
+
+    /// Numbers of the examined frames.
+    fn examined(policy: Policy, places: &[Option<f32>], begins: &[usize]) -> Vec<i64> {
+        let told = Video { places, begins }.run(policy, |_| 0);
+        told.iter().filter(|told| told.2.is_some()).map(|told| told.0).collect()
     }
 
     #[test]
     fn a_calm_shot_needs_few_looks() {
-        let steps = run(&[Some(5.0); 33], &[], |_| 0);
-        let examined: Vec<_> = steps.iter().filter(|s| s.2).map(|s| s.0).collect();
-        assert_eq!(examined, [0, 8, 16, 24, 32]);
+        assert_eq!(examined(HALVE, &[Some(5.0); 33], &[]), [0, 8, 16, 24, 32]);
     }
 
     #[test]
     fn a_face_that_comes_is_found_to_the_frame() {
         let places: Vec<_> = (0..17).map(|i| (i >= 11).then_some(5.0)).collect();
-        let steps = run(&places, &[], |_| 0);
-        assert!(steps[10].2 && steps[11].2, "{steps:?}");
+        let examined = examined(HALVE, &places, &[]);
+        assert!(examined.contains(&10) && examined.contains(&11), "{examined:?}");
     }
 
     #[test]
     fn both_sides_of_a_cut_are_examined() {
-        let steps = run(&[None; 20], &[5], |_| 0);
-        assert!(steps[4].2 && steps[5].2 && steps[5].1, "{steps:?}");
+        for policy in [HALVE, Policy::Follow] {
+            let examined = examined(policy, &[None; 20], &[5]);
+            assert!(examined.contains(&4) && examined.contains(&5), "{examined:?}");
+        }
+    }
+
+    #[test]
+    fn faces_are_followed_from_key_frame_to_key_frame() {
+        let places: Vec<_> = (0..24).map(|i| (i < 10).then_some(i as f32 * 30.0)).collect();
+        let told = Video { places: &places, begins: &[20] }.run(Policy::Follow, |_| 0);
+        let followed: Vec<_> =
+            told.into_iter().filter_map(|(frame, _, followed)| Some((frame, followed?))).collect();
+        let through = |frames: std::ops::RangeInclusive<i64>| frames.collect::<Vec<_>>();
+        let expected = [
+            (0, through(1..=8)),
+            (8, through(9..=16)),
+            (16, vec![]),
+            (19, vec![]),
+            (20, vec![]),
+            (23, vec![]),
+        ];
+        assert_eq!(followed, expected);
     }
 
     #[test]
     fn a_late_boundary_is_passed_on_and_nothing_before_it_is_settled() {
-        let mut schedule: Schedule<(), ()> = Schedule::new(0.8);
+        let mut schedule: Schedule<(), ()> = Schedule::new(HALVE);
         for i in 0..3 {
             let order = schedule.admit(i, (), (i == 0).then_some(Boundary::START), true);
             assert!(order.is_some());
-            schedule.answer(i, Vec::new(), ());
+            schedule.examined(i, Vec::new(), ());
         }
         assert!(schedule.next(0).is_none());
         schedule.begin_at(1, Boundary { transition: Transition::Dissolve, score: Some(0.5) });
@@ -266,21 +433,24 @@ mod tests {
     }
 
     proptest! {
-        /// What is examined does not depend on the order of answers, and every frame comes once.
+        /// What is done does not depend on the order of answers, and every frame comes once.
         #[test]
         fn the_order_of_answers_changes_nothing(
             places in prop::collection::vec(prop::option::of(0.0..200.0_f32), 1..80),
             begins in prop::collection::vec(1_usize..80, 0..4),
+            follows in any::<bool>(),
             seed in any::<u64>(),
         ) {
-            let in_order = run(&places, &begins, |_| 0);
+            let policy = if follows { Policy::Follow } else { HALVE };
+            let video = Video { places: &places, begins: &begins };
+            let in_order = video.run(policy, |_| 0);
             let mut state = seed;
-            let shuffled = run(&places, &begins, |n| {
+            let shuffled = video.run(policy, |n| {
                 state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
                 (state >> 33) as usize % n
             });
             prop_assert_eq!(&in_order, &shuffled);
-            let frames: Vec<i64> = in_order.iter().map(|s| s.0).collect();
+            let frames: Vec<i64> = in_order.iter().map(|told| told.0).collect();
             prop_assert_eq!(frames, (0..places.len() as i64).collect::<Vec<_>>());
         }
     }

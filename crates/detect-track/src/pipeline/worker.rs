@@ -1,35 +1,41 @@
-//! Finds and cuts the faces of one frame.
+//! Finds and cuts the faces of one frame, or follows them through some.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender};
+use std::sync::{Arc, Mutex};
 
 use video::{Converter, Facts, Picture};
 
 use crate::Config;
 use crate::crops;
 use crate::detector::Detector;
-use crate::geometry::{Face, Points, suppress};
+use crate::follow::{Follower, Trajectory};
+use crate::geometry::{Face, Points, Rect, suppress};
 use crate::pipeline::Seen;
-use crate::pipeline::schedule::Order;
+use crate::pipeline::schedule::{Order, Task};
 
-/// Size of the smallest face in the picture that a detector sees, pixels: about the smallest that
-/// it finds reliably.
-const DETECTOR_FACE_PX: f64 = 15.0;
-/// How many of the smallest faces fit into the short side of the picture, unless the user says
-/// how large the smallest face is.
-const FACES_ACROSS: f64 = 24.0;
+/// Shorter side of the picture that a detector sees unless the user says how large the smallest
+/// face is, pixels.
+const SHORT_SIDE_PX: f64 = 360.0;
 /// Largest enlargement of the picture for the detector: more shows nothing new.
 const MAX_SCALE: f64 = 2.0;
 /// Longest side of the picture that a detector sees, pixels; bounds time and memory.
 const MAX_SIDE_PX: f64 = 4096.0;
 
-/// A worker's answer: the frame and its faces, or why there is none.
-pub(super) type Answer = (i64, Result<Vec<Seen>, String>);
+/// A worker's answer: the order's frame and what came of it, or why there is nothing.
+pub(super) type Answer = (i64, Result<Done, String>);
+
+/// What a worker has done.
+pub(super) enum Done {
+    /// Found these faces.
+    Examined(Vec<Seen>),
+    /// Followed each face of the order.
+    Followed(Vec<Trajectory>),
+}
 
 /// A worker: takes orders until there are none. Without an examiner it answers why there is none.
 pub(super) fn work(
-    taken: &Mutex<Receiver<Order<Picture>>>,
+    taken: &Mutex<Receiver<Order<Arc<Picture>>>>,
     answers: &Sender<Answer>,
     mut examiner: Result<Examiner<'_>, String>,
 ) {
@@ -38,14 +44,19 @@ pub(super) fn work(
             Ok(taken) => taken.recv(),
             Err(_) => return,
         };
-        let Ok(Order { frame_idx, picture }) = order else { return };
+        let Ok(Order { frame_idx, task }) = order else { return };
         // A panic must not leave the reader waiting for an answer that never comes.
-        let examined = catch_unwind(AssertUnwindSafe(|| match &mut examiner {
-            Ok(examiner) => examiner.examine(&picture),
-            Err(reason) => Err(reason.clone()),
+        let done = catch_unwind(AssertUnwindSafe(|| match (&mut examiner, &task) {
+            (Ok(examiner), Task::Examine(picture)) => examiner.examine(picture).map(Done::Examined),
+            (Ok(examiner), Task::Follow { faces, pictures }) => {
+                examiner.follow(faces, pictures).map(Done::Followed)
+            }
+            (Err(reason), _) => Err(reason.clone()),
         }));
-        let examined = examined.unwrap_or_else(|_| Err("the worker panicked".into()));
-        if answers.send((frame_idx, examined)).is_err() {
+        let done = done.unwrap_or_else(|_| Err("the worker panicked".into()));
+        // A picture that is answered for counts as gone.
+        drop(task);
+        if answers.send((frame_idx, done)).is_err() {
             return;
         }
     }
@@ -71,7 +82,7 @@ impl<'a> Examiner<'a> {
 
     fn examine(&mut self, picture: &Picture) -> Result<Vec<Seen>, String> {
         let (width, height) = self.size;
-        let (small_width, small_height) = detector_size(width, height, self.config.min_face_px);
+        let (small_width, small_height) = self.small_size();
         let small = self.small.rgb(picture, small_width, small_height)?;
         let faces = self.detector.detect(&small)?;
         let faces = suppress(faces, self.config.max_overlap as f32);
@@ -86,25 +97,48 @@ impl<'a> Examiner<'a> {
         });
         let is_full = (small_width, small_height) == (width, height);
         let full = if is_full { small } else { self.full.rgb(picture, width, height)? };
-        faces.into_iter().map(|face| Ok(Seen { face, image: crops::cut(&full, &face)? })).collect()
+        let seen = |face| Ok(Seen { face, image: crops::cut(&full, &face)?, trajectory: Vec::new() });
+        faces.into_iter().map(seen).collect()
+    }
+
+    /// Where the faces of the first picture are in the others.
+    fn follow(
+        &mut self,
+        faces: &[Face],
+        pictures: &[(i64, Arc<Picture>)],
+    ) -> Result<Vec<Trajectory>, String> {
+        let Some(((_, first), others)) = pictures.split_first() else { return Ok(Vec::new()) };
+        let (width, height) = self.small_size();
+        let (across, down) = (self.size.0 as f32 / width as f32, self.size.1 as f32 / height as f32);
+        let rects: Vec<Rect> = faces.iter().map(|face| face.rect.scaled(1.0 / across, 1.0 / down)).collect();
+        let mut follower = Follower::new(&self.small.rgb(first, width, height)?, &rects)?;
+        for (frame_idx, picture) in others {
+            follower.step(*frame_idx, &self.small.rgb(picture, width, height)?)?;
+        }
+        let mut trajectories = follower.finish();
+        trajectories.iter_mut().flatten().for_each(|(_, rect)| *rect = rect.scaled(across, down));
+        Ok(trajectories)
+    }
+
+    /// Size at which the detector sees a picture.
+    fn small_size(&self) -> (usize, usize) {
+        detector_size(self.size.0, self.size.1, self.config.min_face_px, self.detector.smallest_px())
     }
 }
 
-/// Size at which a detector sees a picture, so that a face of `min_face_px` is just large enough.
-fn detector_size(width: usize, height: usize, min_face_px: Option<f64>) -> (usize, usize) {
+/// Size at which a detector sees a picture, so that a face of `min_face_px` has `smallest_px`, which
+/// is just large enough.
+fn detector_size(width: usize, height: usize, min_face_px: Option<f64>, smallest_px: f64) -> (usize, usize) {
     let (short, long) = (width.min(height) as f64, width.max(height) as f64);
-    let min_face_px = min_face_px.unwrap_or(short / FACES_ACROSS);
-    let scale = (DETECTOR_FACE_PX / min_face_px).min(MAX_SCALE).min(MAX_SIDE_PX / long);
+    let wanted = min_face_px.map_or(SHORT_SIDE_PX / short, |min_face_px| smallest_px / min_face_px);
+    let scale = wanted.min(MAX_SCALE).min(MAX_SIDE_PX / long);
     let scaled = |side: usize| ((side as f64 * scale).round() as usize).max(1);
     (scaled(width), scaled(height))
 }
 
 fn enlarged(face: Face, across: f32, down: f32) -> Face {
-    let mut rect = face.rect;
-    (rect.x_min, rect.x_max) = (rect.x_min * across, rect.x_max * across);
-    (rect.y_min, rect.y_max) = (rect.y_min * down, rect.y_max * down);
-    let points: Points = face.points.map(|(x, y)| (x * across, y * down));
-    Face { rect, points, score: face.score }
+    let points = face.points.map(|points: Points| points.map(|(x, y)| (x * across, y * down)));
+    Face { rect: face.rect.scaled(across, down), points, score: face.score }
 }
 
 #[cfg(test)]
@@ -113,22 +147,22 @@ mod tests {
 
     #[test]
     fn the_detector_sees_the_same_picture_whatever_the_resolution() {
-        assert_eq!(detector_size(640, 360, None), (640, 360));
-        assert_eq!(detector_size(1920, 1080, None), (640, 360));
-        assert_eq!(detector_size(1080, 1920, None), (360, 640));
-        assert_eq!(detector_size(320, 180, None), (640, 360));
+        assert_eq!(detector_size(640, 360, None, 15.0), (640, 360));
+        assert_eq!(detector_size(1920, 1080, None, 15.0), (640, 360));
+        assert_eq!(detector_size(1080, 1920, None, 15.0), (360, 640));
+        assert_eq!(detector_size(320, 180, None, 15.0), (640, 360));
     }
 
     #[test]
     fn smaller_faces_take_a_larger_picture() {
-        assert_eq!(detector_size(1920, 1080, Some(15.0)), (1920, 1080));
-        assert_eq!(detector_size(1920, 1080, Some(30.0)), (960, 540));
-        assert_eq!(detector_size(640, 360, Some(1.0)), (1280, 720));
+        assert_eq!(detector_size(1920, 1080, Some(15.0), 15.0), (1920, 1080));
+        assert_eq!(detector_size(1920, 1080, Some(30.0), 15.0), (960, 540));
+        assert_eq!(detector_size(640, 360, Some(1.0), 15.0), (1280, 720));
     }
 
     #[test]
     fn extreme_shapes_stay_within_bounds() {
-        assert_eq!(detector_size(16384, 16, None).0, 4096);
-        assert_eq!(detector_size(1, 1, None), (2, 2));
+        assert_eq!(detector_size(16384, 16, None, 15.0).0, 4096);
+        assert_eq!(detector_size(1, 1, None, 15.0), (2, 2));
     }
 }

@@ -194,7 +194,7 @@ pub(crate) mod samples {
         picture
             .iter()
             .enumerate()
-            .map(|(i, v)| v.saturating_add(((i * 7 + seed * 13) % 5 == 0) as u8))
+            .map(|(i, v)| v.saturating_add(u8::from((i * 7 + seed * 13).is_multiple_of(5))))
             .collect()
     }
 }
