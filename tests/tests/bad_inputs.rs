@@ -93,6 +93,16 @@ fn config(place: &Place, content: &str) -> Option<String> {
     Some(place.fails(&Line { config, ..place.line.clone() }, &["ingest"]))
 }
 
+fn detector(place: &Place, settings: &str) -> Option<String> {
+    let config = Some(place.file("config.toml", format!("[detect-track]\n{settings}\n")));
+    Some(place.fails(&Line { config, ..place.line.clone() }, &["ingest", "detect-track"]))
+}
+
+/// Haar cascades out of a folder of this place.
+fn cascades(place: &Place) -> Option<String> {
+    detector(place, &format!("detector = 'haar'\ncascades = '{}'", place.folder.display()))
+}
+
 /// A file of the `ffmpeg` tool.
 fn made(place: &Place, name: &str, arguments: &[&str]) -> Option<PathBuf> {
     let path = place.folder.join(name);
@@ -143,6 +153,28 @@ const SETTINGS: &[Case] = &[
     }),
 ];
 
+const DETECTORS: &[Case] = &[
+    ("an unknown detector", |p| detector(p, "detector = 'eyes'")),
+    ("an unknown tracker", |p| detector(p, "tracker = 'dog'")),
+    ("no cascades", cascades),
+    ("one cascade of two", |p| {
+        p.file("haarcascade_frontalface_alt2.xml", "");
+        cascades(p)
+    }),
+    ("text for cascades", |p| {
+        for name in ["frontalface_alt2", "profileface"] {
+            p.file(&format!("haarcascade_{name}.xml"), "This is not a cascade.\n");
+        }
+        cascades(p)
+    }),
+    ("no weights for yunet", |p| {
+        assert_eq!(p.line.run("ingest").code, Some(0));
+        let mut command = Command::new(p.line.programs.join("ftl-detect-track"));
+        command.arg("--run-dir").arg(&p.line.run_dir).arg("--video").arg(&p.line.video);
+        Some(format!("detect-track: {}", p.told(&Said::of(command.arg("--json")))))
+    }),
+];
+
 const RUNS: &[Case] = &[
     ("a run directory below a file", |p| {
         let run_dir = p.file("file", "x").join("r");
@@ -172,7 +204,7 @@ const RUNS: &[Case] = &[
 #[test]
 fn every_bad_input_ends_in_the_stored_words() {
     let mut text = String::new();
-    for (name, case) in [VIDEOS, WEIGHTS, SETTINGS, RUNS].into_iter().flatten() {
+    for (name, case) in [VIDEOS, WEIGHTS, SETTINGS, DETECTORS, RUNS].into_iter().flatten() {
         let Some(place) = Place::new(&name.replace(' ', "-")) else { return };
         let Some(told) = case(&place) else { return };
         text += &format!("{name}\n  {told}\n");

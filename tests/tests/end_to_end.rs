@@ -16,8 +16,8 @@ use schema::Row;
 use schema::io::read_all;
 use schema::manifest::{Manifest, STAGES};
 use schema::tables::{
-    ALL, Cluster, Constraint, Crop, Detection, Embedding, Frame, Identity, Label, Linkage, Metric, Shot,
-    Track, TrackEmbedding, Transition, Video,
+    ALL, Cluster, Constraint, Crop, Detection, DetectionSource, Embedding, Frame, Identity, Label, Linkage,
+    Metric, Shot, Track, TrackEmbedding, Transition, Video,
 };
 use tests::files::{copy, hashes, table_hashes, untidy};
 use tests::line::{Line, Said};
@@ -31,6 +31,12 @@ struct Done {
 }
 
 impl Done {
+    /// Runs every stage.
+    fn of(line: Line) -> Option<Self> {
+        let shots = truth::shots(&line.video)?;
+        Some(Self { said: line.run_all(), line, shots })
+    }
+
     fn read<R: Row + Clone>(&self) -> Vec<R> {
         read_all(&self.line.run_dir.join(R::TABLE.file_name())).unwrap()
     }
@@ -74,15 +80,23 @@ fn folder(name: &str) -> PathBuf {
     folder.join("r")
 }
 
+/// The line on the clip with two threads and these settings of `detect-track`.
+fn line_with(name: &str, settings: &str) -> Option<Line> {
+    let line = Line::on_clip(&folder(name))?;
+    let config = line.run_dir.with_file_name("settings.toml");
+    fs::write(&config, format!("[detect-track]\n{settings}\n")).unwrap();
+    Some(Line { config: Some(config), threads: Some(2), ..line })
+}
+
 /// The run, made once. With one thread, so that others can be compared with it.
 fn done() -> Option<&'static Done> {
     static DONE: OnceLock<Done> = OnceLock::new();
     // Every test asks for what is needed, so that every one that is skipped says so.
     let line = Line::on_clip(Path::new("r"))?;
-    let shots = truth::shots(&line.video)?;
+    truth::shots(&line.video)?;
     Some(DONE.get_or_init(|| {
         let line = Line { run_dir: folder("first"), threads: Some(1), ..line };
-        Done { said: line.run_all(), line, shots }
+        Done::of(line).unwrap()
     }))
 }
 
@@ -155,10 +169,14 @@ fn shots_are_found() {
     assert!(shots.windows(2).all(|pair| pair[0].last_frame_idx + 1 == pair[1].first_frame_idx));
 }
 
-/// Two people, however often they come back; nobody is split and nobody is mixed up.
 #[test]
 fn identities_are_the_people_of_the_clip() {
     let Some(done) = done() else { return };
+    assert_people_are_found(done);
+}
+
+/// Two people, however often they come back; nobody is split and nobody is mixed up.
+fn assert_people_are_found(done: &Done) {
     let truth: BTreeSet<_> = done.shots.iter().flat_map(|shot| shot.people.clone()).collect();
     let people = done.people();
     assert_eq!(people.values().cloned().collect::<BTreeSet<_>>(), truth);
@@ -200,10 +218,49 @@ fn screen_time_is_that_of_the_shots() {
     }
 }
 
-/// What one table says of another is so.
 #[test]
 fn tables_agree_with_each_other() {
     let Some(done) = done() else { return };
+    assert_tables_agree(done);
+}
+
+/// Cascades need no weights and give no points: none are stored, and crops are aligned by the boxes.
+#[test]
+fn haar_cascades_find_the_people_of_the_clip() {
+    let Some(line) = line_with("haar", "detector = \"haar\"") else { return };
+    let missing = line.run_dir.with_file_name("no.safetensors");
+    let Some(done) = Done::of(Line { yunet: missing, ..line }) else { return };
+    assert_tables_agree(&done);
+    assert_people_are_found(&done);
+    let detections = done.read::<Detection>();
+    assert!(detections.iter().all(|d| d.landmarks.is_none() && d.frontality.is_none()));
+    let seen: Vec<_> = detections.iter().filter(|d| d.source == DetectionSource::Detected).collect();
+    assert!(seen.iter().any(|d| d.sharpness.is_some()), "no crop was made");
+    assert!(seen.iter().all(|d| d.score.is_some_and(|score| (0.5..=1.0).contains(&score))));
+}
+
+/// Between two looks a face is in every frame, where the filter found it, with any number of threads.
+#[test]
+fn correlation_filters_follow_the_people_of_the_clip() {
+    let Some(line) = line_with("correlation", "tracker = \"correlation\"") else { return };
+    let Some(done) = Done::of(line.clone()) else { return };
+    assert_tables_agree(&done);
+    assert_people_are_found(&done);
+    let (detections, shots) = (done.read::<Detection>(), done.read::<Shot>());
+    let count = |source| detections.iter().filter(|d| d.source == source).count();
+    let [detected, tracked] = [DetectionSource::Detected, DetectionSource::Tracked].map(count);
+    assert!(tracked > 4 * detected, "{detected} faces were detected and {tracked} followed");
+    let at_an_end =
+        |d: &Detection| shots.iter().any(|s| [s.first_frame_idx, s.last_frame_idx].contains(&d.frame_idx));
+    let followed = detections.iter().filter(|d| d.source == DetectionSource::Tracked);
+    assert!(!followed.into_iter().any(at_an_end), "shots are examined at both ends");
+    let alone = Line { run_dir: folder("correlation-alone"), threads: Some(1), ..line };
+    alone.run_all();
+    assert_eq!(table_hashes(&alone.run_dir), table_hashes(&done.line.run_dir));
+}
+
+/// What one table says of another is so.
+fn assert_tables_agree(done: &Done) {
     let (tracks, shots) = (done.read::<Track>(), done.read::<Shot>());
     let ids: BTreeSet<_> = tracks.iter().map(|track| track.track_id).collect();
     for track in &tracks {
