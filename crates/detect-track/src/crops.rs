@@ -1,10 +1,11 @@
 //! Aligned face images: cut from the full-resolution frame, measured, and the best few kept.
 
-use opencv::core::{self, BORDER_REPLICATE, CV_64F, Mat, Rect, Scalar, Size, Vec3b};
+use opencv::core::{self, BORDER_REPLICATE, CV_64F, Mat, Scalar, Size};
 use opencv::imgproc;
 use opencv::prelude::{MatTraitConst as _, MatTraitConstManual as _};
-use video::Image;
+use video::{Image, Region};
 
+use crate::cv::{self, int};
 use crate::geometry::{Face, Points};
 use crate::tracker::Appearance;
 
@@ -51,21 +52,37 @@ impl FaceImage {
     }
 }
 
-/// Cuts the aligned image of `face` out of `frame` (RGB, full size). `None` when the five points
-/// coincide.
-///
-/// # Errors
-/// OpenCV's words.
-pub fn cut(frame: &Image, face: &Face) -> Result<Option<FaceImage>, String> {
-    let Some(transform) = similarity(&face.likely_points(), &TEMPLATE) else { return Ok(None) };
-    let warped = warp(frame, &transform).map_err(|e| e.message)?;
-    let sharpness = sharpness(&warped).map_err(|e| e.message)?;
-    let rgb = warped.data_bytes().map_err(|e| e.message)?.to_vec();
-    let quality = face.score * face.rect.size() / (face.rect.size() + HALF_SIZE)
-        * sharpness
-        * face.frontality().unwrap_or(1.0);
-    let appearance = appearance(&rgb);
-    Ok(Some(FaceImage { rgb, transform, sharpness, quality, appearance }))
+/// How a face is brought into a crop, and what of the frame that takes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Cut {
+    /// Affine map from frame to crop, row by row, corner-origin pixels.
+    transform: [f32; 6],
+    /// The part of the frame that the crop shows.
+    pub region: Region,
+}
+
+impl Cut {
+    /// For a face in a frame of `width × height` pixels; `None` when the five points coincide.
+    pub fn new(face: &Face, width: usize, height: usize) -> Option<Self> {
+        let transform = similarity(&face.likely_points(), &TEMPLATE)?;
+        Some(Self { transform, region: source_region(&transform, width, height) })
+    }
+
+    /// The aligned image of `face`; `picture` is the region of the frame, RGB.
+    ///
+    /// # Errors
+    /// OpenCV's words.
+    pub fn take(&self, picture: &Image, face: &Face) -> Result<FaceImage, String> {
+        let Self { transform, region } = *self;
+        let warped = warp(picture, &transform, region).map_err(|e| e.message)?;
+        let sharpness = sharpness(&warped).map_err(|e| e.message)?;
+        let rgb = warped.data_bytes().map_err(|e| e.message)?.to_vec();
+        let quality = face.score * face.rect.size() / (face.rect.size() + HALF_SIZE)
+            * sharpness
+            * face.frontality().unwrap_or(1.0);
+        let appearance = appearance(&rgb);
+        Ok(FaceImage { rgb, transform, sharpness, quality, appearance })
+    }
 }
 
 /// Cells along a side of an [`Appearance`].
@@ -89,27 +106,27 @@ fn appearance(rgb: &[u8]) -> Appearance {
     cells
 }
 
-fn warp(frame: &Image, transform: &[f32; 6]) -> opencv::Result<Mat> {
-    let flat = Mat::from_bytes::<Vec3b>(&frame.data)?;
-    let source = flat.reshape(3, int(frame.height))?;
+fn warp(picture: &Image, transform: &[f32; 6], region: Region) -> opencv::Result<Mat> {
+    let source = cv::rgb(picture)?;
+    let (left, top) = (region.x as f32, region.y as f32);
     let scale = transform[0].hypot(transform[3]);
     if scale >= 0.5 {
-        return warp_with(&source, transform);
+        return warp_with(&source, &from_part(transform, (left, top), (1.0, 1.0)));
     }
-    // Bilinear sampling would skip pixels of so large a face: shrink its surroundings first.
-    let region = source_region(transform, frame.width, frame.height);
-    let close = Mat::roi(&source, region)?;
-    let width = (region.width as f32 * scale).round().max(1.0);
-    let height = (region.height as f32 * scale).round().max(1.0);
+    // Bilinear sampling would skip pixels of so large a face: shrink it first.
+    let width = (picture.width as f32 * scale).round().max(1.0);
+    let height = (picture.height as f32 * scale).round().max(1.0);
     let mut small = Mat::default();
     let size = Size::new(width as i32, height as i32);
-    imgproc::resize(&close, &mut small, size, 0.0, 0.0, imgproc::INTER_AREA)?;
-    let (across, down) = (region.width as f32 / width, region.height as f32 / height);
+    imgproc::resize(&source, &mut small, size, 0.0, 0.0, imgproc::INTER_AREA)?;
+    let shrunk = (picture.width as f32 / width, picture.height as f32 / height);
+    warp_with(&small, &from_part(transform, (left, top), shrunk))
+}
+
+/// The map from a part of the frame that begins at (left, top) and is shrunk by (across, down).
+fn from_part(transform: &[f32; 6], (left, top): (f32, f32), (across, down): (f32, f32)) -> [f32; 6] {
     let [a, b, c, d, e, f] = *transform;
-    let (left, top) = (region.x as f32, region.y as f32);
-    let from_small =
-        [a * across, b * down, a * left + b * top + c, d * across, e * down, d * left + e * top + f];
-    warp_with(&small, &from_small)
+    [a * across, b * down, a * left + b * top + c, d * across, e * down, d * left + e * top + f]
 }
 
 fn warp_with(source: &impl core::ToInputArray, transform: &[f32; 6]) -> opencv::Result<Mat> {
@@ -132,7 +149,7 @@ fn warp_with(source: &impl core::ToInputArray, transform: &[f32; 6]) -> opencv::
 }
 
 /// The part of the frame that a crop shows, with a few pixels around it.
-fn source_region(transform: &[f32; 6], width: usize, height: usize) -> Rect {
+fn source_region(transform: &[f32; 6], width: usize, height: usize) -> Region {
     const AROUND: f32 = 8.0;
     let [a, b, c, d, e, f] = *transform;
     let determinant = a * e - b * d;
@@ -147,15 +164,11 @@ fn source_region(transform: &[f32; 6], width: usize, height: usize) -> Rect {
         let low = values.into_iter().fold(f32::INFINITY, f32::min) - AROUND;
         let high = values.into_iter().fold(f32::NEG_INFINITY, f32::max) + AROUND;
         let low = low.clamp(0.0, limit - 1.0).floor();
-        (low as i32, (high.clamp(low + 1.0, limit).ceil() - low) as i32)
+        (low as usize, (high.clamp(low + 1.0, limit).ceil() - low) as usize)
     };
-    let (x, wide) = span(corners.map(|p| p.0), width);
-    let (y, high) = span(corners.map(|p| p.1), height);
-    Rect::new(x, y, wide, high)
-}
-
-fn int(value: usize) -> i32 {
-    i32::try_from(value).unwrap_or(i32::MAX)
+    let (x, width) = span(corners.map(|p| p.0), width);
+    let (y, height) = span(corners.map(|p| p.1), height);
+    Region { x, y, width, height }
 }
 
 /// Variance of the Laplacian of the luma (Pech-Pacheco et al., ICPR 2000), brought to 0..1.
@@ -192,6 +205,11 @@ fn similarity(from: &Points, to: &Points) -> Option<[f32; 6]> {
     let shift_y = to_mean.1 - (sin * from_mean.0 + cos * from_mean.1);
     usable.then_some([cos, -sin, shift_x, sin, cos, shift_y])
 }
+
+/// Likeness from which a further image of a face tells nothing new.
+const SAME_LOOKS: f32 = 0.95;
+/// Images that are kept of a track even if they look the same.
+const FEWEST: usize = 3;
 
 /// Keeps the best image of every stretch of a track. Stretches double in length whenever there are
 /// too many of them, so memory is bounded however long the track, and the choice is spread over it.
@@ -247,7 +265,10 @@ impl Album {
             let best =
                 worths.iter().enumerate().rev().max_by(|a, b| a.1.total_cmp(b.1)).map_or(0, |(i, _)| i);
             let (_, frame_idx, image) = self.best.remove(best);
-            chosen.push((frame_idx, image));
+            let is_new = |held: &(i64, FaceImage)| held.1.likeness(&image) <= SAME_LOOKS;
+            if chosen.len() < FEWEST || chosen.iter().all(is_new) {
+                chosen.push((frame_idx, image));
+            }
         }
         chosen
     }
@@ -280,9 +301,18 @@ mod tests {
         Image { width, height, channels: 3, data }
     }
 
+    /// The crop of a face in a whole frame.
+    fn cut(frame: &Image, face: &Face) -> Option<FaceImage> {
+        let cut = Cut::new(face, frame.width, frame.height)?;
+        let Region { x, y, width, height } = cut.region;
+        let rows = frame.data.chunks_exact(frame.width * 3).skip(y).take(height);
+        let data = rows.flat_map(|row| &row[3 * x..3 * (x + width)]).copied().collect();
+        Some(cut.take(&Image { width, height, channels: 3, data }, face).unwrap())
+    }
+
     #[test]
     fn a_shift_by_whole_pixels_copies_pixels() {
-        let crop = cut(&ramp(250, 250, 1), &face(1.0, 30.0, 50.0)).unwrap().unwrap();
+        let crop = cut(&ramp(250, 250, 1), &face(1.0, 30.0, 50.0)).unwrap();
         assert_eq!(crop.rgb[..3], [30, 50, 0]);
         assert_eq!(crop.rgb[(100 * SIDE + 20) * 3..][..3], [50, 150, 0]);
         assert!(
@@ -292,7 +322,7 @@ mod tests {
 
     #[test]
     fn a_large_face_is_shrunk_in_place() {
-        let crop = cut(&ramp(1000, 1000, 4), &face(4.0, 200.0, 100.0)).unwrap().unwrap();
+        let crop = cut(&ramp(1000, 1000, 4), &face(4.0, 200.0, 100.0)).unwrap();
         for (x, y) in [(0, 0), (50, 70), (159, 159)] {
             let found = &crop.rgb[(y * SIDE + x) * 3..][..2];
             assert!(
@@ -304,7 +334,7 @@ mod tests {
 
     #[test]
     fn a_face_beyond_the_frame_repeats_its_border() {
-        let crop = cut(&ramp(200, 200, 1), &face(6.0, -900.0, 150.0)).unwrap().unwrap();
+        let crop = cut(&ramp(200, 200, 1), &face(6.0, -900.0, 150.0)).unwrap();
         assert_eq!(crop.rgb.len(), SIDE * SIDE * 3);
     }
 
@@ -312,7 +342,7 @@ mod tests {
     fn coinciding_points_give_no_crop() {
         let mut face = face(1.0, 0.0, 0.0);
         face.points = Some([(5.0, 5.0); 5]);
-        assert_eq!(cut(&ramp(200, 200, 1), &face).unwrap(), None);
+        assert_eq!(cut(&ramp(200, 200, 1), &face), None);
     }
 
     #[test]

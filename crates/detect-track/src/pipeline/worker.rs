@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use video::{Converter, Facts, Picture};
 
 use crate::Config;
-use crate::crops;
+use crate::crops::Cut;
 use crate::detector::Detector;
 use crate::follow::{Follower, Trajectory};
 use crate::geometry::{Face, Points, Rect, suppress};
@@ -95,10 +95,18 @@ impl<'a> Examiner<'a> {
         faces.sort_by(|a, b| {
             a.rect.x_min.total_cmp(&b.rect.x_min).then(a.rect.y_min.total_cmp(&b.rect.y_min))
         });
-        let is_full = (small_width, small_height) == (width, height);
-        let full = if is_full { small } else { self.full.rgb(picture, width, height)? };
-        let seen = |face| Ok(Seen { face, image: crops::cut(&full, &face)?, trajectory: Vec::new() });
-        faces.into_iter().map(seen).collect()
+        faces.into_iter().map(|face| self.see(picture, face)).collect()
+    }
+
+    /// Cuts the image of a face out of the full-size picture, of which nothing else is converted.
+    fn see(&mut self, picture: &Picture, face: Face) -> Result<Seen, String> {
+        let (width, height) = self.size;
+        let mut take = |cut: Cut| {
+            let region = self.full.rgb_region(picture, width, height, cut.region)?;
+            cut.take(&region, &face)
+        };
+        let image = Cut::new(&face, width, height).map(&mut take).transpose()?;
+        Ok(Seen { face, image, trajectory: Vec::new() })
     }
 
     /// Where the faces of the first picture are in the others.
