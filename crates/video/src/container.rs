@@ -116,8 +116,9 @@ fn read_packets(
     let known = input.stream(stream).map(|s| s.start_time()).filter(|t| *t != ffmpeg::ffi::AV_NOPTS_VALUE);
     let first_ticks = known.unwrap_or(i64::MIN);
     let mut packets = Vec::new();
-    let mut packet = Packet::empty();
     loop {
+        // Reading does not release what a packet held: only dropping it does.
+        let mut packet = Packet::empty();
         match packet.read(input) {
             Ok(()) if packet.stream() == stream => {}
             Ok(()) => continue,

@@ -170,6 +170,8 @@ impl Decoder {
     /// Sends one packet, or says that there are no more.
     fn feed(&mut self) -> Result<()> {
         while !self.is_pending {
+            // Reading does not release what the packet held: only dropping it does.
+            self.packet = Packet::empty();
             match self.packet.read(&mut self.input) {
                 // To a decoder, an empty packet is the end.
                 Ok(()) => self.is_pending = self.packet.stream() == self.stream && self.packet.size() > 0,
