@@ -200,7 +200,7 @@ pub fn run(job: &mut Job<Config>, path: &Path, weights: Option<&Path>) -> Result
         Begin::Run(stage) => stage,
     };
     let new_detector = files.load(job.config.min_score as f32)?;
-    let clock = Clock::new(job.run.read::<Frame>()?);
+    let clock = Clock::read(job.run.open_table::<Frame>()?)?;
     let mut recorder = Recorder::new(&stage, job.run.video_id()?, &job.config, clock)?;
     let warnings =
         pipeline::run(path, &*new_detector, &job.config, job.threads, &mut recorder, &mut job.reporter)?;

@@ -22,7 +22,7 @@ use crate::footer::{self, Footer};
 use crate::table::{Column, Row, Table};
 
 /// Rows of a small table per row group.
-const ROWS_PER_GROUP: usize = 65_536;
+const ROWS_PER_GROUP: usize = 16_384;
 /// Rows per row group of a table that carries images.
 const IMAGES_PER_GROUP: usize = 256;
 

@@ -62,41 +62,49 @@ pub trait Listener {
 /// Frame numbers and times as `ingest` read them.
 #[derive(Debug)]
 pub struct Clock {
-    frames: Vec<Frame>,
+    /// Presentation time of every frame: ticks and seconds.
+    times: Vec<(i64, f64)>,
 }
 
 impl Clock {
-    /// From the rows of `frames`.
-    pub fn new(frames: Vec<Frame>) -> Self {
-        Self { frames }
+    /// From the rows of `frames`, batch by batch: of a long video only the times are kept.
+    ///
+    /// # Errors
+    /// When a batch cannot be read.
+    pub fn read(batches: impl Iterator<Item = schema::Result<Vec<Frame>>>) -> schema::Result<Self> {
+        let mut times = Vec::new();
+        for batch in batches {
+            times.extend(batch?.iter().map(|frame| (frame.pts_ticks, frame.t_secs)));
+        }
+        Ok(Self { times })
     }
 
     /// Number of frames.
     pub fn len(&self) -> usize {
-        self.frames.len()
+        self.times.len()
     }
 
     /// Whether there is no frame.
     pub fn is_empty(&self) -> bool {
-        self.frames.is_empty()
+        self.times.is_empty()
     }
 
     /// Time of a frame, seconds; the last known time for numbers beyond the end.
     pub fn t_secs(&self, frame_idx: i64) -> f64 {
-        let i = usize::try_from(frame_idx).unwrap_or(0).min(self.frames.len().saturating_sub(1));
-        self.frames.get(i).map_or(0.0, |frame| frame.t_secs)
+        let i = usize::try_from(frame_idx).unwrap_or(0).min(self.times.len().saturating_sub(1));
+        self.times.get(i).map_or(0.0, |(_, t_secs)| *t_secs)
     }
 
     /// Mean number of frames a second; 25 when the times do not tell.
     pub fn fps(&self) -> f64 {
-        let steps = self.frames.len().saturating_sub(1);
+        let steps = self.times.len().saturating_sub(1);
         let secs = self.t_secs(steps as i64) - self.t_secs(0);
         if steps > 0 && secs > 0.0 { steps as f64 / secs } else { 25.0 }
     }
 
     /// The frame shown at `pts_ticks`, if the container announced one.
     fn frame_at(&self, pts_ticks: i64) -> Option<usize> {
-        self.frames.binary_search_by_key(&pts_ticks, |frame| frame.pts_ticks).ok()
+        self.times.binary_search_by_key(&pts_ticks, |(pts_ticks, _)| *pts_ticks).ok()
     }
 }
 
