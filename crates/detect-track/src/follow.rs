@@ -15,9 +15,10 @@ use video::Image;
 use crate::cv;
 use crate::geometry::Rect;
 
-/// Size of a face as the filter sees it, pixels.
-const FACE_PX: f32 = 32.0;
-/// How far around a face it is looked for, in sizes of the face.
+/// Width and height of a face as the filter sees it, pixels. Fourier transforms of the filter's
+/// window, twice as wide and high, are quick.
+const FACE_PX: (i32, i32) = (24, 32);
+/// How far around a face it is looked for, in widths and heights of the face.
 const AROUND: f32 = 1.0;
 /// Response of the filter below which a face is lost. OpenCV's own, 0.5, loses faces that turn; the
 /// next key frame puts right what goes astray.
@@ -85,19 +86,19 @@ impl Follower {
 impl Filter {
     /// Learns the face at `rect`; `None` when it is not in the picture.
     fn new(picture: &Image, rect: &Rect) -> opencv::Result<Option<Self>> {
-        let scale = FACE_PX / rect.size().max(1.0);
-        let around = AROUND * rect.size();
-        let (left, top) = ((rect.x_min - around) as i32, (rect.y_min - around) as i32);
-        let (right, bottom) = ((rect.x_max + around) as i32, (rect.y_max + around) as i32);
+        let (wide, high) = (AROUND * rect.width(), AROUND * rect.height());
+        let (left, top) = ((rect.x_min - wide) as i32, (rect.y_min - high) as i32);
+        let (right, bottom) = ((rect.x_max + wide) as i32, (rect.y_max + high) as i32);
         let whole = Region::new(0, 0, cv::int(picture.width), cv::int(picture.height));
         let region = Region::new(left, top, right - left, bottom - top) & whole;
         if region.empty() {
             return Ok(None);
         }
-        let scaled = |length: f32| (length * scale).round() as i32;
-        let size = Size::new(scaled(region.width as f32).max(1), scaled(region.height as f32).max(1));
-        let (x, y) = (rect.x_min - region.x as f32, rect.y_min - region.y as f32);
-        let start = Region::new(scaled(x), scaled(y), scaled(rect.width()), scaled(rect.height()));
+        let across = |length: f32| (length / rect.width().max(1.0) * FACE_PX.0 as f32).round() as i32;
+        let down = |length: f32| (length / rect.height().max(1.0) * FACE_PX.1 as f32).round() as i32;
+        let size = Size::new(across(region.width as f32).max(1), down(region.height as f32).max(1));
+        let (x, y) = (across(rect.x_min - region.x as f32), down(rect.y_min - region.y as f32));
+        let start = Region::new(x, y, FACE_PX.0, FACE_PX.1);
         let parameters = TrackerKCF_Params { detect_thresh: MIN_RESPONSE, ..TrackerKCF_Params::default()? };
         let tracker = TrackerKCF::create(parameters)?;
         let mut filter = Self { tracker, region, size, start };
