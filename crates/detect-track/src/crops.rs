@@ -7,7 +7,7 @@ use video::{Image, Region};
 
 use crate::cv::{self, int};
 use crate::geometry::{Face, Points};
-use crate::tracker::Appearance;
+use crate::tracker::{Appearance, likeness};
 
 /// Side of a crop, pixels.
 pub const SIDE: usize = 160;
@@ -43,13 +43,6 @@ pub struct FaceImage {
     pub quality: f32,
     /// What the face looks like, for the tracker.
     pub appearance: Appearance,
-}
-
-impl FaceImage {
-    /// Correlation of the looks of two images, −1 to 1.
-    fn likeness(&self, other: &Self) -> f32 {
-        self.appearance.iter().zip(&other.appearance).map(|(a, b)| a * b).sum()
-    }
 }
 
 /// How a face is brought into a crop, and what of the frame that takes.
@@ -258,14 +251,18 @@ impl Album {
         let mut chosen: Vec<(i64, FaceImage)> = Vec::new();
         while chosen.len() < self.capacity && !self.best.is_empty() {
             let worth = |image: &FaceImage| {
-                let likeness = chosen.iter().map(|(_, held)| held.likeness(image)).fold(0.0, f32::max);
-                image.quality * (1.0 - likeness)
+                let closest = chosen
+                    .iter()
+                    .map(|(_, held)| likeness(&held.appearance, &image.appearance))
+                    .fold(0.0, f32::max);
+                image.quality * (1.0 - closest)
             };
             let worths: Vec<f32> = self.best.iter().map(|(.., image)| worth(image)).collect();
             let best =
                 worths.iter().enumerate().rev().max_by(|a, b| a.1.total_cmp(b.1)).map_or(0, |(i, _)| i);
             let (_, frame_idx, image) = self.best.remove(best);
-            let is_new = |held: &(i64, FaceImage)| held.1.likeness(&image) <= SAME_LOOKS;
+            let is_new =
+                |held: &(i64, FaceImage)| likeness(&held.1.appearance, &image.appearance) <= SAME_LOOKS;
             if chosen.len() < FEWEST || chosen.iter().all(is_new) {
                 chosen.push((frame_idx, image));
             }

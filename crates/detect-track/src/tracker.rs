@@ -251,8 +251,12 @@ fn match_best(pairs: &[Pair], assigned: &mut [Option<usize>]) {
 /// How well a face fits a track, 0 to 1: place and looks count alike. Without looks, place alone.
 fn affinity(iou: f64, track: Option<&Appearance>, face: Option<&Appearance>) -> f64 {
     let (Some(track), Some(face)) = (track, face) else { return iou };
-    let likeness: f32 = track.iter().zip(face).map(|(a, b)| a * b).sum();
-    (iou + f64::from(likeness.max(0.0))) / 2.0
+    (iou + f64::from(likeness(track, face).max(0.0))) / 2.0
+}
+
+/// Correlation of two faces' looks, −1 to 1.
+pub fn likeness(a: &Appearance, b: &Appearance) -> f32 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
 /// Where the face was followed to, if it was. Otherwise carries the last box on at the speed of the

@@ -2,6 +2,8 @@
 
 use pulp::{Simd, WithSimd};
 
+use crate::band::CELL;
+
 /// One output row of one block of channels: the largest of every 2×2 cells.
 pub(crate) struct Max2x2<'a> {
     pub(crate) rows: [&'a [f32]; 2],
@@ -17,7 +19,7 @@ impl WithSimd for Max2x2<'_> {
             16 => self.run::<S, 1>(simd),
             8 => self.run::<S, 2>(simd),
             4 => self.run::<S, 4>(simd),
-            _ => self.run::<S, 16>(simd),
+            _ => self.run::<S, CELL>(simd),
         }
     }
 }
