@@ -87,7 +87,7 @@ type Environment = Vec<(&'static str, OsString)>;
 /// where a skip is a failure, so is that.
 fn obtain_assets(strict: bool) -> Result<Environment> {
     let mut found: Environment = vec![("FACETRACK_CACHE", cache::root()?.into())];
-    if let Some(dir) = asset("weights", strict, || models::obtain(|| Ok(())))? {
+    if let Some(dir) = asset("weights", strict, models::obtain_all)? {
         found.push(("FACETRACK_WEIGHTS_DIR", dir.into()));
     }
     if let Some(clips) = asset("test clip", strict, assets::obtain)? {

@@ -49,8 +49,8 @@ fn dispatch(matches: &ArgMatches) -> Result<()> {
             Some(("pipeline", m)) => bench::pipeline::pipeline(&pipeline_options(m)),
             _ => Ok(()),
         },
-        Some(("models", m)) => match m.subcommand_name() {
-            Some("fetch") => models::fetch_all(),
+        Some(("models", m)) => match m.subcommand() {
+            Some(("fetch", m)) => models::fetch(&many(m, "name")),
             _ => models::list(),
         },
         Some(("schemas", m)) => schemas::schemas(m.get_flag("check")),
@@ -156,7 +156,13 @@ fn models_command() -> Command {
     Command::new("models").about("The weights of the networks: pinned, verified, converted once").subcommands(
         [
             Command::new("list").about("what is needed, where it comes from, what is present (the default)"),
-            Command::new("fetch").about("obtain, verify and convert whatever is missing"),
+            Command::new("fetch").about("obtain, verify and convert whatever is missing").arg(
+                Arg::new("name")
+                    .value_name("NAME")
+                    .num_args(0..)
+                    .value_parser(models::names())
+                    .help("these only [default: all]"),
+            ),
         ],
     )
 }
@@ -169,6 +175,11 @@ fn schemas_command() -> Command {
 
 fn install_deps() -> Arg {
     flag("install-deps", "install missing system packages with apt-get")
+}
+
+/// The values of an option that takes several.
+fn many<'a>(m: &'a ArgMatches, name: &str) -> Vec<&'a str> {
+    m.get_many::<String>(name).into_iter().flatten().map(String::as_str).collect()
 }
 
 fn flag(name: &'static str, help: &'static str) -> Arg {

@@ -8,8 +8,7 @@
 //! * [`chain`]: [`chain::Chain`], layers that run over a few rows at a time so that the maps between
 //!   them stay in the cache. It is the only op.
 //! * [`conv`]: the layers [`conv::Conv2d`] (dense) and [`conv::Depthwise`], and their activation.
-//! * [`onnx`]: reads the initialisers of an ONNX file.
-//! * [`weights`]: safetensors, with the SHA-256 of what was read.
+//! * [`weights`]: weight files of several formats, with the SHA-256 of what was read.
 //!
 //! **Architecture invariant:** this crate knows no particular network and no image file.
 
@@ -17,5 +16,4 @@ mod band;
 pub mod chain;
 pub mod conv;
 mod kernel;
-pub mod onnx;
 pub mod weights;

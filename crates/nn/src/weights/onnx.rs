@@ -1,28 +1,23 @@
-//! The initialisers of an ONNX file, block-wise quantised ones restored to f32.
+//! The initialisers of an ONNX file as f32, block-wise quantised ones restored.
 //!
 //! Only what weight files need is read (onnx.proto3, messages ModelProto, GraphProto, NodeProto,
 //! AttributeProto, TensorProto). A quantised tensor `X` stands as `X_quantized`, `X_scales`,
 //! `X_zero_point` and `X_shape`, tied together by a `DequantizeLinear` node with the attributes
 //! `axis` and `block_size`: `w = (q − zero_point) · scale` (ONNX operator set 21).
+//!
+//! PyTorch's exporter folds batch norms into convolutions and then makes names up for the weights
+//! (`685`, `onnx::Conv_685`). Such a tensor is also named by the node that reads it: `Conv.12.1` is
+//! input 1 of the thirteenth `Conv` of the file.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use prost::Message;
 
-use crate::weights::{self, Error, Result};
+use super::{Parsed, Tensors, check_count, tensor};
 
 /// Float tensors by name. A dequantised tensor has the name of its `X_quantized` without the ending.
-///
-/// # Errors
-/// [`Error::Unreadable`], [`Error::NotOnnx`].
-pub fn read_initializers(path: &Path) -> Result<HashMap<String, Tensor>> {
-    let bytes = weights::read(path)?;
-    parse(&bytes).map_err(|reason| Error::NotOnnx { path: path.to_path_buf(), reason })
-}
-
-fn parse(bytes: &[u8]) -> std::result::Result<HashMap<String, Tensor>, String> {
+pub(super) fn parse(bytes: &[u8]) -> Parsed<Tensors> {
     let model = Model::decode(bytes).map_err(|e| e.to_string())?;
     let graph = model.graph.ok_or("it has no graph")?;
     let stored: BTreeMap<&str, &TensorProto> =
@@ -32,20 +27,38 @@ fn parse(bytes: &[u8]) -> std::result::Result<HashMap<String, Tensor>, String> {
         let (name, tensor) = dequantised(node, &stored)?;
         tensors.insert(name, tensor);
     }
-    for tensor in graph.initializer.iter().filter(|t| t.data_type == FLOAT && !t.name.ends_with("_scales")) {
-        let values = to_candle(&tensor.name, floats(tensor)?, shape(tensor)?)?;
-        tensors.insert(tensor.name.clone(), values);
+    let kept = |t: &&TensorProto| [FLOAT, HALF].contains(&t.data_type) && !t.name.ends_with("_scales");
+    for proto in graph.initializer.iter().filter(kept) {
+        tensors.insert(proto.name.clone(), tensor(&proto.name, floats(proto)?, shape(proto)?)?);
     }
+    name_by_reader(&graph.node, &mut tensors);
     if tensors.is_empty() {
         return Err("it holds no float tensor".into());
     }
     Ok(tensors)
 }
 
-fn dequantised(
-    node: &Node,
-    stored: &BTreeMap<&str, &TensorProto>,
-) -> std::result::Result<(String, Tensor), String> {
+/// Tensors whose own names say nothing get those of the nodes that read them, too.
+fn name_by_reader(nodes: &[Node], tensors: &mut Tensors) {
+    let mut counts: HashMap<&str, usize> = HashMap::new();
+    for node in nodes {
+        let count = counts.entry(&node.op_type).or_default();
+        for (i, input) in node.input.iter().enumerate().filter(|(_, name)| is_made_up(name)) {
+            if let Some(tensor) = tensors.get(input).cloned() {
+                tensors.insert(format!("{}.{count}.{i}", node.op_type), tensor);
+            }
+        }
+        *count += 1;
+    }
+}
+
+/// `685` or `onnx::Conv_685`.
+fn is_made_up(name: &str) -> bool {
+    let number = if name.starts_with("onnx::") { name.rsplit('_').next().unwrap_or(name) } else { name };
+    !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit())
+}
+
+fn dequantised(node: &Node, stored: &BTreeMap<&str, &TensorProto>) -> Parsed<(String, Tensor)> {
     let find = |name: &str| stored.get(name).copied().ok_or_else(|| format!("tensor {name} is missing"));
     let [quantised, scales, zeros] = node.input.as_slice() else {
         return Err("a DequantizeLinear node without three inputs".into());
@@ -76,39 +89,39 @@ fn dequantised(
         Some(shape) => integers(shape)?,
         None => dims,
     };
-    Ok((name.to_owned(), to_candle(name, restored, shape)?))
+    Ok((name.to_owned(), tensor(name, restored, shape)?))
 }
 
-/// Whether a tensor of this shape has this many values.
-fn check_count(name: &str, shape: &[usize], count: usize) -> std::result::Result<(), String> {
-    if shape.iter().try_fold(1_usize, |product, size| product.checked_mul(*size)) == Some(count) {
-        return Ok(());
-    }
-    Err(format!("{name}: {count} values for the shape {shape:?}"))
-}
-
-fn to_candle(name: &str, values: Vec<f32>, shape: Vec<usize>) -> std::result::Result<Tensor, String> {
-    check_count(name, &shape, values.len())?;
-    Tensor::from_vec(values, shape, &Device::Cpu).map_err(|e| e.to_string())
-}
-
-fn shape(tensor: &TensorProto) -> std::result::Result<Vec<usize>, String> {
+fn shape(tensor: &TensorProto) -> Parsed<Vec<usize>> {
     let positive = |d: &i64| usize::try_from(*d).map_err(|_| format!("{}: a negative size", tensor.name));
     tensor.dims.iter().map(positive).collect()
 }
 
-fn floats(tensor: &TensorProto) -> std::result::Result<Vec<f32>, String> {
+fn floats(tensor: &TensorProto) -> Parsed<Vec<f32>> {
+    if tensor.data_location == EXTERNAL {
+        return Err(format!("{} lies in another file", tensor.name));
+    }
+    if tensor.data_type == HALF {
+        return halves(tensor);
+    }
     if tensor.raw_data.is_empty() {
         return Ok(tensor.float_data.clone());
     }
-    let (chunks, rest) = tensor.raw_data.as_chunks::<4>();
-    if !rest.is_empty() {
-        return Err(format!("{}: {} bytes are no whole floats", tensor.name, tensor.raw_data.len()));
-    }
-    Ok(chunks.iter().map(|b| f32::from_le_bytes(*b)).collect())
+    super::floats(&tensor.raw_data).map_err(|e| format!("{}: {e}", tensor.name))
 }
 
-fn bytes(tensor: &TensorProto) -> std::result::Result<Vec<i8>, String> {
+/// Half precision: two raw bytes a value, or the same bits in a 32-bit integer.
+fn halves(tensor: &TensorProto) -> Parsed<Vec<f32>> {
+    let stored = tensor.int32_data.iter().flat_map(|v| v.to_le_bytes().into_iter().take(2));
+    let raw: Vec<u8> = tensor.raw_data.iter().copied().chain(stored).collect();
+    if !raw.len().is_multiple_of(2) {
+        return Err(format!("{}: {} bytes are no whole halves", tensor.name, raw.len()));
+    }
+    let read = Tensor::from_raw_buffer(&raw, DType::F16, &[raw.len() / 2], &Device::Cpu);
+    read.and_then(|t| t.to_dtype(DType::F32)?.to_vec1()).map_err(|e| format!("{}: {e}", tensor.name))
+}
+
+fn bytes(tensor: &TensorProto) -> Parsed<Vec<i8>> {
     if tensor.data_type != INT8 {
         return Err(format!("{} is not 8-bit", tensor.name));
     }
@@ -119,7 +132,7 @@ fn bytes(tensor: &TensorProto) -> std::result::Result<Vec<i8>, String> {
     Ok(tensor.raw_data.iter().map(|b| b.cast_signed()).collect())
 }
 
-fn integers(tensor: &TensorProto) -> std::result::Result<Vec<usize>, String> {
+fn integers(tensor: &TensorProto) -> Parsed<Vec<usize>> {
     let (chunks, _) = tensor.raw_data.as_chunks::<8>();
     let stored = chunks.iter().map(|b| i64::from_le_bytes(*b));
     let values: Vec<i64> = tensor.int64_data.iter().copied().chain(stored).collect();
@@ -128,6 +141,9 @@ fn integers(tensor: &TensorProto) -> std::result::Result<Vec<usize>, String> {
 
 const FLOAT: i32 = 1;
 const INT8: i32 = 3;
+const HALF: i32 = 10;
+/// `data_location` of a tensor that is not in the file.
+const EXTERNAL: i32 = 1;
 
 #[derive(Clone, PartialEq, Message)]
 struct Model {
@@ -177,6 +193,8 @@ struct TensorProto {
     name: String,
     #[prost(bytes = "vec", tag = "9")]
     raw_data: Vec<u8>,
+    #[prost(int32, tag = "14")]
+    data_location: i32,
 }
 
 #[cfg(test)]
@@ -184,38 +202,38 @@ struct TensorProto {
 mod tests {
     use super::*;
 
+    fn stored(name: &str, dims: &[i64], data_type: i32, raw_data: Vec<u8>) -> TensorProto {
+        TensorProto { dims: dims.to_vec(), data_type, name: name.into(), raw_data, ..Default::default() }
+    }
+
     fn floats_of(name: &str, dims: &[i64], values: &[f32]) -> TensorProto {
-        let raw_data = values.iter().flat_map(|v| v.to_le_bytes()).collect();
-        TensorProto {
-            dims: dims.to_vec(),
-            data_type: FLOAT,
-            name: name.into(),
-            raw_data,
-            ..Default::default()
-        }
+        stored(name, dims, FLOAT, values.iter().flat_map(|v| v.to_le_bytes()).collect())
     }
 
     fn bytes_of(name: &str, dims: &[i64], values: &[i8]) -> TensorProto {
-        let raw_data = values.iter().map(|v| v.cast_unsigned()).collect();
-        TensorProto {
-            dims: dims.to_vec(),
-            data_type: INT8,
-            name: name.into(),
-            raw_data,
-            ..Default::default()
-        }
+        stored(name, dims, INT8, values.iter().map(|v| v.cast_unsigned()).collect())
+    }
+
+    fn node(op_type: &str, input: &[&str]) -> Node {
+        let input = input.iter().map(|name| (*name).to_owned()).collect();
+        Node { input, op_type: op_type.into(), attribute: Vec::new() }
+    }
+
+    fn parsed_graph(node: Vec<Node>, initializer: Vec<TensorProto>) -> Parsed<Tensors> {
+        parse(&Model { graph: Some(Graph { node, initializer }) }.encode_to_vec())
+    }
+
+    fn values(tensor: &Tensor) -> Vec<f32> {
+        tensor.flatten_all().and_then(|t| t.to_vec1()).unwrap()
     }
 
     /// Parses a file with one weight `w`, block-wise along its last axis, and these tensors.
-    fn parsed(block_size: i64, initializer: Vec<TensorProto>) -> std::result::Result<Vec<f32>, String> {
+    fn parsed(block_size: i64, initializer: Vec<TensorProto>) -> Parsed<Vec<f32>> {
         let attribute = [("axis", 1), ("block_size", block_size)]
             .map(|(name, i)| Attribute { name: name.into(), i })
             .to_vec();
-        let input = ["w_quantized", "w_scales", "w_zero_point"].map(String::from).to_vec();
-        let node = vec![Node { input, op_type: "DequantizeLinear".into(), attribute }];
-        let model = Model { graph: Some(Graph { node, initializer }) };
-        let tensors = parse(&model.encode_to_vec())?;
-        Ok(tensors["w"].flatten_all().and_then(|t| t.to_vec1()).unwrap())
+        let node = node("DequantizeLinear", &["w_quantized", "w_scales", "w_zero_point"]);
+        Ok(values(&parsed_graph(vec![Node { attribute, ..node }], initializer)?["w"]))
     }
 
     #[test]
@@ -247,5 +265,40 @@ mod tests {
         }
         assert!(parsed(2, vec![floats_of("v", &[huge, huge], &[1.0])]).is_err());
         assert!(parse(b"no protobuf at all").is_err());
+    }
+
+    #[test]
+    fn halves_are_read_from_both_places() {
+        // 1, −2 and 0.5 in half precision.
+        let raw = stored("raw", &[3], HALF, vec![0x00, 0x3c, 0x00, 0xc0, 0x00, 0x38]);
+        let integers =
+            TensorProto { int32_data: vec![0x3c00, 0xc000, 0x3800], ..stored("i", &[3], HALF, vec![]) };
+        let tensors = parsed_graph(vec![], vec![raw, integers]).unwrap();
+        assert_eq!(values(&tensors["raw"]), [1.0, -2.0, 0.5]);
+        assert_eq!(values(&tensors["i"]), [1.0, -2.0, 0.5]);
+        assert!(parsed_graph(vec![], vec![stored("odd", &[1], HALF, vec![0; 3])]).is_err());
+    }
+
+    #[test]
+    fn tensors_with_made_up_names_are_also_named_by_their_readers() {
+        let one = |name: &str, value| floats_of(name, &[1], &[value]);
+        let nodes = vec![
+            node("Conv", &["x", "a.weight", "12"]),
+            node("PRelu", &["1", "onnx::PRelu_7"]),
+            node("Conv", &["2", "onnx::Conv_8", "12"]),
+        ];
+        let stored =
+            vec![one("a.weight", 1.0), one("12", 2.0), one("onnx::PRelu_7", 3.0), one("onnx::Conv_8", 4.0)];
+        let tensors = parsed_graph(nodes, stored).unwrap();
+        let found: BTreeMap<&str, f32> = tensors.iter().map(|(n, t)| (n.as_str(), values(t)[0])).collect();
+        let own = [("a.weight", 1.0), ("12", 2.0), ("onnx::PRelu_7", 3.0), ("onnx::Conv_8", 4.0)];
+        let given = [("Conv.0.2", 2.0), ("PRelu.0.1", 3.0), ("Conv.1.1", 4.0), ("Conv.1.2", 2.0)];
+        assert_eq!(found, own.into_iter().chain(given).collect());
+    }
+
+    #[test]
+    fn weights_in_another_file_are_told() {
+        let away = TensorProto { data_location: EXTERNAL, ..floats_of("w", &[1], &[]) };
+        assert_eq!(parsed_graph(vec![], vec![away]).unwrap_err(), "w lies in another file");
     }
 }
