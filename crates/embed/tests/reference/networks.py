@@ -316,7 +316,7 @@ def dequantised(path):
     model = onnx.load(path)
     graph = model.graph
     tensors = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
-    nodes, gone = [], set()
+    nodes = []
     for node in graph.node:
         if node.op_type != "DequantizeLinear":
             nodes.append(node)
@@ -327,14 +327,13 @@ def dequantised(path):
         spread = lambda a: np.repeat(np.atleast_1d(a), block, axis).take(range(q.shape[axis]), axis)
         weight = (q.astype(np.float32) - spread(zero).astype(np.float32)) * spread(scale)
         graph.initializer.append(numpy_helper.from_array(weight.astype(np.float32), node.output[0]))
-        gone |= set(node.input)
-    kept = [t for t in graph.initializer if t.name not in gone]
+    read = {name for node in nodes for name in node.input}
+    kept = [t for t in graph.initializer if t.name in read]
     del graph.node[:], graph.initializer[:]
     graph.node.extend(nodes)
     graph.initializer.extend(kept)
     # Every weight is declared as an input, too.
     made = {t.name for t in kept} | {output for node in nodes for output in node.output}
-    read = {name for node in nodes for name in node.input}
     data = [i for i in graph.input if i.name in read - made]
     del graph.input[:], graph.value_info[:]
     graph.input.extend(data)
