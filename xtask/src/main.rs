@@ -192,7 +192,7 @@ fn bench_detect_command() -> Command {
     let size = Arg::new("size")
         .long("size")
         .value_name("WxH")
-        .value_parser(parse_size)
+        .value_parser(parse_grid_size)
         .default_value("640x384")
         .help("size of the pictures, multiples of 32");
     Command::new("detect")
@@ -275,6 +275,11 @@ fn parse_size(text: &str) -> std::result::Result<(u32, u32), String> {
     size.ok_or_else(|| "must be two even numbers of pixels, like 1280x720".into())
 }
 
+fn parse_grid_size(text: &str) -> std::result::Result<(u32, u32), String> {
+    let size = parse_size(text).ok().filter(|(width, height)| width % 32 == 0 && height % 32 == 0);
+    size.ok_or_else(|| "must be two multiples of 32 pixels, like 640x384".into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -290,6 +295,8 @@ mod tests {
         for wrong in ["", "1280", "x", "1280x", "0x720", "1281x720", "1280x720x1", "-2x2"] {
             assert!(parse_size(wrong).is_err(), "{wrong}");
         }
+        assert_eq!(parse_grid_size("640x384"), Ok((640, 384)));
+        assert!(parse_grid_size("640x380").is_err());
     }
 
     #[test]

@@ -148,11 +148,6 @@ pub(crate) fn names() -> [&'static str; ALL.len()] {
 }
 
 impl Weights {
-    /// Our name.
-    pub(crate) fn name(&self) -> &'static str {
-        self.name
-    }
-
     /// Name of the published file.
     fn file_name(&self) -> &'static str {
         self.member.rsplit('/').next().unwrap_or(self.member)

@@ -16,13 +16,22 @@ QUANTISED = {
     "yunet": ("face_detection_yunet_2023mar_int8bq.onnx", None),
 }
 BUILT = {"dlib": networks.dlib, "facenet": networks.facenet, "vgg": networks.vgg}
+# Networks whose weights a user brings: seeded ones, which go into a file for the other side.
+SEEDED = {
+    **{f"iresnet{d}": lambda get, d=d: networks.iresnet(get, d, exported=True) for d in networks.IRESNETS},
+    "mobilefacenet": lambda get: networks.mobilefacenet(get, exported=True),
+}
 
 
 def model_of(name, folder):
     if name in QUANTISED:
         file, side = QUANTISED[name]
         return networks.dequantised(folder / file), side
-    model = BUILT[name](networks.stored(folder / f"{name}.safetensors"))
+    if name in SEEDED:
+        model = SEEDED[name](networks.seeded)
+        onnx.save(model, pathlib.Path(__file__).with_name(f"{name}.onnx"))
+    else:
+        model = BUILT[name](networks.stored(folder / f"{name}.safetensors"))
     return model, model.graph.input[0].type.tensor_type.shape.dim[2].dim_value
 
 
@@ -47,6 +56,8 @@ def macs(model):
     for node in model.graph.node:
         if node.op_type in ("Conv", "Gemm"):
             total += np.prod(sizes[node.output[0]]) * np.prod(sizes[node.input[1]][1:])
+        elif node.op_type == "MatMul":
+            total += np.prod(sizes[node.input[1]])
     return int(total)
 
 

@@ -4,6 +4,7 @@
 //! `BATCH COUNT` we write, what it took to pass that many batches of so many images.
 
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use serde_json::Value;
@@ -33,7 +34,8 @@ pub(super) struct Contestant {
 impl Contestant {
     /// Starts a program and waits until it is ready.
     pub(super) fn start(command: &mut Command) -> Result<Self> {
-        let name = command.get_program().display().to_string();
+        let program = Path::new(command.get_program());
+        let name = program.file_name().unwrap_or(program.as_os_str()).display().to_string();
         let mut child = process::spawn(command.stdin(Stdio::piped()).stdout(Stdio::piped()))?;
         let pipes = child.stdin.take().zip(child.stdout.take());
         let (requests, answers) =
