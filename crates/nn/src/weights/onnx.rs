@@ -200,6 +200,8 @@ struct TensorProto {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn stored(name: &str, dims: &[i64], data_type: i32, raw_data: Vec<u8>) -> TensorProto {
@@ -300,5 +302,25 @@ mod tests {
     fn weights_in_another_file_are_told() {
         let away = TensorProto { data_location: EXTERNAL, ..floats_of("w", &[1], &[]) };
         assert_eq!(parsed_graph(vec![], vec![away]).unwrap_err(), "w lies in another file");
+    }
+
+    proptest! {
+        #[test]
+        fn damage_never_panics(at in 0_usize..1000, byte: u8, end in 0_usize..1000) {
+            let attribute = [("axis", 1), ("block_size", 2)].map(|(name, i)| Attribute { name: name.into(), i });
+            let quantised = node("DequantizeLinear", &["w_quantized", "w_scales", "w_zero_point"]);
+            let node = vec![Node { attribute: attribute.to_vec(), ..quantised }, node("PRelu", &["x", "12"])];
+            let initializer = vec![
+                bytes_of("w_quantized", &[2, 3], &[1, 2, 3, 4, 5, 6]),
+                floats_of("w_scales", &[2, 2], &[1.0, 10.0, 100.0, 1000.0]),
+                bytes_of("w_zero_point", &[2, 2], &[0, 1, 0, -1]),
+                stored("12", &[2, 1, 1], HALF, vec![0x00, 0x3c, 0x00, 0xc0]),
+            ];
+            let mut bytes = Model { graph: Some(Graph { node, initializer }) }.encode_to_vec();
+            let (at, end) = (at % bytes.len(), end % bytes.len());
+            bytes[at] = byte;
+            let _ = parse(&bytes);
+            let _ = parse(&bytes[..end]);
+        }
     }
 }

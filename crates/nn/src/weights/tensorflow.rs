@@ -119,6 +119,8 @@ struct Dimension {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn constant(name: &str, dims: &[i64], raw: &[f32], listed: &[f32]) -> Node {
@@ -198,5 +200,21 @@ mod tests {
         assert_eq!(flat.unwrap_err(), "w: weights of 1 dimensions");
         assert!(parse(b"\x0a\xff").is_err());
         assert_eq!(parsed(vec![]).unwrap_err(), "it holds no float constant");
+    }
+
+    proptest! {
+        #[test]
+        fn damage_never_panics(at in 0_usize..1000, byte: u8, end in 0_usize..1000) {
+            let node = vec![
+                constant("c", &[1, 1, 2, 3], &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], &[]),
+                constant("one", &[2, 2], &[], &[3.0]),
+                reader("Conv2D", "c"),
+            ];
+            let mut bytes = Graph { node }.encode_to_vec();
+            let (at, end) = (at % bytes.len(), end % bytes.len());
+            bytes[at] = byte;
+            let _ = parse(&bytes);
+            let _ = parse(&bytes[..end]);
+        }
     }
 }
