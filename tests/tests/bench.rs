@@ -51,6 +51,55 @@ fn the_whole_line_is_measured() {
     }
 }
 
+/// Measures networks once on one thread; its rows.
+fn rows(arguments: &[&str]) -> Option<Vec<Value>> {
+    // `xtask` knows where it is; that it is there is for whoever runs the tests to see to.
+    assets::require("FACETRACK_BENCH_PYTHON")?;
+    let mut command = Command::new(assets::require_program("xtask")?);
+    command.arg("bench").args(arguments).args(["--threads", "1", "--repeat", "1", "--json"]);
+    let done = command.output().unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let object: Value = serde_json::from_slice(&done.stdout).unwrap();
+    assert_eq!((&object["bench"], &object["repeat"]), (&arguments[0].into(), &1.into()));
+    Some(object["rows"].as_array().unwrap().clone())
+}
+
+/// Every figure of a row is there and makes sense.
+fn check_row(row: &Value, reference: &str) {
+    let number = |name: &str| row[name].as_f64().unwrap_or_else(|| panic!("{name} in {row}"));
+    let ratio = number("images_per_sec") / number("reference_images_per_sec");
+    let told = number(&format!("ratio_to_{reference}"));
+    assert!(told > 0.0 && (ratio / told - 1.0).abs() < 1e-6, "{row}");
+    assert!(number("gflops") > 0.0 && number("peak_gflops_per_thread") > 0.0, "{row}");
+    let share = number("gflops") / number("peak_gflops_per_thread");
+    assert!((share / number("share_of_peak") - 1.0).abs() < 1e-6, "{row}");
+    // Nothing is faster than the peak, but for what a changing clock does, and what compilers make of scalars.
+    assert!(share < 1.5 || row["isa"] == "scalar", "{row}");
+}
+
+#[test]
+fn networks_are_measured_beside_onnxruntime() {
+    let Some(rows) = rows(&["embed", "--network", "sface", "--batch", "1,2"]) else { return };
+    assert_eq!(rows.len(), 2);
+    for (row, batch) in rows.iter().zip([1, 2]) {
+        assert_eq!(
+            (&row["network"], &row["batch"], &row["threads"]),
+            (&"sface".into(), &batch.into(), &1.into())
+        );
+        check_row(row, "onnxruntime");
+    }
+}
+
+#[test]
+fn the_detector_is_measured_beside_opencv_and_onnxruntime() {
+    let Some(rows) = rows(&["detect", "--size", "160x96", "--isa", "scalar"]) else { return };
+    assert_eq!(rows.len(), 2);
+    for (row, reference) in rows.iter().zip(["opencv", "onnxruntime"]) {
+        assert_eq!((&row["network"], &row["isa"]), (&"yunet".into(), &"scalar".into()));
+        check_row(row, reference);
+    }
+}
+
 #[test]
 fn what_cannot_be_measured_is_told() {
     for (arguments, code) in

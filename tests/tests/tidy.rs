@@ -28,6 +28,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("embed", &["schema", "nn"]),
     ("cluster", &["schema"]),
     ("evaluate", &["schema"]),
+    ("bench", &["nn", "detect-track", "embed"]),
     ("tests", &["schema"]),
     ("xtask", &[]),
 ];
@@ -38,7 +39,7 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
     ("parquet", &["schema"]),
     ("ffmpeg", &["video"]),
     ("opencv", &["detect-track", "embed"]),
-    ("candle", &["nn", "detect-track", "embed"]),
+    ("candle", &["nn", "detect-track", "embed", "bench"]),
     ("csv", &["evaluate"]),
     ("minijinja", &["evaluate"]),
     // Nothing that speaks to the network.

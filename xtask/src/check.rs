@@ -3,17 +3,20 @@
 use std::env;
 use std::ffi::OsString;
 use std::io::{BufRead as _, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Instant;
 
 use crate::failure::{Failure, Result, exit, say};
 use crate::progress::duration;
-use crate::{assets, cache, models, process, schemas, system, workspace};
+use crate::python::Environment;
+use crate::{assets, bench, cache, models, process, schemas, system, workspace};
 
 /// What the tests read tables with.
-const PYTHON_PACKAGES: [&str; 5] =
-    ["numpy==2.4.6", "pandas==3.1.1", "pyarrow==26.0.1", "polars==2.1.0", "duckdb==2.0.0"];
+const PYTHON: Environment = Environment {
+    folder: "python",
+    packages: &["numpy==2.4.6", "pandas==3.1.1", "pyarrow==26.0.1", "polars==2.1.0", "duckdb==2.0.0"],
+    modules: "numpy, pandas, pyarrow, polars, duckdb",
+};
 /// How a test says that something it needs could not be had.
 const SKIPPED: &str = "SKIPPED:";
 
@@ -81,13 +84,13 @@ fn step<T>(name: &str, body: impl FnOnce() -> Result<T>) -> Result<T> {
 }
 
 /// What the tests find through the environment.
-type Environment = Vec<(&'static str, OsString)>;
+type Variables = Vec<(&'static str, OsString)>;
 
 /// Obtains what the tests need. What cannot be had is left out, and the tests that need it say so;
 /// where a skip is a failure, so is that.
-fn obtain_assets(strict: bool) -> Result<Environment> {
-    let mut found: Environment = vec![("FACETRACK_CACHE", cache::root()?.into())];
-    if let Some(dir) = asset("weights", strict, || models::obtain(|| Ok(())))? {
+fn obtain_assets(strict: bool) -> Result<Variables> {
+    let mut found: Variables = vec![("FACETRACK_CACHE", cache::root()?.into())];
+    if let Some(dir) = asset("weights", strict, models::obtain_all)? {
         found.push(("FACETRACK_WEIGHTS_DIR", dir.into()));
     }
     if let Some(clips) = asset("test clip", strict, assets::obtain)? {
@@ -97,8 +100,11 @@ fn obtain_assets(strict: bool) -> Result<Environment> {
         found.push(("FACETRACK_CLIP_NO_FACE", clips.no_face.into()));
         found.push(("FACETRACK_PHOTOS_DIR", clips.photos.into()));
     }
-    if let Some(python) = asset("python", strict, python)? {
+    if let Some(python) = asset("python", strict, || PYTHON.obtain())? {
         found.push(("FACETRACK_PYTHON", python.into()));
+    }
+    if let Some(python) = asset("python of the benches", strict, || bench::networks::PYTHON.obtain())? {
+        found.push(("FACETRACK_BENCH_PYTHON", python.into()));
     }
     if strict {
         found.push(("FACETRACK_NO_SKIP", "1".into()));
@@ -118,39 +124,6 @@ fn asset<T>(name: &str, strict: bool, body: impl FnOnce() -> Result<T>) -> Resul
             Ok(None)
         }
     }
-}
-
-/// A Python of our own with pinned packages, so that the system's is left alone.
-fn python() -> Result<PathBuf> {
-    let dir = cache::root()?.join("python");
-    let (program, pins) = (dir.join("bin").join("python"), dir.join("requirements.txt"));
-    let wanted = PYTHON_PACKAGES.join("\n") + "\n";
-    if std::fs::read_to_string(&pins).is_ok_and(|found| found == wanted) && works(&program) {
-        return Ok(program);
-    }
-    quietly(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&dir), "make a Python environment")
-        .map_err(|failure| {
-        if failure.is_interrupt() { failure } else { failure.hint("apt-get install -y python3-venv") }
-    })?;
-    let mut pip = Command::new(&program);
-    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary", ":all:"]);
-    quietly(pip.args(PYTHON_PACKAGES), "install the Python packages of the tests")?;
-    // Written last: it says that all the rest is there.
-    std::fs::write(&pins, wanted).map_err(Failure::io("write", &pins))?;
-    Ok(program)
-}
-
-fn works(python: &Path) -> bool {
-    let test = ["-c", "import numpy, pandas, pyarrow, polars, duckdb"];
-    process::capture(Command::new(python).args(test)).is_ok_and(|done| done.status.success())
-}
-
-fn quietly(command: &mut Command, what: &str) -> Result<()> {
-    let done = process::capture(command)?;
-    if done.status.success() {
-        return Ok(());
-    }
-    Err(Failure::unexpected(format!("could not {what}: {}", process::tail(&done.stderr, 3))))
 }
 
 /// Runs the tests, showing everything they print; returns how many were skipped.

@@ -13,6 +13,7 @@ mod models;
 mod process;
 mod progress;
 mod pypi;
+mod python;
 mod run;
 mod schemas;
 mod settings;
@@ -47,10 +48,12 @@ fn dispatch(matches: &ArgMatches) -> Result<()> {
         }
         Some(("bench", m)) => match m.subcommand() {
             Some(("pipeline", m)) => bench::pipeline::pipeline(&pipeline_options(m)),
+            Some(("embed", m)) => bench::networks::embed(&network_options(m)),
+            Some(("detect", m)) => bench::networks::detect(&network_options(m)),
             _ => Ok(()),
         },
-        Some(("models", m)) => match m.subcommand_name() {
-            Some("fetch") => models::fetch_all(),
+        Some(("models", m)) => match m.subcommand() {
+            Some(("fetch", m)) => models::fetch(&many(m, "name")),
             _ => models::list(),
         },
         Some(("schemas", m)) => schemas::schemas(m.get_flag("check")),
@@ -87,6 +90,23 @@ fn pipeline_options(m: &ArgMatches) -> bench::pipeline::Options {
         video: m.get_one::<PathBuf>("video").cloned().unwrap_or_default(),
         scale: m.get_one::<(u32, u32)>("scale").copied(),
         threads: m.get_one::<usize>("threads").copied(),
+        repeat: m.get_one::<usize>("repeat").copied().unwrap_or(1),
+        install: m.get_flag("install-deps"),
+        json: m.get_flag("json"),
+    }
+}
+
+fn network_options(m: &ArgMatches) -> bench::networks::Options {
+    // `detect` has no choice of networks and batches.
+    let given = |name: &str| m.try_contains_id(name).unwrap_or(false);
+    let names = |name: &str| if given(name) { many(m, name) } else { Vec::new() };
+    let counts = |name: &str| m.get_many::<usize>(name).into_iter().flatten().copied().collect();
+    bench::networks::Options {
+        networks: names("network").into_iter().map(str::to_owned).collect(),
+        batches: if given("batch") { counts("batch") } else { Vec::new() },
+        threads: counts("threads"),
+        isas: names("isa").into_iter().map(str::to_owned).collect(),
+        size: m.try_get_one::<(u32, u32)>("size").ok().flatten().copied(),
         repeat: m.get_one::<usize>("repeat").copied().unwrap_or(1),
         install: m.get_flag("install-deps"),
         json: m.get_flag("json"),
@@ -133,30 +153,81 @@ fn check_command() -> Command {
 
 fn bench_command() -> Command {
     Command::new("bench")
-        .about("How fast it is")
+        .about("How fast it is, beside a yardstick that takes turns on the same cores")
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .subcommands([Command::new("pipeline")
-            .about("A whole run beside ffmpeg decoding the same video on the same cores")
-            .args([
-                file("video", "PATH").required(true).help("the video, mkv or mp4"),
-                Arg::new("scale")
-                    .long("scale")
-                    .value_name("WxH")
-                    .value_parser(parse_size)
-                    .help("measure a copy of this size, which is made first (libx264, crf 23)"),
-                count("threads", "threads of ffmpeg and of every stage [default: every core]"),
-                count("repeat", "rounds, each ffmpeg and then a run").default_value("3"),
-                install_deps(),
-                flag("json", "one JSON object on standard output in place of the table"),
-            ])])
+        .subcommands([bench_pipeline_command(), bench_embed_command(), bench_detect_command()])
+}
+
+fn bench_pipeline_command() -> Command {
+    Command::new("pipeline").about("A whole run beside ffmpeg decoding the same video").args([
+        file("video", "PATH").required(true).help("the video, mkv or mp4"),
+        Arg::new("scale")
+            .long("scale")
+            .value_name("WxH")
+            .value_parser(parse_size)
+            .help("measure a copy of this size, which is made first (libx264, crf 23)"),
+        count("threads", "threads of ffmpeg and of every stage [default: every core]"),
+        count("repeat", "rounds, each ffmpeg and then a run").default_value("3"),
+        install_deps(),
+        flag("json", "one JSON object on standard output in place of the table"),
+    ])
+}
+
+fn bench_embed_command() -> Command {
+    let networks = Arg::new("network")
+        .long("network")
+        .value_name("NAME")
+        .value_delimiter(',')
+        .value_parser(bench::networks::EMBEDDERS.to_vec())
+        .help("these only [default: all]");
+    let batches = counts("batch", "images that are passed together").default_value("1,8,32");
+    Command::new("embed")
+        .about("Every embedding network beside onnxruntime")
+        .args([networks, batches])
+        .args(contest_options())
+}
+
+fn bench_detect_command() -> Command {
+    let size = Arg::new("size")
+        .long("size")
+        .value_name("WxH")
+        .value_parser(parse_grid_size)
+        .default_value("640x384")
+        .help("size of the pictures, multiples of 32");
+    Command::new("detect")
+        .about("The face detector beside OpenCV and onnxruntime, as many pictures at a time as threads")
+        .arg(size)
+        .args(contest_options())
+}
+
+fn contest_options() -> [Arg; 5] {
+    let isas = Arg::new("isa")
+        .long("isa")
+        .value_name("NAME")
+        .value_delimiter(',')
+        .value_parser(["avx512", "avx2", "neon", "scalar"])
+        .help("our instruction sets, which the yardstick is free to exceed [default: the widest]");
+    [
+        counts("threads", "threads of either side").default_value("1,2"),
+        isas,
+        count("repeat", "rounds, each one measurement of either side").default_value("5"),
+        install_deps(),
+        flag("json", "one JSON object on standard output in place of the table"),
+    ]
 }
 
 fn models_command() -> Command {
     Command::new("models").about("The weights of the networks: pinned, verified, converted once").subcommands(
         [
             Command::new("list").about("what is needed, where it comes from, what is present (the default)"),
-            Command::new("fetch").about("obtain, verify and convert whatever is missing"),
+            Command::new("fetch").about("obtain, verify and convert whatever is missing").arg(
+                Arg::new("name")
+                    .value_name("NAME")
+                    .num_args(0..)
+                    .value_parser(models::names())
+                    .help("these only [default: all]"),
+            ),
         ],
     )
 }
@@ -169,6 +240,11 @@ fn schemas_command() -> Command {
 
 fn install_deps() -> Arg {
     flag("install-deps", "install missing system packages with apt-get")
+}
+
+/// The values of an option that takes several.
+fn many<'a>(m: &'a ArgMatches, name: &str) -> Vec<&'a str> {
+    m.get_many::<String>(name).into_iter().flatten().map(String::as_str).collect()
 }
 
 fn flag(name: &'static str, help: &'static str) -> Arg {
@@ -184,6 +260,11 @@ fn count(name: &'static str, help: &'static str) -> Arg {
     Arg::new(name).long(name).value_name("N").value_parser(parse_count).help(help)
 }
 
+/// An option whose values are whole numbers above zero.
+fn counts(name: &'static str, help: &'static str) -> Arg {
+    count(name, help).value_name("N,..").value_delimiter(',')
+}
+
 fn parse_count(text: &str) -> std::result::Result<usize, String> {
     text.parse().ok().filter(|n| *n > 0).ok_or_else(|| "must be a whole number above zero".into())
 }
@@ -192,6 +273,11 @@ fn parse_size(text: &str) -> std::result::Result<(u32, u32), String> {
     let side = |text: &str| text.parse().ok().filter(|n| *n > 0 && n % 2 == 0);
     let size = text.split_once('x').and_then(|(width, height)| Some((side(width)?, side(height)?)));
     size.ok_or_else(|| "must be two even numbers of pixels, like 1280x720".into())
+}
+
+fn parse_grid_size(text: &str) -> std::result::Result<(u32, u32), String> {
+    let size = parse_size(text).ok().filter(|(width, height)| width % 32 == 0 && height % 32 == 0);
+    size.ok_or_else(|| "must be two multiples of 32 pixels, like 640x384".into())
 }
 
 #[cfg(test)]
@@ -209,6 +295,42 @@ mod tests {
         for wrong in ["", "1280", "x", "1280x", "0x720", "1281x720", "1280x720x1", "-2x2"] {
             assert!(parse_size(wrong).is_err(), "{wrong}");
         }
+        assert_eq!(parse_grid_size("640x384"), Ok((640, 384)));
+        assert!(parse_grid_size("640x380").is_err());
+    }
+
+    #[test]
+    fn networks_are_benched_as_asked_for() {
+        let parsed = |line: &str| -> Option<bench::networks::Options> {
+            let matches = cli().try_get_matches_from(line.split(' ')).ok()?;
+            let (_, bench) = matches.subcommand()?;
+            Some(network_options(bench.subcommand()?.1))
+        };
+        let embed = parsed("xtask bench embed --network sface --batch 1,32 --isa avx2,scalar --repeat 2");
+        assert_eq!(
+            embed,
+            Some(bench::networks::Options {
+                networks: vec!["sface".into()],
+                batches: vec![1, 32],
+                threads: vec![1, 2],
+                isas: vec!["avx2".into(), "scalar".into()],
+                repeat: 2,
+                ..Default::default()
+            })
+        );
+        let detect = parsed("xtask bench detect --threads 2 --json");
+        assert_eq!(
+            detect,
+            Some(bench::networks::Options {
+                threads: vec![2],
+                size: Some((640, 384)),
+                repeat: 5,
+                json: true,
+                ..Default::default()
+            })
+        );
+        assert_eq!(parsed("xtask bench embed --batch 1,0"), None);
+        assert_eq!(parsed("xtask bench embed --network nobody"), None);
     }
 
     #[test]

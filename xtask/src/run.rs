@@ -62,7 +62,7 @@ fn run_all(options: &Options) -> Result<()> {
 pub(crate) fn prepare(options: &Options) -> Result<PathBuf> {
     check_inputs(options)?;
     let run_dir = prepare_run_dir(options)?;
-    system::ensure(&[system::RUN, models::needs()?], options.install)?;
+    system::ensure(&[system::RUN, models::needs(&stages::weights())?], options.install)?;
     Ok(run_dir)
 }
 
@@ -76,7 +76,7 @@ pub(crate) fn run_built(options: &Options, run_dir: &Path) -> Result<Vec<(&'stat
         settings: options.settings.clone(),
         from: options.from.clone(),
         threads: options.threads,
-        weights: models::obtain(|| Ok(()))?,
+        weights: models::obtain(&stages::weights(), || Ok(()))?,
     };
     let mut screen = Screen::new(options.json, options.quiet);
     let mut finished = Vec::new();

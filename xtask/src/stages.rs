@@ -52,6 +52,11 @@ pub(crate) fn names() -> [&'static str; STAGES.len()] {
     STAGES.map(|stage| stage.name)
 }
 
+/// The weights that a run needs.
+pub(crate) fn weights() -> Vec<&'static Weights> {
+    STAGES.iter().filter_map(|stage| stage.weights).collect()
+}
+
 /// What a run is about.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Job {

@@ -8,13 +8,16 @@
 
 use candle_core::{Device, Result, Tensor};
 use candle_nn::VarBuilder;
-use nn::chain::{Chain, Layer};
 use nn::conv::{Activation, Conv2d, Depthwise, Window};
+use nn::graph::{Graph, Layer};
 
 use crate::geometry::{Face, Points, Rect};
 
 /// Sides of the input are multiples of this.
 pub const GRID: usize = 32;
+
+/// Pooling halves a map.
+const HALF: Window = Window::square(2, 2, 0);
 
 /// Pixels per cell of the three output maps.
 const STRIDES: [usize; 3] = [8, 16, 32];
@@ -64,13 +67,13 @@ fn head(vb: &VarBuilder<'_>, level: usize) -> Result<Vec<Layer>> {
 
 /// The network: the maps at strides 8, 16 and 32 are `fine`, `middle` and `coarse`.
 pub struct YuNet {
-    fine: Chain,
-    middle: Chain,
-    coarse: Chain,
+    fine: Graph,
+    middle: Graph,
+    coarse: Graph,
     /// Of `middle` and `coarse`; nothing but its head reads the neck of `fine`.
-    necks: [Chain; 2],
+    necks: [Graph; 2],
     /// Of `fine`, with its neck, `middle` and `coarse`.
-    heads: [Chain; 3],
+    heads: [Graph; 3],
 }
 
 impl YuNet {
@@ -90,29 +93,29 @@ impl YuNet {
         let stem = Conv2d::new(&rgb, &vb.get(16, "421")?, Window::three(2), Activation::Relu)?;
         let mut fine = vec![stem.into()];
         fine.extend(unit("backbone.model0.conv2.conv1", ("423", "424"), [16, 16])?);
-        fine.push(Layer::Max2x2);
+        fine.push(Layer::MaxPool(HALF));
         fine.extend(unit("backbone.model1.conv1.conv1", ("426", "427"), [16, 16])?);
         fine.extend(unit("backbone.model1.conv2.conv1", ("429", "430"), [16, 32])?);
         fine.extend(unit("backbone.model2.conv1.conv1", ("432", "433"), [32, 32])?);
         fine.extend(unit("backbone.model2.conv2.conv1", ("435", "436"), [32, 64])?);
-        fine.push(Layer::Max2x2);
+        fine.push(Layer::MaxPool(HALF));
         fine.extend(unit("backbone.model3.conv1.conv1", ("438", "439"), [64, 64])?);
         fine.extend(unit("backbone.model3.conv2.conv1", ("441", "442"), [64, 64])?);
-        let mut middle = vec![Layer::Max2x2];
+        let mut middle = vec![Layer::MaxPool(HALF)];
         middle.extend(unit("backbone.model4.conv1.conv1", ("444", "445"), [64, 64])?);
         middle.extend(unit("backbone.model4.conv2.conv1", ("447", "448"), [64, 64])?);
-        let mut coarse = vec![Layer::Max2x2];
+        let mut coarse = vec![Layer::MaxPool(HALF)];
         coarse.extend(unit("backbone.model5.conv1.conv1", ("450", "451"), [64, 64])?);
         coarse.extend(unit("backbone.model5.conv2.conv1", ("453", "454"), [64, 64])?);
         let neck = |level: usize, depth| unit(&format!("neck.lateral_convs.{level}.conv1"), depth, [64, 64]);
         let mut fine_head = neck(0, ("462", "463"))?;
         fine_head.extend(head(vb, 0)?);
         Ok(Self {
-            fine: Chain::new(fine),
-            middle: Chain::new(middle),
-            coarse: Chain::new(coarse),
-            necks: [neck(1, ("459", "460"))?, neck(2, ("456", "457"))?].map(Chain::new),
-            heads: [fine_head, head(vb, 1)?, head(vb, 2)?].map(Chain::new),
+            fine: Graph::chain(fine),
+            middle: Graph::chain(middle),
+            coarse: Graph::chain(coarse),
+            necks: [neck(1, ("459", "460"))?, neck(2, ("456", "457"))?].map(Graph::chain),
+            heads: [fine_head, head(vb, 1)?, head(vb, 2)?].map(Graph::chain),
         })
     }
 

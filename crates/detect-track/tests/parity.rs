@@ -1,4 +1,4 @@
-//! YuNet against onnxruntime on a real photo. Expected faces come from `crates/nn/tests/make_expected.py`.
+//! YuNet against onnxruntime on a real photo. Expected faces come from `make_expected.py`.
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
 use candle_core::Device;

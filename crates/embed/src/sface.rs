@@ -10,8 +10,8 @@
 
 use candle_core::{Device, Result, Tensor};
 use candle_nn::VarBuilder;
-use nn::chain::{Chain, Layer};
 use nn::conv::{Activation, Conv2d, Depthwise, Window};
+use nn::graph::{Graph, Layer};
 
 use crate::Embedder;
 
@@ -48,11 +48,11 @@ const LAST_EPSILON: f64 = 2e-5;
 /// The network, batch norms folded into the convolutions.
 pub struct SFace {
     /// The stem and blocks whose maps are large: a few rows of them fill a cache.
-    early: Chain,
+    early: Graph,
     /// Blocks whose weights are large: they run on several images at a time.
-    late: Chain,
+    late: Graph,
     /// The fully connected layer, as a convolution of one pixel with very many channels.
-    last: Chain,
+    last: Graph,
 }
 
 impl SFace {
@@ -76,9 +76,9 @@ impl SFace {
         }
         let late = blocks.split_off(1 + 2 * EARLY_BLOCKS);
         Ok(Self {
-            early: Chain::new(blocks),
-            late: Chain::new(late),
-            last: Chain::new(vec![last_layer(vb, inputs)?.into()]),
+            early: Graph::chain(blocks),
+            late: Graph::chain(late),
+            last: Graph::chain(vec![last_layer(vb, inputs)?.into()]),
         })
     }
 

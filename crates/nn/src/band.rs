@@ -1,5 +1,9 @@
 //! Rows of a feature map, in the layout that the kernels read.
 
+use std::ops::Range;
+
+use candle_core::{Result, Shape};
+
 use crate::conv::Window;
 
 /// Channels that lie together; one cache line of f32, and a whole number of vectors everywhere.
@@ -15,6 +19,16 @@ pub(crate) struct Extent {
 }
 
 impl Extent {
+    /// That of a tensor `(n, height, width, channels)`.
+    pub(crate) fn of(shape: &Shape) -> Result<Self> {
+        let (count, height, width, channels) = shape.dims4()?;
+        Ok(Self { count, height, width, channels })
+    }
+
+    pub(crate) fn shape(&self) -> (usize, usize, usize, usize) {
+        (self.count, self.height, self.width, self.channels)
+    }
+
     /// Rows of all images, one image below the other.
     pub(crate) fn rows(&self) -> usize {
         self.count * self.height
@@ -27,7 +41,7 @@ impl Extent {
 
     /// What a window with `channels` outputs makes of this map.
     pub(crate) fn after(&self, window: Window, channels: usize) -> Self {
-        let (height, width) = (window.outputs(self.height), window.outputs(self.width));
+        let [height, width] = window.outputs([self.height, self.width]);
         Self { height, width, channels, ..*self }
     }
 }
@@ -116,6 +130,12 @@ impl Band {
 
     pub(crate) fn data_mut(&mut self) -> &mut [f32] {
         self.data.as_mut_slice()
+    }
+
+    /// Where `rows` of `block` lie in [`Self::data`].
+    pub(crate) fn range(&self, block: usize, rows: Range<usize>) -> Range<usize> {
+        let start = self.offset(block, rows.start);
+        start..start + rows.len() * self.row_len()
     }
 
     pub(crate) fn row(&self, block: usize, row: usize) -> &[f32] {

@@ -1,12 +1,12 @@
-//! Convolution layers; [`Chain`](crate::chain::Chain) runs them.
+//! Convolution layers; a [`Graph`](crate::graph::Graph) runs them.
 
 use std::ops::Range;
 
-use candle_core::{Result, Tensor, bail};
+use candle_core::{DType, Result, Tensor, bail};
 use pulp::Arch;
 
 use crate::band::{Aligned, Band, CELL, Spare};
-use crate::kernel;
+use crate::{kernel, stock};
 
 /// What is applied to every output of a layer.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,29 +19,121 @@ pub enum Activation {
     Prelu(Vec<f32>),
 }
 
-/// Where the kernel stands on its input.
+impl Activation {
+    pub(crate) fn check(&self, layer: &str, channels: usize) -> Result<()> {
+        match self {
+            Self::Prelu(slopes) if slopes.len() != channels => {
+                bail!("{layer}: {} slopes for {channels} channels", slopes.len())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Where the kernel stands on its input. Pairs are of rows and columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Window {
     /// Height and width of the kernel.
-    pub size: usize,
+    pub size: [usize; 2],
     /// Step between outputs.
     pub stride: usize,
-    /// Zeros around the input, on every side.
-    pub padding: usize,
+    /// Zeros above and below, left and right of the input; less than the kernel's size.
+    pub padding: [usize; 2],
 }
 
 impl Window {
     /// A 1×1 window.
-    pub const POINT: Self = Self { size: 1, stride: 1, padding: 0 };
+    pub const POINT: Self = Self::square(1, 1, 0);
 
     /// A 3×3 window with a border of one, at `stride`.
     pub const fn three(stride: usize) -> Self {
-        Self { size: 3, stride, padding: 1 }
+        Self::square(3, stride, 1)
     }
 
-    /// Number of outputs along an axis of `len` inputs; 0 when the kernel does not fit.
-    pub fn outputs(self, len: usize) -> usize {
-        (len + 2 * self.padding + self.stride).saturating_sub(self.size) / self.stride
+    /// A `size × size` window.
+    pub const fn square(size: usize, stride: usize, padding: usize) -> Self {
+        Self { size: [size; 2], stride, padding: [padding; 2] }
+    }
+
+    /// A window of odd height and width that gives as many outputs as there are inputs.
+    pub const fn rect([height, width]: [usize; 2]) -> Self {
+        Self { size: [height, width], stride: 1, padding: [height / 2, width / 2] }
+    }
+
+    /// Height and width of what the window makes of a map; 0 when the kernel does not fit.
+    pub fn outputs(self, [height, width]: [usize; 2]) -> [usize; 2] {
+        let outputs = |axis: usize, len: usize| {
+            (len + 2 * self.padding[axis] + self.stride).saturating_sub(self.size[axis]) / self.stride
+        };
+        [outputs(0, height), outputs(1, width)]
+    }
+
+    /// Number of weights of one input and one output.
+    pub(crate) fn taps(self) -> usize {
+        self.size[0] * self.size[1]
+    }
+
+    pub(crate) fn check(self, layer: &str) -> Result<()> {
+        let padded = (0..2).any(|axis| self.padding[axis] >= self.size[axis]);
+        if self.stride == 0 || padded {
+            bail!("{layer}: the window {self:?} makes no sense");
+        }
+        Ok(())
+    }
+}
+
+/// The numbers of a layer, as the place where it runs wants them.
+#[derive(Debug)]
+enum Form {
+    /// For the kernels.
+    Packed(Packed),
+    /// For candle's own operations.
+    Stock { weight: Tensor, bias: Tensor, activation: Activation },
+}
+
+#[derive(Debug)]
+struct Packed {
+    weight: Aligned,
+    /// Padded to whole cells.
+    bias: Vec<f32>,
+    epilogue: kernel::Epilogue,
+}
+
+impl Form {
+    fn packed(
+        weight: &Tensor,
+        bias: &Tensor,
+        activation: &Activation,
+        pack: impl Fn(&[f32]) -> Aligned,
+    ) -> Result<Self> {
+        let floats = |t: &Tensor| t.flatten_all()?.to_dtype(DType::F32)?.to_vec1();
+        let mut bias: Vec<f32> = floats(bias)?;
+        bias.resize(bias.len().next_multiple_of(CELL), 0.0);
+        let epilogue = kernel::Epilogue::new(activation, bias.len());
+        Ok(Self::Packed(Packed { weight: pack(&floats(weight)?), bias, epilogue }))
+    }
+
+    fn for_kernels(&self) -> Result<&Packed> {
+        match self {
+            Self::Packed(packed) => Ok(packed),
+            Self::Stock { .. } => bail!("the weights are not on the CPU as the input is"),
+        }
+    }
+
+    /// Type of the weights of candle's operations.
+    fn dtype(&self) -> Option<DType> {
+        match self {
+            Self::Packed(_) => None,
+            Self::Stock { weight, .. } => Some(weight.dtype()),
+        }
+    }
+
+    /// `convolve` with weight and bias, then the activation.
+    fn by_candle(&self, convolve: impl Fn(&Tensor, &Tensor) -> Result<Tensor>) -> Result<Tensor> {
+        match self {
+            Self::Packed(_) => bail!("the weights are on the CPU, the input is not"),
+            Self::Stock { weight, bias, activation } => stock::activated(convolve(weight, bias)?, activation),
+        }
     }
 }
 
@@ -54,29 +146,45 @@ pub struct Conv2d {
     pub(crate) window: Window,
     pub(crate) inputs: usize,
     pub(crate) outputs: usize,
-    /// `[block of outputs][block of inputs][tap][input][output]`.
-    weight: Aligned,
-    bias: Vec<f32>,
-    epilogue: kernel::Epilogue,
+    /// Packed as `[block of outputs][block of inputs][tap][input][output]`.
+    form: Form,
 }
 
 impl Conv2d {
-    /// `weight` is `(outputs, inputs, size, size)` as checkpoints store it, `bias` is `(outputs)`.
+    /// `weight` is `(outputs, inputs, height, width)` as checkpoints store it, `bias` is `(outputs)`. The
+    /// layer runs on the device that holds them.
     ///
     /// # Errors
     /// When a shape differs from that.
     pub fn new(weight: &Tensor, bias: &Tensor, window: Window, activation: Activation) -> Result<Self> {
-        let (outputs, inputs, rows, columns) = weight.dims4()?;
-        check_layer("conv2d", window, (rows, columns), outputs, bias, &activation)?;
-        let padded = outputs.next_multiple_of(CELL);
-        Ok(Self {
-            window,
-            inputs,
-            outputs,
-            weight: pack(&weight.flatten_all()?.to_vec1()?, outputs, inputs, window.size * window.size),
-            bias: padded_to(bias.to_vec1()?, padded),
-            epilogue: kernel::Epilogue::new(&activation, padded),
-        })
+        if !weight.device().is_cpu() {
+            return Self::stock(weight, bias, window, activation);
+        }
+        let (outputs, inputs) = check_layer("conv2d", weight, bias, window, &activation)?;
+        let pack = |weight: &[f32]| pack(weight, outputs, inputs, window.taps());
+        let form = Form::packed(weight, bias, &activation, pack)?;
+        Ok(Self { window, inputs, outputs, form })
+    }
+
+    /// A layer that runs by candle's operations.
+    pub(crate) fn stock(
+        weight: &Tensor,
+        bias: &Tensor,
+        window: Window,
+        activation: Activation,
+    ) -> Result<Self> {
+        let (outputs, inputs) = check_layer("conv2d", weight, bias, window, &activation)?;
+        let form = Form::Stock { weight: weight.clone(), bias: bias.clone(), activation };
+        Ok(Self { window, inputs, outputs, form })
+    }
+
+    /// Type of the weights, if the layer runs by candle's operations.
+    pub(crate) fn dtype(&self) -> Option<DType> {
+        self.form.dtype()
+    }
+
+    pub(crate) fn by_candle(&self, x: &Tensor) -> Result<Tensor> {
+        self.form.by_candle(|weight, bias| stock::conv2d(x, weight, bias, self.window))
     }
 
     /// Channels of an input cell: pictures are not padded to whole cells.
@@ -85,7 +193,7 @@ impl Conv2d {
     }
 
     pub(crate) fn weights(&self) -> usize {
-        self.weight.len()
+        self.inputs * self.outputs * self.window.taps()
     }
 
     pub(crate) fn run(
@@ -95,35 +203,45 @@ impl Conv2d {
         rows: Range<usize>,
         out: &mut Band,
         spare: &mut Spare,
-    ) {
+    ) -> Result<()> {
+        let packed = self.form.for_kernels()?;
         if self.window == Window::POINT && input.cell() == self.cell() {
             let starts: Vec<_> = (0..input.blocks()).map(|b| input.offset(b, rows.start) / CELL).collect();
             let pixels = rows.len() * out.extent().width;
             let at = out.offset(0, rows.start);
-            self.dense(arch, input.data(), &starts, pixels, out, at);
-            return;
+            self.dense(packed, arch, (input.data(), &starts), pixels, (out, at));
+            return Ok(());
         }
         for rows in by_image(rows, out.extent().height) {
-            self.padded(arch, input, rows, out, spare);
+            self.padded(packed, arch, input, rows, out, spare);
         }
+        Ok(())
     }
 
     /// Rows of one image, by way of a copy with its border around it, columns sorted by their place in the
     /// stride so that the pixels under a tap lie side by side.
-    fn padded(&self, arch: Arch, input: &Band, rows: Range<usize>, out: &mut Band, spare: &mut Spare) {
+    fn padded(
+        &self,
+        packed: &Packed,
+        arch: Arch,
+        input: &Band,
+        rows: Range<usize>,
+        out: &mut Band,
+        spare: &mut Spare,
+    ) {
         let Window { size, stride, padding } = self.window;
         let (from, to) = (input.extent(), out.extent());
         let (image, top) = (rows.start / to.height, rows.start % to.height * stride);
         let cell = self.cell();
-        let columns = (from.width + 2 * padding).div_ceil(stride);
+        let columns = (from.width + 2 * padding[1]).div_ceil(stride);
         let row_len = stride * columns * cell;
-        let copied = (rows.len() - 1) * stride + size;
+        let copied = (rows.len() - 1) * stride + size[0];
         let blocks = self.inputs.div_ceil(cell);
         let mut scratch = spare.take(blocks * copied * row_len);
         let padded = &mut scratch.as_mut_slice()[..blocks * copied * row_len];
         for (i, target) in padded.chunks_exact_mut(row_len).enumerate() {
             let (block, y) = (i / copied, top + i % copied);
-            let Some(y) = y.checked_sub(padding).filter(|y| *y < from.height) else {
+            let Some(y) = y.checked_sub(padding[0]).filter(|y| *y < from.height) else {
                 target.fill(0.0);
                 continue;
             };
@@ -141,20 +259,27 @@ impl Conv2d {
         for (i, row) in rows.enumerate() {
             let at = out.offset(0, row);
             let input = &scratch.as_slice()[i * stride * row_len..];
-            self.dense(arch, input, &starts, to.width, out, at);
+            self.dense(packed, arch, (input, &starts), to.width, (out, at));
         }
         spare.give(scratch);
     }
 
-    fn dense(&self, arch: Arch, input: &[f32], starts: &[usize], pixels: usize, out: &mut Band, at: usize) {
+    fn dense(
+        &self,
+        packed: &Packed,
+        arch: Arch,
+        (input, starts): (&[f32], &[usize]),
+        pixels: usize,
+        (out, at): (&mut Band, usize),
+    ) {
         let pitch = out.pitch();
         arch.dispatch(kernel::Dense {
             input,
             cell: self.cell(),
             starts,
-            weight: self.weight.as_slice(),
-            bias: &self.bias,
-            epilogue: &self.epilogue,
+            weight: packed.weight.as_slice(),
+            bias: &packed.bias,
+            epilogue: &packed.epilogue,
             pixels,
             out: &mut out.data_mut()[at..],
             pitch,
@@ -169,7 +294,7 @@ fn spread<const FROM: usize, const TO: usize>(
     window: Window,
     columns: usize,
 ) {
-    let Window { stride, padding, .. } = window;
+    let Window { stride, padding: [_, padding], .. } = window;
     let (row, target) = (row.as_chunks::<FROM>().0, target.as_chunks_mut::<TO>().0);
     for (phase, target) in target.chunks_exact_mut(columns).enumerate() {
         // Padded column `phase + i × stride` is input column `phase + i × stride − padding`.
@@ -185,8 +310,8 @@ fn spread<const FROM: usize, const TO: usize>(
     }
 }
 
-fn taps(blocks: usize, size: usize) -> impl Iterator<Item = (usize, usize, usize)> {
-    (0..blocks * size * size).map(move |i| (i / (size * size), i / size % size, i % size))
+fn taps(blocks: usize, [rows, columns]: [usize; 2]) -> impl Iterator<Item = (usize, usize, usize)> {
+    (0..blocks * rows * columns).map(move |i| (i / (rows * columns), i / columns % rows, i % columns))
 }
 
 /// Cuts rows that are numbered through all images where an image of `height` rows ends.
@@ -214,62 +339,74 @@ fn pack(weight: &[f32], outputs: usize, inputs: usize, taps: usize) -> Aligned {
     packed
 }
 
-fn padded_to(mut values: Vec<f32>, len: usize) -> Vec<f32> {
-    values.resize(len, 0.0);
-    values
-}
-
-/// A depthwise convolution: every channel is filtered on its own.
+/// A depthwise convolution: every channel is filtered on its own. With [`Window::POINT`] it scales and
+/// shifts channels.
 #[derive(Debug)]
 pub struct Depthwise {
     pub(crate) window: Window,
     pub(crate) channels: usize,
-    /// `[block of channels][tap][channel]`.
-    weight: Aligned,
-    bias: Vec<f32>,
-    epilogue: kernel::Epilogue,
+    /// Packed as `[block of channels][tap][channel]`.
+    form: Form,
 }
 
 impl Depthwise {
-    /// `weight` is `(channels, 1, size, size)` as checkpoints store it, `bias` is `(channels)`.
+    /// `weight` is `(channels, 1, height, width)` as checkpoints store it, `bias` is `(channels)`. The layer
+    /// runs on the device that holds them.
     ///
     /// # Errors
     /// When a shape differs from that.
     pub fn new(weight: &Tensor, bias: &Tensor, window: Window, activation: Activation) -> Result<Self> {
-        let (channels, one, rows, columns) = weight.dims4()?;
-        if one != 1 {
-            bail!("depthwise: weight has {one} inputs per channel, not 1");
+        if !weight.device().is_cpu() {
+            return Self::stock(weight, bias, window, activation);
         }
-        check_layer("depthwise", window, (rows, columns), channels, bias, &activation)?;
-        let padded = channels.next_multiple_of(CELL);
-        let taps = window.size * window.size;
-        let mut packed = Aligned::zeros(padded * taps);
-        let flat: Vec<f32> = weight.flatten_all()?.to_vec1()?;
-        for (i, value) in flat.iter().enumerate() {
-            let (channel, tap) = (i / taps, i % taps);
-            packed.as_mut_slice()[((channel / CELL) * taps + tap) * CELL + channel % CELL] = *value;
-        }
-        Ok(Self {
-            window,
-            channels,
-            weight: packed,
-            bias: padded_to(bias.to_vec1()?, padded),
-            epilogue: kernel::Epilogue::new(&activation, padded),
-        })
+        let channels = Self::check(weight, bias, window, &activation)?;
+        let taps = window.taps();
+        let pack = |weight: &[f32]| {
+            let mut packed = Aligned::zeros(channels.next_multiple_of(CELL) * taps);
+            for (i, value) in weight.iter().enumerate() {
+                let (channel, tap) = (i / taps, i % taps);
+                packed.as_mut_slice()[((channel / CELL) * taps + tap) * CELL + channel % CELL] = *value;
+            }
+            packed
+        };
+        Ok(Self { window, channels, form: Form::packed(weight, bias, &activation, pack)? })
     }
 
-    pub(crate) fn run(&self, arch: Arch, input: &Band, rows: Range<usize>, out: &mut Band) {
-        let Window { size, stride, padding } = self.window;
-        let (from, to) = (input.extent(), out.extent());
-        let zeros = vec![0.0; from.width * CELL];
+    /// A layer that runs by candle's operations.
+    pub(crate) fn stock(
+        weight: &Tensor,
+        bias: &Tensor,
+        window: Window,
+        activation: Activation,
+    ) -> Result<Self> {
+        let channels = Self::check(weight, bias, window, &activation)?;
+        let form = Form::Stock { weight: weight.clone(), bias: bias.clone(), activation };
+        Ok(Self { window, channels, form })
+    }
+
+    fn check(weight: &Tensor, bias: &Tensor, window: Window, activation: &Activation) -> Result<usize> {
+        match check_layer("depthwise", weight, bias, window, activation)? {
+            (channels, 1) => Ok(channels),
+            (_, inputs) => bail!("depthwise: weight has {inputs} inputs per channel, not 1"),
+        }
+    }
+
+    /// Type of the weights, if the layer runs by candle's operations.
+    pub(crate) fn dtype(&self) -> Option<DType> {
+        self.form.dtype()
+    }
+
+    pub(crate) fn by_candle(&self, x: &Tensor) -> Result<Tensor> {
+        self.form.by_candle(|weight, bias| stock::depthwise(x, weight, bias, self.window))
+    }
+
+    pub(crate) fn run(&self, arch: Arch, input: &Band, rows: Range<usize>, out: &mut Band) -> Result<()> {
+        let packed = self.form.for_kernels()?;
+        let width = out.extent().width;
+        let zeros = vec![0.0; input.extent().width * CELL];
         let (input_pitch, pitch) = (input.pitch(), out.pitch());
-        let mut starts = vec![None; size];
         for row in rows {
-            let (image, y) = (row / to.height, row % to.height);
-            for (tap, start) in starts.iter_mut().enumerate() {
-                let y = (y * stride + tap).checked_sub(padding).filter(|y| *y < from.height);
-                *start = y.map(|y| input.offset(0, image * from.height + y));
-            }
+            let starts = starts(self.window, input, row, out.extent().height);
             let at = out.offset(0, row);
             arch.dispatch(kernel::Depthwise {
                 window: self.window,
@@ -277,38 +414,74 @@ impl Depthwise {
                 starts: &starts,
                 input_pitch,
                 zeros: &zeros,
-                weight: self.weight.as_slice(),
-                bias: &self.bias,
-                epilogue: &self.epilogue,
-                width: to.width,
+                weight: packed.weight.as_slice(),
+                bias: &packed.bias,
+                epilogue: &packed.epilogue,
+                width,
                 out: &mut out.data_mut()[at..],
                 pitch,
             });
         }
+        Ok(())
     }
 }
 
+/// Where the input rows under the window begin for output row `row` of images of `height` rows; `None` on
+/// the padding.
+fn starts(window: Window, input: &Band, row: usize, height: usize) -> Vec<Option<usize>> {
+    let from = input.extent().height;
+    let (image, top) = (row / height, row % height * window.stride);
+    let start = |tap: usize| {
+        let y = (top + tap).checked_sub(window.padding[0]).filter(|y| *y < from)?;
+        Some(input.offset(0, image * from + y))
+    };
+    (0..window.size[0]).map(start).collect()
+}
+
+/// Replaces the values under a window by one.
+pub(crate) fn pool(
+    pooling: kernel::Pooling,
+    window: Window,
+    arch: Arch,
+    input: &Band,
+    rows: Range<usize>,
+    out: &mut Band,
+) {
+    let (width, pitch) = (out.extent().width, out.pitch());
+    for row in rows {
+        let starts = starts(window, input, row, out.extent().height);
+        let at = out.offset(0, row);
+        arch.dispatch(kernel::Pool {
+            pooling,
+            window,
+            input: input.data(),
+            starts: &starts,
+            input_width: input.extent().width,
+            input_pitch: input.pitch(),
+            blocks: input.blocks(),
+            width,
+            out: &mut out.data_mut()[at..],
+            pitch,
+        });
+    }
+}
+
+/// Outputs, and inputs of each.
 fn check_layer(
     layer: &str,
-    window: Window,
-    (rows, columns): (usize, usize),
-    outputs: usize,
+    weight: &Tensor,
     bias: &Tensor,
+    window: Window,
     activation: &Activation,
-) -> Result<()> {
-    if (rows, columns) != (window.size, window.size) {
-        bail!("{layer}: weight is {rows}×{columns}, not {0}×{0}", window.size);
+) -> Result<(usize, usize)> {
+    let (outputs, inputs, rows, columns) = weight.dims4()?;
+    if [rows, columns] != window.size {
+        bail!("{layer}: weight is {rows}×{columns}, not {}×{}", window.size[0], window.size[1]);
     }
-    if window.stride == 0 || window.padding >= window.size {
-        bail!("{layer}: the window {window:?} makes no sense");
-    }
+    window.check(layer)?;
     if bias.dims1()? != outputs {
         bail!("{layer}: {} biases for {outputs} outputs", bias.dims1()?);
     }
-    match activation {
-        Activation::Prelu(slopes) if slopes.len() != outputs => {
-            bail!("{layer}: {} slopes for {outputs} outputs", slopes.len())
-        }
-        _ => Ok(()),
-    }
+    activation.check(layer, outputs)?;
+    Ok((outputs, inputs))
 }

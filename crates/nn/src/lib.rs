@@ -5,17 +5,20 @@
 //! Kernels are written once over [`pulp`]'s vectors and chosen at run time: AVX-512, AVX2, NEON
 //! or scalar. An op runs on the calling thread; callers parallelise over images.
 //!
-//! * [`chain`]: [`chain::Chain`], layers that run over a few rows at a time so that the maps between
-//!   them stay in the cache. It is the only op.
-//! * [`conv`]: the layers [`conv::Conv2d`] (dense) and [`conv::Depthwise`], and their activation.
-//! * [`onnx`]: reads the initialisers of an ONNX file.
-//! * [`weights`]: safetensors, with the SHA-256 of what was read.
+//! * [`graph`]: [`graph::Graph`], layers that run over a few rows at a time so that the maps between
+//!   them stay in the cache. It is the only op. On other devices than the CPU it is candle's own operations.
+//! * [`conv`]: the layers [`conv::Conv2d`] (dense) and [`conv::Depthwise`], their window and
+//!   activation.
+//! * [`isa`]: the instruction sets that the kernels are compiled for.
+//! * [`weights`]: weight files of several formats, with the SHA-256 of what was read.
 //!
 //! **Architecture invariant:** this crate knows no particular network and no image file.
 
 mod band;
-pub mod chain;
 pub mod conv;
+pub mod graph;
+pub mod isa;
 mod kernel;
-pub mod onnx;
+mod op;
+mod stock;
 pub mod weights;

@@ -1,9 +1,14 @@
-//! Weight files: safetensors. The SHA-256 of what was read goes into the records of a run; that it is
-//! the pinned one is checked where weights are obtained.
+//! Weight files: safetensors, ONNX, dlib, TensorFlow. The SHA-256 of what was read goes into the
+//! records of a run; that it is the pinned one is checked where weights are obtained.
 
+mod dlib;
+mod onnx;
+mod tensorflow;
+
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use candle_core::{DType, Device};
+use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use schema::hash;
 use schema::stage::{Failure, exit};
@@ -20,21 +25,37 @@ pub enum Error {
         /// The system's own words.
         source: std::io::Error,
     },
-    /// The file is no safetensors file.
-    #[error("{} is not a safetensors file: {reason}", path.display())]
-    NotSafetensors {
+    /// The file is of none of the formats we know.
+    #[error("{} is not a weight file: neither {}", path.display(), Format::NAMES.join(", nor "))]
+    UnknownFormat {
         /// The file.
         path: PathBuf,
-        /// The reader's own words.
-        reason: String,
     },
-    /// The file is no ONNX file whose initialisers this tool can read.
-    #[error("{} is not an ONNX file this tool can read: {reason}", path.display())]
-    NotOnnx {
+    /// The file begins like one of a format but cannot be read as one.
+    #[error("{} is not a whole {format} file: {reason}", path.display())]
+    Malformed {
         /// The file.
         path: PathBuf,
+        /// Name of the format.
+        format: &'static str,
         /// What is wrong.
         reason: String,
+    },
+    /// A weight is no number.
+    #[error("{} holds a value in `{tensor}` that is not a finite number", path.display())]
+    NotFinite {
+        /// The file.
+        path: PathBuf,
+        /// The first such tensor by name.
+        tensor: String,
+    },
+    /// A tensor that somebody asked for by name is missing.
+    #[error("{} holds no tensor `{tensor}`", path.display())]
+    NoTensor {
+        /// The file.
+        path: PathBuf,
+        /// The name.
+        tensor: String,
     },
     /// A tensor is missing or has another shape than the network needs.
     #[error("{} does not hold the weights of `{network}`: {reason}", path.display())]
@@ -59,6 +80,12 @@ pub enum Error {
 /// Result of this module.
 pub type Result<T> = std::result::Result<T, Error>;
 
+/// Tensors by name, all f32.
+pub type Tensors = HashMap<String, Tensor>;
+
+/// Result of a reader of one format, which does not know the file's name.
+type Parsed<T> = std::result::Result<T, String>;
+
 impl Failure for Error {
     fn hint(&self) -> Option<String> {
         Some("`cargo xtask models fetch` obtains the weights anew, or says which file to put where".into())
@@ -77,16 +104,18 @@ pub struct Weights {
 }
 
 impl Weights {
-    /// Reads the safetensors file at `path` onto `device` as f32.
+    /// Reads the file at `path` for a network on `device`, as [`read_tensors`] does.
     ///
     /// # Errors
-    /// [`Error::Unreadable`], [`Error::NotSafetensors`].
+    /// Those of [`read_tensors`].
     pub fn read(path: &Path, device: &Device) -> Result<Self> {
         let bytes = read(path)?;
-        let sha256 = hash::bytes(&bytes);
-        let builder = VarBuilder::from_buffered_safetensors(bytes, DType::F32, device)
-            .map_err(|e| Error::NotSafetensors { path: path.to_path_buf(), reason: first_line(&e) })?;
-        Ok(Self { path: path.to_path_buf(), sha256, builder })
+        let tensors = parse(path, &bytes)?;
+        Ok(Self {
+            path: path.to_path_buf(),
+            sha256: hash::bytes(&bytes),
+            builder: VarBuilder::from_tensors(tensors, DType::F32, device),
+        })
     }
 
     /// SHA-256 of the file.
@@ -111,11 +140,183 @@ impl Weights {
     }
 }
 
-pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
+/// Reads the float tensors of a weight file as f32, in memory. Its format shows in its first bytes:
+///
+/// * safetensors;
+/// * ONNX: initialisers, single or half precision, block-wise quantised ones restored; tensors
+///   whose names PyTorch's exporter made up also have another, `Conv.12.1` for input 1 of the
+///   thirteenth `Conv`;
+/// * a network that dlib has serialised: `conv0.weight` (out, in, h, w), `conv0.bias`,
+///   `affine0.gamma`, `affine0.beta`, `fc0.weight` (out, in), each kind numbered from input to output;
+/// * a frozen TensorFlow graph: constants by node name, the weights of `Conv2D` turned to
+///   (out, in, h, w) and those of `MatMul` to (out, in).
+///
+/// # Errors
+/// [`Error::Unreadable`], [`Error::UnknownFormat`], [`Error::Malformed`], [`Error::NotFinite`].
+pub fn read_tensors(path: &Path) -> Result<Tensors> {
+    parse(path, &read(path)?)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
     std::fs::read(path).map_err(|source| Error::Unreadable { path: path.to_path_buf(), source })
+}
+
+fn parse(path: &Path, bytes: &[u8]) -> Result<Tensors> {
+    let path = || path.to_path_buf();
+    let format = Format::of(bytes).ok_or_else(|| Error::UnknownFormat { path: path() })?;
+    let tensors = format.parse(bytes).map_err(|reason| Error::Malformed {
+        path: path(),
+        format: format.name(),
+        reason,
+    })?;
+    match first_not_finite(&tensors) {
+        Some(tensor) => Err(Error::NotFinite { path: path(), tensor }),
+        None => Ok(tensors),
+    }
+}
+
+/// A network with one such weight gives such vectors for every picture.
+fn first_not_finite(tensors: &Tensors) -> Option<String> {
+    let is_finite = |tensor: &Tensor| {
+        let values = tensor.flatten_all().and_then(|t| t.to_vec1::<f32>());
+        values.is_ok_and(|values| values.iter().all(|v| v.is_finite()))
+    };
+    tensors.iter().filter(|(_, tensor)| !is_finite(tensor)).map(|(name, _)| name).min().cloned()
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Format {
+    Safetensors,
+    Onnx,
+    Dlib,
+    TensorFlow,
+}
+
+impl Format {
+    const NAMES: [&str; 4] = ["safetensors", "ONNX", "dlib", "TensorFlow"];
+
+    /// By the first bytes; a broken file of a format still counts as one.
+    fn of(bytes: &[u8]) -> Option<Self> {
+        // safetensors: eight bytes of length, then JSON. dlib: the version, then the name of the loss.
+        // ONNX's first field is a number, TensorFlow's a message.
+        match bytes {
+            [_, _, _, _, _, _, _, _, b'{', ..] => Some(Self::Safetensors),
+            [_, _, _, _, b'l', b'o', b's', b's', b'_', ..] => Some(Self::Dlib),
+            [0x08, ..] => Some(Self::Onnx),
+            [0x0a, ..] => Some(Self::TensorFlow),
+            _ => None,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        Self::NAMES[self as usize]
+    }
+
+    fn parse(self, bytes: &[u8]) -> Parsed<Tensors> {
+        match self {
+            Self::Safetensors => safetensors(bytes),
+            Self::Onnx => onnx::parse(bytes),
+            Self::Dlib => dlib::parse(bytes),
+            Self::TensorFlow => tensorflow::parse(bytes),
+        }
+    }
+}
+
+fn safetensors(bytes: &[u8]) -> Parsed<Tensors> {
+    let tensors = candle_core::safetensors::load_buffer(bytes, &Device::Cpu).map_err(|e| first_line(&e))?;
+    let floats = tensors.into_iter().filter(|(_, tensor)| tensor.dtype().is_float());
+    floats
+        .map(|(name, tensor)| Ok((name, tensor.to_dtype(DType::F32).map_err(|e| first_line(&e))?)))
+        .collect()
+}
+
+/// A tensor of as many values as its shape says.
+fn tensor(name: &str, values: Vec<f32>, shape: Vec<usize>) -> Parsed<Tensor> {
+    check_count(name, &shape, values.len())?;
+    Tensor::from_vec(values, shape, &Device::Cpu).map_err(|e| first_line(&e))
+}
+
+fn check_count(name: &str, shape: &[usize], count: usize) -> Parsed<()> {
+    if shape.iter().try_fold(1_usize, |product, size| product.checked_mul(*size)) == Some(count) {
+        return Ok(());
+    }
+    Err(format!("{name}: {count} values for the shape {shape:?}"))
+}
+
+/// Little-endian single precision.
+fn floats(bytes: &[u8]) -> Parsed<Vec<f32>> {
+    let (chunks, rest) = bytes.as_chunks::<4>();
+    if !rest.is_empty() {
+        return Err(format!("{} bytes are no whole floats", bytes.len()));
+    }
+    Ok(chunks.iter().map(|b| f32::from_le_bytes(*b)).collect())
 }
 
 /// candle appends a backtrace to its messages; people need the sentence only.
 fn first_line(error: &candle_core::Error) -> String {
     error.to_string().lines().next().unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+mod tests {
+    use super::*;
+
+    fn saved(values: &[f32]) -> (tempfile::TempDir, PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("w.safetensors");
+        let tensor = |v: &[f32]| Tensor::new(v, &Device::Cpu).unwrap();
+        let count = Tensor::new(&[3_i64], &Device::Cpu).unwrap();
+        let half = tensor(&[0.5]).to_dtype(DType::F16).unwrap();
+        let all = HashMap::from([("b", tensor(values)), ("a", half), ("n", count), ("z", tensor(values))]);
+        candle_core::safetensors::save(&all, &path).unwrap();
+        (dir, path)
+    }
+
+    #[test]
+    fn floats_of_every_precision_are_read_as_f32_and_counters_left_out() {
+        let (_dir, path) = saved(&[1.0, 2.0]);
+        let tensors = read_tensors(&path).unwrap();
+        let mut found: Vec<_> =
+            tensors.iter().map(|(n, t)| (n.as_str(), t.to_vec1::<f32>().unwrap())).collect();
+        found.sort_by_key(|(name, _)| *name);
+        assert_eq!(found, [("a", vec![0.5]), ("b", vec![1.0, 2.0]), ("z", vec![1.0, 2.0])]);
+    }
+
+    #[test]
+    fn a_weight_that_is_no_number_is_told_with_file_and_tensor() {
+        for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let (_dir, path) = saved(&[1.0, value]);
+            let error = Weights::read(&path, &Device::Cpu).err().unwrap();
+            let expected = format!("{} holds a value in `b` that is not a finite number", path.display());
+            assert_eq!((error.to_string(), error.exit_code()), (expected, exit::INPUT));
+        }
+    }
+
+    #[test]
+    fn formats_show_in_the_first_bytes() {
+        let (_dir, path) = saved(&[1.0]);
+        assert_eq!(Format::of(&read(&path).unwrap()), Some(Format::Safetensors));
+        assert_eq!(Format::of(b"\x01\x01\x01\x0dloss_metric_2"), Some(Format::Dlib));
+        assert_eq!(Format::of(b"\x08\x07"), Some(Format::Onnx));
+        assert_eq!(Format::of(b"\x0a\x07"), Some(Format::TensorFlow));
+        for other in [&b""[..], b"PK\x03\x04", b"{\"a\":1}", b"loss_metric"] {
+            assert_eq!(Format::of(other), None);
+        }
+        for format in [Format::Safetensors, Format::Onnx, Format::Dlib, Format::TensorFlow] {
+            assert_eq!(format.name().to_lowercase(), format!("{format:?}").to_lowercase());
+        }
+    }
+
+    #[test]
+    fn a_torn_file_is_told_with_its_format() {
+        let (_dir, path) = saved(&[1.0]);
+        let whole = read(&path).unwrap();
+        std::fs::write(&path, &whole[..whole.len() - 1]).unwrap();
+        let message = read_tensors(&path).unwrap_err().to_string();
+        assert!(message.contains("is not a whole safetensors file: "), "{message}");
+        std::fs::write(&path, "no weights").unwrap();
+        let message = read_tensors(&path).unwrap_err().to_string();
+        assert!(message.ends_with("neither safetensors, nor ONNX, nor dlib, nor TensorFlow"), "{message}");
+    }
 }

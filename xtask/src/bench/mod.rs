@@ -1,5 +1,7 @@
 //! `cargo xtask bench`: how fast it is, beside a yardstick that ran on the same cores at the same time.
 
+mod contestant;
+pub(crate) mod networks;
 pub(crate) mod pipeline;
 
 use serde_json::{Value, json};

@@ -68,7 +68,7 @@ impl Depthwise<'_> {
 
     #[inline(always)]
     fn finished<S: Simd, const N: usize>(self, simd: S, finish: impl Finish, slopes: &[f32]) {
-        let taps = self.window.size * self.window.size;
+        let taps = self.window.taps();
         let blocks = cells::<S, N>(self.weight).chunks_exact(taps).zip(cells::<S, N>(self.bias));
         for (block, ((weight, bias), slope)) in blocks.zip(cells::<S, N>(slopes)).enumerate() {
             let row = Row::<S, N> {
@@ -90,7 +90,7 @@ impl<'a, S: Simd, const N: usize> Row<'a, S, N> {
     #[inline(always)]
     fn run(mut self, simd: S, finish: impl Finish) {
         let inner = match (self.window.size, self.window.stride) {
-            (3, 1 | 2) => self.three(simd, finish),
+            ([3, 3], 1 | 2) => self.three(simd, finish),
             _ => 0..0,
         };
         for x in (0..inner.start).chain(inner.end..self.out.len()) {
@@ -101,7 +101,7 @@ impl<'a, S: Simd, const N: usize> Row<'a, S, N> {
     /// The pixels of a 3×3 kernel that see no border; returns which they are.
     #[inline(always)]
     fn three(&mut self, simd: S, finish: impl Finish) -> Range<usize> {
-        let Window { stride, padding, .. } = self.window;
+        let Window { stride, padding: [_, padding], .. } = self.window;
         let first = padding.div_ceil(stride);
         let skipped = first * stride - padding;
         let Self { input, starts, zeros, .. } = *self;
@@ -153,7 +153,7 @@ impl<'a, S: Simd, const N: usize> Row<'a, S, N> {
     /// One pixel of any kernel anywhere.
     #[inline(always)]
     fn pixel(&mut self, simd: S, at: usize, finish: impl Finish) {
-        let Window { size, stride, padding } = self.window;
+        let Window { size: [_, size], stride, padding: [_, padding] } = self.window;
         let width = self.zeros.len() / CELL;
         // Columns of the kernel that are on the map.
         let from = padding.saturating_sub(at * stride);

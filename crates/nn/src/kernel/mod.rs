@@ -3,13 +3,15 @@
 //! All kernels read and write cells of [`CELL`](crate::band::CELL) channels. A cell is `N` vectors: 1 with
 //! AVX-512, 2 with AVX2, 4 with NEON, 16 "vectors" of one lane otherwise.
 
+mod add;
 mod dense;
 mod depthwise;
-mod max;
+mod pool;
 
+pub(crate) use add::Add;
 pub(crate) use dense::Dense;
 pub(crate) use depthwise::Depthwise;
-pub(crate) use max::Max2x2;
+pub(crate) use pool::{Pool, Pooling};
 use pulp::Simd;
 
 use crate::conv::Activation;

@@ -1,0 +1,411 @@
+//! Networks as graphs of layers, each graph one candle custom op.
+
+use std::ops::Range;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use candle_core::{CpuStorage, CustomOp1, CustomOp2, DType, Layout, Result, Shape, Tensor, bail};
+use pulp::Arch;
+
+use crate::band::{Band, CELL, Extent, Spare};
+use crate::conv::{Activation, Window};
+use crate::isa;
+pub use crate::op::Layer;
+use crate::op::Op;
+use crate::stock;
+
+#[cfg(test)]
+mod tests;
+
+/// A feature map of the graph that a [`Builder`] makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Map(usize);
+
+/// Puts a [`Graph`] together, one map after the other.
+#[derive(Debug)]
+pub struct Builder {
+    nodes: Vec<Node>,
+}
+
+/// What computes a map from others. Map 0 is the input of the graph, map `i + 1` is that of node `i`.
+#[derive(Debug)]
+struct Node {
+    op: Op,
+    inputs: Vec<usize>,
+}
+
+impl Builder {
+    /// An empty graph and its input.
+    pub fn new() -> (Self, Map) {
+        (Self { nodes: Vec::new() }, Map(0))
+    }
+
+    /// What `layer` makes of a map.
+    pub fn layer(&mut self, input: Map, layer: impl Into<Layer>) -> Map {
+        self.push(Op::Layer(layer.into()), &[input])
+    }
+
+    /// `activation(a + b)`. Where one map is smaller (height, width or channels), zeros follow its end, as in
+    /// dlib's `add_prev`.
+    pub fn add(&mut self, a: Map, b: Map, activation: Activation) -> Map {
+        self.push(Op::add(activation), &[a, b])
+    }
+
+    /// The channels of maps of one size, one map after the other. All but the last need a multiple of 16
+    /// channels.
+    pub fn concat(&mut self, maps: &[Map]) -> Map {
+        self.push(Op::Concat, maps)
+    }
+
+    fn push(&mut self, op: Op, inputs: &[Map]) -> Map {
+        self.nodes.push(Node { op, inputs: inputs.iter().map(|map| map.0).collect() });
+        Map(self.nodes.len())
+    }
+
+    /// The graph that computes `output`. Maps that it does not need are dropped.
+    pub fn build(self, output: Map) -> Graph {
+        let mut needed = vec![false; self.nodes.len() + 1];
+        needed[output.0] = true;
+        for (i, node) in self.nodes.iter().enumerate().rev().filter(|(i, _)| *i < output.0) {
+            if needed[i + 1] {
+                node.inputs.iter().for_each(|input| needed[*input] = true);
+            }
+        }
+        needed[0] = true;
+        let place = |map: &usize| needed[..*map].iter().filter(|needed| **needed).count();
+        let kept = self.nodes.iter().zip(&needed[1..]).filter(|(_, needed)| **needed);
+        let inputs: Vec<Vec<_>> = kept.map(|(node, _)| node.inputs.iter().map(place).collect()).collect();
+        let kept = self.nodes.into_iter().zip(&needed[1..]).filter(|(_, needed)| **needed);
+        Graph::new(kept.zip(inputs).map(|((node, _), inputs)| Node { inputs, ..node }).collect())
+    }
+}
+
+/// Floats of the maps before and after a layer that are to be in the cache together.
+const CACHED: usize = 256 << 10;
+
+/// Layers that run over a few rows at a time, so that the maps between them stay in the cache.
+///
+/// Every map is held as a band of rows: those that a later layer still needs. Memory is shared between
+/// bands, and kept from call to call, one set for each thread that calls at the same time.
+///
+/// That is on the CPU. On other devices, the layers are candle's own operations, one after the other.
+#[derive(Debug)]
+pub struct Graph {
+    /// The last one computes the output.
+    nodes: Vec<Node>,
+    /// Nodes that read each map.
+    readers: Vec<Vec<usize>>,
+    arch: Arch,
+    /// See [`CACHED`].
+    cached: usize,
+    spare: Mutex<Vec<Spare>>,
+}
+
+impl Graph {
+    fn new(nodes: Vec<Node>) -> Self {
+        let mut readers = vec![Vec::new(); nodes.len() + 1];
+        for (i, node) in nodes.iter().enumerate() {
+            node.inputs.iter().for_each(|input| readers[*input].push(i));
+        }
+        Self { nodes, readers, arch: isa::arch(), cached: CACHED, spare: Mutex::default() }
+    }
+
+    /// Runs `layers` in their order.
+    pub fn chain(layers: Vec<Layer>) -> Self {
+        let (mut builder, mut map) = Builder::new();
+        for layer in layers {
+            map = builder.layer(map, layer);
+        }
+        builder.build(map)
+    }
+
+    /// Maps `(n, height, width, channels)`, f32 or (first layer on pictures) u8, to the output map, f32.
+    ///
+    /// # Errors
+    /// When the tensor has another shape or type, or is on another device than the weights.
+    pub fn forward(&self, input: &Tensor) -> Result<Tensor> {
+        if input.device().is_cpu() { input.apply_op1_no_bwd(self) } else { self.forward_stock(input) }
+    }
+
+    /// [`Graph::forward`] of `fine` plus `coarse` with every pixel doubled in both directions, as feature
+    /// pyramids join maps: `(n, 2 × height, 2 × width, channels)` and `(n, height, width, channels)`, f32.
+    ///
+    /// # Errors
+    /// As for [`Graph::forward`].
+    pub fn forward_sum(&self, fine: &Tensor, coarse: &Tensor) -> Result<Tensor> {
+        if fine.device().is_cpu() {
+            return fine.apply_op2_no_bwd(coarse, self);
+        }
+        self.forward_stock(&(fine + stock::doubled(coarse)?)?)
+    }
+
+    /// By candle's own operations.
+    fn forward_stock(&self, input: &Tensor) -> Result<Tensor> {
+        let extents = self.extents(Extent::of(input.shape())?)?;
+        if extents.iter().any(|e| e.len() == 0) {
+            return Tensor::zeros(extents[extents.len() - 1].shape(), DType::F32, input.device());
+        }
+        let dtype = self.nodes.iter().find_map(|node| node.op.dtype()).unwrap_or(DType::F32);
+        let mut maps = vec![Some(stock::to_nchw(&input.to_dtype(dtype)?)?)];
+        for (i, node) in self.nodes.iter().enumerate() {
+            let inputs: Vec<_> = node.inputs.iter().filter_map(|input| maps[*input].as_ref()).collect();
+            let output = node.op.by_candle(&inputs)?;
+            maps.push(Some(output));
+            for input in node.inputs.iter().filter(|input| self.readers[**input].last() == Some(&i)) {
+                maps[*input] = None;
+            }
+        }
+        match maps.pop().flatten() {
+            Some(output) => stock::to_nhwc(&output)?.to_dtype(DType::F32),
+            None => bail!("the graph computes nothing"),
+        }
+    }
+
+    fn forward_source(&self, source: &Source<'_>, shape: &Shape) -> Result<(CpuStorage, Shape)> {
+        let extents = self.extents(Extent::of(shape)?)?;
+        let shape = Shape::from(extents[extents.len() - 1].shape());
+        let empty = extents.iter().any(|e| e.len() == 0);
+        let values = if empty { vec![0.0; shape.elem_count()] } else { self.run(source, &extents)? };
+        Ok((CpuStorage::F32(values), shape))
+    }
+
+    /// Sizes of all maps.
+    fn extents(&self, input: Extent) -> Result<Vec<Extent>> {
+        let mut extents = vec![input];
+        for node in &self.nodes {
+            let inputs: Vec<_> = node.inputs.iter().map(|input| extents[*input]).collect();
+            extents.push(node.op.extent(&inputs)?);
+        }
+        Ok(extents)
+    }
+
+    fn run(&self, source: &Source<'_>, extents: &[Extent]) -> Result<Vec<f32>> {
+        let last = extents[extents.len() - 1];
+        let mut spare = self.spare().pop().unwrap_or_default();
+        let mut bands: Vec<_> = extents.iter().map(|e| Band::new(*e, CELL)).collect();
+        bands[0] = Band::new(extents[0], self.input_cell());
+        let mut out = Vec::with_capacity(last.len());
+        let step = self.rows_at_a_time(extents);
+        for start in (0..last.rows()).step_by(step) {
+            let end = last.rows().min(start + step);
+            self.advance(source, end, &mut bands, &mut spare)?;
+            if let Some(band) = bands.last() {
+                self.arch.dispatch(|| append(band, start..end, &mut out));
+            }
+        }
+        bands.iter_mut().for_each(|band| band.release(usize::MAX, &mut spare));
+        self.spare().push(spare);
+        Ok(out)
+    }
+
+    /// Channels of the cells in which all that read the input want it.
+    fn input_cell(&self) -> usize {
+        let cells = self.readers[0].iter().map(|reader| self.nodes[*reader].op.cell());
+        cells.max().unwrap_or(CELL)
+    }
+
+    fn spare(&self) -> MutexGuard<'_, Vec<Spare>> {
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Computes the rows of the last map up to `end`.
+    fn advance(&self, source: &Source<'_>, end: usize, bands: &mut [Band], spare: &mut Spare) -> Result<()> {
+        let ends = self.ends(end, bands);
+        let rows = bands[0].end()..ends[0];
+        bands[0].advance(self.keep(0, bands), ends[0], spare);
+        source.fill(self.arch, &mut bands[0], rows);
+        for (i, node) in self.nodes.iter().enumerate() {
+            let rows = bands[i + 1].end()..ends[i + 1];
+            if rows.is_empty() {
+                continue;
+            }
+            let keep = self.keep(i + 1, bands);
+            bands[i + 1].advance(keep, ends[i + 1], spare);
+            let (before, after) = bands.split_at_mut(i + 1);
+            let inputs: Vec<_> = node.inputs.iter().map(|input| &before[*input]).collect();
+            node.op.run(self.arch, &inputs, rows, &mut after[0], spare)?;
+            for input in &node.inputs {
+                let keep = self.keep(*input, bands);
+                bands[*input].release(keep, spare);
+            }
+        }
+        Ok(())
+    }
+
+    /// Up to which row every map is needed for the rows of the last one up to `end`.
+    fn ends(&self, end: usize, bands: &[Band]) -> Vec<usize> {
+        let mut ends: Vec<_> = bands.iter().map(Band::end).collect();
+        ends[self.nodes.len()] = end;
+        for (i, node) in self.nodes.iter().enumerate().rev() {
+            let to = &bands[i + 1];
+            if ends[i + 1] > to.end() {
+                for input in &node.inputs {
+                    let from = bands[*input].extent().height;
+                    let needed = inputs(node.op.window(), from, to.extent().height, ends[i + 1] - 1).end;
+                    ends[*input] = ends[*input].max(needed);
+                }
+            }
+        }
+        ends
+    }
+
+    /// Rows of the last map to compute at a time: as many as the cache holds, and enough to read large
+    /// weights once for many pixels.
+    fn rows_at_a_time(&self, extents: &[Extent]) -> usize {
+        let rows = extents[extents.len() - 1].rows();
+        let len = |(i, node): (usize, &Node)| {
+            extents[i + 1].len() + node.inputs.iter().map(|input| extents[*input].len()).sum::<usize>()
+        };
+        let maps = self.nodes.iter().enumerate().map(len).max().unwrap_or(0);
+        let weights = self.nodes.iter().map(|node| node.op.weights()).max().unwrap_or(0);
+        (self.cached.max(weights) * rows / maps.max(1)).clamp(1, rows.max(1))
+    }
+
+    /// First row of a map that is needed for what comes next.
+    fn keep(&self, map: usize, bands: &[Band]) -> usize {
+        let first = |reader: &usize| {
+            let next = &bands[reader + 1];
+            let to = next.extent();
+            let window = self.nodes[*reader].op.window();
+            let needed = || inputs(window, bands[map].extent().height, to.height, next.end()).start;
+            (next.end() < to.rows()).then(needed)
+        };
+        self.readers[map].iter().filter_map(first).min().unwrap_or(bands[map].end())
+    }
+}
+
+/// The input rows under output row `row`; both are numbered through all images.
+fn inputs(window: Window, from: usize, to: usize, row: usize) -> Range<usize> {
+    let (image, y) = (row / to, row % to * window.stride);
+    let start = y.saturating_sub(window.padding[0]).min(from);
+    let end = (y + window.size[0]).saturating_sub(window.padding[0]).min(from);
+    image * from + start..image * from + end
+}
+
+/// Appends rows of a band to a map with its channels last.
+#[inline(always)]
+fn append(band: &Band, rows: Range<usize>, out: &mut Vec<f32>) {
+    let Extent { width, channels, .. } = band.extent();
+    for row in rows {
+        let start = out.len();
+        out.resize(start + width * channels, 0.0);
+        for block in 0..band.blocks() {
+            let cells = band.row(block, row).as_chunks::<CELL>().0;
+            for (pixel, cell) in out[start..].chunks_exact_mut(channels).zip(cells) {
+                match pixel[block * CELL..].first_chunk_mut() {
+                    Some(target) => *target = *cell,
+                    None => pixel[block * CELL..].copy_from_slice(&cell[..channels - block * CELL]),
+                }
+            }
+        }
+    }
+}
+
+/// Values of the input.
+enum Source<'a> {
+    F32(&'a [f32]),
+    U8(&'a [u8]),
+    Sum { fine: &'a [f32], coarse: &'a [f32] },
+}
+
+impl Source<'_> {
+    fn fill(&self, arch: Arch, band: &mut Band, rows: Range<usize>) {
+        match self {
+            Self::F32(values) => fill(arch, values, band, rows),
+            Self::U8(values) => fill(arch, values, band, rows),
+            Self::Sum { fine, coarse } => {
+                fill(arch, fine, band, rows.clone());
+                add_doubled(coarse, band, rows);
+            }
+        }
+    }
+}
+
+/// Copies rows of a map with its channels last into a band.
+fn fill<T: Copy + Into<f32>>(arch: Arch, values: &[T], band: &mut Band, rows: Range<usize>) {
+    match band.cell() {
+        3 => arch.dispatch(|| fill_cells::<T, 3>(values, band, rows)),
+        _ => arch.dispatch(|| fill_cells::<T, CELL>(values, band, rows)),
+    }
+}
+
+#[inline(always)]
+fn fill_cells<T: Copy + Into<f32>, const K: usize>(values: &[T], band: &mut Band, rows: Range<usize>) {
+    let Extent { width, channels, .. } = band.extent();
+    for row in rows {
+        let values = &values[row * width * channels..][..width * channels];
+        if channels == K {
+            band.row_mut(0, row).iter_mut().zip(values).for_each(|(to, from)| *to = (*from).into());
+            continue;
+        }
+        for block in 0..band.blocks() {
+            let cells = band.row_mut(block, row).as_chunks_mut::<K>().0;
+            for (cell, pixel) in cells.iter_mut().zip(values.chunks_exact(channels)) {
+                let pixel = &pixel[block * K..];
+                match pixel.first_chunk::<K>() {
+                    Some(values) => *cell = values.map(Into::into),
+                    None => {
+                        *cell = std::array::from_fn(|i| pixel.get(i).map_or(0.0, |value| (*value).into()));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Adds a map of half the size, its channels last, to rows of a band.
+fn add_doubled(values: &[f32], band: &mut Band, rows: Range<usize>) {
+    let Extent { width, channels, .. } = band.extent();
+    let (cell, row_len) = (band.cell(), width / 2 * channels);
+    for row in rows {
+        let values = &values[row / 2 * row_len..][..row_len];
+        for block in 0..band.blocks() {
+            let pairs = band.row_mut(block, row).chunks_exact_mut(2 * cell);
+            for (pair, pixel) in pairs.zip(values.chunks_exact(channels)) {
+                for target in pair.chunks_exact_mut(cell) {
+                    target.iter_mut().zip(&pixel[block * cell..]).for_each(|(to, from)| *to += from);
+                }
+            }
+        }
+    }
+}
+
+impl CustomOp1 for Graph {
+    fn name(&self) -> &'static str {
+        "graph-nhwc"
+    }
+
+    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let source = match storage {
+            CpuStorage::U8(values) => Source::U8(contiguous(values, layout)?),
+            _ => Source::F32(contiguous(storage.as_slice()?, layout)?),
+        };
+        self.forward_source(&source, layout.shape())
+    }
+}
+
+impl CustomOp2 for Graph {
+    fn name(&self) -> &'static str {
+        "graph-sum-nhwc"
+    }
+
+    fn cpu_fwd(
+        &self,
+        fine: &CpuStorage,
+        fine_layout: &Layout,
+        coarse: &CpuStorage,
+        coarse_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (n, height, width, channels) = coarse_layout.shape().dims4()?;
+        if fine_layout.shape().dims() != [n, 2 * height, 2 * width, channels] {
+            bail!("{:?} is not twice {:?}", fine_layout.shape(), coarse_layout.shape());
+        }
+        let fine = contiguous(fine.as_slice()?, fine_layout)?;
+        let coarse = contiguous(coarse.as_slice()?, coarse_layout)?;
+        self.forward_source(&Source::Sum { fine, coarse }, fine_layout.shape())
+    }
+}
+
+fn contiguous<'a, T>(values: &'a [T], layout: &Layout) -> Result<&'a [T]> {
+    let Some((from, to)) = layout.contiguous_offsets() else { bail!("the tensor is not contiguous") };
+    Ok(&values[from..to])
+}

@@ -1,0 +1,408 @@
+//! Layers and graphs against candle's own operations, over random shapes, with every instruction set
+//! that the machine has.
+#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
+use candle_core::{DType, Device};
+use proptest::prelude::*;
+
+use super::*;
+use crate::conv::{Conv2d, Depthwise};
+
+/// Reproducible values in −1..1.
+fn values(count: usize, seed: u32) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(2_654_435_761).wrapping_add(12_345);
+    let mut next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        f64::from(state >> 8) / f64::from(1 << 23) - 1.0
+    };
+    (0..count).map(|_| next() as f32).collect()
+}
+
+fn tensor(shape: &[usize], seed: u32) -> Tensor {
+    Tensor::from_vec(values(shape.iter().product(), seed), shape, &Device::Cpu).unwrap()
+}
+
+/// candle's own convolution, which works on NCHW.
+fn reference(input: &Tensor, weight: &Tensor, bias: &Tensor, window: Window, groups: usize) -> Tensor {
+    let [rows, columns] = window.padding;
+    let input = stock::to_nchw(input).unwrap().pad_with_zeros(2, rows, rows).unwrap();
+    let input = input.pad_with_zeros(3, columns, columns).unwrap();
+    let out = input.conv2d(weight, 0, window.stride, 1, groups).unwrap();
+    stock::to_nhwc(&out).unwrap().broadcast_add(bias).unwrap()
+}
+
+fn activated(x: &Tensor, activation: &Activation) -> Tensor {
+    match activation {
+        Activation::Identity => x.clone(),
+        Activation::Relu => x.relu().unwrap(),
+        Activation::Prelu(slopes) => {
+            let slopes = Tensor::new(slopes.as_slice(), &Device::Cpu).unwrap();
+            let negative = x.minimum(0.0).unwrap().broadcast_mul(&slopes).unwrap();
+            (x.relu().unwrap() + negative).unwrap()
+        }
+    }
+}
+
+fn assert_close(found: &Tensor, expected: &Tensor) {
+    assert_eq!(found.dims(), expected.dims());
+    let difference =
+        (found - expected).unwrap().abs().unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    let largest = difference.into_iter().fold(0.0, f32::max);
+    assert!(largest < 1e-4, "differs by {largest}");
+}
+
+fn activation(kind: usize, outputs: usize) -> Activation {
+    match kind {
+        0 => Activation::Identity,
+        1 => Activation::Relu,
+        _ => Activation::Prelu(values(outputs, 77)),
+    }
+}
+
+/// The instruction sets of this machine.
+fn archs() -> Vec<Arch> {
+    let mut archs = vec![Arch::Scalar, Arch::new()];
+    // What `new` passes over for something better.
+    #[cfg(target_arch = "x86_64")]
+    archs.extend(pulp::x86::V3::try_new().map(Arch::V3));
+    archs
+}
+
+/// Where layers run.
+#[derive(Debug, Clone, Copy)]
+enum Place {
+    Kernels,
+    Candle,
+}
+
+impl Place {
+    fn conv2d(self, weight: &Tensor, bias: &Tensor, window: Window, activation: Activation) -> Layer {
+        match self {
+            Self::Kernels => Conv2d::new(weight, bias, window, activation),
+            Self::Candle => Conv2d::stock(weight, bias, window, activation),
+        }
+        .unwrap()
+        .into()
+    }
+
+    fn depthwise(self, weight: &Tensor, bias: &Tensor, window: Window, activation: Activation) -> Layer {
+        match self {
+            Self::Kernels => Depthwise::new(weight, bias, window, activation),
+            Self::Candle => Depthwise::stock(weight, bias, window, activation),
+        }
+        .unwrap()
+        .into()
+    }
+}
+
+/// Checks a graph with every instruction set, by few rows and by whole maps, and by candle's operations.
+fn assert_gives(graph: impl Fn(Place) -> Graph, input: &Tensor, expected: &Tensor) {
+    assert_close(&graph(Place::Candle).forward_stock(input).unwrap(), expected);
+    let mut graph = graph(Place::Kernels);
+    for arch in archs() {
+        let whole = Graph { arch, ..graph }.assert_close(input, expected);
+        graph = Graph { cached: 0, ..whole }.assert_close(input, expected);
+        graph.cached = CACHED;
+    }
+}
+
+impl Graph {
+    /// Twice, because the second pass meets the memory of the first.
+    fn assert_close(self, input: &Tensor, expected: &Tensor) -> Self {
+        for _ in 0..2 {
+            assert_close(&self.forward(input).unwrap(), expected);
+        }
+        self
+    }
+}
+
+fn window() -> impl Strategy<Value = Window> {
+    ([1..4usize, 1..4usize], 1..4usize, [0..3usize, 0..3usize]).prop_map(|(size, stride, padding)| Window {
+        size,
+        stride,
+        padding: std::array::from_fn(|axis| padding[axis].min(size[axis] - 1)),
+    })
+}
+
+proptest! {
+    #[test]
+    fn dense_is_a_convolution(
+        (n, height, width, inputs, outputs) in (1..3usize, 3..34usize, 3..34usize, 1..36usize, 1..70usize),
+        window in window(),
+        kind in 0..3usize,
+    ) {
+        let input = tensor(&[n, height, width, inputs], 1);
+        let weight = tensor(&[outputs, inputs, window.size[0], window.size[1]], 2);
+        let bias = tensor(&[outputs], 3);
+        let activation = activation(kind, outputs);
+        let layer = |place: Place| place.conv2d(&weight, &bias, window, activation.clone());
+        let expected = activated(&reference(&input, &weight, &bias, window, 1), &activation);
+        assert_gives(|place| Graph::chain(vec![layer(place)]), &input, &expected);
+    }
+
+    #[test]
+    fn depthwise_is_a_grouped_convolution(
+        (n, height, width, channels) in (1..3usize, 3..24usize, 3..24usize, 1..40usize),
+        window in window(),
+        kind in 0..3usize,
+    ) {
+        let input = tensor(&[n, height, width, channels], 4);
+        let weight = tensor(&[channels, 1, window.size[0], window.size[1]], 5);
+        let bias = tensor(&[channels], 6);
+        let activation = activation(kind, channels);
+        let layer = |place: Place| place.depthwise(&weight, &bias, window, activation.clone());
+        let expected = activated(&reference(&input, &weight, &bias, window, channels), &activation);
+        assert_gives(|place| Graph::chain(vec![layer(place)]), &input, &expected);
+    }
+
+    #[test]
+    fn pooling_is_candles(
+        (n, height, width, channels) in (1..3usize, 3..13usize, 3..13usize, 1..40usize),
+        (size, stride) in ([1..4usize, 1..4usize], 1..4usize),
+    ) {
+        let input = tensor(&[n, height, width, channels], 7);
+        let window = Window { size, stride, padding: [0; 2] };
+        let (nchw, pair) = (stock::to_nchw(&input).unwrap(), (size[0], size[1]));
+        let pooled = nchw.max_pool2d_with_stride(pair, (stride, stride)).unwrap();
+        assert_gives(|_| Graph::chain(vec![Layer::MaxPool(window)]), &input, &stock::to_nhwc(&pooled).unwrap());
+        let pooled = nchw.avg_pool2d_with_stride(pair, (stride, stride)).unwrap();
+        assert_gives(|_| Graph::chain(vec![Layer::AvgPool(window)]), &input, &stock::to_nhwc(&pooled).unwrap());
+    }
+
+    /// Padding is no value to a maximum, and 0 to a mean.
+    #[test]
+    fn pooling_knows_its_padding(
+        (height, width, channels) in (3..9usize, 3..9usize, 1..20usize), window in window(),
+    ) {
+        let input = (tensor(&[1, height, width, channels], 7) - 2.0).unwrap();
+        let [rows, columns] = window.padding;
+        let filled = |value: f64| {
+            let deep = (stock::to_nchw(&input).unwrap() - value).unwrap();
+            let deep = deep.pad_with_zeros(2, rows, rows).unwrap().pad_with_zeros(3, columns, columns).unwrap();
+            (deep + value).unwrap()
+        };
+        let (size, stride) = ((window.size[0], window.size[1]), (window.stride, window.stride));
+        let pooled = stock::to_nhwc(&filled(-9.0).max_pool2d_with_stride(size, stride).unwrap()).unwrap();
+        assert_gives(|_| Graph::chain(vec![Layer::MaxPool(window)]), &input, &pooled);
+        let pooled = stock::to_nhwc(&filled(0.0).avg_pool2d_with_stride(size, stride).unwrap()).unwrap();
+        assert_gives(|_| Graph::chain(vec![Layer::AvgPool(window)]), &input, &pooled);
+    }
+
+    /// The zeros that follow the smaller map are zeros before the activation.
+    #[test]
+    fn addition_fills_with_zeros(
+        (n, height, width, channels) in (1..3usize, 1..7usize, 1..7usize, 1..40usize),
+        (taller, wider) in (0..3usize, 0..3usize), kind in 0..3usize,
+    ) {
+        let window = Window { size: [1 + taller, 1 + wider], stride: 1, padding: [0; 2] };
+        let input = tensor(&[n, height + taller, width + wider, channels], 8);
+        let activation = activation(kind, channels);
+        let graph = |_| {
+            let (mut builder, input) = Builder::new();
+            let smaller = builder.layer(input, Layer::MaxPool(window));
+            let sum = builder.add(smaller, input, activation.clone());
+            builder.build(sum)
+        };
+        let smaller = Graph::chain(vec![Layer::MaxPool(window)]).forward(&input).unwrap();
+        let filled = smaller.pad_with_zeros(1, 0, taller).unwrap().pad_with_zeros(2, 0, wider).unwrap();
+        assert_gives(graph, &input, &activated(&(&input + filled).unwrap(), &activation));
+    }
+
+    #[test]
+    fn a_sum_is_candles_upsampling_and_addition(
+        (n, height, width, channels) in (1..3usize, 1..7usize, 1..7usize, 1..40usize),
+    ) {
+        let coarse = tensor(&[n, height, width, channels], 8);
+        let fine = tensor(&[n, 2 * height, 2 * width, channels], 9);
+        let found = Graph::chain(vec![]).forward_sum(&fine, &coarse).unwrap();
+        assert_close(&found, &(fine + stock::doubled(&coarse).unwrap()).unwrap());
+    }
+
+    /// Layers in a graph hand over what they give alone, whatever rows they do at a time.
+    #[test]
+    fn a_chain_is_its_layers(
+        (n, height, width, channels) in (1..4usize, 12..30usize, 12..30usize, 1..40usize),
+        kinds in prop::collection::vec((0..4usize, 1..3usize), 1..6),
+    ) {
+        let input = tensor(&[n, height, width, channels], 10);
+        let layers = |place| -> Vec<_> {
+            let mut channels = channels;
+            kinds.iter().map(|(kind, stride)| layer(place, *kind, *stride, &mut channels)).collect()
+        };
+        let alone = |x: Tensor, layer| Graph::chain(vec![layer]).forward(&x);
+        // Kernels may leave nothing of a small map, which is no error.
+        let expected = layers(Place::Kernels).into_iter().try_fold(input.clone(), alone).unwrap();
+        assert_gives(|place| Graph::chain(layers(place)), &input, &expected);
+    }
+
+    /// Forks and joins of any kind are what candle makes of them.
+    #[test]
+    fn a_graph_is_its_maps(
+        (n, height, width, channels) in (1..4usize, 9..20usize, 9..20usize, 1..40usize),
+        choices in prop::collection::vec((0..7usize, 0..9usize, 0..9usize, window()), 1..9),
+    ) {
+        let input = tensor(&[n, height, width, channels], 10);
+        let graph = |place| random_graph(place, [height, width], channels, &choices);
+        let expected = graph(Place::Candle).forward_stock(&input).unwrap();
+        assert_gives(graph, &input, &expected);
+    }
+}
+
+/// A graph whose every map is made of earlier ones by choice.
+fn random_graph(
+    place: Place,
+    size: [usize; 2],
+    channels: usize,
+    choices: &[(usize, usize, usize, Window)],
+) -> Graph {
+    let (mut builder, input) = Builder::new();
+    let mut maps = vec![(input, size, channels)];
+    for (kind, a, b, window) in choices {
+        let ((a, size, channels), (b, other_size, other)) = (maps[a % maps.len()], maps[b % maps.len()]);
+        let fits = (0..2).all(|axis| size[axis] >= window.size[axis]);
+        let window = if fits { *window } else { Window::POINT };
+        maps.push(match kind {
+            0 | 1 => {
+                let outputs = [5, 16, 32][channels % 3];
+                let weight = tensor(&[outputs, channels, window.size[0], window.size[1]], 11);
+                let weight = (weight / (channels * window.taps()) as f64).unwrap();
+                let layer = place.conv2d(&weight, &tensor(&[outputs], 12), window, Activation::Relu);
+                (builder.layer(a, layer), window.outputs(size), outputs)
+            }
+            2 => {
+                let weight = tensor(&[channels, 1, window.size[0], window.size[1]], 13);
+                let layer =
+                    place.depthwise(&weight, &tensor(&[channels], 14), window, activation(2, channels));
+                (builder.layer(a, layer), window.outputs(size), channels)
+            }
+            3 => (builder.layer(a, Layer::MaxPool(window)), window.outputs(size), channels),
+            4 => (builder.layer(a, Layer::AvgPool(window)), window.outputs(size), channels),
+            5 if size == other_size && channels.is_multiple_of(CELL) => {
+                (builder.concat(&[a, a, b]), size, 2 * channels + other)
+            }
+            _ => {
+                let size = std::array::from_fn(|axis| size[axis].max(other_size[axis]));
+                (builder.add(a, b, Activation::Relu), size, channels.max(other))
+            }
+        });
+    }
+    let (output, ..) = maps[maps.len() - 1];
+    builder.build(output)
+}
+
+/// A layer of some kind; changes the number of channels to that of its outputs.
+fn layer(place: Place, kind: usize, stride: usize, channels: &mut usize) -> Layer {
+    let inputs = *channels;
+    let dense = |outputs: usize, window: Window| {
+        let weight = tensor(&[outputs, inputs, window.size[0], window.size[1]], 11);
+        let weight = (weight / inputs as f64).unwrap();
+        place.conv2d(&weight, &tensor(&[outputs], 12), window, Activation::Relu)
+    };
+    match kind {
+        0 => {
+            *channels = inputs % 37 + 3;
+            dense(*channels, Window::POINT)
+        }
+        1 => dense(inputs, Window::three(stride)),
+        2 => {
+            let (weight, bias) = (tensor(&[inputs, 1, 3, 3], 13), tensor(&[inputs], 14));
+            place.depthwise(&weight, &bias, Window::three(stride), activation(2, inputs))
+        }
+        _ => Layer::MaxPool(Window::square(2, 2, 0)),
+    }
+}
+
+fn picture_layer() -> Layer {
+    let (weight, bias) = (tensor(&[16, 3, 3, 3], 1), tensor(&[16], 2));
+    Place::Kernels.conv2d(&weight, &bias, Window::three(2), Activation::Relu)
+}
+
+#[test]
+fn bytes_are_read_as_their_values() {
+    let bytes = Tensor::from_iter((0..3 * 20 * 30).map(|i| (i * 7 % 256) as u8), &Device::Cpu).unwrap();
+    let bytes = bytes.reshape((1, 20, 30, 3)).unwrap();
+    let chain = Graph::chain(vec![picture_layer()]);
+    let expected = chain.forward(&bytes.to_dtype(DType::F32).unwrap()).unwrap();
+    assert_eq!(
+        chain.forward(&bytes).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap(),
+        expected.flatten_all().unwrap().to_vec1::<f32>().unwrap()
+    );
+}
+
+/// Not only nearly: a vector must not depend on what shares its batch.
+#[test]
+fn an_image_gives_the_same_bits_alone_and_in_a_batch() {
+    let mut channels = 3;
+    let layers = [1, 2, 0, 2, 0].map(|kind| layer(Place::Kernels, kind, 2, &mut channels));
+    let chain = Graph { cached: 500, ..Graph::chain(layers.into()) };
+    let images = tensor(&[9, 23, 31, 3], 15);
+    let bits =
+        |x: &Tensor| -> Vec<f32> { chain.forward(x).unwrap().flatten_all().unwrap().to_vec1().unwrap() };
+    let alone: Vec<f32> = (0..9).flat_map(|i| bits(&images.narrow(0, i, 1).unwrap())).collect();
+    assert_eq!(bits(&images), alone);
+}
+
+#[test]
+fn a_wrong_shape_is_an_error() {
+    let graph = Graph::chain(vec![picture_layer()]);
+    let message = graph.forward(&tensor(&[1, 5, 5, 2], 3)).unwrap_err().to_string();
+    assert!(message.contains("expected 3 channels"), "{message}");
+    let (fine, coarse) = (tensor(&[1, 5, 4, 3], 4), tensor(&[1, 2, 2, 3], 5));
+    assert!(graph.forward_sum(&fine, &coarse).is_err());
+    let (weight, bias) = (tensor(&[4, 3, 3, 3], 1), tensor(&[5], 2));
+    assert!(Conv2d::new(&weight, &bias, Window::three(1), Activation::Relu).is_err());
+    let (weight, bias) = (tensor(&[4, 2, 3, 3], 1), tensor(&[4], 2));
+    assert!(Depthwise::new(&weight, &bias, Window::three(1), Activation::Relu).is_err());
+}
+
+#[test]
+fn maps_that_do_not_fit_are_an_error() {
+    let joined = |channels: usize, window: Window| {
+        let (mut builder, input) = Builder::new();
+        let smaller = builder.layer(input, Layer::MaxPool(window));
+        let joined = builder.concat(&[smaller, input]);
+        builder.build(joined).forward(&tensor(&[1, 5, 5, channels], 6))
+    };
+    assert!(joined(16, Window::POINT).is_ok());
+    assert!(joined(15, Window::POINT).is_err());
+    assert!(joined(16, Window::square(2, 1, 0)).is_err());
+    assert!(joined(16, Window::square(1, 0, 0)).is_err());
+}
+
+#[test]
+fn maps_that_nobody_needs_are_dropped() {
+    let (mut builder, input) = Builder::new();
+    let unused = builder.layer(input, picture_layer());
+    let pooled = builder.layer(input, Layer::MaxPool(Window::square(2, 2, 0)));
+    builder.layer(unused, Layer::MaxPool(Window::square(2, 2, 0)));
+    let graph = builder.build(pooled);
+    assert_eq!(graph.nodes.len(), 1);
+    // The picture layer would refuse five channels.
+    assert_eq!(graph.forward(&tensor(&[1, 4, 4, 5], 7)).unwrap().dims(), [1, 2, 2, 5]);
+}
+
+#[test]
+fn weights_elsewhere_are_an_error() {
+    let (weight, bias) = (tensor(&[4, 3, 1, 1], 1), tensor(&[4], 2));
+    let graph =
+        |place: Place| Graph::chain(vec![place.conv2d(&weight, &bias, Window::POINT, Activation::Identity)]);
+    let input = tensor(&[1, 5, 5, 3], 3);
+    assert!(graph(Place::Candle).forward(&input).is_err());
+    assert!(graph(Place::Kernels).forward_stock(&input).is_err());
+}
+
+/// Half precision rounds, to about three digits.
+#[test]
+fn candles_operations_follow_the_type_of_the_weights() {
+    let (weight, bias) = (tensor(&[4, 3, 1, 1], 1), tensor(&[4], 2));
+    let [half_weight, half_bias] = [&weight, &bias].map(|t| t.to_dtype(DType::F16).unwrap());
+    let input = tensor(&[1, 5, 5, 3], 3);
+    let slopes = activation(2, 4);
+    let half = Place::Candle.conv2d(&half_weight, &half_bias, Window::POINT, slopes.clone());
+    let found = Graph::chain(vec![half]).forward_stock(&input).unwrap();
+    let full = Place::Kernels.conv2d(&weight, &bias, Window::POINT, slopes);
+    let expected = Graph::chain(vec![full]).forward(&input).unwrap();
+    let difference =
+        (found - expected).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
+    assert!(difference > 0.0 && difference < 0.01, "differs by {difference}");
+}

@@ -1,0 +1,211 @@
+//! What a graph is made of.
+
+use std::ops::Range;
+
+use candle_core::{DType, Result, Tensor, bail};
+use pulp::Arch;
+
+use crate::band::{Band, CELL, Extent, Spare};
+use crate::conv::{self, Activation, Conv2d, Depthwise, Window};
+use crate::kernel::{self, Epilogue, Pooling};
+use crate::stock;
+
+/// Makes a map of a map.
+#[derive(Debug)]
+pub enum Layer {
+    /// See [`Conv2d`].
+    Dense(Conv2d),
+    /// See [`Depthwise`].
+    Depthwise(Depthwise),
+    /// The largest value under the window; its padding never is.
+    MaxPool(Window),
+    /// The mean under the window; its padding counts as zeros.
+    AvgPool(Window),
+}
+
+impl From<Conv2d> for Layer {
+    fn from(layer: Conv2d) -> Self {
+        Self::Dense(layer)
+    }
+}
+
+impl From<Depthwise> for Layer {
+    fn from(layer: Depthwise) -> Self {
+        Self::Depthwise(layer)
+    }
+}
+
+impl Layer {
+    fn window(&self) -> Window {
+        match self {
+            Self::Dense(layer) => layer.window,
+            Self::Depthwise(layer) => layer.window,
+            Self::MaxPool(window) | Self::AvgPool(window) => *window,
+        }
+    }
+
+    fn extent(&self, from: Extent) -> Result<Extent> {
+        let (inputs, outputs) = match self {
+            Self::Dense(layer) => (layer.inputs, layer.outputs),
+            Self::Depthwise(layer) => (layer.channels, layer.channels),
+            Self::MaxPool(window) | Self::AvgPool(window) => {
+                window.check("pooling")?;
+                (from.channels, from.channels)
+            }
+        };
+        if from.channels != inputs {
+            bail!("expected {inputs} channels, got {}", from.channels);
+        }
+        Ok(from.after(self.window(), outputs))
+    }
+
+    fn run(
+        &self,
+        arch: Arch,
+        input: &Band,
+        rows: Range<usize>,
+        out: &mut Band,
+        spare: &mut Spare,
+    ) -> Result<()> {
+        match self {
+            Self::Dense(layer) => return layer.run(arch, input, rows, out, spare),
+            Self::Depthwise(layer) => return layer.run(arch, input, rows, out),
+            Self::MaxPool(window) => conv::pool(Pooling::Max, *window, arch, input, rows, out),
+            Self::AvgPool(window) => conv::pool(Pooling::Average, *window, arch, input, rows, out),
+        }
+        Ok(())
+    }
+
+    fn by_candle(&self, x: &Tensor) -> Result<Tensor> {
+        match self {
+            Self::Dense(layer) => layer.by_candle(x),
+            Self::Depthwise(layer) => layer.by_candle(x),
+            Self::MaxPool(window) => stock::max_pool(x, *window),
+            Self::AvgPool(window) => stock::avg_pool(x, *window),
+        }
+    }
+}
+
+/// Makes a map of one or several.
+#[derive(Debug)]
+pub(crate) enum Op {
+    Layer(Layer),
+    Add(Activation, Epilogue),
+    Concat,
+}
+
+impl Op {
+    pub(crate) fn add(activation: Activation) -> Self {
+        let channels = if let Activation::Prelu(slopes) = &activation { slopes.len() } else { 0 };
+        let epilogue = Epilogue::new(&activation, channels.next_multiple_of(CELL));
+        Self::Add(activation, epilogue)
+    }
+
+    pub(crate) fn window(&self) -> Window {
+        match self {
+            Self::Layer(layer) => layer.window(),
+            Self::Add(..) | Self::Concat => Window::POINT,
+        }
+    }
+
+    /// Size of the output for inputs of sizes `from`.
+    pub(crate) fn extent(&self, from: &[Extent]) -> Result<Extent> {
+        match (self, from) {
+            (Self::Layer(layer), [from]) => layer.extent(*from),
+            (Self::Add(activation, _), [a, b]) => {
+                let (height, width) = (a.height.max(b.height), a.width.max(b.width));
+                let channels = a.channels.max(b.channels);
+                activation.check("add", channels)?;
+                Ok(Extent { height, width, channels, ..*a })
+            }
+            (Self::Concat, [first, ..]) => {
+                let channels: usize = from.iter().map(|e| e.channels).sum();
+                if from.iter().any(|e| (e.height, e.width) != (first.height, first.width)) {
+                    bail!("concat: maps of different sizes");
+                }
+                if from[..from.len() - 1].iter().any(|e| e.channels % CELL != 0) {
+                    bail!("concat: all maps but the last need a multiple of {CELL} channels");
+                }
+                Ok(Extent { channels, ..*first })
+            }
+            _ => bail!("{} inputs for {self:?}", from.len()),
+        }
+    }
+
+    /// Number of weights.
+    pub(crate) fn weights(&self) -> usize {
+        match self {
+            Self::Layer(Layer::Dense(layer)) => layer.weights(),
+            _ => 0,
+        }
+    }
+
+    /// Type of the weights, if the layer runs by candle's operations.
+    pub(crate) fn dtype(&self) -> Option<DType> {
+        match self {
+            Self::Layer(Layer::Dense(layer)) => layer.dtype(),
+            Self::Layer(Layer::Depthwise(layer)) => layer.dtype(),
+            _ => None,
+        }
+    }
+
+    /// Channels of the cells in which the op wants its input.
+    pub(crate) fn cell(&self) -> usize {
+        match self {
+            Self::Layer(Layer::Dense(layer)) => layer.cell(),
+            _ => CELL,
+        }
+    }
+
+    pub(crate) fn run(
+        &self,
+        arch: Arch,
+        inputs: &[&Band],
+        rows: Range<usize>,
+        out: &mut Band,
+        spare: &mut Spare,
+    ) -> Result<()> {
+        match (self, inputs) {
+            (Self::Layer(layer), [input]) => layer.run(arch, input, rows, out, spare)?,
+            (Self::Add(_, epilogue), [a, b]) => add(arch, [a, b], rows, epilogue, out),
+            _ => concat(inputs, &rows, out),
+        }
+        Ok(())
+    }
+
+    /// The op by candle's operations.
+    pub(crate) fn by_candle(&self, inputs: &[&Tensor]) -> Result<Tensor> {
+        match (self, inputs) {
+            (Self::Layer(layer), [x]) => layer.by_candle(x),
+            (Self::Add(activation, _), [a, b]) => stock::activated(stock::add(a, b)?, activation),
+            _ => Tensor::cat(inputs, 1),
+        }
+    }
+}
+
+fn add(arch: Arch, parts: [&Band; 2], rows: Range<usize>, epilogue: &Epilogue, out: &mut Band) {
+    let height = out.extent().height;
+    for row in rows {
+        for block in 0..out.blocks() {
+            let part = |band: &'_ Band| {
+                let from = band.extent().height;
+                let row = (block < band.blocks() && row % height < from)
+                    .then(|| row / height * from + row % height);
+                row.map_or(0..0, |row| band.range(block, row..row + 1))
+            };
+            let parts = parts.map(|band| &band.data()[part(band)]);
+            arch.dispatch(kernel::Add { parts, block, epilogue, out: out.row_mut(block, row) });
+        }
+    }
+}
+
+fn concat(inputs: &[&Band], rows: &Range<usize>, out: &mut Band) {
+    let mut place = 0;
+    for input in inputs {
+        for block in 0..input.blocks() {
+            let target = out.range(place, rows.clone());
+            out.data_mut()[target].copy_from_slice(&input.data()[input.range(block, rows.clone())]);
+            place += 1;
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! A program that passes images through a network on request, as `ftl-bench` and `contestant.py` do.
+//!
+//! One JSON object a line: something about itself when it is ready, then, for every line
+//! `BATCH COUNT` we write, what it took to pass that many batches of so many images.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use serde_json::Value;
+
+use crate::failure::{Failure, Result};
+use crate::process;
+
+/// What some batches took.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Took {
+    /// Seconds.
+    pub(super) wall_secs: f64,
+    /// On all cores together, seconds; absent where the system does not say.
+    pub(super) cpu_secs: Option<f64>,
+}
+
+/// A running program; it ends with the value.
+pub(super) struct Contestant {
+    name: String,
+    child: Child,
+    requests: ChildStdin,
+    answers: BufReader<ChildStdout>,
+    /// What it said of itself.
+    pub(super) about: Value,
+}
+
+impl Contestant {
+    /// Starts a program and waits until it is ready.
+    pub(super) fn start(command: &mut Command) -> Result<Self> {
+        let program = Path::new(command.get_program());
+        let name = program.file_name().unwrap_or(program.as_os_str()).display().to_string();
+        let mut child = process::spawn(command.stdin(Stdio::piped()).stdout(Stdio::piped()))?;
+        let pipes = child.stdin.take().zip(child.stdout.take());
+        let (requests, answers) =
+            pipes.ok_or_else(|| Failure::unexpected(format!("`{name}` was started without pipes")))?;
+        let answers = BufReader::new(answers);
+        let mut contestant = Self { name, child, requests, answers, about: Value::Null };
+        contestant.about = contestant.answer()?;
+        Ok(contestant)
+    }
+
+    /// Has `count` batches of `batch` images passed.
+    pub(super) fn pass(&mut self, batch: usize, count: usize) -> Result<Took> {
+        // A program that has ended says why itself; that its pipe is closed is the same news.
+        let _ = writeln!(self.requests, "{batch} {count}");
+        let answer = self.answer()?;
+        let secs = answer["wall_secs"].as_f64().filter(|secs| *secs > 0.0);
+        let wall_secs = secs.ok_or_else(|| self.stray(&answer.to_string()))?;
+        Ok(Took { wall_secs, cpu_secs: answer["cpu_secs"].as_f64().filter(|secs| *secs > 0.0) })
+    }
+
+    fn answer(&mut self) -> Result<Value> {
+        let mut line = String::new();
+        let read = self.answers.read_line(&mut line);
+        process::check_interrupt()?;
+        match read {
+            Ok(0) | Err(_) => Err(Failure::unexpected(format!("`{}` ended early", self.name))),
+            Ok(_) => serde_json::from_str(&line).map_err(|_| self.stray(line.trim_end())),
+        }
+    }
+
+    fn stray(&self, line: &str) -> Failure {
+        Failure::unexpected(format!("`{}` said `{line}`", self.name))
+    }
+}
+
+impl Drop for Contestant {
+    fn drop(&mut self) {
+        // It has nothing to lose, and may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn start(script: &str) -> Result<Contestant> {
+        Contestant::start(Command::new("sh").args(["-c", script]))
+    }
+
+    #[test]
+    fn a_contestant_says_what_it_is_and_what_it_took() -> Result<()> {
+        let script = r#"echo '{"macs":7}'; read batch count
+            echo "{\"wall_secs\":$batch,\"cpu_secs\":$count}""#;
+        let mut contestant = start(script)?;
+        assert_eq!(contestant.about["macs"], 7);
+        assert_eq!(contestant.pass(2, 3)?, Took { wall_secs: 2.0, cpu_secs: Some(3.0) });
+        Ok(())
+    }
+
+    #[test]
+    fn what_goes_wrong_is_told() {
+        let told = |script: &str| {
+            let failure = start(script).and_then(|mut c| c.pass(1, 1)).err();
+            failure.map(|f| f.message)
+        };
+        assert_eq!(told("exit 1").as_deref(), Some("`sh` ended early"));
+        assert_eq!(told("echo '{}'").as_deref(), Some("`sh` ended early"));
+        assert_eq!(told("echo oh").as_deref(), Some("`sh` said `oh`"));
+        assert_eq!(
+            told("echo '{}'; read a; echo '{\"wall_secs\":0}'").as_deref(),
+            Some("`sh` said `{\"wall_secs\":0}`")
+        );
+    }
+}

@@ -1,0 +1,59 @@
+//! Pythons of our own with pinned packages, so that the system's is left alone.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::cache;
+use crate::failure::{Failure, Result};
+use crate::process;
+
+/// A Python and what it is to have.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Environment {
+    /// Its folder in the cache.
+    pub(crate) folder: &'static str,
+    /// Packages with their versions.
+    pub(crate) packages: &'static [&'static str],
+    /// Names of the modules in them, separated by commas.
+    pub(crate) modules: &'static str,
+}
+
+impl Environment {
+    /// Makes sure that it is there; returns its program.
+    pub(crate) fn obtain(&self) -> Result<PathBuf> {
+        let dir = cache::root()?.join(self.folder);
+        let (program, pins) = (dir.join("bin").join("python"), dir.join("requirements.txt"));
+        let wanted = self.packages.join("\n") + "\n";
+        if fs::read_to_string(&pins).is_ok_and(|found| found == wanted) && self.works(&program) {
+            return Ok(program);
+        }
+        make(&dir)?;
+        let mut pip = Command::new(&program);
+        pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
+        quietly(pip.args(["--only-binary", ":all:"]).args(self.packages), "install Python packages")?;
+        // Written last: it says that all the rest is there.
+        fs::write(&pins, wanted).map_err(Failure::io("write", &pins))?;
+        Ok(program)
+    }
+
+    fn works(&self, program: &Path) -> bool {
+        let import = format!("import {}", self.modules);
+        process::capture(Command::new(program).args(["-c", &import])).is_ok_and(|done| done.status.success())
+    }
+}
+
+fn make(dir: &Path) -> Result<()> {
+    let mut venv = Command::new("python3");
+    quietly(venv.args(["-m", "venv", "--clear"]).arg(dir), "make a Python environment").map_err(|failure| {
+        if failure.is_interrupt() { failure } else { failure.hint("apt-get install -y python3-venv") }
+    })
+}
+
+fn quietly(command: &mut Command, what: &str) -> Result<()> {
+    let done = process::capture(command)?;
+    if done.status.success() {
+        return Ok(());
+    }
+    Err(Failure::unexpected(format!("could not {what}: {}", process::tail(&done.stderr, 3))))
+}
