@@ -6,6 +6,7 @@ use candle_core::{DType, Result, Tensor, bail};
 use pulp::Arch;
 
 use crate::band::{Aligned, Band, CELL, Spare};
+use crate::winograd::{self, Winograd};
 use crate::{kernel, stock};
 
 /// What is applied to every output of a layer.
@@ -146,7 +147,7 @@ pub struct Conv2d {
     pub(crate) window: Window,
     pub(crate) inputs: usize,
     pub(crate) outputs: usize,
-    /// Packed as `[block of outputs][block of inputs][tap][input][output]`.
+    /// Packed as `[block of outputs][block of inputs][tap][input][output]`, or see [`winograd::pack`].
     form: Form,
 }
 
@@ -161,7 +162,13 @@ impl Conv2d {
             return Self::stock(weight, bias, window, activation);
         }
         let (outputs, inputs) = check_layer("conv2d", weight, bias, window, &activation)?;
-        let pack = |weight: &[f32]| pack(weight, outputs, inputs, window.taps());
+        let pack = |weight: &[f32]| {
+            if is_winograd(window, inputs) {
+                winograd::pack(weight, outputs, inputs)
+            } else {
+                pack(weight, outputs, inputs, window.taps())
+            }
+        };
         let form = Form::packed(weight, bias, &activation, pack)?;
         Ok(Self { window, inputs, outputs, form })
     }
@@ -193,7 +200,17 @@ impl Conv2d {
     }
 
     pub(crate) fn weights(&self) -> usize {
-        self.inputs * self.outputs * self.window.taps()
+        let points = if self.is_winograd() { winograd::POINTS } else { self.window.taps() };
+        self.inputs * self.outputs * points
+    }
+
+    fn is_winograd(&self) -> bool {
+        is_winograd(self.window, self.inputs)
+    }
+
+    /// The layer computes this many rows of an image at a time, and what is left at its end.
+    pub(crate) fn rows(&self) -> usize {
+        if self.is_winograd() { winograd::SIDE } else { 1 }
     }
 
     pub(crate) fn run(
@@ -205,6 +222,17 @@ impl Conv2d {
         spare: &mut Spare,
     ) -> Result<()> {
         let packed = self.form.for_kernels()?;
+        if self.is_winograd() {
+            let layer = Winograd {
+                inputs: self.inputs,
+                weight: packed.weight.as_slice(),
+                bias: &packed.bias,
+                epilogue: &packed.epilogue,
+                padding: self.window.padding,
+            };
+            layer.run(arch, input, rows, out, spare);
+            return Ok(());
+        }
         if self.window == Window::POINT && input.cell() == self.cell() {
             let starts: Vec<_> = (0..input.blocks()).map(|b| input.offset(b, rows.start) / CELL).collect();
             let pixels = rows.len() * out.extent().width;
@@ -285,6 +313,11 @@ impl Conv2d {
             pitch,
         });
     }
+}
+
+/// Whether a layer is one of [`winograd`].
+fn is_winograd(window: Window, inputs: usize) -> bool {
+    window.size == [3, 3] && window.stride == 1 && inputs >= CELL
 }
 
 /// Copies a row into one with padding whose columns are sorted by their place in the stride.

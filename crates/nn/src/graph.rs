@@ -184,12 +184,12 @@ impl Graph {
         bands[0] = Band::new(extents[0], self.input_cell());
         let mut out = Vec::with_capacity(last.len());
         let step = self.rows_at_a_time(extents);
-        for start in (0..last.rows()).step_by(step) {
-            let end = last.rows().min(start + step);
-            self.advance(source, end, &mut bands, &mut spare)?;
-            if let Some(band) = bands.last() {
-                self.arch.dispatch(|| append(band, start..end, &mut out));
-            }
+        let mut done = 0;
+        while done < last.rows() {
+            self.advance(source, last.rows().min(done + step), &mut bands, &mut spare)?;
+            let band = &bands[self.nodes.len()];
+            self.arch.dispatch(|| append(band, done..band.end(), &mut out));
+            done = band.end();
         }
         bands.iter_mut().for_each(|band| band.release(usize::MAX, &mut spare));
         self.spare().push(spare);
@@ -206,7 +206,7 @@ impl Graph {
         self.spare.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Computes the rows of the last map up to `end`.
+    /// Computes the rows of the last map up to `end`, or a few more.
     fn advance(&self, source: &Source<'_>, end: usize, bands: &mut [Band], spare: &mut Spare) -> Result<()> {
         let ends = self.ends(end, bands);
         let rows = bands[0].end()..ends[0];
@@ -237,6 +237,7 @@ impl Graph {
         for (i, node) in self.nodes.iter().enumerate().rev() {
             let to = &bands[i + 1];
             if ends[i + 1] > to.end() {
+                ends[i + 1] = whole(ends[i + 1], node.op.rows(), to.extent().height);
                 for input in &node.inputs {
                     let from = bands[*input].extent().height;
                     let needed = inputs(node.op.window(), from, to.extent().height, ends[i + 1] - 1).end;
@@ -270,6 +271,12 @@ impl Graph {
         };
         self.readers[map].iter().filter_map(first).min().unwrap_or(bands[map].end())
     }
+}
+
+/// Row `end` of images of `height` rows, moved on to where a group of rows ends.
+fn whole(end: usize, group: usize, height: usize) -> usize {
+    let start = (end - 1) / height * height;
+    start + (end - start).next_multiple_of(group).min(height)
 }
 
 /// The input rows under output row `row`; both are numbered through all images.

@@ -22,3 +22,4 @@ pub mod onnx;
 mod op;
 mod stock;
 pub mod weights;
+mod winograd;

@@ -149,6 +149,14 @@ impl Op {
         }
     }
 
+    /// The op computes this many rows of an image at a time, and what is left at its end.
+    pub(crate) fn rows(&self) -> usize {
+        match self {
+            Self::Layer(Layer::Dense(layer)) => layer.rows(),
+            _ => 1,
+        }
+    }
+
     /// Channels of the cells in which the op wants its input.
     pub(crate) fn cell(&self) -> usize {
         match self {
