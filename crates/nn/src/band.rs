@@ -83,6 +83,8 @@ pub(crate) struct Band {
     cell: usize,
     /// Rows for which there is room.
     capacity: usize,
+    /// Room is made for at least this many rows.
+    least: usize,
     first: usize,
     end: usize,
 }
@@ -90,7 +92,12 @@ pub(crate) struct Band {
 impl Band {
     /// No rows yet of a map of this size.
     pub(crate) fn new(extent: Extent, cell: usize) -> Self {
-        Self { data: Aligned::default(), extent, cell, capacity: 0, first: 0, end: 0 }
+        Self { data: Aligned::default(), extent, cell, capacity: 0, least: 0, first: 0, end: 0 }
+    }
+
+    /// The map will be held as a whole.
+    pub(crate) fn hold(&mut self) {
+        self.least = self.extent.rows();
     }
 
     pub(crate) fn extent(&self) -> Extent {
@@ -152,7 +159,7 @@ impl Band {
         if end - self.first > self.capacity {
             let keep = keep.clamp(self.first, self.end);
             if end - keep > self.capacity {
-                self.enlarge(keep, end - keep, spare);
+                self.enlarge(keep, self.least.max(end - keep), spare);
             } else {
                 self.move_to_front(keep);
             }

@@ -9,6 +9,9 @@ use crate::band::{Aligned, Band, CELL, Spare};
 use crate::winograd::{self, Winograd};
 use crate::{kernel, stock};
 
+/// Rows of fewer pixels than this do not fill the kernel.
+const NARROW: usize = 8;
+
 /// What is applied to every output of a layer.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Activation {
@@ -236,18 +239,43 @@ impl Conv2d {
         if self.window == Window::POINT && input.cell() == self.cell() {
             let starts: Vec<_> = (0..input.blocks()).map(|b| input.offset(b, rows.start) / CELL).collect();
             let pixels = rows.len() * out.extent().width;
-            let at = out.offset(0, rows.start);
-            self.dense(packed, arch, (input.data(), &starts), pixels, (out, at));
-            return Ok(());
-        }
-        for rows in by_image(rows, out.extent().height) {
+            self.dense(packed, arch, input.data(), (&starts, &[0], pixels), (out, rows.start));
+        } else if self.window.taps() == 1 || out.extent().width < NARROW {
+            self.gathered(packed, arch, input, rows, out, spare);
+        } else {
             self.padded(packed, arch, input, rows, out, spare);
         }
         Ok(())
     }
 
-    /// Rows of one image, by way of a copy with its border around it, columns sorted by their place in the
-    /// stride so that the pixels under a tap lie side by side.
+    /// By way of a copy of what each tap sees, in which the pixels of all rows lie side by side.
+    fn gathered(
+        &self,
+        packed: &Packed,
+        arch: Arch,
+        input: &Band,
+        rows: Range<usize>,
+        out: &mut Band,
+        spare: &mut Spare,
+    ) {
+        let (cell, width, height) = (self.cell(), out.extent().width, out.extent().height);
+        let taps: Vec<_> = taps(self.inputs.div_ceil(cell), self.window.size).collect();
+        let pixels = rows.len() * width;
+        let mut scratch = spare.take(taps.len() * pixels * cell);
+        let mut targets = scratch.as_mut_slice().chunks_exact_mut(width * cell);
+        for (block, y, x) in &taps {
+            for (row, target) in rows.clone().zip(&mut targets) {
+                let source = source(self.window, input, row, height, *y);
+                pick(self.window, input, (*block, source, *x), target, cell);
+            }
+        }
+        let starts: Vec<_> = (0..taps.len()).map(|tap| tap * pixels).collect();
+        self.dense(packed, arch, scratch.as_slice(), (&starts, &[0], pixels), (out, rows.start));
+        spare.give(scratch);
+    }
+
+    /// By way of a copy with its border around it, columns sorted by their place in the stride so that the
+    /// pixels under a tap lie side by side.
     fn padded(
         &self,
         packed: &Packed,
@@ -258,53 +286,47 @@ impl Conv2d {
         spare: &mut Spare,
     ) {
         let Window { size, stride, padding } = self.window;
-        let (from, to) = (input.extent(), out.extent());
-        let (image, top) = (rows.start / to.height, rows.start % to.height * stride);
-        let cell = self.cell();
-        let columns = (from.width + 2 * padding[1]).div_ceil(stride);
-        let row_len = stride * columns * cell;
-        let copied = (rows.len() - 1) * stride + size[0];
-        let blocks = self.inputs.div_ceil(cell);
-        let mut scratch = spare.take(blocks * copied * row_len);
-        let padded = &mut scratch.as_mut_slice()[..blocks * copied * row_len];
-        for (i, target) in padded.chunks_exact_mut(row_len).enumerate() {
-            let (block, y) = (i / copied, top + i % copied);
-            let Some(y) = y.checked_sub(padding[0]).filter(|y| *y < from.height) else {
-                target.fill(0.0);
-                continue;
-            };
-            let row = input.row(block, image * from.height + y);
-            match (input.cell(), cell) {
-                (3, 3) => spread::<3, 3>(row, target, self.window, columns),
-                (_, 3) => spread::<CELL, 3>(row, target, self.window, columns),
-                _ => spread::<CELL, CELL>(row, target, self.window, columns),
+        let (cell, height, blocks) = (self.cell(), out.extent().height, self.inputs.div_ceil(self.cell()));
+        let columns = (input.extent().width + 2 * padding[1]).div_ceil(stride);
+        let (mut sources, mut places) = (Vec::new(), Vec::new());
+        for rows in by_image(rows.clone(), height) {
+            let first = sources.len();
+            places.extend((0..rows.len()).map(|i| (first + i * stride) * stride * columns));
+            let copied = 0..(rows.len() - 1) * stride + size[0];
+            sources.extend(copied.map(|y| source(self.window, input, rows.start, height, y)));
+        }
+        let mut scratch = spare.take(blocks * sources.len() * stride * columns * cell);
+        let mut targets = scratch.as_mut_slice().chunks_exact_mut(columns * cell);
+        for block in 0..blocks {
+            for source in &sources {
+                for (phase, target) in (0..stride).zip(&mut targets) {
+                    pick(self.window, input, (block, *source, phase), target, cell);
+                }
             }
         }
-        let mut starts = Vec::new();
-        for (block, y, x) in taps(blocks, size) {
-            starts.push((block * copied + y) * stride * columns + (x % stride) * columns + x / stride);
-        }
-        for (i, row) in rows.enumerate() {
-            let at = out.offset(0, row);
-            let input = &scratch.as_slice()[i * stride * row_len..];
-            self.dense(packed, arch, (input, &starts), to.width, (out, at));
-        }
+        let start =
+            |(block, y, x)| ((block * sources.len() + y) * stride + x % stride) * columns + x / stride;
+        let starts: Vec<_> = taps(blocks, size).map(start).collect();
+        let pixels = out.extent().width;
+        self.dense(packed, arch, scratch.as_slice(), (&starts, &places, pixels), (out, rows.start));
         spare.give(scratch);
     }
 
+    /// Rows of `pixels` outputs from `row` on; see [`kernel::Dense`] for `starts` and `rows`.
     fn dense(
         &self,
         packed: &Packed,
         arch: Arch,
-        (input, starts): (&[f32], &[usize]),
-        pixels: usize,
-        (out, at): (&mut Band, usize),
+        input: &[f32],
+        (starts, rows, pixels): (&[usize], &[usize], usize),
+        (out, row): (&mut Band, usize),
     ) {
-        let pitch = out.pitch();
+        let (pitch, at) = (out.pitch(), out.offset(0, row));
         arch.dispatch(kernel::Dense {
             input,
             cell: self.cell(),
             starts,
+            rows,
             weight: packed.weight.as_slice(),
             bias: &packed.bias,
             epilogue: &packed.epilogue,
@@ -320,26 +342,43 @@ fn is_winograd(window: Window, inputs: usize) -> bool {
     window.size == [3, 3] && window.stride == 1 && inputs >= CELL
 }
 
-/// Copies a row into one with padding whose columns are sorted by their place in the stride.
-fn spread<const FROM: usize, const TO: usize>(
-    row: &[f32],
-    target: &mut [f32],
+/// The input row under row `y` of the window, for output row `row` of images of `height` rows; `None` on the
+/// padding.
+fn source(window: Window, input: &Band, row: usize, height: usize, y: usize) -> Option<usize> {
+    let from = input.extent().height;
+    let y = (row % height * window.stride + y).checked_sub(window.padding[0]).filter(|y| *y < from)?;
+    Some(row / height * from + y)
+}
+
+/// Copies what column `x` of the window sees of an input row as it moves along, with zeros for the padding.
+fn pick(
     window: Window,
-    columns: usize,
+    input: &Band,
+    (block, row, x): (usize, Option<usize>, usize),
+    target: &mut [f32],
+    cell: usize,
 ) {
+    let Some(row) = row.map(|row| input.row(block, row)) else { return target.fill(0.0) };
+    match (input.cell(), cell) {
+        (3, 3) => pick_cells::<3, 3>(window, row, x, target),
+        (_, 3) => pick_cells::<CELL, 3>(window, row, x, target),
+        _ => pick_cells::<CELL, CELL>(window, row, x, target),
+    }
+}
+
+fn pick_cells<const FROM: usize, const TO: usize>(window: Window, row: &[f32], x: usize, target: &mut [f32]) {
     let Window { stride, padding: [_, padding], .. } = window;
     let (row, target) = (row.as_chunks::<FROM>().0, target.as_chunks_mut::<TO>().0);
-    for (phase, target) in target.chunks_exact_mut(columns).enumerate() {
-        // Padded column `phase + i × stride` is input column `phase + i × stride − padding`.
-        let left = padding.saturating_sub(phase).div_ceil(stride);
-        let pixels = row.get(left * stride + phase - padding..).unwrap_or_default().iter().step_by(stride);
-        let (border, target) = target.split_at_mut(left);
-        let (target, rest) = target.split_at_mut(pixels.len());
-        border.as_flattened_mut().fill(0.0);
-        rest.as_flattened_mut().fill(0.0);
-        for (target, pixel) in target.iter_mut().zip(pixels) {
-            target.copy_from_slice(&pixel[..TO]);
-        }
+    // Output `i` sees column `x + i × stride − padding`.
+    let left = padding.saturating_sub(x).div_ceil(stride).min(target.len());
+    let (border, target) = target.split_at_mut(left);
+    let pixels = row.get(left * stride + x - padding..).unwrap_or_default();
+    let seen = pixels.len().div_ceil(stride).min(target.len());
+    let (target, rest) = target.split_at_mut(seen);
+    border.as_flattened_mut().fill(0.0);
+    rest.as_flattened_mut().fill(0.0);
+    for (target, pixel) in target.iter_mut().zip(pixels.iter().step_by(stride)) {
+        target.copy_from_slice(&pixel[..TO]);
     }
 }
 
@@ -462,13 +501,8 @@ impl Depthwise {
 /// Where the input rows under the window begin for output row `row` of images of `height` rows; `None` on
 /// the padding.
 fn starts(window: Window, input: &Band, row: usize, height: usize) -> Vec<Option<usize>> {
-    let from = input.extent().height;
-    let (image, top) = (row / height, row % height * window.stride);
-    let start = |tap: usize| {
-        let y = (top + tap).checked_sub(window.padding[0]).filter(|y| *y < from)?;
-        Some(input.offset(0, image * from + y))
-    };
-    (0..window.size[0]).map(start).collect()
+    let sources = (0..window.size[0]).map(|y| source(window, input, row, height, y));
+    sources.map(|row| row.map(|row| input.offset(0, row))).collect()
 }
 
 /// Replaces the values under a window by one.

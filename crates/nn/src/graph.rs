@@ -99,6 +99,38 @@ pub struct Graph {
     spare: Mutex<Vec<Spare>>,
 }
 
+/// A part of a graph that runs over a few rows at a time.
+struct Stage {
+    /// The map that it computes.
+    map: usize,
+    /// Rows of that map at a time.
+    step: usize,
+}
+
+/// What the largest of some nodes needs, in floats.
+#[derive(Debug, Default, Clone, Copy)]
+struct Load {
+    maps: usize,
+    weights: usize,
+}
+
+impl Load {
+    fn max(self, other: Self) -> Self {
+        Self { maps: self.maps.max(other.maps), weights: self.weights.max(other.weights) }
+    }
+
+    /// The share of all images to compute at a time: as much as the cache holds, and enough to read large
+    /// weights once for many pixels.
+    fn share(self, cached: usize) -> f64 {
+        cached.max(self.weights) as f64 / self.maps.max(1) as f64
+    }
+
+    fn until(self, map: usize, extents: &[Extent], cached: usize) -> Stage {
+        let rows = extents[map].rows();
+        Stage { map, step: ((self.share(cached) * rows as f64) as usize).clamp(1, rows.max(1)) }
+    }
+}
+
 impl Graph {
     fn new(nodes: Vec<Node>) -> Self {
         let mut readers = vec![Vec::new(); nodes.len() + 1];
@@ -183,13 +215,18 @@ impl Graph {
         let mut bands: Vec<_> = extents.iter().map(|e| Band::new(*e, CELL)).collect();
         bands[0] = Band::new(extents[0], self.input_cell());
         let mut out = Vec::with_capacity(last.len());
-        let step = self.rows_at_a_time(extents);
-        let mut done = 0;
-        while done < last.rows() {
-            self.advance(source, last.rows().min(done + step), &mut bands, &mut spare)?;
-            let band = &bands[self.nodes.len()];
-            self.arch.dispatch(|| append(band, done..band.end(), &mut out));
-            done = band.end();
+        for Stage { map, step } in self.stages(extents) {
+            if map < self.nodes.len() {
+                bands[map].hold();
+            }
+            while bands[map].end() < extents[map].rows() {
+                let (start, end) = (bands[map].end(), extents[map].rows().min(bands[map].end() + step));
+                self.advance(source, map, end, &mut bands, &mut spare)?;
+                if map == self.nodes.len() {
+                    let band = &bands[map];
+                    self.arch.dispatch(|| append(band, start..band.end(), &mut out));
+                }
+            }
         }
         bands.iter_mut().for_each(|band| band.release(usize::MAX, &mut spare));
         self.spare().push(spare);
@@ -206,9 +243,16 @@ impl Graph {
         self.spare.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Computes the rows of the last map up to `end`, or a few more.
-    fn advance(&self, source: &Source<'_>, end: usize, bands: &mut [Band], spare: &mut Spare) -> Result<()> {
-        let ends = self.ends(end, bands);
+    /// Computes the rows of a map up to `end`, or a few more.
+    fn advance(
+        &self,
+        source: &Source<'_>,
+        map: usize,
+        end: usize,
+        bands: &mut [Band],
+        spare: &mut Spare,
+    ) -> Result<()> {
+        let ends = self.ends(map, end, bands);
         let rows = bands[0].end()..ends[0];
         bands[0].advance(self.keep(0, bands), ends[0], spare);
         source.fill(self.arch, &mut bands[0], rows);
@@ -230,10 +274,10 @@ impl Graph {
         Ok(())
     }
 
-    /// Up to which row every map is needed for the rows of the last one up to `end`.
-    fn ends(&self, end: usize, bands: &[Band]) -> Vec<usize> {
+    /// Up to which row every map is needed for the rows of `map` up to `end`.
+    fn ends(&self, map: usize, end: usize, bands: &[Band]) -> Vec<usize> {
         let mut ends: Vec<_> = bands.iter().map(Band::end).collect();
-        ends[self.nodes.len()] = end;
+        ends[map] = end;
         for (i, node) in self.nodes.iter().enumerate().rev() {
             let to = &bands[i + 1];
             if ends[i + 1] > to.end() {
@@ -248,16 +292,34 @@ impl Graph {
         ends
     }
 
-    /// Rows of the last map to compute at a time: as many as the cache holds, and enough to read large
-    /// weights once for many pixels.
-    fn rows_at_a_time(&self, extents: &[Extent]) -> usize {
-        let rows = extents[extents.len() - 1].rows();
-        let len = |(i, node): (usize, &Node)| {
-            extents[i + 1].len() + node.inputs.iter().map(|input| extents[*input].len()).sum::<usize>()
-        };
-        let maps = self.nodes.iter().enumerate().map(len).max().unwrap_or(0);
-        let weights = self.nodes.iter().map(|node| node.op.weights()).max().unwrap_or(0);
-        (self.cached.max(weights) * rows / maps.max(1)).clamp(1, rows.max(1))
+    /// Cuts the graph where a layer's weights exceed the cache and want more images at a time than what comes
+    /// before. The map between two stages is held as a whole.
+    fn stages(&self, extents: &[Extent]) -> Vec<Stage> {
+        let mut stages: Vec<Stage> = Vec::new();
+        let (mut stage, mut part) = (Load::default(), Load::default());
+        let mut joint = 0;
+        for (i, node) in self.nodes.iter().enumerate() {
+            let inputs: usize = node.inputs.iter().map(|input| extents[*input].len()).sum();
+            part = part.max(Load { maps: inputs + extents[i + 1].len(), weights: node.op.weights() });
+            if !self.is_joint(i + 1) {
+                continue;
+            }
+            if joint > 0
+                && part.weights > self.cached
+                && part.share(self.cached) > 2.0 * stage.share(self.cached)
+            {
+                stages.push(stage.until(joint, extents, self.cached));
+                stage = Load::default();
+            }
+            (stage, part, joint) = (stage.max(part), Load::default(), i + 1);
+        }
+        stages.push(stage.until(self.nodes.len(), extents, self.cached));
+        stages
+    }
+
+    /// Whether all that comes after a map reads it alone of what comes before.
+    fn is_joint(&self, map: usize) -> bool {
+        self.nodes[map..].iter().all(|node| node.inputs.iter().all(|input| *input >= map))
     }
 
     /// First row of a map that is needed for what comes next.

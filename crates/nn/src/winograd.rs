@@ -83,6 +83,7 @@ impl Winograd<'_> {
                     input: &points[point * pitches[0]..],
                     cell: CELL,
                     starts: &starts,
+                    rows: &[0],
                     weight,
                     bias: &zeros,
                     epilogue: &Epilogue::Identity,
