@@ -123,7 +123,7 @@ impl Band {
 
     /// Floats from a block to the next.
     pub(crate) fn pitch(&self) -> usize {
-        self.capacity * self.row_len()
+        pitch(self.capacity * self.row_len())
     }
 
     /// Where `row` of `block` begins in [`Self::data`].
@@ -178,7 +178,7 @@ impl Band {
     }
 
     fn enlarge(&mut self, keep: usize, capacity: usize, spare: &mut Spare) {
-        let pitch = capacity * self.row_len();
+        let pitch = pitch(capacity * self.row_len());
         let mut data = spare.take(self.blocks() * pitch);
         let len = (self.end - keep) * self.row_len();
         if len > 0 {
@@ -198,6 +198,11 @@ impl Band {
             (self.capacity, self.first) = (0, self.end);
         }
     }
+}
+
+/// A cache line more than `len`: blocks whose distance is a power of two would share a few sets of the cache.
+fn pitch(len: usize) -> usize {
+    len + CELL
 }
 
 /// Memory of bands that need none now. What was given last is taken first: it is still in the cache.
