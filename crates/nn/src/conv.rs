@@ -1,11 +1,12 @@
 //! Convolution layers; a [`Graph`](crate::graph::Graph) runs them.
 
 use std::ops::Range;
+use std::sync::OnceLock;
 
 use candle_core::{DType, Result, Tensor, bail};
 use pulp::Arch;
 
-use crate::band::{Aligned, Band, CELL, Spare};
+use crate::band::{Aligned, Band, CELL, Extent, Spare};
 use crate::winograd::{self, Winograd};
 use crate::{kernel, stock};
 
@@ -103,6 +104,12 @@ struct Packed {
     epilogue: kernel::Epilogue,
 }
 
+impl Packed {
+    fn weight(&self) -> &[f32] {
+        &self.weight.as_slice()[..self.weight.len()]
+    }
+}
+
 impl Form {
     fn packed(
         weight: &Tensor,
@@ -150,8 +157,10 @@ pub struct Conv2d {
     pub(crate) window: Window,
     pub(crate) inputs: usize,
     pub(crate) outputs: usize,
-    /// Packed as `[block of outputs][block of inputs][tap][input][output]`, or see [`winograd::pack`].
+    /// Packed as `[block of outputs][block of inputs][tap][input][output]`.
     form: Form,
+    /// The weights for [`winograd`], from the first time on that maps are large enough.
+    transformed: OnceLock<Aligned>,
 }
 
 impl Conv2d {
@@ -165,15 +174,9 @@ impl Conv2d {
             return Self::stock(weight, bias, window, activation);
         }
         let (outputs, inputs) = check_layer("conv2d", weight, bias, window, &activation)?;
-        let pack = |weight: &[f32]| {
-            if is_winograd(window, inputs) {
-                winograd::pack(weight, outputs, inputs)
-            } else {
-                pack(weight, outputs, inputs, window.taps())
-            }
-        };
+        let pack = |weight: &[f32]| pack(weight, outputs, inputs, window.taps());
         let form = Form::packed(weight, bias, &activation, pack)?;
-        Ok(Self { window, inputs, outputs, form })
+        Ok(Self { window, inputs, outputs, form, transformed: OnceLock::new() })
     }
 
     /// A layer that runs by candle's operations.
@@ -185,7 +188,7 @@ impl Conv2d {
     ) -> Result<Self> {
         let (outputs, inputs) = check_layer("conv2d", weight, bias, window, &activation)?;
         let form = Form::Stock { weight: weight.clone(), bias: bias.clone(), activation };
-        Ok(Self { window, inputs, outputs, form })
+        Ok(Self { window, inputs, outputs, form, transformed: OnceLock::new() })
     }
 
     /// Type of the weights, if the layer runs by candle's operations.
@@ -202,18 +205,19 @@ impl Conv2d {
         if self.inputs == 3 { 3 } else { CELL }
     }
 
-    pub(crate) fn weights(&self) -> usize {
-        let points = if self.is_winograd() { winograd::POINTS } else { self.window.taps() };
+    /// Number of weights that are read for outputs of size `to`.
+    pub(crate) fn weights(&self, to: Extent) -> usize {
+        let points = if self.is_winograd(to) { winograd::POINTS } else { self.window.taps() };
         self.inputs * self.outputs * points
     }
 
-    fn is_winograd(&self) -> bool {
-        is_winograd(self.window, self.inputs)
+    /// This many rows of an image of size `to` are computed at a time, and what is left at its end.
+    pub(crate) fn rows(&self, to: Extent) -> usize {
+        if self.is_winograd(to) { winograd::SIDE } else { 1 }
     }
 
-    /// The layer computes this many rows of an image at a time, and what is left at its end.
-    pub(crate) fn rows(&self) -> usize {
-        if self.is_winograd() { winograd::SIDE } else { 1 }
+    fn is_winograd(&self, to: Extent) -> bool {
+        winograd::suits(self.window, self.inputs, to)
     }
 
     pub(crate) fn run(
@@ -225,10 +229,10 @@ impl Conv2d {
         spare: &mut Spare,
     ) -> Result<()> {
         let packed = self.form.for_kernels()?;
-        if self.is_winograd() {
+        if self.is_winograd(out.extent()) {
             let layer = Winograd {
                 inputs: self.inputs,
-                weight: packed.weight.as_slice(),
+                weight: self.transformed.get_or_init(|| winograd::transform(packed.weight())).as_slice(),
                 bias: &packed.bias,
                 epilogue: &packed.epilogue,
                 padding: self.window.padding,
@@ -335,11 +339,6 @@ impl Conv2d {
             pitch,
         });
     }
-}
-
-/// Whether a layer is one of [`winograd`].
-fn is_winograd(window: Window, inputs: usize) -> bool {
-    window.size == [3, 3] && window.stride == 1 && inputs >= CELL
 }
 
 /// The input row under row `y` of the window, for output row `row` of images of `height` rows; `None` on the

@@ -281,7 +281,7 @@ impl Graph {
         for (i, node) in self.nodes.iter().enumerate().rev() {
             let to = &bands[i + 1];
             if ends[i + 1] > to.end() {
-                ends[i + 1] = whole(ends[i + 1], node.op.rows(), to.extent().height);
+                ends[i + 1] = whole(ends[i + 1], node.op.rows(to.extent()), to.extent().height);
                 for input in &node.inputs {
                     let from = bands[*input].extent().height;
                     let needed = inputs(node.op.window(), from, to.extent().height, ends[i + 1] - 1).end;
@@ -300,7 +300,8 @@ impl Graph {
         let mut joint = 0;
         for (i, node) in self.nodes.iter().enumerate() {
             let inputs: usize = node.inputs.iter().map(|input| extents[*input].len()).sum();
-            part = part.max(Load { maps: inputs + extents[i + 1].len(), weights: node.op.weights() });
+            part = part
+                .max(Load { maps: inputs + extents[i + 1].len(), weights: node.op.weights(extents[i + 1]) });
             if !self.is_joint(i + 1) {
                 continue;
             }

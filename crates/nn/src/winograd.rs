@@ -7,32 +7,40 @@ use std::ops::Range;
 
 use pulp::Arch;
 
-use crate::band::{Aligned, Band, CELL, Spare};
+use crate::band::{Aligned, Band, CELL, Extent, Spare};
+use crate::conv::Window;
 use crate::kernel::winograd::{Forward, Inverse, REACH, Tile, WEIGHTS};
 pub(crate) use crate::kernel::winograd::{POINTS, SIDE};
 use crate::kernel::{Dense, Epilogue};
 
 /// Floats of transformed tiles that are to be in the cache together.
 const CACHED: usize = 256 << 10;
-/// Tiles at a time at least, so that large weights are read once for many.
-const LEAST_TILES: usize = 112;
+/// Below this many outputs in a row or column, a direct convolution is as fast, with a quarter of the weights.
+const LEAST_OUTPUTS: usize = 6;
 
-/// `G g Gᵀ` of every pair of an output and an input: `[point][block of outputs][input][output]`.
-pub(crate) fn pack(weight: &[f32], outputs: usize, inputs: usize) -> Aligned {
-    let (blocks, padded) = (outputs.div_ceil(CELL), inputs.next_multiple_of(CELL));
-    let pitch = blocks * padded * CELL;
-    let mut packed = Aligned::zeros(POINTS * pitch);
-    for (i, kernel) in weight.as_chunks::<9>().0.iter().enumerate() {
-        let (output, input) = (i / inputs, i % inputs);
-        let at = (output / CELL * padded + input) * CELL + output % CELL;
-        for point in 0..POINTS {
+/// Whether this is the way to compute a layer with maps of size `to`.
+pub(crate) fn suits(window: Window, inputs: usize, to: Extent) -> bool {
+    let three = window.size == [3, 3] && window.stride == 1;
+    three && inputs >= CELL && to.height.min(to.width) >= LEAST_OUTPUTS
+}
+
+/// `G g Gᵀ` of every pair of an output and an input: from `[block of outputs][block of inputs][tap][input]
+/// [output]` to `[point][block of outputs][input][output]`.
+pub(crate) fn transform(weight: &[f32]) -> Aligned {
+    const CELLS: usize = CELL * CELL;
+    let pitch = weight.len() / 9;
+    let mut points = Aligned::zeros(POINTS * pitch);
+    for (i, taps) in weight.chunks_exact(9 * CELLS).take(pitch / CELLS).enumerate() {
+        for (point, place) in points.as_mut_slice().chunks_exact_mut(pitch).enumerate() {
             let (rows, columns) = (WEIGHTS[point / REACH], WEIGHTS[point % REACH]);
-            let terms = kernel.iter().enumerate();
-            let sum: f64 = terms.map(|(k, w)| f64::from(*w) * rows[k / 3] * columns[k % 3]).sum();
-            packed.as_mut_slice()[point * pitch + at] = sum as f32;
+            let place = &mut place[i * CELLS..][..CELLS];
+            for (tap, values) in taps.chunks_exact(CELLS).enumerate() {
+                let factor = (rows[tap / 3] * columns[tap % 3]) as f32;
+                place.iter_mut().zip(values).for_each(|(sum, value)| *sum += factor * value);
+            }
         }
     }
-    packed
+    points
 }
 
 /// A layer.
@@ -59,7 +67,9 @@ impl Winograd<'_> {
     ) {
         let blocks = [self.inputs.div_ceil(CELL), self.bias.len() / CELL];
         let tiles = self.tiles(input, rows, out);
-        let most = (CACHED / (POINTS * CELL * (blocks[0] + blocks[1]))).max(LEAST_TILES).min(tiles.len());
+        // As many tiles at a time as the cache holds, and enough to read large weights once for many.
+        let room = CACHED.max(self.weight.len()) / (POINTS * CELL * (blocks[0] + blocks[1]));
+        let most = tiles.len().div_ceil(tiles.len().div_ceil(room.max(1)).max(1));
         // A line more, so that the points of a tile do not share the same few sets of the cache.
         let pitches = blocks.map(|blocks| (blocks * most + 1) * CELL);
         let mut spaces = pitches.map(|pitch| spare.take(POINTS * pitch));
