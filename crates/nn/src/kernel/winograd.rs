@@ -68,34 +68,40 @@ impl Forward<'_> {
     // Loops and not closures over arrays: those would not be inlined into the vector code.
     #[inline(always)]
     fn run<S: Simd, const N: usize>(self, simd: S) {
+        let zero = simd.splat_f32s(0.0);
+        let mut square = [[[zero; N]; REACH]; REACH];
         for block in 0..self.blocks {
             let input = &self.input[block * self.input_pitch..];
             for (i, tile) in self.tiles.iter().enumerate() {
-                let out = &mut self.out[(block * self.tiles.len() + i) * CELL..];
-                let mut square = [[[simd.splat_f32s(0.0); N]; REACH]; REACH];
-                for (row, start) in square.iter_mut().zip(tile.inputs) {
-                    let Some(start) = start else { continue };
-                    copy(
-                        row,
-                        cells::<S, N>(&input[start..][..self.input_width * CELL]),
-                        tile.x,
-                        self.padding,
-                    );
-                }
-                for v in 0..N {
-                    for row in &mut square {
-                        forward(simd, row, v);
+                let inside = tile.x.checked_sub(self.padding).filter(|x| x + REACH <= self.input_width);
+                for (row, start) in square.iter_mut().zip(&tile.inputs) {
+                    match (start, inside) {
+                        (Some(start), Some(x)) => {
+                            let cells = cells::<S, N>(&input[start + x * CELL..][..REACH * CELL]);
+                            forward(simd, &cells.as_chunks().0[0], row);
+                        }
+                        (Some(start), None) => {
+                            let mut cut = [[zero; N]; REACH];
+                            let cells = cells::<S, N>(&input[*start..][..self.input_width * CELL]);
+                            let left = self.padding.saturating_sub(tile.x);
+                            let seen = cells.get(tile.x + left - self.padding..).unwrap_or_default();
+                            cut[left..].iter_mut().zip(seen).for_each(|(to, from)| *to = *from);
+                            forward(simd, &cut, row);
+                        }
+                        (None, _) => *row = [[zero; N]; REACH],
                     }
-                    for x in 0..REACH {
-                        let mut column = [[simd.splat_f32s(0.0); 1]; REACH];
-                        for y in 0..REACH {
-                            column[y][0] = square[y][x][v];
-                        }
-                        forward(simd, &mut column, 0);
-                        for y in 0..REACH {
-                            let out = &mut out[(y * REACH + x) * self.pitch..][..CELL];
-                            cells_mut::<S, N>(out)[0][v] = column[y][0];
-                        }
+                }
+                let out = &mut self.out[(block * self.tiles.len() + i) * CELL..];
+                let mut column = [[zero; N]; REACH];
+                let mut points = [[zero; N]; REACH];
+                for x in 0..REACH {
+                    for y in 0..REACH {
+                        column[y] = square[y][x];
+                    }
+                    forward(simd, &column, &mut points);
+                    for y in 0..REACH {
+                        let out = &mut out[(y * REACH + x) * self.pitch..][..CELL];
+                        cells_mut::<S, N>(out)[0] = points[y];
                     }
                 }
             }
@@ -103,33 +109,27 @@ impl Forward<'_> {
     }
 }
 
-/// Copies what is under a tile from a row, leaving the padding as it is.
+/// `Bᵀ` of the paper.
 #[inline(always)]
-fn copy<T: Copy>(target: &mut [T; REACH], row: &[T], x: usize, padding: usize) {
-    match x.checked_sub(padding).and_then(|x| row.get(x..x + REACH)?.first_chunk()) {
-        Some(inside) => *target = *inside,
-        None => {
-            let left = padding.saturating_sub(x);
-            let inputs = row.get(x + left - padding..).unwrap_or_default();
-            target[left..].iter_mut().zip(inputs).for_each(|(to, from)| *to = *from);
-        }
-    }
-}
-
-/// `Bᵀ` of the paper, on vector `v` of the cells.
-#[inline(always)]
-fn forward<S: Simd, const N: usize>(simd: S, cells: &mut [[S::f32s; N]; REACH], v: usize) {
-    let [a, b, c, d, e, f] = [cells[0][v], cells[1][v], cells[2][v], cells[3][v], cells[4][v], cells[5][v]];
+fn forward<S: Simd, const N: usize>(
+    simd: S,
+    cells: &[[S::f32s; N]; REACH],
+    points: &mut [[S::f32s; N]; REACH],
+) {
     let [two, four, five] = [simd.splat_f32s(2.0), simd.splat_f32s(4.0), simd.splat_f32s(5.0)];
-    // The middle rows come in pairs that differ in signs alone.
-    let (even, odd) = (simd.negate_mul_add_e_f32s(four, c, e), simd.negate_mul_add_e_f32s(four, b, d));
-    let (even_2, odd_2) = (simd.sub_f32s(e, c), simd.sub_f32s(d, b));
-    cells[0][v] = simd.mul_add_e_f32s(four, a, simd.negate_mul_add_e_f32s(five, c, e));
-    cells[1][v] = simd.add_f32s(even, odd);
-    cells[2][v] = simd.sub_f32s(even, odd);
-    cells[3][v] = simd.mul_add_e_f32s(two, odd_2, even_2);
-    cells[4][v] = simd.negate_mul_add_e_f32s(two, odd_2, even_2);
-    cells[5][v] = simd.mul_add_e_f32s(four, b, simd.negate_mul_add_e_f32s(five, d, f));
+    for v in 0..N {
+        let [a, b, c] = [cells[0][v], cells[1][v], cells[2][v]];
+        let [d, e, f] = [cells[3][v], cells[4][v], cells[5][v]];
+        // The middle rows come in pairs that differ in signs alone.
+        let (even, odd) = (simd.negate_mul_add_e_f32s(four, c, e), simd.negate_mul_add_e_f32s(four, b, d));
+        let (even_2, odd_2) = (simd.sub_f32s(e, c), simd.sub_f32s(d, b));
+        points[0][v] = simd.mul_add_e_f32s(four, a, simd.negate_mul_add_e_f32s(five, c, e));
+        points[1][v] = simd.add_f32s(even, odd);
+        points[2][v] = simd.sub_f32s(even, odd);
+        points[3][v] = simd.mul_add_e_f32s(two, odd_2, even_2);
+        points[4][v] = simd.negate_mul_add_e_f32s(two, odd_2, even_2);
+        points[5][v] = simd.mul_add_e_f32s(four, b, simd.negate_mul_add_e_f32s(five, d, f));
+    }
 }
 
 /// `Aᵀ m A` of every tile, with bias and activation.
