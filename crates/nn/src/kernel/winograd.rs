@@ -34,6 +34,10 @@ pub(crate) struct Tile {
     pub(crate) x: usize,
 }
 
+/// Values on cache lines: the stack alone would let every vector straddle two, and some two pages.
+#[repr(align(64))]
+struct Lines<T>(T);
+
 /// `Bᵀ d B` of every tile: `[point][block of channels][tile][channel]`.
 pub(crate) struct Forward<'a> {
     pub(crate) tiles: &'a [Tile],
@@ -69,12 +73,12 @@ impl Forward<'_> {
     #[inline(always)]
     fn run<S: Simd, const N: usize>(self, simd: S) {
         let zero = simd.splat_f32s(0.0);
-        let mut square = [[[zero; N]; REACH]; REACH];
+        let mut square = Lines([[[zero; N]; REACH]; REACH]);
         for block in 0..self.blocks {
             let input = &self.input[block * self.input_pitch..];
             for (i, tile) in self.tiles.iter().enumerate() {
                 let inside = tile.x.checked_sub(self.padding).filter(|x| x + REACH <= self.input_width);
-                for (row, start) in square.iter_mut().zip(&tile.inputs) {
+                for (row, start) in square.0.iter_mut().zip(&tile.inputs) {
                     match (start, inside) {
                         (Some(start), Some(x)) => {
                             let cells = cells::<S, N>(&input[start + x * CELL..][..REACH * CELL]);
@@ -96,7 +100,7 @@ impl Forward<'_> {
                 let mut points = [[zero; N]; REACH];
                 for x in 0..REACH {
                     for y in 0..REACH {
-                        column[y] = square[y][x];
+                        column[y] = square.0[y][x];
                     }
                     forward(simd, &column, &mut points);
                     for y in 0..REACH {
@@ -176,33 +180,35 @@ impl Inverse<'_> {
 
     #[inline(always)]
     fn finished<S: Simd, const N: usize>(self, simd: S, finish: impl Finish, slopes: &[f32]) {
+        let zero = simd.splat_f32s(0.0);
+        let mut narrow = Lines([[zero; SIDE]; REACH]);
+        let mut square = Lines([[[zero; N]; SIDE]; SIDE]);
         let bias_and_slope = cells::<S, N>(self.bias).iter().zip(cells::<S, N>(slopes));
         for (block, (bias, slope)) in bias_and_slope.enumerate() {
             for (i, tile) in self.tiles.iter().enumerate() {
                 let input = &self.input[(block * self.tiles.len() + i) * CELL..];
-                let mut square = [[[simd.splat_f32s(0.0); N]; SIDE]; SIDE];
                 for v in 0..N {
-                    let mut narrow = [[simd.splat_f32s(0.0); SIDE]; REACH];
                     for x in 0..REACH {
                         let mut column = [simd.splat_f32s(0.0); REACH];
                         for y in 0..REACH {
                             let point = &input[(y * REACH + x) * self.input_pitch..][..CELL];
                             column[y] = cells::<S, N>(point)[0][v];
                         }
-                        narrow[x] = inverse(simd, column);
+                        narrow.0[x] = inverse(simd, column);
                     }
                     for y in 0..SIDE {
                         let mut row = [simd.splat_f32s(0.0); REACH];
                         for x in 0..REACH {
-                            row[x] = narrow[x][y];
+                            row[x] = narrow.0[x][y];
                         }
                         let sums = inverse(simd, row);
                         for x in 0..SIDE {
-                            square[y][x][v] = finish.finish(simd, simd.add_f32s(sums[x], bias[v]), slope[v]);
+                            square.0[y][x][v] =
+                                finish.finish(simd, simd.add_f32s(sums[x], bias[v]), slope[v]);
                         }
                     }
                 }
-                for (start, row) in tile.outputs.iter().zip(&square) {
+                for (start, row) in tile.outputs.iter().zip(&square.0) {
                     let Some(start) = start else { continue };
                     let start = block * self.pitch + start;
                     let out = cells_mut::<S, N>(&mut self.out[start..][..self.width * CELL]);
