@@ -150,8 +150,9 @@ impl Form {
 
 /// A dense convolution: every output channel sees every input channel.
 ///
-/// Computed as an indirect matrix product (the idea of XNNPACK's indirect GEMM, arXiv 1907.02129):
-/// no im2col copy but a table of where each tap's inputs begin; weights are packed once at load.
+/// Computed as an indirect matrix product (the idea of XNNPACK's indirect GEMM, arXiv 1907.02129): no im2col
+/// copy, but for very narrow maps, and a table of where each tap's inputs begin. Weights are packed once at
+/// load. 3×3 kernels of stride 1 go by way of [`winograd`] where maps are large enough.
 #[derive(Debug)]
 pub struct Conv2d {
     pub(crate) window: Window,

@@ -10,7 +10,7 @@ use crate::band::{Band, CELL, Extent, Spare};
 use crate::conv::{Activation, Window};
 pub use crate::op::Layer;
 use crate::op::Op;
-use crate::stock;
+use crate::{kernel, stock};
 
 #[cfg(test)]
 mod tests;
@@ -93,6 +93,8 @@ pub struct Graph {
     nodes: Vec<Node>,
     /// Nodes that read each map.
     readers: Vec<Vec<usize>>,
+    /// Maps that are all that later nodes read of what comes before.
+    joints: Vec<usize>,
     arch: Arch,
     /// See [`CACHED`].
     cached: usize,
@@ -137,7 +139,10 @@ impl Graph {
         for (i, node) in nodes.iter().enumerate() {
             node.inputs.iter().for_each(|input| readers[*input].push(i));
         }
-        Self { nodes, readers, arch: Arch::new(), cached: CACHED, spare: Mutex::default() }
+        let alone = |map: &usize| readers[..*map].iter().flatten().all(|reader| reader < map);
+        let joints = (1..=nodes.len()).filter(alone).collect();
+        let arch = kernel::instruction_set();
+        Self { nodes, readers, joints, arch, cached: CACHED, spare: Mutex::default() }
     }
 
     /// Runs `layers` in their order.
@@ -295,32 +300,26 @@ impl Graph {
     /// Cuts the graph where a layer's weights exceed the cache and want more images at a time than what comes
     /// before. The map between two stages is held as a whole.
     fn stages(&self, extents: &[Extent]) -> Vec<Stage> {
-        let mut stages: Vec<Stage> = Vec::new();
-        let (mut stage, mut part) = (Load::default(), Load::default());
-        let mut joint = 0;
-        for (i, node) in self.nodes.iter().enumerate() {
-            let inputs: usize = node.inputs.iter().map(|input| extents[*input].len()).sum();
-            part = part
-                .max(Load { maps: inputs + extents[i + 1].len(), weights: node.op.weights(extents[i + 1]) });
-            if !self.is_joint(i + 1) {
-                continue;
-            }
-            if joint > 0
-                && part.weights > self.cached
-                && part.share(self.cached) > 2.0 * stage.share(self.cached)
-            {
-                stages.push(stage.until(joint, extents, self.cached));
+        let mut stages = Vec::new();
+        let (mut stage, mut start) = (Load::default(), 0);
+        for joint in &self.joints {
+            let part = (start..*joint).map(|node| self.load(node, extents)).fold(Load::default(), Load::max);
+            let large = part.weights > self.cached;
+            if start > 0 && large && part.share(self.cached) > 2.0 * stage.share(self.cached) {
+                stages.push(stage.until(start, extents, self.cached));
                 stage = Load::default();
             }
-            (stage, part, joint) = (stage.max(part), Load::default(), i + 1);
+            (stage, start) = (stage.max(part), *joint);
         }
         stages.push(stage.until(self.nodes.len(), extents, self.cached));
         stages
     }
 
-    /// Whether all that comes after a map reads it alone of what comes before.
-    fn is_joint(&self, map: usize) -> bool {
-        self.nodes[map..].iter().all(|node| node.inputs.iter().all(|input| *input >= map))
+    fn load(&self, node: usize, extents: &[Extent]) -> Load {
+        let to = extents[node + 1];
+        let Node { op, inputs } = &self.nodes[node];
+        let from: usize = inputs.iter().map(|input| extents[*input].len()).sum();
+        Load { maps: from + to.len(), weights: op.weights(to) }
     }
 
     /// First row of a map that is needed for what comes next.

@@ -46,7 +46,7 @@ pub(crate) fn transform(weight: &[f32]) -> Aligned {
 /// A layer.
 pub(crate) struct Winograd<'a> {
     pub(crate) inputs: usize,
-    /// See [`pack`].
+    /// See [`transform`].
     pub(crate) weight: &'a [f32],
     /// Padded to whole cells.
     pub(crate) bias: &'a [f32],

@@ -13,9 +13,19 @@ pub(crate) use add::Add;
 pub(crate) use dense::Dense;
 pub(crate) use depthwise::Depthwise;
 pub(crate) use pool::{Pool, Pooling};
-use pulp::Simd;
+use pulp::{Arch, Simd};
 
 use crate::conv::Activation;
+
+/// What all graphs compute with: the best that this machine has, or, to measure what others would do, AVX2
+/// where the variable `FACETRACK_SIMD` says `avx2`.
+pub(crate) fn instruction_set() -> Arch {
+    #[cfg(target_arch = "x86_64")]
+    if std::env::var_os("FACETRACK_SIMD").is_some_and(|name| name == "avx2") {
+        return pulp::x86::V3::try_new().map_or_else(Arch::new, Arch::V3);
+    }
+    Arch::new()
+}
 
 /// What happens to sums before they are stored: an activation with its slopes padded to whole cells.
 #[derive(Debug)]
