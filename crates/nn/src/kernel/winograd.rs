@@ -99,8 +99,8 @@ impl Forward<'_> {
                 let mut column = [[zero; N]; REACH];
                 let mut points = [[zero; N]; REACH];
                 for x in 0..REACH {
-                    for y in 0..REACH {
-                        column[y] = square.0[y][x];
+                    for (cell, row) in column.iter_mut().zip(&square.0) {
+                        *cell = row[x];
                     }
                     forward(simd, &column, &mut points);
                     for y in 0..REACH {
@@ -198,13 +198,11 @@ impl Inverse<'_> {
                     }
                     for y in 0..SIDE {
                         let mut row = [simd.splat_f32s(0.0); REACH];
-                        for x in 0..REACH {
-                            row[x] = narrow.0[x][y];
+                        for (value, column) in row.iter_mut().zip(&narrow.0) {
+                            *value = column[y];
                         }
-                        let sums = inverse(simd, row);
-                        for x in 0..SIDE {
-                            square.0[y][x][v] =
-                                finish.finish(simd, simd.add_f32s(sums[x], bias[v]), slope[v]);
+                        for (cell, sum) in square.0[y].iter_mut().zip(inverse(simd, row)) {
+                            cell[v] = finish.finish(simd, simd.add_f32s(sum, bias[v]), slope[v]);
                         }
                     }
                 }
