@@ -37,7 +37,7 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
     ("arrow", &["schema"]),
     ("parquet", &["schema"]),
     ("ffmpeg", &["video"]),
-    ("opencv", &["detect-track"]),
+    ("opencv", &["detect-track", "embed"]),
     ("candle", &["nn", "detect-track", "embed"]),
     ("csv", &["evaluate"]),
     ("minijinja", &["evaluate"]),

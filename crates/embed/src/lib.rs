@@ -3,12 +3,15 @@
 //! Reads `crops`; writes `embeddings` and `track_embeddings`.
 //!
 //! * [`sface`]: the default network. One file per network: source, preprocessing, `new`, `forward`.
+//! * [`bow`], [`descriptors`]: SIFT and ORB, without a network.
 //! * [`Embedder`]: what every network offers.
 //! * [`pool()`]: crops of a track to one vector.
 //!
 //! **Architecture invariant:** sees crops only, never a video. Results do not depend on the number
 //! of threads or on what shares a batch.
 
+pub mod bow;
+pub mod descriptors;
 mod pool;
 pub mod sface;
 

@@ -1,0 +1,341 @@
+//! Bag of visual words: descriptors of key points to one vector per crop, as a text is told by how often
+//! it uses which words.
+//!
+//! Source: Sivic and Zisserman, "Video Google: A Text Retrieval Approach to Object Matching in Videos",
+//! ICCV 2003. Words are the centres that k-means finds among the descriptors of the run itself
+//! (k-means++: Arthur and Vassilvitskii, SODA 2007). A word weighs the less the more crops have it; the
+//! formula is that of scikit-learn's `TfidfTransformer`, which leaves every word some weight: on faces,
+//! where most words are common, the paper's was no better throughout.
+//!
+//! Sees numbers only; [`crate::descriptors`] makes them out of pictures.
+
+/// Crops that a vocabulary is learned from at most; bounds memory.
+const MAX_CROPS: usize = 512;
+/// Descriptors that the words are centres of at most; bounds time.
+const MAX_ROWS: usize = 20_000;
+/// Words of a vocabulary. Twice as many, or half as many, tell people apart no better.
+pub const WORDS: usize = 128;
+/// Rounds of k-means at most. Later ones change little.
+const MAX_ROUNDS: usize = 20;
+
+/// Descriptors of one crop's key points, one row each. Distances between rows are Euclidean.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Descriptors {
+    dim: usize,
+    values: Vec<u8>,
+}
+
+impl Descriptors {
+    /// Rows of `dim` values each, one after the other. `None` unless `values` are whole rows.
+    pub fn new(dim: usize, values: Vec<u8>) -> Option<Self> {
+        (dim > 0 && values.len().is_multiple_of(dim)).then_some(Self { dim, values })
+    }
+
+    /// One row per key point, in no particular order.
+    pub fn rows(&self) -> impl ExactSizeIterator<Item = &[u8]> {
+        self.values.chunks_exact(self.dim)
+    }
+}
+
+/// Which of a run's `n_crops` crops, by number, to learn a vocabulary from: all, or some of them evenly spread.
+pub fn sampled(n_crops: usize) -> impl Iterator<Item = usize> {
+    evenly_spread(n_crops, MAX_CROPS)
+}
+
+/// Visual words and their weights.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Vocabulary {
+    /// Centres; fewer than weights where the descriptors did not have as many different rows.
+    words: Vec<Vec<f32>>,
+    /// Inverse document frequency of each word.
+    weights: Vec<f32>,
+}
+
+impl Vocabulary {
+    /// Learns `n_words` words from the descriptors of crops, which must all be of one kind. The order of
+    /// crops has no influence, nor has that of the rows within a crop.
+    pub fn learn(crops: &[Descriptors], n_words: usize, seed: u64) -> Self {
+        let mut rows: Vec<&[u8]> = crops.iter().flat_map(Descriptors::rows).collect();
+        rows.sort_unstable();
+        let rows: Vec<_> = evenly_spread(rows.len(), MAX_ROWS).map(|i| floats(rows[i])).collect();
+        Self::weigh(k_means(&rows, n_words, &mut Random(seed)), n_words, crops)
+    }
+
+    /// Gives words their weights, `ln((1 + n) / (1 + n with the word)) + 1` with n the number of crops.
+    fn weigh(words: Vec<Vec<f32>>, n_words: usize, crops: &[Descriptors]) -> Self {
+        let unweighted = Self { words, weights: vec![1.0; n_words] };
+        let mut with_word = vec![0_usize; n_words];
+        for crop in crops {
+            let counts = unweighted.embed(crop);
+            with_word.iter_mut().zip(counts).for_each(|(with, count)| *with += usize::from(count > 0.0));
+        }
+        let all = 1.0 + crops.len() as f32;
+        let weights = with_word.into_iter().map(|with| (all / (1.0 + with as f32)).ln() + 1.0).collect();
+        Self { weights, ..unweighted }
+    }
+
+    /// Length of the vectors: the number of words asked for.
+    pub fn dim(&self) -> usize {
+        self.weights.len()
+    }
+
+    /// How often a crop uses each word, times the word's weight; not normalised. All zeros when the crop
+    /// has no key point.
+    pub fn embed(&self, crop: &Descriptors) -> Vec<f32> {
+        let mut vector = vec![0.0; self.dim()];
+        for word in crop.rows().filter_map(|row| nearest(&self.words, &floats(row))) {
+            vector[word] += self.weights[word];
+        }
+        vector
+    }
+}
+
+/// Numbers below `n`, ascending and evenly spread: all of them, or `limit` of them.
+fn evenly_spread(n: usize, limit: usize) -> impl Iterator<Item = usize> {
+    let taken = n.min(limit);
+    (0..taken).map(move |i| i * n / taken)
+}
+
+fn floats(row: &[u8]) -> Vec<f32> {
+    row.iter().copied().map(f32::from).collect()
+}
+
+/// The centre closest to a row, the first of several; `None` where there is no centre.
+fn nearest(centres: &[Vec<f32>], row: &[f32]) -> Option<usize> {
+    let distances = centres.iter().map(|centre| squared_distance(centre, row)).enumerate();
+    distances.min_by(|a, b| a.1.total_cmp(&b.1)).map(|(i, _)| i)
+}
+
+/// Summed in lanes, because the compiler may not reorder a sum itself.
+fn squared_distance(a: &[f32], b: &[f32]) -> f32 {
+    const LANES: usize = 16;
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
+    let mut sums = [0.0_f32; LANES];
+    for (a, b) in a.iter().zip(b) {
+        for lane in 0..LANES {
+            sums[lane] += (a[lane] - b[lane]) * (a[lane] - b[lane]);
+        }
+    }
+    let rest = a_rest.iter().zip(b_rest).map(|(a, b)| (a - b) * (a - b));
+    sums.into_iter().chain(rest).sum()
+}
+
+/// At most `n` centres of rows, by k-means++ and Lloyd's rounds.
+fn k_means(rows: &[Vec<f32>], n: usize, random: &mut Random) -> Vec<Vec<f32>> {
+    let mut centres = first_centres(rows, n, random);
+    let mut owners = Vec::new();
+    for _ in 0..MAX_ROUNDS {
+        let before = owners;
+        owners = rows.iter().filter_map(|row| nearest(&centres, row)).collect();
+        if owners == before {
+            break;
+        }
+        centres = means(rows, &owners, centres);
+    }
+    centres
+}
+
+/// Rows to start from: each is drawn with a chance proportional to its squared distance from those drawn
+/// before. Fewer than `n` where there are not as many different rows.
+fn first_centres(rows: &[Vec<f32>], n: usize, random: &mut Random) -> Vec<Vec<f32>> {
+    let mut centres: Vec<Vec<f32>> = Vec::new();
+    let mut chances = vec![1.0; rows.len()];
+    while centres.len() < n {
+        let Some(drawn) = draw(&chances, random) else { break };
+        for (chance, row) in chances.iter_mut().zip(rows) {
+            let distance = squared_distance(row, &rows[drawn]);
+            *chance = if centres.is_empty() { distance } else { distance.min(*chance) };
+        }
+        centres.push(rows[drawn].clone());
+    }
+    centres
+}
+
+/// Draws one of several by their chances; `None` where nobody has any.
+fn draw(chances: &[f32], random: &mut Random) -> Option<usize> {
+    let total: f64 = chances.iter().copied().map(f64::from).sum();
+    let mut left = random.below_one() * total;
+    let passed = chances.iter().position(|chance| {
+        left -= f64::from(*chance);
+        left < 0.0
+    });
+    // Rounding may leave a little after the last.
+    passed.or_else(|| chances.iter().rposition(|chance| *chance > 0.0))
+}
+
+/// The mean of each centre's rows; a centre without rows stays where it was.
+fn means(rows: &[Vec<f32>], owners: &[usize], mut centres: Vec<Vec<f32>>) -> Vec<Vec<f32>> {
+    let mut sums: Vec<_> = centres.iter().map(|centre| (vec![0.0; centre.len()], 0.0)).collect();
+    for (row, owner) in rows.iter().zip(owners) {
+        let (sum, count) = &mut sums[*owner];
+        sum.iter_mut().zip(row).for_each(|(sum, x)| *sum += x);
+        *count += 1.0;
+    }
+    for (centre, (sum, count)) in centres.iter_mut().zip(sums).filter(|(_, (_, count))| *count > 0.0) {
+        centre.iter_mut().zip(sum).for_each(|(x, sum): (&mut f32, f32)| *x = sum / count);
+    }
+    centres
+}
+
+/// SplitMix64 (Steele, Lea and Flood, OOPSLA 2014): the same numbers everywhere, which the generators of
+/// libraries do not promise from version to version.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// A number from 0 to below 1.
+    fn below_one(&mut self) -> f64 {
+        const BITS: u32 = f64::MANTISSA_DIGITS;
+        (self.next() >> (u64::BITS - BITS)) as f64 / (1_u64 << BITS) as f64
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What scikit-learn gives: `tests/make_bow.py`.
+    #[derive(serde::Deserialize)]
+    struct Expected {
+        crops: Vec<Vec<Vec<u8>>>,
+        words: Vec<Vec<f32>>,
+        inertia: f32,
+        owners: Vec<Vec<usize>>,
+        tf_idf: Vec<Vec<f32>>,
+    }
+
+    fn expected() -> (Expected, Vec<Descriptors>) {
+        let expected: Expected = serde_json::from_str(include_str!("../tests/bow.json")).unwrap();
+        let crops = expected.crops.iter().map(|rows| crop(rows)).collect();
+        (expected, crops)
+    }
+
+    fn crop(rows: &[Vec<u8>]) -> Descriptors {
+        Descriptors::new(rows.first().map_or(1, Vec::len), rows.concat()).unwrap()
+    }
+
+    /// Sum of the squared distances of rows from the nearest of some words.
+    fn inertia(words: &[Vec<f32>], crops: &[Descriptors]) -> f32 {
+        let rows = crops.iter().flat_map(Descriptors::rows).map(floats);
+        rows.map(|row| squared_distance(&words[nearest(words, &row).unwrap()], &row)).sum()
+    }
+
+    #[test]
+    fn assigns_and_weighs_as_scikit_learn_does() {
+        let (expected, crops) = expected();
+        for (crop, owners) in crops.iter().zip(&expected.owners) {
+            let found: Vec<_> =
+                crop.rows().filter_map(|row| nearest(&expected.words, &floats(row))).collect();
+            assert_eq!(found, *owners);
+        }
+        let vocabulary = Vocabulary::weigh(expected.words.clone(), expected.words.len(), &crops);
+        assert_eq!((crops.len(), expected.tf_idf.len()), (40, 40));
+        for (crop, expected) in crops.iter().zip(&expected.tf_idf) {
+            for (found, expected) in vocabulary.embed(crop).iter().zip(expected) {
+                assert!((found - expected).abs() <= 1e-5 * expected.max(1.0), "{found} {expected}");
+            }
+        }
+    }
+
+    /// scikit-learn keeps the best of ten tries, so the best of twenty of ours must be as good.
+    #[test]
+    fn finds_words_as_good_as_scikit_learn_does() {
+        let (expected, crops) = expected();
+        let found = |seed| inertia(&Vocabulary::learn(&crops, expected.words.len(), seed).words, &crops);
+        let best = (0..20).map(found).min_by(f32::total_cmp).unwrap();
+        assert!((inertia(&expected.words, &crops) / expected.inertia - 1.0).abs() < 1e-3);
+        assert!((best / expected.inertia - 1.0).abs() < 0.01, "{best} {}", expected.inertia);
+    }
+
+    #[test]
+    fn rounds_move_centres_to_the_means() {
+        let rows = [0.0, 2.0, 10.0, 14.0].map(|x| vec![x]);
+        for seed in 0..20 {
+            let mut centres = k_means(&rows, 2, &mut Random(seed));
+            centres.sort_by(|a, b| a[0].total_cmp(&b[0]));
+            assert_eq!(centres, [[1.0], [12.0]]);
+        }
+    }
+
+    #[test]
+    fn a_crop_without_key_points_is_all_zeros() {
+        let (_, crops) = expected();
+        let vocabulary = Vocabulary::learn(&crops, 4, 1);
+        assert_eq!(vocabulary.embed(&Descriptors::new(19, Vec::new()).unwrap()), [0.0; 4]);
+    }
+
+    #[test]
+    fn nothing_to_learn_from_still_has_its_length() {
+        let empty = Descriptors::new(2, Vec::new()).unwrap();
+        for crops in [&[][..], &[empty]] {
+            let vocabulary = Vocabulary::learn(crops, 3, 1);
+            assert_eq!(vocabulary.embed(&crop(&[vec![1, 2]])), [0.0; 3]);
+        }
+    }
+
+    /// Fewer different rows than words, and a word that every crop has weighs one.
+    #[test]
+    fn identical_crops_have_identical_vectors() {
+        let one = crop(&[vec![1, 2], vec![1, 2], vec![9, 9]]);
+        for n_crops in [1, 5] {
+            let crops = vec![one.clone(); n_crops];
+            let mut vector = Vocabulary::learn(&crops, 4, 3).embed(&one);
+            vector.sort_by(f32::total_cmp);
+            assert_eq!(vector, [0.0, 0.0, 1.0, 2.0]);
+        }
+    }
+
+    #[test]
+    fn rows_must_be_whole() {
+        assert_eq!(Descriptors::new(2, vec![1, 2, 3]), None);
+        assert_eq!(Descriptors::new(0, Vec::new()), None);
+    }
+
+    #[test]
+    fn long_runs_are_sampled_evenly() {
+        assert_eq!(evenly_spread(3, 5).collect::<Vec<_>>(), [0, 1, 2]);
+        assert_eq!(evenly_spread(10, 4).collect::<Vec<_>>(), [0, 2, 5, 7]);
+        assert_eq!(sampled(7000).count(), MAX_CROPS);
+        assert_eq!(sampled(0).count(), 0);
+    }
+
+    fn crops() -> impl Strategy<Value = Vec<Descriptors>> {
+        vec(vec(vec(0..20_u8, 3), 0..6).prop_map(|rows| Descriptors::new(3, rows.concat()).unwrap()), 1..8)
+    }
+
+    proptest! {
+        #[test]
+        fn the_order_of_crops_has_no_influence(
+            (crops, shuffled) in crops().prop_flat_map(|crops| (Just(crops.clone()), Just(crops).prop_shuffle())),
+            n_words in 0..10_usize,
+            seed: u64,
+        ) {
+            let learned = Vocabulary::learn(&crops, n_words, seed);
+            prop_assert_eq!(learned, Vocabulary::learn(&shuffled, n_words, seed));
+        }
+
+        #[test]
+        fn vectors_hold_every_key_point_once(crops in crops(), n_words in 1..10_usize, seed: u64) {
+            let vocabulary = Vocabulary::learn(&crops, n_words, seed);
+            for crop in &crops {
+                let vector = vocabulary.embed(crop);
+                prop_assert_eq!(vector.len(), n_words);
+                // Weights are at least one.
+                let counts: f32 = vector.iter().zip(&vocabulary.weights).map(|(x, weight)| x / weight).sum();
+                prop_assert!((counts - crop.rows().len() as f32).abs() < 1e-3);
+                prop_assert!(vocabulary.weights.iter().all(|weight| *weight >= 1.0));
+            }
+        }
+    }
+}
