@@ -83,6 +83,8 @@ pub(crate) struct Band {
     cell: usize,
     /// Rows for which there is room.
     capacity: usize,
+    /// Room is made for at least this many rows.
+    least: usize,
     first: usize,
     end: usize,
 }
@@ -90,7 +92,12 @@ pub(crate) struct Band {
 impl Band {
     /// No rows yet of a map of this size.
     pub(crate) fn new(extent: Extent, cell: usize) -> Self {
-        Self { data: Aligned::default(), extent, cell, capacity: 0, first: 0, end: 0 }
+        Self { data: Aligned::default(), extent, cell, capacity: 0, least: 0, first: 0, end: 0 }
+    }
+
+    /// The map will be held as a whole.
+    pub(crate) fn hold(&mut self) {
+        self.least = self.extent.rows();
     }
 
     pub(crate) fn extent(&self) -> Extent {
@@ -116,7 +123,7 @@ impl Band {
 
     /// Floats from a block to the next.
     pub(crate) fn pitch(&self) -> usize {
-        self.capacity * self.row_len()
+        pitch(self.capacity * self.row_len())
     }
 
     /// Where `row` of `block` begins in [`Self::data`].
@@ -152,7 +159,7 @@ impl Band {
         if end - self.first > self.capacity {
             let keep = keep.clamp(self.first, self.end);
             if end - keep > self.capacity {
-                self.enlarge(keep, end - keep, spare);
+                self.enlarge(keep, self.least.max(end - keep), spare);
             } else {
                 self.move_to_front(keep);
             }
@@ -171,7 +178,7 @@ impl Band {
     }
 
     fn enlarge(&mut self, keep: usize, capacity: usize, spare: &mut Spare) {
-        let pitch = capacity * self.row_len();
+        let pitch = pitch(capacity * self.row_len());
         let mut data = spare.take(self.blocks() * pitch);
         let len = (self.end - keep) * self.row_len();
         if len > 0 {
@@ -191,6 +198,11 @@ impl Band {
             (self.capacity, self.first) = (0, self.end);
         }
     }
+}
+
+/// A cache line more than `len`: blocks whose distance is a power of two would share a few sets of the cache.
+fn pitch(len: usize) -> usize {
+    len + CELL
 }
 
 /// Memory of bands that need none now. What was given last is taken first: it is still in the cache.

@@ -1,12 +1,17 @@
 //! Convolution layers; a [`Graph`](crate::graph::Graph) runs them.
 
 use std::ops::Range;
+use std::sync::OnceLock;
 
 use candle_core::{DType, Result, Tensor, bail};
 use pulp::Arch;
 
-use crate::band::{Aligned, Band, CELL, Spare};
+use crate::band::{Aligned, Band, CELL, Extent, Spare};
+use crate::winograd::{self, Winograd};
 use crate::{kernel, stock};
+
+/// Rows of fewer pixels than this do not fill the kernel.
+const NARROW: usize = 8;
 
 /// What is applied to every output of a layer.
 #[derive(Debug, Clone, PartialEq)]
@@ -99,6 +104,12 @@ struct Packed {
     epilogue: kernel::Epilogue,
 }
 
+impl Packed {
+    fn weight(&self) -> &[f32] {
+        &self.weight.as_slice()[..self.weight.len()]
+    }
+}
+
 impl Form {
     fn packed(
         weight: &Tensor,
@@ -139,8 +150,9 @@ impl Form {
 
 /// A dense convolution: every output channel sees every input channel.
 ///
-/// Computed as an indirect matrix product (the idea of XNNPACK's indirect GEMM, arXiv 1907.02129):
-/// no im2col copy but a table of where each tap's inputs begin; weights are packed once at load.
+/// Computed as an indirect matrix product (the idea of XNNPACK's indirect GEMM, arXiv 1907.02129): no im2col
+/// copy, but for very narrow maps, and a table of where each tap's inputs begin. Weights are packed once at
+/// load. 3×3 kernels of stride 1 go by way of [`winograd`] where maps are large enough.
 #[derive(Debug)]
 pub struct Conv2d {
     pub(crate) window: Window,
@@ -148,6 +160,8 @@ pub struct Conv2d {
     pub(crate) outputs: usize,
     /// Packed as `[block of outputs][block of inputs][tap][input][output]`.
     form: Form,
+    /// The weights for [`winograd`], from the first time on that maps are large enough.
+    transformed: OnceLock<Aligned>,
 }
 
 impl Conv2d {
@@ -163,7 +177,7 @@ impl Conv2d {
         let (outputs, inputs) = check_layer("conv2d", weight, bias, window, &activation)?;
         let pack = |weight: &[f32]| pack(weight, outputs, inputs, window.taps());
         let form = Form::packed(weight, bias, &activation, pack)?;
-        Ok(Self { window, inputs, outputs, form })
+        Ok(Self { window, inputs, outputs, form, transformed: OnceLock::new() })
     }
 
     /// A layer that runs by candle's operations.
@@ -175,7 +189,7 @@ impl Conv2d {
     ) -> Result<Self> {
         let (outputs, inputs) = check_layer("conv2d", weight, bias, window, &activation)?;
         let form = Form::Stock { weight: weight.clone(), bias: bias.clone(), activation };
-        Ok(Self { window, inputs, outputs, form })
+        Ok(Self { window, inputs, outputs, form, transformed: OnceLock::new() })
     }
 
     /// Type of the weights, if the layer runs by candle's operations.
@@ -192,8 +206,19 @@ impl Conv2d {
         if self.inputs == 3 { 3 } else { CELL }
     }
 
-    pub(crate) fn weights(&self) -> usize {
-        self.inputs * self.outputs * self.window.taps()
+    /// Number of weights that are read for outputs of size `to`.
+    pub(crate) fn weights(&self, to: Extent) -> usize {
+        let points = if self.is_winograd(to) { winograd::POINTS } else { self.window.taps() };
+        self.inputs * self.outputs * points
+    }
+
+    /// This many rows of an image of size `to` are computed at a time, and what is left at its end.
+    pub(crate) fn rows(&self, to: Extent) -> usize {
+        if self.is_winograd(to) { winograd::SIDE } else { 1 }
+    }
+
+    fn is_winograd(&self, to: Extent) -> bool {
+        winograd::suits(self.window, self.inputs, to)
     }
 
     pub(crate) fn run(
@@ -205,21 +230,57 @@ impl Conv2d {
         spare: &mut Spare,
     ) -> Result<()> {
         let packed = self.form.for_kernels()?;
+        if self.is_winograd(out.extent()) {
+            let layer = Winograd {
+                inputs: self.inputs,
+                weight: self.transformed.get_or_init(|| winograd::transform(packed.weight())).as_slice(),
+                bias: &packed.bias,
+                epilogue: &packed.epilogue,
+                padding: self.window.padding,
+            };
+            layer.run(arch, input, rows, out, spare);
+            return Ok(());
+        }
         if self.window == Window::POINT && input.cell() == self.cell() {
             let starts: Vec<_> = (0..input.blocks()).map(|b| input.offset(b, rows.start) / CELL).collect();
             let pixels = rows.len() * out.extent().width;
-            let at = out.offset(0, rows.start);
-            self.dense(packed, arch, (input.data(), &starts), pixels, (out, at));
-            return Ok(());
-        }
-        for rows in by_image(rows, out.extent().height) {
+            self.dense(packed, arch, input.data(), (&starts, &[0], pixels), (out, rows.start));
+        } else if self.window.taps() == 1 || out.extent().width < NARROW {
+            self.gathered(packed, arch, input, rows, out, spare);
+        } else {
             self.padded(packed, arch, input, rows, out, spare);
         }
         Ok(())
     }
 
-    /// Rows of one image, by way of a copy with its border around it, columns sorted by their place in the
-    /// stride so that the pixels under a tap lie side by side.
+    /// By way of a copy of what each tap sees, in which the pixels of all rows lie side by side.
+    fn gathered(
+        &self,
+        packed: &Packed,
+        arch: Arch,
+        input: &Band,
+        rows: Range<usize>,
+        out: &mut Band,
+        spare: &mut Spare,
+    ) {
+        let (cell, width, height) = (self.cell(), out.extent().width, out.extent().height);
+        let taps: Vec<_> = taps(self.inputs.div_ceil(cell), self.window.size).collect();
+        let pixels = rows.len() * width;
+        let mut scratch = spare.take(taps.len() * pixels * cell);
+        let mut targets = scratch.as_mut_slice().chunks_exact_mut(width * cell);
+        for (block, y, x) in &taps {
+            for (row, target) in rows.clone().zip(&mut targets) {
+                let source = source(self.window, input, row, height, *y);
+                pick(self.window, input, (*block, source, *x), target, cell);
+            }
+        }
+        let starts: Vec<_> = (0..taps.len()).map(|tap| tap * pixels).collect();
+        self.dense(packed, arch, scratch.as_slice(), (&starts, &[0], pixels), (out, rows.start));
+        spare.give(scratch);
+    }
+
+    /// By way of a copy with its border around it, columns sorted by their place in the stride so that the
+    /// pixels under a tap lie side by side.
     fn padded(
         &self,
         packed: &Packed,
@@ -230,53 +291,47 @@ impl Conv2d {
         spare: &mut Spare,
     ) {
         let Window { size, stride, padding } = self.window;
-        let (from, to) = (input.extent(), out.extent());
-        let (image, top) = (rows.start / to.height, rows.start % to.height * stride);
-        let cell = self.cell();
-        let columns = (from.width + 2 * padding[1]).div_ceil(stride);
-        let row_len = stride * columns * cell;
-        let copied = (rows.len() - 1) * stride + size[0];
-        let blocks = self.inputs.div_ceil(cell);
-        let mut scratch = spare.take(blocks * copied * row_len);
-        let padded = &mut scratch.as_mut_slice()[..blocks * copied * row_len];
-        for (i, target) in padded.chunks_exact_mut(row_len).enumerate() {
-            let (block, y) = (i / copied, top + i % copied);
-            let Some(y) = y.checked_sub(padding[0]).filter(|y| *y < from.height) else {
-                target.fill(0.0);
-                continue;
-            };
-            let row = input.row(block, image * from.height + y);
-            match (input.cell(), cell) {
-                (3, 3) => spread::<3, 3>(row, target, self.window, columns),
-                (_, 3) => spread::<CELL, 3>(row, target, self.window, columns),
-                _ => spread::<CELL, CELL>(row, target, self.window, columns),
+        let (cell, height, blocks) = (self.cell(), out.extent().height, self.inputs.div_ceil(self.cell()));
+        let columns = (input.extent().width + 2 * padding[1]).div_ceil(stride);
+        let (mut sources, mut places) = (Vec::new(), Vec::new());
+        for rows in by_image(rows.clone(), height) {
+            let first = sources.len();
+            places.extend((0..rows.len()).map(|i| (first + i * stride) * stride * columns));
+            let copied = 0..(rows.len() - 1) * stride + size[0];
+            sources.extend(copied.map(|y| source(self.window, input, rows.start, height, y)));
+        }
+        let mut scratch = spare.take(blocks * sources.len() * stride * columns * cell);
+        let mut targets = scratch.as_mut_slice().chunks_exact_mut(columns * cell);
+        for block in 0..blocks {
+            for source in &sources {
+                for (phase, target) in (0..stride).zip(&mut targets) {
+                    pick(self.window, input, (block, *source, phase), target, cell);
+                }
             }
         }
-        let mut starts = Vec::new();
-        for (block, y, x) in taps(blocks, size) {
-            starts.push((block * copied + y) * stride * columns + (x % stride) * columns + x / stride);
-        }
-        for (i, row) in rows.enumerate() {
-            let at = out.offset(0, row);
-            let input = &scratch.as_slice()[i * stride * row_len..];
-            self.dense(packed, arch, (input, &starts), to.width, (out, at));
-        }
+        let start =
+            |(block, y, x)| ((block * sources.len() + y) * stride + x % stride) * columns + x / stride;
+        let starts: Vec<_> = taps(blocks, size).map(start).collect();
+        let pixels = out.extent().width;
+        self.dense(packed, arch, scratch.as_slice(), (&starts, &places, pixels), (out, rows.start));
         spare.give(scratch);
     }
 
+    /// Rows of `pixels` outputs from `row` on; see [`kernel::Dense`] for `starts` and `rows`.
     fn dense(
         &self,
         packed: &Packed,
         arch: Arch,
-        (input, starts): (&[f32], &[usize]),
-        pixels: usize,
-        (out, at): (&mut Band, usize),
+        input: &[f32],
+        (starts, rows, pixels): (&[usize], &[usize], usize),
+        (out, row): (&mut Band, usize),
     ) {
-        let pitch = out.pitch();
+        let (pitch, at) = (out.pitch(), out.offset(0, row));
         arch.dispatch(kernel::Dense {
             input,
             cell: self.cell(),
             starts,
+            rows,
             weight: packed.weight.as_slice(),
             bias: &packed.bias,
             epilogue: &packed.epilogue,
@@ -287,26 +342,43 @@ impl Conv2d {
     }
 }
 
-/// Copies a row into one with padding whose columns are sorted by their place in the stride.
-fn spread<const FROM: usize, const TO: usize>(
-    row: &[f32],
-    target: &mut [f32],
+/// The input row under row `y` of the window, for output row `row` of images of `height` rows; `None` on the
+/// padding.
+fn source(window: Window, input: &Band, row: usize, height: usize, y: usize) -> Option<usize> {
+    let from = input.extent().height;
+    let y = (row % height * window.stride + y).checked_sub(window.padding[0]).filter(|y| *y < from)?;
+    Some(row / height * from + y)
+}
+
+/// Copies what column `x` of the window sees of an input row as it moves along, with zeros for the padding.
+fn pick(
     window: Window,
-    columns: usize,
+    input: &Band,
+    (block, row, x): (usize, Option<usize>, usize),
+    target: &mut [f32],
+    cell: usize,
 ) {
+    let Some(row) = row.map(|row| input.row(block, row)) else { return target.fill(0.0) };
+    match (input.cell(), cell) {
+        (3, 3) => pick_cells::<3, 3>(window, row, x, target),
+        (_, 3) => pick_cells::<CELL, 3>(window, row, x, target),
+        _ => pick_cells::<CELL, CELL>(window, row, x, target),
+    }
+}
+
+fn pick_cells<const FROM: usize, const TO: usize>(window: Window, row: &[f32], x: usize, target: &mut [f32]) {
     let Window { stride, padding: [_, padding], .. } = window;
     let (row, target) = (row.as_chunks::<FROM>().0, target.as_chunks_mut::<TO>().0);
-    for (phase, target) in target.chunks_exact_mut(columns).enumerate() {
-        // Padded column `phase + i × stride` is input column `phase + i × stride − padding`.
-        let left = padding.saturating_sub(phase).div_ceil(stride);
-        let pixels = row.get(left * stride + phase - padding..).unwrap_or_default().iter().step_by(stride);
-        let (border, target) = target.split_at_mut(left);
-        let (target, rest) = target.split_at_mut(pixels.len());
-        border.as_flattened_mut().fill(0.0);
-        rest.as_flattened_mut().fill(0.0);
-        for (target, pixel) in target.iter_mut().zip(pixels) {
-            target.copy_from_slice(&pixel[..TO]);
-        }
+    // Output `i` sees column `x + i × stride − padding`.
+    let left = padding.saturating_sub(x).div_ceil(stride).min(target.len());
+    let (border, target) = target.split_at_mut(left);
+    let pixels = row.get(left * stride + x - padding..).unwrap_or_default();
+    let seen = pixels.len().div_ceil(stride).min(target.len());
+    let (target, rest) = target.split_at_mut(seen);
+    border.as_flattened_mut().fill(0.0);
+    rest.as_flattened_mut().fill(0.0);
+    for (target, pixel) in target.iter_mut().zip(pixels.iter().step_by(stride)) {
+        target.copy_from_slice(&pixel[..TO]);
     }
 }
 
@@ -429,13 +501,8 @@ impl Depthwise {
 /// Where the input rows under the window begin for output row `row` of images of `height` rows; `None` on
 /// the padding.
 fn starts(window: Window, input: &Band, row: usize, height: usize) -> Vec<Option<usize>> {
-    let from = input.extent().height;
-    let (image, top) = (row / height, row % height * window.stride);
-    let start = |tap: usize| {
-        let y = (top + tap).checked_sub(window.padding[0]).filter(|y| *y < from)?;
-        Some(input.offset(0, image * from + y))
-    };
-    (0..window.size[0]).map(start).collect()
+    let sources = (0..window.size[0]).map(|y| source(window, input, row, height, y));
+    sources.map(|row| row.map(|row| input.offset(0, row))).collect()
 }
 
 /// Replaces the values under a window by one.

@@ -94,10 +94,44 @@ pub struct Graph {
     nodes: Vec<Node>,
     /// Nodes that read each map.
     readers: Vec<Vec<usize>>,
+    /// Maps that are all that later nodes read of what comes before.
+    joints: Vec<usize>,
     arch: Arch,
     /// See [`CACHED`].
     cached: usize,
     spare: Mutex<Vec<Spare>>,
+}
+
+/// A part of a graph that runs over a few rows at a time.
+struct Stage {
+    /// The map that it computes.
+    map: usize,
+    /// Rows of that map at a time.
+    step: usize,
+}
+
+/// What the largest of some nodes needs, in floats.
+#[derive(Debug, Default, Clone, Copy)]
+struct Load {
+    maps: usize,
+    weights: usize,
+}
+
+impl Load {
+    fn max(self, other: Self) -> Self {
+        Self { maps: self.maps.max(other.maps), weights: self.weights.max(other.weights) }
+    }
+
+    /// The share of all images to compute at a time: as much as the cache holds, and enough to read large
+    /// weights once for many pixels.
+    fn share(self, cached: usize) -> f64 {
+        cached.max(self.weights) as f64 / self.maps.max(1) as f64
+    }
+
+    fn until(self, map: usize, extents: &[Extent], cached: usize) -> Stage {
+        let rows = extents[map].rows();
+        Stage { map, step: ((self.share(cached) * rows as f64) as usize).clamp(1, rows.max(1)) }
+    }
 }
 
 impl Graph {
@@ -106,7 +140,10 @@ impl Graph {
         for (i, node) in nodes.iter().enumerate() {
             node.inputs.iter().for_each(|input| readers[*input].push(i));
         }
-        Self { nodes, readers, arch: isa::arch(), cached: CACHED, spare: Mutex::default() }
+        let alone = |map: &usize| readers[..*map].iter().flatten().all(|reader| reader < map);
+        let joints = (1..=nodes.len()).filter(alone).collect();
+        let arch = isa::arch();
+        Self { nodes, readers, joints, arch, cached: CACHED, spare: Mutex::default() }
     }
 
     /// Runs `layers` in their order.
@@ -184,12 +221,17 @@ impl Graph {
         let mut bands: Vec<_> = extents.iter().map(|e| Band::new(*e, CELL)).collect();
         bands[0] = Band::new(extents[0], self.input_cell());
         let mut out = Vec::with_capacity(last.len());
-        let step = self.rows_at_a_time(extents);
-        for start in (0..last.rows()).step_by(step) {
-            let end = last.rows().min(start + step);
-            self.advance(source, end, &mut bands, &mut spare)?;
-            if let Some(band) = bands.last() {
-                self.arch.dispatch(|| append(band, start..end, &mut out));
+        for Stage { map, step } in self.stages(extents) {
+            if map < self.nodes.len() {
+                bands[map].hold();
+            }
+            while bands[map].end() < extents[map].rows() {
+                let (start, end) = (bands[map].end(), extents[map].rows().min(bands[map].end() + step));
+                self.advance(source, map, end, &mut bands, &mut spare)?;
+                if map == self.nodes.len() {
+                    let band = &bands[map];
+                    self.arch.dispatch(|| append(band, start..band.end(), &mut out));
+                }
             }
         }
         bands.iter_mut().for_each(|band| band.release(usize::MAX, &mut spare));
@@ -207,9 +249,16 @@ impl Graph {
         self.spare.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Computes the rows of the last map up to `end`.
-    fn advance(&self, source: &Source<'_>, end: usize, bands: &mut [Band], spare: &mut Spare) -> Result<()> {
-        let ends = self.ends(end, bands);
+    /// Computes the rows of a map up to `end`, or a few more.
+    fn advance(
+        &self,
+        source: &Source<'_>,
+        map: usize,
+        end: usize,
+        bands: &mut [Band],
+        spare: &mut Spare,
+    ) -> Result<()> {
+        let ends = self.ends(map, end, bands);
         let rows = bands[0].end()..ends[0];
         bands[0].advance(self.keep(0, bands), ends[0], spare);
         source.fill(self.arch, &mut bands[0], rows);
@@ -231,13 +280,14 @@ impl Graph {
         Ok(())
     }
 
-    /// Up to which row every map is needed for the rows of the last one up to `end`.
-    fn ends(&self, end: usize, bands: &[Band]) -> Vec<usize> {
+    /// Up to which row every map is needed for the rows of `map` up to `end`.
+    fn ends(&self, map: usize, end: usize, bands: &[Band]) -> Vec<usize> {
         let mut ends: Vec<_> = bands.iter().map(Band::end).collect();
-        ends[self.nodes.len()] = end;
+        ends[map] = end;
         for (i, node) in self.nodes.iter().enumerate().rev() {
             let to = &bands[i + 1];
             if ends[i + 1] > to.end() {
+                ends[i + 1] = whole(ends[i + 1], node.op.rows(to.extent()), to.extent().height);
                 for input in &node.inputs {
                     let from = bands[*input].extent().height;
                     let needed = inputs(node.op.window(), from, to.extent().height, ends[i + 1] - 1).end;
@@ -248,16 +298,29 @@ impl Graph {
         ends
     }
 
-    /// Rows of the last map to compute at a time: as many as the cache holds, and enough to read large
-    /// weights once for many pixels.
-    fn rows_at_a_time(&self, extents: &[Extent]) -> usize {
-        let rows = extents[extents.len() - 1].rows();
-        let len = |(i, node): (usize, &Node)| {
-            extents[i + 1].len() + node.inputs.iter().map(|input| extents[*input].len()).sum::<usize>()
-        };
-        let maps = self.nodes.iter().enumerate().map(len).max().unwrap_or(0);
-        let weights = self.nodes.iter().map(|node| node.op.weights()).max().unwrap_or(0);
-        (self.cached.max(weights) * rows / maps.max(1)).clamp(1, rows.max(1))
+    /// Cuts the graph where a layer's weights exceed the cache and want more images at a time than what comes
+    /// before. The map between two stages is held as a whole.
+    fn stages(&self, extents: &[Extent]) -> Vec<Stage> {
+        let mut stages = Vec::new();
+        let (mut stage, mut start) = (Load::default(), 0);
+        for joint in &self.joints {
+            let part = (start..*joint).map(|node| self.load(node, extents)).fold(Load::default(), Load::max);
+            let large = part.weights > self.cached;
+            if start > 0 && large && part.share(self.cached) > 2.0 * stage.share(self.cached) {
+                stages.push(stage.until(start, extents, self.cached));
+                stage = Load::default();
+            }
+            (stage, start) = (stage.max(part), *joint);
+        }
+        stages.push(stage.until(self.nodes.len(), extents, self.cached));
+        stages
+    }
+
+    fn load(&self, node: usize, extents: &[Extent]) -> Load {
+        let to = extents[node + 1];
+        let Node { op, inputs } = &self.nodes[node];
+        let from: usize = inputs.iter().map(|input| extents[*input].len()).sum();
+        Load { maps: from + to.len(), weights: op.weights(to) }
     }
 
     /// First row of a map that is needed for what comes next.
@@ -271,6 +334,12 @@ impl Graph {
         };
         self.readers[map].iter().filter_map(first).min().unwrap_or(bands[map].end())
     }
+}
+
+/// Row `end` of images of `height` rows, moved on to where a group of rows ends.
+fn whole(end: usize, group: usize, height: usize) -> usize {
+    let start = (end - 1) / height * height;
+    start + (end - start).next_multiple_of(group).min(height)
 }
 
 /// The input rows under output row `row`; both are numbered through all images.

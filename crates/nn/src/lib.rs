@@ -3,10 +3,12 @@
 //! Tensors, weights and safetensors are candle's; the convolutions run as candle custom ops on
 //! NHWC tensors, because candle's own `conv2d` transposes, repacks and copies on every call.
 //! Kernels are written once over [`pulp`]'s vectors and chosen at run time: AVX-512, AVX2, NEON
-//! or scalar. An op runs on the calling thread; callers parallelise over images.
+//! or scalar. An op runs on the calling thread; callers parallelise over images,
+//! some 8 of them at a time, so that weights are read once for several.
 //!
-//! * [`graph`]: [`graph::Graph`], layers that run over a few rows at a time so that the maps between
-//!   them stay in the cache. It is the only op. On other devices than the CPU it is candle's own operations.
+//! * [`graph`]: [`graph::Graph`], layers, sums and concatenations that run over a few rows at a time so that
+//!   the maps between them stay in the cache. It is the only op. On other devices than the CPU, a graph is
+//!   candle's own operations.
 //! * [`conv`]: the layers [`conv::Conv2d`] (dense) and [`conv::Depthwise`], their window and
 //!   activation.
 //! * [`isa`]: the instruction sets that the kernels are compiled for.
@@ -22,3 +24,4 @@ mod kernel;
 mod op;
 mod stock;
 pub mod weights;
+mod winograd;

@@ -132,10 +132,10 @@ impl Op {
         }
     }
 
-    /// Number of weights.
-    pub(crate) fn weights(&self) -> usize {
+    /// Number of weights that are read for an output of size `to`.
+    pub(crate) fn weights(&self, to: Extent) -> usize {
         match self {
-            Self::Layer(Layer::Dense(layer)) => layer.weights(),
+            Self::Layer(Layer::Dense(layer)) => layer.weights(to),
             _ => 0,
         }
     }
@@ -146,6 +146,14 @@ impl Op {
             Self::Layer(Layer::Dense(layer)) => layer.dtype(),
             Self::Layer(Layer::Depthwise(layer)) => layer.dtype(),
             _ => None,
+        }
+    }
+
+    /// This many rows of an image of size `to` are computed at a time, and what is left at its end.
+    pub(crate) fn rows(&self, to: Extent) -> usize {
+        match self {
+            Self::Layer(Layer::Dense(layer)) => layer.rows(to),
+            _ => 1,
         }
     }
 

@@ -43,12 +43,16 @@ fn activated(x: &Tensor, activation: &Activation) -> Tensor {
     }
 }
 
+/// The largest magnitude.
+fn largest(x: &Tensor) -> f32 {
+    if x.elem_count() == 0 { 0.0 } else { x.abs().unwrap().max_all().unwrap().to_scalar().unwrap() }
+}
+
 fn assert_close(found: &Tensor, expected: &Tensor) {
     assert_eq!(found.dims(), expected.dims());
-    let difference =
-        (found - expected).unwrap().abs().unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
-    let largest = difference.into_iter().fold(0.0, f32::max);
-    assert!(largest < 1e-4, "differs by {largest}");
+    let (error, magnitude) = (largest(&(found - expected).unwrap()), largest(expected));
+    // Written so that NaN is an error.
+    assert!(error <= 1e-4_f32.max(1e-5 * magnitude), "differs by {error} of {magnitude}");
 }
 
 fn activation(kind: usize, outputs: usize) -> Activation {
@@ -117,20 +121,45 @@ impl Graph {
 }
 
 fn window() -> impl Strategy<Value = Window> {
-    ([1..4usize, 1..4usize], 1..4usize, [0..3usize, 0..3usize]).prop_map(|(size, stride, padding)| Window {
+    let free = ([1..4usize, 1..4usize], 1..4usize, [0..3usize, 0..3usize]);
+    let free = free.prop_map(|(size, stride, padding)| Window {
         size,
         stride,
         padding: std::array::from_fn(|axis| padding[axis].min(size[axis] - 1)),
-    })
+    });
+    // Those of the networks.
+    let known = prop::sample::select(vec![
+        Window::POINT,
+        Window::three(1),
+        Window::three(2),
+        Window::square(3, 1, 0),
+        Window::square(3, 2, 0),
+        Window::square(1, 2, 0),
+    ]);
+    prop_oneof![free, known]
+}
+
+/// One of the large windows of the networks, or one that is like none.
+fn large_window() -> impl Strategy<Value = Window> {
+    let rect = |size| Just(Window::rect(size));
+    prop_oneof![
+        rect([1, 7]),
+        rect([7, 1]),
+        rect([5, 3]),
+        Just(Window::square(7, 2, 0)),
+        Just(Window::square(7, 1, 0))
+    ]
 }
 
 proptest! {
     #[test]
     fn dense_is_a_convolution(
-        (n, height, width, inputs, outputs) in (1..3usize, 3..34usize, 3..34usize, 1..36usize, 1..70usize),
-        window in window(),
+        (n, height, width) in (1..3usize, 3..34usize, 3..34usize),
+        (inputs, outputs) in (prop_oneof![Just(3), 1..36usize], 1..70usize),
+        window in prop_oneof![3 => window(), 1 => large_window()],
         kind in 0..3usize,
     ) {
+        prop_assume!(!window.outputs([height, width]).contains(&0));
         let input = tensor(&[n, height, width, inputs], 1);
         let weight = tensor(&[outputs, inputs, window.size[0], window.size[1]], 2);
         let bias = tensor(&[outputs], 3);
@@ -143,9 +172,10 @@ proptest! {
     #[test]
     fn depthwise_is_a_grouped_convolution(
         (n, height, width, channels) in (1..3usize, 3..24usize, 3..24usize, 1..40usize),
-        window in window(),
+        window in prop_oneof![3 => window(), 1 => large_window()],
         kind in 0..3usize,
     ) {
+        prop_assume!(!window.outputs([height, width]).contains(&0));
         let input = tensor(&[n, height, width, channels], 4);
         let weight = tensor(&[channels, 1, window.size[0], window.size[1]], 5);
         let bias = tensor(&[channels], 6);
@@ -329,11 +359,41 @@ fn bytes_are_read_as_their_values() {
     );
 }
 
+/// The largest of 4×4 tiles whose transform multiplies by up to 8 twice, summed over many channels.
+#[test]
+fn winograd_is_as_exact_as_the_magnitude_of_its_outputs_lets_it() {
+    let input = tensor(&[2, 14, 14, 256], 20);
+    let (weight, bias) = (tensor(&[64, 256, 3, 3], 21), tensor(&[64], 22));
+    let expected = reference(&input, &weight, &bias, Window::three(1), 1);
+    let layer = Place::Kernels.conv2d(&weight, &bias, Window::three(1), Activation::Identity);
+    let found = Graph::chain(vec![layer]).forward(&input).unwrap();
+    let (error, magnitude) = (largest(&(found - &expected).unwrap()), largest(&expected));
+    assert!(error < 3e-5 * magnitude, "differs by {error} of {magnitude}");
+}
+
+/// Weights that outgrow the cache make a stage of their own, and the output stays the same.
+#[test]
+fn graphs_are_cut_where_weights_outgrow_the_cache() {
+    let (weight, bias) = (tensor(&[64, 3, 1, 1], 17), tensor(&[64], 18));
+    let layer = Place::Kernels.conv2d(&weight, &bias, Window::POINT, Activation::Relu);
+    let layers = vec![Layer::MaxPool(Window::square(4, 4, 0)), layer];
+    let images = tensor(&[2, 20, 20, 3], 16);
+    let graph = Graph::chain(layers);
+    let extents = graph.extents(Extent::of(images.shape()).unwrap()).unwrap();
+    let whole = graph.forward(&images).unwrap();
+    let ends = |graph: &Graph| -> Vec<_> { graph.stages(&extents).iter().map(|stage| stage.map).collect() };
+    assert_eq!(ends(&graph), [2]);
+    let graph = Graph { cached: 10, ..graph };
+    assert_eq!(ends(&graph), [1, 2]);
+    assert_close(&graph.forward(&images).unwrap(), &whole);
+}
+
 /// Not only nearly: a vector must not depend on what shares its batch.
 #[test]
 fn an_image_gives_the_same_bits_alone_and_in_a_batch() {
     let mut channels = 3;
-    let layers = [1, 2, 0, 2, 0].map(|kind| layer(Place::Kernels, kind, 2, &mut channels));
+    let layers = [(1, 2), (2, 1), (0, 1), (1, 1), (2, 2), (0, 1), (1, 2), (0, 1)];
+    let layers = layers.map(|(kind, stride)| layer(Place::Kernels, kind, stride, &mut channels));
     let chain = Graph { cached: 500, ..Graph::chain(layers.into()) };
     let images = tensor(&[9, 23, 31, 3], 15);
     let bits =
@@ -402,7 +462,6 @@ fn candles_operations_follow_the_type_of_the_weights() {
     let found = Graph::chain(vec![half]).forward_stock(&input).unwrap();
     let full = Place::Kernels.conv2d(&weight, &bias, Window::POINT, slopes);
     let expected = Graph::chain(vec![full]).forward(&input).unwrap();
-    let difference =
-        (found - expected).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
+    let difference = largest(&(found - expected).unwrap());
     assert!(difference > 0.0 && difference < 0.01, "differs by {difference}");
 }

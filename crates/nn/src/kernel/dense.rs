@@ -5,13 +5,15 @@ use pulp::{Simd, WithSimd};
 use super::{Epilogue, Finish, Identity, Prelu, Relu, cells, cells_mut};
 use crate::band::CELL;
 
-/// Outputs for `pixels` consecutive pixels. The input of tap `t` for pixel `p` is cell `starts[t] + p`.
+/// Outputs for `pixels` consecutive pixels of each of some rows, whose outputs follow each other. The input
+/// of tap `t` for pixel `p` of row `r` is cell `rows[r] + starts[t] + p`.
 pub(crate) struct Dense<'a> {
     /// Cells of `cell` channels.
     pub(crate) input: &'a [f32],
     /// 3 or [`CELL`].
     pub(crate) cell: usize,
     pub(crate) starts: &'a [usize],
+    pub(crate) rows: &'a [usize],
     /// `[block of outputs][tap][channel of the cell][output]`.
     pub(crate) weight: &'a [f32],
     /// Padded to whole cells.
@@ -61,26 +63,29 @@ impl Dense<'_> {
         }
     }
 
-    /// All pixels of `G` blocks. A last tile that does not fit begins earlier and writes some outputs again.
+    /// All pixels of `G` blocks, whose weights then stay in the cache. A last tile of a row that does not fit
+    /// begins earlier and writes some outputs again.
     #[inline(always)]
     fn group<S: Simd, const K: usize, const N: usize, const G: usize, const FULL: usize>(
         &mut self,
         simd: S,
         block: usize,
     ) {
-        let mut at = 0;
-        while at < self.pixels {
-            let left = self.pixels - at;
-            let suits = |size, least| size <= FULL && left >= least && self.pixels >= size;
-            at += if suits(FULL, if FULL > 8 { 9 } else { 5 }) {
-                self.tile::<S, K, N, G, FULL>(simd, block, at)
-            } else if suits(8, 5) {
-                self.tile::<S, K, N, G, 8>(simd, block, at)
-            } else if suits(4, 2) {
-                self.tile::<S, K, N, G, 4>(simd, block, at)
-            } else {
-                self.tile::<S, K, N, G, 1>(simd, block, at)
-            };
+        for row in 0..self.rows.len() {
+            let mut at = 0;
+            while at < self.pixels {
+                let left = self.pixels - at;
+                let suits = |size, least| size <= FULL && left >= least && self.pixels >= size;
+                at += if suits(FULL, if FULL > 8 { 9 } else { 5 }) {
+                    self.tile::<S, K, N, G, FULL>(simd, block, row, at)
+                } else if suits(8, 5) {
+                    self.tile::<S, K, N, G, 8>(simd, block, row, at)
+                } else if suits(4, 2) {
+                    self.tile::<S, K, N, G, 4>(simd, block, row, at)
+                } else {
+                    self.tile::<S, K, N, G, 1>(simd, block, row, at)
+                };
+            }
         }
     }
 
@@ -90,10 +95,12 @@ impl Dense<'_> {
         &mut self,
         simd: S,
         block: usize,
+        row: usize,
         at: usize,
     ) -> usize {
         let at = at.min(self.pixels - P);
-        simd.vectorize(Tile::<K, N, G, P> { job: self, block, at });
+        let (input, output) = (self.rows[row] + at, row * self.pixels + at);
+        simd.vectorize(Tile::<K, N, G, P> { job: self, block, input, output });
         P
     }
 }
@@ -103,7 +110,9 @@ impl Dense<'_> {
 struct Tile<'j, 'a, const K: usize, const N: usize, const G: usize, const P: usize> {
     job: &'j mut Dense<'a>,
     block: usize,
-    at: usize,
+    /// Cells before the first pixel.
+    input: usize,
+    output: usize,
 }
 
 type Sums<S, const N: usize, const G: usize, const P: usize> = [[[<S as Simd>::f32s; N]; G]; P];
@@ -136,7 +145,7 @@ impl<const K: usize, const N: usize, const G: usize, const P: usize> Tile<'_, '_
         });
         let mut sums = [bias; P];
         for (tap, start) in starts.iter().enumerate() {
-            let inputs: &[[f32; K]; P] = &input[start + self.at..][..P].as_chunks().0[0];
+            let inputs: &[[f32; K]; P] = &input[start + self.input..][..P].as_chunks().0[0];
             for k in 0..K {
                 for p in 0..P {
                     let input = simd.splat_f32s(inputs[p][k]);
@@ -155,7 +164,7 @@ impl<const K: usize, const N: usize, const G: usize, const P: usize> Tile<'_, '_
     fn store<S: Simd>(self, simd: S, sums: Sums<S, N, G, P>, finish: impl Finish, slopes: &[f32]) {
         for g in 0..G {
             let slope = cells::<S, N>(slopes)[self.block + g];
-            let start = (self.block + g) * self.job.pitch + self.at * CELL;
+            let start = (self.block + g) * self.job.pitch + self.output * CELL;
             let out = cells_mut::<S, N>(&mut self.job.out[start..][..P * CELL]);
             let out: &mut [[S::f32s; N]; P] = &mut out.as_chunks_mut().0[0];
             for (out, sums) in out.iter_mut().zip(&sums) {

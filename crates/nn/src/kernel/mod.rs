@@ -7,6 +7,7 @@ mod add;
 mod dense;
 mod depthwise;
 mod pool;
+pub(crate) mod winograd;
 
 pub(crate) use add::Add;
 pub(crate) use dense::Dense;
