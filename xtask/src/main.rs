@@ -8,6 +8,7 @@ mod assets;
 mod bench;
 mod cache;
 mod check;
+mod embedders;
 mod failure;
 mod models;
 mod process;
@@ -26,6 +27,7 @@ use std::process::ExitCode;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
+use crate::embedders::Own;
 use crate::failure::Result;
 
 const EXIT_CODES: &str = "Exit codes: 0 success, 1 unexpected, 2 usage, 3 unusable input or weights, \
@@ -77,6 +79,7 @@ fn run_options(m: &ArgMatches) -> run::Options {
         run_dir: path("run-dir"),
         config: path("config"),
         settings: settings::given(m),
+        weights: m.get_many::<Own>("weights").into_iter().flatten().cloned().collect(),
         from: m.get_one::<String>("from").cloned(),
         threads: m.get_one::<usize>("threads").copied(),
         install: m.get_flag("install-deps"),
@@ -132,6 +135,12 @@ fn run_command() -> Command {
             file("labels", "CSV").help("the truth: frame,x,y,w,h,identity; adds metrics to the report"),
             file("run-dir", "DIR").help("where results go [default: runs/<name of the video>]"),
             file("config", "FILE").help("TOML, one section a stage"),
+            Arg::new("weights")
+                .long("weights")
+                .value_name("[NAME=]FILE")
+                .action(ArgAction::Append)
+                .value_parser(Own::parse)
+                .help("your own weights for an embedder: ONNX or safetensors"),
             Arg::new("from")
                 .long("from")
                 .value_name("STAGE")

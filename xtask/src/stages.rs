@@ -17,6 +17,7 @@ use std::time::Instant;
 
 use serde_json::{Map, Value};
 
+use crate::embedders::Source;
 use crate::failure::{Failure, Result, exit, say};
 use crate::models::{self, Weights};
 use crate::process::Cost;
@@ -35,16 +36,24 @@ pub(crate) struct Stage {
     pub(crate) name: &'static str,
     video: bool,
     labels: bool,
-    weights: Option<&'static Weights>,
+    weights: Needs,
+}
+
+/// What weights a stage needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Needs {
+    Nothing,
+    Detector,
+    Embedders,
 }
 
 /// The stages in their order.
 pub(crate) const STAGES: [Stage; 5] = [
-    Stage { name: "ingest", video: true, labels: false, weights: None },
-    Stage { name: "detect-track", video: true, labels: false, weights: Some(&models::YUNET) },
-    Stage { name: "embed", video: false, labels: false, weights: Some(&models::SFACE) },
-    Stage { name: "cluster", video: false, labels: false, weights: None },
-    Stage { name: "evaluate", video: false, labels: true, weights: None },
+    Stage { name: "ingest", video: true, labels: false, weights: Needs::Nothing },
+    Stage { name: "detect-track", video: true, labels: false, weights: Needs::Detector },
+    Stage { name: "embed", video: false, labels: false, weights: Needs::Embedders },
+    Stage { name: "cluster", video: false, labels: false, weights: Needs::Nothing },
+    Stage { name: "evaluate", video: false, labels: true, weights: Needs::Nothing },
 ];
 
 /// Names of the stages.
@@ -52,9 +61,9 @@ pub(crate) fn names() -> [&'static str; STAGES.len()] {
     STAGES.map(|stage| stage.name)
 }
 
-/// The weights that a run needs.
-pub(crate) fn weights() -> Vec<&'static Weights> {
-    STAGES.iter().filter_map(|stage| stage.weights).collect()
+/// The pinned weights that a run needs.
+pub(crate) fn weights(embedders: &[Source]) -> Vec<&'static Weights> {
+    std::iter::once(&models::YUNET).chain(embedders.iter().filter_map(Source::pinned)).collect()
 }
 
 /// What a run is about.
@@ -74,8 +83,10 @@ pub(crate) struct Job {
     pub(crate) from: Option<String>,
     /// Worker threads.
     pub(crate) threads: Option<usize>,
-    /// Folder of the weights.
+    /// Folder of the pinned weights.
     pub(crate) weights: PathBuf,
+    /// The networks that turn crops into vectors.
+    pub(crate) embedders: Vec<Source>,
 }
 
 impl Job {
@@ -87,8 +98,15 @@ impl Job {
         if stage.video {
             option("--video", self.video.clone().into());
         }
-        if let Some(weights) = stage.weights {
-            option("--weights", weights.safetensors(&self.weights).into());
+        match stage.weights {
+            Needs::Nothing => {}
+            Needs::Detector => option("--weights", models::YUNET.safetensors(&self.weights).into()),
+            Needs::Embedders => {
+                for source in &self.embedders {
+                    let (name, value) = source.arguments(&self.weights);
+                    option(name, value);
+                }
+            }
         }
         if let Some(labels) = self.labels.as_ref().filter(|_| stage.labels) {
             option("--labels", labels.into());
@@ -311,7 +329,9 @@ mod tests {
     use super::*;
 
     fn job() -> Job {
-        Job { video: "v.mkv".into(), run_dir: "out".into(), weights: "w".into(), ..Job::default() }
+        let embedders = models::by_name("sface").map(Source::Pinned).into_iter().collect();
+        let weights = "w".into();
+        Job { video: "v.mkv".into(), run_dir: "out".into(), weights, embedders, ..Job::default() }
     }
 
     fn line(job: &Job, stage: usize) -> String {
@@ -324,7 +344,7 @@ mod tests {
         let job = job();
         assert_eq!(line(&job, 0), "--run-dir out --video v.mkv --json");
         assert_eq!(line(&job, 1), "--run-dir out --video v.mkv --weights w/yunet.safetensors --json");
-        assert_eq!(line(&job, 2), "--run-dir out --weights w/sface.safetensors --json");
+        assert_eq!(line(&job, 2), "--run-dir out --weights sface=w/sface.safetensors --json");
         assert_eq!(line(&job, 3), "--run-dir out --json");
         assert_eq!(line(&job, 4), "--run-dir out --json");
     }

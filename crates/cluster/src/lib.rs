@@ -14,9 +14,10 @@ pub mod constraints;
 pub mod identities;
 pub mod linkage;
 
-use schema::run::Begin;
+use schema::run::{Begin, RunDir};
 use schema::stage::{Failure, Job, Outcome, Progress, Stage, exit};
 use schema::tables::{Embedding, Frame, Linkage, Track, TrackEmbedding};
+use schema::{Row, Symbol};
 use serde::{Deserialize, Serialize};
 
 use crate::identities::Linked;
@@ -101,7 +102,7 @@ pub fn run(job: &mut Job<Config>) -> Result<Outcome, Error> {
         Begin::Run(stage) => stage,
     };
     let tracks = job.run.read::<Track>()?;
-    let vectors = job.run.read::<TrackEmbedding>()?;
+    let vectors = of_first(&job.run, |row: &TrackEmbedding| &row.embedder)?;
     if vectors.len() > MAX_TRACKS {
         return Err(Error::TooManyTracks { n_tracks: vectors.len() });
     }
@@ -112,7 +113,7 @@ pub fn run(job: &mut Job<Config>) -> Result<Outcome, Error> {
     let linked = Linked {
         tracks: &tracks,
         vectors: &vectors,
-        crops: &job.run.read::<Embedding>()?,
+        crops: &of_first(&job.run, |row: &Embedding| &row.embedder)?,
         frames: &job.run.read::<Frame>()?,
         pairs: &pairs,
         labels: &labels,
@@ -135,6 +136,17 @@ pub fn run(job: &mut Job<Config>) -> Result<Outcome, Error> {
     }))?;
     job.reporter.advance(tracks.len() as u64, tracks.len() as u64, "tracks");
     Ok(job.commit(stage)?)
+}
+
+/// The rows of the embedder that tracks are linked by.
+fn of_first<R: Row + Clone>(run: &RunDir, embedder: impl Fn(&R) -> &Symbol) -> Result<Vec<R>, Error> {
+    let table = run.open_table::<R>()?;
+    let footer = table.footer().clone();
+    let mut rows = Vec::new();
+    for batch in table {
+        rows.extend(batch?.into_iter().filter(|row| footer.is_first(embedder(row).as_str())));
+    }
+    Ok(rows)
 }
 
 /// Distances between the tracks that have a vector, and which of them overlap in time.

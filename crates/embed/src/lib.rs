@@ -2,48 +2,48 @@
 //!
 //! Reads `crops`; writes `embeddings` and `track_embeddings`.
 //!
-//! * [`sface`]: the default network. One file per network: source, preprocessing, `new`, `forward`.
-//! * [`bow`], [`descriptors`]: SIFT and ORB, without a network.
-//! * [`Embedder`]: what every network offers.
+//! * [`Embedder`]: what turns crops into vectors. Networks, one file each with its source, preprocessing,
+//!   `new` and `forward`: [`sface`], the default.
+//! * [`words`]: SIFT and ORB as bags of visual words, out of [`descriptors`] and [`bow`].
+//! * [`fusion`]: several networks as one.
 //! * [`pool()`]: crops of a track to one vector.
 //!
 //! **Architecture invariant:** sees crops only, never a video. Results do not depend on the number
 //! of threads or on what shares a batch.
 
 pub mod bow;
+mod config;
 pub mod descriptors;
+pub mod fusion;
 mod pool;
 pub mod sface;
+mod sources;
+pub mod words;
+mod writer;
 
 use std::path::{Path, PathBuf};
 
-use candle_core::{Device, Tensor};
-use nn::weights::Weights;
-use schema::footer::Embedder as EmbedderNote;
-use schema::io::TableWriter;
-use schema::manifest::Input;
-use schema::run::{Begin, StageRun};
+use candle_core::Tensor;
+use schema::run::{Begin, RunDir};
 use schema::stage::{Failure, Job, Outcome, Progress, Stage, exit};
-use schema::tables::{Crop, Embedding, TrackEmbedding};
-use schema::{Symbol, UnitVector};
-use serde::{Deserialize, Serialize};
+use schema::tables::Crop;
 
+use crate::bow::Descriptors;
+pub use crate::config::{Config, Name};
+use crate::descriptors::{Kind, describe};
 pub use crate::pool::{Pooled, pool};
-use crate::sface::SFace;
+use crate::sources::Sources;
+pub use crate::sources::WeightFile;
+use crate::writer::Writer;
 
 /// This stage.
-pub const STAGE: Stage = Stage { name: "embed", version: 1, about: "Turns face images into vectors" };
+pub const STAGE: Stage = Stage { name: "embed", version: 2, about: "Turns face images into vectors" };
 
 /// Crops embedded between two progress reports; bounds memory.
 const CROPS_PER_PASS: usize = 256;
 
 /// Crops that a worker gives the network at a time, so that weights are read once for several.
 const CROPS_PER_BATCH: usize = 8;
-
-/// Section `[embed]` of the configuration; it has no keys yet.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Config {}
 
 /// What can go wrong.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +55,18 @@ pub enum Error {
     /// The run directory cannot be used.
     #[error(transparent)]
     Schema(#[from] schema::Error),
+    /// The settings ask for nothing, or for nonsense.
+    #[error("[embed] {reason}")]
+    Config {
+        /// What is wrong.
+        reason: String,
+    },
+    /// No weight file was given for a network.
+    #[error("there are no weights for `{embedder}`")]
+    NoWeights {
+        /// The network.
+        embedder: Name,
+    },
     /// A crop is no image of the size its row says.
     #[error("{}: the crop of track {track_id}, frame {frame_idx} {reason}", path.display())]
     Crop {
@@ -82,8 +94,9 @@ impl Failure for Error {
         match self {
             Self::Weights(e) => e.hint(),
             Self::Schema(e) => e.hint(),
+            Self::NoWeights { embedder } => Some(format!("bring them with --weights {embedder}=FILE")),
             Self::Crop { .. } => Some("run again with --from detect-track".into()),
-            Self::Network { .. } => None,
+            Self::Config { .. } | Self::Network { .. } => None,
         }
     }
 
@@ -91,6 +104,8 @@ impl Failure for Error {
         match self {
             Self::Weights(e) => e.exit_code(),
             Self::Schema(e) => e.exit_code(),
+            Self::Config { .. } => exit::USAGE,
+            Self::NoWeights { .. } => exit::INPUT,
             Self::Crop { .. } => exit::CONTRACT,
             Self::Network { .. } => exit::UNEXPECTED,
         }
@@ -118,28 +133,72 @@ pub trait Embedder: Sync {
     fn embed(&self, inputs: &Tensor) -> candle_core::Result<Vec<Vec<f32>>>;
 }
 
-/// Runs the stage with the SFace weights at `weights`.
+/// Runs the stage with the weights in `files`.
 ///
 /// # Errors
 /// See [`Error`].
-pub fn run(job: &mut Job<Config>, weights: &Path) -> Result<Outcome, Error> {
-    let weights = Weights::read(weights, &Device::Cpu)?;
-    let input = Input { name: "weights".into(), sha256: weights.sha256().to_owned() };
-    let mut stage = match job.begin(&["crops"], &[input])? {
+pub fn run(job: &mut Job<Config>, files: &[WeightFile]) -> Result<Outcome, Error> {
+    let config = job.config.clone();
+    let sources = Sources::read(&config.networks()?, files)?;
+    let mut stage = match job.begin(&["crops"], &sources.inputs())? {
         Begin::UpToDate(record) => return Ok(Outcome::skipped(record)),
         Begin::Run(stage) => stage,
     };
-    let embedder = weights.load("sface", |vb| SFace::new(&vb))?;
-    let note = EmbedderNote {
-        name: embedder.name().to_owned(),
-        dim: embedder.dim(),
-        weights_sha256: weights.sha256().to_owned(),
-        license: embedder.license().to_owned(),
-    };
-    let mut writer = Writer::new(&stage, job.run.video_id()?, embedder.name(), &[note])?;
+    let mut embedders = Vec::new();
+    let mut notes = Vec::new();
+    for name in &config.embedders {
+        let embedder = sources.embedder(*name, &config, |kind| described(&job.run, kind))?;
+        notes.push(sources.note(*name, embedder.as_ref(), &config)?);
+        embedders.push(embedder);
+    }
+    let mut writer = Writer::new(&stage, job.run.video_id()?, &notes)?;
+    // Rows are sorted by embedder; the footer keeps the order of the settings.
+    embedders.sort_by_key(|embedder| embedder.name());
+    for (i, embedder) in embedders.iter().enumerate() {
+        let passed = Passed { embedders: i as u64, of: embedders.len() as u64 };
+        embed_table(job, embedder.as_ref(), &passed, &mut writer)?;
+    }
+    writer.finish(&mut stage)?;
+    Ok(job.commit(stage)?)
+}
+
+/// Descriptors of the crops that a vocabulary is learned from.
+fn described(run: &RunDir, kind: Kind) -> Result<Vec<Descriptors>, Error> {
+    let path = run.root().join("crops.parquet");
+    let table = run.open_table::<Crop>()?;
+    let mut wanted = bow::sampled(usize::try_from(table.row_count()).unwrap_or(usize::MAX)).peekable();
+    let mut found = Vec::new();
+    let mut number = 0;
+    for batch in table {
+        for crop in batch? {
+            if wanted.next_if_eq(&number).is_some() {
+                let described = decode(&crop)
+                    .and_then(|(rgb, side)| describe(kind, &rgb, side).map_err(|e| e.to_string()));
+                found.push(described.map_err(|reason| wrong_crop(&crop, &path, reason))?);
+            }
+            number += 1;
+        }
+    }
+    Ok(found)
+}
+
+/// How many embedders have seen all crops, for the progress.
+struct Passed {
+    embedders: u64,
+    of: u64,
+}
+
+/// Embeds every crop of the run.
+fn embed_table(
+    job: &mut Job<Config>,
+    embedder: &dyn Embedder,
+    passed: &Passed,
+    writer: &mut Writer,
+) -> Result<(), Error> {
     let path = job.run.root().join("crops.parquet");
     let mut batches = job.run.open_table::<Crop>()?;
-    let (total, mut done) = (batches.row_count(), 0);
+    let total = batches.row_count();
+    let mut done = passed.embedders * total;
     let mut waiting: Vec<Crop> = Vec::new();
     loop {
         let batch = batches.next().transpose()?;
@@ -150,17 +209,16 @@ pub fn run(job: &mut Job<Config>, weights: &Path) -> Result<Outcome, Error> {
         let whole = open.map_or(waiting.len(), |open| waiting.partition_point(|crop| crop.track_id < open));
         let rest = waiting.split_off(whole);
         for crops in passes(&waiting) {
-            writer.write(crops, &embed_all(&embedder, crops, job.threads, &path)?)?;
+            let work = Work { embedder, flip: job.config.flip, path: &path };
+            writer.write(embedder.name(), crops, work.vectors(crops, job.threads)?)?;
             done += crops.len() as u64;
-            job.reporter.advance(done, total, "crops");
+            job.reporter.advance(done, passed.of * total, "crops");
         }
         waiting = rest;
         if at_end {
-            break;
+            return Ok(());
         }
     }
-    writer.finish(&mut stage)?;
-    Ok(job.commit(stage)?)
 }
 
 /// Cuts crops into groups of whole tracks of about [`CROPS_PER_PASS`] crops.
@@ -181,47 +239,88 @@ fn passes(crops: &[Crop]) -> Vec<&[Crop]> {
     groups
 }
 
-/// The raw vector of every crop, in order; `threads` crops at a time.
-fn embed_all(
-    embedder: &dyn Embedder,
-    crops: &[Crop],
-    threads: usize,
-    path: &Path,
-) -> Result<Vec<Vec<f32>>, Error> {
-    let share = crops.len().div_ceil(threads).max(1);
-    let parts: Vec<Result<Vec<_>, Error>> = std::thread::scope(|scope| {
-        let embed = |part| move || embed_part(embedder, part, path);
-        let workers: Vec<_> = crops.chunks(share).map(|part| scope.spawn(embed(part))).collect();
-        let panicked = || Error::Network { embedder: embedder.name(), reason: "the worker panicked".into() };
-        workers.into_iter().map(|worker| worker.join().unwrap_or_else(|_| Err(panicked()))).collect()
-    });
-    let mut vectors = Vec::with_capacity(crops.len());
-    for part in parts {
-        vectors.extend(part?);
-    }
-    Ok(vectors)
+/// What is done to crops.
+#[derive(Clone, Copy)]
+struct Work<'a> {
+    embedder: &'a dyn Embedder,
+    /// See [`Config::flip`].
+    flip: bool,
+    /// Of the crops' table.
+    path: &'a Path,
 }
 
-fn embed_part(embedder: &dyn Embedder, crops: &[Crop], path: &Path) -> Result<Vec<Vec<f32>>, Error> {
-    let failed = |e: candle_core::Error| Error::Network { embedder: embedder.name(), reason: e.to_string() };
-    let mut vectors = Vec::with_capacity(crops.len());
-    for batch in crops.chunks(CROPS_PER_BATCH) {
-        let inputs: Vec<_> =
-            batch.iter().map(|crop| prepare(embedder, crop, path)).collect::<Result<_, _>>()?;
-        let inputs = Tensor::cat(&inputs, 0).map_err(failed)?;
-        vectors.extend(embedder.embed(&inputs).map_err(failed)?);
+impl Work<'_> {
+    /// The raw vector of every crop, in order, on `threads` threads.
+    fn vectors(self, crops: &[Crop], threads: usize) -> Result<Vec<Vec<f32>>, Error> {
+        let share = crops.len().div_ceil(threads).max(1);
+        let parts: Vec<Result<Vec<_>, Error>> = std::thread::scope(|scope| {
+            let part = |crops| scope.spawn(move || self.part(crops));
+            let workers: Vec<_> = crops.chunks(share).map(part).collect();
+            let panicked = || self.failed("the worker panicked".into());
+            workers.into_iter().map(|worker| worker.join().unwrap_or_else(|_| Err(panicked()))).collect()
+        });
+        let mut vectors = Vec::with_capacity(crops.len());
+        for part in parts {
+            vectors.extend(part?);
+        }
+        Ok(vectors)
     }
-    Ok(vectors)
+
+    fn part(self, crops: &[Crop]) -> Result<Vec<Vec<f32>>, Error> {
+        let mut vectors = Vec::with_capacity(crops.len());
+        for crops in crops.chunks(CROPS_PER_BATCH) {
+            vectors.extend(self.batch(crops)?);
+        }
+        Ok(vectors)
+    }
+
+    fn batch(self, crops: &[Crop]) -> Result<Vec<Vec<f32>>, Error> {
+        let mut inputs = Vec::new();
+        for crop in crops {
+            let wrong = |reason| wrong_crop(crop, self.path, reason);
+            let (mut rgb, side) = decode(crop).map_err(wrong)?;
+            inputs.push(self.embedder.prepare(&rgb, side).map_err(wrong)?);
+            if self.flip {
+                mirror(&mut rgb, side);
+                inputs.push(self.embedder.prepare(&rgb, side).map_err(wrong)?);
+            }
+        }
+        let failed = |e: candle_core::Error| self.failed(e.to_string());
+        let vectors =
+            Tensor::cat(&inputs, 0).and_then(|inputs| self.embedder.embed(&inputs)).map_err(failed)?;
+        let vectors: Vec<_> = vectors.chunks(inputs.len() / crops.len()).map(sum).collect();
+        for (crop, vector) in crops.iter().zip(&vectors) {
+            if !vector.iter().all(|x| x.is_finite()) {
+                let reason = format!("gives numbers with {} that are not finite", self.embedder.name());
+                return Err(wrong_crop(crop, self.path, reason));
+            }
+        }
+        Ok(vectors)
+    }
+
+    fn failed(self, reason: String) -> Error {
+        Error::Network { embedder: self.embedder.name(), reason }
+    }
 }
 
-fn prepare(embedder: &dyn Embedder, crop: &Crop, path: &Path) -> Result<Tensor, Error> {
-    let wrong = |reason: String| Error::Crop {
-        path: path.to_path_buf(),
-        track_id: crop.track_id,
-        frame_idx: crop.frame_idx,
-        reason,
-    };
-    decode(crop).and_then(|(rgb, side)| embedder.prepare(&rgb, side)).map_err(wrong)
+fn wrong_crop(crop: &Crop, path: &Path, reason: String) -> Error {
+    let Crop { track_id, frame_idx, .. } = *crop;
+    Error::Crop { path: path.to_path_buf(), track_id, frame_idx, reason }
+}
+
+/// Swaps left and right of an RGB picture.
+fn mirror(rgb: &mut [u8], side: usize) {
+    for row in rgb.as_chunks_mut::<3>().0.chunks_mut(side.max(1)) {
+        row.reverse();
+    }
+}
+
+fn sum(vectors: &[Vec<f32>]) -> Vec<f32> {
+    let mut sum = vectors.first().cloned().unwrap_or_default();
+    for vector in &vectors[1..] {
+        sum.iter_mut().zip(vector).for_each(|(sum, x)| *sum += x);
+    }
+    sum
 }
 
 /// RGB bytes and side of a square crop.
@@ -237,83 +336,4 @@ fn decode(crop: &Crop) -> Result<(Vec<u8>, usize), String> {
         return Err(format!("has {width}×{height} pixels, its row says {}×{}", crop.width, crop.height));
     }
     Ok((image.into_raw(), width as usize))
-}
-
-/// Writes the two tables of this stage.
-struct Writer {
-    video_id: Symbol,
-    embedder: Symbol,
-    embeddings: TableWriter<Embedding>,
-    tracks: TableWriter<TrackEmbedding>,
-    n_crops: u64,
-    n_tracks: u64,
-    unusable: u64,
-}
-
-impl Writer {
-    fn new(stage: &StageRun, video_id: Symbol, embedder: &str, note: &[EmbedderNote]) -> Result<Self, Error> {
-        Ok(Self {
-            video_id,
-            embedder: embedder.into(),
-            embeddings: stage.create(note)?,
-            tracks: stage.create(note)?,
-            n_crops: 0,
-            n_tracks: 0,
-            unusable: 0,
-        })
-    }
-
-    /// Writes whole tracks: their crops' vectors and the pooled one.
-    fn write(&mut self, crops: &[Crop], vectors: &[Vec<f32>]) -> Result<(), Error> {
-        let mut vectors = vectors.iter();
-        for track in crops.chunk_by(|a, b| a.track_id == b.track_id) {
-            let mut crops: Vec<_> = track.iter().zip(vectors.by_ref()).collect();
-            crops.sort_by_key(|(crop, _)| crop.frame_idx);
-            self.write_track(&crops)?;
-        }
-        Ok(())
-    }
-
-    fn write_track(&mut self, crops: &[(&Crop, &Vec<f32>)]) -> Result<(), Error> {
-        let mut usable: Vec<&[f32]> = Vec::new();
-        for (crop, vector) in crops {
-            // A vector without direction says nothing about anyone.
-            let Some(embedding) = UnitVector::normalised(vector) else {
-                self.unusable += 1;
-                continue;
-            };
-            usable.push(vector);
-            self.n_crops += 1;
-            self.embeddings.push(Embedding {
-                video_id: self.video_id.clone(),
-                track_id: crop.track_id,
-                frame_idx: crop.frame_idx,
-                embedder: self.embedder.clone(),
-                embedding,
-                norm: vector.iter().map(|x| x * x).sum::<f32>().sqrt(),
-            })?;
-        }
-        let (Some((crop, _)), Some(pooled)) = (crops.first(), pool(&usable)) else { return Ok(()) };
-        self.n_tracks += 1;
-        self.tracks.push(TrackEmbedding {
-            video_id: self.video_id.clone(),
-            track_id: crop.track_id,
-            embedder: self.embedder.clone(),
-            embedding: pooled.vector,
-            n_crops: usable.len() as i64,
-            spread: pooled.spread,
-        })?;
-        Ok(())
-    }
-
-    fn finish(self, stage: &mut StageRun) -> Result<(), Error> {
-        stage.figure("crops_embedded", self.n_crops);
-        stage.figure("tracks_embedded", self.n_tracks);
-        if self.unusable > 0 {
-            stage.warn(format!("{} crops gave a vector without direction and are left out", self.unusable));
-        }
-        stage.finish(self.embeddings)?;
-        stage.finish(self.tracks)?;
-        Ok(())
-    }
 }

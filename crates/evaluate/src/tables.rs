@@ -135,10 +135,10 @@ fn read_found(run: &RunDir, clusters: &[Cluster]) -> Result<(usize, Vec<Found>)>
 
 fn read_vectors(run: &RunDir) -> Result<BTreeMap<i64, UnitVector>> {
     let reader = run.open_table::<TrackEmbedding>()?;
-    let first = reader.footer().embedders.first().map(|e| e.name.clone());
+    let footer = reader.footer().clone();
     let mut vectors = BTreeMap::new();
     for batch in reader {
-        let of_first = batch?.into_iter().filter(|row| Some(row.embedder.as_str()) == first.as_deref());
+        let of_first = batch?.into_iter().filter(|row| footer.is_first(row.embedder.as_str()));
         vectors.extend(of_first.map(|row| (row.track_id, row.embedding)));
     }
     Ok(vectors)

@@ -18,26 +18,32 @@ pub struct Footer {
     pub run_id: String,
     /// Fingerprint of the stage run that wrote the file.
     pub fingerprint: String,
-    /// For tables of vectors, what made them; empty elsewhere. All vectors of a file have one length.
+    /// For tables of vectors, what made them; empty elsewhere. Tracks are linked by the first one's
+    /// vectors. All vectors of a file have one length: shorter ones end in zeros.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub embedders: Vec<Embedder>,
 }
 
 impl Footer {
-    /// Length of the vectors in the file; 0 for a table without vectors.
+    /// Length of the vectors in the file, that of the longest; 0 for a table without vectors.
     pub fn dim(&self) -> usize {
-        self.embedders.first().map_or(0, |embedder| embedder.dim)
+        self.embedders.iter().map(|embedder| embedder.dim).max().unwrap_or(0)
+    }
+
+    /// Whether a row is of the embedder that tracks are linked by.
+    pub fn is_first(&self, embedder: &str) -> bool {
+        self.embedders.first().is_some_and(|first| first.name == embedder)
     }
 }
 
-/// A network that turned crops into vectors.
+/// What turned crops into vectors.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Embedder {
     /// Name, as in the column `embedder`.
     pub name: String,
-    /// Length of its vectors.
+    /// Length of its vectors, without zeros that bring them to the length of the file's.
     pub dim: usize,
-    /// SHA-256 of the weight file it was loaded from.
+    /// SHA-256 of the weight file it was loaded from; of several files joined by `+`; empty without weights.
     pub weights_sha256: String,
     /// Licence of the weights, as an SPDX expression.
     pub license: String,

@@ -1,0 +1,110 @@
+//! Embedders from their settings and weight files.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use candle_core::Device;
+use nn::weights::Weights;
+use schema::footer::Embedder as Note;
+use schema::manifest::Input;
+
+use crate::bow::Descriptors;
+use crate::config::{Config, Name};
+use crate::descriptors::Kind;
+use crate::fusion::Fusion;
+use crate::sface::SFace;
+use crate::words::Words;
+use crate::{Embedder, Error};
+
+/// A file with the weights of a network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WeightFile {
+    /// The network.
+    pub name: Name,
+    /// The file: safetensors, ONNX, dlib or TensorFlow.
+    pub path: PathBuf,
+    /// Whether it is the user's own, so that nothing is known of its licence.
+    pub is_own: bool,
+}
+
+/// Weights of the networks that a run needs.
+pub(crate) struct Sources {
+    weights: BTreeMap<Name, (Weights, bool)>,
+}
+
+impl Sources {
+    /// Reads the files of `networks`; the last one given for a network counts.
+    pub(crate) fn read(networks: &[Name], files: &[WeightFile]) -> Result<Self, Error> {
+        let mut weights = BTreeMap::new();
+        for name in networks {
+            let file = files.iter().rfind(|file| file.name == *name);
+            let file = file.ok_or(Error::NoWeights { embedder: *name })?;
+            weights.insert(*name, (Weights::read(&file.path, &Device::Cpu)?, file.is_own));
+        }
+        Ok(Self { weights })
+    }
+
+    /// What a stage run depends on.
+    pub(crate) fn inputs(&self) -> Vec<Input> {
+        let input = |(name, (weights, _)): (&Name, &(Weights, bool))| Input {
+            name: format!("{name}.weights"),
+            sha256: weights.sha256().to_owned(),
+        };
+        self.weights.iter().map(input).collect()
+    }
+
+    /// An embedder. Only those that learn from the run need `crops`, and only they ask for them.
+    pub(crate) fn embedder(
+        &self,
+        name: Name,
+        config: &Config,
+        crops: impl FnOnce(Kind) -> Result<Vec<Descriptors>, Error>,
+    ) -> Result<Box<dyn Embedder>, Error> {
+        let learn = |kind| crops(kind).map(|crops| Box::new(Words::learn(kind, &crops)));
+        Ok(match name {
+            Name::Sift => learn(Kind::Sift)?,
+            Name::Orb => learn(Kind::Orb)?,
+            Name::Fusion => {
+                let part = |(name, weight): (&Name, &f32)| Ok((self.network(*name)?, *weight));
+                Box::new(Fusion::new(config.fusion.iter().map(part).collect::<Result<_, Error>>()?))
+            }
+            name => self.network(name)?,
+        })
+    }
+
+    fn network(&self, name: Name) -> Result<Box<dyn Embedder>, Error> {
+        let (weights, _) = self.weights.get(&name).ok_or(Error::NoWeights { embedder: name })?;
+        Ok(match name {
+            Name::Sface => Box::new(weights.load("sface", |vb| SFace::new(&vb))?),
+            _ => return Err(Error::NoWeights { embedder: name }),
+        })
+    }
+
+    /// What the footer says of an embedder: of several parts, all hashes and all licences.
+    pub(crate) fn note(&self, name: Name, embedder: &dyn Embedder, config: &Config) -> Result<Note, Error> {
+        let parts = match name {
+            Name::Fusion => config.fusion.keys().copied().collect(),
+            name => vec![name],
+        };
+        let mut hashes = Vec::new();
+        let mut licenses = Vec::new();
+        for part in parts {
+            let Some((weights, is_own)) = self.weights.get(&part) else { continue };
+            hashes.push(weights.sha256().to_owned());
+            licenses.push(if *is_own { UNKNOWN } else { self.network(part)?.license() });
+        }
+        if hashes.is_empty() {
+            licenses.push(embedder.license());
+        }
+        licenses.dedup();
+        Ok(Note {
+            name: name.as_str().to_owned(),
+            dim: embedder.dim(),
+            weights_sha256: hashes.join("+"),
+            license: licenses.join(" AND "),
+        })
+    }
+}
+
+/// SPDX for a licence of which nothing is said.
+const UNKNOWN: &str = "NOASSERTION";
