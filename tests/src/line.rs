@@ -19,7 +19,7 @@ pub struct Line {
     pub video: PathBuf,
     /// Weights of the detector.
     pub yunet: PathBuf,
-    /// Weights of the embedder.
+    /// Weights of the embedder; those of the others lie beside it.
     pub sface: PathBuf,
     /// Ground truth.
     pub labels: Option<PathBuf>,
@@ -73,11 +73,17 @@ impl Line {
         let own: &[(&str, &Path)] = match stage {
             "ingest" => &[("--video", &self.video)],
             "detect-track" => &[("--video", &self.video), ("--weights", &self.yunet)],
-            "embed" => &[("--weights", &self.sface)],
             _ => &[],
         };
         for (name, path) in own {
             command.arg(name).arg(path);
+        }
+        if stage == "embed" {
+            for name in ["sface", "dlib", "facenet", "vgg"] {
+                let path = self.sface.with_file_name(format!("{name}.safetensors"));
+                let path = if name == "sface" { &self.sface } else { &path };
+                command.arg("--weights").arg(format!("{name}={}", path.display()));
+            }
         }
         if let Some(labels) = self.labels.as_ref().filter(|_| stage == "evaluate") {
             command.arg("--labels").arg(labels);

@@ -98,6 +98,13 @@ fn detector(place: &Place, settings: &str) -> Option<String> {
     Some(place.fails(&Line { config, ..place.line.clone() }, &["ingest", "detect-track"]))
 }
 
+/// The clip without a face is embedded with these settings.
+fn embedder(place: &Place, settings: &str) -> Option<String> {
+    let config = Some(place.file("config.toml", format!("[embed]\n{settings}\n")));
+    let line = Line { video: no_face()?, config, ..place.line.clone() };
+    Some(place.fails(&line, &["ingest", "detect-track", "embed"]))
+}
+
 /// Haar cascades out of a folder of this place.
 fn cascades(place: &Place) -> Option<String> {
     detector(place, &format!("detector = 'haar'\ncascades = '{}'", place.folder.display()))
@@ -144,6 +151,11 @@ const WEIGHTS: &[Case] = &[
 ];
 
 const SETTINGS: &[Case] = &[
+    ("an embedder that nobody knows", |p| embedder(p, "embedders = ['eyes']")),
+    ("no embedder", |p| embedder(p, "embedders = []")),
+    ("an embedder twice", |p| embedder(p, "embedders = ['orb', 'orb']")),
+    ("an embedder without weights", |p| embedder(p, "embedders = ['arcface']")),
+    ("a fusion with nothing in it", |p| embedder(p, "embedders = ['fusion']\nfusion = { orb = 1.0 }")),
     ("an unknown section", |p| config(p, "[clusters]\nthreshold = 0.5\n")),
     ("an unknown key", |p| config(p, "[ingest]\nstride = 3\n")),
     ("no TOML", |p| config(p, "threshold: 0.5\n")),

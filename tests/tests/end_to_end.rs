@@ -364,6 +364,40 @@ fn a_lost_table_is_made_again() {
 }
 
 /// Labels made of what was found are agreed with entirely.
+/// One table holds the vectors of all; tracks are linked by those of the first that was named.
+#[test]
+fn every_embedder_finds_its_place() {
+    let Some(done) = done() else { return };
+    const NAMES: [&str; 6] = ["dlib", "facenet", "fusion", "orb", "sface", "sift"];
+    let mut line = done.copied("embedders");
+    let config = line.run_dir.with_file_name("embedders.toml");
+    // All but one that is quick enough, beside the others, on seven hundred crops.
+    fs::write(&config, "[embed]\nembedders = ['sface', 'fusion', 'sift', 'orb', 'facenet', 'dlib']\n").unwrap();
+    line.config = Some(config);
+    assert_eq!(line.run_again(), ["embed", "cluster", "evaluate"]);
+    let run = RunDir::open(&line.run_dir).unwrap();
+    let table = run.open_table::<Embedding>().unwrap();
+    let dims: BTreeMap<_, _> = table.footer().embedders.iter().map(|e| (e.name.clone(), e.dim)).collect();
+    assert_eq!(dims.keys().map(String::as_str).collect::<Vec<_>>(), NAMES);
+    let rows: Vec<Embedding> = table.flat_map(Result::unwrap).collect();
+    let n_crops = done.read::<Crop>().len();
+    for name in NAMES {
+        let vectors: Vec<_> = rows.iter().filter(|row| row.embedder.as_str() == name).collect();
+        assert_eq!(vectors.len(), n_crops, "{name}");
+        for row in vectors {
+            assert!(row.embedding.as_slice()[dims[name]..].iter().all(|x| *x == 0.0), "{name} is too long");
+        }
+    }
+    // SFace's vectors are those of a run without the others, and so are the people.
+    let alone: Vec<_> = done.read::<Embedding>();
+    let sface: Vec<_> = rows.iter().filter(|row| row.embedder.as_str() == "sface").collect();
+    for (with, alone) in sface.iter().zip(&alone) {
+        let dim = dims["sface"];
+        assert_eq!(with.embedding.as_slice()[..dim], alone.embedding.as_slice()[..dim]);
+    }
+    assert_eq!(run.read::<Cluster>().unwrap(), done.read::<Cluster>());
+}
+
 #[test]
 fn labels_give_figures() {
     let Some(done) = done() else { return };

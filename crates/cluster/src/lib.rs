@@ -14,6 +14,7 @@ pub mod constraints;
 pub mod identities;
 pub mod linkage;
 
+use schema::footer::Footer;
 use schema::run::{Begin, RunDir};
 use schema::stage::{Failure, Job, Outcome, Progress, Stage, exit};
 use schema::tables::{Embedding, Frame, Linkage, Track, TrackEmbedding};
@@ -31,21 +32,16 @@ pub const STAGE: Stage =
 const MAX_TRACKS: usize = 20_000;
 
 /// Section `[cluster]` of the configuration.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Clusters whose mean cosine distance is at most this are joined, 0 to below 2.
-    ///
-    /// The default is the distance that the makers of SFace's weights publish as the verification
-    /// threshold (cosine similarity 0.363, chosen by them on LFW); no clip of ours had a part in it.
-    pub threshold: f64,
+    /// Clusters whose mean cosine distance is at most this are joined, 0 to below 2. Unless given, the
+    /// distance that the embedder's own entry in the footer says.
+    pub threshold: Option<f64>,
 }
 
-impl Default for Config {
-    fn default() -> Self {
-        Self { threshold: 1.0 - 0.363 }
-    }
-}
+/// For vectors of which no such distance is known: that of SFace.
+const SAME_UP_TO: f64 = 0.637;
 
 /// What can go wrong.
 #[derive(Debug, thiserror::Error)]
@@ -93,8 +89,7 @@ impl Failure for Error {
 /// # Errors
 /// See [`Error`].
 pub fn run(job: &mut Job<Config>) -> Result<Outcome, Error> {
-    let threshold = job.config.threshold;
-    if !(0.0..linkage::FORBIDDEN).contains(&threshold) {
+    if let Some(threshold) = job.config.threshold.filter(|t| !(0.0..linkage::FORBIDDEN).contains(t)) {
         return Err(Error::Threshold { threshold });
     }
     let mut stage = match job.begin(&["frames", "tracks", "embeddings", "track_embeddings"], &[])? {
@@ -102,7 +97,9 @@ pub fn run(job: &mut Job<Config>) -> Result<Outcome, Error> {
         Begin::Run(stage) => stage,
     };
     let tracks = job.run.read::<Track>()?;
-    let vectors = of_first(&job.run, |row: &TrackEmbedding| &row.embedder)?;
+    let (footer, vectors) = of_first(&job.run, |row: &TrackEmbedding| &row.embedder)?;
+    let known = footer.embedders.first().and_then(|embedder| embedder.same_up_to);
+    let threshold = job.config.threshold.or(known).unwrap_or(SAME_UP_TO);
     if vectors.len() > MAX_TRACKS {
         return Err(Error::TooManyTracks { n_tracks: vectors.len() });
     }
@@ -113,7 +110,7 @@ pub fn run(job: &mut Job<Config>) -> Result<Outcome, Error> {
     let linked = Linked {
         tracks: &tracks,
         vectors: &vectors,
-        crops: &of_first(&job.run, |row: &Embedding| &row.embedder)?,
+        crops: &of_first(&job.run, |row: &Embedding| &row.embedder)?.1,
         frames: &job.run.read::<Frame>()?,
         pairs: &pairs,
         labels: &labels,
@@ -121,6 +118,7 @@ pub fn run(job: &mut Job<Config>) -> Result<Outcome, Error> {
     };
     let rows = linked.rows();
     let video_id = job.run.video_id()?;
+    stage.figure("threshold", threshold);
     stage.figure("identities", rows.identities.len());
     stage.figure("noise_tracks", rows.clusters.iter().filter(|c| c.is_noise).count());
     stage.write(constraints::rows(&video_id, &overlaps, &rows.clusters))?;
@@ -138,15 +136,18 @@ pub fn run(job: &mut Job<Config>) -> Result<Outcome, Error> {
     Ok(job.commit(stage)?)
 }
 
-/// The rows of the embedder that tracks are linked by.
-fn of_first<R: Row + Clone>(run: &RunDir, embedder: impl Fn(&R) -> &Symbol) -> Result<Vec<R>, Error> {
+/// The rows of the embedder that tracks are linked by, and the footer of their table.
+fn of_first<R: Row + Clone>(
+    run: &RunDir,
+    embedder: impl Fn(&R) -> &Symbol,
+) -> Result<(Footer, Vec<R>), Error> {
     let table = run.open_table::<R>()?;
     let footer = table.footer().clone();
     let mut rows = Vec::new();
     for batch in table {
         rows.extend(batch?.into_iter().filter(|row| footer.is_first(embedder(row).as_str())));
     }
-    Ok(rows)
+    Ok((footer, rows))
 }
 
 /// Distances between the tracks that have a vector, and which of them overlap in time.

@@ -57,6 +57,17 @@ impl Name {
         }
     }
 
+    /// Cosine distance up to which two tracks more likely show one person.
+    ///
+    /// Of SFace, what its makers publish as the threshold of verification (similarity 0.363, chosen by
+    /// them on LFW).
+    pub fn same_up_to(self) -> Option<f64> {
+        match self {
+            Self::Sface => Some(1.0 - 0.363),
+            _ => None,
+        }
+    }
+
     /// Whether it is a network, with a weight file of its own.
     pub fn is_network(self) -> bool {
         !matches!(self, Self::Fusion | Self::Orb | Self::Sift)

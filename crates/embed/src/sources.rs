@@ -102,6 +102,7 @@ impl Sources {
             dim: embedder.dim(),
             weights_sha256: hashes.join("+"),
             license: licenses.join(" AND "),
+            same_up_to: name.same_up_to(),
         })
     }
 }

@@ -47,4 +47,7 @@ pub struct Embedder {
     pub weights_sha256: String,
     /// Licence of the weights, as an SPDX expression.
     pub license: String,
+    /// Cosine distance up to which two tracks more likely show one person, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub same_up_to: Option<f64>,
 }

@@ -162,7 +162,7 @@ impl Report<'_> {
     /// Where `cluster` cut the tree, as the manifest has it.
     fn threshold(&self) -> Option<f64> {
         let cluster = self.earlier.iter().find(|record| record.stage == "cluster")?;
-        cluster.config.get("threshold")?.as_f64()
+        cluster.figures.get("threshold")?.as_f64()
     }
 
     fn lede(&self) -> String {

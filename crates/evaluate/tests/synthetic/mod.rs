@@ -72,7 +72,7 @@ pub(crate) fn write(root: &Path, spec: &Spec) -> String {
 }
 
 fn stage(run: &mut RunDir, name: &'static str, body: impl FnOnce(&mut StageRun)) {
-    let config = serde_json::json!({ "threshold": THRESHOLD, "method": "average" });
+    let config = serde_json::json!({ "method": "average" });
     let plan = Plan { stage: name, version: 1, config: &config, tables: &[], inputs: &[], force: false };
     let Begin::Run(mut stage) = run.begin(&plan).unwrap() else { return };
     body(&mut stage);
@@ -251,7 +251,7 @@ fn face(person: usize, random: &mut Random) -> Vec<u8> {
 fn embed(stage: &mut StageRun, id: &Symbol, plots: &[Plot], random: &mut Random) {
     let name = "made-up";
     let embedder =
-        Embedder { name: name.into(), dim: DIM, weights_sha256: "0".repeat(64), license: "CC0-1.0".into() };
+        Embedder { name: name.into(), dim: DIM, weights_sha256: "0".repeat(64), license: "CC0-1.0".into(), same_up_to: None };
     let mut writer = stage.create::<TrackEmbedding>(&[embedder]).unwrap();
     for (track_id, plot) in (0..).zip(plots) {
         let mut own = Random(plot.person as u64 * 97 + 13);
@@ -271,6 +271,7 @@ fn embed(stage: &mut StageRun, id: &Symbol, plots: &[Plot], random: &mut Random)
 }
 
 fn cluster(stage: &mut StageRun, id: &Symbol, plots: &[Plot], random: &mut Random) {
+    stage.figure("threshold", THRESHOLD);
     let n_clusters = plots.iter().filter_map(|p| p.cluster).max().map_or(0, |max| max + 1);
     stage.write(constraints(id, plots)).unwrap();
     let clusters = (0..).zip(plots).map(|(track_id, plot)| {

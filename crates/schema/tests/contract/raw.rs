@@ -20,6 +20,7 @@ pub(crate) fn footer<R: Row>(dim: usize) -> Footer {
         dim,
         weights_sha256: "0".repeat(64),
         license: "Apache-2.0".into(),
+        same_up_to: None,
     };
     Footer {
         table: R::TABLE.name.into(),
