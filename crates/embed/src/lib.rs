@@ -10,10 +10,18 @@
 //! **Architecture invariant:** sees crops only, never a video. Results do not depend on the number
 //! of threads or on what shares a batch.
 
+pub mod arcface;
 pub mod bow;
 pub mod descriptors;
+pub mod dlib;
+pub mod facenet;
+pub mod iresnet;
+pub mod mobilefacenet;
+mod norm;
 mod pool;
+mod preparation;
 pub mod sface;
+pub mod vgg;
 
 use std::path::{Path, PathBuf};
 
