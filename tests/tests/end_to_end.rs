@@ -372,7 +372,8 @@ fn every_embedder_finds_its_place() {
     let mut line = done.copied("embedders");
     let config = line.run_dir.with_file_name("embedders.toml");
     // All but one that is quick enough, beside the others, on seven hundred crops.
-    fs::write(&config, "[embed]\nembedders = ['sface', 'fusion', 'sift', 'orb', 'facenet', 'dlib']\n").unwrap();
+    fs::write(&config, "[embed]\nembedders = ['sface', 'fusion', 'sift', 'orb', 'facenet', 'dlib']\n")
+        .unwrap();
     line.config = Some(config);
     assert_eq!(line.run_again(), ["embed", "cluster", "evaluate"]);
     let run = RunDir::open(&line.run_dir).unwrap();

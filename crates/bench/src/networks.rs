@@ -5,13 +5,28 @@ use std::path::Path;
 use candle_core::{Device, Tensor};
 use detect_track::yunet::YuNet;
 use embed::Embedder;
+use embed::arcface::ArcFace;
+use embed::dlib::Dlib;
+use embed::facenet::FaceNet;
 use embed::sface::SFace;
+use embed::vgg::Vgg;
 use nn::weights::Weights;
 
 use crate::Result;
 
 /// Names of the networks.
-pub(crate) const NAMES: [&str; 2] = ["sface", "yunet"];
+pub(crate) const NAMES: [&str; 10] = [
+    "sface",
+    "dlib",
+    "facenet",
+    "vgg",
+    "iresnet18",
+    "iresnet34",
+    "iresnet50",
+    "iresnet100",
+    "mobilefacenet",
+    "yunet",
+];
 
 /// Side of the crops that `embed` gets, pixels.
 const CROP: usize = 160;
@@ -33,6 +48,12 @@ pub(crate) fn load(name: &str, weights: &Path, size: &[usize]) -> Result<Box<dyn
     let weights = Weights::read(weights, &Device::Cpu)?;
     let embedder: Box<dyn Embedder> = match name {
         "sface" => Box::new(weights.load("sface", |vb| SFace::new(&vb))?),
+        "dlib" => Box::new(weights.load("dlib", |vb| Dlib::new(&vb))?),
+        "facenet" => Box::new(weights.load("facenet", |vb| FaceNet::new(&vb))?),
+        "vgg" => Box::new(weights.load("vgg", |vb| Vgg::new(&vb))?),
+        _ if name.starts_with("iresnet") || name.starts_with("mobilefacenet") => {
+            Box::new(weights.load("arcface", |vb| ArcFace::new(&vb))?)
+        }
         "yunet" => return Ok(Box::new(Detector::new(&weights, size)?)),
         _ => return Err(format!("there is no network {name}").into()),
     };

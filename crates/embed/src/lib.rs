@@ -3,7 +3,8 @@
 //! Reads `crops`; writes `embeddings` and `track_embeddings`.
 //!
 //! * [`Embedder`]: what turns crops into vectors. Networks, one file each with its source, preprocessing,
-//!   `new` and `forward`: [`sface`], the default.
+//!   `new` and `forward`: [`sface`], the default, [`dlib`], [`facenet`], [`vgg`], and behind [`arcface`]
+//!   [`iresnet`] and [`mobilefacenet`].
 //! * [`words`]: SIFT and ORB as bags of visual words, out of [`descriptors`] and [`bow`].
 //! * [`fusion`]: several networks as one.
 //! * [`pool()`]: crops of a track to one vector.
@@ -11,13 +12,21 @@
 //! **Architecture invariant:** sees crops only, never a video. Results do not depend on the number
 //! of threads or on what shares a batch.
 
+pub mod arcface;
 pub mod bow;
 mod config;
 pub mod descriptors;
+pub mod dlib;
+pub mod facenet;
 pub mod fusion;
+pub mod iresnet;
+pub mod mobilefacenet;
+mod norm;
 mod pool;
+mod preparation;
 pub mod sface;
 mod sources;
+pub mod vgg;
 pub mod words;
 mod writer;
 

@@ -8,15 +8,16 @@
 //! Preprocessing: the middle 112×112 pixels of an aligned crop, RGB; `(x − 127.5) / 128`, which
 //! the checkpoint has as its first two operations.
 
-use candle_core::{Device, Result, Tensor};
+use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 use nn::conv::{Activation, Conv2d, Depthwise, Window};
 use nn::graph::{Graph, Layer};
 
 use crate::Embedder;
+use crate::norm::{Names, Norm, prelu};
+use crate::preparation::{Preparation, RGB};
 
-/// Side of the input, pixels.
-const SIDE: usize = 112;
+const INPUT: Preparation = Preparation { side: 112, channels: RGB, means: [127.5; 3], divisor: 128.0 };
 /// Length of the vectors.
 const DIM: usize = 128;
 /// Output channels and stride of the depthwise-separable blocks, `conv_2` to `conv_14`.
@@ -35,8 +36,6 @@ const BLOCKS: [(usize, usize); 13] = [
     (1024, 2),
     (1024, 1),
 ];
-/// Blocks before the map shrinks to 7×7.
-const EARLY_BLOCKS: usize = 11;
 /// Side of the map that the last block gives.
 const LAST_SIDE: usize = 7;
 
@@ -44,16 +43,10 @@ const LAST_SIDE: usize = 7;
 const EPSILON: f64 = 1e-3;
 /// `ε` of the two batch norms around the last layer.
 const LAST_EPSILON: f64 = 2e-5;
+const NORM: Names = Names { scale: "_gamma", shift: "_beta", mean: "_moving_mean", variance: "_moving_var" };
 
 /// The network, batch norms folded into the convolutions.
-pub struct SFace {
-    /// The stem and blocks whose maps are large: a few rows of them fill a cache.
-    early: Graph,
-    /// Blocks whose weights are large: they run on several images at a time.
-    late: Graph,
-    /// The fully connected layer, as a convolution of one pixel with very many channels.
-    last: Graph,
-}
+pub struct SFace(Graph);
 
 impl SFace {
     /// Builds the network from the tensors of the checkpoint, under their names there.
@@ -61,25 +54,19 @@ impl SFace {
     /// # Errors
     /// When a tensor is missing or has another shape.
     pub fn new(vb: &VarBuilder<'_>) -> Result<Self> {
-        let stem = Folded::new(vb, "conv_1", (32, 3, 3, 3))?;
-        let stem = Conv2d::new(&stem.weight, &stem.bias, Window::three(1), stem.activation)?;
-        let mut blocks: Vec<Layer> = vec![stem.into()];
+        let (weight, bias, activation) = folded(vb, "conv_1", (32, 3, 3, 3))?;
+        let mut layers: Vec<Layer> = vec![Conv2d::new(&weight, &bias, Window::three(1), activation)?.into()];
         let mut inputs = 32;
         for (i, (outputs, stride)) in BLOCKS.into_iter().enumerate() {
             let name = format!("conv_{}", i + 2);
-            let depth = Folded::new(vb, &format!("{name}_dw"), (inputs, 1, 3, 3))?;
-            let point = Folded::new(vb, &name, (outputs, inputs, 1, 1))?;
-            let depth = Depthwise::new(&depth.weight, &depth.bias, Window::three(stride), depth.activation)?;
-            let point = Conv2d::new(&point.weight, &point.bias, Window::POINT, point.activation)?;
-            blocks.extend([depth.into(), point.into()]);
+            let (weight, bias, activation) = folded(vb, &format!("{name}_dw"), (inputs, 1, 3, 3))?;
+            layers.push(Depthwise::new(&weight, &bias, Window::three(stride), activation)?.into());
+            let (weight, bias, activation) = folded(vb, &name, (outputs, inputs, 1, 1))?;
+            layers.push(Conv2d::new(&weight, &bias, Window::POINT, activation)?.into());
             inputs = outputs;
         }
-        let late = blocks.split_off(1 + 2 * EARLY_BLOCKS);
-        Ok(Self {
-            early: Graph::chain(blocks),
-            late: Graph::chain(late),
-            last: Graph::chain(vec![last_layer(vb, inputs)?.into()]),
-        })
+        layers.push(last_layer(vb, inputs)?.into());
+        Ok(Self(Graph::chain(layers)))
     }
 
     /// Maps `(n, 112, 112, 3)`, values −1 to 1, to `(n, 128)`.
@@ -87,9 +74,7 @@ impl SFace {
     /// # Errors
     /// When the tensor has another shape.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let x = self.late.forward(&self.early.forward(x)?)?;
-        let (n, height, width, channels) = x.dims4()?;
-        self.last.forward(&x.reshape((n, 1, 1, height * width * channels))?)?.reshape((n, DIM))
+        self.0.forward(x)?.flatten_from(1)
     }
 }
 
@@ -107,12 +92,7 @@ impl Embedder for SFace {
     }
 
     fn prepare(&self, rgb: &[u8], side: usize) -> std::result::Result<Tensor, String> {
-        let margin =
-            side.checked_sub(SIDE).ok_or_else(|| format!("is {side} pixels wide, less than {SIDE}"))? / 2;
-        let rows = rgb.chunks_exact(side * 3).skip(margin).take(SIDE);
-        let middle = rows.flat_map(|row| &row[margin * 3..(margin + SIDE) * 3]);
-        let values: Vec<f32> = middle.map(|v| (f32::from(*v) - 127.5) / 128.0).collect();
-        Tensor::from_vec(values, (1, SIDE, SIDE, 3), &Device::Cpu).map_err(|e| e.to_string())
+        INPUT.middle(rgb, side)
     }
 
     fn embed(&self, inputs: &Tensor) -> Result<Vec<Vec<f32>>> {
@@ -120,53 +100,25 @@ impl Embedder for SFace {
     }
 }
 
-/// A convolution and its batch norm as one.
-struct Folded {
-    weight: Tensor,
-    bias: Tensor,
-    activation: Activation,
+/// Weight, bias and activation of a convolution, its batch norm folded in.
+fn folded(
+    vb: &VarBuilder<'_>,
+    name: &str,
+    shape: (usize, usize, usize, usize),
+) -> Result<(Tensor, Tensor, Activation)> {
+    let norm = norm(vb, &format!("{name}_batchnorm"), shape.0, EPSILON)?;
+    let (weight, bias) = norm.after(&vb.get(shape, &format!("{name}_conv2d_weight"))?)?;
+    Ok((weight, bias, prelu(&vb.get((shape.0, 1, 1), &format!("{name}_relu_gamma"))?)?))
 }
 
-impl Folded {
-    fn new(vb: &VarBuilder<'_>, name: &str, shape: (usize, usize, usize, usize)) -> Result<Self> {
-        let norm = Norm::new(vb, &format!("{name}_batchnorm"), shape.0, EPSILON)?;
-        let weight = vb.get(shape, &format!("{name}_conv2d_weight"))?;
-        let slopes = vb.get((shape.0, 1, 1), &format!("{name}_relu_gamma"))?;
-        Ok(Self {
-            weight: weight.broadcast_mul(&norm.scale.reshape((shape.0, 1, 1, 1))?)?,
-            bias: norm.shift,
-            activation: Activation::Prelu(slopes.flatten_all()?.to_vec1()?),
-        })
-    }
+fn norm(vb: &VarBuilder<'_>, name: &str, channels: usize, epsilon: f64) -> Result<Norm> {
+    Norm::new(vb, name, &NORM, channels, epsilon)
 }
 
-/// A batch norm at rest: `scale × x + shift`, per channel.
-struct Norm {
-    scale: Tensor,
-    shift: Tensor,
-}
-
-impl Norm {
-    fn new(vb: &VarBuilder<'_>, name: &str, channels: usize, epsilon: f64) -> Result<Self> {
-        let get = |part: &str| vb.get(channels, &format!("{name}_{part}"));
-        let scale = (get("gamma")? / (get("moving_var")? + epsilon)?.sqrt()?)?;
-        let shift = (get("beta")? - (get("moving_mean")? * &scale)?)?;
-        Ok(Self { scale, shift })
-    }
-}
-
-/// `fc1(pre_fc1(bn1(x)))`: two batch norms folded into the matrix between them.
+/// `fc1(pre_fc1(bn1(x)))`.
 fn last_layer(vb: &VarBuilder<'_>, channels: usize) -> Result<Conv2d> {
-    let before = Norm::new(vb, "bn1", channels, LAST_EPSILON)?;
-    let after = Norm::new(vb, "fc1", DIM, LAST_EPSILON)?;
+    let before = norm(vb, "bn1", channels, LAST_EPSILON)?;
+    let after = norm(vb, "fc1", DIM, LAST_EPSILON)?;
     let matrix = vb.get((DIM, channels * LAST_SIDE * LAST_SIDE), "pre_fc1_weight")?;
-    let matrix = matrix.reshape((DIM, channels, LAST_SIDE * LAST_SIDE))?;
-    let shifted = matrix.broadcast_mul(&before.shift.reshape((1, channels, 1))?)?.sum((1, 2))?;
-    let bias = ((vb.get(DIM, "pre_fc1_bias")? + shifted)? * &after.scale)?;
-    let weight = matrix
-        .broadcast_mul(&before.scale.reshape((1, channels, 1))?)?
-        .broadcast_mul(&after.scale.reshape((DIM, 1, 1))?)?
-        .transpose(1, 2)?
-        .reshape((DIM, LAST_SIDE * LAST_SIDE * channels, 1, 1))?;
-    Conv2d::new(&weight, &(bias + after.shift)?, Window::POINT, Activation::Identity)
+    before.around(&matrix, &vb.get(DIM, "pre_fc1_bias")?, &after, LAST_SIDE)
 }

@@ -8,11 +8,15 @@ use nn::weights::Weights;
 use schema::footer::Embedder as Note;
 use schema::manifest::Input;
 
+use crate::arcface::ArcFace;
 use crate::bow::Descriptors;
 use crate::config::{Config, Name};
 use crate::descriptors::Kind;
+use crate::dlib::Dlib;
+use crate::facenet::FaceNet;
 use crate::fusion::Fusion;
 use crate::sface::SFace;
+use crate::vgg::Vgg;
 use crate::words::Words;
 use crate::{Embedder, Error};
 
@@ -75,8 +79,12 @@ impl Sources {
     fn network(&self, name: Name) -> Result<Box<dyn Embedder>, Error> {
         let (weights, _) = self.weights.get(&name).ok_or(Error::NoWeights { embedder: name })?;
         Ok(match name {
+            Name::Arcface => Box::new(weights.load("arcface", |vb| ArcFace::new(&vb))?),
+            Name::Dlib => Box::new(weights.load("dlib", |vb| Dlib::new(&vb))?),
+            Name::Facenet => Box::new(weights.load("facenet", |vb| FaceNet::new(&vb))?),
             Name::Sface => Box::new(weights.load("sface", |vb| SFace::new(&vb))?),
-            _ => return Err(Error::NoWeights { embedder: name }),
+            Name::Vgg => Box::new(weights.load("vgg", |vb| Vgg::new(&vb))?),
+            Name::Fusion | Name::Orb | Name::Sift => return Err(Error::NoWeights { embedder: name }),
         })
     }
 

@@ -1,17 +1,48 @@
-//! SFace against onnxruntime on real crops. Expected vectors come from `crates/nn/tests/make_expected.py`.
+//! Every network against its reference on real crops: onnxruntime, dlib or OpenCV, see
+//! `reference/make_expected.py`.
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
-use candle_core::{Device, Tensor};
+use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use candle_core::{DType, Device, Shape, Tensor};
+use candle_nn::var_builder::SimpleBackend;
+use candle_nn::{Init, VarBuilder};
 use embed::Embedder;
+use embed::arcface::{ArcFace, Config};
+use embed::dlib::Dlib;
+use embed::facenet::FaceNet;
+use embed::iresnet::{self, IResNet};
+use embed::mobilefacenet::{self, MobileFaceNet};
 use embed::sface::SFace;
+use embed::vgg::Vgg;
 use image::RgbImage;
 use nn::weights::Weights;
+use serde::Deserialize;
 use tests::assets::require_in;
 
 const CROP: u32 = 160;
 
+/// What a network gives for crops of the photo.
+#[derive(Deserialize)]
+struct Expected {
+    /// Left, top, and the side of the block of pixels that becomes one.
+    crops: Vec<[u32; 3]>,
+    vectors: Vec<Vec<f64>>,
+}
+
+impl Expected {
+    fn of(name: &str) -> Self {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/expected");
+        let text = fs::read_to_string(folder.join(format!("{name}.json"))).unwrap();
+        serde_json::from_str(&text).unwrap()
+    }
+}
+
 /// The part of the photo at (`left`, `top`), every pixel the mean of a block of pixels.
-fn crop(photo: &RgbImage, left: u32, top: u32, block: u32) -> Vec<u8> {
+fn crop(photo: &RgbImage, [left, top, block]: [u32; 3]) -> Vec<u8> {
     let mean = |x: u32, y: u32, channel: usize| {
         let block_of =
             |x: u32, y: u32| (0..block * block).map(move |i| (x * block + i % block, y * block + i / block));
@@ -23,58 +54,214 @@ fn crop(photo: &RgbImage, left: u32, top: u32, block: u32) -> Vec<u8> {
     pixels.flat_map(|(x, y)| [0, 1, 2].map(|channel| mean(x, y, channel))).collect()
 }
 
+fn photo() -> Option<RgbImage> {
+    let path = require_in("FACETRACK_PHOTOS_DIR", "32bit.png")?;
+    Some(image::open(path).unwrap().into_rgb8())
+}
+
+fn weights(name: &str) -> Option<Weights> {
+    let path = require_in("FACETRACK_WEIGHTS_DIR", &format!("{name}.safetensors"))?;
+    Some(Weights::read(&path, &Device::Cpu).unwrap())
+}
+
 fn cosine_distance(a: &[f64], b: &[f64]) -> f64 {
     let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
     1.0 - dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
 }
 
-#[test]
-fn sface_gives_what_onnxruntime_gives() {
-    let Some(weights) = require_in("FACETRACK_WEIGHTS_DIR", "sface.safetensors") else {
-        return;
-    };
-    let Some(photo) = require_in("FACETRACK_PHOTOS_DIR", "32bit.png") else { return };
-    let network = Weights::read(&weights, &Device::Cpu).unwrap().load("sface", |vb| SFace::new(&vb)).unwrap();
-    let photo = image::open(photo).unwrap().into_rgb8();
-    let cases: Vec<serde_json::Value> = serde_json::from_str(include_str!("sface.json")).unwrap();
-    assert_eq!(cases.len(), 5);
-    let prepare = |case: &serde_json::Value| {
-        let number = |key: &str| u32::try_from(case[key].as_u64().unwrap()).unwrap();
-        let pixels = crop(&photo, number("left"), number("top"), number("block"));
-        network.prepare(&pixels, CROP as usize).unwrap()
-    };
-    let inputs: Vec<Tensor> = cases.iter().map(prepare).collect();
+/// `prepare` makes a network's input of a crop of 160×160 pixels.
+fn agrees(name: &str, network: &dyn Embedder, prepare: impl Fn(&[u8]) -> Result<Tensor, String>) {
+    let (Expected { crops, vectors: expected }, Some(photo)) = (Expected::of(name), photo()) else { return };
+    assert!(crops.len() >= 2 && crops.len() == expected.len(), "{name}");
+    let inputs: Vec<_> = crops.iter().map(|at| prepare(&crop(&photo, *at)).unwrap()).collect();
     let vectors = network.embed(&Tensor::cat(&inputs, 0).unwrap()).unwrap();
-    assert_eq!(vectors.len(), cases.len());
-    for ((case, input), vector) in cases.iter().zip(&inputs).zip(vectors) {
+    assert_eq!(vectors.len(), crops.len(), "{name}");
+    for (i, (found, expected)) in vectors.iter().zip(&expected).enumerate() {
+        assert_eq!(found.len(), network.dim(), "{name}");
         // A vector does not depend on its batch, to the last bit.
-        assert_eq!(network.embed(input).unwrap(), std::slice::from_ref(&vector));
-        let found: Vec<f64> = vector.into_iter().map(f64::from).collect();
-        let expected: Vec<f64> =
-            case["vector"].as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect();
-        let distance = cosine_distance(&found, &expected);
-        assert!(distance <= 1e-4, "{distance} at {}, {}", case["left"], case["top"]);
+        assert_eq!(network.embed(&inputs[i]).unwrap()[0], *found, "{name}, crop {i}");
+        let found: Vec<f64> = found.iter().copied().map(f64::from).collect();
+        let distance = cosine_distance(&found, expected);
+        assert!(distance <= 1e-4, "{name}, crop {i}: {distance}");
         // Norms weigh crops when they are pooled, so they must agree too.
         let norm = |v: &[f64]| v.iter().map(|x| x * x).sum::<f64>().sqrt();
-        assert!((norm(&found) / norm(&expected) - 1.0).abs() < 1e-3);
+        let ratio = norm(&found) / norm(expected);
+        assert!((ratio - 1.0).abs() < 1e-3, "{name}, crop {i}: {ratio}");
     }
 }
 
 #[test]
+fn sface_gives_what_onnxruntime_gives() {
+    let Some(weights) = weights("sface") else { return };
+    let network = weights.load("sface", |vb| SFace::new(&vb)).unwrap();
+    agrees("sface", &network, |crop| network.prepare(crop, CROP as usize));
+}
+
+#[test]
+fn dlib_gives_what_dlib_gives() {
+    let Some(weights) = weights("dlib") else { return };
+    let network = weights.load("dlib", |vb| Dlib::new(&vb)).unwrap();
+    agrees("dlib", &network, |crop| embed::dlib::normalised(crop, CROP as usize));
+}
+
+#[test]
+fn facenet_gives_what_opencv_gives() {
+    let Some(weights) = weights("facenet") else { return };
+    let network = weights.load("facenet", |vb| FaceNet::new(&vb)).unwrap();
+    agrees("facenet", &network, |crop| network.prepare(crop, CROP as usize));
+}
+
+#[test]
+fn vgg_gives_what_onnxruntime_gives() {
+    let Some(weights) = weights("vgg") else { return };
+    let network = weights.load("vgg", |vb| Vgg::new(&vb)).unwrap();
+    agrees("vgg", &network, |crop| network.prepare(crop, CROP as usize));
+}
+
+#[test]
+fn iresnets_give_what_onnxruntime_gives() {
+    use iresnet::Config as C;
+    for (name, config) in [
+        ("iresnet18", C::R18),
+        ("iresnet18_exported", C::R18),
+        ("iresnet34", C::R34),
+        ("iresnet50", C::R50),
+        ("iresnet100", C::R100),
+    ] {
+        let seeded = Seeded::new(name.ends_with("exported"));
+        let network = ArcFace::IResNet(IResNet::new(config, &seeded.builder()).unwrap());
+        agrees(name, &network, |crop| network.prepare(crop, CROP as usize));
+        assert_eq!(Config::find(&seeded.stored(|t| t)).unwrap(), Config::IResNet(config), "{name}");
+    }
+}
+
+#[test]
+fn mobilefacenets_give_what_onnxruntime_gives() {
+    use mobilefacenet::Config as C;
+    for (name, config) in
+        [("mobilefacenet", C::SMALL), ("mobilefacenet_exported", C::SMALL), ("mobilefacenet_large", C::LARGE)]
+    {
+        let seeded = Seeded::new(name.ends_with("exported"));
+        let network = ArcFace::MobileFaceNet(MobileFaceNet::new(config, &seeded.builder()).unwrap());
+        agrees(name, &network, |crop| network.prepare(crop, CROP as usize));
+        assert_eq!(Config::find(&seeded.stored(|t| t)).unwrap(), Config::MobileFaceNet(config), "{name}");
+    }
+}
+
+/// An exporter that folds no batch norms still makes up names for slopes and for a matrix.
+#[test]
+fn networks_are_found_where_only_some_names_are_lost() {
+    let input = Tensor::rand(-1.0_f32, 1.0, (1, 112, 112, 3), &Device::Cpu).unwrap();
+    let resnet = Seeded::new(false);
+    let resnet_vectors =
+        IResNet::new(iresnet::Config::R18, &resnet.builder()).unwrap().forward(&input).unwrap();
+    let mobile = Seeded::new(false);
+    let config = mobilefacenet::Config { blocks: [2, 3, 1, 1], scale: 1 };
+    let mobile_vectors = MobileFaceNet::new(config, &mobile.builder()).unwrap().forward(&input).unwrap();
+    for (seeded, expected) in [(resnet, resnet_vectors), (mobile, mobile_vectors)] {
+        let network = ArcFace::new(&seeded.stored(partly_renamed)).unwrap();
+        let found = network.embed(&input).unwrap();
+        assert_eq!(found, expected.to_vec2::<f32>().unwrap());
+    }
+}
+
+/// `prelu.weight` becomes `PRelu.0.1` and so on, `features.layers.2.weight` becomes `MatMul.0.1`.
+fn partly_renamed(tensors: Vec<(String, Tensor)>) -> Vec<(String, Tensor)> {
+    let mut slopes = 0;
+    let renamed = tensors.into_iter().map(|(name, tensor)| {
+        if name == "features.layers.2.weight" {
+            return ("MatMul.0.1".to_owned(), tensor.t().unwrap());
+        }
+        if name.ends_with("prelu.weight") || name.ends_with("layers.2.weight") {
+            slopes += 1;
+            let channels = tensor.dim(0).unwrap();
+            return (format!("PRelu.{}.1", slopes - 1), tensor.reshape((channels, 1, 1)).unwrap());
+        }
+        (name, tensor)
+    });
+    renamed.collect()
+}
+
+/// Tensors made from their names, as `seeded` of `reference/networks.py` makes them; remembers which.
+#[derive(Clone)]
+struct Seeded {
+    /// Whether there are only the names that PyTorch's exporter makes up when it folds batch norms.
+    exported: bool,
+    given: Arc<Mutex<Vec<(String, Tensor)>>>,
+}
+
+impl Seeded {
+    fn new(exported: bool) -> Self {
+        Self { exported, given: Arc::default() }
+    }
+
+    fn builder(&self) -> VarBuilder<'static> {
+        VarBuilder::from_backend(Box::new(self.clone()), DType::F32, Device::Cpu)
+    }
+
+    /// What it has given so far.
+    fn stored(&self, change: impl Fn(Vec<(String, Tensor)>) -> Vec<(String, Tensor)>) -> VarBuilder<'static> {
+        let tensors: HashMap<_, _> = change(self.given.lock().unwrap().clone()).into_iter().collect();
+        VarBuilder::from_tensors(tensors, DType::F32, &Device::Cpu)
+    }
+}
+
+impl SimpleBackend for Seeded {
+    fn get(
+        &self,
+        shape: Shape,
+        name: &str,
+        _: Init,
+        _: DType,
+        device: &Device,
+    ) -> candle_core::Result<Tensor> {
+        let inputs: usize = shape.dims().iter().skip(1).product();
+        let value = |u: f32| match shape.rank() {
+            _ if ["bias", "running_mean", ".2"].iter().any(|end| name.ends_with(end)) => 0.1 * u,
+            _ if name.ends_with("running_var") => 1.0 + 0.5 * u,
+            1 | 3 => 0.75 + 0.25 * u,
+            _ => (3.0 / inputs as f64).sqrt() as f32 * u,
+        };
+        let values: Vec<f32> = noise(name).take(shape.elem_count()).map(value).collect();
+        let tensor = Tensor::from_vec(values, shape, device)?;
+        self.given.lock().unwrap().push((name.to_owned(), tensor.clone()));
+        Ok(tensor)
+    }
+
+    fn get_unchecked(&self, name: &str, _: DType, _: &Device) -> candle_core::Result<Tensor> {
+        candle_core::bail!("the shape of {name} is not known")
+    }
+
+    fn contains_tensor(&self, name: &str) -> bool {
+        self.exported == ["Conv.", "PRelu.", "MatMul."].iter().any(|op| name.starts_with(op))
+    }
+}
+
+/// Numbers from -1 to 1: SplitMix64 from the FNV-1a hash of the name, the upper 24 bits of each.
+fn noise(name: &str) -> impl Iterator<Item = f32> {
+    let hash = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
+    let mut state = name.bytes().fold(0xcbf2_9ce4_8422_2325, hash);
+    std::iter::repeat_with(move || {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) >> 40) as f32 / 8_388_608.0 - 1.0
+    })
+}
+
+#[test]
 fn a_crop_that_is_too_small_is_refused() {
-    let Some(weights) = require_in("FACETRACK_WEIGHTS_DIR", "sface.safetensors") else {
-        return;
-    };
-    let network = Weights::read(&weights, &Device::Cpu).unwrap().load("sface", |vb| SFace::new(&vb)).unwrap();
+    let Some(weights) = weights("sface") else { return };
+    let network = weights.load("sface", |vb| SFace::new(&vb)).unwrap();
     assert_eq!(network.prepare(&[0; 300], 10).unwrap_err(), "is 10 pixels wide, less than 112");
 }
 
 #[test]
 fn weights_of_another_network_are_refused() {
-    let Some(weights) = require_in("FACETRACK_WEIGHTS_DIR", "yunet.safetensors") else {
-        return;
-    };
-    let error = Weights::read(&weights, &Device::Cpu).unwrap().load("sface", |vb| SFace::new(&vb)).err();
-    let message = error.unwrap().to_string();
-    assert!(message.contains("does not hold the weights of `sface`"), "{message}");
+    let Some(weights) = weights("yunet") else { return };
+    let message = |error: Option<nn::weights::Error>| error.unwrap().to_string();
+    let sface = message(weights.load("sface", |vb| SFace::new(&vb)).err());
+    assert!(sface.contains("does not hold the weights of `sface`"), "{sface}");
+    let arcface = message(weights.load("arcface", |vb| ArcFace::new(&vb)).err());
+    assert!(arcface.contains("neither an IResNet nor a MobileFaceNet"), "{arcface}");
 }

@@ -28,7 +28,8 @@ const SCRIPTS: [(&str, &str); 2] = [
 ];
 
 /// Embedding networks. Those without pinned weights get seeded ones, which `contestant.py` makes.
-pub(crate) const EMBEDDERS: [&str; 1] = ["sface"];
+pub(crate) const EMBEDDERS: [&str; 9] =
+    ["sface", "dlib", "facenet", "vgg", "iresnet18", "iresnet34", "iresnet50", "iresnet100", "mobilefacenet"];
 const DETECTOR: &str = "yunet";
 
 /// How long a measurement of the faster side takes at least.

@@ -250,8 +250,13 @@ fn face(person: usize, random: &mut Random) -> Vec<u8> {
 
 fn embed(stage: &mut StageRun, id: &Symbol, plots: &[Plot], random: &mut Random) {
     let name = "made-up";
-    let embedder =
-        Embedder { name: name.into(), dim: DIM, weights_sha256: "0".repeat(64), license: "CC0-1.0".into(), same_up_to: None };
+    let embedder = Embedder {
+        name: name.into(),
+        dim: DIM,
+        weights_sha256: "0".repeat(64),
+        license: "CC0-1.0".into(),
+        same_up_to: None,
+    };
     let mut writer = stage.create::<TrackEmbedding>(&[embedder]).unwrap();
     for (track_id, plot) in (0..).zip(plots) {
         let mut own = Random(plot.person as u64 * 97 + 13);

@@ -1,0 +1,88 @@
+//! Batch norms at rest, folded into the layers beside them.
+
+use candle_core::{Result, Tensor};
+use candle_nn::VarBuilder;
+use nn::conv::{Activation, Conv2d, Window};
+
+/// Names of a batch norm's tensors.
+pub(crate) struct Names {
+    pub(crate) scale: &'static str,
+    pub(crate) shift: &'static str,
+    pub(crate) mean: &'static str,
+    pub(crate) variance: &'static str,
+}
+
+/// A batch norm at rest: `scale × x + shift`, per channel.
+pub(crate) struct Norm {
+    pub(crate) scale: Tensor,
+    pub(crate) shift: Tensor,
+}
+
+impl Norm {
+    /// Reads the tensors `{prefix}{name}`.
+    ///
+    /// # Errors
+    /// When one is missing or is not `(channels)`.
+    pub(crate) fn new(
+        vb: &VarBuilder<'_>,
+        prefix: &str,
+        names: &Names,
+        channels: usize,
+        epsilon: f64,
+    ) -> Result<Self> {
+        let get = |name: &str| vb.get(channels, &format!("{prefix}{name}"));
+        Self::of(&get(names.scale)?, get(names.shift)?, get(names.mean)?, get(names.variance)?, epsilon)
+    }
+
+    /// `(x − mean) / √(variance + epsilon) × scale + shift`.
+    ///
+    /// # Errors
+    /// When the shapes differ.
+    pub(crate) fn of(
+        scale: &Tensor,
+        shift: Tensor,
+        mean: Tensor,
+        variance: Tensor,
+        epsilon: f64,
+    ) -> Result<Self> {
+        let scale = (scale / (variance + epsilon)?.sqrt()?)?;
+        let shift = (shift - (mean * &scale)?)?;
+        Ok(Self { scale, shift })
+    }
+
+    /// Weight and bias of a layer without a bias, `(outputs, …)`, that this norm follows.
+    ///
+    /// # Errors
+    /// When there are not as many outputs as channels.
+    pub(crate) fn after(self, weight: &Tensor) -> Result<(Tensor, Tensor)> {
+        let mut shape = vec![1; weight.rank()];
+        shape[0] = weight.dim(0)?;
+        Ok((weight.broadcast_mul(&self.scale.reshape(shape)?)?, self.shift))
+    }
+
+    /// The linear layer that sees a whole map of `side × side` pixels at once, with this norm before it and
+    /// another one behind: `weight` is `(outputs, channels × side × side)`.
+    ///
+    /// # Errors
+    /// When the shapes differ from that.
+    pub(crate) fn around(&self, weight: &Tensor, bias: &Tensor, after: &Self, side: usize) -> Result<Conv2d> {
+        let (outputs, channels) = (weight.dim(0)?, self.scale.dim(0)?);
+        let weight = weight.reshape((outputs, channels, side * side))?;
+        let shifted = weight.broadcast_mul(&self.shift.reshape((1, channels, 1))?)?.sum((1, 2))?;
+        let bias = (((bias + shifted)? * &after.scale)? + &after.shift)?;
+        let weight = weight
+            .broadcast_mul(&self.scale.reshape((1, channels, 1))?)?
+            .broadcast_mul(&after.scale.reshape((outputs, 1, 1))?)?
+            .reshape((outputs, channels, side, side))?;
+        Conv2d::new(&weight, &bias, Window::square(side, 1, 0), Activation::Identity)
+    }
+}
+
+/// The activation with these slopes, of any shape.
+///
+/// # Errors
+/// candle's own.
+pub(crate) fn prelu(slopes: &Tensor) -> Result<Activation> {
+    let slopes = slopes.flatten_all()?.to_dtype(candle_core::DType::F32)?;
+    Ok(Activation::Prelu(slopes.to_vec1()?))
+}

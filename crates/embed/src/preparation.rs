@@ -1,0 +1,69 @@
+//! From the pixels of a crop to the input of a network.
+
+use candle_core::{Device, Tensor};
+
+/// Order of channels: where each of the input's is in RGB.
+pub(crate) const RGB: [usize; 3] = [0, 1, 2];
+/// See [`RGB`].
+pub(crate) const BGR: [usize; 3] = [2, 1, 0];
+
+/// What a network wants as input: the middle of a crop, `(value − mean) / divisor` for every value.
+pub(crate) struct Preparation {
+    /// Side of the input, pixels.
+    pub(crate) side: usize,
+    /// [`RGB`] or [`BGR`].
+    pub(crate) channels: [usize; 3],
+    /// In the order of `channels`.
+    pub(crate) means: [f32; 3],
+    pub(crate) divisor: f32,
+}
+
+impl Preparation {
+    /// The input `(1, side, side, 3)` for the middle of an RGB picture of `side × side` pixels.
+    ///
+    /// # Errors
+    /// When the picture is smaller than the input.
+    pub(crate) fn middle(&self, rgb: &[u8], side: usize) -> Result<Tensor, String> {
+        let wanted = self.side;
+        let margin =
+            side.checked_sub(wanted).ok_or_else(|| format!("is {side} pixels wide, less than {wanted}"))? / 2;
+        let pixels = rgb.as_chunks::<3>().0;
+        let rows = pixels.chunks_exact(side).skip(margin).take(wanted);
+        let middle = rows.flat_map(|row| &row[margin..margin + wanted]);
+        self.input(middle.map(|pixel| pixel.map(f32::from)))
+    }
+
+    /// The input for RGB values, 0 to 255, row by row.
+    ///
+    /// # Errors
+    /// When there are not `side × side` of them.
+    pub(crate) fn input(&self, pixels: impl Iterator<Item = [f32; 3]>) -> Result<Tensor, String> {
+        let value = |pixel: [f32; 3], i: usize| (pixel[self.channels[i]] - self.means[i]) / self.divisor;
+        let values: Vec<f32> = pixels.flat_map(|pixel| [0, 1, 2].map(|i| value(pixel, i))).collect();
+        Tensor::from_vec(values, (1, self.side, self.side, 3), &Device::Cpu).map_err(|e| e.to_string())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+mod tests {
+    use super::*;
+
+    const TWO: Preparation = Preparation { side: 2, channels: BGR, means: [1.0, 2.0, 3.0], divisor: 2.0 };
+
+    #[test]
+    fn the_middle_is_taken_and_its_channels_in_order() {
+        let picture: Vec<u8> = (0..4 * 4 * 3).collect();
+        let input = TWO.middle(&picture, 4).unwrap();
+        assert_eq!(input.dims(), [1, 2, 2, 3]);
+        // Pixel (1, 1) is number 5: values 15, 16, 17.
+        let expected = [(17.0 - 1.0) / 2.0, (16.0 - 2.0) / 2.0, (15.0 - 3.0) / 2.0];
+        assert_eq!(input.flatten_all().unwrap().to_vec1::<f32>().unwrap()[..3], expected);
+    }
+
+    #[test]
+    fn a_picture_of_too_few_pixels_is_refused() {
+        assert_eq!(TWO.middle(&[0; 3], 1).unwrap_err(), "is 1 pixels wide, less than 2");
+        assert!(TWO.middle(&[0; 3], 4).is_err());
+    }
+}

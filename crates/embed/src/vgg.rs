@@ -1,0 +1,84 @@
+//! The convolutions of VGG16, 14.7 million weights, and the mean over their last map.
+//!
+//! Not a network for faces: it compares looks, about 74 % on LFW, and is there because the tool that this
+//! one follows used it. VGG-Face (Parkhi, Vedaldi, Zisserman, "Deep Face Recognition", BMVC 2015) has the
+//! same layers: its weights, under these names, make it one.
+//!
+//! Source: Simonyan, Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", ICLR
+//! 2015; weights of their model D, CC BY 4.0. Trained on ImageNet: photos of objects from the web, given
+//! out for research.
+//! Preprocessing: the middle 112×112 pixels of an aligned crop, BGR, 0 to 255, less the mean of each
+//! channel.
+
+use candle_core::{Result, Tensor};
+use candle_nn::VarBuilder;
+use nn::conv::{Activation, Conv2d, Window};
+use nn::graph::{Graph, Layer};
+
+use crate::Embedder;
+use crate::preparation::{BGR, Preparation};
+
+const INPUT: Preparation =
+    Preparation { side: 112, channels: BGR, means: [103.939, 116.779, 123.68], divisor: 1.0 };
+/// Output channels and convolutions of the groups; a pooling follows each.
+const GROUPS: [(usize, usize); 5] = [(64, 2), (128, 2), (256, 3), (512, 3), (512, 3)];
+/// Length of the vectors.
+const DIM: usize = 512;
+/// Side of the last map.
+const LAST_SIDE: usize = 3;
+
+/// The network.
+pub struct Vgg(Graph);
+
+impl Vgg {
+    /// Builds the network from the tensors `conv1_1.weight`, `conv1_1.bias` to `conv5_3.bias`, named as its
+    /// authors do.
+    ///
+    /// # Errors
+    /// When a tensor is missing or has another shape.
+    pub fn new(vb: &VarBuilder<'_>) -> Result<Self> {
+        let (mut layers, mut inputs) = (Vec::new(), 3);
+        for (group, (outputs, count)) in GROUPS.into_iter().enumerate() {
+            for number in 1..=count {
+                let vb = vb.pp(format!("conv{}_{number}", group + 1));
+                let weight = vb.get((outputs, inputs, 3, 3), "weight")?;
+                let bias = vb.get(outputs, "bias")?;
+                layers.push(Conv2d::new(&weight, &bias, Window::three(1), Activation::Relu)?.into());
+                inputs = outputs;
+            }
+            layers.push(Layer::MaxPool(Window::square(2, 2, 0)));
+        }
+        layers.push(Layer::AvgPool(Window::square(LAST_SIDE, 1, 0)));
+        Ok(Self(Graph::chain(layers)))
+    }
+
+    /// Maps `(n, 112, 112, 3)`, BGR less its means, to `(n, 512)`.
+    ///
+    /// # Errors
+    /// When the tensor has another shape.
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        self.0.forward(x)?.flatten_from(1)
+    }
+}
+
+impl Embedder for Vgg {
+    fn name(&self) -> &'static str {
+        "vgg"
+    }
+
+    fn dim(&self) -> usize {
+        DIM
+    }
+
+    fn license(&self) -> &'static str {
+        "CC-BY-4.0"
+    }
+
+    fn prepare(&self, rgb: &[u8], side: usize) -> std::result::Result<Tensor, String> {
+        INPUT.middle(rgb, side)
+    }
+
+    fn embed(&self, inputs: &Tensor) -> Result<Vec<Vec<f32>>> {
+        self.forward(inputs)?.to_vec2()
+    }
+}
