@@ -13,7 +13,7 @@ use nn::conv::{Activation, Conv2d, Window};
 use nn::graph::{Builder, Graph, Layer, Map};
 
 use crate::Embedder;
-use crate::preparation::{Preparation, RGB};
+use crate::preparation::{Preparation, RGB, pixels};
 
 const INPUT: Preparation =
     Preparation { side: 150, channels: RGB, means: [122.782, 117.001, 104.298], divisor: 256.0 };
@@ -137,12 +137,7 @@ impl Embedder for Dlib {
     }
 
     fn prepare(&self, rgb: &[u8], side: usize) -> std::result::Result<Tensor, String> {
-        let margin =
-            side.checked_sub(MIDDLE).ok_or_else(|| format!("is {side} pixels wide, less than {MIDDLE}"))? / 2;
-        let (pixels, _) = rgb.as_chunks::<3>();
-        if pixels.len() != side * side {
-            return Err(format!("has {} pixels, not {side} × {side}", pixels.len()));
-        }
+        let (pixels, margin) = pixels(rgb, side, MIDDLE)?;
         let [columns, rows] = [0, 1].map(|axis| places(axis, margin as f32, side));
         let value = |row: Place, column: Place| {
             let [above, below] = [row.before, row.after].map(|y| {
@@ -191,7 +186,7 @@ fn places(axis: usize, margin: f32, side: usize) -> Vec<Place> {
 }
 
 /// Scale and shifts that bring dlib's points to those of a crop with the least squares of the distances. The
-/// templates differ in rotation by half a degree, which is left out.
+/// templates differ in rotation by two thirds of a degree, which is left out.
 fn from_dlib() -> (f32, [f32; 2]) {
     let mean = |points: [[f32; 2]; 5], axis: usize| points.iter().map(|p| p[axis]).sum::<f32>() / 5.0;
     let [from, to] = [DLIB_POINTS, CROP_POINTS].map(|points| [0, 1].map(|axis| mean(points, axis)));
@@ -208,4 +203,53 @@ fn from_dlib() -> (f32, [f32; 2]) {
 
 fn mix(a: [f32; 3], b: [f32; 3], share: f32) -> [f32; 3] {
     std::array::from_fn(|i| a[i] + share * (b[i] - a[i]))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+mod tests {
+    use candle_core::{DType, Device};
+
+    use super::*;
+
+    fn network() -> Dlib {
+        Dlib::new(&VarBuilder::zeros(DType::F32, &Device::Cpu)).unwrap()
+    }
+
+    /// The input's pixels for a crop whose red is the column and whose green is the row.
+    fn ramp(side: usize) -> Vec<[f32; 3]> {
+        let pixel = |i: usize| [(i % side) as u8, (i / side) as u8, 7];
+        let rgb: Vec<u8> = (0..side * side).flat_map(pixel).collect();
+        let input = network().prepare(&rgb, side).unwrap().flatten_all().unwrap();
+        let values: Vec<f32> = input.to_vec1().unwrap();
+        let raw = |pixel: &[f32; 3]| std::array::from_fn(|i| pixel[i] * INPUT.divisor + INPUT.means[i]);
+        values.as_chunks::<3>().0.iter().map(raw).collect()
+    }
+
+    #[test]
+    fn the_points_of_a_crop_come_to_lie_on_the_template() {
+        let pixels = ramp(160);
+        let distances = CROP_POINTS.iter().zip(DLIB_POINTS).map(|([x, y], [column, row])| {
+            let [red, green, blue] = pixels[row as usize * INPUT.side + column as usize];
+            assert!((blue - 7.0).abs() < 1e-3);
+            (red - x - 24.0).hypot(green - y - 24.0)
+        });
+        // Templates of two makers: no shift and scale brings them closer.
+        let mean = distances.sum::<f32>() / 5.0;
+        assert!((1.0..2.5).contains(&mean), "{mean}");
+    }
+
+    #[test]
+    fn values_between_pixels_are_mixed_and_borders_go_on() {
+        let (scale, [across, down]) = from_dlib();
+        for (side, margin) in [(160, 24.0), (112, 0.0)] {
+            for (i, [red, green, _]) in ramp(side).into_iter().enumerate() {
+                let at = |i: usize, shift: f32| scale * (i as f32 + 0.5) + shift + margin - 0.5;
+                let inside = |at: f32| at.clamp(0.0, side as f32 - 1.0);
+                assert!((red - inside(at(i % INPUT.side, across))).abs() < 1e-3, "{side}, {i}");
+                assert!((green - inside(at(i / INPUT.side, down))).abs() < 1e-3, "{side}, {i}");
+            }
+        }
+        assert!(ramp(112)[INPUT.side * INPUT.side - 1][1] > 110.9);
+    }
 }

@@ -1,4 +1,4 @@
-//! MobileFaceNet, the small networks of ArcFace: 2 to 7 million weights.
+//! MobileFaceNet, the small networks of ArcFace: 2 to 6 million weights.
 //!
 //! Source: Chen, Liu, Gao, Han, "MobileFaceNets: Efficient CNNs for Accurate Real-Time Face Verification on
 //! Mobile Devices", CCBR 2018, as in `mobilefacenet.py` of insightface's `arcface_torch`. Licence, training

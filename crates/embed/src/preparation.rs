@@ -22,14 +22,11 @@ impl Preparation {
     /// The input `(1, side, side, 3)` for the middle of an RGB picture of `side × side` pixels.
     ///
     /// # Errors
-    /// When the picture is smaller than the input.
+    /// When the picture has another size, or is smaller than the input.
     pub(crate) fn middle(&self, rgb: &[u8], side: usize) -> Result<Tensor, String> {
-        let wanted = self.side;
-        let margin =
-            side.checked_sub(wanted).ok_or_else(|| format!("is {side} pixels wide, less than {wanted}"))? / 2;
-        let pixels = rgb.as_chunks::<3>().0;
-        let rows = pixels.chunks_exact(side).skip(margin).take(wanted);
-        let middle = rows.flat_map(|row| &row[margin..margin + wanted]);
+        let (pixels, margin) = pixels(rgb, side, self.side)?;
+        let rows = pixels.chunks_exact(side).skip(margin).take(self.side);
+        let middle = rows.flat_map(|row| &row[margin..margin + self.side]);
         self.input(middle.map(|pixel| pixel.map(f32::from)))
     }
 
@@ -42,6 +39,20 @@ impl Preparation {
         let values: Vec<f32> = pixels.flat_map(|pixel| [0, 1, 2].map(|i| value(pixel, i))).collect();
         Tensor::from_vec(values, (1, self.side, self.side, 3), &Device::Cpu).map_err(|e| e.to_string())
     }
+}
+
+/// The pixels of a picture, and how many lie before its middle of `middle × middle`.
+///
+/// # Errors
+/// When the picture is not `side × side`, or smaller than its middle.
+pub(crate) fn pixels(rgb: &[u8], side: usize, middle: usize) -> Result<(&[[u8; 3]], usize), String> {
+    let margin =
+        side.checked_sub(middle).ok_or_else(|| format!("is {side} pixels wide, less than {middle}"))?;
+    let (pixels, _) = rgb.as_chunks::<3>();
+    if pixels.len() != side * side {
+        return Err(format!("has {} pixels, not {side} × {side}", pixels.len()));
+    }
+    Ok((pixels, margin / 2))
 }
 
 #[cfg(test)]
@@ -64,6 +75,6 @@ mod tests {
     #[test]
     fn a_picture_of_too_few_pixels_is_refused() {
         assert_eq!(TWO.middle(&[0; 3], 1).unwrap_err(), "is 1 pixels wide, less than 2");
-        assert!(TWO.middle(&[0; 3], 4).is_err());
+        assert_eq!(TWO.middle(&[0; 3], 4).unwrap_err(), "has 1 pixels, not 4 × 4");
     }
 }
