@@ -15,6 +15,7 @@ use std::sync::OnceLock;
 use schema::Row;
 use schema::io::read_all;
 use schema::manifest::{Manifest, STAGES};
+use schema::run::RunDir;
 use schema::tables::{
     ALL, Cluster, Constraint, Crop, Detection, DetectionSource, Embedding, Frame, Identity, Label, Linkage,
     Metric, Shot, Track, TrackEmbedding, Transition, Video,
@@ -371,7 +372,6 @@ fn every_embedder_finds_its_place() {
     const NAMES: [&str; 6] = ["dlib", "facenet", "fusion", "orb", "sface", "sift"];
     let mut line = done.copied("embedders");
     let config = line.run_dir.with_file_name("embedders.toml");
-    // All but one that is quick enough, beside the others, on seven hundred crops.
     fs::write(&config, "[embed]\nembedders = ['sface', 'fusion', 'sift', 'orb', 'facenet', 'dlib']\n")
         .unwrap();
     line.config = Some(config);

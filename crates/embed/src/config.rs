@@ -57,14 +57,20 @@ impl Name {
         }
     }
 
-    /// Cosine distance up to which two tracks more likely show one person.
+    /// Cosine distance up to which two tracks more likely show one person; `None` where nothing is known.
     ///
     /// Of SFace, what its makers publish as the threshold of verification (similarity 0.363, chosen by
-    /// them on LFW).
+    /// them on LFW). Of the others, where average linkage does best on a clip of talking heads; those
+    /// of words hold for footage of that kind only.
     pub fn same_up_to(self) -> Option<f64> {
         match self {
+            Self::Arcface => None,
+            Self::Dlib => Some(0.06),
+            Self::Facenet | Self::Fusion => Some(0.40),
+            Self::Orb => Some(0.28),
             Self::Sface => Some(1.0 - 0.363),
-            _ => None,
+            Self::Sift => Some(0.30),
+            Self::Vgg => Some(0.15),
         }
     }
 

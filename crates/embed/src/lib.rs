@@ -129,6 +129,11 @@ pub trait Embedder: Sync {
     fn dim(&self) -> usize;
     /// Licence of the weights, as an SPDX expression.
     fn license(&self) -> &'static str;
+    /// How much more longer vectors count when those of a track are pooled: the power of their norm. Networks
+    /// give unclear faces short vectors.
+    fn norm_power(&self) -> i32 {
+        4
+    }
     /// The network's input for one crop: RGB, `side × side` pixels as `detect-track` aligns them.
     ///
     /// # Errors
@@ -219,7 +224,7 @@ fn embed_table(
         let rest = waiting.split_off(whole);
         for crops in passes(&waiting) {
             let work = Work { embedder, flip: job.config.flip, path: &path };
-            writer.write(embedder.name(), crops, work.vectors(crops, job.threads)?)?;
+            writer.write(embedder, crops, work.vectors(crops, job.threads)?)?;
             done += crops.len() as u64;
             job.reporter.advance(done, passed.of * total, "crops");
         }
@@ -345,4 +350,92 @@ fn decode(crop: &Crop) -> Result<(Vec<u8>, usize), String> {
         return Err(format!("has {width}×{height} pixels, its row says {}×{}", crop.width, crop.height));
     }
     Ok((image.into_raw(), width as usize))
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+mod tests {
+    use candle_core::Device;
+
+    use super::*;
+
+    /// Gives the first byte of a crop, twice; NaN for 255.
+    struct First;
+
+    impl Embedder for First {
+        fn name(&self) -> &'static str {
+            "first"
+        }
+
+        fn dim(&self) -> usize {
+            2
+        }
+
+        fn license(&self) -> &'static str {
+            "MIT"
+        }
+
+        fn prepare(&self, rgb: &[u8], side: usize) -> Result<Tensor, String> {
+            if side != 4 {
+                return Err(format!("is {side} pixels wide, not 4"));
+            }
+            Tensor::from_slice(&rgb[..1], (1, 1), &Device::Cpu).map_err(|e| e.to_string())
+        }
+
+        fn embed(&self, inputs: &Tensor) -> candle_core::Result<Vec<Vec<f32>>> {
+            let value = |byte: &Vec<u8>| if byte[0] == 255 { f32::NAN } else { f32::from(byte[0]) };
+            Ok(inputs.to_vec2::<u8>()?.iter().map(|byte| vec![value(byte); 2]).collect())
+        }
+    }
+
+    /// A crop whose pixels are `left` and, in the right half, `right`.
+    fn crop(side: u32, left: u8, right: u8) -> Crop {
+        let pixel = |x, _| image::Rgb([if x < side / 2 { left } else { right }; 3]);
+        let mut png = std::io::Cursor::new(Vec::new());
+        image::RgbImage::from_fn(side, side, pixel).write_to(&mut png, image::ImageFormat::Png).unwrap();
+        Crop {
+            video_id: "v".into(),
+            track_id: 3,
+            rank: 0,
+            frame_idx: 17,
+            width: side.into(),
+            height: side.into(),
+            image: png.into_inner(),
+            transform: [1.0, 0.0, 0.0, 0.0, 1.0, 0.0],
+            quality: 1.0,
+        }
+    }
+
+    fn vectors(crops: &[Crop], flip: bool, threads: usize) -> Result<Vec<Vec<f32>>, String> {
+        let work = Work { embedder: &First, flip, path: Path::new("crops.parquet") };
+        work.vectors(crops, threads).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn a_mirror_image_counts_as_much_as_the_crop() {
+        let crops: Vec<_> = (0..20).map(|i| crop(4, i, 100)).collect();
+        for threads in [1, 3] {
+            let plain = vectors(&crops, false, threads).unwrap();
+            let flipped = vectors(&crops, true, threads).unwrap();
+            for (i, (plain, flipped)) in plain.iter().zip(&flipped).enumerate() {
+                assert_eq!((plain, flipped), (&vec![i as f32; 2], &vec![i as f32 + 100.0; 2]));
+            }
+        }
+    }
+
+    #[test]
+    fn a_crop_that_cannot_be_used_is_named() {
+        let good = crop(4, 1, 1);
+        let cases = [
+            (Crop { image: vec![1, 2, 3], ..good.clone() }, "cannot be decoded: "),
+            (Crop { width: 5, ..good.clone() }, "has 4×4 pixels, its row says 5×4"),
+            (crop(6, 1, 1), "is 6 pixels wide, not 4"),
+            (crop(4, 255, 1), "gives numbers with first that are not finite"),
+        ];
+        for (bad, reason) in cases {
+            let message = vectors(&[good.clone(), bad], false, 1).unwrap_err();
+            let expected = format!("crops.parquet: the crop of track 3, frame 17 {reason}");
+            assert!(message.starts_with(&expected), "{message}");
+        }
+    }
 }

@@ -49,6 +49,11 @@ impl Embedder for Words {
         "Apache-2.0"
     }
 
+    /// The norm counts key points, which says nothing about how clear the face is.
+    fn norm_power(&self) -> i32 {
+        0
+    }
+
     /// The crop itself, `(1, side, side, 3)`, u8.
     fn prepare(&self, rgb: &[u8], side: usize) -> Result<Tensor, String> {
         Tensor::from_slice(rgb, (1, side, side, 3), &Device::Cpu).map_err(|e| e.to_string())

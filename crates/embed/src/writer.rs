@@ -6,7 +6,7 @@ use schema::run::StageRun;
 use schema::tables::{Crop, Embedding, TrackEmbedding};
 use schema::{Symbol, UnitVector};
 
-use crate::{Error, pool};
+use crate::{Embedder, Error, pool};
 
 /// Writes the two tables of this stage.
 pub(crate) struct Writer {
@@ -37,7 +37,7 @@ impl Writer {
     /// Writes whole tracks: their crops' vectors and the pooled one.
     pub(crate) fn write(
         &mut self,
-        embedder: &str,
+        embedder: &dyn Embedder,
         crops: &[Crop],
         mut vectors: Vec<Vec<f32>>,
     ) -> Result<(), Error> {
@@ -52,7 +52,7 @@ impl Writer {
         Ok(())
     }
 
-    fn write_track(&mut self, embedder: &str, crops: &[(&Crop, &Vec<f32>)]) -> Result<(), Error> {
+    fn write_track(&mut self, embedder: &dyn Embedder, crops: &[(&Crop, &Vec<f32>)]) -> Result<(), Error> {
         let mut usable: Vec<&[f32]> = Vec::new();
         for (crop, vector) in crops {
             // A vector without direction says nothing about anyone.
@@ -66,19 +66,21 @@ impl Writer {
                 video_id: self.video_id.clone(),
                 track_id: crop.track_id,
                 frame_idx: crop.frame_idx,
-                embedder: embedder.into(),
+                embedder: embedder.name().into(),
                 embedding,
                 norm: vector.iter().map(|x| x * x).sum::<f32>().sqrt(),
             })?;
         }
-        let (Some((crop, _)), Some(pooled)) = (crops.first(), pool(&usable)) else { return Ok(()) };
+        let (Some((crop, _)), Some(pooled)) = (crops.first(), pool(&usable, embedder.norm_power())) else {
+            return Ok(());
+        };
         self.n_tracks += 1;
         self.tracks.push(TrackEmbedding {
             video_id: self.video_id.clone(),
             track_id: crop.track_id,
-            embedder: embedder.into(),
+            embedder: embedder.name().into(),
             embedding: pooled.vector,
-            n_crops: usable.len() as i64,
+            n_crops: pooled.n_crops as i64,
             spread: pooled.spread,
         })?;
         Ok(())

@@ -275,9 +275,9 @@ table! {
         embedder: Symbol,
         /// The pooled vector, of unit norm.
         embedding: UnitVector,
-        /// Number of crops pooled.
+        /// Number of crops pooled; those that look unlike the others are left out.
         n_crops: i64,
-        /// Mean cosine distance of the crops to the pooled vector, 0 to 2; 0 for a single crop.
+        /// Mean cosine distance of the pooled crops to the pooled vector, 0 to 2; 0 for a single crop.
         spread: f32,
     }
 }
