@@ -131,19 +131,19 @@ impl Form {
         }
     }
 
-    /// Type of the weights of candle's operations.
-    fn dtype(&self) -> Option<DType> {
-        match self {
-            Self::Packed(_) => None,
-            Self::Stock { weight, .. } => Some(weight.dtype()),
-        }
-    }
-
-    /// `convolve` with weight and bias, then the activation.
-    fn by_candle(&self, convolve: impl Fn(&Tensor, &Tensor) -> Result<Tensor>) -> Result<Tensor> {
+    /// `convolve` with weight and bias in `dtype`, then the activation. Turning the weights into another type
+    /// at every pass costs little beside the pass, and they stay as they were read.
+    fn by_candle(
+        &self,
+        dtype: DType,
+        convolve: impl Fn(&Tensor, &Tensor) -> Result<Tensor>,
+    ) -> Result<Tensor> {
         match self {
             Self::Packed(_) => bail!("the weights are on the CPU, the input is not"),
-            Self::Stock { weight, bias, activation } => stock::activated(convolve(weight, bias)?, activation),
+            Self::Stock { weight, bias, activation } => {
+                let output = convolve(&weight.to_dtype(dtype)?, &bias.to_dtype(dtype)?)?;
+                stock::activated(output, activation)
+            }
         }
     }
 }
@@ -192,13 +192,8 @@ impl Conv2d {
         Ok(Self { window, inputs, outputs, form, transformed: OnceLock::new() })
     }
 
-    /// Type of the weights, if the layer runs by candle's operations.
-    pub(crate) fn dtype(&self) -> Option<DType> {
-        self.form.dtype()
-    }
-
     pub(crate) fn by_candle(&self, x: &Tensor) -> Result<Tensor> {
-        self.form.by_candle(|weight, bias| stock::conv2d(x, weight, bias, self.window))
+        self.form.by_candle(x.dtype(), |weight, bias| stock::conv2d(x, weight, bias, self.window))
     }
 
     /// Channels of an input cell: pictures are not padded to whole cells.
@@ -463,13 +458,8 @@ impl Depthwise {
         }
     }
 
-    /// Type of the weights, if the layer runs by candle's operations.
-    pub(crate) fn dtype(&self) -> Option<DType> {
-        self.form.dtype()
-    }
-
     pub(crate) fn by_candle(&self, x: &Tensor) -> Result<Tensor> {
-        self.form.by_candle(|weight, bias| stock::depthwise(x, weight, bias, self.window))
+        self.form.by_candle(x.dtype(), |weight, bias| stock::depthwise(x, weight, bias, self.window))
     }
 
     pub(crate) fn run(&self, arch: Arch, input: &Band, rows: Range<usize>, out: &mut Band) -> Result<()> {

@@ -155,7 +155,8 @@ impl Graph {
         builder.build(map)
     }
 
-    /// Maps `(n, height, width, channels)`, f32 or (first layer on pictures) u8, to the output map, f32.
+    /// Maps `(n, height, width, channels)`, f32 or (first layer on pictures) u8, to the output map, f32. Of f16,
+    /// which only other devices than the CPU take, all is computed in f16; the output is f32 nonetheless.
     ///
     /// # Errors
     /// When the tensor has another shape or type, or is on another device than the weights.
@@ -181,7 +182,7 @@ impl Graph {
         if extents.iter().any(|e| e.len() == 0) {
             return Tensor::zeros(extents[extents.len() - 1].shape(), DType::F32, input.device());
         }
-        let dtype = self.nodes.iter().find_map(|node| node.op.dtype()).unwrap_or(DType::F32);
+        let dtype = if input.dtype().is_float() { input.dtype() } else { DType::F32 };
         let mut maps = vec![Some(stock::to_nchw(&input.to_dtype(dtype)?)?)];
         for (i, node) in self.nodes.iter().enumerate() {
             let inputs: Vec<_> = node.inputs.iter().filter_map(|input| maps[*input].as_ref()).collect();

@@ -11,6 +11,7 @@
 //!   candle's own operations.
 //! * [`conv`]: the layers [`conv::Conv2d`] (dense) and [`conv::Depthwise`], their window and
 //!   activation.
+//! * [`device`]: CPU or graphics card, single or half precision.
 //! * [`isa`]: the instruction sets that the kernels are compiled for.
 //! * [`weights`]: weight files of several formats, with the SHA-256 of what was read.
 //!
@@ -18,6 +19,7 @@
 
 mod band;
 pub mod conv;
+pub mod device;
 pub mod graph;
 pub mod isa;
 mod kernel;

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use candle_core::{DType, Result, Tensor, bail};
+use candle_core::{Result, Tensor, bail};
 use pulp::Arch;
 
 use crate::band::{Band, CELL, Extent, Spare};
@@ -137,15 +137,6 @@ impl Op {
         match self {
             Self::Layer(Layer::Dense(layer)) => layer.weights(to),
             _ => 0,
-        }
-    }
-
-    /// Type of the weights, if the layer runs by candle's operations.
-    pub(crate) fn dtype(&self) -> Option<DType> {
-        match self {
-            Self::Layer(Layer::Dense(layer)) => layer.dtype(),
-            Self::Layer(Layer::Depthwise(layer)) => layer.dtype(),
-            _ => None,
         }
     }
 

@@ -1,7 +1,8 @@
-//! Panics of the Parquet reader become errors.
+//! Panics of libraries become errors.
 //!
-//! The reader divides, shifts and asserts on numbers that it takes from the file, so a damaged file
-//! can make it panic. We hold such a file to be as unreadable as any other.
+//! The Parquet reader divides, shifts and asserts on numbers that it takes from the file, so a damaged
+//! file can make it panic. We hold such a file to be as unreadable as any other. CUDA's bindings panic
+//! where there is no driver.
 
 use std::cell::Cell;
 use std::panic::{self, AssertUnwindSafe};
@@ -12,8 +13,13 @@ thread_local! {
     static CONTAINED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Runs `work`; a panic in it becomes an error. What `work` has borrowed must not be used afterwards.
-pub(crate) fn contain<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+/// Runs `work`; a panic in it becomes an error.
+///
+/// What `work` has borrowed must not be used after a panic.
+///
+/// # Errors
+/// The words of the panic.
+pub fn contain<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     silence();
     let before = CONTAINED.replace(true);
     let result = panic::catch_unwind(AssertUnwindSafe(work));
@@ -21,7 +27,7 @@ pub(crate) fn contain<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     result.map_err(|payload| {
         let text = payload.downcast_ref::<String>().map(String::as_str);
         let text = text.or_else(|| payload.downcast_ref::<&str>().copied());
-        format!("the reader broke off: {}", text.unwrap_or("no reason given"))
+        text.unwrap_or("no reason given").to_owned()
     })
 }
 

@@ -162,7 +162,7 @@ pub fn open<R: Row>(path: &Path) -> Result<TableReader<R>> {
 fn parquet<T, E: std::fmt::Display>(
     ask: impl FnOnce() -> std::result::Result<T, E>,
 ) -> std::result::Result<T, String> {
-    contain(ask)?.map_err(|e| e.to_string())
+    contain(ask).map_err(|words| format!("the reader broke off: {words}"))?.map_err(|e| e.to_string())
 }
 
 /// Every row of the table at `path`.

@@ -14,7 +14,7 @@
 //! Parquet. It knows nothing about pixels, networks or clustering.
 
 pub mod cell;
-mod contain;
+pub mod contain;
 pub mod docs;
 pub mod error;
 pub mod footer;

@@ -77,6 +77,8 @@ fn archs() -> Vec<Arch> {
 enum Place {
     Kernels,
     Candle,
+    #[cfg(feature = "cuda")]
+    Card,
 }
 
 impl Place {
@@ -84,6 +86,8 @@ impl Place {
         match self {
             Self::Kernels => Conv2d::new(weight, bias, window, activation),
             Self::Candle => Conv2d::stock(weight, bias, window, activation),
+            #[cfg(feature = "cuda")]
+            Self::Card => Conv2d::new(&on_card(weight), &on_card(bias), window, activation),
         }
         .unwrap()
         .into()
@@ -93,10 +97,24 @@ impl Place {
         match self {
             Self::Kernels => Depthwise::new(weight, bias, window, activation),
             Self::Candle => Depthwise::stock(weight, bias, window, activation),
+            #[cfg(feature = "cuda")]
+            Self::Card => Depthwise::new(&on_card(weight), &on_card(bias), window, activation),
         }
         .unwrap()
         .into()
     }
+}
+
+#[cfg(feature = "cuda")]
+fn on_card(x: &Tensor) -> Tensor {
+    x.to_device(&Device::new_cuda(0).unwrap()).unwrap()
+}
+
+/// Checks that half precision gives half as many digits.
+fn assert_near(half: &Tensor, single: &Tensor) {
+    let half = half.to_device(&Device::Cpu).unwrap();
+    let (error, magnitude) = (largest(&(half - single).unwrap()), largest(single));
+    assert!(error <= 0.01 * magnitude.max(1.0), "differs by {error} of {magnitude}");
 }
 
 /// Checks a graph with every instruction set, by few rows and by whole maps, and by candle's operations.
@@ -275,6 +293,8 @@ proptest! {
         let graph = |place| random_graph(place, [height, width], channels, &choices);
         let expected = graph(Place::Candle).forward_stock(&input).unwrap();
         assert_gives(graph, &input, &expected);
+        let half = input.to_dtype(DType::F16).unwrap();
+        assert_near(&graph(Place::Candle).forward_stock(&half).unwrap(), &expected);
     }
 }
 
@@ -453,15 +473,33 @@ fn weights_elsewhere_are_an_error() {
 
 /// Half precision rounds, to about three digits.
 #[test]
-fn candles_operations_follow_the_type_of_the_weights() {
+fn candles_operations_follow_the_type_of_the_input() {
     let (weight, bias) = (tensor(&[4, 3, 1, 1], 1), tensor(&[4], 2));
-    let [half_weight, half_bias] = [&weight, &bias].map(|t| t.to_dtype(DType::F16).unwrap());
+    let graph =
+        |place: Place| Graph::chain(vec![place.conv2d(&weight, &bias, Window::POINT, activation(2, 4))]);
     let input = tensor(&[1, 5, 5, 3], 3);
-    let slopes = activation(2, 4);
-    let half = Place::Candle.conv2d(&half_weight, &half_bias, Window::POINT, slopes.clone());
-    let found = Graph::chain(vec![half]).forward_stock(&input).unwrap();
-    let full = Place::Kernels.conv2d(&weight, &bias, Window::POINT, slopes);
-    let expected = Graph::chain(vec![full]).forward(&input).unwrap();
+    let expected = graph(Place::Kernels).forward(&input).unwrap();
+    let half = input.to_dtype(DType::F16).unwrap();
+    let found = graph(Place::Candle).forward_stock(&half).unwrap();
+    assert_eq!(found.dtype(), DType::F32);
     let difference = largest(&(found - expected).unwrap());
     assert!(difference > 0.0 && difference < 0.01, "differs by {difference}");
+    assert!(graph(Place::Kernels).forward(&half).is_err(), "the kernels have no half precision");
+}
+
+/// Layers of every kind, on more channels and images than a card computes in one step.
+#[test]
+#[cfg(feature = "cuda")]
+#[ignore = "needs an NVIDIA card"]
+fn a_card_computes_what_the_cpu_does() {
+    let input = tensor(&[4, 61, 61, 32], 23);
+    let windows = [Window::three(2), Window::square(3, 2, 0), Window::rect([1, 7]), Window::POINT];
+    // Every map is made of the last one, by all kinds in turn.
+    let choices: Vec<_> = (0..7 * windows.len()).map(|i| (i % 7, i, i / 2, windows[i / 7])).collect();
+    let graph = |place| random_graph(place, [61, 61], 32, &choices);
+    let expected = graph(Place::Kernels).forward(&input).unwrap();
+    let single = graph(Place::Card).forward(&on_card(&input)).unwrap();
+    assert_close(&single.to_device(&Device::Cpu).unwrap(), &expected);
+    let half = on_card(&input).to_dtype(DType::F16).unwrap();
+    assert_near(&graph(Place::Card).forward(&half).unwrap(), &expected);
 }

@@ -1,0 +1,241 @@
+//! Where networks run: on the CPU by our kernels, or on an NVIDIA graphics card by candle's operations.
+
+use std::fmt;
+use std::str::FromStr;
+
+use candle_core::{DType, Device, Result, Tensor};
+use schema::contain::contain;
+use schema::stage::{Failure, exit};
+
+/// The devices that a person can ask for.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub enum Choice {
+    /// The first card, if the program was built for cards and one answers, else the CPU.
+    Auto,
+    /// The CPU.
+    #[default]
+    Cpu,
+    /// The card of this number, from 0.
+    Cuda(usize),
+}
+
+/// In which numbers a network is computed.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub enum Precision {
+    /// Single precision, 32 bits.
+    #[default]
+    Single,
+    /// Half precision, 16 bits, up to 65,504 and with 11 significant bits; on cards only.
+    Half,
+}
+
+/// Why a network cannot run where it is wanted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Not the name of a device.
+    #[error("`{0}` is no device: not `cpu`, `cuda`, `cuda:N` or `auto`")]
+    UnknownDevice(String),
+    /// Not the name of a precision.
+    #[error("`{0}` is no precision: neither `f32` nor `f16`")]
+    UnknownPrecision(String),
+    /// The program has nothing for graphics cards in it.
+    #[error("this program was built without CUDA")]
+    NotBuilt,
+    /// No such card, or no driver.
+    #[error("cannot use the device `{device}`: {reason}")]
+    Unavailable {
+        /// The device that was asked for.
+        device: Choice,
+        /// The words of candle or of the driver.
+        reason: String,
+    },
+    /// The kernels of the CPU compute in single precision.
+    #[error("half precision is only for CUDA devices")]
+    HalfOnCpu,
+}
+
+impl Failure for Error {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::UnknownDevice(_) | Self::UnknownPrecision(_) => None,
+            Self::NotBuilt => Some("see \"With a GPU\" in CONTRIBUTING.md, or use `cpu`".into()),
+            Self::Unavailable { .. } => {
+                Some("`nvidia-smi` lists the cards that the driver sees; `cpu` always works".into())
+            }
+            Self::HalfOnCpu => Some("use `f32` on the CPU".into()),
+        }
+    }
+
+    fn exit_code(&self) -> u8 {
+        exit::USAGE
+    }
+}
+
+impl FromStr for Choice {
+    type Err = Error;
+
+    fn from_str(text: &str) -> std::result::Result<Self, Error> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "cpu" => Ok(Self::Cpu),
+            "cuda" => Ok(Self::Cuda(0)),
+            _ => {
+                let number = text.strip_prefix("cuda:").and_then(|number| number.parse().ok());
+                number.map(Self::Cuda).ok_or_else(|| Error::UnknownDevice(text.into()))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Choice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Cpu => f.write_str("cpu"),
+            Self::Cuda(number) => write!(f, "cuda:{number}"),
+        }
+    }
+}
+
+impl FromStr for Precision {
+    type Err = Error;
+
+    fn from_str(text: &str) -> std::result::Result<Self, Error> {
+        match text {
+            "f32" => Ok(Self::Single),
+            "f16" => Ok(Self::Half),
+            _ => Err(Error::UnknownPrecision(text.into())),
+        }
+    }
+}
+
+impl fmt::Display for Precision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Single => "f32",
+            Self::Half => "f16",
+        })
+    }
+}
+
+/// A device that answers, and the precision that networks have there.
+#[derive(Debug, Clone)]
+pub struct Place {
+    choice: Choice,
+    device: Device,
+    precision: Precision,
+}
+
+impl Place {
+    /// Looks for the device. A network's weights are read for it in single precision, whatever `precision`
+    /// is, so that they are folded without loss; what [`Place::put`] makes of an input decides.
+    ///
+    /// # Errors
+    /// [`Error::NotBuilt`], [`Error::Unavailable`], [`Error::HalfOnCpu`].
+    pub fn open(choice: Choice, precision: Precision) -> std::result::Result<Self, Error> {
+        let (choice, device) = match choice {
+            Choice::Cpu => (Choice::Cpu, Device::Cpu),
+            Choice::Cuda(number) => (choice, cuda(number)?),
+            Choice::Auto => cuda(0).map_or((Choice::Cpu, Device::Cpu), |device| (Choice::Cuda(0), device)),
+        };
+        if choice == Choice::Cpu && precision == Precision::Half {
+            return Err(Error::HalfOnCpu);
+        }
+        Ok(Self { choice, device, precision })
+    }
+
+    /// The device it is: never [`Choice::Auto`].
+    pub fn choice(&self) -> Choice {
+        self.choice
+    }
+
+    /// The device, to read weights for.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// The precision.
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    /// The input of a network, f32 or u8, moved to the device and, for half precision, turned into f16.
+    ///
+    /// # Errors
+    /// When the device's memory is full, or the driver fails.
+    pub fn put(&self, input: &Tensor) -> Result<Tensor> {
+        let input = input.to_device(&self.device)?;
+        if self.precision == Precision::Half { input.to_dtype(DType::F16) } else { Ok(input) }
+    }
+}
+
+fn cuda(number: usize) -> std::result::Result<Device, Error> {
+    if !cfg!(feature = "cuda") {
+        return Err(Error::NotBuilt);
+    }
+    // Where there is no driver, candle panics.
+    let found = contain(|| Device::new_cuda(number)).and_then(|found| found.map_err(|e| e.to_string()));
+    found.map_err(|words| {
+        let reason = words.lines().next().unwrap_or_default().to_owned();
+        Error::Unavailable { device: Choice::Cuda(number), reason }
+    })
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn devices_are_read_as_they_are_written() {
+        for choice in [Choice::Auto, Choice::Cpu, Choice::Cuda(0), Choice::Cuda(12)] {
+            assert_eq!(choice.to_string().parse(), Ok(choice));
+        }
+        assert_eq!("cuda".parse(), Ok(Choice::Cuda(0)));
+        for wrong in ["", "gpu", "CPU", "cuda:", "cuda:-1", "cuda:one", "cuda:0 ", "cpu:0"] {
+            assert_eq!(wrong.parse::<Choice>(), Err(Error::UnknownDevice(wrong.into())));
+        }
+    }
+
+    #[test]
+    fn precisions_are_read_as_they_are_written() {
+        for precision in [Precision::Single, Precision::Half] {
+            assert_eq!(precision.to_string().parse(), Ok(precision));
+        }
+        assert_eq!("half".parse::<Precision>(), Err(Error::UnknownPrecision("half".into())));
+    }
+
+    #[test]
+    fn the_cpu_computes_in_single_precision() {
+        let place = Place::open(Choice::Cpu, Precision::Single).unwrap();
+        assert!(place.device().is_cpu());
+        let picture = Tensor::new(&[1_u8, 2], &Device::Cpu).unwrap();
+        let input = place.put(&picture).unwrap();
+        assert_eq!(input.to_vec1::<u8>().unwrap(), [1, 2], "the kernels read pictures as they are");
+        assert_eq!(Place::open(Choice::Cpu, Precision::Half).unwrap_err(), Error::HalfOnCpu);
+    }
+
+    #[test]
+    fn auto_is_always_there() {
+        let place = Place::open(Choice::Auto, Precision::Single).unwrap();
+        assert_ne!(place.choice(), Choice::Auto);
+        assert_eq!(place.device().is_cpu(), place.choice() == Choice::Cpu);
+    }
+
+    #[test]
+    #[cfg(not(feature = "cuda"))]
+    fn a_program_without_cuda_says_so() {
+        let error = Place::open(Choice::Cuda(0), Precision::Single).unwrap_err();
+        assert_eq!(error, Error::NotBuilt);
+        assert!(error.hint().unwrap().contains("With a GPU"));
+    }
+
+    #[test]
+    #[cfg(feature = "cuda")]
+    fn a_card_that_is_not_there_is_an_error_in_the_drivers_words() {
+        let error = Place::open(Choice::Cuda(999), Precision::Single).unwrap_err();
+        let Error::Unavailable { device: Choice::Cuda(999), reason } = error else { panic!("{error}") };
+        assert!(!reason.is_empty());
+    }
+}
