@@ -22,6 +22,8 @@ enum Kind {
     Word(&'static [&'static str]),
     /// One or several of these, separated by commas.
     Words(&'static [&'static str]),
+    /// Any word; the stage knows which.
+    Text(&'static str),
     /// Nothing: the option alone means yes.
     Flag,
 }
@@ -57,6 +59,18 @@ const SETTINGS: &[Setting] = &[
         value: Kind::Flag,
         help: "embed every face and its mirror image, in twice the time",
     },
+    Setting {
+        option: "device",
+        key: "embed.device",
+        value: Kind::Text("cpu|cuda[:N]|auto"),
+        help: "where networks turn faces into vectors",
+    },
+    Setting {
+        option: "precision",
+        key: "embed.precision",
+        value: Kind::Word(&["f32", "f16"]),
+        help: "in which numbers they do; f16 on a card only",
+    },
 ];
 
 /// The options, for the command line.
@@ -71,6 +85,7 @@ pub(crate) fn options() -> impl Iterator<Item = Arg> {
                 .value_delimiter(',')
                 .action(ArgAction::Append)
                 .value_parser(words.to_vec()),
+            Kind::Text(shape) => option.value_name(shape),
             Kind::Flag => option.action(ArgAction::SetTrue),
         }
     })
@@ -82,7 +97,7 @@ pub(crate) fn given(matches: &ArgMatches) -> Vec<String> {
         // Rust writes plain words, lists of them, and finite numbers as TOML does.
         let value = match setting.value {
             Kind::Number => format!("{:?}", matches.get_one::<f64>(setting.option)?),
-            Kind::Word(_) => format!("{:?}", matches.get_one::<String>(setting.option)?),
+            Kind::Word(_) | Kind::Text(_) => format!("{:?}", matches.get_one::<String>(setting.option)?),
             Kind::Words(_) => {
                 format!("{:?}", matches.get_many::<String>(setting.option)?.collect::<Vec<_>>())
             }

@@ -10,11 +10,11 @@ use candle_core::{Result, Shape, Tensor, bail};
 use candle_nn::VarBuilder;
 use nn::conv::Activation;
 
-use crate::Embedder;
 use crate::iresnet::{self, IResNet};
 use crate::mobilefacenet::{self, MobileFaceNet};
 use crate::norm::{Names, Norm, prelu};
 use crate::preparation::{Preparation, RGB};
+use crate::{Embedder, vectors};
 
 const INPUT: Preparation = Preparation { side: 112, channels: RGB, means: [127.5; 3], divisor: 127.5 };
 /// Length of the vectors.
@@ -103,7 +103,7 @@ impl Embedder for ArcFace {
     }
 
     fn embed(&self, inputs: &Tensor) -> Result<Vec<Vec<f32>>> {
-        self.forward(inputs)?.to_vec2()
+        vectors(&self.forward(inputs)?)
     }
 }
 

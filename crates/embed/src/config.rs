@@ -106,6 +106,10 @@ pub struct Config {
     pub fusion: BTreeMap<Name, f32>,
     /// Embed every crop and its mirror image, and add both vectors; takes twice the time.
     pub flip: bool,
+    /// Where networks run: `cpu`, `cuda`, `cuda:N`, or `auto`, the first card if there is one, else the CPU.
+    pub device: String,
+    /// In which numbers networks are computed: `f32`, or on cards `f16`.
+    pub precision: String,
 }
 
 impl Default for Config {
@@ -114,6 +118,8 @@ impl Default for Config {
             embedders: vec![Name::Sface],
             fusion: BTreeMap::from([(Name::Sface, 1.0), (Name::Dlib, 0.5)]),
             flip: false,
+            device: "auto".into(),
+            precision: "f32".into(),
         }
     }
 }

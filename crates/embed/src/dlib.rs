@@ -12,8 +12,8 @@ use candle_nn::VarBuilder;
 use nn::conv::{Activation, Conv2d, Window};
 use nn::graph::{Builder, Graph, Layer, Map};
 
-use crate::Embedder;
 use crate::preparation::{Preparation, RGB, pixels};
+use crate::{Embedder, vectors};
 
 const INPUT: Preparation =
     Preparation { side: 150, channels: RGB, means: [122.782, 117.001, 104.298], divisor: 256.0 };
@@ -150,7 +150,7 @@ impl Embedder for Dlib {
     }
 
     fn embed(&self, inputs: &Tensor) -> Result<Vec<Vec<f32>>> {
-        self.forward(inputs)?.to_vec2()
+        vectors(&self.forward(inputs)?)
     }
 }
 

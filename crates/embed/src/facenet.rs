@@ -14,9 +14,9 @@ use candle_nn::VarBuilder;
 use nn::conv::{Activation, Conv2d, Window};
 use nn::graph::{Builder, Graph, Layer, Map};
 
-use crate::Embedder;
 use crate::norm::Norm;
 use crate::preparation::{Preparation, RGB};
+use crate::{Embedder, vectors};
 
 const INPUT: Preparation = Preparation { side: 160, channels: RGB, means: [127.5; 3], divisor: 128.0 };
 /// Length of the vectors.
@@ -215,6 +215,6 @@ impl Embedder for FaceNet {
     }
 
     fn embed(&self, inputs: &Tensor) -> Result<Vec<Vec<f32>>> {
-        self.forward(inputs)?.to_vec2()
+        vectors(&self.forward(inputs)?)
     }
 }

@@ -22,6 +22,7 @@ pub mod fusion;
 pub mod iresnet;
 pub mod mobilefacenet;
 mod norm;
+mod placed;
 mod pool;
 mod preparation;
 pub mod sface;
@@ -32,7 +33,8 @@ mod writer;
 
 use std::path::{Path, PathBuf};
 
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
+use nn::device::{self, Place};
 use schema::run::{Begin, RunDir};
 use schema::stage::{Failure, Job, Outcome, Progress, Stage, exit};
 use schema::tables::Crop;
@@ -61,6 +63,9 @@ pub enum Error {
     /// The weights cannot be used.
     #[error(transparent)]
     Weights(#[from] nn::weights::Error),
+    /// The device cannot be used.
+    #[error(transparent)]
+    Device(#[from] device::Error),
     /// The run directory cannot be used.
     #[error(transparent)]
     Schema(#[from] schema::Error),
@@ -102,6 +107,7 @@ impl Failure for Error {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Weights(e) => e.hint(),
+            Self::Device(e) => e.hint(),
             Self::Schema(e) => e.hint(),
             Self::NoWeights { embedder } => Some(format!("bring them with --weights {embedder}=FILE")),
             Self::Crop { .. } => Some("run again with --from detect-track".into()),
@@ -112,6 +118,7 @@ impl Failure for Error {
     fn exit_code(&self) -> u8 {
         match self {
             Self::Weights(e) => e.exit_code(),
+            Self::Device(e) => e.exit_code(),
             Self::Schema(e) => e.exit_code(),
             Self::Config { .. } => exit::USAGE,
             Self::NoWeights { .. } => exit::INPUT,
@@ -129,6 +136,10 @@ pub trait Embedder: Sync {
     fn dim(&self) -> usize;
     /// Licence of the weights, as an SPDX expression.
     fn license(&self) -> &'static str;
+    /// Crops that it wants at a time.
+    fn batch(&self) -> usize {
+        CROPS_PER_BATCH
+    }
     /// How much more longer vectors count when those of a track are pooled: the power of their norm. Networks
     /// give unclear faces short vectors.
     fn norm_power(&self) -> i32 {
@@ -147,13 +158,20 @@ pub trait Embedder: Sync {
     fn embed(&self, inputs: &Tensor) -> candle_core::Result<Vec<Vec<f32>>>;
 }
 
+/// The rows of a network's output, `(n, dim)`, wherever and in whatever precision it is.
+fn vectors(output: &Tensor) -> candle_core::Result<Vec<Vec<f32>>> {
+    output.to_dtype(DType::F32)?.to_vec2()
+}
+
 /// Runs the stage with the weights in `files`.
 ///
 /// # Errors
 /// See [`Error`].
 pub fn run(job: &mut Job<Config>, files: &[WeightFile]) -> Result<Outcome, Error> {
     let config = job.config.clone();
-    let sources = Sources::read(&config.networks()?, files)?;
+    let networks = config.networks()?;
+    let place = Place::open(config.device.parse()?, config.precision.parse()?)?;
+    let sources = Sources::read(&networks, files, place)?;
     let mut stage = match job.begin(&["crops"], &sources.inputs())? {
         Begin::UpToDate(record) => return Ok(Outcome::skipped(record)),
         Begin::Run(stage) => stage,
@@ -282,7 +300,7 @@ impl Work<'_> {
 
     fn part(self, crops: &[Crop]) -> Result<Vec<Vec<f32>>, Error> {
         let mut vectors = Vec::with_capacity(crops.len());
-        for crops in crops.chunks(CROPS_PER_BATCH) {
+        for crops in crops.chunks(self.embedder.batch()) {
             vectors.extend(self.batch(crops)?);
         }
         Ok(vectors)

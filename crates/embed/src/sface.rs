@@ -13,9 +13,9 @@ use candle_nn::VarBuilder;
 use nn::conv::{Activation, Conv2d, Depthwise, Window};
 use nn::graph::{Graph, Layer};
 
-use crate::Embedder;
 use crate::norm::{Names, Norm, prelu};
 use crate::preparation::{Preparation, RGB};
+use crate::{Embedder, vectors};
 
 const INPUT: Preparation = Preparation { side: 112, channels: RGB, means: [127.5; 3], divisor: 128.0 };
 /// Length of the vectors.
@@ -96,7 +96,7 @@ impl Embedder for SFace {
     }
 
     fn embed(&self, inputs: &Tensor) -> Result<Vec<Vec<f32>>> {
-        self.forward(inputs)?.to_vec2()
+        vectors(&self.forward(inputs)?)
     }
 }
 

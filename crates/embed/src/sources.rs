@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use candle_core::Device;
+use nn::device::Place;
 use nn::weights::Weights;
 use schema::footer::Embedder as Note;
 use schema::manifest::Input;
@@ -15,6 +15,7 @@ use crate::descriptors::Kind;
 use crate::dlib::Dlib;
 use crate::facenet::FaceNet;
 use crate::fusion::Fusion;
+use crate::placed::Placed;
 use crate::sface::SFace;
 use crate::vgg::Vgg;
 use crate::words::Words;
@@ -34,18 +35,19 @@ pub struct WeightFile {
 /// Weights of the networks that a run needs.
 pub(crate) struct Sources {
     weights: BTreeMap<Name, (Weights, bool)>,
+    place: Place,
 }
 
 impl Sources {
     /// Reads the files of `networks`; the last one given for a network counts.
-    pub(crate) fn read(networks: &[Name], files: &[WeightFile]) -> Result<Self, Error> {
+    pub(crate) fn read(networks: &[Name], files: &[WeightFile], place: Place) -> Result<Self, Error> {
         let mut weights = BTreeMap::new();
         for name in networks {
             let file = files.iter().rfind(|file| file.name == *name);
             let file = file.ok_or(Error::NoWeights { embedder: *name })?;
-            weights.insert(*name, (Weights::read(&file.path, &Device::Cpu)?, file.is_own));
+            weights.insert(*name, (Weights::read(&file.path, place.device())?, file.is_own));
         }
-        Ok(Self { weights })
+        Ok(Self { weights, place })
     }
 
     /// What a stage run depends on.
@@ -78,14 +80,16 @@ impl Sources {
 
     fn network(&self, name: Name) -> Result<Box<dyn Embedder>, Error> {
         let (weights, _) = self.weights.get(&name).ok_or(Error::NoWeights { embedder: name })?;
-        Ok(match name {
+        let network: Box<dyn Embedder> = match name {
             Name::Arcface => Box::new(weights.load("arcface", |vb| ArcFace::new(&vb))?),
             Name::Dlib => Box::new(weights.load("dlib", |vb| Dlib::new(&vb))?),
             Name::Facenet => Box::new(weights.load("facenet", |vb| FaceNet::new(&vb))?),
             Name::Sface => Box::new(weights.load("sface", |vb| SFace::new(&vb))?),
             Name::Vgg => Box::new(weights.load("vgg", |vb| Vgg::new(&vb))?),
             Name::Fusion | Name::Orb | Name::Sift => return Err(Error::NoWeights { embedder: name }),
-        })
+        };
+        let place = self.place.clone();
+        Ok(if place.device().is_cpu() { network } else { Box::new(Placed { network, place }) })
     }
 
     /// What the footer says of an embedder: of several parts, all hashes and all licences.

@@ -15,8 +15,8 @@ use candle_nn::VarBuilder;
 use nn::conv::{Activation, Conv2d, Window};
 use nn::graph::{Graph, Layer};
 
-use crate::Embedder;
 use crate::preparation::{BGR, Preparation};
+use crate::{Embedder, vectors};
 
 const INPUT: Preparation =
     Preparation { side: 112, channels: BGR, means: [103.939, 116.779, 123.68], divisor: 1.0 };
@@ -79,6 +79,6 @@ impl Embedder for Vgg {
     }
 
     fn embed(&self, inputs: &Tensor) -> Result<Vec<Vec<f32>>> {
-        self.forward(inputs)?.to_vec2()
+        vectors(&self.forward(inputs)?)
     }
 }
