@@ -5,6 +5,8 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -34,6 +36,8 @@ const DETECTOR: &str = "yunet";
 
 /// How long a measurement of the faster side takes at least.
 const LEAST_SECS: f64 = 0.4;
+/// Pause before every turn: onnxruntime's idle threads spin for a while, on the cores of who is next.
+const PAUSE: Duration = Duration::from_millis(300);
 
 /// What `cargo xtask bench embed` or `detect` was called with.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -162,6 +166,7 @@ fn race(ours: &mut Contestant, theirs: &mut Contestant, batch: usize, repeat: us
     let count = (LEAST_SECS / secs).ceil().clamp(1.0, 1e6) as usize;
     let images = (batch * count) as f64;
     let pass = |contestant: &mut Contestant| -> Result<Took> {
+        thread::sleep(PAUSE);
         let took = contestant.pass(batch, count)?;
         Ok(Took { wall_secs: took.wall_secs / images, cpu_secs: took.cpu_secs.map(|secs| secs / images) })
     };
