@@ -1,6 +1,7 @@
 //! Passing batches, and the time it takes.
 
 use std::fs;
+use std::sync::Barrier;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Instant;
@@ -26,9 +27,7 @@ pub(crate) struct Took {
 pub(crate) fn run(network: &dyn Network, batch: usize, count: usize, threads: usize) -> Result<Took> {
     let parts = parts(network, batch, threads)?;
     let (started, cpu_before) = (Instant::now(), cpu_secs());
-    for _ in 0..count {
-        pass(network, &parts, threads)?;
-    }
+    pass(network, &parts, count, threads)?;
     let wall_secs = started.elapsed().as_secs_f64();
     let cpu_secs = cpu_secs().zip(cpu_before).map(|(after, before)| after - before);
     Ok(Took { wall_secs, cpu_secs })
@@ -41,16 +40,24 @@ fn parts(network: &dyn Network, batch: usize, threads: usize) -> Result<Vec<Tens
     Ok(inputs.chunks(size).map(|part| Tensor::cat(part, 0)).collect::<candle_core::Result<_>>()?)
 }
 
-fn pass(network: &dyn Network, parts: &[Tensor], threads: usize) -> Result<()> {
-    let next = AtomicUsize::new(0);
+/// Workers stay for all batches, as in the stages, and wait for each other at the end of each.
+fn pass(network: &dyn Network, parts: &[Tensor], count: usize, threads: usize) -> Result<()> {
+    let workers = threads.min(parts.len()).max(1);
+    let end = Barrier::new(workers);
+    let batches: Vec<_> = (0..count).map(|_| AtomicUsize::new(0)).collect();
     let work = || -> candle_core::Result<()> {
-        while let Some(part) = parts.get(next.fetch_add(1, Ordering::Relaxed)) {
-            network.pass(part)?;
+        let mut result = Ok(());
+        for next in &batches {
+            while let Some(part) = parts.get(next.fetch_add(1, Ordering::Relaxed)).filter(|_| result.is_ok())
+            {
+                result = network.pass(part);
+            }
+            end.wait();
         }
-        Ok(())
+        result
     };
     thread::scope(|scope| {
-        let others: Vec<_> = (1..threads.min(parts.len())).map(|_| scope.spawn(work)).collect();
+        let others: Vec<_> = (1..workers).map(|_| scope.spawn(work)).collect();
         work()?;
         others.into_iter().try_for_each(|other| Ok(other.join().map_err(|_| "a worker panicked")??))
     })

@@ -171,6 +171,7 @@ pub fn run(job: &mut Job<Config>, files: &[WeightFile]) -> Result<Outcome, Error
     let config = job.config.clone();
     let networks = config.networks()?;
     let place = Place::open(config.device.parse()?, config.precision.parse()?)?;
+    let device = place.choice().to_string();
     let sources = Sources::read(&networks, files, place)?;
     let mut stage = match job.begin(&["crops"], &sources.inputs())? {
         Begin::UpToDate(record) => return Ok(Outcome::skipped(record)),
@@ -190,6 +191,7 @@ pub fn run(job: &mut Job<Config>, files: &[WeightFile]) -> Result<Outcome, Error
         let passed = Passed { embedders: i as u64, of: embedders.len() as u64 };
         embed_table(job, embedder.as_ref(), &passed, &mut writer)?;
     }
+    stage.figure("device", device);
     writer.finish(&mut stage)?;
     Ok(job.commit(stage)?)
 }
