@@ -87,6 +87,9 @@ fn owner(name: Option<&str>, wanted: &BTreeSet<String>, path: &Path) -> Result<S
         (Some(name), _) => Err(usage(format!("there are weights for {name}, which is not asked for"))
             .hint(format!("add --embedder {name}"))),
         (None, [only]) => Ok(only.clone()),
+        (None, []) => {
+            Err(usage(format!("no embedder that is asked for has weights; {} is of none", path.display())))
+        }
         (None, _) => Err(usage(format!("it is unclear which network {} is of", path.display()))
             .hint("say it with --weights NAME=FILE")),
     }
@@ -105,18 +108,18 @@ fn source(name: String, own: &[(String, PathBuf)]) -> Result<Source> {
 /// Names of the networks that settings ask for; later settings override earlier ones.
 fn networks<'a>(settings: impl Iterator<Item = &'a str>) -> BTreeSet<String> {
     let mut embedders: Vec<String> = DEFAULT.map(String::from).to_vec();
-    let mut fusion: Vec<String> = DEFAULT_FUSION.map(String::from).to_vec();
+    let mut fusion: Option<Vec<String>> = None;
     for table in settings.filter_map(|text| text.parse::<Table>().ok()) {
         let Some(section) = table.get("embed").and_then(Value::as_table) else { continue };
         if let Some(names) = section.get("embedders").and_then(Value::as_array) {
             embedders = names.iter().filter_map(Value::as_str).map(str::to_owned).collect();
         }
         if let Some(parts) = section.get("fusion").and_then(Value::as_table) {
-            fusion = parts.keys().cloned().collect();
+            fusion.get_or_insert_default().extend(parts.keys().cloned());
         }
     }
     if embedders.iter().any(|name| name == "fusion") {
-        embedders.extend(fusion);
+        embedders.extend(fusion.unwrap_or_else(|| DEFAULT_FUSION.map(String::from).to_vec()));
     }
     let known = |name: &String| NAMES.contains(&name.as_str()) && !WITHOUT_WEIGHTS.contains(&name.as_str());
     embedders.into_iter().filter(known).collect()
@@ -165,6 +168,11 @@ mod tests {
         let cases = [
             (both, vec!["r50.onnx"], "it is unclear which network r50.onnx is of"),
             (both, vec![], "nobody publishes weights for arcface that may be used freely"),
+            (
+                "embed.embedders = ['orb']",
+                vec!["v.onnx"],
+                "no embedder that is asked for has weights; v.onnx is of none",
+            ),
             ("", vec!["vgg=v.onnx"], "there are weights for vgg, which is not asked for"),
             ("", vec!["sift=s.onnx"], "sift has no weights"),
         ];

@@ -16,7 +16,7 @@ use crate::pypi::{self, Package};
 use crate::{process, system, workspace};
 
 /// Raised whenever the converter writes something else from the same file.
-const CONVERSION: u32 = 1;
+const CONVERSION: u32 = 2;
 /// Program that converts, a binary of the crate `nn`.
 const CONVERTER: &str = "ftl-weights";
 
@@ -182,6 +182,7 @@ impl Weights {
             "safetensors_sha256": safetensors_sha256,
             "licence": self.licence,
             "trained_on": self.trained_on,
+            "names": (self.names)(),
             "conversion": CONVERSION,
         })
     }

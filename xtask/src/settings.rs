@@ -22,8 +22,8 @@ enum Kind {
     Word(&'static [&'static str]),
     /// One or several of these, separated by commas.
     Words(&'static [&'static str]),
-    /// Any word; the stage knows which.
-    Text(&'static str),
+    /// A device of the stage `embed`.
+    Device,
     /// Nothing: the option alone means yes.
     Flag,
 }
@@ -62,7 +62,7 @@ const SETTINGS: &[Setting] = &[
     Setting {
         option: "device",
         key: "embed.device",
-        value: Kind::Text("cpu|cuda[:N]|auto"),
+        value: Kind::Device,
         help: "where networks turn faces into vectors",
     },
     Setting {
@@ -85,7 +85,7 @@ pub(crate) fn options() -> impl Iterator<Item = Arg> {
                 .value_delimiter(',')
                 .action(ArgAction::Append)
                 .value_parser(words.to_vec()),
-            Kind::Text(shape) => option.value_name(shape),
+            Kind::Device => option.value_name("cpu|cuda[:N]|auto").value_parser(parse_device),
             Kind::Flag => option.action(ArgAction::SetTrue),
         }
     })
@@ -97,7 +97,7 @@ pub(crate) fn given(matches: &ArgMatches) -> Vec<String> {
         // Rust writes plain words, lists of them, and finite numbers as TOML does.
         let value = match setting.value {
             Kind::Number => format!("{:?}", matches.get_one::<f64>(setting.option)?),
-            Kind::Word(_) | Kind::Text(_) => format!("{:?}", matches.get_one::<String>(setting.option)?),
+            Kind::Word(_) | Kind::Device => format!("{:?}", matches.get_one::<String>(setting.option)?),
             Kind::Words(_) => {
                 format!("{:?}", matches.get_many::<String>(setting.option)?.collect::<Vec<_>>())
             }
@@ -106,6 +106,12 @@ pub(crate) fn given(matches: &ArgMatches) -> Vec<String> {
         Some(format!("{} = {value}", setting.key))
     };
     SETTINGS.iter().filter_map(line).collect()
+}
+
+fn parse_device(text: &str) -> Result<String, String> {
+    let number = text.strip_prefix("cuda:").and_then(|number| number.parse::<usize>().ok());
+    let is_device = ["cpu", "cuda", "auto"].contains(&text) || number.is_some();
+    is_device.then(|| text.to_owned()).ok_or_else(|| "must be cpu, cuda, cuda:N or auto".into())
 }
 
 fn parse_number(text: &str) -> Result<f64, String> {
@@ -142,6 +148,7 @@ mod tests {
         for arguments in [
             ["--detector", "eyes"],
             ["--embedder", "sface,eyes"],
+            ["--device", "cuda:x"],
             ["--min-face-px", "0"],
             ["--min-face-px", "NaN"],
         ] {

@@ -30,8 +30,6 @@ pub(crate) const NAMES: [&str; 10] = [
 
 /// Side of the crops that `embed` gets, pixels.
 const CROP: usize = 160;
-/// Crops that a worker of `embed` gives its network at a time.
-const CROPS_PER_PASS: usize = 8;
 
 /// A network as its stage runs it.
 pub(crate) trait Network: Sync {
@@ -62,7 +60,7 @@ pub(crate) fn load(name: &str, weights: &Path, size: &[usize]) -> Result<Box<dyn
 
 impl Network for Box<dyn Embedder> {
     fn most(&self) -> usize {
-        CROPS_PER_PASS
+        self.batch()
     }
 
     fn input(&self, number: usize) -> Result<Tensor> {

@@ -1,6 +1,7 @@
 //! Passing batches, and the time it takes.
 
 use std::fs;
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -50,7 +51,7 @@ fn pass(network: &dyn Network, parts: &[Tensor], count: usize, threads: usize) -
         for next in &batches {
             while let Some(part) = parts.get(next.fetch_add(1, Ordering::Relaxed)).filter(|_| result.is_ok())
             {
-                result = network.pass(part);
+                result = whole(|| network.pass(part));
             }
             end.wait();
         }
@@ -61,6 +62,12 @@ fn pass(network: &dyn Network, parts: &[Tensor], count: usize, threads: usize) -
         work()?;
         others.into_iter().try_for_each(|other| Ok(other.join().map_err(|_| "a worker panicked")??))
     })
+}
+
+/// A worker that panicked would never come to the end of a batch, where the others wait for it.
+fn whole(work: impl FnOnce() -> candle_core::Result<()>) -> candle_core::Result<()> {
+    let panicked = |_| Err(candle_core::Error::Msg("a worker panicked".into()));
+    panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(panicked)
 }
 
 /// Processor time of this process so far, user and kernel mode.

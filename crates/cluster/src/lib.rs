@@ -100,6 +100,13 @@ pub fn run(job: &mut Job<Config>) -> Result<Outcome, Error> {
     let (footer, vectors) = of_first(&job.run, |row: &TrackEmbedding| &row.embedder)?;
     let known = footer.embedders.first().and_then(|embedder| embedder.same_up_to);
     let threshold = job.config.threshold.or(known).unwrap_or(SAME_UP_TO);
+    if let (None, None, [first, ..]) = (job.config.threshold, known, footer.embedders.as_slice()) {
+        stage.warn(format!(
+            "nothing is known of the distances of `{}`; tracks are linked up to {SAME_UP_TO}, which may be far \
+             off: give [cluster] threshold",
+            first.name
+        ));
+    }
     if vectors.len() > MAX_TRACKS {
         return Err(Error::TooManyTracks { n_tracks: vectors.len() });
     }

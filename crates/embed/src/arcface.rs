@@ -3,7 +3,7 @@
 //! Source: Deng, Guo, Xue, Zafeiriou, "ArcFace: Additive Angular Margin Loss for Deep Face Recognition",
 //! CVPR 2019; layers as in insightface's `arcface_torch`. Licence and training data are those of the weights:
 //! insightface gives its own out for non-commercial research only, trained on MS-Celeb-1M, Glint360K or
-//! WebFace600K, pictures gathered from the web. See "Weights" in the README.
+//! WebFace600K, pictures gathered from the web. See its card in EMBEDDERS.md.
 //! Preprocessing: the middle 112×112 pixels of an aligned crop, RGB; `(x − 127.5) / 127.5`.
 
 use candle_core::{Result, Shape, Tensor, bail};

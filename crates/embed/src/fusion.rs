@@ -10,13 +10,18 @@ use crate::Embedder;
 pub struct Fusion {
     /// With how much each counts; the one that counts most comes first.
     parts: Vec<(Box<dyn Embedder>, f32)>,
+    license: String,
 }
 
 impl Fusion {
     /// Joins embedders, each with its weight, above 0.
     pub fn new(mut parts: Vec<(Box<dyn Embedder>, f32)>) -> Self {
         parts.sort_by(|a, b| b.1.total_cmp(&a.1));
-        Self { parts }
+        let mut licenses: Vec<_> = parts.iter().map(|(part, _)| part.license()).collect();
+        licenses.sort_unstable();
+        licenses.dedup();
+        let license = licenses.join(" AND ");
+        Self { parts, license }
     }
 
     /// The parts' vectors of all crops.
@@ -40,13 +45,19 @@ impl Embedder for Fusion {
         self.parts.iter().map(|(part, _)| part.dim()).sum()
     }
 
-    /// That of the part that counts most; the footer says those of the others where they stand alone.
-    fn license(&self) -> &'static str {
-        self.parts.first().map_or("NOASSERTION", |(part, _)| part.license())
+    /// Those of all parts.
+    fn license(&self) -> &str {
+        &self.license
     }
 
-    /// The crop itself, `(1, side, side, 3)`, u8.
+    fn batch(&self) -> usize {
+        self.parts.iter().map(|(part, _)| part.batch()).max().unwrap_or(1)
+    }
+
+    /// The crop itself, `(1, side, side, 3)`, u8. A crop that a part cannot use is told now, while it is known
+    /// which one it is.
     fn prepare(&self, rgb: &[u8], side: usize) -> Result<Tensor, String> {
+        self.parts.iter().try_for_each(|(part, _)| part.prepare(rgb, side).map(drop))?;
         Tensor::from_slice(rgb, (1, side, side, 3), &Device::Cpu).map_err(|e| e.to_string())
     }
 

@@ -93,6 +93,18 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// A vector has numbers that are not finite.
+    #[error("{}: {embedder} gives numbers that are not finite for the crop of track {track_id}, frame {frame_idx}", path.display())]
+    NotFinite {
+        /// The embedder.
+        embedder: &'static str,
+        /// The table.
+        path: PathBuf,
+        /// Track.
+        track_id: i64,
+        /// Frame.
+        frame_idx: i64,
+    },
     /// The network failed.
     #[error("the network {embedder} failed: {reason}")]
     Network {
@@ -111,6 +123,9 @@ impl Failure for Error {
             Self::Schema(e) => e.hint(),
             Self::NoWeights { embedder } => Some(format!("bring them with --weights {embedder}=FILE")),
             Self::Crop { .. } => Some("run again with --from detect-track".into()),
+            Self::NotFinite { .. } => {
+                Some("its weights are damaged or no weights of that network, or need --precision f32".into())
+            }
             Self::Config { .. } | Self::Network { .. } => None,
         }
     }
@@ -121,7 +136,7 @@ impl Failure for Error {
             Self::Device(e) => e.exit_code(),
             Self::Schema(e) => e.exit_code(),
             Self::Config { .. } => exit::USAGE,
-            Self::NoWeights { .. } => exit::INPUT,
+            Self::NoWeights { .. } | Self::NotFinite { .. } => exit::INPUT,
             Self::Crop { .. } => exit::CONTRACT,
             Self::Network { .. } => exit::UNEXPECTED,
         }
@@ -135,7 +150,7 @@ pub trait Embedder: Sync {
     /// Length of its vectors.
     fn dim(&self) -> usize;
     /// Licence of the weights, as an SPDX expression.
-    fn license(&self) -> &'static str;
+    fn license(&self) -> &str;
     /// Crops that it wants at a time.
     fn batch(&self) -> usize {
         CROPS_PER_BATCH
@@ -181,7 +196,7 @@ pub fn run(job: &mut Job<Config>, files: &[WeightFile]) -> Result<Outcome, Error
     let mut notes = Vec::new();
     for name in &config.embedders {
         let embedder = sources.embedder(*name, &config, |kind| described(&job.run, kind))?;
-        notes.push(sources.note(*name, embedder.as_ref(), &config)?);
+        notes.push(sources.note(*name, embedder.as_ref(), &config));
         embedders.push(embedder);
     }
     let mut writer = Writer::new(&stage, job.run.video_id()?, &notes)?;
@@ -242,7 +257,7 @@ fn embed_table(
         let open = waiting.last().filter(|_| !at_end).map(|last| last.track_id);
         let whole = open.map_or(waiting.len(), |open| waiting.partition_point(|crop| crop.track_id < open));
         let rest = waiting.split_off(whole);
-        for crops in passes(&waiting) {
+        for crops in passes(&waiting, CROPS_PER_PASS.max(embedder.batch() * job.threads)) {
             let work = Work { embedder, flip: job.config.flip, path: &path };
             writer.write(embedder, crops, work.vectors(crops, job.threads)?)?;
             done += crops.len() as u64;
@@ -255,14 +270,14 @@ fn embed_table(
     }
 }
 
-/// Cuts crops into groups of whole tracks of about [`CROPS_PER_PASS`] crops.
-fn passes(crops: &[Crop]) -> Vec<&[Crop]> {
+/// Cuts crops into groups of whole tracks of about `limit` crops.
+fn passes(crops: &[Crop], limit: usize) -> Vec<&[Crop]> {
     let mut groups: Vec<&[Crop]> = Vec::new();
     let mut start = 0;
     let mut end = 0;
     for track in crops.chunk_by(|a, b| a.track_id == b.track_id) {
         end += track.len();
-        if end - start >= CROPS_PER_PASS {
+        if end - start >= limit {
             groups.push(&crops[start..end]);
             start = end;
         }
@@ -325,8 +340,12 @@ impl Work<'_> {
         let vectors: Vec<_> = vectors.chunks(inputs.len() / crops.len()).map(sum).collect();
         for (crop, vector) in crops.iter().zip(&vectors) {
             if !vector.iter().all(|x| x.is_finite()) {
-                let reason = format!("gives numbers with {} that are not finite", self.embedder.name());
-                return Err(wrong_crop(crop, self.path, reason));
+                return Err(Error::NotFinite {
+                    embedder: self.embedder.name(),
+                    path: self.path.to_path_buf(),
+                    track_id: crop.track_id,
+                    frame_idx: crop.frame_idx,
+                });
             }
         }
         Ok(vectors)
@@ -450,12 +469,14 @@ mod tests {
             (Crop { image: vec![1, 2, 3], ..good.clone() }, "cannot be decoded: "),
             (Crop { width: 5, ..good.clone() }, "has 4×4 pixels, its row says 5×4"),
             (crop(6, 1, 1), "is 6 pixels wide, not 4"),
-            (crop(4, 255, 1), "gives numbers with first that are not finite"),
         ];
         for (bad, reason) in cases {
             let message = vectors(&[good.clone(), bad], false, 1).unwrap_err();
             let expected = format!("crops.parquet: the crop of track 3, frame 17 {reason}");
             assert!(message.starts_with(&expected), "{message}");
         }
+        let message = vectors(&[good, crop(4, 255, 1)], false, 1).unwrap_err();
+        let expected = "first gives numbers that are not finite for the crop of track 3, frame 17";
+        assert_eq!(message, format!("crops.parquet: {expected}"));
     }
 }

@@ -27,5 +27,9 @@ fn weights(name: &'static str, help: &'static str) -> Arg {
 
 fn parse(text: &str) -> Result<(Name, PathBuf), String> {
     let (name, path) = text.split_once('=').ok_or("must be NAME=FILE, such as sface=my.onnx")?;
-    Ok((name.parse()?, path.into()))
+    let name: Name = name.parse()?;
+    if !name.is_network() {
+        return Err(format!("{name} has no weights"));
+    }
+    Ok((name, path.into()))
 }

@@ -24,7 +24,7 @@ impl Embedder for Placed {
         self.network.dim()
     }
 
-    fn license(&self) -> &'static str {
+    fn license(&self) -> &str {
         self.network.license()
     }
 

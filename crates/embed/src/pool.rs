@@ -19,8 +19,8 @@ const MIN_COSINE: f32 = 0.5;
 
 /// The mean direction of raw vectors, each weighed by its norm to the power `power`: networks trained with a
 /// margin loss give blurred and turned faces short vectors (Meng et al., MagFace, CVPR 2021). Crops
-/// that look away from that mean are then left out, once. `None` when there is no vector, or when
-/// they cancel out.
+/// that look away from that mean are then left out, once. `None` when there is no vector, when
+/// one has no direction, or when they cancel out.
 pub fn pool(vectors: &[&[f32]], power: i32) -> Option<Pooled> {
     let units: Vec<UnitVector> = vectors.iter().map(|v| UnitVector::normalised(v)).collect::<Option<_>>()?;
     let norms: Vec<f32> = vectors.iter().map(|v| v.iter().map(|x| x * x).sum::<f32>().sqrt()).collect();

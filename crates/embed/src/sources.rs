@@ -92,30 +92,25 @@ impl Sources {
         Ok(if place.device().is_cpu() { network } else { Box::new(Placed { network, place }) })
     }
 
-    /// What the footer says of an embedder: of several parts, all hashes and all licences.
-    pub(crate) fn note(&self, name: Name, embedder: &dyn Embedder, config: &Config) -> Result<Note, Error> {
+    /// What the footer says of an embedder: of several parts, all hashes and all licences. The
+    /// licence of the user's own weights is not known.
+    pub(crate) fn note(&self, name: Name, embedder: &dyn Embedder, config: &Config) -> Note {
         let parts = match name {
             Name::Fusion => config.fusion.keys().copied().collect(),
             name => vec![name],
         };
-        let mut hashes = Vec::new();
-        let mut licenses = Vec::new();
-        for part in parts {
-            let Some((weights, is_own)) = self.weights.get(&part) else { continue };
-            hashes.push(weights.sha256().to_owned());
-            licenses.push(if *is_own { UNKNOWN } else { self.network(part)?.license() });
-        }
-        if hashes.is_empty() {
-            licenses.push(embedder.license());
-        }
-        licenses.dedup();
-        Ok(Note {
+        let weights: Vec<_> = parts.iter().filter_map(|part| self.weights.get(part)).collect();
+        let hashes: Vec<_> = weights.iter().map(|(weights, _)| weights.sha256()).collect();
+        let are_own = weights.iter().any(|(_, is_own)| *is_own);
+        // Distances were learned with the pinned weights, and with fusion's own proportions.
+        let is_known = !are_own && (name != Name::Fusion || config.fusion == Config::default().fusion);
+        Note {
             name: name.as_str().to_owned(),
             dim: embedder.dim(),
             weights_sha256: hashes.join("+"),
-            license: licenses.join(" AND "),
-            same_up_to: name.same_up_to(),
-        })
+            license: if are_own { UNKNOWN } else { embedder.license() }.to_owned(),
+            same_up_to: name.same_up_to().filter(|_| is_known),
+        }
     }
 }
 

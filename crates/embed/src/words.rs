@@ -8,7 +8,7 @@ use candle_core::{Device, Tensor};
 
 use crate::Embedder;
 use crate::bow::{Descriptors, Vocabulary, WORDS};
-use crate::descriptors::{self, Kind, describe};
+use crate::descriptors::{Kind, describe};
 
 /// Fixed, so that equal runs give equal vectors.
 const SEED: u64 = 0;
@@ -23,13 +23,6 @@ impl Words {
     /// Learns from the descriptors of crops, whose order does not matter.
     pub fn learn(kind: Kind, crops: &[Descriptors]) -> Self {
         Self { kind, vocabulary: Vocabulary::learn(crops, WORDS, SEED) }
-    }
-
-    fn describe(&self, crop: &Tensor) -> candle_core::Result<Vec<f32>> {
-        let (side, _, _) = crop.dims3()?;
-        let rgb: Vec<u8> = crop.flatten_all()?.to_vec1()?;
-        let failed = |e: descriptors::Error| candle_core::Error::Msg(e.to_string());
-        Ok(self.vocabulary.embed(&describe(self.kind, &rgb, side).map_err(failed)?))
     }
 }
 
@@ -54,12 +47,13 @@ impl Embedder for Words {
         0
     }
 
-    /// The crop itself, `(1, side, side, 3)`, u8.
+    /// The vector itself, `(1, dim)`: there is nothing to gain from several crops at a time.
     fn prepare(&self, rgb: &[u8], side: usize) -> Result<Tensor, String> {
-        Tensor::from_slice(rgb, (1, side, side, 3), &Device::Cpu).map_err(|e| e.to_string())
+        let vector = self.vocabulary.embed(&describe(self.kind, rgb, side).map_err(|e| e.to_string())?);
+        Tensor::from_vec(vector, (1, self.dim()), &Device::Cpu).map_err(|e| e.to_string())
     }
 
     fn embed(&self, inputs: &Tensor) -> candle_core::Result<Vec<Vec<f32>>> {
-        (0..inputs.dim(0)?).map(|i| self.describe(&inputs.get(i)?)).collect()
+        inputs.to_vec2()
     }
 }

@@ -237,7 +237,8 @@ impl Conv2d {
             return Ok(());
         }
         if self.window == Window::POINT && input.cell() == self.cell() {
-            let starts: Vec<_> = (0..input.blocks()).map(|b| input.offset(b, rows.start) / CELL).collect();
+            let starts: Vec<_> =
+                (0..input.blocks()).map(|b| input.offset(b, rows.start) / self.cell()).collect();
             let pixels = rows.len() * out.extent().width;
             self.dense(packed, arch, input.data(), (&starts, &[0], pixels), (out, rows.start));
         } else if self.window.taps() == 1 || out.extent().width < NARROW {

@@ -8,22 +8,20 @@ use schema::contain::contain;
 use schema::stage::{Failure, exit};
 
 /// The devices that a person can ask for.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Choice {
     /// The first card, if the program was built for cards and one answers, else the CPU.
     Auto,
     /// The CPU.
-    #[default]
     Cpu,
     /// The card of this number, from 0.
     Cuda(usize),
 }
 
 /// In which numbers a network is computed.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Precision {
     /// Single precision, 32 bits.
-    #[default]
     Single,
     /// Half precision, 16 bits, up to 65,504 and with 11 significant bits; on cards only.
     Half,
@@ -153,11 +151,6 @@ impl Place {
     /// The device, to read weights for.
     pub fn device(&self) -> &Device {
         &self.device
-    }
-
-    /// The precision.
-    pub fn precision(&self) -> Precision {
-        self.precision
     }
 
     /// The input of a network, f32 or u8, moved to the device and, for half precision, turned into f16.

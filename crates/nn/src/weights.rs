@@ -88,7 +88,7 @@ type Parsed<T> = std::result::Result<T, String>;
 
 impl Failure for Error {
     fn hint(&self) -> Option<String> {
-        Some("`cargo xtask models fetch` obtains the weights anew, or says which file to put where".into())
+        Some("`cargo xtask models fetch` obtains pinned weights anew, or says which file to put where".into())
     }
 
     fn exit_code(&self) -> u8 {
