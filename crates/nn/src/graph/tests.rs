@@ -379,6 +379,26 @@ fn bytes_are_read_as_their_values() {
     );
 }
 
+/// A point and its neighbourhood: rows of the picture are still held for the one when the other reads them.
+#[test]
+fn layers_may_read_the_same_picture() {
+    let picture = tensor(&[2, 17, 19, 3], 30);
+    let layer = |place: Place, size: usize, seed| {
+        let (weight, bias) = (tensor(&[20, 3, size, size], seed), tensor(&[20], seed + 1));
+        place.conv2d(&weight, &bias, Window::square(size, 1, size / 2), Activation::Identity)
+    };
+    let alone = |size, seed| Graph::chain(vec![layer(Place::Kernels, size, seed)]).forward(&picture).unwrap();
+    let expected = (alone(1, 31) + alone(3, 33)).unwrap();
+    let fork = |place| {
+        let (mut builder, input) = Builder::new();
+        let point = builder.layer(input, layer(place, 1, 31));
+        let wide = builder.layer(input, layer(place, 3, 33));
+        let sum = builder.add(point, wide, Activation::Identity);
+        builder.build(sum)
+    };
+    assert_gives(fork, &picture, &expected);
+}
+
 /// The largest of 4×4 tiles whose transform multiplies by up to 8 twice, summed over many channels.
 #[test]
 fn winograd_is_as_exact_as_the_magnitude_of_its_outputs_lets_it() {
