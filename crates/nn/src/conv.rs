@@ -471,19 +471,22 @@ impl Depthwise {
         for row in rows {
             let starts = starts(self.window, input, row, out.extent().height);
             let at = out.offset(0, row);
-            arch.dispatch(kernel::Depthwise {
-                window: self.window,
-                input: input.data(),
-                starts: &starts,
-                input_pitch,
-                zeros: &zeros,
-                weight: packed.weight.as_slice(),
-                bias: &packed.bias,
-                epilogue: &packed.epilogue,
-                width,
-                out: &mut out.data_mut()[at..],
-                pitch,
-            });
+            kernel::dispatch(
+                arch,
+                kernel::Depthwise {
+                    window: self.window,
+                    input: input.data(),
+                    starts: &starts,
+                    input_pitch,
+                    zeros: &zeros,
+                    weight: packed.weight.as_slice(),
+                    bias: &packed.bias,
+                    epilogue: &packed.epilogue,
+                    width,
+                    out: &mut out.data_mut()[at..],
+                    pitch,
+                },
+            );
         }
         Ok(())
     }
@@ -509,18 +512,21 @@ pub(crate) fn pool(
     for row in rows {
         let starts = starts(window, input, row, out.extent().height);
         let at = out.offset(0, row);
-        arch.dispatch(kernel::Pool {
-            pooling,
-            window,
-            input: input.data(),
-            starts: &starts,
-            input_width: input.extent().width,
-            input_pitch: input.pitch(),
-            blocks: input.blocks(),
-            width,
-            out: &mut out.data_mut()[at..],
-            pitch,
-        });
+        kernel::dispatch(
+            arch,
+            kernel::Pool {
+                pooling,
+                window,
+                input: input.data(),
+                starts: &starts,
+                input_width: input.extent().width,
+                input_pitch: input.pitch(),
+                blocks: input.blocks(),
+                width,
+                out: &mut out.data_mut()[at..],
+                pitch,
+            },
+        );
     }
 }
 

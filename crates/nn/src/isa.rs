@@ -42,6 +42,11 @@ impl Isa {
         self.name
     }
 
+    #[cfg(test)]
+    pub(crate) fn arch(self) -> Arch {
+        self.arch
+    }
+
     /// Makes all graphs of this process use it, for measurements. Must come before the first graph;
     /// otherwise nothing changes, and this is `false`.
     pub fn choose(self) -> bool {

@@ -193,7 +193,7 @@ fn add(arch: Arch, parts: [&Band; 2], rows: Range<usize>, epilogue: &Epilogue, o
                 row.map_or(0..0, |row| band.range(block, row..row + 1))
             };
             let parts = parts.map(|band| &band.data()[part(band)]);
-            arch.dispatch(kernel::Add { parts, block, epilogue, out: out.row_mut(block, row) });
+            kernel::dispatch(arch, kernel::Add { parts, block, epilogue, out: out.row_mut(block, row) });
         }
     }
 }

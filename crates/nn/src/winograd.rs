@@ -11,7 +11,7 @@ use crate::band::{Aligned, Band, CELL, Extent, Spare};
 use crate::conv::Window;
 use crate::kernel::winograd::{Forward, Inverse, REACH, Tile, WEIGHTS};
 pub(crate) use crate::kernel::winograd::{POINTS, SIDE};
-use crate::kernel::{Dense, Epilogue};
+use crate::kernel::{Dense, Epilogue, dispatch};
 
 /// Floats of transformed tiles that are to be in the cache together.
 const CACHED: usize = 256 << 10;
@@ -76,16 +76,19 @@ impl Winograd<'_> {
         let zeros = vec![0.0; self.bias.len()];
         for tiles in tiles.chunks(most) {
             let [points, products] = spaces.each_mut().map(Aligned::as_mut_slice);
-            arch.dispatch(Forward {
-                tiles,
-                input: input.data(),
-                input_pitch: input.pitch(),
-                input_width: input.extent().width,
-                padding: self.padding[1],
-                blocks: blocks[0],
-                out: points,
-                pitch: pitches[0],
-            });
+            dispatch(
+                arch,
+                Forward {
+                    tiles,
+                    input: input.data(),
+                    input_pitch: input.pitch(),
+                    input_width: input.extent().width,
+                    padding: self.padding[1],
+                    blocks: blocks[0],
+                    out: points,
+                    pitch: pitches[0],
+                },
+            );
             let starts: Vec<_> = (0..blocks[0]).map(|block| block * tiles.len()).collect();
             let weights = self.weight.chunks_exact(blocks[0] * CELL * self.bias.len());
             for (point, weight) in weights.take(POINTS).enumerate() {
@@ -103,16 +106,19 @@ impl Winograd<'_> {
                 });
             }
             let (pitch, width) = (out.pitch(), out.extent().width);
-            arch.dispatch(Inverse {
-                tiles,
-                input: products,
-                input_pitch: pitches[1],
-                bias: self.bias,
-                epilogue: self.epilogue,
-                out: out.data_mut(),
-                pitch,
-                width,
-            });
+            dispatch(
+                arch,
+                Inverse {
+                    tiles,
+                    input: products,
+                    input_pitch: pitches[1],
+                    bias: self.bias,
+                    epilogue: self.epilogue,
+                    out: out.data_mut(),
+                    pitch,
+                    width,
+                },
+            );
         }
         spaces.into_iter().for_each(|space| spare.give(space));
     }

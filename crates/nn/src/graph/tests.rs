@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::conv::{Conv2d, Depthwise};
+use crate::isa::Isa;
 
 /// Reproducible values in −1..1.
 fn values(count: usize, seed: u32) -> Vec<f32> {
@@ -65,11 +66,7 @@ fn activation(kind: usize, outputs: usize) -> Activation {
 
 /// The instruction sets of this machine.
 fn archs() -> Vec<Arch> {
-    let mut archs = vec![Arch::Scalar, Arch::new()];
-    // What `new` passes over for something better.
-    #[cfg(target_arch = "x86_64")]
-    archs.extend(pulp::x86::V3::try_new().map(Arch::V3));
-    archs
+    Isa::available().into_iter().map(Isa::arch).collect()
 }
 
 /// Where layers run.

@@ -1,8 +1,8 @@
 //! Addition of two maps.
 
-use pulp::{Simd, WithSimd};
+use pulp::Simd;
 
-use super::{Epilogue, Finish, Identity, Prelu, Relu, cells, cells_mut};
+use super::{Epilogue, Finish, Identity, OnCells, Prelu, Relu, cells, cells_mut};
 use crate::band::CELL;
 
 /// One row of one block of channels: the sum of `parts`, of which either may be shorter than the row.
@@ -13,21 +13,7 @@ pub(crate) struct Add<'a> {
     pub(crate) out: &'a mut [f32],
 }
 
-impl WithSimd for Add<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        match S::F32_LANES {
-            16 => self.run::<S, 1>(simd),
-            8 => self.run::<S, 2>(simd),
-            4 => self.run::<S, 4>(simd),
-            _ => self.run::<S, CELL>(simd),
-        }
-    }
-}
-
-impl Add<'_> {
+impl OnCells for Add<'_> {
     #[inline(always)]
     fn run<S: Simd, const N: usize>(self, simd: S) {
         match self.epilogue {
@@ -39,7 +25,9 @@ impl Add<'_> {
             }
         }
     }
+}
 
+impl Add<'_> {
     #[inline(always)]
     fn finished<S: Simd, const N: usize>(self, simd: S, finish: impl Finish, slopes: &[f32]) {
         let slope = cells::<S, N>(slopes)[0];

@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
-use pulp::{Simd, WithSimd};
+use pulp::Simd;
 
-use super::{Epilogue, Finish, Identity, Prelu, Relu, cells, cells_mut};
+use super::{Epilogue, Finish, Identity, OnCells, Prelu, Relu, cells, cells_mut};
 use crate::band::CELL;
 use crate::conv::Window;
 
@@ -41,21 +41,7 @@ struct Row<'a, S: Simd, const N: usize> {
     out: &'a mut [[S::f32s; N]],
 }
 
-impl WithSimd for Depthwise<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        match S::F32_LANES {
-            16 => self.run::<S, 1>(simd),
-            8 => self.run::<S, 2>(simd),
-            4 => self.run::<S, 4>(simd),
-            _ => self.run::<S, CELL>(simd),
-        }
-    }
-}
-
-impl Depthwise<'_> {
+impl OnCells for Depthwise<'_> {
     #[inline(always)]
     fn run<S: Simd, const N: usize>(self, simd: S) {
         let (epilogue, bias) = (self.epilogue, self.bias);
@@ -65,7 +51,9 @@ impl Depthwise<'_> {
             Epilogue::Prelu(slopes) => self.finished::<S, N>(simd, Prelu, slopes),
         }
     }
+}
 
+impl Depthwise<'_> {
     #[inline(always)]
     fn finished<S: Simd, const N: usize>(self, simd: S, finish: impl Finish, slopes: &[f32]) {
         let taps = self.window.taps();

@@ -13,9 +13,37 @@ pub(crate) use add::Add;
 pub(crate) use dense::Dense;
 pub(crate) use depthwise::Depthwise;
 pub(crate) use pool::{Pool, Pooling};
-use pulp::Simd;
+use pulp::{Arch, Simd, WithSimd};
+
+use crate::band::CELL;
 
 use crate::conv::Activation;
+
+/// A kernel that is compiled for cells of `N` vectors.
+pub(crate) trait OnCells {
+    fn run<S: Simd, const N: usize>(self, simd: S);
+}
+
+/// Runs a kernel with the vectors that `arch` has.
+pub(crate) fn dispatch(arch: Arch, kernel: impl OnCells) {
+    arch.dispatch(Vectors(kernel));
+}
+
+struct Vectors<K>(K);
+
+impl<K: OnCells> WithSimd for Vectors<K> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        match S::F32_LANES {
+            16 => self.0.run::<S, 1>(simd),
+            8 => self.0.run::<S, 2>(simd),
+            4 => self.0.run::<S, 4>(simd),
+            _ => self.0.run::<S, CELL>(simd),
+        }
+    }
+}
 
 /// What happens to sums before they are stored: an activation with its slopes padded to whole cells.
 #[derive(Debug)]

@@ -1,8 +1,8 @@
 //! Pooling.
 
-use pulp::{Simd, WithSimd};
+use pulp::Simd;
 
-use super::{cells, cells_mut};
+use super::{OnCells, cells, cells_mut};
 use crate::band::CELL;
 use crate::conv::Window;
 
@@ -33,21 +33,7 @@ pub(crate) struct Pool<'a> {
     pub(crate) pitch: usize,
 }
 
-impl WithSimd for Pool<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        match S::F32_LANES {
-            16 => self.run::<S, 1>(simd),
-            8 => self.run::<S, 2>(simd),
-            4 => self.run::<S, 4>(simd),
-            _ => self.run::<S, CELL>(simd),
-        }
-    }
-}
-
-impl Pool<'_> {
+impl OnCells for Pool<'_> {
     #[inline(always)]
     fn run<S: Simd, const N: usize>(mut self, simd: S) {
         for block in 0..self.blocks {
@@ -66,7 +52,9 @@ impl Pool<'_> {
             }
         }
     }
+}
 
+impl Pool<'_> {
     fn row<S: Simd, const N: usize>(&mut self, block: usize) -> &mut [[S::f32s; N]] {
         cells_mut::<S, N>(&mut self.out[block * self.pitch..][..self.width * CELL])
     }

@@ -1,9 +1,9 @@
 //! The transforms of Winograd's F(4×4, 3×3): Lavin, Gray, "Fast Algorithms for Convolutional Neural
 //! Networks", CVPR 2016. Products are then taken point by point, each a matrix product over all tiles.
 
-use pulp::{Simd, WithSimd};
+use pulp::Simd;
 
-use super::{Epilogue, Finish, Identity, Prelu, Relu, cells, cells_mut};
+use super::{Epilogue, Finish, Identity, OnCells, Prelu, Relu, cells, cells_mut};
 use crate::band::CELL;
 
 /// Outputs of a tile along an axis.
@@ -54,21 +54,7 @@ pub(crate) struct Forward<'a> {
     pub(crate) pitch: usize,
 }
 
-impl WithSimd for Forward<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        match S::F32_LANES {
-            16 => self.run::<S, 1>(simd),
-            8 => self.run::<S, 2>(simd),
-            4 => self.run::<S, 4>(simd),
-            _ => self.run::<S, CELL>(simd),
-        }
-    }
-}
-
-impl Forward<'_> {
+impl OnCells for Forward<'_> {
     // Loops and not closures over arrays: those would not be inlined into the vector code.
     #[inline(always)]
     fn run<S: Simd, const N: usize>(self, simd: S) {
@@ -153,21 +139,7 @@ pub(crate) struct Inverse<'a> {
     pub(crate) width: usize,
 }
 
-impl WithSimd for Inverse<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        match S::F32_LANES {
-            16 => self.run::<S, 1>(simd),
-            8 => self.run::<S, 2>(simd),
-            4 => self.run::<S, 4>(simd),
-            _ => self.run::<S, CELL>(simd),
-        }
-    }
-}
-
-impl Inverse<'_> {
+impl OnCells for Inverse<'_> {
     #[inline(always)]
     fn run<S: Simd, const N: usize>(self, simd: S) {
         let (epilogue, bias) = (self.epilogue, self.bias);
@@ -177,7 +149,9 @@ impl Inverse<'_> {
             Epilogue::Prelu(slopes) => self.finished::<S, N>(simd, Prelu, slopes),
         }
     }
+}
 
+impl Inverse<'_> {
     #[inline(always)]
     fn finished<S: Simd, const N: usize>(self, simd: S, finish: impl Finish, slopes: &[f32]) {
         let zero = simd.splat_f32s(0.0);
