@@ -105,6 +105,13 @@ fn embedder(place: &Place, settings: &str) -> Option<String> {
     Some(place.fails(&line, &["ingest", "detect-track", "embed"]))
 }
 
+/// The clip without a face is linked with these settings.
+fn linker(place: &Place, settings: &str) -> Option<String> {
+    let config = Some(place.file("config.toml", format!("[cluster]\n{settings}\n")));
+    let line = Line { video: no_face()?, config, ..place.line.clone() };
+    Some(place.fails(&line, &["ingest", "detect-track", "embed", "cluster"]))
+}
+
 /// Haar cascades out of a folder of this place.
 fn cascades(place: &Place) -> Option<String> {
     detector(place, &format!("detector = 'haar'\ncascades = '{}'", place.folder.display()))
@@ -159,6 +166,11 @@ const SETTINGS: &[Case] = &[
     ("a device that is none", |p| embedder(p, "device = 'gpu'")),
     ("a card in a program without CUDA", |p| embedder(p, "device = 'cuda:1'")),
     ("half precision on the CPU", |p| embedder(p, "device = 'cpu'\nprecision = 'f16'")),
+    ("a setting of another way of linking", |p| linker(p, "method = 'dbscan'\nk = 3")),
+    ("an angle where there is none", |p| {
+        linker(p, "method = 'agglomerative'\nlinkage = 'ward'\nmetric = 'cosine'")
+    }),
+    ("a distance that is none", |p| linker(p, "threshold = 2.0")),
     ("an unknown section", |p| config(p, "[clusters]\nthreshold = 0.5\n")),
     ("an unknown key", |p| config(p, "[ingest]\nstride = 3\n")),
     ("no TOML", |p| config(p, "threshold: 0.5\n")),

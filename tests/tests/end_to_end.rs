@@ -353,6 +353,45 @@ fn a_changed_setting_runs_again_what_depends_on_it() {
     assert_eq!(table_hashes(&line.run_dir), before);
 }
 
+/// Every way of linking finds the two people. Where the silhouette chooses their number it chooses that of
+/// the photos that the clip shows again and again; but it mixes nobody up.
+#[test]
+fn every_method_finds_the_people() {
+    let Some(done) = done() else { return };
+    let line = done.copied("methods");
+    let config = line.run_dir.with_file_name("method.toml");
+    let line = Line { config: Some(config.clone()), ..line };
+    for settings in [
+        "method = 'link'",
+        "method = 'agglomerative'",
+        "method = 'agglomerative'\nlinkage = 'complete'\nk = 2",
+        "method = 'agglomerative'\nlinkage = 'single'\nmetric = 'euclidean'\nthreshold = 1\nconstraints = true",
+        "method = 'agglomerative'\nlinkage = 'ward'\nconstraints = true",
+        "method = 'kmeans'",
+        "method = 'kmeans'\nmetric = 'euclidean'\nk = 2\nseed = 7\nconstraints = true",
+        "method = 'dbscan'",
+        "method = 'dbscan'\nmetric = 'euclidean'\nmin_samples = 3\nconstraints = true",
+        "method = 'hdbscan'\nmin_cluster_size = 3\nconstraints = true",
+    ] {
+        fs::write(&config, format!("[cluster]\n{settings}\n")).unwrap();
+        line.run_all();
+        let found = Done { line: line.clone(), said: Vec::new(), shots: done.shots.clone() };
+        let linkage = found.read::<Linkage>();
+        let has_tree = settings.contains("link'") || settings.contains("agglomerative");
+        assert_eq!(linkage.len() + 1, if has_tree { found.read::<Track>().len() } else { 1 }, "{settings}");
+        if settings.contains("ward") || settings == "method = 'kmeans'" {
+            assert!(found.people().len() > 2, "{settings}");
+        } else {
+            assert_people_are_found(&found);
+        }
+    }
+    let refused = [("method = 'kmeans'\nk = 1000", 2), ("method = 'dbscan'\nk = 2", 2)];
+    for (settings, code) in refused {
+        fs::write(&config, format!("[cluster]\n{settings}\n")).unwrap();
+        assert_eq!(line.run("cluster").code, Some(code), "{settings}");
+    }
+}
+
 /// A table that somebody has touched is made again by its stage, and nothing else is.
 #[test]
 fn a_lost_table_is_made_again() {

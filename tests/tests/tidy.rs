@@ -42,6 +42,10 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
     ("candle", &["nn", "detect-track", "embed", "bench"]),
     ("csv", &["evaluate"]),
     ("minijinja", &["evaluate"]),
+    ("hdbscan", &["cluster"]),
+    ("kodama", &["cluster"]),
+    ("ndarray", &["cluster"]),
+    ("petal", &["cluster"]),
     // Nothing that speaks to the network.
     ("reqwest", &[]),
     ("ureq", &[]),

@@ -1,6 +1,6 @@
 //! Options of `cargo xtask run` that are settings of the stages: each overrides what `--config` says.
 
-use clap::{Arg, ArgAction, ArgMatches};
+use clap::{Arg, ArgAction, ArgMatches, value_parser};
 
 use crate::embedders;
 
@@ -18,6 +18,8 @@ struct Setting {
 enum Kind {
     /// A number above zero.
     Number,
+    /// A whole number above zero.
+    Count,
     /// One of these.
     Word(&'static [&'static str]),
     /// One or several of these, separated by commas.
@@ -60,6 +62,36 @@ const SETTINGS: &[Setting] = &[
         help: "embed every face and its mirror image, in twice the time",
     },
     Setting {
+        option: "method",
+        key: "cluster.method",
+        value: Kind::Word(&["link", "agglomerative", "kmeans", "dbscan", "hdbscan"]),
+        help: "how tracks are linked",
+    },
+    Setting {
+        option: "metric",
+        key: "cluster.metric",
+        value: Kind::Word(&["cosine", "euclidean"]),
+        help: "distance of tracks; not for link",
+    },
+    Setting {
+        option: "linkage",
+        key: "cluster.linkage",
+        value: Kind::Word(&["average", "complete", "single", "ward"]),
+        help: "distance of clusters, for agglomerative",
+    },
+    Setting {
+        option: "k",
+        key: "cluster.k",
+        value: Kind::Count,
+        help: "number of people, for agglomerative and kmeans",
+    },
+    Setting {
+        option: "constraints",
+        key: "cluster.constraints",
+        value: Kind::Flag,
+        help: "keep tracks apart that share a frame, which link always does",
+    },
+    Setting {
         option: "device",
         key: "embed.device",
         value: Kind::Device,
@@ -79,6 +111,7 @@ pub(crate) fn options() -> impl Iterator<Item = Arg> {
         let option = Arg::new(setting.option).long(setting.option).help(setting.help);
         match setting.value {
             Kind::Number => option.value_name("NUMBER").value_parser(parse_number),
+            Kind::Count => option.value_name("N").value_parser(value_parser!(u32).range(1..)),
             Kind::Word(words) => option.value_parser(words.to_vec()),
             Kind::Words(words) => option
                 .value_name("NAME,..")
@@ -97,6 +130,7 @@ pub(crate) fn given(matches: &ArgMatches) -> Vec<String> {
         // Rust writes plain words, lists of them, and finite numbers as TOML does.
         let value = match setting.value {
             Kind::Number => format!("{:?}", matches.get_one::<f64>(setting.option)?),
+            Kind::Count => matches.get_one::<u32>(setting.option)?.to_string(),
             Kind::Word(_) | Kind::Device => format!("{:?}", matches.get_one::<String>(setting.option)?),
             Kind::Words(_) => {
                 format!("{:?}", matches.get_many::<String>(setting.option)?.collect::<Vec<_>>())
@@ -141,6 +175,9 @@ mod tests {
         let given = lines(&["--embedder", "sface,dlib", "--flip"]);
         let expected = ["embed.embedders = [\"sface\", \"dlib\"]", "embed.flip = true"];
         assert_eq!(given, Some(expected.map(String::from).to_vec()));
+        let given = lines(&["--method", "kmeans", "--k", "6", "--constraints"]);
+        let expected = ["cluster.method = \"kmeans\"", "cluster.k = 6", "cluster.constraints = true"];
+        assert_eq!(given, Some(expected.map(String::from).to_vec()));
     }
 
     #[test]
@@ -149,6 +186,7 @@ mod tests {
             ["--detector", "eyes"],
             ["--embedder", "sface,eyes"],
             ["--device", "cuda:x"],
+            ["--k", "0"],
             ["--min-face-px", "0"],
             ["--min-face-px", "NaN"],
         ] {

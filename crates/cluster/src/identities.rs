@@ -20,10 +20,10 @@ pub struct Linked<'a> {
     pub frames: &'a [Frame],
     /// Distances of `vectors`, and which must stay apart.
     pub pairs: &'a Pairs,
-    /// Label of each of `vectors`.
-    pub labels: &'a [usize],
-    /// Distance up to which clusters were joined.
-    pub threshold: f64,
+    /// Label of each of `vectors`; `None` is noise.
+    pub labels: &'a [Option<usize>],
+    /// Cosine distance up to which tracks are likely one person's.
+    pub same_up_to: f64,
 }
 
 /// Rows of the two tables, in their order.
@@ -64,33 +64,37 @@ impl Linked<'_> {
 
     /// Places in `vectors`, by label.
     fn members(&self) -> Vec<Vec<usize>> {
-        let count = self.labels.iter().max().map_or(0, |most| most + 1);
+        let count = self.labels.iter().flatten().max().map_or(0, |most| most + 1);
         let mut members = vec![Vec::new(); count];
-        self.labels.iter().enumerate().for_each(|(place, label)| members[*label].push(place));
+        for (place, label) in self.labels.iter().enumerate() {
+            label.iter().for_each(|label| members[*label].push(place));
+        }
         members
     }
 
     fn cluster(&self, track: &Track, members: &[Vec<usize>], cluster_ids: &[i64]) -> Cluster {
         let place = self.vectors.binary_search_by_key(&track.track_id, |v| v.track_id).ok();
+        let label = place.and_then(|place| self.labels[place]);
         let runner_up = place.and_then(|place| self.runner_up(place, members));
         Cluster {
             video_id: track.video_id.clone(),
             track_id: track.track_id,
-            cluster_id: place.map(|place| cluster_ids[self.labels[place]]),
-            is_noise: place.is_none(),
-            confidence: match (&place, &runner_up) {
+            cluster_id: label.map(|label| cluster_ids[label]),
+            is_noise: label.is_none(),
+            confidence: match (label, &runner_up) {
                 (None, _) => 0.0,
                 (Some(_), None) => 1.0,
                 (Some(_), Some(next)) => next.confidence as f32,
             },
             runner_up_cluster_id: runner_up.as_ref().map(|next| cluster_ids[next.label]),
-            margin: runner_up.map(|next| next.margin as f32),
+            // Noise has no cluster of its own to be nearer to.
+            margin: label.and(runner_up).map(|next| next.margin as f32),
         }
     }
 
     /// The nearest other cluster that no constraint forbids. Confidence is the silhouette of the
     /// track (Rousseeuw, 1987) against that cluster, not below 0. A track alone in its cluster counts
-    /// as far from it as it could have been without being left alone: by the threshold.
+    /// as far from it as it could have been without being left alone; so does noise.
     fn runner_up(&self, place: usize, members: &[Vec<usize>]) -> Option<RunnerUp> {
         let own_label = self.labels[place];
         let mean = |members: &[usize]| {
@@ -98,9 +102,9 @@ impl Linked<'_> {
             let sum: f64 = others.iter().map(|other| self.pairs.distance(place, **other)).sum();
             (!others.is_empty()).then(|| sum / others.len() as f64)
         };
-        let own = mean(&members[own_label]).unwrap_or(self.threshold);
+        let own = own_label.and_then(|own| mean(&members[own])).unwrap_or(self.same_up_to);
         let open = |members: &[usize]| !members.iter().any(|other| self.pairs.is_forbidden(place, *other));
-        let candidates = members.iter().enumerate().filter(|(label, m)| *label != own_label && open(m));
+        let candidates = members.iter().enumerate().filter(|(label, m)| Some(*label) != own_label && open(m));
         let distances = candidates.filter_map(|(label, members)| Some((mean(members)?, label)));
         let (next, label) = distances.min_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)))?;
         let margin = next - own;

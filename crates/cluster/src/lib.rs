@@ -3,45 +3,37 @@
 //! Reads `frames`, `tracks`, `embeddings` and `track_embeddings`; writes `clusters`, `linkage`,
 //! `constraints` and `identities`.
 //!
-//! * [`linkage`]: the dendrogram under constraints, and its cut.
+//! * [`method`]: ways of linking, behind one trait.
+//! * [`linkage`]: distances, the dendrogram under constraints, and its cut.
 //! * [`mod@constraints`]: which tracks cannot show the same person.
 //! * [`identities`]: labels to rows: who is on screen, when, and how sure that is.
 //!
 //! **Architecture invariant:** sees vectors, times and constraints; never pixels, never labels. The
 //! result does not depend on threads or on the order of rows.
 
+mod config;
 pub mod constraints;
 pub mod identities;
 pub mod linkage;
+pub mod method;
 
 use schema::footer::Footer;
 use schema::run::{Begin, RunDir};
 use schema::stage::{Failure, Job, Outcome, Progress, Stage, exit};
 use schema::tables::{Embedding, Frame, Linkage, Track, TrackEmbedding};
 use schema::{Row, Symbol};
-use serde::{Deserialize, Serialize};
 
+pub use crate::config::{Config, Entry, METHODS, Name};
 use crate::identities::Linked;
-use crate::linkage::Pairs;
+use crate::linkage::Metric;
+use crate::method::Items;
 
 /// This stage.
 pub const STAGE: Stage =
-    Stage { name: "cluster", version: 1, about: "Links the tracks that show the same person" };
+    Stage { name: "cluster", version: 2, about: "Links the tracks that show the same person" };
 
 /// More tracks than that would need more than 4 GiB: nine bytes a pair, twice.
 const MAX_TRACKS: usize = 20_000;
-
-/// Section `[cluster]` of the configuration.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Config {
-    /// Clusters whose mean cosine distance is at most this are joined, 0 to below 2. Unless given, the
-    /// distance that the embedder's own entry in the footer says.
-    pub threshold: Option<f64>,
-}
-
-/// For vectors of which no such distance is known: that of SFace.
-const SAME_UP_TO: f64 = 0.637;
 
 /// What can go wrong.
 #[derive(Debug, thiserror::Error)]
@@ -50,12 +42,31 @@ pub enum Error {
     /// The run directory cannot be used.
     #[error(transparent)]
     Schema(#[from] schema::Error),
+    /// A setting is given to a method that does not take it.
+    #[error("[cluster] the method `{method}` takes no {key}")]
+    NotTaken {
+        /// The method.
+        method: Name,
+        /// The setting.
+        key: &'static str,
+    },
     /// The threshold is out of range.
-    #[error("[cluster] threshold is {threshold}, which is not between 0 and 2")]
+    #[error("[cluster] threshold is {threshold}, which is not {}", if limit.is_finite() { format!("between 0 and {limit}") } else { "0 or more".into() })]
     Threshold {
         /// The value given.
         threshold: f64,
+        /// What it must be below.
+        limit: f64,
     },
+    /// The settings are nonsense.
+    #[error("[cluster] {reason}")]
+    Config {
+        /// What is wrong.
+        reason: String,
+    },
+    /// The method cannot link these tracks.
+    #[error(transparent)]
+    Method(#[from] method::Error),
     /// There are more tracks than this method can hold in memory.
     #[error("{n_tracks} tracks are more than the {MAX_TRACKS} that this method can link")]
     TooManyTracks {
@@ -68,18 +79,25 @@ impl Failure for Error {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Schema(e) => e.hint(),
+            Self::NotTaken { method, .. } => Some(format!("it takes {}", method.entry().takes.join(", "))),
             Self::Threshold { .. } => {
                 Some("0.3 splits more, 0.8 joins more; leave it out for the default".into())
             }
             Self::TooManyTracks { .. } => Some("cut the video into parts and run each".into()),
+            Self::Method(method::Error::TooFewTracks { .. }) => {
+                Some("give fewer, or leave it out: then the silhouette decides".into())
+            }
+            Self::Config { .. } | Self::Method(_) => None,
         }
     }
 
     fn exit_code(&self) -> u8 {
         match self {
             Self::Schema(e) => e.exit_code(),
-            Self::Threshold { .. } => exit::USAGE,
-            Self::TooManyTracks { .. } => exit::INPUT,
+            Self::NotTaken { .. } | Self::Threshold { .. } | Self::Config { .. } => exit::USAGE,
+            Self::Method(method::Error::TooFewTracks { .. }) => exit::USAGE,
+            Self::Method(method::Error::Library { .. }) => exit::UNEXPECTED,
+            Self::Method(_) | Self::TooManyTracks { .. } => exit::INPUT,
         }
     }
 }
@@ -89,9 +107,7 @@ impl Failure for Error {
 /// # Errors
 /// See [`Error`].
 pub fn run(job: &mut Job<Config>) -> Result<Outcome, Error> {
-    if let Some(threshold) = job.config.threshold.filter(|t| !(0.0..linkage::FORBIDDEN).contains(t)) {
-        return Err(Error::Threshold { threshold });
-    }
+    job.config.check()?;
     let mut stage = match job.begin(&["frames", "tracks", "embeddings", "track_embeddings"], &[])? {
         Begin::UpToDate(record) => return Ok(Outcome::skipped(record)),
         Begin::Run(stage) => stage,
@@ -99,11 +115,11 @@ pub fn run(job: &mut Job<Config>) -> Result<Outcome, Error> {
     let tracks = job.run.read::<Track>()?;
     let (footer, vectors) = of_first(&job.run, |row: &TrackEmbedding| &row.embedder)?;
     let known = footer.embedders.first().and_then(|embedder| embedder.same_up_to);
-    let threshold = job.config.threshold.or(known).unwrap_or(SAME_UP_TO);
-    if let (None, None, [first, ..]) = (job.config.threshold, known, footer.embedders.as_slice()) {
+    if let (Some(key), None, [first, ..]) = (job.config.wants_distance(), known, footer.embedders.as_slice())
+    {
         stage.warn(format!(
-            "nothing is known of the distances of `{}`; tracks are linked up to {SAME_UP_TO}, which may be far \
-             off: give [cluster] threshold",
+            "nothing is known of the distances of `{}`; tracks are linked as if they were SFace's, which may be \
+             far off: give [cluster] {key}",
             first.name
         ));
     }
@@ -111,27 +127,30 @@ pub fn run(job: &mut Job<Config>) -> Result<Outcome, Error> {
         return Err(Error::TooManyTracks { n_tracks: vectors.len() });
     }
     let overlaps = constraints::overlaps(&tracks);
-    let pairs = constrained(&vectors, &overlaps);
-    let merges = linkage::average_linkage(pairs.clone());
-    let labels = linkage::cut(pairs.len(), &merges, threshold);
+    let items = items(&vectors, &overlaps)?;
+    let found = job.config.method(known).assign(&items)?;
     let linked = Linked {
         tracks: &tracks,
         vectors: &vectors,
         crops: &of_first(&job.run, |row: &Embedding| &row.embedder)?.1,
         frames: &job.run.read::<Frame>()?,
-        pairs: &pairs,
-        labels: &labels,
-        threshold,
+        pairs: &items.pairs(Metric::Cosine),
+        labels: &found.labels,
+        same_up_to: job.config.same_up_to(known),
     };
     let rows = linked.rows();
     let video_id = job.run.video_id()?;
-    stage.figure("threshold", threshold);
+    if let Some(tree) = &found.tree {
+        stage.figure("threshold", tree.cut);
+        stage.figure("forbidden_above", tree.forbidden);
+    }
     stage.figure("identities", rows.identities.len());
     stage.figure("noise_tracks", rows.clusters.iter().filter(|c| c.is_noise).count());
     stage.write(constraints::rows(&video_id, &overlaps, &rows.clusters))?;
     stage.write(rows.clusters)?;
     stage.write(rows.identities)?;
-    stage.write(merges.iter().enumerate().map(|(step, merge)| Linkage {
+    let merges = found.tree.iter().flat_map(|tree| &tree.merges);
+    stage.write(merges.enumerate().map(|(step, merge)| Linkage {
         video_id: video_id.clone(),
         step: step as i64,
         left: merge.left as i64,
@@ -157,15 +176,9 @@ fn of_first<R: Row + Clone>(
     Ok((footer, rows))
 }
 
-/// Distances between the tracks that have a vector, and which of them overlap in time.
-fn constrained(vectors: &[TrackEmbedding], overlaps: &[(i64, i64)]) -> Pairs {
-    let slices: Vec<&[f32]> = vectors.iter().map(|v| v.embedding.as_slice()).collect();
-    let mut pairs = Pairs::cosine(&slices);
+/// The tracks that have a vector, and which of them overlap in time.
+fn items<'a>(vectors: &'a [TrackEmbedding], overlaps: &[(i64, i64)]) -> Result<Items<'a>, method::Error> {
     let place = |track_id: i64| vectors.binary_search_by_key(&track_id, |v| v.track_id).ok();
-    for (a, b) in overlaps {
-        if let (Some(a), Some(b)) = (place(*a), place(*b)) {
-            pairs.forbid(a, b);
-        }
-    }
-    pairs
+    let apart = overlaps.iter().filter_map(|(a, b)| place(*a).zip(place(*b))).collect();
+    Items::new(vectors.iter().map(|v| v.embedding.as_slice()).collect(), apart)
 }

@@ -1,8 +1,81 @@
-//! Average-link agglomerative clustering under constraints.
+//! Agglomerative clustering under constraints.
 
-/// Added to the height of a merge that a constraint forbids: more than any cosine distance, so such
-/// merges come after all others, and a cut anywhere below never goes against a constraint.
+use serde::{Deserialize, Serialize};
+
+/// Added to the height of a merge that a constraint forbids: no less than any distance of unit vectors,
+/// so such merges come after all others, and a cut below never goes against a constraint. Ward's
+/// heights may be larger: see [`Linkage::forbidden`].
 pub const FORBIDDEN: f64 = 2.0;
+
+/// How far apart two vectors of unit length are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Metric {
+    /// `1 − cosine`, 0 to 2.
+    #[default]
+    Cosine,
+    /// Length of the difference, 0 to 2: the square root of twice the cosine distance.
+    Euclidean,
+}
+
+impl Metric {
+    /// Distance of two unit vectors of one length, 0 to 2.
+    pub fn distance(self, a: &[f32], b: &[f32]) -> f64 {
+        match self {
+            Self::Cosine => cosine_distance(a, b),
+            Self::Euclidean => {
+                let squares = a.iter().zip(b).map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2));
+                squares.sum::<f64>().sqrt()
+            }
+        }
+    }
+}
+
+/// How far apart two clusters are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Linkage {
+    /// The mean over all pairs.
+    #[default]
+    Average,
+    /// The farthest pair.
+    Complete,
+    /// The nearest pair.
+    Single,
+    /// The root of twice what the sum of squared distances to the means grows by in the merge. Defined
+    /// for Euclidean distances only (Ward, JASA 1963).
+    Ward,
+}
+
+impl Linkage {
+    /// What a constraint adds to the height of a merge of `n` unit vectors: no less than any height
+    /// without it.
+    pub fn forbidden(self, n: usize) -> f64 {
+        match self {
+            Self::Average | Self::Complete | Self::Single => FORBIDDEN,
+            // Two halves at opposite ends: √(2·|A|·|B| / (|A| + |B|)) · 2.
+            Self::Ward => (2.0 * n as f64).sqrt().max(FORBIDDEN),
+        }
+    }
+
+    /// Distance of the union of `a` and `b` from a third cluster (Lance and Williams, The Computer
+    /// Journal 1967). `sizes` are those of the three, `between` is the distance of `a` and `b`.
+    fn of_union(self, a: f64, b: f64, sizes: [usize; 3], between: f64) -> f64 {
+        let [n_a, n_b, n_c] = sizes.map(|size| size as f64);
+        let distance = match self {
+            Self::Average => (n_a * a + n_b * b) / (n_a + n_b),
+            Self::Complete => a.max(b),
+            Self::Single => a.min(b),
+            Self::Ward => {
+                let squares = (n_a + n_c) * a * a + (n_b + n_c) * b * b - n_c * between * between;
+                (squares / (n_a + n_b + n_c)).max(0.0).sqrt()
+            }
+        };
+        // So it is without constraints, but for rounding. Ward's merges against a constraint come late,
+        // and are not to draw others nearer: chains would not end.
+        distance.max(a.min(b))
+    }
+}
 
 /// Distances between n items and which pairs must stay apart, as condensed upper triangles.
 #[derive(Debug, Clone)]
@@ -15,10 +88,15 @@ pub struct Pairs {
 impl Pairs {
     /// Cosine distances between unit vectors of one length; nothing is forbidden yet.
     pub fn cosine(vectors: &[&[f32]]) -> Self {
+        Self::of(vectors, Metric::Cosine)
+    }
+
+    /// Distances between unit vectors of one length; nothing is forbidden yet.
+    pub fn of(vectors: &[&[f32]], metric: Metric) -> Self {
         let n = vectors.len();
         let mut distance = Vec::with_capacity(n * n.saturating_sub(1) / 2);
         for (i, a) in vectors.iter().enumerate() {
-            distance.extend(vectors[i + 1..].iter().map(|b| cosine_distance(a, b)));
+            distance.extend(vectors[i + 1..].iter().map(|b| metric.distance(a, b)));
         }
         Self { n, forbidden: vec![false; distance.len()], distance }
     }
@@ -49,14 +127,32 @@ impl Pairs {
         self.forbidden[self.at(a, b)]
     }
 
+    /// Whether any two must stay apart.
+    pub fn has_forbidden(&self) -> bool {
+        self.forbidden.contains(&true)
+    }
+
+    /// Distances of the pairs (0, 1), (0, 2) … (1, 2) …, as SciPy orders them.
+    pub fn condensed(self) -> Vec<f64> {
+        self.distance
+    }
+
+    /// Some of the items, as pairs of their own.
+    pub fn among(&self, items: &[usize]) -> Self {
+        let places =
+            items.iter().enumerate().flat_map(|(i, a)| items[i + 1..].iter().map(|b| self.at(*a, *b)));
+        let (distance, forbidden) = places.map(|at| (self.distance[at], self.forbidden[at])).unzip();
+        Self { n: items.len(), distance, forbidden }
+    }
+
     fn at(&self, a: usize, b: usize) -> usize {
         let (low, high) = if a < b { (a, b) } else { (b, a) };
         low * self.n - low * (low + 1) / 2 + high - low - 1
     }
 
-    fn height(&self, a: usize, b: usize) -> f64 {
+    fn height(&self, a: usize, b: usize, forbidden: f64) -> f64 {
         let at = self.at(a, b);
-        self.distance[at] + if self.forbidden[at] { FORBIDDEN } else { 0.0 }
+        self.distance[at] + if self.forbidden[at] { forbidden } else { 0.0 }
     }
 }
 
@@ -73,20 +169,26 @@ pub struct Merge {
     pub left: usize,
     /// The larger node.
     pub right: usize,
-    /// Mean distance between the items of the two nodes, plus [`FORBIDDEN`] when a pair of them
-    /// must stay apart. Never falls from one merge to the next.
+    /// Distance of the two nodes, plus [`Linkage::forbidden`] when a pair of their items must stay
+    /// apart. Never falls from one merge to the next.
     pub height: f64,
     /// Items under the new node.
     pub size: usize,
 }
 
-/// The whole dendrogram, n − 1 merges.
+/// [`linkage`] by the mean distance.
+pub fn average_linkage(pairs: Pairs) -> Vec<Merge> {
+    linkage(pairs, Linkage::Average)
+}
+
+/// The whole dendrogram, n − 1 merges. For [`Linkage::Ward`] distances must be Euclidean.
 ///
-/// Nearest-neighbour chains (Murtagh, The Computer Journal 1983; Müllner, arXiv 1109.2378): average
-/// linkage is reducible, and stays so with [`FORBIDDEN`] added, since a union is kept apart from
-/// whatever one of its parts is kept apart from. Time O(n²), ties go to the smaller item.
-pub fn average_linkage(mut pairs: Pairs) -> Vec<Merge> {
+/// Nearest-neighbour chains (Murtagh, The Computer Journal 1983; Müllner, arXiv 1109.2378): these
+/// linkages are reducible, and stay so with [`Linkage::forbidden`] added, since a union is kept apart
+/// from whatever one of its parts is kept apart from. Time O(n²), ties go to the smaller item.
+pub fn linkage(mut pairs: Pairs, linkage: Linkage) -> Vec<Merge> {
     let n = pairs.len();
+    let forbidden = linkage.forbidden(n);
     let mut size = vec![1_usize; n];
     let mut active: Vec<usize> = (0..n).collect();
     let mut chain: Vec<usize> = Vec::new();
@@ -96,19 +198,21 @@ pub fn average_linkage(mut pairs: Pairs) -> Vec<Merge> {
             chain.push(active[0]);
         }
         let (top, below) = (chain[chain.len() - 1], chain.len().checked_sub(2).map(|i| chain[i]));
-        let nearest = nearest(&pairs, &active, top, below);
+        let nearest = nearest(&pairs, &active, top, below, forbidden);
         if Some(nearest) != below {
             chain.push(nearest);
             continue;
         }
         chain.truncate(chain.len() - 2);
         let (kept, gone) = (top.min(nearest), top.max(nearest));
-        merges.push((kept, gone, pairs.height(kept, gone)));
+        merges.push((kept, gone, pairs.height(kept, gone, forbidden)));
         active.retain(|item| *item != gone);
+        let between = pairs.distance(kept, gone);
         for other in active.iter().copied().filter(|other| *other != kept) {
             let (into, from) = (pairs.at(kept, other), pairs.at(gone, other));
-            let (a, b) = (size[kept] as f64, size[gone] as f64);
-            pairs.distance[into] = (a * pairs.distance[into] + b * pairs.distance[from]) / (a + b);
+            let sizes = [size[kept], size[gone], size[other]];
+            pairs.distance[into] =
+                linkage.of_union(pairs.distance[into], pairs.distance[from], sizes, between);
             pairs.forbidden[into] |= pairs.forbidden[from];
         }
         size[kept] += size[gone];
@@ -117,10 +221,11 @@ pub fn average_linkage(mut pairs: Pairs) -> Vec<Merge> {
 }
 
 /// The active item nearest to `item`; on a tie the one `below` it in the chain, so that chains end.
-fn nearest(pairs: &Pairs, active: &[usize], item: usize, below: Option<usize>) -> usize {
-    let mut best = below.map_or((f64::INFINITY, item), |below| (pairs.height(item, below), below));
+fn nearest(pairs: &Pairs, active: &[usize], item: usize, below: Option<usize>, forbidden: f64) -> usize {
+    let height = |other: usize| pairs.height(item, other, forbidden);
+    let mut best = below.map_or((f64::INFINITY, item), |below| (height(below), below));
     for other in active.iter().copied().filter(|other| *other != item) {
-        let height = pairs.height(item, other);
+        let height = height(other);
         if height < best.0 {
             best = (height, other);
         }
@@ -189,15 +294,20 @@ mod tests {
     }
 
     /// The definition: merge the two closest clusters, measured over all their items, until one is left.
-    fn naive(pairs: &Pairs) -> Vec<(Vec<usize>, f64)> {
+    fn naive(pairs: &Pairs, linkage: Linkage) -> Vec<(Vec<usize>, f64)> {
         let mut clusters: Vec<Vec<usize>> = (0..pairs.len()).map(|i| vec![i]).collect();
         let mut merged = Vec::new();
         while clusters.len() > 1 {
             let height = |a: &[usize], b: &[usize]| {
                 let all: Vec<_> = a.iter().flat_map(|i| b.iter().map(move |j| (*i, *j))).collect();
-                let mean = all.iter().map(|(i, j)| pairs.distance(*i, *j)).sum::<f64>() / all.len() as f64;
+                let distances = all.iter().map(|(i, j)| pairs.distance(*i, *j));
+                let distance = match linkage {
+                    Linkage::Complete => distances.fold(0.0, f64::max),
+                    Linkage::Single => distances.fold(f64::INFINITY, f64::min),
+                    Linkage::Average | Linkage::Ward => distances.sum::<f64>() / all.len() as f64,
+                };
                 let apart = all.iter().any(|(i, j)| pairs.is_forbidden(*i, *j));
-                mean + if apart { FORBIDDEN } else { 0.0 }
+                distance + if apart { FORBIDDEN } else { 0.0 }
             };
             let mut best = (f64::INFINITY, 0, 0);
             for i in 0..clusters.len() {
@@ -240,12 +350,15 @@ mod tests {
     proptest! {
         #[test]
         fn chains_give_what_the_definition_gives(case in cases()) {
-            let found = unfold(case.len(), &average_linkage(case.clone()));
-            let expected = naive(&case);
-            prop_assert_eq!(found.len(), expected.len());
-            for (found, expected) in found.iter().zip(&expected) {
-                prop_assert_eq!(&found.0, &expected.0);
-                prop_assert!((found.1 - expected.1).abs() < 1e-9);
+            for kind in [Linkage::Average, Linkage::Complete, Linkage::Single] {
+                let found = unfold(case.len(), &linkage(case.clone(), kind));
+                let expected = naive(&case, kind);
+                prop_assert_eq!(found.len(), expected.len());
+                // Single linkage joins several at one height, in any order.
+                for (found, expected) in found.iter().zip(&expected) {
+                    prop_assert!(kind == Linkage::Single || found.0 == expected.0);
+                    prop_assert!((found.1 - expected.1).abs() < 1e-9);
+                }
             }
         }
 

@@ -324,7 +324,7 @@ table! {
 }
 
 table! {
-    /// One row per merge of the dendrogram, in SciPy's convention. Leaves 0..n are the tracks of
+    /// One row per merge of the dendrogram, in SciPy's convention; none of methods without one. Leaves 0..n are the tracks of
     /// `track_embeddings` in order; step i makes node n + i.
     Linkage = "linkage" "1.0.0", written by "cluster", sorted by (video_id, step) {
         /// Key of the video.
@@ -335,7 +335,8 @@ table! {
         left: i64,
         /// The larger node number.
         right: i64,
-        /// Height of the merge: cosine distance, plus 2 when a cannot-link constraint forbids it. Never falls.
+        /// Height of the merge: mean cosine distance, or that of the linkage in the settings, plus 2 (with
+        /// Ward's linkage √(2n), if more) when a cannot-link constraint forbids it. Never falls.
         distance: f64,
         /// Tracks under the new node.
         size: i64,

@@ -106,15 +106,21 @@ impl Owner {
     }
 }
 
-/// Draws the tree; `None` when there is no merge to draw. `threshold` is where the tree was cut.
-pub fn draw(tracks: &[Leaf], linkage: &[Linkage], threshold: Option<f64>) -> Result<Option<Dendrogram>> {
+/// Draws the tree; `None` when there is no merge to draw. `threshold` is where the tree was cut; heights
+/// above `limit` are merges that a constraint forbids, [`FORBIDDEN`] unless given.
+pub fn draw(
+    tracks: &[Leaf],
+    linkage: &[Linkage],
+    threshold: Option<f64>,
+    limit: Option<f64>,
+) -> Result<Option<Dendrogram>> {
     if linkage.is_empty() {
         return Ok(None);
     }
     let nodes = build(tracks, linkage)?;
     let opened = linkage.len().saturating_sub(MAX_LEAVES - 1) + tracks.len();
     let leaves = leaves(&nodes, tracks.len(), opened);
-    let scale = Scale::new(linkage, threshold, leaves.len());
+    let scale = Scale::new(linkage, threshold, limit.unwrap_or(FORBIDDEN), leaves.len());
     let mut places = vec![(0.0, 0.0); nodes.len()];
     for (at, leaf) in leaves.iter().enumerate() {
         places[*leaf] = (scale.x(at), scale.y(0.0));
@@ -182,19 +188,22 @@ struct Scale {
     step: f64,
     /// The distance at the top of the body.
     top: f64,
+    /// Merges above are forbidden.
+    limit: f64,
     forbidden: bool,
 }
 
 impl Scale {
-    fn new(linkage: &[Linkage], threshold: Option<f64>, n_leaves: usize) -> Self {
-        let allowed = linkage.iter().map(|l| l.distance).filter(|d| *d <= FORBIDDEN);
+    fn new(linkage: &[Linkage], threshold: Option<f64>, limit: f64, n_leaves: usize) -> Self {
+        let allowed = linkage.iter().map(|l| l.distance).filter(|d| *d <= limit);
         let highest = allowed.chain(threshold).fold(0.0, f64::max);
         let inner = (n_leaves as f64 * LEAF).max(MIN_INNER);
         Self {
             width: LEFT + inner,
             step: inner / n_leaves.max(1) as f64,
-            top: if highest > 0.0 { (highest * 1.05).min(FORBIDDEN) } else { 1.0 },
-            forbidden: linkage.iter().any(|l| l.distance > FORBIDDEN),
+            top: if highest > 0.0 { (highest * 1.05).min(limit) } else { 1.0 },
+            limit,
+            forbidden: linkage.iter().any(|l| l.distance > limit),
         }
     }
 
@@ -212,14 +221,15 @@ impl Scale {
 
     /// Forbidden merges share a narrow band: how far above the limit they lie says little.
     fn y(&self, distance: f64) -> f64 {
-        if distance > FORBIDDEN {
-            return TOP + BAND * (1.0 - (0.2 + 0.6 * ((distance - FORBIDDEN) / FORBIDDEN).clamp(0.0, 1.0)));
+        if distance > self.limit {
+            return TOP + BAND * (1.0 - (0.2 + 0.6 * ((distance - self.limit) / self.limit).clamp(0.0, 1.0)));
         }
         self.base() - BODY * (distance / self.top).clamp(0.0, 1.0)
     }
 
     fn ticks(&self) -> Vec<Tick> {
-        let step = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5].into_iter().find(|s| self.top / s <= 6.0).unwrap_or(1.0);
+        let steps = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0];
+        let step = steps.into_iter().find(|s| self.top / s <= 6.0).unwrap_or((self.top / 6.0).ceil());
         let values = (0..).map(|i| f64::from(i) * step).take_while(|v| *v <= self.top);
         let label = |v: f64| if step < 0.1 { format!("{v:.2}") } else { format!("{v:.1}") };
         values.map(|v| Tick { y: units(self.y(v)), label: label(v) }).collect()
@@ -237,8 +247,8 @@ fn link(nodes: &[Node], at: usize, places: &mut [(f64, f64)], scale: &Scale) -> 
     let ((xl, yl), (xr, yr)) = (places[left], places[right]);
     let y = scale.y(node.height);
     places[at] = (f64::midpoint(xl, xr), y);
-    let why = if node.height > FORBIDDEN { ", forbidden by a constraint" } else { "" };
-    let distance = if node.height > FORBIDDEN { node.height - FORBIDDEN } else { node.height };
+    let why = if node.height > scale.limit { ", forbidden by a constraint" } else { "" };
+    let distance = if node.height > scale.limit { node.height - scale.limit } else { node.height };
     let [xl, yl, xr, yr, y] = [xl, yl, xr, yr, y].map(units);
     Some(Link {
         d: format!("M{xl} {yl}V{y}H{xr}V{yr}"),
@@ -313,15 +323,15 @@ mod tests {
 
     #[test]
     fn nothing_is_drawn_without_merges() {
-        assert_eq!(draw(&[], &[], Some(0.6)).unwrap(), None);
-        assert_eq!(draw(&tracks(&[Some(0)]), &[], None).unwrap(), None);
+        assert_eq!(draw(&[], &[], Some(0.6), None).unwrap(), None);
+        assert_eq!(draw(&tracks(&[Some(0)]), &[], None, None).unwrap(), None);
     }
 
     #[test]
     fn branches_of_one_cluster_have_its_colour_and_number() {
         let leaves = tracks(&[Some(0), Some(1), Some(0), None]);
         let linkage = merges(&[(0, 2, 0.1), (1, 3, 0.8), (4, 5, 2.9)]);
-        let tree = draw(&leaves, &linkage, Some(0.6)).unwrap().unwrap();
+        let tree = draw(&leaves, &linkage, Some(0.6), None).unwrap().unwrap();
         let classes: Vec<_> = tree.links.iter().map(|link| link.class.as_str()).collect();
         assert_eq!(classes, ["k0", "kx", "kx"]);
         assert!(tree.links[2].title.contains("0.900, forbidden"));
@@ -334,9 +344,9 @@ mod tests {
     fn a_merge_of_what_is_gone_is_an_error() {
         let leaves = tracks(&[Some(0), Some(0), Some(0)]);
         let twice = merges(&[(0, 1, 0.1), (0, 2, 0.2)]);
-        assert!(matches!(draw(&leaves, &twice, None), Err(Error::Linkage { step: 1 })));
+        assert!(matches!(draw(&leaves, &twice, None, None), Err(Error::Linkage { step: 1 })));
         let ahead = merges(&[(0, 4, 0.1)]);
-        assert!(matches!(draw(&leaves, &ahead, None), Err(Error::Linkage { step: 0 })));
+        assert!(matches!(draw(&leaves, &ahead, None, None), Err(Error::Linkage { step: 0 })));
     }
 
     #[test]
@@ -347,14 +357,14 @@ mod tests {
         let chain: Vec<_> = (1..n as i64)
             .map(|i| (i, if i == 1 { 0 } else { n as i64 + i - 2 }, i as f64 / n as f64))
             .collect();
-        let tree = draw(&leaves, &merges(&chain), None).unwrap().unwrap();
+        let tree = draw(&leaves, &merges(&chain), None, None).unwrap().unwrap();
         assert_eq!((tree.tips.len(), tree.links.len(), tree.closed), (500, 499, 1));
     }
 
     #[test]
     fn several_roots_stand_side_by_side() {
         let leaves = tracks(&[Some(0), Some(0), Some(1), Some(1)]);
-        let tree = draw(&leaves, &merges(&[(0, 1, 0.1), (2, 3, 0.2)]), None).unwrap().unwrap();
+        let tree = draw(&leaves, &merges(&[(0, 1, 0.1), (2, 3, 0.2)]), None, None).unwrap().unwrap();
         assert_eq!((tree.tips.len(), tree.links.len(), tree.groups.len()), (4, 2, 2));
     }
 }

@@ -148,7 +148,7 @@ impl Report<'_> {
             noise,
             timeline: timeline::draw(self.tables, &names),
             histograms: histogram::draw(self.tables),
-            dendrogram: dendrogram::draw(&self.tables.leaves(), &self.tables.linkage, self.threshold())?,
+            dendrogram: self.dendrogram()?,
             confusion,
             labelled: self.figure_rows(Section::Labels),
             tracking: self.figure_rows(Section::Tracking),
@@ -159,10 +159,12 @@ impl Report<'_> {
         })
     }
 
-    /// Where `cluster` cut the tree, as the manifest has it.
-    fn threshold(&self) -> Option<f64> {
-        let cluster = self.earlier.iter().find(|record| record.stage == "cluster")?;
-        cluster.figures.get("threshold")?.as_f64()
+    /// The tree, cut where the manifest says that `cluster` did.
+    fn dendrogram(&self) -> Result<Option<dendrogram::Dendrogram>> {
+        let cluster = self.earlier.iter().find(|record| record.stage == "cluster");
+        let figure = |name: &str| cluster?.figures.get(name)?.as_f64();
+        let Tables { linkage, .. } = self.tables;
+        dendrogram::draw(&self.tables.leaves(), linkage, figure("threshold"), figure("forbidden_above"))
     }
 
     fn lede(&self) -> String {

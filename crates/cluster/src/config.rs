@@ -1,0 +1,262 @@
+//! Section `[cluster]` of the configuration.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+use crate::linkage::{FORBIDDEN, Linkage, Metric};
+use crate::method::{Agglomerative, Cut, Dbscan, Hdbscan, KMeans, Link, Method};
+
+/// For vectors of which no such distance is known: that of SFace.
+const SAME_UP_TO: f64 = 0.637;
+
+/// Two tracks are a person: films have many that show somebody twice.
+const FEWEST: usize = 2;
+
+/// A way of linking tracks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Name {
+    /// [`Link`].
+    #[default]
+    Link,
+    /// [`Agglomerative`].
+    Agglomerative,
+    /// [`KMeans`].
+    Kmeans,
+    /// [`Dbscan`].
+    Dbscan,
+    /// [`Hdbscan`].
+    Hdbscan,
+}
+
+/// What a method takes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Entry {
+    /// The method.
+    pub method: Name,
+    /// As in settings.
+    pub name: &'static str,
+    /// The keys of `[cluster]` that it takes besides `method`.
+    pub takes: &'static [&'static str],
+}
+
+/// Every method and the settings that it takes.
+pub const METHODS: [Entry; 5] = [
+    Entry { method: Name::Link, name: "link", takes: &["threshold"] },
+    Entry {
+        method: Name::Agglomerative,
+        name: "agglomerative",
+        takes: &["metric", "linkage", "threshold", "k", "constraints"],
+    },
+    Entry { method: Name::Kmeans, name: "kmeans", takes: &["metric", "k", "seed", "constraints"] },
+    Entry { method: Name::Dbscan, name: "dbscan", takes: &["metric", "eps", "min_samples", "constraints"] },
+    Entry {
+        method: Name::Hdbscan,
+        name: "hdbscan",
+        takes: &["metric", "min_cluster_size", "min_samples", "constraints"],
+    },
+];
+
+impl Name {
+    /// What it takes.
+    pub fn entry(self) -> Entry {
+        METHODS[self as usize]
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.entry().name)
+    }
+}
+
+/// The settings. Each method takes its own: see [`METHODS`].
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// How tracks are linked.
+    pub method: Name,
+    /// Distance of tracks; cosine unless given, with Ward's linkage Euclidean.
+    pub metric: Option<Metric>,
+    /// Distance of clusters; average unless given.
+    pub linkage: Option<Linkage>,
+    /// Clusters up to this far apart are joined, from 0; below 2, but for Ward's linkage. Unless given, the
+    /// distance that the embedder's own entry in the footer says, where distances are mean cosines.
+    pub threshold: Option<f64>,
+    /// Number of clusters, from 1. Unless given, the one with the largest silhouette.
+    pub k: Option<usize>,
+    /// Tracks up to this far apart are neighbours, above 0 to 2. Unless given, half the cosine distance that
+    /// the embedder's own entry in the footer says.
+    pub eps: Option<f64>,
+    /// Neighbours that make a track a core, itself included, from 1; 2 unless given, with `hdbscan`
+    /// `min_cluster_size`.
+    pub min_samples: Option<usize>,
+    /// Smaller clusters are noise, from 2, which it is unless given.
+    pub min_cluster_size: Option<usize>,
+    /// Whether tracks that share a frame stay apart; no unless given. With `link` they always do.
+    pub constraints: Option<bool>,
+    /// Start of the random numbers; 0 unless given.
+    pub seed: Option<u64>,
+}
+
+impl Config {
+    /// Refuses what is out of range, and what the method does not take.
+    ///
+    /// # Errors
+    /// [`Error::NotTaken`], [`Error::Threshold`] and [`Error::Config`].
+    pub fn check(&self) -> Result<(), Error> {
+        let takes = self.method.entry().takes;
+        if let Some(key) = self.given().into_iter().find(|key| !takes.contains(key)) {
+            return Err(Error::NotTaken { method: self.method, key });
+        }
+        let wrong = |reason: &str| Err(Error::Config { reason: reason.into() });
+        let limit = if self.linkage == Some(Linkage::Ward) { f64::INFINITY } else { FORBIDDEN };
+        if let Some(threshold) = self.threshold.filter(|t| !(0.0..limit).contains(t)) {
+            return Err(Error::Threshold { threshold, limit });
+        }
+        if self.eps.is_some_and(|eps| !(eps > 0.0 && eps <= 2.0)) {
+            return wrong("eps must be above 0 and no more than 2");
+        }
+        for (key, value, least) in [
+            ("k", self.k, 1),
+            ("min_samples", self.min_samples, 1),
+            ("min_cluster_size", self.min_cluster_size, 2),
+        ] {
+            if value.is_some_and(|value| value < least) {
+                return wrong(&format!("{key} must be {least} or more"));
+            }
+        }
+        if self.linkage == Some(Linkage::Ward) && self.metric == Some(Metric::Cosine) {
+            return wrong("linkage `ward` is defined for the metric `euclidean` only");
+        }
+        if self.k.is_some() && self.threshold.is_some() {
+            return wrong("k and threshold both say where the tree is cut");
+        }
+        Ok(())
+    }
+
+    /// The keys that are given, besides `method`.
+    fn given(&self) -> Vec<&'static str> {
+        let keys = [
+            ("metric", self.metric.is_some()),
+            ("linkage", self.linkage.is_some()),
+            ("threshold", self.threshold.is_some()),
+            ("k", self.k.is_some()),
+            ("eps", self.eps.is_some()),
+            ("min_samples", self.min_samples.is_some()),
+            ("min_cluster_size", self.min_cluster_size.is_some()),
+            ("constraints", self.constraints.is_some()),
+            ("seed", self.seed.is_some()),
+        ];
+        keys.into_iter().filter_map(|(key, given)| given.then_some(key)).collect()
+    }
+
+    /// The key to give where the distance of one person's tracks is not known; `None` where the method
+    /// does without it.
+    pub fn wants_distance(&self) -> Option<&'static str> {
+        match self.method {
+            Name::Link => self.threshold.is_none().then_some("threshold"),
+            Name::Dbscan => self.eps.is_none().then_some("eps"),
+            Name::Agglomerative | Name::Kmeans | Name::Hdbscan => None,
+        }
+    }
+
+    /// Cosine distance up to which tracks are likely one person's. `known` is that of the embedder.
+    pub fn same_up_to(&self, known: Option<f64>) -> f64 {
+        let given = self.threshold.filter(|_| self.method == Name::Link);
+        given.or(known).unwrap_or(SAME_UP_TO)
+    }
+
+    /// The method, with what was not given filled in. `known` is the embedder's [`Self::same_up_to`].
+    pub fn method(&self, known: Option<f64>) -> Box<dyn Method> {
+        let same_up_to = self.same_up_to(known);
+        let constraints = self.constraints.unwrap_or(false);
+        let metric = self.metric.unwrap_or(match self.linkage {
+            Some(Linkage::Ward) => Metric::Euclidean,
+            _ => Metric::Cosine,
+        });
+        match self.method {
+            Name::Link => Box::new(Link { threshold: same_up_to }),
+            Name::Agglomerative => {
+                let linkage = self.linkage.unwrap_or_default();
+                let is_mean_cosine = (linkage, metric) == (Linkage::Average, Metric::Cosine);
+                let cut = match (self.k, self.threshold.or(known.filter(|_| is_mean_cosine))) {
+                    (Some(k), _) => Cut::Clusters(k),
+                    (None, Some(height)) => Cut::Height(height),
+                    (None, None) => Cut::Best,
+                };
+                Box::new(Agglomerative { metric, linkage, cut, constraints })
+            }
+            Name::Kmeans => Box::new(KMeans { metric, k: self.k, seed: self.seed.unwrap_or(0), constraints }),
+            Name::Dbscan => {
+                let eps = self.eps.unwrap_or(match metric {
+                    Metric::Cosine => same_up_to / 2.0,
+                    // The same angle: of unit vectors the squared distance is twice the cosine distance.
+                    Metric::Euclidean => same_up_to.sqrt(),
+                });
+                let min_samples = self.min_samples.unwrap_or(FEWEST);
+                Box::new(Dbscan { metric, eps, min_samples, constraints })
+            }
+            Name::Hdbscan => {
+                let min_cluster_size = self.min_cluster_size.unwrap_or(FEWEST);
+                let min_samples = self.min_samples.unwrap_or(min_cluster_size);
+                Box::new(Hdbscan { metric, min_cluster_size, min_samples, constraints })
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+mod tests {
+    use super::*;
+
+    fn of(method: Name) -> Config {
+        Config { method, ..Config::default() }
+    }
+
+    #[test]
+    fn every_method_has_its_entry() {
+        for entry in METHODS {
+            assert_eq!(entry.method.entry(), entry);
+            assert_eq!(serde_json::to_value(entry.method).unwrap(), entry.name);
+            assert!(of(entry.method).check().is_ok());
+        }
+    }
+
+    /// Users find every method and every key in the README.
+    #[test]
+    fn the_readme_has_every_method_with_its_keys() {
+        let readme = include_str!("../../../README.md");
+        for Entry { name, takes, .. } in METHODS {
+            let row = readme.lines().find(|line| line.starts_with(&format!("| `{name}` |"))).unwrap();
+            takes.iter().for_each(|key| assert!(row.contains(&format!("`{key}`")), "{name}: {key}"));
+        }
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        let ward = Config { linkage: Some(Linkage::Ward), ..of(Name::Agglomerative) };
+        let cases = [
+            (Config { k: Some(3), ..of(Name::Dbscan) }, "the method `dbscan` takes no k"),
+            (Config { seed: Some(3), ..Config::default() }, "the method `link` takes no seed"),
+            (Config { k: Some(0), ..of(Name::Kmeans) }, "k must be 1 or more"),
+            (Config { min_samples: Some(0), ..of(Name::Dbscan) }, "min_samples must be 1 or more"),
+            (Config { min_cluster_size: Some(1), ..of(Name::Hdbscan) }, "min_cluster_size must be 2 or more"),
+            (Config { eps: Some(f64::NAN), ..of(Name::Dbscan) }, "eps must be above 0 and no more than 2"),
+            (
+                Config { threshold: Some(2.0), ..Config::default() },
+                "threshold is 2, which is not between 0 and 2",
+            ),
+            (Config { threshold: Some(-1.0), ..ward.clone() }, "threshold is -1, which is not 0 or more"),
+            (Config { metric: Some(Metric::Cosine), ..ward.clone() }, "for the metric `euclidean` only"),
+            (Config { k: Some(2), threshold: Some(1.0), ..ward }, "both say where the tree is cut"),
+        ];
+        for (config, expected) in cases {
+            let message = config.check().unwrap_err().to_string();
+            assert!(message.ends_with(expected), "{message}");
+        }
+    }
+}

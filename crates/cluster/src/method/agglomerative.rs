@@ -1,0 +1,161 @@
+//! Agglomerative clustering as SciPy and scikit-learn have it.
+
+use kodama::{Method as Kodama, Step};
+
+use super::silhouette::{self, MOST_CLUSTERS};
+use super::{Assignment, Error, Items, Method, Tree};
+use crate::linkage::{self, Linkage, Merge, Metric, Pairs};
+
+/// Joins the two nearest clusters again and again.
+///
+/// Without constraints the tree is `kodama`'s, with them that of [`linkage::linkage`]. The two agree
+/// where nothing is forbidden, and heights are SciPy's. Where heights tie, trees may differ.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Agglomerative {
+    /// Distance of items; [`Linkage::Ward`] is defined for [`Metric::Euclidean`] only.
+    pub metric: Metric,
+    /// Distance of clusters.
+    pub linkage: Linkage,
+    /// Where the tree is cut.
+    pub cut: Cut,
+    /// Whether items that must stay apart do. Only [`Cut::Clusters`] may still join them, where so few
+    /// clusters are not to be had otherwise.
+    pub constraints: bool,
+}
+
+/// Where a tree is cut.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Cut {
+    /// Merges up to this height are made.
+    Height(f64),
+    /// So many clusters are left.
+    Clusters(usize),
+    /// Where the mean [`silhouette()`](super::silhouette()) is largest, the fewest clusters on a tie; there
+    /// are 100 at most, or as few as constraints allow.
+    Best,
+}
+
+impl Method for Agglomerative {
+    fn assign(&self, items: &Items<'_>) -> Result<Assignment, Error> {
+        let n = items.len();
+        let merges = self.tree(items.pairs(self.metric));
+        let forbidden = self.linkage.forbidden(n);
+        let up_to = |height: f64| merges.iter().take_while(|merge| merge.height <= height).count();
+        let allowed = up_to(if self.constraints { forbidden.next_down() } else { f64::MAX });
+        let made = match self.cut {
+            Cut::Height(height) => up_to(height).min(allowed),
+            Cut::Clusters(k) if k > n && n > 0 => return Err(Error::TooFewTracks { k, n_tracks: n }),
+            Cut::Clusters(k) => n.saturating_sub(k).min(merges.len()),
+            Cut::Best => best(&items.pairs(self.metric), &merges[..allowed]),
+        };
+        let cut = match self.cut {
+            Cut::Height(height) => height,
+            Cut::Clusters(_) | Cut::Best => made.checked_sub(1).map_or(0.0, |last| merges[last].height),
+        };
+        let labels = after(n, &merges[..made]).into_iter().map(Some).collect();
+        Ok(Assignment { labels, tree: Some(Tree { merges, cut, forbidden }) })
+    }
+}
+
+impl Agglomerative {
+    fn tree(&self, pairs: Pairs) -> Vec<Merge> {
+        if self.constraints { linkage::linkage(pairs, self.linkage) } else { free(pairs, self.linkage) }
+    }
+}
+
+/// The tree without constraints.
+fn free(pairs: Pairs, linkage: Linkage) -> Vec<Merge> {
+    let method = match linkage {
+        Linkage::Average => Kodama::Average,
+        Linkage::Complete => Kodama::Complete,
+        Linkage::Single => Kodama::Single,
+        Linkage::Ward => Kodama::Ward,
+    };
+    let n = pairs.len();
+    let tree = kodama::linkage(&mut pairs.condensed(), n, method);
+    let merge = |step: &Step<f64>| Merge {
+        left: step.cluster1,
+        right: step.cluster2,
+        height: step.dissimilarity,
+        size: step.size,
+    };
+    tree.steps().iter().map(merge).collect()
+}
+
+/// Labels when all these merges are made.
+fn after(n: usize, merges: &[Merge]) -> Vec<usize> {
+    linkage::cut(n, merges, f64::INFINITY)
+}
+
+/// How many merges to make for the best silhouette.
+fn best(pairs: &Pairs, allowed: &[Merge]) -> usize {
+    let n = pairs.len();
+    let fewest = n - allowed.len();
+    let most = n.saturating_sub(1).clamp(fewest, MOST_CLUSTERS.max(fewest));
+    let candidates = (fewest..=most).map(|k| (0, after(n, &allowed[..n - k])));
+    let labels = silhouette::best(pairs, candidates);
+    n - labels.into_iter().max().map_or(0, |last| last + 1)
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::method::tests::{cases, items};
+
+    const LINKAGES: [Linkage; 4] = [Linkage::Average, Linkage::Complete, Linkage::Single, Linkage::Ward];
+
+    fn method(linkage: Linkage, cut: Cut, constraints: bool) -> Agglomerative {
+        Agglomerative { metric: Metric::Euclidean, linkage, cut, constraints }
+    }
+
+    proptest! {
+        /// Two implementations, one tree.
+        #[test]
+        fn chains_of_our_own_agree_with_kodama((vectors, _) in cases()) {
+            let items = items(&vectors, &[]);
+            for linkage in LINKAGES {
+                let ours = linkage::linkage(items.pairs(Metric::Euclidean), linkage);
+                let theirs = free(items.pairs(Metric::Euclidean), linkage);
+                prop_assert_eq!(ours.len(), theirs.len());
+                for (ours, theirs) in ours.iter().zip(&theirs) {
+                    prop_assert!((ours.height - theirs.height).abs() < 1e-9, "{ours:?} {theirs:?}");
+                    prop_assert_eq!((ours.left, ours.right), (theirs.left, theirs.right));
+                }
+            }
+        }
+
+        #[test]
+        fn a_cut_by_height_or_silhouette_keeps_every_constraint((vectors, apart) in cases()) {
+            let items = items(&vectors, &apart);
+            for linkage in LINKAGES {
+                for cut in [Cut::Height(0.7), Cut::Height(100.0), Cut::Best] {
+                    let labels = method(linkage, cut, true).assign(&items).unwrap().labels;
+                    prop_assert!(apart.iter().all(|(a, b)| labels[*a] != labels[*b]), "{linkage:?} {cut:?}");
+                }
+            }
+        }
+
+        #[test]
+        fn as_many_clusters_are_left_as_asked_for((vectors, apart) in cases(), constraints: bool) {
+            let items = items(&vectors, &apart);
+            for k in 1..=vectors.len() {
+                let found = method(Linkage::Ward, Cut::Clusters(k), constraints).assign(&items).unwrap();
+                prop_assert_eq!(found.labels.iter().max(), Some(&Some(k - 1)));
+            }
+        }
+    }
+
+    /// Three directions with a little spread, each twice or three times.
+    #[test]
+    fn the_silhouette_finds_the_number_of_clusters() {
+        let at = |degrees: f32| vec![degrees.to_radians().cos(), degrees.to_radians().sin()];
+        let vectors: Vec<_> = [0.0, 100.0, 3.0, 103.0, 200.0, 206.0, 1.0].map(at).to_vec();
+        for linkage in LINKAGES {
+            let found = method(linkage, Cut::Best, false).assign(&items(&vectors, &[])).unwrap();
+            assert_eq!(found.labels, [0, 1, 0, 1, 2, 2, 0].map(Some), "{linkage:?}");
+        }
+    }
+}

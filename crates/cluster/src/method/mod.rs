@@ -1,0 +1,305 @@
+//! Ways of linking tracks, one file each, behind the trait [`Method`].
+//!
+//! | method | groups by | number of people | noise | dendrogram |
+//! |---|---|---|---|---|
+//! | [`Link`] | mean distance under constraints | by distance | no | yes |
+//! | [`Agglomerative`] | one of four linkages | by distance, `k` or silhouette | no | yes |
+//! | [`KMeans`] | means | `k` or silhouette | no | no |
+//! | [`Dbscan`] | density, one for all | by density | yes | no |
+//! | [`Hdbscan`] | density, each its own | by density | yes | no |
+//!
+//! All are pure and deterministic. [`crate::config::METHODS`] says which settings each takes.
+
+mod agglomerative;
+mod dbscan;
+mod hdbscan;
+mod kmeans;
+mod link;
+mod silhouette;
+
+use std::collections::{BTreeMap, HashMap};
+
+pub use self::agglomerative::{Agglomerative, Cut};
+pub use self::dbscan::Dbscan;
+pub use self::hdbscan::Hdbscan;
+pub use self::kmeans::{KMeans, Partition};
+pub use self::link::Link;
+pub use self::silhouette::silhouette;
+use crate::linkage::{self, FORBIDDEN, Merge, Metric, Pairs};
+
+/// Something that tells who is who.
+pub trait Method {
+    /// Puts every item into a cluster, or leaves it out as noise.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    fn assign(&self, items: &Items<'_>) -> Result<Assignment, Error>;
+}
+
+/// What can go wrong.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A vector has a number that is not finite.
+    #[error("the vector of item {item} has a number that is not finite")]
+    NotFinite {
+        /// Place of the vector, from zero.
+        item: usize,
+    },
+    /// A vector is not as long as the first.
+    #[error("the vector of item {item} has {found} numbers where others have {expected}")]
+    Length {
+        /// Place of the vector, from zero.
+        item: usize,
+        /// Length of the first.
+        expected: usize,
+        /// Its length.
+        found: usize,
+    },
+    /// More clusters are asked for than there are items.
+    #[error("[cluster] k is {k}, but there are only {n_tracks} tracks")]
+    TooFewTracks {
+        /// Clusters asked for.
+        k: usize,
+        /// Number of items.
+        n_tracks: usize,
+    },
+    /// A library refused.
+    #[error("the library `{library}` failed: {reason}")]
+    Library {
+        /// Its name.
+        library: &'static str,
+        /// Its own words.
+        reason: String,
+    },
+}
+
+/// Unit vectors of one length, and which of them must stay apart.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Items<'a> {
+    vectors: Vec<&'a [f32]>,
+    apart: Vec<(usize, usize)>,
+}
+
+impl<'a> Items<'a> {
+    /// Vectors of unit length, and pairs of places in them that must stay apart.
+    ///
+    /// # Errors
+    /// [`Error::NotFinite`] and [`Error::Length`].
+    pub fn new(vectors: Vec<&'a [f32]>, apart: Vec<(usize, usize)>) -> Result<Self, Error> {
+        let expected = vectors.first().map_or(0, |first| first.len());
+        for (item, vector) in vectors.iter().enumerate() {
+            if vector.len() != expected {
+                return Err(Error::Length { item, expected, found: vector.len() });
+            }
+            if !vector.iter().all(|x| x.is_finite()) {
+                return Err(Error::NotFinite { item });
+            }
+        }
+        Ok(Self { vectors, apart })
+    }
+
+    /// Number of items.
+    pub fn len(&self) -> usize {
+        self.vectors.len()
+    }
+
+    /// Whether there is no item.
+    pub fn is_empty(&self) -> bool {
+        self.vectors.is_empty()
+    }
+
+    /// The vectors.
+    pub fn vectors(&self) -> &[&'a [f32]] {
+        &self.vectors
+    }
+
+    /// Distances of all pairs, and which must stay apart.
+    pub fn pairs(&self, metric: Metric) -> Pairs {
+        let mut pairs = Pairs::of(&self.vectors, metric);
+        self.apart.iter().for_each(|(a, b)| pairs.forbid(*a, *b));
+        pairs
+    }
+
+    /// For every item the others that it must stay apart from.
+    fn rivals(&self) -> Vec<Vec<usize>> {
+        let mut rivals = vec![Vec::new(); self.len()];
+        for (a, b) in &self.apart {
+            rivals[*a].push(*b);
+            rivals[*b].push(*a);
+        }
+        rivals
+    }
+}
+
+/// Who is who.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Assignment {
+    /// Cluster of every item, numbered from zero by their first items; `None` is noise.
+    pub labels: Vec<Option<usize>>,
+    /// How they came together; `None` of methods that make no dendrogram.
+    pub tree: Option<Tree>,
+}
+
+/// A dendrogram.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tree {
+    /// All n − 1 merges.
+    pub merges: Vec<Merge>,
+    /// Height up to which they were made.
+    pub cut: f64,
+    /// What a constraint added to the height of a merge that it forbids.
+    pub forbidden: f64,
+}
+
+impl Assignment {
+    /// Of a method without a dendrogram. Labels may be any numbers.
+    fn flat(labels: Vec<Option<usize>>) -> Self {
+        Self { labels: numbered(labels), tree: None }
+    }
+}
+
+/// Numbers clusters from zero by their first items.
+fn numbered(mut labels: Vec<Option<usize>>) -> Vec<Option<usize>> {
+    let mut numbers = HashMap::new();
+    for label in labels.iter_mut().flatten() {
+        let next = numbers.len();
+        *label = *numbers.entry(*label).or_insert(next);
+    }
+    labels
+}
+
+/// Splits every cluster that holds items which must stay apart, into as few as average linkage under
+/// constraints gives when it makes all merges that are allowed. Noise stays noise.
+fn repair(labels: &mut Vec<Option<usize>>, pairs: &Pairs) {
+    let mut members = BTreeMap::<usize, Vec<usize>>::new();
+    for (item, label) in labels.iter().enumerate() {
+        if let Some(label) = label {
+            members.entry(*label).or_default().push(item);
+        }
+    }
+    let mut next = members.last_key_value().map_or(0, |(last, _)| last + 1);
+    for members in members.values() {
+        let among = pairs.among(members);
+        if !among.has_forbidden() {
+            continue;
+        }
+        let merges = linkage::average_linkage(among);
+        let parts = linkage::cut(members.len(), &merges, FORBIDDEN.next_down());
+        members.iter().zip(&parts).for_each(|(item, part)| labels[*item] = Some(next + part));
+        next += members.len();
+    }
+    *labels = numbered(std::mem::take(labels));
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+pub(crate) mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Unit vectors of four numbers, with pairs that must stay apart.
+    pub(crate) fn cases() -> impl Strategy<Value = (Vec<Vec<f32>>, Vec<(usize, usize)>)> {
+        let vector = prop::collection::vec(-1.0..1.0_f32, 4).prop_map(|mut vector| {
+            vector[0] += 0.1;
+            let norm = vector.iter().map(|x| x * x).sum::<f32>().sqrt();
+            vector.iter().map(|x| x / norm).collect()
+        });
+        prop::collection::vec(vector, 0..16).prop_flat_map(|vectors: Vec<Vec<f32>>| {
+            let n = vectors.len().max(1);
+            let pairs = prop::collection::vec((0..n, 0..n), 0..8)
+                .prop_map(|pairs| pairs.into_iter().filter(|(a, b)| a < b).collect());
+            (Just(vectors), pairs)
+        })
+    }
+
+    pub(crate) fn items<'a>(vectors: &'a [Vec<f32>], apart: &[(usize, usize)]) -> Items<'a> {
+        Items::new(vectors.iter().map(Vec::as_slice).collect(), apart.to_vec()).unwrap()
+    }
+
+    /// Every method, with constraints.
+    fn methods() -> Vec<Box<dyn Method>> {
+        let metrics = [Metric::Cosine, Metric::Euclidean];
+        let mut methods: Vec<Box<dyn Method>> = vec![Box::new(Link { threshold: 0.5 })];
+        for metric in metrics {
+            methods.push(Box::new(Dbscan { metric, eps: 0.3, min_samples: 2, constraints: true }));
+            methods.push(Box::new(Hdbscan {
+                metric,
+                min_cluster_size: 2,
+                min_samples: 2,
+                constraints: true,
+            }));
+            for k in [None, Some(1)] {
+                methods.push(Box::new(KMeans { metric, k, seed: 0, constraints: true }));
+            }
+            for linkage in [linkage::Linkage::Average, linkage::Linkage::Ward] {
+                for cut in [Cut::Best, Cut::Clusters(1), Cut::Height(0.5)] {
+                    if (linkage, metric) != (linkage::Linkage::Ward, Metric::Cosine) {
+                        methods.push(Box::new(Agglomerative { metric, linkage, cut, constraints: true }));
+                    }
+                }
+            }
+        }
+        methods
+    }
+
+    proptest! {
+        #[test]
+        fn labels_are_numbered_by_their_first_items((vectors, apart) in cases()) {
+            for method in methods() {
+                let items = items(&vectors, &apart);
+                let found = method.assign(&items).unwrap();
+                prop_assert_eq!(found.labels.len(), vectors.len());
+                prop_assert_eq!(&numbered(found.labels.clone()), &found.labels);
+                prop_assert!(found.tree.as_ref().is_none_or(|t| t.merges.len() == vectors.len().saturating_sub(1)));
+                prop_assert_eq!(method.assign(&items).unwrap(), found);
+            }
+        }
+
+        #[test]
+        fn repaired_clusters_keep_every_constraint_and_noise((vectors, apart) in cases(), seed: u64) {
+            let items = items(&vectors, &apart);
+            let label = |item: usize| Some((seed >> (2 * item)) as usize % 4).filter(|label| *label < 3);
+            let before: Vec<_> = (0..items.len()).map(label).collect();
+            let mut after = before.clone();
+            repair(&mut after, &items.pairs(Metric::Cosine));
+            prop_assert!(apart.iter().all(|(a, b)| after[*a].is_none() || after[*a] != after[*b]));
+            for a in 0..items.len() {
+                prop_assert_eq!(before[a].is_none(), after[a].is_none());
+                for b in 0..items.len() {
+                    let together = after[a].is_some() && after[a] == after[b];
+                    prop_assert!(!together || before[a] == before[b], "repairs join nothing");
+                }
+            }
+            if apart.iter().all(|(a, b)| before[*a].is_none() || before[*a] != before[*b]) {
+                prop_assert_eq!(after, numbered(before));
+            }
+        }
+    }
+
+    /// Two tracks and less, and tracks that are all alike.
+    #[test]
+    fn few_and_equal_items() {
+        let same = vec![vec![0.6, 0.8]; 6];
+        for method in methods() {
+            for n in 0..=6 {
+                let items = items(&same[..n], &[]);
+                let found = method.assign(&items).unwrap();
+                let clusters: BTreeSet<_> = found.labels.iter().flatten().collect();
+                assert_eq!(found.labels.len(), n);
+                assert!(clusters.len() <= n.min(1), "equal tracks are one person, or noise: {found:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn vectors_that_are_none_are_refused() {
+        let new = |vectors: &[&'static [f32]]| Items::new(vectors.to_vec(), Vec::new());
+        assert_eq!(new(&[&[1.0, 0.0], &[f32::NAN, 1.0]]), Err(Error::NotFinite { item: 1 }));
+        assert_eq!(new(&[&[1.0, 0.0], &[1.0]]), Err(Error::Length { item: 1, expected: 2, found: 1 }));
+        assert!(new(&[]).is_ok_and(|items| items.is_empty()));
+    }
+}

@@ -1,0 +1,218 @@
+//! Methods against scikit-learn and SciPy, on stored cases made by `reference/make_expected.py`.
+
+#![allow(clippy::unwrap_used, reason = "a failed test should stop where it fails")]
+
+use std::collections::BTreeMap;
+
+use cluster::linkage::{Linkage, Metric, Pairs};
+use cluster::method::{Agglomerative, Cut, Dbscan, Hdbscan, Items, KMeans, Method, silhouette};
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+struct Case {
+    vectors: Vec<Vec<f32>>,
+    metrics: Metrics,
+    kmeans: Vec<Means>,
+}
+
+#[derive(Deserialize)]
+struct Metrics {
+    cosine: OfMetric,
+    euclidean: OfMetric,
+}
+
+#[derive(Deserialize)]
+struct OfMetric {
+    heights: BTreeMap<String, Vec<f64>>,
+    agglomerative: Vec<Tree>,
+    dbscan: Vec<Density>,
+    hdbscan: Vec<Densities>,
+    silhouette: Silhouette,
+}
+
+#[derive(Deserialize)]
+struct Tree {
+    linkage: Linkage,
+    k: Option<usize>,
+    threshold: Option<f64>,
+    labels: Vec<i64>,
+}
+
+#[derive(Deserialize)]
+struct Density {
+    eps: f64,
+    min_samples: usize,
+    labels: Vec<i64>,
+}
+
+#[derive(Deserialize)]
+struct Densities {
+    min_cluster_size: usize,
+    min_samples: usize,
+    labels: Vec<i64>,
+}
+
+#[derive(Deserialize)]
+struct Silhouette {
+    labels: Vec<usize>,
+    value: f64,
+}
+
+#[derive(Deserialize)]
+struct Means {
+    centres: Vec<Vec<f64>>,
+    labels: Vec<i64>,
+    inertia: f64,
+    mean_best_inertia: f64,
+}
+
+#[derive(Deserialize)]
+struct Degenerate {
+    vectors: Vec<Vec<f32>>,
+    agglomerative: Vec<i64>,
+    dbscan: Vec<i64>,
+    hdbscan: Vec<i64>,
+}
+
+fn cases() -> [Case; 2] {
+    let small = include_str!("expected/small.json");
+    [small, include_str!("expected/medium.json")].map(|case| serde_json::from_str(case).unwrap())
+}
+
+impl Case {
+    fn items(&self) -> Items<'_> {
+        items(&self.vectors)
+    }
+
+    fn metrics(&self) -> [(Metric, &OfMetric); 2] {
+        [(Metric::Cosine, &self.metrics.cosine), (Metric::Euclidean, &self.metrics.euclidean)]
+    }
+}
+
+fn items(vectors: &[Vec<f32>]) -> Items<'_> {
+    Items::new(vectors.iter().map(Vec::as_slice).collect(), Vec::new()).unwrap()
+}
+
+/// Labels of scikit-learn as ours are: numbered by their first items, noise without.
+fn renamed(labels: &[i64]) -> Vec<Option<usize>> {
+    let mut numbers = BTreeMap::new();
+    let number = |label: &i64| {
+        let next = numbers.len();
+        (*label >= 0).then(|| *numbers.entry(*label).or_insert(next))
+    };
+    labels.iter().map(number).collect()
+}
+
+fn labels(method: &dyn Method, items: &Items<'_>) -> Vec<Option<usize>> {
+    method.assign(items).unwrap().labels
+}
+
+#[test]
+fn heights_are_scipys() {
+    for case in cases() {
+        for (metric, expected) in case.metrics() {
+            for (name, heights) in &expected.heights {
+                let linkage: Linkage = serde_json::from_value(name.as_str().into()).unwrap();
+                for constraints in [false, true] {
+                    let method = Agglomerative { metric, linkage, cut: Cut::Clusters(1), constraints };
+                    let found = method.assign(&case.items()).unwrap().tree.unwrap().merges;
+                    assert_eq!(found.len(), heights.len());
+                    for (found, expected) in found.iter().zip(heights) {
+                        let error = (found.height - expected).abs() / expected;
+                        assert!(error < 1e-9, "{metric:?} {name}: {} for {expected}", found.height);
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn agglomerative_labels_are_scikit_learns() {
+    for case in cases() {
+        for (metric, expected) in case.metrics() {
+            for Tree { linkage, k, threshold, labels: expected } in &expected.agglomerative {
+                let cut = k.map_or_else(|| Cut::Height(threshold.unwrap()), Cut::Clusters);
+                let method = Agglomerative { metric, linkage: *linkage, cut, constraints: false };
+                assert_eq!(labels(&method, &case.items()), renamed(expected), "{method:?}");
+            }
+        }
+    }
+}
+
+/// What scikit-learn calls a cluster with fewer than `min_samples` tracks is noise: see [`Dbscan`].
+#[test]
+fn dbscan_labels_are_scikit_learns_but_for_clusters_that_lost_their_edge() {
+    let mut n_lost = 0;
+    for case in cases() {
+        for (metric, expected) in case.metrics() {
+            for Density { eps, min_samples, labels: expected } in &expected.dbscan {
+                let size = |label: i64| expected.iter().filter(|other| **other == label).count();
+                let is_lost = |label: i64| label >= 0 && size(label) < *min_samples;
+                let lost_as_noise = |label: &i64| if is_lost(*label) { -1 } else { *label };
+                n_lost += expected.iter().filter(|label| is_lost(**label)).count();
+                let method = Dbscan { metric, eps: *eps, min_samples: *min_samples, constraints: false };
+                let expected: Vec<_> = expected.iter().map(lost_as_noise).collect();
+                assert_eq!(labels(&method, &case.items()), renamed(&expected), "{method:?}");
+            }
+        }
+    }
+    assert!(n_lost > 0, "the difference is gone: say so no more");
+}
+
+#[test]
+fn hdbscan_labels_are_scikit_learns() {
+    for case in cases() {
+        for (metric, expected) in case.metrics() {
+            for Densities { min_cluster_size, min_samples, labels: expected } in &expected.hdbscan {
+                let (min_cluster_size, min_samples) = (*min_cluster_size, *min_samples);
+                let method = Hdbscan { metric, min_cluster_size, min_samples, constraints: false };
+                assert_eq!(labels(&method, &case.items()), renamed(expected), "{method:?}");
+            }
+        }
+    }
+}
+
+/// From the same centres the same clusters; from our own centres ones as good.
+#[test]
+fn kmeans_is_scikit_learns() {
+    for case in cases() {
+        for Means { centres, labels: expected, inertia, mean_best_inertia } in &case.kmeans {
+            let k = centres.len();
+            let method = KMeans { metric: Metric::Euclidean, k: Some(k), seed: 0, constraints: false };
+            let found = method.lloyd(&case.items(), centres.clone());
+            let found_labels: Vec<_> = found.labels.iter().map(|label| Some(*label)).collect();
+            assert_eq!(found_labels, expected.iter().map(|l| usize::try_from(*l).ok()).collect::<Vec<_>>());
+            assert!((found.inertia / inertia - 1.0).abs() < 1e-9, "{} for {inertia}", found.inertia);
+            let best = |seed| KMeans { seed, ..method }.best_of_restarts(&case.items(), k).inertia;
+            let mean = (0..10).map(best).sum::<f64>() / 10.0;
+            assert!(mean <= mean_best_inertia * 1.001, "{mean} for {mean_best_inertia}");
+        }
+    }
+}
+
+#[test]
+fn silhouettes_are_scikit_learns() {
+    for case in cases() {
+        for (metric, expected) in case.metrics() {
+            let pairs = Pairs::of(case.items().vectors(), metric);
+            let found = silhouette(&pairs, &expected.silhouette.labels);
+            assert!((found - expected.silhouette.value).abs() < 1e-9, "{found}");
+        }
+    }
+}
+
+#[test]
+fn few_and_equal_tracks_are_as_scikit_learn_has_them() {
+    let cases: Vec<Degenerate> = serde_json::from_str(include_str!("expected/degenerate.json")).unwrap();
+    let (metric, linkage, constraints) = (Metric::Euclidean, Linkage::Average, false);
+    for case in cases {
+        let items = items(&case.vectors);
+        let tree = Agglomerative { metric, linkage, cut: Cut::Height(0.5), constraints };
+        assert_eq!(labels(&tree, &items), renamed(&case.agglomerative));
+        let dbscan = Dbscan { metric, eps: 0.5, min_samples: 2, constraints };
+        assert_eq!(labels(&dbscan, &items), renamed(&case.dbscan));
+        let hdbscan = Hdbscan { metric, min_cluster_size: 2, min_samples: 2, constraints };
+        assert_eq!(labels(&hdbscan, &items), renamed(&case.hdbscan), "{:?}", case.vectors);
+    }
+}
