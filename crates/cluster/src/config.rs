@@ -2,11 +2,12 @@
 
 use std::fmt;
 
+use schema::footer::Similarity;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
 use crate::linkage::{FORBIDDEN, Linkage, Metric};
-use crate::method::{Agglomerative, Cut, Dbscan, Hdbscan, KMeans, Link, Method};
+use crate::method::{Agglomerative, Cut, Dbscan, Hdbscan, KMeans, Link, Method, Prior, Scale};
 
 /// For vectors of which no such distance is known: that of SFace.
 const SAME_UP_TO: f64 = 0.637;
@@ -170,7 +171,13 @@ impl Config {
     }
 
     /// The method, with what was not given filled in. `known` is the embedder's [`Self::same_up_to`].
-    pub fn method(&self, known: Option<f64>) -> Box<dyn Method> {
+    /// `similarity` is what else is known of it.
+    pub fn method(
+        &self,
+        known: Option<f64>,
+        similarity: Option<Similarity>,
+        threads: usize,
+    ) -> Box<dyn Method> {
         let same_up_to = self.same_up_to(known);
         let constraints = self.constraints.unwrap_or(false);
         let metric = self.metric.unwrap_or(match self.linkage {
@@ -178,7 +185,13 @@ impl Config {
             _ => Metric::Cosine,
         });
         match self.method {
-            Name::Link => Box::new(Link { threshold: same_up_to }),
+            Name::Link => {
+                let prior = similarity.filter(|_| self.threshold.is_none());
+                let scale = prior.map_or(Scale::Fixed(same_up_to), |Similarity { different, same }| {
+                    Scale::Learned(Prior { different, same })
+                });
+                Box::new(Link { scale, threads })
+            }
             Name::Agglomerative => {
                 let linkage = self.linkage.unwrap_or_default();
                 let is_mean_cosine = (linkage, metric) == (Linkage::Average, Metric::Cosine);

@@ -1,9 +1,13 @@
 //! Which tracks cannot show the same person: those that are in one frame together.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use schema::Symbol;
-use schema::tables::{Cluster, Constraint, ConstraintKind, ConstraintReason, Track};
+use schema::tables::{
+    Cluster, Constraint, ConstraintKind, ConstraintReason, Embedding, Track, TrackEmbedding,
+};
+
+use crate::linkage::cosine_distance;
 
 /// Pairs of tracks, smaller id first, in order, that share a frame. A track has a box in every
 /// frame from its first to its last, so sharing a shot and a stretch of it is sharing a frame.
@@ -24,8 +28,44 @@ fn ordered(a: i64, b: i64) -> (i64, i64) {
     (a.min(b), a.max(b))
 }
 
-/// Rows of `constraints` for the pairs of [`overlaps`].
-pub fn rows(video_id: &Symbol, overlaps: &[(i64, i64)], clusters: &[Cluster]) -> Vec<Constraint> {
+/// Pairs that look like one picture although they share a frame, as those do of a mirror or a picture in a
+/// picture: their vectors are as alike as the upper quarter of pairs of crops inside one track.
+///
+/// `vectors` in order of tracks, `crops` grouped by track. Nothing is said by fewer than 20 pairs of crops.
+pub fn look_like_one_picture(
+    overlaps: &[(i64, i64)],
+    vectors: &[TrackEmbedding],
+    crops: &[Embedding],
+) -> HashSet<(i64, i64)> {
+    let mut inside: Vec<f64> = Vec::new();
+    for crops in crops.chunk_by(|a, b| a.track_id == b.track_id) {
+        for (i, a) in crops.iter().enumerate() {
+            inside.extend(crops[i + 1..].iter().map(|b| cosine_distance(a.embedding.as_slice(), b.embedding.as_slice())));
+        }
+    }
+    if inside.len() < 20 {
+        return HashSet::new();
+    }
+    let quarter = inside.len() / 4;
+    let (_, alike, _) = inside.select_nth_unstable_by(quarter, f64::total_cmp);
+    let vector = |track_id: i64| {
+        let place = vectors.binary_search_by_key(&track_id, |v| v.track_id).ok()?;
+        Some(&vectors[place].embedding)
+    };
+    let is_alike = |(a, b): &&(i64, i64)| {
+        let pair = vector(*a).zip(vector(*b));
+        pair.is_some_and(|(a, b)| cosine_distance(a.as_slice(), b.as_slice()) <= *alike)
+    };
+    overlaps.iter().filter(is_alike).copied().collect()
+}
+
+/// Rows of `constraints` for the pairs of [`overlaps`]; `waived` are those of no strength.
+pub fn rows(
+    video_id: &Symbol,
+    overlaps: &[(i64, i64)],
+    waived: &HashSet<(i64, i64)>,
+    clusters: &[Cluster],
+) -> Vec<Constraint> {
     let cluster: HashMap<i64, Option<i64>> = clusters.iter().map(|c| (c.track_id, c.cluster_id)).collect();
     let of = |track_id: i64| cluster.get(&track_id).copied().flatten();
     let row = |&(track_a, track_b): &(i64, i64)| Constraint {
@@ -34,7 +74,7 @@ pub fn rows(video_id: &Symbol, overlaps: &[(i64, i64)], clusters: &[Cluster]) ->
         track_b,
         kind: ConstraintKind::CannotLink,
         reason: ConstraintReason::Overlap,
-        weight: 1.0,
+        weight: if waived.contains(&(track_a, track_b)) { 0.0 } else { 1.0 },
         violated: of(track_a).is_some() && of(track_a) == of(track_b),
     };
     overlaps.iter().map(row).collect()

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schema::Symbol;
 use schema::tables::{Cluster, Embedding, Frame, Identity, Track, TrackEmbedding};
 
-use crate::linkage::Pairs;
+use crate::method::Fit;
 
 /// A finished clustering and the tables it was made from.
 #[derive(Debug, Clone, Copy)]
@@ -18,12 +18,10 @@ pub struct Linked<'a> {
     pub crops: &'a [Embedding],
     /// Every frame of the video.
     pub frames: &'a [Frame],
-    /// Distances of `vectors`, and which must stay apart.
-    pub pairs: &'a Pairs,
     /// Label of each of `vectors`; `None` is noise.
     pub labels: &'a [Option<usize>],
-    /// Cosine distance up to which tracks are likely one person's.
-    pub same_up_to: f64,
+    /// How well each of `vectors` fits its cluster.
+    pub fits: &'a [Fit],
 }
 
 /// Rows of the two tables, in their order.
@@ -33,13 +31,6 @@ pub struct Rows {
     pub clusters: Vec<Cluster>,
     /// One per cluster.
     pub identities: Vec<Identity>,
-}
-
-/// Next best cluster of a track.
-struct RunnerUp {
-    label: usize,
-    margin: f64,
-    confidence: f64,
 }
 
 impl Linked<'_> {
@@ -55,7 +46,7 @@ impl Linked<'_> {
             identity.cluster_id = cluster_id as i64;
             cluster_ids[*label] = identity.cluster_id;
         }
-        let clusters = self.tracks.iter().map(|track| self.cluster(track, &members, &cluster_ids));
+        let clusters = self.tracks.iter().map(|track| self.cluster(track, &cluster_ids));
         Rows {
             clusters: clusters.collect(),
             identities: identities.into_iter().map(|(_, identity)| identity).collect(),
@@ -72,44 +63,21 @@ impl Linked<'_> {
         members
     }
 
-    fn cluster(&self, track: &Track, members: &[Vec<usize>], cluster_ids: &[i64]) -> Cluster {
+    fn cluster(&self, track: &Track, cluster_ids: &[i64]) -> Cluster {
         let place = self.vectors.binary_search_by_key(&track.track_id, |v| v.track_id).ok();
         let label = place.and_then(|place| self.labels[place]);
-        let runner_up = place.and_then(|place| self.runner_up(place, members));
+        let fit = place.map(|place| self.fits[place]);
+        let runner_up = fit.and_then(|fit| fit.runner_up);
         Cluster {
             video_id: track.video_id.clone(),
             track_id: track.track_id,
             cluster_id: label.map(|label| cluster_ids[label]),
             is_noise: label.is_none(),
-            confidence: match (label, &runner_up) {
-                (None, _) => 0.0,
-                (Some(_), None) => 1.0,
-                (Some(_), Some(next)) => next.confidence as f32,
-            },
-            runner_up_cluster_id: runner_up.as_ref().map(|next| cluster_ids[next.label]),
+            confidence: label.and(fit).map_or(0.0, |fit| fit.confidence as f32),
+            runner_up_cluster_id: runner_up.map(|(label, _)| cluster_ids[label]),
             // Noise has no cluster of its own to be nearer to.
-            margin: label.and(runner_up).map(|next| next.margin as f32),
+            margin: label.and(runner_up).map(|(_, margin)| margin as f32),
         }
-    }
-
-    /// The nearest other cluster that no constraint forbids. Confidence is the silhouette of the
-    /// track (Rousseeuw, 1987) against that cluster, not below 0. A track alone in its cluster counts
-    /// as far from it as it could have been without being left alone; so does noise.
-    fn runner_up(&self, place: usize, members: &[Vec<usize>]) -> Option<RunnerUp> {
-        let own_label = self.labels[place];
-        let mean = |members: &[usize]| {
-            let others: Vec<_> = members.iter().filter(|other| **other != place).collect();
-            let sum: f64 = others.iter().map(|other| self.pairs.distance(place, **other)).sum();
-            (!others.is_empty()).then(|| sum / others.len() as f64)
-        };
-        let own = own_label.and_then(|own| mean(&members[own])).unwrap_or(self.same_up_to);
-        let open = |members: &[usize]| !members.iter().any(|other| self.pairs.is_forbidden(place, *other));
-        let candidates = members.iter().enumerate().filter(|(label, m)| Some(*label) != own_label && open(m));
-        let distances = candidates.filter_map(|(label, members)| Some((mean(members)?, label)));
-        let (next, label) = distances.min_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)))?;
-        let margin = next - own;
-        let confidence = if margin > 0.0 { margin / next } else { 0.0 };
-        Some(RunnerUp { label, margin, confidence })
     }
 
     fn identity(&self, members: &[usize]) -> Identity {

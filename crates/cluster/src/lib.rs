@@ -12,21 +12,25 @@
 //! result does not depend on threads or on the order of rows.
 
 mod config;
+pub mod agglomerate;
 pub mod constraints;
 pub mod identities;
+pub mod items;
 pub mod linkage;
 pub mod method;
+pub mod neighbours;
+mod parallel;
 
 use schema::footer::Footer;
 use schema::run::{Begin, RunDir};
 use schema::stage::{Failure, Job, Outcome, Progress, Stage, exit};
-use schema::tables::{Embedding, Frame, Linkage, Track, TrackEmbedding};
+use schema::tables::{Calibration, Embedding, Frame, Linkage, Track, TrackEmbedding};
 use schema::{Row, Symbol};
 
 pub use crate::config::{Config, Entry, METHODS, Name};
 use crate::identities::Linked;
 use crate::linkage::Metric;
-use crate::method::Items;
+use crate::method::{Crop, Items};
 
 /// This stage.
 pub const STAGE: Stage =
@@ -123,20 +127,26 @@ pub fn run(job: &mut Job<Config>) -> Result<Outcome, Error> {
             first.name
         ));
     }
-    if vectors.len() > MAX_TRACKS {
+    if vectors.len() > MAX_TRACKS && job.config.method != Name::Link {
         return Err(Error::TooManyTracks { n_tracks: vectors.len() });
     }
+    let crops = of_first(&job.run, |row: &Embedding| &row.embedder)?.1;
     let overlaps = constraints::overlaps(&tracks);
-    let items = items(&vectors, &overlaps)?;
-    let found = job.config.method(known).assign(&items)?;
+    let waived = constraints::look_like_one_picture(&overlaps, &vectors, &crops);
+    let apart: Vec<_> = overlaps.iter().filter(|pair| !waived.contains(pair)).copied().collect();
+    let items = items(&vectors, &crops, &apart)?;
+    let similarity = footer.embedders.first().and_then(|embedder| embedder.similarity);
+    let found = job.config.method(known, similarity, job.threads).assign(&items)?;
+    let fits = found.fits.unwrap_or_else(|| {
+        method::silhouettes(&items.pairs(Metric::Cosine), &found.labels, job.config.same_up_to(known))
+    });
     let linked = Linked {
         tracks: &tracks,
         vectors: &vectors,
-        crops: &of_first(&job.run, |row: &Embedding| &row.embedder)?.1,
+        crops: &crops,
         frames: &job.run.read::<Frame>()?,
-        pairs: &items.pairs(Metric::Cosine),
         labels: &found.labels,
-        same_up_to: job.config.same_up_to(known),
+        fits: &fits,
     };
     let rows = linked.rows();
     let video_id = job.run.video_id()?;
@@ -144,11 +154,17 @@ pub fn run(job: &mut Job<Config>) -> Result<Outcome, Error> {
         stage.figure("threshold", tree.cut);
         stage.figure("forbidden_above", tree.forbidden);
     }
+    if let Some(method::Calibration { mixture, .. }) = &found.calibration {
+        stage.figure("similarity_different", mixture.different.0);
+        stage.figure("similarity_same", mixture.same.0);
+        stage.figure("share_of_pairs_same", mixture.share);
+    }
     stage.figure("identities", rows.identities.len());
     stage.figure("noise_tracks", rows.clusters.iter().filter(|c| c.is_noise).count());
-    stage.write(constraints::rows(&video_id, &overlaps, &rows.clusters))?;
+    stage.write(constraints::rows(&video_id, &overlaps, &waived, &rows.clusters))?;
     stage.write(rows.clusters)?;
     stage.write(rows.identities)?;
+    stage.write(found.calibration.iter().flat_map(|calibration| curve(&video_id, calibration)))?;
     let merges = found.tree.iter().flat_map(|tree| &tree.merges);
     stage.write(merges.enumerate().map(|(step, merge)| Linkage {
         video_id: video_id.clone(),
@@ -176,9 +192,35 @@ fn of_first<R: Row + Clone>(
     Ok((footer, rows))
 }
 
-/// The tracks that have a vector, and which of them overlap in time.
-fn items<'a>(vectors: &'a [TrackEmbedding], overlaps: &[(i64, i64)]) -> Result<Items<'a>, method::Error> {
+/// The tracks that have a vector, with their crops, and which of them must stay apart.
+fn items<'a>(
+    vectors: &'a [TrackEmbedding],
+    crops: &'a [Embedding],
+    apart: &[(i64, i64)],
+) -> Result<Items<'a>, method::Error> {
     let place = |track_id: i64| vectors.binary_search_by_key(&track_id, |v| v.track_id).ok();
-    let apart = overlaps.iter().filter_map(|(a, b)| place(*a).zip(place(*b))).collect();
-    Items::new(vectors.iter().map(|v| v.embedding.as_slice()).collect(), apart)
+    let apart = apart.iter().filter_map(|(a, b)| place(*a).zip(place(*b))).collect();
+    let crop = |crop: &'a Embedding| {
+        Some(Crop { item: place(crop.track_id)?, vector: crop.embedding.as_slice(), norm: crop.norm })
+    };
+    Items::new(vectors.iter().map(|v| v.embedding.as_slice()).collect(), apart)?
+        .with_crops(crops.iter().filter_map(crop).collect())
+}
+
+/// Rows of `calibration`: bins in which there are pairs.
+fn curve(video_id: &Symbol, calibration: &method::Calibration) -> impl Iterator<Item = Calibration> {
+    let method::Calibration { pairs, mixture } = calibration;
+    let counts = pairs.open.iter().zip(&pairs.apart).enumerate();
+    counts.filter(|(_, (open, apart))| **open + **apart > 0).map(|(bin, (open, apart))| {
+        let similarity = method::middle(bin);
+        let odds = mixture.log_odds(similarity).exp();
+        Calibration {
+            video_id: video_id.clone(),
+            bin: bin as i64,
+            similarity,
+            n_open: *open as i64,
+            n_apart: *apart as i64,
+            same: odds / (1.0 + odds),
+        }
+    })
 }

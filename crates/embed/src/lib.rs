@@ -48,7 +48,7 @@ pub use crate::sources::WeightFile;
 use crate::writer::Writer;
 
 /// This stage.
-pub const STAGE: Stage = Stage { name: "embed", version: 2, about: "Turns face images into vectors" };
+pub const STAGE: Stage = Stage { name: "embed", version: 3, about: "Turns face images into vectors" };
 
 /// Crops embedded between two progress reports; bounds memory.
 const CROPS_PER_PASS: usize = 256;

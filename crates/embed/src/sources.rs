@@ -110,6 +110,7 @@ impl Sources {
             weights_sha256: hashes.join("+"),
             license: if are_own { UNKNOWN } else { embedder.license() }.to_owned(),
             same_up_to: name.same_up_to().filter(|_| is_known),
+            similarity: name.similarity().filter(|_| is_known),
         }
     }
 }

@@ -50,4 +50,16 @@ pub struct Embedder {
     /// Cosine distance up to which two tracks more likely show one person, where it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub same_up_to: Option<f64>,
+    /// How alike tracks usually are, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub similarity: Option<Similarity>,
+}
+
+/// Mean cosine similarity of tracks, −1 to 1, after what all vectors of a video have in common is taken off.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Similarity {
+    /// Of different people.
+    pub different: f64,
+    /// Of one person.
+    pub same: f64,
 }

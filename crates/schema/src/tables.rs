@@ -296,7 +296,7 @@ table! {
         kind: ConstraintKind,
         /// Why.
         reason: ConstraintReason,
-        /// Strength, 0 to 1; 1 is never overridden.
+        /// Strength, 0 to 1; 0 is only noted: the two look like one picture, as in a mirror.
         weight: f32,
         /// Whether the result goes against it.
         violated: bool,
@@ -314,12 +314,33 @@ table! {
         cluster_id: Option<i64>,
         /// Whether the track is left out of every cluster.
         is_noise: bool,
-        /// How much better its own cluster fits than the next, 0 (not at all) to 1.
+        /// How well its own cluster fits against the next and against nobody, 0 (not at all) to 1: a probability
+        /// by the calibration where there is one, else a silhouette.
         confidence: f32,
         /// The next best cluster that no constraint forbids; null when there is none.
         runner_up_cluster_id: Option<i64>,
-        /// Mean cosine distance to the runner-up less that to its own cluster; null without a runner-up.
+        /// Cosine distance to the runner-up less that to its own cluster, as tracks are compared; null without a
+        /// runner-up.
         margin: Option<f32>,
+    }
+}
+
+table! {
+    /// One row per bin of similarity: how alike tracks are, and how likely two so alike are one person.
+    /// Empty after a method that learns nothing.
+    Calibration = "calibration" "1.0.0", written by "cluster", sorted by (video_id, bin) {
+        /// Key of the video.
+        video_id: Symbol,
+        /// Number of the bin, from zero; of 1000 from −1 to 1. Those without pairs are left out.
+        bin: i64,
+        /// Middle of the bin, cosine similarity in the space where tracks are compared, −1 to 1.
+        similarity: f64,
+        /// Pairs of tracks that may show one person.
+        n_open: i64,
+        /// Pairs of tracks that share a frame.
+        n_apart: i64,
+        /// Probability that a pair of that similarity shows one person, 0 to 1, never falling.
+        same: f64,
     }
 }
 
@@ -416,7 +437,7 @@ table! {
 }
 
 /// Every table, in the order of the stages.
-pub const ALL: [&Table; 14] = [
+pub const ALL: [&Table; 15] = [
     Video::TABLE,
     Frame::TABLE,
     Shot::TABLE,
@@ -427,6 +448,7 @@ pub const ALL: [&Table; 14] = [
     TrackEmbedding::TABLE,
     Constraint::TABLE,
     Cluster::TABLE,
+    Calibration::TABLE,
     Linkage::TABLE,
     Identity::TABLE,
     Metric::TABLE,

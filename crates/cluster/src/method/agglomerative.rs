@@ -53,7 +53,7 @@ impl Method for Agglomerative {
             Cut::Clusters(_) | Cut::Best => made.checked_sub(1).map_or(0.0, |last| merges[last].height),
         };
         let labels = after(n, &merges[..made]).into_iter().map(Some).collect();
-        Ok(Assignment { labels, tree: Some(Tree { merges, cut, forbidden }) })
+        Ok(Assignment { labels, tree: Some(Tree { merges, cut, forbidden }), ..Assignment::default() })
     }
 }
 

@@ -23,7 +23,7 @@ pub use self::agglomerative::{Agglomerative, Cut};
 pub use self::dbscan::Dbscan;
 pub use self::hdbscan::Hdbscan;
 pub use self::kmeans::{KMeans, Partition};
-pub use self::link::Link;
+pub use self::link::{BINS, Calibration, Link, Mixture, Pairs as SimilarPairs, Prior, Scale, middle};
 pub use self::silhouette::silhouette;
 use crate::linkage::{self, FORBIDDEN, Merge, Metric, Pairs};
 
@@ -64,6 +64,9 @@ pub enum Error {
         /// Number of items.
         n_tracks: usize,
     },
+    /// Linking refused the vectors.
+    #[error(transparent)]
+    Items(#[from] crate::items::Error),
     /// A library refused.
     #[error("the library `{library}` failed: {reason}")]
     Library {
@@ -79,6 +82,18 @@ pub enum Error {
 pub struct Items<'a> {
     vectors: Vec<&'a [f32]>,
     apart: Vec<(usize, usize)>,
+    crops: Vec<Crop<'a>>,
+}
+
+/// One of the pictures that the vector of an item was pooled from.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Crop<'a> {
+    /// Place of the item.
+    pub item: usize,
+    /// Its own vector, of unit length.
+    pub vector: &'a [f32],
+    /// Length of its vector before that, 0 or more: larger is clearer.
+    pub norm: f32,
 }
 
 impl<'a> Items<'a> {
@@ -96,7 +111,24 @@ impl<'a> Items<'a> {
                 return Err(Error::NotFinite { item });
             }
         }
-        Ok(Self { vectors, apart })
+        Ok(Self { vectors, apart, crops: Vec::new() })
+    }
+
+    /// With the pictures of some of the items, in order of the items.
+    ///
+    /// # Errors
+    /// [`Error::NotFinite`] and [`Error::Length`], with the item of the picture.
+    pub fn with_crops(self, crops: Vec<Crop<'a>>) -> Result<Self, Error> {
+        let expected = self.vectors.first().map_or(0, |first| first.len());
+        for Crop { item, vector, norm } in &crops {
+            if vector.len() != expected {
+                return Err(Error::Length { item: *item, expected, found: vector.len() });
+            }
+            if !norm.is_finite() || !vector.iter().all(|x| x.is_finite()) {
+                return Err(Error::NotFinite { item: *item });
+            }
+        }
+        Ok(Self { crops, ..self })
     }
 
     /// Number of items.
@@ -112,6 +144,16 @@ impl<'a> Items<'a> {
     /// The vectors.
     pub fn vectors(&self) -> &[&'a [f32]] {
         &self.vectors
+    }
+
+    /// Pairs of places in [`Self::vectors`] that must stay apart.
+    pub fn apart(&self) -> &[(usize, usize)] {
+        &self.apart
+    }
+
+    /// Pictures, in order of their items.
+    pub fn crops(&self) -> &[Crop<'a>] {
+        &self.crops
     }
 
     /// Distances of all pairs, and which must stay apart.
@@ -139,6 +181,19 @@ pub struct Assignment {
     pub labels: Vec<Option<usize>>,
     /// How they came together; `None` of methods that make no dendrogram.
     pub tree: Option<Tree>,
+    /// How well each item fits its cluster, of methods that know.
+    pub fits: Option<Vec<Fit>>,
+    /// How alike items of one person are, of methods that learn it.
+    pub calibration: Option<Calibration>,
+}
+
+/// How well an item fits its cluster.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Fit {
+    /// Probability that it belongs there, 0 to 1; that of being alone for noise.
+    pub confidence: f64,
+    /// The next best cluster that no constraint forbids, and how much more similar its own is.
+    pub runner_up: Option<(usize, f64)>,
 }
 
 /// A dendrogram.
@@ -155,18 +210,57 @@ pub struct Tree {
 impl Assignment {
     /// Of a method without a dendrogram. Labels may be any numbers.
     fn flat(labels: Vec<Option<usize>>) -> Self {
-        Self { labels: numbered(labels), tree: None }
+        Self { labels: numbered(labels), ..Self::default() }
     }
 }
 
-/// Numbers clusters from zero by their first items.
-fn numbered(mut labels: Vec<Option<usize>>) -> Vec<Option<usize>> {
+/// The number of every label, from zero by first items.
+fn numbers(labels: &[Option<usize>]) -> HashMap<usize, usize> {
     let mut numbers = HashMap::new();
-    for label in labels.iter_mut().flatten() {
+    for label in labels.iter().flatten() {
         let next = numbers.len();
-        *label = *numbers.entry(*label).or_insert(next);
+        numbers.entry(*label).or_insert(next);
     }
-    labels
+    numbers
+}
+
+/// Numbers clusters from zero by their first items.
+fn numbered(labels: Vec<Option<usize>>) -> Vec<Option<usize>> {
+    let numbers = numbers(&labels);
+    labels.into_iter().map(|label| label.and_then(|label| numbers.get(&label).copied())).collect()
+}
+
+/// How well items fit, of a method that does not say it itself: confidence is the silhouette of the item
+/// (Rousseeuw, 1987) against the nearest other cluster that no constraint forbids, not below 0. An item
+/// alone in its cluster counts as far from it as it could have been without being left alone, by
+/// `same_up_to`; so does noise.
+pub fn silhouettes(pairs: &Pairs, labels: &[Option<usize>], same_up_to: f64) -> Vec<Fit> {
+    let mut members = vec![Vec::new(); labels.iter().flatten().max().map_or(0, |most| most + 1)];
+    for (item, label) in labels.iter().enumerate() {
+        label.iter().for_each(|label| members[*label].push(item));
+    }
+    let fit = |item: usize| {
+        let mean = |members: &[usize]| {
+            let others: Vec<_> = members.iter().filter(|other| **other != item).collect();
+            let sum: f64 = others.iter().map(|other| pairs.distance(item, **other)).sum();
+            (!others.is_empty()).then(|| sum / others.len() as f64)
+        };
+        let own = labels[item].and_then(|own| mean(&members[own])).unwrap_or(same_up_to);
+        let open = |members: &[usize]| !members.iter().any(|other| pairs.is_forbidden(item, *other));
+        let candidates = members.iter().enumerate().filter(|(label, m)| Some(*label) != labels[item] && open(m));
+        let distances = candidates.filter_map(|(label, members)| Some((mean(members)?, label)));
+        let next = distances.min_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+        Fit::by_distance(own, next.map(|(distance, label)| (label, distance)))
+    };
+    (0..labels.len()).map(fit).collect()
+}
+
+impl Fit {
+    /// By distances to its own cluster and to the next.
+    fn by_distance(own: f64, next: Option<(usize, f64)>) -> Self {
+        let confidence = next.map_or(1.0, |(_, next)| if next > own { (next - own) / next } else { 0.0 });
+        Self { confidence, runner_up: next.map(|(label, next)| (label, next - own)) }
+    }
 }
 
 /// Splits every cluster that holds items which must stay apart, into as few as average linkage under

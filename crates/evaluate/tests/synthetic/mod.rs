@@ -256,6 +256,7 @@ fn embed(stage: &mut StageRun, id: &Symbol, plots: &[Plot], random: &mut Random)
         weights_sha256: "0".repeat(64),
         license: "CC0-1.0".into(),
         same_up_to: None,
+        similarity: None,
     };
     let mut writer = stage.create::<TrackEmbedding>(&[embedder]).unwrap();
     for (track_id, plot) in (0..).zip(plots) {

@@ -21,6 +21,7 @@ pub(crate) fn footer<R: Row>(dim: usize) -> Footer {
         weights_sha256: "0".repeat(64),
         license: "Apache-2.0".into(),
         same_up_to: None,
+        similarity: None,
     };
     Footer {
         table: R::TABLE.name.into(),

@@ -1,0 +1,195 @@
+//! After merging: every track is asked again where it belongs.
+//!
+//! Merging looks at the mean similarity of whole clusters, which is robust; but a person is seen in several
+//! poses, and a track need only be like those of its own. So a track is compared with the best quarter of
+//! the tracks of a cluster, which needs clusters to be there already. It moves where it fits clearly
+//! better, or leaves to be alone, until nothing moves.
+
+use crate::items::Vectors;
+use crate::neighbours::{self, Search};
+
+/// Share of a cluster's tracks that a track is compared with.
+const BEST: f64 = 0.25;
+/// How much more similar another cluster has to be. Less lets tracks swing between poses.
+const CLEARLY: f64 = 0.1;
+/// Clusters that a track is compared with: those with the nearest means.
+const CANDIDATES: usize = 16;
+const ROUNDS: usize = 10;
+
+/// Clusters while tracks move.
+#[derive(Debug, Clone)]
+pub(super) struct Clusters<'a> {
+    vectors: &'a Vectors,
+    /// For each item those that it must stay apart from.
+    rivals: &'a [Vec<usize>],
+    labels: Vec<usize>,
+    members: Vec<Vec<usize>>,
+}
+
+/// How an item stands to the clusters.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Standing {
+    /// Similarity to the others of its own cluster; `None` when it is alone.
+    pub(super) own: Option<f64>,
+    /// The most similar other cluster that no constraint forbids, and how similar.
+    pub(super) next: Option<(usize, f64)>,
+}
+
+impl<'a> Clusters<'a> {
+    pub(super) fn new(vectors: &'a Vectors, rivals: &'a [Vec<usize>], labels: Vec<usize>) -> Self {
+        let mut members = vec![Vec::new(); labels.iter().max().map_or(0, |most| most + 1)];
+        labels.iter().enumerate().for_each(|(item, label)| members[*label].push(item));
+        Self { vectors, rivals, labels, members }
+    }
+
+    pub(super) fn label(&self, item: usize) -> usize {
+        self.labels[item]
+    }
+
+    pub(super) fn is_alone(&self, item: usize) -> bool {
+        self.members[self.labels[item]].len() == 1
+    }
+
+    /// Moves items, in that order, until all are where they fit best. `threshold` is the similarity below
+    /// which an item had better be alone.
+    pub(super) fn settle(&mut self, order: &[usize], threshold: f64, search: &Search) {
+        for _ in 0..ROUNDS {
+            let candidates = self.candidates(search);
+            let moved = order.iter().filter(|item| self.resettle(**item, &candidates[**item], threshold)).count();
+            if moved == 0 {
+                break;
+            }
+        }
+    }
+
+    /// Moves one item if it fits clearly better elsewhere.
+    fn resettle(&mut self, item: usize, candidates: &[usize], threshold: f64) -> bool {
+        let standing = self.standing(item, candidates);
+        let own = standing.own.unwrap_or(threshold) + CLEARLY;
+        let (to, similarity) = match standing.next {
+            Some((label, similarity)) if similarity > threshold => (Some(label), similarity),
+            _ => (None, threshold),
+        };
+        if similarity <= own || (to.is_none() && self.is_alone(item)) {
+            return false;
+        }
+        let from = self.labels[item];
+        self.members[from].retain(|other| *other != item);
+        let to = to.unwrap_or_else(|| {
+            self.members.push(Vec::new());
+            self.members.len() - 1
+        });
+        self.members[to].push(item);
+        self.labels[item] = to;
+        true
+    }
+
+    /// How every item stands.
+    pub(super) fn standings(&self, search: &Search) -> Vec<Standing> {
+        let candidates = self.candidates(search);
+        candidates.iter().enumerate().map(|(item, candidates)| self.standing(item, candidates)).collect()
+    }
+
+    fn standing(&self, item: usize, candidates: &[usize]) -> Standing {
+        let own = self.labels[item];
+        let open = |label: &&usize| {
+            **label != own && !self.rivals[item].iter().any(|rival| self.labels[*rival] == **label)
+        };
+        let scored = candidates.iter().filter(open).filter_map(|label| Some((*label, self.similarity(item, *label)?)));
+        Standing {
+            own: self.similarity(item, own),
+            next: scored.max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0))),
+        }
+    }
+
+    /// Mean similarity to the best quarter of a cluster's items but itself; `None` if there are none.
+    fn similarity(&self, item: usize, label: usize) -> Option<f64> {
+        let others = self.members[label].iter().filter(|other| **other != item);
+        let mut similarities: Vec<f32> = others.map(|other| self.vectors.dot(item, *other)).collect();
+        let best = (similarities.len() as f64 * BEST).ceil() as usize;
+        similarities.sort_by(|a, b| b.total_cmp(a));
+        (best > 0).then(|| similarities[..best].iter().copied().map(f64::from).sum::<f64>() / best as f64)
+    }
+
+    /// For every item the clusters with the nearest means.
+    fn candidates(&self, search: &Search) -> Vec<Vec<usize>> {
+        let (n, dim) = (self.labels.len(), self.vectors.dim());
+        let living: Vec<usize> = (0..self.members.len()).filter(|label| !self.members[*label].is_empty()).collect();
+        let mut values = self.vectors.values().to_vec();
+        for label in &living {
+            let mut mean = vec![0.0_f64; dim];
+            for item in &self.members[*label] {
+                mean.iter_mut().zip(self.vectors.row(*item)).for_each(|(m, x)| *m += f64::from(*x));
+            }
+            let length = mean.iter().map(|x| x * x).sum::<f64>().sqrt().max(f64::MIN_POSITIVE);
+            values.extend(mean.iter().map(|x| (x / length) as f32));
+        }
+        let both = Vectors::trusted(dim, values);
+        let means: Vec<u32> = (n..both.len()).map(|row| row as u32).collect();
+        let items: Vec<u32> = (0..n as u32).collect();
+        let search = Search { k: CANDIDATES, ..*search };
+        let found = neighbours::nearest(&both, (&means, &items), f32::NEG_INFINITY, |_, _| 0.0, &search, &mut |_| ());
+        let mut candidates = vec![Vec::new(); n];
+        for edge in &found.edges {
+            candidates[edge.a as usize].push(living[edge.b as usize - n]);
+        }
+        candidates.iter_mut().for_each(|labels| labels.sort_unstable());
+        candidates
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SEARCH: Search = Search { k: 4, exact_pairs: usize::MAX, probes: 1, threads: 1 };
+
+    /// Unit vectors at these angles, degrees.
+    fn at(degrees: &[f32]) -> Vectors {
+        let vector = |degrees: &f32| [degrees.to_radians().cos(), degrees.to_radians().sin()];
+        Vectors::trusted(2, degrees.iter().flat_map(vector).collect())
+    }
+
+    fn settled(vectors: &Vectors, rivals: &[Vec<usize>], labels: &[usize]) -> Vec<usize> {
+        let mut clusters = Clusters::new(vectors, rivals, labels.to_vec());
+        let order: Vec<usize> = (0..labels.len()).collect();
+        clusters.settle(&order, 0.7, &SEARCH);
+        (0..labels.len()).map(|item| clusters.label(item)).collect()
+    }
+
+    /// The first is nearer to the mean of the second cluster, but like one pose of the third.
+    #[test]
+    fn a_track_goes_to_those_it_is_like_and_not_to_the_nearer_mean() {
+        let vectors = at(&[0.0, 40.0, 40.0, -5.0, -100.0]);
+        let none = vec![Vec::new(); 5];
+        assert_eq!(settled(&vectors, &none, &[0, 0, 0, 1, 1]), [1, 0, 0, 1, 1]);
+    }
+
+    #[test]
+    fn nothing_moves_against_a_constraint_or_for_little() {
+        let vectors = at(&[0.0, 40.0, 40.0, -5.0, -100.0]);
+        let rivals = vec![vec![4], vec![], vec![], vec![], vec![0]];
+        assert_eq!(settled(&vectors, &rivals, &[0, 0, 0, 1, 1]), [0, 0, 0, 1, 1]);
+        let close = at(&[0.0, 20.0, 20.0, -15.0, -15.0]);
+        assert_eq!(settled(&close, &vec![Vec::new(); 5], &[0, 0, 0, 1, 1]), [0, 0, 0, 1, 1]);
+    }
+
+    #[test]
+    fn who_is_like_nobody_leaves_and_who_is_alone_stays() {
+        let vectors = at(&[0.0, 0.0, 100.0, 200.0]);
+        assert_eq!(settled(&vectors, &vec![Vec::new(); 4], &[0, 0, 0, 1]), [0, 0, 2, 1]);
+    }
+
+    #[test]
+    fn standings_name_the_next_cluster() {
+        let vectors = at(&[0.0, 10.0, 60.0]);
+        let rivals = vec![vec![], vec![2], vec![1]];
+        let standings = Clusters::new(&vectors, &rivals, vec![0, 0, 1]).standings(&SEARCH);
+        let cos = |degrees: f32| f64::from(degrees.to_radians().cos());
+        assert!((standings[0].own.unwrap_or(0.0) - cos(10.0)).abs() < 1e-6);
+        let next = standings[0].next.map(|(label, similarity)| (label, (similarity - cos(60.0)).abs() < 1e-6));
+        assert_eq!(next, Some((1, true)));
+        assert_eq!(standings[1].next, None, "they share a frame");
+        assert_eq!((standings[2].own, standings[2].next), (None, None));
+    }
+}
