@@ -3,6 +3,8 @@
 //! Reads `frames`, `tracks`, `embeddings` and `track_embeddings`; writes `clusters`, `linkage`,
 //! `constraints` and `identities`.
 //!
+//! * [`agglomerate`]: average linkage under constraints of up to a million items, over the
+//!   [`neighbours`] of their vectors.
 //! * [`linkage`]: the dendrogram under constraints, and its cut.
 //! * [`mod@constraints`]: which tracks cannot show the same person.
 //! * [`identities`]: labels to rows: who is on screen, when, and how sure that is.
@@ -10,9 +12,14 @@
 //! **Architecture invariant:** sees vectors, times and constraints; never pixels, never labels. The
 //! result does not depend on threads or on the order of rows.
 
+pub mod agglomerate;
 pub mod constraints;
 pub mod identities;
+pub mod items;
 pub mod linkage;
+pub mod neighbours;
+mod parallel;
+pub mod synthetic;
 
 use schema::footer::Footer;
 use schema::run::{Begin, RunDir};

@@ -129,7 +129,7 @@ fn nearest(pairs: &Pairs, active: &[usize], item: usize, below: Option<usize>) -
 }
 
 /// Orders merges by height and gives nodes their numbers.
-fn numbered(n: usize, mut merges: Vec<(usize, usize, f64)>) -> Vec<Merge> {
+pub(crate) fn numbered(n: usize, mut merges: Vec<(usize, usize, f64)>) -> Vec<Merge> {
     merges.sort_by(|a, b| a.2.total_cmp(&b.2));
     let mut node: Vec<usize> = (0..n).collect();
     let mut size = vec![1_usize; n];
