@@ -40,7 +40,11 @@ pub fn look_like_one_picture(
     let mut inside: Vec<f64> = Vec::new();
     for crops in crops.chunk_by(|a, b| a.track_id == b.track_id) {
         for (i, a) in crops.iter().enumerate() {
-            inside.extend(crops[i + 1..].iter().map(|b| cosine_distance(a.embedding.as_slice(), b.embedding.as_slice())));
+            inside.extend(
+                crops[i + 1..]
+                    .iter()
+                    .map(|b| cosine_distance(a.embedding.as_slice(), b.embedding.as_slice())),
+            );
         }
     }
     if inside.len() < 20 {

@@ -4,6 +4,8 @@
 //! `constraints` and `identities`.
 //!
 //! * [`method`]: ways of linking, behind one trait.
+//! * [`agglomerate`]: average linkage under constraints of up to a million items, over the
+//!   [`neighbours`] of their vectors.
 //! * [`linkage`]: distances, the dendrogram under constraints, and its cut.
 //! * [`mod@constraints`]: which tracks cannot show the same person.
 //! * [`identities`]: labels to rows: who is on screen, when, and how sure that is.
@@ -11,8 +13,8 @@
 //! **Architecture invariant:** sees vectors, times and constraints; never pixels, never labels. The
 //! result does not depend on threads or on the order of rows.
 
-mod config;
 pub mod agglomerate;
+mod config;
 pub mod constraints;
 pub mod identities;
 pub mod items;
@@ -20,6 +22,7 @@ pub mod linkage;
 pub mod method;
 pub mod neighbours;
 mod parallel;
+pub mod synthetic;
 
 use schema::footer::Footer;
 use schema::run::{Begin, RunDir};

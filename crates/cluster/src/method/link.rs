@@ -72,7 +72,8 @@ impl Method for Link {
         };
         let vectors = Vectors::new(dim, items.vectors().concat())?;
         let clarity = Clarity::new(items);
-        let search = Search { k: NEIGHBOURS, exact_pairs: EXACT_PAIRS, probes: PROBES, threads: self.threads };
+        let search =
+            Search { k: NEIGHBOURS, exact_pairs: EXACT_PAIRS, probes: PROBES, threads: self.threads };
         let scaled = match self.scale {
             Scale::Fixed(distance) => Scaled { vectors, similarity: 1.0 - distance, calibration: None },
             Scale::Learned(prior) => learn(&vectors, &clarity, items.apart(), prior, &search)?,
@@ -85,7 +86,8 @@ impl Method for Link {
         let mut clusters = Clusters::new(&scaled.vectors, &rivals, labels);
         clusters.settle(&clarity.least_clear_first(), scaled.similarity, &search);
         let is_noise = |item: usize| clusters.is_alone(item) && clarity.ratio(item) < UNCLEAR;
-        let kept: Vec<_> = (0..items.len()).map(|item| (!is_noise(item)).then(|| clusters.label(item))).collect();
+        let kept: Vec<_> =
+            (0..items.len()).map(|item| (!is_noise(item)).then(|| clusters.label(item))).collect();
         let numbers = numbers(&kept);
         let number = |label: usize| numbers.get(&label).copied();
         let mixture = scaled.calibration.as_ref().map(|calibration| calibration.mixture);

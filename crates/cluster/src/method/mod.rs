@@ -247,7 +247,8 @@ pub fn silhouettes(pairs: &Pairs, labels: &[Option<usize>], same_up_to: f64) -> 
         };
         let own = labels[item].and_then(|own| mean(&members[own])).unwrap_or(same_up_to);
         let open = |members: &[usize]| !members.iter().any(|other| pairs.is_forbidden(item, *other));
-        let candidates = members.iter().enumerate().filter(|(label, m)| Some(*label) != labels[item] && open(m));
+        let candidates =
+            members.iter().enumerate().filter(|(label, m)| Some(*label) != labels[item] && open(m));
         let distances = candidates.filter_map(|(label, members)| Some((mean(members)?, label)));
         let next = distances.min_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
         Fit::by_distance(own, next.map(|(distance, label)| (label, distance)))
@@ -317,7 +318,10 @@ pub(crate) mod tests {
     /// Every method, with constraints.
     fn methods() -> Vec<Box<dyn Method>> {
         let metrics = [Metric::Cosine, Metric::Euclidean];
-        let mut methods: Vec<Box<dyn Method>> = vec![Box::new(Link { threshold: 0.5 })];
+        let prior = Prior { different: 0.0, same: 0.4 };
+        let mut methods: Vec<Box<dyn Method>> = [Scale::Fixed(0.5), Scale::Learned(prior)]
+            .map(|scale| Box::new(Link { scale, threads: 1 }) as Box<dyn Method>)
+            .into();
         for metric in metrics {
             methods.push(Box::new(Dbscan { metric, eps: 0.3, min_samples: 2, constraints: true }));
             methods.push(Box::new(Hdbscan {

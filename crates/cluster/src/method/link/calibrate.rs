@@ -95,7 +95,8 @@ impl Mixture {
     /// By what was counted, and what is expected.
     pub fn new(pairs: &Pairs, prior: Prior) -> Self {
         let total: f64 = pairs.open.iter().map(|count| *count as f64).sum();
-        let mut at = Self { different: (prior.different, DIFFERENT_SD), same: (prior.same, SAME_SD), share: 0.1 };
+        let mut at =
+            Self { different: (prior.different, DIFFERENT_SD), same: (prior.same, SAME_SD), share: 0.1 };
         for _ in 0..ROUNDS {
             let (mut same, mut different) = (Moments::default(), Moments::default());
             for (bin, (open, apart)) in pairs.open.iter().zip(&pairs.apart).enumerate() {
@@ -217,7 +218,8 @@ mod tests {
     #[test]
     fn rarer_pairs_of_one_person_ask_for_more_likeness() {
         let threshold = |count| {
-            Mixture::new(&pairs(normal(100_000.0, (0.0, 0.12)), normal(count, (0.5, 0.15))), PRIOR).threshold()
+            Mixture::new(&pairs(normal(100_000.0, (0.0, 0.12)), normal(count, (0.5, 0.15))), PRIOR)
+                .threshold()
         };
         assert!(threshold(300.0) > threshold(3000.0) && threshold(3000.0) > threshold(30_000.0));
     }

@@ -49,7 +49,8 @@ impl Clarity {
         let mut of = vec![f64::NAN; items.len()];
         for crops in items.crops().chunk_by(|a, b| a.item == b.item) {
             let logs: Vec<f64> = crops.iter().map(log_norm).collect();
-            let weights = crops.iter().map(|crop| f64::from(crop.norm).powi(NORM_POWER).max(f64::MIN_POSITIVE));
+            let weights =
+                crops.iter().map(|crop| f64::from(crop.norm).powi(NORM_POWER).max(f64::MIN_POSITIVE));
             let (sum, total) =
                 weights.zip(&logs).fold((0.0, 0.0), |(sum, total), (w, log)| (sum + w * log, total + w));
             of[crops[0].item] = sum / total;
@@ -128,7 +129,8 @@ impl Model {
         }
         // Normal equations of two unknowns, in units of 1 over a squared length.
         let mut left = [1.0 / COMMON_PRIOR, 0.0, 1.0 / SLOPE_PRIOR + clarity.square_sum / WITHIN_TRACK];
-        let mut right = [vec![0.0; vectors.dim()], clarity.slope_sum.iter().map(|s| s / WITHIN_TRACK).collect()];
+        let mut right =
+            [vec![0.0; vectors.dim()], clarity.slope_sum.iter().map(|s| s / WITHIN_TRACK).collect()];
         for sums in &clusters {
             // Inverse of REST · 1 + PERSON · 11ᵀ, by Sherman and Morrison.
             let shared = PERSON / (REST + sums.n * PERSON);
@@ -154,7 +156,8 @@ impl Model {
         let mut values = Vec::with_capacity(vectors.len() * vectors.dim());
         for (item, clarity) in clarity.of.iter().enumerate() {
             let common = self.common.iter().zip(&self.slope).map(|(common, slope)| common + clarity * slope);
-            let rest: Vec<f64> = vectors.row(item).iter().zip(common).map(|(x, c)| f64::from(*x) - c).collect();
+            let rest: Vec<f64> =
+                vectors.row(item).iter().zip(common).map(|(x, c)| f64::from(*x) - c).collect();
             let length = rest.iter().map(|x| x * x).sum::<f64>().sqrt();
             if length > 1e-3 {
                 values.extend(rest.iter().map(|x| (x / length) as f32));

@@ -55,7 +55,8 @@ impl<'a> Clusters<'a> {
     pub(super) fn settle(&mut self, order: &[usize], threshold: f64, search: &Search) {
         for _ in 0..ROUNDS {
             let candidates = self.candidates(search);
-            let moved = order.iter().filter(|item| self.resettle(**item, &candidates[**item], threshold)).count();
+            let moved =
+                order.iter().filter(|item| self.resettle(**item, &candidates[**item], threshold)).count();
             if moved == 0 {
                 break;
             }
@@ -95,7 +96,8 @@ impl<'a> Clusters<'a> {
         let open = |label: &&usize| {
             **label != own && !self.rivals[item].iter().any(|rival| self.labels[*rival] == **label)
         };
-        let scored = candidates.iter().filter(open).filter_map(|label| Some((*label, self.similarity(item, *label)?)));
+        let scored =
+            candidates.iter().filter(open).filter_map(|label| Some((*label, self.similarity(item, *label)?)));
         Standing {
             own: self.similarity(item, own),
             next: scored.max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0))),
@@ -114,7 +116,8 @@ impl<'a> Clusters<'a> {
     /// For every item the clusters with the nearest means.
     fn candidates(&self, search: &Search) -> Vec<Vec<usize>> {
         let (n, dim) = (self.labels.len(), self.vectors.dim());
-        let living: Vec<usize> = (0..self.members.len()).filter(|label| !self.members[*label].is_empty()).collect();
+        let living: Vec<usize> =
+            (0..self.members.len()).filter(|label| !self.members[*label].is_empty()).collect();
         let mut values = self.vectors.values().to_vec();
         for label in &living {
             let mut mean = vec![0.0_f64; dim];
@@ -128,7 +131,8 @@ impl<'a> Clusters<'a> {
         let means: Vec<u32> = (n..both.len()).map(|row| row as u32).collect();
         let items: Vec<u32> = (0..n as u32).collect();
         let search = Search { k: CANDIDATES, ..*search };
-        let found = neighbours::nearest(&both, (&means, &items), f32::NEG_INFINITY, |_, _| 0.0, &search, &mut |_| ());
+        let found =
+            neighbours::nearest(&both, (&means, &items), f32::NEG_INFINITY, |_, _| 0.0, &search, &mut |_| ());
         let mut candidates = vec![Vec::new(); n];
         for edge in &found.edges {
             candidates[edge.a as usize].push(living[edge.b as usize - n]);
@@ -187,7 +191,8 @@ mod tests {
         let standings = Clusters::new(&vectors, &rivals, vec![0, 0, 1]).standings(&SEARCH);
         let cos = |degrees: f32| f64::from(degrees.to_radians().cos());
         assert!((standings[0].own.unwrap_or(0.0) - cos(10.0)).abs() < 1e-6);
-        let next = standings[0].next.map(|(label, similarity)| (label, (similarity - cos(60.0)).abs() < 1e-6));
+        let next =
+            standings[0].next.map(|(label, similarity)| (label, (similarity - cos(60.0)).abs() < 1e-6));
         assert_eq!(next, Some((1, true)));
         assert_eq!(standings[1].next, None, "they share a frame");
         assert_eq!((standings[2].own, standings[2].next), (None, None));

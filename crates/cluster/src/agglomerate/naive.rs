@@ -1,0 +1,113 @@
+//! Average linkage by its definition, to compare with.
+
+use super::{Agglomeration, Items, penalty};
+use crate::items::Error;
+use crate::linkage::{Merge, cut, numbered};
+
+/// What [`super::link`] gives, from a table of all pairs: the two clusters of the smallest mean distance are
+/// merged until there are none within the threshold. Memory grows with the square of the number of items,
+/// and time with its cube at worst.
+///
+/// # Errors
+/// See [`Error`].
+pub fn naive(items: Items<'_>, threshold: f32) -> Result<Agglomeration, Error> {
+    items.check(threshold)?;
+    let mut table = Table::new(items);
+    let mut contradictions = Vec::new();
+    let mut merges = Vec::new();
+    for (a, b) in items.together {
+        let (x, y) = (table.cluster[*a], table.cluster[*b]);
+        if x != y && table.penalty[x][y].is_infinite() {
+            contradictions.push((*a, *b));
+        } else if x != y {
+            merges.push(table.merge(x, y, 0.0));
+        }
+    }
+    while let Some((x, y, height)) = table.closest().filter(|(.., height)| *height <= f64::from(threshold)) {
+        merges.push(table.merge(x, y, height));
+    }
+    let merges: Vec<Merge> = numbered(items.vectors.len(), merges);
+    let labels = cut(items.vectors.len(), &merges, f64::INFINITY);
+    Ok(Agglomeration { labels, merges, contradictions })
+}
+
+/// All pairs of clusters. A cluster goes by its first item.
+struct Table {
+    cluster: Vec<usize>,
+    /// Weighted sum of the distances between the items of two clusters.
+    distance: Vec<Vec<f64>>,
+    /// What is added to their mean.
+    penalty: Vec<Vec<f32>>,
+    weight: Vec<f64>,
+    living: Vec<usize>,
+    /// Height and second cluster of the lowest merge with a later cluster.
+    lowest: Vec<(f64, usize)>,
+}
+
+impl Table {
+    fn new(items: Items<'_>) -> Self {
+        let n = items.vectors.len();
+        let weight: Vec<_> = items.weights.iter().copied().map(f64::from).collect();
+        let dot = |a: usize, b: usize| -> f64 {
+            items
+                .vectors
+                .row(a)
+                .iter()
+                .zip(items.vectors.row(b))
+                .map(|(a, b)| f64::from(*a) * f64::from(*b))
+                .sum()
+        };
+        let row = |a: usize| (0..n).map(|b| weight[a] * weight[b] * (1.0 - dot(a, b))).collect();
+        let mut penalties = vec![vec![0.0_f32; n]; n];
+        for pair in items.apart {
+            for (a, b) in [(pair.a, pair.b), (pair.b, pair.a)] {
+                penalties[a][b] = penalties[a][b].max(penalty(pair.strength));
+            }
+        }
+        let mut table = Self {
+            cluster: (0..n).collect(),
+            distance: (0..n).map(row).collect(),
+            penalty: penalties,
+            weight,
+            living: (0..n).collect(),
+            lowest: vec![(f64::INFINITY, 0); n],
+        };
+        (0..n).for_each(|x| table.look(x));
+        table
+    }
+
+    fn height(&self, x: usize, y: usize) -> f64 {
+        self.distance[x][y] / (self.weight[x] * self.weight[y]) + f64::from(self.penalty[x][y])
+    }
+
+    /// Finds the lowest merge of `x` with a later cluster.
+    fn look(&mut self, x: usize) {
+        let later = self.living.iter().filter(|y| **y > x).map(|y| (self.height(x, *y), *y));
+        self.lowest[x] = later.min_by(|a, b| a.0.total_cmp(&b.0)).unwrap_or((f64::INFINITY, x));
+    }
+
+    /// The lowest merge of all: both clusters and its height.
+    fn closest(&self) -> Option<(usize, usize, f64)> {
+        let all = self.living.iter().map(|x| (*x, self.lowest[*x].1, self.lowest[*x].0));
+        all.min_by(|a, b| a.2.total_cmp(&b.2))
+    }
+
+    fn merge(&mut self, x: usize, y: usize, height: f64) -> (usize, usize, f64) {
+        let (into, from) = (x.min(y), x.max(y));
+        self.living.retain(|z| *z != from);
+        for z in self.living.clone() {
+            for (a, b, gone) in [(into, z, (from, z)), (z, into, (z, from))] {
+                self.distance[a][b] += self.distance[gone.0][gone.1];
+                self.penalty[a][b] = self.penalty[a][b].max(self.penalty[gone.0][gone.1]);
+            }
+        }
+        self.weight[into] += self.weight[from];
+        self.cluster.iter_mut().filter(|cluster| **cluster == from).for_each(|cluster| *cluster = into);
+        for z in self.living.clone() {
+            if z == into || [into, from].contains(&self.lowest[z].1) {
+                self.look(z);
+            }
+        }
+        (into, from, height.max(0.0))
+    }
+}

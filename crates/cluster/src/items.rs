@@ -1,0 +1,152 @@
+//! Vectors to be linked, and what can be wrong with them.
+
+/// What can be wrong with the input.
+#[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The vectors do not fill whole rows.
+    #[error("{len} numbers do not make vectors of {dim}")]
+    Ragged {
+        /// Numbers given.
+        len: usize,
+        /// Length of a vector.
+        dim: usize,
+    },
+    /// A vector holds NaN or an infinity.
+    #[error("vector {row} holds a number that is not finite")]
+    NotFinite {
+        /// Its place.
+        row: usize,
+    },
+    /// The threshold is not a number.
+    #[error("the threshold is not a number")]
+    Threshold,
+    /// More items than 32-bit numbers can tell apart.
+    #[error("{n} items are too many")]
+    TooMany {
+        /// Number of items.
+        n: usize,
+    },
+    /// There is not one weight for every vector.
+    #[error("{weights} weights for {vectors} vectors")]
+    Weights {
+        /// Number of weights.
+        weights: usize,
+        /// Number of vectors.
+        vectors: usize,
+    },
+    /// A weight is not above zero.
+    #[error("the weight of vector {row} is {weight}, which is not above 0")]
+    Weight {
+        /// Place of the vector.
+        row: usize,
+        /// Its weight.
+        weight: f32,
+    },
+    /// A pair names an item that is not there, or one item twice.
+    #[error("items {a} and {b} are no pair among {n}")]
+    Pair {
+        /// The one.
+        a: usize,
+        /// The other.
+        b: usize,
+        /// Number of items.
+        n: usize,
+    },
+    /// How strongly two items should stay apart is out of range.
+    #[error("items {a} and {b} are to stay apart with strength {strength}, which is not between 0 and 1")]
+    Strength {
+        /// The one.
+        a: usize,
+        /// The other.
+        b: usize,
+        /// The strength given.
+        strength: f32,
+    },
+}
+
+/// Vectors of one length, one after the other. Similarity is the inner product, so rows that are to be
+/// compared by angle have length one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Vectors {
+    dim: usize,
+    values: Vec<f32>,
+}
+
+impl Vectors {
+    /// Of `dim` numbers each, from 1.
+    ///
+    /// # Errors
+    /// When the last vector is cut off, when a number is not finite, and from 2³¹ vectors on.
+    pub fn new(dim: usize, values: Vec<f32>) -> Result<Self, Error> {
+        if dim == 0 || !values.len().is_multiple_of(dim) {
+            return Err(Error::Ragged { len: values.len(), dim });
+        }
+        if let Some(at) = values.iter().position(|value| !value.is_finite()) {
+            return Err(Error::NotFinite { row: at / dim });
+        }
+        let n = values.len() / dim;
+        // Items and the nodes made of them are counted by 32 bits.
+        if n > i32::MAX as usize { Err(Error::TooMany { n }) } else { Ok(Self { dim, values }) }
+    }
+
+    /// Of numbers that are known to be right.
+    pub(crate) fn trusted(dim: usize, values: Vec<f32>) -> Self {
+        Self { dim, values }
+    }
+
+    /// Numbers in a vector.
+    pub fn dim(&self) -> usize {
+        self.dim
+    }
+
+    /// Number of vectors.
+    pub fn len(&self) -> usize {
+        self.values.len() / self.dim
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
+    /// All numbers, one vector after the other.
+    pub fn values(&self) -> &[f32] {
+        &self.values
+    }
+
+    /// Some of them, in that order.
+    pub fn some(&self, rows: &[usize]) -> Self {
+        Self { dim: self.dim, values: rows.iter().flat_map(|row| self.row(*row)).copied().collect() }
+    }
+
+    /// One of them.
+    pub fn row(&self, row: usize) -> &[f32] {
+        &self.values[row * self.dim..][..self.dim]
+    }
+
+    /// Puts the weighted mean of two rows into the first.
+    pub(crate) fn mean_into(&mut self, into: usize, from: usize, [a, b]: [f64; 2]) {
+        let dim = self.dim;
+        let (low, high) = self.values.split_at_mut(into.max(from) * dim);
+        let (low, high) = (&mut low[into.min(from) * dim..][..dim], &mut high[..dim]);
+        let (into, from) = if into < from { (low, &*high) } else { (high, &*low) };
+        for (x, y) in into.iter_mut().zip(from) {
+            *x = ((a * f64::from(*x) + b * f64::from(*y)) / (a + b)) as f32;
+        }
+    }
+
+    /// Inner product of two rows, in an order of summation that many lanes can share.
+    pub(crate) fn dot(&self, a: usize, b: usize) -> f32 {
+        let (a, a_rest) = self.row(a).as_chunks::<16>();
+        let (b, b_rest) = self.row(b).as_chunks::<16>();
+        let mut lanes = [0.0_f32; 16];
+        for (a, b) in a.iter().zip(b) {
+            for lane in 0..16 {
+                lanes[lane] += a[lane] * b[lane];
+            }
+        }
+        let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
+        lanes.iter().sum::<f32>() + rest
+    }
+}

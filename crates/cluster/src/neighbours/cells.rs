@@ -1,0 +1,86 @@
+//! Where the cells of many rows lie: spherical K-means on a sample.
+
+use pulp::Arch;
+
+use super::best::Best;
+use super::tile::{Panels, Query};
+use crate::items::Vectors;
+use crate::parallel::in_parallel;
+
+/// Rows of the sample for each cell.
+const SAMPLES: usize = 48;
+/// Rounds of K-means; more of them find no more neighbours.
+const ROUNDS: usize = 6;
+/// Rows that look for their cells together.
+const BATCH: usize = 4096;
+
+/// Directions that rows can be sorted by.
+pub(super) struct Cells {
+    dim: usize,
+    count: usize,
+    panels: Panels,
+}
+
+impl Cells {
+    /// Cells for rows `among` some: twice the square root of their number.
+    pub(super) fn new(arch: Arch, vectors: &Vectors, among: &[u32], threads: usize) -> Self {
+        let count = 2 * among.len().isqrt();
+        let sample = sample(vectors, among, count * SAMPLES);
+        let firsts = sample.iter().step_by(SAMPLES).flat_map(|row| vectors.row(*row as usize));
+        let mut cells = Self::of(arch, vectors.dim(), firsts.copied().collect());
+        for _ in 0..ROUNDS {
+            let nearest = cells.nearest(vectors, &sample, 1, threads);
+            let mut sums = vec![0.0; cells.count * cells.dim];
+            for (row, cell) in sample.iter().zip(nearest) {
+                let sum = sums[cell[0] as usize * cells.dim..].iter_mut();
+                sum.zip(vectors.row(*row as usize)).for_each(|(sum, value)| *sum += value);
+            }
+            cells = Self::of(arch, cells.dim, sums);
+        }
+        cells
+    }
+
+    /// With centres in these directions. A cell that nobody is near to has none, and stays empty.
+    fn of(arch: Arch, dim: usize, mut centres: Vec<f32>) -> Self {
+        for centre in centres.chunks_exact_mut(dim) {
+            let norm = centre.iter().map(|value| value * value).sum::<f32>().sqrt();
+            centre.iter_mut().for_each(|value| *value /= norm.max(f32::MIN_POSITIVE));
+        }
+        let centres = Vectors::trusted(dim, centres);
+        let count = centres.len();
+        let mut panels = Panels::new(arch, dim, count, 1);
+        panels.append(&centres, &(0..count as u32).collect::<Vec<_>>());
+        Self { dim, count, panels }
+    }
+
+    /// Number of cells.
+    pub(super) fn len(&self) -> usize {
+        self.count
+    }
+
+    /// The `k` cells nearest to each row, the nearest first.
+    pub(super) fn nearest(&self, vectors: &Vectors, rows: &[u32], k: usize, threads: usize) -> Vec<Vec<u32>> {
+        let batches: Vec<_> = rows.chunks(BATCH).collect();
+        let answer = |batch: &&[u32]| self.nearest_of(vectors, batch, k);
+        in_parallel(threads, &batches, answer, &mut |_| ()).into_iter().flatten().collect()
+    }
+
+    fn nearest_of(&self, vectors: &Vectors, rows: &[u32], k: usize) -> Vec<Vec<u32>> {
+        let queries: Vec<_> = (0..).zip(rows).map(|(number, row)| Query { number, row: *row }).collect();
+        let mut best = Best::new(&queries, k, f32::MIN, &|_, _, product| Some(product));
+        self.panels.multiply(0..self.panels.len(), vectors, &queries, &mut best);
+        best.into_lists().into_iter().map(|list| list.into_iter().map(|(_, cell)| cell).collect()).collect()
+    }
+}
+
+/// `count` rows in an order that depends on nothing but what is in them.
+fn sample(vectors: &Vectors, among: &[u32], count: usize) -> Vec<u32> {
+    let hash = |row: &u32| {
+        // FNV-1a, by words.
+        let mix = |hash: u64, value: &f32| (hash ^ u64::from(value.to_bits())).wrapping_mul(0x100_0000_01b3);
+        vectors.row(*row as usize).iter().fold(0xcbf2_9ce4_8422_2325, mix)
+    };
+    let mut hashed: Vec<_> = among.iter().map(|row| (hash(row), *row)).collect();
+    hashed.sort_unstable();
+    hashed.into_iter().take(count).map(|(_, row)| row).collect()
+}
