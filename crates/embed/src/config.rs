@@ -78,7 +78,7 @@ impl Name {
     /// How alike tracks usually are once what a video puts into all of them is taken off; `None` where it
     /// has not been measured on enough footage.
     pub fn similarity(self) -> Option<Similarity> {
-        (self == Self::Sface).then_some(Similarity { different: 0.03, same: 0.35 })
+        (self == Self::Sface).then_some(Similarity { different: 0.06, same: 0.35 })
     }
 
     /// Whether it is a network, with a weight file of its own.

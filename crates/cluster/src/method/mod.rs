@@ -101,7 +101,10 @@ impl<'a> Items<'a> {
     ///
     /// # Errors
     /// [`Error::NotFinite`] and [`Error::Length`].
-    pub fn new(vectors: Vec<&'a [f32]>, apart: Vec<(usize, usize)>) -> Result<Self, Error> {
+    pub fn new(vectors: Vec<&'a [f32]>, mut apart: Vec<(usize, usize)>) -> Result<Self, Error> {
+        apart.iter_mut().for_each(|(a, b)| (*a, *b) = (*a.min(b), *a.max(b)));
+        apart.sort_unstable();
+        apart.dedup();
         let expected = vectors.first().map_or(0, |first| first.len());
         for (item, vector) in vectors.iter().enumerate() {
             if vector.len() != expected {

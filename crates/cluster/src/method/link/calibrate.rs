@@ -13,8 +13,8 @@ pub const BINS: usize = 1000;
 
 /// Widths expected beforehand, and how many pairs each expectation is worth.
 const DIFFERENT_SD: f64 = 0.12;
-const SAME_SD: f64 = 0.18;
-const DIFFERENT_PAIRS: f64 = 300.0;
+const SAME_SD: f64 = 0.15;
+const DIFFERENT_PAIRS: f64 = 1000.0;
 const SAME_PAIRS: f64 = 30.0;
 const SHARE: f64 = 0.05;
 const SHARE_PAIRS: f64 = 20.0;

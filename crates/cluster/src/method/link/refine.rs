@@ -154,10 +154,10 @@ mod tests {
         Vectors::trusted(2, degrees.iter().flat_map(vector).collect())
     }
 
-    fn settled(vectors: &Vectors, rivals: &[Vec<usize>], labels: &[usize]) -> Vec<usize> {
+    fn settled(vectors: &Vectors, rivals: &[Vec<usize>], labels: &[usize], threshold: f64) -> Vec<usize> {
         let mut clusters = Clusters::new(vectors, rivals, labels.to_vec());
         let order: Vec<usize> = (0..labels.len()).collect();
-        clusters.settle(&order, 0.7, &SEARCH);
+        clusters.settle(&order, threshold, &SEARCH);
         (0..labels.len()).map(|item| clusters.label(item)).collect()
     }
 
@@ -166,22 +166,22 @@ mod tests {
     fn a_track_goes_to_those_it_is_like_and_not_to_the_nearer_mean() {
         let vectors = at(&[0.0, 40.0, 40.0, -5.0, -100.0]);
         let none = vec![Vec::new(); 5];
-        assert_eq!(settled(&vectors, &none, &[0, 0, 0, 1, 1]), [1, 0, 0, 1, 1]);
+        assert_eq!(settled(&vectors, &none, &[0, 0, 0, 1, 1], 0.0), [1, 0, 0, 1, 1]);
     }
 
     #[test]
     fn nothing_moves_against_a_constraint_or_for_little() {
         let vectors = at(&[0.0, 40.0, 40.0, -5.0, -100.0]);
-        let rivals = vec![vec![4], vec![], vec![], vec![], vec![0]];
-        assert_eq!(settled(&vectors, &rivals, &[0, 0, 0, 1, 1]), [0, 0, 0, 1, 1]);
+        let rivals = vec![vec![3, 4], vec![], vec![], vec![0], vec![0]];
+        assert_eq!(settled(&vectors, &rivals, &[0, 0, 0, 1, 1], 0.0), [0, 0, 0, 1, 1]);
         let close = at(&[0.0, 20.0, 20.0, -15.0, -15.0]);
-        assert_eq!(settled(&close, &vec![Vec::new(); 5], &[0, 0, 0, 1, 1]), [0, 0, 0, 1, 1]);
+        assert_eq!(settled(&close, &vec![Vec::new(); 5], &[0, 0, 0, 1, 1], 0.0), [0, 0, 0, 1, 1]);
     }
 
     #[test]
     fn who_is_like_nobody_leaves_and_who_is_alone_stays() {
         let vectors = at(&[0.0, 0.0, 100.0, 200.0]);
-        assert_eq!(settled(&vectors, &vec![Vec::new(); 4], &[0, 0, 0, 1]), [0, 0, 2, 1]);
+        assert_eq!(settled(&vectors, &vec![Vec::new(); 4], &[0, 0, 0, 1], 0.7), [0, 0, 2, 1]);
     }
 
     #[test]
