@@ -14,6 +14,8 @@ const BEST: f64 = 0.25;
 const CLEARLY: f64 = 0.1;
 /// Clusters that a track is compared with: those with the nearest means.
 const CANDIDATES: usize = 16;
+/// Tracks of a cluster that a track is compared with, at most; of larger clusters some, evenly.
+const COMPARED: usize = 64;
 const ROUNDS: usize = 10;
 
 /// Clusters while tracks move.
@@ -106,7 +108,8 @@ impl<'a> Clusters<'a> {
 
     /// Mean similarity to the best quarter of a cluster's items but itself; `None` if there are none.
     fn similarity(&self, item: usize, label: usize) -> Option<f64> {
-        let others = self.members[label].iter().filter(|other| **other != item);
+        let members = &self.members[label];
+        let others = members.iter().step_by(members.len().div_ceil(COMPARED)).filter(|other| **other != item);
         let mut similarities: Vec<f32> = others.map(|other| self.vectors.dot(item, *other)).collect();
         let best = (similarities.len() as f64 * BEST).ceil() as usize;
         similarities.sort_by(|a, b| b.total_cmp(a));
