@@ -101,6 +101,41 @@ fn the_detector_is_measured_beside_opencv_and_onnxruntime() {
 }
 
 #[test]
+fn linking_is_measured_beside_the_definition_and_others() {
+    if assets::require("FACETRACK_BENCH_PYTHON").is_none() {
+        return;
+    }
+    let Some(xtask) = assets::require_program("xtask") else { return };
+    let arguments = ["bench", "cluster", "--n", "500,1000", "--dim", "64", "--threads", "1", "--json"];
+    let done = Command::new(xtask).args(arguments).output().unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let object: Value = serde_json::from_slice(&done.stdout).unwrap();
+    let rows = object["rows"].as_array().unwrap();
+    let number = |row: &Value, name: &str| row[name].as_f64().unwrap_or_else(|| panic!("{name} in {row}"));
+    for (n, rows) in [500, 1000].into_iter().zip(rows.chunks(4)) {
+        let methods: Vec<_> = rows.iter().map(|row| row["method"].as_str().unwrap()).collect();
+        assert_eq!(methods, ["link", "naive", "scipy", "hdbscan"]);
+        for row in rows {
+            assert_eq!((&row["n"], &row["dim"]), (&n.into(), &64.into()));
+            assert!(number(row, "wall_secs") > 0.0 && number(row, "peak_bytes") > 1e6, "{row}");
+            assert!((0.0..=1.0).contains(&number(row, "pairs_f1")), "{row}");
+            assert_eq!(row["cut"].is_null(), ["link", "hdbscan"].contains(&row["method"].as_str().unwrap()));
+        }
+        // The definition is cut where it does best, which only who knows the truth can do.
+        let [link, naive] = [0, 1].map(|i| number(&rows[i], "b3_f1"));
+        assert!(link > naive - 0.03 && naive > 0.9, "{object}");
+    }
+}
+
+#[test]
+fn runs_without_labels_are_not_judged() {
+    let Some(xtask) = assets::require_program("xtask") else { return };
+    let done = Command::new(xtask).args(["bench", "link", "--run", "/nowhere"]).output().unwrap();
+    assert_eq!(done.status.code(), Some(3));
+    assert!(String::from_utf8_lossy(&done.stderr).contains("no finished run with labels"));
+}
+
+#[test]
 fn what_cannot_be_measured_is_told() {
     for (arguments, code) in
         [(&["--scale", "0x10"][..], 2), (&["--repeat", "0"], 2), (&["--video", "none.mkv"], 2)]

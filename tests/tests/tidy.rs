@@ -28,7 +28,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("embed", &["schema", "nn"]),
     ("cluster", &["schema"]),
     ("evaluate", &["schema"]),
-    ("bench", &["nn", "detect-track", "embed"]),
+    ("bench", &["nn", "detect-track", "embed", "cluster"]),
     ("tests", &["schema"]),
     ("xtask", &[]),
 ];

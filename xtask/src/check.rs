@@ -103,7 +103,7 @@ fn obtain_assets(strict: bool) -> Result<Variables> {
     if let Some(python) = asset("python", strict, || PYTHON.obtain())? {
         found.push(("FACETRACK_PYTHON", python.into()));
     }
-    if let Some(python) = asset("python of the benches", strict, || bench::networks::PYTHON.obtain())? {
+    if let Some(python) = asset("python of the benches", strict, || bench::PYTHON.obtain())? {
         found.push(("FACETRACK_BENCH_PYTHON", python.into()));
     }
     if strict {

@@ -52,6 +52,8 @@ fn dispatch(matches: &ArgMatches) -> Result<()> {
             Some(("pipeline", m)) => bench::pipeline::pipeline(&pipeline_options(m)),
             Some(("embed", m)) => bench::networks::embed(&network_options(m)),
             Some(("detect", m)) => bench::networks::detect(&network_options(m)),
+            Some(("cluster", m)) => bench::linking::cluster(&synthetic_options(m)),
+            Some(("link", m)) => bench::linking::link(&labelled_options(m)),
             _ => Ok(()),
         },
         Some(("models", m)) => match m.subcommand() {
@@ -117,6 +119,25 @@ fn network_options(m: &ArgMatches) -> bench::networks::Options {
     }
 }
 
+fn synthetic_options(m: &ArgMatches) -> bench::linking::Synthetic {
+    let counts = |name: &str| m.get_many::<usize>(name).into_iter().flatten().copied().collect();
+    bench::linking::Synthetic {
+        sizes: counts("n"),
+        dims: counts("dim"),
+        threads: m.get_one::<usize>("threads").copied(),
+        install: m.get_flag("install-deps"),
+        json: m.get_flag("json"),
+    }
+}
+
+fn labelled_options(m: &ArgMatches) -> bench::linking::Labelled {
+    bench::linking::Labelled {
+        runs: m.get_many::<PathBuf>("run").into_iter().flatten().cloned().collect(),
+        install: m.get_flag("install-deps"),
+        json: m.get_flag("json"),
+    }
+}
+
 fn cli() -> Command {
     Command::new("xtask")
         .bin_name("cargo xtask")
@@ -167,7 +188,13 @@ fn bench_command() -> Command {
         .about("How fast it is, beside a yardstick that takes turns on the same cores")
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .subcommands([bench_pipeline_command(), bench_embed_command(), bench_detect_command()])
+        .subcommands([
+            bench_pipeline_command(),
+            bench_embed_command(),
+            bench_detect_command(),
+            bench_cluster_command(),
+            bench_link_command(),
+        ])
 }
 
 fn bench_pipeline_command() -> Command {
@@ -210,6 +237,31 @@ fn bench_detect_command() -> Command {
         .about("The face detector beside OpenCV and onnxruntime, as many pictures at a time as threads")
         .arg(size)
         .args(contest_options())
+}
+
+fn bench_cluster_command() -> Command {
+    Command::new("cluster")
+        .about("Linking of synthetic people, beside the definition, SciPy and HDBSCAN")
+        .args([
+            counts("n", "numbers of tracks").default_value("1000,10000,100000,1000000"),
+            counts("dim", "numbers in a vector").default_value("128,512"),
+            count("threads", "threads of those who can use several [default: every core]"),
+            install_deps(),
+            flag("json", "one JSON object on standard output in place of the table"),
+        ])
+}
+
+fn bench_link_command() -> Command {
+    Command::new("link")
+        .about("Linking of labelled runs, beside other methods and the best that can be")
+        .args([
+            file("run", "DIR")
+                .required(true)
+                .action(ArgAction::Append)
+                .help("a finished run with labels; thresholds of others are chosen on the other runs"),
+            install_deps(),
+            flag("json", "one JSON object on standard output in place of the table"),
+        ])
 }
 
 fn contest_options() -> [Arg; 5] {

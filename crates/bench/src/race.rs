@@ -1,19 +1,79 @@
-//! Passing batches, and the time it takes.
+//! Passing batches through a network, and the time it takes.
+//!
+//! Speaks the protocol of the contestants, one JSON object a line: says `isa` and `peak_flops` (of all
+//! its threads together) once it is ready; then, for every line `BATCH COUNT` on standard input, passes
+//! that many batches of so many images, one after the other, and says `wall_secs` and `cpu_secs`.
 
 use std::fs;
+use std::io::BufRead as _;
 use std::panic::{self, AssertUnwindSafe};
+use std::path::PathBuf;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Instant;
 
 use candle_core::Tensor;
+use clap::{Arg, ArgMatches, Command, value_parser};
+use nn::isa::Isa;
+use serde_json::{Value, json};
 
-use crate::Result;
-use crate::networks::Network;
+use crate::networks::{self, Network};
+use crate::{Result, say};
 
 /// Clock ticks a second in `/proc`, the same on every Linux.
 const TICKS_PER_SEC: f64 = 100.0;
+
+/// The arguments of `ftl-bench network`.
+pub(crate) fn command() -> Command {
+    let names: Vec<_> = Isa::available().into_iter().map(Isa::name).collect();
+    Command::new("network").about("Passes images through one of our networks, as asked for").args([
+        Arg::new("network").required(true).value_parser(networks::NAMES.to_vec()),
+        Arg::new("weights").long("weights").required(true).value_parser(value_parser!(PathBuf)),
+        crate::threads(),
+        Arg::new("size").long("size").num_args(2).value_parser(value_parser!(usize)),
+        Arg::new("isa").long("isa").value_parser(names),
+    ])
+}
+
+/// Loads a network, and passes images through it until nothing more is asked for.
+pub(crate) fn answer_requests(arguments: &ArgMatches) -> Result<()> {
+    let isa = isa(arguments.get_one::<String>("isa").map(String::as_str))?;
+    if !isa.choose() {
+        return Err("the instruction set can be chosen only once".into());
+    }
+    let threads = usize::from(arguments.get_one::<u16>("threads").copied().unwrap_or(1));
+    let name = arguments.get_one::<String>("network").map_or("", String::as_str);
+    let weights = arguments.get_one::<PathBuf>("weights").cloned().unwrap_or_default();
+    let size: Vec<usize> = arguments.get_many("size").into_iter().flatten().copied().collect();
+    let network = networks::load(name, &weights, &size)?;
+    say(&json!({ "isa": isa.name(), "peak_flops": peak_flops(isa, threads) }))?;
+    for line in std::io::stdin().lock().lines() {
+        say(&answer(network.as_ref(), threads, &line?)?)?;
+    }
+    Ok(())
+}
+
+/// The named instruction set, or the widest.
+fn isa(name: Option<&str>) -> Result<Isa> {
+    let found = Isa::available().into_iter().find(|isa| name.is_none_or(|name| isa.name() == name));
+    found.ok_or_else(|| "this machine has no such instruction set".into())
+}
+
+/// Of all threads at once, because cores may share their arithmetic units.
+fn peak_flops(isa: Isa, threads: usize) -> f64 {
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(move || isa.peak_flops())).collect();
+        workers.into_iter().filter_map(|worker| worker.join().ok()).sum()
+    })
+}
+
+fn answer(network: &dyn Network, threads: usize, line: &str) -> Result<Value> {
+    let numbers: std::result::Result<Vec<usize>, _> = line.split_whitespace().map(str::parse).collect();
+    let [batch, count] = numbers?[..] else { return Err(format!("`{line}` is not BATCH COUNT").into()) };
+    let took = run(network, batch, count, threads)?;
+    Ok(json!({ "wall_secs": took.wall_secs, "cpu_secs": took.cpu_secs }))
+}
 
 /// What a run took.
 #[derive(Debug, Clone, Copy)]
@@ -71,7 +131,7 @@ fn whole(work: impl FnOnce() -> candle_core::Result<()>) -> candle_core::Result<
 }
 
 /// Processor time of this process so far, user and kernel mode.
-fn cpu_secs() -> Option<f64> {
+pub(crate) fn cpu_secs() -> Option<f64> {
     let stat = fs::read_to_string("/proc/self/stat").ok()?;
     let (_, after_name) = stat.rsplit_once(')')?;
     let ticks = after_name.split_whitespace().skip(11).take(2).map(str::parse::<f64>);

@@ -29,7 +29,7 @@ use crate::agglomerate::apart::Apart;
 use crate::agglomerate::forest::Forest;
 use crate::items::{Error, Vectors};
 use crate::linkage::{Merge, numbered};
-use crate::neighbours::{self, Search};
+use crate::neighbours::{self, Rows, Search};
 
 /// What a pair that should stay apart with strength 1 adds to the distance of two clusters. It is then
 /// also never exceeded: such pairs are never merged.
@@ -261,8 +261,10 @@ impl Linker {
     fn search(&mut self, asking: &[u32], search: &Search, advance: &mut dyn FnMut(usize)) -> Vec<Candidate> {
         let living = self.living();
         self.apart.settle(|item| self.forest.first(item));
-        let apart = |a, b| penalty(self.apart.between(a, b, |item| item));
-        let found = neighbours::nearest(&self.means, (&living, asking), self.floor, apart, search, advance);
+        let apart =
+            |a, b| if a == b { f32::INFINITY } else { penalty(self.apart.between(a, b, |item| item)) };
+        let rows = |rows| Rows { of: &self.means, rows };
+        let found = neighbours::nearest(rows(&living), rows(asking), self.floor, apart, search, advance);
         for (item, bound) in asking.iter().zip(found.bounds) {
             self.bounds[*item as usize] = bound;
         }

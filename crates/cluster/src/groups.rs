@@ -44,9 +44,14 @@ impl Groups {
     ///
     /// # Errors
     /// Those of the method.
-    pub fn assign(&self, method: &dyn Method, items: &Items<'_>) -> Result<Assignment, Error> {
+    pub fn assign(
+        &self,
+        method: &dyn Method,
+        items: &Items<'_>,
+        advance: &mut dyn FnMut(usize, usize),
+    ) -> Result<Assignment, Error> {
         if self.count == self.of.len() {
-            return method.assign(items);
+            return method.assign(items, advance);
         }
         let means = self.means(items.vectors());
         let apart = items.apart().iter().map(|(a, b)| (self.of[*a], self.of[*b]));
@@ -55,7 +60,7 @@ impl Groups {
             items.crops().iter().map(|crop| Crop { item: self.of[crop.item], ..*crop }).collect();
         crops.sort_by_key(|crop| crop.item);
         let joined = Items::new(means.iter().map(Vec::as_slice).collect(), apart)?.with_crops(crops)?;
-        Ok(self.spread(method.assign(&joined)?))
+        Ok(self.spread(method.assign(&joined, advance)?))
     }
 
     /// Mean direction of each group; of vectors that cancel each other out that of the first.
@@ -129,7 +134,7 @@ mod tests {
             let groups = Groups::new(n, pairs.iter().copied());
             let items = items(&vectors, &apart);
             for method in methods() {
-                let found = groups.assign(method.as_ref(), &items);
+                let found = groups.assign(method.as_ref(), &items, &mut |_, _| ());
                 let Ok(found) = found else {
                     // `k` may be more than there are groups.
                     let too_few = matches!(found, Err(Error::TooFewTracks { .. }));
@@ -153,7 +158,7 @@ mod tests {
         let link = crate::method::Link { scale: crate::method::Scale::Fixed(0.5), threads: 1 };
         let linked = |pairs: &[(usize, usize)], apart: &[(usize, usize)]| {
             let groups = Groups::new(3, pairs.iter().copied());
-            groups.assign(&link, &items(&vectors, apart)).unwrap().labels
+            groups.assign(&link, &items(&vectors, apart), &mut |_, _| ()).unwrap().labels
         };
         assert_eq!(linked(&[], &[]), [Some(0), Some(1), Some(0)]);
         assert_eq!(linked(&[(0, 1)], &[]), [Some(0), Some(0), Some(0)]);

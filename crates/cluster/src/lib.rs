@@ -166,7 +166,11 @@ pub fn run(job: &mut Job<Config>, edits: Option<&Path>) -> Result<Outcome, Error
     let similarity = footer.embedders.first().and_then(|embedder| embedder.similarity);
     let method = job.config.method(same_up_to, similarity, !edits.is_empty(), job.threads);
     let with_vectors: Vec<i64> = vectors.iter().map(|v| v.track_id).collect();
-    let found = edits.groups(&with_vectors).assign(method.as_ref(), &items)?;
+    let mut advance = |done: usize, steps: usize| {
+        let tracks = with_vectors.len() as u64;
+        job.reporter.advance(done as u64 * tracks / steps.max(1) as u64, tracks, "tracks");
+    };
+    let found = edits.groups(&with_vectors).assign(method.as_ref(), &items, &mut advance)?;
     let fits = found.fits.unwrap_or_else(|| {
         method::silhouettes(&items.pairs(Metric::Cosine), &found.labels, job.config.same_up_to(same_up_to))
     });

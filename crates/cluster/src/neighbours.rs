@@ -49,12 +49,21 @@ impl Search {
     }
 }
 
+/// Some rows of some vectors.
+#[derive(Debug, Clone, Copy)]
+pub struct Rows<'a> {
+    /// The vectors.
+    pub of: &'a Vectors,
+    /// Which of them.
+    pub rows: &'a [u32],
+}
+
 /// Two rows and how similar they are.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Edge {
-    /// Who asked for neighbours.
+    /// Row of the query.
     pub a: u32,
-    /// Its neighbour.
+    /// Row of its neighbour.
     pub b: u32,
     /// Inner product, less the penalty.
     pub similarity: f32,
@@ -76,22 +85,24 @@ const BATCH: usize = 4096;
 const LEAST_BATCH: usize = 96;
 
 /// The up to [`Search::k`] rows `among` some that are most similar to each of `queries`, as far as they are
-/// more similar than `floor`. The `penalty` of two rows, from 0, is taken off their similarity. `advance`
-/// hears how many queries have been answered.
+/// more similar than `floor`. The `penalty` of a query's row and another, from 0, is taken off their
+/// similarity; an infinite one keeps a row from being its own neighbour. `advance` hears how many queries
+/// have been answered.
 pub fn nearest(
-    vectors: &Vectors,
-    (among, queries): (&[u32], &[u32]),
+    among: Rows<'_>,
+    queries: Rows<'_>,
     floor: f32,
     penalty: impl Fn(u32, u32) -> f32 + Sync,
     search: &Search,
     advance: &mut dyn FnMut(usize),
 ) -> Found {
-    let index = Index::new(vectors, among, queries.len(), search);
+    let index = Index::new(among, queries.rows.len(), search);
+    let vectors = queries.of;
     let queries = index.numbered(queries, search.threads);
     let size = (queries.len() / (4 * search.threads)).clamp(LEAST_BATCH, BATCH);
     let batches: Vec<_> = queries.chunks(size).collect();
-    let score = |query, row, product| (query != row).then(|| product - penalty(query, row));
-    let answer = |batch: &&[Query]| index.best(batch, floor, search, &score);
+    let score = |query, row, product| product - penalty(query, row);
+    let answer = |batch: &&[Query]| index.best(vectors, batch, floor, search, &score);
     let answers = in_parallel(search.threads, &batches, answer, &mut |taken| advance(taken * size));
     let mut found = Found { edges: Vec::new(), bounds: vec![floor; queries.len()] };
     for (query, best) in queries.iter().zip(answers.into_iter().flatten()) {
@@ -106,8 +117,7 @@ pub fn nearest(
 }
 
 /// Rows, sorted into cells.
-struct Index<'a> {
-    vectors: &'a Vectors,
+struct Index {
     panels: Panels,
     /// The panels of each cell.
     cells: Vec<Range<usize>>,
@@ -115,13 +125,13 @@ struct Index<'a> {
     directions: Option<Cells>,
 }
 
-impl<'a> Index<'a> {
-    fn new(vectors: &'a Vectors, among: &[u32], queries: usize, search: &Search) -> Self {
+impl Index {
+    fn new(Rows { of: vectors, rows: among }: Rows<'_>, queries: usize, search: &Search) -> Self {
         let arch = Arch::new();
         if search.is_exact(among.len(), queries) {
             let mut panels = Panels::new(arch, vectors.dim(), among.len(), 1);
             let all = panels.append(vectors, among);
-            return Self { vectors, panels, cells: vec![all], directions: None };
+            return Self { panels, cells: vec![all], directions: None };
         }
         let directions = Cells::new(arch, vectors, among, search.threads);
         let mut rows = vec![Vec::new(); directions.len()];
@@ -130,14 +140,14 @@ impl<'a> Index<'a> {
         }
         let mut panels = Panels::new(arch, vectors.dim(), among.len(), rows.len());
         let cells = rows.iter().map(|rows| panels.append(vectors, rows)).collect();
-        Self { vectors, panels, cells, directions: Some(directions) }
+        Self { panels, cells, directions: Some(directions) }
     }
 
     /// Queries in an order in which those of a batch look into the same cells.
-    fn numbered(&self, rows: &[u32], threads: usize) -> Vec<Query> {
+    fn numbered(&self, Rows { of: vectors, rows }: Rows<'_>, threads: usize) -> Vec<Query> {
         let numbered = (0..).zip(rows).map(|(number, row)| Query { number, row: *row });
         let Some(directions) = &self.directions else { return numbered.collect() };
-        let cells = directions.nearest(self.vectors, rows, 1, threads);
+        let cells = directions.nearest(vectors, rows, 1, threads);
         let mut ordered: Vec<_> = numbered.zip(cells).map(|(query, cell)| (cell[0], query)).collect();
         ordered.sort_unstable();
         ordered.into_iter().map(|(_, query)| query).collect()
@@ -146,26 +156,27 @@ impl<'a> Index<'a> {
     /// The best rows for each query of a batch, the best first.
     fn best(
         &self,
+        vectors: &Vectors,
         batch: &[Query],
         floor: f32,
         search: &Search,
-        score: &impl Fn(u32, u32, f32) -> Option<f32>,
+        score: &impl Fn(u32, u32, f32) -> f32,
     ) -> Vec<Vec<Scored>> {
         let local = |(number, query): (u32, &Query)| Query { number, row: query.row };
         let queries: Vec<_> = (0..).zip(batch).map(local).collect();
         let mut best = Best::new(&queries, search.k, floor, score);
-        for (cell, queries) in self.visits(&queries, search.probes) {
-            self.panels.multiply(self.cells[cell].clone(), self.vectors, &queries, &mut best);
+        for (cell, queries) in self.visits(vectors, &queries, search.probes) {
+            self.panels.multiply(self.cells[cell].clone(), vectors, &queries, &mut best);
         }
         best.into_lists()
     }
 
     /// Who looks into which cell.
-    fn visits(&self, queries: &[Query], probes: usize) -> Vec<(usize, Vec<Query>)> {
+    fn visits(&self, vectors: &Vectors, queries: &[Query], probes: usize) -> Vec<(usize, Vec<Query>)> {
         let Some(directions) = &self.directions else { return vec![(0, queries.to_vec())] };
         let rows: Vec<_> = queries.iter().map(|query| query.row).collect();
         let mut visitors = vec![Vec::new(); self.cells.len()];
-        for (query, cells) in queries.iter().zip(directions.nearest(self.vectors, &rows, probes, 1)) {
+        for (query, cells) in queries.iter().zip(directions.nearest(vectors, &rows, probes, 1)) {
             cells.into_iter().for_each(|cell| visitors[cell as usize].push(*query));
         }
         visitors.into_iter().enumerate().filter(|(_, queries)| !queries.is_empty()).collect()

@@ -104,7 +104,7 @@ fn renamed(labels: &[i64]) -> Vec<Option<usize>> {
 }
 
 fn labels(method: &dyn Method, items: &Items<'_>) -> Vec<Option<usize>> {
-    method.assign(items).unwrap().labels
+    method.assign(items, &mut |_, _| ()).unwrap().labels
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn heights_are_scipys() {
                 let linkage: Linkage = serde_json::from_value(name.as_str().into()).unwrap();
                 for constraints in [false, true] {
                     let method = Agglomerative { metric, linkage, cut: Cut::Clusters(1), constraints };
-                    let found = method.assign(&case.items()).unwrap().tree.unwrap().merges;
+                    let found = method.assign(&case.items(), &mut |_, _| ()).unwrap().tree.unwrap().merges;
                     assert_eq!(found.len(), heights.len());
                     for (found, expected) in found.iter().zip(heights) {
                         let error = (found.height - expected).abs() / expected;

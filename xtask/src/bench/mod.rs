@@ -1,12 +1,30 @@
 //! `cargo xtask bench`: how fast it is, beside a yardstick that ran on the same cores at the same time.
 
 mod contestant;
+pub(crate) mod linking;
 pub(crate) mod networks;
 pub(crate) mod pipeline;
 
 use serde_json::{Value, json};
 
 use crate::progress::rounded;
+use crate::python::Environment;
+
+/// The other side, and what it needs.
+pub(crate) const PYTHON: Environment = Environment {
+    folder: "bench-python",
+    packages: &[
+        "finch-clust==0.2.3",
+        "numpy==2.4.6",
+        "onnx==1.23.2",
+        "onnxruntime==1.32.0",
+        "opencv-python-headless==5.0.0.93",
+        "pyarrow==26.0.1",
+        "scikit-learn==1.9.1",
+        "scipy==1.17.1",
+    ],
+    modules: "cv2, finch, numpy, onnx, onnxruntime, pyarrow, scipy, sklearn",
+};
 
 /// What repeated measurements of one thing gave.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -35,6 +53,10 @@ impl Spread {
     fn json(&self) -> Value {
         json!({ "median": self.median, "min": self.min, "max": self.max })
     }
+}
+
+fn every_core() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// Columns of text, the first one flush left, the others flush right.

@@ -11,19 +11,12 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::contestant::{Contestant, Took};
-use super::{Spread, table};
+use super::{PYTHON, Spread, table};
 use crate::cache::Scratch;
 use crate::failure::{Result, say};
 use crate::progress::rounded;
-use crate::python::Environment;
 use crate::{models, run, system, workspace};
 
-/// The other side, and what it needs.
-pub(crate) const PYTHON: Environment = Environment {
-    folder: "bench-python",
-    packages: &["numpy==2.4.6", "onnx==1.23.2", "onnxruntime==1.32.0", "opencv-python-headless==5.0.0.93"],
-    modules: "numpy, onnx, onnxruntime, cv2",
-};
 const SCRIPTS: [(&str, &str); 2] = [
     ("contestant.py", include_str!("contestant.py")),
     ("networks.py", include_str!("../../../crates/embed/tests/reference/networks.py")),
@@ -132,7 +125,7 @@ impl Hall<'_> {
         let mut command = Command::new(workspace::program("ftl-bench"));
         let seeded = || self.scripts.join(format!("{name}.onnx"));
         let weights = models::by_name(name).map_or_else(seeded, |weights| weights.safetensors(&self.folder));
-        command.arg(name).arg("--weights").arg(weights);
+        command.args(["network", name, "--weights"]).arg(weights);
         command.args(["--threads", &threads.to_string()]);
         command.args(isa.iter().flat_map(|isa| ["--isa", isa]));
         if let Some((width, height)) = self.options.size {

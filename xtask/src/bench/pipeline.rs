@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use serde_json::{Map, Value, json};
 
-use super::{Spread, table};
+use super::{Spread, every_core, table};
 use crate::cache::Scratch;
 use crate::failure::{Failure, Result, exit, say};
 use crate::process::{self, Cost};
@@ -55,10 +55,6 @@ pub(crate) fn pipeline(options: &Options) -> Result<()> {
     let report = measure(options, &run::Options { video, ..run_options })?;
     say(if options.json { report.json().to_string() } else { report.table() }.trim_end());
     Ok(())
-}
-
-fn every_core() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// A copy at another size, frame for frame.

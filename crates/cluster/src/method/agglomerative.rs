@@ -36,7 +36,7 @@ pub enum Cut {
 }
 
 impl Method for Agglomerative {
-    fn assign(&self, items: &Items<'_>) -> Result<Assignment, Error> {
+    fn assign(&self, items: &Items<'_>, _: &mut dyn FnMut(usize, usize)) -> Result<Assignment, Error> {
         let n = items.len();
         let merges = self.tree(items.pairs(self.metric));
         let forbidden = self.linkage.forbidden(n);
@@ -132,7 +132,7 @@ mod tests {
             let items = items(&vectors, &apart);
             for linkage in LINKAGES {
                 for cut in [Cut::Height(0.7), Cut::Height(100.0), Cut::Best] {
-                    let labels = method(linkage, cut, true).assign(&items).unwrap().labels;
+                    let labels = method(linkage, cut, true).assign(&items, &mut |_, _| ()).unwrap().labels;
                     prop_assert!(apart.iter().all(|(a, b)| labels[*a] != labels[*b]), "{linkage:?} {cut:?}");
                 }
             }
@@ -142,7 +142,7 @@ mod tests {
         fn as_many_clusters_are_left_as_asked_for((vectors, apart) in cases(), constraints: bool) {
             let items = items(&vectors, &apart);
             for k in 1..=vectors.len() {
-                let found = method(Linkage::Ward, Cut::Clusters(k), constraints).assign(&items).unwrap();
+                let found = method(Linkage::Ward, Cut::Clusters(k), constraints).assign(&items, &mut |_, _| ()).unwrap();
                 prop_assert_eq!(found.labels.iter().max(), Some(&Some(k - 1)));
             }
         }
@@ -154,7 +154,8 @@ mod tests {
         let at = |degrees: f32| vec![degrees.to_radians().cos(), degrees.to_radians().sin()];
         let vectors: Vec<_> = [0.0, 100.0, 3.0, 103.0, 200.0, 206.0, 1.0].map(at).to_vec();
         for linkage in LINKAGES {
-            let found = method(linkage, Cut::Best, false).assign(&items(&vectors, &[])).unwrap();
+            let found =
+                method(linkage, Cut::Best, false).assign(&items(&vectors, &[]), &mut |_, _| ()).unwrap();
             assert_eq!(found.labels, [0, 1, 0, 1, 2, 2, 0].map(Some), "{linkage:?}");
         }
     }

@@ -24,7 +24,7 @@ pub struct Dbscan {
 }
 
 impl Method for Dbscan {
-    fn assign(&self, items: &Items<'_>) -> Result<Assignment, Error> {
+    fn assign(&self, items: &Items<'_>, _: &mut dyn FnMut(usize, usize)) -> Result<Assignment, Error> {
         let n = items.len();
         let dim = items.vectors().first().map_or(0, |vector| vector.len());
         let rows = Array2::from_shape_fn((n, dim), |(row, column)| f64::from(items.vectors()[row][column]));

@@ -23,7 +23,7 @@ pub struct Hdbscan {
 }
 
 impl Method for Hdbscan {
-    fn assign(&self, items: &Items<'_>) -> Result<Assignment, Error> {
+    fn assign(&self, items: &Items<'_>, _: &mut dyn FnMut(usize, usize)) -> Result<Assignment, Error> {
         if items.len() < self.min_cluster_size.max(self.min_samples) {
             return Ok(Assignment::flat(vec![None; items.len()]));
         }

@@ -40,7 +40,7 @@ pub struct Partition {
 }
 
 impl Method for KMeans {
-    fn assign(&self, items: &Items<'_>) -> Result<Assignment, Error> {
+    fn assign(&self, items: &Items<'_>, _: &mut dyn FnMut(usize, usize)) -> Result<Assignment, Error> {
         let n = items.len();
         if n == 0 {
             return Ok(Assignment::default());
@@ -253,7 +253,7 @@ mod tests {
         #[test]
         fn rivals_take_different_centres((vectors, apart) in cases()) {
             let items = items(&vectors, &apart);
-            let found = of(Metric::Cosine, vectors.len(), true).assign(&items).unwrap().labels;
+            let found = of(Metric::Cosine, vectors.len(), true).assign(&items, &mut |_, _| ()).unwrap().labels;
             prop_assert!(apart.iter().all(|(a, b)| found[*a] != found[*b]));
         }
     }
@@ -264,7 +264,7 @@ mod tests {
         let items = items(&vectors, &[(0, 1), (0, 2), (1, 2)]);
         assert_eq!(of(Metric::Cosine, 2, true).best_of_restarts(&items, 2).violations, 1);
         assert_eq!(
-            of(Metric::Cosine, 4, true).assign(&items),
+            of(Metric::Cosine, 4, true).assign(&items, &mut |_, _| ()),
             Err(Error::TooFewTracks { k: 4, n_tracks: 3 })
         );
     }

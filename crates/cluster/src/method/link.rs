@@ -35,7 +35,7 @@ const UNCLEAR: f64 = 0.7;
 const NEIGHBOURS: usize = 16;
 /// Pairs of items that are all compared, at most; beyond, an item is compared with those in the nearest
 /// cells.
-const EXACT_PAIRS: usize = 10_000_000_000;
+const EXACT_PAIRS: usize = 1_000_000_000;
 const PROBES: usize = 16;
 /// How strongly constraints hold: a merge against one comes after all others, but the tree has it.
 const STRENGTH: f32 = 0.99;
@@ -66,7 +66,7 @@ struct Scaled {
 }
 
 impl Method for Link {
-    fn assign(&self, items: &Items<'_>) -> Result<Assignment, Error> {
+    fn assign(&self, items: &Items<'_>, advance: &mut dyn FnMut(usize, usize)) -> Result<Assignment, Error> {
         let Some(dim) = items.vectors().first().map(|vector| vector.len()) else {
             return Ok(Assignment::default());
         };
@@ -76,15 +76,19 @@ impl Method for Link {
             Search { k: NEIGHBOURS, exact_pairs: EXACT_PAIRS, probes: PROBES, threads: self.threads };
         let scaled = match self.scale {
             Scale::Fixed(distance) => Scaled { vectors, similarity: 1.0 - distance, calibration: None },
-            Scale::Learned(prior) => learn(&vectors, &clarity, items.apart(), prior, &search)?,
+            Scale::Learned(prior) => learn(vectors, &clarity, items.apart(), prior, &search)?,
         };
         let cut = 1.0 - scaled.similarity;
         let up_to = if items.len() <= WHOLE_TREE { f64::INFINITY } else { cut };
-        let merges = merges(&scaled.vectors, &clarity, items.apart(), up_to, &search)?;
+        // Merging has two steps an item; what comes after it takes about as long as one.
+        let steps = 3 * items.len();
+        let mut merging = |done: usize, _: usize| advance(done, steps);
+        let merges = merges(&scaled.vectors, &clarity, items.apart(), up_to, &search, &mut merging)?;
         let rivals = items.rivals();
         let labels = linkage::cut(items.len(), &merges, cut);
         let mut clusters = Clusters::new(&scaled.vectors, &rivals, labels);
-        clusters.settle(&clarity.least_clear_first(), scaled.similarity, &search);
+        let mut settling = |round: usize, of: usize| advance(steps - items.len() * (of - round) / of, steps);
+        clusters.settle(&clarity.least_clear_first(), scaled.similarity, &search, &mut settling);
         let is_noise = |item: usize| clusters.is_alone(item) && clarity.ratio(item) < UNCLEAR;
         let kept: Vec<_> =
             (0..items.len()).map(|item| (!is_noise(item)).then(|| clusters.label(item))).collect();
@@ -92,10 +96,12 @@ impl Method for Link {
         let number = |label: usize| numbers.get(&label).copied();
         let mixture = scaled.calibration.as_ref().map(|calibration| calibration.mixture);
         let fit = |standing: Standing| fit(standing, number, scaled.similarity, mixture.as_ref());
+        let fits = clusters.standings(&search).into_iter().map(fit).collect();
+        advance(steps, steps);
         Ok(Assignment {
             labels: kept.into_iter().map(|label| label.and_then(number)).collect(),
             tree: Some(Tree { merges, cut, forbidden: FORBIDDEN * f64::from(STRENGTH) }),
-            fits: Some(clusters.standings(&search).into_iter().map(fit).collect()),
+            fits: Some(fits),
             calibration: scaled.calibration,
         })
     }
@@ -103,7 +109,7 @@ impl Method for Link {
 
 /// What the video says about its vectors. From many items a part is taken, evenly.
 fn learn(
-    vectors: &Vectors,
+    vectors: Vectors,
     clarity: &Clarity,
     apart: &[(usize, usize)],
     prior: Prior,
@@ -125,11 +131,11 @@ fn learn(
         let pairs = Pairs::count(&plain, &some_apart);
         let mixture = Mixture::new(&pairs, prior);
         let similarity = mixture.threshold();
-        let merges = merges(&plain, &some_clarity, &some_apart, 1.0 - similarity, search)?;
+        let merges = merges(&plain, &some_clarity, &some_apart, 1.0 - similarity, search, &mut |_, _| ())?;
         let labels = linkage::cut(some.len(), &merges, 1.0 - similarity);
         // It may also swing between a few states: each is as good as the other.
         if seen.len() + 1 == ROUNDS || seen.contains(&labels) {
-            let vectors = model.without_common(vectors, clarity);
+            let vectors = model.without_common(&vectors, clarity);
             return Ok(Scaled { vectors, similarity, calibration: Some(Calibration { pairs, mixture }) });
         }
         model = Model::fit(&some, &some_clarity, &labels);
@@ -144,11 +150,12 @@ fn merges(
     apart: &[(usize, usize)],
     up_to: f64,
     search: &Search,
+    advance: &mut dyn FnMut(usize, usize),
 ) -> Result<Vec<Merge>, Error> {
     let apart: Vec<_> = apart.iter().map(|&(a, b)| CannotLink { a, b, strength: STRENGTH }).collect();
     let weights = clarity.weights();
     let items = agglomerate::Items { vectors, weights: &weights, apart: &apart, together: &[] };
-    Ok(agglomerate::link(items, up_to as f32, search, &mut |_, _| ())?.merges)
+    Ok(agglomerate::link(items, up_to as f32, search, advance)?.merges)
 }
 
 /// How well an item fits. By a mixture it is the probability of its own cluster, against the next and

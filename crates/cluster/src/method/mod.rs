@@ -29,11 +29,12 @@ use crate::linkage::{self, FORBIDDEN, Merge, Metric, Pairs};
 
 /// Something that tells who is who.
 pub trait Method {
-    /// Puts every item into a cluster, or leaves it out as noise.
+    /// Puts every item into a cluster, or leaves it out as noise. `advance` hears of how many of how many
+    /// steps are done, from methods that take many items.
     ///
     /// # Errors
     /// See [`Error`].
-    fn assign(&self, items: &Items<'_>) -> Result<Assignment, Error>;
+    fn assign(&self, items: &Items<'_>, advance: &mut dyn FnMut(usize, usize)) -> Result<Assignment, Error>;
 }
 
 /// What can go wrong.
@@ -352,11 +353,11 @@ pub(crate) mod tests {
         fn labels_are_numbered_by_their_first_items((vectors, apart) in cases()) {
             for method in methods() {
                 let items = items(&vectors, &apart);
-                let found = method.assign(&items).unwrap();
+                let found = method.assign(&items, &mut |_, _| ()).unwrap();
                 prop_assert_eq!(found.labels.len(), vectors.len());
                 prop_assert_eq!(&numbered(found.labels.clone()), &found.labels);
                 prop_assert!(found.tree.as_ref().is_none_or(|t| t.merges.len() == vectors.len().saturating_sub(1)));
-                prop_assert_eq!(method.assign(&items).unwrap(), found);
+                prop_assert_eq!(method.assign(&items, &mut |_, _| ()).unwrap(), found);
             }
         }
 
@@ -388,12 +389,24 @@ pub(crate) mod tests {
         for method in methods() {
             for n in 0..=6 {
                 let items = items(&same[..n], &[]);
-                let found = method.assign(&items).unwrap();
+                let found = method.assign(&items, &mut |_, _| ()).unwrap();
                 let clusters: BTreeSet<_> = found.labels.iter().flatten().collect();
                 assert_eq!(found.labels.len(), n);
                 assert!(clusters.len() <= n.min(1), "equal tracks are one person, or noise: {found:?}");
             }
         }
+    }
+
+    #[test]
+    fn link_tells_how_far_it_is() {
+        let people = crate::synthetic::people(300, 16, 1);
+        let rows = (0..300).map(|row| people.vectors.row(row)).collect();
+        let items = Items::new(rows, people.together).unwrap();
+        let scale = Scale::Learned(Prior { different: 0.0, same: 0.4 });
+        let mut steps = Vec::new();
+        Link { scale, threads: 2 }.assign(&items, &mut |done, of| steps.push((done, of))).unwrap();
+        assert!(steps.is_sorted() && steps.iter().all(|(_, of)| *of == 900), "{steps:?}");
+        assert_eq!(steps.last(), Some(&(900, 900)));
     }
 
     #[test]

@@ -8,8 +8,7 @@ pub(super) type Scored = (f32, u32);
 /// Keeps `k` rows for every query, those of the highest scores above a floor.
 pub(super) struct Best<'a, F> {
     k: usize,
-    /// What a query's row and another row score, given their product, which is no less; `None` when they
-    /// must not be neighbours.
+    /// What a query's row and another row score, given their product, which is no less.
     score: &'a F,
     queries: &'a [Query],
     /// Up to `2 k` for each query.
@@ -17,7 +16,7 @@ pub(super) struct Best<'a, F> {
     bounds: Vec<f32>,
 }
 
-impl<'a, F: Fn(u32, u32, f32) -> Option<f32>> Best<'a, F> {
+impl<'a, F: Fn(u32, u32, f32) -> f32> Best<'a, F> {
     pub(super) fn new(queries: &'a [Query], k: usize, floor: f32, score: &'a F) -> Self {
         Self { k, score, queries, lists: vec![Vec::new(); queries.len()], bounds: vec![floor; queries.len()] }
     }
@@ -32,7 +31,7 @@ impl<'a, F: Fn(u32, u32, f32) -> Option<f32>> Best<'a, F> {
     }
 }
 
-impl<F: Fn(u32, u32, f32) -> Option<f32>> Hear for Best<'_, F> {
+impl<F: Fn(u32, u32, f32) -> f32> Hear for Best<'_, F> {
     #[inline(always)]
     fn bound(&self, query: u32) -> f32 {
         self.bounds[query as usize]
@@ -41,7 +40,9 @@ impl<F: Fn(u32, u32, f32) -> Option<f32>> Hear for Best<'_, F> {
     fn hear(&mut self, query: u32, row: u32, product: f32) {
         let place = query as usize;
         let score = (self.score)(self.queries[place].row, row, product);
-        let Some(score) = score.filter(|score| *score > self.bounds[place]) else { return };
+        if score <= self.bounds[place] {
+            return;
+        }
         let list = &mut self.lists[place];
         list.push((score, row));
         if list.len() == 2 * self.k {

@@ -67,7 +67,7 @@ impl Cells {
 
     fn nearest_of(&self, vectors: &Vectors, rows: &[u32], k: usize) -> Vec<Vec<u32>> {
         let queries: Vec<_> = (0..).zip(rows).map(|(number, row)| Query { number, row: *row }).collect();
-        let mut best = Best::new(&queries, k, f32::MIN, &|_, _, product| Some(product));
+        let mut best = Best::new(&queries, k, f32::MIN, &|_, _, product| product);
         self.panels.multiply(0..self.panels.len(), vectors, &queries, &mut best);
         best.into_lists().into_iter().map(|list| list.into_iter().map(|(_, cell)| cell).collect()).collect()
     }

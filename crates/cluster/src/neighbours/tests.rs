@@ -53,7 +53,8 @@ proptest! {
             1 => 0.5,
             _ => 0.0,
         };
-        let found = nearest(&vectors, (&among, &queries), floor, penalty, &search(k), &mut |_| ());
+        let rows = |rows| Rows { of: &vectors, rows };
+        let found = nearest(rows(&among), rows(&queries), floor, penalty, &search(k), &mut |_| ());
         let expected: Vec<_> =
             queries.iter().map(|query| defined(&vectors, &among, *query, (k, floor), penalty)).collect();
         prop_assert_eq!(found.bounds, expected.iter().map(|(_, bound)| *bound).collect::<Vec<_>>());
@@ -103,7 +104,9 @@ fn cells_miss_few_neighbours() {
     let rows: Vec<u32> = (0..20_000).collect();
     let with = |exact_pairs, probes| {
         let search = Search { exact_pairs, probes, ..search(16) };
-        nearest(&people.vectors, (&rows, &rows[..2000]), 0.5, |_, _| 0.0, &search, &mut |_| ()).edges
+        let of = |rows| Rows { of: &people.vectors, rows };
+        let not_itself = |a, b| if a == b { f32::INFINITY } else { 0.0 };
+        nearest(of(&rows), of(&rows[..2000]), 0.5, not_itself, &search, &mut |_| ()).edges
     };
     let key = |edge: &Edge| (edge.a, edge.b);
     let expected: std::collections::BTreeSet<_> = with(usize::MAX, 1).iter().map(key).collect();

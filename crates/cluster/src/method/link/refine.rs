@@ -5,8 +5,11 @@
 //! the tracks of a cluster, which needs clusters to be there already. It moves where it fits clearly
 //! better, or leaves to be alone, until nothing moves.
 
+use std::collections::HashSet;
+
 use crate::items::Vectors;
-use crate::neighbours::{self, Search};
+use crate::neighbours::{self, Rows, Search};
+use crate::parallel::in_parallel;
 
 /// Share of a cluster's tracks that a track is compared with.
 const BEST: f64 = 0.25;
@@ -53,20 +56,37 @@ impl<'a> Clusters<'a> {
     }
 
     /// Moves items, in that order, until all are where they fit best. `threshold` is the similarity below
-    /// which an item had better be alone.
-    pub(super) fn settle(&mut self, order: &[usize], threshold: f64, search: &Search) {
-        for _ in 0..ROUNDS {
-            let candidates = self.candidates(search);
-            let moved =
-                order.iter().filter(|item| self.resettle(**item, &candidates[**item], threshold)).count();
-            if moved == 0 {
+    /// which an item had better be alone. `advance` hears of how many of how many rounds are done.
+    pub(super) fn settle(
+        &mut self,
+        order: &[usize],
+        threshold: f64,
+        search: &Search,
+        advance: &mut dyn FnMut(usize, usize),
+    ) {
+        let mut asking = order.to_vec();
+        let mut near = vec![Vec::new(); order.len()];
+        for round in 0..ROUNDS {
+            advance(round, ROUNDS);
+            if asking.is_empty() {
                 break;
             }
+            for (item, candidates) in asking.iter().zip(self.candidates(&asking, search)) {
+                near[*item] = candidates;
+            }
+            let mut changed = HashSet::new();
+            for item in asking {
+                changed.extend(self.resettle(item, &near[item], threshold).into_iter().flatten());
+            }
+            // Only they may now fit elsewhere: for the others nothing near has changed.
+            let is_near = |item: &usize| near[*item].iter().any(|label| changed.contains(label));
+            let is_concerned = |item: &usize| changed.contains(&self.labels[*item]) || is_near(item);
+            asking = order.iter().copied().filter(is_concerned).collect();
         }
     }
 
-    /// Moves one item if it fits clearly better elsewhere.
-    fn resettle(&mut self, item: usize, candidates: &[usize], threshold: f64) -> bool {
+    /// Moves one item if it fits clearly better elsewhere; returns the clusters that it left and came to.
+    fn resettle(&mut self, item: usize, candidates: &[usize], threshold: f64) -> Option<[usize; 2]> {
         let standing = self.standing(item, candidates);
         let own = standing.own.unwrap_or(threshold) + CLEARLY;
         let (to, similarity) = match standing.next {
@@ -74,7 +94,7 @@ impl<'a> Clusters<'a> {
             _ => (None, threshold),
         };
         if similarity <= own || (to.is_none() && self.is_alone(item)) {
-            return false;
+            return None;
         }
         let from = self.labels[item];
         self.members[from].retain(|other| *other != item);
@@ -84,13 +104,14 @@ impl<'a> Clusters<'a> {
         });
         self.members[to].push(item);
         self.labels[item] = to;
-        true
+        Some([from, to])
     }
 
     /// How every item stands.
     pub(super) fn standings(&self, search: &Search) -> Vec<Standing> {
-        let candidates = self.candidates(search);
-        candidates.iter().enumerate().map(|(item, candidates)| self.standing(item, candidates)).collect()
+        let all: Vec<usize> = (0..self.labels.len()).collect();
+        let candidates = self.candidates(&all, search);
+        in_parallel(search.threads, &all, |item| self.standing(*item, &candidates[*item]), &mut |_| ())
     }
 
     fn standing(&self, item: usize, candidates: &[usize]) -> Standing {
@@ -117,32 +138,34 @@ impl<'a> Clusters<'a> {
         (best > 0).then(|| similarities[..best].iter().copied().map(f64::from).sum::<f64>() / best as f64)
     }
 
-    /// For every item the clusters with the nearest means.
-    fn candidates(&self, search: &Search) -> Vec<Vec<usize>> {
-        let (n, dim) = (self.labels.len(), self.vectors.dim());
+    /// For each of some items the clusters with the nearest means.
+    fn candidates(&self, items: &[usize], search: &Search) -> Vec<Vec<usize>> {
         let living: Vec<usize> =
             (0..self.members.len()).filter(|label| !self.members[*label].is_empty()).collect();
-        let mut values = self.vectors.values().to_vec();
-        for label in &living {
-            let mut mean = vec![0.0_f64; dim];
-            for item in &self.members[*label] {
-                mean.iter_mut().zip(self.vectors.row(*item)).for_each(|(m, x)| *m += f64::from(*x));
-            }
-            let length = mean.iter().map(|x| x * x).sum::<f64>().sqrt().max(f64::MIN_POSITIVE);
-            values.extend(mean.iter().map(|x| (x / length) as f32));
-        }
-        let both = Vectors::trusted(dim, values);
-        let means: Vec<u32> = (n..both.len()).map(|row| row as u32).collect();
-        let items: Vec<u32> = (0..n as u32).collect();
+        let means = living.iter().flat_map(|label| self.mean(*label)).collect();
+        let means = Vectors::trusted(self.vectors.dim(), means);
+        let clusters: Vec<u32> = (0..living.len() as u32).collect();
+        let rows: Vec<u32> = items.iter().map(|item| *item as u32).collect();
+        let among = Rows { of: &means, rows: &clusters };
+        let queries = Rows { of: self.vectors, rows: &rows };
         let search = Search { k: CANDIDATES, ..*search };
-        let found =
-            neighbours::nearest(&both, (&means, &items), f32::NEG_INFINITY, |_, _| 0.0, &search, &mut |_| ());
-        let mut candidates = vec![Vec::new(); n];
+        let found = neighbours::nearest(among, queries, f32::NEG_INFINITY, |_, _| 0.0, &search, &mut |_| ());
+        let mut candidates = vec![Vec::new(); self.labels.len()];
         for edge in &found.edges {
-            candidates[edge.a as usize].push(living[edge.b as usize - n]);
+            candidates[edge.a as usize].push(living[edge.b as usize]);
         }
         candidates.iter_mut().for_each(|labels| labels.sort_unstable());
-        candidates
+        items.iter().map(|item| std::mem::take(&mut candidates[*item])).collect()
+    }
+
+    /// Direction of the mean of a cluster's items.
+    fn mean(&self, label: usize) -> Vec<f32> {
+        let mut mean = vec![0.0_f64; self.vectors.dim()];
+        for item in &self.members[label] {
+            mean.iter_mut().zip(self.vectors.row(*item)).for_each(|(m, x)| *m += f64::from(*x));
+        }
+        let length = mean.iter().map(|x| x * x).sum::<f64>().sqrt().max(f64::MIN_POSITIVE);
+        mean.iter().map(|x| (x / length) as f32).collect()
     }
 }
 
@@ -161,7 +184,7 @@ mod tests {
     fn settled(vectors: &Vectors, rivals: &[Vec<usize>], labels: &[usize], threshold: f64) -> Vec<usize> {
         let mut clusters = Clusters::new(vectors, rivals, labels.to_vec());
         let order: Vec<usize> = (0..labels.len()).collect();
-        clusters.settle(&order, threshold, &SEARCH);
+        clusters.settle(&order, threshold, &SEARCH, &mut |_, _| ());
         (0..labels.len()).map(|item| clusters.label(item)).collect()
     }
 
