@@ -72,10 +72,12 @@ impl VideoFile {
 }
 
 /// One finished stage.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct StageRecord {
     /// Name of the stage.
     pub stage: String,
+    /// Version of what it computes.
+    pub version: u32,
     /// SHA-256 over everything that decides the outputs: stage version, configuration, inputs, weights.
     pub fingerprint: String,
     /// Program and version.
@@ -92,6 +94,8 @@ pub struct StageRecord {
     pub figures: serde_json::Map<String, serde_json::Value>,
     /// Wall-clock time, seconds.
     pub duration_secs: f64,
+    /// Whether it runs again only when that is asked for, because something was taken out of its tables.
+    pub is_pinned: bool,
 }
 
 /// Something a stage read.
