@@ -10,6 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::OnceLock;
 
 use schema::Row;
@@ -20,6 +21,7 @@ use schema::tables::{
     ALL, Cluster, Constraint, Crop, Detection, DetectionSource, Embedding, Frame, Identity, Label, Linkage,
     Metric, Shot, Track, TrackEmbedding, Transition, Video,
 };
+use tests::assets;
 use tests::files::{copy, hashes, table_hashes, untidy};
 use tests::line::{Line, Said};
 use tests::truth::{self, TrueShot};
@@ -316,6 +318,22 @@ fn the_page_is_self_contained() {
     }
     assert!(page.starts_with("<!doctype html>") || page.starts_with("<!DOCTYPE html>"));
     assert!(page.trim_end().ends_with("</html>"));
+}
+
+/// A machine on which the tests pass lacks nothing, and the doctor names what it looked at.
+#[test]
+fn the_doctor_finds_this_machine_fit() {
+    if assets::require("FACETRACK_WEIGHTS_DIR").is_none() {
+        return;
+    }
+    let Some(xtask) = assets::require_program("xtask") else { return };
+    let done = Command::new(xtask).arg("doctor").output().unwrap();
+    let told = String::from_utf8(done.stdout).unwrap();
+    assert!(done.status.success(), "{told}{}", String::from_utf8_lossy(&done.stderr));
+    for looked_at in ["rustc", "ffmpeg", "opencv4", "system packages", "weights of sface", "device", "cache"]
+    {
+        assert!(told.lines().any(|line| line.trim().starts_with(looked_at)), "{looked_at} in {told}");
+    }
 }
 
 #[test]

@@ -221,9 +221,15 @@ fn the_scan_finds_what_is_left() {
 fn vouch_for(run: &Path, file: &str) {
     let mut manifest = Manifest::read(run).unwrap().unwrap();
     let path = run.join(file);
-    for output in manifest.stages.iter_mut().flat_map(|s| &mut s.outputs).filter(|o| o.file == file) {
-        output.size_bytes = fs::metadata(&path).unwrap().len();
-        output.sha256 = schema::hash::file(&path).unwrap();
+    let sha256 = schema::hash::file(&path).unwrap();
+    for stage in &mut manifest.stages {
+        for output in stage.outputs.iter_mut().filter(|output| output.file == file) {
+            output.size_bytes = fs::metadata(&path).unwrap().len();
+            output.sha256.clone_from(&sha256);
+        }
+        for input in stage.inputs.iter_mut().filter(|input| format!("{}.parquet", input.name) == file) {
+            input.sha256.clone_from(&sha256);
+        }
     }
     fs::write(run.join("manifest.json"), serde_json::to_string(&manifest).unwrap()).unwrap();
 }

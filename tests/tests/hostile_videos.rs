@@ -71,9 +71,14 @@ fn watched(line: &Line, stage: &str, what: &str) -> Ended {
     Ended { code: status.code(), error, warnings: of("warning").len() }
 }
 
+fn run_beside(video: &Path) -> PathBuf {
+    video.with_file_name("r")
+}
+
 /// Runs stages on a video until one refuses it. Each must succeed, or say what is wrong with the video.
 fn survives(video: &Path, stages: &[&'static str], what: &str) -> Option<Vec<Ended>> {
-    let run_dir = folder("run").join("r");
+    let run_dir = run_beside(video);
+    let _ = fs::remove_dir_all(&run_dir);
     let line = Line { threads: Some(2), ..Line::on(video, &run_dir)? };
     let mut ended = Vec::new();
     for stage in stages {
@@ -196,7 +201,7 @@ fn garbage_after_a_video_costs_nothing() {
     fs::write(&path, bytes).unwrap();
     let Some(ended) = survives(&path, &STAGES, "garbage after a video") else { return };
     assert!(ended.iter().all(|end| end.code == Some(0)), "{ended:?}");
-    let run = Path::new(env!("CARGO_TARGET_TMPDIR")).join("hostile_videos/run/r");
+    let run = run_beside(&path);
     assert!(read_all::<Frame>(&run.join("frames.parquet")).unwrap().len() >= 20);
 }
 
@@ -206,7 +211,7 @@ fn a_single_frame_is_a_video() {
     let Some(path) = second("one.mkv", &["-frames:v", "1", "-c:v", "libx264"]) else { return };
     let Some(ended) = survives(&path, &STAGES, "one frame") else { return };
     assert!(ended.len() == STAGES.len() && ended.iter().all(|end| end.code == Some(0)), "{ended:?}");
-    let run = Path::new(env!("CARGO_TARGET_TMPDIR")).join("hostile_videos/run/r");
+    let run = run_beside(&path);
     assert_eq!(read_all::<Frame>(&run.join("frames.parquet")).unwrap().len(), 1);
     assert!(read_all::<Video>(&run.join("videos.parquet")).unwrap()[0].duration_secs < 1.0);
 }

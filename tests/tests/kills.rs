@@ -85,6 +85,10 @@ fn kill(line: &Line, stage: &str, force: bool, moment: &Moment) -> bool {
 /// Every table is absent or, to the byte, the one of an undisturbed run; and the manifest names none
 /// that is not there.
 fn assert_whole(run: &Path, tables: &BTreeMap<String, String>, when: &str) {
+    if !run.is_dir() {
+        // Killed before it could make its directory.
+        return;
+    }
     for (name, hash) in table_hashes(run) {
         assert_eq!(Some(&hash), tables.get(&name), "{when}: {name} is neither absent nor whole");
     }
@@ -286,7 +290,8 @@ fn crashed(run_dir: &Path, arguments: &[&str]) -> Option<Output> {
     let bookmark = run_dir.join("logs/detect-track.at");
     let frame = || fs::read_to_string(&bookmark).ok().and_then(|text| text.trim().parse::<u64>().ok());
     wait_until("detect-track comes to frame 50", || frame().is_some_and(|frame| frame >= 50));
-    signal("SEGV", &holder(run_dir).unwrap().to_string());
+    // Not SIGSEGV: Rust's runtime takes the first, and lets a program go on that did nothing wrong.
+    signal("ABRT", &holder(run_dir).unwrap().to_string());
     Some(child.wait_with_output().unwrap())
 }
 
@@ -297,7 +302,7 @@ fn a_crash_is_told_with_its_frame() {
     let Some(done) = crashed(&run_dir, &["--quiet"]) else { return };
     assert_eq!(done.status.code(), Some(1));
     let told = String::from_utf8(done.stderr).unwrap();
-    assert!(told.starts_with("error: detect-track was killed by signal 11 at about frame "), "{told}");
+    assert!(told.starts_with("error: detect-track was killed by signal 6 at about frame "), "{told}");
     assert!(told.contains("--skip-bad goes on without the frames around that place"), "{told}");
     assert_whole(&run_dir, tables, "after the crash");
 }
@@ -308,7 +313,7 @@ fn a_run_goes_on_past_a_crash() {
     let Some(done) = crashed(&run_dir, &["--skip-bad", "--json"]) else { return };
     let said = String::from_utf8(done.stdout).unwrap();
     assert_eq!(done.status.code(), Some(0), "{said}");
-    assert!(said.contains("was killed by signal 11 at about frame"), "{said}");
+    assert!(said.contains("was killed by signal 6 at about frame"), "{said}");
     let manifest = Manifest::read(&run_dir).unwrap().unwrap();
     let record = manifest.stage("detect-track").unwrap();
     let left_out = record.config["skip_frames"].as_array().unwrap();

@@ -112,7 +112,7 @@ fn folder(member: &Value) -> String {
 
 /// Every file of the repository that is text, with its content.
 fn texts() -> Vec<(String, String)> {
-    let files = walk(&repository(), &["target", ".git", "runs", "__pycache__", "node_modules"]);
+    let files = walk(&repository(), &["target", ".git", "runs", "__pycache__", "node_modules", "corpus"]);
     let read = |(name, path): (String, _)| Some((name, fs::read_to_string(path).ok()?));
     // In a linked worktree `.git` is a file.
     files.into_iter().filter(|(name, _)| name != ".git").filter_map(read).collect()
@@ -255,7 +255,7 @@ fn no_file_names_a_registry_host_or_a_path_of_a_machine() {
 /// Third-party pictures, videos and weights stay out; what there is of data is small.
 #[test]
 fn the_repository_holds_no_pictures_videos_or_weights() {
-    let files = walk(&repository(), &["target", ".git", "runs", "__pycache__", "node_modules"]);
+    let files = walk(&repository(), &["target", ".git", "runs", "__pycache__", "node_modules", "corpus"]);
     for (name, path) in files {
         let ending = Path::new(&name).extension().and_then(|e| e.to_str()).unwrap_or_default().to_lowercase();
         let kinds =

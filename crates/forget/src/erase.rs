@@ -64,6 +64,10 @@ fn tracks_of(run: &RunDir, identities: &[i64]) -> Result<BTreeSet<i64>, Error> {
 /// See [`Error`].
 pub fn erase(run: &mut RunDir, request: &Request) -> Result<StageRecord, Error> {
     let gone = Gone::new(run, request)?;
+    let figures = [("tracks_forgotten", json!(gone.tracks.len())), ("pictures_kept", json!(!gone.pictures))];
+    if gone.tracks.is_empty() && gone.pictures == has_no_pictures(run) {
+        return Ok(told(Vec::new(), figures));
+    }
     let had_labels = run.manifest().output("labels.parquet").is_some_and(|o| o.rows.unwrap_or(0) > 0);
     let mut found = run.revise("detect-track", &[])?;
     rewrite_found(run, &mut found, &gone)?;
@@ -76,7 +80,6 @@ pub fn erase(run: &mut RunDir, request: &Request) -> Result<StageRecord, Error> 
         "the labels are gone from the run, because they may name who is forgotten; the file is as it was"
             .to_owned()
     });
-    let figures = [("tracks_forgotten", json!(gone.tracks.len())), ("pictures_kept", json!(!gone.pictures))];
     Ok(told(lost_labels.into_iter().collect(), figures))
 }
 

@@ -27,6 +27,9 @@ pub struct Manifest {
     pub video: Option<VideoFile>,
     /// Finished stages, in the order of [`STAGES`].
     pub stages: Vec<StageRecord>,
+    /// Stages that run again only when forced, because something was taken out of their tables.
+    #[serde(default)]
+    pub pinned: Vec<String>,
 }
 
 /// Which file the run is about.
@@ -94,8 +97,6 @@ pub struct StageRecord {
     pub figures: serde_json::Map<String, serde_json::Value>,
     /// Wall-clock time, seconds.
     pub duration_secs: f64,
-    /// Whether it runs again only when that is asked for, because something was taken out of its tables.
-    pub is_pinned: bool,
 }
 
 /// Something a stage read.
@@ -137,7 +138,7 @@ fn is_below(file: &str) -> bool {
 impl Manifest {
     /// An empty manifest.
     pub fn new(run_id: String) -> Self {
-        Self { format: FORMAT, run_id, video: None, stages: Vec::new() }
+        Self { format: FORMAT, run_id, video: None, stages: Vec::new(), pinned: Vec::new() }
     }
 
     /// Reads the manifest of the run at `root`; `None` when there is none yet.

@@ -129,12 +129,13 @@ impl RunDir {
             ..StageRecord::default()
         };
         new.fingerprint = fingerprint(&new);
-        match self.manifest.stage(plan.stage).filter(|_| !plan.force) {
+        match self.manifest.stage(plan.stage) {
+            _ if plan.force => Ok(Begin::Run(self.start(new))),
             Some(record) if record.fingerprint == new.fingerprint && self.is_whole(record) => {
                 Ok(Begin::UpToDate(record.clone()))
             }
-            Some(record) if record.is_pinned => {
-                Err(Error::Pinned { path: self.root.clone(), stage: plan.stage.to_owned() })
+            _ if self.manifest.pinned.contains(&new.stage) => {
+                Err(Error::Pinned { path: self.root.clone(), stage: new.stage })
             }
             _ => Ok(Begin::Run(self.start(new))),
         }
@@ -152,6 +153,7 @@ impl RunDir {
             started: Instant::now(),
             outputs: Vec::new(),
             record,
+            is_pinned: false,
         }
     }
 
@@ -211,7 +213,7 @@ impl RunDir {
     /// stages that were made from what they replace.
     pub fn commit(&mut self, stage: StageRun) -> Result<StageRecord> {
         let record = stage.record()?;
-        self.publish(&record)?;
+        self.publish(&record, stage.is_pinned)?;
         Ok(record)
     }
 
@@ -219,12 +221,15 @@ impl RunDir {
     pub fn commit_all(&mut self, stages: Vec<StageRun>) -> Result<()> {
         let records: Vec<_> = stages.iter().map(StageRun::record).collect::<Result<_>>()?;
         // Temporaries go with the stages, so those must outlive the last rename.
-        records.iter().try_for_each(|record| self.publish(record))
+        records.iter().zip(&stages).try_for_each(|(record, stage)| self.publish(record, stage.is_pinned))
     }
 
-    fn publish(&mut self, record: &StageRecord) -> Result<()> {
+    fn publish(&mut self, record: &StageRecord, is_pinned: bool) -> Result<()> {
         // Everything that can be refused comes before the first change.
         let config = self.config_with(record)?;
+        // The pin comes first: were we killed now, the stage must not bring back what is leaving.
+        self.manifest.pinned.retain(|stage| *stage != record.stage);
+        self.manifest.pinned.extend(is_pinned.then(|| record.stage.clone()));
         self.forget_stale(record)?;
         for output in &record.outputs {
             let path = self.root.join(&output.file);
@@ -306,6 +311,7 @@ pub struct StageRun {
     started: Instant,
     outputs: Vec<Output>,
     record: StageRecord,
+    is_pinned: bool,
 }
 
 impl Drop for StageRun {
@@ -390,7 +396,7 @@ impl StageRun {
 
     /// From now on the stage runs again only when forced.
     pub fn pin(&mut self) {
-        self.record.is_pinned = true;
+        self.is_pinned = true;
     }
 
     /// Records a figure that sums the stage up.
