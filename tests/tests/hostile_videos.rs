@@ -116,7 +116,7 @@ fn damage(bytes: &mut Vec<u8>, random: &mut Random) {
         0 => bytes.truncate(at.max(1)),
         1 => bytes[at..end].fill(0),
         2 => drop(bytes.drain(at..end)),
-        3 => bytes[at..end].iter_mut().for_each(|byte| *byte = random.next() as u8),
+        3 => bytes[at..end].iter_mut().for_each(|byte| *byte = random.draw() as u8),
         // Headers are short, and decide most.
         4 => {
             let header = random.below(bytes.len().min(1024));
@@ -183,7 +183,7 @@ fn refused(video: &Path, words: &str) {
 fn garbage_without_end_is_refused() {
     let place = folder("garbage");
     let mut random = Random::new(1);
-    let noise: Vec<u8> = (0..4 << 20).flat_map(|_| random.next().to_le_bytes()).collect();
+    let noise: Vec<u8> = (0..4 << 20).flat_map(|_| random.draw().to_le_bytes()).collect();
     for name in ["noise.mkv", "noise.mp4", "noise.ts", "noise.avi"] {
         let path = place.join(name);
         fs::write(&path, &noise).unwrap();
@@ -197,7 +197,7 @@ fn garbage_after_a_video_costs_nothing() {
     let Some(path) = second("before.mkv", &["-c:v", "libx264"]) else { return };
     let mut random = Random::new(2);
     let mut bytes = fs::read(&path).unwrap();
-    bytes.extend((0..4 << 20).flat_map(|_| random.next().to_le_bytes()));
+    bytes.extend((0..4 << 20).flat_map(|_| random.draw().to_le_bytes()));
     fs::write(&path, bytes).unwrap();
     let Some(ended) = survives(&path, &STAGES, "garbage after a video") else { return };
     assert!(ended.iter().all(|end| end.code == Some(0)), "{ended:?}");

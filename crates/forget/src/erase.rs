@@ -68,7 +68,7 @@ pub fn erase(run: &mut RunDir, request: &Request) -> Result<StageRecord, Error> 
     if gone.tracks.is_empty() && gone.pictures == has_no_pictures(run) {
         return Ok(told(Vec::new(), figures));
     }
-    let had_labels = run.manifest().output("labels.parquet").is_some_and(|o| o.rows.unwrap_or(0) > 0);
+    let lost = lost(run);
     let mut found = run.revise("detect-track", &[])?;
     rewrite_found(run, &mut found, &gone)?;
     note(run, &mut found, &gone);
@@ -76,11 +76,17 @@ pub fn erase(run: &mut RunDir, request: &Request) -> Result<StageRecord, Error> 
     let mut embedded = run.revise("embed", &[&found])?;
     rewrite_embedded(run, &mut embedded, &gone)?;
     run.commit_all(vec![found, embedded])?;
-    let lost_labels = had_labels.then(|| {
-        "the labels are gone from the run, because they may name who is forgotten; the file is as it was"
-            .to_owned()
-    });
-    Ok(told(lost_labels.into_iter().collect(), figures))
+    Ok(told(lost, figures))
+}
+
+/// What people gave that later stages now start without, in words for them.
+fn lost(run: &RunDir) -> Vec<String> {
+    let was_read = |name: &str| run.manifest().stages.iter().any(|s| s.inputs.iter().any(|i| i.name == name));
+    let words = [
+        ("labels", "the labels are gone from the run, because they may name who is forgotten"),
+        ("edits", "tracks are linked without the edits, which may name tracks that are gone"),
+    ];
+    words.into_iter().filter(|(name, _)| was_read(name)).map(|(_, words)| words.to_owned()).collect()
 }
 
 fn rewrite_found(run: &RunDir, stage: &mut StageRun, gone: &Gone) -> Result<(), Error> {
