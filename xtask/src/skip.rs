@@ -1,6 +1,6 @@
 //! `--skip-bad`: past frames at which a stage crashes.
 //!
-//! Decoders are C, and damage can crash them. The stage then leaves a bookmark, the frame it was at; it
+//! What decodes is C, and damage can crash it. The stage then leaves a bookmark, the frame it was at; it
 //! starts anew and does not look at the frames from there on, up to the next key frame behind them. What
 //! is left out is a setting like any other: it stands in `config.toml`, and the same command finds it there.
 
@@ -15,7 +15,7 @@ use crate::stages::{self, Event, Finished, Job, Stage};
 
 /// After so many crashes it is the video, or the machine, that is beyond help.
 const MAX_CRASHES: usize = 8;
-/// Frames left out at first: decoders hold back fewer than these.
+/// Frames left out at first: fewer than these are held back while decoding.
 const FIRST: u64 = 32;
 
 /// A stretch of frames, both ends within it.
