@@ -5,6 +5,10 @@
 //! * `bad_inputs`: does each bad input end in one clear sentence and no half-written table?
 //! * `bench`: is what `cargo xtask bench` measures whole and plausible?
 //! * `formats`: do the programs read unusual videos, and tell what they cannot do?
+//! * `kills`: is nothing lost when a stage is killed, crashes, is interrupted, or runs out of room?
+//! * `forget`: is a person who is forgotten gone, and stays gone?
+//! * `hostile_videos`: do damaged and absurd videos end in an error or an honest part?
+//! * `supply`: may every dependency be used, and is it pinned?
 //! * `interop`: can pandas, Polars and DuckDB read the tables, and we what they write?
 
 #![allow(
@@ -19,5 +23,6 @@ pub mod assets;
 pub mod files;
 pub mod line;
 pub mod mp4;
+pub mod random;
 pub mod snapshot;
 pub mod truth;

@@ -321,6 +321,22 @@ fn the_page_is_self_contained() {
     assert!(page.trim_end().ends_with("</html>"));
 }
 
+/// A machine on which the tests pass lacks nothing, and the doctor names what it looked at.
+#[test]
+fn the_doctor_finds_this_machine_fit() {
+    if assets::require("FACETRACK_WEIGHTS_DIR").is_none() {
+        return;
+    }
+    let Some(xtask) = assets::require_program("xtask") else { return };
+    let done = Command::new(xtask).arg("doctor").output().unwrap();
+    let told = String::from_utf8(done.stdout).unwrap();
+    assert!(done.status.success(), "{told}{}", String::from_utf8_lossy(&done.stderr));
+    for looked_at in ["rustc", "ffmpeg", "opencv4", "system packages", "weights of sface", "device", "cache"]
+    {
+        assert!(told.lines().any(|line| line.trim().starts_with(looked_at)), "{looked_at} in {told}");
+    }
+}
+
 #[test]
 fn a_second_run_skips_every_stage_and_changes_no_file() {
     let Some(done) = done() else { return };

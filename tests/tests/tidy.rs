@@ -28,6 +28,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("embed", &["schema", "nn"]),
     ("cluster", &["schema"]),
     ("evaluate", &["schema"]),
+    ("forget", &["schema"]),
     ("bench", &["nn", "detect-track", "embed", "cluster"]),
     ("tests", &["schema"]),
     ("xtask", &[]),
@@ -66,10 +67,10 @@ const WORDS: &[(&str, &[&str])] = &[
 
 /// Which members may take these rows out of `schema::tables`: who sees pictures, vectors and labels.
 const SEES: &[(&str, &[&str])] = &[
-    ("Label", &["evaluate"]),
-    ("Crop", &["detect-track", "embed", "evaluate"]),
-    ("Detection", &["detect-track", "evaluate"]),
-    ("Embedding", &["embed", "cluster"]),
+    ("Label", &["evaluate", "forget"]),
+    ("Crop", &["detect-track", "embed", "evaluate", "forget"]),
+    ("Detection", &["detect-track", "evaluate", "forget"]),
+    ("Embedding", &["embed", "cluster", "forget"]),
     ("Metric", &["evaluate"]),
 ];
 

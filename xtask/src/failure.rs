@@ -32,12 +32,14 @@ pub(crate) struct Failure {
     pub(crate) code: u8,
     /// Whether a stage's own event has already told it to whoever reads events.
     pub(crate) in_events: bool,
+    /// Whether a stage broke off by a fault of its own, as libraries do that meet damage.
+    pub(crate) is_crash: bool,
 }
 
 impl Failure {
     /// A failure with an exit code.
     pub(crate) fn new(code: u8, message: impl Into<String>) -> Self {
-        Self { message: message.into(), hint: None, code, in_events: false }
+        Self { message: message.into(), hint: None, code, in_events: false, is_crash: false }
     }
 
     /// Something unexpected, or the system refused.

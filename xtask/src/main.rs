@@ -1,4 +1,4 @@
-//! The project's tasks: `cargo xtask run`, `check`, `bench`, `models`, `schemas`.
+//! The project's tasks: `cargo xtask run`, `check`, `bench`, `models`, `schemas`, `forget`, `doctor`.
 //!
 //! This crate knows the stages only by the names of their programs and by the events they print.
 //! It has few dependencies on purpose: it must build and start in seconds, on a machine where
@@ -8,8 +8,10 @@ mod assets;
 mod bench;
 mod cache;
 mod check;
+mod doctor;
 mod embedders;
 mod failure;
+mod forget;
 mod models;
 mod process;
 mod progress;
@@ -18,6 +20,7 @@ mod python;
 mod run;
 mod schemas;
 mod settings;
+mod skip;
 mod stages;
 mod system;
 mod workspace;
@@ -61,13 +64,15 @@ fn dispatch(matches: &ArgMatches) -> Result<()> {
             _ => models::list(),
         },
         Some(("schemas", m)) => schemas::schemas(m.get_flag("check")),
+        Some(("forget", m)) => forget::forget(&forget_options(m)),
+        Some(("doctor", _)) => doctor::doctor(),
         _ => Ok(()),
     }
 }
 
 fn wants_json(matches: &ArgMatches) -> bool {
     match matches.subcommand() {
-        Some(("run", m)) => m.get_flag("json"),
+        Some(("run" | "forget", m)) => m.get_flag("json"),
         Some(("bench", m)) => m.subcommand().is_some_and(|(_, m)| m.get_flag("json")),
         _ => false,
     }
@@ -85,9 +90,19 @@ fn run_options(m: &ArgMatches) -> run::Options {
         weights: m.get_many::<Own>("weights").into_iter().flatten().cloned().collect(),
         from: m.get_one::<String>("from").cloned(),
         threads: m.get_one::<usize>("threads").copied(),
+        no_crops: m.get_flag("no-crops"),
+        skip_bad: m.get_flag("skip-bad"),
         install: m.get_flag("install-deps"),
         json: m.get_flag("json"),
         quiet: m.get_flag("quiet"),
+    }
+}
+
+fn forget_options(m: &ArgMatches) -> forget::Options {
+    forget::Options {
+        run_dir: m.get_one::<PathBuf>("run").cloned().unwrap_or_default(),
+        identities: m.get_many("identity").into_iter().flatten().copied().collect(),
+        json: m.get_flag("json"),
     }
 }
 
@@ -146,6 +161,7 @@ fn cli() -> Command {
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommands([run_command(), check_command(), bench_command(), models_command(), schemas_command()])
+        .subcommands([forget_command(), doctor_command()])
 }
 
 fn run_command() -> Command {
@@ -170,6 +186,8 @@ fn run_command() -> Command {
                 .value_parser(stages::names())
                 .help("run this stage and the later ones even when nothing has changed"),
             count("threads", "worker threads, which never change the result [default: every core]"),
+            flag("no-crops", "keep no picture of anybody: faces are deleted as soon as they are vectors"),
+            flag("skip-bad", "where a stage crashes, go on without the frames around that place"),
             install_deps(),
             flag("json", "JSON Lines on standard output: every event of every stage, then run_finished"),
             flag("quiet", "only warnings, errors and, on standard output, the path of the page"),
@@ -299,6 +317,27 @@ fn schemas_command() -> Command {
     Command::new("schemas")
         .about("Generate schemas/ from the source")
         .arg(flag("check", "fail when the committed documents differ instead"))
+}
+
+fn forget_command() -> Command {
+    Command::new("forget")
+        .about("Take people out of the tables and the page of a run, and look whether they are gone")
+        .after_help(EXIT_CODES)
+        .args([
+            file("run", "DIR").required(true).help("the run directory"),
+            Arg::new("identity")
+                .long("identity")
+                .value_name("N,..")
+                .required(true)
+                .value_delimiter(',')
+                .value_parser(value_parser!(u32))
+                .help("people, as the page and the table `identities` number them"),
+            flag("json", "JSON Lines on standard output: every event, then `forgotten`"),
+        ])
+}
+
+fn doctor_command() -> Command {
+    Command::new("doctor").about("What this machine has of what is needed, and what to do next")
 }
 
 fn install_deps() -> Arg {

@@ -228,6 +228,12 @@ pub(crate) fn list() -> Result<()> {
     Ok(())
 }
 
+/// Name and state of all weights: `ready`, `raw` or `missing`.
+pub(crate) fn states() -> Result<Vec<(&'static str, &'static str)>> {
+    let dir = folder()?;
+    ALL.iter().map(|weights| Ok((weights.name, state(weights, &dir)?))).collect()
+}
+
 fn row([name, state, package, licence, trained_on, sha256, file]: [&str; 7]) -> String {
     format!("{name:<7} {state:<7} {package:<33} {licence:<10} {trained_on:<48} {sha256:<64} {file}")
 }

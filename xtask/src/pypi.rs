@@ -115,6 +115,49 @@ mod tests {
         assert_eq!(failure.message, expected);
     }
 
+    /// Members that climb out of their archive, in a zip and in a tar; one is a link.
+    const HOSTILE: &str = "
+import io, sys, tarfile, zipfile
+zip, tar = sys.argv[1:]
+with zipfile.ZipFile(zip, 'w') as archive:
+    archive.writestr('../../evil', 'evil')
+    archive.writestr('good', 'good')
+with tarfile.open(tar, 'w') as archive:
+    for name in ['../../evil', '/tmp/evil', 'good']:
+        member = tarfile.TarInfo(name)
+        member.size = 4
+        archive.addfile(member, io.BytesIO(name[-4:].encode()))
+    link = tarfile.TarInfo('link')
+    link.type, link.linkname = tarfile.SYMTYPE, '/etc/passwd'
+    archive.addfile(link)
+";
+
+    #[test]
+    fn archives_write_nothing_but_what_was_asked_for() -> Result<()> {
+        let root = std::env::temp_dir().join(format!("xtask-archives-{}", std::process::id()));
+        let dir = root.join("a/b");
+        fs::create_dir_all(&dir).map_err(Failure::io("create", &dir))?;
+        let [zip, tar, target] = ["a.zip", "a.tar", "target"].map(|name| dir.join(name));
+        process::show(Command::new("python3").args(["-c", HOSTILE]).arg(&zip).arg(&tar))?;
+        let (good, evil) = (cache::sha256_of("good"), cache::sha256_of("evil"));
+        for archive in [&zip, &tar] {
+            extract(archive, "good", &good, &target)?;
+            extract(archive, "../../evil", &evil, &target)?;
+            // Not the pinned content, whatever its name.
+            assert!(extract(archive, "good", &evil, &target).is_err());
+        }
+        assert!(extract(&tar, "link", &good, &target).is_err());
+        let mut names = Vec::new();
+        for folder in [&root, &root.join("a"), &dir] {
+            let entries = fs::read_dir(folder).map_err(Failure::io("read", folder))?.flatten();
+            names.extend(entries.map(|entry| entry.file_name().to_string_lossy().into_owned()));
+        }
+        names.sort();
+        fs::remove_dir_all(&root).map_err(Failure::io("remove", &root))?;
+        assert_eq!(names, ["a", "a.tar", "a.zip", "b", "target"]);
+        Ok(())
+    }
+
     #[test]
     fn wheels_and_source_archives_differ() {
         assert!(is_wheel("a-1-py3-none-any.whl"));

@@ -11,7 +11,7 @@ use crate::embedders::{Own, Source};
 use crate::failure::{Failure, Result, exit, say};
 use crate::progress::{Screen, duration, rounded};
 use crate::stages::{self, Finished, Job, STAGES};
-use crate::{embedders, models, process, system, workspace};
+use crate::{embedders, forget, models, process, skip, system, workspace};
 
 /// The page, below the run directory.
 const PAGE: &str = "report/index.html";
@@ -38,6 +38,10 @@ pub(crate) struct Options {
     pub(crate) from: Option<String>,
     /// Worker threads.
     pub(crate) threads: Option<usize>,
+    /// Keep no picture of anybody.
+    pub(crate) no_crops: bool,
+    /// Go on without the frames at which a stage crashes.
+    pub(crate) skip_bad: bool,
     /// Install missing system packages.
     pub(crate) install: bool,
     /// Events on standard output.
@@ -79,7 +83,7 @@ fn embedders(options: &Options) -> Result<Vec<Source>> {
 /// All of a run that is left once its programs are built.
 pub(crate) fn run_built(options: &Options, run_dir: &Path) -> Result<Vec<(&'static str, Finished)>> {
     let embedders = embedders(options)?;
-    let job = Job {
+    let mut job = Job {
         video: options.video.clone(),
         labels: options.labels.clone(),
         edits: options.edits.clone(),
@@ -94,7 +98,18 @@ pub(crate) fn run_built(options: &Options, run_dir: &Path) -> Result<Vec<(&'stat
     let mut screen = Screen::new(options.json, options.quiet);
     let mut finished = Vec::new();
     for stage in &STAGES {
-        finished.push((stage.name, stages::run(stage, &job, &mut screen, options.json)?));
+        let result = match stage.name {
+            "detect-track" if options.skip_bad => skip::run(stage, &mut job, &mut screen, options.json),
+            _ => stages::run(stage, &job, &mut screen, options.json),
+        };
+        finished.push((stage.name, result?));
+        // Only `embed` needs pictures; the page then goes without.
+        if options.no_crops && stage.name == "embed" {
+            forget::pictures(run_dir, &mut screen, options.json)?;
+        }
+    }
+    if options.no_crops {
+        forget::scan(run_dir, &mut screen, options.json)?;
     }
     Ok(finished)
 }

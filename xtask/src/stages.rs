@@ -28,6 +28,8 @@ use crate::{process, workspace};
 const STRAY_LINES: usize = 40;
 /// Exit code of a Rust program that panicked.
 const PANICKED: i32 = 101;
+/// SIGILL, SIGABRT, SIGBUS, SIGFPE, SIGSEGV: the program itself did what it may not.
+const FAULTS: [i32; 5] = [4, 6, 7, 8, 11];
 
 /// A stage, and what it is given beyond what all get.
 #[derive(Debug)]
@@ -194,8 +196,21 @@ impl Event {
 
 /// Runs a stage to its end. With `json` its events go to standard output as they are.
 pub(crate) fn run(stage: &Stage, job: &Job, screen: &mut Screen, json: bool) -> Result<Finished> {
-    screen.begin(stage.name);
-    let result = listen_to(stage, job, screen, json);
+    run_program(stage.name, &job.arguments(stage), &job.run_dir, screen, json)
+}
+
+/// Runs a program that speaks as stages do.
+pub(crate) fn run_program(
+    name: &'static str,
+    arguments: &[OsString],
+    run_dir: &Path,
+    screen: &mut Screen,
+    json: bool,
+) -> Result<Finished> {
+    screen.begin(name);
+    let mut command = Command::new(workspace::program(&format!("ftl-{name}")));
+    let result = listen_to(command.args(arguments), screen, json)
+        .and_then(|(told, status, cost)| Ok(Finished { cost, ..told.conclude(name, status, run_dir)? }));
     match &result {
         Ok(finished) => screen.finished(finished),
         Err(failure) if failure.is_interrupt() => screen.clear(),
@@ -204,19 +219,17 @@ pub(crate) fn run(stage: &Stage, job: &Job, screen: &mut Screen, json: bool) -> 
     result
 }
 
-fn listen_to(stage: &Stage, job: &Job, screen: &mut Screen, json: bool) -> Result<Finished> {
-    let program = workspace::program(&format!("ftl-{}", stage.name));
-    let mut command = Command::new(program);
-    command.args(job.arguments(stage)).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+fn listen_to(command: &mut Command, screen: &mut Screen, json: bool) -> Result<(Told, ExitStatus, Cost)> {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let started = Instant::now();
-    let mut child = process::spawn(&mut command)?;
+    let mut child = process::spawn(command)?;
     let lines = lines_of(&mut child);
     let mut told = Told::default();
     told.listen(&lines, screen, json);
     let (status, cost) = process::wait_since(started, &mut child)?;
     // Whatever was said between our last look and the end.
     told.listen(&lines, screen, json);
-    told.conclude(stage.name, status, &job.run_dir).map(|finished| Finished { cost, ..finished })
+    Ok((told, status, cost))
 }
 
 /// A line, and whether it came from standard output, where events are.
@@ -290,7 +303,7 @@ impl Told {
         if let Some((message, hint)) = self.error {
             let code = status.code().and_then(|c| u8::try_from(c).ok()).filter(|c| *c != 0);
             let code = code.unwrap_or(exit::UNEXPECTED);
-            return Err(Failure { message, hint, code, in_events: true });
+            return Err(Failure { hint, in_events: true, ..Failure::new(code, message) });
         }
         Err(crashed(stage, status, &stray, run_dir))
     }
@@ -308,15 +321,29 @@ fn crashed(stage: &str, status: ExitStatus, stray: &str, run_dir: &Path) -> Fail
     };
     let usage = status.code() == Some(i32::from(exit::USAGE));
     let code = if usage { exit::USAGE } else { exit::UNEXPECTED };
-    let mut message = format!("{stage} {how}");
+    let place =
+        frame_at_crash(stage, run_dir).map_or(String::new(), |frame| format!(" at about frame {frame}"));
+    let mut message = format!("{stage} {how}{place}");
     let words = process::tail(stray, 8);
     if !words.is_empty() {
         message += &format!("; its last words:\n{words}");
     }
-    Failure::new(code, message).hint(match keep(stage, stray, run_dir) {
+    let is_crash =
+        status.code() == Some(PANICKED) || status.signal().is_some_and(|signal| FAULTS.contains(&signal));
+    let mut hint = match keep(stage, stray, run_dir) {
         Some(path) => format!("logs are in {} and {}", path.display(), events_log(stage, run_dir).display()),
         None => format!("the log is {}", events_log(stage, run_dir).display()),
-    })
+    };
+    if is_crash && !place.is_empty() {
+        hint += "\n--skip-bad goes on without the frames around that place";
+    }
+    Failure { is_crash, ..Failure::new(code, message).hint(hint) }
+}
+
+/// The next frame that a stage was to hand on when it crashed: its bookmark is there only if it did not
+/// end by itself.
+pub(crate) fn frame_at_crash(stage: &str, run_dir: &Path) -> Option<u64> {
+    fs::read_to_string(run_dir.join("logs").join(format!("{stage}.at"))).ok()?.trim().parse().ok()
 }
 
 fn events_log(stage: &str, run_dir: &Path) -> PathBuf {

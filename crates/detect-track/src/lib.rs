@@ -69,6 +69,9 @@ pub struct Config {
     pub max_overlap: f64,
     /// Number of crops kept per track.
     pub crops_per_track: u32,
+    /// Stretches of frames that are not looked at, each its first and its last frame: what crashes the
+    /// decoder. It goes on at the next key frame.
+    pub skip_frames: Vec<(i64, i64)>,
     /// What counts as a shot boundary.
     pub shots: ShotConfig,
     /// How detections become tracks.
@@ -86,6 +89,7 @@ impl Default for Config {
             min_score: 0.5,
             max_overlap: 0.3,
             crops_per_track: 6,
+            skip_frames: Vec::new(),
             shots: ShotConfig::default(),
             association: TrackerConfig::default(),
         }
@@ -222,6 +226,11 @@ fn check(config: &Config) -> Result<(), Error> {
         ("min_score", share(config.min_score), SHARE),
         ("max_overlap", share(config.max_overlap), SHARE),
         ("crops_per_track", (1..=256).contains(&config.crops_per_track), "must be between 1 and 256"),
+        (
+            "skip_frames",
+            config.skip_frames.iter().all(|(first, last)| 0 <= *first && first <= last),
+            "must be pairs of a first and a last frame",
+        ),
         ("shots.min_cut_change", share(shots.min_cut_change), SHARE),
         ("shots.min_cut_ratio", shots.min_cut_ratio >= 1.0, "must be at least 1"),
         ("shots.min_structure_change", share(shots.min_structure_change), SHARE),

@@ -159,7 +159,7 @@ impl<'a> Recorder<'a> {
                 track_id,
                 rank: rank as i64,
                 frame_idx: *frame_idx,
-                image: png(&image.rgb).map_err(|reason| Error::Crop { frame_idx: *frame_idx, reason })?,
+                image: Some(png(&image.rgb).map_err(|reason| Error::Crop { frame_idx: *frame_idx, reason })?),
                 width: SIDE as i64,
                 height: SIDE as i64,
                 transform: image.transform,

@@ -378,7 +378,8 @@ fn sum(vectors: &[Vec<f32>]) -> Vec<f32> {
 
 /// RGB bytes and side of a square crop.
 fn decode(crop: &Crop) -> Result<(Vec<u8>, usize), String> {
-    let image = image::load_from_memory_with_format(&crop.image, image::ImageFormat::Png)
+    let png = crop.image.as_ref().ok_or("has no picture")?;
+    let image = image::load_from_memory_with_format(png, image::ImageFormat::Png)
         .map_err(|e| format!("cannot be decoded: {e}"))?
         .into_rgb8();
     let (width, height) = image.dimensions();
@@ -439,7 +440,7 @@ mod tests {
             frame_idx: 17,
             width: side.into(),
             height: side.into(),
-            image: png.into_inner(),
+            image: Some(png.into_inner()),
             transform: [1.0, 0.0, 0.0, 0.0, 1.0, 0.0],
             quality: 1.0,
         }
@@ -466,7 +467,8 @@ mod tests {
     fn a_crop_that_cannot_be_used_is_named() {
         let good = crop(4, 1, 1);
         let cases = [
-            (Crop { image: vec![1, 2, 3], ..good.clone() }, "cannot be decoded: "),
+            (Crop { image: Some(vec![1, 2, 3]), ..good.clone() }, "cannot be decoded: "),
+            (Crop { image: None, ..good.clone() }, "has no picture"),
             (Crop { width: 5, ..good.clone() }, "has 4×4 pixels, its row says 5×4"),
             (crop(6, 1, 1), "is 6 pixels wide, not 4"),
         ];

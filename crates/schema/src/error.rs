@@ -101,6 +101,22 @@ pub enum Error {
         /// The stage that writes it.
         stage: String,
     },
+    /// A stage has not finished, or not since the tables changed that it reads.
+    #[error("`{stage}` has not finished in {}, or not with the tables that are there", path.display())]
+    Unfinished {
+        /// The run directory.
+        path: PathBuf,
+        /// The stage.
+        stage: String,
+    },
+    /// Something was taken out of a stage's tables, which it must not undo by itself.
+    #[error("`{stage}` would bring back what was taken out of {}", path.display())]
+    Pinned {
+        /// The run directory.
+        path: PathBuf,
+        /// The stage.
+        stage: String,
+    },
     /// A table is not the one that the manifest records.
     #[error("{} is not the file its stage wrote: {reason}", path.display())]
     Changed {
@@ -159,7 +175,12 @@ impl crate::stage::Failure for Error {
             }
             Self::TooNew { .. } => Some("upgrade this tool to the version that wrote the file".into()),
             Self::Locked { .. } => Some("wait for it to end, or choose another --run-dir".into()),
-            Self::MissingInput { stage, .. } => Some(format!("run again with --from {stage}")),
+            Self::MissingInput { stage, .. } | Self::Unfinished { stage, .. } => {
+                Some(format!("run again with --from {stage}"))
+            }
+            Self::Pinned { stage, .. } => Some(format!(
+                "ask for that with --from {stage}, or choose another --run-dir for other settings"
+            )),
             Self::Manifest { .. } => Some("choose another --run-dir, or delete this one".into()),
             Self::Config { .. } => Some("the README lists every section and key".into()),
         }
@@ -169,7 +190,7 @@ impl crate::stage::Failure for Error {
         use crate::stage::exit;
         match self {
             Self::Io { .. } | Self::Locked { .. } => exit::UNEXPECTED,
-            Self::Config { .. } => exit::USAGE,
+            Self::Config { .. } | Self::Pinned { .. } => exit::USAGE,
             _ => exit::CONTRACT,
         }
     }

@@ -27,6 +27,9 @@ pub struct Manifest {
     pub video: Option<VideoFile>,
     /// Finished stages, in the order of [`STAGES`].
     pub stages: Vec<StageRecord>,
+    /// Stages that run again only when forced, because something was taken out of their tables.
+    #[serde(default)]
+    pub pinned: Vec<String>,
 }
 
 /// Which file the run is about.
@@ -72,10 +75,12 @@ impl VideoFile {
 }
 
 /// One finished stage.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct StageRecord {
     /// Name of the stage.
     pub stage: String,
+    /// Version of what it computes.
+    pub version: u32,
     /// SHA-256 over everything that decides the outputs: stage version, configuration, inputs, weights.
     pub fingerprint: String,
     /// Program and version.
@@ -133,7 +138,7 @@ fn is_below(file: &str) -> bool {
 impl Manifest {
     /// An empty manifest.
     pub fn new(run_id: String) -> Self {
-        Self { format: FORMAT, run_id, video: None, stages: Vec::new() }
+        Self { format: FORMAT, run_id, video: None, stages: Vec::new(), pinned: Vec::new() }
     }
 
     /// Reads the manifest of the run at `root`; `None` when there is none yet.

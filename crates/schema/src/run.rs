@@ -120,32 +120,75 @@ impl RunDir {
             inputs.push(Input { name: (*table).to_owned(), sha256: output.sha256.clone() });
         }
         inputs.extend_from_slice(plan.inputs);
-        let fingerprint = fingerprint(plan, &inputs);
-        if let Some(record) = self.manifest.stage(plan.stage)
-            && !plan.force
-            && record.fingerprint == fingerprint
-            && record.outputs.iter().all(|output| self.verify(output).is_ok())
-        {
-            return Ok(Begin::UpToDate(record.clone()));
+        let mut new = StageRecord {
+            stage: plan.stage.to_owned(),
+            version: plan.version,
+            producer: PRODUCER.to_owned(),
+            config: plan.config.clone(),
+            inputs,
+            ..StageRecord::default()
+        };
+        new.fingerprint = fingerprint(&new);
+        match self.manifest.stage(plan.stage) {
+            _ if plan.force => Ok(Begin::Run(self.start(new))),
+            Some(record) if record.fingerprint == new.fingerprint && self.is_whole(record) => {
+                Ok(Begin::UpToDate(record.clone()))
+            }
+            _ if self.manifest.pinned.contains(&new.stage) => {
+                Err(Error::Pinned { path: self.root.clone(), stage: new.stage })
+            }
+            _ => Ok(Begin::Run(self.start(new))),
         }
-        Ok(Begin::Run(StageRun {
+    }
+
+    fn is_whole(&self, record: &StageRecord) -> bool {
+        record.outputs.iter().all(|output| self.verify(output).is_ok())
+    }
+
+    fn start(&self, record: StageRecord) -> StageRun {
+        StageRun {
             root: self.root.clone(),
             _lock: Arc::clone(&self.lock),
             run_id: self.manifest.run_id.clone(),
             started: Instant::now(),
             outputs: Vec::new(),
-            record: StageRecord {
-                stage: plan.stage.to_owned(),
-                fingerprint,
-                producer: PRODUCER.to_owned(),
-                config: plan.config.clone(),
-                inputs,
-                outputs: Vec::new(),
-                warnings: Vec::new(),
-                figures: serde_json::Map::new(),
-                duration_secs: 0.0,
-            },
-        }))
+            record,
+            is_pinned: false,
+        }
+    }
+
+    /// Begins to write a finished stage's tables again with less in them, as when a person is forgotten.
+    ///
+    /// `before` are earlier stages that are being revised too: what they have finished takes the place of
+    /// what this stage read. The fingerprint is the one that the stage itself would find, so that it takes
+    /// the revised tables for its own.
+    pub fn revise(&self, stage: &'static str, before: &[&StageRun]) -> Result<StageRun> {
+        let missing = || Error::Unfinished { path: self.root.clone(), stage: stage.to_owned() };
+        let mut record = self.manifest.stage(stage).ok_or_else(missing)?.clone();
+        for output in std::mem::take(&mut record.outputs) {
+            self.verify(&output)?;
+        }
+        for earlier in before {
+            for output in earlier.record()?.outputs {
+                let replaced =
+                    record.inputs.iter_mut().find(|i| format!("{}.parquet", i.name) == output.file);
+                replaced.into_iter().for_each(|input| input.sha256.clone_from(&output.sha256));
+            }
+        }
+        record.fingerprint = fingerprint(&record);
+        Ok(self.start(record))
+    }
+
+    /// Fails unless every recorded file is as its stage left it, and was made from the tables that are here.
+    pub fn verify_all(&self) -> Result<()> {
+        let valid: Vec<_> = self.manifest.stages.iter().flat_map(|s| s.outputs.clone()).collect();
+        valid.iter().try_for_each(|output| self.verify(output))?;
+        for record in &self.manifest.stages {
+            if reads_stale(record, &valid) {
+                return Err(Error::Unfinished { path: self.root.clone(), stage: record.stage.clone() });
+            }
+        }
+        Ok(())
     }
 
     /// Records which video the run is about; only `ingest` does, just before it commits. Results of
@@ -169,10 +212,25 @@ impl RunDir {
     /// Makes the outputs of a stage visible, all of them or none, and drops results of later
     /// stages that were made from what they replace.
     pub fn commit(&mut self, stage: StageRun) -> Result<StageRecord> {
-        // Everything that can be refused comes before the first change.
         let record = stage.record()?;
-        let config = self.config_with(&record)?;
-        self.forget_stale(&record)?;
+        self.publish(&record, stage.is_pinned)?;
+        Ok(record)
+    }
+
+    /// Commits several stages, which stand in their order.
+    pub fn commit_all(&mut self, stages: Vec<StageRun>) -> Result<()> {
+        let records: Vec<_> = stages.iter().map(StageRun::record).collect::<Result<_>>()?;
+        // Temporaries go with the stages, so those must outlive the last rename.
+        records.iter().zip(&stages).try_for_each(|(record, stage)| self.publish(record, stage.is_pinned))
+    }
+
+    fn publish(&mut self, record: &StageRecord, is_pinned: bool) -> Result<()> {
+        // Everything that can be refused comes before the first change.
+        let config = self.config_with(record)?;
+        // The pin comes first: were we killed now, the stage must not bring back what is leaving.
+        self.manifest.pinned.retain(|stage| *stage != record.stage);
+        self.manifest.pinned.extend(is_pinned.then(|| record.stage.clone()));
+        self.forget_stale(record)?;
         for output in &record.outputs {
             let path = self.root.join(&output.file);
             fs::rename(temporary(&path), &path).map_err(Error::io("write", &path))?;
@@ -181,8 +239,7 @@ impl RunDir {
         replace(&self.root.join(CONFIG_FILE), config.as_bytes())?;
         self.manifest.stages.push(record.clone());
         self.manifest.stages.sort_by_key(|s| place(&s.stage));
-        self.write_manifest()?;
-        Ok(record)
+        self.write_manifest()
     }
 
     /// Drops the record that `new` replaces and those of later stages that read what is then no
@@ -254,6 +311,7 @@ pub struct StageRun {
     started: Instant,
     outputs: Vec<Output>,
     record: StageRecord,
+    is_pinned: bool,
 }
 
 impl Drop for StageRun {
@@ -336,6 +394,11 @@ impl StageRun {
         self.record.warnings.push(message.into());
     }
 
+    /// From now on the stage runs again only when forced.
+    pub fn pin(&mut self) {
+        self.is_pinned = true;
+    }
+
     /// Records a figure that sums the stage up.
     pub fn figure(&mut self, name: &str, value: impl Serialize) {
         let value = serde_json::to_value(value).unwrap_or(Value::Null);
@@ -374,9 +437,11 @@ fn without_nulls(value: &Value) -> Value {
     }
 }
 
-fn fingerprint(plan: &Plan<'_>, inputs: &[Input]) -> String {
-    let inputs: Vec<_> = inputs.iter().map(|i| (&i.name, &i.sha256)).collect();
-    let identity = serde_json::json!([PRODUCER, plan.stage, plan.version, plan.config, inputs]);
+/// A digest of everything in a record that decides the outputs.
+fn fingerprint(record: &StageRecord) -> String {
+    let inputs: Vec<_> = record.inputs.iter().map(|i| (&i.name, &i.sha256)).collect();
+    let StageRecord { producer, stage, version, config, .. } = record;
+    let identity = serde_json::json!([producer, stage, version, config, inputs]);
     hash::bytes(identity.to_string().as_bytes())
 }
 

@@ -6,6 +6,7 @@
 
 use std::fs::File;
 use std::io::Write as _;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -49,6 +50,8 @@ pub trait Failure: std::error::Error {
 pub trait Progress {
     /// `done` of `total` units are through; `total` is an estimate and may be 0 when unknown.
     fn advance(&mut self, done: u64, total: u64, unit: &str);
+    /// The frame that comes next, noted where it outlives a crash.
+    fn bookmark(&mut self, _frame_idx: i64) {}
 }
 
 /// A stage: its name, the version of what it computes, and its own arguments.
@@ -255,19 +258,22 @@ pub struct Reporter {
     stage: &'static str,
     json: bool,
     log: Option<File>,
+    bookmark: Bookmark,
     started: Instant,
     last_progress: Option<Instant>,
 }
 
 impl Reporter {
     fn new(stage: &'static str, json: bool) -> Self {
-        Self { stage, json, log: None, started: Instant::now(), last_progress: None }
+        let bookmark = Bookmark::default();
+        Self { stage, json, log: None, bookmark, started: Instant::now(), last_progress: None }
     }
 
     fn log_to(&mut self, folder: &Path) -> Result<()> {
         std::fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
         let path = folder.join(format!("{}.jsonl", self.stage));
         self.log = Some(File::create(&path).map_err(Error::io("create", &path))?);
+        self.bookmark = Bookmark::at(folder.join(format!("{}.at", self.stage)));
         Ok(())
     }
 
@@ -278,6 +284,7 @@ impl Reporter {
     }
 
     fn failed(mut self, error: &dyn Failure) -> ExitCode {
+        self.bookmark.remove();
         let hint = error.hint();
         self.say(&format!("error: {error}"));
         if let Some(hint) = &hint {
@@ -289,6 +296,7 @@ impl Reporter {
     }
 
     fn finished(mut self, outcome: &Outcome) -> ExitCode {
+        self.bookmark.remove();
         let record = &outcome.record;
         for warning in &record.warnings {
             self.warn(warning);
@@ -334,6 +342,39 @@ impl Progress for Reporter {
         }
         self.last_progress = Some(Instant::now());
         self.emit("progress", json!({ "done": done, "total": total, "unit": unit }), false);
+    }
+
+    fn bookmark(&mut self, frame_idx: i64) {
+        self.bookmark.set(frame_idx);
+    }
+}
+
+/// A file that says how far a stage has come, there only while it runs: after a crash it stays.
+#[derive(Debug, Default)]
+struct Bookmark {
+    path: PathBuf,
+    file: Option<File>,
+}
+
+impl Bookmark {
+    fn at(path: PathBuf) -> Self {
+        let bookmark = Self { path, file: None };
+        bookmark.remove();
+        bookmark
+    }
+
+    /// As little as possible, because it is done for every frame; a bookmark that fails is none.
+    fn set(&mut self, frame_idx: i64) {
+        if self.file.is_none() {
+            self.file = File::create(&self.path).ok();
+        }
+        if let Some(file) = &self.file {
+            let _ = file.write_all_at(format!("{frame_idx:<20}").as_bytes(), 0);
+        }
+    }
+
+    fn remove(&self) {
+        let _ = std::fs::remove_file(&self.path);
     }
 }
 

@@ -233,8 +233,8 @@ table! {
         rank: i64,
         /// Frame it was cut from.
         frame_idx: i64,
-        /// PNG, 8-bit RGB, aligned by the five points.
-        image: Vec<u8>,
+        /// PNG, 8-bit RGB, aligned by the five points; null when pictures are not kept.
+        image: Option<Vec<u8>>,
         /// Width, pixels.
         width: i64,
         /// Height, pixels.

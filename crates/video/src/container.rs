@@ -14,6 +14,9 @@ use crate::orientation::Orientation;
 /// so a file can never make the tool open another file or the network.
 pub const FORMATS: &str = "matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,avi,mpegts,mpeg,ogg,flv,asf";
 
+/// Pixels of the largest frame that is decoded, twice those of 8K: pictures in flight take memory.
+pub(crate) const MAX_PIXELS: u64 = 1 << 26;
+
 /// A gap this many times longer than the usual one is a hole.
 const HOLE: i64 = 3;
 
@@ -265,6 +268,9 @@ pub(crate) fn facts(path: &Path, input: &Input, stream: usize) -> Result<Facts> 
     let (width, height) = orientation.size((picture.width(), picture.height()));
     if width == 0 || height == 0 {
         return Err(no_frames());
+    }
+    if u64::from(width) * u64::from(height) > MAX_PIXELS {
+        return Err(Error::TooLarge { path: path.to_path_buf(), width, height });
     }
     Ok(Facts {
         container: input.format().name().to_owned(),

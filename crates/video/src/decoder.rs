@@ -1,5 +1,6 @@
 //! Frames in order of presentation.
 
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use ffmpeg::codec::threading;
@@ -37,6 +38,10 @@ pub struct Decoder {
     /// The decoder was full: `packet` is still to be sent.
     is_pending: bool,
     draining: bool,
+    /// Times of packets that are not to be decoded, ticks.
+    skipped: Vec<RangeInclusive<i64>>,
+    /// The last packet was not to be decoded.
+    is_skipping: bool,
     /// There has been a picture.
     has_begun: bool,
     /// Time of the last picture, ticks.
@@ -68,7 +73,13 @@ impl Decoder {
             count: threads,
             ..threading::Config::default()
         });
-        let decoder = context.decoder().video().map_err(&failed)?;
+        let decoder = context.decoder();
+        let codec = ffmpeg::decoder::find(decoder.id()).ok_or(ffmpeg::Error::DecoderNotFound);
+        let mut limits = ffmpeg::Dictionary::new();
+        // A stream may change its size half way.
+        limits.set("max_pixels", &container::MAX_PIXELS.to_string());
+        let opened = codec.and_then(|codec| decoder.open_as_with(codec, limits));
+        let decoder = opened.and_then(|decoder| decoder.video()).map_err(&failed)?;
         Ok(Self {
             path: path.to_path_buf(),
             input,
@@ -78,6 +89,8 @@ impl Decoder {
             packet: Packet::empty(),
             is_pending: false,
             draining: false,
+            skipped: Vec::new(),
+            is_skipping: false,
             has_begun: false,
             last_ticks: None,
             lost: 0,
@@ -86,6 +99,11 @@ impl Decoder {
             first_error: None,
             stopped: None,
         })
+    }
+
+    /// Does not decode what is shown at these times, ticks, nor what follows up to the next key frame.
+    pub fn skip(&mut self, times: impl IntoIterator<Item = RangeInclusive<i64>>) {
+        self.skipped = times.into_iter().collect();
     }
 
     /// Facts about the stream.
@@ -174,7 +192,8 @@ impl Decoder {
             self.packet = Packet::empty();
             match self.packet.read(&mut self.input) {
                 // To a decoder, an empty packet is the end.
-                Ok(()) => self.is_pending = self.packet.stream() == self.stream && self.packet.size() > 0,
+                Ok(()) if self.packet.stream() != self.stream || self.packet.size() == 0 => {}
+                Ok(()) => self.is_pending = !self.skips(),
                 Err(e) => {
                     if e != ffmpeg::Error::Eof {
                         self.stopped = Some(e.to_string());
@@ -190,6 +209,17 @@ impl Decoder {
                 sent.or_else(|e| self.lose(e))
             }
         }
+    }
+
+    /// Whether the packet is not to be decoded.
+    fn skips(&mut self) -> bool {
+        let time = self.packet.pts().or(self.packet.dts());
+        let is_named = time.is_some_and(|time| self.skipped.iter().any(|times| times.contains(&time)));
+        // Behind a gap, other pictures would be made from what is missing.
+        self.is_skipping = is_named || (self.is_skipping && !self.packet.is_key());
+        self.lost += u64::from(self.is_skipping);
+        self.is_impaired |= self.is_skipping;
+        self.is_skipping
     }
 
     fn drain(&mut self) -> Result<()> {

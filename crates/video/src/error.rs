@@ -50,6 +50,16 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
+    /// The frames are larger than those of any film.
+    #[error("{} has frames of {width}×{height} pixels, more than this tool takes", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Width, pixels.
+        width: u32,
+        /// Height, pixels.
+        height: u32,
+    },
     /// The decoder cannot be set up or used for this stream.
     #[error("cannot decode {} ({codec}): {reason}", path.display())]
     Decoder {
@@ -82,6 +92,7 @@ impl Failure for Error {
             }
             Self::NotVideo { .. } => "mkv and mp4 files are supported; is the file complete?",
             Self::NoVideoStream { .. } => "give a file that has pictures",
+            Self::TooLarge { .. } => "is the file damaged? if not, make a smaller copy of it",
             Self::Decoder { .. } => "convert it first: ffmpeg -i FILE -c:v libx264 -crf 16 out.mkv",
         };
         Some(hint.into())

@@ -95,6 +95,12 @@ impl Clock {
         self.times.get(i).map_or(0.0, |(_, t_secs)| *t_secs)
     }
 
+    /// Time of a frame, ticks; the last known time for numbers beyond the end.
+    fn ticks(&self, frame_idx: i64) -> i64 {
+        let i = usize::try_from(frame_idx).unwrap_or(0).min(self.times.len().saturating_sub(1));
+        self.times.get(i).map_or(0, |(pts_ticks, _)| *pts_ticks)
+    }
+
     /// Mean number of frames a second; 25 when the times do not tell.
     pub fn fps(&self) -> f64 {
         let steps = self.times.len().saturating_sub(1);
@@ -120,7 +126,9 @@ pub fn run(
     listener: &mut dyn Listener,
     progress: &mut dyn Progress,
 ) -> Result<Vec<String>, Error> {
-    let decoder = Decoder::open(path, threads)?;
+    let mut decoder = Decoder::open(path, threads)?;
+    let ticks = |frame_idx| listener.clock().ticks(frame_idx);
+    decoder.skip(config.skip_frames.iter().map(|(first, last)| ticks(*first)..=ticks(*last)));
     let (orders, taken) = channel();
     let (answers, received) = channel();
     let taken = Mutex::new(taken);

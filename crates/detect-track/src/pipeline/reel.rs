@@ -126,6 +126,7 @@ impl<'a> Desk<'a> {
 pub(super) struct Reel<'a> {
     decoder: Decoder,
     max_stride_secs: f64,
+    skipped: Vec<(i64, i64)>,
     desk: Desk<'a>,
     shots: ShotDetector,
     waiting: VecDeque<Picture>,
@@ -149,6 +150,7 @@ impl<'a> Reel<'a> {
             luma: Converter::new(facts.rotation_degrees),
             decoder,
             max_stride_secs: config.max_stride_secs.min(budget_secs),
+            skipped: config.skip_frames.clone(),
             desk,
             shots: ShotDetector::new(config.shots, fps),
             waiting: VecDeque::new(),
@@ -164,7 +166,9 @@ impl<'a> Reel<'a> {
     pub(super) fn run(mut self, progress: &mut dyn Progress) -> Result<Vec<String>, Error> {
         let total = self.desk.listener.clock().len() as u64;
         let mut decoded = 0;
-        while let Some(picture) = self.decoder.next_picture()? {
+        loop {
+            progress.bookmark(self.last_idx.map_or(0, |last| last + 1));
+            let Some(picture) = self.decoder.next_picture()? else { break };
             let Some(frame_idx) = self.number(&picture) else { continue };
             self.last_idx = Some(frame_idx);
             decoded += 1;
@@ -261,6 +265,9 @@ impl<'a> Reel<'a> {
             "has a time that the file does not list and is left out",
             "have a time that the file does not list and are left out",
         );
+        for (first, last) in &self.skipped {
+            warnings.push(format!("frames {first} to {last} are left out, as the settings ask for"));
+        }
         warnings.extend(self.decoder.stopped().map(|why| format!("decoding stopped early: {why}")));
         warnings
     }

@@ -58,8 +58,8 @@ impl Faces {
         for batch in reader {
             for crop in batch? {
                 done += 1;
-                if wanted.wants(&crop) {
-                    let face = Face::new(&crop, config.thumbnail_px)?;
+                if let Some(png) = crop.image.as_ref().filter(|_| wanted.wants(&crop)) {
+                    let face = Face::new(&crop, png, config.thumbnail_px)?;
                     faces.by_track.entry(crop.track_id).or_default().push(face);
                 }
             }
@@ -130,10 +130,10 @@ impl Wanted {
 }
 
 impl Face {
-    fn new(crop: &Crop, px: u32) -> Result<Self> {
+    fn new(crop: &Crop, png: &[u8], px: u32) -> Result<Self> {
         let Crop { track_id, frame_idx, quality, .. } = *crop;
         let unreadable = |source| Error::Crop { track_id, frame_idx, source };
-        let image = image::load_from_memory(&crop.image).map_err(unreadable)?;
+        let image = image::load_from_memory(png).map_err(unreadable)?;
         Ok(Self {
             track_id,
             frame_idx,

@@ -211,7 +211,7 @@ fn crop(id: &Symbol, track_id: i64, rank: i64, plot: &Plot, random: &mut Random)
         track_id,
         rank,
         frame_idx: plot.first + 5 * rank,
-        image: face(plot.person, random),
+        image: Some(face(plot.person, random)),
         width: 112,
         height: 112,
         transform: [1.0, 0.0, 0.0, 0.0, 1.0, 0.0],

@@ -57,7 +57,7 @@ fn text_in_any_encoding() {
 
 #[test]
 fn bytes_in_any_encoding() {
-    let rows = [crop(0, 0), Crop { image: vec![], ..crop(0, 1) }];
+    let rows = [crop(0, 0), Crop { image: None, ..crop(0, 1) }];
     for to in [DataType::Binary, DataType::LargeBinary, DataType::BinaryView] {
         reads_as(&to.to_string(), retyped(&rows, 0, "image", &to), &rows);
     }

@@ -161,7 +161,7 @@ fn track() -> BoxedStrategy<Track> {
 }
 
 fn crop() -> BoxedStrategy<Crop> {
-    let image = vec(any::<u8>(), 0..20);
+    let image = proptest::option::of(vec(any::<u8>(), 0..20));
     let transform = proptest::array::uniform6(float());
     (symbol(), (int(), int(), int()), image, (int(), int()), transform, float())
         .prop_map(|(video_id, key, image, size, transform, quality)| Crop {

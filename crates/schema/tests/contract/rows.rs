@@ -64,7 +64,7 @@ pub(crate) fn crop(track_id: i64, rank: i64) -> Crop {
         track_id,
         rank,
         frame_idx: rank,
-        image: vec![137, 80, 78, 71],
+        image: Some(vec![137, 80, 78, 71]),
         width: 112,
         height: 112,
         transform: [1.0, 0.0, 0.0, 0.0, 1.0, 0.0],

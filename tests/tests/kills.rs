@@ -1,0 +1,335 @@
+//! Nothing is lost, whatever ends a stage: SIGKILL at any moment, Ctrl-C, a full disk, a second run.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test that meets the unexpected should end there, and its counts should be seen"
+)]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use schema::io::read_all;
+use schema::manifest::{self, Manifest, STAGES};
+use schema::tables::{Detection, DetectionSource};
+use tests::assets;
+use tests::files::{table_hashes, untidy};
+use tests::line::{Line, Said};
+use tests::random::{Random, times};
+
+/// An empty place for a run directory.
+fn folder(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("kills").join(name);
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder).unwrap();
+    folder.canonicalize().unwrap().join("r")
+}
+
+fn line(name: &str) -> Option<Line> {
+    Some(Line { threads: Some(2), ..Line::on_clip(&folder(name))? })
+}
+
+/// A run that nobody disturbed: how long each stage took, and what it wrote.
+struct Undisturbed {
+    secs: BTreeMap<&'static str, f64>,
+    tables: BTreeMap<String, String>,
+}
+
+fn undisturbed() -> Option<&'static Undisturbed> {
+    static DONE: OnceLock<Undisturbed> = OnceLock::new();
+    Line::on_clip(Path::new("r"))?;
+    Some(DONE.get_or_init(|| {
+        let line = line("undisturbed").unwrap();
+        let time = |stage: &'static str| {
+            let started = Instant::now();
+            assert_eq!(line.run(stage).code, Some(0), "{stage}");
+            (stage, started.elapsed().as_secs_f64())
+        };
+        Undisturbed { secs: STAGES.map(time).into(), tables: table_hashes(&line.run_dir) }
+    }))
+}
+
+/// When a stage is killed.
+enum Moment {
+    /// So long after its start.
+    After(Duration),
+    /// As soon as it touches the manifest, which is in the middle of its commit.
+    InCommit,
+}
+
+fn start(command: &mut Command) -> Child {
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+}
+
+/// Starts a stage and kills it; whether it was still running.
+fn kill(line: &Line, stage: &str, force: bool, moment: &Moment) -> bool {
+    let manifest = || fs::metadata(line.run_dir.join(manifest::FILE_NAME)).and_then(|m| m.modified()).ok();
+    let before = manifest();
+    let mut command = line.command(stage);
+    let mut child = start(command.args(["--json"]).args(force.then_some("--force")));
+    match moment {
+        Moment::After(pause) => std::thread::sleep(*pause),
+        Moment::InCommit => while manifest() == before && child.try_wait().unwrap().is_none() {},
+    }
+    let _ = child.kill();
+    child.wait().unwrap().signal() == Some(9)
+}
+
+/// Every table is absent or, to the byte, the one of an undisturbed run; and the manifest names none
+/// that is not there.
+fn assert_whole(run: &Path, tables: &BTreeMap<String, String>, when: &str) {
+    if !run.is_dir() {
+        // Killed before it could make its directory.
+        return;
+    }
+    for (name, hash) in table_hashes(run) {
+        assert_eq!(Some(&hash), tables.get(&name), "{when}: {name} is neither absent nor whole");
+    }
+    // What is not in the manifest may lie there after a kill, and counts for nothing.
+    let wrong: Vec<_> = untidy(run).into_iter().filter(|w| !w.ends_with("is not in the manifest")).collect();
+    assert_eq!(wrong, [""; 0], "{when}");
+}
+
+/// Kills every stage at random moments spread over its time, and once in its commit: first while there is
+/// nothing yet, then while it replaces an earlier result. `FACETRACK_KILLS` says how often in all.
+#[test]
+fn a_run_that_was_killed_ends_as_if_nothing_had_happened() {
+    let Some(Undisturbed { secs, tables }) = undisturbed() else { return };
+    let Some(line) = line("killed") else { return };
+    let per_stage = times("FACETRACK_KILLS", 50).div_ceil(2 * STAGES.len());
+    let mut random = Random::new(8);
+    let (mut tried, mut killed) = (0, 0);
+    for force in [false, true] {
+        for stage in STAGES {
+            for i in 0..per_stage {
+                let share = (i as f64 + random.share()) / (per_stage - 1).max(1) as f64;
+                let after = Moment::After(Duration::from_secs_f64(secs[stage] * share));
+                let moment = if i + 1 == per_stage { Moment::InCommit } else { after };
+                tried += 1;
+                killed += usize::from(kill(&line, stage, force, &moment));
+                assert_whole(&line.run_dir, tables, &format!("kill {tried}, of {stage}"));
+            }
+            // A stage that is killed in its commit takes away what was made from its old tables.
+            line.run_stages(&STAGES[..=STAGES.iter().position(|name| *name == stage).unwrap()]);
+            if force {
+                line.run_all();
+            }
+        }
+        assert_eq!(&table_hashes(&line.run_dir), tables);
+        assert_eq!(untidy(&line.run_dir), [""; 0]);
+    }
+    println!("{killed} of {tried} kills met a running stage");
+    assert!(killed * 2 > tried, "only {killed} of {tried} kills met a running stage");
+}
+
+/// `cargo xtask run` on the test clip, in a process group of its own, as a shell starts it.
+fn task(run_dir: &Path, arguments: &[&str]) -> Option<Command> {
+    let mut command = Command::new(assets::require_program("xtask")?);
+    command.arg("run").arg("--video").arg(assets::require("FACETRACK_CLIP")?);
+    command.arg("--run-dir").arg(run_dir).args(arguments).process_group(0);
+    Some(command)
+}
+
+/// Waits for something; a run that finds its programs old builds them first.
+fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !is_so() {
+        assert!(started.elapsed() < Duration::from_secs(600), "waited in vain until {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// The process that holds a run directory.
+fn holder(run: &Path) -> Option<u32> {
+    fs::read_to_string(run.join(".lock")).ok()?.parse().ok()
+}
+
+fn signal(name: &str, target: &str) {
+    let sent = Command::new("sh").args(["-c", &format!("kill -{name} {target}")]).status().unwrap();
+    assert!(sent.success());
+}
+
+#[test]
+fn an_interrupted_run_says_so_and_goes_on_later() {
+    let Some(Undisturbed { tables, .. }) = undisturbed() else { return };
+    let run_dir = folder("interrupted");
+    let Some(mut command) = task(&run_dir, &["--quiet"]) else { return };
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let log = run_dir.join("logs/detect-track.jsonl");
+    wait_until("detect-track starts", || log.is_file());
+    // As a terminal does it: to the whole group.
+    signal("INT", &format!("-{}", child.id()));
+    let done = child.wait_with_output().unwrap();
+    assert_eq!(done.status.code(), Some(130));
+    assert_eq!(done.stdout, b"");
+    let told = String::from_utf8(done.stderr).unwrap();
+    assert_eq!(told, "interrupted; the same command resumes after the last finished stage\n");
+    assert_whole(&run_dir, tables, "after the interrupt");
+    let manifest = Manifest::read(&run_dir).unwrap().unwrap();
+    assert!(manifest.stage("ingest").is_some() && manifest.stage("embed").is_none());
+    let done = task(&run_dir, &["--quiet"]).unwrap().output().unwrap();
+    assert_eq!(done.status.code(), Some(0), "{}", String::from_utf8_lossy(&done.stderr));
+    assert_eq!(&table_hashes(&run_dir), tables);
+}
+
+#[test]
+fn a_second_run_on_the_same_directory_is_refused() {
+    let Some(Undisturbed { tables, .. }) = undisturbed() else { return };
+    let Some(line) = line("twice") else { return };
+    line.run("ingest");
+    let mut first = start(&mut line.command("detect-track"));
+    wait_until("detect-track holds the directory", || holder(&line.run_dir) == Some(first.id()));
+    let second = line.run("detect-track");
+    assert!(first.wait().unwrap().success());
+    assert_eq!(second.code, Some(1), "{second:?}");
+    let error = second.events("error").next().unwrap();
+    let expected = format!("another run (process {}) is using {}", first.id(), line.run_dir.display());
+    assert_eq!(error["message"], expected.as_str());
+    assert_eq!(error["hint"], "wait for it to end, or choose another --run-dir");
+    line.run_all();
+    assert_eq!(&table_hashes(&line.run_dir), tables);
+}
+
+/// Runs the line until a stage is refused room on the disk; which one.
+fn runs_out_of_room(line: &Line, words: &str) -> &'static str {
+    let said = line.run_stages(&STAGES);
+    let (stage, last): &(_, Said) = said.last().unwrap();
+    assert_eq!(last.code, Some(1), "{stage}: {last:?}");
+    let error = last.events("error").next().unwrap();
+    let message = error["message"].as_str().unwrap();
+    assert!(message.contains(words), "{stage}: {message}");
+    stage
+}
+
+/// A file system in memory, of a size that can be changed.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    /// `None` where we may not mount one.
+    fn new(place: &Path) -> Option<Self> {
+        fs::create_dir_all(place).unwrap();
+        let disk = Self(place.to_path_buf());
+        if disk.mount("size=64k") {
+            return Some(disk);
+        }
+        println!("mounting is refused here, so no disk was filled; the limit of file sizes is tested");
+        None
+    }
+
+    fn mount(&self, options: &str) -> bool {
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(&self.0).stderr(Stdio::null());
+        mount.status().is_ok_and(|status| status.success())
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(&self.0).status();
+    }
+}
+
+/// The disk fills up in every stage that writes more than a little; with more room the run goes on.
+#[test]
+fn a_full_disk_is_told_and_costs_nothing() {
+    let Some(Undisturbed { tables, .. }) = undisturbed() else { return };
+    let Some(line) = line("full") else { return };
+    let place = line.run_dir.parent().unwrap();
+    let Some(disk) = SmallDisk::new(place) else { return };
+    let mut failed = Vec::new();
+    for kib in ["16", "64", "1024", "1480", "1500"] {
+        assert!(disk.mount(&format!("remount,size={kib}k")));
+        failed.push(runs_out_of_room(&line, "No space left on device"));
+        assert_whole(&line.run_dir, tables, &format!("with {kib} KiB"));
+    }
+    println!("the disk was full in {failed:?}");
+    failed.dedup();
+    assert!(failed.len() > 1, "the disk was only ever full in {failed:?}");
+    assert!(disk.mount("remount,size=64m"));
+    line.run_all();
+    assert_eq!(&table_hashes(&line.run_dir), tables);
+    assert_eq!(untidy(&line.run_dir), [""; 0]);
+}
+
+/// The same without a disk of one's own: no file may grow beyond a limit.
+#[test]
+fn a_write_that_is_refused_is_told_and_costs_nothing() {
+    let Some(Undisturbed { tables, .. }) = undisturbed() else { return };
+    let Some(line) = line("limited") else { return };
+    for blocks in ["1", "8", "64"] {
+        let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" \"$@\"");
+        for stage in STAGES {
+            let whole = line.command(stage);
+            let mut limited = Command::new("sh");
+            limited.args(["-c", &script]).arg(whole.get_program()).args(whole.get_args()).arg("--json");
+            let said = Said::of(&mut limited);
+            if said.code != Some(0) {
+                let message = said.events("error").next().unwrap()["message"].to_string();
+                assert!(message.contains("File too large"), "{stage}: {message}");
+                assert_eq!(said.code, Some(1), "{stage}");
+                break;
+            }
+        }
+        assert_whole(&line.run_dir, tables, &format!("with {blocks} blocks"));
+    }
+    line.run_all();
+    assert_eq!(&table_hashes(&line.run_dir), tables);
+}
+
+/// `run` in which `detect-track` gets a signal that faults give, once it has come to frame 50.
+fn crashed(run_dir: &Path, arguments: &[&str]) -> Option<Output> {
+    let mut command = task(run_dir, arguments)?;
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let bookmark = run_dir.join("logs/detect-track.at");
+    let frame = || fs::read_to_string(&bookmark).ok().and_then(|text| text.trim().parse::<u64>().ok());
+    wait_until("detect-track comes to frame 50", || frame().is_some_and(|frame| frame >= 50));
+    // Not SIGSEGV: Rust's runtime takes the first, and lets a program go on that did nothing wrong.
+    signal("ABRT", &holder(run_dir).unwrap().to_string());
+    Some(child.wait_with_output().unwrap())
+}
+
+#[test]
+fn a_crash_is_told_with_its_frame() {
+    let Some(Undisturbed { tables, .. }) = undisturbed() else { return };
+    let run_dir = folder("crashed");
+    let Some(done) = crashed(&run_dir, &["--quiet"]) else { return };
+    assert_eq!(done.status.code(), Some(1));
+    let told = String::from_utf8(done.stderr).unwrap();
+    assert!(told.starts_with("error: detect-track was killed by signal 6 at about frame "), "{told}");
+    assert!(told.contains("--skip-bad goes on without the frames around that place"), "{told}");
+    assert_whole(&run_dir, tables, "after the crash");
+}
+
+#[test]
+fn a_run_goes_on_past_a_crash() {
+    let run_dir = folder("skipped");
+    let Some(done) = crashed(&run_dir, &["--skip-bad", "--json"]) else { return };
+    let said = String::from_utf8(done.stdout).unwrap();
+    assert_eq!(done.status.code(), Some(0), "{said}");
+    assert!(said.contains("was killed by signal 6 at about frame"), "{said}");
+    let manifest = Manifest::read(&run_dir).unwrap().unwrap();
+    let record = manifest.stage("detect-track").unwrap();
+    let left_out = record.config["skip_frames"].as_array().unwrap();
+    let [first, last] = [0, 1].map(|i| left_out[0][i].as_i64().unwrap());
+    assert!(left_out.len() == 1 && first >= 50 && last > first, "{left_out:?}");
+    let words = format!("frames {first} to {last} are left out, as the settings ask for");
+    assert!(record.warnings.contains(&words), "{:?}", record.warnings);
+    // No face was seen in what was left out: boxes there lie between seen ones.
+    let faces: Vec<Detection> = read_all(&run_dir.join("detections.parquet")).unwrap();
+    let within = |face: &&Detection| (first..=last).contains(&face.frame_idx);
+    assert!(faces.iter().filter(within).all(|face| face.source == DetectionSource::Interpolated));
+    assert!(faces.iter().any(|face| face.frame_idx > last), "nothing was found after the crash");
+    assert_eq!(untidy(&run_dir), [""; 0]);
+    // The same command finds there what it left out, and has nothing more to do.
+    let again = task(&run_dir, &["--skip-bad", "--json"]).unwrap().output().unwrap();
+    let closing = String::from_utf8(again.stdout).unwrap().lines().last().unwrap().to_owned();
+    let closing: serde_json::Value = serde_json::from_str(&closing).unwrap();
+    assert_eq!(closing["skipped"], serde_json::json!(STAGES), "{closing}");
+}
