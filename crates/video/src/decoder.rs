@@ -77,7 +77,7 @@ impl Decoder {
         let codec = ffmpeg::decoder::find(decoder.id()).ok_or(ffmpeg::Error::DecoderNotFound);
         let mut limits = ffmpeg::Dictionary::new();
         // A stream may change its size half way.
-        limits.set("max_pixels", &container::MAX_PIXELS.to_string());
+        limits.set("max_pixels", container::MAX_PIXELS.to_string());
         let opened = codec.and_then(|codec| decoder.open_as_with(codec, limits));
         let decoder = opened.and_then(|decoder| decoder.video()).map_err(&failed)?;
         Ok(Self {
