@@ -18,6 +18,7 @@ mod python;
 mod run;
 mod schemas;
 mod settings;
+mod several;
 mod stages;
 mod system;
 mod workspace;
@@ -44,7 +45,7 @@ fn main() -> ExitCode {
 
 fn dispatch(matches: &ArgMatches) -> Result<()> {
     match matches.subcommand() {
-        Some(("run", m)) => run::run(&run_options(m)),
+        Some(("run", m)) => several::run(&several_options(m)),
         Some(("check", m)) => {
             check::check(&check::Options { install: m.get_flag("install-deps"), fast: m.get_flag("fast") })
         }
@@ -52,6 +53,7 @@ fn dispatch(matches: &ArgMatches) -> Result<()> {
             Some(("pipeline", m)) => bench::pipeline::pipeline(&pipeline_options(m)),
             Some(("embed", m)) => bench::networks::embed(&network_options(m)),
             Some(("detect", m)) => bench::networks::detect(&network_options(m)),
+            Some(("library", m)) => bench::library::library(&library_options(m)),
             _ => Ok(()),
         },
         Some(("models", m)) => match m.subcommand() {
@@ -74,7 +76,6 @@ fn wants_json(matches: &ArgMatches) -> bool {
 fn run_options(m: &ArgMatches) -> run::Options {
     let path = |name: &str| m.get_one::<PathBuf>(name).cloned();
     run::Options {
-        video: path("video").unwrap_or_default(),
         labels: path("labels"),
         run_dir: path("run-dir"),
         config: path("config"),
@@ -85,6 +86,15 @@ fn run_options(m: &ArgMatches) -> run::Options {
         install: m.get_flag("install-deps"),
         json: m.get_flag("json"),
         quiet: m.get_flag("quiet"),
+        ..Default::default()
+    }
+}
+
+fn several_options(m: &ArgMatches) -> several::Options {
+    several::Options {
+        run: run_options(m),
+        videos: m.get_many::<PathBuf>("video").into_iter().flatten().cloned().collect(),
+        library: m.get_one::<PathBuf>("library").cloned(),
     }
 }
 
@@ -95,6 +105,16 @@ fn pipeline_options(m: &ArgMatches) -> bench::pipeline::Options {
         threads: m.get_one::<usize>("threads").copied(),
         repeat: m.get_one::<usize>("repeat").copied().unwrap_or(1),
         install: m.get_flag("install-deps"),
+        json: m.get_flag("json"),
+    }
+}
+
+fn library_options(m: &ArgMatches) -> bench::library::Options {
+    let number = |name: &str| m.get_one::<usize>(name).copied().unwrap_or(1);
+    bench::library::Options {
+        stored: m.get_many::<usize>("stored").into_iter().flatten().copied().collect(),
+        people: number("people"),
+        seed: m.get_one::<u64>("seed").copied().unwrap_or_default(),
         json: m.get_flag("json"),
     }
 }
@@ -131,9 +151,18 @@ fn run_command() -> Command {
         .about("From a video to its tables and a page that shows who is in it")
         .after_help(EXIT_CODES)
         .args([
-            file("video", "PATH").required(true).help("the video, mkv or mp4"),
+            file("video", "PATH")
+                .required(true)
+                .num_args(1..)
+                .action(ArgAction::Append)
+                .help("the video, mkv or mp4; of several, folders or patterns, people are linked across videos"),
             file("labels", "CSV").help("the truth: frame,x,y,w,h,identity; adds metrics to the report"),
-            file("run-dir", "DIR").help("where results go [default: runs/<name of the video>]"),
+            file("run-dir", "DIR").help(
+                "where results go [default: runs/<name of the video>]; of several videos the folder of their runs",
+            ),
+            file("library", "DIR").help(
+                "link the people to those of this library [default: of several videos, runs/library]",
+            ),
             file("config", "FILE").help("TOML, one section a stage"),
             Arg::new("weights")
                 .long("weights")
@@ -165,7 +194,12 @@ fn bench_command() -> Command {
         .about("How fast it is, beside a yardstick that takes turns on the same cores")
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .subcommands([bench_pipeline_command(), bench_embed_command(), bench_detect_command()])
+        .subcommands([
+            bench_pipeline_command(),
+            bench_embed_command(),
+            bench_detect_command(),
+            bench_library_command(),
+        ])
 }
 
 fn bench_pipeline_command() -> Command {
@@ -208,6 +242,17 @@ fn bench_detect_command() -> Command {
         .about("The face detector beside OpenCV and onnxruntime, as many pictures at a time as threads")
         .arg(size)
         .args(contest_options())
+}
+
+fn bench_library_command() -> Command {
+    Command::new("library")
+        .about("Adding a video to libraries of several sizes, and how well people are found")
+        .args([
+            counts("stored", "videos that are there before").default_value("50,100,500"),
+            count("people", "people in a video").default_value("40"),
+            Arg::new("seed").long("seed").value_name("N").value_parser(value_parser!(u64)).default_value("1"),
+            flag("json", "one JSON object on standard output in place of the table"),
+        ])
 }
 
 fn contest_options() -> [Arg; 5] {

@@ -199,18 +199,28 @@ pub(crate) fn run(stage: &Stage, job: &Job, screen: &mut Screen, json: bool) -> 
 }
 
 fn listen_to(stage: &Stage, job: &Job, screen: &mut Screen, json: bool) -> Result<Finished> {
-    let program = workspace::program(&format!("ftl-{}", stage.name));
-    let mut command = Command::new(program);
-    command.args(job.arguments(stage)).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut command = Command::new(workspace::program(&format!("ftl-{}", stage.name)));
+    listen(stage.name, command.args(job.arguments(stage)), &job.run_dir, screen, json)
+}
+
+/// Listens to a program that speaks as stages do; where it crashes, its last words are kept below `dir`.
+pub(crate) fn listen(
+    name: &str,
+    command: &mut Command,
+    dir: &Path,
+    screen: &mut Screen,
+    json: bool,
+) -> Result<Finished> {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let started = Instant::now();
-    let mut child = process::spawn(&mut command)?;
+    let mut child = process::spawn(command)?;
     let lines = lines_of(&mut child);
     let mut told = Told::default();
     told.listen(&lines, screen, json);
     let (status, cost) = process::wait_since(started, &mut child)?;
     // Whatever was said between our last look and the end.
     told.listen(&lines, screen, json);
-    told.conclude(stage.name, status, &job.run_dir).map(|finished| Finished { cost, ..finished })
+    told.conclude(name, status, dir).map(|finished| Finished { cost, ..finished })
 }
 
 /// A line, and whether it came from standard output, where events are.

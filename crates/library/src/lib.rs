@@ -7,6 +7,7 @@
 //! * [`matching`]: which of them is whom of those known; pure.
 //! * [`people`]: what appearances add up to; pure.
 //! * [`store`]: the directory: lock, index, files that are absent or whole.
+//! * [`synthetic`]: runs of people who do not exist.
 //!
 //! **Architecture invariant:** no stage and no row of a run depends on a library. `people` is what
 //! `appearances` add up to in the order in which videos were added, to the last bit.
@@ -15,6 +16,7 @@ pub mod matching;
 pub mod people;
 pub mod seen;
 pub mod store;
+pub mod synthetic;
 
 use std::path::PathBuf;
 

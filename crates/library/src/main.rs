@@ -17,7 +17,9 @@ fn main() -> ExitCode {
         _ => remove(matches),
     };
     match result {
-        Ok(figures) => reporter.done(figures.get("changed") == Some(&Value::Bool(false)), &figures, Map::new()),
+        Ok(figures) => {
+            reporter.done(figures.get("changed") == Some(&Value::Bool(false)), &figures, Map::new())
+        }
         Err(error) => reporter.failed(&error),
     }
 }
@@ -26,7 +28,8 @@ fn cli() -> Command {
     let path = |name: &'static str| {
         Arg::new(name).long(name).value_name("DIR").required(true).value_parser(value_parser!(PathBuf))
     };
-    let json = || Arg::new("json").long("json").action(ArgAction::SetTrue).help("JSON Lines on standard output");
+    let json =
+        || Arg::new("json").long("json").action(ArgAction::SetTrue).help("JSON Lines on standard output");
     let library = || path("library").help("directory of the library");
     Command::new("ftl-library")
         .about("One id for a person in all videos")
@@ -41,7 +44,11 @@ fn cli() -> Command {
             ]),
             Command::new("remove").about("Forgets a video, and whoever is in no other").args([
                 library(),
-                Arg::new("video-id").long("video-id").value_name("ID").required(true).help("key of the video"),
+                Arg::new("video-id")
+                    .long("video-id")
+                    .value_name("ID")
+                    .required(true)
+                    .help("key of the video"),
                 json(),
             ]),
         ])

@@ -5,12 +5,15 @@
 //! about normally distributed, however many tracks a mean is made of; so the more people there are, the
 //! more alike the most alike stranger is. The embedder says from which similarity on *one* pair is taken
 //! for one person. With n people known it takes so much more that a stranger is as rarely taken for any of
-//! them: the tail of the normal distribution, about exp(−z²/2), times n.
+//! them: the tail of the normal distribution, about exp(−z²/2), times n. How wide that distribution is, the
+//! many pairs of different people tell; where there are few, what was known beforehand.
 
 use schema::footer::Embedder;
 
-/// Standard deviation of the similarity of two people, as in the prior of `cluster`'s linking.
+/// Standard deviation of the similarity of two people, as expected beforehand, and how many pairs that is
+/// worth; both as in `cluster`.
 const DIFFERENT_SD: f64 = 0.12;
+const DIFFERENT_PAIRS: f64 = 1000.0;
 /// People who say as much about what all have in common as was known beforehand: that the square of its
 /// length is 1/25, as in `cluster`.
 const COMMON_PRIOR: f64 = 25.0;
@@ -35,11 +38,23 @@ impl Scale {
         }
     }
 
-    /// Similarity that it takes to be one of `n` people, from 1.
-    pub fn threshold(&self, n: usize) -> f64 {
+    /// Similarity that it takes to be one of `n` people, from 1, whose pairs with others are `similarities`.
+    fn threshold(&self, n: usize, similarities: &[Vec<f64>]) -> f64 {
         let Some(different) = self.different else { return self.same_from };
-        let gap = self.same_from - different;
-        different + (gap * gap + 2.0 * DIFFERENT_SD * DIFFERENT_SD * (n.max(1) as f64).ln()).sqrt()
+        let gap = (self.same_from - different) / DIFFERENT_SD;
+        let deviations = (gap * gap + 2.0 * (n.max(1) as f64).ln()).sqrt();
+        // Pairs of one person would be taken for a wide distribution.
+        let most = different + deviations * DIFFERENT_SD;
+        let (mut count, mut squares) = (DIFFERENT_PAIRS, DIFFERENT_PAIRS * DIFFERENT_SD * DIFFERENT_SD);
+        let mut sum = DIFFERENT_PAIRS * different;
+        for similarity in similarities.iter().flatten().filter(|similarity| **similarity < most) {
+            count += 1.0;
+            sum += similarity;
+            squares += (similarity - different).powi(2);
+        }
+        let mean = sum / count;
+        let variance = squares / count - (mean - different).powi(2);
+        mean + deviations * variance.max(0.0).sqrt()
     }
 }
 
@@ -72,7 +87,7 @@ pub fn find(scale: &Scale, known: &[&[f32]], seen: &[&[f32]]) -> Vec<Match> {
         return vec![Match { known: None, runner_up: None, threshold: None }; seen.len()];
     }
     let similarities = similarities(scale, known, seen);
-    let threshold = scale.threshold(known.len());
+    let threshold = scale.threshold(known.len(), &similarities);
     let found = one_to_one(&similarities, threshold);
     let mut taken = vec![false; known.len()];
     found.iter().flatten().for_each(|at| taken[*at] = true);
@@ -222,10 +237,17 @@ mod tests {
             similarity,
         };
         let known = Scale::of(&embedder(Some(Similarity { different: 0.06, same: 0.35 })));
-        assert!((known.threshold(1) - 0.363).abs() < 1e-12);
-        assert!(known.threshold(10) > 0.4 && known.threshold(10_000) < 0.7);
+        assert!((known.threshold(1, &[]) - 0.363).abs() < 1e-12);
+        assert!(known.threshold(10, &[]) > 0.4 && known.threshold(10_000, &[]) < 0.7);
         let unknown = Scale::of(&embedder(None));
-        assert!((unknown.threshold(10_000) - 0.363).abs() < 1e-12);
+        assert!((unknown.threshold(10_000, &[]) - 0.363).abs() < 1e-12);
+        // Pairs of different people that are less alike than expected ask for less; those of one person for
+        // nothing.
+        let narrow: Vec<f64> = (0..100_000).map(|i| if i % 2 == 0 { 0.01 } else { 0.11 }).collect();
+        let threshold = known.threshold(100, std::slice::from_ref(&narrow));
+        assert!(threshold < known.threshold(100, &[]) - 0.2, "{threshold}");
+        let with_same = [narrow, vec![0.9; 10_000]];
+        assert!((known.threshold(100, &with_same) - threshold).abs() < 1e-12);
     }
 
     /// Light that is in all vectors makes everybody alike, until it is taken off.

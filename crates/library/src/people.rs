@@ -72,7 +72,8 @@ mod tests {
 
     #[test]
     fn a_person_is_the_mean_over_tracks() {
-        let people = added(&[row("a", 7, 3, [1.0, 0.0]), row("b", 8, 1, [1.0, 1.0]), row("c", 7, 1, [0.0, 1.0])]);
+        let people =
+            added(&[row("a", 7, 3, [1.0, 0.0]), row("b", 8, 1, [1.0, 1.0]), row("c", 7, 1, [0.0, 1.0])]);
         assert_eq!(people.keys().copied().collect::<Vec<_>>(), [7, 8]);
         let person = &people[&7];
         assert_eq!((person.n_videos, person.n_tracks, person.screen_secs), (2, 4, 4.0));

@@ -191,7 +191,8 @@ impl Library {
     fn check_embedder(&self, seen: &Seen) -> Result<(), Error> {
         let Some(ours) = self.index.embedder.as_ref().filter(|_| self.n_videos() > 0) else { return Ok(()) };
         let theirs = &seen.embedder;
-        if (&theirs.name, theirs.dim, &theirs.weights_sha256) == (&ours.name, ours.dim, &ours.weights_sha256) {
+        if (&theirs.name, theirs.dim, &theirs.weights_sha256) == (&ours.name, ours.dim, &ours.weights_sha256)
+        {
             return Ok(());
         }
         let name = |embedder: &Embedder| match embedder.weights_sha256.get(..KEY_DIGITS) {
@@ -356,7 +357,11 @@ fn is_ours(path: &Path) -> bool {
 }
 
 /// Writes a whole table, or nothing; gives its hash.
-fn write<R: Row + Clone>(path: &Path, footer: &Footer, rows: impl Iterator<Item = R>) -> Result<String, Error> {
+fn write<R: Row + Clone>(
+    path: &Path,
+    footer: &Footer,
+    rows: impl Iterator<Item = R>,
+) -> Result<String, Error> {
     let mut writer = TableWriter::<R>::create(&temporary(path), footer)?;
     for row in rows {
         writer.push(row)?;
