@@ -114,6 +114,7 @@ fn library_options(m: &ArgMatches) -> bench::library::Options {
     bench::library::Options {
         stored: m.get_many::<usize>("stored").into_iter().flatten().copied().collect(),
         people: number("people"),
+        returning: m.get_one::<f64>("returning").copied(),
         seed: m.get_one::<u64>("seed").copied().unwrap_or_default(),
         json: m.get_flag("json"),
     }
@@ -250,6 +251,11 @@ fn bench_library_command() -> Command {
         .args([
             counts("stored", "videos that are there before").default_value("50,100,500"),
             count("people", "people in a video").default_value("40"),
+            Arg::new("returning")
+                .long("returning")
+                .value_name("SHARE")
+                .value_parser(parse_share)
+                .help("share of a video's people who were in an earlier one [default: 0.6]"),
             Arg::new("seed").long("seed").value_name("N").value_parser(value_parser!(u64)).default_value("1"),
             flag("json", "one JSON object on standard output in place of the table"),
         ])
@@ -321,6 +327,10 @@ fn counts(name: &'static str, help: &'static str) -> Arg {
 
 fn parse_count(text: &str) -> std::result::Result<usize, String> {
     text.parse().ok().filter(|n| *n > 0).ok_or_else(|| "must be a whole number above zero".into())
+}
+
+fn parse_share(text: &str) -> std::result::Result<f64, String> {
+    text.parse().ok().filter(|share| (0.0..=1.0).contains(share)).ok_or_else(|| "must be from 0 to 1".into())
 }
 
 fn parse_size(text: &str) -> std::result::Result<(u32, u32), String> {

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::{Arg, ArgMatches, Command, value_parser};
-use library::synthetic::{World, embedder, write_run};
+use library::synthetic::{RETURNING, World, embedder, write_run};
 use library::{Library, Seen};
 use schema::io::read_all;
 use schema::tables::Appearance;
@@ -36,6 +36,7 @@ fn cli() -> Command {
         number("videos").value_parser(value_parser!(usize)),
         number("people").value_parser(value_parser!(usize)),
         number("seed").value_parser(value_parser!(u64)),
+        Arg::new("returning").long("returning").value_parser(value_parser!(f64)),
     ])
 }
 
@@ -43,7 +44,8 @@ fn run(arguments: &ArgMatches) -> Result<()> {
     let number = |name: &str| arguments.get_one::<usize>(name).copied().unwrap_or(0);
     let folder = arguments.get_one::<PathBuf>("folder").cloned().unwrap_or_default();
     let store = folder.join("library");
-    let mut world = World::new(arguments.get_one::<u64>("seed").copied().unwrap_or(0));
+    let returning = arguments.get_one::<f64>("returning").copied().unwrap_or(RETURNING);
+    let mut world = World::new(arguments.get_one::<u64>("seed").copied().unwrap_or(0), returning);
     let mut truth = HashMap::new();
     for stored in 0..number("videos") {
         let name = format!("video{stored}");

@@ -21,8 +21,8 @@ const COMMON: f64 = 0.22;
 const IN_VIDEO: f64 = 0.6;
 /// Length of the noise of a track.
 const IN_TRACK: f64 = 1.1;
-/// Share of a video's people who were in an earlier one.
-const RETURNING: f64 = 0.6;
+/// Share of a video's people who were in an earlier one, unless asked for another.
+pub const RETURNING: f64 = 0.6;
 /// Tracks of a person in a video, at most.
 const MOST_TRACKS: f64 = 30.0;
 
@@ -51,6 +51,7 @@ pub fn embedder() -> Embedder {
 #[derive(Debug)]
 pub struct World {
     random: Random,
+    returning: f64,
     common: Vec<f64>,
     people: Vec<Vec<f64>>,
     /// Everybody as often as they were in a video: who was often is again.
@@ -58,11 +59,11 @@ pub struct World {
 }
 
 impl World {
-    /// A world of that seed.
-    pub fn new(seed: u64) -> Self {
+    /// A world of that seed, in which this share of a video's people was in an earlier one.
+    pub fn new(seed: u64, returning: f64) -> Self {
         let mut random = Random(seed);
         let common = random.direction();
-        Self { random, common, people: Vec::new(), seen: Vec::new() }
+        Self { random, returning, common, people: Vec::new(), seen: Vec::new() }
     }
 
     /// The next video, with `n` people.
@@ -70,7 +71,7 @@ impl World {
         let mut here = BTreeSet::new();
         let past = self.seen.len();
         for _ in 0..n {
-            let again = past > 0 && self.random.uniform() < RETURNING;
+            let again = past > 0 && self.random.uniform() < self.returning;
             let known = again.then(|| self.seen[self.random.below(past)]);
             let person = known.filter(|person| !here.contains(person)).unwrap_or(self.people.len());
             if person == self.people.len() {
