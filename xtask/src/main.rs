@@ -77,6 +77,7 @@ fn run_options(m: &ArgMatches) -> run::Options {
     let path = |name: &str| m.get_one::<PathBuf>(name).cloned();
     run::Options {
         labels: path("labels"),
+        edits: path("edits"),
         run_dir: path("run-dir"),
         config: path("config"),
         settings: settings::given(m),
@@ -158,6 +159,7 @@ fn run_command() -> Command {
                 .action(ArgAction::Append)
                 .help("the video, mkv or mp4; of several, folders or patterns, people are linked across videos"),
             file("labels", "CSV").help("the truth: frame,x,y,w,h,identity; adds metrics to the report"),
+            file("edits", "CSV").help("pairs of tracks that are one person or two: track_a,track_b,kind"),
             file("run-dir", "DIR").help(
                 "where results go [default: runs/<name of the video>]; of several videos the folder of their runs",
             ),

@@ -82,9 +82,11 @@ fn in_folder(folder: &Path) -> Result<Vec<PathBuf>> {
 /// A run each, then one table of the people in all of them. A video that fails keeps no other from it.
 fn run_each(options: &Options, videos: &[PathBuf]) -> Result<()> {
     let started = Instant::now();
-    if options.run.labels.is_some() && videos.len() > 1 {
-        let failure = Failure::new(exit::USAGE, "labels belong to one video");
-        return Err(failure.hint("run that video alone, with its labels; what has finished is not run again"));
+    if videos.len() > 1 && (options.run.labels.is_some() || options.run.edits.is_some()) {
+        let failure = Failure::new(exit::USAGE, "labels and edits belong to one video");
+        return Err(
+            failure.hint("run that video alone, with them and --library; what has finished is not run again")
+        );
     }
     let runs = options.run.run_dir.clone().unwrap_or_else(|| "runs".into());
     let library = options.library.clone().unwrap_or_else(|| runs.join(LIBRARY));

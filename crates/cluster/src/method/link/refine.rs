@@ -11,7 +11,7 @@ use crate::neighbours::{self, Search};
 /// Share of a cluster's tracks that a track is compared with.
 const BEST: f64 = 0.25;
 /// How much more similar another cluster has to be. Less lets tracks swing between poses.
-const CLEARLY: f64 = 0.1;
+const CLEARLY: f64 = 0.05;
 /// Clusters that a track is compared with: those with the nearest means.
 const CANDIDATES: usize = 16;
 /// Tracks of a cluster that a track is compared with, at most; of larger clusters some, evenly.
