@@ -145,3 +145,22 @@ fn what_cannot_be_measured_is_told() {
         assert!(done.stdout.is_empty() && !done.stderr.is_empty(), "{arguments:?}");
     }
 }
+
+#[test]
+fn additions_to_a_library_are_measured() {
+    let Some(xtask) = assets::require_program("xtask") else { return };
+    let mut command = Command::new(xtask);
+    command.args(["bench", "library", "--stored", "2,12", "--people", "6", "--json"]);
+    let done = command.output().unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let object: Value = serde_json::from_slice(&done.stdout).unwrap();
+    let rows = object["rows"].as_array().unwrap();
+    assert_eq!(rows.iter().map(|row| &row["stored"]).collect::<Vec<_>>(), [2, 12]);
+    for row in rows {
+        assert!(row["secs"]["median"].as_f64().unwrap() > 0.0, "{object}");
+    }
+    // 12 stored and 11 more, of 6 people each.
+    assert_eq!(object["accuracy"]["appearances"], 23 * 6);
+    let f1 = object["accuracy"]["b3_f1"].as_f64().unwrap();
+    assert!((0.5..=1.0).contains(&f1), "{object}");
+}

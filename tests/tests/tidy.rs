@@ -13,7 +13,7 @@ use std::path::Path;
 use std::process::Command;
 
 use schema::manifest::STAGES;
-use schema::tables::ALL;
+use schema::tables::{ALL, LIBRARY};
 use serde_json::Value;
 use tests::files::{repository, walk};
 
@@ -29,7 +29,8 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("cluster", &["schema"]),
     ("evaluate", &["schema"]),
     ("forget", &["schema"]),
-    ("bench", &["nn", "detect-track", "embed", "cluster"]),
+    ("library", &["schema"]),
+    ("bench", &["schema", "nn", "detect-track", "embed", "cluster", "library"]),
     ("tests", &["schema"]),
     ("xtask", &[]),
 ];
@@ -314,12 +315,12 @@ fn the_readme_begins_with_the_two_commands() {
 fn every_table_has_its_document_and_no_other_is_there() {
     let schemas = repository().join("schemas");
     let found: BTreeSet<_> = walk(&schemas, &[]).into_keys().collect();
-    for table in ALL {
+    for table in ALL.into_iter().chain(LIBRARY) {
         let name = format!("{}/{}.json", table.name, table.version);
         assert!(found.contains(&name), "schemas/{name} is missing");
     }
     let folders: BTreeSet<_> = found.iter().filter_map(|name| name.split_once('/')).map(|(f, _)| f).collect();
-    assert_eq!(folders, ALL.iter().map(|table| table.name).collect());
+    assert_eq!(folders, ALL.iter().chain(&LIBRARY).map(|table| table.name).collect());
 }
 
 /// Links between our own pages lead somewhere.

@@ -20,6 +20,7 @@ mod python;
 mod run;
 mod schemas;
 mod settings;
+mod several;
 mod skip;
 mod stages;
 mod system;
@@ -47,7 +48,7 @@ fn main() -> ExitCode {
 
 fn dispatch(matches: &ArgMatches) -> Result<()> {
     match matches.subcommand() {
-        Some(("run", m)) => run::run(&run_options(m)),
+        Some(("run", m)) => several::run(&several_options(m)),
         Some(("check", m)) => {
             check::check(&check::Options { install: m.get_flag("install-deps"), fast: m.get_flag("fast") })
         }
@@ -57,6 +58,7 @@ fn dispatch(matches: &ArgMatches) -> Result<()> {
             Some(("detect", m)) => bench::networks::detect(&network_options(m)),
             Some(("cluster", m)) => bench::linking::cluster(&synthetic_options(m)),
             Some(("link", m)) => bench::linking::link(&labelled_options(m)),
+            Some(("library", m)) => bench::library::library(&library_options(m)),
             _ => Ok(()),
         },
         Some(("models", m)) => match m.subcommand() {
@@ -81,7 +83,6 @@ fn wants_json(matches: &ArgMatches) -> bool {
 fn run_options(m: &ArgMatches) -> run::Options {
     let path = |name: &str| m.get_one::<PathBuf>(name).cloned();
     run::Options {
-        video: path("video").unwrap_or_default(),
         labels: path("labels"),
         edits: path("edits"),
         run_dir: path("run-dir"),
@@ -95,6 +96,15 @@ fn run_options(m: &ArgMatches) -> run::Options {
         install: m.get_flag("install-deps"),
         json: m.get_flag("json"),
         quiet: m.get_flag("quiet"),
+        ..Default::default()
+    }
+}
+
+fn several_options(m: &ArgMatches) -> several::Options {
+    several::Options {
+        run: run_options(m),
+        videos: m.get_many::<PathBuf>("video").into_iter().flatten().cloned().collect(),
+        library: m.get_one::<PathBuf>("library").cloned(),
     }
 }
 
@@ -113,6 +123,17 @@ fn pipeline_options(m: &ArgMatches) -> bench::pipeline::Options {
         threads: m.get_one::<usize>("threads").copied(),
         repeat: m.get_one::<usize>("repeat").copied().unwrap_or(1),
         install: m.get_flag("install-deps"),
+        json: m.get_flag("json"),
+    }
+}
+
+fn library_options(m: &ArgMatches) -> bench::library::Options {
+    let number = |name: &str| m.get_one::<usize>(name).copied().unwrap_or(1);
+    bench::library::Options {
+        stored: m.get_many::<usize>("stored").into_iter().flatten().copied().collect(),
+        people: number("people"),
+        returning: m.get_one::<f64>("returning").copied(),
+        seed: m.get_one::<u64>("seed").copied().unwrap_or_default(),
         json: m.get_flag("json"),
     }
 }
@@ -169,10 +190,19 @@ fn run_command() -> Command {
         .about("From a video to its tables and a page that shows who is in it")
         .after_help(EXIT_CODES)
         .args([
-            file("video", "PATH").required(true).help("the video, mkv or mp4"),
+            file("video", "PATH")
+                .required(true)
+                .num_args(1..)
+                .action(ArgAction::Append)
+                .help("the video, mkv or mp4; of several, folders or patterns, people are linked across videos"),
             file("labels", "CSV").help("the truth: frame,x,y,w,h,identity; adds metrics to the report"),
             file("edits", "CSV").help("pairs of tracks that are one person or two: track_a,track_b,kind"),
-            file("run-dir", "DIR").help("where results go [default: runs/<name of the video>]"),
+            file("run-dir", "DIR").help(
+                "where results go [default: runs/<name of the video>]; of several videos the folder of their runs",
+            ),
+            file("library", "DIR").help(
+                "link the people to those of this library [default: of several videos, runs/library]",
+            ),
             file("config", "FILE").help("TOML, one section a stage"),
             Arg::new("weights")
                 .long("weights")
@@ -212,6 +242,7 @@ fn bench_command() -> Command {
             bench_detect_command(),
             bench_cluster_command(),
             bench_link_command(),
+            bench_library_command(),
         ])
 }
 
@@ -278,6 +309,22 @@ fn bench_link_command() -> Command {
                 .action(ArgAction::Append)
                 .help("a finished run with labels; thresholds of others are chosen on the other runs"),
             install_deps(),
+            flag("json", "one JSON object on standard output in place of the table"),
+        ])
+}
+
+fn bench_library_command() -> Command {
+    Command::new("library")
+        .about("Adding a video to libraries of several sizes, and how well people are found")
+        .args([
+            counts("stored", "videos that are there before").default_value("50,100,500"),
+            count("people", "people in a video").default_value("40"),
+            Arg::new("returning")
+                .long("returning")
+                .value_name("SHARE")
+                .value_parser(parse_share)
+                .help("share of a video's people who were in an earlier one [default: 0.6]"),
+            Arg::new("seed").long("seed").value_name("N").value_parser(value_parser!(u64)).default_value("1"),
             flag("json", "one JSON object on standard output in place of the table"),
         ])
 }
@@ -369,6 +416,10 @@ fn counts(name: &'static str, help: &'static str) -> Arg {
 
 fn parse_count(text: &str) -> std::result::Result<usize, String> {
     text.parse().ok().filter(|n| *n > 0).ok_or_else(|| "must be a whole number above zero".into())
+}
+
+fn parse_share(text: &str) -> std::result::Result<f64, String> {
+    text.parse().ok().filter(|share| (0.0..=1.0).contains(share)).ok_or_else(|| "must be from 0 to 1".into())
 }
 
 fn parse_size(text: &str) -> std::result::Result<(u32, u32), String> {

@@ -29,6 +29,7 @@ enum Style {
 pub(crate) struct Screen {
     style: Style,
     warnings: bool,
+    closings: bool,
     stage: &'static str,
     started: Instant,
     counting_since: Option<(Instant, u64)>,
@@ -44,7 +45,20 @@ impl Screen {
             (false, true) => Style::Bar,
             (false, false) => Style::Plain,
         };
-        Self { style, warnings: !json, stage: "", started: Instant::now(), counting_since: None, last: None }
+        Self {
+            style,
+            warnings: !json,
+            closings: true,
+            stage: "",
+            started: Instant::now(),
+            counting_since: None,
+            last: None,
+        }
+    }
+
+    /// The same, but stages that finish leave no line behind.
+    pub(crate) fn without_closings(self) -> Self {
+        Self { closings: false, ..self }
     }
 
     /// A note between stages.
@@ -80,7 +94,9 @@ impl Screen {
     /// The running stage finished.
     pub(crate) fn finished(&mut self, finished: &Finished) {
         self.clear();
-        self.note(&closing(self.stage, finished));
+        if self.closings {
+            self.note(&closing(self.stage, finished));
+        }
     }
 
     /// The running stage ended without finishing.

@@ -48,14 +48,21 @@ pub(crate) struct Options {
     pub(crate) json: bool,
     /// Say no more than needed.
     pub(crate) quiet: bool,
+    /// One of several videos, each of which gets one line.
+    pub(crate) is_one_of_several: bool,
 }
 
 /// Runs every stage.
 pub(crate) fn run(options: &Options) -> Result<()> {
-    run_all(options).map_err(|failure| match failure {
+    run_all(options).map_err(resumes)
+}
+
+/// Says of an interrupt that it lost next to nothing.
+pub(crate) fn resumes(failure: Failure) -> Failure {
+    match failure {
         Failure { code: exit::INTERRUPTED, .. } => Failure::new(exit::INTERRUPTED, RESUMES),
         other => other,
-    })
+    }
 }
 
 fn run_all(options: &Options) -> Result<()> {
@@ -71,9 +78,14 @@ fn run_all(options: &Options) -> Result<()> {
 pub(crate) fn prepare(options: &Options) -> Result<PathBuf> {
     check_inputs(options)?;
     let run_dir = prepare_run_dir(options)?;
-    let needs = models::needs(&stages::weights(&embedders(options)?))?;
-    system::ensure(&[system::RUN, needs], options.install)?;
+    ensure_system(options)?;
     Ok(run_dir)
+}
+
+/// What a run needs of the system, whatever the video.
+pub(crate) fn ensure_system(options: &Options) -> Result<()> {
+    let needs = models::needs(&stages::weights(&embedders(options)?))?;
+    system::ensure(&[system::RUN, needs], options.install)
 }
 
 fn embedders(options: &Options) -> Result<Vec<Source>> {
@@ -96,6 +108,9 @@ pub(crate) fn run_built(options: &Options, run_dir: &Path) -> Result<Vec<(&'stat
         embedders,
     };
     let mut screen = Screen::new(options.json, options.quiet);
+    if options.is_one_of_several {
+        screen = screen.without_closings();
+    }
     let mut finished = Vec::new();
     for stage in &STAGES {
         let result = match stage.name {
@@ -116,6 +131,11 @@ pub(crate) fn run_built(options: &Options, run_dir: &Path) -> Result<Vec<(&'stat
 
 fn check_inputs(options: &Options) -> Result<()> {
     check_file(&options.video, "video", exit::INPUT)?;
+    check_settings(options)
+}
+
+/// The files that a run reads beside its video.
+pub(crate) fn check_settings(options: &Options) -> Result<()> {
     if let Some(labels) = &options.labels {
         check_file(labels, "labels file", exit::INPUT)?;
     }
@@ -132,7 +152,7 @@ fn check_inputs(options: &Options) -> Result<()> {
 }
 
 /// Fails unless `path` is a file with something in it that we may read.
-fn check_file(path: &Path, what: &str, code: u8) -> Result<()> {
+pub(crate) fn check_file(path: &Path, what: &str, code: u8) -> Result<()> {
     let shown = path.display();
     let wrong = |message: String| Err(Failure::new(code, message));
     let metadata = match fs::metadata(path) {
@@ -155,7 +175,7 @@ fn check_file(path: &Path, what: &str, code: u8) -> Result<()> {
 }
 
 /// Makes the run directory and finds out whether we may write there.
-fn prepare_run_dir(options: &Options) -> Result<PathBuf> {
+pub(crate) fn prepare_run_dir(options: &Options) -> Result<PathBuf> {
     let given = options.run_dir.clone().unwrap_or_else(|| default_run_dir(&options.video));
     let dir = std::path::absolute(&given).map_err(Failure::io("resolve", &given))?;
     let elsewhere = |failure: Failure| failure.hint("name a directory you may write to with --run-dir");
@@ -188,7 +208,7 @@ pub(crate) fn build(quiet: bool) -> Result<()> {
 fn close(options: &Options, run_dir: &Path, finished: &[(&'static str, Finished)], secs: f64) {
     let page = run_dir.join(PAGE);
     if options.json {
-        say(&closing_event(run_dir, &page, finished).to_string());
+        say(&closing_event(run_dir, finished).to_string());
         return;
     }
     if !options.quiet {
@@ -199,7 +219,8 @@ fn close(options: &Options, run_dir: &Path, finished: &[(&'static str, Finished)
     say(&page.display().to_string());
 }
 
-fn closing_event(run_dir: &Path, page: &Path, finished: &[(&'static str, Finished)]) -> Value {
+pub(crate) fn closing_event(run_dir: &Path, finished: &[(&'static str, Finished)]) -> Value {
+    let page = run_dir.join(PAGE);
     let skipped: Vec<_> = finished.iter().filter(|(_, f)| f.skipped).map(|(name, _)| *name).collect();
     let figures: Map<String, Value> =
         finished.iter().map(|(name, f)| ((*name).to_owned(), Value::Object(f.figures.clone()))).collect();
@@ -273,7 +294,7 @@ mod tests {
 
     #[test]
     fn the_closing_event_tells_programs_everything() {
-        let event = closing_event(Path::new("/r"), Path::new("/r/report/index.html"), &finished());
+        let event = closing_event(Path::new("/r"), &finished());
         assert_eq!(event["skipped"], json!(["ingest"]));
         assert_eq!(event["report"], json!("/r/report/index.html"));
         assert_eq!(event["figures"]["cluster"]["sizes"], json!([1, 2]));

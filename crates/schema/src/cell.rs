@@ -352,6 +352,13 @@ fn vectors_from_array(array: &ArrayRef) -> Result<Vec<Option<Vec<f32>>>, String>
         }
         Ok(values.values().to_vec())
     };
+    if let Some(list) = array.as_fixed_size_list_opt().filter(|list| list.null_count() == 0) {
+        let len = usize::try_from(list.value_length()).unwrap_or(0);
+        // Our own files have neither nulls nor odd lengths: nothing is made for each row but the row.
+        if len > 0 {
+            return Ok(row(Arc::clone(list.values()))?.chunks_exact(len).map(|v| Some(v.to_vec())).collect());
+        }
+    }
     (0..array.len())
         .map(|i| {
             if array.is_null(i) {

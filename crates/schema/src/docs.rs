@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::cell::CellType;
 use crate::footer;
 use crate::table::{Column, Table};
-use crate::tables::ALL;
+use crate::tables::{ALL, LIBRARY};
 
 /// A cell type in the words of the documents.
 pub fn type_name(cell: CellType) -> String {
@@ -28,8 +28,7 @@ pub fn type_name(cell: CellType) -> String {
 
 /// Every document as (path below `schemas/`, content).
 pub fn documents() -> Vec<(PathBuf, String)> {
-    let mut documents: Vec<_> = ALL
-        .iter()
+    let mut documents: Vec<_> = tables()
         .map(|table| {
             let path = PathBuf::from(table.name).join(format!("{}.json", table.version));
             (path, format!("{:#}\n", table_document(table)))
@@ -37,6 +36,11 @@ pub fn documents() -> Vec<(PathBuf, String)> {
         .collect();
     documents.push(("README.md".into(), page()));
     documents
+}
+
+/// The tables of a run, then those of a library.
+fn tables() -> impl Iterator<Item = &'static Table> {
+    ALL.into_iter().chain(LIBRARY)
 }
 
 fn table_document(table: &Table) -> Value {
@@ -73,7 +77,7 @@ fn page() -> String {
          holes, `*_id` is an opaque key. Boxes are half-open, in pixels of the full-size upright frame, the \
          origin at the image corner. Missing is null.\n",
     );
-    for table in ALL {
+    for table in tables() {
         let sort_key = table.sort_key.join(", ");
         // Writing to a String cannot fail.
         let _ = write!(

@@ -64,8 +64,7 @@ impl<R: Row + Clone> TableWriter<R> {
 
     /// Appends a row, which must come after every earlier one in the sort order.
     pub fn push(&mut self, row: R) -> Result<()> {
-        check_row(&self.path, self.rows, self.last.as_ref(), &row)?;
-        self.last = Some(row.clone());
+        check_row(&self.path, self.rows, self.group.last().or(self.last.as_ref()), &row)?;
         self.rows += 1;
         self.group.push(row);
         if self.group.len() >= self.rows_per_group { self.flush() } else { Ok(()) }
@@ -77,6 +76,7 @@ impl<R: Row + Clone> TableWriter<R> {
             .map_err(|e| column_error::<R>(&self.path)(("*", e.to_string())))?;
         let written = self.writer.write(&batch).and_then(|()| self.writer.flush());
         written.map_err(|e| write_error(&self.path, &e))?;
+        self.last = self.group.pop();
         self.group.clear();
         Ok(())
     }
@@ -211,11 +211,13 @@ impl<R: Row + Clone> TableReader<R> {
                     .map_err(|e| column_error::<R>(&self.path)((column.name, e)))?;
             }
         }
+        let mut last = self.last.as_ref();
         for row in &rows {
-            check_row(&self.path, self.read, self.last.as_ref(), row)?;
-            self.last = Some(row.clone());
+            check_row(&self.path, self.read, last, row)?;
+            last = Some(row);
             self.read += 1;
         }
+        self.last = last.cloned();
         Ok(rows)
     }
 }

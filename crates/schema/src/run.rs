@@ -108,6 +108,13 @@ impl RunDir {
         io::read_all(&self.root.join(R::TABLE.file_name()))
     }
 
+    /// SHA-256 of a table of a finished stage, which is found to be still what the stage wrote.
+    pub fn hash_of(&self, table: &'static str) -> Result<&str> {
+        let output = self.recorded(table)?;
+        self.verify(output)?;
+        Ok(&output.sha256)
+    }
+
     /// Decides whether a stage must run, and prepares it when it must.
     ///
     /// Every input table is hashed and compared with the manifest, so a stage never reads a file
@@ -232,9 +239,7 @@ impl RunDir {
         self.manifest.pinned.extend(is_pinned.then(|| record.stage.clone()));
         self.forget_stale(record)?;
         for output in &record.outputs {
-            let path = self.root.join(&output.file);
-            fs::rename(temporary(&path), &path).map_err(Error::io("write", &path))?;
-            path.parent().map_or(Ok(()), sync_directory)?;
+            publish(&self.root.join(&output.file))?;
         }
         replace(&self.root.join(CONFIG_FILE), config.as_bytes())?;
         self.manifest.stages.push(record.clone());
@@ -445,7 +450,8 @@ fn fingerprint(record: &StageRecord) -> String {
     hash::bytes(identity.to_string().as_bytes())
 }
 
-fn lock(root: &Path) -> Result<File> {
+/// Takes the lock of a directory: only one process at a time writes there.
+pub fn lock(root: &Path) -> Result<File> {
     let path = root.join(".lock");
     let mut file = File::options()
         .create(true)
@@ -484,24 +490,31 @@ fn remove_temporaries(root: &Path) -> Result<()> {
 }
 
 /// Removes a file that need not be there.
-fn remove(path: &Path) -> Result<()> {
+pub fn remove(path: &Path) -> Result<()> {
     match fs::remove_file(path) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", path)(e)),
         _ => Ok(()),
     }
 }
 
-fn temporary(path: &Path) -> PathBuf {
+/// Where a file is written before it gets its name.
+pub fn temporary(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".");
     name.push(TEMPORARY);
     name.into()
 }
 
-fn replace(path: &Path, content: &[u8]) -> Result<()> {
+/// Writes a whole file in place of what is there, or nothing.
+pub fn replace(path: &Path, content: &[u8]) -> Result<()> {
     let temporary = temporary(path);
     write_synced(&temporary, content)?;
-    fs::rename(&temporary, path).map_err(Error::io("write", path))?;
+    publish(path)
+}
+
+/// Gives a file its name that was written and brought to disk as its [`temporary`].
+pub fn publish(path: &Path) -> Result<()> {
+    fs::rename(temporary(path), path).map_err(Error::io("write", path))?;
     path.parent().map_or(Ok(()), sync_directory)
 }
 

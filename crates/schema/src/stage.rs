@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use crate::error::{Error, Result};
 use crate::manifest::{STAGES, StageRecord};
@@ -264,7 +264,8 @@ pub struct Reporter {
 }
 
 impl Reporter {
-    fn new(stage: &'static str, json: bool) -> Self {
+    /// A reporter of the program that calls itself `stage`, without a log.
+    pub fn new(stage: &'static str, json: bool) -> Self {
         let bookmark = Bookmark::default();
         Self { stage, json, log: None, bookmark, started: Instant::now(), last_progress: None }
     }
@@ -283,7 +284,8 @@ impl Reporter {
         self.emit("warning", json!({ "message": message }), true);
     }
 
-    fn failed(mut self, error: &dyn Failure) -> ExitCode {
+    /// The closing words of a failure.
+    pub fn failed(mut self, error: &dyn Failure) -> ExitCode {
         self.bookmark.remove();
         let hint = error.hint();
         self.say(&format!("error: {error}"));
@@ -301,13 +303,15 @@ impl Reporter {
         for warning in &record.warnings {
             self.warn(warning);
         }
-        let rows: serde_json::Map<_, _> =
-            record.outputs.iter().filter_map(|o| Some((o.file.clone(), json!(o.rows?)))).collect();
-        let what = if outcome.skipped { "is up to date" } else { "done" };
-        self.say(&format!("{} {what}: {}", self.stage, json!(record.figures)));
+        let rows = record.outputs.iter().filter_map(|o| Some((o.file.clone(), json!(o.rows?)))).collect();
+        self.done(outcome.skipped, &record.figures, rows)
+    }
+
+    /// The closing words of a success.
+    pub fn done(mut self, skipped: bool, figures: &Map<String, Value>, rows: Map<String, Value>) -> ExitCode {
+        let what = if skipped { "is up to date" } else { "done" };
+        self.say(&format!("{} {what}: {}", self.stage, json!(figures)));
         let secs = self.started.elapsed().as_secs_f64();
-        let figures = &record.figures;
-        let skipped = outcome.skipped;
         let event = json!({ "skipped": skipped, "duration_secs": secs, "figures": figures, "rows": rows });
         self.emit("finished", event, true);
         ExitCode::SUCCESS
@@ -321,7 +325,7 @@ impl Reporter {
     }
 
     /// Failing to speak or to log must never end a stage: results matter more than words about them.
-    fn emit(&mut self, event: &str, mut fields: serde_json::Value, log: bool) {
+    fn emit(&mut self, event: &str, mut fields: Value, log: bool) {
         fields["event"] = json!(event);
         fields["stage"] = json!(self.stage);
         fields["at_secs"] = json!(self.started.elapsed().as_secs_f64());

@@ -436,7 +436,59 @@ table! {
     }
 }
 
-/// Every table, in the order of the stages.
+table! {
+    /// One row per person of a library: whom one or several of its videos show.
+    Person = "people" "1.0.0", written by "library", sorted by (person_id) {
+        /// Key of the person; it stays when videos are added, and is never given to anybody else.
+        person_id: i64,
+        /// Number of videos that show the person.
+        n_videos: i64,
+        /// Number of tracks, of all videos together.
+        n_tracks: i64,
+        /// Time on screen, seconds, of all videos together.
+        screen_secs: f64,
+        /// The first of these videos, in the order in which they were added.
+        first_video_id: Symbol,
+        /// The person's cluster there; its row in that video's `identities` names the best picture.
+        first_cluster_id: i64,
+        /// Mean of the person's vectors in `appearances`, each as often as it has tracks, of unit norm.
+        embedding: UnitVector,
+        /// Length of that mean before normalising, 0 to 1: how alike the person looks from video to video.
+        cohesion: f32,
+    }
+}
+
+table! {
+    /// One row per cluster of a video in a library: which person it is. A file for each video.
+    Appearance = "appearances" "1.0.0", written by "library", sorted by (video_id, cluster_id),
+    checked by check_appearance {
+        /// Key of the video.
+        video_id: Symbol,
+        /// Cluster, as in the video's `identities`.
+        cluster_id: i64,
+        /// Person of `people`.
+        person_id: i64,
+        /// Cosine similarity to that person as known before this video, as people are compared, −1 to 1; null
+        /// when the video brought the person into the library.
+        similarity: Option<f64>,
+        /// Similarity that it took to be somebody known; it rises with the number of people. Null when nobody was known.
+        threshold: Option<f64>,
+        /// The most alike other person who was known and is none of this video's other clusters; null when there
+        /// was none.
+        runner_up_person_id: Option<i64>,
+        /// How far the similarity is from another decision: above the threshold and the runner-up's or, of a new
+        /// person, the runner-up's below the threshold; null when nobody else was known.
+        margin: Option<f64>,
+        /// Number of tracks.
+        n_tracks: i64,
+        /// Time on screen, seconds.
+        screen_secs: f64,
+        /// Mean of the cluster's track vectors, of unit norm.
+        embedding: UnitVector,
+    }
+}
+
+/// Every table of a run, in the order of the stages.
 pub const ALL: [&Table; 15] = [
     Video::TABLE,
     Frame::TABLE,
@@ -454,6 +506,9 @@ pub const ALL: [&Table; 15] = [
     Metric::TABLE,
     Label::TABLE,
 ];
+
+/// Every table of a library of several runs.
+pub const LIBRARY: [&Table; 2] = [Person::TABLE, Appearance::TABLE];
 
 /// The stage that writes the table called `name`; "ingest", the first of all, when there is no such table.
 pub fn producer(name: &str) -> &'static str {
@@ -485,4 +540,11 @@ fn check_cluster(row: &Cluster) -> Result<(), String> {
         return Ok(());
     }
     Err("must be noise exactly when it has no cluster".into())
+}
+
+fn check_appearance(row: &Appearance) -> Result<(), String> {
+    if row.runner_up_person_id != Some(row.person_id) {
+        return Ok(());
+    }
+    Err("has the person itself as its runner-up".into())
 }

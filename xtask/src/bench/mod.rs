@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: how fast it is, beside a yardstick that ran on the same cores at the same time.
 
 mod contestant;
+pub(crate) mod library;
 pub(crate) mod linking;
 pub(crate) mod networks;
 pub(crate) mod pipeline;

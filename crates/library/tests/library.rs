@@ -1,0 +1,326 @@
+//! A library over synthetic runs: through its directory, as `ftl-library` uses it.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that meets the unexpected should end there"
+)]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use library::synthetic::{RETURNING, Shown, World, embedder, write_run};
+use library::{Added, Error, Library, Seen};
+use schema::footer::Embedder;
+use schema::io::read_all;
+use schema::stage::Failure as _;
+use schema::tables::{Appearance, Person};
+use tempfile::TempDir;
+
+/// Runs and a library over them.
+struct Place {
+    folder: TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        Self { folder: tempfile::tempdir().unwrap() }
+    }
+
+    fn library(&self) -> PathBuf {
+        self.folder.path().join("library")
+    }
+
+    /// Writes the run of a video in which these people are, each with a few tracks.
+    fn run(&self, video: &str, people: &[usize]) -> Seen {
+        self.run_by(&embedder(), video, people)
+    }
+
+    fn run_by(&self, embedder: &Embedder, video: &str, people: &[usize]) -> Seen {
+        let shown: Vec<Shown> = people.iter().map(|person| shown(*person, video)).collect();
+        let run_dir = self.folder.path().join(video);
+        write_run(&run_dir, video, embedder, &shown).unwrap();
+        Seen::read(&run_dir).unwrap()
+    }
+
+    fn add(&self, seen: &Seen) -> Added {
+        let mut library = Library::open(&self.library()).unwrap();
+        let added = library.add(seen).unwrap();
+        library.commit().unwrap();
+        added
+    }
+
+    fn remove(&self, seen: &Seen) {
+        let mut library = Library::open(&self.library()).unwrap();
+        library.remove(seen.video_id.as_str()).unwrap();
+        library.commit().unwrap();
+    }
+
+    fn people(&self) -> Vec<Person> {
+        read_all(&self.library().join("people.parquet")).unwrap()
+    }
+
+    /// Ids by video and cluster.
+    fn ids(&self) -> BTreeMap<(String, i64), i64> {
+        let mut ids = BTreeMap::new();
+        for file in self.appearance_files() {
+            for row in read_all::<Appearance>(&file).unwrap() {
+                ids.insert((row.video_id.to_string(), row.cluster_id), row.person_id);
+            }
+        }
+        ids
+    }
+
+    fn ids_of(&self, seen: &Seen) -> Vec<i64> {
+        let ids = self.ids();
+        let id = |person: &library::seen::SeenPerson| ids[&(seen.video_id.to_string(), person.cluster_id)];
+        seen.people.iter().map(id).collect()
+    }
+
+    fn appearance_files(&self) -> Vec<PathBuf> {
+        let entries = fs::read_dir(self.library().join("appearances")).unwrap();
+        entries.map(|entry| entry.unwrap().path()).collect()
+    }
+
+    /// Every file but the lock, by name.
+    fn bytes(&self) -> BTreeMap<String, Vec<u8>> {
+        let named = |path: PathBuf| {
+            (path.file_name().unwrap().to_str().unwrap().to_owned(), fs::read(&path).unwrap())
+        };
+        let own = ["library.json", "people.parquet"].map(|name| self.library().join(name));
+        self.appearance_files().into_iter().chain(own).map(named).collect()
+    }
+}
+
+/// Four tracks around an axis of the person's own; each video shows them a little differently.
+fn shown(person: usize, video: &str) -> Shown {
+    let tracks = (0..4).map(|track| {
+        let mut vector = vec![0.0; embedder().dim];
+        vector[person] = 1.0;
+        vector[64 + (video.len() * 7 + track * 5 + person) % 64] = 0.4;
+        vector
+    });
+    Shown { person, tracks: tracks.collect() }
+}
+
+#[test]
+fn a_person_has_one_id_in_all_videos_and_keeps_it() {
+    let place = Place::new();
+    let a = place.run("a", &[1, 2, 3]);
+    assert_eq!(place.add(&a), Added { known: 0, new: 3, up_to_date: false });
+    let ids_of_a = place.ids_of(&a);
+    let b = place.run("bb", &[3, 4, 1]);
+    assert_eq!(place.add(&b), Added { known: 2, new: 1, up_to_date: false });
+    let c = place.run("ccc", &[4, 5]);
+    assert_eq!(place.add(&c), Added { known: 1, new: 1, up_to_date: false });
+    let [ids_of_b, ids_of_c] = [&b, &c].map(|seen| place.ids_of(seen));
+    assert_eq!((ids_of_b[0], ids_of_b[2]), (ids_of_a[2], ids_of_a[0]));
+    assert_eq!(ids_of_c[0], ids_of_b[1]);
+    assert_eq!(place.ids_of(&a), ids_of_a, "ids of earlier people stay");
+    let people = place.people();
+    assert_eq!(people.len(), 5);
+    let first = people.iter().find(|person| person.person_id == ids_of_a[0]).unwrap();
+    assert_eq!((first.n_videos, first.n_tracks, first.screen_secs), (2, 8, 8.0));
+    assert_eq!((&first.first_video_id, first.first_cluster_id), (&a.video_id, 0));
+}
+
+#[test]
+fn a_run_that_was_added_is_not_added_again() {
+    let place = Place::new();
+    let seen = place.run("a", &[1, 2]);
+    place.add(&seen);
+    let before = place.bytes();
+    assert_eq!(place.add(&seen), Added { known: 0, new: 2, up_to_date: true });
+    assert_eq!(place.bytes(), before);
+}
+
+#[test]
+fn a_video_that_is_run_again_takes_the_place_of_its_rows_and_keeps_its_ids() {
+    let place = Place::new();
+    let [a, b] = [place.run("a", &[1, 2, 3]), place.run("bb", &[1, 4])];
+    place.add(&a);
+    place.add(&b);
+    let (old_a, old_b) = (place.ids_of(&a), place.ids_of(&b));
+    // The same video in another order, without the second person and with a new one.
+    let again = place.run("a", &[3, 1, 9]);
+    assert_eq!(place.add(&again), Added { known: 2, new: 1, up_to_date: false });
+    let ids = place.ids_of(&again);
+    assert_eq!((ids[0], ids[1]), (old_a[2], old_a[0]));
+    assert!(!old_a.contains(&ids[2]) && !old_b.contains(&ids[2]));
+    assert_eq!(place.ids_of(&b), old_b);
+    assert_eq!(place.appearance_files().len(), 2, "the old file is gone");
+    let people: Vec<_> = place.people().iter().map(|person| person.person_id).collect();
+    assert_eq!(people.len(), 4);
+    assert!(!people.contains(&old_a[1]), "whoever is in no video any more is nobody");
+}
+
+#[test]
+fn what_is_left_after_a_removal_is_as_if_the_video_had_never_come() {
+    let [with, without] = [Place::new(), Place::new()];
+    for place in [&with, &without] {
+        place.add(&place.run("a", &[1, 2]));
+        place.add(&place.run("bb", &[2, 3]));
+    }
+    let c = with.run("ccc", &[1, 3, 7]);
+    with.add(&c);
+    let gone = with.ids_of(&c)[2];
+    with.remove(&c);
+    assert_eq!(with.bytes()["people.parquet"], without.bytes()["people.parquet"]);
+    let d = with.run("dddd", &[8]);
+    with.add(&d);
+    assert!(with.ids_of(&d)[0] > gone, "an id is never given to anybody else");
+}
+
+#[test]
+fn the_same_order_gives_the_same_bytes_one_by_one_or_together() {
+    let [single, together] = [Place::new(), Place::new()];
+    let mut world = [World::new(5, RETURNING), World::new(5, RETURNING)];
+    let write = |place: &Place, world: &mut World, video: usize| {
+        let run_dir = place.folder.path().join(format!("v{video}"));
+        write_run(&run_dir, &format!("v{video}"), &embedder(), &world.video(12)).unwrap();
+        Seen::read(&run_dir).unwrap()
+    };
+    let mut library = Library::open(&together.library()).unwrap();
+    for video in 0..6 {
+        single.add(&write(&single, &mut world[0], video));
+        library.add(&write(&together, &mut world[1], video)).unwrap();
+    }
+    library.commit().unwrap();
+    assert_eq!(single.bytes(), together.bytes());
+    assert!(single.people().iter().any(|person| person.n_videos > 1));
+}
+
+#[test]
+fn vectors_of_different_embedders_never_meet() {
+    let place = Place::new();
+    place.add(&place.run("a", &[1]));
+    let before = place.bytes();
+    let other = |embedder: Embedder| {
+        let seen = place.run_by(&embedder, "bb", &[1]);
+        let error = Library::open(&place.library()).unwrap().add(&seen).unwrap_err();
+        assert!(matches!(error, Error::OtherEmbedder { .. }), "{error}");
+        assert_eq!(error.exit_code(), 2);
+        assert!(error.hint().unwrap().contains("--embedder"));
+        error.to_string()
+    };
+    let name = other(Embedder { name: "dlib".into(), ..embedder() });
+    assert!(name.contains("`dlib`") && name.contains("`synthetic`"), "{name}");
+    let weights = other(Embedder { weights_sha256: "0123456789abcdef".into(), ..embedder() });
+    assert!(weights.contains("`synthetic` (weights 01234567…)"), "{weights}");
+    assert_eq!(place.bytes(), before);
+}
+
+#[test]
+fn an_addition_that_was_interrupted_counts_for_nothing() {
+    let place = Place::new();
+    let [a, b] = [place.run("a", &[1]), place.run("bb", &[1, 2])];
+    place.add(&a);
+    let before = place.bytes();
+    // Everything of the addition is there but the index.
+    let index = fs::read(place.library().join("library.json")).unwrap();
+    place.add(&b);
+    let after = place.bytes();
+    fs::write(place.library().join("library.json"), index).unwrap();
+    fs::write(place.library().join("people.parquet.tmp"), "half").unwrap();
+    fs::write(place.library().join("appearances/0123.4567.parquet.tmp"), "half").unwrap();
+    fs::write(place.library().join("appearances/notes.txt"), "somebody's").unwrap();
+    let mut library = Library::open(&place.library()).unwrap();
+    assert_eq!((library.n_videos(), library.people().count()), (1, 1));
+    library.commit().unwrap();
+    assert_eq!(fs::read(place.library().join("appearances/notes.txt")).unwrap(), b"somebody's");
+    fs::remove_file(place.library().join("appearances/notes.txt")).unwrap();
+    assert_eq!(place.bytes(), before);
+    drop(library);
+    place.add(&b);
+    assert_eq!(place.bytes(), after);
+}
+
+#[test]
+fn a_lost_table_of_people_is_made_again() {
+    let place = Place::new();
+    for (video, people) in [("a", [1, 2]), ("bb", [2, 3]), ("ccc", [3, 1])] {
+        place.add(&place.run(video, &people));
+    }
+    let before = place.bytes();
+    for damage in [None, Some("edited")] {
+        let path = place.library().join("people.parquet");
+        match damage {
+            None => fs::remove_file(&path).unwrap(),
+            Some(text) => fs::write(&path, text).unwrap(),
+        }
+        Library::open(&place.library()).unwrap().commit().unwrap();
+        assert_eq!(place.bytes(), before, "{damage:?}");
+    }
+}
+
+#[test]
+fn a_damaged_video_is_told_and_can_be_added_again() {
+    let place = Place::new();
+    let [a, b] = [place.run("a", &[1, 2]), place.run("bb", &[2, 3])];
+    place.add(&a);
+    place.add(&b);
+    let before = place.bytes();
+    let file = place
+        .appearance_files()
+        .into_iter()
+        .find(|path| path.display().to_string().contains(a.video_id.as_str()));
+    fs::write(file.unwrap(), "edited").unwrap();
+    fs::remove_file(place.library().join("people.parquet")).unwrap();
+    let error = Library::open(&place.library()).unwrap_err();
+    assert_eq!(error.exit_code(), 4, "{error}");
+    fs::write(place.library().join("people.parquet"), &before["people.parquet"]).unwrap();
+    assert_eq!(place.add(&a), Added { known: 2, new: 0, up_to_date: false });
+    assert_eq!(place.people().len(), 3);
+}
+
+#[test]
+fn what_is_no_library_or_no_run_is_refused() {
+    let place = Place::new();
+    place.add(&place.run("a", &[1]));
+    let lock = Library::open(&place.library()).unwrap();
+    let error = Library::open(&place.library()).unwrap_err();
+    assert!(error.hint().unwrap().contains("--library"), "{error}");
+    drop(lock);
+    let error = Seen::read(&place.folder.path().join("none")).unwrap_err();
+    assert!(matches!(error, Error::NoRun { .. }) && error.exit_code() == 2, "{error}");
+    assert!(!Path::new(&place.folder.path().join("none")).exists(), "looking makes no directory");
+    let index = place.library().join("library.json");
+    let text = fs::read_to_string(&index).unwrap();
+    for (wrong, reason) in [
+        (text.replace("\"format\": 1", "\"format\": 2"), "it has format 2, not 1"),
+        (text.replace("appearances/", "../"), "it names"),
+        ("{".into(), "EOF"),
+    ] {
+        fs::write(&index, wrong).unwrap();
+        let error = Library::open(&place.library()).unwrap_err();
+        assert!(error.to_string().contains(reason) && error.exit_code() == 4, "{error}");
+    }
+}
+
+/// Nobody else's word for how well it links: people who do not exist, as alike as faces.
+#[test]
+fn people_of_many_videos_are_found_again() {
+    let place = Place::new();
+    let mut world = World::new(11, RETURNING);
+    let mut ids = BTreeMap::new();
+    for video in 0..25 {
+        let name = format!("v{video}");
+        // Tracks enough to know a person by.
+        let shown: Vec<_> = world.video(20).into_iter().filter(|shown| shown.tracks.len() > 2).collect();
+        write_run(&place.folder.path().join(&name), &name, &embedder(), &shown).unwrap();
+        let seen = Seen::read(&place.folder.path().join(&name)).unwrap();
+        place.add(&seen);
+        for (shown, id) in shown.iter().zip(place.ids_of(&seen)) {
+            ids.entry(shown.person).or_insert_with(Vec::new).push(id);
+        }
+    }
+    let all: usize = ids.values().map(Vec::len).sum();
+    let again = ids.values().map(|ids| ids.len() - 1).sum::<usize>();
+    let found = ids.values().map(|ids| ids[1..].iter().filter(|id| **id == ids[0]).count()).sum::<usize>();
+    let people: std::collections::BTreeSet<_> = ids.values().flatten().collect();
+    assert!(again > 30, "{again} of {all} came again");
+    assert!(found * 10 >= again * 9, "{found} of {again} were found again");
+    assert!(people.len() >= ids.len(), "{} people were found as {}", ids.len(), people.len());
+}

@@ -1,0 +1,158 @@
+//! Several videos through `cargo xtask run`: the test clip cut in two, and a file that is no video.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that meets the unexpected should end there"
+)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use schema::io::read_all;
+use schema::tables::{Appearance, Cluster, Person, Track, Video};
+use serde_json::Value;
+use tests::assets;
+use tests::truth::{self, TrueShot};
+
+/// The clip in two parts, and what lies beside them.
+struct Parts {
+    folder: PathBuf,
+    /// Frames of the clip that each part has.
+    frames: [Range<i64>; 2],
+    shots: Vec<TrueShot>,
+}
+
+impl Parts {
+    /// Cuts the clip where the fifth of its nine shots begins: both people are in both parts.
+    fn cut(name: &str) -> Option<Self> {
+        let clip = assets::require("FACETRACK_CLIP")?;
+        assets::require("FACETRACK_WEIGHTS_DIR")?;
+        assets::require_encoder("libx264")?;
+        let shots = truth::shots(&clip)?;
+        let (cut, end) = (shots[4].frames.start, shots.last()?.frames.end);
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("several").join(name);
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(folder.join("videos")).unwrap();
+        let parts = Self { folder, frames: [0..cut, cut..end], shots };
+        for (name, frames) in ["one", "two"].iter().zip(&parts.frames) {
+            let select =
+                format!("select='between(n,{},{})',setpts=PTS-STARTPTS", frames.start, frames.end - 1);
+            let mut ffmpeg = assets::require_ffmpeg()?;
+            ffmpeg.arg("-i").arg(&clip).args(["-an", "-vf", &select, "-c:v", "libx264", "-crf", "16"]);
+            assert!(ffmpeg.arg(parts.video(name)).status().unwrap().success());
+        }
+        Some(parts)
+    }
+
+    fn video(&self, name: &str) -> PathBuf {
+        self.folder.join("videos").join(format!("{name}.mp4"))
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(assets::require_program("xtask").unwrap());
+        command.args(["run", "--run-dir"]).arg(self.folder.join("runs")).args(arguments);
+        command.output().unwrap()
+    }
+
+    /// Whom each `person_id` shows, from the shots that show one person only.
+    fn people(&self) -> BTreeMap<i64, BTreeSet<String>> {
+        let runs = self.folder.join("runs");
+        let mut people: BTreeMap<i64, BTreeSet<String>> = BTreeMap::new();
+        for (name, frames) in ["one", "two"].iter().zip(&self.frames) {
+            let run = runs.join(name);
+            let video_id = read_all::<Video>(&run.join("videos.parquet")).unwrap()[0].video_id.clone();
+            let clusters = read_all::<Cluster>(&run.join("clusters.parquet")).unwrap();
+            let appearances: BTreeMap<_, _> = appearances(&runs.join("library"))
+                .into_iter()
+                .filter(|row| row.video_id == video_id)
+                .map(|row| (row.cluster_id, row.person_id))
+                .collect();
+            for track in read_all::<Track>(&run.join("tracks.parquet")).unwrap() {
+                let at = track.first_frame_idx + frames.start;
+                let shot = self.shots.iter().find(|shot| shot.frames.contains(&at)).unwrap();
+                let cluster = clusters.iter().find(|row| row.track_id == track.track_id).unwrap();
+                if let [person] = shot.people.as_slice() {
+                    let id = appearances[&cluster.cluster_id.unwrap()];
+                    people.entry(id).or_default().insert(person.clone());
+                }
+            }
+        }
+        people
+    }
+}
+
+fn appearances(library: &Path) -> Vec<Appearance> {
+    let files = fs::read_dir(library.join("appearances")).unwrap();
+    files.flat_map(|file| read_all(&file.unwrap().path()).unwrap()).collect()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn people_have_one_id_in_both_halves_of_a_clip_and_a_bad_file_is_told() {
+    let Some(parts) = Parts::cut("people") else { return };
+    let library = parts.folder.join("runs/library");
+    fs::write(parts.video("broken"), "no video").unwrap();
+    let videos = parts.folder.join("videos");
+    let done = parts.run(&["--video", videos.to_str().unwrap()]);
+    let said = text(&done.stderr);
+    assert_eq!(done.status.code(), Some(3), "{said}");
+    let people = read_all::<Person>(&library.join("people.parquet")).unwrap();
+    assert_eq!(text(&done.stdout).trim(), library.join("people.parquet").to_str().unwrap());
+    for line in ["[1/3] broken.mp4: failed: ", "[2/3] one.mp4: 2 people in ", "[3/3] two.mp4: 2 people in "] {
+        assert_eq!(said.lines().filter(|found| found.starts_with(line)).count(), 1, "{line}: {said}");
+    }
+    assert!(said.contains("library: 2 people in 2 videos, 2 of them in more than one\n"), "{said}");
+    assert!(said.trim_end().ends_with("error: 1 of 3 videos failed: broken.mp4"), "{said}");
+    // As many ids as people, and each of one person.
+    let shown = parts.people();
+    assert_eq!(shown.len(), 2, "{shown:?}");
+    assert!(shown.values().all(|people| people.len() == 1), "{shown:?}");
+    assert_eq!(people.iter().map(|person| person.n_videos).collect::<Vec<_>>(), [2, 2]);
+
+    // The good ones again, by a pattern and for a program: nothing changes, and nothing is wrong.
+    let pattern = videos.join("[ot]*o.mp4");
+    let one = parts.video("one");
+    let again = parts.run(&["--json", "--video", one.to_str().unwrap(), pattern.to_str().unwrap()]);
+    assert_eq!(again.status.code(), Some(0), "{}", text(&again.stderr));
+    assert!(again.stderr.is_empty(), "{}", text(&again.stderr));
+    let events: Vec<Value> =
+        text(&again.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let of_kind = |kind: &str| events.iter().filter(|event| event["event"] == kind).count();
+    assert_eq!((of_kind("video_started"), of_kind("run_finished"), of_kind("video_failed")), (2, 2, 0));
+    let last = events.last().unwrap();
+    assert_eq!((&last["event"], &last["figures"]["changed"]), (&"library_finished".into(), &false.into()));
+    assert_eq!(read_all::<Person>(&library.join("people.parquet")).unwrap(), people);
+}
+
+#[test]
+fn what_cannot_be_meant_is_told_before_anything_runs() {
+    let Some(xtask) = assets::require_program("xtask") else { return };
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("several_usage");
+    fs::create_dir_all(folder.join("empty")).unwrap();
+    for file in ["a/x.mkv", "b/x.mkv", "library.mkv", "labels.csv"] {
+        fs::create_dir_all(folder.join(file).parent().unwrap()).unwrap();
+        fs::write(folder.join(file), "x").unwrap();
+    }
+    let cases = [
+        (&["a/x.mkv", "b/x.mkv"][..], 2, "would go where that of a/x.mkv goes"),
+        (&["a/x.mkv", "library.mkv"], 2, "would go where the library goes"),
+        (&["a/x.mkv", "library.mkv", "--labels", "labels.csv"], 2, "labels and edits belong to one video"),
+        (&["empty"], 3, "holds no video"),
+        (&["*.avi"], 3, "no file matches *.avi"),
+    ];
+    for (arguments, code, message) in cases {
+        let mut command = Command::new(&xtask);
+        let done = command.args(["run", "--video"]).args(arguments).current_dir(&folder).output().unwrap();
+        assert_eq!(done.status.code(), Some(code), "{arguments:?}: {}", text(&done.stderr));
+        assert!(text(&done.stderr).contains(message), "{arguments:?}: {}", text(&done.stderr));
+        assert!(!folder.join("runs").exists(), "{arguments:?}");
+    }
+}

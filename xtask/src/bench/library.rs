@@ -1,0 +1,159 @@
+//! `cargo xtask bench library`: what it takes to add one more video to a library, by how many it has.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+
+use super::{Spread, table};
+use crate::cache::Scratch;
+use crate::failure::{Failure, Result, say};
+use crate::progress::rounded;
+use crate::{process, run, workspace};
+
+/// Additions that a figure is taken from.
+const ADDITIONS: usize = 11;
+
+/// What `cargo xtask bench library` was called with.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct Options {
+    /// Numbers of videos that are there before.
+    pub(crate) stored: Vec<usize>,
+    /// People in a video.
+    pub(crate) people: usize,
+    /// Share of a video's people who were in an earlier one, where it is given.
+    pub(crate) returning: Option<f64>,
+    /// Start of the random numbers.
+    pub(crate) seed: u64,
+    /// One JSON object in place of the table.
+    pub(crate) json: bool,
+}
+
+/// Measures additions.
+pub(crate) fn library(options: &Options) -> Result<()> {
+    run::build(options.json)?;
+    let scratch = Scratch::new("bench")?;
+    let videos = options.stored.iter().max().copied().unwrap_or(0) + ADDITIONS;
+    let mut command = Command::new(workspace::program("ftl-bench-library"));
+    command.arg(scratch.path()).args(["--videos", &videos.to_string()]);
+    command.args(["--people", &options.people.to_string(), "--seed", &options.seed.to_string()]);
+    if let Some(share) = options.returning {
+        command.args(["--returning", &share.to_string()]);
+    }
+    let lines = listen(&mut command)?;
+    let rows: Vec<_> = options.stored.iter().map(|stored| Row::new(*stored, &lines)).collect();
+    let scores = lines.last().cloned().unwrap_or_default();
+    say(if options.json { object(options, &rows, &scores).to_string() } else { text(&rows, &scores) }
+        .trim_end());
+    Ok(())
+}
+
+/// What the program said, an object a line.
+fn listen(command: &mut Command) -> Result<Vec<Value>> {
+    let mut child = process::spawn(command.stdin(Stdio::null()).stdout(Stdio::piped()))?;
+    let pipe = child.stdout.take();
+    let lines = pipe.into_iter().flat_map(|pipe| BufReader::new(pipe).lines()).map_while(std::io::Result::ok);
+    let said: Vec<Value> = lines.filter_map(|line| serde_json::from_str(&line).ok()).collect();
+    let status = process::wait(&mut child)?;
+    if status.success() { Ok(said) } else { Err(Failure::unexpected("the measurement broke off; see above")) }
+}
+
+/// Additions to a library of about one size.
+#[derive(Debug, PartialEq)]
+struct Row {
+    stored: usize,
+    people: u64,
+    secs: Spread,
+}
+
+impl Row {
+    fn new(stored: usize, lines: &[Value]) -> Self {
+        let additions: Vec<_> = lines
+            .iter()
+            .filter(|line| {
+                line["stored"].as_u64().is_some_and(|n| (stored..stored + ADDITIONS).contains(&(n as usize)))
+            })
+            .collect();
+        Self {
+            stored,
+            people: additions.first().and_then(|line| line["people"].as_u64()).unwrap_or(0),
+            secs: Spread::of(additions.iter().filter_map(|line| line["secs"].as_f64())),
+        }
+    }
+
+    fn ratio(&self, first: &Self) -> f64 {
+        self.secs.median / first.secs.median
+    }
+}
+
+fn text(rows: &[Row], scores: &Value) -> String {
+    let mut cells = vec![["videos stored", "people", "ms to add one", "ratio"].map(str::to_owned)];
+    let in_ms =
+        |secs: &Spread| Spread { median: secs.median * 1e3, min: secs.min * 1e3, max: secs.max * 1e3 };
+    cells.extend(rows.iter().map(|row| {
+        [
+            row.stored.to_string(),
+            row.people.to_string(),
+            in_ms(&row.secs).shown(),
+            rounded(row.ratio(&rows[0])),
+        ]
+    }));
+    let number = |key: &str| scores[key].as_f64().unwrap_or(0.0);
+    format!(
+        "{}ms: median of {ADDITIONS} additions (least–most), reading, comparing, writing and bringing to disk\n\
+         {} appearances of {} people, found as {}: B³ precision {:.4}, recall {:.4}, F1 {:.4}\n",
+        table(&cells),
+        scores["appearances"],
+        scores["people_true"],
+        scores["people_found"],
+        number("b3_precision"),
+        number("b3_recall"),
+        number("b3_f1"),
+    )
+}
+
+fn object(options: &Options, rows: &[Row], scores: &Value) -> Value {
+    let row = |row: &Row| {
+        json!({
+            "stored": row.stored,
+            "people": row.people,
+            "secs": row.secs.json(),
+            "ratio": row.ratio(&rows[0]),
+        })
+    };
+    json!({
+        "bench": "library",
+        "people": options.people,
+        "seed": options.seed,
+        "rows": rows.iter().map(row).collect::<Vec<_>>(),
+        "accuracy": scores,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines() -> Vec<Value> {
+        let addition = |n: usize| json!({ "stored": n, "secs": 0.01 + n as f64 / 1000.0, "people": 10 * n });
+        let scores = json!({
+            "appearances": 120, "people_true": 30, "people_found": 31,
+            "b3_precision": 1.0, "b3_recall": 0.5, "b3_f1": 0.6667,
+        });
+        (0..31).map(addition).chain([scores]).collect()
+    }
+
+    #[test]
+    fn additions_to_libraries_of_about_one_size_make_a_row() {
+        let lines = lines();
+        let rows = [0, 20].map(|stored| Row::new(stored, &lines));
+        let found = text(&rows, &lines[31]);
+        let expected = [
+            "videos stored  people     ms to add one  ratio",
+            "0                   0  15.0 (10.0–20.0)   1.00",
+            "20                200  35.0 (30.0–40.0)   2.33",
+        ];
+        assert_eq!(found.lines().take(3).collect::<Vec<_>>(), expected);
+        assert!(found.ends_with("B³ precision 1.0000, recall 0.5000, F1 0.6667\n"), "{found}");
+    }
+}
