@@ -4,6 +4,7 @@
 //! It has few dependencies on purpose: it must build and start in seconds, on a machine where
 //! nothing else of the project can be built yet.
 
+mod annotate;
 mod assets;
 mod bench;
 mod cache;
@@ -82,6 +83,7 @@ fn run_options(m: &ArgMatches) -> run::Options {
         weights: m.get_many::<Own>("weights").into_iter().flatten().cloned().collect(),
         from: m.get_one::<String>("from").cloned(),
         threads: m.get_one::<usize>("threads").copied(),
+        annotate: path("annotate"),
         install: m.get_flag("install-deps"),
         json: m.get_flag("json"),
         quiet: m.get_flag("quiet"),
@@ -135,6 +137,7 @@ fn run_command() -> Command {
             file("labels", "CSV").help("the truth: frame,x,y,w,h,identity; adds metrics to the report"),
             file("run-dir", "DIR").help("where results go [default: runs/<name of the video>]"),
             file("config", "FILE").help("TOML, one section a stage"),
+            file("annotate", "OUT").help("also write the video with boxes and names drawn in, .mp4 or .mkv"),
             Arg::new("weights")
                 .long("weights")
                 .value_name("[NAME=]FILE")

@@ -156,12 +156,7 @@ impl std::fmt::Display for Event {
             self.moves(0.0),
             self.grows()
         )?;
-        writeln!(
-            f,
-            "Dialogue: 1,{start},{end},name,,0,0,0,,{{{}\\1c{colour}}}{}",
-            self.moves(3.0),
-            self.name
-        )
+        writeln!(f, "Dialogue: 1,{start},{end},name,,0,0,0,,{{{}\\1c{colour}}}{}", self.moves(3.0), self.name)
     }
 }
 
@@ -213,7 +208,7 @@ mod tests {
             let track: Vec<_> = path.iter().map(|(gap, x)| { frame += 1 + gap; found(frame, *x) }).collect();
             let track: Vec<_> = track.iter().collect();
             let stretches = stretches(&track);
-            prop_assert_eq!(stretches.concat(), track);
+            prop_assert_eq!(&stretches.concat(), &track);
             prop_assert!(stretches.iter().all(|stretch| is_straight(stretch)));
         }
     }

@@ -112,7 +112,13 @@ mod tests {
         let seen = |(track_id, person)| Match { person, track_id, cluster_id: cluster(track_id) };
         let boxes = [(1, 0), (1, 0), (2, 0), (2, 0), (3, 0), (3, 0), (3, 1), (4, 1)];
         let matches: Vec<_> = boxes.into_iter().map(seen).collect();
-        Judged { people: vec!["anna".into(), "bert".into()], n_labelled: 10, n_found: 9, matches, ..Judged::default() }
+        Judged {
+            people: vec!["anna".into(), "bert".into()],
+            n_labelled: 10,
+            n_found: 9,
+            matches,
+            ..Judged::default()
+        }
     }
 
     #[test]

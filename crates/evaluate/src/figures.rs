@@ -162,7 +162,8 @@ pub fn budget(judged: &Judged, budget: &Budget) -> Vec<Figure> {
 
 /// How far confidences can be believed; none without a linked track of a known person.
 pub fn confidences(guesses: &[Guess]) -> Option<Figure> {
-    let figure = || Figure::new("confidence_error", MetricUnit::Track, confidence::error(guesses), guesses.len());
+    let figure =
+        || Figure::new("confidence_error", MetricUnit::Track, confidence::error(guesses), guesses.len());
     (!guesses.is_empty()).then(figure)
 }
 

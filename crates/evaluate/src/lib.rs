@@ -34,10 +34,10 @@ use schema::manifest::{Input, StageRecord};
 use schema::run::{Begin, StageRun};
 use schema::stage::{Job, Outcome, Stage};
 
-pub use config::Config;
-pub use error::{Error, Result};
 use budget::Budget;
 use confidence::Guess;
+pub use config::Config;
+pub use error::{Error, Result};
 use figures::Figure;
 use labels::Labels;
 use matching::Judged;

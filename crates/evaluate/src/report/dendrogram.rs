@@ -375,7 +375,10 @@ mod tests {
     use super::*;
 
     fn tracks(clusters: &[Option<i64>]) -> Vec<Leaf> {
-        (0..).zip(clusters).map(|(track_id, &cluster_id)| Leaf { track_id, cluster_id, quality: track_id as f32 }).collect()
+        (0..)
+            .zip(clusters)
+            .map(|(track_id, &cluster_id)| Leaf { track_id, cluster_id, quality: track_id as f32 })
+            .collect()
     }
 
     fn merges(merges: &[(i64, i64, f64)]) -> Vec<Linkage> {

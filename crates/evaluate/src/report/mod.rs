@@ -326,7 +326,7 @@ impl Report<'_> {
         let is_count = figure.value == figure.n as f64;
         let n = if is_count { String::new() } else { words::count(figure.n) };
         let between = |i: Interval| format!("{}–{}", words::figure(i.low), words::figure(i.high));
-        let interval = figure.interval.map(between).unwrap_or_default();
+        let interval = figure.interval.filter(|i| i.low < i.high).map(between).unwrap_or_default();
         Some(Counted { value: words::figure(figure.value), interval, n })
     }
 
@@ -370,7 +370,7 @@ fn budget_rows(budget: &Budget) -> Vec<BudgetRow> {
     let row = |stage, title, value: f64, what| BudgetRow {
         stage,
         title,
-        points: words::figure((value * 1000.0).round() / 10.0),
+        points: format!("{:.1}", value * 100.0).replace('-', "\u{2212}"),
         width: format!("{:.2}%", value.max(0.0) * 100.0),
         what,
     };

@@ -69,7 +69,8 @@ pub fn style() -> String {
 /// variables. The colour of a cluster is that of its text.
 pub fn resolved(style: &str) -> String {
     let names = all().map(|(name, light, _)| (format!("var(--{name})"), *light));
-    let style = names.fold(style.replace("var(--k)", "currentColor"), |s, (name, light)| s.replace(&name, light));
+    let style =
+        names.fold(style.replace("var(--k)", "currentColor"), |s, (name, light)| s.replace(&name, light));
     let clusters = CLUSTERS.iter().chain(&OTHERS).map(|(name, light, _)| format!(".{name}{{color:{light}}}"));
     clusters.collect::<String>() + &style
 }
@@ -93,7 +94,8 @@ mod tests {
     fn every_variable_of_the_page_is_a_colour_of_ours_or_set_there() {
         let page = [include_str!("style.css"), include_str!("plots.css")].concat();
         let own = ["k", "s", "row", "serif", "sans"];
-        for used in page.split("var(--").skip(1).map(|rest| rest.split([')', ',']).next().unwrap_or_default()) {
+        for used in page.split("var(--").skip(1).map(|rest| rest.split([')', ',']).next().unwrap_or_default())
+        {
             assert!(own.contains(&used) || all().any(|(name, ..)| *name == used), "--{used} has no colour");
         }
     }

@@ -119,8 +119,9 @@ impl<'r, 'a> Reviewer<'r, 'a> {
         doubtful.truncate(MAX_PAIRS);
         let pair = |&(margin, track, own, other): &(f32, i64, i64, i64)| {
             let sides = [self.track(track), self.person(other)];
+            let near = if margin < 0.0 { "nearer" } else { "almost as near" };
             let text = format!(
-                "is with {}, but {} is almost as near: margin {}",
+                "linked to {}, but {} is {near}: margin {}",
                 self.name(own),
                 self.name(other),
                 words::figure(f64::from(margin))
