@@ -40,7 +40,7 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
     ("ffmpeg", &["video"]),
     ("opencv", &["detect-track", "embed"]),
     ("candle", &["nn", "detect-track", "embed", "bench"]),
-    ("csv", &["evaluate"]),
+    ("csv", &["cluster", "evaluate"]),
     ("minijinja", &["evaluate"]),
     ("hdbscan", &["cluster"]),
     ("kodama", &["cluster"]),
