@@ -80,7 +80,7 @@ fn is_straight(boxes: &[&Found]) -> bool {
     }
     let (from, to) = (edges(&first.rect), edges(&last.rect));
     boxes.iter().enumerate().all(|(at, found)| {
-        let share = at as f64 / frames as f64;
+        let share = at as f64 / frames.max(1) as f64;
         let line = from.iter().zip(to).map(|(from, to)| from + share * (to - from));
         line.zip(edges(&found.rect)).all(|(line, edge)| (line - edge).abs() <= TOLERANCE)
     })
