@@ -47,6 +47,16 @@ pub fn require_ffmpeg() -> Option<Command> {
     Some(ffmpeg)
 }
 
+/// The browser `chromium`.
+pub fn require_chromium() -> Option<()> {
+    let done = Command::new("chromium").arg("--version").output();
+    if done.is_ok_and(|done| done.status.success()) {
+        Some(())
+    } else {
+        skip("there is no program `chromium`")
+    }
+}
+
 /// An encoder of the `ffmpeg` tool: builds differ in what they have.
 pub fn require_encoder(name: &str) -> Option<()> {
     require_ffmpeg()?;

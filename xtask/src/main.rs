@@ -4,6 +4,7 @@
 //! It has few dependencies on purpose: it must build and start in seconds, on a machine where
 //! nothing else of the project can be built yet.
 
+mod annotate;
 mod assets;
 mod bench;
 mod cache;
@@ -93,6 +94,7 @@ fn run_options(m: &ArgMatches) -> run::Options {
         threads: m.get_one::<usize>("threads").copied(),
         no_crops: m.get_flag("no-crops"),
         skip_bad: m.get_flag("skip-bad"),
+        annotate: path("annotate"),
         install: m.get_flag("install-deps"),
         json: m.get_flag("json"),
         quiet: m.get_flag("quiet"),
@@ -204,6 +206,7 @@ fn run_command() -> Command {
                 "link the people to those of this library [default: of several videos, runs/library]",
             ),
             file("config", "FILE").help("TOML, one section a stage"),
+            file("annotate", "OUT").help("also write the video with boxes and names drawn in, .mp4 or .mkv"),
             Arg::new("weights")
                 .long("weights")
                 .value_name("[NAME=]FILE")

@@ -11,7 +11,7 @@ use crate::embedders::{Own, Source};
 use crate::failure::{Failure, Result, exit, say};
 use crate::progress::{Screen, duration, rounded};
 use crate::stages::{self, Finished, Job, STAGES};
-use crate::{embedders, forget, models, process, skip, system, workspace};
+use crate::{annotate, embedders, forget, models, process, skip, system, workspace};
 
 /// The page, below the run directory.
 const PAGE: &str = "report/index.html";
@@ -42,6 +42,8 @@ pub(crate) struct Options {
     pub(crate) no_crops: bool,
     /// Go on without the frames at which a stage crashes.
     pub(crate) skip_bad: bool,
+    /// Where the video with boxes drawn in goes, if anywhere.
+    pub(crate) annotate: Option<PathBuf>,
     /// Install missing system packages.
     pub(crate) install: bool,
     /// Events on standard output.
@@ -70,6 +72,9 @@ fn run_all(options: &Options) -> Result<()> {
     let run_dir = prepare(options)?;
     build(options.json || options.quiet)?;
     let finished = run_built(options, &run_dir)?;
+    if let Some(out) = &options.annotate {
+        annotate::annotate(&options.video, &run_dir, out, options.json || options.quiet)?;
+    }
     close(options, &run_dir, &finished, started.elapsed().as_secs_f64());
     Ok(())
 }
@@ -144,6 +149,9 @@ pub(crate) fn check_settings(options: &Options) -> Result<()> {
     }
     for own in &options.weights {
         check_file(&own.path, "weights file", exit::INPUT)?;
+    }
+    if let Some(out) = &options.annotate {
+        annotate::check(&options.video, out)?;
     }
     match &options.config {
         Some(config) => check_file(config, "configuration file", exit::USAGE),

@@ -29,9 +29,13 @@ pub(crate) enum Need {
     Pip,
     /// A Python of our own for the tests that read tables.
     Venv,
+    /// Opens the page for the tests.
+    Chromium,
 }
 
-use Need::{Clang, FfmpegLibraries, FfmpegProgram, LibClang, OpenCv, OpenCvData, Pip, PkgConfig, Venv};
+use Need::{
+    Chromium, Clang, FfmpegLibraries, FfmpegProgram, LibClang, OpenCv, OpenCvData, Pip, PkgConfig, Venv,
+};
 
 /// What building and running needs.
 pub(crate) const RUN: &[Need] =
@@ -39,7 +43,7 @@ pub(crate) const RUN: &[Need] =
 /// What obtaining weights needs.
 pub(crate) const FETCH: &[Need] = &[Pip];
 /// What the tests need beyond [`RUN`] and [`FETCH`].
-pub(crate) const TESTS: &[Need] = &[Venv];
+pub(crate) const TESTS: &[Need] = &[Venv, Chromium];
 
 /// Makes sure that the system has everything, installing it when asked to.
 pub(crate) fn ensure(needs: &[&[Need]], install: bool) -> Result<()> {
@@ -77,6 +81,7 @@ fn present(need: Need) -> bool {
         LibClang => has_libclang(),
         Pip => process::succeeds("python3", &["-c", "import pip"]),
         Venv => process::succeeds("python3", &["-c", "import ensurepip, venv"]),
+        Chromium => process::succeeds("chromium", &["--version"]),
     }
 }
 
@@ -159,6 +164,7 @@ fn debian(need: Need, missing: &[Need]) -> &'static [&'static str] {
         LibClang => &["libclang-dev"],
         Pip => &["python3-pip"],
         Venv => &["python3-venv"],
+        Chromium => &["chromium"],
     }
 }
 
@@ -175,6 +181,7 @@ fn describe(need: Need) -> &'static str {
         LibClang => "libclang",
         Pip => "pip for python3",
         Venv => "venv for python3",
+        Chromium => "the browser chromium",
     }
 }
 

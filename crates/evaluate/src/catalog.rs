@@ -1,6 +1,6 @@
 //! What every figure means, in words that the page shows.
 
-use Section::{Details, Labels, Tracking, Unlabelled};
+use Section::{Budget, Details, Labels, Tracking, Unlabelled};
 
 /// Where on the page a figure stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,6 +11,8 @@ pub enum Section {
     Tracking,
     /// Compares with labels: what the two above are made of.
     Details,
+    /// Compares with labels: what each stage costs.
+    Budget,
     /// Needs no labels.
     Unlabelled,
 }
@@ -52,7 +54,7 @@ const fn explained(
 }
 
 /// Every figure, the most telling first.
-pub const CATALOG: [Explained; 51] = [
+pub const CATALOG: [Explained; 66] = [
     explained(
         "id_f1",
         "Identity F1",
@@ -153,6 +155,42 @@ pub const CATALOG: [Explained; 51] = [
         "Strehl and Ghosh 2002; as scikit-learn",
     ),
     explained(
+        "ami",
+        "Adjusted mutual information",
+        Labels,
+        "(I − E) / ((H(cluster) + H(person)) / 2 − E), with E the information that random clusters of the same sizes would have.",
+        "about 0 for chance to 1, higher is better",
+        "Where tracks went wrong; large people dominate.",
+        "Vinh, Epps and Bailey 2010; as scikit-learn",
+    ),
+    explained(
+        "v_measure",
+        "V measure",
+        Labels,
+        "Harmonic mean of homogeneity and completeness; the same number as the normalised mutual information.",
+        "0 to 1, higher is better",
+        "Chance: random labels with many clusters score well above 0.",
+        "Rosenberg and Hirschberg 2007; as scikit-learn",
+    ),
+    explained(
+        "homogeneity",
+        "Homogeneity",
+        Labels,
+        "1 − H(person | cluster) / H(person).",
+        "0 to 1, higher is better",
+        "Splits: every track alone scores 1.",
+        "Rosenberg and Hirschberg 2007; as scikit-learn",
+    ),
+    explained(
+        "completeness",
+        "Completeness",
+        Labels,
+        "1 − H(cluster | person) / H(cluster).",
+        "0 to 1, higher is better",
+        "Merges: one cluster for all scores 1.",
+        "Rosenberg and Hirschberg 2007; as scikit-learn",
+    ),
+    explained(
         "ari",
         "Adjusted Rand index",
         Labels,
@@ -206,6 +244,33 @@ pub const CATALOG: [Explained; 51] = [
         "Which clusters are split or merged; both at once can give 1.",
         "",
     ),
+    explained(
+        "character_precision",
+        "Character precision",
+        Labels,
+        "Every cluster stands for whoever most of its judged boxes show, be it nobody. People that some cluster stands for, over clusters with judged boxes; noise is no cluster.",
+        "0 to 1, higher is better; 1 without clusters",
+        "How pure clusters are: a bare majority is enough.",
+        "counted as stated here",
+    ),
+    explained(
+        "character_recall",
+        "Character recall",
+        Labels,
+        "People that some cluster stands for, over labelled people.",
+        "0 to 1, higher is better",
+        "How much of each person was found.",
+        "counted as stated here",
+    ),
+    explained(
+        "confidence_error",
+        "Error of confidences",
+        Labels,
+        "Tracks in ten bins of confidence; the distance between mean confidence and the share that shows its cluster's majority person, averaged over tracks (expected calibration error).",
+        "0 to 1, lower is better",
+        "Whether confidences tell right from wrong: always saying the average is perfect.",
+        "Naeini, Cooper and Hauskrecht 2015",
+    ),
     explained("persons", "Labelled people", Labels, "Known people in the labels.", "a count", "", ""),
     explained(
         "clusters",
@@ -233,6 +298,69 @@ pub const CATALOG: [Explained; 51] = [
         "a count",
         "",
         "",
+    ),
+    explained(
+        "oracle_tracking_id_f1",
+        "With the truth after detection",
+        Budget,
+        "Identity F1 if every found face were followed and linked rightly.",
+        "0 to 1",
+        "",
+        "",
+    ),
+    explained(
+        "oracle_linking_id_f1",
+        "With the truth after tracking",
+        Budget,
+        "Identity F1 if every track were linked to the person it mostly shows.",
+        "0 to 1",
+        "",
+        "",
+    ),
+    explained(
+        "oracle_cut_id_f1",
+        "With the best cut of the tree",
+        Budget,
+        "Identity F1 at the cut of the dendrogram that serves best, of at most 65 evenly spread over its merges.",
+        "0 to 1",
+        "Other results that the same vectors would allow.",
+        "",
+    ),
+    explained(
+        "cost_detection",
+        "Finding faces costs",
+        Budget,
+        "1 less identity F1 with the truth after detection: missed and false faces.",
+        "0 to 1, lower is better",
+        "Which of the two.",
+        "truth swapped in stage by stage, as the oracle rows of pyannote",
+    ),
+    explained(
+        "cost_tracking",
+        "Following faces costs",
+        Budget,
+        "Identity F1 with the truth after detection, less that with the truth after tracking: tracks with two people.",
+        "0 to 1, lower is better",
+        "Broken tracks: linking can mend them.",
+        "truth swapped in stage by stage, as the oracle rows of pyannote",
+    ),
+    explained(
+        "cost_embedding",
+        "Telling faces apart costs",
+        Budget,
+        "Identity F1 with the truth after tracking, less that with the best cut of the tree: what no cut can mend, because the vectors, or the way of joining them, put people in the wrong order.",
+        "0 to 1, lower is better",
+        "Which of vectors and way of joining.",
+        "truth swapped in stage by stage, as the oracle rows of pyannote",
+    ),
+    explained(
+        "cost_linking",
+        "Deciding costs",
+        Budget,
+        "Identity F1 with the best cut of the tree, or without a tree with the truth after tracking, less identity F1: how far off the cut is.",
+        "at most 1, lower is better; below 0 where the result is better than every cut",
+        "Splits and merges may balance.",
+        "truth swapped in stage by stage, as the oracle rows of pyannote",
     ),
     explained(
         "track_hota",
@@ -471,21 +599,30 @@ pub const CATALOG: [Explained; 51] = [
         "Rousseeuw 1987; as scikit-learn",
     ),
     explained(
-        "within_distance",
-        "Distance within clusters",
+        "within_similarity",
+        "Similarity within clusters",
         Unlabelled,
-        "Mean cosine distance over pairs of tracks of one cluster.",
-        "0 to 2, lower is tighter",
+        "Mean cosine similarity over pairs of tracks of one cluster.",
+        "−1 to 1, higher is tighter",
         "Its spread; large clusters dominate.",
         "",
     ),
     explained(
-        "between_distance",
-        "Distance between clusters",
+        "between_similarity",
+        "Similarity between clusters",
         Unlabelled,
-        "Mean cosine distance over pairs of tracks of different clusters.",
-        "0 to 2, higher is clearer",
+        "Mean cosine similarity over pairs of tracks of different clusters.",
+        "−1 to 1, lower is clearer",
         "The nearest pairs, which decide.",
+        "",
+    ),
+    explained(
+        "said_of_two",
+        "Said of two people",
+        Unlabelled,
+        "Mean probability of showing one person that the calibration gives to pairs of tracks that share a frame, and so show two.",
+        "0 to 1, lower is better",
+        "Pairs that never meet; people on screen together may be less alike than others.",
         "",
     ),
 ];

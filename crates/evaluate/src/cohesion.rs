@@ -1,4 +1,4 @@
-//! Figures that need no truth: how close the vectors of one cluster are, and how far the clusters.
+//! Figures that need no truth: how alike the vectors of one cluster are, and those of different ones.
 //!
 //! The distance is cosine, 1 − x·y for unit vectors, 0 to 2. It is linear in y, so sums over a
 //! cluster follow from the cluster's summed vector: everything here costs tracks × clusters, not
@@ -56,19 +56,18 @@ fn dot(sum: &[f64], vector: &[f32]) -> f64 {
     sum.iter().zip(vector).map(|(s, x)| s * f64::from(*x)).sum()
 }
 
-/// Mean silhouette: per track (b − a) / max(a, b), with a the mean distance to the rest of its own
-/// cluster and b that to the nearest other one; 0 for a track alone in its cluster. Range −1 to 1.
-/// `None` unless there are at least two clusters and one of them has two tracks.
+/// Silhouettes: per track (b − a) / max(a, b), with a the mean distance to the rest of its own cluster
+/// and b that to the nearest other one; 0 for a track alone in its cluster. Range −1 to 1. Empty unless
+/// there are at least two clusters and one of them has two tracks.
 ///
 /// Hides wrong merges of people who look alike: it judges the vectors by themselves.
 /// Source: Rousseeuw 1987; `sklearn.metrics.silhouette_score(metric="cosine")`.
-pub fn silhouette(points: &[Point<'_>]) -> Option<Mean> {
+pub fn silhouettes(points: &[Point<'_>]) -> Vec<f64> {
     let sums = sums(points);
     if sums.len() < 2 || sums.len() == points.len() {
-        return None;
+        return Vec::new();
     }
-    let total: f64 = points.iter().map(|point| silhouette_of(point, &sums)).sum();
-    Some(Mean { value: total / points.len() as f64, n: points.len() })
+    points.iter().map(|point| silhouette_of(point, &sums)).collect()
 }
 
 fn silhouette_of(point: &Point<'_>, sums: &BTreeMap<i64, Sum>) -> f64 {
@@ -86,16 +85,16 @@ fn silhouette_of(point: &Point<'_>, sums: &BTreeMap<i64, Sum>) -> f64 {
     own.filter(|_| larger > 0.0).map_or(0.0, |own| (nearest - own) / larger)
 }
 
-/// Mean cosine distance over pairs of tracks of one cluster, 0 to 2; `None` without such a pair.
+/// Mean cosine similarity over pairs of tracks of one cluster, −1 to 1; `None` without such a pair.
 pub fn within(points: &[Point<'_>]) -> Option<Mean> {
     let sums = sums(points);
     let (n, dots) = sums.values().fold((0, 0.0), |(n, dots), sum| {
         (n + sum.n * (sum.n - 1) / 2, dots + (norm2(&sum.vector) - sum.squares) / 2.0)
     });
-    (n > 0).then(|| Mean { value: 1.0 - dots / n as f64, n })
+    (n > 0).then(|| Mean { value: dots / n as f64, n })
 }
 
-/// Mean cosine distance over pairs of tracks of different clusters, 0 to 2; `None` without such a pair.
+/// Mean cosine similarity over pairs of tracks of different clusters, −1 to 1; `None` without such a pair.
 pub fn between(points: &[Point<'_>]) -> Option<Mean> {
     let sums = sums(points);
     let dim = points.first()?.vector.len();
@@ -107,7 +106,7 @@ pub fn between(points: &[Point<'_>]) -> Option<Mean> {
         same_dots += norm2(&sum.vector);
     }
     let n = (points.len() * points.len() - same_pairs) / 2;
-    (n > 0).then(|| Mean { value: 1.0 - (norm2(&all) - same_dots) / 2.0 / n as f64, n })
+    (n > 0).then(|| Mean { value: (norm2(&all) - same_dots) / 2.0 / n as f64, n })
 }
 
 fn norm2(vector: &[f64]) -> f64 {
@@ -125,9 +124,9 @@ mod tests {
     #[test]
     fn figures_without_the_pairs_they_need_are_absent() {
         let (a, b) = ([1.0, 0.0], [0.0, 1.0]);
-        assert_eq!(silhouette(&[]), None);
-        assert_eq!(silhouette(&[point(0, &a), point(0, &b)]), None);
-        assert_eq!(silhouette(&[point(0, &a), point(1, &b)]), None);
+        assert!(silhouettes(&[]).is_empty());
+        assert!(silhouettes(&[point(0, &a), point(0, &b)]).is_empty());
+        assert!(silhouettes(&[point(0, &a), point(1, &b)]).is_empty());
         assert_eq!(within(&[point(0, &a)]), None);
         assert_eq!(between(&[point(0, &a), point(0, &b)]), None);
     }
@@ -136,8 +135,8 @@ mod tests {
     fn two_tight_clusters_at_right_angles() {
         let (a, b) = ([1.0, 0.0], [0.0, 1.0]);
         let points = [point(0, &a), point(0, &a), point(1, &b), point(1, &b)];
-        assert_eq!(silhouette(&points), Some(Mean { value: 1.0, n: 4 }));
-        assert_eq!(within(&points), Some(Mean { value: 0.0, n: 2 }));
-        assert_eq!(between(&points), Some(Mean { value: 1.0, n: 4 }));
+        assert_eq!(silhouettes(&points), [1.0; 4]);
+        assert_eq!(within(&points), Some(Mean { value: 1.0, n: 2 }));
+        assert_eq!(between(&points), Some(Mean { value: 0.0, n: 4 }));
     }
 }

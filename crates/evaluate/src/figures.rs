@@ -1,13 +1,16 @@
 //! Every figure of a run, as rows of `metrics`.
 
 use schema::cell::Category as _;
-use schema::tables::{Metric, MetricUnit};
+use schema::tables::{Calibration, Metric, MetricUnit};
 use schema::{Row as _, Symbol};
 use serde_json::json;
 
+use crate::budget::Budget;
 use crate::cohesion::{self, Mean};
+use crate::confidence::{self, Guess};
 use crate::matching::{Judged, JudgedTrack, judged_tracks};
-use crate::metrics::{self, Contingency, Prf};
+use crate::metrics::{self, Contingency, Item, Prf};
+use crate::resample::{self, Interval};
 use crate::tables::Tables;
 use crate::tracking;
 
@@ -20,13 +23,25 @@ pub struct Figure {
     pub unit: MetricUnit,
     /// Value, always finite.
     pub value: f64,
+    /// Between what it would likely be with other tracks; `None` when not estimated.
+    pub interval: Option<Interval>,
     /// Number of things counted.
     pub n: usize,
 }
 
 impl Figure {
     fn new(name: &'static str, unit: MetricUnit, value: f64, n: usize) -> Self {
-        Self { name, unit, value, n }
+        Self { name, unit, value, interval: None, n }
+    }
+
+    /// The same figure, the mean of one of `values` a track, with its interval.
+    fn sure(self, values: &[f64]) -> Self {
+        let mean = |drawn: &[u32]| {
+            let sum: f64 = values.iter().zip(drawn).map(|(value, times)| value * f64::from(*times)).sum();
+            vec![sum / values.len() as f64]
+        };
+        let interval = resample::intervals(values.len(), mean).and_then(|all| all.first().copied());
+        Self { interval, ..self }
     }
 
     /// A plain count.
@@ -41,8 +56,8 @@ impl Figure {
             name: self.name.to_owned(),
             unit: self.unit,
             value: self.value,
-            ci_low: None,
-            ci_high: None,
+            ci_low: self.interval.map(|interval| interval.low),
+            ci_high: self.interval.map(|interval| interval.high),
             n: i64::try_from(self.n).unwrap_or(i64::MAX),
         }
     }
@@ -81,13 +96,30 @@ pub fn unlabelled(tables: &Tables) -> Vec<Figure> {
     ];
     let noise = tables.clusters.iter().filter(|c| c.is_noise).count();
     let noise_boxes = tables.found.iter().filter(|f| f.cluster_id.is_none()).count();
-    figures.extend(share("noise_share", Track, noise, tables.clusters.len()));
+    let is_noise: Vec<f64> = tables.clusters.iter().map(|c| f64::from(u8::from(c.is_noise))).collect();
+    figures.extend(share("noise_share", Track, noise, tables.clusters.len()).map(|f| f.sure(&is_noise)));
     figures.extend(share("noise_share", Frame, noise_boxes, tables.found.len()));
     let points = tables.points();
-    figures.extend(mean("silhouette", cohesion::silhouette(&points)));
-    figures.extend(mean("within_distance", cohesion::within(&points)));
-    figures.extend(mean("between_distance", cohesion::between(&points)));
+    figures.extend(average("silhouette", &cohesion::silhouettes(&points)));
+    figures.extend(mean("within_similarity", cohesion::within(&points)));
+    figures.extend(mean("between_similarity", cohesion::between(&points)));
+    figures.extend(said_of_two(&tables.calibration));
     figures
+}
+
+/// Pairs that share a frame show two people for certain: what does the calibration say of them?
+fn said_of_two(calibration: &[Calibration]) -> Option<Figure> {
+    let n: i64 = calibration.iter().map(|bin| bin.n_apart).sum();
+    let said: f64 = calibration.iter().map(|bin| bin.n_apart as f64 * bin.same).sum();
+    let n = usize::try_from(n).ok().filter(|n| *n > 0)?;
+    Some(Figure::new("said_of_two", MetricUnit::Track, said / n as f64, n))
+}
+
+/// The mean of one value a track, with its interval.
+fn average(name: &'static str, values: &[f64]) -> Option<Figure> {
+    let sum: f64 = values.iter().sum();
+    let n = values.len();
+    (n > 0).then(|| Figure::new(name, MetricUnit::Track, sum / n as f64, n).sure(values))
 }
 
 /// A share of nothing is no figure.
@@ -105,6 +137,7 @@ pub fn labelled(judged: &Judged) -> Vec<Figure> {
     let tracks = judged_tracks(&judged.matches);
     let mut figures = end_to_end(judged, &tracks);
     figures.extend(identities(judged));
+    figures.extend(characters(judged));
     if !tracks.is_empty() {
         figures.extend(linking(&tracks, judged.people.len()));
     }
@@ -112,6 +145,35 @@ pub fn labelled(judged: &Judged) -> Vec<Figure> {
         figures.extend(following(judged));
     }
     figures
+}
+
+/// What each stage costs, where anything is labelled.
+pub fn budget(judged: &Judged, budget: &Budget) -> Vec<Figure> {
+    let both = judged.n_found + judged.n_labelled;
+    let oracles = [
+        ("oracle_cut_id_f1", budget.cut),
+        ("oracle_linking_id_f1", Some(budget.linked)),
+        ("oracle_tracking_id_f1", Some(budget.tracked)),
+    ];
+    let all = oracles.into_iter().chain(budget.costs());
+    let figure = |(name, value): (_, Option<f64>)| Some(Figure::new(name, MetricUnit::Frame, value?, both));
+    all.filter(|_| judged.n_labelled > 0).filter_map(figure).collect()
+}
+
+/// How far confidences can be believed; none without a linked track of a known person.
+pub fn confidences(guesses: &[Guess]) -> Option<Figure> {
+    let figure =
+        || Figure::new("confidence_error", MetricUnit::Track, confidence::error(guesses), guesses.len());
+    (!guesses.is_empty()).then(figure)
+}
+
+fn characters(judged: &Judged) -> [Figure; 2] {
+    use MetricUnit::Video;
+    let (Prf { precision, recall, .. }, n_clusters) = metrics::characters(judged);
+    [
+        Figure::new("character_precision", Video, precision, n_clusters),
+        Figure::new("character_recall", Video, recall, judged.people.len()),
+    ]
 }
 
 fn end_to_end(judged: &Judged, tracks: &[JudgedTrack]) -> Vec<Figure> {
@@ -181,18 +243,48 @@ fn following(judged: &Judged) -> [Figure; 16] {
 }
 
 fn linking(tracks: &[JudgedTrack], n_people: usize) -> Vec<Figure> {
-    use MetricUnit::{Frame, Track, Video};
+    use MetricUnit::{Track, Video};
     let by_track = Contingency::new(&metrics::by_track(tracks));
-    let by_frame = Contingency::new(&metrics::by_frame(tracks));
-    let n_boxes = tracks.iter().map(|t| t.n_boxes).sum();
     let n_groups = by_track.n_groups();
-    let mut figures = weighted(&by_track, Track, tracks.len());
-    figures.extend(weighted(&by_frame, Frame, n_boxes));
+    let mut figures = rated(tracks);
     figures.extend([
-        Figure::new("ari", Track, by_track.ari(), tracks.len()),
         Figure::new("oci", Track, by_track.oci(), tracks.len()),
         Figure::count("clusters", Track, n_groups),
         Figure::new("ratio", Video, n_groups as f64 / n_people.max(1) as f64, n_people),
+    ]);
+    figures
+}
+
+/// Figures about how well tracks are grouped, with intervals.
+fn rated(tracks: &[JudgedTrack]) -> Vec<Figure> {
+    let (by_track, by_frame) = (metrics::by_track(tracks), metrics::by_frame(tracks));
+    let values = |drawn: &[u32]| {
+        let [track, frame] = [&by_track, &by_frame].map(|items| drawn_items(items, drawn));
+        grouping(&track, &frame).into_iter().map(|figure| figure.value).collect()
+    };
+    let intervals = resample::intervals(tracks.len(), values);
+    let mut figures = grouping(&by_track, &by_frame);
+    for (figure, interval) in figures.iter_mut().zip(intervals.into_iter().flatten()) {
+        figure.interval = Some(interval);
+    }
+    figures
+}
+
+/// A track that is drawn twice weighs twice. It forms no pair with itself.
+fn drawn_items(items: &[Item], drawn: &[u32]) -> Vec<Item> {
+    let weighed = |(item, times): (&Item, &u32)| Item { weight: item.weight * f64::from(*times), ..*item };
+    items.iter().zip(drawn).filter(|(_, times)| **times > 0).map(weighed).collect()
+}
+
+fn grouping(by_track: &[Item], by_frame: &[Item]) -> Vec<Figure> {
+    use MetricUnit::{Frame, Track};
+    let n_boxes = by_frame.iter().map(|item| item.weight as usize).sum();
+    let (track, frame) = (Contingency::new(by_track), Contingency::new(by_frame));
+    let mut figures = weighted(&track, Track, by_track.len());
+    figures.extend(weighted(&frame, Frame, n_boxes));
+    figures.extend([
+        Figure::new("ari", Track, track.ari(), by_track.len()),
+        Figure::new("ami", Track, track.ami(), by_track.len()),
     ]);
     figures
 }
@@ -204,13 +296,14 @@ fn weighted(table: &Contingency, unit: MetricUnit, n: usize) -> Vec<Figure> {
     };
     let mut figures =
         vec![Figure::new("wcp", unit, table.wcp(), n), Figure::new("nmi", unit, table.nmi(), n)];
+    figures.extend(prf(["homogeneity", "completeness", "v_measure"], table.v_measure()));
     figures.extend(prf(["b3_precision", "b3_recall", "b3_f1"], table.b_cubed()));
     figures.extend(prf(["pairs_precision", "pairs_recall", "pairs_f1"], table.pairs()));
     figures
 }
 
 /// Figures for the closing summary, by name. Where one counts both ways, that over tracks is meant.
-const SUMMARY: [&str; 18] = [
+const SUMMARY: [&str; 22] = [
     "identities",
     "tracks",
     "shots",
@@ -229,6 +322,10 @@ const SUMMARY: [&str; 18] = [
     "track_id_f1",
     "track_id_switches",
     "track_fragmentations",
+    "cost_detection",
+    "cost_tracking",
+    "cost_embedding",
+    "cost_linking",
 ];
 
 /// Names and values for the closing summary, rounded to four decimals; whole numbers stay whole.

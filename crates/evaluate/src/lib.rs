@@ -4,13 +4,18 @@
 //!
 //! * `metrics`: every figure, explained in [`catalog`]; the same in `report/metrics.json`;
 //! * `labels`: the ground truth it was given, no rows without;
-//! * `report/index.html`: one file that opens from disk, with every picture inside.
+//! * `report/index.html`: one file that opens from disk, with every picture inside;
+//! * `report/plots/*.svg`: its drawings;
+//! * `report/boxes.ass`: subtitles that draw boxes over the video.
 //!
 //! **Architecture invariant:** this is the only stage that sees labels, and nothing reads what it
 //! writes: no result can depend on the truth.
 
+pub mod boxes;
+pub mod budget;
 pub mod catalog;
 pub mod cohesion;
+pub mod confidence;
 pub mod config;
 pub mod error;
 pub mod figures;
@@ -18,6 +23,7 @@ pub mod labels;
 pub mod matching;
 pub mod metrics;
 pub mod report;
+pub mod resample;
 pub mod tables;
 pub mod tracking;
 
@@ -28,19 +34,21 @@ use schema::manifest::{Input, StageRecord};
 use schema::run::{Begin, StageRun};
 use schema::stage::{Job, Outcome, Stage};
 
+use budget::Budget;
+use confidence::Guess;
 pub use config::Config;
 pub use error::{Error, Result};
 use figures::Figure;
 use labels::Labels;
 use matching::Judged;
-use report::Report;
 use report::faces::Faces;
+use report::{Rendered, Report};
 use tables::Tables;
 
 /// This stage.
 pub const STAGE: Stage = Stage {
     name: "evaluate",
-    version: 2,
+    version: 3,
     about: "Computes the figures of a run and writes the page that shows who is in the video",
 };
 
@@ -79,12 +87,30 @@ pub fn run(job: &mut Job<Config>, labels: Option<&Path>) -> Result<Outcome> {
         None => None,
     };
     let judged = labels.as_ref().map(|labels| matching::judge(labels, &tables.found, job.config.min_iou));
+    let budget = judged.as_ref().map(|judged| Budget::new(judged, &tables.leaves(), &tables.linkage));
+    let guesses = judged.as_ref().map(|judged| guesses(&tables, judged)).unwrap_or_default();
     let mut figures = figures::unlabelled(&tables);
     figures.extend(judged.iter().flat_map(figures::labelled));
+    figures.extend(judged.iter().zip(&budget).flat_map(|(judged, budget)| figures::budget(judged, budget)));
+    figures.extend(figures::confidences(&guesses));
     let warnings = warnings(&tables, judged.as_ref());
     warnings.iter().for_each(|warning| stage.warn(warning));
     write_figures(&mut stage, &tables, labels.as_ref(), &figures)?;
-    write_page(job, &mut stage, &tables, judged.as_ref(), &figures, &warnings)?;
+    stage.write_file("report/boxes.ass", boxes::subtitles(&tables).as_bytes())?;
+    let faces = Faces::read(job.run.open_table()?, &tables, &job.config, &mut job.reporter)?;
+    let report = Report {
+        run_id: &job.run.manifest().run_id,
+        tables: &tables,
+        faces: &faces,
+        judged: judged.as_ref(),
+        budget: budget.as_ref(),
+        guesses: &guesses,
+        figures: &figures,
+        earlier: &earlier(job),
+        own: &warnings,
+        config: &job.config,
+    };
+    write_page(&mut stage, &report)?;
     Ok(job.commit(stage)?)
 }
 
@@ -120,29 +146,20 @@ fn write_figures(
     Ok(())
 }
 
-fn write_page(
-    job: &mut Job<Config>,
-    stage: &mut StageRun,
-    tables: &Tables,
-    judged: Option<&Judged>,
-    figures: &[Figure],
-    own: &[String],
-) -> Result<()> {
-    let faces = Faces::read(job.run.open_table()?, tables, &job.config, &mut job.reporter)?;
-    // What is recorded of this very stage is about to be replaced.
-    let earlier: Vec<&StageRecord> =
-        job.run.manifest().stages.iter().filter(|record| record.stage != STAGE.name).collect();
-    let run_id = &job.run.manifest().run_id;
-    let report = Report {
-        run_id,
-        tables,
-        faces: &faces,
-        judged,
-        figures,
-        earlier: &earlier,
-        own,
-        config: &job.config,
-    };
-    stage.write_file("report/index.html", report.render()?.as_bytes())?;
+/// What is recorded of the stages before; what is recorded of this very stage is about to be replaced.
+fn earlier(job: &Job<Config>) -> Vec<&StageRecord> {
+    job.run.manifest().stages.iter().filter(|record| record.stage != STAGE.name).collect()
+}
+
+fn write_page(stage: &mut StageRun, report: &Report<'_>) -> Result<()> {
+    let Rendered { page, plots } = report.render()?;
+    stage.write_file("report/index.html", page.as_bytes())?;
+    for (name, plot) in plots {
+        stage.write_file(&format!("report/plots/{name}.svg"), plot.as_bytes())?;
+    }
     Ok(())
+}
+
+fn guesses(tables: &Tables, judged: &Judged) -> Vec<Guess> {
+    confidence::guesses(&tables.clusters, &matching::judged_tracks(&judged.matches))
 }

@@ -5,9 +5,9 @@
 //! n_kc is the weight of items in group k that show person c, n_k and n_c are its marginals, n the
 //! total. Definitions agree with scikit-learn where it has them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::matching::{Group, JudgedTrack, Match, largest_total};
+use crate::matching::{Group, Judged, JudgedTrack, Match, largest_total};
 
 /// One item of a grouping.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -105,19 +105,63 @@ impl Contingency {
     /// Hides chance: random labels with many clusters score well above 0.
     /// Source: Strehl and Ghosh 2002; `sklearn.metrics.normalized_mutual_info_score`.
     pub fn nmi(&self) -> f64 {
-        let entropies = entropy(self.groups.values(), self.total) + entropy(self.people.values(), self.total);
-        if entropies <= 0.0 {
+        let entropies = self.group_entropy() + self.person_entropy();
+        if entropies <= 0.0 { 1.0 } else { (2.0 * self.information() / entropies).clamp(0.0, 1.0) }
+    }
+
+    /// Homogeneity 1 − H(C|K) / H(C), completeness 1 − H(K|C) / H(K), and V, their harmonic mean. Range 0
+    /// to 1; homogeneity is 1 with one person, completeness with one group. V is the same as [`Self::nmi`].
+    ///
+    /// Each hides what the other shows: homogeneity splits, completeness merges.
+    /// Source: Rosenberg and Hirschberg 2007; `sklearn.metrics.homogeneity_completeness_v_measure`.
+    pub fn v_measure(&self) -> Prf {
+        let share = |of: f64| if of > 0.0 { (self.information() / of).clamp(0.0, 1.0) } else { 1.0 };
+        Prf::new(share(self.person_entropy()), share(self.group_entropy()))
+    }
+
+    /// Adjusted mutual information: (I − E) / ((H(K) + H(C)) / 2 − E), with E the information that random
+    /// groups of the same sizes share with the people. 0 for what chance gives, 1 for perfect; at worst
+    /// somewhat below 0. Weights must be whole numbers.
+    ///
+    /// Hides little; unlike the others it does not favour many small groups.
+    /// Source: Vinh, Epps and Bailey 2010; `sklearn.metrics.adjusted_mutual_info_score`.
+    pub fn ami(&self) -> f64 {
+        if self.cells.len() == self.groups.len() && self.cells.len() == self.people.len() {
             return 1.0;
         }
-        let information: f64 = self
-            .cells
-            .iter()
-            .map(|((group, person), w)| {
-                let expected = self.groups[group] * self.people[person];
-                w / self.total * (self.total * w / expected).ln()
-            })
-            .sum();
-        (2.0 * information / entropies).clamp(0.0, 1.0)
+        let chance = self.information_by_chance();
+        let most = f64::midpoint(self.group_entropy(), self.person_entropy()) - chance;
+        let most = if most < 0.0 { most.min(-f64::EPSILON) } else { most.max(f64::EPSILON) };
+        (self.information() - chance) / most
+    }
+
+    /// Mutual information of groups and people, nats.
+    fn information(&self) -> f64 {
+        let of = |((group, person), w): (&(Group, usize), &f64)| {
+            let expected = self.groups[group] * self.people[person];
+            w / self.total * (self.total * w / expected).ln()
+        };
+        self.cells.iter().map(of).sum()
+    }
+
+    /// What [`Self::information`] is on average when the people are dealt out at random.
+    ///
+    /// Only sizes matter, so groups of one size are summed once: thousands of single tracks cost nothing.
+    fn information_by_chance(&self) -> f64 {
+        let log = LogFactorials::up_to(self.total as usize);
+        let people = sizes(self.people.values());
+        let of = |(&group, &times): (&usize, &f64)| {
+            times * people.iter().map(|(&person, &times)| times * log.shared(group, person)).sum::<f64>()
+        };
+        sizes(self.groups.values()).iter().map(of).sum()
+    }
+
+    fn group_entropy(&self) -> f64 {
+        entropy(self.groups.values(), self.total)
+    }
+
+    fn person_entropy(&self) -> f64 {
+        entropy(self.people.values(), self.total)
     }
 
     /// Adjusted Rand index: agreement over pairs of items, 0 for what chance gives and 1 for perfect;
@@ -186,6 +230,42 @@ impl Contingency {
     }
 }
 
+/// How many weights there are of each size.
+fn sizes<'a>(weights: impl Iterator<Item = &'a f64>) -> BTreeMap<usize, f64> {
+    let mut sizes = BTreeMap::new();
+    for weight in weights {
+        *sizes.entry(*weight as usize).or_default() += 1.0;
+    }
+    sizes
+}
+
+/// ln n! for n from 0 to the number of items.
+struct LogFactorials(Vec<f64>);
+
+impl LogFactorials {
+    fn up_to(n: usize) -> Self {
+        let mut log = vec![0.0; n + 1];
+        for i in 1..=n {
+            log[i] = log[i - 1] + (i as f64).ln();
+        }
+        Self(log)
+    }
+
+    /// The part of a group of `a` and a person of `b` items in the information by chance: over the numbers
+    /// of common items, of which each has its hypergeometric probability.
+    fn shared(&self, a: usize, b: usize) -> f64 {
+        let Self(log) = self;
+        let n = log.len() - 1;
+        let always = log[a] + log[b] + log[n - a] + log[n - b] - log[n];
+        let of = |common: usize| {
+            let ways = log[common] + log[a - common] + log[b - common] + log[n + common - a - b];
+            let share = common as f64 / n as f64;
+            share * (share * (n as f64 / a as f64) * (n as f64 / b as f64)).ln() * (always - ways).exp()
+        };
+        ((a + b).saturating_sub(n).max(1)..=a.min(b)).map(of).sum()
+    }
+}
+
 fn entropy<'a>(weights: impl Iterator<Item = &'a f64>, total: f64) -> f64 {
     -weights.filter(|w| **w > 0.0).map(|w| w / total * (w / total).ln()).sum::<f64>()
 }
@@ -201,6 +281,35 @@ pub fn identity_matches(matches: &[Match]) -> usize {
         *counts.entry((m.group(), m.person)).or_default() += 1;
     }
     largest_total(&counts)
+}
+
+/// Clusters as characters: each stands for whoever most of its judged boxes show, be it nobody.
+///
+/// Precision: people that some cluster stands for, over clusters with judged boxes (a second cluster of one
+/// person is as false as one of nobody). Recall: the same people over all that are labelled. Noise is no
+/// cluster. Range 0 to 1; 1 where there is nothing to judge.
+///
+/// Hides how pure the clusters are: a bare majority is enough.
+pub fn characters(judged: &Judged) -> (Prf, usize) {
+    let mut boxes: BTreeMap<i64, BTreeMap<Option<usize>, usize>> = BTreeMap::new();
+    for m in &judged.matches {
+        if let Some(cluster) = m.cluster_id {
+            *boxes.entry(cluster).or_default().entry(Some(m.person)).or_default() += 1;
+        }
+    }
+    for (cluster, count) in &judged.false_boxes {
+        if let Some(cluster) = cluster {
+            *boxes.entry(*cluster).or_default().entry(None).or_default() += count;
+        }
+    }
+    // Of equals the first person counts, and nobody last.
+    let first = |(person, count): &(&Option<usize>, &usize)| {
+        (**count, std::cmp::Reverse(person.unwrap_or(usize::MAX)))
+    };
+    let stands_for = |people: &BTreeMap<Option<usize>, usize>| *people.iter().max_by_key(first)?.0;
+    let people: BTreeSet<usize> = boxes.values().filter_map(stands_for).collect();
+    let share = |of: usize| if of > 0 { people.len() as f64 / of as f64 } else { 1.0 };
+    (Prf::new(share(boxes.len()), share(judged.people.len())), boxes.len())
 }
 
 /// Share of matched boxes that show their track's majority person, 0 to 1; 0 without matches.
@@ -231,9 +340,10 @@ mod tests {
         items.iter().map(|item| Item { weight: 1.0, ..*item }).collect()
     }
 
-    fn shares(table: &Contingency) -> [f64; 8] {
-        let (b3, pairs) = (table.b_cubed(), table.pairs());
-        [table.wcp(), table.nmi(), b3.precision, b3.recall, b3.f1, pairs.precision, pairs.recall, pairs.f1]
+    fn shares(table: &Contingency) -> Vec<f64> {
+        let prf = |Prf { precision, recall, f1 }| [precision, recall, f1];
+        let prfs = [table.b_cubed(), table.pairs(), table.v_measure()];
+        prfs.into_iter().flat_map(prf).chain([table.wcp(), table.nmi()]).collect()
     }
 
     proptest! {
@@ -244,6 +354,7 @@ mod tests {
             }
             let table = Contingency::new(&unit(&items));
             prop_assert!((-0.5 - 1e-12..=1.0 + 1e-12).contains(&table.ari()));
+            prop_assert!((-1.0..=1.0 + 1e-12).contains(&table.ami()));
             prop_assert!((0.0..items.len() as f64).contains(&table.oci()));
         }
 
@@ -273,6 +384,7 @@ mod tests {
             }
             let table = Contingency::new(&unit(&perfect));
             prop_assert!((table.ari() - 1.0).abs() < 1e-12);
+            prop_assert!((table.ami() - 1.0).abs() < 1e-12);
             prop_assert_eq!(table.oci(), 0.0);
         }
 
@@ -283,6 +395,7 @@ mod tests {
             let (a, b) = (Contingency::new(&items), Contingency::new(&doubled));
             prop_assert!((a.wcp() - b.wcp()).abs() < 1e-12);
             prop_assert!((a.nmi() - b.nmi()).abs() < 1e-12);
+            prop_assert!((a.v_measure().f1 - a.nmi()).abs() < 1e-9);
             prop_assert!((a.b_cubed().f1 - b.b_cubed().f1).abs() < 1e-12);
         }
     }

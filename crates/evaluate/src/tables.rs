@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use schema::run::RunDir;
-use schema::tables::{Cluster, Constraint, Detection, Identity, Linkage, Shot, Track, TrackEmbedding, Video};
+use schema::tables::{
+    Calibration, Cluster, Constraint, Detection, Frame, Identity, Linkage, Shot, Track, TrackEmbedding, Video,
+};
 use schema::{Row as _, UnitVector};
 
 use crate::cohesion::Point;
@@ -11,8 +13,9 @@ use crate::error::Result;
 use crate::matching::{Found, Rect};
 
 /// Names of every table this stage reads.
-pub const INPUTS: [&str; 10] = [
+pub const INPUTS: [&str; 12] = [
     "videos",
+    "frames",
     "shots",
     "detections",
     "tracks",
@@ -20,24 +23,18 @@ pub const INPUTS: [&str; 10] = [
     "track_embeddings",
     "constraints",
     "clusters",
+    "calibration",
     "linkage",
     "identities",
 ];
-
-/// A leaf of the dendrogram.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Leaf {
-    /// Its track.
-    pub track_id: i64,
-    /// The track's cluster; `None` for noise.
-    pub cluster_id: Option<i64>,
-}
 
 /// The tables of a run, less the pictures, which are read one batch at a time.
 #[derive(Debug, Clone)]
 pub struct Tables {
     /// The video.
     pub video: Video,
+    /// When each frame is shown, seconds.
+    pub times: Vec<f64>,
     /// Its shots.
     pub shots: Vec<Shot>,
     /// Every track, by id.
@@ -48,6 +45,8 @@ pub struct Tables {
     pub identities: Vec<Identity>,
     /// Constrained pairs.
     pub constraints: Vec<Constraint>,
+    /// What similarities mean, by rising similarity.
+    pub calibration: Vec<Calibration>,
     /// Merges.
     pub linkage: Vec<Linkage>,
     /// Number of boxes, also of those that belong to no track.
@@ -69,7 +68,9 @@ impl Tables {
             tracks: run.read()?,
             identities: run.read()?,
             constraints: run.read()?,
+            calibration: run.read()?,
             linkage: run.read()?,
+            times: run.read::<Frame>()?.into_iter().map(|frame| frame.t_secs).collect(),
             vectors: read_vectors(run)?,
             clusters,
             n_detections,
@@ -86,13 +87,9 @@ impl Tables {
         self.clusters.iter().filter_map(point).collect()
     }
 
-    /// Leaves of `linkage`: every track with a vector, by id.
-    pub fn leaves(&self) -> Vec<Leaf> {
-        let cluster_of: BTreeMap<i64, Option<i64>> =
-            self.clusters.iter().map(|c| (c.track_id, c.cluster_id)).collect();
-        let leaf =
-            |&track_id: &i64| Leaf { track_id, cluster_id: cluster_of.get(&track_id).copied().flatten() };
-        self.vectors.keys().map(leaf).collect()
+    /// Tracks that are the leaves of `linkage`: all with a vector, by id.
+    pub fn leaves(&self) -> Vec<i64> {
+        self.vectors.keys().copied().collect()
     }
 
     /// The row of `tracks` with this id.

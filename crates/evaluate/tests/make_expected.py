@@ -8,9 +8,12 @@ all pairs of items, the slow and obvious way. Given the project's independent sc
 case is also run through it, and its figures are stored; without it, the stored ones are kept.
 Needs numpy, pandas, scipy and scikit-learn.
 """
-import json, os, subprocess, sys, tempfile
+import importlib.util, json, os, subprocess, sys, tempfile
 import numpy as np
-from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score, silhouette_score
+import pandas as pd
+from sklearn.calibration import calibration_curve
+from sklearn.metrics import (adjusted_mutual_info_score, adjusted_rand_score, homogeneity_completeness_v_measure,
+                             normalized_mutual_info_score, silhouette_score)
 from sklearn.metrics.pairwise import cosine_distances
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -36,6 +39,8 @@ def grouping(rng, n, groups, people, noise):
     return dict(
         group=group.tolist(), person=person.tolist(), weight=weight.tolist(),
         ari=adjusted_rand_score(person, group), nmi=normalized_mutual_info_score(person, group),
+        ami=adjusted_mutual_info_score(person, group), v=list(homogeneity_completeness_v_measure(person, group)),
+        v_weighted=list(homogeneity_completeness_v_measure(spread(person), spread(group))),
         nmi_weighted=normalized_mutual_info_score(spread(person), spread(group)),
         wcp_weighted=wcp / weight.sum(), b3_weighted=prf(b3p, b3r), pairs_weighted=prf(share(same_g), share(same_p)))
 
@@ -50,7 +55,15 @@ def vectors(rng, n, groups, dim):
     same = group[:, None] == group[None, :]
     return dict(group=group.tolist(), vectors=[[float(v) for v in row] for row in x],
                 silhouette=silhouette_score(x.astype(float), group, metric="cosine"),
-                within=d[upper & same].mean(), between=d[upper & ~same].mean())
+                within=1 - d[upper & same].mean(), between=1 - d[upper & ~same].mean())
+
+
+def guesses(rng, n, sharpness):
+    said = rng.random(n).round(6)
+    right = rng.random(n) < said ** sharpness
+    share, mean = calibration_curve(right, said, n_bins=10, strategy="uniform")
+    count = np.histogram(said, np.linspace(0, 1, 11))[0]
+    return dict(said=said.tolist(), right=right.tolist(), error=(abs(share - mean) * count[count > 0]).sum() / n)
 
 
 def clip(rng, frames, people, noise):
@@ -96,7 +109,28 @@ def score(scorer, case):
             file.write("frame,x,y,w,h,track,cluster\n")
             file.writelines("%d,%g,%g,%g,%g,%d,%s\n" % (*r[:6], "" if r[6] is None else r[6]) for r in case["found"])
         out = subprocess.run([sys.executable, scorer, truth, found, "--json"], check=True, capture_output=True)
-        return json.loads(out.stdout)
+        return {**json.loads(out.stdout), **beyond(scorer, truth, found)}
+
+
+def beyond(scorer, truth, found):
+    """What the scorer does not know, from its matches of boxes: characters, and F1 with the truth swapped in."""
+    spec = importlib.util.spec_from_file_location("score", scorer)
+    theirs = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(theirs)
+    (t, frames), p = theirs.load_truth(truth), theirs.load_prediction(found)
+    p = p[p.frame.isin(frames)].reset_index(drop=True)
+    ti, pi = theirs.match(t, p, 0.5)
+    box = p.assign(person=None)
+    box.loc[pi, "person"] = t.identity.to_numpy()[ti]
+    box = box[box.person != "?"]
+    known, both = t[t.identity != "?"], len(box) + (t.identity != "?").sum()
+    # Ties go to the first name, and never to nobody: "~" sorts behind every letter.
+    table = pd.crosstab(box.cluster, box.person.fillna("~"))
+    stands = set(table.idxmax(axis=1)) - {"~"}
+    seen = box.dropna(subset=["person"])
+    most = seen.groupby("track").person.agg(lambda s: s.value_counts().max()).sum()
+    return dict(character_precision=len(stands) / len(table), character_recall=len(stands) / known.identity.nunique(),
+                oracle_linking_id_f1=2 * most / both, oracle_tracking_id_f1=2 * len(seen) / both)
 
 
 def main():
@@ -105,6 +139,7 @@ def main():
         groupings=[grouping(rng, n, g, p, noise) for n, g, p, noise in
                    [(1, 1, 1, 0.0), (12, 3, 3, 0.0), (40, 6, 5, 0.3), (80, 20, 6, 0.5), (30, 2, 9, 0.2), (25, 25, 4, 1.0)]],
         vectors=[vectors(rng, n, g, d) for n, g, d in [(9, 3, 4), (40, 6, 16), (30, 12, 8)]],
+        guesses=[guesses(np.random.default_rng(n), n, s) for n, s in [(1, 1.0), (60, 1.0), (500, 0.4), (500, 3.0)]],
         clips=[clip(rng, f, p, noise) for f, p, noise in [(30, 2, 1.0), (60, 5, 6.0), (120, 4, 14.0)]])
     if len(sys.argv) > 1:
         for case in out["clips"]:

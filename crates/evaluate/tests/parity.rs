@@ -6,7 +6,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use evaluate::budget::Budget;
 use evaluate::cohesion::{self, Point};
+use evaluate::confidence::{self, Guess};
 use evaluate::figures;
 use evaluate::labels::Labels;
 use evaluate::matching::{Found, Group, Rect, judge};
@@ -18,6 +20,7 @@ use serde::Deserialize;
 struct Expected {
     groupings: Vec<Grouping>,
     vectors: Vec<Vectors>,
+    guesses: Vec<Guesses>,
     clips: Vec<Clip>,
 }
 
@@ -28,6 +31,9 @@ struct Grouping {
     weight: Vec<f64>,
     ari: f64,
     nmi: f64,
+    ami: f64,
+    v: [f64; 3],
+    v_weighted: [f64; 3],
     nmi_weighted: f64,
     wcp_weighted: f64,
     b3_weighted: [f64; 3],
@@ -41,6 +47,13 @@ struct Vectors {
     silhouette: f64,
     within: f64,
     between: f64,
+}
+
+#[derive(Deserialize)]
+struct Guesses {
+    said: Vec<f64>,
+    right: Vec<bool>,
+    error: f64,
 }
 
 /// Frame, x, y, w, h, track, cluster.
@@ -80,6 +93,9 @@ fn groupings_agree_with_scikit_learn_and_sums_over_pairs() {
         let (plain, weighted) = (Contingency::new(&plain), Contingency::new(&weighted));
         close(plain.ari(), case.ari, 1e-9, "ari");
         close(plain.nmi(), case.nmi, 1e-9, "nmi");
+        close(plain.ami(), case.ami, 1e-9, "ami");
+        close_prf(plain.v_measure(), case.v, "v");
+        close_prf(weighted.v_measure(), case.v_weighted, "weighted v");
         close(weighted.nmi(), case.nmi_weighted, 1e-9, "weighted nmi");
         close(weighted.wcp(), case.wcp_weighted, 1e-9, "wcp");
         close_prf(weighted.b_cubed(), case.b3_weighted, "b3");
@@ -93,9 +109,20 @@ fn distances_agree_with_scikit_learn() {
         let pairs = case.group.iter().zip(&case.vectors);
         let points: Vec<_> = pairs.map(|(&cluster_id, vector)| Point { cluster_id, vector }).collect();
         // The stored vectors are rounded to f32, and scikit-learn normalises them again.
-        close(cohesion::silhouette(&points).unwrap().value, case.silhouette, 1e-6, "silhouette");
+        let silhouettes = cohesion::silhouettes(&points);
+        let mean = silhouettes.iter().sum::<f64>() / silhouettes.len() as f64;
+        close(mean, case.silhouette, 1e-6, "silhouette");
         close(cohesion::within(&points).unwrap().value, case.within, 1e-6, "within");
         close(cohesion::between(&points).unwrap().value, case.between, 1e-6, "between");
+    }
+}
+
+#[test]
+fn errors_of_confidences_agree_with_scikit_learn() {
+    for case in expected().guesses {
+        let pairs = case.said.iter().zip(&case.right);
+        let guesses: Vec<_> = pairs.map(|(&said, &right)| Guess { said, right }).collect();
+        close(confidence::error(&guesses), case.error, 1e-9, "error");
     }
 }
 
@@ -114,7 +141,9 @@ fn our_name(theirs: &str) -> (String, Option<&'static str>) {
 fn labelled_clips_agree_with_the_independent_scorer() {
     for clip in expected().clips {
         let labels = Labels::parse(Path::new("truth.csv"), truth_csv(&clip).as_bytes(), clip.frames).unwrap();
-        let figures = figures::labelled(&judge(&labels, &found(&clip), 0.5));
+        let judged = judge(&labels, &found(&clip), 0.5);
+        let mut figures = figures::labelled(&judged);
+        figures.extend(figures::budget(&judged, &Budget::new(&judged, &[], &[])));
         for (theirs, value) in &clip.expected {
             let (name, unit) = our_name(theirs);
             // Without a unit named, their figure is the first of ours: over tracks where there are two.

@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use schema::io::read_all;
-use schema::tables::{Label, Metric, MetricUnit};
+use schema::tables::{Label, Metric, MetricUnit, Track};
 use synthetic::Spec;
+use tests::assets;
 
 struct Run {
     _folder: tempfile::TempDir,
@@ -84,6 +85,63 @@ fn labels_without_shots_do_not_judge_tracks() {
 }
 
 #[test]
+fn intervals_hold_their_figures_and_costs_add_up() {
+    let run = Run::new(&Spec::default());
+    assert_done(&run.evaluate_with_labels());
+    let figures = run.metrics();
+    let sure: Vec<_> = figures.iter().filter_map(|m| Some((m, m.ci_low?, m.ci_high?))).collect();
+    for name in ["wcp", "ami", "ari", "b3_f1", "pairs_recall", "v_measure", "silhouette", "noise_share"] {
+        assert!(sure.iter().any(|(m, ..)| m.name == name), "{name} has no interval");
+    }
+    for (figure, low, high) in sure {
+        // Figures of few tracks rise a little when some are drawn twice, but not so far.
+        assert!(low < high && (low - 0.03..=high + 0.03).contains(&figure.value), "{figure:?}");
+    }
+    let value = |name| run.value(name, MetricUnit::Frame).unwrap();
+    let costs = ["cost_detection", "cost_tracking", "cost_embedding", "cost_linking"].map(value);
+    assert!((costs.iter().sum::<f64>() + value("id_f1") - 1.0).abs() < 1e-12, "{costs:?}");
+    assert!(value("oracle_tracking_id_f1") >= value("oracle_linking_id_f1"));
+    assert!(value("oracle_linking_id_f1") >= value("oracle_cut_id_f1"));
+    for text in ["What each stage costs", "Wrong tracks", "Check first", "What similarity means"] {
+        assert!(run.page().contains(text), "{text}");
+    }
+}
+
+/// The box and its colour, where and when the tables say, and nowhere else.
+#[test]
+fn boxes_are_drawn_over_a_video_where_the_tables_have_them() {
+    let Some(mut ffmpeg) = assets::require_ffmpeg() else { return };
+    let run = Run::new(&Spec { tracks: 1, people: 1, noise: 0, ..Spec::default() });
+    assert_done(&run.evaluate(&[]));
+    let track = read_all::<Track>(&run.root.join("tracks.parquet")).unwrap().remove(0);
+    let (first, last) = (track.first_frame_idx, track.last_frame_idx);
+    let frames = [first - 1, first, last, last + 1].map(|frame| format!("eq(n,{frame})")).join("+");
+    let black = "color=black:size=640x360:rate=25:duration=8";
+    ffmpeg.current_dir(run.root.join("report")).args(["-f", "lavfi", "-i", black]).args([
+        "-vf",
+        &format!("ass=boxes.ass,select='{frames}',format=rgb24"),
+        "-fps_mode",
+        "passthrough",
+        "-f",
+        "rawvideo",
+        "-",
+    ]);
+    let drawn = ffmpeg.output().unwrap();
+    assert_done(&drawn);
+    let pictures: Vec<_> = drawn.stdout.chunks_exact(640 * 360 * 3).collect();
+    let pixel = |picture: &[u8], x: usize, y: usize| {
+        let at = 3 * (y * 640 + x);
+        [picture[at], picture[at + 1], picture[at + 2]]
+    };
+    // The face lies at 40..100 × 80..160, the line around it; the first person's colour is #86a6ff.
+    let edge = |picture| pixel(picture, 39, 120);
+    let is_blue = |[r, _, b]: [u8; 3]| b > 150 && b > r;
+    let seen: Vec<_> = pictures.iter().map(|picture| is_blue(edge(picture))).collect();
+    assert_eq!(seen, [false, true, true, false]);
+    assert_eq!([pixel(pictures[1], 70, 120), pixel(pictures[1], 300, 120)], [[0; 3]; 2]);
+}
+
+#[test]
 fn metrics_json_holds_the_same_values_as_the_table() {
     let run = Run::new(&Spec::default());
     assert_done(&run.evaluate_with_labels());
@@ -146,8 +204,13 @@ fn names_from_strangers_cannot_become_markup() {
     let run = Run::new(&Spec { file_name, ..Spec::default() });
     assert_done(&run.evaluate_with_labels());
     let page = run.page();
-    assert!(!page.contains("<script") && !page.contains("<b>ida"));
+    assert!(!page.contains("<script>alert") && !page.contains("<b>ida"));
     assert!(page.contains("&lt;script&gt;"));
+    assert_eq!(page.matches("<script").count(), 1, "the page has one script, which is its own");
+    for plot in fs::read_dir(run.root.join("report/plots")).unwrap() {
+        let plot = fs::read_to_string(plot.unwrap().path()).unwrap();
+        assert!(plot.starts_with("<svg xmlns=") && !plot.contains("<script") && !plot.contains("<b>"));
+    }
 }
 
 #[test]

@@ -3,9 +3,19 @@
 use schema::tables::Linkage;
 use serde::Serialize;
 
-use super::{palette, words};
+use super::{Report, palette, words};
 use crate::error::{Error, Result};
-use crate::tables::Leaf;
+
+/// A leaf of the tree.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Leaf {
+    /// Its track.
+    pub track_id: i64,
+    /// The track's cluster; `None` for noise.
+    pub cluster_id: Option<i64>,
+    /// Quality of its best face, 0 to 1.
+    pub quality: f32,
+}
 
 /// Most leaves drawn; below that many top merges, branches are closed into one leaf each.
 const MAX_LEAVES: usize = 500;
@@ -34,9 +44,17 @@ pub struct Dendrogram {
     groups: Vec<Group>,
     ticks: Vec<Tick>,
     cut: Option<Tick>,
+    /// Where the tree was cut, 0 unless it was.
+    threshold: f64,
     /// Lower edge of the band of forbidden merges.
     band: Option<String>,
     n_tracks: usize,
+    /// Heights of all merges that nothing forbids, for whoever moves the cut.
+    heights: String,
+    /// The distance at the top of the tree, its upper edge, and its height.
+    top: f64,
+    body_top: String,
+    body: f64,
     /// Branches that are closed into one leaf.
     closed: usize,
 }
@@ -46,6 +64,10 @@ struct Link {
     d: String,
     class: String,
     title: String,
+    /// Height, for whoever moves the cut; merges above the tree are forbidden at any.
+    at: String,
+    /// The clearest track of either branch.
+    tracks: [i64; 2],
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -54,6 +76,7 @@ struct Tip {
     y: String,
     class: String,
     title: String,
+    track: i64,
 }
 
 /// Neighbouring leaves of one cluster.
@@ -80,6 +103,9 @@ struct Node {
     owner: Owner,
     children: Option<(usize, usize)>,
     height: f64,
+    /// The track under it with the clearest face.
+    track: i64,
+    quality: f32,
 }
 
 /// Whose tracks lie under a node.
@@ -136,15 +162,27 @@ pub fn draw(
         groups: groups(&nodes, &leaves, &scale),
         ticks: scale.ticks(),
         cut: threshold.map(|cut| Tick { y: units(scale.y(cut)), label: format!("cut at {cut:.2}") }),
+        threshold: threshold.unwrap_or(0.0),
         band: scale.forbidden.then(|| units(TOP + BAND)),
         n_tracks: tracks.len(),
+        heights: heights(linkage, scale.limit),
+        top: scale.top,
+        body_top: units(scale.body_top()),
+        body: BODY,
         closed: leaves.iter().filter(|leaf| nodes[**leaf].size > 1).count(),
     }))
 }
 
 /// Every node of the tree; an error when a merge names a node that is not there or not free.
 fn build(tracks: &[Leaf], linkage: &[Linkage]) -> Result<Vec<Node>> {
-    let leaf = |c: &Leaf| Node { size: 1, owner: Owner::Cluster(c.cluster_id), children: None, height: 0.0 };
+    let leaf = |c: &Leaf| Node {
+        size: 1,
+        owner: Owner::Cluster(c.cluster_id),
+        children: None,
+        height: 0.0,
+        track: c.track_id,
+        quality: c.quality,
+    };
     let mut nodes: Vec<Node> = tracks.iter().map(leaf).collect();
     let mut free = vec![true; tracks.len() + linkage.len()];
     for (step, merge) in linkage.iter().enumerate() {
@@ -154,7 +192,10 @@ fn build(tracks: &[Leaf], linkage: &[Linkage]) -> Result<Vec<Node>> {
             return Err(Error::Linkage { step });
         }
         let (a, b) = (nodes[left], nodes[right]);
+        let clearest = if b.quality > a.quality { b } else { a };
         nodes.push(Node {
+            track: clearest.track,
+            quality: clearest.quality,
             size: a.size + b.size,
             owner: if a.owner == b.owner { a.owner } else { Owner::Several },
             children: Some((left, right)),
@@ -162,6 +203,31 @@ fn build(tracks: &[Leaf], linkage: &[Linkage]) -> Result<Vec<Node>> {
         });
     }
     Ok(nodes)
+}
+
+/// Two branches that meet.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Merge {
+    /// Where.
+    pub height: f64,
+    /// The clearest track of either.
+    pub tracks: [i64; 2],
+}
+
+/// Every merge that no constraint forbids.
+pub fn merges(report: &Report<'_>, limit: Option<f64>) -> Result<Vec<Merge>> {
+    let nodes = build(&report.leaves(), &report.tables.linkage)?;
+    let allowed = nodes.iter().filter(|node| node.height <= limit.unwrap_or(FORBIDDEN));
+    let merge = |node: &Node| {
+        let (a, b) = node.children?;
+        Some(Merge { height: node.height, tracks: [nodes[a].track, nodes[b].track] })
+    };
+    Ok(allowed.filter_map(merge).collect())
+}
+
+fn heights(linkage: &[Linkage], limit: f64) -> String {
+    let allowed = linkage.iter().map(|merge| merge.distance).filter(|distance| *distance <= limit);
+    allowed.map(|distance| format!("{distance:.4}")).collect::<Vec<_>>().join(" ")
 }
 
 /// Nodes drawn as leaves, from left to right. Nodes before `opened` are not looked into.
@@ -252,6 +318,8 @@ fn link(nodes: &[Node], at: usize, places: &mut [(f64, f64)], scale: &Scale) -> 
     let [xl, yl, xr, yr, y] = [xl, yl, xr, yr, y].map(units);
     Some(Link {
         d: format!("M{xl} {yl}V{y}H{xr}V{yr}"),
+        at: format!("{:.4}", node.height),
+        tracks: [nodes[left].track, nodes[right].track],
         class: node.owner.class(),
         title: format!(
             "distance {distance:.3}{why}, {} tracks, {}",
@@ -272,6 +340,7 @@ fn tip(tracks: &[Leaf], nodes: &[Node], leaf: usize, at: usize, scale: &Scale) -
         y: units(scale.base()),
         class: node.owner.class(),
         title: format!("{what}, {}", node.owner.name()),
+        track: node.track,
     }
 }
 
@@ -306,7 +375,10 @@ mod tests {
     use super::*;
 
     fn tracks(clusters: &[Option<i64>]) -> Vec<Leaf> {
-        (0..).zip(clusters).map(|(track_id, &cluster_id)| Leaf { track_id, cluster_id }).collect()
+        (0..)
+            .zip(clusters)
+            .map(|(track_id, &cluster_id)| Leaf { track_id, cluster_id, quality: track_id as f32 })
+            .collect()
     }
 
     fn merges(merges: &[(i64, i64, f64)]) -> Vec<Linkage> {
@@ -335,6 +407,7 @@ mod tests {
         let classes: Vec<_> = tree.links.iter().map(|link| link.class.as_str()).collect();
         assert_eq!(classes, ["k0", "kx", "kx"]);
         assert!(tree.links[2].title.contains("0.900, forbidden"));
+        assert_eq!((tree.links[2].tracks, tree.heights.as_str()), ([2, 3], "0.1000 0.8000"));
         let numbers: Vec<_> = tree.groups.iter().map(|group| group.number.as_deref()).collect();
         assert_eq!(numbers, [Some("0"), Some("1"), None]);
         assert!(tree.band.is_some());

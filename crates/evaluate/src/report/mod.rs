@@ -1,38 +1,61 @@
-//! `report/index.html`: one file that opens from disk, without network and without scripts.
+//! `report/index.html`: one file that opens from disk, without network; and its drawings as files.
 //!
 //! Rust decides what stands on the page and brings it into words and coordinates; the template
-//! only places it. Everything is escaped: file names and labels come from strangers.
+//! only places it. Everything is escaped: file names and labels come from strangers. The page reads without
+//! its script, which only adds comfort, and the browser runs no other: it is named by its hash.
 
+pub mod company;
 pub mod confusion;
 pub mod dendrogram;
 pub mod faces;
 pub mod histogram;
 pub mod palette;
 pub mod people;
+pub mod recipe;
+pub mod reliability;
+pub mod review;
+pub mod similarity;
 pub mod timeline;
 pub mod words;
 
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
-use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value};
+use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value, context};
+use schema::hash;
 use schema::manifest::StageRecord;
 use schema::tables::MetricUnit;
 use serde::Serialize;
 
+use crate::budget::Budget;
 use crate::catalog::{self, Section};
+use crate::confidence::Guess;
 use crate::config::Config;
 use crate::error::Result;
 use crate::figures::Figure;
 use crate::matching::Judged;
+use crate::resample::Interval;
 use crate::tables::Tables;
+use company::Company;
 use confusion::Confusion;
-use dendrogram::Dendrogram;
+use dendrogram::{Dendrogram, Leaf};
 use faces::{Album, Faces};
 use histogram::Histogram;
 use people::{Noise, Person, Truth};
+use recipe::Recipe;
+use reliability::Reliability;
+use review::Review;
+use similarity::Similarity;
 use timeline::Timeline;
 
-const TEMPLATE: &str = include_str!("index.html.j2");
+/// Drawings stand in front of both, as macros.
+const PAGE: &str = concat!(include_str!("plots.j2"), include_str!("index.html.j2"));
+const PLOT: &str = concat!(include_str!("plots.j2"), include_str!("plot.svg.j2"));
+const PLOT_STYLE: &str = include_str!("plots.css");
+const SCRIPT: &str = include_str!("page.js");
 
 /// Everything the page is made of.
 #[derive(Debug, Clone, Copy)]
@@ -45,6 +68,10 @@ pub struct Report<'a> {
     pub faces: &'a Faces,
     /// The comparison with labels, when there are any.
     pub judged: Option<&'a Judged>,
+    /// What each stage costs, when there are labels.
+    pub budget: Option<&'a Budget>,
+    /// What confidences were worth; empty without labels.
+    pub guesses: &'a [Guess],
     /// Every figure.
     pub figures: &'a [Figure],
     /// What the manifest says of the stages before this one.
@@ -68,13 +95,42 @@ struct Page {
     timeline: Timeline,
     histograms: Vec<Histogram>,
     dendrogram: Option<Dendrogram>,
+    company: Option<Company>,
+    similarity: Option<Similarity>,
+    reliability: Option<Reliability>,
+    review: Review,
+    budget: Vec<BudgetRow>,
+    recipes: &'static [Recipe],
     confusion: Option<Confusion>,
     labelled: Vec<FigureRow>,
     tracking: Vec<FigureRow>,
     details: Vec<FigureRow>,
+    budget_figures: Vec<FigureRow>,
     unlabelled: Vec<FigureRow>,
     stages: Vec<StageRow>,
     pictures_left_out: usize,
+    style: String,
+    script: &'static str,
+    script_hash: String,
+}
+
+/// A stage's share of what is missing to a perfect result; the first row is what was reached.
+#[derive(Debug, Serialize)]
+struct BudgetRow {
+    stage: usize,
+    title: &'static str,
+    points: String,
+    width: String,
+    what: &'static str,
+}
+
+/// The page, and drawings by name.
+#[derive(Debug)]
+pub struct Rendered {
+    /// `index.html`.
+    pub page: String,
+    /// Files of the folder `plots`, SVG.
+    pub plots: Vec<(&'static str, String)>,
 }
 
 /// A fact of the summary.
@@ -109,6 +165,8 @@ struct FigureRow {
 #[derive(Debug, Serialize)]
 struct Counted {
     value: String,
+    /// Empty when not estimated.
+    interval: String,
     /// Empty for plain counts, where it would repeat the value.
     n: String,
 }
@@ -121,13 +179,22 @@ struct StageRow {
 }
 
 impl Report<'_> {
-    /// The page as HTML.
-    pub fn render(&self) -> Result<String> {
+    /// The page as HTML, and its drawings as files of their own.
+    pub fn render(&self) -> Result<Rendered> {
         let mut environment = Environment::new();
         environment.set_auto_escape_callback(|_| AutoEscape::Html);
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
-        Ok(environment.render_str(TEMPLATE, Value::from(Serde(self.page()?)))?)
+        let page = self.page()?;
+        let names = page.plots();
+        let page = Value::from(Serde(page));
+        let style = palette::resolved(PLOT_STYLE);
+        let plot = |name| {
+            let own = context! { plot => name, style => &style, ..page.clone() };
+            Ok((name, environment.render_str(PLOT, own)?))
+        };
+        let plots = names.into_iter().map(plot).collect::<Result<_>>()?;
+        Ok(Rendered { page: environment.render_str(PAGE, page.clone())?, plots })
     }
 
     fn page(&self) -> Result<Page> {
@@ -137,6 +204,8 @@ impl Report<'_> {
         let noise = people::noise(self, truth.as_ref(), &mut album);
         let names: Vec<(i64, String)> =
             self.tables.identities.iter().map(|i| (i.cluster_id, people::name(i))).collect();
+        let [cut, limit] = ["threshold", "forbidden_above"].map(|name| self.linking(name));
+        let review = review::draw(self, truth.as_ref(), &mut album, cut, limit)?;
         let confusion = truth.as_ref().map(|truth| truth.confusion(&names));
         Ok(Page {
             run_id: self.run_id.to_owned(),
@@ -148,23 +217,43 @@ impl Report<'_> {
             noise,
             timeline: timeline::draw(self.tables, &names),
             histograms: histogram::draw(self.tables),
-            dendrogram: self.dendrogram()?,
+            dendrogram: dendrogram::draw(&self.leaves(), &self.tables.linkage, cut, limit)?,
+            company: company::draw(self.tables, &names),
+            similarity: similarity::draw(&self.tables.calibration),
+            reliability: reliability::draw(self.guesses),
+            review,
+            budget: self.budget.map(budget_rows).unwrap_or_default(),
+            recipes: &recipe::RECIPES,
             confusion,
             labelled: self.figure_rows(Section::Labels),
             tracking: self.figure_rows(Section::Tracking),
             details: self.figure_rows(Section::Details),
+            budget_figures: self.figure_rows(Section::Budget),
             unlabelled: self.figure_rows(Section::Unlabelled),
             stages: self.stages()?,
             pictures_left_out: album.left_out(),
+            style: [&palette::style(), include_str!("style.css"), PLOT_STYLE].concat(),
+            script: SCRIPT,
+            script_hash: source_hash(SCRIPT),
         })
     }
 
-    /// The tree, cut where the manifest says that `cluster` did.
-    fn dendrogram(&self) -> Result<Option<dendrogram::Dendrogram>> {
+    /// A figure that `cluster` told the manifest.
+    fn linking(&self, name: &str) -> Option<f64> {
         let cluster = self.earlier.iter().find(|record| record.stage == "cluster");
-        let figure = |name: &str| cluster?.figures.get(name)?.as_f64();
-        let Tables { linkage, .. } = self.tables;
-        dendrogram::draw(&self.tables.leaves(), linkage, figure("threshold"), figure("forbidden_above"))
+        cluster?.figures.get(name)?.as_f64()
+    }
+
+    /// Leaves of the tree.
+    fn leaves(&self) -> Vec<Leaf> {
+        let clusters = self.tables.clusters.iter();
+        let cluster_of: BTreeMap<i64, Option<i64>> = clusters.map(|c| (c.track_id, c.cluster_id)).collect();
+        let leaf = |track_id: i64| Leaf {
+            track_id,
+            cluster_id: cluster_of.get(&track_id).copied().flatten(),
+            quality: self.faces.best(track_id).map_or(0.0, |face| face.quality),
+        };
+        self.tables.leaves().into_iter().map(leaf).collect()
     }
 
     fn lede(&self) -> String {
@@ -236,7 +325,9 @@ impl Report<'_> {
         let figure = self.figures.iter().find(|f| f.name == name && f.unit == unit)?;
         let is_count = figure.value == figure.n as f64;
         let n = if is_count { String::new() } else { words::count(figure.n) };
-        Some(Counted { value: words::figure(figure.value), n })
+        let between = |i: Interval| format!("{}–{}", words::figure(i.low), words::figure(i.high));
+        let interval = figure.interval.filter(|i| i.low < i.high).map(between).unwrap_or_default();
+        Some(Counted { value: words::figure(figure.value), interval, n })
     }
 
     fn stages(&self) -> Result<Vec<StageRow>> {
@@ -250,6 +341,51 @@ impl Report<'_> {
         };
         Ok(earlier.chain(own).map(row).collect())
     }
+}
+
+impl Page {
+    /// Drawings that there is something to draw for.
+    fn plots(&self) -> Vec<&'static str> {
+        let all = [
+            ("timeline", !self.timeline.is_empty()),
+            ("tracks-per-person", !self.people.is_empty()),
+            ("screen-time", !self.people.is_empty()),
+            ("dendrogram", self.dendrogram.is_some()),
+            ("company", self.company.is_some()),
+            ("similarity", self.similarity.is_some()),
+            ("reliability", self.reliability.is_some()),
+            ("confusion", self.confusion.is_some()),
+        ];
+        all.into_iter().filter(|(_, drawn)| *drawn).map(|(name, _)| name).collect()
+    }
+}
+
+fn budget_rows(budget: &Budget) -> Vec<BudgetRow> {
+    const WORDS: [(&str, &str); 4] = [
+        ("Finding faces costs", "missed and false faces"),
+        ("Following faces costs", "tracks that show two people"),
+        ("Telling faces apart costs", "what no cut of the tree can mend"),
+        ("Deciding costs", "how far the result is from the best cut; below zero where it is better than all"),
+    ];
+    let row = |stage, title, value: f64, what| BudgetRow {
+        stage,
+        title,
+        points: format!("{:.1}", value * 100.0).replace('-', "\u{2212}"),
+        width: format!("{:.2}%", value.max(0.0) * 100.0),
+        what,
+    };
+    let reached = row(0, "Reached", budget.found, "identity F1 as it is, of 100");
+    let costs = budget.costs().into_iter().zip(WORDS).enumerate().rev();
+    let costs = costs.filter_map(|(at, ((_, cost), (title, what)))| Some(row(at + 1, title, cost?, what)));
+    std::iter::once(reached).chain(costs).collect()
+}
+
+/// How a content security policy names a script.
+fn source_hash(script: &str) -> String {
+    let hex = hash::bytes(script.as_bytes());
+    let byte = |at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap_or(0);
+    let bytes: Vec<u8> = (0..hex.len()).step_by(2).map(byte).collect();
+    format!("sha256-{}", STANDARD.encode(bytes))
 }
 
 fn settings(config: &serde_json::Value) -> Vec<(String, String)> {

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::confusion::{self, Confusion, Counts};
 use super::faces::{Album, Face, Picture};
 use super::{Report, palette, words};
-use crate::matching::{Judged, judged_tracks};
+use crate::matching::{Group, Judged, JudgedTrack, judged_tracks};
 
 /// Most sample pictures of noise.
 const MAX_NOISE_SAMPLES: usize = 48;
@@ -78,14 +78,68 @@ struct TrackTruth {
 pub struct Truth<'a> {
     judged: &'a Judged,
     counts: Counts,
-    person_of: BTreeMap<i64, usize>,
+    tracks: BTreeMap<i64, JudgedTrack>,
+}
+
+/// A track in a cluster that mostly shows somebody else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WrongTrack<'a> {
+    /// The track.
+    pub track_id: i64,
+    /// Its cluster.
+    pub cluster_id: i64,
+    /// Whom the track shows.
+    pub person: &'a str,
+    /// Whom most of the cluster shows.
+    pub majority: &'a str,
+    /// Labelled boxes of the track.
+    pub n_boxes: usize,
 }
 
 impl<'a> Truth<'a> {
     /// Counts boxes and tracks.
     pub fn new(judged: &'a Judged) -> Self {
-        let person_of = judged_tracks(&judged.matches).into_iter().map(|t| (t.track_id, t.person)).collect();
-        Self { judged, counts: confusion::counts(judged), person_of }
+        let tracks = judged_tracks(&judged.matches).into_iter().map(|t| (t.track_id, t)).collect();
+        Self { judged, counts: confusion::counts(judged), tracks }
+    }
+
+    /// Whom a track shows.
+    pub fn person(&self, track_id: i64) -> Option<&'a str> {
+        Some(self.judged.people[self.tracks.get(&track_id)?.person].as_str())
+    }
+
+    /// Whether a track shows somebody else than most of a cluster.
+    pub fn is_wrong(&self, track_id: i64, cluster_id: i64) -> bool {
+        let person = self.tracks.get(&track_id).map(|track| track.person);
+        person.zip(self.majority(cluster_id)).is_some_and(|(person, majority)| person != majority)
+    }
+
+    /// Every track in a cluster that mostly shows somebody else.
+    pub fn wrong_tracks(&self) -> Vec<WrongTrack<'a>> {
+        let people = &self.judged.people;
+        let wrong = |track: &JudgedTrack| {
+            let Group::Cluster(cluster_id) = track.group else { return None };
+            let majority = self.majority(cluster_id).filter(|majority| *majority != track.person)?;
+            let (person, majority) = (people[track.person].as_str(), people[majority].as_str());
+            let JudgedTrack { track_id, n_boxes, .. } = *track;
+            Some(WrongTrack { track_id, cluster_id, person, majority, n_boxes })
+        };
+        self.tracks.values().filter_map(wrong).collect()
+    }
+
+    /// Clusters that mostly show a person whom an earlier one mostly shows: the person, the earlier one,
+    /// the later one.
+    pub fn splits(&self) -> Vec<(&'a str, i64, i64)> {
+        let mut first: BTreeMap<usize, i64> = BTreeMap::new();
+        let mut splits = Vec::new();
+        for cluster in self.counts.keys().copied().flatten() {
+            let Some(person) = self.majority(cluster) else { continue };
+            let earlier = *first.entry(person).or_insert(cluster);
+            if earlier != cluster {
+                splits.push((self.judged.people[person].as_str(), earlier, cluster));
+            }
+        }
+        splits
     }
 
     /// The table of clusters and people; `names` are those of the clusters.
@@ -117,10 +171,8 @@ impl<'a> Truth<'a> {
     }
 
     fn of_track(&self, cluster: &Cluster) -> Option<TrackTruth> {
-        let person = *self.person_of.get(&cluster.track_id)?;
-        let majority = cluster.cluster_id.and_then(|id| self.majority(id));
-        let wrong = majority.is_some_and(|majority| majority != person);
-        Some(TrackTruth { name: self.judged.people[person].clone(), wrong })
+        let wrong = cluster.cluster_id.is_some_and(|id| self.is_wrong(cluster.track_id, id));
+        Some(TrackTruth { name: self.person(cluster.track_id)?.to_owned(), wrong })
     }
 }
 

@@ -52,6 +52,13 @@ struct Tick {
     label: String,
 }
 
+impl Timeline {
+    /// Whether there is nobody to show.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+}
+
 /// Seconds to percent of the drawing's width.
 struct Scale {
     length: f64,

@@ -11,8 +11,8 @@ use schema::footer::Embedder;
 use schema::manifest::VideoFile;
 use schema::run::{Begin, Plan, RunDir, StageRun};
 use schema::tables::{
-    Cluster, Constraint, ConstraintKind, ConstraintReason, Crop, Detection, DetectionSource, Identity,
-    Linkage, Shot, Track, TrackEmbedding, Transition, Video,
+    Calibration, Cluster, Constraint, ConstraintKind, ConstraintReason, Crop, Detection, DetectionSource,
+    Frame, FrameStatus, Identity, Linkage, Shot, Track, TrackEmbedding, Transition, Video,
 };
 use schema::{Symbol, UnitVector};
 
@@ -61,7 +61,10 @@ pub(crate) fn write(root: &Path, spec: &Spec) -> String {
     });
     let id = run.video_id().unwrap();
     let frames = plots.iter().map(|p| p.shot + 1).max().unwrap_or(3) * SHOT_FRAMES;
-    stage(&mut run, "ingest", |stage| stage.write([video(&id, spec, frames)]).unwrap());
+    stage(&mut run, "ingest", |stage| {
+        stage.write([video(&id, spec, frames)]).unwrap();
+        stage.write((0..frames).map(|frame_idx| frame(&id, frame_idx))).unwrap();
+    });
     stage(&mut run, "detect-track", |stage| {
         stage.warn("2 frames of 6,600 could not be decoded");
         detect_track(stage, &id, spec, &plots, frames, &mut random);
@@ -131,6 +134,17 @@ fn video(id: &Symbol, spec: &Spec, frames: i64) -> Video {
         duration_secs: secs(frames),
         frame_count: frames,
         size_bytes: 1,
+    }
+}
+
+fn frame(id: &Symbol, frame_idx: i64) -> Frame {
+    Frame {
+        video_id: id.clone(),
+        frame_idx,
+        pts_ticks: frame_idx,
+        t_secs: secs(frame_idx),
+        is_key: frame_idx % 50 == 0,
+        status: FrameStatus::Ok,
     }
 }
 
@@ -293,6 +307,7 @@ fn cluster(stage: &mut StageRun, id: &Symbol, plots: &[Plot], random: &mut Rando
         }
     });
     stage.write(clusters.collect::<Vec<_>>()).unwrap();
+    stage.write(if plots.len() > 1 { calibration(id) } else { Vec::new() }).unwrap();
     stage.write(linkage(id, plots, random)).unwrap();
     stage.write((0..n_clusters).map(|cluster_id| identity(id, cluster_id, plots))).unwrap();
 }
@@ -315,6 +330,24 @@ fn constraints(id: &Symbol, plots: &[Plot]) -> Vec<Constraint> {
         }
     }
     rows
+}
+
+/// Two kinds of pairs, the alike ones few.
+fn calibration(id: &Symbol) -> Vec<Calibration> {
+    let bell = |x: f64, mean: f64| (-((x - mean) / 0.15).powi(2) / 2.0).exp();
+    let bin = |bin: i64| {
+        let similarity = (bin as f64 + 0.5) / 500.0 - 1.0;
+        let (two, one) = (900.0 * bell(similarity, 0.0), 60.0 * bell(similarity, 0.5));
+        Calibration {
+            video_id: id.clone(),
+            bin,
+            similarity,
+            n_open: (two + one) as i64,
+            n_apart: (two / 30.0) as i64,
+            same: if similarity < 0.0 { 0.0 } else { one / (one + two) },
+        }
+    };
+    (300..980).map(bin).filter(|bin| bin.n_open > 0).collect()
 }
 
 /// Random merges within every cluster below the threshold, then of clusters above it.
