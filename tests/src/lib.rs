@@ -5,6 +5,9 @@
 //! * `bad_inputs`: does each bad input end in one clear sentence and no half-written table?
 //! * `bench`: is what `cargo xtask bench` measures whole and plausible?
 //! * `formats`: do the programs read unusual videos, and tell what they cannot do?
+//! * `exchange`: are broken runs told, and can other tools read what we export, and we what they label?
+//! * `released`: can tables of every released version be read, and is a released table left alone?
+//! * `regress`: are stored datasets what they should be, and is a loss told?
 //! * `interop`: can pandas, Polars and DuckDB read the tables, and we what they write?
 
 #![allow(
@@ -18,6 +21,7 @@
 pub mod assets;
 pub mod files;
 pub mod line;
+pub mod made_up;
 pub mod mp4;
 pub mod snapshot;
 pub mod truth;

@@ -29,6 +29,8 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("cluster", &["schema"]),
     ("evaluate", &["schema"]),
     ("bench", &["nn", "detect-track", "embed"]),
+    ("exchange", &["schema"]),
+    ("datasets", &["schema", "cluster"]),
     ("tests", &["schema"]),
     ("xtask", &[]),
 ];
@@ -40,7 +42,7 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
     ("ffmpeg", &["video"]),
     ("opencv", &["detect-track", "embed"]),
     ("candle", &["nn", "detect-track", "embed", "bench"]),
-    ("csv", &["evaluate"]),
+    ("csv", &["evaluate", "exchange", "datasets"]),
     ("minijinja", &["evaluate"]),
     ("hdbscan", &["cluster"]),
     ("kodama", &["cluster"]),
@@ -66,11 +68,11 @@ const WORDS: &[(&str, &[&str])] = &[
 
 /// Which members may take these rows out of `schema::tables`: who sees pictures, vectors and labels.
 const SEES: &[(&str, &[&str])] = &[
-    ("Label", &["evaluate"]),
-    ("Crop", &["detect-track", "embed", "evaluate"]),
-    ("Detection", &["detect-track", "evaluate"]),
-    ("Embedding", &["embed", "cluster"]),
-    ("Metric", &["evaluate"]),
+    ("Label", &["evaluate", "exchange"]),
+    ("Crop", &["detect-track", "embed", "evaluate", "exchange", "datasets"]),
+    ("Detection", &["detect-track", "evaluate", "exchange", "datasets"]),
+    ("Embedding", &["embed", "cluster", "exchange", "datasets"]),
+    ("Metric", &["evaluate", "exchange"]),
 ];
 
 fn metadata() -> Value {
