@@ -37,7 +37,8 @@ class Run:
         boxes = boxes.merge(read("clusters")[["track_id", "cluster_id"]], on="track_id")
         boxes = boxes.merge(self.tracks[["track_id", "shot_idx"]], on="track_id")
         boxes["w"], boxes["h"] = boxes.x_max - boxes.x_min, boxes.y_max - boxes.y_min
-        boxes["person"] = [f"Person {int(c)}" for c in boxes.cluster_id]
+        people = [None if pd.isna(c) else f"Person {int(c)}" for c in boxes.cluster_id]
+        boxes["person"] = pd.Series(people, dtype=object)
         self.boxes = boxes.sort_values(["frame_idx", "det_idx"], ignore_index=True)
 
     def spans(self):
@@ -57,7 +58,7 @@ def read_csv(run, path):
     found = pd.read_csv(path)
     check(len(found) == len(run.boxes), f"csv has {len(found)} boxes")
     near(run.boxes[["frame_idx", "x_min", "y_min", "w", "h"]], found[["frame", "x", "y", "w", "h"]], "csv")
-    check(list(found.identity) == list(run.boxes.person), "csv has other people")
+    check(list(found.identity) == [p or "?" for p in run.boxes.person], "csv has other people")
     check(list(found.track) == list(run.boxes.track_id), "csv has other tracks")
     check(list(found.shot) == list(run.boxes.shot_idx), "csv has other shots")
 
@@ -71,17 +72,22 @@ def read_mot(run, path):
     found = motmetrics.io.loadtxt(str(path), fmt=motmetrics.io.Format.MOT16, min_confidence=-1).reset_index()
     check(len(found) == len(run.boxes), f"motmetrics sees {len(found)} boxes")
     check(not found.duplicated(["FrameId", "Id"]).any(), "motmetrics sees a person twice in a frame")
-    key = ["frame_idx", "cluster_id"]
-    ours = run.boxes.sort_values(key)
-    theirs = found.sort_values(["FrameId", "Id"])
+    ours, theirs = run.boxes.assign(id=mot_ids(run)).sort_values(["frame_idx", "id"]), found.sort_values(["FrameId", "Id"])
     near(ours.frame_idx + 1, theirs.FrameId, "frames of mot")
-    near(ours.cluster_id + 1, theirs.Id, "people of mot")
+    near(ours.id, theirs.Id, "people of mot")
     # The reader takes MOTChallenge's corners for pixels counted from one.
     columns = theirs[["X", "Y", "Width", "Height"]].to_numpy() + [1, 1, 0, 0]
     near(ours[["x_min", "y_min", "w", "h"]], columns, "boxes of mot")
-    same = motmetrics.utils.compare_to_groundtruth(found.set_index(["FrameId", "Id"]), found.set_index(["FrameId", "Id"]), "iou")
-    summary = motmetrics.metrics.create().compute(same, metrics=["idf1", "num_switches"])
-    check(summary.idf1.iloc[0] == 1 and summary.num_switches.iloc[0] == 0, f"motmetrics sees {summary}")
+
+
+def mot_ids(run):
+    """People from one; behind them tracks of nobody, and a person's second box in a frame."""
+    taken, ids = set(), []
+    for row in run.boxes.itertuples():
+        alone = pd.isna(row.cluster_id) or (row.frame_idx, row.cluster_id) in taken
+        taken.add((row.frame_idx, row.cluster_id))
+        ids.append(len(run.people) + 1 + row.track_id if alone else int(row.cluster_id) + 1)
+    return ids
 
 
 def read_coco(run, path):
@@ -105,10 +111,8 @@ def read_coco(run, path):
         points = [] if ours.landmarks is None else np.asarray(ours.landmarks).reshape(5, 2)
         if len(points):
             near(points, np.reshape(theirs["keypoints"], (5, 3))[:, :2], "points of coco")
-    if len(found) and run.boxes.landmarks.notna().any():
-        check(any("keypoints" in a for a in found), "coco has no points")
-    first = coco.getAnnIds(imgIds=int(run.boxes.frame_idx[0])) if len(found) else []
-    check(len(first) == (run.boxes.frame_idx == run.boxes.frame_idx[0]).sum() if len(found) else True, "coco's index")
+    pointed = sum("keypoints" in annotation for annotation in found)
+    check(pointed == run.boxes.landmarks.notna().sum(), f"coco has points of {pointed} faces")
 
 
 def read_cvat(run, path):
@@ -137,15 +141,14 @@ def read_cvat(run, path):
 def read_webvtt(run, path):
     import webvtt
 
-    found = [(c.text, c.start_in_seconds, c.end_in_seconds) for c in webvtt.read(str(path))]
-    raw = [(c.text, webvtt_secs(c.start), webvtt_secs(c.end)) for c in webvtt.read(str(path))]
+    found = [(c.text, secs(c.start), secs(c.end)) for c in webvtt.read(str(path))]
     check(len(found) == len(run.spans()), f"webvtt-py sees {len(found)} cues, not {len(run.spans())}")
-    for (name, start, end), theirs in zip(run.spans(), raw):
+    for (name, start, end), theirs in zip(run.spans(), found):
         check(name == theirs[0], f"webvtt has {theirs[0]}, not {name}")
         near([start, end], theirs[1:], "times of webvtt", 1.1e-3)
 
 
-def webvtt_secs(text):
+def secs(text):
     hours, minutes, secs = text.split(":")
     return int(hours) * 3600 + int(minutes) * 60 + float(secs)
 

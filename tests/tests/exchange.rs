@@ -14,7 +14,7 @@ use std::process::Command;
 use schema::Row;
 use schema::io::{TableWriter, open, read_all};
 use schema::tables::{
-    Cluster, Constraint, Detection, Embedding, Frame, Identity, Label, Linkage, Metric, Shot, Track,
+    Cluster, Constraint, Detection, Embedding, Identity, Label, Linkage, Metric, Shot, Track,
     TrackEmbedding, Video,
 };
 use tests::assets;
@@ -124,8 +124,8 @@ fn each_fault_is_one_line_that_says_where() {
         ),
         (
             "a hole in det_idx",
-            |run| change::<Detection>(run, |rows| rows[0].det_idx = 7),
-            "detections.parquet: row 0 of `detections` has det_idx 7, where 0 is next",
+            |run| change::<Detection>(run, |rows| rows[199].det_idx = 7),
+            "detections.parquet: row 199 of `detections` has det_idx 7, where ",
         ),
         (
             "a frame too many",

@@ -222,7 +222,7 @@ mod tests {
 
     #[test]
     fn cvat_that_is_none_is_told_by_line() {
-        assert!(read(Source::Cvat, "<annotations>\n<track>").is_err_and(|(line, _)| line == 2));
+        assert!(read(Source::Cvat, "<annotations>\n<track></annotations>").is_err_and(|(line, _)| line == 2));
         let no_box =
             "<annotations>\n<track id='0' label='a'>\n<box frame='0' xtl='1'/></track></annotations>";
         assert_eq!(read(Source::Cvat, no_box), Err((3, "the box has no `ytl`".into())));
