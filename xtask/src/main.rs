@@ -90,6 +90,7 @@ fn run_options(m: &ArgMatches) -> run::Options {
     run::Options {
         video: path("video").unwrap_or_default(),
         labels: path("labels"),
+        edits: path("edits"),
         run_dir: path("run-dir"),
         config: path("config"),
         settings: settings::given(m),
@@ -149,6 +150,7 @@ fn run_command() -> Command {
         .args([
             file("video", "PATH").required(true).help("the video, mkv or mp4"),
             file("labels", "CSV").help("the truth: frame,x,y,w,h,identity; adds metrics to the report"),
+            file("edits", "CSV").help("pairs of tracks that are one person or two: track_a,track_b,kind"),
             file("run-dir", "DIR").help("where results go [default: runs/<name of the video>]"),
             file("config", "FILE").help("TOML, one section a stage"),
             Arg::new("weights")

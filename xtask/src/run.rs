@@ -24,6 +24,8 @@ pub(crate) struct Options {
     pub(crate) video: PathBuf,
     /// The truth, if any.
     pub(crate) labels: Option<PathBuf>,
+    /// What a person says of pairs of tracks, if anything.
+    pub(crate) edits: Option<PathBuf>,
     /// Where results go.
     pub(crate) run_dir: Option<PathBuf>,
     /// Configuration, if any.
@@ -81,6 +83,7 @@ pub(crate) fn run_built(options: &Options, run_dir: &Path) -> Result<Vec<(&'stat
     let job = Job {
         video: options.video.clone(),
         labels,
+        edits: options.edits.clone(),
         run_dir: run_dir.to_path_buf(),
         config: options.config.clone(),
         settings: options.settings.clone(),
@@ -101,6 +104,9 @@ fn check_inputs(options: &Options) -> Result<()> {
     check_file(&options.video, "video", exit::INPUT)?;
     if let Some(labels) = &options.labels {
         check_file(labels, "labels file", exit::INPUT)?;
+    }
+    if let Some(edits) = &options.edits {
+        check_file(edits, "edits file", exit::INPUT)?;
     }
     for own in &options.weights {
         check_file(&own.path, "weights file", exit::INPUT)?;

@@ -36,6 +36,7 @@ pub(crate) struct Stage {
     pub(crate) name: &'static str,
     video: bool,
     labels: bool,
+    edits: bool,
     weights: Needs,
 }
 
@@ -49,11 +50,11 @@ enum Needs {
 
 /// The stages in their order.
 pub(crate) const STAGES: [Stage; 5] = [
-    Stage { name: "ingest", video: true, labels: false, weights: Needs::Nothing },
-    Stage { name: "detect-track", video: true, labels: false, weights: Needs::Detector },
-    Stage { name: "embed", video: false, labels: false, weights: Needs::Embedders },
-    Stage { name: "cluster", video: false, labels: false, weights: Needs::Nothing },
-    Stage { name: "evaluate", video: false, labels: true, weights: Needs::Nothing },
+    Stage { name: "ingest", video: true, labels: false, edits: false, weights: Needs::Nothing },
+    Stage { name: "detect-track", video: true, labels: false, edits: false, weights: Needs::Detector },
+    Stage { name: "embed", video: false, labels: false, edits: false, weights: Needs::Embedders },
+    Stage { name: "cluster", video: false, labels: false, edits: true, weights: Needs::Nothing },
+    Stage { name: "evaluate", video: false, labels: true, edits: false, weights: Needs::Nothing },
 ];
 
 /// Names of the stages.
@@ -73,6 +74,8 @@ pub(crate) struct Job {
     pub(crate) video: PathBuf,
     /// The truth, if any.
     pub(crate) labels: Option<PathBuf>,
+    /// What a person says of pairs of tracks, if anything.
+    pub(crate) edits: Option<PathBuf>,
     /// Where results go.
     pub(crate) run_dir: PathBuf,
     /// Configuration, if any.
@@ -110,6 +113,9 @@ impl Job {
         }
         if let Some(labels) = self.labels.as_ref().filter(|_| stage.labels) {
             option("--labels", labels.into());
+        }
+        if let Some(edits) = self.edits.as_ref().filter(|_| stage.edits) {
+            option("--edits", edits.into());
         }
         if let Some(config) = &self.config {
             option("--config", config.into());
@@ -355,6 +361,9 @@ mod tests {
             Job { labels: Some("t.csv".into()), config: Some("c.toml".into()), threads: Some(2), ..job() };
         assert_eq!(line(&job, 3), "--run-dir out --config c.toml --threads 2 --json");
         assert_eq!(line(&job, 4), "--run-dir out --labels t.csv --config c.toml --threads 2 --json");
+        let job = Job { edits: Some("e.csv".into()), ..self::job() };
+        assert_eq!(line(&job, 3), "--run-dir out --edits e.csv --json");
+        assert_eq!(line(&job, 4), "--run-dir out --json");
         let job = Job { settings: vec!["a.b = 1".into(), "a.c = 2".into()], ..self::job() };
         assert_eq!(line(&job, 3), "--run-dir out --set a.b = 1 --set a.c = 2 --json");
     }

@@ -96,7 +96,8 @@ pub struct Config {
     pub min_samples: Option<usize>,
     /// Smaller clusters are noise, from 2, which it is unless given.
     pub min_cluster_size: Option<usize>,
-    /// Whether tracks that share a frame stay apart; no unless given. With `link` they always do.
+    /// Whether tracks that share a frame stay apart; unless given, only if a person said something of pairs of
+    /// tracks. With `link` they always do.
     pub constraints: Option<bool>,
     /// Start of the random numbers; 0 unless given.
     pub seed: Option<u64>,
@@ -171,15 +172,16 @@ impl Config {
     }
 
     /// The method, with what was not given filled in. `known` is the embedder's [`Self::same_up_to`].
-    /// `similarity` is what else is known of it.
+    /// `similarity` is what else is known of it, `edited` whether a person said something of pairs of tracks.
     pub fn method(
         &self,
         known: Option<f64>,
         similarity: Option<Similarity>,
+        edited: bool,
         threads: usize,
     ) -> Box<dyn Method> {
         let same_up_to = self.same_up_to(known);
-        let constraints = self.constraints.unwrap_or(false);
+        let constraints = self.constraints.unwrap_or(edited);
         let metric = self.metric.unwrap_or(match self.linkage {
             Some(Linkage::Ward) => Metric::Euclidean,
             _ => Metric::Cosine,

@@ -1,4 +1,5 @@
-//! Which tracks cannot show the same person: those that are in one frame together.
+//! Which tracks cannot show the same person: those that are in one frame together, and those of which a
+//! person says so; and which must.
 
 use std::collections::{HashMap, HashSet};
 
@@ -7,6 +8,7 @@ use schema::tables::{
     Cluster, Constraint, ConstraintKind, ConstraintReason, Embedding, Track, TrackEmbedding,
 };
 
+use crate::edits::Edits;
 use crate::linkage::cosine_distance;
 
 /// Pairs of tracks, smaller id first, in order, that share a frame. A track has a box in every
@@ -63,25 +65,63 @@ pub fn look_like_one_picture(
     overlaps.iter().filter(is_alike).copied().collect()
 }
 
-/// Rows of `constraints` for the pairs of [`overlaps`]; `waived` are those of no strength.
-pub fn rows(
-    video_id: &Symbol,
-    overlaps: &[(i64, i64)],
-    waived: &HashSet<(i64, i64)>,
-    clusters: &[Cluster],
-) -> Vec<Constraint> {
+/// Something known of a pair of tracks, smaller id first.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Known {
+    /// The tracks.
+    pub pair: (i64, i64),
+    /// Whether they are one person.
+    pub kind: ConstraintKind,
+    /// Whence it is known.
+    pub reason: ConstraintReason,
+    /// 1, or 0 where it is only noted.
+    pub weight: f32,
+}
+
+impl Known {
+    /// Whether it keeps the two apart.
+    pub fn parts(&self) -> bool {
+        self.kind == ConstraintKind::CannotLink && self.weight > 0.0
+    }
+}
+
+/// All that is known, in order. A person's word holds against an overlap, and an overlap that `is_waived` or
+/// that is overruled is only noted.
+pub fn known(overlaps: &[(i64, i64)], edits: &Edits, is_waived: impl Fn((i64, i64)) -> bool) -> Vec<Known> {
+    let by_hand = edits.are_apart();
+    let overlaps = overlaps.iter().copied().filter(|pair| !by_hand.contains(pair));
+    let mut known: Vec<Known> = overlaps
+        .map(|pair| Known {
+            pair,
+            kind: ConstraintKind::CannotLink,
+            reason: ConstraintReason::Overlap,
+            weight: if is_waived(pair) { 0.0 } else { 1.0 },
+        })
+        .collect();
+    let edits = edits.pairs();
+    known.extend(edits.map(|(pair, kind)| Known { pair, kind, reason: ConstraintReason::Edit, weight: 1.0 }));
+    known.sort_by_key(|known| (known.pair, known.kind == ConstraintKind::MustLink));
+    known
+}
+
+/// Rows of `constraints`.
+pub fn rows(video_id: &Symbol, known: &[Known], clusters: &[Cluster]) -> Vec<Constraint> {
     let cluster: HashMap<i64, Option<i64>> = clusters.iter().map(|c| (c.track_id, c.cluster_id)).collect();
     let of = |track_id: i64| cluster.get(&track_id).copied().flatten();
-    let row = |&(track_a, track_b): &(i64, i64)| Constraint {
-        video_id: video_id.clone(),
-        track_a,
-        track_b,
-        kind: ConstraintKind::CannotLink,
-        reason: ConstraintReason::Overlap,
-        weight: if waived.contains(&(track_a, track_b)) { 0.0 } else { 1.0 },
-        violated: of(track_a).is_some() && of(track_a) == of(track_b),
+    let row = |known: &Known| {
+        let (track_a, track_b) = known.pair;
+        let is_one = of(track_a).is_some() && of(track_a) == of(track_b);
+        Constraint {
+            video_id: video_id.clone(),
+            track_a,
+            track_b,
+            kind: known.kind,
+            reason: known.reason,
+            weight: known.weight,
+            violated: is_one != (known.kind == ConstraintKind::MustLink),
+        }
     };
-    overlaps.iter().map(row).collect()
+    known.iter().map(row).collect()
 }
 
 #[cfg(test)]
@@ -107,5 +147,51 @@ mod tests {
     fn sharing_one_frame_is_enough_and_touching_is_not() {
         let tracks = [track(0, 0, 0, 10), track(1, 0, 10, 20), track(2, 0, 11, 20), track(3, 1, 21, 30)];
         assert_eq!(overlaps(&tracks), [(0, 1), (1, 2)]);
+    }
+
+    #[test]
+    fn a_persons_word_comes_before_an_overlap() {
+        let edits = Edits { together: vec![(0, 3)], apart: vec![(1, 2), (4, 5)] };
+        let found = known(&[(0, 1), (0, 3), (1, 2)], &edits, |pair| pair == (0, 3));
+        let shown: Vec<_> = found
+            .iter()
+            .map(|k| {
+                (k.pair, k.kind == ConstraintKind::MustLink, k.reason == ConstraintReason::Edit, k.parts())
+            })
+            .collect();
+        let expected = [
+            ((0, 1), false, false, true),
+            ((0, 3), false, false, false),
+            ((0, 3), true, true, false),
+            ((1, 2), false, true, true),
+            ((4, 5), false, true, true),
+        ];
+        assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn what_the_result_goes_against_is_told() {
+        let cluster = |track_id: i64, cluster_id: Option<i64>| Cluster {
+            video_id: "v".into(),
+            track_id,
+            cluster_id,
+            is_noise: cluster_id.is_none(),
+            confidence: 1.0,
+            runner_up_cluster_id: None,
+            margin: None,
+        };
+        let clusters = [
+            cluster(0, Some(0)),
+            cluster(1, Some(0)),
+            cluster(2, Some(1)),
+            cluster(3, None),
+            cluster(4, None),
+        ];
+        let edits = Edits { together: vec![(0, 1), (0, 2), (3, 4)], apart: vec![] };
+        let rows = rows(&"v".into(), &known(&[(0, 1), (1, 2), (3, 4)], &edits, |_| false), &clusters);
+        let violated: Vec<_> =
+            rows.iter().filter(|row| row.violated).map(|row| (row.track_a, row.track_b, row.kind)).collect();
+        let (cannot, must) = (ConstraintKind::CannotLink, ConstraintKind::MustLink);
+        assert_eq!(violated, [(0, 1, cannot), (0, 2, must), (3, 4, must)]);
     }
 }

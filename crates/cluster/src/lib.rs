@@ -7,7 +7,8 @@
 //! * [`agglomerate`]: average linkage under constraints of up to a million items, over the
 //!   [`neighbours`] of their vectors.
 //! * [`linkage`]: distances, the dendrogram under constraints, and its cut.
-//! * [`mod@constraints`]: which tracks cannot show the same person.
+//! * [`mod@constraints`]: which tracks cannot show the same person, and which must; [`edits`] is what a person
+//!   says of that, [`groups`] how methods heed it.
 //! * [`identities`]: labels to rows: who is on screen, when, and how sure that is.
 //!
 //! **Architecture invariant:** sees vectors, times and constraints; never pixels, never labels. The
@@ -16,6 +17,8 @@
 pub mod agglomerate;
 mod config;
 pub mod constraints;
+pub mod edits;
+pub mod groups;
 pub mod identities;
 pub mod items;
 pub mod linkage;
@@ -24,20 +27,25 @@ pub mod neighbours;
 mod parallel;
 pub mod synthetic;
 
+use std::path::Path;
+
 use schema::footer::Footer;
+use schema::manifest::Input;
 use schema::run::{Begin, RunDir};
 use schema::stage::{Failure, Job, Outcome, Progress, Stage, exit};
 use schema::tables::{Calibration, Embedding, Frame, Linkage, Track, TrackEmbedding};
 use schema::{Row, Symbol};
 
 pub use crate::config::{Config, Entry, METHODS, Name};
+use crate::constraints::Known;
+use crate::edits::EditFile;
 use crate::identities::Linked;
 use crate::linkage::Metric;
 use crate::method::{Crop, Items};
 
 /// This stage.
 pub const STAGE: Stage =
-    Stage { name: "cluster", version: 2, about: "Links the tracks that show the same person" };
+    Stage { name: "cluster", version: 3, about: "Links the tracks that show the same person" };
 
 /// More tracks than that would need more than 4 GiB: nine bytes a pair, twice.
 const MAX_TRACKS: usize = 20_000;
@@ -71,6 +79,9 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
+    /// The edits cannot be used.
+    #[error(transparent)]
+    Edits(#[from] edits::Error),
     /// The method cannot link these tracks.
     #[error(transparent)]
     Method(#[from] method::Error),
@@ -94,6 +105,13 @@ impl Failure for Error {
             Self::Method(method::Error::TooFewTracks { .. }) => {
                 Some("give fewer, or leave it out: then the silhouette decides".into())
             }
+            Self::Edits(edits::Error::File { .. }) => Some("check the path given with --edits".into()),
+            Self::Edits(edits::Error::Line { .. }) => Some(
+                "edits are a UTF-8 CSV file with a header and the columns track_a, track_b, kind; track ids are those \
+                 of this run"
+                    .into(),
+            ),
+            Self::Edits(edits::Error::Contradiction { .. }) => Some("take back one of these edits".into()),
             Self::Config { .. } | Self::Method(_) => None,
         }
     }
@@ -104,25 +122,30 @@ impl Failure for Error {
             Self::NotTaken { .. } | Self::Threshold { .. } | Self::Config { .. } => exit::USAGE,
             Self::Method(method::Error::TooFewTracks { .. }) => exit::USAGE,
             Self::Method(method::Error::Library { .. }) => exit::UNEXPECTED,
-            Self::Method(_) | Self::TooManyTracks { .. } => exit::INPUT,
+            Self::Edits(_) | Self::Method(_) | Self::TooManyTracks { .. } => exit::INPUT,
         }
     }
 }
 
-/// Runs the stage.
+/// Runs the stage; `edits` is the path of a file of [`edits`].
 ///
 /// # Errors
 /// See [`Error`].
-pub fn run(job: &mut Job<Config>) -> Result<Outcome, Error> {
+pub fn run(job: &mut Job<Config>, edits: Option<&Path>) -> Result<Outcome, Error> {
     job.config.check()?;
-    let mut stage = match job.begin(&["frames", "tracks", "embeddings", "track_embeddings"], &[])? {
+    let file = edits.map(EditFile::read).transpose()?;
+    let inputs: Vec<Input> = file.iter().map(EditFile::input).collect();
+    let mut stage = match job.begin(&["frames", "tracks", "embeddings", "track_embeddings"], &inputs)? {
         Begin::UpToDate(record) => return Ok(Outcome::skipped(record)),
         Begin::Run(stage) => stage,
     };
     let tracks = job.run.read::<Track>()?;
+    let track_ids: Vec<i64> = tracks.iter().map(|track| track.track_id).collect();
+    let edits = file.map(|file| file.parse(&track_ids)).transpose()?.unwrap_or_default();
     let (footer, vectors) = of_first(&job.run, |row: &TrackEmbedding| &row.embedder)?;
-    let known = footer.embedders.first().and_then(|embedder| embedder.same_up_to);
-    if let (Some(key), None, [first, ..]) = (job.config.wants_distance(), known, footer.embedders.as_slice())
+    let same_up_to = footer.embedders.first().and_then(|embedder| embedder.same_up_to);
+    if let (Some(key), None, [first, ..]) =
+        (job.config.wants_distance(), same_up_to, footer.embedders.as_slice())
     {
         stage.warn(format!(
             "nothing is known of the distances of `{}`; tracks are linked as if they were SFace's, which may be \
@@ -135,13 +158,17 @@ pub fn run(job: &mut Job<Config>) -> Result<Outcome, Error> {
     }
     let crops = of_first(&job.run, |row: &Embedding| &row.embedder)?.1;
     let overlaps = constraints::overlaps(&tracks);
-    let waived = constraints::look_like_one_picture(&overlaps, &vectors, &crops);
-    let apart: Vec<_> = overlaps.iter().filter(|pair| !waived.contains(pair)).copied().collect();
-    let items = items(&vectors, &crops, &apart)?;
+    let one_picture = constraints::look_like_one_picture(&overlaps, &vectors, &crops);
+    let people = edits.groups(&track_ids);
+    let is_one = |(a, b)| people.are_one(track_ids.binary_search(&a).ok(), track_ids.binary_search(&b).ok());
+    let known = constraints::known(&overlaps, &edits, |pair| one_picture.contains(&pair) || is_one(pair));
+    let items = items(&vectors, &crops, &known)?;
     let similarity = footer.embedders.first().and_then(|embedder| embedder.similarity);
-    let found = job.config.method(known, similarity, job.threads).assign(&items)?;
+    let method = job.config.method(same_up_to, similarity, !edits.is_empty(), job.threads);
+    let with_vectors: Vec<i64> = vectors.iter().map(|v| v.track_id).collect();
+    let found = edits.groups(&with_vectors).assign(method.as_ref(), &items)?;
     let fits = found.fits.unwrap_or_else(|| {
-        method::silhouettes(&items.pairs(Metric::Cosine), &found.labels, job.config.same_up_to(known))
+        method::silhouettes(&items.pairs(Metric::Cosine), &found.labels, job.config.same_up_to(same_up_to))
     });
     let linked = Linked {
         tracks: &tracks,
@@ -164,7 +191,7 @@ pub fn run(job: &mut Job<Config>) -> Result<Outcome, Error> {
     }
     stage.figure("identities", rows.identities.len());
     stage.figure("noise_tracks", rows.clusters.iter().filter(|c| c.is_noise).count());
-    stage.write(constraints::rows(&video_id, &overlaps, &waived, &rows.clusters))?;
+    stage.write(constraints::rows(&video_id, &known, &rows.clusters))?;
     stage.write(rows.clusters)?;
     stage.write(rows.identities)?;
     stage.write(found.calibration.iter().flat_map(|calibration| curve(&video_id, calibration)))?;
@@ -199,10 +226,11 @@ fn of_first<R: Row + Clone>(
 fn items<'a>(
     vectors: &'a [TrackEmbedding],
     crops: &'a [Embedding],
-    apart: &[(i64, i64)],
+    known: &[Known],
 ) -> Result<Items<'a>, method::Error> {
     let place = |track_id: i64| vectors.binary_search_by_key(&track_id, |v| v.track_id).ok();
-    let apart = apart.iter().filter_map(|(a, b)| place(*a).zip(place(*b))).collect();
+    let apart = known.iter().filter(|known| known.parts()).map(|known| known.pair);
+    let apart = apart.filter_map(|(a, b)| place(a).zip(place(b))).collect();
     let crop = |crop: &'a Embedding| {
         Some(Crop { item: place(crop.track_id)?, vector: crop.embedding.as_slice(), norm: crop.norm })
     };

@@ -254,7 +254,8 @@ pub(crate) fn numbered(n: usize, mut merges: Vec<(usize, usize, f64)>) -> Vec<Me
     out
 }
 
-fn root(parent: &mut [usize], mut item: usize) -> usize {
+/// Representative of an item in a forest of parents, which it flattens on the way.
+pub(crate) fn root(parent: &mut [usize], mut item: usize) -> usize {
     while parent[item] != item {
         parent[item] = parent[parent[item]];
         item = parent[item];

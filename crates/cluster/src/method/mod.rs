@@ -319,7 +319,7 @@ pub(crate) mod tests {
     }
 
     /// Every method, with constraints.
-    fn methods() -> Vec<Box<dyn Method>> {
+    pub(crate) fn methods() -> Vec<Box<dyn Method>> {
         let metrics = [Metric::Cosine, Metric::Euclidean];
         let prior = Prior { different: 0.0, same: 0.4 };
         let mut methods: Vec<Box<dyn Method>> = [Scale::Fixed(0.5), Scale::Learned(prior)]

@@ -11,7 +11,7 @@ use crate::neighbours::{self, Search};
 /// Share of a cluster's tracks that a track is compared with.
 const BEST: f64 = 0.25;
 /// How much more similar another cluster has to be. Less lets tracks swing between poses.
-const CLEARLY: f64 = 0.1;
+const CLEARLY: f64 = 0.05;
 /// Clusters that a track is compared with: those with the nearest means.
 const CANDIDATES: usize = 16;
 /// Tracks of a cluster that a track is compared with, at most; of larger clusters some, evenly.
@@ -109,7 +109,8 @@ impl<'a> Clusters<'a> {
     /// Mean similarity to the best quarter of a cluster's items but itself; `None` if there are none.
     fn similarity(&self, item: usize, label: usize) -> Option<f64> {
         let members = &self.members[label];
-        let others = members.iter().step_by(members.len().div_ceil(COMPARED).max(1)).filter(|other| **other != item);
+        let others =
+            members.iter().step_by(members.len().div_ceil(COMPARED).max(1)).filter(|other| **other != item);
         let mut similarities: Vec<f32> = others.map(|other| self.vectors.dot(item, *other)).collect();
         let best = (similarities.len() as f64 * BEST).ceil() as usize;
         similarities.sort_by(|a, b| b.total_cmp(a));

@@ -1,0 +1,224 @@
+//! What a person says about pairs of tracks, from a CSV file.
+//!
+//! A header and the columns `track_a`, `track_b` and `kind`, in any order, where `kind` is `must_link` or
+//! `cannot_link`, as in the table `constraints`. Other columns are ignored.
+
+use std::collections::HashSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use schema::manifest::Input;
+use schema::tables::ConstraintKind;
+use serde::Deserialize;
+
+use crate::groups::Groups;
+
+/// What can be wrong with a file of edits.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The file cannot be read.
+    #[error("the edits {} cannot be read: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The system's own words.
+        source: std::io::Error,
+    },
+    /// A line is not what it should be.
+    #[error("{}, line {line}: {reason}", path.display())]
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// Line, from 1; the header is line 1.
+        line: u64,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Two tracks are said to be two people and, by way of others, one.
+    #[error("{}: tracks {track_a} and {track_b} cannot be both one person and two", path.display())]
+    Contradiction {
+        /// The file.
+        path: PathBuf,
+        /// The smaller track id.
+        track_a: i64,
+        /// The larger track id.
+        track_b: i64,
+    },
+}
+
+/// Pairs of tracks, smaller id first, in order and each once.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Edits {
+    /// They show one person.
+    pub together: Vec<(i64, i64)>,
+    /// They show two.
+    pub apart: Vec<(i64, i64)>,
+}
+
+/// A line of the file.
+#[derive(Debug, Deserialize)]
+struct Line {
+    track_a: i64,
+    track_b: i64,
+    kind: Kind,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Kind {
+    MustLink,
+    CannotLink,
+}
+
+/// A file of edits as it is on disk.
+#[derive(Debug)]
+pub(crate) struct EditFile {
+    path: PathBuf,
+    content: Vec<u8>,
+}
+
+impl EditFile {
+    pub(crate) fn read(path: &Path) -> Result<Self, Error> {
+        let path = path.to_path_buf();
+        match fs::read(&path) {
+            Ok(content) => Ok(Self { path, content }),
+            Err(source) => Err(Error::File { path, source }),
+        }
+    }
+
+    /// As the stage's record names it.
+    pub(crate) fn input(&self) -> Input {
+        Input { name: "edits".into(), sha256: schema::hash::bytes(&self.content) }
+    }
+
+    /// What it says about these tracks, ids in order.
+    pub(crate) fn parse(&self, track_ids: &[i64]) -> Result<Edits, Error> {
+        let wrong = |line: u64, reason: String| Error::Line { path: self.path.clone(), line, reason };
+        let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(self.content.as_slice());
+        let header = reader.headers().map_err(|e| wrong(1, e.to_string()))?.clone();
+        if let Some(missing) =
+            ["track_a", "track_b", "kind"].iter().find(|name| !header.iter().any(|h| h == **name))
+        {
+            return Err(wrong(1, format!("the column `{missing}` is missing")));
+        }
+        let mut edits = Edits::default();
+        for (number, record) in reader.records().enumerate() {
+            let record = record.map_err(|e| wrong(number as u64 + 2, reason(&e)))?;
+            let at = record.position().map_or(1, csv::Position::line);
+            let line: Line = record.deserialize(Some(&header)).map_err(|e| wrong(at, reason(&e)))?;
+            edits.add(&line, track_ids).map_err(|reason| wrong(at, reason))?;
+        }
+        for pairs in [&mut edits.together, &mut edits.apart] {
+            pairs.sort_unstable();
+            pairs.dedup();
+        }
+        match edits.contradiction(track_ids) {
+            Some((track_a, track_b)) => {
+                Err(Error::Contradiction { path: self.path.clone(), track_a, track_b })
+            }
+            None => Ok(edits),
+        }
+    }
+}
+
+/// What is wrong with a line, without its place, which the library says otherwise than we do.
+fn reason(error: &csv::Error) -> String {
+    match error.kind() {
+        csv::ErrorKind::Deserialize { err, .. } => err.kind().to_string(),
+        csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
+            format!("it has {len} fields where the header has {expected_len}")
+        }
+        csv::ErrorKind::Utf8 { .. } => "it is not UTF-8".into(),
+        _ => error.to_string(),
+    }
+}
+
+impl Edits {
+    fn add(&mut self, line: &Line, track_ids: &[i64]) -> Result<(), String> {
+        let Line { track_a, track_b, kind } = line;
+        if let Some(unknown) = [track_a, track_b].into_iter().find(|id| track_ids.binary_search(id).is_err())
+        {
+            return Err(format!("there is no track {unknown}"));
+        }
+        if track_a == track_b {
+            return Err(format!("track {track_a} is no pair with itself"));
+        }
+        let pairs = match kind {
+            Kind::MustLink => &mut self.together,
+            Kind::CannotLink => &mut self.apart,
+        };
+        pairs.push((*track_a.min(track_b), *track_a.max(track_b)));
+        Ok(())
+    }
+
+    /// Whether nothing is said.
+    pub fn is_empty(&self) -> bool {
+        self.together.is_empty() && self.apart.is_empty()
+    }
+
+    /// Tracks that are one person by what is said, by way of others or not.
+    pub fn groups(&self, track_ids: &[i64]) -> Groups {
+        let place = |id: i64| track_ids.binary_search(&id).ok();
+        let pairs = self.together.iter().filter_map(|(a, b)| place(*a).zip(place(*b)));
+        Groups::new(track_ids.len(), pairs)
+    }
+
+    /// A pair that is said to be apart and is together.
+    fn contradiction(&self, track_ids: &[i64]) -> Option<(i64, i64)> {
+        let groups = self.groups(track_ids);
+        let group = |id: i64| track_ids.binary_search(&id).ok().map(|place| groups.of(place));
+        self.apart.iter().copied().find(|(a, b)| group(*a) == group(*b))
+    }
+
+    /// Every pair with its kind.
+    pub fn pairs(&self) -> impl Iterator<Item = ((i64, i64), ConstraintKind)> {
+        let together = self.together.iter().map(|pair| (*pair, ConstraintKind::MustLink));
+        together.chain(self.apart.iter().map(|pair| (*pair, ConstraintKind::CannotLink)))
+    }
+
+    /// Pairs that are said to be apart.
+    pub fn are_apart(&self) -> HashSet<(i64, i64)> {
+        self.apart.iter().copied().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(content: &str) -> Result<Edits, String> {
+        let file = EditFile { path: "e.csv".into(), content: content.into() };
+        file.parse(&[1, 2, 3, 5, 8]).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn pairs_are_ordered_and_said_once() {
+        let found = parse("kind,track_a,track_b,why\nmust_link, 3, 1,x\ncannot_link,5,8,\nmust_link,1,3,y\n");
+        assert_eq!(found, Ok(Edits { together: vec![(1, 3)], apart: vec![(5, 8)] }));
+        assert_eq!(parse("track_a,track_b,kind\n"), Ok(Edits::default()));
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused() {
+        let cases = [
+            ("", "e.csv, line 1: the column `track_a` is missing"),
+            ("track_a,kind\n", "e.csv, line 1: the column `track_b` is missing"),
+            ("track_a,track_b,kind\n1,2,must_link\n1,4,must_link\n", "e.csv, line 3: there is no track 4"),
+            ("track_a,track_b,kind\n1,1,must_link\n", "e.csv, line 2: track 1 is no pair with itself"),
+            ("track_a,track_b,kind\n1,x,must_link\n", "e.csv, line 2: invalid digit found in string"),
+            (
+                "track_a,track_b,kind\n1,2,same\n",
+                "e.csv, line 2: unknown variant `same`, expected `must_link` or `cannot_link`",
+            ),
+            ("track_a,track_b,kind\n1,2\n", "e.csv, line 2: it has 2 fields where the header has 3"),
+            (
+                "track_a,track_b,kind\n1,2,must_link\n3,2,must_link\n3,1,cannot_link\n",
+                "e.csv: tracks 1 and 3 cannot be both one person and two",
+            ),
+        ];
+        for (content, expected) in cases {
+            assert_eq!(parse(content), Err(expected.to_owned()), "{content}");
+        }
+    }
+}

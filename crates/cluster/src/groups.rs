@@ -1,0 +1,163 @@
+//! Items that belong together whatever they look like, and how a method links them: as one.
+
+use crate::linkage::{Merge, numbered, root};
+use crate::method::{Assignment, Crop, Error, Items, Method, Tree};
+
+/// Which items belong together.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Groups {
+    /// Group of each item; groups are numbered by their first items.
+    of: Vec<usize>,
+    count: usize,
+}
+
+impl Groups {
+    /// Of `n` items, from pairs that belong together.
+    pub fn new(n: usize, pairs: impl IntoIterator<Item = (usize, usize)>) -> Self {
+        let mut parent: Vec<usize> = (0..n).collect();
+        for (a, b) in pairs {
+            let (a, b) = (root(&mut parent, a), root(&mut parent, b));
+            parent[a.max(b)] = a.min(b);
+        }
+        let mut count = 0;
+        let mut of = vec![0; n];
+        for item in 0..n {
+            let first = root(&mut parent, item);
+            of[item] = if first == item { count } else { of[first] };
+            count += usize::from(first == item);
+        }
+        Self { of, count }
+    }
+
+    /// Group of an item.
+    pub fn of(&self, item: usize) -> usize {
+        self.of[item]
+    }
+
+    /// Whether two different items, if they are any, are of one group.
+    pub fn are_one(&self, a: Option<usize>, b: Option<usize>) -> bool {
+        a.zip(b).is_some_and(|(a, b)| self.of[a] == self.of[b])
+    }
+
+    /// Has a method link the groups, each as one item: the mean of its vectors, with the pictures of all.
+    /// What must stay apart keeps whole groups apart; within a group it is overruled.
+    ///
+    /// # Errors
+    /// Those of the method.
+    pub fn assign(&self, method: &dyn Method, items: &Items<'_>) -> Result<Assignment, Error> {
+        if self.count == self.of.len() {
+            return method.assign(items);
+        }
+        let means = self.means(items.vectors());
+        let apart = items.apart().iter().map(|(a, b)| (self.of[*a], self.of[*b]));
+        let apart = apart.filter(|(a, b)| a != b).collect();
+        let mut crops: Vec<Crop<'_>> =
+            items.crops().iter().map(|crop| Crop { item: self.of[crop.item], ..*crop }).collect();
+        crops.sort_by_key(|crop| crop.item);
+        let joined = Items::new(means.iter().map(Vec::as_slice).collect(), apart)?.with_crops(crops)?;
+        Ok(self.spread(method.assign(&joined)?))
+    }
+
+    /// Mean direction of each group; of vectors that cancel each other out that of the first.
+    fn means(&self, vectors: &[&[f32]]) -> Vec<Vec<f32>> {
+        let mut members = vec![Vec::new(); self.count];
+        self.of.iter().zip(vectors).for_each(|(group, vector)| members[*group].push(*vector));
+        members.iter().map(|members| mean(members)).collect()
+    }
+
+    /// What was found of groups, said of their items.
+    fn spread(&self, found: Assignment) -> Assignment {
+        Assignment {
+            labels: self.of.iter().map(|group| found.labels[*group]).collect(),
+            tree: found.tree.map(|tree| Tree { merges: self.grown(&tree.merges), ..tree }),
+            fits: found.fits.map(|fits| self.of.iter().map(|group| fits[*group]).collect()),
+            calibration: found.calibration,
+        }
+    }
+
+    /// The tree of the groups as a tree of the items, in which groups are merged first, at height 0.
+    fn grown(&self, merges: &[Merge]) -> Vec<Merge> {
+        let mut first = vec![None; self.count];
+        let mut all = Vec::new();
+        for (item, group) in self.of.iter().enumerate() {
+            match first[*group] {
+                Some(first) => all.push((first, item, 0.0)),
+                None => first[*group] = Some(item),
+            }
+        }
+        // An item under each node of the groups' tree.
+        let mut under: Vec<usize> = first.into_iter().flatten().collect();
+        for merge in merges {
+            all.push((under[merge.left], under[merge.right], merge.height));
+            under.push(under[merge.left]);
+        }
+        numbered(self.of.len(), all)
+    }
+}
+
+fn mean(vectors: &[&[f32]]) -> Vec<f32> {
+    let Some(first) = vectors.first() else { return Vec::new() };
+    let mut sum = vec![0.0_f64; first.len()];
+    for vector in vectors {
+        sum.iter_mut().zip(*vector).for_each(|(sum, x)| *sum += f64::from(*x));
+    }
+    let length = sum.iter().map(|x| x * x).sum::<f64>().sqrt();
+    if length < 1e-3 { first.to_vec() } else { sum.iter().map(|x| (x / length) as f32).collect() }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::linkage::cut;
+    use crate::method::tests::{cases, items, methods};
+
+    #[test]
+    fn groups_are_joined_by_way_of_others() {
+        let groups = Groups::new(6, [(4, 1), (2, 5), (5, 4)]);
+        assert_eq!(groups, Groups { of: vec![0, 1, 1, 2, 1, 1], count: 3 });
+    }
+
+    proptest! {
+        /// Whatever the method: who belongs together is, trees are whole, and groups that must stay apart do.
+        #[test]
+        fn every_method_keeps_groups_together((vectors, apart) in cases(), pairs in prop::collection::vec((0..16_usize, 0..16_usize), 0..4)) {
+            let n = vectors.len();
+            let pairs: Vec<_> = pairs.into_iter().filter(|(a, b)| *a.max(b) < n).collect();
+            let groups = Groups::new(n, pairs.iter().copied());
+            let items = items(&vectors, &apart);
+            for method in methods() {
+                let found = groups.assign(method.as_ref(), &items);
+                let Ok(found) = found else {
+                    // `k` may be more than there are groups.
+                    let too_few = matches!(found, Err(Error::TooFewTracks { .. }));
+                    prop_assert!(too_few);
+                    continue;
+                };
+                prop_assert!(pairs.iter().all(|(a, b)| found.labels[*a] == found.labels[*b]));
+                if let Some(tree) = &found.tree {
+                    prop_assert_eq!(tree.merges.len(), n.saturating_sub(1));
+                    let inner = cut(n, &tree.merges, 0.0);
+                    prop_assert!(pairs.iter().all(|(a, b)| inner[*a] == inner[*b]));
+                    prop_assert!(tree.merges.windows(2).all(|pair| pair[0].height <= pair[1].height));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_group_keeps_all_away_that_one_of_it_must_stay_away_from() {
+        let vectors = vec![vec![1.0, 0.0], vec![0.0, 1.0], vec![1.0, 0.0]];
+        let link = crate::method::Link { scale: crate::method::Scale::Fixed(0.5), threads: 1 };
+        let linked = |pairs: &[(usize, usize)], apart: &[(usize, usize)]| {
+            let groups = Groups::new(3, pairs.iter().copied());
+            groups.assign(&link, &items(&vectors, apart)).unwrap().labels
+        };
+        assert_eq!(linked(&[], &[]), [Some(0), Some(1), Some(0)]);
+        assert_eq!(linked(&[(0, 1)], &[]), [Some(0), Some(0), Some(0)]);
+        assert_eq!(linked(&[(0, 1)], &[(1, 2)]), [Some(0), Some(0), Some(1)]);
+        assert_eq!(linked(&[(0, 1)], &[(0, 1)]), [Some(0), Some(0), Some(0)], "a person's word holds");
+    }
+}
