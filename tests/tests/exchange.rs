@@ -14,8 +14,8 @@ use std::process::Command;
 use schema::Row;
 use schema::io::{TableWriter, open, read_all};
 use schema::tables::{
-    Cluster, Constraint, Detection, Embedding, Identity, Label, Linkage, Metric, Shot, Track,
-    TrackEmbedding, Video,
+    Cluster, Constraint, Detection, Embedding, Identity, Label, Linkage, Metric, Shot, Track, TrackEmbedding,
+    Video,
 };
 use tests::assets;
 use tests::files::repository;
