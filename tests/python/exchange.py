@@ -72,7 +72,8 @@ def read_mot(run, path):
     found = motmetrics.io.loadtxt(str(path), fmt=motmetrics.io.Format.MOT16, min_confidence=-1).reset_index()
     check(len(found) == len(run.boxes), f"motmetrics sees {len(found)} boxes")
     check(not found.duplicated(["FrameId", "Id"]).any(), "motmetrics sees a person twice in a frame")
-    ours, theirs = run.boxes.assign(id=mot_ids(run)).sort_values(["frame_idx", "id"]), found.sort_values(["FrameId", "Id"])
+    ours = run.boxes.assign(id=mot_ids(run)).sort_values(["frame_idx", "id"])
+    theirs = found.sort_values(["FrameId", "Id"])
     near(ours.frame_idx + 1, theirs.FrameId, "frames of mot")
     near(ours.id, theirs.Id, "people of mot")
     # The reader takes MOTChallenge's corners for pixels counted from one.
@@ -162,7 +163,8 @@ def read_rttm(run, path):
         return
     ((uri, annotation),) = found.items()
     check(uri == Path(run.video.file_name).stem, f"rttm is about {uri}")
-    theirs = [(label, segment.start, segment.end) for segment, _, label in annotation.itertracks(yield_label=True)]
+    tracks = annotation.itertracks(yield_label=True)
+    theirs = [(label, segment.start, segment.end) for segment, _, label in tracks]
     ours = [(name.replace(" ", "_"), start, end) for name, start, end in run.spans()]
     check(sorted(n for n, *_ in theirs) == sorted(n for n, *_ in ours), "rttm has other people")
     near(sorted(t[1:] for t in ours), sorted(t[1:] for t in theirs), "times of rttm", 2.1e-3)

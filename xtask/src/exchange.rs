@@ -59,3 +59,14 @@ pub(crate) fn call(program: &mut Command, arguments: &[&Path]) -> Result<()> {
     });
     Err(Failure { hint: told("hint: "), ..Failure::new(code, message) })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_of_our_own_are_taken_as_they_are() {
+        let taken = labels(Path::new("films/truth.CSV"), Path::new("/no/run"));
+        assert_eq!(taken.ok(), Some(PathBuf::from("films/truth.CSV")));
+    }
+}
