@@ -168,14 +168,14 @@ mod tests {
     /// The first is nearer to the mean of the second cluster, but like one pose of the third.
     #[test]
     fn a_track_goes_to_those_it_is_like_and_not_to_the_nearer_mean() {
-        let vectors = at(&[0.0, 40.0, 40.0, -5.0, -100.0]);
+        let vectors = at(&[0.0, 40.0, 40.0, -5.0, -90.0]);
         let none = vec![Vec::new(); 5];
         assert_eq!(settled(&vectors, &none, &[0, 0, 0, 1, 1], 0.0), [1, 0, 0, 1, 1]);
     }
 
     #[test]
     fn nothing_moves_against_a_constraint_or_for_little() {
-        let vectors = at(&[0.0, 40.0, 40.0, -5.0, -100.0]);
+        let vectors = at(&[0.0, 40.0, 40.0, -5.0, -90.0]);
         let rivals = vec![vec![3, 4], vec![], vec![], vec![0], vec![0]];
         assert_eq!(settled(&vectors, &rivals, &[0, 0, 0, 1, 1], 0.0), [0, 0, 0, 1, 1]);
         let close = at(&[0.0, 20.0, 20.0, -15.0, -15.0]);
