@@ -1,12 +1,15 @@
 """Reads the tables of a run as analysts do, and rewrites them as analysts might.
 
     interop.py TASK SCHEMAS RUN [FOLDER]
+    interop.py answers PAGE RUN
 
 TASK is the program that reads (`pyarrow`, `pandas`, `polars`, `duckdb`), or `rewrite`, which writes
-every table into a subfolder of FOLDER per program. SCHEMAS is the folder of published documents: what
+every table into a subfolder of FOLDER per program. `answers` executes every snippet of a page, whose programs
+must agree. SCHEMAS is the folder of published documents: what
 they say is what the programs must see. Complaints go to standard error, the exit code is 1.
 """
 
+import ast
 import json
 import re
 import sys
@@ -196,7 +199,62 @@ WRITERS = {
 }
 
 
+def evaluate(snippet, world):
+    """What a notebook would show: the value of the last line."""
+    tree = ast.parse(snippet)
+    last = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
+    exec(compile(tree, "<snippet>", "exec"), world)
+    return last and eval(compile(ast.Expression(last.value), "<snippet>", "eval"), world)
+
+
+def plain(answer):
+    """Rows of any answer; what is missing is None, and numbers are numbers."""
+    if isinstance(answer, pl.DataFrame):
+        rows = answer.rows()
+    elif isinstance(answer, pd.DataFrame):
+        rows = answer.itertuples(index=False, name=None)
+    else:
+        rows = answer.fetchall()
+    return [tuple(None if pd.isna(cell) else float(cell) for cell in row) for row in rows]
+
+
+def same(ours, theirs):
+    """Sums of floats depend on their order, by far less than anybody asks."""
+    cells = lambda a, b: (a is None) == (b is None) and (a is None or abs(a - b) < 1e-5)
+    rows = lambda a, b: len(a) == len(b) and all(map(cells, a, b))
+    return len(ours) == len(theirs) and all(map(rows, ours, theirs))
+
+
+def answers(page, run):
+    """Executes every snippet of a page, section by section."""
+    worlds, answered = {"pandas": {}, "polars": {}}, 0
+    for section in re.split(r"^## ", Path(page).read_text(), flags=re.MULTILINE):
+        title, found = section.split("\n", 1)[0], {}
+        for language, snippet in re.findall(r"^```(\w+)\n(.*?)^```", section, flags=re.MULTILINE | re.DOTALL):
+            snippet = snippet.replace("runs/your", run)
+            program = snippet.split("\n", 1)[0].strip("# ") if language == "python" else "duckdb"
+            try:
+                answer = duckdb.sql(snippet) if language == "sql" else evaluate(snippet, worlds[program])
+                found[program] = answer if answer is None else plain(answer)
+            except Exception as error:
+                sys.exit(f"{title}, {program}: {type(error).__name__}: {error}")
+        answers = {program: answer for program, answer in found.items() if answer is not None}
+        if answers:
+            answered += 1
+            if set(answers) != {"pandas", "polars", "duckdb"}:
+                sys.exit(f"{title}: answered by {', '.join(answers)} only")
+            if not answers["pandas"]:
+                sys.exit(f"{title}: an answer without a row says nothing")
+            for program in ("polars", "duckdb"):
+                if not same(answers["pandas"], answers[program]):
+                    sys.exit(f"{title}: pandas says {answers['pandas']}, {program} says {answers[program]}")
+    if answered != 10:
+        sys.exit(f"{answered} questions were answered, not ten")
+
+
 def main(task, schemas, run, folder=None):
+    if task == "answers":
+        return answers(schemas, run)
     documents = [json.loads(path.read_text()) for path in sorted(Path(schemas).glob("*/*.json"))]
     tables = [Table(document, Path(run)) for document in documents]
     if not tables:

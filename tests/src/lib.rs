@@ -9,6 +9,9 @@
 //! * `forget`: is a person who is forgotten gone, and stays gone?
 //! * `hostile_videos`: do damaged and absurd videos end in an error or an honest part?
 //! * `supply`: may every dependency be used, and is it pinned?
+//! * `exchange`: are broken runs told, and can other tools read what we export, and we what they label?
+//! * `released`: can tables of every released version be read, and is a released table left alone?
+//! * `regress`: are stored datasets what they should be, and is a loss told?
 //! * `interop`: can pandas, Polars and DuckDB read the tables, and we what they write?
 
 #![allow(
@@ -22,6 +25,7 @@
 pub mod assets;
 pub mod files;
 pub mod line;
+pub mod made_up;
 pub mod mp4;
 pub mod random;
 pub mod snapshot;

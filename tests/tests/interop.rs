@@ -44,6 +44,16 @@ fn python(task: &str, run: &Path, arguments: &[&Path]) -> Option<()> {
     Some(())
 }
 
+/// Executes the snippets of a page on a run.
+fn answers(page: &str, run: &Path) -> Option<()> {
+    let python = assets::require("FACETRACK_PYTHON")?;
+    let script = repository().join("tests/python/interop.py");
+    let done = Command::new(python).arg(script).arg("answers").arg(repository().join(page)).arg(run).output();
+    let done = done.unwrap();
+    assert!(done.status.success(), "{page}: {}", String::from_utf8_lossy(&done.stderr));
+    Some(())
+}
+
 /// A finished run on a video.
 fn finished(video: &Path, name: &str) -> Option<PathBuf> {
     let line = Line::on(video, &folder(name).join("r"))?;
@@ -99,6 +109,7 @@ fn tables_of_a_clip_go_around() {
     let Some(clip) = assets::require("FACETRACK_CLIP") else { return };
     let Some(run) = finished(&clip, "clip") else { return };
     goes_around(&run, "clip-rewritten");
+    answers("schemas/ANALYSTS.md", &run);
 }
 
 /// Tables without rows still have their columns and types.

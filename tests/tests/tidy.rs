@@ -31,6 +31,8 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("forget", &["schema"]),
     ("library", &["schema"]),
     ("bench", &["schema", "nn", "detect-track", "embed", "cluster", "library"]),
+    ("exchange", &["schema"]),
+    ("datasets", &["schema", "cluster"]),
     ("tests", &["schema"]),
     ("xtask", &[]),
 ];
@@ -42,7 +44,7 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
     ("ffmpeg", &["video"]),
     ("opencv", &["detect-track", "embed"]),
     ("candle", &["nn", "detect-track", "embed", "bench"]),
-    ("csv", &["cluster", "evaluate"]),
+    ("csv", &["cluster", "evaluate", "exchange", "datasets"]),
     ("minijinja", &["evaluate"]),
     ("hdbscan", &["cluster"]),
     ("kodama", &["cluster"]),
@@ -68,11 +70,11 @@ const WORDS: &[(&str, &[&str])] = &[
 
 /// Which members may take these rows out of `schema::tables`: who sees pictures, vectors and labels.
 const SEES: &[(&str, &[&str])] = &[
-    ("Label", &["evaluate", "forget"]),
-    ("Crop", &["detect-track", "embed", "evaluate", "forget"]),
-    ("Detection", &["detect-track", "evaluate", "forget"]),
-    ("Embedding", &["embed", "cluster", "forget"]),
-    ("Metric", &["evaluate"]),
+    ("Label", &["evaluate", "forget", "exchange"]),
+    ("Crop", &["detect-track", "embed", "evaluate", "forget", "exchange", "datasets"]),
+    ("Detection", &["detect-track", "evaluate", "forget", "exchange", "datasets"]),
+    ("Embedding", &["embed", "cluster", "forget", "exchange", "datasets"]),
+    ("Metric", &["evaluate", "exchange"]),
 ];
 
 fn metadata() -> Value {

@@ -9,13 +9,26 @@ use std::time::Instant;
 use crate::failure::{Failure, Result, exit, say};
 use crate::progress::duration;
 use crate::python::Environment;
-use crate::{assets, bench, cache, models, process, schemas, system, workspace};
+use crate::{assets, bench, cache, models, process, regress, schemas, system, workspace};
 
-/// What the tests read tables with.
+/// What the tests read tables with, and what we export from them.
 const PYTHON: Environment = Environment {
     folder: "python",
-    packages: &["numpy==2.4.6", "pandas==3.1.1", "pyarrow==26.0.1", "polars==2.1.0", "duckdb==2.0.0"],
-    modules: "numpy, pandas, pyarrow, polars, duckdb",
+    packages: &[
+        "numpy==2.4.6",
+        "pandas==3.1.1",
+        "pyarrow==26.0.1",
+        "polars==2.1.0",
+        "duckdb==2.0.0",
+        "lxml==6.1.3",
+        "motmetrics==1.4.0",
+        "opentimelineio==0.18.1",
+        "pyannote.database==6.1.1",
+        "pycocotools==2.0.11",
+        "webvtt-py==0.6.0",
+    ],
+    modules: "numpy, pandas, pyarrow, polars, duckdb, lxml, motmetrics, opentimelineio, pyannote.database, \
+              pycocotools, webvtt",
 };
 /// How a test says that something it needs could not be had.
 const SKIPPED: &str = "SKIPPED:";
@@ -43,6 +56,7 @@ pub(crate) fn check(options: &Options) -> Result<()> {
     lint()?;
     step("build", || cargo(&["build", "--release", "--workspace", "--bins", "--tests"]))?;
     step("schemas", || schemas::document(true))?;
+    step("regress", || regress::compare(&regress::Options::default()))?;
     let assets = obtain_assets(strict)?;
     let skipped = step("tests", || test(&[], &assets))?;
     close(started, skipped, strict)

@@ -14,6 +14,8 @@ pub(crate) mod exit {
     pub(crate) const USAGE: u8 = 2;
     /// The input cannot be used: the video, the labels or the weights.
     pub(crate) const INPUT: u8 = 3;
+    /// A quality gate was not met.
+    pub(crate) const QUALITY: u8 = 5;
     /// Ctrl-C: 128 + SIGINT, as shells have it.
     pub(crate) const INTERRUPTED: u8 = 130;
 }
@@ -45,6 +47,11 @@ impl Failure {
     /// Something unexpected, or the system refused.
     pub(crate) fn unexpected(message: impl Into<String>) -> Self {
         Self::new(exit::UNEXPECTED, message)
+    }
+
+    /// What a program that we passed a task on to has told already.
+    pub(crate) fn told(code: u8) -> Self {
+        Self::new(code, "")
     }
 
     /// Ctrl-C.
@@ -80,6 +87,9 @@ impl Failure {
                 "exit_code": self.code,
             });
             say(&event.to_string());
+        }
+        if self.message.is_empty() {
+            return ExitCode::from(self.code);
         }
         let label = if self.is_interrupt() { "" } else { "error: " };
         eprintln!("{label}{}", self.message);

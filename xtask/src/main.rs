@@ -1,4 +1,5 @@
-//! The project's tasks: `cargo xtask run`, `check`, `bench`, `models`, `schemas`, `forget`, `doctor`.
+//! The project's tasks: `cargo xtask run`, `check`, `regress`, `bench`, `models`, `schemas`, `forget`, `doctor`, and
+//! `validate`, `export`, `import`, which are passed on.
 //!
 //! This crate knows the stages only by the names of their programs and by the events they print.
 //! It has few dependencies on purpose: it must build and start in seconds, on a machine where
@@ -11,6 +12,7 @@ mod cache;
 mod check;
 mod doctor;
 mod embedders;
+mod exchange;
 mod failure;
 mod forget;
 mod models;
@@ -18,6 +20,7 @@ mod process;
 mod progress;
 mod pypi;
 mod python;
+mod regress;
 mod run;
 mod schemas;
 mod settings;
@@ -66,9 +69,20 @@ fn dispatch(matches: &ArgMatches) -> Result<()> {
             Some(("fetch", m)) => models::fetch(&many(m, "name")),
             _ => models::list(),
         },
-        Some(("schemas", m)) => schemas::schemas(m.get_flag("check")),
+        Some(("schemas", m)) => schemas::schemas(m.get_flag("check"), m.get_one::<PathBuf>("release")),
         Some(("forget", m)) => forget::forget(&forget_options(m)),
         Some(("doctor", _)) => doctor::doctor(),
+        Some(("regress", m)) => {
+            let all = |name| many(m, name).into_iter().map(str::to_owned).collect();
+            let (datasets, settings) = (all("dataset"), all("set"));
+            regress::regress(&regress::Options { datasets, update: m.get_flag("update"), settings })
+        }
+        Some(("dataset", m)) => {
+            let path = |name: &str| m.get_one::<PathBuf>(name).cloned().unwrap_or_default();
+            let name = m.get_one::<String>("name").cloned().unwrap_or_default();
+            regress::store(&name, &path("run"), &path("labels"))
+        }
+        Some((task, m)) => exchange::pass_on(task, &many_strings(m)),
         _ => Ok(()),
     }
 }
@@ -185,6 +199,8 @@ fn cli() -> Command {
         .arg_required_else_help(true)
         .subcommands([run_command(), check_command(), bench_command(), models_command(), schemas_command()])
         .subcommands([forget_command(), doctor_command()])
+        .subcommands([regress_command(), dataset_command()])
+        .subcommands(exchange::TASKS.map(|(name, about)| passed_on(name, about)))
 }
 
 fn run_command() -> Command {
@@ -364,9 +380,42 @@ fn models_command() -> Command {
 }
 
 fn schemas_command() -> Command {
-    Command::new("schemas")
-        .about("Generate schemas/ from the source")
-        .arg(flag("check", "fail when the committed documents differ instead"))
+    Command::new("schemas").about("Generate schemas/ from the source").args([
+        flag("check", "fail when the committed documents differ instead"),
+        file("release", "RUN").help("release the tables as they are, with those of this run as examples"),
+    ])
+}
+
+fn regress_command() -> Command {
+    let dataset = Arg::new("dataset").long("dataset").value_name("NAME").action(ArgAction::Append);
+    Command::new("regress")
+        .about("Link and judge every stored dataset, and compare with what is expected")
+        .args([
+            dataset.help("this one only [default: all]"),
+            flag("update", "expect what came out from now on, and show what changed"),
+            Arg::new("set")
+                .long("set")
+                .value_name("TOML")
+                .action(ArgAction::Append)
+                .conflicts_with("update")
+                .help(
+                    "a setting other than the default, such as cluster.threshold = 0.5, to see what it moves",
+                ),
+        ])
+}
+
+fn dataset_command() -> Command {
+    Command::new("dataset").about("Keep a finished run as a stored dataset, without its pictures").args([
+        Arg::new("name").value_name("NAME").required(true).help("its folder below datasets/"),
+        file("run", "DIR").required(true).help("the finished run"),
+        file("labels", "CSV").required(true).help("the truth"),
+    ])
+}
+
+/// A task of another program, which reads its own arguments.
+fn passed_on(name: &'static str, about: &'static str) -> Command {
+    let arguments = Arg::new("arguments").num_args(0..).trailing_var_arg(true).allow_hyphen_values(true);
+    Command::new(name).about(about).disable_help_flag(true).arg(arguments)
 }
 
 fn forget_command() -> Command {
@@ -392,6 +441,11 @@ fn doctor_command() -> Command {
 
 fn install_deps() -> Arg {
     flag("install-deps", "install missing system packages with apt-get")
+}
+
+/// The arguments of a task that is passed on.
+fn many_strings(m: &ArgMatches) -> Vec<String> {
+    many(m, "arguments").into_iter().map(str::to_owned).collect()
 }
 
 /// The values of an option that takes several.

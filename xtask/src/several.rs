@@ -83,8 +83,9 @@ fn in_folder(folder: &Path) -> Result<Vec<PathBuf>> {
 /// A run each, then one table of the people in all of them. A video that fails keeps no other from it.
 fn run_each(options: &Options, videos: &[PathBuf]) -> Result<()> {
     let started = Instant::now();
-    if videos.len() > 1 && (options.run.labels.is_some() || options.run.edits.is_some()) {
-        let failure = Failure::new(exit::USAGE, "labels and edits belong to one video");
+    let of_one = [&options.run.labels, &options.run.edits, &options.run.annotate];
+    if videos.len() > 1 && of_one.iter().any(|file| file.is_some()) {
+        let failure = Failure::new(exit::USAGE, "labels, edits and an annotated copy belong to one video");
         return Err(
             failure.hint("run that video alone, with them and --library; what has finished is not run again")
         );

@@ -29,7 +29,7 @@ pub(crate) fn program(name: &str) -> PathBuf {
 }
 
 /// The folder cargo builds in, absolute because we start cargo in another folder than ours.
-fn target() -> PathBuf {
+pub(crate) fn target() -> PathBuf {
     let given = env::var_os("CARGO_TARGET_DIR").filter(|dir| !dir.is_empty());
     let dir = given.map_or_else(|| root().join("target"), PathBuf::from);
     std::path::absolute(&dir).unwrap_or(dir)

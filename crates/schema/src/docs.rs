@@ -31,7 +31,7 @@ pub fn documents() -> Vec<(PathBuf, String)> {
     let mut documents: Vec<_> = tables()
         .map(|table| {
             let path = PathBuf::from(table.name).join(format!("{}.json", table.version));
-            (path, format!("{:#}\n", table_document(table)))
+            (path, table_document(table))
         })
         .collect();
     documents.push(("README.md".into(), page()));
@@ -43,7 +43,8 @@ fn tables() -> impl Iterator<Item = &'static Table> {
     ALL.into_iter().chain(LIBRARY)
 }
 
-fn table_document(table: &Table) -> Value {
+/// The document of a table.
+pub fn table_document(table: &Table) -> String {
     let column = |c: &Column| {
         let mut document = json!({
             "name": c.name,
@@ -56,7 +57,7 @@ fn table_document(table: &Table) -> Value {
         }
         document
     };
-    json!({
+    let document: Value = json!({
         "table": table.name,
         "version": table.version,
         "producer": table.producer,
@@ -64,7 +65,8 @@ fn table_document(table: &Table) -> Value {
         "sort_key": table.sort_key,
         "footer_key": footer::KEY,
         "columns": table.columns.iter().map(column).collect::<Vec<_>>(),
-    })
+    });
+    format!("{document:#}\n")
 }
 
 fn page() -> String {
@@ -75,7 +77,8 @@ fn page() -> String {
          producer, run_id, fingerprint, and for vectors the embedders with the SHA-256 and licence of their \
          weights. Rows stand in strictly increasing order of the sort key. `*_idx` counts from zero without \
          holes, `*_id` is an opaque key. Boxes are half-open, in pixels of the full-size upright frame, the \
-         origin at the image corner. Missing is null.\n",
+         origin at the image corner. Missing is null. [Questions and answers](ANALYSTS.md) in pandas, Polars and \
+         DuckDB.\n",
     );
     for table in tables() {
         let sort_key = table.sort_key.join(", ");

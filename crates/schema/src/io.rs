@@ -131,14 +131,7 @@ pub const PRODUCER: &str = concat!("facetracklinking ", env!("CARGO_PKG_VERSION"
 /// Opens the table at `path`: footer, version and columns are checked here, rows while reading.
 pub fn open<R: Row>(path: &Path) -> Result<TableReader<R>> {
     let not_parquet = |reason: String| Error::NotParquet { path: path.to_path_buf(), reason };
-    // Opening a pipe would wait for a writer, so what the path names is looked at first.
-    if !fs::metadata(path).map_err(Error::io("read", path))?.is_file() {
-        return Err(not_parquet("it is no regular file".into()));
-    }
-    let file = File::open(path).map_err(Error::io("read", path))?;
-    let builder = parquet(|| ParquetRecordBatchReaderBuilder::try_new(file)).map_err(not_parquet)?;
-    let keys = builder.metadata().file_metadata().key_value_metadata();
-    let json = keys.and_then(|keys| keys.iter().find(|k| k.key == footer::KEY)).and_then(|k| k.value.clone());
+    let (builder, json) = open_parquet(path)?;
     let footer = check_footer(path, R::TABLE, json.as_deref())?;
     let columns = locate_columns(path, R::TABLE, is_older(R::TABLE, &footer), builder.schema())?;
     let mask = ProjectionMask::roots(builder.parquet_schema(), columns.iter().copied().flatten());
@@ -156,6 +149,26 @@ pub fn open<R: Row>(path: &Path) -> Result<TableReader<R>> {
         read: 0,
         failed: false,
     })
+}
+
+/// Opens any Parquet file; gives what stands under our footer key, too.
+fn open_parquet(path: &Path) -> Result<(ParquetRecordBatchReaderBuilder<File>, Option<String>)> {
+    let not_parquet = |reason: String| Error::NotParquet { path: path.to_path_buf(), reason };
+    // Opening a pipe would wait for a writer, so what the path names is looked at first.
+    if !fs::metadata(path).map_err(Error::io("read", path))?.is_file() {
+        return Err(not_parquet("it is no regular file".into()));
+    }
+    let file = File::open(path).map_err(Error::io("read", path))?;
+    let builder = parquet(|| ParquetRecordBatchReaderBuilder::try_new(file)).map_err(not_parquet)?;
+    let keys = builder.metadata().file_metadata().key_value_metadata();
+    let json = keys.and_then(|keys| keys.iter().find(|k| k.key == footer::KEY)).and_then(|k| k.value.clone());
+    Ok((builder, json))
+}
+
+/// The footer of a table of any name and version; none where there is no footer of ours.
+pub fn read_footer(path: &Path) -> Result<Option<Footer>> {
+    let (_, json) = open_parquet(path)?;
+    Ok(json.and_then(|json| serde_json::from_str(&json).ok()))
 }
 
 /// Asks the Parquet reader for something; the error is in its own words.
@@ -198,7 +211,42 @@ impl<R: Row + Clone> TableReader<R> {
         self.rows
     }
 
-    fn decode(&mut self, batch: &RecordBatch) -> Result<Vec<R>> {
+    /// Reads on where reading would stop: hands over every row that can be decoded, and gives everything that
+    /// is wrong with the file.
+    pub fn inspect(mut self, mut see: impl FnMut(R)) -> Vec<Error> {
+        let mut faults = Vec::new();
+        loop {
+            match self.next_batch() {
+                Ok(Some(batch)) => match self.decode(&batch) {
+                    Ok(rows) => {
+                        faults.extend(self.faults_of(&rows));
+                        rows.into_iter().for_each(&mut see);
+                    }
+                    Err(error) => {
+                        faults.push(error);
+                        self.read += batch.num_rows() as u64;
+                    }
+                },
+                Ok(None) => return faults,
+                Err(error) => {
+                    faults.push(error);
+                    return faults;
+                }
+            }
+        }
+    }
+
+    fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
+        let not_parquet = |reason| Error::NotParquet { path: self.path.clone(), reason };
+        match parquet(|| self.reader.next().transpose()).map_err(not_parquet)? {
+            None if self.read != self.rows => {
+                Err(not_parquet(format!("it announces {} rows and holds {}", self.rows, self.read)))
+            }
+            batch => Ok(batch),
+        }
+    }
+
+    fn decode(&self, batch: &RecordBatch) -> Result<Vec<R>> {
         let column = |(column, at): (&Column, &Option<usize>)| match at {
             Some(at) => Arc::clone(batch.column(*at)),
             None => new_null_array(&column.cell.arrow(self.footer.dim()), batch.num_rows()),
@@ -211,14 +259,26 @@ impl<R: Row + Clone> TableReader<R> {
                     .map_err(|e| column_error::<R>(&self.path)((column.name, e)))?;
             }
         }
+        Ok(rows)
+    }
+
+    /// What is wrong with the next rows, each also seen against the one before it.
+    fn faults_of(&mut self, rows: &[R]) -> Vec<Error> {
         let mut last = self.last.as_ref();
-        for row in &rows {
-            check_row(&self.path, self.read, last, row)?;
+        let mut faults = Vec::new();
+        for (row, number) in rows.iter().zip(self.read..) {
+            faults.extend(check_row(&self.path, number, last, row).err());
             last = Some(row);
-            self.read += 1;
         }
         self.last = last.cloned();
-        Ok(rows)
+        self.read += rows.len() as u64;
+        faults
+    }
+
+    fn next_rows(&mut self) -> Result<Option<Vec<R>>> {
+        let Some(batch) = self.next_batch()? else { return Ok(None) };
+        let rows = self.decode(&batch)?;
+        self.faults_of(&rows).into_iter().next().map_or(Ok(Some(rows)), Err)
     }
 }
 
@@ -229,13 +289,7 @@ impl<R: Row + Clone> Iterator for TableReader<R> {
         if self.failed {
             return None;
         }
-        let not_parquet = |reason| Error::NotParquet { path: self.path.clone(), reason };
-        let rows = match parquet(|| self.reader.next().transpose()) {
-            Ok(Some(batch)) => self.decode(&batch),
-            Err(reason) => Err(not_parquet(reason)),
-            Ok(None) if self.read == self.rows => return None,
-            Ok(None) => Err(not_parquet(format!("it announces {} rows and holds {}", self.rows, self.read))),
-        };
+        let rows = self.next_rows().transpose()?;
         self.failed = rows.is_err();
         Some(rows)
     }

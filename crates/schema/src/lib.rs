@@ -9,6 +9,7 @@
 //! * [`run`]: the run directory: lock, manifest, atomic commit, skipping of finished stages.
 //! * [`stage`]: what every stage binary shares: arguments, progress events, exit codes.
 //! * [`docs`]: the published documents under `schemas/`, generated from this source.
+//! * [`published`]: those documents on disk, and which of them are released.
 //!
 //! **Architecture invariant:** this crate imports no sibling and is the only one that touches
 //! Parquet. It knows nothing about pixels, networks or clustering.
@@ -21,6 +22,7 @@ pub mod footer;
 pub mod hash;
 pub mod io;
 pub mod manifest;
+pub mod published;
 pub mod run;
 pub mod stage;
 pub mod table;

@@ -1,19 +1,31 @@
-//! Writes the documents under `schemas/`, or checks that the committed ones are current.
+//! Writes the documents under `schemas/`, checks that the committed ones are current, or releases them.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Arg, ArgAction, Command, value_parser};
+use schema::published;
 
 fn main() -> ExitCode {
+    let path = || value_parser!(PathBuf);
     let matches = Command::new("ftl-schemas")
-        .about("Writes the documents of the tables, or checks that they are current")
-        .arg(Arg::new("folder").required(true).value_parser(value_parser!(PathBuf)))
+        .about("Writes the documents of the tables, checks that they are current, or releases them")
+        .arg(Arg::new("folder").required(true).value_parser(path()))
         .arg(Arg::new("check").long("check").action(ArgAction::SetTrue))
+        .arg(
+            Arg::new("release")
+                .long("release")
+                .value_name("RUN")
+                .conflicts_with("check")
+                .value_parser(path()),
+        )
         .get_matches();
     let Some(folder) = matches.get_one::<PathBuf>("folder") else { return ExitCode::from(2) };
-    let result = if matches.get_flag("check") { check(folder) } else { write(folder) };
+    let result = match matches.get_one::<PathBuf>("release") {
+        Some(run) => published::release(folder, run),
+        None if matches.get_flag("check") => published::check(folder),
+        None => published::write(folder),
+    };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {
@@ -21,26 +33,4 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-fn write(folder: &Path) -> Result<(), String> {
-    for (path, content) in schema::docs::documents() {
-        let path = folder.join(path);
-        let parent = path.parent().unwrap_or(folder);
-        fs::create_dir_all(parent).map_err(|e| format!("create {}: {e}", parent.display()))?;
-        fs::write(&path, content).map_err(|e| format!("write {}: {e}", path.display()))?;
-    }
-    Ok(())
-}
-
-fn check(folder: &Path) -> Result<(), String> {
-    for (path, content) in schema::docs::documents() {
-        let path = folder.join(path);
-        let committed = fs::read_to_string(&path).map_err(|e| format!("read {}: {e}", path.display()))?;
-        if committed != content {
-            let hint = "raise the version of a released table, then run `cargo xtask schemas`";
-            return Err(format!("{} differs from the source\nhint: {hint}", path.display()));
-        }
-    }
-    Ok(())
 }

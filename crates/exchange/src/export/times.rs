@@ -1,0 +1,122 @@
+//! Formats of times: WebVTT, RTTM, OpenTimelineIO.
+
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+
+use crate::run::{Run, Span};
+use crate::xml::escape;
+
+/// A cue each time a person is on screen, in order of time.
+pub(super) fn webvtt(run: &Run) -> String {
+    let mut cues: Vec<(f64, f64, i64)> = Vec::new();
+    for (cluster_id, spans) in run.presence() {
+        cues.extend(spans.into_iter().map(|span| {
+            let (start, end) = run.secs(span);
+            (start, end, cluster_id)
+        }));
+    }
+    cues.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.2.cmp(&b.2)));
+    let mut text = String::from("WEBVTT\n");
+    for (start, end, cluster_id) in cues {
+        // A cue must end after it starts, also where a frame is shorter than a millisecond.
+        let (start, end) = (millis(start), millis(end).max(millis(start) + 1));
+        let _ = write!(text, "\n{} --> {}\n{}\n", clock(start), clock(end), escape(&run.name(cluster_id)));
+    }
+    text
+}
+
+fn millis(secs: f64) -> u64 {
+    // No video is so long, or before its own start, that this would not fit.
+    (secs.max(0.0) * 1000.0).round() as u64
+}
+
+fn clock(millis: u64) -> String {
+    let (secs, minutes) = (millis / 1000, millis / 60_000);
+    format!("{:02}:{:02}:{:02}.{:03}", minutes / 60, minutes % 60, secs % 60, millis % 1000)
+}
+
+/// type, file, channel, onset, duration, then the name among `<NA>`. Spaces part fields, so names have none.
+pub(super) fn rttm(run: &Run) -> String {
+    let word = |text: &str| text.split_whitespace().collect::<Vec<_>>().join("_");
+    let uri =
+        word(run.video.file_name.rsplit_once('.').map_or(run.video.file_name.as_str(), |(stem, _)| stem));
+    let mut lines = String::new();
+    for (cluster_id, spans) in run.presence() {
+        let name = word(&run.name(cluster_id));
+        for span in spans {
+            let (start, end) = run.secs(span);
+            let _ =
+                writeln!(lines, "SPEAKER {uri} 1 {start:.3} {:.3} <NA> <NA> {name} <NA> <NA>", end - start);
+        }
+    }
+    lines
+}
+
+/// A timeline as long as the video, with a track a person; gaps where the person is away.
+pub(super) fn otio(run: &Run) -> String {
+    let rate = run.rate();
+    let units = |secs: f64| (secs * rate).round();
+    let time = |value: f64| json!({ "OTIO_SCHEMA": "RationalTime.1", "rate": rate, "value": value });
+    let range = |start: f64, end: f64| json!({ "OTIO_SCHEMA": "TimeRange.1", "start_time": time(start), "duration": time(end - start) });
+    let media = json!({
+        "OTIO_SCHEMA": "ExternalReference.1",
+        "target_url": run.video.file_name,
+        "available_range": range(0.0, units(run.video.duration_secs)),
+        "metadata": { "facetrack": { "sha256": run.video.sha256 } },
+    });
+    let clip = |name: &str, (start, end): (f64, f64)| {
+        json!({
+            "OTIO_SCHEMA": "Clip.1", "name": name, "source_range": range(start, end), "media_reference": media,
+            "effects": [], "markers": [], "metadata": {},
+        })
+    };
+    let gap = |start: f64, end: f64| {
+        json!({
+            "OTIO_SCHEMA": "Gap.1", "name": "", "source_range": range(0.0, end - start), "effects": [],
+            "markers": [], "metadata": {},
+        })
+    };
+    let track = |(cluster_id, spans): (i64, Vec<Span>)| {
+        let name = run.name(cluster_id);
+        let (mut children, mut at) = (Vec::new(), 0.0);
+        for span in spans {
+            let (start, end) = run.secs(span);
+            let (start, end) = (units(start).max(at), units(end).max(at));
+            if start > at {
+                children.push(gap(at, start));
+            }
+            if end > start {
+                children.push(clip(&name, (start, end)));
+            }
+            at = end;
+        }
+        json!({
+            "OTIO_SCHEMA": "Track.1", "kind": "Video", "name": name, "children": children, "source_range": Value::Null,
+            "effects": [], "markers": [], "metadata": { "facetrack": { "cluster_id": cluster_id } },
+        })
+    };
+    let tracks: Vec<_> = run.presence().into_iter().map(track).collect();
+    let timeline = json!({
+        "OTIO_SCHEMA": "Timeline.1", "name": run.video.file_name, "global_start_time": Value::Null,
+        "metadata": { "facetrack": { "video_id": run.video.video_id.as_str() } },
+        "tracks": {
+            "OTIO_SCHEMA": "Stack.1", "name": "people", "children": tracks, "source_range": Value::Null,
+            "effects": [], "markers": [], "metadata": {},
+        },
+    });
+    format!("{timeline:#}\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clocks_carry_over() {
+        assert_eq!(clock(millis(0.0)), "00:00:00.000");
+        assert_eq!(clock(millis(59.9996)), "00:01:00.000");
+        assert_eq!(clock(millis(3661.5)), "01:01:01.500");
+        assert_eq!(clock(millis(-1.0)), "00:00:00.000");
+    }
+}

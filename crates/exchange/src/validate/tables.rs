@@ -1,0 +1,133 @@
+//! The tables that are looked at, in memory; of the face images only what rules ask about.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use schema::io;
+use schema::tables::{
+    self, Calibration, Cluster, Constraint, Crop, Detection, Embedding, Frame, Identity, Label, Linkage,
+    Metric, Shot, Track, TrackEmbedding, Video,
+};
+use schema::{Error, Row};
+
+use super::Files;
+
+/// A table as far as it could be read.
+#[derive(Debug)]
+pub struct Rows<R> {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Every row.
+    pub rows: Vec<R>,
+    /// Names of the embedders in the footer, the one that tracks are linked by first.
+    pub embedders: Vec<String>,
+}
+
+macro_rules! every_table {
+    ($($field:ident: $row:ty,)+) => {
+        /// Every table that is there and can be read.
+        #[derive(Debug, Default)]
+        pub struct Tables {
+            $(
+                #[doc = concat!("Rows of [`", stringify!($row), "`].")]
+                pub $field: Option<Rows<$row>>,
+            )+
+        }
+
+        impl Tables {
+            /// Reads what there is; what is wrong with single rows and files goes to `faults`.
+            pub fn read(files: &Files, faults: &mut Vec<Error>) -> Self {
+                for (name, path) in files {
+                    if !tables::ALL.iter().any(|table| table.name == name) {
+                        let reason = format!("it holds a table called `{name}`, which the contract does not know");
+                        faults.push(Error::NotParquet { path: path.clone(), reason });
+                    }
+                }
+                Self { $($field: read(files, faults),)+ }
+            }
+
+            /// Number of rows by table.
+            pub fn counts(&self) -> BTreeMap<&'static str, usize> {
+                let mut counts = BTreeMap::new();
+                $(if let Some(table) = &self.$field {
+                    counts.insert(<$row>::TABLE.name, table.rows.len());
+                })+
+                counts
+            }
+        }
+    };
+}
+
+every_table! {
+    videos: Video,
+    frames: Frame,
+    shots: Shot,
+    detections: Detection,
+    tracks: Track,
+    crops: Crop,
+    embeddings: Embedding,
+    track_embeddings: TrackEmbedding,
+    constraints: Constraint,
+    clusters: Cluster,
+    calibration: Calibration,
+    linkage: Linkage,
+    identities: Identity,
+    metrics: Metric,
+    labels: Label,
+}
+
+/// What a row keeps of itself: all but the pixels of a picture.
+trait Slim: Row + Clone {
+    fn slim(self) -> Self {
+        self
+    }
+}
+
+macro_rules! slim {
+    ($($row:ty),+) => { $(impl Slim for $row {})+ };
+}
+
+slim!(
+    Video,
+    Frame,
+    Shot,
+    Detection,
+    Track,
+    Embedding,
+    TrackEmbedding,
+    Constraint,
+    Cluster,
+    Calibration,
+    Linkage,
+    Identity,
+    Metric,
+    Label
+);
+
+/// Signature and header of a PNG, which say how large it is.
+const PNG_HEADER: usize = 24;
+
+impl Slim for Crop {
+    fn slim(mut self) -> Self {
+        self.image.truncate(PNG_HEADER);
+        self
+    }
+}
+
+/// A table that cannot be read to its end is left out: what other tables say of its rows means nothing.
+fn read<R: Slim>(files: &Files, faults: &mut Vec<Error>) -> Option<Rows<R>> {
+    let path = files.get(R::TABLE.name)?.clone();
+    let reader = match io::open::<R>(&path) {
+        Ok(reader) => reader,
+        Err(error) => {
+            faults.push(error);
+            return None;
+        }
+    };
+    let embedders = reader.footer().embedders.iter().map(|embedder| embedder.name.clone()).collect();
+    let mut rows = Vec::new();
+    let found = reader.inspect(|row| rows.push(row.slim()));
+    let whole = found.iter().all(|fault| matches!(fault, Error::Row { .. }));
+    faults.extend(found);
+    whole.then_some(Rows { path, rows, embedders })
+}

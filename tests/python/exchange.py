@@ -1,0 +1,224 @@
+"""Reads what `ftl-exchange export` wrote with the programs whose formats these are, beside the tables.
+
+    exchange.py formats RUN EXPORTS    every format of EXPORTS says what the tables of RUN say
+    exchange.py break TABLE TARGET     a copy of track vectors as no writer of ours would write it
+
+Complaints go to standard error, the exit code is 1.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+
+def check(condition, complaint):
+    if not condition:
+        sys.exit(complaint)
+
+
+def near(ours, theirs, what, tolerance=1e-3):
+    ours, theirs = np.asarray(ours, dtype=float), np.asarray(theirs, dtype=float)
+    check(ours.shape == theirs.shape, f"{what}: {theirs.shape} values, not {ours.shape}")
+    check(np.allclose(ours, theirs, rtol=0, atol=tolerance), f"{what}: {theirs} are not {ours}")
+
+
+class Run:
+    """The tables of a run, as one list of boxes."""
+
+    def __init__(self, folder):
+        read = lambda name: pd.read_parquet(folder / f"{name}.parquet")
+        self.video = read("videos").iloc[0]
+        self.frames, self.tracks, self.people = read("frames"), read("tracks"), read("identities")
+        boxes = read("detections").dropna(subset="track_id").astype({"track_id": "int64"})
+        boxes = boxes.merge(read("clusters")[["track_id", "cluster_id"]], on="track_id")
+        boxes = boxes.merge(self.tracks[["track_id", "shot_idx"]], on="track_id")
+        boxes["w"], boxes["h"] = boxes.x_max - boxes.x_min, boxes.y_max - boxes.y_min
+        people = [None if pd.isna(c) else f"Person {int(c)}" for c in boxes.cluster_id]
+        boxes["person"] = pd.Series(people, dtype=object)
+        self.boxes = boxes.sort_values(["frame_idx", "det_idx"], ignore_index=True)
+
+    def spans(self):
+        """Stretches of frames with a person in them: name, start, end, seconds."""
+        ends = list(self.frames.t_secs[1:]) + [self.frames.t_secs[0] + self.video.duration_secs]
+        found = []
+        for cluster, tracks in self.boxes.groupby("cluster_id"):
+            frames = sorted(set(tracks.frame_idx))
+            breaks = [i for i in range(len(frames)) if i == 0 or frames[i] != frames[i - 1] + 1]
+            for first, after in zip(breaks, breaks[1:] + [len(frames)]):
+                start, end = self.frames.t_secs[frames[first]], ends[frames[after - 1]]
+                found.append((f"Person {int(cluster)}", start, end))
+        return sorted(found, key=lambda span: (span[1], span[0]))
+
+
+def read_csv(run, path):
+    found = pd.read_csv(path)
+    check(len(found) == len(run.boxes), f"csv has {len(found)} boxes")
+    near(run.boxes[["frame_idx", "x_min", "y_min", "w", "h"]], found[["frame", "x", "y", "w", "h"]], "csv")
+    check(list(found.identity) == [p or "?" for p in run.boxes.person], "csv has other people")
+    check(list(found.track) == list(run.boxes.track_id), "csv has other tracks")
+    check(list(found.shot) == list(run.boxes.shot_idx), "csv has other shots")
+
+
+def read_mot(run, path):
+    import motmetrics
+
+    if not len(run.boxes):
+        check(path.read_text() == "", "mot has boxes of nobody")
+        return
+    found = motmetrics.io.loadtxt(str(path), fmt=motmetrics.io.Format.MOT16, min_confidence=-1).reset_index()
+    check(len(found) == len(run.boxes), f"motmetrics sees {len(found)} boxes")
+    check(not found.duplicated(["FrameId", "Id"]).any(), "motmetrics sees a person twice in a frame")
+    ours = run.boxes.assign(id=mot_ids(run)).sort_values(["frame_idx", "id"])
+    theirs = found.sort_values(["FrameId", "Id"])
+    near(ours.frame_idx + 1, theirs.FrameId, "frames of mot")
+    near(ours.id, theirs.Id, "people of mot")
+    # The reader takes MOTChallenge's corners for pixels counted from one.
+    columns = theirs[["X", "Y", "Width", "Height"]].to_numpy() + [1, 1, 0, 0]
+    near(ours[["x_min", "y_min", "w", "h"]], columns, "boxes of mot")
+
+
+def mot_ids(run):
+    """People from one; behind them tracks of nobody, and a person's second box in a frame."""
+    taken, ids = set(), []
+    for row in run.boxes.itertuples():
+        alone = pd.isna(row.cluster_id) or (row.frame_idx, row.cluster_id) in taken
+        taken.add((row.frame_idx, row.cluster_id))
+        ids.append(len(run.people) + 1 + row.track_id if alone else int(row.cluster_id) + 1)
+    return ids
+
+
+def read_coco(run, path):
+    from contextlib import redirect_stdout
+    from io import StringIO
+
+    from pycocotools.coco import COCO
+
+    with redirect_stdout(StringIO()):
+        coco = COCO(str(path))
+    check(len(coco.imgs) == len(run.frames), f"pycocotools sees {len(coco.imgs)} pictures")
+    check([c["name"] for c in coco.loadCats(coco.getCatIds())] == ["face"], "pycocotools sees other categories")
+    found = coco.loadAnns(coco.getAnnIds())
+    check(len(found) == len(run.boxes), f"pycocotools sees {len(found)} boxes")
+    low, high = np.zeros(2), np.array([run.video.width, run.video.height])
+    for ours, theirs in zip(run.boxes.itertuples(), found):
+        x, y, w, h = theirs["bbox"]
+        wanted = [*np.clip([ours.x_min, ours.y_min], low, high), *np.clip([ours.x_max, ours.y_max], low, high)]
+        near(wanted, [x, y, x + w, y + h], "boxes of coco")
+        check(theirs["image_id"] == ours.frame_idx and theirs["identity"] == ours.person, f"coco has {theirs}")
+        points = [] if ours.landmarks is None else np.asarray(ours.landmarks).reshape(5, 2)
+        if len(points):
+            near(points, np.reshape(theirs["keypoints"], (5, 3))[:, :2], "points of coco")
+    pointed = sum("keypoints" in annotation for annotation in found)
+    check(pointed == run.boxes.landmarks.notna().sum(), f"coco has points of {pointed} faces")
+
+
+def read_cvat(run, path):
+    from lxml import etree
+
+    schema = etree.XMLSchema(etree.parse(Path(__file__).with_name("cvat.xsd")))
+    document = etree.parse(path)
+    check(schema.validate(document), f"cvat: {schema.error_log}")
+    check(int(document.findtext("meta/task/size")) == run.video.frame_count, "cvat has another length")
+    tracks = document.findall("track")
+    check([int(t.get("id")) for t in tracks] == list(run.tracks.track_id), "cvat has other tracks")
+    boxes = {track_id: rows for track_id, rows in run.boxes.groupby("track_id")}
+    for track in tracks:
+        ours = boxes[int(track.get("id"))]
+        inside = [box for box in track if box.get("outside") == "0"]
+        check([int(box.get("frame")) for box in inside] == list(ours.frame_idx), "cvat has other frames")
+        corners = [[float(box.get(name)) for name in ("xtl", "ytl", "xbr", "ybr")] for box in inside]
+        high = [run.video.width, run.video.height] * 2
+        near(np.clip(ours[["x_min", "y_min", "x_max", "y_max"]], 0, high), corners, "boxes of cvat")
+        people = {box.find("attribute[@name='identity']").text for box in inside}
+        check(people == {ours.person.iloc[0]}, f"cvat has {people}")
+        ended = ours.frame_idx.iloc[-1] + 1 < run.video.frame_count
+        check((track[-1].get("outside") == "1") == ended, "cvat's track does not end")
+
+
+def read_webvtt(run, path):
+    import webvtt
+
+    found = [(c.text, secs(c.start), secs(c.end)) for c in webvtt.read(str(path))]
+    check(len(found) == len(run.spans()), f"webvtt-py sees {len(found)} cues, not {len(run.spans())}")
+    for (name, start, end), theirs in zip(run.spans(), found):
+        check(name == theirs[0], f"webvtt has {theirs[0]}, not {name}")
+        near([start, end], theirs[1:], "times of webvtt", 1.1e-3)
+
+
+def secs(text):
+    hours, minutes, secs = text.split(":")
+    return int(hours) * 3600 + int(minutes) * 60 + float(secs)
+
+
+def read_rttm(run, path):
+    from pyannote.database.util import load_rttm
+
+    found = load_rttm(str(path))
+    if not run.spans():
+        check(not found, "rttm has somebody")
+        return
+    ((uri, annotation),) = found.items()
+    check(uri == Path(run.video.file_name).stem, f"rttm is about {uri}")
+    tracks = annotation.itertracks(yield_label=True)
+    theirs = [(label, segment.start, segment.end) for segment, _, label in tracks]
+    ours = [(name.replace(" ", "_"), start, end) for name, start, end in run.spans()]
+    check(sorted(n for n, *_ in theirs) == sorted(n for n, *_ in ours), "rttm has other people")
+    near(sorted(t[1:] for t in ours), sorted(t[1:] for t in theirs), "times of rttm", 2.1e-3)
+
+
+def read_otio(run, path):
+    import opentimelineio as otio
+
+    timeline = otio.adapters.read_from_file(str(path), adapter_name="otio_json")
+    spans = run.spans()
+    tracks = list(timeline.tracks)
+    check([t.name for t in tracks] == [f"Person {c}" for c in run.people.cluster_id], "otio has other people")
+    for track in tracks:
+        wanted = [(start, end) for name, start, end in spans if name == track.name]
+        clips = [clip for clip in track if isinstance(clip, otio.schema.Clip)]
+        found = []
+        for clip in clips:
+            at = track.range_of_child(clip)
+            check(at.start_time == clip.source_range.start_time, "otio shows another part than it stands at")
+            check(clip.media_reference.target_url == run.video.file_name, "otio names another file")
+            found.append((at.start_time.to_seconds(), at.end_time_exclusive().to_seconds()))
+        mean = run.video.duration_secs / run.video.frame_count
+        near(wanted, np.reshape(found, (-1, 2)) if wanted else found, f"times of {track.name}", 0.51 * mean)
+
+
+READERS = {
+    "csv": read_csv,
+    "mot": read_mot,
+    "coco": read_coco,
+    "cvat": read_cvat,
+    "webvtt": read_webvtt,
+    "rttm": read_rttm,
+    "otio": read_otio,
+}
+
+
+def formats(run, exports):
+    tables = Run(Path(run))
+    for name, read in READERS.items():
+        read(tables, Path(exports) / name)
+
+
+def broken(table, target):
+    """Row 4 is twice as long, rows 7 and 8 are exchanged, row 20 is nothing."""
+    read = pq.read_table(table)
+    vectors = np.stack(read["embedding"].to_pylist()).astype(np.float32)
+    vectors[4] *= 2
+    vectors[20] = 0
+    flat = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), vectors.shape[1])
+    changed = read.set_column(read.schema.get_field_index("embedding"), "embedding", flat)
+    order = list(range(len(read)))
+    order[7], order[8] = 8, 7
+    pq.write_table(changed.take(pa.array(order)), target)
+
+
+if __name__ == "__main__":
+    {"formats": formats, "break": broken}[sys.argv[1]](*sys.argv[2:])

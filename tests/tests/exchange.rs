@@ -1,0 +1,327 @@
+//! `validate` tells what is wrong with tables; other tools read what `export` writes; `import` reads theirs.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that meets the unexpected should end there"
+)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use schema::Row;
+use schema::io::{TableWriter, open, read_all};
+use schema::tables::{
+    Cluster, Constraint, Detection, Embedding, Identity, Label, Linkage, Metric, Shot, Track, TrackEmbedding,
+    Video,
+};
+use tests::assets;
+use tests::files::repository;
+use tests::line::Line;
+use tests::made_up::{self, MadeUp, must};
+
+const FORMATS: [&str; 7] = ["csv", "mot", "coco", "cvat", "webvtt", "rttm", "otio"];
+
+fn folder(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("exchange").join(name);
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+fn exchange() -> Option<Command> {
+    Some(Command::new(assets::require_program("ftl-exchange")?))
+}
+
+/// Exit code, and the faults with the folder left out.
+fn validate(path: &Path, folder: &Path) -> Option<(Option<i32>, Vec<String>)> {
+    let done = exchange()?.arg("validate").arg(path).output().unwrap();
+    let prefix = format!("{}/", folder.display());
+    let said = String::from_utf8(done.stdout).unwrap();
+    Some((done.status.code(), said.lines().map(|line| line.replace(&prefix, "")).collect()))
+}
+
+/// A small made-up run: a dozen people, some together.
+fn small(name: &str) -> Option<MadeUp> {
+    made_up::finished("tracks = 40\nseed = 4\n", &folder(name))
+}
+
+#[test]
+fn runs_are_as_they_should_be() {
+    for dataset in ["none", "one", "two", "identical", "constrained"] {
+        let Some(made) = made_up::finished(&made_up::recipe(dataset), &folder(dataset)) else { return };
+        assert_eq!(validate(&made.run, &made.run), Some((Some(0), vec![])), "{dataset}");
+        assert_eq!(
+            validate(&made.run.join("tracks.parquet"), &made.run),
+            Some((Some(0), vec![])),
+            "{dataset}"
+        );
+    }
+}
+
+#[test]
+fn a_table_that_a_stage_did_not_write_is_told() {
+    let Some(made) = small("changed") else { return };
+    let path = made.run.join("tracks.parquet");
+    let mut bytes = fs::read(&path).unwrap();
+    bytes.extend_from_slice(b"x");
+    fs::write(&path, bytes).unwrap();
+    let Some((code, faults)) = validate(&made.run, &made.run) else { return };
+    assert_eq!(code, Some(4));
+    assert!(
+        faults[0].starts_with(
+            "tracks.parquet is not the file its stage wrote: its content is not the one that the manifest records"
+        ),
+        "{faults:?}"
+    );
+}
+
+/// Changes rows of one table of a run without a manifest.
+fn change<R: Row + Clone>(run: &Path, change: impl FnOnce(&mut Vec<R>)) {
+    let path = run.join(R::TABLE.file_name());
+    let footer = open::<R>(&path).unwrap().footer().clone();
+    let mut rows = read_all::<R>(&path).unwrap();
+    change(&mut rows);
+    let mut writer = TableWriter::create(&path, &footer).unwrap();
+    rows.into_iter().for_each(|row| writer.push(row).unwrap());
+    writer.finish().unwrap();
+}
+
+/// What is said of a run after a change; without its manifest, so that the change is not told as such.
+fn faults(run: &Path, name: &str, change: impl FnOnce(&Path)) -> Option<Vec<String>> {
+    let copy = folder("broken").join(name);
+    fs::create_dir_all(&copy).unwrap();
+    for entry in fs::read_dir(run).unwrap().flatten().filter(|e| e.path().extension().is_some()) {
+        fs::copy(entry.path(), copy.join(entry.file_name())).unwrap();
+    }
+    fs::remove_file(copy.join("manifest.json")).unwrap();
+    change(&copy);
+    let (code, faults) = validate(&copy, &copy)?;
+    assert_eq!(code, Some(if faults.is_empty() { 0 } else { 4 }), "{name}");
+    Some(faults)
+}
+
+type Break = fn(&Path);
+
+#[test]
+fn each_fault_is_one_line_that_says_where() {
+    let Some(made) = small("whole") else { return };
+    let cases: [(&str, Break, &str); 19] = [
+        ("nothing", |_| {}, ""),
+        (
+            "a box beside the frame",
+            |run| change::<Detection>(run, |rows| (rows[3].x_min, rows[3].x_max) = (640.0, 700.0)),
+            "detections.parquet: row 3 of `detections` has a box outside the frame of 640 × 360: x 640..700, y",
+        ),
+        (
+            "a box of a track that is not there",
+            |run| change::<Detection>(run, |rows| rows[0].track_id = Some(999)),
+            "detections.parquet: row 0 of `detections` names track 999, which is not in `tracks`\n\
+             tracks.parquet: row 0 of `tracks` has 5 frames, `detections` 4 boxes of it\n\
+             tracks.parquet: row 0 of `tracks` announces 5 detections, `detections` has 4",
+        ),
+        (
+            "a hole in det_idx",
+            |run| change::<Detection>(run, |rows| rows[199].det_idx = 7),
+            "detections.parquet: row 199 of `detections` has det_idx 7, where ",
+        ),
+        (
+            "a frame too many",
+            |run| change::<Video>(run, |rows| rows[0].frame_count += 1),
+            "videos.parquet: row 0 of `videos` announces ",
+        ),
+        (
+            "shots that do not touch",
+            |run| change::<Shot>(run, |rows| rows[1].first_frame_idx += 1),
+            "shots.parquet: row 1 of `shots` has frame ",
+        ),
+        (
+            "a track that leaves its shot",
+            |run| change::<Track>(run, |rows| rows[0].shot_idx = 1),
+            "tracks.parquet: row 0 of `tracks` leaves its shot 1",
+        ),
+        (
+            "a track at another time",
+            |run| change::<Track>(run, |rows| rows[2].last_t_secs += 0.5),
+            "tracks.parquet: row 2 of `tracks` has frame ",
+        ),
+        (
+            "a crop's vector of an unknown embedder",
+            |run| change::<Embedding>(run, |rows| rows.last_mut().unwrap().embedder = "other".into()),
+            "embeddings.parquet: row 79 of `embeddings` is of the embedder other, which the footer does not name\n\
+             track_embeddings.parquet: row 39 of `track_embeddings` is pooled from 2 crops, `embeddings` has 1 of them",
+        ),
+        (
+            "a pooled vector of too many crops",
+            |run| change::<TrackEmbedding>(run, |rows| rows[5].n_crops = 3),
+            "track_embeddings.parquet: row 5 of `track_embeddings` is pooled from 3 crops, `embeddings` has 2 of them",
+        ),
+        (
+            "a constraint that claims to hold",
+            |run| change::<Constraint>(run, |rows| rows[0].violated = true),
+            "constraints.parquet: row 0 of `constraints` says violated = true, but `clusters` does not go against it",
+        ),
+        (
+            "a track without a cluster",
+            |run| change::<Cluster>(run, |rows| _ = rows.pop()),
+            "tracks.parquet: row 39 of `tracks` has track 39, which is not in `clusters`",
+        ),
+        (
+            "a cluster that is nobody",
+            |run| change::<Cluster>(run, |rows| rows[0].runner_up_cluster_id = Some(888)),
+            "clusters.parquet: row 0 of `clusters` names cluster 888, which is not in `identities`",
+        ),
+        (
+            "a merge of what is merged",
+            |run| change::<Linkage>(run, |rows| rows[1].left = rows[0].left),
+            "linkage.parquet: row 1 of `linkage` joins node ",
+        ),
+        (
+            "a merge of the wrong size",
+            |run| change::<Linkage>(run, |rows| rows[0].size = 9),
+            "linkage.parquet: row 0 of `linkage` has 9 tracks, its parts 2",
+        ),
+        (
+            "a person of other tracks",
+            |run| change::<Identity>(run, |rows| rows[0].n_tracks += 1),
+            "identities.parquet: row 0 of `identities` announces ",
+        ),
+        (
+            "a label of no frame",
+            |run| change::<Label>(run, |rows| rows[0].frame_idx = Some(12_345)),
+            "labels.parquet: row 0 of `labels` names frame 12345, which is not in `frames`",
+        ),
+        (
+            "another video",
+            |run| change::<Metric>(run, |rows| rows.last_mut().unwrap().video_id = "zzz".into()),
+            "metrics.parquet: row ",
+        ),
+        (
+            "half a box",
+            |run| change::<Label>(run, |rows| rows[1].x_max = None),
+            "labels.parquet: row 1 of `labels` has part of a box",
+        ),
+    ];
+    for (name, broken, expected) in cases {
+        let Some(found) = faults(&made.run, name, broken) else { return };
+        let begins =
+            found.first().is_some_and(|first| first.starts_with(expected.lines().next().unwrap_or("?")));
+        let all: Vec<_> = expected.lines().skip(1).collect();
+        let others = all.iter().all(|line| found.iter().any(|fault| fault == line));
+        assert!(if expected.is_empty() { found.is_empty() } else { begins && others }, "{name}: {found:#?}");
+        assert!(found.len() <= 12, "{name}: one mistake, {} faults: {found:#?}", found.len());
+    }
+}
+
+/// Runs a task of `python/exchange.py`; its complaints are the failure.
+fn python(task: &str, arguments: &[&Path]) -> Option<()> {
+    let python = assets::require("FACETRACK_PYTHON")?;
+    let script = repository().join("tests/python/exchange.py");
+    let done = Command::new(python).arg(script).arg(task).args(arguments).output().unwrap();
+    assert!(done.status.success(), "{task}: {}", String::from_utf8_lossy(&done.stderr));
+    Some(())
+}
+
+/// What no writer of ours would write: rows out of order, vectors of other norms, and no end of it.
+#[test]
+fn reading_goes_on_after_the_first_fault() {
+    let Some(made) = small("foreign") else { return };
+    let broken = folder("foreign-broken");
+    if python("break", &[&made.run.join("track_embeddings.parquet"), &broken.join("t.parquet")]).is_none() {
+        return;
+    }
+    let Some((code, found)) = validate(&broken.join("t.parquet"), &broken) else { return };
+    let order = "is not after the row before it in the order of video_id, embedder, track_id";
+    let expected = [
+        "t.parquet: row 4 of `track_embeddings` column `embedding` has norm 2, not 1".to_owned(),
+        format!("t.parquet: row 8 of `track_embeddings` {order}"),
+        "t.parquet: row 20 of `track_embeddings` column `embedding` has norm 0, not 1".to_owned(),
+    ];
+    let rounded: Vec<_> =
+        found.iter().map(|line| line.replace("2.0000000", "2").replace("1.9999999", "2")).collect();
+    assert_eq!(code, Some(4));
+    assert_eq!(rounded.len(), 3, "{found:#?}");
+    assert_eq!(rounded[1], expected[1]);
+    assert!(rounded[0].starts_with("t.parquet: row 4 of") && rounded[2] == expected[2], "{found:#?}");
+}
+
+#[test]
+fn what_is_no_table_is_told() {
+    let folder = folder("no-table");
+    fs::write(folder.join("x.parquet"), "no").unwrap();
+    let Some(mut command) = exchange() else { return };
+    let done = command.arg("validate").arg(folder.join("x.parquet")).output().unwrap();
+    assert_eq!(done.status.code(), Some(4));
+    let Some(mut command) = exchange() else { return };
+    let done = command.arg("validate").arg(folder.join("nowhere")).output().unwrap();
+    assert_eq!(done.status.code(), Some(1));
+}
+
+fn export(run: &Path, into: &Path) -> Option<()> {
+    for format in FORMATS {
+        let out = into.join(format);
+        must(exchange()?.arg("export").arg("--run").arg(run).args(["--to", format]).arg("--out").arg(out));
+    }
+    Some(())
+}
+
+/// Faces, points and tracks of a real detector.
+#[test]
+fn other_tools_read_what_we_export() {
+    let Some(clip) = assets::require("FACETRACK_CLIP") else { return };
+    let Some(line) = Line::on(&clip, &folder("clip").join("r")) else { return };
+    line.run_all();
+    assert_eq!(validate(&line.run_dir, &line.run_dir), Some((Some(0), vec![])));
+    let exports = folder("clip-exports");
+    let Some(()) = export(&line.run_dir, &exports) else { return };
+    python("formats", &[&line.run_dir, &exports]);
+}
+
+#[test]
+fn other_tools_read_what_we_export_of_nothing() {
+    let Some(made) = made_up::finished(&made_up::recipe("none"), &folder("export-none")) else { return };
+    let exports = folder("none-exports");
+    let Some(()) = export(&made.run, &exports) else { return };
+    python("formats", &[&made.run, &exports]);
+}
+
+/// A run labelled with its own export is perfect, whichever format the labels went through.
+#[test]
+fn labels_come_back_as_they_went() {
+    let Some(made) = small("round-trip") else { return };
+    let exports = folder("round-trip-exports");
+    let Some(()) = export(&made.run, &exports) else { return };
+    for (format, from) in [("csv", "csv"), ("mot", "mot"), ("cvat", "cvat")] {
+        let labels = exports.join(format!("{format}.labels.csv"));
+        let Some(mut command) = exchange() else { return };
+        let import = command.arg("import").args(["--from", from]).arg("--out").arg(&labels);
+        must(import.arg("--labels").arg(exports.join(format)));
+        let Some(()) = made_up::judge(&made.run, &labels) else { return };
+        let metrics = read_all::<Metric>(&made.run.join("metrics.parquet")).unwrap();
+        let value =
+            |name: &str| metrics.iter().find(|m| m.name == name).unwrap_or_else(|| panic!("{name}")).value;
+        for name in ["id_f1", "det_recall", "det_precision", "identity_hota"] {
+            assert!((value(name) - 1.0).abs() < 1e-9, "{format}: {name} is {}", value(name));
+        }
+    }
+}
+
+#[test]
+fn labels_that_cannot_be_understood_end_with_three() {
+    let folder = folder("bad-labels");
+    fs::write(folder.join("gt.txt"), "1,2,3\n").unwrap();
+    fs::write(folder.join("gt.dat"), "1,2,3\n").unwrap();
+    let run = |file: &str| {
+        let done = exchange()?.arg("import").arg("--labels").arg(folder.join(file)).output().unwrap();
+        let said = String::from_utf8(done.stderr).unwrap().replace(&format!("{}/", folder.display()), "");
+        Some((done.status.code(), said, done.stdout))
+    };
+    let told = "error: gt.txt, line 1: it has 3 cells, where MOTChallenge has at least 6\n";
+    let Some(found) = run("gt.txt") else { return };
+    assert_eq!(found, (Some(3), told.to_owned(), vec![]));
+    let Some((code, said, _)) = run("gt.dat") else { return };
+    assert_eq!(code, Some(2));
+    assert!(said.contains("hint: say it with --from"), "{said}");
+}
