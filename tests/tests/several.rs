@@ -144,7 +144,11 @@ fn what_cannot_be_meant_is_told_before_anything_runs() {
     let cases = [
         (&["a/x.mkv", "b/x.mkv"][..], 2, "would go where that of a/x.mkv goes"),
         (&["a/x.mkv", "library.mkv"], 2, "would go where the library goes"),
-        (&["a/x.mkv", "library.mkv", "--labels", "labels.csv"], 2, "labels and edits belong to one video"),
+        (
+            &["a/x.mkv", "library.mkv", "--labels", "labels.csv"],
+            2,
+            "labels, edits and an annotated copy belong to one video",
+        ),
         (&["empty"], 3, "holds no video"),
         (&["*.avi"], 3, "no file matches *.avi"),
     ];

@@ -343,21 +343,29 @@ fn crop(row: &Crop, at: usize, world: &World<'_>) -> Wrong {
     let next = before.filter(|before| before.track_id == row.track_id).map_or(0, |before| before.rank + 1);
     wrong.unless(row.rank == next, || format!("has rank {}, where {next} is next", row.rank));
     wrong.range(row.quality, [0.0, 1.0], "the quality");
-    let size =
-        |from: usize| row.image.get(from..from + 4)?.try_into().ok().map(u32::from_be_bytes).map(i64::from);
-    let found = size(16).zip(size(20)).filter(|_| row.image.starts_with(&PNG));
-    wrong.unless(found == Some((row.width, row.height)), || match found {
-        Some((width, height)) => {
-            format!("claims {} × {}, its picture has {width} × {height}", row.width, row.height)
-        }
-        None => "has a picture that is no PNG".into(),
-    });
+    // A run may keep no pictures.
+    if let Some(image) = &row.image {
+        picture(row, image, &mut wrong);
+    }
     if let Some(track) = wrong.find(&world.tracks, row.track_id) {
         wrong.unless((track.first_frame_idx..=track.last_frame_idx).contains(&row.frame_idx), || {
             format!("is of frame {}, where its track is not", row.frame_idx)
         });
     }
     wrong
+}
+
+/// Whether a picture is a PNG of the size that its row claims.
+fn picture(row: &Crop, image: &[u8], wrong: &mut Wrong) {
+    let size =
+        |from: usize| image.get(from..from + 4)?.try_into().ok().map(u32::from_be_bytes).map(i64::from);
+    let found = size(16).zip(size(20)).filter(|_| image.starts_with(&PNG));
+    wrong.unless(found == Some((row.width, row.height)), || match found {
+        Some((width, height)) => {
+            format!("claims {} × {}, its picture has {width} × {height}", row.width, row.height)
+        }
+        None => "has a picture that is no PNG".into(),
+    });
 }
 
 fn embedding(row: &Embedding, world: &World<'_>) -> Wrong {

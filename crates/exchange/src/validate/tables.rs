@@ -109,7 +109,9 @@ const PNG_HEADER: usize = 24;
 
 impl Slim for Crop {
     fn slim(mut self) -> Self {
-        self.image.truncate(PNG_HEADER);
+        if let Some(image) = &mut self.image {
+            image.truncate(PNG_HEADER);
+        }
         self
     }
 }
