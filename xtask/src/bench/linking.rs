@@ -323,7 +323,7 @@ threads: 2; times without reading, memory of the whole process
         let row = |method: &str, setting: Value| json!({"method": method, "setting": setting, "b3_f1": 1.0, "wcp": 0.5, "ratio": 1.25, "id_f1": 0.75});
         let rows = [row("link", Value::Null), row("HAC", json!("0.64"))];
         let found = runs_text(&json!({"runs": [{"run": "a", "tracks": 9, "auc": null, "rows": rows}]}));
-        let expected = "                           \
+        let expected = "                          \
 B³ F1    WCP  clusters ÷ persons  identity F1
 a: 9 tracks, AUC –
   link                    1.000  0.500               1.250        0.750
