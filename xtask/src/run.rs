@@ -11,7 +11,7 @@ use crate::embedders::{Own, Source};
 use crate::failure::{Failure, Result, exit, say};
 use crate::progress::{Screen, duration, rounded};
 use crate::stages::{self, Finished, Job, STAGES};
-use crate::{annotate, embedders, exchange, forget, models, process, skip, system, workspace};
+use crate::{annotate, cache, embedders, exchange, forget, models, process, skip, system, workspace};
 
 /// The page, below the run directory.
 const PAGE: &str = "report/index.html";
@@ -100,7 +100,10 @@ fn embedders(options: &Options) -> Result<Vec<Source>> {
 /// All of a run that is left once its programs are built.
 pub(crate) fn run_built(options: &Options, run_dir: &Path) -> Result<Vec<(&'static str, Finished)>> {
     let embedders = embedders(options)?;
-    let labels = options.labels.as_deref().map(|given| exchange::labels(given, run_dir)).transpose()?;
+    // A run that somebody is taken out of must not keep their name in a copy.
+    let scratch = cache::Scratch::new("labels")?;
+    let labels =
+        options.labels.as_deref().map(|given| exchange::labels(given, scratch.path())).transpose()?;
     let mut job = Job {
         video: options.video.clone(),
         labels,

@@ -8,7 +8,8 @@
 //!    share a frame stay apart.
 //! 4. What is now known of who is who improves the estimates of 1: the three are repeated until nothing
 //!    changes.
-//! 5. [`refine`]: tracks move to where they fit clearly better.
+//! 5. [`refine`]: tracks move to where they fit clearly better; an unclear one that is alone goes to the one it is
+//!    clearly like.
 
 mod calibrate;
 mod model;
@@ -88,8 +89,12 @@ impl Method for Link {
         let labels = linkage::cut(items.len(), &merges, cut);
         let mut clusters = Clusters::new(&scaled.vectors, &rivals, labels);
         let mut settling = |round: usize, of: usize| advance(steps - items.len() * (of - round) / of, steps);
-        clusters.settle(&clarity.least_clear_first(), scaled.similarity, &search, &mut settling);
-        let is_noise = |item: usize| clusters.is_alone(item) && clarity.ratio(item) < UNCLEAR;
+        let order = clarity.least_clear_first();
+        clusters.settle(&order, scaled.similarity, &search, &mut settling);
+        let is_unclear = |item: &usize| clarity.ratio(*item) < UNCLEAR;
+        let unclear: Vec<usize> = order.into_iter().filter(is_unclear).collect();
+        clusters.adopt(&unclear, scaled.similarity, &search);
+        let is_noise = |item: usize| clusters.is_alone(item) && is_unclear(&item);
         let kept: Vec<_> =
             (0..items.len()).map(|item| (!is_noise(item)).then(|| clusters.label(item))).collect();
         let numbers = numbers(&kept);

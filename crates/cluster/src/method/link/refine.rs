@@ -3,7 +3,8 @@
 //! Merging looks at the mean similarity of whole clusters, which is robust; but a person is seen in several
 //! poses, and a track need only be like those of its own. So a track is compared with the best quarter of
 //! the tracks of a cluster, which needs clusters to be there already. It moves where it fits clearly
-//! better, or leaves to be alone, until nothing moves.
+//! better, or leaves to be alone, until nothing moves. An unclear track that is then alone goes to the
+//! cluster of the one track that it is clearly like, if there is one: nobody else may be seen in its pose.
 
 use std::collections::HashSet;
 
@@ -97,14 +98,35 @@ impl<'a> Clusters<'a> {
             return None;
         }
         let from = self.labels[item];
-        self.members[from].retain(|other| *other != item);
         let to = to.unwrap_or_else(|| {
             self.members.push(Vec::new());
             self.members.len() - 1
         });
-        self.members[to].push(item);
-        self.labels[item] = to;
+        self.put(item, to);
         Some([from, to])
+    }
+
+    fn put(&mut self, item: usize, label: usize) {
+        self.members[self.labels[item]].retain(|other| *other != item);
+        self.members[label].push(item);
+        self.labels[item] = label;
+    }
+
+    /// Puts those of some items that are alone, in that order, to the one item that they are clearly like, and
+    /// clearly more than any of another cluster: among thousands somebody alike is always found.
+    pub(super) fn adopt(&mut self, order: &[usize], threshold: f64, search: &Search) {
+        let alone: Vec<usize> = order.iter().copied().filter(|item| self.is_alone(*item)).collect();
+        let candidates = self.candidates(&alone, search);
+        for (item, candidates) in alone.into_iter().zip(candidates) {
+            let of = |label: &usize| Some((*label, *self.similarities(item, *label).first()?));
+            let open = || candidates.iter().filter(|label| self.is_open(item, **label)).filter_map(of);
+            let Some((label, nearest)) = best(open()) else { continue };
+            let other = best(open().filter(|(other, _)| *other != label)).map_or(threshold, |(_, like)| like);
+            // Somebody else who was alone may have come to it by now.
+            if self.is_alone(item) && nearest > threshold.max(other) + CLEARLY {
+                self.put(item, label);
+            }
+        }
     }
 
     /// How every item stands.
@@ -115,27 +137,32 @@ impl<'a> Clusters<'a> {
     }
 
     fn standing(&self, item: usize, candidates: &[usize]) -> Standing {
-        let own = self.labels[item];
-        let open = |label: &&usize| {
-            **label != own && !self.rivals[item].iter().any(|rival| self.labels[*rival] == **label)
-        };
-        let scored =
-            candidates.iter().filter(open).filter_map(|label| Some((*label, self.similarity(item, *label)?)));
-        Standing {
-            own: self.similarity(item, own),
-            next: scored.max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0))),
-        }
+        let open = candidates.iter().filter(|label| self.is_open(item, **label));
+        let scored = open.filter_map(|label| Some((*label, self.similarity(item, *label)?)));
+        Standing { own: self.similarity(item, self.labels[item]), next: best(scored) }
+    }
+
+    /// Whether an item may move to a cluster.
+    fn is_open(&self, item: usize, label: usize) -> bool {
+        label != self.labels[item] && !self.rivals[item].iter().any(|rival| self.labels[*rival] == label)
     }
 
     /// Mean similarity to the best quarter of a cluster's items but itself; `None` if there are none.
     fn similarity(&self, item: usize, label: usize) -> Option<f64> {
-        let members = &self.members[label];
-        let others =
-            members.iter().step_by(members.len().div_ceil(COMPARED).max(1)).filter(|other| **other != item);
-        let mut similarities: Vec<f32> = others.map(|other| self.vectors.dot(item, *other)).collect();
+        let similarities = self.similarities(item, label);
         let best = (similarities.len() as f64 * BEST).ceil() as usize;
+        (best > 0).then(|| similarities[..best].iter().sum::<f64>() / best as f64)
+    }
+
+    /// Similarities to a cluster's items but itself, the best first.
+    fn similarities(&self, item: usize, label: usize) -> Vec<f64> {
+        let members = &self.members[label];
+        let some = members.iter().step_by(members.len().div_ceil(COMPARED).max(1));
+        let others = some.filter(|other| **other != item);
+        let mut similarities: Vec<f64> =
+            others.map(|other| f64::from(self.vectors.dot(item, *other))).collect();
         similarities.sort_by(|a, b| b.total_cmp(a));
-        (best > 0).then(|| similarities[..best].iter().copied().map(f64::from).sum::<f64>() / best as f64)
+        similarities
     }
 
     /// For each of some items the clusters with the nearest means.
@@ -167,6 +194,11 @@ impl<'a> Clusters<'a> {
         let length = mean.iter().map(|x| x * x).sum::<f64>().sqrt().max(f64::MIN_POSITIVE);
         mean.iter().map(|x| (x / length) as f32).collect()
     }
+}
+
+/// The cluster of the highest similarity; of equals the first.
+fn best(scored: impl Iterator<Item = (usize, f64)>) -> Option<(usize, f64)> {
+    scored.max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0)))
 }
 
 #[cfg(test)]
@@ -209,6 +241,22 @@ mod tests {
     fn who_is_like_nobody_leaves_and_who_is_alone_stays() {
         let vectors = at(&[0.0, 0.0, 100.0, 200.0]);
         assert_eq!(settled(&vectors, &vec![Vec::new(); 4], &[0, 0, 0, 1], 0.7), [0, 0, 2, 1]);
+    }
+
+    /// Best quarters are far from the last item, but one item of the first cluster is near.
+    #[test]
+    fn who_is_alone_goes_to_the_one_it_is_like() {
+        let vectors = at(&[0.0, 0.0, 0.0, 0.0, 70.0, 110.0]);
+        let adopted = |rivals: &[Vec<usize>], threshold: f64| {
+            let mut clusters = Clusters::new(&vectors, rivals, vec![0, 0, 0, 0, 0, 1]);
+            clusters.adopt(&[0, 1, 2, 3, 4, 5], threshold, &SEARCH);
+            clusters.label(5)
+        };
+        let none = vec![Vec::new(); 6];
+        assert_eq!(adopted(&none, 0.7), 0, "cos 40° is clearly above");
+        assert_eq!(adopted(&none, 0.75), 1, "and here it is not");
+        let rivals = vec![vec![5], vec![], vec![], vec![], vec![], vec![0]];
+        assert_eq!(adopted(&rivals, 0.7), 1, "they share a frame");
     }
 
     #[test]
