@@ -256,7 +256,8 @@ def main(task, schemas, run, folder=None):
     if task == "answers":
         return answers(schemas, run)
     documents = [json.loads(path.read_text()) for path in sorted(Path(schemas).glob("*/*.json"))]
-    tables = [Table(document, Path(run)) for document in documents]
+    # Those of a library are not in a run.
+    tables = [Table(document, Path(run)) for document in documents if document["producer"] != "library"]
     if not tables:
         sys.exit(f"no documents in {schemas}")
     for table in tables:
