@@ -245,20 +245,46 @@ pub(crate) fn closing_event(run_dir: &Path, finished: &[(&'static str, Finished)
     })
 }
 
-/// One line per stage that has figures.
+/// Figures that a line has room for; more make a table.
+const FIGURES_PER_LINE: usize = 6;
+/// Figures side by side in a table.
+const TABLE_COLUMNS: usize = 3;
+
+/// One line per stage that has figures, or a table where a line would be too long.
 fn summary(finished: &[(&'static str, Finished)]) -> String {
     let mut text = String::new();
     for (name, stage) in finished {
         let figures: Vec<_> = stage.figures.iter().filter_map(|(key, value)| figure(key, value)).collect();
-        if !figures.is_empty() {
+        if figures.len() > FIGURES_PER_LINE {
+            text += &format!("  {name}\n{}", figure_table(&figures));
+        } else if !figures.is_empty() {
+            let figures: Vec<_> = figures.iter().map(|(name, value)| format!("{name} {value}")).collect();
             text += &format!("  {name:<12} {}\n", figures.join(", "));
         }
     }
     text
 }
 
-/// A figure for people; lists and objects are for programs.
-fn figure(key: &str, value: &Value) -> Option<String> {
+/// Columns of names and values, read from the top down.
+fn figure_table(figures: &[(String, String)]) -> String {
+    let rows = figures.len().div_ceil(TABLE_COLUMNS);
+    let columns: Vec<_> = figures.chunks(rows).collect();
+    let mut text = String::new();
+    for row in 0..rows {
+        let cells = columns.iter().filter_map(|column| {
+            let (name, value) = column.get(row)?;
+            let widest = |of: fn(&(String, String)) -> &String| {
+                column.iter().map(|figure| of(figure).chars().count()).max().unwrap_or(0)
+            };
+            Some(format!("    {name:<0$} {value:>1$}", widest(|f| &f.0), widest(|f| &f.1)))
+        });
+        text += &(cells.collect::<String>() + "\n");
+    }
+    text
+}
+
+/// Name and value of a figure for people; lists and objects are for programs.
+fn figure(key: &str, value: &Value) -> Option<(String, String)> {
     let value = match value {
         Value::Number(number) if number.is_f64() => rounded(number.as_f64()?),
         Value::Number(number) => number.to_string(),
@@ -266,7 +292,7 @@ fn figure(key: &str, value: &Value) -> Option<String> {
         Value::Bool(yes) => if *yes { "yes" } else { "no" }.into(),
         Value::Null | Value::Array(_) | Value::Object(_) => return None,
     };
-    Some(format!("{} {value}", key.replace('_', " ")))
+    Some((key.replace('_', " "), value))
 }
 
 #[cfg(test)]
@@ -302,6 +328,16 @@ mod tests {
             summary(&finished()),
             "  ingest       codec h264, frames 600\n  cluster      threshold 0.654\n"
         );
+    }
+
+    #[test]
+    fn many_figures_are_a_table() {
+        let figures = json!({"a": 1, "b_c": 22, "d": 0.5, "e": 4, "f": 5, "g": 6, "h": 7});
+        let figures = figures.as_object().cloned().unwrap_or_default();
+        let expected =
+            "  evaluate\n    a       1    e 4    h 7\n    b c    22    f 5\n    d   0.500    g 6\n";
+        let found = summary(&[("evaluate", Finished { figures, ..Finished::default() })]);
+        assert_eq!(found, expected, "\n{found}");
     }
 
     #[test]
