@@ -88,8 +88,7 @@ impl Known {
 /// All that is known, in order. A person's word holds against an overlap, and an overlap that `is_waived` or
 /// that is overruled is only noted.
 pub fn known(overlaps: &[(i64, i64)], edits: &Edits, is_waived: impl Fn((i64, i64)) -> bool) -> Vec<Known> {
-    let by_hand = edits.are_apart();
-    let overlaps = overlaps.iter().copied().filter(|pair| !by_hand.contains(pair));
+    let overlaps = overlaps.iter().copied().filter(|pair| edits.apart.binary_search(pair).is_err());
     let mut known: Vec<Known> = overlaps
         .map(|pair| Known {
             pair,

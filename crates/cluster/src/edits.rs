@@ -3,7 +3,6 @@
 //! A header and the columns `track_a`, `track_b` and `kind`, in any order, where `kind` is `must_link` or
 //! `cannot_link`, as in the table `constraints`. Other columns are ignored.
 
-use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -175,11 +174,6 @@ impl Edits {
     pub fn pairs(&self) -> impl Iterator<Item = ((i64, i64), ConstraintKind)> {
         let together = self.together.iter().map(|pair| (*pair, ConstraintKind::MustLink));
         together.chain(self.apart.iter().map(|pair| (*pair, ConstraintKind::CannotLink)))
-    }
-
-    /// Pairs that are said to be apart.
-    pub fn are_apart(&self) -> HashSet<(i64, i64)> {
-        self.apart.iter().copied().collect()
     }
 }
 
