@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
+use schema::contain::contain;
 use schema::hash;
 use schema::stage::{Failure, exit};
 
@@ -223,7 +224,9 @@ impl Format {
 }
 
 fn safetensors(bytes: &[u8]) -> Parsed<Tensors> {
-    let tensors = candle_core::safetensors::load_buffer(bytes, &Device::Cpu).map_err(|e| first_line(&e))?;
+    // candle multiplies the sizes of empty tensors without looking, and panics.
+    let load = || candle_core::safetensors::load_buffer(bytes, &Device::Cpu);
+    let tensors = contain(load)?.map_err(|e| first_line(&e))?;
     let floats = tensors.into_iter().filter(|(_, tensor)| tensor.dtype().is_float());
     floats
         .map(|(name, tensor)| Ok((name, tensor.to_dtype(DType::F32).map_err(|e| first_line(&e))?)))
@@ -237,7 +240,10 @@ fn tensor(name: &str, values: Vec<f32>, shape: Vec<usize>) -> Parsed<Tensor> {
 }
 
 fn check_count(name: &str, shape: &[usize], count: usize) -> Parsed<()> {
-    if shape.iter().try_fold(1_usize, |product, size| product.checked_mul(*size)) == Some(count) {
+    // Also a shape with a zero in it must not overflow on its way there: candle multiplies it from behind.
+    let product = shape.iter().try_fold(1_usize, |product, size| product.checked_mul((*size).max(1)));
+    let found = if shape.contains(&0) { product.map(|_| 0) } else { product };
+    if found == Some(count) {
         return Ok(());
     }
     Err(format!("{name}: {count} values for the shape {shape:?}"))
@@ -306,6 +312,15 @@ mod tests {
         for format in [Format::Safetensors, Format::Onnx, Format::Dlib, Format::TensorFlow] {
             assert_eq!(format.name().to_lowercase(), format!("{format:?}").to_lowercase());
         }
+    }
+
+    #[test]
+    fn empty_tensors_of_impossible_shapes_are_errors() {
+        let header = br#"{"w":{"dtype":"F32","shape":[0,4294967296,4294967296],"data_offsets":[0,0]}}"#;
+        let file = [&(header.len() as u64).to_le_bytes(), header.as_slice()].concat();
+        assert!(safetensors(&file).is_err());
+        assert!(tensor("w", vec![], vec![0, 1 << 32, 1 << 32]).is_err());
+        assert!(tensor("w", vec![], vec![3, 0]).is_ok());
     }
 
     #[test]

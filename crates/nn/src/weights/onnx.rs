@@ -25,7 +25,10 @@ pub(super) fn parse(bytes: &[u8]) -> Parsed<Tensors> {
     let mut tensors = HashMap::new();
     for node in graph.node.iter().filter(|n| n.op_type == "DequantizeLinear") {
         let (name, tensor) = dequantised(node, &stored)?;
-        tensors.insert(name, tensor);
+        // Once each: a few bytes a node must not cost a tensor's work.
+        if let Some(twice) = tensors.insert(name, tensor) {
+            return Err(format!("a tensor of {:?} is restored twice", twice.dims()));
+        }
     }
     let kept = |t: &&TensorProto| [FLOAT, HALF].contains(&t.data_type) && !t.name.ends_with("_scales");
     for proto in graph.initializer.iter().filter(kept) {
@@ -265,8 +268,25 @@ mod tests {
             );
             assert!(found.is_err(), "{dims:?}");
         }
+        let empty = |name: &str| bytes_of(name, &[0, huge, huge], &[]);
+        let scales = floats_of("w_scales", &[1], &[1.0]);
+        assert!(parsed(2, vec![empty("w_quantized"), scales, empty("w_zero_point")]).is_err());
         assert!(parsed(2, vec![floats_of("v", &[huge, huge], &[1.0])]).is_err());
         assert!(parse(b"no protobuf at all").is_err());
+    }
+
+    #[test]
+    fn a_tensor_is_restored_once() {
+        let attribute = [("axis", 0), ("block_size", 1)].map(|(name, i)| Attribute { name: name.into(), i });
+        let quantised = node("DequantizeLinear", &["w_quantized", "w_scales", "w_zero_point"]);
+        let quantised = Node { attribute: attribute.to_vec(), ..quantised };
+        let stored = || {
+            let (values, zeros) = (bytes_of("w_quantized", &[1], &[3]), bytes_of("w_zero_point", &[1], &[1]));
+            vec![values, floats_of("w_scales", &[1], &[0.5]), zeros]
+        };
+        assert_eq!(values(&parsed_graph(vec![quantised.clone()], stored()).unwrap()["w"]), [1.0]);
+        let twice = parsed_graph(vec![quantised.clone(), quantised], stored());
+        assert_eq!(twice.unwrap_err(), "a tensor of [1] is restored twice");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use prost::Message;
 
 use super::{Parsed, Tensors, first_line, floats, tensor};
 
-/// Most values that one stored value may stand for, so that a few bytes do not become gigabytes.
+/// Most values that stored values may stand for in a file, so that a few bytes do not become gigabytes.
 const MAX_REPEATED: usize = 1 << 20;
 
 /// Float constants by node name: of convolutions as (out, in, h, w), of products as (out, in).
@@ -21,11 +21,12 @@ pub(super) fn parse(bytes: &[u8]) -> Parsed<Tensors> {
         nodes.filter_map(|node| node.input.get(1)).map(String::as_str).collect()
     };
     let (convolutions, products) = (read_by("Conv2D"), read_by("MatMul"));
-    let mut tensors = HashMap::new();
+    let (mut tensors, mut repeated) = (HashMap::new(), MAX_REPEATED);
     for node in graph.node.iter().filter(|node| node.op == "Const") {
         let stored = node.attr.get("value").and_then(|value| value.tensor.as_ref());
         let Some(stored) = stored.filter(|t| t.dtype == FLOAT) else { continue };
-        let stored = tensor(&node.name, values(&node.name, stored)?, stored.shape(&node.name)?)?;
+        let stored =
+            tensor(&node.name, values(&node.name, stored, &mut repeated)?, stored.shape(&node.name)?)?;
         let turned = match node.name.as_str() {
             name if convolutions.contains(name) => turn(&stored, &[3, 2, 0, 1]),
             name if products.contains(name) => turn(&stored, &[1, 0]),
@@ -46,15 +47,18 @@ fn turn(tensor: &Tensor, order: &[usize]) -> Parsed<Tensor> {
     tensor.permute(order).and_then(|t| t.contiguous()).map_err(|e| first_line(&e))
 }
 
-/// Raw bytes, a list, or one value for all.
-fn values(name: &str, stored: &TensorProto) -> Parsed<Vec<f32>> {
+/// Raw bytes, a list, or one value for all, of which there may be `left`.
+fn values(name: &str, stored: &TensorProto, left: &mut usize) -> Parsed<Vec<f32>> {
     if !stored.tensor_content.is_empty() {
         return floats(&stored.tensor_content).map_err(|reason| format!("{name}: {reason}"));
     }
     let sizes = stored.shape(name)?;
     let count = sizes.iter().try_fold(1_usize, |product, size| product.checked_mul(*size));
     match (stored.float_val.as_slice(), count) {
-        ([value], Some(count)) if count <= MAX_REPEATED => Ok(vec![*value; count]),
+        ([value], Some(count)) if count <= *left => {
+            *left -= count;
+            Ok(vec![*value; count])
+        }
         (values, _) => Ok(values.to_vec()),
     }
 }
@@ -182,6 +186,14 @@ mod tests {
         assert_eq!(seen(&tensors["listed"]), (vec![2], vec![1.0, 2.0]));
         assert_eq!(seen(&tensors["one"]), (vec![2, 2], vec![3.0; 4]));
         assert_eq!(seen(&tensors["scalar"]), (vec![], vec![0.5]));
+    }
+
+    #[test]
+    fn few_bytes_do_not_become_many() {
+        let half = MAX_REPEATED as i64 / 2;
+        let many = |n: usize| (0..n).map(|i| constant(&format!("c{i}"), &[half], &[], &[0.5])).collect();
+        assert_eq!(parsed(many(2)).unwrap().len(), 2);
+        assert_eq!(parsed(many(3)).unwrap_err(), format!("c2: 1 values for the shape [{half}]"));
     }
 
     #[test]
