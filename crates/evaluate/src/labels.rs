@@ -19,6 +19,9 @@ use crate::matching::Rect;
 /// Names of the columns that must be there, in the order in which this module uses them.
 const COLUMNS: [&str; 6] = ["frame", "x", "y", "w", "h", "identity"];
 
+/// More pixels than any picture has.
+const MOST_PIXELS: f64 = 1e9;
+
 /// What a line of the labels says of its frame.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Mark {
@@ -172,7 +175,11 @@ fn parse_whole(cell: &str, column: &str) -> Result<i64, String> {
 
 fn parse_number(cell: &str, column: &str) -> Result<f64, String> {
     let number = cell.parse().ok().filter(|n: &f64| n.is_finite());
-    number.ok_or_else(|| format!("`{column}` is {cell:?}, not a number"))
+    let number = number.ok_or_else(|| format!("`{column}` is {cell:?}, not a number"))?;
+    if number.abs() <= MOST_PIXELS {
+        return Ok(number);
+    }
+    Err(format!("`{column}` is {cell}, which no picture reaches"))
 }
 
 /// What is wrong with a line, without the position that the error's own text repeats.
@@ -228,7 +235,7 @@ mod tests {
 
     #[test]
     fn a_bad_line_is_named_with_what_is_wrong() {
-        let cases: [(&[u8], &str); 10] = [
+        let cases: [(&[u8], &str); 11] = [
             (b"frame,x,y,w,identity\n", "truth.csv, line 1: the column `h` is missing"),
             (b"", "truth.csv, line 1: the column `frame` is missing"),
             (b"frame,x,y,w,h,identity,x\n", "truth.csv, line 1: the column `x` is there twice"),
@@ -237,6 +244,10 @@ mod tests {
                 "truth.csv, line 3: a face must have a size above zero, not 5 \u{d7} -5",
             ),
             (b"frame,x,y,w,h,identity\n0,left,0,5,5,a\n", "truth.csv, line 2: `x` is \"left\", not a number"),
+            (
+                b"frame,x,y,w,h,identity\n0,0,0,1e300,5,a\n",
+                "truth.csv, line 2: `w` is 1e300, which no picture reaches",
+            ),
             (
                 b"frame,x,y,w,h,identity\n1.5,0,0,5,5,a\n",
                 "truth.csv, line 2: `frame` is \"1.5\", not a whole number",

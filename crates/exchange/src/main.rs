@@ -78,7 +78,7 @@ fn cli() -> Command {
             Arg::new("frames")
                 .long("frames")
                 .value_name("N")
-                .value_parser(value_parser!(i64).range(1..))
+                .value_parser(value_parser!(i64).range(1..=labels::MOST_FRAMES))
                 .help("every frame of so many was looked at, so those without a face have none"),
         ]);
     Command::new("ftl-exchange")

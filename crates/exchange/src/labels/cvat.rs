@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use roxmltree::{Document, Node};
 
-use super::{Face, Labels, Wrong, identity, rect};
+use super::{Face, Labels, MOST_FRAMES, Wrong, frame, identity, rect};
 
 /// Attributes of a box that may say who it is, the first that is there.
 const IDENTITY: [&str; 4] = ["identity", "name", "person", "id"];
@@ -33,12 +33,11 @@ fn looked_at(root: Node<'_, '_>) -> BTreeSet<i64> {
     let number = |name: &str| {
         let meta = root.children().find(|node| node.has_tag_name("meta"))?;
         let node = meta.descendants().find(|node| node.has_tag_name(name))?;
-        node.text()?.trim().parse::<i64>().ok()
+        frame(name, node.text()?).ok()
     };
     let first = number("start_frame").unwrap_or(0);
     let end = number("stop_frame").map(|last| last + 1).or_else(|| Some(first + number("size")?));
-    // A number from a foreign file must not fill the memory.
-    let end = end.filter(|end| end - first <= 10_000_000);
+    let end = end.filter(|end| end - first <= MOST_FRAMES);
     end.map_or(0..0, |end| first..end).collect()
 }
 
@@ -46,14 +45,14 @@ fn track(node: Node<'_, '_>, labels: &mut Labels) -> Result<(), Wrong> {
     let label = node.attribute("label").unwrap_or("track");
     let own = format!("{label} {}", node.attribute("id").unwrap_or("?"));
     for node in boxes(node).filter(|node| node.attribute("outside") != Some("1")) {
-        let frame = number(node, "frame")? as i64;
+        let frame = frame_of(node, "frame")?;
         labels.faces.push(face(node, frame, &own)?);
     }
     Ok(())
 }
 
 fn image(node: Node<'_, '_>, labels: &mut Labels) -> Result<(), Wrong> {
-    let frame = number(node, "id")? as i64;
+    let frame = frame_of(node, "id")?;
     labels.looked_at.insert(frame);
     for node in boxes(node) {
         labels.faces.push(face(node, frame, node.attribute("label").unwrap_or(""))?);
@@ -85,9 +84,17 @@ fn attribute<'a>(node: Node<'a, '_>, name: &str) -> Option<&'a str> {
     Some(found.text().unwrap_or(""))
 }
 
-fn number(node: Node<'_, '_>, name: &str) -> Result<f64, Wrong> {
+fn frame_of(node: Node<'_, '_>, name: &str) -> Result<i64, Wrong> {
+    frame(name, given(node, name)?).map_err(|reason| (line(node), reason))
+}
+
+fn given<'a>(node: Node<'a, '_>, name: &str) -> Result<&'a str, Wrong> {
     let kind = node.tag_name().name();
-    let text = node.attribute(name).ok_or_else(|| (line(node), format!("the {kind} has no `{name}`")))?;
+    node.attribute(name).ok_or_else(|| (line(node), format!("the {kind} has no `{name}`")))
+}
+
+fn number(node: Node<'_, '_>, name: &str) -> Result<f64, Wrong> {
+    let text = given(node, name)?;
     text.trim().parse().map_err(|_| (line(node), format!("`{name}` is {text:?}, not a number")))
 }
 

@@ -10,6 +10,11 @@ mod table;
 use std::collections::BTreeSet;
 use std::path::Path;
 
+/// More frames than a day of video has; a number from a foreign file must not fill the memory.
+pub const MOST_FRAMES: i64 = 10_000_000;
+/// More pixels than any picture has.
+const MOST_PIXELS: f64 = 1e9;
+
 /// What is wrong, with the line from 1.
 pub type Wrong = (u64, String);
 
@@ -81,18 +86,16 @@ impl Source {
             Self::Mot => mot::read(content)?,
             Self::Cvat => cvat::read(content)?,
         };
-        labels.faces.iter_mut().for_each(|face| face.frame -= first);
-        labels.looked_at = labels.looked_at.iter().map(|frame| frame - first).collect();
-        labels.looked_at.extend(0..frames.unwrap_or(0));
         labels.faces.sort_by_key(|face| face.frame);
-        let earliest =
-            labels.faces.iter().map(|face| face.frame).chain(labels.looked_at.first().copied()).min();
-        match earliest.filter(|earliest| *earliest < 0) {
-            Some(earliest) => {
-                Err((1, format!("frame {} is before the first frame, {first}", earliest + first)))
-            }
-            None => Ok(labels),
+        let earliest = labels.faces.first().map(|face| face.frame);
+        let earliest = earliest.into_iter().chain(labels.looked_at.first().copied()).min();
+        if let Some(earliest) = earliest.filter(|earliest| *earliest < first) {
+            return Err((1, format!("frame {earliest} is before the first frame, {first}")));
         }
+        labels.faces.iter_mut().for_each(|face| face.frame = face.frame.saturating_sub(first));
+        labels.looked_at = labels.looked_at.iter().map(|frame| frame.saturating_sub(first)).collect();
+        labels.looked_at.extend(0..frames.unwrap_or(0));
+        Ok(labels)
     }
 }
 
@@ -128,11 +131,18 @@ pub fn write(labels: &Labels) -> String {
     String::from_utf8(writer.into_inner().unwrap_or_default()).unwrap_or_default()
 }
 
+/// The number of a frame that stands under `name`.
+fn frame(name: &str, text: &str) -> Result<i64, String> {
+    let frame = text.trim().parse().ok().filter(|frame: &f64| frame.fract() == 0.0);
+    let frame = frame.map(|frame| frame as i64).filter(|frame| frame.unsigned_abs() <= MOST_FRAMES as u64);
+    frame.ok_or_else(|| format!("`{name}` is {text:?}, not a whole number that a video may reach"))
+}
+
 /// A box of a size above zero.
 fn rect(x: f64, y: f64, w: f64, h: f64) -> Result<[f64; 4], String> {
     let rect = [x, y, w, h];
-    if !rect.iter().all(|value| value.is_finite()) {
-        return Err("a box holds a number that is not finite".into());
+    if !rect.iter().all(|value| value.abs() <= MOST_PIXELS) {
+        return Err("a box holds a number that no picture reaches".into());
     }
     if w > 0.0 && h > 0.0 {
         Ok(rect)
@@ -176,6 +186,28 @@ mod tests {
         for (text, (line, reason)) in cases {
             assert_eq!(read(Source::Mot, text), Err((line, reason.to_owned())), "{text}");
         }
+    }
+
+    /// Numbers whose sums and differences no integer holds, and frames that would fill the memory.
+    #[test]
+    fn frames_that_no_video_reaches_are_refused() {
+        let far = "not a whole number that a video may reach";
+        for number in ["-9223372036854775808", "9223372036854775807", "1e300", "10000001"] {
+            let csv = format!("frame,x,y,w,h,identity\n{number},1,1,5,5,ida\n");
+            let mot = format!("{number},7,10,20,30,40\n");
+            let image = format!("<annotations><image id='{number}'/></annotations>");
+            for (source, text) in [(Source::Csv, csv), (Source::Mot, mot), (Source::Cvat, image)] {
+                let told = source.read(&text, i64::MAX, None);
+                assert!(told.as_ref().is_err_and(|(_, reason)| reason.contains(far)), "{text}: {told:?}");
+            }
+            let ends = format!("<start_frame>{number}</start_frame><stop_frame>{number}</stop_frame>");
+            let task = format!("<annotations><meta><task>{ends}</task></meta></annotations>");
+            assert_eq!(Source::Cvat.read(&task, 0, None), Ok(Labels::default()), "{number}");
+        }
+        let text = "frame,x,y,w,h,identity\n3,1,1,5,5,ida\n";
+        let told = Source::Csv.read(text, i64::MAX, None).map_err(|(_, reason)| reason);
+        assert_eq!(told, Err("frame 3 is before the first frame, 9223372036854775807".into()));
+        assert!(Source::Csv.read(text, i64::MIN, None).is_ok());
     }
 
     #[test]

@@ -1,12 +1,9 @@
 //! MOTChallenge's `gt.txt`: frame, id, left, top, width, height, flag, class, visibility.
 
-use super::{Face, Labels, Wrong, identity, rect};
+use super::{Face, Labels, Wrong, frame, identity, rect};
 
 /// Names of the cells that must be there.
 const CELLS: [&str; 6] = ["frame", "id", "left", "top", "width", "height"];
-
-/// More frames than a day of video has; a number from a foreign file must not fill the memory.
-const MOST_FRAMES: f64 = 1e7;
 
 /// Frames up to the last labelled one were looked at: that is what ground truth of MOTChallenge means.
 pub(super) fn read(content: &str) -> Result<Labels, Wrong> {
@@ -28,14 +25,10 @@ fn parse(line: &str) -> Result<Face, String> {
     let number = |at: usize| -> Result<f64, String> {
         cells[at].parse().map_err(|_| format!("`{}` is {:?}, not a number", CELLS[at], cells[at]))
     };
-    let frame = number(0)?;
-    if frame.fract() != 0.0 || frame.abs() > MOST_FRAMES {
-        return Err(format!("`frame` is {:?}, not a whole number that a video may reach", cells[0]));
-    }
     // Flag 0: the box is there, and is not to be judged.
     let judged = cells.get(6).is_none_or(|flag| flag.parse() != Ok(0.0));
     Ok(Face {
-        frame: frame as i64,
+        frame: frame(CELLS[0], cells[0])?,
         rect: rect(number(2)?, number(3)?, number(4)?, number(5)?)?,
         identity: identity(cells[1]).filter(|_| judged),
         shot: None,

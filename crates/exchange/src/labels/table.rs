@@ -2,7 +2,7 @@
 
 use csv::{ReaderBuilder, StringRecord, Trim};
 
-use super::{Face, Labels, Wrong, identity, rect};
+use super::{Face, Labels, Wrong, frame, identity, rect};
 
 const FRAME: &[&str] = &["frame", "frame_idx", "frame_id", "frame_number"];
 const X: &[&str] = &["x", "left", "bb_left", "x_min", "xmin"];
@@ -69,7 +69,7 @@ pub(super) fn read(content: &str) -> Result<Labels, Wrong> {
         let record = record.map_err(|error| told(&error))?;
         let line = record.position().map_or(1, csv::Position::line);
         let wrong = |reason| (line, reason);
-        let frame = whole(&record, columns.frame, "frame").map_err(wrong)?;
+        let frame = frame("frame", &record[columns.frame]).map_err(wrong)?;
         if &record[columns.identity] == "-" {
             labels.looked_at.insert(frame);
         } else {
@@ -89,7 +89,7 @@ fn face(record: &StringRecord, columns: &Columns, frame: i64) -> Result<Face, St
     let identity = identity(&record[columns.identity]);
     // A face that is not judged needs no shot.
     let shot = columns.shot.filter(|at| identity.is_some() && !record[*at].is_empty());
-    let shot = shot.map(|at| whole(record, at, "shot")).transpose()?;
+    let shot = shot.map(|at| whole(&record[at], "shot")).transpose()?;
     Ok(Face { frame, rect: rect(x, y, w, h)?, identity, shot })
 }
 
@@ -98,7 +98,6 @@ fn number(record: &StringRecord, at: usize) -> Result<f64, String> {
     cell.parse().map_err(|_| format!("{cell:?} is not a number"))
 }
 
-fn whole(record: &StringRecord, at: usize, name: &str) -> Result<i64, String> {
-    let cell = &record[at];
+fn whole(cell: &str, name: &str) -> Result<i64, String> {
     cell.parse().map_err(|_| format!("`{name}` is {cell:?}, not a whole number"))
 }
