@@ -31,9 +31,11 @@ pub mod vgg;
 pub mod words;
 mod writer;
 
+use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Tensor};
+use image::{ImageFormat, ImageReader, Limits};
 use nn::device::{self, Place};
 use schema::run::{Begin, RunDir};
 use schema::stage::{Failure, Job, Outcome, Progress, Stage, exit};
@@ -379,9 +381,13 @@ fn sum(vectors: &[Vec<f32>]) -> Vec<f32> {
 /// RGB bytes and side of a square crop.
 fn decode(crop: &Crop) -> Result<(Vec<u8>, usize), String> {
     let png = crop.image.as_ref().ok_or("has no picture")?;
-    let image = image::load_from_memory_with_format(png, image::ImageFormat::Png)
-        .map_err(|e| format!("cannot be decoded: {e}"))?
-        .into_rgb8();
+    // Its row has been checked: a picture that claims to be larger is not even begun.
+    let mut limits = Limits::default();
+    limits.max_image_width = u32::try_from(crop.width).ok();
+    limits.max_image_height = u32::try_from(crop.height).ok();
+    let mut reader = ImageReader::with_format(Cursor::new(png), ImageFormat::Png);
+    reader.limits(limits);
+    let image = reader.decode().map_err(|e| format!("cannot be decoded: {e}"))?.into_rgb8();
     let (width, height) = image.dimensions();
     if width != height {
         return Err(format!("has {width}×{height} pixels, which is not square"));
@@ -470,6 +476,7 @@ mod tests {
             (Crop { image: Some(vec![1, 2, 3]), ..good.clone() }, "cannot be decoded: "),
             (Crop { image: None, ..good.clone() }, "has no picture"),
             (Crop { width: 5, ..good.clone() }, "has 4×4 pixels, its row says 5×4"),
+            (Crop { width: 3, ..good.clone() }, "cannot be decoded: Image size exceeds limit"),
             (crop(6, 1, 1), "is 6 pixels wide, not 4"),
         ];
         for (bad, reason) in cases {

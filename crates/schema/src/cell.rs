@@ -15,12 +15,14 @@ use arrow::buffer::NullBuffer;
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Float32Type, Float64Type, Int64Type};
 
+use crate::bounds::MAX_DIM;
+
 /// The type of a column as the published documents name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CellType {
     /// Boolean.
     Bool,
-    /// 64-bit signed integer.
+    /// 64-bit signed integer, no further from zero than [`MAX_WHOLE`].
     Int64,
     /// 32-bit float, always finite.
     Float32,
@@ -81,7 +83,8 @@ fn is_text(found: &DataType) -> bool {
 fn is_vector(found: &DataType, len: Option<usize>) -> bool {
     match found {
         DataType::FixedSizeList(child, n) => {
-            *child.data_type() == DataType::Float32 && len.is_none_or(|len| usize::try_from(*n) == Ok(len))
+            let fits = |n: usize| len.map_or(n <= MAX_DIM, |len| n == len);
+            *child.data_type() == DataType::Float32 && usize::try_from(*n).is_ok_and(fits)
         }
         DataType::List(child) | DataType::LargeList(child) => *child.data_type() == DataType::Float32,
         _ => false,
@@ -167,6 +170,17 @@ macro_rules! primitive_value {
     };
 }
 
+/// Largest whole number, up or down: doubles, so also JSON and what pandas makes of columns with nulls, hold it
+/// exactly, and it may be counted on from without an overflow.
+pub const MAX_WHOLE: i64 = 1 << 53;
+
+fn whole(value: i64) -> Result<(), String> {
+    if (-MAX_WHOLE..=MAX_WHOLE).contains(&value) {
+        return Ok(());
+    }
+    Err(format!("is {value}, which is further from zero than 2^53"))
+}
+
 fn finite(value: impl Into<f64>) -> Result<(), String> {
     let value = value.into();
     if value.is_finite() { Ok(()) } else { Err(format!("is {value}, which is not finite")) }
@@ -178,7 +192,7 @@ primitive_value!(
     Int64,
     Int64Array,
     |a: &ArrayRef| a.as_primitive_opt::<Int64Type>().cloned(),
-    |_: &i64| Ok(())
+    |v: &i64| whole(*v)
 );
 primitive_value!(
     f32,

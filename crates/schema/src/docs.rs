@@ -77,7 +77,7 @@ fn page() -> String {
          producer, run_id, fingerprint, and for vectors the embedders with the SHA-256 and licence of their \
          weights. Rows stand in strictly increasing order of the sort key. `*_idx` counts from zero without \
          holes, `*_id` is an opaque key. Boxes are half-open, in pixels of the full-size upright frame, the \
-         origin at the image corner. Missing is null. [Questions and answers](ANALYSTS.md) in pandas, Polars and \
+         origin at the image corner. Missing is null. Whole numbers lie within ±2⁵³, floats are finite. [Questions and answers](ANALYSTS.md) in pandas, Polars and \
          DuckDB.\n",
     );
     for table in tables() {

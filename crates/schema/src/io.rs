@@ -6,8 +6,9 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, new_null_array};
-use arrow::datatypes::SchemaRef;
+use arrow::array::{Array as _, ArrayRef, RecordBatch, new_null_array};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, SchemaRef};
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use parquet::arrow::{ArrowWriter, ProjectionMask};
 use parquet::basic::{Compression, ZstdLevel};
@@ -15,6 +16,7 @@ use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 
+use crate::bounds::{self, MAX_DIM, Wanted};
 use crate::cell::{CellType, check_lengths};
 use crate::contain::contain;
 use crate::error::{Error, Result};
@@ -128,15 +130,21 @@ fn properties(
 /// Program and version, as it stands in footers and manifests.
 pub const PRODUCER: &str = concat!("facetracklinking ", env!("CARGO_PKG_VERSION"));
 
-/// Opens the table at `path`: footer, version and columns are checked here, rows while reading.
+/// Opens the table at `path`: footer, version, columns and sizes of pages are checked here, rows while reading.
+///
+/// A batch takes some hundred megabytes at most, whatever the file says; all rows together 256 MiB and a
+/// hundred times the size of the file. More is refused.
 pub fn open<R: Row>(path: &Path) -> Result<TableReader<R>> {
     let not_parquet = |reason: String| Error::NotParquet { path: path.to_path_buf(), reason };
-    let (builder, json) = open_parquet(path)?;
+    let (file, builder, json) = open_parquet(path)?;
     let footer = check_footer(path, R::TABLE, json.as_deref())?;
     let columns = locate_columns(path, R::TABLE, is_older(R::TABLE, &footer), builder.schema())?;
     let mask = ProjectionMask::roots(builder.parquet_schema(), columns.iter().copied().flatten());
     let rows = u64::try_from(builder.metadata().file_metadata().num_rows()).unwrap_or(0);
-    let builder = builder.with_projection(mask).with_batch_size(rows_per_group(R::TABLE));
+    let wanted = wanted(R::TABLE, &columns, builder.schema());
+    let most = rows_per_group(R::TABLE);
+    let batch = parquet(|| bounds::rows_at_a_time(&file, builder.metadata(), &wanted, footer.dim(), most));
+    let builder = builder.with_projection(mask).with_batch_size(batch.map_err(not_parquet)?);
     let reader = parquet(|| builder.build()).map_err(not_parquet)?;
     let order = ranks(&columns);
     Ok(TableReader {
@@ -147,27 +155,39 @@ pub fn open<R: Row>(path: &Path) -> Result<TableReader<R>> {
         order,
         last: None,
         read: 0,
+        bytes_left: bounds::allowed(file.metadata().map_err(Error::io("read", path))?.len()),
         failed: false,
     })
 }
 
+/// The columns that are to be read, as they stand in the file.
+fn wanted<'a>(table: &'static Table, columns: &[Option<usize>], found: &'a SchemaRef) -> Vec<Wanted<'a>> {
+    let located = table.columns.iter().zip(columns);
+    located
+        .filter_map(|(column, at)| {
+            Some(Wanted { column, at: (*at)?, found: found.field((*at)?).data_type() })
+        })
+        .collect()
+}
+
 /// Opens any Parquet file; gives what stands under our footer key, too.
-fn open_parquet(path: &Path) -> Result<(ParquetRecordBatchReaderBuilder<File>, Option<String>)> {
+fn open_parquet(path: &Path) -> Result<(File, ParquetRecordBatchReaderBuilder<File>, Option<String>)> {
     let not_parquet = |reason: String| Error::NotParquet { path: path.to_path_buf(), reason };
     // Opening a pipe would wait for a writer, so what the path names is looked at first.
     if !fs::metadata(path).map_err(Error::io("read", path))?.is_file() {
         return Err(not_parquet("it is no regular file".into()));
     }
     let file = File::open(path).map_err(Error::io("read", path))?;
-    let builder = parquet(|| ParquetRecordBatchReaderBuilder::try_new(file)).map_err(not_parquet)?;
+    let again = file.try_clone().map_err(Error::io("read", path))?;
+    let builder = parquet(|| ParquetRecordBatchReaderBuilder::try_new(again)).map_err(not_parquet)?;
     let keys = builder.metadata().file_metadata().key_value_metadata();
     let json = keys.and_then(|keys| keys.iter().find(|k| k.key == footer::KEY)).and_then(|k| k.value.clone());
-    Ok((builder, json))
+    Ok((file, builder, json))
 }
 
 /// The footer of a table of any name and version; none where there is no footer of ours.
 pub fn read_footer(path: &Path) -> Result<Option<Footer>> {
-    let (_, json) = open_parquet(path)?;
+    let (.., json) = open_parquet(path)?;
     Ok(json.and_then(|json| serde_json::from_str(&json).ok()))
 }
 
@@ -197,6 +217,8 @@ pub struct TableReader<R> {
     order: Vec<Option<usize>>,
     last: Option<R>,
     read: u64,
+    /// What rows to come may take.
+    bytes_left: u64,
     failed: bool,
 }
 
@@ -238,20 +260,21 @@ impl<R: Row + Clone> TableReader<R> {
 
     fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
         let not_parquet = |reason| Error::NotParquet { path: self.path.clone(), reason };
-        match parquet(|| self.reader.next().transpose()).map_err(not_parquet)? {
-            None if self.read != self.rows => {
-                Err(not_parquet(format!("it announces {} rows and holds {}", self.rows, self.read)))
-            }
-            batch => Ok(batch),
+        let batch = parquet(|| self.reader.next().transpose()).map_err(not_parquet)?;
+        let read = self.read + batch.as_ref().map_or(0, |batch| batch.num_rows() as u64);
+        if read > self.rows || (batch.is_none() && read < self.rows) {
+            return Err(not_parquet(format!("it announces {} rows and holds {}", self.rows, read)));
         }
+        Ok(batch)
     }
 
-    fn decode(&self, batch: &RecordBatch) -> Result<Vec<R>> {
+    fn decode(&mut self, batch: &RecordBatch) -> Result<Vec<R>> {
         let column = |(column, at): (&Column, &Option<usize>)| match at {
-            Some(at) => Arc::clone(batch.column(*at)),
-            None => new_null_array(&column.cell.arrow(self.footer.dim()), batch.num_rows()),
+            Some(at) => plain(batch.column(*at)).map_err(|e| column_error::<R>(&self.path)((column.name, e))),
+            None => Ok(new_null_array(&column.cell.arrow(self.footer.dim()), batch.num_rows())),
         };
-        let arrays: Vec<ArrayRef> = R::TABLE.columns.iter().zip(&self.order).map(column).collect();
+        let arrays = R::TABLE.columns.iter().zip(&self.order).map(column).collect::<Result<Vec<_>>>()?;
+        self.spend(&arrays, batch.num_rows())?;
         let rows = R::from_arrays(&arrays).map_err(column_error::<R>(&self.path))?;
         for (column, array) in R::TABLE.columns.iter().zip(&arrays) {
             if column.cell == CellType::UnitVector {
@@ -260,6 +283,18 @@ impl<R: Row + Clone> TableReader<R> {
             }
         }
         Ok(rows)
+    }
+
+    /// Counts what rows take in memory.
+    fn spend(&mut self, arrays: &[ArrayRef], rows: usize) -> Result<()> {
+        let sizes = arrays.iter().map(|array| array.to_data().get_slice_memory_size().unwrap_or(usize::MAX));
+        let bytes = sizes.fold(rows.saturating_mul(size_of::<R>()), usize::saturating_add);
+        let too_large = || Error::NotParquet {
+            path: self.path.clone(),
+            reason: "its rows come to more bytes than a table of its size holds".into(),
+        };
+        self.bytes_left = self.bytes_left.checked_sub(bytes as u64).ok_or_else(too_large)?;
+        Ok(())
     }
 
     /// What is wrong with the next rows, each also seen against the one before it.
@@ -295,6 +330,14 @@ impl<R: Row + Clone> Iterator for TableReader<R> {
     }
 }
 
+/// The column without its dictionary, so that words take what they take in rows.
+fn plain(array: &ArrayRef) -> std::result::Result<ArrayRef, String> {
+    match array.data_type() {
+        DataType::Dictionary(_, value) => cast(array, value).map_err(|e| e.to_string()),
+        _ => Ok(Arc::clone(array)),
+    }
+}
+
 /// Where each column of the file stands once the columns that nobody asked for are gone.
 fn ranks(columns: &[Option<usize>]) -> Vec<Option<usize>> {
     let rank = |at: usize| columns.iter().flatten().filter(|other| **other < at).count();
@@ -306,6 +349,9 @@ fn check_footer(path: &Path, table: &'static Table, json: Option<&str>) -> Resul
     let json = json.ok_or_else(|| wrong(format!("it has no footer key `{}`", footer::KEY)))?;
     let footer: Footer =
         serde_json::from_str(json).map_err(|e| wrong(format!("its footer is unreadable: {e}")))?;
+    if footer.dim() > MAX_DIM {
+        return Err(wrong(format!("its vectors have {} components, more than {MAX_DIM}", footer.dim())));
+    }
     if footer.table != table.name {
         return Err(wrong(format!("it holds `{}`", footer.table)));
     }

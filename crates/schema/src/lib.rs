@@ -14,6 +14,7 @@
 //! **Architecture invariant:** this crate imports no sibling and is the only one that touches
 //! Parquet. It knows nothing about pixels, networks or clustering.
 
+mod bounds;
 pub mod cell;
 pub mod contain;
 pub mod docs;

@@ -222,9 +222,12 @@ table! {
     }
 }
 
+/// Largest width and height of a picture of a face, pixels.
+pub const MAX_CROP_SIDE: i64 = 4096;
+
 table! {
     /// One row per chosen face image: the best few of each track, spread over its length.
-    Crop = "crops" "1.0.0", written by "detect-track", sorted by (video_id, track_id, rank) {
+    Crop = "crops" "1.0.0", written by "detect-track", sorted by (video_id, track_id, rank), checked by check_crop {
         /// Key of the video.
         video_id: Symbol,
         /// Track.
@@ -529,6 +532,14 @@ fn check_track(row: &Track) -> Result<(), String> {
     } else {
         Err("has its best frame outside its frames".into())
     }
+}
+
+/// Whoever decodes a picture goes by this, so that one of a few bytes does not come to gigabytes.
+fn check_crop(row: &Crop) -> Result<(), String> {
+    if [row.width, row.height].iter().all(|side| (1..=MAX_CROP_SIDE).contains(side)) {
+        return Ok(());
+    }
+    Err(format!("has a picture of {}×{} pixels, where each is 1 to {MAX_CROP_SIDE}", row.width, row.height))
 }
 
 fn check_constraint(row: &Constraint) -> Result<(), String> {

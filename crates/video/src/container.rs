@@ -6,6 +6,7 @@ use ffmpeg::codec::packet::side_data::Type as SideData;
 use ffmpeg::format::context::Input;
 use ffmpeg::format::stream::Disposition;
 use ffmpeg::{FieldOrder, Packet, media};
+use schema::cell::MAX_WHOLE;
 
 use crate::error::{Error, Result};
 use crate::orientation::Orientation;
@@ -129,14 +130,16 @@ fn read_packets(
             Err(e) => return (packets, Some(e)),
         }
         progress(u64::try_from(packet.position()).unwrap_or(0));
-        match packet.pts().or(packet.dts()) {
+        // Nobody counts so far but damage.
+        let ticks = packet.pts().or(packet.dts()).filter(|ticks| ticks.unsigned_abs() <= MAX_WHOLE as u64);
+        match ticks {
             _ if packet.size() == 0 => left_out.empty += 1,
             None => left_out.untimed += 1,
             // An edit list drops frames before the start: they are decoded, never shown.
             Some(pts_ticks) if pts_ticks < first_ticks => left_out.before_start += 1,
             Some(pts_ticks) => packets.push(PacketInfo {
                 pts_ticks,
-                duration_ticks: packet.duration().max(0),
+                duration_ticks: packet.duration().clamp(0, MAX_WHOLE),
                 is_key: packet.is_key(),
                 is_corrupt: packet.is_corrupt(),
             }),

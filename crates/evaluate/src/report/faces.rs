@@ -1,12 +1,13 @@
 //! Pictures of the page: face crops as small JPEGs inside `data:` addresses.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Cursor;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use image::DynamicImage;
 use image::codecs::jpeg::JpegEncoder;
 use image::imageops::FilterType;
+use image::{DynamicImage, ImageFormat, ImageReader, Limits};
 use schema::io::TableReader;
 use schema::stage::Progress;
 use schema::tables::{Crop, Identity};
@@ -133,7 +134,13 @@ impl Face {
     fn new(crop: &Crop, png: &[u8], px: u32) -> Result<Self> {
         let Crop { track_id, frame_idx, quality, .. } = *crop;
         let unreadable = |source| Error::Crop { track_id, frame_idx, source };
-        let image = image::load_from_memory(png).map_err(unreadable)?;
+        // Its row has been checked: a picture that claims to be larger is not even begun.
+        let mut limits = Limits::default();
+        limits.max_image_width = u32::try_from(crop.width).ok();
+        limits.max_image_height = u32::try_from(crop.height).ok();
+        let mut reader = ImageReader::with_format(Cursor::new(png), ImageFormat::Png);
+        reader.limits(limits);
+        let image = reader.decode().map_err(unreadable)?;
         Ok(Self {
             track_id,
             frame_idx,

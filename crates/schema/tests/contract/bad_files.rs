@@ -92,6 +92,14 @@ const ROWS: &[Case] = &[
     ("NaN in a fixed vector", |p| {
         rows(p, &[Detection { landmarks: Some([f32::NAN; 10]), ..detection(0) }], 0)
     }),
+    ("a whole number that doubles do not hold", |p| {
+        rows(p, &[Linkage { size: (1 << 53) + 1, ..linkage(0) }], 0)
+    }),
+    ("a whole number that cannot be counted on from", |p| {
+        rows(p, &[Track { n_detections: i64::MIN, ..track(0) }], 0)
+    }),
+    ("a picture too large for a face", |p| rows(p, &[Crop { width: 60_000, ..crop(0, 0) }], 0)),
+    ("a picture without height", |p| rows(p, &[Crop { height: 0, ..crop(0, 0) }], 0)),
     ("a box without width", |p| rows(p, &[Detection { x_max: 1.0, ..detection(0) }], 0)),
     ("a box upside down", |p| rows(p, &[detection(0), Detection { y_max: -1.0, ..detection(1) }], 0)),
     ("a best frame outside the track", |p| rows(p, &[Track { best_frame_idx: 10, ..track(0) }], 0)),
@@ -169,6 +177,15 @@ const VECTORS: &[Case] = &[
         let child = Arc::new(Field::new("item", DataType::Float64, true));
         let values = Arc::new(Float64Array::from(vec![1.0, 0.0, 0.0, 1.0, 0.0, 0.0]));
         vectors(p, FixedSizeListArray::new(child, 3, values, None))
+    }),
+    ("vectors much longer than the footer says", |p| {
+        vectors(p, lists(&[&[Some(0.1); 100], &[Some(0.1); 100]]))
+    }),
+    ("vectors longer than any", |p| {
+        let raw = Raw::of(&[track_embedding(0)], DIM);
+        let dim = serde_json::json!([{ "name": "a", "dim": 65_537, "weights_sha256": "", "license": "" }]);
+        raw.footer_field("embedders", dim).write(p);
+        refused::<TrackEmbedding>(p)
     }),
     ("numbers for vectors", |p| vectors(p, Float32Array::from(vec![1.0, 1.0]))),
     ("lists of lists for vectors", |p| {

@@ -6,12 +6,12 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::strategy::BoxedStrategy;
-use schema::cell::{Category, UnitVector};
+use schema::cell::{Category, MAX_WHOLE, UnitVector};
 use schema::footer::Footer;
 use schema::io::{TableWriter, open, read_all};
 use schema::tables::{
-    Cluster, Constraint, Crop, Detection, Embedding, Frame, Identity, Label, Linkage, Metric, Shot, Track,
-    TrackEmbedding, Video,
+    Cluster, Constraint, Crop, Detection, Embedding, Frame, Identity, Label, Linkage, MAX_CROP_SIDE, Metric,
+    Shot, Track, TrackEmbedding, Video,
 };
 use schema::{Row, Symbol};
 
@@ -23,7 +23,7 @@ const DIM: usize = 5;
 
 fn int() -> BoxedStrategy<i64> {
     // Small numbers collide, which is what sort keys and dictionaries have to live with.
-    prop_oneof![4 => 0..20_i64, 1 => any::<i64>()].boxed()
+    prop_oneof![4 => 0..20_i64, 1 => -MAX_WHOLE..=MAX_WHOLE].boxed()
 }
 
 fn float() -> BoxedStrategy<f32> {
@@ -163,7 +163,8 @@ fn track() -> BoxedStrategy<Track> {
 fn crop() -> BoxedStrategy<Crop> {
     let image = proptest::option::of(vec(any::<u8>(), 0..20));
     let transform = proptest::array::uniform6(float());
-    (symbol(), (int(), int(), int()), image, (int(), int()), transform, float())
+    let side = || 1..=MAX_CROP_SIDE;
+    (symbol(), (int(), int(), int()), image, (side(), side()), transform, float())
         .prop_map(|(video_id, key, image, size, transform, quality)| Crop {
             video_id,
             track_id: key.0,

@@ -1,0 +1,295 @@
+//! How much memory a file may ask for.
+//!
+//! A few kilobytes of Parquet can stand for gigabytes: pages that decompress, runs of one value, long words in
+//! a dictionary, lists of any length. What pages come to stands in their headers, so these are all looked at
+//! before a page is; what rows come to is counted while they are read. The headers are written in Thrift's
+//! compact protocol, and the Parquet library keeps its reader of them to itself. Ours takes nothing but what
+//! writers write, so that the two cannot understand a header differently.
+
+use std::fs::File;
+use std::io::{self, Read};
+
+use arrow::datatypes::DataType;
+use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
+use parquet::file::reader::ChunkReader as _;
+
+use crate::cell::CellType;
+use crate::table::Column;
+
+/// Bytes that a page may come to. Writers end a page after a megabyte, or after one value that is larger.
+const MAX_PAGE: u64 = 64 << 20;
+/// Bytes that a column of one batch may come to.
+const MAX_BATCH: u64 = 64 << 20;
+/// Bytes that the rows of any file may come to,
+const FREE: u64 = 256 << 20;
+/// and how many times its size more. Our own tables come to ten times their size.
+const RATIO: u64 = 100;
+
+/// Longest vector.
+pub(crate) const MAX_DIM: usize = 1 << 16;
+
+/// Bytes that the rows of a file of `size` bytes may come to.
+pub(crate) fn allowed(size: u64) -> u64 {
+    FREE.saturating_add(RATIO.saturating_mul(size))
+}
+
+/// A column that is to be read.
+pub(crate) struct Wanted<'a> {
+    pub(crate) column: &'static Column,
+    /// Where it stands in the file.
+    pub(crate) at: usize,
+    /// Its type in the file.
+    pub(crate) found: &'a DataType,
+}
+
+impl Wanted<'_> {
+    /// Values in a row, which is one where it is null.
+    fn width(&self, dim: usize) -> u64 {
+        let found = match self.found {
+            DataType::FixedSizeList(_, len) => usize::try_from(*len).unwrap_or(0),
+            _ => 0,
+        };
+        let declared = match self.column.cell {
+            CellType::Vector(len) => len,
+            CellType::UnitVector => dim,
+            _ => 1,
+        };
+        declared.max(found).max(1) as u64
+    }
+
+    /// Bytes that a value may come to in a file whose largest page of the column is of this size: a word of a
+    /// dictionary is stored once.
+    fn largest(&self, page: u64) -> u64 {
+        match self.column.cell {
+            CellType::Text | CellType::Symbol | CellType::Category(_) | CellType::Bytes => page,
+            _ => 8,
+        }
+    }
+}
+
+/// How many rows may be read at a time, `most` at most; the error says what is too large.
+pub(crate) fn rows_at_a_time(
+    file: &File,
+    metadata: &ParquetMetaData,
+    wanted: &[Wanted<'_>],
+    dim: usize,
+    most: usize,
+) -> Result<usize, String> {
+    let size = file.metadata().map_err(|e| e.to_string())?.len();
+    let roots = metadata.file_metadata().schema_descr();
+    let (mut total, mut rows_at_a_time) = (0_u64, most as u64);
+    for group in metadata.row_groups() {
+        let rows = u64::try_from(group.num_rows()).map_err(|_| "a number of rows is negative")?;
+        for (leaf, chunk) in group.columns().iter().enumerate() {
+            let root = roots.get_column_root_idx(leaf);
+            let Some(wanted) = wanted.iter().find(|wanted| wanted.at == root) else { continue };
+            let pages =
+                Pages::of(file, chunk).map_err(|e| format!("column `{}`: {e}", wanted.column.name))?;
+            let width = wanted.width(dim);
+            if pages.values > rows.saturating_mul(width) {
+                return Err(format!(
+                    "column `{}` has {} values for {rows} rows",
+                    wanted.column.name, pages.values
+                ));
+            }
+            total = total.saturating_add(pages.bytes);
+            let row = wanted.largest(pages.largest).saturating_mul(width).max(1);
+            rows_at_a_time = rows_at_a_time.min(MAX_BATCH / row);
+        }
+    }
+    if total > allowed(size) {
+        return Err(format!(
+            "its pages come to {total} bytes, more than {} for a file of {size}",
+            allowed(size)
+        ));
+    }
+    Ok(usize::try_from(rows_at_a_time).unwrap_or(most).max(1))
+}
+
+/// What the pages of a column of a row group come to.
+#[derive(Debug, Default)]
+struct Pages {
+    values: u64,
+    bytes: u64,
+    largest: u64,
+}
+
+impl Pages {
+    fn of(file: &File, chunk: &ColumnChunkMetaData) -> Result<Self, String> {
+        let (mut at, mut left) = chunk.byte_range();
+        let mut pages = Self::default();
+        while left > 0 {
+            let input = file.get_read(at).map_err(|e| e.to_string())?;
+            let mut thrift = Thrift { input, read: 0 };
+            let page = thrift.page().ok_or("a page has no header")?;
+            // A value of a dictionary takes a byte at least.
+            if page.bytes > MAX_PAGE || page.words > page.bytes {
+                let what = page.bytes.max(page.words);
+                return Err(format!("a page comes to {what} bytes, more than {}", MAX_PAGE.min(page.bytes)));
+            }
+            let length = thrift.read.saturating_add(page.stored);
+            left = left.checked_sub(length).ok_or("a page ends after its column")?;
+            at = at.saturating_add(length);
+            pages.values = pages.values.saturating_add(page.values);
+            pages.bytes = pages.bytes.saturating_add(page.bytes);
+            pages.largest = pages.largest.max(page.bytes);
+        }
+        Ok(pages)
+    }
+}
+
+/// What the header of a page says.
+#[derive(Debug, Default, PartialEq)]
+struct Page {
+    /// Bytes when it is decompressed.
+    bytes: u64,
+    /// Bytes in the file.
+    stored: u64,
+    /// Values of a page of data.
+    values: u64,
+    /// Values of a dictionary.
+    words: u64,
+}
+
+/// Types of fields.
+const I32: u8 = 5;
+const STRUCT: u8 = 12;
+
+/// A structure in a structure in the header of a page, and no deeper.
+const MAX_DEPTH: u8 = 3;
+
+/// Reads Thrift's compact protocol; nothing where it is not what a page header is made of.
+struct Thrift<R> {
+    input: R,
+    read: u64,
+}
+
+impl<R: Read> Thrift<R> {
+    fn page(&mut self) -> Option<Page> {
+        let (mut last, mut page) = (0, Page::default());
+        while let Some((field, kind)) = self.field(&mut last)? {
+            match (field, kind) {
+                (2, I32) => page.bytes = self.size()?,
+                (3, I32) => page.stored = self.size()?,
+                (5 | 8, STRUCT) => page.values = self.first_size()?,
+                (7, STRUCT) => page.words = self.first_size()?,
+                (2 | 3 | 5 | 7 | 8, _) => return None,
+                _ => self.skip(kind, MAX_DEPTH)?,
+            }
+        }
+        Some(page)
+    }
+
+    /// The first field of a structure, which is a size; the others are passed over.
+    fn first_size(&mut self) -> Option<u64> {
+        let mut last = 0;
+        self.field(&mut last)?.filter(|field| *field == (1, I32))?;
+        let size = self.size()?;
+        while let Some((_, kind)) = self.field(&mut last)? {
+            self.skip(kind, MAX_DEPTH)?;
+        }
+        Some(size)
+    }
+
+    /// Number and type of the next field, if there is one. Fields come in order.
+    fn field(&mut self, last: &mut u8) -> Option<Option<(u8, u8)>> {
+        let byte = self.byte()?;
+        if byte == 0 {
+            return Some(None);
+        }
+        let (step, kind) = (byte >> 4, byte & 15);
+        *last = last.checked_add(step).filter(|_| step > 0)?;
+        Some(Some((*last, kind)))
+    }
+
+    fn skip(&mut self, kind: u8, depth: u8) -> Option<()> {
+        match kind {
+            // A boolean is its type.
+            1 | 2 => Some(()),
+            3 => self.byte().map(drop),
+            4..=6 => self.varint().map(drop),
+            7 => self.pass(8),
+            8 => self.varint().and_then(|length| self.pass(length)),
+            STRUCT => {
+                let (mut last, depth) = (0, depth.checked_sub(1)?);
+                while let Some((_, kind)) = self.field(&mut last)? {
+                    self.skip(kind, depth)?;
+                }
+                Some(())
+            }
+            _ => None,
+        }
+    }
+
+    /// A number that must not be negative.
+    fn size(&mut self) -> Option<u64> {
+        let zigzag = self.varint()?;
+        (zigzag & 1 == 0).then_some(zigzag >> 1).filter(|size| *size <= i32::MAX as u64)
+    }
+
+    fn varint(&mut self) -> Option<u64> {
+        let mut value = 0;
+        for shift in (0..64).step_by(7) {
+            let byte = self.byte()?;
+            value |= u64::from(byte & 127) << shift;
+            if byte < 128 {
+                return Some(value);
+            }
+        }
+        None
+    }
+
+    fn byte(&mut self) -> Option<u8> {
+        let mut byte = [0];
+        self.input.read_exact(&mut byte).ok()?;
+        self.read += 1;
+        Some(byte[0])
+    }
+
+    fn pass(&mut self, bytes: u64) -> Option<()> {
+        let passed = io::copy(&mut self.input.by_ref().take(bytes), &mut io::sink()).ok()?;
+        self.read += passed;
+        (passed == bytes).then_some(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page(bytes: &[u8]) -> (Option<Page>, u64) {
+        let mut thrift = Thrift { input: bytes, read: 0 };
+        (thrift.page(), thrift.read)
+    }
+
+    #[test]
+    fn headers_of_pages_are_read_to_their_end() {
+        // Type 0, 20 bytes, 10 stored, a checksum, and 3 values in encoding 0 with statistics.
+        let data = [
+            0x15, 0, 0x15, 40, 0x15, 20, 0x15, 1, 0x1c, 0x15, 6, 0x15, 0, 0x3c, 0x18, 2, 9, 9, 0x11, 0, 0, 0,
+        ];
+        assert_eq!(page(&data), (Some(Page { bytes: 20, stored: 10, values: 3, words: 0 }), 22));
+        let dictionary = [0x15, 4, 0x15, 40, 0x15, 20, 0x4c, 0x15, 4, 0x15, 0, 0, 0, 77];
+        assert_eq!(page(&dictionary), (Some(Page { bytes: 20, stored: 10, values: 0, words: 2 }), 13));
+    }
+
+    #[test]
+    fn what_is_no_header_is_refused() {
+        let wrong: [&[u8]; 8] = [
+            &[],
+            &[0x15],
+            // A negative size, one that is no 32-bit number, one without end.
+            &[0x25, 1, 0],
+            &[0x25, 0x80, 0x80, 0x80, 0x80, 0x20, 0],
+            &[0x25, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0],
+            // A size of another type, a field out of order, a list.
+            &[0x26, 4, 0],
+            &[0x05, 2, 4, 0],
+            &[0x19, 0x15, 0, 0],
+        ];
+        for bytes in wrong {
+            assert_eq!(page(bytes).0, None, "{bytes:?}");
+        }
+        assert_eq!(page(&[[0x1c; 9].as_slice(), &[0; 9]].concat()).0, None, "nested without end");
+    }
+}
