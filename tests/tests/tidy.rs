@@ -34,13 +34,15 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("exchange", &["schema"]),
     ("datasets", &["schema", "cluster"]),
     ("tests", &["schema"]),
+    ("fuzz", &["schema", "nn", "cluster", "evaluate", "library", "exchange"]),
     ("xtask", &[]),
 ];
 
 /// Who may depend on what from outside, by the beginning of its name.
 const DEPENDENCIES: &[(&str, &[&str])] = &[
-    ("arrow", &["schema"]),
-    ("parquet", &["schema"]),
+    // `fuzz` writes tables that no table of ours is.
+    ("arrow", &["schema", "fuzz"]),
+    ("parquet", &["schema", "fuzz"]),
     ("ffmpeg", &["video"]),
     ("opencv", &["detect-track", "embed"]),
     ("candle", &["nn", "detect-track", "embed", "bench"]),
@@ -185,7 +187,7 @@ fn stages_see_only_what_they_may() {
         let seen_by: BTreeSet<_> = sources()
             .into_iter()
             .filter(|(member, _, content)| {
-                !["schema", "tests"].contains(&member.as_str()) && rows_seen(content).contains(row)
+                !["schema", "tests", "fuzz"].contains(&member.as_str()) && rows_seen(content).contains(row)
             })
             .map(|(member, ..)| member)
             .collect();

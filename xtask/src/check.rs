@@ -2,8 +2,9 @@
 
 use std::env;
 use std::ffi::OsString;
+use std::fs;
 use std::io::{BufRead as _, BufReader};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use crate::failure::{Failure, Result, exit, say};
@@ -55,6 +56,7 @@ pub(crate) fn check(options: &Options) -> Result<()> {
     step("system", || system::ensure(&[system::RUN, system::FETCH, system::TESTS], options.install))?;
     lint()?;
     step("build", || cargo(&["build", "--release", "--workspace", "--bins", "--tests"]))?;
+    step("fuzz targets", fuzz)?;
     step("schemas", || schemas::document(true))?;
     step("regress", || regress::compare(&regress::Options::default()))?;
     let assets = obtain_assets(strict)?;
@@ -71,6 +73,24 @@ fn is_strict() -> bool {
 fn lint() -> Result<()> {
     step("format", || cargo(&["fmt", "--all", "--check"]))?;
     step("lints", || cargo(&["clippy", "--release", "--workspace", "--all-targets", "--", "-D", "warnings"]))
+}
+
+/// Compiles the targets of `cargo fuzz` and runs each on its seeds; the tests try what lies around them.
+fn fuzz() -> Result<()> {
+    let libfuzzer = ["--features", "fuzz/libfuzzer", "--example", "seeds"];
+    process::show(workspace::cargo(workspace::BUILD).args(libfuzzer))?;
+    let seeds = workspace::target().join("tmp/seeds");
+    process::show(Command::new(workspace::program("examples/seeds")).arg(&seeds))?;
+    for target in fs::read_dir(&seeds).map_err(Failure::io("read", &seeds))?.flatten() {
+        let name = target.file_name().to_string_lossy().into_owned();
+        let files = fs::read_dir(target.path()).map_err(Failure::io("read", &target.path()))?;
+        let files = files.flatten().map(|file| file.path());
+        let run = process::capture(Command::new(workspace::program(&name)).args(files))?;
+        if !run.status.success() {
+            return Err(Failure::unexpected(format!("{name}: {}", process::tail(&run.stderr, 20))));
+        }
+    }
+    Ok(())
 }
 
 fn cargo(args: &[&str]) -> Result<()> {

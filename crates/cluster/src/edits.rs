@@ -93,31 +93,7 @@ impl EditFile {
 
     /// What it says about these tracks, ids in order.
     pub(crate) fn parse(&self, track_ids: &[i64]) -> Result<Edits, Error> {
-        let wrong = |line: u64, reason: String| Error::Line { path: self.path.clone(), line, reason };
-        let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(self.content.as_slice());
-        let header = reader.headers().map_err(|e| wrong(1, e.to_string()))?.clone();
-        if let Some(missing) =
-            ["track_a", "track_b", "kind"].iter().find(|name| !header.iter().any(|h| h == **name))
-        {
-            return Err(wrong(1, format!("the column `{missing}` is missing")));
-        }
-        let mut edits = Edits::default();
-        for (number, record) in reader.records().enumerate() {
-            let record = record.map_err(|e| wrong(number as u64 + 2, reason(&e)))?;
-            let at = record.position().map_or(1, csv::Position::line);
-            let line: Line = record.deserialize(Some(&header)).map_err(|e| wrong(at, reason(&e)))?;
-            edits.add(&line, track_ids).map_err(|reason| wrong(at, reason))?;
-        }
-        for pairs in [&mut edits.together, &mut edits.apart] {
-            pairs.sort_unstable();
-            pairs.dedup();
-        }
-        match edits.contradiction(track_ids) {
-            Some((track_a, track_b)) => {
-                Err(Error::Contradiction { path: self.path.clone(), track_a, track_b })
-            }
-            None => Ok(edits),
-        }
+        Edits::parse(&self.path, &self.content, track_ids)
     }
 }
 
@@ -134,6 +110,38 @@ fn reason(error: &csv::Error) -> String {
 }
 
 impl Edits {
+    /// Parses the content of the file at `path` (which only serves messages) for these tracks, ids in order.
+    ///
+    /// # Errors
+    /// [`Error::Line`] and [`Error::Contradiction`].
+    pub fn parse(path: &Path, content: &[u8], track_ids: &[i64]) -> Result<Self, Error> {
+        let wrong = |line: u64, reason: String| Error::Line { path: path.to_path_buf(), line, reason };
+        let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(content);
+        let header = reader.headers().map_err(|e| wrong(1, e.to_string()))?.clone();
+        if let Some(missing) =
+            ["track_a", "track_b", "kind"].iter().find(|name| !header.iter().any(|h| h == **name))
+        {
+            return Err(wrong(1, format!("the column `{missing}` is missing")));
+        }
+        let mut edits = Self::default();
+        for (number, record) in reader.records().enumerate() {
+            let record = record.map_err(|e| wrong(number as u64 + 2, reason(&e)))?;
+            let at = record.position().map_or(1, csv::Position::line);
+            let line: Line = record.deserialize(Some(&header)).map_err(|e| wrong(at, reason(&e)))?;
+            edits.add(&line, track_ids).map_err(|reason| wrong(at, reason))?;
+        }
+        for pairs in [&mut edits.together, &mut edits.apart] {
+            pairs.sort_unstable();
+            pairs.dedup();
+        }
+        match edits.contradiction(track_ids) {
+            Some((track_a, track_b)) => {
+                Err(Error::Contradiction { path: path.to_path_buf(), track_a, track_b })
+            }
+            None => Ok(edits),
+        }
+    }
+
     fn add(&mut self, line: &Line, track_ids: &[i64]) -> Result<(), String> {
         let Line { track_a, track_b, kind } = line;
         if let Some(unknown) = [track_a, track_b].into_iter().find(|id| track_ids.binary_search(id).is_err())

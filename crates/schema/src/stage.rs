@@ -202,7 +202,10 @@ fn prepare<C: Default + DeserializeOwned>(
 
 /// The section `stage` of a TOML file and of settings that override it; every section must be named
 /// after a stage.
-fn read_config<C: Default + DeserializeOwned>(
+///
+/// # Errors
+/// [`Error::Config`].
+pub fn read_config<C: Default + DeserializeOwned>(
     file: Option<&Path>,
     settings: &[&str],
     stage: &str,

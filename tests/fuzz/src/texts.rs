@@ -1,0 +1,140 @@
+//! Readers of everything that is no table.
+
+use std::fs;
+use std::path::Path;
+
+use arbitrary::Unstructured;
+use cluster::edits::Edits;
+use evaluate::labels::Labels;
+use exchange::labels::{Source, write};
+use library::Library;
+use nn::weights::read_tensors;
+use schema::footer::Footer;
+use schema::manifest::{self, Manifest};
+use schema::stage::read_config;
+use schema::{Row as _, Symbol};
+
+use crate::{is_told, place, up_to};
+
+/// The JSON of a footer.
+pub fn footers(data: &[u8]) {
+    let Ok(footer) = serde_json::from_slice::<Footer>(data) else { return };
+    let again = serde_json::to_string(&footer).unwrap();
+    assert_eq!(serde_json::from_str::<Footer>(&again).unwrap(), footer);
+    assert!(footer.embedders.iter().all(|embedder| embedder.dim <= footer.dim()));
+}
+
+/// `manifest.json`. What it names gets removed some day, so it must lie below the run.
+pub fn manifests(data: &[u8]) {
+    let path = place::file(manifest::FILE_NAME, data);
+    match Manifest::read(&place::folder()) {
+        Err(error) => is_told(&error),
+        Ok(manifest) => {
+            let manifest = manifest.unwrap();
+            for output in manifest.stages.iter().flat_map(|stage| &stage.outputs) {
+                let parts = output.file.split('/').collect::<Vec<_>>();
+                assert!(!output.file.starts_with('/') && !parts.contains(&".."), "{}", output.file);
+                assert!(manifest.output(&output.file).is_some());
+            }
+            fs::write(&path, serde_json::to_string(&manifest).unwrap()).unwrap();
+            assert_eq!(Manifest::read(&place::folder()).unwrap(), Some(manifest));
+        }
+    }
+}
+
+/// `library.json` of a library that holds nothing else. What opens can be committed and opened again.
+pub fn indexes(data: &[u8]) {
+    let root = place::folder().join("index");
+    fs::create_dir_all(&root).unwrap();
+    fs::write(root.join("library.json"), data).unwrap();
+    match Library::open(&root) {
+        Err(error) => is_told(&error),
+        Ok(mut library) => {
+            library.commit().unwrap();
+            drop(library);
+            Library::open(&root).unwrap();
+        }
+    }
+}
+
+/// Weights of every format.
+pub fn weights(data: &[u8]) {
+    match read_tensors(&place::file("weights", data)) {
+        Err(error) => is_told(&error),
+        Ok(tensors) => {
+            for tensor in tensors.values() {
+                let values = tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+                assert_eq!(values.len(), tensor.dims().iter().product::<usize>());
+                assert!(values.iter().all(|value| value.is_finite()));
+            }
+        }
+    }
+}
+
+/// Frames of the video that labels are of.
+const FRAMES: i64 = 1000;
+
+/// Labels: the first byte says of which tool and how they are read. What is imported, the last stage takes.
+pub fn labels(data: &[u8]) {
+    let Some((how, content)) = data.split_first() else { return };
+    let path = Path::new("labels.csv");
+    let sources = [None, Some(Source::Csv), Some(Source::Mot), Some(Source::Cvat)];
+    let Some(source) = sources[usize::from(how % 4)] else {
+        return take(path, content);
+    };
+    let Ok(content) = std::str::from_utf8(content) else { return };
+    let first = [source.first_frame(), 0, 1, i64::MAX][usize::from(how / 4 % 4)];
+    let Ok(labels) = source.read(content, first, Some(10)) else { return };
+    let text = write(&labels);
+    if let Err(error) = Labels::parse(path, text.as_bytes(), i64::MAX) {
+        panic!("what was imported is refused: {error}");
+    }
+}
+
+fn take(path: &Path, content: &[u8]) {
+    match Labels::parse(path, content, FRAMES) {
+        Err(error) => is_told(&error),
+        Ok(labels) => {
+            assert!(labels.frames().iter().all(|frame| (0..FRAMES).contains(frame)));
+            labels.rows(&Symbol::from("v")).for_each(|row| assert_eq!(row.check(), Ok(()), "{row:?}"));
+        }
+    }
+}
+
+/// Edits of the people in a run of nine tracks.
+pub fn edits(data: &[u8]) {
+    let ids: Vec<i64> = (0..9).collect();
+    match Edits::parse(Path::new("edits.csv"), data, &ids) {
+        Err(error) => is_told(&error),
+        Ok(edits) => {
+            let known = |(a, b): &(i64, i64)| a < b && ids.contains(a) && ids.contains(b);
+            assert!(edits.pairs().all(|(pair, _)| known(&pair)));
+            let groups = edits.groups(&ids);
+            let place = |id: i64| usize::try_from(id).ok();
+            assert!(edits.together.iter().all(|(a, b)| groups.are_one(place(*a), place(*b))));
+            assert!(!edits.apart.iter().any(|(a, b)| groups.are_one(place(*a), place(*b))));
+        }
+    }
+}
+
+/// A file of settings, and an override from the command line.
+pub fn settings(data: &[u8]) {
+    let data = &mut Unstructured::new(data);
+    let overrides: &[&str] =
+        [&[], &["cluster.k = 3"][..], &["cluster = 3"], &["cluster.method = 'dbscan'"]][up_to(data, 3)];
+    let path = place::file("config.toml", data.peek_bytes(data.len()).unwrap_or_default());
+    match read_config::<cluster::Config>(Some(&path), overrides, "cluster") {
+        Err(error) => is_told(&error),
+        Ok(config) => {
+            if let Err(error) = config.check() {
+                is_told(&error);
+            }
+            let json = serde_json::to_value(&config).unwrap();
+            assert_eq!(
+                serde_json::to_value(serde_json::from_value::<cluster::Config>(json.clone()).unwrap())
+                    .unwrap(),
+                json
+            );
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! Files of `bad/`, and the words in which each is refused: `tests/snapshots/bad_files.txt` holds what people
+//! read. A file that is not listed there makes this test fail, and so does one that is accepted. Bad tables are
+//! made, and listed, by `crates/schema/tests/contract`.
+
+#![allow(clippy::unwrap_used, reason = "a test that meets the unexpected should end there")]
+
+use std::fs;
+use std::path::Path;
+
+use cluster::edits::{self, Edits};
+use evaluate::labels::Labels;
+use exchange::labels::Source;
+use library::Library;
+use nn::weights::read_tensors;
+use schema::manifest::Manifest;
+use schema::stage::{Failure, read_config};
+use tests::files::walk;
+use tests::snapshot;
+
+/// What a person reads of an error.
+fn told(error: &dyn Failure) -> String {
+    let hint = error.hint().map_or_else(String::new, |hint| format!("\n  hint: {hint}"));
+    format!("exit {}: {error}{hint}", error.exit_code())
+}
+
+fn manifest(path: &Path) -> Option<String> {
+    let root = tempfile::tempdir().unwrap();
+    fs::copy(path, root.path().join("manifest.json")).unwrap();
+    Some(told(&Manifest::read(root.path()).err()?).replace(root.path().to_str().unwrap(), "$RUN"))
+}
+
+fn index(path: &Path) -> Option<String> {
+    let root = tempfile::tempdir().unwrap();
+    fs::copy(path, root.path().join("library.json")).unwrap();
+    Some(told(&Library::open(root.path()).err()?).replace(root.path().to_str().unwrap(), "$LIBRARY"))
+}
+
+fn labels(path: &Path) -> Option<String> {
+    Some(told(&Labels::parse(path, &fs::read(path).unwrap(), 100).err()?))
+}
+
+fn imported(path: &Path) -> Option<String> {
+    let source = Source::of(path).unwrap();
+    let (line, reason) = source.read(&fs::read_to_string(path).unwrap(), source.first_frame(), None).err()?;
+    Some(told(&exchange::Error::Labels { path: path.to_path_buf(), line, reason }))
+}
+
+fn edited(path: &Path) -> Option<String> {
+    let error: edits::Error = Edits::parse(path, &fs::read(path).unwrap(), &[0, 1, 2, 3]).err()?;
+    Some(told(&cluster::Error::from(error)))
+}
+
+fn set(path: &Path) -> Option<String> {
+    match read_config::<cluster::Config>(Some(path), &[], "cluster") {
+        Err(error) => Some(told(&error)),
+        Ok(config) => Some(told(&config.check().err()?)),
+    }
+}
+
+/// Who reads the files of a folder; nothing where one is accepted.
+fn refusal(folder: &str, path: &Path) -> Option<String> {
+    match folder {
+        "manifests" => manifest(path),
+        "indexes" => index(path),
+        "weights" => Some(told(&read_tensors(path).err()?)),
+        "labels" => labels(path),
+        "imports" => imported(path),
+        "edits" => edited(path),
+        "settings" => set(path),
+        _ => Some(format!("nobody reads files of {folder}")),
+    }
+}
+
+#[test]
+fn every_bad_file_is_refused_in_the_stored_words() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("bad");
+    let mut text = String::new();
+    for (name, path) in walk(&root, &[]) {
+        let (folder, file) = name.split_once('/').unwrap();
+        let told = refusal(folder, &path).unwrap_or_else(|| "ACCEPTED".into());
+        let told = told.replace(path.to_str().unwrap(), file);
+        assert!(told != "ACCEPTED", "{name} is not bad");
+        text += &format!("{name}\n  {told}\n");
+    }
+    snapshot::assert_matches("bad_files.txt", &text);
+}
