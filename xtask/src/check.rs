@@ -80,6 +80,8 @@ fn fuzz() -> Result<()> {
     let libfuzzer = ["--features", "fuzz/libfuzzer", "--example", "seeds"];
     process::show(workspace::cargo(workspace::BUILD).args(libfuzzer))?;
     let seeds = workspace::target().join("tmp/seeds");
+    // Those of a target that is no more would be looked for.
+    let _ = fs::remove_dir_all(&seeds);
     process::show(Command::new(workspace::program("examples/seeds")).arg(&seeds))?;
     for target in fs::read_dir(&seeds).map_err(Failure::io("read", &seeds))?.flatten() {
         let name = target.file_name().to_string_lossy().into_owned();

@@ -13,7 +13,7 @@ use exchange::validate::validate;
 use exchange::{Error, Result};
 use schema::stage::Failure as _;
 
-/// Faults that are told one by one; a broken file may have as many as rows.
+/// Faults that are told one by one.
 const MOST_FAULTS: usize = 1000;
 
 fn main() -> ExitCode {

@@ -57,11 +57,10 @@ impl Wanted<'_> {
         declared.max(found).max(1) as u64
     }
 
-    /// Bytes that a value may come to in a file whose largest page of the column is of this size: a word of a
-    /// dictionary is stored once.
-    fn largest(&self, page: u64) -> u64 {
+    /// Bytes that a value may come to.
+    fn largest(&self, pages: &Pages) -> u64 {
         match self.column.cell {
-            CellType::Text | CellType::Symbol | CellType::Category(_) | CellType::Bytes => page,
+            CellType::Text | CellType::Symbol | CellType::Category(_) | CellType::Bytes => pages.longest,
             _ => 8,
         }
     }
@@ -93,7 +92,7 @@ pub(crate) fn rows_at_a_time(
                 ));
             }
             total = total.saturating_add(pages.bytes);
-            let row = wanted.largest(pages.largest).saturating_mul(width).max(1);
+            let row = wanted.largest(&pages).saturating_mul(width).max(1);
             rows_at_a_time = rows_at_a_time.min(MAX_BATCH / row);
         }
     }
@@ -111,7 +110,8 @@ pub(crate) fn rows_at_a_time(
 struct Pages {
     values: u64,
     bytes: u64,
-    largest: u64,
+    /// Bytes of the longest word that may stand for more than one value.
+    longest: u64,
 }
 
 impl Pages {
@@ -122,17 +122,21 @@ impl Pages {
             let input = file.get_read(at).map_err(|e| e.to_string())?;
             let mut thrift = Thrift { input, read: 0 };
             let page = thrift.page().ok_or("a page has no header")?;
-            // A value of a dictionary takes a byte at least.
-            if page.bytes > MAX_PAGE || page.words > page.bytes {
-                let what = page.bytes.max(page.words);
-                return Err(format!("a page comes to {what} bytes, more than {}", MAX_PAGE.min(page.bytes)));
+            if page.bytes > MAX_PAGE {
+                return Err(format!("a page comes to {} bytes, more than {MAX_PAGE}", page.bytes));
+            }
+            // A word takes a byte at least.
+            if page.words > page.bytes {
+                return Err(format!("a dictionary of {} bytes has {} words", page.bytes, page.words));
             }
             let length = thrift.read.saturating_add(page.stored);
             left = left.checked_sub(length).ok_or("a page ends after its column")?;
             at = at.saturating_add(length);
             pages.values = pages.values.saturating_add(page.values);
             pages.bytes = pages.bytes.saturating_add(page.bytes);
-            pages.largest = pages.largest.max(page.bytes);
+            if !page.is_plain {
+                pages.longest = pages.longest.max(page.bytes);
+            }
         }
         Ok(pages)
     }
@@ -149,11 +153,15 @@ struct Page {
     values: u64,
     /// Values of a dictionary.
     words: u64,
+    /// Whether every value stands there by itself: neither a dictionary, nor numbers of its words, nor parts of words.
+    is_plain: bool,
 }
 
 /// Types of fields.
 const I32: u8 = 5;
 const STRUCT: u8 = 12;
+/// The encoding of values as they are.
+const PLAIN: u64 = 0;
 
 /// A structure in a structure in the header of a page, and no deeper.
 const MAX_DEPTH: u8 = 3;
@@ -166,29 +174,41 @@ struct Thrift<R> {
 
 impl<R: Read> Thrift<R> {
     fn page(&mut self) -> Option<Page> {
-        let (mut last, mut page) = (0, Page::default());
+        let (mut last, mut page, mut kinds) = (0, Page::default(), 0);
         while let Some((field, kind)) = self.field(&mut last)? {
             match (field, kind) {
                 (2, I32) => page.bytes = self.size()?,
                 (3, I32) => page.stored = self.size()?,
-                (5 | 8, STRUCT) => page.values = self.first_size()?,
-                (7, STRUCT) => page.words = self.first_size()?,
+                (5 | 7 | 8, STRUCT) => {
+                    let [values, encoding] = self.first_two()?;
+                    kinds += 1;
+                    match field {
+                        5 => (page.values, page.is_plain) = (values, encoding == PLAIN),
+                        7 => page.words = values,
+                        // Here the second number is another one.
+                        _ => page.values = values,
+                    }
+                }
                 (2 | 3 | 5 | 7 | 8, _) => return None,
                 _ => self.skip(kind, MAX_DEPTH)?,
             }
         }
-        Some(page)
+        // A page of two kinds could be read as either.
+        (kinds <= 1).then_some(page)
     }
 
-    /// The first field of a structure, which is a size; the others are passed over.
-    fn first_size(&mut self) -> Option<u64> {
-        let mut last = 0;
-        self.field(&mut last)?.filter(|field| *field == (1, I32))?;
-        let size = self.size()?;
+    /// The first two fields of a structure, which are numbers: how many values, and their encoding. The others
+    /// are passed over.
+    fn first_two(&mut self) -> Option<[u64; 2]> {
+        let (mut last, mut two) = (0, [0; 2]);
+        for (number, field) in two.iter_mut().zip(1..) {
+            self.field(&mut last)?.filter(|found| *found == (field, I32))?;
+            *number = self.size()?;
+        }
         while let Some((_, kind)) = self.field(&mut last)? {
             self.skip(kind, MAX_DEPTH)?;
         }
-        Some(size)
+        Some(two)
     }
 
     /// Number and type of the next field, if there is one. Fields come in order.
@@ -268,14 +288,22 @@ mod tests {
         let data = [
             0x15, 0, 0x15, 40, 0x15, 20, 0x15, 1, 0x1c, 0x15, 6, 0x15, 0, 0x3c, 0x18, 2, 9, 9, 0x11, 0, 0, 0,
         ];
-        assert_eq!(page(&data), (Some(Page { bytes: 20, stored: 10, values: 3, words: 0 }), 22));
+        assert_eq!(
+            page(&data),
+            (Some(Page { bytes: 20, stored: 10, values: 3, words: 0, is_plain: true }), 22)
+        );
+        let numbered = [0x15, 0, 0x15, 40, 0x15, 20, 0x2c, 0x15, 6, 0x15, 16, 0, 0];
+        assert_eq!(page(&numbered).0.map(|page| page.is_plain), Some(false));
         let dictionary = [0x15, 4, 0x15, 40, 0x15, 20, 0x4c, 0x15, 4, 0x15, 0, 0, 0, 77];
-        assert_eq!(page(&dictionary), (Some(Page { bytes: 20, stored: 10, values: 0, words: 2 }), 13));
+        assert_eq!(
+            page(&dictionary),
+            (Some(Page { bytes: 20, stored: 10, values: 0, words: 2, is_plain: false }), 13)
+        );
     }
 
     #[test]
     fn what_is_no_header_is_refused() {
-        let wrong: [&[u8]; 8] = [
+        let wrong: [&[u8]; 9] = [
             &[],
             &[0x15],
             // A negative size, one that is no 32-bit number, one without end.
@@ -286,6 +314,8 @@ mod tests {
             &[0x26, 4, 0],
             &[0x05, 2, 4, 0],
             &[0x19, 0x15, 0, 0],
+            // Two kinds of page at once.
+            &[0x5c, 0x15, 6, 0x15, 0, 0, 0x3c, 0x15, 6, 0x15, 0, 0, 0],
         ];
         for bytes in wrong {
             assert_eq!(page(bytes).0, None, "{bytes:?}");

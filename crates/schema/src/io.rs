@@ -207,6 +207,9 @@ pub fn read_all<R: Row + Clone>(path: &Path) -> Result<Vec<R>> {
     Ok(rows)
 }
 
+/// Faults of rows that are told of a file: every row may have one, and faults are larger than rows.
+pub const MOST_FAULTS: usize = 10_000;
+
 /// Reads one table batch by batch; memory is bounded by one batch. Yields at most one error.
 pub struct TableReader<R> {
     path: PathBuf,
@@ -234,14 +237,15 @@ impl<R: Row + Clone> TableReader<R> {
     }
 
     /// Reads on where reading would stop: hands over every row that can be decoded, and gives everything that
-    /// is wrong with the file.
+    /// is wrong with the file; of faults in rows the first [`MOST_FAULTS`].
     pub fn inspect(mut self, mut see: impl FnMut(R)) -> Vec<Error> {
         let mut faults = Vec::new();
         loop {
             match self.next_batch() {
                 Ok(Some(batch)) => match self.decode(&batch) {
                     Ok(rows) => {
-                        faults.extend(self.faults_of(&rows));
+                        let room = MOST_FAULTS.saturating_sub(faults.len());
+                        faults.extend(self.faults_of(&rows).into_iter().take(room));
                         rows.into_iter().for_each(&mut see);
                     }
                     Err(error) => {

@@ -1,6 +1,7 @@
 //! Small good files of every kind, made here: nobody guesses Parquet.
 
 use arbitrary::Unstructured;
+use schema::hash;
 
 use crate::read::READERS;
 use crate::shape;
@@ -9,7 +10,10 @@ use crate::shape;
 pub fn of(target: &str) -> Vec<Vec<u8>> {
     match target {
         "tables" => (0..READERS.len()).map(table).collect(),
-        "shapes" => (0..READERS.len()).map(|number| vec![number as u8]).collect(),
+        "shapes" => {
+            (0..READERS.len()).flat_map(|number| [vec![number as u8], choices(number as u8, 6)]).collect()
+        }
+        "runs" => (0..6).map(|number| choices(number, 40)).collect(),
         "footers" => texts(&[FOOTER]),
         "manifests" => texts(&[MANIFEST]),
         "indexes" => texts(&[INDEX]),
@@ -17,7 +21,7 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
         "labels" => LABELS.iter().map(|(how, text)| [&[*how], text.as_bytes()].concat()).collect(),
         "edits" => texts(&[EDITS]),
         "settings" => texts(&[SETTINGS]),
-        _ => vec![Vec::new()],
+        _ => Vec::new(),
     }
 }
 
@@ -28,6 +32,14 @@ fn texts(texts: &[&str]) -> Vec<Vec<u8>> {
 fn table(number: usize) -> Vec<u8> {
     let file = shape::file(&mut Unstructured::new(&[]), READERS[number].0);
     [vec![number as u8], file].concat()
+}
+
+/// Bytes that choose at random, the first of them this one.
+fn choices(first: u8, blocks: u8) -> Vec<u8> {
+    let digits: String = (0..blocks).map(|block| hash::bytes(&[first, block])).collect();
+    let bytes =
+        (0..digits.len()).step_by(2).filter_map(|at| u8::from_str_radix(&digits[at..at + 2], 16).ok());
+    std::iter::once(first).chain(bytes).collect()
 }
 
 const FOOTER: &str = r#"{"table":"tracks","version":"1.0.0","producer":"p","run_id":"r","fingerprint":"f","embedders":[{"name":"sface","dim":128,"weights_sha256":"0","license":"MIT","same_up_to":0.5,"similarity":{"different":0.0,"same":0.6}}]}"#;

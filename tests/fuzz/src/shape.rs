@@ -22,6 +22,7 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::{KeyValue, ParquetMetaData, ParquetMetaDataWriter, RowGroupMetaData};
 use parquet::file::properties::{WriterProperties, WriterVersion};
 use schema::cell::CellType;
+use schema::contain::contain;
 use schema::footer::KEY;
 use schema::hash;
 use schema::table::{Column, Table};
@@ -323,10 +324,12 @@ fn lie(data: &mut Unstructured<'_>, file: &mut Vec<u8>, metadata: ParquetMetaDat
     }
     if lies > 0 {
         let changed = metadata.into_builder().set_row_groups(groups).build();
-        let mut tail = Vec::new();
-        if ParquetMetaDataWriter::new(&mut tail, &changed).finish().is_ok() {
-            file.extend(tail);
-        }
+        // The writer adds these numbers up, and panics where that overflows.
+        let tail = contain(|| {
+            let mut tail = Vec::new();
+            ParquetMetaDataWriter::new(&mut tail, &changed).finish().map(|_| tail)
+        });
+        file.extend(tail.into_iter().flatten().flatten());
     }
 }
 

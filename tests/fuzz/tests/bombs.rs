@@ -14,8 +14,8 @@ use std::process::Command;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BinaryArray, DictionaryArray, Float32Array, Int32Array, Int64Array, ListArray, RecordBatch,
-    StringArray,
+    ArrayRef, BinaryArray, BooleanArray, DictionaryArray, Float32Array, Float64Array, Int32Array, Int64Array,
+    ListArray, RecordBatch, StringArray,
 };
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field, Schema};
@@ -27,7 +27,7 @@ use schema::Row;
 use schema::cell::CellType;
 use schema::footer::KEY;
 use schema::table::Table;
-use schema::tables::{Crop, Frame, Label, TrackEmbedding};
+use schema::tables::{Crop, Frame, Label, Linkage, TrackEmbedding};
 use serde_json::json;
 use tests::assets;
 
@@ -168,13 +168,31 @@ fn a_list_without_end() {
 #[test]
 fn rows_without_end() {
     let rows = 1 << 20;
-    let times = Arc::new(arrow::array::Float64Array::from(vec![0.0; rows]));
+    let times = Arc::new(Float64Array::from(vec![0.0; rows]));
     let zeros = Arc::new(Int64Array::from(vec![0; rows]));
-    let keys = Arc::new(arrow::array::BooleanArray::from(vec![false; rows]));
+    let keys = Arc::new(BooleanArray::from(vec![false; rows]));
     let columns: Vec<(_, ArrayRef)> =
         vec![("frame_idx", numbers(0..rows)), ("t_secs", times), ("pts_ticks", zeros), ("is_key", keys)];
     let encoding = Encoding::DELTA_BINARY_PACKED;
     explodes("frames.parquet", Bomb { batches: 6, encoding, ..Bomb::of::<Frame>(columns) }, TOO_MANY);
+}
+
+/// A fault is larger than a row.
+#[test]
+fn faults_without_end() {
+    let rows = 2_000_000;
+    let columns: Vec<(_, ArrayRef)> = vec![
+        ("step", Arc::new(Int64Array::from(vec![0; rows]))),
+        ("left", Arc::new(Int64Array::from(vec![0; rows]))),
+        ("right", Arc::new(Int64Array::from(vec![0; rows]))),
+        ("distance", Arc::new(Float64Array::from(vec![0.0; rows]))),
+        ("size", Arc::new(Int64Array::from(vec![2; rows]))),
+    ];
+    explodes(
+        "linkage.parquet",
+        Bomb::of::<Linkage>(columns),
+        "row 1 of `linkage` is not after the row before it",
+    );
 }
 
 /// Has labels imported, or weights converted.
@@ -210,15 +228,15 @@ fn elements_in_elements() {
 
 #[test]
 fn frames_without_end() {
-    reads("ftl-exchange", "far.txt", b"10000000,1,1,1,5,5\n", 0, "");
+    reads("ftl-exchange", "far.txt", b"6000000,1,1,1,5,5\n", 0, "");
     reads(
         "ftl-exchange",
         "farther.txt",
-        b"10000001,1,1,1,5,5\n",
+        b"6000001,1,1,1,5,5\n",
         3,
         "not a whole number that a video may reach",
     );
-    let meta = "<annotations><meta><task><size>10000000</size></task></meta></annotations>";
+    let meta = "<annotations><meta><task><size>6000000</size></task></meta></annotations>";
     reads("ftl-exchange", "far.xml", meta.as_bytes(), 0, "");
 }
 

@@ -20,7 +20,7 @@ pub use tables::Tables;
 pub struct Verdict {
     /// Number of rows of each table that was looked at, by name.
     pub rows: BTreeMap<&'static str, usize>,
-    /// Everything that is wrong, table by table.
+    /// What is wrong, table by table: of rows as many faults as [`schema::io::MOST_FAULTS`].
     pub faults: Vec<Error>,
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
+use schema::io::MOST_FAULTS;
 use schema::tables::{
     Calibration, Cluster, Constraint, ConstraintKind, Crop, Detection, DetectionSource, Embedding, Frame,
     Identity, Label, Linkage, Shot, Track, TrackEmbedding, Transition, Video,
@@ -42,8 +43,14 @@ pub(super) fn check(tables: &Tables) -> Vec<Error> {
 fn each<R: Row>(table: &Option<Rows<R>>, faults: &mut Vec<Error>, rule: impl Fn(usize, &R) -> Wrong) {
     let Some(table) = table else { return };
     for (at, row) in table.rows.iter().enumerate() {
-        faults.extend(rule(at, row).0.into_iter().map(|reason| fault(table, at, reason)));
+        note(faults, table, at, rule(at, row));
     }
+}
+
+/// Notes what is wrong with a row, as long as there is room.
+fn note<R: Row>(faults: &mut Vec<Error>, table: &Rows<R>, at: usize, wrong: Wrong) {
+    let room = MOST_FAULTS.saturating_sub(faults.len());
+    faults.extend(wrong.0.into_iter().take(room).map(|reason| fault(table, at, reason)));
 }
 
 fn fault<R: Row>(table: &Rows<R>, at: usize, reason: String) -> Error {
@@ -442,7 +449,8 @@ fn every_track_has_a_cluster(world: &World<'_>, faults: &mut Vec<Error>) {
     let (Some(tracks), Some(clusters)) = (&world.tables.tracks, &world.clusters.rows) else { return };
     for (at, row) in tracks.rows.iter().enumerate() {
         if !clusters.contains_key(&row.track_id) {
-            faults.push(fault(tracks, at, format!("has track {}, which is not in `clusters`", row.track_id)));
+            let reason = format!("has track {}, which is not in `clusters`", row.track_id);
+            note(faults, tracks, at, Wrong(vec![reason]));
         }
     }
 }
@@ -472,7 +480,7 @@ fn dendrogram(world: &World<'_>, faults: &mut Vec<Error>) {
     let mut height = f64::NEG_INFINITY;
     for (at, row) in linkage.rows.iter().enumerate() {
         let wrong = merge(row, at, height, &sizes, &mut joined);
-        faults.extend(wrong.0.into_iter().map(|reason| fault(linkage, at, reason)));
+        note(faults, linkage, at, wrong);
         height = row.distance;
         sizes.push(row.size);
     }

@@ -111,6 +111,7 @@ impl Slim for Crop {
     fn slim(mut self) -> Self {
         if let Some(image) = &mut self.image {
             image.truncate(PNG_HEADER);
+            image.shrink_to_fit();
         }
         self
     }
