@@ -25,9 +25,6 @@ const FREE: u64 = 256 << 20;
 /// and how many times its size more. Our own tables come to ten times their size.
 const RATIO: u64 = 100;
 
-/// Longest vector.
-pub(crate) const MAX_DIM: usize = 1 << 16;
-
 /// Bytes that the rows of a file of `size` bytes may come to.
 pub(crate) fn allowed(size: u64) -> u64 {
     FREE.saturating_add(RATIO.saturating_mul(size))

@@ -15,7 +15,7 @@ use arrow::buffer::NullBuffer;
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Float32Type, Float64Type, Int64Type};
 
-use crate::bounds::MAX_DIM;
+use crate::footer::MAX_DIM;
 
 /// The type of a column as the published documents name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

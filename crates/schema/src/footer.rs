@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize};
 /// Name of the file-level metadata key.
 pub const KEY: &str = "facetrack";
 
+/// Most components of a vector.
+pub const MAX_DIM: usize = 1 << 16;
+
 /// JSON under [`KEY`]. Readers ignore fields they do not know.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Footer {

@@ -15,6 +15,11 @@ pub fn bytes(bytes: &[u8]) -> String {
 
 /// SHA-256 of the whole file, read in blocks of 1 MiB.
 pub fn file(path: &Path) -> Result<String> {
+    // Opening a pipe would wait for a writer, and some devices never end; a directory says so itself.
+    let kind = std::fs::metadata(path).map_err(Error::io("read", path))?.file_type();
+    if !kind.is_file() && !kind.is_dir() {
+        return Err(Error::io("read", path)(std::io::Error::other("it is no regular file")));
+    }
     let mut source = File::open(path).map_err(Error::io("read", path))?;
     let mut digest = Sha256::new();
     let mut block = vec![0; 1 << 20];
@@ -32,7 +37,17 @@ fn hex(digest: &[u8]) -> String {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 mod tests {
+    #[test]
+    fn a_pipe_is_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        assert!(super::file(&pipe).unwrap_err().to_string().ends_with("it is no regular file"));
+        assert!(super::file(folder.path()).is_err());
+    }
+
     #[test]
     fn agrees_with_the_published_vector_for_abc() {
         let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";

@@ -16,11 +16,11 @@ use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 
-use crate::bounds::{self, MAX_DIM, Wanted};
+use crate::bounds::{self, Wanted};
 use crate::cell::{CellType, check_lengths};
 use crate::contain::contain;
 use crate::error::{Error, Result};
-use crate::footer::{self, Footer};
+use crate::footer::{self, Footer, MAX_DIM};
 use crate::table::{Column, Row, Table};
 
 /// Rows of a small table per row group.

@@ -44,7 +44,7 @@ fn choices(first: u8, blocks: u8) -> Vec<u8> {
 
 const FOOTER: &str = r#"{"table":"tracks","version":"1.0.0","producer":"p","run_id":"r","fingerprint":"f","embedders":[{"name":"sface","dim":128,"weights_sha256":"0","license":"MIT","same_up_to":0.5,"similarity":{"different":0.0,"same":0.6}}]}"#;
 const MANIFEST: &str = r#"{"format":1,"run_id":"r","video":{"path":"/v.mkv","size_bytes":1,"modified_ns":2,"sha256":"0a"},"stages":[{"stage":"ingest","version":1,"fingerprint":"f","producer":"p","config":{"a":[1]},"inputs":[{"name":"video","sha256":"0a"}],"outputs":[{"file":"report/index.html","table_version":null,"rows":null,"size_bytes":3,"sha256":"0a"}],"warnings":["w"],"figures":{"n":1},"duration_secs":0.5}],"pinned":["embed"]}"#;
-const INDEX: &str = r#"{"format":1,"next_person_id":3,"embedder":{"name":"sface","dim":2,"weights_sha256":"0","license":"MIT"},"people_sha256":"0a","videos":[]}"#;
+const INDEX: &str = r#"{"format":1,"next_person_id":3,"embedder":{"name":"sface","dim":2,"weights_sha256":"0","license":"MIT"},"people_sha256":"0a","vectors":{"n_records":1,"crc32":7},"videos":[]}"#;
 const EDITS: &str = "track_a,track_b,kind,why\n0,1,must_link,x\n1,2,must_link,\n5,2,cannot_link,\"a, b\"\n";
 const SETTINGS: &str = "\0[ingest]\n[cluster]\nmethod = 'agglomerative'\nlinkage = \"average\"\nthreshold = 0.5\n[evaluate]\nthumbnail_px = 96\n";
 /// The first byte is that of [`crate::labels`].

@@ -78,12 +78,15 @@ fn library(appearances: &Path) {
     fs::copy(appearances, root.join(file)).unwrap();
     let entry = json!({ "video_id": "0a", "run_id": "r", "fingerprint": "f", "file": file,
         "sha256": hash::file(appearances).unwrap() });
-    let index =
-        json!({ "format": 1, "next_person_id": 1, "embedder": null, "people_sha256": "", "videos": [entry] });
+    let embedder = json!({ "name": "v", "dim": 2, "weights_sha256": "0", "license": "MIT" });
+    let index = json!({ "format": 1, "next_person_id": 1, "embedder": embedder, "people_sha256": "",
+        "vectors": { "n_records": 0, "crc32": 0 }, "videos": [entry] });
     fs::write(root.join("library.json"), index.to_string()).unwrap();
     if let Err(error) = Library::open(&root) {
         is_told(&error);
     }
+    // Also a library is validated.
+    let _ = validate(&root);
 }
 
 /// The file of a table, as the data describe it.

@@ -215,8 +215,30 @@ impl Album {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 mod tests {
     use super::*;
+
+    /// A picture may say that it is much larger than its row.
+    #[test]
+    fn a_picture_larger_than_its_row_is_not_begun() {
+        let mut png = Cursor::new(Vec::new());
+        image::RgbImage::new(8, 8).write_to(&mut png, ImageFormat::Png).unwrap();
+        let crop = |width| Crop {
+            video_id: "v".into(),
+            track_id: 0,
+            rank: 0,
+            frame_idx: 0,
+            image: None,
+            width,
+            height: 8,
+            transform: [0.0; 6],
+            quality: 1.0,
+        };
+        assert!(Face::new(&crop(8), png.get_ref(), 96).is_ok());
+        let error = Face::new(&crop(7), png.get_ref(), 96).err().unwrap();
+        assert!(matches!(error, Error::Crop { source: image::ImageError::Limits(_), .. }), "{error}");
+    }
 
     fn face(track_id: i64, frame_idx: i64) -> Face {
         Face { track_id, frame_idx, quality: 0.5, large: vec![0; 3000], small: vec![0; 300] }

@@ -1,4 +1,5 @@
-//! Rules beyond single rows: within a table, and between the tables of a run.
+//! Rules beyond single rows: within a table, and between the tables of a run. They are also asked about rows
+//! that break the contract by themselves, so numbers are added with care.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -40,15 +41,21 @@ pub(super) fn check(tables: &Tables) -> Vec<Error> {
 }
 
 /// Asks a rule about every row. It says what is wrong with a row, several things at times.
-fn each<R: Row>(table: &Option<Rows<R>>, faults: &mut Vec<Error>, rule: impl Fn(usize, &R) -> Wrong) {
-    let Some(table) = table else { return };
+pub(super) fn each<'a, R: Row>(
+    table: impl Into<Option<&'a Rows<R>>>,
+    faults: &mut Vec<Error>,
+    rule: impl Fn(usize, &R) -> Wrong,
+) where
+    R: 'a,
+{
+    let Some(table) = table.into() else { return };
     for (at, row) in table.rows.iter().enumerate() {
         note(faults, table, at, rule(at, row));
     }
 }
 
 /// Notes what is wrong with a row, as long as there is room.
-fn note<R: Row>(faults: &mut Vec<Error>, table: &Rows<R>, at: usize, wrong: Wrong) {
+pub(super) fn note<R: Row>(faults: &mut Vec<Error>, table: &Rows<R>, at: usize, wrong: Wrong) {
     let room = MOST_FAULTS.saturating_sub(faults.len());
     faults.extend(wrong.0.into_iter().take(room).map(|reason| fault(table, at, reason)));
 }
@@ -59,11 +66,11 @@ fn fault<R: Row>(table: &Rows<R>, at: usize, reason: String) -> Error {
 
 /// What is wrong with a row.
 #[derive(Debug, Default)]
-struct Wrong(Vec<String>);
+pub(super) struct Wrong(pub(super) Vec<String>);
 
 impl Wrong {
     /// Notes a fault unless `holds`.
-    fn unless(&mut self, holds: bool, reason: impl FnOnce() -> String) {
+    pub(super) fn unless(&mut self, holds: bool, reason: impl FnOnce() -> String) {
         if !holds {
             self.0.push(reason());
         }
@@ -266,13 +273,13 @@ fn shot(row: &Shot, at: usize, world: &World<'_>) -> Wrong {
     span(&mut wrong, [row.first_frame_idx, row.last_frame_idx], [row.first_t_secs, row.last_t_secs], world);
     let rows = world.tables.shots.as_ref().map_or(&[][..], |table| &table.rows);
     let before = at.checked_sub(1).and_then(|before| rows.get(before));
-    let next = before.map_or(0, |before| before.last_frame_idx + 1);
+    let next = before.map_or(0, |before| before.last_frame_idx.saturating_add(1));
     wrong.unless(row.first_frame_idx == next, || {
         format!("begins at frame {}, where frame {next} is next", row.first_frame_idx)
     });
     let is_last = at + 1 == rows.len();
     let frame_count = world.video.map(|video| video.frame_count).filter(|_| is_last);
-    wrong.unless(frame_count.is_none_or(|count| row.last_frame_idx + 1 == count), || {
+    wrong.unless(frame_count.is_none_or(|count| row.last_frame_idx.saturating_add(1) == count), || {
         format!("is the last and ends at frame {}, not at the end of the video", row.last_frame_idx)
     });
     wrong.unless((row.transition == Transition::Start) == (at == 0), || {
@@ -288,8 +295,9 @@ fn detection(row: &Detection, at: usize, world: &World<'_>) -> Wrong {
     let mut wrong = Wrong::default();
     let rows = world.tables.detections.as_ref().map_or(&[][..], |table| &table.rows);
     let before = at.checked_sub(1).and_then(|before| rows.get(before));
-    let next =
-        before.filter(|before| before.frame_idx == row.frame_idx).map_or(0, |before| before.det_idx + 1);
+    let next = before
+        .filter(|before| before.frame_idx == row.frame_idx)
+        .map_or(0, |before| before.det_idx.saturating_add(1));
     wrong.unless(row.det_idx == next, || format!("has det_idx {}, where {next} is next", row.det_idx));
     wrong.find(&world.frames, row.frame_idx);
     if let Some(video) = world.video {
@@ -334,7 +342,7 @@ fn track(row: &Track, world: &World<'_>) -> Wrong {
     wrong.range(row.mean_score, [0.0, 1.0], "the mean score");
     if let Some(seen) = &world.seen {
         let Seen { boxes, detected } = seen.get(&row.track_id).cloned().unwrap_or_default();
-        let frames = row.last_frame_idx - row.first_frame_idx + 1;
+        let frames = row.last_frame_idx.saturating_sub(row.first_frame_idx).saturating_add(1);
         wrong.unless(boxes == frames, || format!("has {frames} frames, `detections` {boxes} boxes of it"));
         wrong.unless(detected == row.n_detections, || {
             format!("announces {} detections, `detections` has {detected}", row.n_detections)
@@ -347,7 +355,9 @@ fn crop(row: &Crop, at: usize, world: &World<'_>) -> Wrong {
     let mut wrong = Wrong::default();
     let rows = world.tables.crops.as_ref().map_or(&[][..], |table| &table.rows);
     let before = at.checked_sub(1).and_then(|before| rows.get(before));
-    let next = before.filter(|before| before.track_id == row.track_id).map_or(0, |before| before.rank + 1);
+    let next = before
+        .filter(|before| before.track_id == row.track_id)
+        .map_or(0, |before| before.rank.saturating_add(1));
     wrong.unless(row.rank == next, || format!("has rank {}, where {next} is next", row.rank));
     wrong.range(row.quality, [0.0, 1.0], "the quality");
     // A run may keep no pictures.
@@ -497,9 +507,8 @@ fn merge(row: &Linkage, at: usize, height: f64, sizes: &[i64], joined: &mut BTre
         wrong.unless(joined.insert(node), || format!("joins node {node}, which is joined already"));
     }
     if let Some((left, right)) = size(row.left).zip(size(row.right)) {
-        wrong.unless(row.size == left + right, || {
-            format!("has {} tracks, its parts {}", row.size, left + right)
-        });
+        let parts = left.saturating_add(right);
+        wrong.unless(row.size == parts, || format!("has {} tracks, its parts {parts}", row.size));
     }
     wrong
 }
