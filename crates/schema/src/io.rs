@@ -132,8 +132,8 @@ pub const PRODUCER: &str = concat!("facetracklinking ", env!("CARGO_PKG_VERSION"
 
 /// Opens the table at `path`: footer, version, columns and sizes of pages are checked here, rows while reading.
 ///
-/// A batch takes some hundred megabytes at most, whatever the file says; all rows together 256 MiB and a
-/// hundred times the size of the file. More is refused.
+/// A batch takes some hundred megabytes at most, whatever the file says; all rows together 256 MiB and
+/// five hundred times the size of the file. More is refused.
 pub fn open<R: Row>(path: &Path) -> Result<TableReader<R>> {
     let not_parquet = |reason: String| Error::NotParquet { path: path.to_path_buf(), reason };
     let (file, builder, json) = open_parquet(path)?;
