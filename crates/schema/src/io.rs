@@ -249,7 +249,12 @@ impl<R: Row + Clone> TableReader<R> {
                         rows.into_iter().for_each(&mut see);
                     }
                     Err(error) => {
+                        let is_over = matches!(error, Error::NotParquet { .. });
                         faults.push(error);
+                        // Rows that are too much only go on being that.
+                        if is_over || faults.len() >= MOST_FAULTS {
+                            return faults;
+                        }
                         self.read += batch.num_rows() as u64;
                     }
                 },
