@@ -19,15 +19,20 @@ pub(super) fn webvtt(run: &Run) -> String {
     cues.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.2.cmp(&b.2)));
     let mut text = String::from("WEBVTT\n");
     for (start, end, cluster_id) in cues {
-        // A cue must end after it starts, also where a frame is shorter than a millisecond.
-        let (start, end) = (millis(start), millis(end).max(millis(start) + 1));
+        let (start, end) = cue(start, end);
         let _ = write!(text, "\n{} --> {}\n{}\n", clock(start), clock(end), escape(&run.name(cluster_id)));
     }
     text
 }
 
+/// A cue must end after it starts, also where a frame is shorter than a millisecond.
+fn cue(start: f64, end: f64) -> (u64, u64) {
+    let start = millis(start);
+    (start, millis(end).max(start.saturating_add(1)))
+}
+
 fn millis(secs: f64) -> u64 {
-    // No video is so long, or before its own start, that this would not fit.
+    // No video is so long, or before its own start, that this would not fit; of a table that says so, the most.
     (secs.max(0.0) * 1000.0).round() as u64
 }
 
@@ -111,6 +116,13 @@ pub(super) fn otio(run: &Run) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn cues_end_after_they_start() {
+        assert_eq!(cue(1.0, 1.0), (1000, 1001));
+        assert_eq!(cue(1.0, 2.5), (1000, 2500));
+        assert_eq!(cue(1e300, 1e300), (u64::MAX, u64::MAX));
+    }
 
     #[test]
     fn clocks_carry_over() {
