@@ -14,8 +14,8 @@ use std::process::Command;
 use schema::Row;
 use schema::io::{TableWriter, open, read_all};
 use schema::tables::{
-    Cluster, Constraint, Detection, Embedding, Identity, Label, Linkage, Metric, Shot, Track, TrackEmbedding,
-    Video,
+    Cluster, Constraint, Detection, Embedding, Identity, Label, Linkage, Metric, Person, Shot, Track,
+    TrackEmbedding, Video,
 };
 use tests::assets;
 use tests::files::repository;
@@ -76,6 +76,48 @@ fn a_table_that_a_stage_did_not_write_is_told() {
         ),
         "{faults:?}"
     );
+}
+
+#[test]
+fn a_library_is_what_its_videos_add_up_to() {
+    let Some(add) = assets::require_program("ftl-library") else { return };
+    let folder = folder("library");
+    let library = folder.join("library");
+    for seed in [4, 5] {
+        let recipe = format!("tracks = 40\nseed = {seed}\n");
+        let Some(made) = made_up::finished(&recipe, &folder.join(format!("run{seed}"))) else { return };
+        let mut add = Command::new(&add);
+        add.arg("add").arg("--library").arg(&library).arg("--run-dir").arg(&made.run);
+        assert!(add.output().unwrap().status.success());
+    }
+    assert_eq!(validate(&library, &library), Some((Some(0), vec![])));
+    let people = library.join("people.parquet");
+    let appearances = fs::read_dir(library.join("appearances")).unwrap().next().unwrap().unwrap().path();
+    assert_eq!(validate(&people, &library), Some((Some(0), vec![])));
+    assert_eq!(validate(&appearances, &library), Some((Some(0), vec![])));
+
+    change::<Person>(&library, |rows| {
+        rows[1].n_videos += 1;
+        rows[2].screen_secs += 1.0;
+        rows[3].first_cluster_id = 999;
+        rows.remove(0);
+    });
+    let Some((code, faults)) = validate(&library, &library) else { return };
+    assert_eq!(code, Some(4));
+    let has = |file: &str, words: &str| {
+        let found = faults.iter().filter(|fault| fault.starts_with(file) && fault.contains(words)).count();
+        assert_eq!(found, 1, "{file} {words}: {faults:#?}");
+    };
+    has("people.parquet", "its content is not the one that library.json records");
+    has("people.parquet", "row 0 of `people` has 2 videos, `appearances` add up to 1");
+    has("people.parquet", "row 1 of `people` has");
+    has("people.parquet", "row 2 of `people` was first cluster 999 of");
+    has("appearances/", "names person 0, who is not in `people`");
+    assert_eq!(faults.len(), 5, "{faults:#?}");
+
+    fs::remove_file(&appearances).unwrap();
+    let Some((code, faults)) = validate(&library, &library) else { return };
+    assert_eq!((code, faults.len()), (Some(4), 2), "{faults:#?}");
 }
 
 /// Changes rows of one table of a run without a manifest.

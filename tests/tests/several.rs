@@ -116,6 +116,9 @@ fn people_have_one_id_in_both_halves_of_a_clip_and_a_bad_file_is_told() {
     assert_eq!(shown.len(), 2, "{shown:?}");
     assert!(shown.values().all(|people| people.len() == 1), "{shown:?}");
     assert_eq!(people.iter().map(|person| person.n_videos).collect::<Vec<_>>(), [2, 2]);
+    let mut validate = Command::new(assets::require_program("ftl-exchange").unwrap());
+    let done = validate.arg("validate").arg(&library).output().unwrap();
+    assert!(done.status.success(), "{}", text(&done.stdout));
 
     // The good ones again, by a pattern and for a program: nothing changes, and nothing is wrong.
     let pattern = videos.join("[ot]*o.mp4");

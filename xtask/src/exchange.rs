@@ -1,4 +1,4 @@
-//! `cargo xtask validate`, `export` and `import`: passed on to `ftl-exchange`, which knows the tables.
+//! `cargo xtask validate`, `export`, `import` and `library`: passed on to the programs that know the tables.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -6,25 +6,32 @@ use std::process::{Command, Stdio};
 use crate::failure::{Failure, Result, exit};
 use crate::{process, workspace};
 
-/// The program.
+/// Name of the program that reads and writes what other tools do.
 const PROGRAM: &str = "ftl-exchange";
-/// What is done with tables, and what each is about.
-pub(crate) const TASKS: [(&str, &str); 3] = [
-    ("validate", "Check a run or a table against the published schemas: `validate RUN_OR_FILE`"),
+/// What is passed on, and what each is about.
+pub(crate) const TASKS: [(&str, &str); 4] = [
+    ("validate", "Check a run, a library or a table against the published schemas: `validate PATH`"),
     ("export", "Write a run for other tools: `export --run R --to csv|mot|coco|cvat|webvtt|rttm|otio`"),
     ("import", "Make labels of MOT, CVAT or CSV the CSV that `run --labels` takes: `import --labels FILE`"),
+    (
+        LIBRARY,
+        "Add finished runs, or remove a video: `library add --library L --run-dir R`, `library remove`",
+    ),
 ];
+/// The task that has a program of its own.
+const LIBRARY: &str = "library";
 
-/// Passes a task on with its arguments; what it prints is what people and programs get.
+/// Passes a task on with its arguments; what the program prints is what people and programs get.
 pub(crate) fn pass_on(task: &str, arguments: &[String]) -> Result<()> {
     process::show(workspace::cargo(workspace::BUILD).arg("--quiet"))?;
-    let mut command = Command::new(workspace::program(PROGRAM));
-    let mut child = process::spawn(command.arg(task).args(arguments).stdin(Stdio::null()))?;
+    let (program, task) = if task == LIBRARY { ("ftl-library", None) } else { (PROGRAM, Some(task)) };
+    let mut command = Command::new(workspace::program(program));
+    let mut child = process::spawn(command.args(task).args(arguments).stdin(Stdio::null()))?;
     let status = process::wait(&mut child)?;
     match status.code().map(u8::try_from) {
         Some(Ok(0)) => Ok(()),
         Some(Ok(code)) => Err(Failure::told(code)),
-        _ => Err(Failure::unexpected(format!("`{PROGRAM}` failed ({})", process::ended(status)))),
+        _ => Err(Failure::unexpected(format!("`{program}` failed ({})", process::ended(status)))),
     }
 }
 

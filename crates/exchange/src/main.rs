@@ -38,16 +38,18 @@ fn cli() -> Command {
     };
     let out = || path("out", "FILE").help("where to [default: standard output]");
     let validate = Command::new("validate")
-        .about("Checks tables against the published schemas, and the tables of a run against each other")
+        .about(
+            "Checks tables against the published schemas, and those of a run or a library against each other",
+        )
         .after_help(
             "One line a fault on standard output. Exit codes: 0 no fault, 1 unexpected, 2 usage, 4 faults.",
         )
         .arg(
             Arg::new("path")
-                .value_name("RUN_OR_FILE")
+                .value_name("PATH")
                 .required(true)
                 .value_parser(value_parser!(PathBuf))
-                .help("a run directory, a folder of tables, or one table"),
+                .help("a run directory, a library, a folder of tables, or one table"),
         );
     let export = Command::new("export")
         .about("Writes who is where in a run in the format of another tool")

@@ -6,6 +6,7 @@
 //! * [`seen`]: what a finished run says of the people in its video.
 //! * [`matching`]: which of them is whom of those known; pure.
 //! * [`people`]: what appearances add up to; pure.
+//! * [`vectors`]: one vector per person, in a file that only grows at its end.
 //! * [`store`]: the directory: lock, index, files that are absent or whole.
 //! * [`synthetic`]: runs of people who do not exist.
 //!
@@ -17,6 +18,7 @@ pub mod people;
 pub mod seen;
 pub mod store;
 pub mod synthetic;
+pub mod vectors;
 
 use std::path::PathBuf;
 

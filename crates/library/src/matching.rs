@@ -8,6 +8,7 @@
 //! them: the tail of the normal distribution, about exp(−z²/2), times n. How wide that distribution is, the
 //! many pairs of different people tell; where there are few, what was known beforehand.
 
+use pulp::{Arch, Simd, WithSimd};
 use schema::footer::Embedder;
 
 /// Standard deviation of the similarity of two people, as expected beforehand, and how many pairs that is
@@ -19,6 +20,8 @@ const DIFFERENT_PAIRS: f64 = 1000.0;
 const COMMON_PRIOR: f64 = 25.0;
 /// Where nothing is known of an embedder: SFace's, as in `cluster`.
 const SAME_UP_TO: f64 = 0.637;
+/// Vectors that another is compared with at a time.
+const SIDE_BY_SIDE: usize = 32;
 
 /// How alike people are, by an embedder.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -128,12 +131,55 @@ fn similarities(scale: &Scale, known: &[&[f32]], seen: &[&[f32]]) -> Vec<Vec<f64
         Some(_) => common(known, seen),
         None => Vec::new(),
     };
-    let known: Vec<_> = known.iter().map(|vector| without(vector, &common)).collect();
-    let row = |vector: &&[f32]| {
-        let vector = without(vector, &common);
-        known.iter().map(|known| f64::from(dot(&vector, known))).collect()
-    };
-    seen.iter().map(row).collect()
+    Arch::new().dispatch(Comparison { known, seen, common: &common })
+}
+
+/// All that is done with everybody known, so it decides what a large library costs.
+struct Comparison<'a> {
+    known: &'a [&'a [f32]],
+    seen: &'a [&'a [f32]],
+    common: &'a [f32],
+}
+
+impl WithSimd for Comparison<'_> {
+    type Output = Vec<Vec<f64>>;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> Self::Output {
+        let mut rest = Vec::new();
+        // Number by number, those of several vectors side by side.
+        let block = |seen: &[&[f32]]| {
+            let mut columns = vec![[0.0_f32; SIDE_BY_SIDE]; seen[0].len()];
+            for (place, vector) in seen.iter().enumerate() {
+                without(vector, self.common, &mut rest);
+                columns.iter_mut().zip(&rest).for_each(|(column, x)| column[place] = *x);
+            }
+            columns
+        };
+        let blocks: Vec<_> = self.seen.chunks(SIDE_BY_SIDE).map(block).collect();
+        let mut rows = vec![Vec::with_capacity(self.known.len()); self.seen.len()];
+        for known in self.known {
+            without(known, self.common, &mut rest);
+            for (columns, rows) in blocks.iter().zip(rows.chunks_mut(SIDE_BY_SIDE)) {
+                let products = products(columns, &rest);
+                rows.iter_mut().zip(products).for_each(|(row, product)| row.push(f64::from(product)));
+            }
+        }
+        rows
+    }
+}
+
+/// Inner products of a vector with all that stand side by side. Each is one sum in order, so that it does not
+/// depend on how many a processor computes at once.
+#[inline(always)]
+fn products(columns: &[[f32; SIDE_BY_SIDE]], vector: &[f32]) -> [f32; SIDE_BY_SIDE] {
+    let mut sums = [0.0; SIDE_BY_SIDE];
+    for (column, x) in columns.iter().zip(vector) {
+        for lane in 0..SIDE_BY_SIDE {
+            sums[lane] += column[lane] * x;
+        }
+    }
+    sums
 }
 
 /// What all vectors have in common: their mean, shrunk where there are few.
@@ -148,29 +194,27 @@ fn common(known: &[&[f32]], seen: &[&[f32]]) -> Vec<f32> {
 }
 
 /// A vector without what is common, of unit length; what it was, where nothing would be left.
-fn without(vector: &[f32], common: &[f32]) -> Vec<f32> {
-    let mut rest = vector.to_vec();
+#[inline(always)]
+fn without(vector: &[f32], common: &[f32], rest: &mut Vec<f32>) {
+    rest.clear();
+    rest.extend_from_slice(vector);
     rest.iter_mut().zip(common).for_each(|(x, common)| *x -= common);
-    let length = dot(&rest, &rest).sqrt();
+    let length = squares(rest).sqrt();
     if length < 1e-3 {
-        return vector.to_vec();
+        rest.copy_from_slice(vector);
+    } else {
+        rest.iter_mut().for_each(|x| *x /= length);
     }
-    rest.iter_mut().for_each(|x| *x /= length);
-    rest
 }
 
-/// Inner product, in an order of summation that many lanes can share.
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let (a, a_rest) = a.as_chunks::<16>();
-    let (b, b_rest) = b.as_chunks::<16>();
+/// Sum of squares, in an order that many lanes can share.
+#[inline(always)]
+fn squares(vector: &[f32]) -> f32 {
     let mut lanes = [0.0_f32; 16];
-    for (a, b) in a.iter().zip(b) {
-        for lane in 0..16 {
-            lanes[lane] += a[lane] * b[lane];
-        }
+    for some in vector.chunks(16) {
+        lanes.iter_mut().zip(some).for_each(|(lane, x)| *lane += x * x);
     }
-    let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
-    lanes.iter().sum::<f32>() + rest
+    lanes.iter().sum()
 }
 
 #[cfg(test)]

@@ -5,43 +5,64 @@ use std::collections::BTreeMap;
 use schema::UnitVector;
 use schema::tables::{Appearance, Person};
 
-/// People by their id.
-pub type People = BTreeMap<i64, Person>;
+use crate::vectors::Vectors;
 
-/// Adds the appearances of one video. Taking all videos in the order in which they were added gives the
-/// same as adding them as they came, to the last bit.
-pub fn add(people: &mut People, appearances: &[Appearance]) {
-    for row in appearances {
-        let first = |row: &Appearance| Person {
-            person_id: row.person_id,
-            n_videos: 0,
-            n_tracks: 0,
-            screen_secs: 0.0,
-            first_video_id: row.video_id.clone(),
-            first_cluster_id: row.cluster_id,
-            embedding: row.embedding.clone(),
-            cohesion: 1.0,
-        };
-        let person = people.entry(row.person_id).or_insert_with(|| first(row));
-        (person.embedding, person.cohesion) = mean(person, row);
-        person.n_videos += 1;
-        person.n_tracks += row.n_tracks;
-        person.screen_secs += row.screen_secs;
+/// Everybody: what `people` says of them, by their id, and the mean vector of each.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct People {
+    /// Rows of `people`.
+    pub rows: BTreeMap<i64, Person>,
+    /// Mean of the vectors in `appearances`, each as often as it has tracks, of unit norm.
+    pub vectors: Vectors,
+}
+
+impl People {
+    /// Nobody, for vectors of that length.
+    pub fn new(dim: usize) -> Self {
+        Self { rows: BTreeMap::new(), vectors: Vectors::new(dim) }
+    }
+
+    /// Adds the appearances of one video. Taking all videos in the order in which they were added gives the
+    /// same as adding them as they came, to the last bit.
+    pub fn add(&mut self, appearances: &[Appearance]) {
+        for row in appearances {
+            let person = self.rows.entry(row.person_id).or_insert_with(|| nobody(row));
+            let own = row.embedding.as_slice();
+            let (vector, cohesion) = mean(person, self.vectors.get(row.person_id).unwrap_or(own), row);
+            self.vectors.set(row.person_id, &vector);
+            person.cohesion = cohesion;
+            person.n_videos += 1;
+            person.n_tracks += row.n_tracks;
+            person.screen_secs += row.screen_secs;
+        }
+    }
+}
+
+/// Somebody who is about to be seen first.
+fn nobody(row: &Appearance) -> Person {
+    Person {
+        person_id: row.person_id,
+        n_videos: 0,
+        n_tracks: 0,
+        screen_secs: 0.0,
+        first_video_id: row.video_id.clone(),
+        first_cluster_id: row.cluster_id,
+        cohesion: 1.0,
     }
 }
 
 /// The mean of a person's vectors and one more, each as often as it has tracks: its direction and length.
-fn mean(person: &Person, row: &Appearance) -> (UnitVector, f32) {
+fn mean(person: &Person, vector: &[f32], row: &Appearance) -> (Vec<f32>, f32) {
     let total = (person.n_tracks + row.n_tracks) as f64;
     let old = person.n_tracks as f64 * f64::from(person.cohesion) / total;
     let new = row.n_tracks as f64 / total;
-    let both = person.embedding.as_slice().iter().zip(row.embedding.as_slice());
+    let both = vector.iter().zip(row.embedding.as_slice());
     let mean: Vec<f32> = both.map(|(a, b)| (old * f64::from(*a) + new * f64::from(*b)) as f32).collect();
     let length = mean.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt() as f32;
     // Vectors that cancel out leave no direction; then the person keeps the one known so far.
     match UnitVector::normalised(&mean) {
-        Some(direction) => (direction, length.min(1.0)),
-        None => (person.embedding.clone(), person.cohesion),
+        Some(direction) => (direction.as_slice().to_vec(), length.min(1.0)),
+        None => (vector.to_vec(), person.cohesion),
     }
 }
 
@@ -65,8 +86,8 @@ mod tests {
     }
 
     fn added(rows: &[Option<Appearance>]) -> People {
-        let mut people = People::new();
-        rows.iter().for_each(|row| add(&mut people, row.as_slice()));
+        let mut people = People::new(2);
+        rows.iter().for_each(|row| people.add(row.as_slice()));
         people
     }
 
@@ -74,22 +95,23 @@ mod tests {
     fn a_person_is_the_mean_over_tracks() {
         let people =
             added(&[row("a", 7, 3, [1.0, 0.0]), row("b", 8, 1, [1.0, 1.0]), row("c", 7, 1, [0.0, 1.0])]);
-        assert_eq!(people.keys().copied().collect::<Vec<_>>(), [7, 8]);
-        let person = &people[&7];
+        assert_eq!(people.rows.keys().copied().collect::<Vec<_>>(), [7, 8]);
+        let person = &people.rows[&7];
         assert_eq!((person.n_videos, person.n_tracks, person.screen_secs), (2, 4, 4.0));
-        assert_eq!((person.first_video_id.as_str(), people[&8].first_video_id.as_str()), ("a", "b"));
+        assert_eq!((person.first_video_id.as_str(), people.rows[&8].first_video_id.as_str()), ("a", "b"));
         // 3/4 of one axis and 1/4 of the other.
         let length = (0.75_f32 * 0.75 + 0.25 * 0.25).sqrt();
         assert!((person.cohesion - length).abs() < 1e-6);
         let expected = [0.75 / length, 0.25 / length];
-        assert!(person.embedding.as_slice().iter().zip(expected).all(|(x, e)| (x - e).abs() < 1e-6));
-        assert!((people[&8].cohesion - 1.0).abs() < 1e-6);
+        let vector = people.vectors.get(7).unwrap_or_default();
+        assert!(vector.len() == 2 && vector.iter().zip(expected).all(|(x, e)| (x - e).abs() < 1e-6));
+        assert!((people.rows[&8].cohesion - 1.0).abs() < 1e-6);
     }
 
     #[test]
     fn opposite_vectors_leave_a_person_who_can_be_stored() {
-        let person = &added(&[row("a", 1, 1, [1.0, 0.0]), row("b", 1, 1, [-1.0, 0.0])])[&1];
-        assert_eq!(person.embedding.as_slice(), [1.0, 0.0]);
-        assert!(person.cohesion <= 1.0);
+        let people = added(&[row("a", 1, 1, [1.0, 0.0]), row("b", 1, 1, [-1.0, 0.0])]);
+        assert_eq!(people.vectors.get(1), Some([1.0, 0.0].as_slice()));
+        assert!(people.rows[&1].cohesion <= 1.0);
     }
 }

@@ -4,16 +4,18 @@
 //! library/
 //!   library.json                          which videos, in the order in which they were added: written last
 //!   people.parquet                        one row per person, made anew by every addition
+//!   vectors.bin                           one vector per person; grows at its end
 //!   appearances/<video_id>.<key>.parquet  one file per video, never changed
 //!   .lock
 //! ```
 //!
 //! What `library.json` names counts. Files of `appearances` that it does not name are what an interrupted
-//! addition left, and go. `people` follows from `appearances`, so it is made again where it is not the file
-//! that `library.json` names.
+//! addition left, and go; so are vectors behind those that it counts. `people` and `vectors` follow from
+//! `appearances`, so both are made again where one of them is not what `library.json` says.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
+use std::io::{Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
 use schema::footer::{Embedder, Footer};
@@ -24,11 +26,14 @@ use schema::{Row, hash};
 use serde::{Deserialize, Serialize};
 
 use crate::matching::{self, Match, Scale};
-use crate::people::{self, People};
+use crate::people::People;
+use crate::vectors::{self, Vectors};
 use crate::{Error, Seen};
 
 /// Name of the index.
 const INDEX: &str = "library.json";
+/// Name of the file of vectors.
+const VECTORS: &str = "vectors.bin";
 /// Version of its format.
 const FORMAT: u32 = 1;
 /// Digits of a fingerprint in the name of a file.
@@ -42,7 +47,16 @@ struct Index {
     /// What made the vectors; of the first video.
     embedder: Option<Embedder>,
     people_sha256: String,
+    vectors: VectorFile,
     videos: Vec<Entry>,
+}
+
+/// What counts of `vectors.bin`.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+struct VectorFile {
+    n_records: usize,
+    /// Of these records; it can be carried on where the file grows, which a SHA-256 cannot.
+    crc32: u32,
 }
 
 /// A video of the library.
@@ -96,7 +110,7 @@ impl Library {
         let lock = lock(root)?;
         let root = root.canonicalize().map_err(schema::Error::io("read", root))?;
         let index = Index::read(&root.join(INDEX))?;
-        let mut library = Self { root, index, people: People::new(), _lock: lock };
+        let mut library = Self { root, index, people: People::default(), _lock: lock };
         library.sweep()?;
         library.people = library.stored_people()?;
         Ok(library)
@@ -114,7 +128,7 @@ impl Library {
 
     /// Everybody.
     pub fn people(&self) -> impl Iterator<Item = &Person> {
-        self.people.values()
+        self.people.rows.values()
     }
 
     /// Number of videos.
@@ -132,6 +146,9 @@ impl Library {
             return Ok(Added::of(&rows, true));
         }
         self.check_embedder(seen)?;
+        if self.n_videos() == 0 {
+            self.people = People::new(seen.embedder.dim);
+        }
         let rows = self.appearances(seen);
         let entry = self.write_appearances(seen, &rows)?;
         self.index.embedder = Some(seen.embedder.clone());
@@ -142,7 +159,7 @@ impl Library {
             }
             None => {
                 self.index.videos.push(entry);
-                people::add(&mut self.people, &rows);
+                self.people.add(&rows);
             }
         }
         Ok(Added::of(&rows, false))
@@ -172,9 +189,10 @@ impl Library {
         let fingerprint = hash::bytes(serde_json::json!(fingerprints).to_string().as_bytes());
         let run_id = self.root.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let footer = self.footer::<Person>(run_id, fingerprint);
-        self.index.people_sha256 = write(&path, &footer, self.people.values().cloned())?;
+        self.index.vectors = self.write_vectors()?;
+        self.index.people_sha256 = write(&path, &footer, self.people.rows.values().cloned())?;
         let index = self.root.join(INDEX);
-        let json = serde_json::to_string_pretty(&self.index)
+        let json = serde_json::to_string(&self.index)
             .map_err(|e| Error::Index { path: index.clone(), reason: e.to_string() })?;
         replace(&index, json.as_bytes())?;
         self.sweep()
@@ -209,10 +227,10 @@ impl Library {
 
     /// Rows of a run, with new ids for those who are new.
     fn appearances(&mut self, seen: &Seen) -> Vec<Appearance> {
-        let known: Vec<_> = self.people.values().map(|person| person.embedding.as_slice()).collect();
+        let ids: Vec<_> = self.people.rows.keys().copied().collect();
+        let known: Vec<_> = ids.iter().filter_map(|id| self.people.vectors.get(*id)).collect();
         let vectors: Vec<_> = seen.people.iter().map(|person| person.vector.as_slice()).collect();
         let found = matching::find(&Scale::of(&seen.embedder), &known, &vectors);
-        let ids: Vec<_> = self.people.keys().copied().collect();
         let mut next = self.index.next_person_id;
         let mut new_id = || {
             next += 1;
@@ -263,24 +281,52 @@ impl Library {
         }
     }
 
-    /// `people` as it was written, or made again where it is not that any more.
+    /// Everybody as they were written, or made again where the files are not these any more.
     fn stored_people(&self) -> Result<People, Error> {
         let path = self.people_file();
         if self.index.videos.is_empty() {
-            return Ok(People::new());
+            return Ok(People::default());
         }
-        if hash::file(&path).ok().as_deref() != Some(&self.index.people_sha256) {
-            return self.sum_up();
+        let is_whole = hash::file(&path).ok().as_deref() == Some(&self.index.people_sha256);
+        let Some(vectors) = self.stored_vectors().filter(|_| is_whole) else { return self.sum_up() };
+        let rows: Vec<Person> = io::read_all(&path)?;
+        Ok(People { rows: rows.into_iter().map(|person| (person.person_id, person)).collect(), vectors })
+    }
+
+    fn stored_vectors(&self) -> Option<Vectors> {
+        let VectorFile { n_records, crc32 } = self.index.vectors;
+        let file = File::open(self.root.join(VECTORS)).ok()?;
+        let (vectors, found) = Vectors::read(self.dim(), n_records, file).ok()?;
+        (found == crc32).then_some(vectors)
+    }
+
+    /// Brings to disk what is new; gives what counts from then on.
+    fn write_vectors(&mut self) -> Result<VectorFile, Error> {
+        let path = self.root.join(VECTORS);
+        let (kept, bytes) = self.people.vectors.unwritten();
+        let crc32 = if kept == 0 { 0 } else { self.index.vectors.crc32 };
+        let mut crc32 = crc32fast::Hasher::new_with_initial(crc32);
+        crc32.update(bytes);
+        if kept == 0 {
+            replace(&path, bytes)?;
+        } else if !bytes.is_empty() {
+            append(&path, (kept * vectors::size(self.dim())) as u64, bytes)
+                .map_err(schema::Error::io("write", &path))?;
         }
-        let rows = io::read_all::<Person>(&path)?;
-        Ok(rows.into_iter().map(|person| (person.person_id, person)).collect())
+        self.people.vectors.set_written();
+        Ok(VectorFile { n_records: self.people.vectors.n_records(), crc32: crc32.finalize() })
+    }
+
+    /// Numbers in a vector.
+    fn dim(&self) -> usize {
+        self.index.embedder.as_ref().map_or(0, |embedder| embedder.dim)
     }
 
     /// Everybody, from the appearances of all videos.
     fn sum_up(&self) -> Result<People, Error> {
-        let mut people = People::new();
+        let mut people = People::new(self.dim());
         for entry in &self.index.videos {
-            people::add(&mut people, &self.read(entry)?);
+            people.add(&self.read(entry)?);
         }
         Ok(people)
     }
@@ -296,7 +342,7 @@ impl Library {
 
     /// Removes what an interrupted addition left, and files that others took the place of.
     fn sweep(&self) -> Result<(), Error> {
-        for name in [Person::TABLE.file_name(), INDEX.to_owned()] {
+        for name in [Person::TABLE.file_name(), INDEX.to_owned(), VECTORS.to_owned()] {
             remove(&temporary(&self.root.join(name)))?;
         }
         let named: BTreeSet<_> = self.index.videos.iter().map(|entry| self.root.join(&entry.file)).collect();
@@ -327,6 +373,7 @@ impl Index {
                     next_person_id: 0,
                     embedder: None,
                     people_sha256: String::new(),
+                    vectors: VectorFile::default(),
                     videos: Vec::new(),
                 });
             }
@@ -354,6 +401,15 @@ fn is_ours(path: &Path) -> bool {
     let is_hex = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_hexdigit());
     let parts = stem.and_then(|stem| stem.split_once('.'));
     folder == Some(Appearance::TABLE.name) && parts.is_some_and(|(video, key)| is_hex(video) && is_hex(key))
+}
+
+/// Writes from a place on, where a file ends or what is left of an interrupted addition begins.
+fn append(path: &Path, from: u64, bytes: &[u8]) -> std::io::Result<()> {
+    let mut file = File::options().write(true).open(path)?;
+    file.set_len(from)?;
+    file.seek(SeekFrom::Start(from))?;
+    file.write_all(bytes)?;
+    file.sync_all()
 }
 
 /// Writes a whole table, or nothing; gives its hash.

@@ -451,9 +451,8 @@ table! {
         first_video_id: Symbol,
         /// The person's cluster there; its row in that video's `identities` names the best picture.
         first_cluster_id: i64,
-        /// Mean of the person's vectors in `appearances`, each as often as it has tracks, of unit norm.
-        embedding: UnitVector,
-        /// Length of that mean before normalising, 0 to 1: how alike the person looks from video to video.
+        /// Length of the mean of the person's vectors in `appearances`, each as often as it has tracks, 0 to 1:
+        /// how alike the person looks from video to video.
         cohesion: f32,
     }
 }

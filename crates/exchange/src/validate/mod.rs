@@ -1,8 +1,9 @@
-//! Whether tables are what their published documents say, and whether the tables of a run agree.
+//! Whether tables are what their published documents say, and whether the tables of a run or a library agree.
 //!
 //! Every fault is an error of the contract with the file and, where it is about one, the row. Rules that
 //! take several tables are left out where one of them is not there or cannot be read.
 
+mod library;
 mod rules;
 mod tables;
 
@@ -24,12 +25,15 @@ pub struct Verdict {
     pub faults: Vec<Error>,
 }
 
-/// Looks at a run directory, a folder of tables, or one table.
+/// Looks at a run directory, a library, a folder of tables, or one table.
 ///
 /// # Errors
 /// When there is nothing to look at, or the system refuses.
 pub fn validate(path: &Path) -> Result<Verdict> {
     let metadata = fs::metadata(path).map_err(Error::io("read", path))?;
+    if library::is_library(path) {
+        return library::validate(path);
+    }
     let (files, mut faults) = if metadata.is_dir() { files(path)? } else { (named(path)?, Vec::new()) };
     let tables = Tables::read(&files, &mut faults);
     faults.extend(rules::check(&tables));

@@ -39,24 +39,30 @@ pub(super) fn check(tables: &Tables) -> Vec<Error> {
 }
 
 /// Asks a rule about every row. It says what is wrong with a row, several things at times.
-fn each<R: Row>(table: &Option<Rows<R>>, faults: &mut Vec<Error>, rule: impl Fn(usize, &R) -> Wrong) {
-    let Some(table) = table else { return };
+pub(super) fn each<'a, R: Row>(
+    table: impl Into<Option<&'a Rows<R>>>,
+    faults: &mut Vec<Error>,
+    rule: impl Fn(usize, &R) -> Wrong,
+) where
+    R: 'a,
+{
+    let Some(table) = table.into() else { return };
     for (at, row) in table.rows.iter().enumerate() {
         faults.extend(rule(at, row).0.into_iter().map(|reason| fault(table, at, reason)));
     }
 }
 
-fn fault<R: Row>(table: &Rows<R>, at: usize, reason: String) -> Error {
+pub(super) fn fault<R: Row>(table: &Rows<R>, at: usize, reason: String) -> Error {
     Error::Row { path: table.path.clone(), table: R::TABLE.name, row: at as u64, reason }
 }
 
 /// What is wrong with a row.
 #[derive(Debug, Default)]
-struct Wrong(Vec<String>);
+pub(super) struct Wrong(pub(super) Vec<String>);
 
 impl Wrong {
     /// Notes a fault unless `holds`.
-    fn unless(&mut self, holds: bool, reason: impl FnOnce() -> String) {
+    pub(super) fn unless(&mut self, holds: bool, reason: impl FnOnce() -> String) {
         if !holds {
             self.0.push(reason());
         }

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use schema::io;
 use schema::tables::{
-    self, Calibration, Cluster, Constraint, Crop, Detection, Embedding, Frame, Identity, Label, Linkage,
-    Metric, Shot, Track, TrackEmbedding, Video,
+    self, Appearance, Calibration, Cluster, Constraint, Crop, Detection, Embedding, Frame, Identity, Label,
+    Linkage, Metric, Person, Shot, Track, TrackEmbedding, Video,
 };
 use schema::{Error, Row};
 
@@ -38,7 +38,7 @@ macro_rules! every_table {
             /// Reads what there is; what is wrong with single rows and files goes to `faults`.
             pub fn read(files: &Files, faults: &mut Vec<Error>) -> Self {
                 for (name, path) in files {
-                    if !tables::ALL.iter().any(|table| table.name == name) {
+                    if !tables::ALL.iter().chain(&tables::LIBRARY).any(|table| table.name == name) {
                         let reason = format!("it holds a table called `{name}`, which the contract does not know");
                         faults.push(Error::NotParquet { path: path.clone(), reason });
                     }
@@ -74,10 +74,12 @@ every_table! {
     identities: Identity,
     metrics: Metric,
     labels: Label,
+    people: Person,
+    appearances: Appearance,
 }
 
 /// What a row keeps of itself: all but the pixels of a picture.
-trait Slim: Row + Clone {
+pub(super) trait Slim: Row + Clone {
     fn slim(self) -> Self {
         self
     }
@@ -101,7 +103,9 @@ slim!(
     Linkage,
     Identity,
     Metric,
-    Label
+    Label,
+    Person,
+    Appearance
 );
 
 /// Signature and header of a PNG, which say how large it is.
@@ -116,9 +120,12 @@ impl Slim for Crop {
     }
 }
 
-/// A table that cannot be read to its end is left out: what other tables say of its rows means nothing.
 fn read<R: Slim>(files: &Files, faults: &mut Vec<Error>) -> Option<Rows<R>> {
-    let path = files.get(R::TABLE.name)?.clone();
+    read_file(files.get(R::TABLE.name)?.clone(), faults)
+}
+
+/// A table that cannot be read to its end is left out: what other tables say of its rows means nothing.
+pub(super) fn read_file<R: Slim>(path: PathBuf, faults: &mut Vec<Error>) -> Option<Rows<R>> {
     let reader = match io::open::<R>(&path) {
         Ok(reader) => reader,
         Err(error) => {
