@@ -1,9 +1,9 @@
 """Reads the tables of a run as analysts do, and rewrites them as analysts might.
 
     interop.py TASK SCHEMAS RUN [FOLDER]
-    interop.py answers PAGE RUN
+    interop.py answers PAGE RUN LIBRARY
 
-TASK is the program that reads (`pyarrow`, `pandas`, `polars`, `duckdb`), or `rewrite`, which writes
+TASK is the program that reads (`pyarrow`, `pandas`, `polars`, `duckdb`, `datasets`), or `rewrite`, which writes
 every table into a subfolder of FOLDER per program. `answers` executes every snippet of a page, whose programs
 must agree. SCHEMAS is the folder of published documents: what
 they say is what the programs must see. Complaints go to standard error, the exit code is 1.
@@ -11,8 +11,10 @@ they say is what the programs must see. Complaints go to standard error, the exi
 
 import ast
 import json
+import os
 import re
 import sys
+import tempfile
 from pathlib import Path
 
 import duckdb
@@ -167,6 +169,28 @@ def read_duckdb(table):
     table.check(found and bytes(found[0][0]).decode() == table.footer, f"DuckDB sees the footer {found}")
 
 
+def read_datasets(table):
+    """Hugging Face's `datasets`, which copies what it reads into a cache, and refuses tables without rows."""
+    if not table.rows:
+        return
+    # Read at import; a test has no business elsewhere.
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    import datasets
+
+    datasets.disable_progress_bars()
+    with tempfile.TemporaryDirectory() as cache:
+        files = {"data_files": str(table.path), "split": "train", "cache_dir": cache}
+        read = datasets.load_dataset("parquet", **files)
+        check_names(table, read.column_names)
+        table.check(len(read) == table.rows, f"has {len(read)} rows")
+        for column in (c for c in table.columns if c.length):
+            wanted = datasets.List(datasets.Value("float32"), length=column.length)
+            found = read.features[column.name]
+            table.check(found == wanted, f"{column.name} is {found}, not {wanted}")
+            if not column.nullable and table.rows:
+                check_vectors(table, column, np.asarray(read.with_format("numpy")[column.name]))
+
+
 def rewrite_pyarrow(table, target):
     """The key survives by itself."""
     pq.write_table(pq.read_table(table.path), target)
@@ -190,7 +214,13 @@ def rewrite_duckdb(table, target):
     duckdb.execute(f"COPY (SELECT * FROM read_parquet('{table.path}')) TO '{target}' ({options})")
 
 
-READERS = {"pyarrow": read_pyarrow, "pandas": read_pandas, "polars": read_polars, "duckdb": read_duckdb}
+READERS = {
+    "pyarrow": read_pyarrow,
+    "pandas": read_pandas,
+    "polars": read_polars,
+    "duckdb": read_duckdb,
+    "datasets": read_datasets,
+}
 WRITERS = {
     "pyarrow": rewrite_pyarrow,
     "pandas": rewrite_pandas,
@@ -225,13 +255,13 @@ def same(ours, theirs):
     return len(ours) == len(theirs) and all(map(rows, ours, theirs))
 
 
-def answers(page, run):
+def answers(page, run, library):
     """Executes every snippet of a page, section by section."""
     worlds, answered = {"pandas": {}, "polars": {}}, 0
     for section in re.split(r"^## ", Path(page).read_text(), flags=re.MULTILINE):
         title, found = section.split("\n", 1)[0], {}
         for language, snippet in re.findall(r"^```(\w+)\n(.*?)^```", section, flags=re.MULTILINE | re.DOTALL):
-            snippet = snippet.replace("runs/your", run)
+            snippet = snippet.replace("runs/your", run).replace("runs/library", library)
             program = snippet.split("\n", 1)[0].strip("# ") if language == "python" else "duckdb"
             try:
                 answer = duckdb.sql(snippet) if language == "sql" else evaluate(snippet, worlds[program])
@@ -248,13 +278,13 @@ def answers(page, run):
             for program in ("polars", "duckdb"):
                 if not same(answers["pandas"], answers[program]):
                     sys.exit(f"{title}: pandas says {answers['pandas']}, {program} says {answers[program]}")
-    if answered != 10:
-        sys.exit(f"{answered} questions were answered, not ten")
+    if answered != 11:
+        sys.exit(f"{answered} questions were answered, not ten and that across videos")
 
 
 def main(task, schemas, run, folder=None):
     if task == "answers":
-        return answers(schemas, run)
+        return answers(schemas, run, folder)
     documents = [json.loads(path.read_text()) for path in sorted(Path(schemas).glob("*/*.json"))]
     # Those of a library are not in a run.
     tables = [Table(document, Path(run)) for document in documents if document["producer"] != "library"]

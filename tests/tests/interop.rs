@@ -44,11 +44,16 @@ fn python(task: &str, run: &Path, arguments: &[&Path]) -> Option<()> {
     Some(())
 }
 
-/// Executes the snippets of a page on a run.
+/// Executes the snippets of a page on a run, and a library of that run.
 fn answers(page: &str, run: &Path) -> Option<()> {
     let python = assets::require("FACETRACK_PYTHON")?;
+    let library = run.parent().unwrap().join("library");
+    let mut add = Command::new(assets::require_program("ftl-library")?);
+    let done = add.arg("add").arg("--library").arg(&library).arg("--run-dir").arg(run).output().unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     let script = repository().join("tests/python/interop.py");
-    let done = Command::new(python).arg(script).arg("answers").arg(repository().join(page)).arg(run).output();
+    let page_file = repository().join(page);
+    let done = Command::new(python).arg(script).arg("answers").args([&page_file, run, &library]).output();
     let done = done.unwrap();
     assert!(done.status.success(), "{page}: {}", String::from_utf8_lossy(&done.stderr));
     Some(())
@@ -90,7 +95,7 @@ fn all_same(ours: &Path, theirs: &Path) {
 
 /// Reads a run with every program, rewrites it with every program, and reads that.
 fn goes_around(run: &Path, name: &str) {
-    for reader in ["pyarrow", "pandas", "polars", "duckdb"] {
+    for reader in ["pyarrow", "pandas", "polars", "duckdb", "datasets"] {
         if python(reader, run, &[]).is_none() {
             return;
         }

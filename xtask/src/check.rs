@@ -20,6 +20,7 @@ const PYTHON: Environment = Environment {
         "pyarrow==26.0.1",
         "polars==2.1.0",
         "duckdb==2.0.0",
+        "datasets==5.2.0",
         "lxml==6.1.3",
         "motmetrics==1.4.0",
         "opentimelineio==0.18.1",
@@ -27,7 +28,7 @@ const PYTHON: Environment = Environment {
         "pycocotools==2.0.11",
         "webvtt-py==0.6.0",
     ],
-    modules: "numpy, pandas, pyarrow, polars, duckdb, lxml, motmetrics, opentimelineio, pyannote.database, \
+    modules: "numpy, pandas, pyarrow, polars, duckdb, datasets, lxml, motmetrics, opentimelineio, pyannote.database, \
               pycocotools, webvtt",
 };
 /// How a test says that something it needs could not be had.
