@@ -64,6 +64,7 @@ struct Row {
     stored: usize,
     people: u64,
     secs: Spread,
+    cpu_secs: Spread,
 }
 
 impl Row {
@@ -78,6 +79,7 @@ impl Row {
             stored,
             people: additions.first().and_then(|line| line["people"].as_u64()).unwrap_or(0),
             secs: Spread::of(additions.iter().filter_map(|line| line["secs"].as_f64())),
+            cpu_secs: Spread::of(additions.iter().filter_map(|line| line["cpu_secs"].as_f64())),
         }
     }
 
@@ -87,7 +89,7 @@ impl Row {
 }
 
 fn text(rows: &[Row], scores: &Value) -> String {
-    let mut cells = vec![["videos stored", "people", "ms to add one", "ratio"].map(str::to_owned)];
+    let mut cells = vec![["videos stored", "people", "ms to add one", "ratio", "CPU ms"].map(str::to_owned)];
     let in_ms =
         |secs: &Spread| Spread { median: secs.median * 1e3, min: secs.min * 1e3, max: secs.max * 1e3 };
     cells.extend(rows.iter().map(|row| {
@@ -96,6 +98,7 @@ fn text(rows: &[Row], scores: &Value) -> String {
             row.people.to_string(),
             in_ms(&row.secs).shown(),
             rounded(row.ratio(&rows[0])),
+            in_ms(&row.cpu_secs).shown(),
         ]
     }));
     let number = |key: &str| scores[key].as_f64().unwrap_or(0.0);
@@ -118,6 +121,7 @@ fn object(options: &Options, rows: &[Row], scores: &Value) -> Value {
             "stored": row.stored,
             "people": row.people,
             "secs": row.secs.json(),
+            "cpu_secs": row.cpu_secs.json(),
             "ratio": row.ratio(&rows[0]),
         })
     };
@@ -135,7 +139,10 @@ mod tests {
     use super::*;
 
     fn lines() -> Vec<Value> {
-        let addition = |n: usize| json!({ "stored": n, "secs": 0.01 + n as f64 / 1000.0, "people": 10 * n });
+        let addition = |n: usize| {
+            let secs = 0.01 + n as f64 / 1000.0;
+            json!({ "stored": n, "secs": secs, "cpu_secs": secs / 2.0, "people": 10 * n })
+        };
         let scores = json!({
             "appearances": 120, "people_true": 30, "people_found": 31,
             "b3_precision": 1.0, "b3_recall": 0.5, "b3_f1": 0.6667,
@@ -149,9 +156,9 @@ mod tests {
         let rows = [0, 20].map(|stored| Row::new(stored, &lines));
         let found = text(&rows, &lines[31]);
         let expected = [
-            "videos stored  people     ms to add one  ratio",
-            "0                   0  15.0 (10.0–20.0)   1.00",
-            "20                200  35.0 (30.0–40.0)   2.33",
+            "videos stored  people     ms to add one  ratio            CPU ms",
+            "0                   0  15.0 (10.0–20.0)   1.00   7.50 (5.0–10.0)",
+            "20                200  35.0 (30.0–40.0)   2.33  17.5 (15.0–20.0)",
         ];
         assert_eq!(found.lines().take(3).collect::<Vec<_>>(), expected);
         assert!(found.ends_with("B³ precision 1.0000, recall 0.5000, F1 0.6667\n"), "{found}");
