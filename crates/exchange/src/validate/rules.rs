@@ -39,13 +39,11 @@ pub(super) fn check(tables: &Tables) -> Vec<Error> {
 }
 
 /// Asks a rule about every row. It says what is wrong with a row, several things at times.
-pub(super) fn each<'a, R: Row>(
+pub(super) fn each<'a, R: Row + 'a>(
     table: impl Into<Option<&'a Rows<R>>>,
     faults: &mut Vec<Error>,
     rule: impl Fn(usize, &R) -> Wrong,
-) where
-    R: 'a,
-{
+) {
     let Some(table) = table.into() else { return };
     for (at, row) in table.rows.iter().enumerate() {
         faults.extend(rule(at, row).0.into_iter().map(|reason| fault(table, at, reason)));
