@@ -6,6 +6,7 @@
 Complaints go to standard error, the exit code is 1.
 """
 
+import html
 import sys
 from pathlib import Path
 
@@ -37,12 +38,14 @@ class Run:
         boxes = boxes.merge(read("clusters")[["track_id", "cluster_id"]], on="track_id")
         boxes = boxes.merge(self.tracks[["track_id", "shot_idx"]], on="track_id")
         boxes["w"], boxes["h"] = boxes.x_max - boxes.x_min, boxes.y_max - boxes.y_min
-        people = [None if pd.isna(c) else f"Person {int(c)}" for c in boxes.cluster_id]
+        names = zip(self.people["cluster_id"], self.people["name"])
+        self.names = {c: f"Person {c}" if pd.isna(name) else name for c, name in names}
+        people = [None if pd.isna(c) else self.names[int(c)] for c in boxes.cluster_id]
         boxes["person"] = pd.Series(people, dtype=object)
         self.boxes = boxes.sort_values(["frame_idx", "det_idx"], ignore_index=True)
 
     def spans(self):
-        """Stretches of frames with a person in them: name, start, end, seconds."""
+        """Stretches of frames with a person in them, in order of time, then of people: name, start, end, seconds."""
         ends = list(self.frames.t_secs[1:]) + [self.frames.t_secs[0] + self.video.duration_secs]
         found = []
         for cluster, tracks in self.boxes.groupby("cluster_id"):
@@ -50,8 +53,8 @@ class Run:
             breaks = [i for i in range(len(frames)) if i == 0 or frames[i] != frames[i - 1] + 1]
             for first, after in zip(breaks, breaks[1:] + [len(frames)]):
                 start, end = self.frames.t_secs[frames[first]], ends[frames[after - 1]]
-                found.append((f"Person {int(cluster)}", start, end))
-        return sorted(found, key=lambda span: (span[1], span[0]))
+                found.append((self.names[int(cluster)], start, end))
+        return sorted(found, key=lambda span: span[1])
 
 
 def read_csv(run, path):
@@ -142,7 +145,7 @@ def read_cvat(run, path):
 def read_webvtt(run, path):
     import webvtt
 
-    found = [(c.text, secs(c.start), secs(c.end)) for c in webvtt.read(str(path))]
+    found = [(html.unescape(c.text), secs(c.start), secs(c.end)) for c in webvtt.read(str(path))]
     check(len(found) == len(run.spans()), f"webvtt-py sees {len(found)} cues, not {len(run.spans())}")
     for (name, start, end), theirs in zip(run.spans(), found):
         check(name == theirs[0], f"webvtt has {theirs[0]}, not {name}")
@@ -162,10 +165,11 @@ def read_rttm(run, path):
         check(not found, "rttm has somebody")
         return
     ((uri, annotation),) = found.items()
-    check(uri == Path(run.video.file_name).stem, f"rttm is about {uri}")
+    word = lambda name: "_".join(name.split())
+    check(uri == word(Path(run.video.file_name).stem), f"rttm is about {uri}")
     tracks = annotation.itertracks(yield_label=True)
     theirs = [(label, segment.start, segment.end) for segment, _, label in tracks]
-    ours = [(name.replace(" ", "_"), start, end) for name, start, end in run.spans()]
+    ours = [(word(name), start, end) for name, start, end in run.spans()]
     check(sorted(n for n, *_ in theirs) == sorted(n for n, *_ in ours), "rttm has other people")
     near(sorted(t[1:] for t in ours), sorted(t[1:] for t in theirs), "times of rttm", 2.1e-3)
 
@@ -176,7 +180,7 @@ def read_otio(run, path):
     timeline = otio.adapters.read_from_file(str(path), adapter_name="otio_json")
     spans = run.spans()
     tracks = list(timeline.tracks)
-    check([t.name for t in tracks] == [f"Person {c}" for c in run.people.cluster_id], "otio has other people")
+    check([t.name for t in tracks] == list(run.names.values()), "otio has other people")
     for track in tracks:
         wanted = [(start, end) for name, start, end in spans if name == track.name]
         clips = [clip for clip in track if isinstance(clip, otio.schema.Clip)]

@@ -57,6 +57,16 @@ pub fn require_chromium() -> Option<()> {
     }
 }
 
+/// The program `strace`, where it may look at other programs.
+pub fn require_strace() -> Option<Command> {
+    let may = Command::new("strace").args(["-o", "/dev/null", "true"]).status();
+    if may.is_ok_and(|status| status.success()) {
+        Some(Command::new("strace"))
+    } else {
+        skip("there is no program `strace`, or it may not trace")
+    }
+}
+
 /// An encoder of the `ffmpeg` tool: builds differ in what they have.
 pub fn require_encoder(name: &str) -> Option<()> {
     require_ffmpeg()?;

@@ -8,7 +8,7 @@
 //! * `kills`: is nothing lost when a stage is killed, crashes, is interrupted, or runs out of room?
 //! * `forget`: is a person who is forgotten gone, and stays gone?
 //! * `hostile_videos`: do damaged and absurd videos end in an error or an honest part?
-//! * `supply`: may every dependency be used, and is it pinned?
+//! * `supply`: may every dependency be used, is it pinned, and does anything speak to a network?
 //! * `exchange`: are broken runs told, and can other tools read what we export, and we what they label?
 //! * `released`: can tables of every released version be read, and is a released table left alone?
 //! * `regress`: are stored datasets what they should be, and is a loss told?

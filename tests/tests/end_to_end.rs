@@ -119,7 +119,14 @@ fn the_whole_line_leaves_every_table_and_the_page() {
         assert!(run.join(file).is_file(), "no {file}");
     }
     for stage in STAGES {
-        assert!(run.join(format!("logs/{stage}.jsonl")).is_file(), "no log of {stage}");
+        let log = fs::read_to_string(run.join(format!("logs/{stage}.jsonl"))).unwrap();
+        let events: Vec<serde_json::Value> =
+            log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert!(events.iter().all(|event| event["stage"] == stage), "{log}");
+        let [first, last] = [events.first(), events.last()].map(Option::unwrap);
+        assert_eq!((first["event"].as_str(), last["event"].as_str()), (Some("started"), Some("finished")));
+        let started = first["arguments"].to_string();
+        assert!(started.contains(run.to_str().unwrap()), "{started}");
     }
 }
 

@@ -329,6 +329,20 @@ fn other_tools_read_what_we_export_of_nothing() {
     python("formats", &[&made.run, &exports]);
 }
 
+/// Names that mean something else to every format they get into.
+#[test]
+fn a_name_stays_a_name_in_every_format() {
+    let Some(made) = small("names") else { return };
+    change::<Identity>(&made.run, |rows| {
+        let name = |id| format!("=1+{id}, \"<b>&amp;\" --> {{\\b1}} <NA>'");
+        rows.iter_mut().for_each(|row| row.name = Some(name(row.cluster_id)));
+    });
+    change::<Video>(&made.run, |rows| rows[0].file_name = "<i> & \"{\\b1}\", =1.mkv".into());
+    let exports = folder("names-exports");
+    let Some(()) = export(&made.run, &exports) else { return };
+    python("formats", &[&made.run, &exports]);
+}
+
 /// A run labelled with its own export is perfect, whichever format the labels went through.
 #[test]
 fn labels_come_back_as_they_went() {

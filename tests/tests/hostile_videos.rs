@@ -11,6 +11,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -22,6 +23,7 @@ use serde_json::Value;
 use tests::assets;
 use tests::files::untidy;
 use tests::line::Line;
+use tests::mp4;
 use tests::random::{Random, times};
 
 /// Longest that a stage may take for a second of a small video.
@@ -205,6 +207,51 @@ fn garbage_after_a_video_costs_nothing() {
     assert!(read_all::<Frame>(&run.join("frames.parquet")).unwrap().len() >= 20);
 }
 
+/// What is no video is refused before it is read to its end, be there an end or not.
+#[test]
+fn files_without_end_are_refused_at_once() {
+    let place = folder("endless");
+    for name in ["hole.mkv", "hole.mp4", "hole.ts", "hole.avi"] {
+        let path = place.join(name);
+        fs::File::create(&path).unwrap().set_len(1 << 40).unwrap();
+        refused(&path, "is not a video this tool can read");
+        fs::remove_file(&path).unwrap();
+    }
+    let pipe = place.join("pipe.mkv");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    refused(&pipe, "is not a file");
+    let device = place.join("device.mkv");
+    std::os::unix::fs::symlink("/dev/zero", &device).unwrap();
+    refused(&device, "is not a file");
+}
+
+/// What is written while it is read is not what the tables would say it is.
+#[test]
+fn a_video_that_grows_is_told() {
+    let Some(path) = second("grows.mkv", &["-c:v", "libx264"]) else { return };
+    let file = fs::OpenOptions::new().append(true).open(&path).unwrap();
+    // Zeros behind it cost some time, and nothing else.
+    file.set_len(file.metadata().unwrap().len() + (128 << 20)).unwrap();
+    let whole = survives(&path, &STAGES[..2], "zeros after a video").unwrap();
+    assert!(whole.iter().all(|end| end.code == Some(0)), "{whole:?}");
+    let line = Line { threads: Some(2), ..Line::on(&path, &run_beside(&path)).unwrap() };
+    let grow = || (&file).write_all(&[0]).unwrap();
+    grow();
+    let late = watched(&line, "detect-track", "a video that has grown");
+    assert!(late.error.is_some_and(|error| error.ends_with("has changed since `ingest` read it")));
+    let read = std::thread::scope(|scope| {
+        let stage = scope.spawn(|| watched(&line, "ingest", "a video that grows"));
+        while !stage.is_finished() {
+            grow();
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        stage.join().unwrap()
+    });
+    assert_eq!(read.code, Some(3), "{read:?}");
+    assert!(read.error.is_some_and(|error| error.ends_with("changed while it was read")));
+    assert_eq!(untidy(&line.run_dir), [""; 0]);
+}
+
 /// A picture that moves for no time at all is a video of one frame.
 #[test]
 fn a_single_frame_is_a_video() {
@@ -214,6 +261,66 @@ fn a_single_frame_is_a_video() {
     let run = run_beside(&path);
     assert_eq!(read_all::<Frame>(&run.join("frames.parquet")).unwrap().len(), 1);
     assert!(read_all::<Video>(&run.join("videos.parquet")).unwrap()[0].duration_secs < 1.0);
+}
+
+/// Frames that are all shown at once are one frame.
+#[test]
+fn a_video_of_no_duration_is_one_frame() {
+    let Some(path) = second("instant.mkv", &["-c:v", "libx264", "-bsf:v", "setts=ts=0"]) else { return };
+    let Some(ended) = survives(&path, &STAGES, "no duration") else { return };
+    assert!(ended.iter().all(|end| end.code == Some(0)) && ended[0].warnings > 0, "{ended:?}");
+    let run = run_beside(&path);
+    assert_eq!(read_all::<Frame>(&run.join("frames.parquet")).unwrap().len(), 1);
+}
+
+/// A fifth of a second of a size, from this encoder.
+fn of_size(name: &str, (width, height): (u32, u32), encoder: &str) -> Option<PathBuf> {
+    let path = folder(name).join(name);
+    let source =
+        format!("testsrc=size={}x{}:duration=0.2,crop={width}:{height}", width.max(2), height.max(2));
+    let format = if encoder == "ffv1" { "yuv444p" } else { "yuvj420p" };
+    make(
+        assets::require_ffmpeg()?
+            .args(["-f", "lavfi", "-i", &source, "-pix_fmt", format, "-c:v", encoder])
+            .arg(&path),
+    );
+    Some(path)
+}
+
+#[test]
+fn the_thinnest_pictures_are_videos() {
+    for (name, size) in [("dot.mkv", (1, 1)), ("line.mkv", (16384, 1)), ("pole.mkv", (1, 16384))] {
+        let Some(path) = of_size(name, size, "ffv1") else { return };
+        let Some(ended) = survives(&path, &STAGES, name) else { return };
+        assert!(ended.len() == STAGES.len() && ended.iter().all(|end| end.code == Some(0)), "{ended:?}");
+    }
+}
+
+/// Sizes that are in the headers only, of the file or of its pictures.
+#[test]
+fn sizes_that_lie_cost_no_memory() {
+    for side in [16384_u32, 65535] {
+        let Some(path) = of_size("header.avi", (64, 64), "rawvideo") else { return };
+        let mut bytes = fs::read(&path).unwrap();
+        // Width and height of the stream's format: after name and size of the chunk, and its own size.
+        let format = bytes.windows(4).position(|w| w == b"strf").unwrap() + 12;
+        bytes[format..][..8].copy_from_slice(&[side.to_le_bytes(), side.to_le_bytes()].concat());
+        fs::write(&path, bytes).unwrap();
+        refused(&path, "has a video stream without a single readable frame");
+    }
+    let Some(path) = of_size("pictures.avi", (64, 64), "mjpeg") else { return };
+    let whole = fs::read(&path).unwrap();
+    let frames: Vec<_> = whole.windows(2).enumerate().filter(|(_, w)| w == &[0xff, 0xc0]).collect();
+    assert_eq!(frames.len(), 5, "not one start of frame a picture");
+    for (damaged, expected) in [(&frames[1..2], Some(0)), (&frames[..], Some(3))] {
+        let mut bytes = whole.clone();
+        // Height and width: after marker, length and precision.
+        damaged.iter().for_each(|(at, _)| bytes[at + 5..][..4].fill(0xff));
+        fs::write(&path, bytes).unwrap();
+        let Some(ended) = survives(&path, &STAGES[..2], "pictures of 65535 × 65535") else { return };
+        let last = ended.last().unwrap();
+        assert!(last.code == expected && (last.warnings > 0 || last.error.is_some()), "{ended:?}");
+    }
 }
 
 #[test]
@@ -231,11 +338,18 @@ fn absurd_sizes_are_refused() {
 /// One stream of many is read, and that is said; more than FFmpeg takes are refused.
 #[test]
 fn many_streams_are_no_matter() {
-    let Some(one) = second("stream.mkv", &["-c:v", "libx264"]) else { return };
-    let path = folder("streams").join("streams.mkv");
-    let mut ffmpeg = assets::require_ffmpeg().unwrap();
-    let maps = ["-map", "0:v"].repeat(120);
-    make(ffmpeg.arg("-i").arg(&one).args(maps).args(["-c", "copy"]).arg(&path));
-    let Some(ended) = survives(&path, &STAGES[..2], "many streams") else { return };
+    let Some(path) = second("streams.mp4", &["-c:v", "libx264"]) else { return };
+    let one = fs::read(&path).unwrap();
+    let put = |more| {
+        let mut bytes = one.clone();
+        mp4::add_tracks(&mut bytes, more);
+        fs::write(&path, bytes).unwrap();
+    };
+    put(900);
+    let Some(ended) = survives(&path, &STAGES[..2], "901 streams") else { return };
     assert!(ended.iter().all(|end| end.code == Some(0)) && ended[0].warnings > 0, "{ended:?}");
+    for more in [5_000, 50_000] {
+        put(more);
+        refused(&path, "or has more than 1000 streams");
+    }
 }

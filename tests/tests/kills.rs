@@ -129,10 +129,15 @@ fn a_run_that_was_killed_ends_as_if_nothing_had_happened() {
     assert!(killed * 2 > tried, "only {killed} of {tried} kills met a running stage");
 }
 
-/// `cargo xtask run` on the test clip, in a process group of its own, as a shell starts it.
+/// `cargo xtask run` on the test clip.
 fn task(run_dir: &Path, arguments: &[&str]) -> Option<Command> {
+    task_on(&assets::require("FACETRACK_CLIP")?, run_dir, arguments)
+}
+
+/// `cargo xtask run`, in a process group of its own, as a shell starts it.
+fn task_on(video: &Path, run_dir: &Path, arguments: &[&str]) -> Option<Command> {
     let mut command = Command::new(assets::require_program("xtask")?);
-    command.arg("run").arg("--video").arg(assets::require("FACETRACK_CLIP")?);
+    command.arg("run").arg("--video").arg(video);
     command.arg("--run-dir").arg(run_dir).args(arguments).process_group(0);
     Some(command)
 }
@@ -283,16 +288,20 @@ fn a_write_that_is_refused_is_told_and_costs_nothing() {
     assert_eq!(&table_hashes(&line.run_dir), tables);
 }
 
-/// `run` in which `detect-track` gets a signal that faults give, once it has come to frame 50.
-fn crashed(run_dir: &Path, arguments: &[&str]) -> Option<Output> {
-    let mut command = task(run_dir, arguments)?;
+/// A run in which `stage` gets a signal that faults give, once it has come to frame 50.
+fn crash(mut command: Command, run_dir: &Path, stage: &str) -> Output {
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let bookmark = run_dir.join("logs/detect-track.at");
+    let bookmark = run_dir.join(format!("logs/{stage}.at"));
     let frame = || fs::read_to_string(&bookmark).ok().and_then(|text| text.trim().parse::<u64>().ok());
-    wait_until("detect-track comes to frame 50", || frame().is_some_and(|frame| frame >= 50));
+    wait_until("the stage comes to frame 50", || frame().is_some_and(|frame| frame >= 50));
     // Not SIGSEGV: Rust's runtime takes the first, and lets a program go on that did nothing wrong.
     signal("ABRT", &holder(run_dir).unwrap().to_string());
-    Some(child.wait_with_output().unwrap())
+    child.wait_with_output().unwrap()
+}
+
+/// `run` on the test clip, in which `detect-track` crashes.
+fn crashed(run_dir: &Path, arguments: &[&str]) -> Option<Output> {
+    Some(crash(task(run_dir, arguments)?, run_dir, "detect-track"))
 }
 
 #[test]
@@ -305,6 +314,27 @@ fn a_crash_is_told_with_its_frame() {
     assert!(told.starts_with("error: detect-track was killed by signal 6 at about frame "), "{told}");
     assert!(told.contains("--skip-bad goes on without the frames around that place"), "{told}");
     assert_whole(&run_dir, tables, "after the crash");
+}
+
+/// `ingest` reads what frames there are, so none can be left out before; what comes before can be saved.
+#[test]
+fn a_crash_while_the_frames_are_listed_is_told_with_its_frame() {
+    let run_dir = folder("unlisted");
+    let video = run_dir.with_file_name("long.mkv");
+    let Some(mut ffmpeg) = assets::require_ffmpeg() else { return };
+    // So many frames that the signal meets one of them.
+    ffmpeg.args(["-f", "lavfi", "-i", "color=size=16x16:rate=1000", "-frames:v", "300000", "-c:v", "mpeg4"]);
+    assert!(ffmpeg.arg(&video).status().unwrap().success());
+    let Some(command) = task_on(&video, &run_dir, &["--quiet", "--skip-bad"]) else { return };
+    let done = crash(command, &run_dir, "ingest");
+    assert_eq!(done.status.code(), Some(1));
+    let told = String::from_utf8(done.stderr).unwrap();
+    let frame = told.strip_prefix("error: ingest was killed by signal 6 at about frame ").unwrap();
+    let frame: u64 = frame.split_whitespace().next().unwrap().parse().unwrap();
+    assert!((50..300_000).contains(&frame), "{told}");
+    let rescue = format!("ffmpeg -i VIDEO -map 0:v:0 -c copy -frames:v {frame} part.mkv");
+    assert!(told.contains("--skip-bad cannot help here") && told.contains(&rescue), "{told}");
+    assert_eq!(untidy(&run_dir), [""; 0]);
 }
 
 #[test]

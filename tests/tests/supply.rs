@@ -1,5 +1,6 @@
 //! What the programs are made of: every dependency has a licence that `deny.toml` allows, comes from the
-//! one registry, and is pinned. `cargo deny check`, by hand, knows advisories too.
+//! one registry, and is pinned; none speaks to a network, and neither do the stages. `cargo xtask check` also
+//! asks `cargo deny`.
 
 #![allow(
     clippy::unwrap_used,
@@ -11,10 +12,14 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::iter::Peekable;
+use std::path::Path;
 use std::process::Command;
 
+use schema::manifest::STAGES;
 use serde_json::Value;
+use tests::assets;
 use tests::files::repository;
+use tests::line::Line;
 
 /// Every package that is built on our platform.
 fn packages() -> Vec<Value> {
@@ -116,4 +121,42 @@ fn every_dependency_comes_from_the_registry_and_is_pinned() {
             .find(|d| d["req"] == "*" && d["path"].is_null());
         assert!(wild.is_none(), "{} takes any version of {wild:?}", package["name"]);
     }
+}
+
+/// Crates that everything which speaks to a network is built on.
+const SOCKETS: [&str; 9] =
+    ["curl-sys", "hyper", "mio", "native-tls", "openssl-sys", "rustls", "socket2", "tokio", "ureq"];
+
+#[test]
+fn no_dependency_opens_sockets() {
+    for package in packages() {
+        let name = package["name"].as_str().unwrap();
+        assert!(!SOCKETS.contains(&name), "{name} speaks to networks");
+    }
+}
+
+/// The sockets that a program and its children ask for, but those within the machine.
+fn sockets(mut strace: Command, program: &Command, log: &Path) -> Vec<String> {
+    strace.args(["-f", "-qq", "-e", "trace=socket", "-o"]).arg(log);
+    let done = strace.arg(program.get_program()).args(program.get_args()).output().unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let log = fs::read_to_string(log).unwrap();
+    let asked = log.lines().filter(|line| line.contains("socket(") && !line.contains("AF_UNIX"));
+    asked.map(str::to_owned).collect()
+}
+
+/// Watched while they turn a video with people into a page.
+#[test]
+fn no_stage_opens_a_socket() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log");
+    let Some(line) = Line::on_clip(&folder.path().join("r")) else { return };
+    for stage in STAGES {
+        let Some(strace) = assets::require_strace() else { return };
+        assert_eq!(sockets(strace, &line.command(stage), &log), [""; 0], "{stage}");
+    }
+    // Who does open one is seen.
+    let mut python = Command::new("python3");
+    python.args(["-c", "import socket; socket.socket()"]);
+    assert_eq!(sockets(assets::require_strace().unwrap(), &python, &log).len(), 1);
 }

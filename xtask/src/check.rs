@@ -10,7 +10,7 @@ use std::time::Instant;
 use crate::failure::{Failure, Result, exit, say};
 use crate::progress::duration;
 use crate::python::Environment;
-use crate::{assets, bench, cache, models, process, regress, schemas, system, workspace};
+use crate::{assets, bench, cache, deny, models, process, regress, schemas, system, workspace};
 
 /// What the tests read tables with, and what we export from them.
 const PYTHON: Environment = Environment {
@@ -58,6 +58,9 @@ pub(crate) fn check(options: &Options) -> Result<()> {
     lint()?;
     step("build", || cargo(&["build", "--release", "--workspace", "--bins", "--tests"]))?;
     step("fuzz targets", fuzz)?;
+    if let Some(program) = asset("cargo-deny", strict, deny::obtain)? {
+        step("dependencies", || deny::check(&program))?;
+    }
     step("schemas", || schemas::document(true))?;
     step("regress", || regress::compare(&regress::Options::default()))?;
     let assets = obtain_assets(strict)?;

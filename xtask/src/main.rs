@@ -10,6 +10,7 @@ mod assets;
 mod bench;
 mod cache;
 mod check;
+mod deny;
 mod doctor;
 mod embedders;
 mod exchange;

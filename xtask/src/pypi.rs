@@ -120,7 +120,8 @@ mod tests {
 import io, sys, tarfile, zipfile
 zip, tar = sys.argv[1:]
 with zipfile.ZipFile(zip, 'w') as archive:
-    archive.writestr('../../evil', 'evil')
+    for name in ['../../evil', '/tmp/evil']:
+        archive.writestr(name, 'evil')
     archive.writestr('good', 'good')
 with tarfile.open(tar, 'w') as archive:
     for name in ['../../evil', '/tmp/evil', 'good']:
@@ -142,7 +143,9 @@ with tarfile.open(tar, 'w') as archive:
         let (good, evil) = (cache::sha256_of("good"), cache::sha256_of("evil"));
         for archive in [&zip, &tar] {
             extract(archive, "good", &good, &target)?;
-            extract(archive, "../../evil", &evil, &target)?;
+            for member in ["../../evil", "/tmp/evil"] {
+                extract(archive, member, &evil, &target)?;
+            }
             // Not the pinned content, whatever its name.
             assert!(extract(archive, "good", &evil, &target).is_err());
         }
@@ -155,6 +158,7 @@ with tarfile.open(tar, 'w') as archive:
         names.sort();
         fs::remove_dir_all(&root).map_err(Failure::io("remove", &root))?;
         assert_eq!(names, ["a", "a.tar", "a.zip", "b", "target"]);
+        assert!(!Path::new("/tmp/evil").exists());
         Ok(())
     }
 

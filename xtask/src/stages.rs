@@ -321,8 +321,8 @@ fn crashed(stage: &str, status: ExitStatus, stray: &str, run_dir: &Path) -> Fail
     };
     let usage = status.code() == Some(i32::from(exit::USAGE));
     let code = if usage { exit::USAGE } else { exit::UNEXPECTED };
-    let place =
-        frame_at_crash(stage, run_dir).map_or(String::new(), |frame| format!(" at about frame {frame}"));
+    let frame = frame_at_crash(stage, run_dir);
+    let place = frame.map_or(String::new(), |frame| format!(" at about frame {frame}"));
     let mut message = format!("{stage} {how}{place}");
     let words = process::tail(stray, 8);
     if !words.is_empty() {
@@ -334,10 +334,23 @@ fn crashed(stage: &str, status: ExitStatus, stray: &str, run_dir: &Path) -> Fail
         Some(path) => format!("logs are in {} and {}", path.display(), events_log(stage, run_dir).display()),
         None => format!("the log is {}", events_log(stage, run_dir).display()),
     };
-    if is_crash && !place.is_empty() {
-        hint += "\n--skip-bad goes on without the frames around that place";
+    if let Some(frame) = frame.filter(|_| is_crash) {
+        hint += &format!("\n{}", past_crash(stage, frame));
     }
     Failure { is_crash, ..Failure::new(code, message).hint(hint) }
+}
+
+/// How to go on after a crash at a frame. To leave frames out, one must know which there are, and that is
+/// what `ingest` reads.
+fn past_crash(stage: &str, frame: u64) -> String {
+    match (stage, frame) {
+        ("ingest", 0) => "--skip-bad cannot help here: get another copy of the video".into(),
+        ("ingest", _) => format!(
+            "--skip-bad cannot help here; the part before that place is saved by\n\
+             ffmpeg -i VIDEO -map 0:v:0 -c copy -frames:v {frame} part.mkv"
+        ),
+        _ => "--skip-bad goes on without the frames around that place".into(),
+    }
 }
 
 /// The next frame that a stage was to hand on when it crashed: its bookmark is there only if it did not

@@ -31,10 +31,13 @@ pub(crate) enum Need {
     Venv,
     /// Opens the page for the tests.
     Chromium,
+    /// Sees what stages ask of the system.
+    Strace,
 }
 
 use Need::{
-    Chromium, Clang, FfmpegLibraries, FfmpegProgram, LibClang, OpenCv, OpenCvData, Pip, PkgConfig, Venv,
+    Chromium, Clang, FfmpegLibraries, FfmpegProgram, LibClang, OpenCv, OpenCvData, Pip, PkgConfig, Strace,
+    Venv,
 };
 
 /// What building and running needs.
@@ -43,7 +46,7 @@ pub(crate) const RUN: &[Need] =
 /// What obtaining weights needs.
 pub(crate) const FETCH: &[Need] = &[Pip];
 /// What the tests need beyond [`RUN`] and [`FETCH`].
-pub(crate) const TESTS: &[Need] = &[Venv, Chromium];
+pub(crate) const TESTS: &[Need] = &[Venv, Chromium, Strace];
 
 /// Makes sure that the system has everything, installing it when asked to.
 pub(crate) fn ensure(needs: &[&[Need]], install: bool) -> Result<()> {
@@ -82,6 +85,7 @@ fn present(need: Need) -> bool {
         Pip => process::succeeds("python3", &["-c", "import pip"]),
         Venv => process::succeeds("python3", &["-c", "import ensurepip, venv"]),
         Chromium => process::succeeds("chromium", &["--version"]),
+        Strace => process::succeeds("strace", &["--version"]),
     }
 }
 
@@ -165,6 +169,7 @@ fn debian(need: Need, missing: &[Need]) -> &'static [&'static str] {
         Pip => &["python3-pip"],
         Venv => &["python3-venv"],
         Chromium => &["chromium"],
+        Strace => &["strace"],
     }
 }
 
@@ -182,6 +187,7 @@ fn describe(need: Need) -> &'static str {
         Pip => "pip for python3",
         Venv => "venv for python3",
         Chromium => "the browser chromium",
+        Strace => "the program strace",
     }
 }
 

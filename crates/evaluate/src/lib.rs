@@ -48,7 +48,7 @@ use tables::Tables;
 /// This stage.
 pub const STAGE: Stage = Stage {
     name: "evaluate",
-    version: 3,
+    version: 4,
     about: "Computes the figures of a run and writes the page that shows who is in the video",
 };
 

@@ -21,8 +21,12 @@ struct Run {
 
 impl Run {
     fn new(spec: &Spec) -> Self {
+        Self::named("run", spec)
+    }
+
+    fn named(name: &str, spec: &Spec) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let (root, labels) = (folder.path().join("run"), folder.path().join("truth.csv"));
+        let (root, labels) = (folder.path().join(name), folder.path().join("truth.csv"));
         fs::write(&labels, synthetic::write(&root, spec)).unwrap();
         Self { _folder: folder, root, labels }
     }
@@ -200,16 +204,31 @@ fn noise_alone_is_no_person() {
 
 #[test]
 fn names_from_strangers_cannot_become_markup() {
-    let file_name = "<script>alert(1)</script>\"'&.mp4".to_owned();
-    let run = Run::new(&Spec { file_name, ..Spec::default() });
+    // To HTML and SVG, to their attributes, to the template, and to ASS.
+    let words = "\"'><script>alert(1)</script>{{ 6 * 7 }}{% x %}]]>{\\p1}\nDialogue: 9,".to_owned();
+    let file_name = "\"'><script>alert(3).mp4".into();
+    let run = Run::named("\"'><script>alert(2)<", &Spec { file_name, words: Some(words), ..Spec::default() });
     assert_done(&run.evaluate_with_labels());
     let page = run.page();
-    assert!(!page.contains("<script>alert") && !page.contains("<b>ida"));
-    assert!(page.contains("&lt;script&gt;"));
+    for hostile in ["<script>alert", "\"'", "<b>ida"] {
+        assert!(!page.contains(hostile), "{hostile}");
+    }
+    for shown in ["alert(1)", "alert(2)", "alert(3)", "&lt;b&gt;ida", "{{ 6 * 7 }}{% x %}"] {
+        assert!(page.contains(shown), "{shown} is not on the page");
+    }
     assert_eq!(page.matches("<script").count(), 1, "the page has one script, which is its own");
-    for plot in fs::read_dir(run.root.join("report/plots")).unwrap() {
+    let plots: Vec<_> = fs::read_dir(run.root.join("report/plots")).unwrap().collect();
+    assert!(plots.len() > 5);
+    for plot in plots {
         let plot = fs::read_to_string(plot.unwrap().path()).unwrap();
         assert!(plot.starts_with("<svg xmlns=") && !plot.contains("<script") && !plot.contains("<b>"));
+    }
+    let boxes = fs::read_to_string(run.root.join("report/boxes.ass")).unwrap();
+    let names: Vec<_> = boxes.lines().filter(|line| line.contains(",name,,")).collect();
+    assert!(names.iter().any(|line| line.contains("alert(1)")));
+    for line in boxes.lines().skip_while(|line| !line.starts_with("Dialogue")) {
+        assert!(line.starts_with("Dialogue: 0,") || line.starts_with("Dialogue: 1,"), "{line}");
+        assert_eq!((line.matches('{').count(), line.matches('}').count()), (1, 1), "{line}");
     }
 }
 

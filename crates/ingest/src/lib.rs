@@ -32,6 +32,12 @@ pub enum Error {
     /// The run directory cannot be used.
     #[error(transparent)]
     Schema(#[from] schema::Error),
+    /// Somebody writes the video while it is read.
+    #[error("{} changed while it was read", path.display())]
+    Changing {
+        /// The video.
+        path: PathBuf,
+    },
     /// The run directory holds the results of another file.
     #[error("{} holds the results of another video, {other}", run_dir.display())]
     OtherVideo {
@@ -47,6 +53,7 @@ impl Failure for Error {
         match self {
             Self::Video(e) => e.hint(),
             Self::Schema(e) => e.hint(),
+            Self::Changing { .. } => Some("is it still being copied? run again when it is complete".into()),
             Self::OtherVideo { .. } => Some("choose another directory with --run-dir".into()),
         }
     }
@@ -55,6 +62,7 @@ impl Failure for Error {
         match self {
             Self::Video(e) => e.exit_code(),
             Self::Schema(e) => e.exit_code(),
+            Self::Changing { .. } => exit::INPUT,
             Self::OtherVideo { .. } => exit::USAGE,
         }
     }
@@ -65,6 +73,7 @@ impl Failure for Error {
 /// # Errors
 /// See [`Error`].
 pub fn run(job: &mut Job<Config>, path: &Path) -> Result<Outcome, Error> {
+    job.reporter.bookmark(0);
     let file = identify(job, path)?;
     let input = Input { name: "video".into(), sha256: file.sha256.clone() };
     let mut stage = match job.begin(&[], &[input])? {
@@ -76,17 +85,28 @@ pub fn run(job: &mut Job<Config>, path: &Path) -> Result<Outcome, Error> {
         Begin::Run(stage) => stage,
     };
     let reporter = &mut job.reporter;
-    let index = video::index(path, |position| reporter.advance(position, file.size_bytes, "bytes"))?;
+    let mut frames = 0;
+    let index = video::index(path, |position| {
+        frames += 1;
+        reporter.bookmark(frames);
+        reporter.advance(position, file.size_bytes, "bytes");
+    })?;
+    if !stat(path)?.is_same_file(&file) {
+        return Err(Error::Changing { path: path.to_path_buf() });
+    }
     write(&mut stage, &file, &index)?;
     job.run.set_video(file);
     Ok(job.commit(stage)?)
 }
 
+fn stat(path: &Path) -> Result<VideoFile, video::Error> {
+    VideoFile::stat(path).map_err(|source| video::Error::Unreadable { path: path.to_path_buf(), source })
+}
+
 /// Hashes the file, or trusts the hash of an earlier run when path, size and time of last
 /// modification are what they were then.
 fn identify(job: &Job<Config>, path: &Path) -> Result<VideoFile, Error> {
-    let unreadable = |source| video::Error::Unreadable { path: path.to_path_buf(), source };
-    let mut file = VideoFile::stat(path).map_err(unreadable)?;
+    let mut file = stat(path)?;
     let absolute = Path::new(&file.path);
     if !absolute.is_file() {
         return Err(video::Error::NotAFile { path: path.to_path_buf() }.into());
@@ -94,7 +114,11 @@ fn identify(job: &Job<Config>, path: &Path) -> Result<VideoFile, Error> {
     let known = job.run.manifest().video.as_ref();
     file.sha256 = match known.filter(|known| file.is_same_file(known)) {
         Some(known) => known.sha256.clone(),
-        None => hash::file(absolute)?,
+        None => {
+            // A terabyte of garbage is refused before it is hashed.
+            video::check(path)?;
+            hash::file(absolute)?
+        }
     };
     match known {
         // The same path with new content is the same video, edited; the same content elsewhere has moved.

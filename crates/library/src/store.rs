@@ -13,7 +13,7 @@
 //! addition left, and go; so are vectors behind those that it counts. `people` and `vectors` follow from
 //! `appearances`, so both are made again where one of them is not what `library.json` says.
 
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
@@ -346,11 +346,12 @@ impl Library {
         for name in [Person::TABLE.file_name(), INDEX.to_owned(), VECTORS.to_owned()] {
             remove(&temporary(&self.root.join(name)))?;
         }
-        let named: BTreeSet<_> = self.index.videos.iter().map(|entry| self.root.join(&entry.file)).collect();
+        let named: HashSet<_> = self.index.videos.iter().map(|entry| entry.file.as_str()).collect();
         let folder = self.root.join(Appearance::TABLE.name);
         for entry in fs::read_dir(&folder).map_err(schema::Error::io("read", &folder))?.flatten() {
             let path = entry.path();
-            if is_ours(&path) && !named.contains(&path) {
+            let file = format!("{}/{}", Appearance::TABLE.name, entry.file_name().display());
+            if is_ours(&path) && !named.contains(file.as_str()) {
                 remove(&path)?;
             }
         }

@@ -17,6 +17,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 use crate::error::{Error, Result};
+use crate::io::PRODUCER;
 use crate::manifest::{STAGES, StageRecord};
 use crate::run::{Begin, Plan, RunDir, StageRun};
 
@@ -255,7 +256,8 @@ fn merge(old: &mut toml::Table, new: toml::Table) {
 /// Speaks events: to standard output and the log as JSON Lines, or to people on standard error.
 ///
 /// Events, each with `event` and `stage`: `progress` (done, total, unit), `warning` (message),
-/// `error` (message, hint, exit_code), `finished` (skipped, duration_secs, figures, rows).
+/// `error` (message, hint, exit_code), `finished` (skipped, duration_secs, figures, rows). The log begins with
+/// `started` (producer, arguments).
 #[derive(Debug)]
 pub struct Reporter {
     stage: &'static str,
@@ -276,7 +278,13 @@ impl Reporter {
     fn log_to(&mut self, folder: &Path) -> Result<()> {
         std::fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
         let path = folder.join(format!("{}.jsonl", self.stage));
-        self.log = Some(File::create(&path).map_err(Error::io("create", &path))?);
+        let mut log = File::create(&path).map_err(Error::io("create", &path))?;
+        // Which files it is about: later lines need not repeat them.
+        let arguments: Vec<_> = std::env::args_os().map(|a| a.to_string_lossy().into_owned()).collect();
+        let started =
+            json!({ "event": "started", "stage": self.stage, "producer": PRODUCER, "arguments": arguments });
+        let _ = writeln!(log, "{started}");
+        self.log = Some(log);
         self.bookmark = Bookmark::at(folder.join(format!("{}.at", self.stage)));
         Ok(())
     }

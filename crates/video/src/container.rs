@@ -86,7 +86,16 @@ struct LeftOut {
     doubled: usize,
 }
 
-/// Reads every packet of the best video stream. `progress` hears of bytes read.
+/// Whether a file is a video at all: looks at its beginning, which takes no time however large it is.
+///
+/// # Errors
+/// Every [`Error`] that needs no frame.
+pub fn check(path: &Path) -> Result<()> {
+    let (input, stream) = open(path)?;
+    facts(path, &input, stream).map(drop)
+}
+
+/// Reads every packet of the best video stream. `progress` hears of bytes read, packet by packet.
 ///
 /// # Errors
 /// Every [`Error`]; [`Error::Decoder`] when there is no decoder for the stream.
@@ -238,7 +247,13 @@ pub(crate) fn open(path: &Path) -> Result<(Input, usize)> {
     // `file:` keeps a name with a colon in it from being taken for a protocol.
     let mut url = std::ffi::OsString::from("file:");
     url.push(path);
-    let input = ffmpeg::format::input_with_dictionary(url, options).map_err(|e| not_video(e.to_string()))?;
+    let input = ffmpeg::format::input_with_dictionary(url, options).map_err(|e| match e {
+        // FFmpeg's word for both; memory that is really short is told by the system.
+        ffmpeg::Error::Other { errno: libc::ENOMEM } => {
+            not_video("it asks for too much memory, or has more than 1000 streams".into())
+        }
+        e => not_video(e.to_string()),
+    })?;
     let best = input.streams().best(media::Type::Video).filter(is_video).map(|s| s.index());
     match best {
         Some(stream) => Ok((input, stream)),

@@ -17,7 +17,7 @@ mod pixels;
 mod planes;
 mod resample;
 
-pub use container::{FORMATS, Facts, Index, PacketInfo, index};
+pub use container::{FORMATS, Facts, Index, PacketInfo, check, index};
 pub use decoder::{Decoder, Picture};
 pub use error::{Error, Result};
 pub use orientation::Region;

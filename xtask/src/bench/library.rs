@@ -157,7 +157,7 @@ mod tests {
         let found = text(&rows, &lines[31]);
         let expected = [
             "videos stored  people     ms to add one  ratio            CPU ms",
-            "0                   0  15.0 (10.0–20.0)   1.00   7.50 (5.0–10.0)",
+            "0                   0  15.0 (10.0–20.0)   1.00  7.50 (5.00–10.0)",
             "20                200  35.0 (30.0–40.0)   2.33  17.5 (15.0–20.0)",
         ];
         assert_eq!(found.lines().take(3).collect::<Vec<_>>(), expected);

@@ -9,6 +9,8 @@ use crate::matching::Judged;
 
 /// Most clusters in the table; those with the fewest judged boxes are left out beyond it.
 const MAX_ROWS: usize = 60;
+/// Most people in the table; first are those of the first rows.
+const MAX_COLUMNS: usize = 60;
 
 /// The table.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -19,6 +21,8 @@ pub struct Confusion {
     missed: Vec<Cell>,
     /// Clusters that are not shown.
     hidden: usize,
+    /// People who are not shown.
+    hidden_people: usize,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -68,7 +72,8 @@ pub fn draw(judged: &Judged, counts: &Counts, name: impl Fn(Option<i64>) -> Stri
     groups.sort_unstable_by_key(|group| (group.is_none(), *group));
     groups.dedup();
     let shown = largest(&groups, judged, counts);
-    let order = people_order(judged.people.len(), &shown, counts);
+    let mut order = people_order(judged.people.len(), &shown, counts);
+    order.truncate(MAX_COLUMNS);
     let none = vec![0; judged.people.len()];
     let row = |group: &Option<i64>| {
         let people = counts.get(group).unwrap_or(&none);
@@ -87,6 +92,7 @@ pub fn draw(judged: &Judged, counts: &Counts, name: impl Fn(Option<i64>) -> Stri
         rows: shown.iter().map(row).collect(),
         missed: order.iter().map(|p| cell(judged.missed[*p], missed)).collect(),
         hidden: groups.len() - shown.len(),
+        hidden_people: judged.people.len() - order.len(),
     }
 }
 
@@ -135,6 +141,21 @@ mod tests {
             table.rows.iter().map(|row| row.cells.iter().map(|c| c.text.as_str()).collect()).collect();
         assert_eq!(texts, [["2", ""], ["", "1"], ["", ""], ["", "1"]]);
         assert_eq!((table.rows[2].nobody.text.as_str(), table.missed[0].text.as_str()), ("5", "3"));
+    }
+
+    #[test]
+    fn of_a_crowd_those_of_the_first_clusters_are_shown() {
+        let seen = |person| Match { person, track_id: 0, cluster_id: Some(person as i64) };
+        let judged = Judged {
+            people: (0..100).map(|person| format!("p{person}")).collect(),
+            matches: (0..100).rev().map(seen).collect(),
+            missed: vec![0; 100],
+            ..Judged::default()
+        };
+        let table = draw(&judged, &counts(&judged), |group| format!("{group:?}"));
+        assert_eq!((table.rows.len(), table.hidden), (MAX_ROWS, 40));
+        assert_eq!((table.people.len(), table.hidden_people), (MAX_COLUMNS, 40));
+        assert!(table.rows.iter().all(|row| row.cells.iter().any(|cell| cell.text == "1")));
     }
 
     #[test]

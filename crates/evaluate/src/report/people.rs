@@ -12,6 +12,9 @@ use crate::matching::{Group, Judged, JudgedTrack, judged_tracks};
 
 /// Most sample pictures of noise.
 const MAX_NOISE_SAMPLES: usize = 48;
+/// Most tracks that are listed, of people and of noise each: those of some hours of film. Who is on screen
+/// longest comes first, and lists are whole or not there.
+const MAX_LISTED: usize = 10_000;
 
 /// A person on the page.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -189,9 +192,10 @@ pub fn draw(report: &Report<'_>, truth: Option<&Truth<'_>>, album: &mut Album) -
     let best: Vec<_> = identities.iter().map(|i| best(report, i, album)).collect();
     let samples: Vec<_> = identities.iter().map(|i| samples(report, i, album)).collect();
     let pictures = best.into_iter().zip(samples);
+    let mut left = MAX_LISTED;
     let person = |(identity, (best, samples)): (&Identity, _)| {
         let tracks = tracks(report, Some(identity.cluster_id));
-        let rows = rows(report, &tracks, truth, album, &name(identity));
+        let rows = rows(report, whole(&tracks, &mut left), truth, album, &name(identity));
         Person {
             anchor: format!("p{}", identity.cluster_id),
             name: name(identity),
@@ -221,11 +225,19 @@ pub fn noise(report: &Report<'_>, truth: Option<&Truth<'_>>, album: &mut Album) 
     let ids: Vec<i64> = tracks.iter().map(|(_, track)| track.track_id).collect();
     let faces = report.faces.sample(&ids, MAX_NOISE_SAMPLES);
     let samples = faces.into_iter().filter_map(|face| album.small(face, alt("Noise", face))).collect();
+    let listed = whole(&tracks, &mut { MAX_LISTED });
     Some(Noise {
         n_tracks: words::counted(tracks.len(), "track", "tracks"),
         samples,
-        tracks: rows(report, &tracks, truth, album, "Noise"),
+        tracks: rows(report, listed, truth, album, "Noise"),
     })
+}
+
+/// A list, if so many are left to be shown, or nothing of it.
+fn whole<'a, T>(list: &'a [T], left: &mut usize) -> &'a [T] {
+    let shown = if list.len() <= *left { list } else { &[] };
+    *left -= shown.len();
+    shown
 }
 
 fn best(report: &Report<'_>, identity: &Identity, album: &mut Album) -> Option<Picture> {
@@ -303,5 +315,17 @@ fn runner_up(report: &Report<'_>, cluster_id: i64) -> RunnerUp {
         name: identity.map_or_else(|| format!("Person {cluster_id}"), name),
         class: palette::class(Some(cluster_id)),
         anchor: format!("p{cluster_id}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_are_whole_or_not_there() {
+        let mut left = 5;
+        let shown = [2, 4, 3, 1].map(|n| whole(&vec![0; n], &mut left).len());
+        assert_eq!((shown, left), ([2, 0, 3, 0], 0));
     }
 }

@@ -8,6 +8,8 @@ use crate::tables::Tables;
 
 /// Most rows; people seldom on screen come last and are left out beyond it.
 const MAX_ROWS: usize = 60;
+/// Most shots; more would be bands that nobody can tell apart.
+const MAX_SHOTS: usize = 2000;
 /// Height of a row, CSS pixels.
 const ROW_PX: usize = 26;
 /// Steps of the time axis, seconds.
@@ -98,6 +100,7 @@ impl Scale {
 /// Draws the timeline; `names` are the people in the order of their rows.
 pub fn draw(tables: &Tables, names: &[(i64, String)]) -> Timeline {
     let scale = Scale::new(tables);
+    let shots = if tables.shots.len() > MAX_SHOTS { &[][..] } else { &tables.shots };
     let mut rows: Vec<Row> = Vec::new();
     for (cluster, name) in names.iter().take(MAX_ROWS) {
         rows.push(row(tables, &scale, Some(*cluster), name, rows.len()));
@@ -109,7 +112,7 @@ pub fn draw(tables: &Tables, names: &[(i64, String)]) -> Timeline {
         height: rows.len() * ROW_PX,
         row_px: ROW_PX,
         rows,
-        shots: tables.shots.iter().map(|shot| shot_band(&scale, shot)).collect(),
+        shots: shots.iter().map(|shot| shot_band(&scale, shot)).collect(),
         ticks: scale.ticks(),
         hidden: names.len().saturating_sub(MAX_ROWS),
     }

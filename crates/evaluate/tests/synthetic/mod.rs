@@ -25,6 +25,8 @@ pub(crate) const THRESHOLD: f64 = 0.62;
 #[derive(Debug, Clone)]
 pub(crate) struct Spec {
     pub(crate) file_name: String,
+    /// What stands wherever a stranger's words may: names of people, warnings, settings, the codec.
+    pub(crate) words: Option<String>,
     pub(crate) tracks: usize,
     pub(crate) people: usize,
     /// Of the tracks, how many are linked to nobody.
@@ -34,7 +36,14 @@ pub(crate) struct Spec {
 
 impl Default for Spec {
     fn default() -> Self {
-        Self { file_name: "dinner.mp4".into(), tracks: 60, people: 9, noise: 3, crops_per_track: 3 }
+        Self {
+            file_name: "dinner.mp4".into(),
+            words: None,
+            tracks: 60,
+            people: 9,
+            noise: 3,
+            crops_per_track: 3,
+        }
     }
 }
 
@@ -61,21 +70,21 @@ pub(crate) fn write(root: &Path, spec: &Spec) -> String {
     });
     let id = run.video_id().unwrap();
     let frames = plots.iter().map(|p| p.shot + 1).max().unwrap_or(3) * SHOT_FRAMES;
-    stage(&mut run, "ingest", |stage| {
+    stage(&mut run, spec, "ingest", |stage| {
         stage.write([video(&id, spec, frames)]).unwrap();
         stage.write((0..frames).map(|frame_idx| frame(&id, frame_idx))).unwrap();
     });
-    stage(&mut run, "detect-track", |stage| {
-        stage.warn("2 frames of 6,600 could not be decoded");
+    stage(&mut run, spec, "detect-track", |stage| {
+        stage.warn(spec.words.as_deref().unwrap_or("2 frames of 6,600 could not be decoded"));
         detect_track(stage, &id, spec, &plots, frames, &mut random);
     });
-    stage(&mut run, "embed", |stage| embed(stage, &id, &plots, &mut random));
-    stage(&mut run, "cluster", |stage| cluster(stage, &id, &plots, &mut random));
+    stage(&mut run, spec, "embed", |stage| embed(stage, &id, &plots, &mut random));
+    stage(&mut run, spec, "cluster", |stage| cluster(stage, &id, spec, &plots, &mut random));
     labels(&plots)
 }
 
-fn stage(run: &mut RunDir, name: &'static str, body: impl FnOnce(&mut StageRun)) {
-    let config = serde_json::json!({ "method": "average" });
+fn stage(run: &mut RunDir, spec: &Spec, name: &'static str, body: impl FnOnce(&mut StageRun)) {
+    let config = serde_json::json!({ "method": spec.words.as_deref().unwrap_or("average") });
     let plan = Plan { stage: name, version: 1, config: &config, tables: &[], inputs: &[], force: false };
     let Begin::Run(mut stage) = run.begin(&plan).unwrap() else { return };
     body(&mut stage);
@@ -124,7 +133,7 @@ fn video(id: &Symbol, spec: &Spec, frames: i64) -> Video {
         file_name: spec.file_name.clone(),
         sha256: "0123456789abcdef".repeat(4),
         container: "mov,mp4".into(),
-        codec: "h264".into(),
+        codec: spec.words.clone().unwrap_or_else(|| "h264".into()),
         width: 640,
         height: 360,
         rotation_degrees: 0,
@@ -290,7 +299,7 @@ fn embed(stage: &mut StageRun, id: &Symbol, plots: &[Plot], random: &mut Random)
     stage.finish(writer).unwrap();
 }
 
-fn cluster(stage: &mut StageRun, id: &Symbol, plots: &[Plot], random: &mut Random) {
+fn cluster(stage: &mut StageRun, id: &Symbol, spec: &Spec, plots: &[Plot], random: &mut Random) {
     stage.figure("threshold", THRESHOLD);
     let n_clusters = plots.iter().filter_map(|p| p.cluster).max().map_or(0, |max| max + 1);
     stage.write(constraints(id, plots)).unwrap();
@@ -309,7 +318,7 @@ fn cluster(stage: &mut StageRun, id: &Symbol, plots: &[Plot], random: &mut Rando
     stage.write(clusters.collect::<Vec<_>>()).unwrap();
     stage.write(if plots.len() > 1 { calibration(id) } else { Vec::new() }).unwrap();
     stage.write(linkage(id, plots, random)).unwrap();
-    stage.write((0..n_clusters).map(|cluster_id| identity(id, cluster_id, plots))).unwrap();
+    stage.write((0..n_clusters).map(|cluster_id| identity(id, spec, cluster_id, plots))).unwrap();
 }
 
 fn constraints(id: &Symbol, plots: &[Plot]) -> Vec<Constraint> {
@@ -383,13 +392,13 @@ fn linkage(id: &Symbol, plots: &[Plot], random: &mut Random) -> Vec<Linkage> {
     rows
 }
 
-fn identity(id: &Symbol, cluster_id: i64, plots: &[Plot]) -> Identity {
+fn identity(id: &Symbol, spec: &Spec, cluster_id: i64, plots: &[Plot]) -> Identity {
     let own: Vec<_> = (0_i64..).zip(plots).filter(|(_, p)| p.cluster == Some(cluster_id)).collect();
     let n_frames: i64 = own.iter().map(|(_, p)| p.last - p.first + 1).sum();
     Identity {
         video_id: id.clone(),
         cluster_id,
-        name: None,
+        name: spec.words.clone(),
         n_tracks: own.len() as i64,
         n_frames,
         screen_secs: secs(n_frames),
