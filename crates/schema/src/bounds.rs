@@ -16,8 +16,8 @@ use parquet::file::reader::ChunkReader as _;
 use crate::cell::CellType;
 use crate::table::Column;
 
-/// Bytes that a page may come to. Writers end a page after a megabyte, or after one value that is larger.
-const MAX_PAGE: u64 = 64 << 20;
+/// Bytes that a page may come to. Most writers end a page after a megabyte, DuckDB after a hundred million bytes.
+const MAX_PAGE: u64 = 128 << 20;
 /// Bytes that a column of one batch may come to.
 const MAX_BATCH: u64 = 64 << 20;
 /// Bytes that the rows of any file may come to,
