@@ -5,10 +5,10 @@
 //! than a fifth of the records have been overtaken, the file is begun anew without these.
 
 use std::collections::HashMap;
-use std::io::{BufReader, Read};
+use std::io::Read;
 
-/// Bytes that are read at a time.
-const BLOCK: usize = 1 << 18;
+/// Records that are read at a time.
+const BLOCK: usize = 512;
 /// Records for which a file is never begun anew.
 const FEW: usize = 1024;
 
@@ -36,16 +36,18 @@ impl Vectors {
     ///
     /// # Errors
     /// When they are not there.
-    pub fn read(dim: usize, n_records: usize, file: impl Read) -> std::io::Result<(Self, u32)> {
+    pub fn read(dim: usize, n_records: usize, mut file: impl Read) -> std::io::Result<(Self, u32)> {
         let (mut vectors, mut crc32) = (Self::new(dim), crc32fast::Hasher::new());
-        let mut file = BufReader::with_capacity(BLOCK, file);
-        let mut record = vec![0; size(dim)];
-        for _ in 0..n_records {
-            file.read_exact(&mut record)?;
-            crc32.update(&record);
-            let (id, vector) = record.split_at(size_of::<i64>());
-            let id = id.try_into().map_or(0, i64::from_le_bytes);
-            vectors.put(id, vector.as_chunks().0.iter().map(|x| f32::from_le_bytes(*x)));
+        let mut block = vec![0; size(dim) * BLOCK];
+        for first in (0..n_records).step_by(BLOCK) {
+            let bytes = &mut block[..size(dim) * BLOCK.min(n_records - first)];
+            file.read_exact(bytes)?;
+            crc32.update(bytes);
+            for record in bytes.chunks_exact(size(dim)) {
+                let (id, vector) = record.split_at(size_of::<i64>());
+                let id = id.try_into().map_or(0, i64::from_le_bytes);
+                vectors.put(id, vector.as_chunks().0.iter().map(|x| f32::from_le_bytes(*x)));
+            }
         }
         vectors.kept = n_records;
         Ok((vectors, crc32.finalize()))

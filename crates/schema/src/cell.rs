@@ -132,7 +132,7 @@ impl<T: Value> Cell for T {
     }
     fn from_array(array: &ArrayRef) -> Result<Vec<Self>, String> {
         let values = <T as Value>::from_array(array)?.into_iter().enumerate();
-        values.map(|(i, value)| value.ok_or(format!("is null at row {i} of its batch"))).collect()
+        values.map(|(i, value)| value.ok_or_else(|| format!("is null at row {i} of its batch"))).collect()
     }
     fn check(&self) -> Result<(), String> {
         Value::check(self)
