@@ -93,7 +93,7 @@ impl Failure for Error {
             Self::Library(schema::Error::Locked { .. }) => {
                 Some("wait for it to end, or choose another --library".into())
             }
-            Self::Library(schema::Error::Io { .. }) => {
+            Self::Library(schema::Error::Io { action, .. }) if *action != "read" => {
                 Some("choose a directory you may write to with --library".into())
             }
             Self::Library(_) | Self::Index { .. } => {

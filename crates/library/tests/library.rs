@@ -275,10 +275,14 @@ fn a_damaged_video_is_told_and_can_be_added_again() {
         .appearance_files()
         .into_iter()
         .find(|path| path.display().to_string().contains(a.video_id.as_str()));
-    fs::write(file.unwrap(), "edited").unwrap();
+    let file = file.unwrap();
+    fs::write(&file, "edited").unwrap();
     fs::remove_file(place.library().join("people.parquet")).unwrap();
     let error = Library::open(&place.library()).unwrap_err();
     assert_eq!(error.exit_code(), 4, "{error}");
+    fs::remove_file(&file).unwrap();
+    let error = Library::open(&place.library()).unwrap_err();
+    assert!(error.hint().unwrap().contains("can be added again"), "{error}");
     fs::write(place.library().join("people.parquet"), &before["people.parquet"]).unwrap();
     assert_eq!(place.add(&a), Added { known: 2, new: 0, up_to_date: false });
     assert_eq!(place.people().len(), 3);

@@ -43,7 +43,6 @@ fn clock(millis: u64) -> String {
 
 /// type, file, channel, onset, duration, then the name among `<NA>`. Spaces part fields, so names have none.
 pub(super) fn rttm(run: &Run) -> String {
-    let word = |text: &str| text.split_whitespace().collect::<Vec<_>>().join("_");
     let uri =
         word(run.video.file_name.rsplit_once('.').map_or(run.video.file_name.as_str(), |(stem, _)| stem));
     let mut lines = String::new();
@@ -56,6 +55,12 @@ pub(super) fn rttm(run: &Run) -> String {
         }
     }
     lines
+}
+
+/// A field of RTTM: no space may be in it, and nothing has a word of its own.
+fn word(text: &str) -> String {
+    let word = text.split_whitespace().collect::<Vec<_>>().join("_");
+    if word.is_empty() { "<NA>".into() } else { word }
 }
 
 /// A timeline as long as the video, with a track a person; gaps where the person is away.
@@ -116,6 +121,12 @@ pub(super) fn otio(run: &Run) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_field_is_one_word() {
+        assert_eq!(word(" Ida  B. "), "Ida_B.");
+        assert_eq!(word(" "), "<NA>");
+    }
 
     #[test]
     fn cues_end_after_they_start() {
