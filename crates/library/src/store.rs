@@ -297,7 +297,7 @@ impl Library {
     fn stored_vectors(&self) -> Option<Vectors> {
         let VectorFile { n_records, crc32 } = self.index.vectors;
         let file = File::open(self.root.join(VECTORS)).ok()?;
-        let (vectors, found) = Vectors::read(self.dim(), n_records, file).ok()?;
+        let (vectors, found) = Vectors::read(self.index.dim(), n_records, file).ok()?;
         (found == crc32).then_some(vectors)
     }
 
@@ -311,21 +311,16 @@ impl Library {
         if kept == 0 {
             replace(&path, bytes)?;
         } else if !bytes.is_empty() {
-            append(&path, (kept * vectors::size(self.dim())) as u64, bytes)
+            append(&path, (kept * vectors::size(self.index.dim())) as u64, bytes)
                 .map_err(schema::Error::io("write", &path))?;
         }
         self.people.vectors.set_written();
         Ok(VectorFile { n_records: self.people.vectors.n_records(), crc32: crc32.finalize() })
     }
 
-    /// Numbers in a vector.
-    fn dim(&self) -> usize {
-        self.index.embedder.as_ref().map_or(0, |embedder| embedder.dim)
-    }
-
     /// Everybody, from the appearances of all videos.
     fn sum_up(&self) -> Result<People, Error> {
-        let mut people = People::new(self.dim());
+        let mut people = People::new(self.index.dim());
         for entry in &self.index.videos {
             people.add(&self.read(entry)?);
         }
@@ -360,6 +355,11 @@ impl Library {
 }
 
 impl Index {
+    /// Numbers in a vector.
+    fn dim(&self) -> usize {
+        self.embedder.as_ref().map_or(0, |embedder| embedder.dim)
+    }
+
     /// What stands at `path`; an empty one where there is nothing.
     fn read(path: &Path) -> Result<Self, Error> {
         /// The one field that every format has.
@@ -387,9 +387,8 @@ impl Index {
             return Err(wrong(format!("it has format {format}, not {FORMAT}")));
         }
         let index: Self = serde_json::from_slice(&json).map_err(|e| wrong(e.to_string()))?;
-        let dim = index.embedder.as_ref().map_or(0, |embedder| embedder.dim);
-        if !index.videos.is_empty() && !(1..=MAX_DIM).contains(&dim) {
-            return Err(wrong(format!("its vectors have {dim} components")));
+        if !index.videos.is_empty() && !(1..=MAX_DIM).contains(&index.dim()) {
+            return Err(wrong(format!("its vectors have {} components", index.dim())));
         }
         if !(0..=MAX_WHOLE).contains(&index.next_person_id) {
             return Err(wrong(format!("its next person is {}", index.next_person_id)));

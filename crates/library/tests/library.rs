@@ -29,7 +29,7 @@ impl Place {
         Self { folder: tempfile::tempdir().unwrap() }
     }
 
-    fn library(&self) -> PathBuf {
+    fn root(&self) -> PathBuf {
         self.folder.path().join("library")
     }
 
@@ -46,20 +46,20 @@ impl Place {
     }
 
     fn add(&self, seen: &Seen) -> Added {
-        let mut library = Library::open(&self.library()).unwrap();
+        let mut library = Library::open(&self.root()).unwrap();
         let added = library.add(seen).unwrap();
         library.commit().unwrap();
         added
     }
 
     fn remove(&self, seen: &Seen) {
-        let mut library = Library::open(&self.library()).unwrap();
+        let mut library = Library::open(&self.root()).unwrap();
         library.remove(seen.video_id.as_str()).unwrap();
         library.commit().unwrap();
     }
 
     fn people(&self) -> Vec<Person> {
-        read_all(&self.library().join("people.parquet")).unwrap()
+        read_all(&self.root().join("people.parquet")).unwrap()
     }
 
     /// Ids by video and cluster.
@@ -80,7 +80,7 @@ impl Place {
     }
 
     fn appearance_files(&self) -> Vec<PathBuf> {
-        let entries = fs::read_dir(self.library().join("appearances")).unwrap();
+        let entries = fs::read_dir(self.root().join("appearances")).unwrap();
         entries.map(|entry| entry.unwrap().path()).collect()
     }
 
@@ -89,7 +89,7 @@ impl Place {
         let named = |path: PathBuf| {
             (path.file_name().unwrap().to_str().unwrap().to_owned(), fs::read(&path).unwrap())
         };
-        let own = ["library.json", "people.parquet", "vectors.bin"].map(|name| self.library().join(name));
+        let own = ["library.json", "people.parquet", "vectors.bin"].map(|name| self.root().join(name));
         self.appearance_files().into_iter().chain(own).map(named).collect()
     }
 }
@@ -182,7 +182,7 @@ fn the_same_order_gives_the_same_bytes_one_by_one_or_together() {
         write_run(&run_dir, &format!("v{video}"), &embedder(), &world.video(12)).unwrap();
         Seen::read(&run_dir).unwrap()
     };
-    let mut library = Library::open(&together.library()).unwrap();
+    let mut library = Library::open(&together.root()).unwrap();
     for video in 0..6 {
         single.add(&write(&single, &mut world[0], video));
         library.add(&write(&together, &mut world[1], video)).unwrap();
@@ -199,7 +199,7 @@ fn vectors_of_different_embedders_never_meet() {
     let before = place.bytes();
     let other = |embedder: Embedder| {
         let seen = place.run_by(&embedder, "bb", &[1]);
-        let error = Library::open(&place.library()).unwrap().add(&seen).unwrap_err();
+        let error = Library::open(&place.root()).unwrap().add(&seen).unwrap_err();
         assert!(matches!(error, Error::OtherEmbedder { .. }), "{error}");
         assert_eq!(error.exit_code(), 2);
         assert!(error.hint().unwrap().contains("--embedder"));
@@ -219,18 +219,18 @@ fn an_addition_that_was_interrupted_counts_for_nothing() {
     place.add(&a);
     let before = place.bytes();
     // Everything of the addition is there but the index.
-    let index = fs::read(place.library().join("library.json")).unwrap();
+    let index = fs::read(place.root().join("library.json")).unwrap();
     place.add(&b);
     let after = place.bytes();
-    fs::write(place.library().join("library.json"), index).unwrap();
-    fs::write(place.library().join("people.parquet.tmp"), "half").unwrap();
-    fs::write(place.library().join("appearances/0123.4567.parquet.tmp"), "half").unwrap();
-    fs::write(place.library().join("appearances/notes.txt"), "somebody's").unwrap();
-    let mut library = Library::open(&place.library()).unwrap();
+    fs::write(place.root().join("library.json"), index).unwrap();
+    fs::write(place.root().join("people.parquet.tmp"), "half").unwrap();
+    fs::write(place.root().join("appearances/0123.4567.parquet.tmp"), "half").unwrap();
+    fs::write(place.root().join("appearances/notes.txt"), "somebody's").unwrap();
+    let mut library = Library::open(&place.root()).unwrap();
     assert_eq!((library.n_videos(), library.people().count()), (1, 1));
     library.commit().unwrap();
-    assert_eq!(fs::read(place.library().join("appearances/notes.txt")).unwrap(), b"somebody's");
-    fs::remove_file(place.library().join("appearances/notes.txt")).unwrap();
+    assert_eq!(fs::read(place.root().join("appearances/notes.txt")).unwrap(), b"somebody's");
+    fs::remove_file(place.root().join("appearances/notes.txt")).unwrap();
     assert_eq!(place.bytes(), before);
     drop(library);
     place.add(&b);
@@ -245,7 +245,7 @@ fn lost_people_are_made_again() {
     }
     let before = place.bytes();
     for file in ["people.parquet", "vectors.bin"] {
-        let path = place.library().join(file);
+        let path = place.root().join(file);
         let mut flipped = before[file].clone();
         flipped[100] ^= 1;
         let longer = [before[file].as_slice(), b"left"].concat();
@@ -254,7 +254,7 @@ fn lost_people_are_made_again() {
                 None => fs::remove_file(&path).unwrap(),
                 Some(bytes) => fs::write(&path, bytes).unwrap(),
             }
-            Library::open(&place.library()).unwrap().commit().unwrap();
+            Library::open(&place.root()).unwrap().commit().unwrap();
             // What follows the vectors that count is dropped when somebody is added.
             let found = fs::read(&path).unwrap();
             assert_eq!(found[..before[file].len()], before[file], "{file}, {:?}", damage.map(|d| d.len()));
@@ -277,13 +277,13 @@ fn a_damaged_video_is_told_and_can_be_added_again() {
         .find(|path| path.display().to_string().contains(a.video_id.as_str()));
     let file = file.unwrap();
     fs::write(&file, "edited").unwrap();
-    fs::remove_file(place.library().join("people.parquet")).unwrap();
-    let error = Library::open(&place.library()).unwrap_err();
+    fs::remove_file(place.root().join("people.parquet")).unwrap();
+    let error = Library::open(&place.root()).unwrap_err();
     assert_eq!(error.exit_code(), 4, "{error}");
     fs::remove_file(&file).unwrap();
-    let error = Library::open(&place.library()).unwrap_err();
+    let error = Library::open(&place.root()).unwrap_err();
     assert!(error.hint().unwrap().contains("can be added again"), "{error}");
-    fs::write(place.library().join("people.parquet"), &before["people.parquet"]).unwrap();
+    fs::write(place.root().join("people.parquet"), &before["people.parquet"]).unwrap();
     assert_eq!(place.add(&a), Added { known: 2, new: 0, up_to_date: false });
     assert_eq!(place.people().len(), 3);
 }
@@ -292,14 +292,14 @@ fn a_damaged_video_is_told_and_can_be_added_again() {
 fn what_is_no_library_or_no_run_is_refused() {
     let place = Place::new();
     place.add(&place.run("a", &[1]));
-    let lock = Library::open(&place.library()).unwrap();
-    let error = Library::open(&place.library()).unwrap_err();
+    let lock = Library::open(&place.root()).unwrap();
+    let error = Library::open(&place.root()).unwrap_err();
     assert!(error.hint().unwrap().contains("--library"), "{error}");
     drop(lock);
     let error = Seen::read(&place.folder.path().join("none")).unwrap_err();
     assert!(matches!(error, Error::NoRun { .. }) && error.exit_code() == 2, "{error}");
     assert!(!Path::new(&place.folder.path().join("none")).exists(), "looking makes no directory");
-    let index = place.library().join("library.json");
+    let index = place.root().join("library.json");
     let text = fs::read_to_string(&index).unwrap();
     for (wrong, reason) in [
         (text.replace("\"format\":1", "\"format\":2"), "it has format 2, not 1"),
@@ -307,7 +307,7 @@ fn what_is_no_library_or_no_run_is_refused() {
         ("{".into(), "EOF"),
     ] {
         fs::write(&index, wrong).unwrap();
-        let error = Library::open(&place.library()).unwrap_err();
+        let error = Library::open(&place.root()).unwrap_err();
         assert!(error.to_string().contains(reason) && error.exit_code() == 4, "{error}");
     }
 }

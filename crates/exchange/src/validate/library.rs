@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use schema::tables::{Appearance, Person};
-use schema::{Error, Result, Row, hash};
+use schema::{Error, Result, Row};
 use serde_json::Value;
 
-use super::Verdict;
 use super::rules::{Wrong, each, note};
 use super::tables::{Rows, read_file};
+use super::{Verdict, changed};
 
 /// The index, which names the files that count.
 const INDEX: &str = "library.json";
@@ -55,13 +55,13 @@ fn read_index(path: &Path) -> Result<Value> {
 }
 
 /// A table that must have the content that the index records.
-fn recorded<R: super::tables::Slim>(path: PathBuf, sha256: &str, faults: &mut Vec<Error>) -> Option<Rows<R>> {
-    match hash::file(&path) {
-        Ok(found) if found == sha256 => {}
-        Ok(_) => faults.push(Error::Changed {
-            path: path.clone(),
-            reason: format!("its content is not the one that {INDEX} records"),
-        }),
+fn recorded<R: Row + Clone + 'static>(
+    path: PathBuf,
+    sha256: &str,
+    faults: &mut Vec<Error>,
+) -> Option<Rows<R>> {
+    match changed(&path, sha256, INDEX) {
+        Ok(fault) => faults.extend(fault),
         Err(error) => {
             faults.push(error);
             return None;

@@ -60,12 +60,10 @@ fn files(root: &Path) -> Result<(Files, Vec<Error>)> {
     let (mut files, mut faults) = (Files::new(), Vec::new());
     for output in manifest.stages.iter().flat_map(|stage| &stage.outputs) {
         let path = root.join(&output.file);
-        let changed = |reason: String| Error::Changed { path: path.clone(), reason };
-        match hash::file(&path) {
-            Ok(sha256) if sha256 == output.sha256 => {}
-            Ok(_) => faults.push(changed("its content is not the one that the manifest records".into())),
+        match changed(&path, &output.sha256, "the manifest") {
+            Ok(fault) => faults.extend(fault),
             Err(error) => {
-                faults.push(changed(error.to_string()));
+                faults.push(Error::Changed { path, reason: error.to_string() });
                 continue;
             }
         }
@@ -74,6 +72,13 @@ fn files(root: &Path) -> Result<(Files, Vec<Error>)> {
         }
     }
     Ok((files, faults))
+}
+
+/// The fault of a file whose content is not the one that `index` records; an error where it cannot be read.
+fn changed(path: &Path, sha256: &str, index: &str) -> Result<Option<Error>> {
+    let reason = || format!("its content is not the one that {index} records");
+    let fault = || Error::Changed { path: path.to_path_buf(), reason: reason() };
+    Ok((hash::file(path)? != sha256).then(fault))
 }
 
 /// One table, which says itself what it is.

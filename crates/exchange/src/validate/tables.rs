@@ -1,5 +1,6 @@
 //! The tables that are looked at, in memory; of the face images only what rules ask about.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -78,55 +79,24 @@ every_table! {
     appearances: Appearance,
 }
 
-/// What a row keeps of itself: all but the pixels of a picture.
-pub(super) trait Slim: Row + Clone {
-    fn slim(self) -> Self {
-        self
-    }
-}
-
-macro_rules! slim {
-    ($($row:ty),+) => { $(impl Slim for $row {})+ };
-}
-
-slim!(
-    Video,
-    Frame,
-    Shot,
-    Detection,
-    Track,
-    Embedding,
-    TrackEmbedding,
-    Constraint,
-    Cluster,
-    Calibration,
-    Linkage,
-    Identity,
-    Metric,
-    Label,
-    Person,
-    Appearance
-);
-
 /// Signature and header of a PNG, which say how large it is.
 const PNG_HEADER: usize = 24;
 
-impl Slim for Crop {
-    fn slim(mut self) -> Self {
-        if let Some(image) = &mut self.image {
-            image.truncate(PNG_HEADER);
-            image.shrink_to_fit();
-        }
-        self
+/// A row without the pixels of its picture, if it has one.
+fn slim<R: Row + 'static>(mut row: R) -> R {
+    if let Some(Crop { image: Some(image), .. }) = (&mut row as &mut dyn Any).downcast_mut() {
+        image.truncate(PNG_HEADER);
+        image.shrink_to_fit();
     }
+    row
 }
 
-fn read<R: Slim>(files: &Files, faults: &mut Vec<Error>) -> Option<Rows<R>> {
+fn read<R: Row + Clone + 'static>(files: &Files, faults: &mut Vec<Error>) -> Option<Rows<R>> {
     read_file(files.get(R::TABLE.name)?.clone(), faults)
 }
 
 /// A table that cannot be read to its end is left out: what other tables say of its rows means nothing.
-pub(super) fn read_file<R: Slim>(path: PathBuf, faults: &mut Vec<Error>) -> Option<Rows<R>> {
+pub(super) fn read_file<R: Row + Clone + 'static>(path: PathBuf, faults: &mut Vec<Error>) -> Option<Rows<R>> {
     let reader = match io::open::<R>(&path) {
         Ok(reader) => reader,
         Err(error) => {
@@ -136,7 +106,7 @@ pub(super) fn read_file<R: Slim>(path: PathBuf, faults: &mut Vec<Error>) -> Opti
     };
     let embedders = reader.footer().embedders.iter().map(|embedder| embedder.name.clone()).collect();
     let mut rows = Vec::new();
-    let found = reader.inspect(|row| rows.push(row.slim()));
+    let found = reader.inspect(|row| rows.push(slim(row)));
     let whole = found.iter().all(|fault| matches!(fault, Error::Row { .. }));
     faults.extend(found);
     whole.then_some(Rows { path, rows, embedders })
