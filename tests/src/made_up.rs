@@ -26,15 +26,15 @@ pub fn finished(recipe: &str, folder: &Path) -> Option<MadeUp> {
     let mut make = Command::new(assets::require_program("ftl-datasets")?);
     make.arg("make").arg("--recipe").arg(path).arg("--run").arg(&made.run).arg("--labels").arg(&made.labels);
     must(&mut make);
-    must(Command::new(assets::require_program("ftl-cluster")?).arg("--run-dir").arg(&made.run));
+    must(assets::require_facetrack(&["stage", "cluster", "--run-dir"])?.arg(&made.run));
     judge(&made.run, &made.labels)?;
     Some(made)
 }
 
 /// Judges a run by labels.
 pub fn judge(run: &Path, labels: &Path) -> Option<()> {
-    let mut evaluate = Command::new(assets::require_program("ftl-evaluate")?);
-    must(evaluate.arg("--run-dir").arg(run).arg("--labels").arg(labels));
+    let mut evaluate = assets::require_facetrack(&["stage", "evaluate", "--run-dir"])?;
+    must(evaluate.arg(run).arg("--labels").arg(labels));
     Some(())
 }
 

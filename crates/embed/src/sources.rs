@@ -78,7 +78,8 @@ impl Sources {
         })
     }
 
-    fn network(&self, name: Name) -> Result<Box<dyn Embedder>, Error> {
+    /// The network itself, from its weights.
+    pub(crate) fn network(&self, name: Name) -> Result<Box<dyn Embedder>, Error> {
         let (weights, _) = self.weights.get(&name).ok_or(Error::NoWeights { embedder: name })?;
         let network: Box<dyn Embedder> = match name {
             Name::Arcface => Box::new(weights.load("arcface", |vb| ArcFace::new(&vb))?),

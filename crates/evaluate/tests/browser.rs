@@ -19,8 +19,8 @@ fn page(name: &str, spec: &Spec) -> PathBuf {
     fs::create_dir_all(&root).unwrap();
     let (run, labels) = (root.join("run"), root.join("truth.csv"));
     fs::write(&labels, synthetic::write(&run, spec)).unwrap();
-    let mut evaluate = Command::new(env!("CARGO_BIN_EXE_ftl-evaluate"));
-    let done = evaluate.arg("--run-dir").arg(&run).arg("--labels").arg(&labels).output().unwrap();
+    let mut evaluate = assets::require_facetrack(&["stage", "evaluate", "--run-dir"]).unwrap();
+    let done = evaluate.arg(&run).arg("--labels").arg(&labels).output().unwrap();
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     run
 }
