@@ -324,13 +324,13 @@ table! {
         cluster_id: Option<i64>,
         /// Whether the track is noise: left out of every cluster.
         is_noise: bool,
-        /// Confidence of the assignment against the runner-up and against no cluster, 0 to 1: a probability
-        /// where the linking method is calibrated, otherwise a silhouette.
+        /// Confidence of the assignment against other clusters and against no cluster, 0 to 1: a probability
+        /// with the method `link` and a calibrated embedder, otherwise a silhouette.
         confidence: f32,
         /// Key of the second-best cluster that no constraint forbids; null when there is none.
         runner_up_cluster_id: Option<i64>,
-        /// Cosine distance to the runner-up minus the cosine distance to the assigned cluster, in the space
-        /// in which tracks are compared; null without a runner-up.
+        /// Distance to the runner-up minus the distance to the assigned cluster, as the linking method
+        /// measures distances (see `linkage`); null without a runner-up.
         margin: Option<f32>,
     }
 }
@@ -343,7 +343,8 @@ table! {
         video_id: Symbol,
         /// Index of the bin, from zero, out of 1000 bins from −1 to 1. Bins without pairs are omitted.
         bin: i64,
-        /// Centre of the bin: cosine similarity, −1 to 1, in the space in which tracks are compared.
+        /// Centre of the bin: similarity of two tracks, 1 minus the distance of the linking method, −1 to 1;
+        /// 0 where one person and two people are equally likely.
         similarity: f64,
         /// Number of pairs without a cannot-link constraint.
         n_open: i64,
@@ -368,9 +369,10 @@ table! {
         left: i64,
         /// Number of the other merged node, the larger of the two.
         right: i64,
-        /// Height of the merge: mean cosine distance, or the distance of the configured linkage, plus 2 (for
-        /// Ward's linkage √(2n), if larger) when a cannot-link constraint forbids the merge. Does not
-        /// decrease.
+        /// Height of the merge. With the method `link` and a calibrated embedder: distance by log odds, 0
+        /// (one person) to 2 (two people), 1 where both are equally likely. Otherwise: mean cosine distance,
+        /// or the distance of the configured linkage. Plus 2 (for Ward's linkage √(2n), if larger) when a
+        /// cannot-link constraint forbids the merge. Does not decrease.
         distance: f64,
         /// Number of tracks under the new node.
         size: i64,
