@@ -6,14 +6,14 @@ use std::fs;
 use std::path::Path;
 
 use cluster::synthetic;
+use run::manifest::VideoFile;
+use run::{Begin, Plan, RunDir, StageRun};
 use schema::footer::{Embedder, Similarity};
-use schema::manifest::VideoFile;
-use schema::run::{Begin, Plan, RunDir, StageRun};
 use schema::tables::{
     Crop, Detection, DetectionSource, Embedding, Frame, FrameStatus, Shot, Track, TrackEmbedding, Transition,
     Video,
 };
-use schema::{Symbol, UnitVector, hash};
+use schema::{Symbol, UnitVector};
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
@@ -125,7 +125,7 @@ fn stage(
     run: &mut RunDir,
     recipe: &Recipe,
     name: &'static str,
-    body: impl FnOnce(&mut StageRun) -> schema::Result<()>,
+    body: impl FnOnce(&mut StageRun) -> run::Result<()>,
 ) -> Result<()> {
     let config = serde_json::to_value(recipe).unwrap_or_default();
     let plan = Plan { stage: name, version: 1, config: &config, tables: &[], inputs: &[], force: true };
@@ -203,7 +203,7 @@ fn secs(frame: i64) -> f64 {
     frame as f64 / FPS as f64
 }
 
-fn ingest(stage: &mut StageRun, id: &Symbol, sha256: String, shots: &[i64]) -> schema::Result<()> {
+fn ingest(stage: &mut StageRun, id: &Symbol, sha256: String, shots: &[i64]) -> run::Result<()> {
     let frame_count = shots.last().copied().unwrap_or(0);
     stage.write([Video {
         video_id: id.clone(),
@@ -231,7 +231,7 @@ fn ingest(stage: &mut StageRun, id: &Symbol, sha256: String, shots: &[i64]) -> s
     }))
 }
 
-fn detect_track(stage: &mut StageRun, id: &Symbol, plots: &[Plot], shots: &[i64]) -> schema::Result<()> {
+fn detect_track(stage: &mut StageRun, id: &Symbol, plots: &[Plot], shots: &[i64]) -> run::Result<()> {
     stage.write((0..).zip(shots.windows(2)).map(|(shot_idx, ends)| Shot {
         video_id: id.clone(),
         shot_idx,
@@ -294,7 +294,7 @@ fn detections(id: &Symbol, plots: &[Plot]) -> Vec<Detection> {
     .collect()
 }
 
-fn embed(stage: &mut StageRun, id: &Symbol, plots: &[Plot]) -> schema::Result<()> {
+fn embed(stage: &mut StageRun, id: &Symbol, plots: &[Plot]) -> run::Result<()> {
     // What is known of SFace, whose distances these vectors have.
     let embedders = [Embedder {
         name: NAME.into(),

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Arg, ArgMatches, Command, value_parser};
 use datasets::made_up::Recipe;
 use datasets::{Result, made_up, store};
-use schema::stage::Failure as _;
+use failure::Failure as _;
 
 fn main() -> ExitCode {
     let matches = cli().get_matches();

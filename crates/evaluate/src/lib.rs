@@ -29,10 +29,9 @@ pub mod tracking;
 
 use std::path::{Path, PathBuf};
 
-use schema::hash;
-use schema::manifest::{Input, StageRecord};
-use schema::run::{Begin, StageRun};
-use schema::stage::{Job, Outcome, Stage};
+use run::manifest::{Input, StageRecord};
+use run::stage::{Job, Outcome, Stage};
+use run::{Begin, StageRun};
 
 use budget::Budget;
 use confidence::Guess;

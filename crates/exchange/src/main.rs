@@ -11,7 +11,7 @@ use exchange::labels::{self, Source};
 use exchange::run::Run;
 use exchange::validate::validate;
 use exchange::{Error, Result};
-use schema::stage::Failure as _;
+use failure::Failure as _;
 
 /// Faults that are told one by one.
 const MOST_FAULTS: usize = 1000;

@@ -18,12 +18,12 @@ use std::fs::{self, File};
 use std::io::{Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
+use run::files::{self, lock, publish, remove, replace, temporary};
+use schema::Row;
 use schema::cell::MAX_WHOLE;
 use schema::footer::{Embedder, Footer, MAX_DIM};
 use schema::io::{self, PRODUCER, TableWriter};
-use schema::run::{lock, publish, remove, replace, temporary};
 use schema::tables::{Appearance, Person};
-use schema::{Row, hash};
 use serde::{Deserialize, Serialize};
 
 use crate::matching::{self, Match, Scale};
@@ -107,9 +107,9 @@ impl Library {
     /// When it is in use, cannot be written, or is of another version.
     pub fn open(root: &Path) -> Result<Self, Error> {
         let folder = root.join(Appearance::TABLE.name);
-        fs::create_dir_all(&folder).map_err(schema::Error::io("create", &folder))?;
+        fs::create_dir_all(&folder).map_err(run::Error::io("create", &folder))?;
         let lock = lock(root)?;
-        let root = root.canonicalize().map_err(schema::Error::io("read", root))?;
+        let root = root.canonicalize().map_err(run::Error::io("read", root))?;
         let index = Index::read(&root.join(INDEX))?;
         let mut library = Self { root, index, people: People::default(), _lock: lock };
         library.sweep()?;
@@ -288,7 +288,7 @@ impl Library {
         if self.index.videos.is_empty() {
             return Ok(People::default());
         }
-        let is_whole = hash::file(&path).ok().as_deref() == Some(&self.index.people_sha256);
+        let is_whole = files::sha256(&path).ok().as_deref() == Some(&self.index.people_sha256);
         let Some(vectors) = self.stored_vectors().filter(|_| is_whole) else { return self.sum_up() };
         let rows: Vec<Person> = io::read_all(&path)?;
         Ok(People { rows: rows.into_iter().map(|person| (person.person_id, person)).collect(), vectors })
@@ -312,7 +312,7 @@ impl Library {
             replace(&path, bytes)?;
         } else if !bytes.is_empty() {
             append(&path, (kept * vectors::size(self.index.dim())) as u64, bytes)
-                .map_err(schema::Error::io("write", &path))?;
+                .map_err(run::Error::io("write", &path))?;
         }
         self.people.vectors.set_written();
         Ok(VectorFile { n_records: self.people.vectors.n_records(), crc32: crc32.finalize() })
@@ -330,8 +330,8 @@ impl Library {
     /// The appearances of a video.
     fn read(&self, entry: &Entry) -> Result<Vec<Appearance>, Error> {
         let path = self.root.join(&entry.file);
-        if hash::file(&path)? != entry.sha256 {
-            return Err(schema::Error::Changed { path, reason: "its content differs".into() }.into());
+        if files::sha256(&path)? != entry.sha256 {
+            return Err(run::Error::Changed { path, reason: "its content differs".into() }.into());
         }
         Ok(io::read_all(&path)?)
     }
@@ -343,7 +343,7 @@ impl Library {
         }
         let named: HashSet<_> = self.index.videos.iter().map(|entry| entry.file.as_str()).collect();
         let folder = self.root.join(Appearance::TABLE.name);
-        for entry in fs::read_dir(&folder).map_err(schema::Error::io("read", &folder))?.flatten() {
+        for entry in fs::read_dir(&folder).map_err(run::Error::io("read", &folder))?.flatten() {
             let path = entry.path();
             let file = format!("{}/{}", Appearance::TABLE.name, entry.file_name().display());
             if is_ours(&path) && !named.contains(file.as_str()) {
@@ -379,7 +379,7 @@ impl Index {
                     videos: Vec::new(),
                 });
             }
-            Err(e) => return Err(schema::Error::io("read", path)(e).into()),
+            Err(e) => return Err(run::Error::io("read", path)(e).into()),
         };
         let wrong = |reason: String| Error::Index { path: path.to_path_buf(), reason };
         let Format { format } = serde_json::from_slice(&json).map_err(|e| wrong(e.to_string()))?;
@@ -431,7 +431,7 @@ fn write<R: Row + Clone>(
         writer.push(row)?;
     }
     writer.finish()?;
-    let sha256 = hash::file(&temporary(path))?;
+    let sha256 = files::sha256(&temporary(path))?;
     publish(path)?;
     Ok(sha256)
 }

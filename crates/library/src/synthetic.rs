@@ -7,11 +7,11 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use run::manifest::VideoFile;
+use run::{Begin, Plan, RunDir, StageRun};
 use schema::footer::{Embedder, Similarity};
-use schema::manifest::VideoFile;
-use schema::run::{Begin, Plan, RunDir, StageRun};
 use schema::tables::{Cluster, Identity, TrackEmbedding};
-use schema::{Symbol, UnitVector, hash};
+use schema::{Symbol, UnitVector};
 
 /// Numbers in a vector.
 const DIM: usize = 128;
@@ -104,7 +104,7 @@ impl World {
 ///
 /// # Errors
 /// When the directory cannot be written.
-pub fn write_run(run_dir: &Path, name: &str, embedder: &Embedder, shown: &[Shown]) -> schema::Result<()> {
+pub fn write_run(run_dir: &Path, name: &str, embedder: &Embedder, shown: &[Shown]) -> run::Result<()> {
     let mut run = RunDir::open(run_dir)?;
     let video = VideoFile {
         path: name.to_owned(),
@@ -133,8 +133,8 @@ pub fn write_run(run_dir: &Path, name: &str, embedder: &Embedder, shown: &[Shown
 fn stage(
     run: &mut RunDir,
     name: &'static str,
-    write: impl FnOnce(&mut StageRun) -> schema::Result<()>,
-) -> schema::Result<()> {
+    write: impl FnOnce(&mut StageRun) -> run::Result<()>,
+) -> run::Result<()> {
     let config = serde_json::json!({});
     let plan = Plan { stage: name, version: 1, config: &config, tables: &[], inputs: &[], force: true };
     if let Begin::Run(mut stage) = run.begin(&plan)? {

@@ -11,11 +11,11 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use failure::Failure as _;
 use library::synthetic::{RETURNING, Shown, World, embedder, write_run};
 use library::{Added, Error, Library, Seen};
 use schema::footer::Embedder;
 use schema::io::read_all;
-use schema::stage::Failure as _;
 use schema::tables::{Appearance, Person};
 use tempfile::TempDir;
 

@@ -10,10 +10,11 @@ use std::path::Path;
 use cluster::edits::{self, Edits};
 use evaluate::labels::Labels;
 use exchange::labels::Source;
+use failure::Failure;
 use library::Library;
 use nn::weights::read_tensors;
-use schema::manifest::Manifest;
-use schema::stage::{Failure, read_config};
+use run::manifest::Manifest;
+use run::stage::read_config;
 use tests::files::walk;
 use tests::snapshot;
 

@@ -8,8 +8,8 @@ use base64::engine::general_purpose::STANDARD;
 use image::codecs::jpeg::JpegEncoder;
 use image::imageops::FilterType;
 use image::{DynamicImage, ImageFormat, ImageReader, Limits};
+use run::stage::Progress;
 use schema::io::TableReader;
-use schema::stage::Progress;
 use schema::tables::{Crop, Identity};
 use serde::Serialize;
 

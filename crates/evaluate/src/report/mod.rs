@@ -25,8 +25,7 @@ use base64::engine::general_purpose::STANDARD;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value, context};
-use schema::hash;
-use schema::manifest::StageRecord;
+use run::manifest::StageRecord;
 use schema::tables::MetricUnit;
 use serde::Serialize;
 

@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 
+use run::manifest::VideoFile;
+use run::{Begin, Plan, RunDir, StageRun};
 use schema::footer::Embedder;
-use schema::manifest::VideoFile;
-use schema::run::{Begin, Plan, RunDir, StageRun};
 use schema::tables::{
     Calibration, Cluster, Constraint, ConstraintKind, ConstraintReason, Crop, Detection, DetectionSource,
     Frame, FrameStatus, Identity, Linkage, Shot, Track, TrackEmbedding, Transition, Video,
