@@ -21,12 +21,14 @@ use tests::files::{repository, walk};
 /// to think about it.
 const IMPORTS: &[(&str, &[&str])] = &[
     ("schema", &[]),
+    ("geometry", &[]),
+    ("numeric", &[]),
     ("video", &["schema"]),
     ("nn", &["schema"]),
     ("ingest", &["schema", "video"]),
-    ("detect-track", &["schema", "video", "nn"]),
-    ("embed", &["schema", "nn"]),
-    ("cluster", &["schema"]),
+    ("detect-track", &["schema", "video", "nn", "geometry", "numeric"]),
+    ("embed", &["schema", "nn", "numeric"]),
+    ("cluster", &["schema", "geometry", "numeric"]),
     ("evaluate", &["schema"]),
     ("forget", &["schema"]),
     ("library", &["schema"]),
@@ -50,6 +52,7 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
     ("minijinja", &["evaluate"]),
     ("hdbscan", &["cluster"]),
     ("kodama", &["cluster"]),
+    ("rayon", &["embed"]),
     ("ndarray", &["cluster"]),
     ("petal", &["cluster"]),
     // Nothing that speaks to the network.

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::{Arg, ArgMatches, Command, value_parser};
-use cluster::agglomerate::{self, CannotLink, naive};
+use cluster::agglomerate::{self, naive};
 use cluster::items::Vectors;
 use cluster::linkage::Merge;
 use cluster::method::{Crop, Items};
@@ -23,8 +23,6 @@ use crate::{Result, say};
 
 /// Pause between two words about progress.
 const PAUSE: Duration = Duration::from_millis(200);
-/// How strongly pairs stay apart for the linker by definition: it shall make a whole dendrogram.
-const STRENGTH: f32 = 0.99;
 
 /// The arguments of `ftl-bench people`.
 pub(crate) fn people_command() -> Command {
@@ -66,7 +64,10 @@ pub(crate) fn make_people(arguments: &ArgMatches) -> Result<()> {
     let small = |numbers: Vec<usize>| numbers.into_iter().map(|number| (number as u32).to_le_bytes());
     write(&folder.join("vectors.f32"), people.vectors.values().iter().map(|x| x.to_le_bytes()))?;
     write(&folder.join("norms.f32"), people.weights.iter().map(|x| x.to_le_bytes()))?;
-    write(&folder.join("apart.u32"), small(people.together.into_iter().flat_map(|(a, b)| [a, b]).collect()))?;
+    write(
+        &folder.join("apart.u32"),
+        small(people.cannot_link.into_iter().flat_map(|(a, b)| [a, b]).collect()),
+    )?;
     write(&folder.join("truth.u32"), small(people.truth))
 }
 
@@ -99,7 +100,7 @@ struct People {
     dim: usize,
     values: Vec<f32>,
     norms: Vec<f32>,
-    apart: Vec<(usize, usize)>,
+    cannot_link: Vec<(usize, usize)>,
 }
 
 impl People {
@@ -110,7 +111,7 @@ impl People {
             dim,
             values: read(&folder.join("vectors.f32"), f32::from_le_bytes)?,
             norms: read(&folder.join("norms.f32"), f32::from_le_bytes)?,
-            apart: pairs.iter().map(|[a, b]| (*a as usize, *b as usize)).collect(),
+            cannot_link: pairs.iter().map(|[a, b]| (*a as usize, *b as usize)).collect(),
         })
     }
 
@@ -119,9 +120,9 @@ impl People {
         let rows = || self.values.chunks_exact(self.dim);
         let crops = rows().zip(&self.norms).enumerate();
         let crops = crops.map(|(item, (vector, norm))| Crop { item, vector, norm: *norm });
-        let items = Items::new(rows().collect(), self.apart.clone())?.with_crops(crops.collect())?;
-        let name = embed::Name::Sface;
-        let method = Config::default().method(name.same_up_to(), name.similarity(), false, threads);
+        let items = Items::new(rows().collect(), self.cannot_link.clone())?.with_crops(crops.collect())?;
+        let spec = embed::Name::SFACE.spec();
+        let method = Config::default().method(spec.same_up_to, spec.similarity, false, threads);
         let mut last = Instant::now();
         let mut advance = |done: usize, total: usize| {
             if last.elapsed() >= PAUSE {
@@ -136,10 +137,8 @@ impl People {
     /// The dendrogram of average linkage under constraints, by definition.
     fn naive(&self) -> Result<Vec<Merge>> {
         let vectors = Vectors::new(self.dim, self.values.clone())?;
-        let pair = |&(a, b): &(usize, usize)| CannotLink { a, b, strength: STRENGTH };
-        let apart: Vec<_> = self.apart.iter().map(pair).collect();
         let items =
-            agglomerate::Items { vectors: &vectors, weights: &self.norms, apart: &apart, together: &[] };
+            agglomerate::Items { vectors: &vectors, weights: &self.norms, cannot_link: &self.cannot_link };
         Ok(naive(items, f32::MAX)?.merges)
     }
 }

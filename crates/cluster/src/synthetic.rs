@@ -5,6 +5,9 @@
 //! a few people of many tracks and many of one, people who vary more than others, tracks far from their
 //! person, and tracks that show nobody.
 
+use numeric::random::SplitMix64;
+use numeric::vector::norm_f64;
+
 use crate::items::Vectors;
 
 /// Tracks and the truth about them.
@@ -17,7 +20,7 @@ pub struct People {
     /// Person that each track shows; one that shows nobody has a number of its own.
     pub truth: Vec<usize>,
     /// Pairs of tracks of different people that share a shot, the smaller first, in order.
-    pub together: Vec<(usize, usize)>,
+    pub cannot_link: Vec<(usize, usize)>,
 }
 
 /// Share of tracks that show nobody.
@@ -31,52 +34,52 @@ const SPREAD: f64 = 0.75;
 /// How much all faces have in common.
 const COMMON: f64 = 0.22;
 /// Tracks of a shot, at most.
-const TOGETHER: u64 = 4;
+const MOST_IN_SHOT: u64 = 4;
 
 /// `n` tracks with vectors of `dim` numbers.
 pub fn people(n: usize, dim: usize, seed: u64) -> People {
-    let mut random = Random(seed);
+    let mut random = SplitMix64::new(seed);
     let persons = persons(n, &mut random);
-    let common = random.direction(dim);
+    let common = direction(&mut random, dim);
     let centres: Vec<_> = (0..persons.last().map_or(0, |last| last + 1))
-        .map(|_| (plus(random.direction(dim), &common, COMMON), SPREAD * random.around_one(0.2)))
+        .map(|_| (plus(direction(&mut random, dim), &common, COMMON), SPREAD * around_one(&mut random, 0.2)))
         .collect();
-    let order = random.order(n);
+    let order = shuffled(&mut random, n);
     let mut values = Vec::with_capacity(n * dim);
     let (mut weights, mut truth) = (Vec::with_capacity(n), Vec::with_capacity(n));
     for (number, place) in order.into_iter().enumerate() {
-        let (person, quality, kind) = (persons[place], random.around_one(0.25), random.uniform());
+        let (person, quality, kind) = (persons[place], around_one(&mut random, 0.25), random.unit());
         let (centre, spread) = &centres[person];
         let noise = if kind < FAR { FAR_SPREAD } else { spread / quality };
         let nobody = kind > 1.0 - NOBODY;
-        let mean = if nobody { plus(random.direction(dim), &common, COMMON) } else { centre.clone() };
-        values.extend(unit(plus(mean, &random.direction(dim), noise)).into_iter().map(|x| x as f32));
+        let mean = if nobody { plus(direction(&mut random, dim), &common, COMMON) } else { centre.clone() };
+        values.extend(unit(plus(mean, &direction(&mut random, dim), noise)).into_iter().map(|x| x as f32));
         weights.push(quality as f32);
         truth.push(if nobody { centres.len() + number } else { person });
     }
-    let together = together(&truth, &mut random);
-    People { vectors: Vectors::trusted(dim, values), weights, truth, together }
+    let cannot_link = in_one_shot(&truth, &mut random);
+    People { vectors: Vectors::trusted(dim, values), weights, truth, cannot_link }
 }
 
 /// The person of each track, by persons: the number of those with at least s tracks falls like s^-1.2.
-fn persons(n: usize, random: &mut Random) -> Vec<usize> {
+fn persons(n: usize, random: &mut SplitMix64) -> Vec<usize> {
     let most = (n / 20).max(3) as f64;
     let mut persons = Vec::with_capacity(n);
     for person in 0.. {
         if persons.len() == n {
             break;
         }
-        let size = (1.0 - random.uniform()).powf(-1.0 / 1.2).min(most) as usize;
+        let size = (1.0 - random.unit()).powf(-1.0 / 1.2).min(most) as usize;
         persons.extend(std::iter::repeat_n(person, size.min(n - persons.len())));
     }
     persons
 }
 
-/// Tracks that follow each other share shots of one to [`TOGETHER`] tracks.
-fn together(truth: &[usize], random: &mut Random) -> Vec<(usize, usize)> {
+/// Tracks that follow each other share shots of one to [`MOST_IN_SHOT`] tracks.
+fn in_one_shot(truth: &[usize], random: &mut SplitMix64) -> Vec<(usize, usize)> {
     let (mut pairs, mut start) = (Vec::new(), 0);
     while start < truth.len() {
-        let end = (start + 1 + random.below(TOGETHER) as usize).min(truth.len());
+        let end = (start + 1 + below(random, MOST_IN_SHOT) as usize).min(truth.len());
         let all = (start..end).flat_map(|a| (a + 1..end).map(move |b| (a, b)));
         pairs.extend(all.filter(|(a, b)| truth[*a] != truth[*b]));
         start = end;
@@ -90,53 +93,31 @@ fn plus(mut a: Vec<f64>, b: &[f64], factor: f64) -> Vec<f64> {
 }
 
 fn unit(mut vector: Vec<f64>) -> Vec<f64> {
-    let norm = vector.iter().map(|x| x * x).sum::<f64>().sqrt();
+    let norm = norm_f64(&vector);
     vector.iter_mut().for_each(|x| *x /= norm);
     vector
 }
 
-/// SplitMix64 (Steele, Lea and Flood, OOPSLA 2014).
-struct Random(u64);
+/// By remainder, as the stored figures of synthetic data sets were made.
+fn below(random: &mut SplitMix64, end: u64) -> u64 {
+    random.next_u64() % end
+}
 
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
+/// Log-normal, its median 1.
+fn around_one(random: &mut SplitMix64, spread: f64) -> f64 {
+    (spread * random.normal()).exp()
+}
 
-    /// 0 to below 1.
-    fn uniform(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / (1_u64 << 53) as f64
-    }
+/// A unit vector. As with faces, some directions vary more than others.
+fn direction(random: &mut SplitMix64, dim: usize) -> Vec<f64> {
+    unit((0..dim).map(|i| random.normal() / (1.0 + i as f64 / 16.0).sqrt()).collect())
+}
 
-    fn below(&mut self, end: u64) -> u64 {
-        self.next() % end
+/// The numbers up to `n`, shuffled.
+fn shuffled(random: &mut SplitMix64, n: usize) -> Vec<usize> {
+    let mut order: Vec<_> = (0..n).collect();
+    for i in (1..n).rev() {
+        order.swap(i, below(random, i as u64 + 1) as usize);
     }
-
-    /// Of mean 0 and variance 1 (Box and Muller).
-    fn normal(&mut self) -> f64 {
-        let radius = (-2.0 * (1.0 - self.uniform()).ln()).sqrt();
-        radius * (std::f64::consts::TAU * self.uniform()).cos()
-    }
-
-    /// Log-normal, its median 1.
-    fn around_one(&mut self, spread: f64) -> f64 {
-        (spread * self.normal()).exp()
-    }
-
-    /// A unit vector. As with faces, some directions vary more than others.
-    fn direction(&mut self, dim: usize) -> Vec<f64> {
-        unit((0..dim).map(|i| self.normal() / (1.0 + i as f64 / 16.0).sqrt()).collect())
-    }
-
-    /// The numbers up to `n`, shuffled.
-    fn order(&mut self, n: usize) -> Vec<usize> {
-        let mut order: Vec<_> = (0..n).collect();
-        for i in (1..n).rev() {
-            order.swap(i, self.below(i as u64 + 1) as usize);
-        }
-        order
-    }
+    order
 }

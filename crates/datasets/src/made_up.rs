@@ -143,7 +143,7 @@ fn plots(recipe: &Recipe) -> Vec<Plot> {
     let shot_of = match recipe.together {
         Together::All => vec![0; recipe.tracks],
         Together::Shots if identical => (0..recipe.tracks as i64).collect(),
-        Together::Shots => shots_of(recipe.tracks, &people.together),
+        Together::Shots => shots_of(recipe.tracks, &people.cannot_link),
     };
     let mut slots: HashMap<(i64, usize), i64> = HashMap::new();
     let mut places: HashMap<i64, i64> = HashMap::new();

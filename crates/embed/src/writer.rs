@@ -1,6 +1,7 @@
 //! The two tables of this stage.
 
 use run::StageRun;
+use numeric::vector::norm;
 use schema::footer::Embedder as Note;
 use schema::io::TableWriter;
 use schema::tables::{Crop, Embedding, TrackEmbedding};
@@ -68,7 +69,7 @@ impl Writer {
                 frame_idx: crop.frame_idx,
                 embedder: embedder.name().into(),
                 embedding,
-                norm: vector.iter().map(|x| x * x).sum::<f32>().sqrt(),
+                norm: norm(vector),
             })?;
         }
         let (Some((crop, _)), Some(pooled)) = (crops.first(), pool(&usable, embedder.norm_power())) else {

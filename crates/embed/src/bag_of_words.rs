@@ -7,39 +7,48 @@
 use candle_core::{Device, Tensor};
 
 use crate::Embedder;
-use crate::bow::{Descriptors, Vocabulary, WORDS};
+use crate::bow::{Descriptors, N_WORDS, VisualVocabulary};
 use crate::descriptors::{Kind, describe};
+use crate::spec::{EmbedderSpec, Source};
 
 /// Fixed, so that equal runs give equal vectors.
 const SEED: u64 = 0;
 
-/// A vocabulary, and what it is of.
-pub struct Words {
-    kind: Kind,
-    vocabulary: Vocabulary,
+/// The embedder `sift`.
+pub const SIFT: EmbedderSpec = spec("sift", Kind::Sift, 0.30);
+
+/// The embedder `orb`.
+pub const ORB: EmbedderSpec = spec("orb", Kind::Orb, 0.28);
+
+const fn spec(name: &'static str, kind: Kind, same_up_to: f64) -> EmbedderSpec {
+    EmbedderSpec {
+        name,
+        dim: N_WORDS,
+        source: Source::Vocabulary(kind),
+        same_up_to: Some(same_up_to),
+        similarity: None,
+    }
 }
 
-impl Words {
+/// A vocabulary, and the kind of its descriptors.
+pub struct BagOfWords {
+    kind: Kind,
+    vocabulary: VisualVocabulary,
+}
+
+impl BagOfWords {
     /// Learns from the descriptors of crops, whose order does not matter.
     pub fn learn(kind: Kind, crops: &[Descriptors]) -> Self {
-        Self { kind, vocabulary: Vocabulary::learn(crops, WORDS, SEED) }
+        Self { kind, vocabulary: VisualVocabulary::learn(crops, N_WORDS, SEED) }
     }
 }
 
-impl Embedder for Words {
-    fn name(&self) -> &'static str {
+impl Embedder for BagOfWords {
+    fn spec(&self) -> &'static EmbedderSpec {
         match self.kind {
-            Kind::Sift => "sift",
-            Kind::Orb => "orb",
+            Kind::Sift => &SIFT,
+            Kind::Orb => &ORB,
         }
-    }
-
-    fn dim(&self) -> usize {
-        self.vocabulary.dim()
-    }
-
-    fn license(&self) -> &'static str {
-        "Apache-2.0"
     }
 
     /// The norm counts key points, which says nothing about how clear the face is.

@@ -1,36 +1,28 @@
 //! Turns shots and faces into rows of `shots`, `detections`, `tracks` and `crops`.
 //!
 //! Tracks and crops are written when a track ends, boxes when their shot ends: a track never leaves
-//! its shot. Memory holds one shot's boxes and the albums of the tracks that go on.
+//! its shot. Memory holds the boxes of one shot and the best crops of the tracks that go on.
 
+use geometry::{FrameTimes, Landmarks};
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::{ExtendedColorType, ImageEncoder};
 use run::StageRun;
 use schema::Symbol;
 use schema::io::TableWriter;
-use schema::tables::{Crop, Detection, DetectionSource, Shot, Track};
+use schema::tables::{Crop, Detection, Shot, Track};
 
 use crate::crops::{Album, FaceImage, SIDE};
-use crate::geometry::{Face, Rect};
-use crate::pipeline::{Clock, Listener, Seen};
+use crate::face::DetectedFace;
+use crate::pipeline::PipelineSink;
 use crate::shots::Boundary;
-use crate::tracker::{Observation, Sighting, Tracker, fill_gaps, mean_score};
+use crate::tracker::{EndedTrack, TrackDetection, Tracker, fill_gaps, mean_score};
 use crate::{Config, Error};
 
-/// A box of the current shot on its way to `detections`.
-struct Boxed {
-    frame_idx: i64,
-    track: usize,
-    rect: Rect,
-    source: DetectionSource,
-    seen: Option<(Face, Option<f32>)>,
-}
-
 /// Writes the tables of this stage.
-pub struct Recorder<'a> {
+pub struct TrackWriter<'a> {
     video_id: Symbol,
     config: &'a Config,
-    clock: Clock,
+    times: FrameTimes,
     shots: TableWriter<Shot>,
     detections: TableWriter<Detection>,
     tracks: TableWriter<Track>,
@@ -46,10 +38,11 @@ struct OpenShot {
     boundary: Boundary,
     tracker: Tracker,
     /// By the tracker's number of the track; `None` once the track has ended.
-    albums: Vec<Option<Album>>,
+    best_crops: Vec<Option<Album>>,
     /// Key of the track in the tables, by the tracker's number; `None` when it was rejected.
     track_ids: Vec<Option<i64>>,
-    boxes: Vec<Boxed>,
+    /// Boxes of the tracks that have ended, each with the tracker's number of its track.
+    boxes: Vec<(usize, TrackDetection)>,
 }
 
 impl OpenShot {
@@ -59,23 +52,28 @@ impl OpenShot {
             first_frame_idx,
             boundary,
             tracker,
-            albums: Vec::new(),
+            best_crops: Vec::new(),
             track_ids: Vec::new(),
             boxes: Vec::new(),
         }
     }
 }
 
-impl<'a> Recorder<'a> {
+impl<'a> TrackWriter<'a> {
     /// Starts the four tables.
     ///
     /// # Errors
     /// When a file cannot be created.
-    pub fn new(stage: &StageRun, video_id: Symbol, config: &'a Config, clock: Clock) -> Result<Self, Error> {
+    pub fn new(
+        stage: &StageRun,
+        video_id: Symbol,
+        config: &'a Config,
+        times: FrameTimes,
+    ) -> Result<Self, Error> {
         Ok(Self {
             video_id,
             config,
-            clock,
+            times,
             shots: stage.create(&[])?,
             detections: stage.create(&[])?,
             tracks: stage.create(&[])?,
@@ -112,8 +110,8 @@ impl<'a> Recorder<'a> {
             shot_idx: self.n_shots,
             first_frame_idx,
             last_frame_idx,
-            first_t_secs: self.clock.t_secs(first_frame_idx),
-            last_t_secs: self.clock.t_secs(last_frame_idx),
+            first_t_secs: self.times.t_secs(first_frame_idx),
+            last_t_secs: self.times.t_secs(last_frame_idx),
             transition: boundary.transition,
             score: boundary.score,
         })?;
@@ -123,22 +121,26 @@ impl<'a> Recorder<'a> {
 
     /// Writes the tracks of the current shot that have ended.
     fn write_ended(&mut self, shot: &mut OpenShot) -> Result<(), Error> {
-        for (number, sightings) in shot.tracker.take_ended() {
-            let images = shot.albums[number].take().map(Album::finish).unwrap_or_default();
+        for EndedTrack { number, detections, is_credible } in shot.tracker.take_ended() {
+            let crops = shot.best_crops[number].take().map(Album::finish).unwrap_or_default();
             // Without a single alignable face there is nothing to recognise anyone by.
-            let Some(sightings) = sightings.filter(|_| !images.is_empty()) else { continue };
-            shot.track_ids[number] = Some(self.n_tracks);
-            self.write_track(&sightings, &images)?;
-            let filled = fill_gaps(&sightings, |frame| self.clock.t_secs(frame)).into_iter();
-            let boxed =
-                |(frame_idx, rect, source)| Boxed { frame_idx, track: number, rect, source, seen: None };
-            shot.boxes.extend(filled.map(boxed));
+            if is_credible && !crops.is_empty() {
+                shot.track_ids[number] = Some(self.n_tracks);
+                self.write_track(&detections, &crops)?;
+                let filled = fill_gaps(&detections, |frame| self.times.t_secs(frame));
+                shot.boxes.extend(filled.into_iter().map(|detection| (number, detection)));
+            }
+            shot.boxes.extend(detections.into_iter().map(|detection| (number, detection)));
         }
         Ok(())
     }
 
-    fn write_track(&mut self, sightings: &[Sighting], images: &[(i64, FaceImage)]) -> Result<(), Error> {
-        let ([first, ..], [.., last], [best, ..]) = (sightings, sightings, images) else { return Ok(()) };
+    fn write_track(
+        &mut self,
+        detections: &[TrackDetection],
+        crops: &[(i64, FaceImage)],
+    ) -> Result<(), Error> {
+        let ([first, ..], [.., last], [best, ..]) = (detections, detections, crops) else { return Ok(()) };
         let track_id = self.n_tracks;
         self.n_tracks += 1;
         self.tracks.push(Track {
@@ -149,11 +151,11 @@ impl<'a> Recorder<'a> {
             last_frame_idx: last.frame_idx,
             first_t_secs: first.t_secs,
             last_t_secs: last.t_secs,
-            n_detections: sightings.len() as i64,
-            mean_score: mean_score(sightings),
+            n_detections: detections.len() as i64,
+            mean_score: mean_score(detections),
             best_frame_idx: best.0,
         })?;
-        for (rank, (frame_idx, image)) in images.iter().enumerate() {
+        for (rank, (frame_idx, image)) in crops.iter().enumerate() {
             self.crops.push(Crop {
                 video_id: self.video_id.clone(),
                 track_id,
@@ -169,61 +171,58 @@ impl<'a> Recorder<'a> {
         Ok(())
     }
 
-    fn write_boxes(&mut self, mut boxes: Vec<Boxed>, track_ids: &[Option<i64>]) -> Result<(), Error> {
-        boxes.sort_by(|a, b| {
-            a.frame_idx
-                .cmp(&b.frame_idx)
-                .then(a.rect.x_min.total_cmp(&b.rect.x_min))
-                .then(a.track.cmp(&b.track))
+    fn write_boxes(
+        &mut self,
+        mut boxes: Vec<(usize, TrackDetection)>,
+        track_ids: &[Option<i64>],
+    ) -> Result<(), Error> {
+        boxes.sort_by(|(track_a, a), (track_b, b)| {
+            let place = a.frame_idx.cmp(&b.frame_idx).then(a.bbox.x_min.total_cmp(&b.bbox.x_min));
+            place.then(track_a.cmp(track_b))
         });
         let (mut frame_idx, mut det_idx) = (-1, 0);
-        for item in boxes {
-            det_idx = if item.frame_idx == frame_idx { det_idx + 1 } else { 0 };
-            frame_idx = item.frame_idx;
-            let face = item.seen.as_ref().map(|(face, _)| face);
-            self.n_detections += u64::from(face.is_some());
+        for (track, detection) in boxes {
+            det_idx = if detection.frame_idx == frame_idx { det_idx + 1 } else { 0 };
+            frame_idx = detection.frame_idx;
+            self.n_detections += u64::from(detection.score.is_some());
             self.detections.push(Detection {
                 video_id: self.video_id.clone(),
                 frame_idx,
                 det_idx,
-                track_id: track_ids[item.track],
-                x_min: item.rect.x_min,
-                y_min: item.rect.y_min,
-                x_max: item.rect.x_max,
-                y_max: item.rect.y_max,
-                score: face.map(|f| f.score),
-                landmarks: face.and_then(|f| f.points.as_ref()).map(flat),
-                source: item.source,
-                sharpness: item.seen.as_ref().and_then(|(_, sharpness)| *sharpness),
-                frontality: face.and_then(Face::frontality),
-                size_px: item.rect.size(),
+                track_id: track_ids[track],
+                x_min: detection.bbox.x_min,
+                y_min: detection.bbox.y_min,
+                x_max: detection.bbox.x_max,
+                y_max: detection.bbox.y_max,
+                score: detection.score,
+                landmarks: detection.landmarks.as_ref().map(Landmarks::flat),
+                source: detection.source,
+                sharpness: detection.sharpness,
+                frontality: detection.landmarks.as_ref().map(Landmarks::frontality),
+                size_px: detection.bbox.size(),
             })?;
         }
         Ok(())
     }
 }
 
-impl Listener for Recorder<'_> {
+impl PipelineSink for TrackWriter<'_> {
     fn begin_shot(&mut self, first_frame_idx: i64, boundary: Boundary) -> Result<(), Error> {
         self.end_shot(first_frame_idx - 1)?;
         self.shot = Some(OpenShot::new(first_frame_idx, boundary, self.config));
         Ok(())
     }
 
-    fn examined(&mut self, frame_idx: i64, seen: Vec<Seen>) -> Result<(), Error> {
+    fn examined(&mut self, frame_idx: i64, faces: Vec<DetectedFace>) -> Result<(), Error> {
         let Some(mut shot) = self.shot.take() else { return Ok(()) };
-        let faces: Vec<_> = seen.iter().map(observation).collect();
-        let tracks = shot.tracker.step(frame_idx, self.clock.t_secs(frame_idx), &faces);
-        for (Seen { face, image, .. }, track) in seen.into_iter().zip(tracks) {
-            let sharpness = image.as_ref().map(|image| image.sharpness);
-            let (rect, source) = (face.rect, DetectionSource::Detected);
-            shot.boxes.push(Boxed { frame_idx, track, rect, source, seen: Some((face, sharpness)) });
-            if track == shot.albums.len() {
-                shot.albums.push(Some(Album::new(self.config.crops_per_track as usize)));
+        let tracks = shot.tracker.step(frame_idx, self.times.t_secs(frame_idx), &faces);
+        for (found, track) in faces.into_iter().zip(tracks) {
+            if track == shot.best_crops.len() {
+                shot.best_crops.push(Some(Album::new(self.config.crops_per_track as usize)));
                 shot.track_ids.push(None);
             }
-            if let Some((album, image)) = shot.albums[track].as_mut().zip(image) {
-                album.offer(frame_idx, image);
+            if let Some((best, crop)) = shot.best_crops[track].as_mut().zip(found.crop) {
+                best.offer(frame_idx, crop);
             }
         }
         self.write_ended(&mut shot)?;
@@ -232,21 +231,12 @@ impl Listener for Recorder<'_> {
     }
 
     fn end(&mut self) -> Result<(), Error> {
-        self.end_shot(self.clock.len() as i64 - 1)
+        self.end_shot(self.times.len() as i64 - 1)
     }
 
-    fn clock(&self) -> &Clock {
-        &self.clock
+    fn times(&self) -> &FrameTimes {
+        &self.times
     }
-}
-
-fn observation(seen: &Seen) -> Observation<'_> {
-    let appearance = seen.image.as_ref().map(|image| &image.appearance);
-    Observation { face: seen.face, appearance, trajectory: &seen.trajectory }
-}
-
-fn flat(points: &[(f32, f32); 5]) -> [f32; 10] {
-    std::array::from_fn(|i| if i % 2 == 0 { points[i / 2].0 } else { points[i / 2].1 })
 }
 
 /// Lossless and quick rather than small: images are read back by the very next stage.
