@@ -11,8 +11,8 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::{Arg, ArgMatches, Command, value_parser};
-use library::synthetic::{RETURNING, World, embedder, write_run};
-use library::{Library, Seen};
+use gallery::synthetic::{RETURNING, World, embedder, write_run};
+use gallery::{Library, RunIdentities};
 use schema::io::read_all;
 use schema::tables::Appearance;
 use serde_json::{Value, json};
@@ -73,7 +73,7 @@ fn cpu_secs() -> Result<f64> {
 /// All that it takes to add a run, but starting a program: gives the video and the number of people.
 fn add(store: &Path, run_dir: &Path) -> Result<(String, usize)> {
     let mut library = Library::open(store)?;
-    let seen = Seen::read(run_dir)?;
+    let seen = RunIdentities::read(run_dir)?;
     library.add(&seen)?;
     library.commit()?;
     Ok((seen.video_id.to_string(), library.people().count()))
