@@ -1,4 +1,4 @@
-//! What every figure means, in words that the page shows.
+//! The definition of every figure, as the page shows it.
 
 use Section::{Budget, Details, Labels, Tracking, Unlabelled};
 
@@ -34,11 +34,6 @@ pub struct Explained {
     pub hides: &'static str,
     /// Where it comes from; empty for plain counts.
     pub source: &'static str,
-}
-
-/// The explanation of the figure called `name`.
-pub fn explain(name: &str) -> Option<&'static Explained> {
-    CATALOG.iter().find(|e| e.name == name)
 }
 
 const fn explained(

@@ -3,18 +3,18 @@
 use schema::tables::Linkage;
 use serde::Serialize;
 
-use super::{Report, palette, words};
 use crate::error::{Error, Result};
+use crate::{Report, format, palette};
 
 /// A leaf of the tree.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Leaf {
+pub(crate) struct Leaf {
     /// Its track.
-    pub track_id: i64,
+    pub(crate) track_id: i64,
     /// The track's cluster; `None` for noise.
-    pub cluster_id: Option<i64>,
+    pub(crate) cluster_id: Option<i64>,
     /// Quality of its best face, 0 to 1.
-    pub quality: f32,
+    pub(crate) quality: f32,
 }
 
 /// Most leaves drawn; below that many top merges, branches are closed into one leaf each.
@@ -34,7 +34,7 @@ const BOTTOM: f64 = 34.0;
 
 /// The drawing, in user units of its view box.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Dendrogram {
+pub(crate) struct Dendrogram {
     width: String,
     height: String,
     left: f64,
@@ -49,7 +49,7 @@ pub struct Dendrogram {
     /// Lower edge of the band of forbidden merges.
     band: Option<String>,
     n_tracks: usize,
-    /// Heights of all merges that nothing forbids, for whoever moves the cut.
+    /// Heights of all merges that no constraint forbids; the script reads them when the cut is moved.
     heights: String,
     /// The distance at the top of the tree, its upper edge, and its height.
     top: f64,
@@ -64,7 +64,7 @@ struct Link {
     d: String,
     class: String,
     title: String,
-    /// Height, for whoever moves the cut; merges above the tree are forbidden at any.
+    /// Height, which the script compares with a moved cut; merges above the tree stay forbidden.
     at: String,
     /// The clearest track of either branch.
     tracks: [i64; 2],
@@ -108,7 +108,7 @@ struct Node {
     quality: f32,
 }
 
-/// Whose tracks lie under a node.
+/// Owner of the tracks under a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Owner {
     Cluster(Option<i64>),
@@ -134,7 +134,7 @@ impl Owner {
 
 /// Draws the tree; `None` when there is no merge to draw. `threshold` is where the tree was cut; heights
 /// above `limit` are merges that a constraint forbids, [`FORBIDDEN`] unless given.
-pub fn draw(
+pub(crate) fn draw(
     tracks: &[Leaf],
     linkage: &[Linkage],
     threshold: Option<f64>,
@@ -207,17 +207,17 @@ fn build(tracks: &[Leaf], linkage: &[Linkage]) -> Result<Vec<Node>> {
 
 /// Two branches that meet.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Merge {
+pub(crate) struct Merge {
     /// Where.
-    pub height: f64,
+    pub(crate) height: f64,
     /// The clearest track of either.
-    pub tracks: [i64; 2],
+    pub(crate) tracks: [i64; 2],
 }
 
 /// Every merge that no constraint forbids.
-pub fn merges(report: &Report<'_>, limit: Option<f64>) -> Result<Vec<Merge>> {
-    let nodes = build(&report.leaves(), &report.tables.linkage)?;
-    let allowed = nodes.iter().filter(|node| node.height <= limit.unwrap_or(FORBIDDEN));
+pub(crate) fn merges(report: &Report<'_>) -> Result<Vec<Merge>> {
+    let nodes = build(&report.leaves(), report.tables.linkage)?;
+    let allowed = nodes.iter().filter(|node| node.height <= report.forbidden_above.unwrap_or(FORBIDDEN));
     let merge = |node: &Node| {
         let (a, b) = node.children?;
         Some(Merge { height: node.height, tracks: [nodes[a].track, nodes[b].track] })
@@ -323,7 +323,7 @@ fn link(nodes: &[Node], at: usize, places: &mut [(f64, f64)], scale: &Scale) -> 
         class: node.owner.class(),
         title: format!(
             "distance {distance:.3}{why}, {} tracks, {}",
-            words::count(node.size),
+            format::count(node.size),
             node.owner.name()
         ),
     })
@@ -333,7 +333,7 @@ fn tip(tracks: &[Leaf], nodes: &[Node], leaf: usize, at: usize, scale: &Scale) -
     let node = nodes[leaf];
     let what = match tracks.get(leaf) {
         Some(track) => format!("track {}", track.track_id),
-        None => format!("{} tracks, joined below distance {:.3}", words::count(node.size), node.height),
+        None => format!("{} tracks, joined below distance {:.3}", format::count(node.size), node.height),
     };
     Tip {
         x: units(scale.x(at)),
@@ -361,7 +361,7 @@ fn groups(nodes: &[Node], leaves: &[usize], scale: &Scale) -> Vec<Group> {
             width: units((width - 2.0).max(1.0)),
             middle: units(x + width / 2.0),
             class: owner.class(),
-            title: format!("{}, {}", owner.name(), words::counted(tracks, "track", "tracks")),
+            title: format!("{}, {}", owner.name(), format::counted(tracks, "track", "tracks")),
             number: number.filter(|number| number.len() as f64 * DIGIT <= width + 2.0),
         });
     }

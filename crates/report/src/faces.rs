@@ -1,4 +1,4 @@
-//! Pictures of the page: face crops as small JPEGs inside `data:` addresses.
+//! Pictures of the page: face crops as small JPEGs in `data:` URLs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Cursor;
@@ -9,13 +9,11 @@ use image::codecs::jpeg::JpegEncoder;
 use image::imageops::FilterType;
 use image::{DynamicImage, ImageFormat, ImageReader, Limits};
 use schema::io::TableReader;
-use schema::stage::Progress;
 use schema::tables::{Crop, Identity};
 use serde::Serialize;
 
-use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::tables::Tables;
+use crate::input::Tables;
 
 /// JPEG quality; below it, small faces smear.
 const JPEG_QUALITY: u8 = 82;
@@ -47,24 +45,31 @@ pub struct Faces {
 impl Faces {
     /// Reads the crops batch by batch and keeps what the page needs: the best of every track, the
     /// best of every person, and more of people with few tracks.
+    ///
+    /// `samples` is the number of pictures per person, `thumbnail_px` the longest edge of the large ones in
+    /// pixels. After each batch, `progress` gets the number of rows read and the number of all rows.
+    ///
+    /// # Errors
+    /// When the table breaks the contract, or a picture cannot be decoded.
     pub fn read(
         reader: TableReader<Crop>,
-        tables: &Tables,
-        config: &Config,
-        progress: &mut dyn Progress,
+        tables: &Tables<'_>,
+        samples: usize,
+        thumbnail_px: u32,
+        mut progress: impl FnMut(u64, u64),
     ) -> Result<Self> {
-        let wanted = Wanted::new(tables, config.samples_per_identity);
+        let wanted = Wanted::new(tables, samples);
         let total = reader.row_count();
         let (mut done, mut faces) = (0, Self::default());
         for batch in reader {
             for crop in batch? {
                 done += 1;
                 if let Some(png) = crop.image.as_ref().filter(|_| wanted.wants(&crop)) {
-                    let face = Face::new(&crop, png, config.thumbnail_px)?;
+                    let face = Face::new(&crop, png, thumbnail_px)?;
                     faces.by_track.entry(crop.track_id).or_default().push(face);
                 }
             }
-            progress.advance(done, total, "crops");
+            progress(done, total);
         }
         Ok(faces)
     }
@@ -111,7 +116,7 @@ struct Wanted {
 }
 
 impl Wanted {
-    fn new(tables: &Tables, samples: usize) -> Self {
+    fn new(tables: &Tables<'_>, samples: usize) -> Self {
         let exemplar = |i: &Identity| (i.exemplar_track_id, i.exemplar_frame_idx);
         let tracks_of: BTreeMap<i64, i64> =
             tables.identities.iter().map(|i| (i.cluster_id, i.n_tracks.max(1))).collect();
@@ -165,36 +170,36 @@ fn jpeg(image: &DynamicImage, px: u32) -> image::ImageResult<Vec<u8>> {
 pub struct Picture {
     /// `data:` address.
     src: String,
-    /// What it shows, for those who cannot see it.
+    /// Text in place of the picture.
     alt: String,
 }
 
-/// Hands out pictures until the page is heavy enough, and counts those left out.
+/// Limits the size of all pictures on the page, and counts the pictures left out.
 #[derive(Debug)]
-pub struct Album {
+pub struct ThumbnailBudget {
     chars_left: usize,
     left_out: usize,
 }
 
-impl Default for Album {
-    /// An album with all of its room left.
+impl Default for ThumbnailBudget {
+    /// The whole budget.
     fn default() -> Self {
         Self { chars_left: MAX_PICTURE_CHARS, left_out: 0 }
     }
 }
 
-impl Album {
-    /// The face in full size.
+impl ThumbnailBudget {
+    /// The face in full size; `None` when the budget is spent.
     pub fn large(&mut self, face: &Face, alt: String) -> Option<Picture> {
         self.picture(&face.large, alt)
     }
 
-    /// The face in half size.
+    /// The face in half size; `None` when the budget is spent.
     pub fn small(&mut self, face: &Face, alt: String) -> Option<Picture> {
         self.picture(&face.small, alt)
     }
 
-    /// How many pictures there was no room for.
+    /// Number of pictures left out.
     pub fn left_out(&self) -> usize {
         self.left_out
     }
@@ -267,12 +272,12 @@ mod tests {
     }
 
     #[test]
-    fn an_album_stops_when_it_is_full() {
-        let mut album = Album { chars_left: 5000, left_out: 0 };
+    fn no_picture_exceeds_the_budget() {
+        let mut thumbnails = ThumbnailBudget { chars_left: 5000, left_out: 0 };
         let face = face(0, 0);
-        assert!(album.large(&face, String::new()).is_some());
-        assert!(album.large(&face, String::new()).is_none());
-        assert!(album.small(&face, String::new()).is_some());
-        assert_eq!(album.left_out(), 1);
+        assert!(thumbnails.large(&face, String::new()).is_some());
+        assert!(thumbnails.large(&face, String::new()).is_none());
+        assert!(thumbnails.small(&face, String::new()).is_some());
+        assert_eq!(thumbnails.left_out(), 1);
     }
 }

@@ -1,7 +1,7 @@
-//! Numbers as people read them. Every function is total: any input gives some text.
+//! Numbers as text for people. Every function accepts any input.
 
 /// A moment of the video: `0:07.3`, `12:05.0`, `1:02:03.4`.
-pub fn moment(secs: f64) -> String {
+pub(crate) fn moment(secs: f64) -> String {
     let tenths = (secs.max(0.0) * 10.0).round() as u64;
     let (minutes, rest) = (tenths / 600, tenths % 600);
     let seconds = format!("{:02}.{}", rest / 10, rest % 10);
@@ -13,13 +13,13 @@ pub fn moment(secs: f64) -> String {
 }
 
 /// A mark on a time axis: `0:05`, `12:00`, `1:02:00`.
-pub fn tick(secs: f64) -> String {
+pub(crate) fn tick(secs: f64) -> String {
     let text = moment(secs.round());
     text.strip_suffix(".0").map_or(text.clone(), str::to_owned)
 }
 
 /// A length of time: `4.2 s`, `1 min 5 s`, `1 h 2 min`.
-pub fn length(secs: f64) -> String {
+pub(crate) fn length(secs: f64) -> String {
     let secs = secs.max(0.0);
     if secs < 59.95 {
         return format!("{secs:.1}\u{a0}s");
@@ -33,13 +33,13 @@ pub fn length(secs: f64) -> String {
 }
 
 /// Frames per second: `25`, `23.976`.
-pub fn rate(rate: f64) -> String {
+pub(crate) fn rate(rate: f64) -> String {
     let text = format!("{rate:.3}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 /// A share of one: `43 %`, `< 1 %`.
-pub fn percent(share: f64) -> String {
+pub(crate) fn percent(share: f64) -> String {
     if share > 0.0 && share < 0.005 {
         return "<\u{a0}1\u{a0}%".into();
     }
@@ -47,7 +47,7 @@ pub fn percent(share: f64) -> String {
 }
 
 /// A whole number with thousands apart: `12 345`.
-pub fn count(n: usize) -> String {
+pub(crate) fn count(n: usize) -> String {
     let digits = n.to_string();
     let mut text = String::new();
     for (at, digit) in digits.chars().enumerate() {
@@ -60,12 +60,12 @@ pub fn count(n: usize) -> String {
 }
 
 /// A count and what it counts: `1 track`, `12 tracks`.
-pub fn counted(n: usize, one: &str, many: &str) -> String {
+pub(crate) fn counted(n: usize, one: &str, many: &str) -> String {
     format!("{}\u{a0}{}", count(n), if n == 1 { one } else { many })
 }
 
 /// A figure: whole numbers as they are, others with three decimals.
-pub fn figure(value: f64) -> String {
+pub(crate) fn figure(value: f64) -> String {
     if value.fract() == 0.0 && value.abs() < 1e15 {
         let sign = if value < 0.0 { "\u{2212}" } else { "" };
         return format!("{sign}{}", count(value.abs() as usize));

@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use super::{palette, words};
-use crate::tables::Tables;
+use crate::input::Tables;
+use crate::{format, palette};
 
 /// Most columns; the smallest clusters are left out beyond it.
 const MAX_COLUMNS: usize = 80;
@@ -16,7 +16,7 @@ const MAX_NAMED: usize = 36;
 
 /// One chart. Horizontal places are in percent of its width, vertical ones in pixels.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Histogram {
+pub(crate) struct Histogram {
     title: &'static str,
     columns: Vec<Column>,
     /// Clusters for which there was no column.
@@ -47,20 +47,20 @@ struct Size {
 }
 
 /// Tracks per cluster and screen time per cluster, noise last.
-pub fn draw(tables: &Tables) -> Vec<Histogram> {
+pub(crate) fn draw(tables: &Tables<'_>) -> Vec<Histogram> {
     let noise: Vec<_> = tables.clusters.iter().filter(|c| c.is_noise).collect();
     let tracks = tables.identities.iter().map(|i| size(Some(i.cluster_id), i.n_tracks as f64));
     let tracks = tracks.chain((!noise.is_empty()).then(|| size(None, noise.len() as f64)));
     let secs = tables.identities.iter().map(|i| Size {
         cluster_id: Some(i.cluster_id),
         value: i.screen_secs,
-        text: words::length(i.screen_secs),
+        text: format::length(i.screen_secs),
     });
     vec![chart("Tracks per person", tracks.collect()), chart("Screen time per person", secs.collect())]
 }
 
 fn size(cluster_id: Option<i64>, value: f64) -> Size {
-    Size { cluster_id, value, text: words::figure(value) }
+    Size { cluster_id, value, text: format::figure(value) }
 }
 
 fn chart(title: &'static str, sizes: Vec<Size>) -> Histogram {

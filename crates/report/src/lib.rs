@@ -1,22 +1,31 @@
-//! `report/index.html`: one file that opens from disk, without network; and its drawings as files.
+//! The page that shows who is in a video: `report/index.html`, one file that opens from disk without a
+//! network; its drawings as SVG files; and subtitles that draw the boxes over the video.
 //!
-//! Rust decides what stands on the page and brings it into words and coordinates; the template
-//! only places it. Everything is escaped: file names and labels come from strangers. The page reads without
-//! its script, which only adds comfort, and the browser runs no other: it is named by its hash.
+//! Rust decides what is on the page and turns it into text and coordinates; the template only places it.
+//! Everything is escaped, because file names and labels come from strangers. The page can be read without its
+//! script, which only adds comfort. The content security policy names the script by its hash, so that the
+//! browser runs no other.
+//!
+//! **Architecture invariant:** this crate imports no stage and computes no figure: it takes the plain structs
+//! of [`input`].
 
-pub mod company;
-pub mod confusion;
-pub mod dendrogram;
+pub mod catalog;
+mod confusion;
+mod cooccurrence;
+mod dendrogram;
+mod error;
 pub mod faces;
-pub mod histogram;
-pub mod palette;
-pub mod people;
-pub mod recipe;
-pub mod reliability;
-pub mod review;
-pub mod similarity;
-pub mod timeline;
-pub mod words;
+mod format;
+mod histogram;
+pub mod input;
+mod palette;
+mod people;
+mod recipe;
+mod reliability;
+mod review;
+mod similarity;
+mod subtitles;
+mod timeline;
 
 use std::collections::BTreeMap;
 
@@ -26,29 +35,24 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value, context};
 use schema::hash;
-use schema::manifest::StageRecord;
 use schema::tables::MetricUnit;
 use serde::Serialize;
 
-use crate::budget::Budget;
-use crate::catalog::{self, Section};
-use crate::confidence::Guess;
-use crate::config::Config;
-use crate::error::Result;
-use crate::figures::Figure;
-use crate::matching::Judged;
-use crate::resample::Interval;
-use crate::tables::Tables;
-use company::Company;
+use catalog::Section;
 use confusion::Confusion;
+use cooccurrence::CoOccurrence;
 use dendrogram::{Dendrogram, Leaf};
-use faces::{Album, Faces};
+pub use error::{Error, Result};
+use faces::ThumbnailBudget;
 use histogram::Histogram;
+use input::Budget;
+pub use input::Report;
 use people::{Noise, Person, Truth};
 use recipe::Recipe;
 use reliability::Reliability;
 use review::Review;
 use similarity::Similarity;
+pub use subtitles::subtitles;
 use timeline::Timeline;
 
 /// Drawings stand in front of both, as macros.
@@ -57,32 +61,7 @@ const PLOT: &str = concat!(include_str!("plots.j2"), include_str!("plot.svg.j2")
 const PLOT_STYLE: &str = include_str!("plots.css");
 const SCRIPT: &str = include_str!("page.js");
 
-/// Everything the page is made of.
-#[derive(Debug, Clone, Copy)]
-pub struct Report<'a> {
-    /// Name of the run.
-    pub run_id: &'a str,
-    /// The run's tables.
-    pub tables: &'a Tables,
-    /// The run's faces.
-    pub faces: &'a Faces,
-    /// The comparison with labels, when there are any.
-    pub judged: Option<&'a Judged>,
-    /// What each stage costs, when there are labels.
-    pub budget: Option<&'a Budget>,
-    /// What confidences were worth; empty without labels.
-    pub guesses: &'a [Guess],
-    /// Every figure.
-    pub figures: &'a [Figure],
-    /// What the manifest says of the stages before this one.
-    pub earlier: &'a [&'a StageRecord],
-    /// Warnings of this stage.
-    pub own: &'a [String],
-    /// Configuration of this stage.
-    pub config: &'a Config,
-}
-
-/// What the template sees.
+/// The context of the template.
 #[derive(Debug, Serialize)]
 struct Page {
     run_id: String,
@@ -95,7 +74,7 @@ struct Page {
     timeline: Timeline,
     histograms: Vec<Histogram>,
     dendrogram: Option<Dendrogram>,
-    company: Option<Company>,
+    company: Option<CoOccurrence>,
     similarity: Option<Similarity>,
     reliability: Option<Reliability>,
     review: Review,
@@ -114,7 +93,7 @@ struct Page {
     script_hash: String,
 }
 
-/// A stage's share of what is missing to a perfect result; the first row is what was reached.
+/// The cost of a stage; the first row is the identity F1 that was reached.
 #[derive(Debug, Serialize)]
 struct BudgetRow {
     stage: usize,
@@ -179,7 +158,10 @@ struct StageRow {
 }
 
 impl Report<'_> {
-    /// The page as HTML, and its drawings as files of their own.
+    /// Renders the page as HTML, and its drawings as SVG.
+    ///
+    /// # Errors
+    /// When `linkage` is no tree, or the template cannot be rendered.
     pub fn render(&self) -> Result<Rendered> {
         let mut environment = Environment::new();
         environment.set_auto_escape_callback(|_| AutoEscape::Html);
@@ -198,14 +180,13 @@ impl Report<'_> {
     }
 
     fn page(&self) -> Result<Page> {
-        let truth = self.judged.map(Truth::new);
-        let mut album = Album::default();
-        let people = people::draw(self, truth.as_ref(), &mut album);
-        let noise = people::noise(self, truth.as_ref(), &mut album);
+        let truth = self.labels.map(Truth::new);
+        let mut thumbnails = ThumbnailBudget::default();
+        let people = people::draw(self, truth.as_ref(), &mut thumbnails);
+        let noise = people::noise(self, truth.as_ref(), &mut thumbnails);
         let names: Vec<(i64, String)> =
             self.tables.identities.iter().map(|i| (i.cluster_id, people::name(i))).collect();
-        let [cut, limit] = ["threshold", "forbidden_above"].map(|name| self.linking(name));
-        let review = review::draw(self, truth.as_ref(), &mut album, cut, limit)?;
+        let review = review::draw(self, truth.as_ref(), &mut thumbnails)?;
         let confusion = truth.as_ref().map(|truth| truth.confusion(&names));
         Ok(Page {
             run_id: self.run_id.to_owned(),
@@ -215,14 +196,19 @@ impl Report<'_> {
             warnings: self.warnings(),
             people,
             noise,
-            timeline: timeline::draw(self.tables, &names),
-            histograms: histogram::draw(self.tables),
-            dendrogram: dendrogram::draw(&self.leaves(), &self.tables.linkage, cut, limit)?,
-            company: company::draw(self.tables, &names),
-            similarity: similarity::draw(&self.tables.calibration),
-            reliability: reliability::draw(self.guesses),
+            timeline: timeline::draw(&self.tables, &names),
+            histograms: histogram::draw(&self.tables),
+            dendrogram: dendrogram::draw(
+                &self.leaves(),
+                self.tables.linkage,
+                self.cut,
+                self.forbidden_above,
+            )?,
+            company: cooccurrence::draw(&self.tables, &names),
+            similarity: similarity::draw(self.tables.calibration),
+            reliability: reliability::draw(self.reliability),
             review,
-            budget: self.budget.map(budget_rows).unwrap_or_default(),
+            budget: self.budget.as_ref().map(budget_rows).unwrap_or_default(),
             recipes: &recipe::RECIPES,
             confusion,
             labelled: self.figure_rows(Section::Labels),
@@ -230,21 +216,15 @@ impl Report<'_> {
             details: self.figure_rows(Section::Details),
             budget_figures: self.figure_rows(Section::Budget),
             unlabelled: self.figure_rows(Section::Unlabelled),
-            stages: self.stages()?,
-            pictures_left_out: album.left_out(),
+            stages: self.stage_rows(),
+            pictures_left_out: thumbnails.left_out(),
             style: [&palette::style(), include_str!("style.css"), PLOT_STYLE].concat(),
             script: SCRIPT,
             script_hash: source_hash(SCRIPT),
         })
     }
 
-    /// A figure that `cluster` told the manifest.
-    fn linking(&self, name: &str) -> Option<f64> {
-        let cluster = self.earlier.iter().find(|record| record.stage == "cluster");
-        cluster?.figures.get(name)?.as_f64()
-    }
-
-    /// Leaves of the tree.
+    /// Leaves of the tree of merges.
     fn leaves(&self) -> Vec<Leaf> {
         let clusters = self.tables.clusters.iter();
         let cluster_of: BTreeMap<i64, Option<i64>> = clusters.map(|c| (c.track_id, c.cluster_id)).collect();
@@ -253,55 +233,58 @@ impl Report<'_> {
             cluster_id: cluster_of.get(&track_id).copied().flatten(),
             quality: self.faces.best(track_id).map_or(0.0, |face| face.quality),
         };
-        self.tables.leaves().into_iter().map(leaf).collect()
+        self.tables.leaves.iter().copied().map(leaf).collect()
     }
 
     fn lede(&self) -> String {
-        let Tables { video, tracks, identities, .. } = self.tables;
-        let length = words::length(video.duration_secs);
+        let input::Tables { video, tracks, identities, .. } = self.tables;
+        let length = format::length(video.duration_secs);
         let Some(first) = identities.iter().max_by(|a, b| a.screen_secs.total_cmp(&b.screen_secs)) else {
             return if tracks.is_empty() {
                 format!("No face was found in {length} of video.")
             } else {
-                let faces = words::counted(tracks.len(), "track of a face was", "tracks of faces were");
+                let faces = format::counted(tracks.len(), "track of a face was", "tracks of faces were");
                 format!("{faces} found in {length} of video, but none was linked to a person.")
             };
         };
-        let (name, time) = (people::name(first), words::length(first.screen_secs));
-        let share = words::percent(first.screen_secs / video.duration_secs.max(1e-3));
+        let (name, time) = (people::name(first), format::length(first.screen_secs));
+        let share = format::percent(first.screen_secs / video.duration_secs.max(1e-3));
         match identities.len() {
             1 => format!("One person in {length} of video: {name} is on screen for {time}, {share} of it."),
             n => format!(
                 "{} people in {length} of video. {name} is on screen longest: {time}, {share} of it.",
-                words::count(n)
+                format::count(n)
             ),
         }
     }
 
     fn facts(&self) -> Vec<Fact> {
-        let Tables { video, shots, tracks, identities, clusters, .. } = self.tables;
+        let input::Tables { video, shots, tracks, identities, clusters, .. } = self.tables;
         let rate = video.frame_count as f64 / video.duration_secs.max(1e-3);
         let noise = clusters.iter().filter(|c| c.is_noise).count();
-        let frames = words::count(usize::try_from(video.frame_count).unwrap_or(0));
+        let frames = format::count(usize::try_from(video.frame_count).unwrap_or(0));
         let fact = |label, value, note| Fact { label, value, note };
         vec![
-            fact("People", words::count(identities.len()), String::new()),
-            fact("Tracks", words::count(tracks.len()), format!("{} linked to nobody", words::count(noise))),
-            fact("Shots", words::count(shots.len()), String::new()),
+            fact("People", format::count(identities.len()), String::new()),
+            fact("Tracks", format::count(tracks.len()), format!("{} linked to nobody", format::count(noise))),
+            fact("Shots", format::count(shots.len()), String::new()),
             fact(
                 "Length",
-                words::length(video.duration_secs),
-                format!("{frames} frames, {} a second", words::rate(rate)),
+                format::length(video.duration_secs),
+                format!("{frames} frames, {} a second", format::rate(rate)),
             ),
             fact("Picture", format!("{}\u{a0}×\u{a0}{}", video.width, video.height), video.codec.clone()),
         ]
     }
 
     fn warnings(&self) -> Vec<Warning> {
-        let warning =
-            |stage: &str, message: &String| Warning { stage: stage.into(), message: message.clone() };
-        let earlier = self.earlier.iter().flat_map(|r| r.warnings.iter().map(|m| warning(&r.stage, m)));
-        earlier.chain(self.own.iter().map(|m| warning(crate::STAGE.name, m))).collect()
+        let mut warnings = Vec::new();
+        for stage in self.stages {
+            warnings.extend(
+                stage.warnings.iter().map(|m| Warning { stage: stage.name.to_owned(), message: m.clone() }),
+            );
+        }
+        warnings
     }
 
     /// Figures of a section, the most telling first.
@@ -324,27 +307,28 @@ impl Report<'_> {
     fn counted(&self, name: &str, unit: MetricUnit) -> Option<Counted> {
         let figure = self.figures.iter().find(|f| f.name == name && f.unit == unit)?;
         let is_count = figure.value == figure.n as f64;
-        let n = if is_count { String::new() } else { words::count(figure.n) };
-        let between = |i: Interval| format!("{}–{}", words::figure(i.low), words::figure(i.high));
-        let interval = figure.interval.filter(|i| i.low < i.high).map(between).unwrap_or_default();
-        Some(Counted { value: words::figure(figure.value), interval, n })
+        let n = if is_count { String::new() } else { format::count(usize::try_from(figure.n).unwrap_or(0)) };
+        let interval = match (figure.ci_low, figure.ci_high) {
+            (Some(low), Some(high)) if low < high => {
+                format!("{}–{}", format::figure(low), format::figure(high))
+            }
+            _ => String::new(),
+        };
+        Some(Counted { value: format::figure(figure.value), interval, n })
     }
 
-    fn stages(&self) -> Result<Vec<StageRow>> {
-        let own = serde_json::to_value(self.config)?;
-        let earlier = self.earlier.iter().map(|r| (r.stage.as_str(), r.producer.as_str(), &r.config));
-        let own = std::iter::once((crate::STAGE.name, schema::io::PRODUCER, &own));
-        let row = |(name, producer, config): (&str, &str, &serde_json::Value)| StageRow {
-            name: name.to_owned(),
-            producer: producer.to_owned(),
-            config: settings(config),
+    fn stage_rows(&self) -> Vec<StageRow> {
+        let row = |stage: &input::Stage<'_>| StageRow {
+            name: stage.name.to_owned(),
+            producer: stage.producer.to_owned(),
+            config: settings(stage.config),
         };
-        Ok(earlier.chain(own).map(row).collect())
+        self.stages.iter().map(row).collect()
     }
 }
 
 impl Page {
-    /// Drawings that there is something to draw for.
+    /// Names of the drawings that are not empty.
     fn plots(&self) -> Vec<&'static str> {
         let all = [
             ("timeline", !self.timeline.is_empty()),
@@ -361,7 +345,7 @@ impl Page {
 }
 
 fn budget_rows(budget: &Budget) -> Vec<BudgetRow> {
-    const WORDS: [(&str, &str); 4] = [
+    const COSTS: [(&str, &str); 4] = [
         ("Finding faces costs", "missed and false faces"),
         ("Following faces costs", "tracks that show two people"),
         ("Telling faces apart costs", "what no cut of the tree can mend"),
@@ -374,13 +358,13 @@ fn budget_rows(budget: &Budget) -> Vec<BudgetRow> {
         width: format!("{:.2}%", value.max(0.0) * 100.0),
         what,
     };
-    let reached = row(0, "Reached", budget.found, "identity F1 as it is, of 100");
-    let costs = budget.costs().into_iter().zip(WORDS).enumerate().rev();
-    let costs = costs.filter_map(|(at, ((_, cost), (title, what)))| Some(row(at + 1, title, cost?, what)));
+    let reached = row(0, "Reached", budget.reached, "identity F1 as it is, of 100");
+    let costs = budget.costs.into_iter().zip(COSTS).enumerate().rev();
+    let costs = costs.filter_map(|(at, (cost, (title, what)))| Some(row(at + 1, title, cost?, what)));
     std::iter::once(reached).chain(costs).collect()
 }
 
-/// How a content security policy names a script.
+/// The hash source of a script in a content security policy.
 fn source_hash(script: &str) -> String {
     let hex = hash::bytes(script.as_bytes());
     let byte = |at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap_or(0);

@@ -1,5 +1,5 @@
-//! The colours of page, plots and annotated video. A number always stands beside a cluster's colour, for
-//! people who cannot tell them apart and because they repeat.
+//! The colours of page, plots and annotated video. A number always stands beside the colour of a cluster,
+//! because colours repeat and not all people can distinguish them.
 
 /// Name, colour on light ground, colour on dark ground.
 type Colour = (&'static str, &'static str, &'static str);
@@ -37,12 +37,12 @@ const PAGE: [Colour; 11] = [
 ];
 
 /// CSS class of a cluster's colour; `None` is noise.
-pub fn class(cluster_id: Option<i64>) -> String {
+pub(crate) fn class(cluster_id: Option<i64>) -> String {
     cluster(cluster_id).0.into()
 }
 
 /// A cluster's colour on dark ground, as red, green and blue in hexadecimal; `None` is noise.
-pub fn bright(cluster_id: Option<i64>) -> &'static str {
+pub(crate) fn bright(cluster_id: Option<i64>) -> &'static str {
     cluster(cluster_id).2.trim_start_matches('#')
 }
 
@@ -52,7 +52,7 @@ fn cluster(cluster_id: Option<i64>) -> &'static Colour {
 }
 
 /// Style sheet that defines every colour by name, for light and dark, and a class for each of clusters.
-pub fn style() -> String {
+pub(crate) fn style() -> String {
     let define = |of: fn(&Colour) -> &'static str| -> String {
         all().map(|colour| format!("--{}:{};", colour.0, of(colour))).collect()
     };
@@ -67,7 +67,7 @@ pub fn style() -> String {
 
 /// A style sheet for drawings with the colours of light ground put in: few programs that read SVG know
 /// variables. The colour of a cluster is that of its text.
-pub fn resolved(style: &str) -> String {
+pub(crate) fn resolved(style: &str) -> String {
     let names = all().map(|(name, light, _)| (format!("var(--{name})"), *light));
     let style =
         names.fold(style.replace("var(--k)", "currentColor"), |s, (name, light)| s.replace(&name, light));

@@ -4,15 +4,15 @@ use serde::Serialize;
 
 /// Code for one program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Recipe {
+pub(crate) struct Recipe {
     /// The program.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// What it makes is called `counts`, but of SQL.
-    pub code: &'static str,
+    pub(crate) code: &'static str,
 }
 
 /// Tracks per person: the first chart of the page, with noise as null.
-pub const RECIPES: [Recipe; 3] = [
+pub(crate) const RECIPES: [Recipe; 3] = [
     Recipe {
         name: "pandas",
         code: r#"import pandas as pd

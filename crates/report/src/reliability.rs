@@ -1,9 +1,9 @@
-//! Whether confidences can be believed: what was said against what is true.
+//! The reliability diagram: stated confidence against the share of tracks that are right.
 
 use serde::Serialize;
 
-use super::words;
-use crate::confidence::{self, Guess};
+use crate::format;
+use crate::input::ReliabilityBin;
 
 /// Edge of the square drawing and of the axes' room, user units.
 const SIZE: f64 = 300.0;
@@ -11,7 +11,7 @@ const MARGIN: f64 = 34.0;
 
 /// The drawing, in user units of its view box.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Reliability {
+pub(crate) struct Reliability {
     size: f64,
     low: f64,
     high: f64,
@@ -26,20 +26,20 @@ struct Dot {
     title: String,
 }
 
-/// Draws the bins; `None` without guesses.
-pub fn draw(guesses: &[Guess]) -> Option<Reliability> {
-    let bins = confidence::bins(guesses);
+/// Draws the bins; `None` without bins.
+pub(crate) fn draw(bins: &[ReliabilityBin]) -> Option<Reliability> {
+    let total: usize = bins.iter().map(|bin| bin.n).sum();
     let place = |share: f64| MARGIN + share * (SIZE - 2.0 * MARGIN);
-    let dot = |bin: &confidence::Bin| Dot {
-        x: format!("{:.1}", place(bin.said)),
+    let dot = |bin: &ReliabilityBin| Dot {
+        x: format!("{:.1}", place(bin.stated)),
         y: format!("{:.1}", SIZE - place(bin.right)),
         // An area that grows with the number of tracks, and can always be seen.
-        radius: format!("{:.1}", 3.0 + 12.0 * (bin.n as f64 / guesses.len() as f64).sqrt()),
+        radius: format!("{:.1}", 3.0 + 12.0 * (bin.n as f64 / total as f64).sqrt()),
         title: format!(
             "{}: confidence {:.2}, right in {}",
-            words::counted(bin.n, "track", "tracks"),
-            bin.said,
-            words::percent(bin.right)
+            format::counted(bin.n, "track", "tracks"),
+            bin.stated,
+            format::percent(bin.right)
         ),
     };
     let dots: Vec<Dot> = bins.iter().map(dot).collect();

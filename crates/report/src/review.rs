@@ -1,28 +1,27 @@
-//! What a person should look at first: pairs of faces about which the result is least sure, and, with
-//! labels, what is wrong.
+//! The pairs of faces to check first: those about which the result is least sure and, with labels, those
+//! that are wrong.
 
 use std::collections::BTreeMap;
 
 use schema::tables::Identity;
 use serde::Serialize;
 
-use super::faces::{Album, Picture};
-use super::people::{self, Truth};
-use super::{Report, palette, words};
 use crate::error::Result;
-use crate::report::dendrogram;
+use crate::faces::{Picture, ThumbnailBudget};
+use crate::people::{self, Truth};
+use crate::{Report, dendrogram, format, palette};
 
 /// Most pairs of each list.
 const MAX_PAIRS: usize = 12;
 /// Most wrong tracks; of more, those that are longest on screen.
 const MAX_WRONG: usize = 60;
 
-/// Two faces beside each other, and why.
+/// Two faces beside each other, and the reason to look at them.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Pair {
+pub(crate) struct Pair {
     sides: [Side; 2],
     text: String,
-    /// What the labels say, if they do.
+    /// What the labels say of the pair; `None` when they say nothing.
     truth: Option<String>,
     /// Whether the labels contradict the result.
     wrong: bool,
@@ -38,34 +37,32 @@ struct Side {
 
 /// Lists of pairs, each the most urgent first.
 #[derive(Debug, Clone, PartialEq, Serialize, Default)]
-pub struct Review {
+pub(crate) struct Review {
     /// Branches that meet nearest to where the tree was cut.
     merges: Vec<Pair>,
     /// Tracks that almost fit another person as well.
     margins: Vec<Pair>,
     /// Tracks in a cluster that mostly shows somebody else.
     wrong: Vec<Pair>,
-    /// How many of these there are.
+    /// Number of all such tracks, shown or not.
     n_wrong: usize,
     /// Clusters of one person.
     splits: Vec<Pair>,
 }
 
-/// Draws all lists; `cut` is where the tree was cut, and merges above `limit` are forbidden.
-pub fn draw(
+/// Draws all lists.
+pub(crate) fn draw(
     report: &Report<'_>,
     truth: Option<&Truth<'_>>,
-    album: &mut Album,
-    cut: Option<f64>,
-    limit: Option<f64>,
+    thumbnails: &mut ThumbnailBudget,
 ) -> Result<Review> {
-    let mut reviewer = Reviewer::new(report, truth, album);
+    let mut reviewer = Reviewer::new(report, truth, thumbnails);
     let (wrong, n_wrong) = reviewer.wrong();
     Ok(Review {
         wrong,
         n_wrong,
         splits: reviewer.splits(),
-        merges: cut.map_or(Ok(Vec::new()), |cut| reviewer.merges(cut, limit))?,
+        merges: report.cut.map_or(Ok(Vec::new()), |cut| reviewer.merges(cut))?,
         margins: reviewer.margins(),
     })
 }
@@ -73,21 +70,25 @@ pub fn draw(
 struct Reviewer<'r, 'a> {
     report: &'r Report<'a>,
     truth: Option<&'r Truth<'a>>,
-    album: &'r mut Album,
+    thumbnails: &'r mut ThumbnailBudget,
     cluster_of: BTreeMap<i64, Option<i64>>,
     identities: BTreeMap<i64, &'a Identity>,
 }
 
 impl<'r, 'a> Reviewer<'r, 'a> {
-    fn new(report: &'r Report<'a>, truth: Option<&'r Truth<'a>>, album: &'r mut Album) -> Self {
+    fn new(
+        report: &'r Report<'a>,
+        truth: Option<&'r Truth<'a>>,
+        thumbnails: &'r mut ThumbnailBudget,
+    ) -> Self {
         let tables = report.tables;
         let cluster_of = tables.clusters.iter().map(|c| (c.track_id, c.cluster_id)).collect();
         let identities = tables.identities.iter().map(|i| (i.cluster_id, i)).collect();
-        Self { report, truth, album, cluster_of, identities }
+        Self { report, truth, thumbnails, cluster_of, identities }
     }
 
-    fn merges(&mut self, cut: f64, limit: Option<f64>) -> Result<Vec<Pair>> {
-        let mut merges = dendrogram::merges(self.report, limit)?;
+    fn merges(&mut self, cut: f64) -> Result<Vec<Pair>> {
+        let mut merges = dendrogram::merges(self.report)?;
         merges.sort_by(|a, b| (a.height - cut).abs().total_cmp(&(b.height - cut).abs()));
         merges.truncate(MAX_PAIRS);
         let pair = |merge: &dendrogram::Merge| {
@@ -124,7 +125,7 @@ impl<'r, 'a> Reviewer<'r, 'a> {
                 "linked to {}, but {} is {near}: margin {}",
                 self.name(own),
                 self.name(other),
-                words::figure(f64::from(margin))
+                format::figure(f64::from(margin))
             );
             let person = self.truth.and_then(|truth| truth.person(track));
             let wrong = self.truth.is_some_and(|truth| truth.is_wrong(track, own));
@@ -145,7 +146,7 @@ impl<'r, 'a> Reviewer<'r, 'a> {
                 "is in {}, which mostly shows {}; {}",
                 self.name(track.cluster_id),
                 track.majority,
-                words::counted(track.n_boxes, "labelled box", "labelled boxes")
+                format::counted(track.n_boxes, "labelled box", "labelled boxes")
             ),
             truth: Some(track.person.to_owned()),
             wrong: true,
@@ -177,7 +178,7 @@ impl<'r, 'a> Reviewer<'r, 'a> {
         let who = cluster.map_or("noise".into(), |id| self.name(id));
         let face = self.report.faces.best(track_id);
         Side {
-            face: face.and_then(|face| self.album.large(face, format!("Track {track_id}, {who}"))),
+            face: face.and_then(|face| self.thumbnails.large(face, format!("Track {track_id}, {who}"))),
             name: format!("Track {track_id}"),
             class: palette::class(cluster),
             anchor: format!("t{track_id}"),
@@ -189,7 +190,7 @@ impl<'r, 'a> Reviewer<'r, 'a> {
         let exemplar = self.identities.get(&cluster_id);
         let face = exemplar.and_then(|i| self.report.faces.at(i.exemplar_track_id, i.exemplar_frame_idx));
         Side {
-            face: face.and_then(|face| self.album.large(face, format!("Best picture of {name}"))),
+            face: face.and_then(|face| self.thumbnails.large(face, format!("Best picture of {name}"))),
             name,
             class: palette::class(Some(cluster_id)),
             anchor: format!("p{cluster_id}"),

@@ -1,11 +1,11 @@
-//! What similarities mean: pairs of tracks by similarity, and how likely they show one person.
+//! The calibration of similarities: pairs of tracks by similarity, and how likely they show one person.
 
 use std::fmt::Write as _;
 
 use schema::tables::Calibration;
 use serde::Serialize;
 
-use super::words;
+use crate::format;
 
 /// Size of the drawing, user units, and room for axes.
 const WIDTH: f64 = 960.0;
@@ -19,7 +19,7 @@ const COLUMNS: usize = 80;
 
 /// The drawing, in user units of its view box.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Similarity {
+pub(crate) struct Similarity {
     width: f64,
     height: f64,
     left: f64,
@@ -62,8 +62,8 @@ struct Bucket {
     apart: i64,
 }
 
-/// Draws what `cluster` learned; `None` when it learned nothing.
-pub fn draw(calibration: &[Calibration]) -> Option<Similarity> {
+/// Draws the calibration; `None` when the table is empty.
+pub(crate) fn draw(calibration: &[Calibration]) -> Option<Similarity> {
     let (first, last) = (calibration.first()?, calibration.last()?);
     let scale = Scale { low: first.similarity, high: last.similarity.max(first.similarity + 0.1) };
     let mut buckets = [Bucket::default(); COLUMNS];
@@ -77,7 +77,7 @@ pub fn draw(calibration: &[Calibration]) -> Option<Similarity> {
     let column = |(at, bucket): (usize, &Bucket)| scale.draw(at, bucket, open, apart);
     let drawn = buckets.iter().enumerate().filter(|(_, b)| b.open + b.apart > 0);
     let total = |of: fn(&Calibration) -> i64| {
-        words::count(usize::try_from(calibration.iter().map(of).sum::<i64>()).unwrap_or(0))
+        format::count(usize::try_from(calibration.iter().map(of).sum::<i64>()).unwrap_or(0))
     };
     let even = calibration.iter().find(|bin| bin.same >= 0.5 && bin.similarity > scale.low);
     Some(Similarity {
@@ -95,7 +95,7 @@ pub fn draw(calibration: &[Calibration]) -> Option<Similarity> {
             .to_vec(),
         even: even.map(|bin| Tick {
             at: units(scale.x(bin.similarity)),
-            label: format!("even chances at {}", words::figure(bin.similarity)),
+            label: format!("even chances at {}", format::figure(bin.similarity)),
         }),
         n_open: total(|bin| bin.n_open),
         n_apart: total(|bin| bin.n_apart),
@@ -136,7 +136,7 @@ impl Scale {
             apart_height: units(base - height(apart)),
             title: format!(
                 "about {}: {} pairs, and {} that share a frame",
-                words::figure(middle),
+                format::figure(middle),
                 bucket.open,
                 bucket.apart
             ),

@@ -1,26 +1,25 @@
-//! `report/boxes.ass`: subtitles that draw every face's box over the video, in the colour and with the
-//! name of its person. Players and FFmpeg show them; no picture has to be touched.
+//! `report/boxes.ass`: ASS subtitles that draw the box of every face over the video, in the colour and with
+//! the name of its person. Players and FFmpeg render them; the video itself does not change.
 //!
-//! A track's path is cut into stretches that a box crosses in a straight line, to the pixel, so that a
-//! film gives a file of some megabytes and not a line for every box of every frame.
+//! The path of a track is cut into stretches in which the box moves in a straight line, to the pixel, so that
+//! the file of a film has some megabytes instead of a line for every box of every frame.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use crate::matching::{Found, Rect};
-use crate::report::{palette, people};
-use crate::tables::Tables;
+use crate::input::{Tables, TrackBox};
+use crate::{palette, people};
 
 /// How far a box may be from its straight line, pixels.
 const TOLERANCE: f64 = 1.0;
 /// Longest stretch, boxes: each is compared with all of its line.
 const MAX_BOXES: usize = 60;
 
-/// The whole file.
-pub fn subtitles(tables: &Tables) -> String {
+/// Renders the whole file.
+pub fn subtitles(tables: &Tables<'_>) -> String {
     let mut text = header(tables);
-    let mut tracks: BTreeMap<i64, Vec<&Found>> = BTreeMap::new();
-    for found in &tables.found {
+    let mut tracks: BTreeMap<i64, Vec<&TrackBox>> = BTreeMap::new();
+    for found in tables.boxes {
         tracks.entry(found.track_id).or_default().push(found);
     }
     let names: BTreeMap<i64, String> =
@@ -28,13 +27,13 @@ pub fn subtitles(tables: &Tables) -> String {
     for track in tracks.values() {
         for stretch in stretches(track) {
             // Writing into a string cannot fail.
-            let _ = write!(text, "{}", Event::new(&tables.times, stretch, &names));
+            let _ = write!(text, "{}", Event::new(tables.times, stretch, &names));
         }
     }
     text
 }
 
-fn header(tables: &Tables) -> String {
+fn header(tables: &Tables<'_>) -> String {
     let (width, height) = (tables.video.width, tables.video.height);
     let size = (height / 24).max(10);
     let border = (height / 240).max(1);
@@ -50,13 +49,13 @@ fn header(tables: &Tables) -> String {
     )
 }
 
-/// A name cannot become a command.
+/// A name without the characters that could start an ASS command.
 fn plain(name: &str) -> String {
     name.chars().filter(|c| !c.is_control() && !"{}\\".contains(*c)).collect()
 }
 
 /// Cuts a track's boxes, in order of frames, where the path bends or a frame is missing.
-fn stretches<'a>(track: &'a [&'a Found]) -> Vec<&'a [&'a Found]> {
+fn stretches<'a>(track: &'a [&'a TrackBox]) -> Vec<&'a [&'a TrackBox]> {
     let mut stretches = Vec::new();
     let mut rest = track;
     while !rest.is_empty() {
@@ -72,29 +71,25 @@ fn stretches<'a>(track: &'a [&'a Found]) -> Vec<&'a [&'a Found]> {
 }
 
 /// Whether no frame is missing and every box lies where the line from first to last has it.
-fn is_straight(boxes: &[&Found]) -> bool {
+fn is_straight(boxes: &[&TrackBox]) -> bool {
     let (Some(first), Some(last)) = (boxes.first(), boxes.last()) else { return true };
     let frames = last.frame_idx - first.frame_idx;
     if usize::try_from(frames) != Ok(boxes.len() - 1) {
         return false;
     }
-    let (from, to) = (edges(&first.rect), edges(&last.rect));
+    let (from, to) = (first.edges, last.edges);
     boxes.iter().enumerate().all(|(at, found)| {
         let share = at as f64 / frames.max(1) as f64;
         let line = from.iter().zip(to).map(|(from, to)| from + share * (to - from));
-        line.zip(edges(&found.rect)).all(|(line, edge)| (line - edge).abs() <= TOLERANCE)
+        line.zip(found.edges).all(|(line, edge)| (line - edge).abs() <= TOLERANCE)
     })
 }
 
-fn edges(rect: &Rect) -> [f64; 4] {
-    [rect.x_min, rect.y_min, rect.x_max, rect.y_max]
-}
-
-/// A box, and a name above it, on the way from one place to another.
+/// A box with a name above it, which moves from one place to another.
 struct Event {
     start: f64,
     end: f64,
-    /// When it leaves its first place and when it reaches its last, milliseconds after the start.
+    /// Times at which the box leaves its first place and reaches its last, milliseconds after `start`.
     way: (i64, i64),
     from: [f64; 4],
     to: [f64; 4],
@@ -103,7 +98,7 @@ struct Event {
 }
 
 impl Event {
-    fn new(times: &[f64], stretch: &[&Found], names: &BTreeMap<i64, String>) -> Self {
+    fn new(times: &[f64], stretch: &[&TrackBox], names: &BTreeMap<i64, String>) -> Self {
         let (first, last) = (stretch[0], stretch[stretch.len() - 1]);
         let at = |frame: i64| usize::try_from(frame).ok().and_then(|frame| times.get(frame)).copied();
         let (t_first, t_last) = (at(first.frame_idx).unwrap_or(0.0), at(last.frame_idx).unwrap_or(0.0));
@@ -119,8 +114,8 @@ impl Event {
             start: before,
             end: after,
             way: (millis(t_first), millis(t_last)),
-            from: edges(&first.rect),
-            to: edges(&last.rect),
+            from: first.edges,
+            to: last.edges,
             colour: format!("&H{blue}{green}{red}&"),
             name: name.unwrap_or_else(|| "?".into()),
         }
@@ -172,9 +167,8 @@ mod tests {
 
     use super::*;
 
-    fn found(frame_idx: i64, x: f64) -> Found {
-        let rect = Rect { x_min: x, y_min: 10.0, x_max: x + 50.0, y_max: 70.0 };
-        Found { frame_idx, rect, track_id: 3, cluster_id: Some(1) }
+    fn found(frame_idx: i64, x: f64) -> TrackBox {
+        TrackBox { frame_idx, edges: [x, 10.0, x + 50.0, 70.0], track_id: 3, cluster_id: Some(1) }
     }
 
     #[test]

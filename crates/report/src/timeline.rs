@@ -3,12 +3,12 @@
 use schema::tables::{Shot, Transition};
 use serde::Serialize;
 
-use super::{palette, words};
-use crate::tables::Tables;
+use crate::input::Tables;
+use crate::{format, palette};
 
 /// Most rows; people seldom on screen come last and are left out beyond it.
 const MAX_ROWS: usize = 60;
-/// Most shots; more would be bands that nobody can tell apart.
+/// Most shots; the bands of more could not be told apart.
 const MAX_SHOTS: usize = 2000;
 /// Height of a row, CSS pixels.
 const ROW_PX: usize = 26;
@@ -20,7 +20,7 @@ const MAX_TICKS: f64 = 7.0;
 
 /// The whole drawing. Horizontal places and sizes are in percent of the video, vertical ones in pixels.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Timeline {
+pub(crate) struct Timeline {
     rows: Vec<Row>,
     shots: Vec<Bar>,
     ticks: Vec<Tick>,
@@ -55,8 +55,8 @@ struct Tick {
 }
 
 impl Timeline {
-    /// Whether there is nobody to show.
-    pub fn is_empty(&self) -> bool {
+    /// Whether there is no row to show.
+    pub(crate) fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
 }
@@ -64,17 +64,16 @@ impl Timeline {
 /// Seconds to percent of the drawing's width.
 struct Scale {
     length: f64,
-    /// What a frame lasts: the last frame of a track is on screen for that long.
+    /// Duration of a frame, for which the last frame of a track stays on screen.
     frame: f64,
 }
 
 impl Scale {
-    fn new(tables: &Tables) -> Self {
+    fn new(tables: &Tables<'_>) -> Self {
         let ends = tables.tracks.iter().map(|t| t.last_t_secs);
         let ends = ends.chain(tables.shots.iter().map(|s| s.last_t_secs));
         let length = ends.fold(tables.video.duration_secs, f64::max).max(1e-3);
-        let frames = tables.video.frame_count.max(1) as f64;
-        Self { length, frame: tables.video.duration_secs.max(0.0) / frames }
+        Self { length, frame: tables.frame_secs() }
     }
 
     fn bar(&self, first: f64, last: f64, title: String, anchor: String) -> Bar {
@@ -93,14 +92,14 @@ impl Scale {
         let marks = (0..).map(|i| f64::from(i) * step);
         // A mark at the very end would hang over the edge.
         let marks = marks.take_while(|at| *at == 0.0 || *at < self.length - step * 0.3);
-        marks.map(|at| Tick { x: self.percent(at), label: words::tick(at) }).collect()
+        marks.map(|at| Tick { x: self.percent(at), label: format::tick(at) }).collect()
     }
 }
 
 /// Draws the timeline; `names` are the people in the order of their rows.
-pub fn draw(tables: &Tables, names: &[(i64, String)]) -> Timeline {
+pub(crate) fn draw(tables: &Tables<'_>, names: &[(i64, String)]) -> Timeline {
     let scale = Scale::new(tables);
-    let shots = if tables.shots.len() > MAX_SHOTS { &[][..] } else { &tables.shots };
+    let shots = if tables.shots.len() > MAX_SHOTS { &[][..] } else { tables.shots };
     let mut rows: Vec<Row> = Vec::new();
     for (cluster, name) in names.iter().take(MAX_ROWS) {
         rows.push(row(tables, &scale, Some(*cluster), name, rows.len()));
@@ -118,11 +117,11 @@ pub fn draw(tables: &Tables, names: &[(i64, String)]) -> Timeline {
     }
 }
 
-fn row(tables: &Tables, scale: &Scale, cluster: Option<i64>, name: &str, at: usize) -> Row {
+fn row(tables: &Tables<'_>, scale: &Scale, cluster: Option<i64>, name: &str, at: usize) -> Row {
     let tracks = tables.clusters.iter().filter(|c| c.cluster_id == cluster);
     let tracks = tracks.filter_map(|c| tables.track(c.track_id));
     let bars = tracks.map(|t| {
-        let (from, to) = (words::moment(t.first_t_secs), words::moment(t.last_t_secs));
+        let (from, to) = (format::moment(t.first_t_secs), format::moment(t.last_t_secs));
         let title = format!("{name}, track {}, {from} to {to}", t.track_id);
         scale.bar(t.first_t_secs, t.last_t_secs, title, format!("t{}", t.track_id))
     });
@@ -142,7 +141,7 @@ fn shot_band(scale: &Scale, shot: &Shot) -> Bar {
         Transition::Fade => ", begins with a fade",
         Transition::Dissolve => ", begins with a dissolve",
     };
-    let (from, to) = (words::moment(shot.first_t_secs), words::moment(shot.last_t_secs));
+    let (from, to) = (format::moment(shot.first_t_secs), format::moment(shot.last_t_secs));
     let title = format!("Shot {}, {from} to {to}{begins}", shot.shot_idx);
     scale.bar(shot.first_t_secs, shot.last_t_secs, title, String::new())
 }

@@ -3,14 +3,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed test should stop where it fails")]
 
-mod synthetic;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use synthetic::Spec;
-use tests::assets;
+use schema::run::RunDir;
+use schema::stage::{Job, Reporter};
+use testkit::assets;
+use testkit::linked::{self, Spec};
 
 /// Makes a run and its page; gives the run directory.
 fn page(name: &str, spec: &Spec) -> PathBuf {
@@ -18,10 +18,16 @@ fn page(name: &str, spec: &Spec) -> PathBuf {
     let _ = fs::remove_dir_all(&root);
     fs::create_dir_all(&root).unwrap();
     let (run, labels) = (root.join("run"), root.join("truth.csv"));
-    fs::write(&labels, synthetic::write(&run, spec)).unwrap();
-    let mut evaluate = Command::new(env!("CARGO_BIN_EXE_ftl-evaluate"));
-    let done = evaluate.arg("--run-dir").arg(&run).arg("--labels").arg(&labels).output().unwrap();
-    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    fs::write(&labels, linked::write(&run, spec)).unwrap();
+    let mut job = Job {
+        stage: evaluate::STAGE,
+        run: RunDir::open(&run).unwrap(),
+        config: evaluate::Config::default(),
+        threads: 1,
+        force: false,
+        reporter: Reporter::new(evaluate::STAGE.name, false),
+    };
+    evaluate::run(&mut job, Some(&labels)).unwrap();
     run
 }
 
