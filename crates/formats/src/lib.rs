@@ -69,6 +69,11 @@ impl Failure for Error {
         match self {
             Self::Schema(error) => error.hint(),
             Self::UnknownFormat { .. } => Some("say it with --from: csv, mot (.txt) or cvat (.xml)".into()),
+            Self::Labels { reason, .. } if reason.starts_with("the column") => Some(
+                "labels need the columns frame, x, y, w, h and identity, or usual other names, such as \
+                 frame_idx, left, top, x_max, y_max or name"
+                    .into(),
+            ),
             Self::Io { .. } | Self::Labels { .. } | Self::Faults { .. } => None,
         }
     }

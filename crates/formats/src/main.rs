@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Arg, ArgMatches, Command, value_parser};
-use exchange::export::Format;
-use exchange::labels::{self, Source};
-use exchange::run::Run;
-use exchange::validate::validate;
-use exchange::{Error, Result};
+use formats::export::Format;
+use formats::labels::{self, Source};
+use formats::run::Run;
+use formats::validate::validate;
+use formats::{Error, Result};
 use schema::stage::Failure as _;
 
 /// Faults that are told one by one.
@@ -122,7 +122,7 @@ fn write_labels(m: &ArgMatches) -> Result<()> {
         None => Source::of(path),
     };
     let source = source.ok_or_else(|| Error::UnknownFormat { path: path.to_path_buf() })?;
-    let content = fs::read_to_string(path).map_err(|source| Error::Io {
+    let content = fs::read(path).map_err(|source| Error::Io {
         action: "read",
         path: path.to_path_buf(),
         source,

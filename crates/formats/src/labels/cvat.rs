@@ -1,12 +1,10 @@
 //! CVAT 1.1, for video or for images, as XML.
 
-use std::collections::BTreeSet;
-
 use roxmltree::{Document, Node};
 
-use super::{Face, Labels, MOST_FRAMES, Wrong, frame, identity, rect};
+use super::{Face, Labels, Line, MOST_FRAMES, Wrong, bbox, frame, identity};
 
-/// Attributes of a box that may say who it is, the first that is there.
+/// Attributes of a box that may hold the identity, in order of preference.
 const IDENTITY: [&str; 4] = ["identity", "name", "person", "id"];
 
 pub(super) fn read(content: &str) -> Result<Labels, Wrong> {
@@ -17,19 +15,21 @@ pub(super) fn read(content: &str) -> Result<Labels, Wrong> {
     if name != "annotations" {
         return Err((1, format!("the document is <{name}>, not <annotations>")));
     }
-    let mut labels = Labels { looked_at: looked_at(root), ..Labels::default() };
+    let mut labels = Labels::default();
+    let mut images = Vec::new();
     for node in root.children().filter(Node::is_element) {
         match node.tag_name().name() {
             "track" => track(node, &mut labels)?,
-            "image" => image(node, &mut labels)?,
+            "image" => images.push(image(node, &mut labels)?),
             _ => {}
         }
     }
+    labels.looked_at = looked_at(root).chain(images).collect();
     Ok(labels)
 }
 
-/// Every frame of the task, or of the job: whoever labels with CVAT goes through all.
-fn looked_at(root: Node<'_, '_>) -> BTreeSet<i64> {
+/// Every frame of the task or of the job: labelling with CVAT goes through all of them.
+fn looked_at(root: Node<'_, '_>) -> std::ops::Range<i64> {
     let number = |name: &str| {
         let meta = root.children().find(|node| node.has_tag_name("meta"))?;
         let node = meta.descendants().find(|node| node.has_tag_name(name))?;
@@ -38,7 +38,7 @@ fn looked_at(root: Node<'_, '_>) -> BTreeSet<i64> {
     let first = number("start_frame").unwrap_or(0);
     let end = number("stop_frame").map(|last| last + 1).or_else(|| Some(first + number("size")?));
     let end = end.filter(|end| end - first <= MOST_FRAMES);
-    end.map_or(0..0, |end| first..end).collect()
+    end.map_or(0..0, |end| first..end)
 }
 
 fn track(node: Node<'_, '_>, labels: &mut Labels) -> Result<(), Wrong> {
@@ -46,32 +46,32 @@ fn track(node: Node<'_, '_>, labels: &mut Labels) -> Result<(), Wrong> {
     let own = format!("{label} {}", node.attribute("id").unwrap_or("?"));
     for node in boxes(node).filter(|node| node.attribute("outside") != Some("1")) {
         let frame = frame_of(node, "frame")?;
-        labels.faces.push(face(node, frame, &own)?);
+        labels.lines.push(Line { line: line(node), frame, face: Some(face(node, &own)?) });
     }
     Ok(())
 }
 
-fn image(node: Node<'_, '_>, labels: &mut Labels) -> Result<(), Wrong> {
+/// Reads the faces of an image; gives its frame.
+fn image(node: Node<'_, '_>, labels: &mut Labels) -> Result<i64, Wrong> {
     let frame = frame_of(node, "id")?;
-    labels.looked_at.insert(frame);
     for node in boxes(node) {
-        labels.faces.push(face(node, frame, node.attribute("label").unwrap_or(""))?);
+        let face = face(node, node.attribute("label").unwrap_or(""))?;
+        labels.lines.push(Line { line: line(node), frame, face: Some(face) });
     }
-    Ok(())
+    Ok(frame)
 }
 
 fn boxes<'a, 'b>(node: Node<'a, 'b>) -> impl Iterator<Item = Node<'a, 'b>> {
     node.children().filter(|node| node.has_tag_name("box"))
 }
 
-/// Who it is stands in an attribute; without one, `own` is said.
-fn face(node: Node<'_, '_>, frame: i64, own: &str) -> Result<Face, Wrong> {
+/// A face, whose identity is an attribute of the box, or else `own`.
+fn face(node: Node<'_, '_>, own: &str) -> Result<Face, Wrong> {
     let [x, y] = [number(node, "xtl")?, number(node, "ytl")?];
-    let rect = rect(x, y, number(node, "xbr")? - x, number(node, "ybr")? - y);
+    let bbox = bbox(x, y, number(node, "xbr")? - x, number(node, "ybr")? - y);
     let named = IDENTITY.iter().find_map(|name| attribute(node, name));
     Ok(Face {
-        frame,
-        rect: rect.map_err(|reason| (line(node), reason))?,
+        bbox: bbox.map_err(|reason| (line(node), reason))?,
         identity: identity(named.unwrap_or(own)),
         shot: attribute(node, "shot").and_then(|shot| shot.trim().parse().ok()),
     })
@@ -94,8 +94,7 @@ fn given<'a>(node: Node<'a, '_>, name: &str) -> Result<&'a str, Wrong> {
 }
 
 fn number(node: Node<'_, '_>, name: &str) -> Result<f64, Wrong> {
-    let text = given(node, name)?;
-    text.trim().parse().map_err(|_| (line(node), format!("`{name}` is {text:?}, not a number")))
+    super::number(name, given(node, name)?).map_err(|reason| (line(node), reason))
 }
 
 fn line(node: Node<'_, '_>) -> u64 {

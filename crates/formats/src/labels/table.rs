@@ -1,8 +1,8 @@
-//! CSV with a header, whose columns may go by several names.
+//! CSV with a header, whose columns may have any of several usual names.
 
-use csv::{ReaderBuilder, StringRecord, Trim};
+use csv::{ByteRecord, ReaderBuilder, StringRecord, Trim};
 
-use super::{Face, Labels, Wrong, frame, identity, rect};
+use super::{Face, Labels, Line, Wrong, bbox, frame, identity, number};
 
 const FRAME: &[&str] = &["frame", "frame_idx", "frame_id", "frame_number"];
 const X: &[&str] = &["x", "left", "bb_left", "x_min", "xmin"];
@@ -14,90 +14,115 @@ const BOTTOM: &[&str] = &["y_max", "ymax", "bottom"];
 const IDENTITY: &[&str] = &["identity", "name", "person", "label", "id", "track_id"];
 const SHOT: &[&str] = &["shot", "shot_idx"];
 
-/// Where the columns stand.
+/// A column: its place, and its name for messages.
+type Column = (usize, String);
+
+/// The columns of a table.
 struct Columns {
-    frame: usize,
-    corner: [usize; 2],
+    frame: Column,
+    corner: [Column; 2],
     size: [Extent; 2],
-    identity: usize,
-    shot: Option<usize>,
+    identity: Column,
+    shot: Option<Column>,
 }
 
-/// How far a box reaches.
-#[derive(Clone, Copy)]
+/// The column that says how far a box reaches.
 enum Extent {
-    Length(usize),
-    End(usize),
+    Length(Column),
+    End(Column),
 }
 
 impl Columns {
     fn locate(header: &StringRecord) -> Result<Self, String> {
-        let find = |names: &[&str]| {
-            names.iter().find_map(|name| header.iter().position(|column| column.eq_ignore_ascii_case(name)))
-        };
-        let need = |names: &[&str]| find(names).ok_or_else(|| missing(&[names]));
+        let need = |names: &[&str]| find(header, names)?.ok_or_else(|| missing(names));
         let extent = |length: &[&str], end: &[&str]| {
-            let found = find(length).map(Extent::Length).or_else(|| find(end).map(Extent::End));
-            found.ok_or_else(|| missing(&[length, end]))
+            if let Some(column) = find(header, length)? {
+                return Ok(Extent::Length(column));
+            }
+            find(header, end)?.map(Extent::End).ok_or_else(|| missing(length))
         };
         Ok(Self {
             frame: need(FRAME)?,
             corner: [need(X)?, need(Y)?],
             size: [extent(WIDTH, RIGHT)?, extent(HEIGHT, BOTTOM)?],
             identity: need(IDENTITY)?,
-            shot: find(SHOT),
+            shot: find(header, SHOT)?,
         })
     }
 }
 
-fn missing(names: &[&[&str]]) -> String {
-    let all = names.concat();
-    match all.split_last() {
-        Some((last, [])) => format!("there is no column {last}"),
-        Some((last, others)) => format!("there is no column {} or {last}", others.join(", ")),
-        None => String::new(),
+/// The first column that has one of the names, in the order of the names.
+fn find(header: &StringRecord, names: &[&str]) -> Result<Option<Column>, String> {
+    for name in names {
+        let mut found = header.iter().enumerate().filter(|(_, column)| column.eq_ignore_ascii_case(name));
+        let Some((at, column)) = found.next() else { continue };
+        if found.next().is_some() {
+            return Err(format!("the column `{column}` is there twice"));
+        }
+        return Ok(Some((at, column.to_owned())));
     }
+    Ok(None)
 }
 
-pub(super) fn read(content: &str) -> Result<Labels, Wrong> {
-    let mut reader = ReaderBuilder::new().trim(Trim::All).from_reader(content.as_bytes());
-    let told = |error: &csv::Error| (error.position().map_or(1, csv::Position::line), error.to_string());
-    let header = reader.headers().map_err(|error| told(&error))?.clone();
+fn missing(names: &[&str]) -> String {
+    format!("the column `{}` is missing", names.first().unwrap_or(&""))
+}
+
+/// Reads all lines, in the order of the file.
+pub(super) fn read(content: &[u8]) -> Result<Labels, Wrong> {
+    let mut reader = ReaderBuilder::new().trim(Trim::All).from_reader(content);
+    let header = reader.headers().map_err(|error| (1, reason(&error)))?.clone();
     let columns = Columns::locate(&header).map_err(|reason| (1, reason))?;
     let mut labels = Labels::default();
-    for record in reader.records() {
-        let record = record.map_err(|error| told(&error))?;
-        let line = record.position().map_or(1, csv::Position::line);
-        let wrong = |reason| (line, reason);
-        let frame = frame("frame", &record[columns.frame]).map_err(wrong)?;
-        if &record[columns.identity] == "-" {
-            labels.looked_at.insert(frame);
-        } else {
-            labels.faces.push(face(&record, &columns, frame).map_err(wrong)?);
+    let mut record = ByteRecord::new();
+    loop {
+        let more = reader.read_byte_record(&mut record);
+        if !more.map_err(|error| (error.position().map_or(1, csv::Position::line), reason(&error)))? {
+            return Ok(labels);
         }
+        let line = record.position().map_or(1, csv::Position::line);
+        let (frame, face) = parse(&record, &columns).map_err(|reason| (line, reason))?;
+        labels.lines.push(Line { line, frame, face });
     }
-    Ok(labels)
 }
 
-fn face(record: &StringRecord, columns: &Columns, frame: i64) -> Result<Face, String> {
-    let [x, y] = [number(record, columns.corner[0])?, number(record, columns.corner[1])?];
-    let size = |extent: Extent, from: f64| match extent {
-        Extent::Length(at) => number(record, at),
-        Extent::End(at) => number(record, at).map(|end| end - from),
+/// Frame and face of a line; no face where the identity is `-`.
+fn parse(record: &ByteRecord, columns: &Columns) -> Result<(i64, Option<Face>), String> {
+    let frame = frame(&columns.frame.1, text(record, columns.frame.0)?)?;
+    let name = text(record, columns.identity.0)?;
+    if name == "-" {
+        return Ok((frame, None));
+    }
+    let value = |(at, name): &Column| number(name, text(record, *at)?);
+    let size = |extent: &Extent, from: f64| match extent {
+        Extent::Length(column) => value(column),
+        Extent::End(column) => Ok(value(column)? - from),
     };
-    let (w, h) = (size(columns.size[0], x)?, size(columns.size[1], y)?);
-    let identity = identity(&record[columns.identity]);
+    let (x, y) = (value(&columns.corner[0])?, value(&columns.corner[1])?);
+    let bbox = bbox(x, y, size(&columns.size[0], x)?, size(&columns.size[1], y)?)?;
+    let identity = identity(name);
+    let mut shot = None;
     // A face that is not judged needs no shot.
-    let shot = columns.shot.filter(|at| identity.is_some() && !record[*at].is_empty());
-    let shot = shot.map(|at| whole(&record[at], "shot")).transpose()?;
-    Ok(Face { frame, rect: rect(x, y, w, h)?, identity, shot })
+    if let Some((at, name)) = columns.shot.as_ref().filter(|_| identity.is_some()) {
+        let cell = text(record, *at)?;
+        let whole = cell.parse().map_err(|_| format!("`{name}` is {cell:?}, not a whole number"));
+        shot = if cell.is_empty() { None } else { Some(whole?) };
+    }
+    Ok((frame, Some(Face { bbox, identity, shot })))
 }
 
-fn number(record: &StringRecord, at: usize) -> Result<f64, String> {
-    let cell = &record[at];
-    cell.parse().map_err(|_| format!("{cell:?} is not a number"))
+fn text(record: &ByteRecord, column: usize) -> Result<&str, String> {
+    let cell = record.get(column).ok_or("the line is too short")?;
+    std::str::from_utf8(cell).map_err(|_| super::NOT_UTF8.to_owned())
 }
 
-fn whole(cell: &str, name: &str) -> Result<i64, String> {
-    cell.parse().map_err(|_| format!("`{name}` is {cell:?}, not a whole number"))
+/// The reason of an error, without the position, which the caller adds.
+fn reason(error: &csv::Error) -> String {
+    match error.kind() {
+        csv::ErrorKind::Utf8 { .. } => super::NOT_UTF8.into(),
+        csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
+            format!("it has {len} cells, the header has {expected_len}")
+        }
+        _ => error.to_string(),
+    }
 }

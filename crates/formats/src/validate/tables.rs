@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use schema::io;
 use schema::tables::{
     self, Appearance, Calibration, Cluster, Constraint, Crop, Detection, Embedding, Frame, Identity, Label,
-    Linkage, Metric, Person, Shot, Track, TrackEmbedding, Video,
+    Linkage, Metric, Person, PersonVector, Shot, Track, TrackEmbedding, Video,
 };
 use schema::{Error, Row};
 
@@ -77,6 +77,7 @@ every_table! {
     labels: Label,
     people: Person,
     appearances: Appearance,
+    person_vectors: PersonVector,
 }
 
 /// Signature and header of a PNG, which say how large it is.
