@@ -14,7 +14,7 @@ use crate::{Error, VERSION};
 
 /// The people of one video.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Seen {
+pub struct RunIdentities {
     /// The run directory.
     pub run_dir: PathBuf,
     /// Its name.
@@ -26,12 +26,12 @@ pub struct Seen {
     /// Hash of all that is read of the run.
     pub fingerprint: String,
     /// Clusters in their order.
-    pub people: Vec<SeenPerson>,
+    pub people: Vec<RunIdentity>,
 }
 
 /// One cluster.
 #[derive(Debug, Clone, PartialEq)]
-pub struct SeenPerson {
+pub struct RunIdentity {
     /// Its number in the run.
     pub cluster_id: i64,
     /// Number of tracks.
@@ -42,7 +42,7 @@ pub struct SeenPerson {
     pub vector: UnitVector,
 }
 
-impl Seen {
+impl RunIdentities {
     /// Reads the run at `run_dir`, whose tables must be as their stages left them.
     ///
     /// # Errors
@@ -63,7 +63,7 @@ impl Seen {
         let fingerprint = hash::bytes(serde_json::json!([PRODUCER, VERSION, hashes]).to_string().as_bytes());
         let (embedder, mut means) = mean_vectors(run)?;
         let person = |row: Identity| {
-            Some(SeenPerson {
+            Some(RunIdentity {
                 cluster_id: row.cluster_id,
                 n_tracks: row.n_tracks,
                 screen_secs: row.screen_secs,

@@ -1,30 +1,26 @@
-//! The people of several videos: whoever is in two of them has one id.
+//! The people of several videos: a person who is in two of them has one id.
 //!
-//! A *library* is a directory beside the runs. Runs are added to it one at a time, and each is looked at
-//! once: its clusters are compared with the people known so far, of whom the library keeps one vector each.
+//! A *library* is a directory beside the runs. Runs are added to it one at a time, and each is read once: its
+//! clusters are compared with the people known so far, for each of whom the library keeps one vector.
 //!
-//! * [`seen`]: what a finished run says of the people in its video.
-//! * [`matching`]: which of them is whom of those known; pure.
-//! * [`people`]: what appearances add up to; pure.
-//! * [`vectors`]: one vector per person, in a file that only grows at its end.
+//! * [`identities`]: the people of a finished run.
+//! * [`matching`]: matches the people of a run with the known people; pure.
+//! * [`people`]: the people that appearances add up to; pure.
 //! * [`store`]: the directory: lock, index, files that are absent or whole.
-//! * [`synthetic`]: runs of people who do not exist.
 //!
 //! **Architecture invariant:** no stage and no row of a run depends on a library. `people` is what
 //! `appearances` add up to in the order in which videos were added, to the last bit.
 
 pub mod matching;
 pub mod people;
-pub mod seen;
+pub mod identities;
 pub mod store;
-pub mod synthetic;
-pub mod vectors;
 
 use std::path::PathBuf;
 
 use schema::stage::{Failure, exit};
 
-pub use crate::seen::Seen;
+pub use crate::identities::RunIdentities;
 pub use crate::store::{Added, Library};
 
 /// Raised whenever the same runs would give other people.

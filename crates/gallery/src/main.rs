@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
-use library::{Added, Error, Library, Seen};
+use gallery::{Added, Error, Library, RunIdentities};
 use schema::stage::{Failure as _, Progress as _, Reporter};
 use serde_json::{Map, Value, json};
 
@@ -58,9 +58,12 @@ fn cli() -> Command {
 fn add(matches: &ArgMatches, reporter: &mut Reporter) -> Result<Map<String, Value>, Error> {
     let runs: Vec<&PathBuf> = matches.get_many("run-dir").into_iter().flatten().collect();
     let mut library = Library::open(given(matches, "library"))?;
+    if library.is_upgraded() {
+        reporter.warn("the library was upgraded: its vectors are now the table `person_vectors`");
+    }
     let (mut runs_added, mut codes, mut changed) = (Vec::new(), Vec::new(), false);
     for (number, run) in runs.iter().enumerate() {
-        match Seen::read(run).and_then(|seen| Ok((library.add(&seen)?, seen))) {
+        match RunIdentities::read(run).and_then(|seen| Ok((library.add(&seen)?, seen))) {
             Ok((added, seen)) => {
                 changed |= !added.up_to_date;
                 runs_added.push(told(&seen, added));
@@ -85,7 +88,7 @@ fn add(matches: &ArgMatches, reporter: &mut Reporter) -> Result<Map<String, Valu
     Ok(figures)
 }
 
-fn told(seen: &Seen, added: Added) -> Value {
+fn told(seen: &RunIdentities, added: Added) -> Value {
     json!({
         "run_id": seen.run_id,
         "video_id": seen.video_id.as_str(),

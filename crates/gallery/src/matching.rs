@@ -83,7 +83,7 @@ impl Match {
     }
 }
 
-/// Finds each of `seen` among `known`, no two of them the same person: the most alike pair first. Vectors
+/// Finds each of `identities` among `known`, no two of them the same person: the most alike pair first. Vectors
 /// have unit norm and one length.
 pub fn find(scale: &Scale, known: &[&[f32]], seen: &[&[f32]]) -> Vec<Match> {
     if known.is_empty() {
@@ -125,7 +125,7 @@ fn one_to_one(similarities: &[Vec<f64>], threshold: f64) -> Vec<Option<usize>> {
     found
 }
 
-/// Of each of `seen` with each of `known`.
+/// Of each of `identities` with each of `known`.
 fn similarities(scale: &Scale, known: &[&[f32]], seen: &[&[f32]]) -> Vec<Vec<f64>> {
     let common = match scale.different {
         Some(_) => common(known, seen),

@@ -1,35 +1,28 @@
-//! What appearances add up to.
+//! The people that appearances add up to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use schema::UnitVector;
 use schema::tables::{Appearance, Person};
 
-use crate::vectors::Vectors;
-
-/// Everybody: what `people` says of them, by their id, and the mean vector of each.
+/// The people of a library: the rows of `people` and the vectors of `person_vectors`, by `person_id`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct People {
     /// Rows of `people`.
     pub rows: BTreeMap<i64, Person>,
     /// Mean of the vectors in `appearances`, each as often as it has tracks, of unit norm.
-    pub vectors: Vectors,
+    pub vectors: HashMap<i64, UnitVector>,
 }
 
 impl People {
-    /// Nobody, for vectors of that length.
-    pub fn new(dim: usize) -> Self {
-        Self { rows: BTreeMap::new(), vectors: Vectors::new(dim) }
-    }
-
     /// Adds the appearances of one video. Taking all videos in the order in which they were added gives the
     /// same as adding them as they came, to the last bit.
     pub fn add(&mut self, appearances: &[Appearance]) {
         for row in appearances {
-            let person = self.rows.entry(row.person_id).or_insert_with(|| nobody(row));
-            let own = row.embedding.as_slice();
-            let (vector, cohesion) = mean(person, self.vectors.get(row.person_id).unwrap_or(own), row);
-            self.vectors.set(row.person_id, &vector);
+            let person = self.rows.entry(row.person_id).or_insert_with(|| new_person(row));
+            let vector = self.vectors.entry(row.person_id).or_insert_with(|| row.embedding.clone());
+            let cohesion;
+            (*vector, cohesion) = mean(person, vector, row);
             person.cohesion = cohesion;
             person.n_videos += 1;
             person.n_tracks = person.n_tracks.saturating_add(row.n_tracks);
@@ -38,8 +31,8 @@ impl People {
     }
 }
 
-/// Somebody who is about to be seen first.
-fn nobody(row: &Appearance) -> Person {
+/// The row of a person before the first appearance is added.
+fn new_person(row: &Appearance) -> Person {
     Person {
         person_id: row.person_id,
         n_videos: 0,
@@ -51,18 +44,18 @@ fn nobody(row: &Appearance) -> Person {
     }
 }
 
-/// The mean of a person's vectors and one more, each as often as it has tracks: its direction and length.
-fn mean(person: &Person, vector: &[f32], row: &Appearance) -> (Vec<f32>, f32) {
+/// The mean of the vectors of a person and one more, each as often as it has tracks: direction and length.
+fn mean(person: &Person, vector: &UnitVector, row: &Appearance) -> (UnitVector, f32) {
     let total = person.n_tracks.saturating_add(row.n_tracks) as f64;
     let old = person.n_tracks as f64 * f64::from(person.cohesion) / total;
     let new = row.n_tracks as f64 / total;
-    let both = vector.iter().zip(row.embedding.as_slice());
+    let both = vector.as_slice().iter().zip(row.embedding.as_slice());
     let mean: Vec<f32> = both.map(|(a, b)| (old * f64::from(*a) + new * f64::from(*b)) as f32).collect();
     let length = mean.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt() as f32;
     // Vectors that cancel out leave no direction; then the person keeps the one known so far.
     match UnitVector::normalised(&mean) {
-        Some(direction) => (direction.as_slice().to_vec(), length.min(1.0)),
-        None => (vector.to_vec(), person.cohesion),
+        Some(direction) => (direction, length.min(1.0)),
+        None => (vector.clone(), person.cohesion),
     }
 }
 
@@ -86,7 +79,7 @@ mod tests {
     }
 
     fn added(rows: &[Option<Appearance>]) -> People {
-        let mut people = People::new(2);
+        let mut people = People::default();
         rows.iter().for_each(|row| people.add(row.as_slice()));
         people
     }
@@ -103,7 +96,7 @@ mod tests {
         let length = (0.75_f32 * 0.75 + 0.25 * 0.25).sqrt();
         assert!((person.cohesion - length).abs() < 1e-6);
         let expected = [0.75 / length, 0.25 / length];
-        let vector = people.vectors.get(7).unwrap_or_default();
+        let vector = people.vectors[&7].as_slice();
         assert!(vector.len() == 2 && vector.iter().zip(expected).all(|(x, e)| (x - e).abs() < 1e-6));
         assert!((people.rows[&8].cohesion - 1.0).abs() < 1e-6);
     }
@@ -111,7 +104,7 @@ mod tests {
     #[test]
     fn opposite_vectors_leave_a_person_who_can_be_stored() {
         let people = added(&[row("a", 1, 1, [1.0, 0.0]), row("b", 1, 1, [-1.0, 0.0])]);
-        assert_eq!(people.vectors.get(1), Some([1.0, 0.0].as_slice()));
+        assert_eq!(people.vectors[&1].as_slice(), [1.0, 0.0]);
         assert!(people.rows[&1].cohesion <= 1.0);
     }
 }

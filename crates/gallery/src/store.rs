@@ -2,45 +2,55 @@
 //!
 //! ```text
 //! library/
-//!   library.json                          which videos, in the order in which they were added: written last
-//!   people.parquet                        one row per person, made anew by every addition
-//!   vectors.bin                           one vector per person; grows at its end
+//!   library.json                          the videos, in the order in which they were added: written last
+//!   people.parquet                        one row per person, written anew by every addition
+//!   person_vectors/<key>.parquet          the vectors of the people whom an addition changed
 //!   appearances/<video_id>.<key>.parquet  one file per video, never changed
 //!   .lock
 //! ```
 //!
-//! What `library.json` names counts. Files of `appearances` that it does not name are what an interrupted
-//! addition left, and go; so are vectors behind those that it counts. `people` and `vectors` follow from
-//! `appearances`, so both are made again where one of them is not what `library.json` says.
+//! Only files that `library.json` names count. Other files of `appearances` and `person_vectors` were left by an
+//! interrupted addition and are removed. `people` and `person_vectors` follow from `appearances`, so that both
+//! are computed again when one of them is not what `library.json` says.
+//!
+//! An addition writes the vectors of the people it changed, so its cost does not grow with the library. After
+//! [`MOST_VECTOR_FILES`] of them, one file with the vectors of all people takes their place, so that opening a
+//! library reads few files.
+//!
+//! Format 1 kept the vectors in `vectors.bin`. A library of format 1 is upgraded when it is opened.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs::{self, File};
-use std::io::{Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
 use schema::cell::MAX_WHOLE;
 use schema::footer::{Embedder, Footer, MAX_DIM};
 use schema::io::{self, PRODUCER, TableWriter};
 use schema::run::{lock, publish, remove, replace, temporary};
-use schema::tables::{Appearance, Person};
-use schema::{Row, hash};
+use schema::tables::{Appearance, Person, PersonVector};
+use schema::{Row, UnitVector, hash};
 use serde::{Deserialize, Serialize};
 
 use crate::matching::{self, Match, Scale};
 use crate::people::People;
-use crate::vectors::{self, Vectors};
-use crate::{Error, Seen};
+use crate::{Error, RunIdentities};
 
 /// Name of the index.
 const INDEX: &str = "library.json";
-/// Name of the file of vectors.
-const VECTORS: &str = "vectors.bin";
 /// Version of its format.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
+/// The earlier format, which is still read.
+const FORMAT_1: u32 = 1;
+/// Name of the file of vectors in format 1.
+const VECTORS_1: &str = "vectors.bin";
 /// Digits of a fingerprint in the name of a file.
 const KEY_DIGITS: usize = 8;
+/// Digits of a fingerprint in the name of a file of vectors.
+const VECTORS_KEY_DIGITS: usize = 16;
+/// Most files of vectors.
+const MOST_VECTOR_FILES: usize = 32;
 
-/// What `library.json` says.
+/// The content of `library.json`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Index {
     format: u32,
@@ -48,16 +58,18 @@ struct Index {
     /// What made the vectors; of the first video.
     embedder: Option<Embedder>,
     people_sha256: String,
-    vectors: VectorFile,
+    /// Files of `person_vectors`; of a person in several, the last one counts.
+    #[serde(default)]
+    vector_files: Vec<TableFile>,
     videos: Vec<Entry>,
 }
 
-/// What counts of `vectors.bin`.
-#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
-struct VectorFile {
-    n_records: usize,
-    /// Of these records; it can be carried on where the file grows, which a SHA-256 cannot.
-    crc32: u32,
+/// A file of a table.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct TableFile {
+    /// Path below the library.
+    file: String,
+    sha256: String,
 }
 
 /// A video of the library.
@@ -79,10 +91,11 @@ pub struct Library {
     root: PathBuf,
     index: Index,
     people: People,
+    is_upgraded: bool,
     _lock: File,
 }
 
-/// What adding a run came to.
+/// The result of adding a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Added {
     /// People whom the library knew.
@@ -101,20 +114,32 @@ impl Added {
 }
 
 impl Library {
-    /// Opens the library at `root`, making an empty one where there is none.
+    /// Opens the library at `root`, or creates an empty one. A library of format 1 is upgraded.
     ///
     /// # Errors
     /// When it is in use, cannot be written, or is of another version.
     pub fn open(root: &Path) -> Result<Self, Error> {
-        let folder = root.join(Appearance::TABLE.name);
-        fs::create_dir_all(&folder).map_err(schema::Error::io("create", &folder))?;
+        for table in [Appearance::TABLE, PersonVector::TABLE] {
+            let folder = root.join(table.name);
+            fs::create_dir_all(&folder).map_err(schema::Error::io("create", &folder))?;
+        }
         let lock = lock(root)?;
         let root = root.canonicalize().map_err(schema::Error::io("read", root))?;
-        let index = Index::read(&root.join(INDEX))?;
-        let mut library = Self { root, index, people: People::default(), _lock: lock };
+        let mut index = Index::read(&root.join(INDEX))?;
+        let is_upgraded = index.format == FORMAT_1;
+        index.format = FORMAT;
+        let mut library = Self { root, index, people: People::default(), is_upgraded, _lock: lock };
         library.sweep()?;
-        library.people = library.stored_people()?;
+        library.read_people()?;
+        if is_upgraded {
+            library.commit()?;
+        }
         Ok(library)
+    }
+
+    /// Whether opening the library upgraded it from format 1.
+    pub fn is_upgraded(&self) -> bool {
+        self.is_upgraded
     }
 
     /// The directory, absolute.
@@ -127,7 +152,7 @@ impl Library {
         self.root.join(Person::TABLE.file_name())
     }
 
-    /// Everybody.
+    /// Every person, by `person_id`.
     pub fn people(&self) -> impl Iterator<Item = &Person> {
         self.people.rows.values()
     }
@@ -137,19 +162,16 @@ impl Library {
         self.index.videos.len()
     }
 
-    /// Finds the people of a run among those known; whoever is not gets an id. A video that was here before
-    /// is replaced: its people are found by what is known of them, so they keep their ids.
+    /// Matches the people of a run with the known people; a person without a match gets a new id. A video that
+    /// was added before is replaced; its people are matched like all others, so that they keep their ids.
     ///
     /// # Errors
     /// When the run's vectors cannot be compared with the library's, and when files cannot be used.
-    pub fn add(&mut self, seen: &Seen) -> Result<Added, Error> {
+    pub fn add(&mut self, seen: &RunIdentities) -> Result<Added, Error> {
         if let Some(rows) = self.unchanged(seen) {
             return Ok(Added::of(&rows, true));
         }
         self.check_embedder(seen)?;
-        if self.n_videos() == 0 {
-            self.people = People::new(seen.embedder.dim);
-        }
         let rows = self.appearances(seen);
         let entry = self.write_appearances(seen, &rows)?;
         self.index.embedder = Some(seen.embedder.clone());
@@ -157,16 +179,18 @@ impl Library {
             Some(old) => {
                 *old = entry;
                 self.people = self.sum_up()?;
+                self.index.vector_files.clear();
             }
             None => {
                 self.index.videos.push(entry);
                 self.people.add(&rows);
             }
         }
+        self.write_vectors(rows.iter().map(|row| row.person_id).collect())?;
         Ok(Added::of(&rows, false))
     }
 
-    /// Forgets a video. Whoever was in no other goes, and their ids stay unused.
+    /// Removes a video, and the people who are in no other video. Their ids stay unused.
     ///
     /// # Errors
     /// When it is not here, and when files cannot be used.
@@ -177,6 +201,7 @@ impl Library {
             return Err(Error::NoVideo { path: self.root.clone(), video_id: video_id.to_owned() });
         }
         self.people = self.sum_up()?;
+        self.index.vector_files.clear();
         Ok(())
     }
 
@@ -186,28 +211,28 @@ impl Library {
     /// When a file cannot be written.
     pub fn commit(&mut self) -> Result<(), Error> {
         let path = self.people_file();
-        let fingerprints: Vec<_> = self.index.videos.iter().map(|entry| &entry.fingerprint).collect();
-        let fingerprint = hash::bytes(serde_json::json!(fingerprints).to_string().as_bytes());
-        let run_id = self.root.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let footer = self.footer::<Person>(run_id, fingerprint);
-        self.index.vectors = self.write_vectors()?;
+        if self.index.vector_files.is_empty() {
+            self.write_vectors(BTreeSet::new())?;
+        }
+        let footer = self.footer::<Person>(self.name(), self.index.fingerprint());
         self.index.people_sha256 = write(&path, &footer, self.people.rows.values().cloned())?;
         let index = self.root.join(INDEX);
         let json = serde_json::to_string(&self.index)
             .map_err(|e| Error::Index { path: index.clone(), reason: e.to_string() })?;
         replace(&index, json.as_bytes())?;
+        remove(&self.root.join(VECTORS_1))?;
         self.sweep()
     }
 
     /// The appearances of a run that has been added as it is, if their file is whole.
-    fn unchanged(&self, seen: &Seen) -> Option<Vec<Appearance>> {
+    fn unchanged(&self, seen: &RunIdentities) -> Option<Vec<Appearance>> {
         let same = |entry: &&Entry| {
             entry.video_id == seen.video_id.as_str() && entry.fingerprint == seen.fingerprint
         };
         self.index.videos.iter().find(same).and_then(|entry| self.read(entry).ok())
     }
 
-    fn check_embedder(&self, seen: &Seen) -> Result<(), Error> {
+    fn check_embedder(&self, seen: &RunIdentities) -> Result<(), Error> {
         let Some(ours) = self.index.embedder.as_ref().filter(|_| self.n_videos() > 0) else { return Ok(()) };
         let theirs = &seen.embedder;
         if (&theirs.name, theirs.dim, &theirs.weights_sha256) == (&ours.name, ours.dim, &ours.weights_sha256)
@@ -226,10 +251,10 @@ impl Library {
         })
     }
 
-    /// Rows of a run, with new ids for those who are new.
-    fn appearances(&mut self, seen: &Seen) -> Vec<Appearance> {
+    /// Rows of a run, with new ids for the people without a match.
+    fn appearances(&mut self, seen: &RunIdentities) -> Vec<Appearance> {
         let ids: Vec<_> = self.people.rows.keys().copied().collect();
-        let known: Vec<_> = ids.iter().filter_map(|id| self.people.vectors.get(*id)).collect();
+        let known: Vec<_> = ids.iter().map(|id| self.people.vectors[id].as_slice()).collect();
         let vectors: Vec<_> = seen.people.iter().map(|person| person.vector.as_slice()).collect();
         let found = matching::find(&Scale::of(&seen.embedder), &known, &vectors);
         let mut next = self.index.next_person_id;
@@ -237,7 +262,7 @@ impl Library {
             next += 1;
             next - 1
         };
-        let row = |(person, found): (&crate::seen::SeenPerson, &Match)| Appearance {
+        let row = |(person, found): (&crate::identities::RunIdentity, &Match)| Appearance {
             video_id: seen.video_id.clone(),
             cluster_id: person.cluster_id,
             person_id: found.known.map_or_else(&mut new_id, |(at, _)| ids[at]),
@@ -254,7 +279,7 @@ impl Library {
         rows
     }
 
-    fn write_appearances(&self, seen: &Seen, rows: &[Appearance]) -> Result<Entry, Error> {
+    fn write_appearances(&self, seen: &RunIdentities, rows: &[Appearance]) -> Result<Entry, Error> {
         let key = seen.fingerprint.get(..KEY_DIGITS).unwrap_or_default();
         let file = format!("{}/{}.{key}.parquet", Appearance::TABLE.name, seen.video_id);
         let footer = Footer {
@@ -282,45 +307,73 @@ impl Library {
         }
     }
 
-    /// Everybody as they were written, or made again where the files are not these any more.
-    fn stored_people(&self) -> Result<People, Error> {
+    /// The name of the library, for footers.
+    fn name(&self) -> String {
+        self.root.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+
+    /// Reads the people, or computes them again where files are not what `library.json` says.
+    fn read_people(&mut self) -> Result<(), Error> {
         let path = self.people_file();
-        if self.index.videos.is_empty() {
-            return Ok(People::default());
+        let vectors = self.stored_vectors();
+        let rows = match hash::file(&path) {
+            Ok(sha256) if sha256 == self.index.people_sha256 => io::read_all::<Person>(&path)?,
+            _ => Vec::new(),
+        };
+        let rows = rows.into_iter().map(|person| (person.person_id, person)).collect();
+        let stored = People { rows, vectors: vectors.unwrap_or_default() };
+        let is_whole = stored.rows.len() == stored.vectors.len()
+            && stored.rows.keys().all(|id| stored.vectors.contains_key(id));
+        if is_whole && !(stored.rows.is_empty() && !self.index.videos.is_empty()) {
+            self.people = stored;
+            return Ok(());
         }
-        let is_whole = hash::file(&path).ok().as_deref() == Some(&self.index.people_sha256);
-        let Some(vectors) = self.stored_vectors().filter(|_| is_whole) else { return self.sum_up() };
-        let rows: Vec<Person> = io::read_all(&path)?;
-        Ok(People { rows: rows.into_iter().map(|person| (person.person_id, person)).collect(), vectors })
-    }
-
-    fn stored_vectors(&self) -> Option<Vectors> {
-        let VectorFile { n_records, crc32 } = self.index.vectors;
-        let file = File::open(self.root.join(VECTORS)).ok()?;
-        let (vectors, found) = Vectors::read(self.index.dim(), n_records, file).ok()?;
-        (found == crc32).then_some(vectors)
-    }
-
-    /// Brings to disk what is new; gives what counts from then on.
-    fn write_vectors(&mut self) -> Result<VectorFile, Error> {
-        let path = self.root.join(VECTORS);
-        let (kept, bytes) = self.people.vectors.unwritten();
-        let crc32 = if kept == 0 { 0 } else { self.index.vectors.crc32 };
-        let mut crc32 = crc32fast::Hasher::new_with_initial(crc32);
-        crc32.update(bytes);
-        if kept == 0 {
-            replace(&path, bytes)?;
-        } else if !bytes.is_empty() {
-            append(&path, (kept * vectors::size(self.index.dim())) as u64, bytes)
-                .map_err(schema::Error::io("write", &path))?;
+        self.people = self.sum_up()?;
+        if self.people.vectors != stored.vectors {
+            self.index.vector_files.clear();
         }
-        self.people.vectors.set_written();
-        Ok(VectorFile { n_records: self.people.vectors.n_records(), crc32: crc32.finalize() })
+        Ok(())
     }
 
-    /// Everybody, from the appearances of all videos.
+    /// The vectors of all people; `None` when a file is not what `library.json` says.
+    fn stored_vectors(&self) -> Option<HashMap<i64, UnitVector>> {
+        let mut vectors = HashMap::new();
+        for TableFile { file, sha256 } in &self.index.vector_files {
+            let path = self.root.join(file);
+            if hash::file(&path).ok()? != *sha256 {
+                return None;
+            }
+            for row in io::read_all::<PersonVector>(&path).ok()? {
+                vectors.insert(row.person_id, row.embedding);
+            }
+        }
+        Some(vectors)
+    }
+
+    /// Writes a file with the vectors of the `changed` people, or of all people in place of all files.
+    fn write_vectors(&mut self, changed: BTreeSet<i64>) -> Result<(), Error> {
+        let is_all = self.index.vector_files.is_empty() || self.index.vector_files.len() >= MOST_VECTOR_FILES;
+        let ids = if is_all { self.people.rows.keys().copied().collect() } else { changed };
+        if is_all {
+            self.index.vector_files.clear();
+        }
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let last = self.index.vector_files.last().map_or("", |file| &file.sha256);
+        let fingerprint = hash::bytes([last, &self.index.fingerprint()].concat().as_bytes());
+        let key = fingerprint.get(..VECTORS_KEY_DIGITS).unwrap_or_default();
+        let file = format!("{}/{key}.parquet", PersonVector::TABLE.name);
+        let footer = self.footer::<PersonVector>(self.name(), fingerprint);
+        let row = |id: i64| Some(PersonVector { person_id: id, embedding: self.people.vectors.get(&id)?.clone() });
+        let sha256 = write(&self.root.join(&file), &footer, ids.into_iter().filter_map(row))?;
+        self.index.vector_files.push(TableFile { file, sha256 });
+        Ok(())
+    }
+
+    /// Computes the people from the appearances of all videos.
     fn sum_up(&self) -> Result<People, Error> {
-        let mut people = People::new(self.index.dim());
+        let mut people = People::default();
         for entry in &self.index.videos {
             people.add(&self.read(entry)?);
         }
@@ -338,16 +391,20 @@ impl Library {
 
     /// Removes what an interrupted addition left, and files that others took the place of.
     fn sweep(&self) -> Result<(), Error> {
-        for name in [Person::TABLE.file_name(), INDEX.to_owned(), VECTORS.to_owned()] {
+        for name in [Person::TABLE.file_name(), INDEX.to_owned(), VECTORS_1.to_owned()] {
             remove(&temporary(&self.root.join(name)))?;
         }
-        let named: HashSet<_> = self.index.videos.iter().map(|entry| entry.file.as_str()).collect();
-        let folder = self.root.join(Appearance::TABLE.name);
-        for entry in fs::read_dir(&folder).map_err(schema::Error::io("read", &folder))?.flatten() {
-            let path = entry.path();
-            let file = format!("{}/{}", Appearance::TABLE.name, entry.file_name().display());
-            if is_ours(&path) && !named.contains(file.as_str()) {
-                remove(&path)?;
+        let videos = self.index.videos.iter().map(|entry| entry.file.as_str());
+        let vectors = self.index.vector_files.iter().map(|entry| entry.file.as_str());
+        let named: HashSet<_> = videos.chain(vectors).collect();
+        for table in [Appearance::TABLE, PersonVector::TABLE] {
+            let folder = self.root.join(table.name);
+            for entry in fs::read_dir(&folder).map_err(schema::Error::io("read", &folder))?.flatten() {
+                let path = entry.path();
+                let file = format!("{}/{}", table.name, entry.file_name().display());
+                if is_ours(&path) && !named.contains(file.as_str()) {
+                    remove(&path)?;
+                }
             }
         }
         Ok(())
@@ -360,7 +417,13 @@ impl Index {
         self.embedder.as_ref().map_or(0, |embedder| embedder.dim)
     }
 
-    /// What stands at `path`; an empty one where there is nothing.
+    /// Digest of all that decides the people: the videos, in their order.
+    fn fingerprint(&self) -> String {
+        let fingerprints: Vec<_> = self.videos.iter().map(|entry| &entry.fingerprint).collect();
+        hash::bytes(serde_json::json!(fingerprints).to_string().as_bytes())
+    }
+
+    /// Reads the index at `path`; an empty one where there is no file.
     fn read(path: &Path) -> Result<Self, Error> {
         /// The one field that every format has.
         #[derive(Deserialize)]
@@ -375,7 +438,7 @@ impl Index {
                     next_person_id: 0,
                     embedder: None,
                     people_sha256: String::new(),
-                    vectors: VectorFile::default(),
+                    vector_files: Vec::new(),
                     videos: Vec::new(),
                 });
             }
@@ -383,8 +446,8 @@ impl Index {
         };
         let wrong = |reason: String| Error::Index { path: path.to_path_buf(), reason };
         let Format { format } = serde_json::from_slice(&json).map_err(|e| wrong(e.to_string()))?;
-        if format != FORMAT {
-            return Err(wrong(format!("it has format {format}, not {FORMAT}")));
+        if ![FORMAT_1, FORMAT].contains(&format) {
+            return Err(wrong(format!("it has format {format}, and this version reads 1 and 2")));
         }
         let index: Self = serde_json::from_slice(&json).map_err(|e| wrong(e.to_string()))?;
         if !index.videos.is_empty() && !(1..=MAX_DIM).contains(&index.dim()) {
@@ -393,31 +456,28 @@ impl Index {
         if !(0..=MAX_WHOLE).contains(&index.next_person_id) {
             return Err(wrong(format!("its next person is {}", index.next_person_id)));
         }
-        // Files that are named get removed some day; a foreign index must not name others.
-        match index.videos.iter().find(|entry| !is_ours(Path::new(&entry.file))) {
-            Some(entry) => Err(wrong(format!("it names {:?}", entry.file))),
+        // Named files are removed some day, so a foreign index must not name other files.
+        let files = index.videos.iter().map(|entry| &entry.file);
+        let mut files = files.chain(index.vector_files.iter().map(|entry| &entry.file));
+        match files.find(|file| !is_ours(Path::new(file))) {
+            Some(file) => Err(wrong(format!("it names {file:?}"))),
             None => Ok(index),
         }
     }
 }
 
-/// Whether a path is named like a file of `appearances`, finished or not: `<hex>.<hex>.parquet[.tmp]`.
+/// Whether a path is named like a file of the library, finished or not: `appearances/<hex>.<hex>.parquet[.tmp]`
+/// or `person_vectors/<hex>.parquet[.tmp]`.
 fn is_ours(path: &Path) -> bool {
     let folder = path.parent().and_then(Path::file_name).and_then(|name| name.to_str());
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let stem = name.strip_suffix(".tmp").unwrap_or(name).strip_suffix(".parquet");
+    let Some(stem) = name.strip_suffix(".tmp").unwrap_or(name).strip_suffix(".parquet") else { return false };
     let is_hex = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_hexdigit());
-    let parts = stem.and_then(|stem| stem.split_once('.'));
+    if folder == Some(PersonVector::TABLE.name) {
+        return is_hex(stem);
+    }
+    let parts = stem.split_once('.');
     folder == Some(Appearance::TABLE.name) && parts.is_some_and(|(video, key)| is_hex(video) && is_hex(key))
-}
-
-/// Writes from a place on, where a file ends or what is left of an interrupted addition begins.
-fn append(path: &Path, from: u64, bytes: &[u8]) -> std::io::Result<()> {
-    let mut file = File::options().write(true).open(path)?;
-    file.set_len(from)?;
-    file.seek(SeekFrom::Start(from))?;
-    file.write_all(bytes)?;
-    file.sync_all()
 }
 
 /// Writes a whole table, or nothing; gives its hash.

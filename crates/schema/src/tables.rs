@@ -490,6 +490,17 @@ table! {
     }
 }
 
+table! {
+    /// Vectors of the people of a library, in several files: each holds the people whom one addition changed. Of a
+    /// person in several files, the file that `library.json` names last counts.
+    PersonVector = "person_vectors" "1.0.0", written by "library", sorted by (person_id) {
+        /// Person of `people`.
+        person_id: i64,
+        /// Mean of the person's vectors in `appearances`, each as often as it has tracks, of unit norm.
+        embedding: UnitVector,
+    }
+}
+
 /// Every table of a run, in the order of the stages.
 pub const ALL: [&Table; 15] = [
     Video::TABLE,
@@ -510,7 +521,7 @@ pub const ALL: [&Table; 15] = [
 ];
 
 /// Every table of a library of several runs.
-pub const LIBRARY: [&Table; 2] = [Person::TABLE, Appearance::TABLE];
+pub const LIBRARY: [&Table; 3] = [Person::TABLE, Appearance::TABLE, PersonVector::TABLE];
 
 /// The stage that writes the table called `name`; "ingest", the first of all, when there is no such table.
 pub fn producer(name: &str) -> &'static str {

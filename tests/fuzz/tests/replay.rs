@@ -12,7 +12,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use fuzz::{TARGETS, seeds};
-use tests::random::{Random, times};
+use testkit::random::{Random, times};
 
 /// Longest that any input may take.
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -11,13 +11,13 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use library::synthetic::{RETURNING, Shown, World, embedder, write_run};
-use library::{Added, Error, Library, Seen};
+use gallery::{Added, Error, Library, RunIdentities};
 use schema::footer::Embedder;
 use schema::io::read_all;
 use schema::stage::Failure as _;
-use schema::tables::{Appearance, Person};
+use schema::tables::{Appearance, Person, PersonVector};
 use tempfile::TempDir;
+use testkit::world::{RETURNING, Shown, World, embedder, write_run};
 
 /// Runs and a library over them.
 struct Place {
@@ -34,25 +34,25 @@ impl Place {
     }
 
     /// Writes the run of a video in which these people are, each with a few tracks.
-    fn run(&self, video: &str, people: &[usize]) -> Seen {
+    fn run(&self, video: &str, people: &[usize]) -> RunIdentities {
         self.run_by(&embedder(), video, people)
     }
 
-    fn run_by(&self, embedder: &Embedder, video: &str, people: &[usize]) -> Seen {
+    fn run_by(&self, embedder: &Embedder, video: &str, people: &[usize]) -> RunIdentities {
         let shown: Vec<Shown> = people.iter().map(|person| shown(*person, video)).collect();
         let run_dir = self.folder.path().join(video);
         write_run(&run_dir, video, embedder, &shown).unwrap();
-        Seen::read(&run_dir).unwrap()
+        RunIdentities::read(&run_dir).unwrap()
     }
 
-    fn add(&self, seen: &Seen) -> Added {
+    fn add(&self, seen: &RunIdentities) -> Added {
         let mut library = Library::open(&self.root()).unwrap();
         let added = library.add(seen).unwrap();
         library.commit().unwrap();
         added
     }
 
-    fn remove(&self, seen: &Seen) {
+    fn remove(&self, seen: &RunIdentities) {
         let mut library = Library::open(&self.root()).unwrap();
         library.remove(seen.video_id.as_str()).unwrap();
         library.commit().unwrap();
@@ -65,7 +65,7 @@ impl Place {
     /// Ids by video and cluster.
     fn ids(&self) -> BTreeMap<(String, i64), i64> {
         let mut ids = BTreeMap::new();
-        for file in self.appearance_files() {
+        for file in self.files("appearances") {
             for row in read_all::<Appearance>(&file).unwrap() {
                 ids.insert((row.video_id.to_string(), row.cluster_id), row.person_id);
             }
@@ -73,14 +73,14 @@ impl Place {
         ids
     }
 
-    fn ids_of(&self, seen: &Seen) -> Vec<i64> {
+    fn ids_of(&self, seen: &RunIdentities) -> Vec<i64> {
         let ids = self.ids();
-        let id = |person: &library::seen::SeenPerson| ids[&(seen.video_id.to_string(), person.cluster_id)];
+        let id = |person: &gallery::identities::RunIdentity| ids[&(seen.video_id.to_string(), person.cluster_id)];
         seen.people.iter().map(id).collect()
     }
 
-    fn appearance_files(&self) -> Vec<PathBuf> {
-        let entries = fs::read_dir(self.root().join("appearances")).unwrap();
+    fn files(&self, table: &str) -> Vec<PathBuf> {
+        let entries = fs::read_dir(self.root().join(table)).unwrap();
         entries.map(|entry| entry.unwrap().path()).collect()
     }
 
@@ -89,8 +89,9 @@ impl Place {
         let named = |path: PathBuf| {
             (path.file_name().unwrap().to_str().unwrap().to_owned(), fs::read(&path).unwrap())
         };
-        let own = ["library.json", "people.parquet", "vectors.bin"].map(|name| self.root().join(name));
-        self.appearance_files().into_iter().chain(own).map(named).collect()
+        let own = ["library.json", "people.parquet"].map(|name| self.root().join(name));
+        let tables = self.files("appearances").into_iter().chain(self.files("person_vectors"));
+        tables.chain(own).map(named).collect()
     }
 }
 
@@ -150,7 +151,7 @@ fn a_video_that_is_run_again_takes_the_place_of_its_rows_and_keeps_its_ids() {
     assert_eq!((ids[0], ids[1]), (old_a[2], old_a[0]));
     assert!(!old_a.contains(&ids[2]) && !old_b.contains(&ids[2]));
     assert_eq!(place.ids_of(&b), old_b);
-    assert_eq!(place.appearance_files().len(), 2, "the old file is gone");
+    assert_eq!(place.files("appearances").len(), 2, "the old file is gone");
     let people: Vec<_> = place.people().iter().map(|person| person.person_id).collect();
     assert_eq!(people.len(), 4);
     assert!(!people.contains(&old_a[1]), "whoever is in no video any more is nobody");
@@ -180,7 +181,7 @@ fn the_same_order_gives_the_same_bytes_one_by_one_or_together() {
     let write = |place: &Place, world: &mut World, video: usize| {
         let run_dir = place.folder.path().join(format!("v{video}"));
         write_run(&run_dir, &format!("v{video}"), &embedder(), &world.video(12)).unwrap();
-        Seen::read(&run_dir).unwrap()
+        RunIdentities::read(&run_dir).unwrap()
     };
     let mut library = Library::open(&together.root()).unwrap();
     for video in 0..6 {
@@ -244,24 +245,90 @@ fn lost_people_are_made_again() {
         place.add(&place.run(video, &people));
     }
     let before = place.bytes();
-    for file in ["people.parquet", "vectors.bin"] {
-        let path = place.root().join(file);
-        let mut flipped = before[file].clone();
+    let damages = |bytes: &[u8]| {
+        let mut flipped = bytes.to_vec();
         flipped[100] ^= 1;
-        let longer = [before[file].as_slice(), b"left"].concat();
-        for damage in [None, Some("edited".into()), Some(flipped), Some(longer)] {
-            match &damage {
-                None => fs::remove_file(&path).unwrap(),
-                Some(bytes) => fs::write(&path, bytes).unwrap(),
-            }
-            Library::open(&place.root()).unwrap().commit().unwrap();
-            // What follows the vectors that count is dropped when somebody is added.
-            let found = fs::read(&path).unwrap();
-            assert_eq!(found[..before[file].len()], before[file], "{file}, {:?}", damage.map(|d| d.len()));
-            fs::write(&path, &before[file]).unwrap();
-        }
+        [None, Some("edited".into()), Some(flipped), Some([bytes, b"left"].concat())]
+    };
+    let damage = |path: &Path, damage: Option<Vec<u8>>| match damage {
+        None => fs::remove_file(path).unwrap(),
+        Some(bytes) => fs::write(path, bytes).unwrap(),
+    };
+    for bytes in damages(&before["people.parquet"]) {
+        damage(&place.root().join("people.parquet"), bytes);
+        Library::open(&place.root()).unwrap().commit().unwrap();
+        assert_eq!(place.bytes(), before);
+    }
+    let path = place.files("person_vectors").remove(1);
+    let whole = fs::read(&path).unwrap();
+    for bytes in damages(&whole) {
+        damage(&path, bytes);
+        Library::open(&place.root()).unwrap().commit().unwrap();
+        assert_eq!(place.bytes()["people.parquet"], before["people.parquet"]);
+        let files = place.files("person_vectors");
+        assert_eq!(files.len(), 1, "all vectors are in one file now");
+        assert_eq!(read_all::<PersonVector>(&files[0]).unwrap().len(), 3);
+        fs::remove_file(&files[0]).unwrap();
+        before.iter().filter(|(name, _)| name.len() == 24).for_each(|(name, bytes)| {
+            fs::write(place.root().join("person_vectors").join(name), bytes).unwrap();
+        });
+        fs::write(place.root().join("library.json"), &before["library.json"]).unwrap();
     }
     assert_eq!(place.bytes(), before);
+}
+
+/// Vectors of many additions come to few files, which say the same as the appearances.
+#[test]
+fn vectors_of_many_additions_are_in_few_files() {
+    let place = Place::new();
+    let mut world = World::new(3, RETURNING);
+    for video in 0..70 {
+        let name = format!("v{video}");
+        write_run(&place.folder.path().join(&name), &name, &embedder(), &world.video(3)).unwrap();
+        place.add(&RunIdentities::read(&place.folder.path().join(&name)).unwrap());
+        assert!((1..=32).contains(&place.files("person_vectors").len()));
+    }
+    let (before, people) = (place.bytes(), place.people().len());
+    place.files("person_vectors").iter().for_each(|file| fs::remove_file(file).unwrap());
+    Library::open(&place.root()).unwrap().commit().unwrap();
+    let again = read_all::<PersonVector>(&place.files("person_vectors")[0]).unwrap();
+    assert_eq!(again.len(), people);
+    // The last file in the order of the index counts.
+    let index: serde_json::Value = serde_json::from_slice(&before["library.json"]).unwrap();
+    let mut vectors = BTreeMap::new();
+    for file in index["vector_files"].as_array().unwrap() {
+        let name = file["file"].as_str().unwrap().split_once('/').unwrap().1;
+        let path = place.folder.path().join(name);
+        fs::write(&path, &before[name]).unwrap();
+        vectors.extend(read_all::<PersonVector>(&path).unwrap().into_iter().map(|row| (row.person_id, row)));
+    }
+    assert_eq!(vectors.into_values().collect::<Vec<_>>(), again);
+}
+
+#[test]
+fn a_library_of_format_1_is_upgraded() {
+    let [place, expected] = [Place::new(), Place::new()];
+    for (video, people) in [("a", [1, 2]), ("bb", [2, 3])] {
+        place.add(&place.run(video, &people));
+        expected.add(&expected.run(video, &people));
+    }
+    let path = place.root().join("library.json");
+    let mut index: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    let fields = index.as_object_mut().unwrap();
+    fields.remove("vector_files");
+    fields.insert("format".into(), 1.into());
+    fields.insert("vectors".into(), serde_json::json!({ "n_records": 4, "crc32": 7 }));
+    fs::write(&path, index.to_string()).unwrap();
+    fs::remove_dir_all(place.root().join("person_vectors")).unwrap();
+    fs::write(place.root().join("vectors.bin"), "of format 1").unwrap();
+    assert!(Library::open(&place.root()).unwrap().is_upgraded());
+    assert!(!place.root().join("vectors.bin").exists());
+    assert!(!Library::open(&place.root()).unwrap().is_upgraded());
+    let next = |place: &Place| {
+        place.add(&place.run("ccc", &[1, 3, 7]));
+        (place.bytes()["people.parquet"].clone(), place.ids())
+    };
+    assert_eq!(next(&place), next(&expected));
 }
 
 #[test]
@@ -271,11 +338,8 @@ fn a_damaged_video_is_told_and_can_be_added_again() {
     place.add(&a);
     place.add(&b);
     let before = place.bytes();
-    let file = place
-        .appearance_files()
-        .into_iter()
-        .find(|path| path.display().to_string().contains(a.video_id.as_str()));
-    let file = file.unwrap();
+    let mut files = place.files("appearances").into_iter();
+    let file = files.find(|path| path.display().to_string().contains(a.video_id.as_str())).unwrap();
     fs::write(&file, "edited").unwrap();
     fs::remove_file(place.root().join("people.parquet")).unwrap();
     let error = Library::open(&place.root()).unwrap_err();
@@ -296,13 +360,13 @@ fn what_is_no_library_or_no_run_is_refused() {
     let error = Library::open(&place.root()).unwrap_err();
     assert!(error.hint().unwrap().contains("--library"), "{error}");
     drop(lock);
-    let error = Seen::read(&place.folder.path().join("none")).unwrap_err();
+    let error = RunIdentities::read(&place.folder.path().join("none")).unwrap_err();
     assert!(matches!(error, Error::NoRun { .. }) && error.exit_code() == 2, "{error}");
     assert!(!Path::new(&place.folder.path().join("none")).exists(), "looking makes no directory");
     let index = place.root().join("library.json");
     let text = fs::read_to_string(&index).unwrap();
     for (wrong, reason) in [
-        (text.replace("\"format\":1", "\"format\":2"), "it has format 2, not 1"),
+        (text.replace("\"format\":2", "\"format\":3"), "it has format 3, and this version reads 1 and 2"),
         (text.replace("appearances/", "../"), "it names"),
         ("{".into(), "EOF"),
     ] {
@@ -323,7 +387,7 @@ fn people_of_many_videos_are_found_again() {
         // Tracks enough to know a person by.
         let shown: Vec<_> = world.video(20).into_iter().filter(|shown| shown.tracks.len() > 2).collect();
         write_run(&place.folder.path().join(&name), &name, &embedder(), &shown).unwrap();
-        let seen = Seen::read(&place.folder.path().join(&name)).unwrap();
+        let seen = RunIdentities::read(&place.folder.path().join(&name)).unwrap();
         place.add(&seen);
         for (shown, id) in shown.iter().zip(place.ids_of(&seen)) {
             ids.entry(shown.person).or_insert_with(Vec::new).push(id);
