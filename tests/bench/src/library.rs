@@ -11,11 +11,11 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::{Arg, ArgMatches, Command, value_parser};
-use gallery::synthetic::{RETURNING, World, embedder, write_run};
 use gallery::{Library, RunIdentities};
 use schema::io::read_all;
 use schema::tables::Appearance;
 use serde_json::{Value, json};
+use testkit::world::{RETURNING, World, embedder, write_run};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 

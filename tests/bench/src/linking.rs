@@ -15,8 +15,9 @@ use cluster::agglomerate::{self, CannotLink, naive};
 use cluster::items::Vectors;
 use cluster::linkage::Merge;
 use cluster::method::{Crop, Items};
-use cluster::{Config, synthetic};
+use cluster::Config;
 use serde_json::json;
+use testkit::people;
 
 use crate::race::cpu_secs;
 use crate::{Result, say};
@@ -62,11 +63,11 @@ fn given(arguments: &ArgMatches, name: &str) -> usize {
 pub(crate) fn make_people(arguments: &ArgMatches) -> Result<()> {
     let folder = arguments.get_one::<PathBuf>("folder").cloned().unwrap_or_default();
     let [n, dim, seed] = ["n", "dim", "seed"].map(|name| given(arguments, name));
-    let people = synthetic::people(n, dim, seed as u64);
+    let people = people::people(n, dim, seed as u64);
     let small = |numbers: Vec<usize>| numbers.into_iter().map(|number| (number as u32).to_le_bytes());
-    write(&folder.join("vectors.f32"), people.vectors.values().iter().map(|x| x.to_le_bytes()))?;
+    write(&folder.join("vectors.f32"), people.values.iter().map(|x| x.to_le_bytes()))?;
     write(&folder.join("norms.f32"), people.weights.iter().map(|x| x.to_le_bytes()))?;
-    write(&folder.join("apart.u32"), small(people.together.into_iter().flat_map(|(a, b)| [a, b]).collect()))?;
+    write(&folder.join("apart.u32"), small(people.cannot_link.into_iter().flat_map(|(a, b)| [a, b]).collect()))?;
     write(&folder.join("truth.u32"), small(people.truth))
 }
 

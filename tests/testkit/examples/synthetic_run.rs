@@ -1,16 +1,13 @@
-//! Writes a made-up run, to look at its page: `synthetic_run DIR [TRACKS] [PEOPLE]`.
+//! Writes a synthetic run, to look at its page: `synthetic_run DIR [TRACKS] [PEOPLE]`.
 //!
 //! The labels are put beside the run as `DIR.csv`; `ftl-evaluate --run-dir DIR --labels DIR.csv`
 //! then makes the page.
 
 #![allow(clippy::unwrap_used, reason = "an example should stop where it fails")]
 
-#[path = "../tests/synthetic/mod.rs"]
-mod synthetic;
-
 use std::path::PathBuf;
 
-use synthetic::Spec;
+use testkit::linked::{self, Spec};
 
 fn main() {
     let mut arguments = std::env::args().skip(1);
@@ -20,6 +17,6 @@ fn main() {
     let people = number(9);
     let file_name = "dinner <script>alert(1)</script>.mp4".to_owned();
     let noise = tracks.min(people).min(3);
-    let labels = synthetic::write(&root, &Spec { file_name, tracks, people, noise, ..Spec::default() });
+    let labels = linked::write(&root, &Spec { file_name, tracks, people, noise, ..Spec::default() });
     std::fs::write(root.with_extension("csv"), labels).unwrap();
 }

@@ -1,12 +1,4 @@
-//! Stored datasets: what `cluster` and `evaluate` need of a run, small enough to keep.
-//!
-//! * [`store`]: a finished run without its pictures and without what is computed again.
-//! * [`made_up`]: a run made from a seed, for sizes and corners that no clip has.
-//!
-//! **Architecture invariant:** nothing imports this crate; of `cluster` it takes people who do not exist.
-
-pub mod made_up;
-pub mod store;
+//! Errors of making and storing datasets.
 
 use std::io;
 use std::path::PathBuf;
@@ -38,7 +30,7 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
-    /// A recipe cannot be understood.
+    /// A recipe is wrong.
     #[error("{}: {reason}", path.display())]
     Recipe {
         /// The file.
@@ -49,7 +41,7 @@ pub enum Error {
 }
 
 impl Error {
-    fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+    pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { action, path, source }
     }

@@ -9,7 +9,7 @@ use schema::manifest::{self, Manifest};
 
 /// The repository.
 pub fn repository() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
+    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap().to_path_buf()
 }
 
 /// Every file below `root`, by path below it with `/`; folders called one of `without` are left out.

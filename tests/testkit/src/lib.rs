@@ -1,4 +1,13 @@
-//! What the cross-crate tests share. The tests themselves are in `tests/`, one file per question:
+//! What tests and benchmarks share.
+//!
+//! * [`run`]: the builder of synthetic runs; [`recipe`], [`world`] and [`linked`] say what they hold, and
+//!   [`people`] makes vectors about as hard as those of faces.
+//! * [`store`]: stored datasets, which are finished runs without their pictures.
+//! * [`assets`], [`truth`]: inputs from outside of the source tree.
+//! * [`line`]: the stages as programs.
+//! * [`files`], [`mp4`], [`random`], [`snapshot`]: small helpers.
+//!
+//! Cross-crate tests are in `tests/tests`, one file per question:
 //!
 //! * `tidy`: are the rules of ARCHITECTURE.md kept?
 //! * `end_to_end`: does the whole line find who is in a clip, again and again the same?
@@ -23,10 +32,17 @@
 )]
 
 pub mod assets;
+pub mod error;
 pub mod files;
 pub mod line;
+pub mod linked;
 pub mod made_up;
 pub mod mp4;
+pub mod people;
 pub mod random;
+pub mod recipe;
+pub mod run;
 pub mod snapshot;
+pub mod store;
 pub mod truth;
+pub mod world;

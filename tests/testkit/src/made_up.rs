@@ -4,8 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::assets;
 use crate::files::repository;
+use crate::{assets, recipe};
 
 /// A finished run, and its labels.
 #[derive(Debug, Clone)]
@@ -20,12 +20,8 @@ pub struct MadeUp {
 /// is not built.
 pub fn finished(recipe: &str, folder: &Path) -> Option<MadeUp> {
     fs::create_dir_all(folder).unwrap();
-    let path = folder.join("recipe.toml");
-    fs::write(&path, recipe).unwrap();
     let made = MadeUp { run: folder.join("r"), labels: folder.join("labels.csv") };
-    let mut make = Command::new(assets::require_program("ftl-datasets")?);
-    make.arg("make").arg("--recipe").arg(path).arg("--run").arg(&made.run).arg("--labels").arg(&made.labels);
-    must(&mut make);
+    recipe::write(&toml::from_str(recipe).unwrap(), &made.run, &made.labels).unwrap();
     must(Command::new(assets::require_program("ftl-cluster")?).arg("--run-dir").arg(&made.run));
     judge(&made.run, &made.labels)?;
     Some(made)

@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Arg, ArgMatches, Command, value_parser};
-use datasets::made_up::Recipe;
-use datasets::{Result, made_up, store};
 use schema::stage::Failure as _;
+use testkit::error::Result;
+use testkit::recipe::{self, Recipe};
+use testkit::store;
 
 fn main() -> ExitCode {
     let matches = cli().get_matches();
@@ -50,7 +51,7 @@ fn given<'a>(m: &'a ArgMatches, name: &str) -> &'a Path {
 }
 
 fn make(m: &ArgMatches) -> Result<()> {
-    made_up::write(&Recipe::read(given(m, "recipe"))?, given(m, "run"), given(m, "labels"))
+    recipe::write(&Recipe::read(given(m, "recipe"))?, given(m, "run"), given(m, "labels"))
 }
 
 #[cfg(test)]

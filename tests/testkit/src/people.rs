@@ -1,26 +1,35 @@
-//! Tracks of people who do not exist, for tests and benches: seeded, and about as hard as faces are.
+//! Vectors of synthetic people: seeded, and about as hard to link as faces.
 //!
 //! A vector is the direction of its person plus noise. Sizes and spreads are chosen so that distances are
 //! about those of SFace between tracks of TV: one person's around 0.4, two people's around 0.95. There are
 //! a few people of many tracks and many of one, people who vary more than others, tracks far from their
-//! person, and tracks that show nobody.
+//! person, and tracks that show no person.
 
-use crate::items::Vectors;
+use crate::random::Random;
 
 /// Tracks and the truth about them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct People {
-    /// Unit vectors, in no order.
-    pub vectors: Vectors,
+    /// Number of components of a vector.
+    pub dim: usize,
+    /// Unit vectors of all tracks, one after the other, in no order.
+    pub values: Vec<f32>,
     /// Quality of each track, around 1.
     pub weights: Vec<f32>,
-    /// Person that each track shows; one that shows nobody has a number of its own.
+    /// Person that each track shows; a track that shows no person has a number of its own.
     pub truth: Vec<usize>,
     /// Pairs of tracks of different people that share a shot, the smaller first, in order.
-    pub together: Vec<(usize, usize)>,
+    pub cannot_link: Vec<(usize, usize)>,
 }
 
-/// Share of tracks that show nobody.
+impl People {
+    /// The vector of a track.
+    pub fn vector(&self, track: usize) -> &[f32] {
+        &self.values[track * self.dim..(track + 1) * self.dim]
+    }
+}
+
+/// Share of tracks that show no person.
 const NOBODY: f64 = 0.01;
 /// Share of tracks that are far from their person.
 const FAR: f64 = 0.04;
@@ -28,34 +37,35 @@ const FAR: f64 = 0.04;
 const FAR_SPREAD: f64 = 2.0;
 /// Noise of the others, in the middle.
 const SPREAD: f64 = 0.75;
-/// How much all faces have in common.
+/// Length of the part that all faces have in common.
 const COMMON: f64 = 0.22;
-/// Tracks of a shot, at most.
-const TOGETHER: u64 = 4;
+/// Most tracks of a shot.
+const MOST_IN_SHOT: u64 = 4;
 
-/// `n` tracks with vectors of `dim` numbers.
+/// Makes `n` tracks with vectors of `dim` components.
 pub fn people(n: usize, dim: usize, seed: u64) -> People {
-    let mut random = Random(seed);
+    let mut random = Random::new(seed);
     let persons = persons(n, &mut random);
     let common = random.direction(dim);
     let centres: Vec<_> = (0..persons.last().map_or(0, |last| last + 1))
-        .map(|_| (plus(random.direction(dim), &common, COMMON), SPREAD * random.around_one(0.2)))
+        .map(|_| (plus(random.direction(dim), &common, COMMON), SPREAD * around_one(&mut random, 0.2)))
         .collect();
-    let order = random.order(n);
+    let order = shuffled(&mut random, n);
     let mut values = Vec::with_capacity(n * dim);
     let (mut weights, mut truth) = (Vec::with_capacity(n), Vec::with_capacity(n));
     for (number, place) in order.into_iter().enumerate() {
-        let (person, quality, kind) = (persons[place], random.around_one(0.25), random.uniform());
+        let (person, quality, kind) = (persons[place], around_one(&mut random, 0.25), random.share());
         let (centre, spread) = &centres[person];
         let noise = if kind < FAR { FAR_SPREAD } else { spread / quality };
         let nobody = kind > 1.0 - NOBODY;
         let mean = if nobody { plus(random.direction(dim), &common, COMMON) } else { centre.clone() };
-        values.extend(unit(plus(mean, &random.direction(dim), noise)).into_iter().map(|x| x as f32));
+        let vector = unit(plus(mean, &random.direction(dim), noise));
+        values.extend(vector.into_iter().map(|x| x as f32));
         weights.push(quality as f32);
         truth.push(if nobody { centres.len() + number } else { person });
     }
-    let together = together(&truth, &mut random);
-    People { vectors: Vectors::trusted(dim, values), weights, truth, together }
+    let cannot_link = in_one_shot(&truth, &mut random);
+    People { dim, values, weights, truth, cannot_link }
 }
 
 /// The person of each track, by persons: the number of those with at least s tracks falls like s^-1.2.
@@ -66,17 +76,17 @@ fn persons(n: usize, random: &mut Random) -> Vec<usize> {
         if persons.len() == n {
             break;
         }
-        let size = (1.0 - random.uniform()).powf(-1.0 / 1.2).min(most) as usize;
+        let size = (1.0 - random.share()).powf(-1.0 / 1.2).min(most) as usize;
         persons.extend(std::iter::repeat_n(person, size.min(n - persons.len())));
     }
     persons
 }
 
-/// Tracks that follow each other share shots of one to [`TOGETHER`] tracks.
-fn together(truth: &[usize], random: &mut Random) -> Vec<(usize, usize)> {
+/// Pairs within shots of one to [`MOST_IN_SHOT`] tracks that follow each other.
+fn in_one_shot(truth: &[usize], random: &mut Random) -> Vec<(usize, usize)> {
     let (mut pairs, mut start) = (Vec::new(), 0);
     while start < truth.len() {
-        let end = (start + 1 + random.below(TOGETHER) as usize).min(truth.len());
+        let end = (start + 1 + below(random, MOST_IN_SHOT) as usize).min(truth.len());
         let all = (start..end).flat_map(|a| (a + 1..end).map(move |b| (a, b)));
         pairs.extend(all.filter(|(a, b)| truth[*a] != truth[*b]));
         start = end;
@@ -95,48 +105,21 @@ fn unit(mut vector: Vec<f64>) -> Vec<f64> {
     vector
 }
 
-/// SplitMix64 (Steele, Lea and Flood, OOPSLA 2014).
-struct Random(u64);
+/// By remainder, as the stored figures of synthetic datasets were made.
+fn below(random: &mut Random, end: u64) -> u64 {
+    random.draw() % end
+}
 
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
+/// Log-normal, with the median 1.
+fn around_one(random: &mut Random, spread: f64) -> f64 {
+    (spread * random.normal()).exp()
+}
 
-    /// 0 to below 1.
-    fn uniform(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / (1_u64 << 53) as f64
+/// The numbers up to `n`, shuffled.
+fn shuffled(random: &mut Random, n: usize) -> Vec<usize> {
+    let mut order: Vec<_> = (0..n).collect();
+    for i in (1..n).rev() {
+        order.swap(i, below(random, i as u64 + 1) as usize);
     }
-
-    fn below(&mut self, end: u64) -> u64 {
-        self.next() % end
-    }
-
-    /// Of mean 0 and variance 1 (Box and Muller).
-    fn normal(&mut self) -> f64 {
-        let radius = (-2.0 * (1.0 - self.uniform()).ln()).sqrt();
-        radius * (std::f64::consts::TAU * self.uniform()).cos()
-    }
-
-    /// Log-normal, its median 1.
-    fn around_one(&mut self, spread: f64) -> f64 {
-        (spread * self.normal()).exp()
-    }
-
-    /// A unit vector. As with faces, some directions vary more than others.
-    fn direction(&mut self, dim: usize) -> Vec<f64> {
-        unit((0..dim).map(|i| self.normal() / (1.0 + i as f64 / 16.0).sqrt()).collect())
-    }
-
-    /// The numbers up to `n`, shuffled.
-    fn order(&mut self, n: usize) -> Vec<usize> {
-        let mut order: Vec<_> = (0..n).collect();
-        for i in (1..n).rev() {
-            order.swap(i, self.below(i as u64 + 1) as usize);
-        }
-        order
-    }
+    order
 }

@@ -1,37 +1,30 @@
-//! Runs of people who do not exist: tracks of [`cluster::synthetic`] laid out in shots, with the truth.
+//! Recipes of stored datasets: synthetic runs for sizes and corners that no clip has, with the truth.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
-use cluster::synthetic;
 use schema::footer::{Embedder, Similarity};
-use schema::manifest::VideoFile;
-use schema::run::{Begin, Plan, RunDir, StageRun};
-use schema::tables::{
-    Crop, Detection, DetectionSource, Embedding, Frame, FrameStatus, Shot, Track, TrackEmbedding, Transition,
-    Video,
-};
-use schema::{Symbol, UnitVector, hash};
+use schema::hash;
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result};
+use crate::error::{Error, Result};
+use crate::people;
+use crate::run::{FPS, SyntheticCrop, SyntheticRun, SyntheticTrack};
 
-/// Length of the vectors, that of SFace.
+/// Number of components of a vector, as of SFace.
 const DIM: usize = 128;
-/// Frames a second.
-const FPS: i64 = 25;
 /// Frames of a track.
 const FRAMES: i64 = 5;
-/// Vectors of crops of a track, and how far they are from the track's.
+/// Number of crops of a track, and how far their vectors are from that of the track.
 const CROPS: i64 = 2;
 const CROP_SPREAD: f32 = 0.2;
-/// Boxes beside and above each other in a frame of 640 × 360.
+/// Boxes beside each other in a frame.
 const COLUMNS: i64 = 8;
 const NAME: &str = "made-up";
 
-/// What is to be made up.
+/// What a synthetic run holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Recipe {
@@ -40,7 +33,7 @@ pub struct Recipe {
     /// Start of the random numbers.
     #[serde(default)]
     pub seed: u64,
-    /// What the vectors are.
+    /// Kind of the vectors.
     #[serde(default)]
     pub vectors: Vectors,
     /// Which tracks share frames.
@@ -66,7 +59,7 @@ pub enum Together {
     /// A few at a time, different people.
     #[default]
     Shots,
-    /// All of them, so that none may be linked; everybody is another person.
+    /// All of them, so that none may be linked; each track is another person.
     All,
 }
 
@@ -82,68 +75,84 @@ impl Recipe {
     }
 }
 
-/// A track before it is written.
+/// A track before it has its place in a frame.
 #[derive(Debug, Clone)]
 struct Plot {
     shot: i64,
-    /// Which stretch of the shot it fills.
+    /// Number of the stretch of the shot that the track fills.
     slot: i64,
     /// Place among the tracks of the shot.
     place: i64,
     person: usize,
     vector: Vec<f32>,
     quality: f32,
-    /// How far the vectors of its crops are from its own.
+    /// Distance of the vectors of the crops from `vector`.
     spread: f32,
     /// First frame.
     first: i64,
 }
 
-/// Makes up a run at `root`, as `embed` would leave it, and its labels.
+/// Writes the run of a recipe at `root`, as `embed` would leave it, and its labels.
 ///
 /// # Errors
 /// When the run or the labels cannot be written.
 pub fn write(recipe: &Recipe, root: &Path, labels: &Path) -> Result<()> {
     let plots = plots(recipe);
-    let shots = shots(&plots);
-    let mut run = RunDir::open(root)?;
-    run.set_video(VideoFile {
-        path: format!("{NAME}.mkv"),
-        size_bytes: 0,
-        modified_ns: 0,
-        sha256: hash::bytes(format!("{recipe:?}").as_bytes()),
-    });
-    let sha256 = run.video_file()?.sha256.clone();
-    let id = run.video_id()?;
-    stage(&mut run, recipe, "ingest", |stage| ingest(stage, &id, sha256, &shots))?;
-    stage(&mut run, recipe, "detect-track", |stage| detect_track(stage, &id, &plots, &shots))?;
-    stage(&mut run, recipe, "embed", |stage| embed(stage, &id, &plots))?;
+    let mut noise = Noise(1);
+    let run = SyntheticRun {
+        file_name: format!("{NAME}.mkv"),
+        video_sha256: hash::bytes(format!("{recipe:?}").as_bytes()),
+        codec: "h264".into(),
+        config: serde_json::to_value(recipe).unwrap_or_default(),
+        warning: None,
+        shots: shots(&plots),
+        tracks: plots.iter().map(|plot| track(plot, &mut noise)).collect(),
+        // The distances of these vectors are those of SFace.
+        embedder: Embedder {
+            name: NAME.into(),
+            dim: DIM,
+            weights_sha256: String::new(),
+            license: "MIT OR Apache-2.0".into(),
+            same_up_to: Some(0.637),
+            similarity: Some(Similarity { different: 0.06, same: 0.35 }),
+        },
+        linking: None,
+    };
+    run.write(root)?;
     fs::write(labels, truth(&plots)).map_err(Error::io("write", labels))
 }
 
-fn stage(
-    run: &mut RunDir,
-    recipe: &Recipe,
-    name: &'static str,
-    body: impl FnOnce(&mut StageRun) -> schema::Result<()>,
-) -> Result<()> {
-    let config = serde_json::to_value(recipe).unwrap_or_default();
-    let plan = Plan { stage: name, version: 1, config: &config, tables: &[], inputs: &[], force: true };
-    let Begin::Run(mut stage) = run.begin(&plan)? else { return Ok(()) };
-    body(&mut stage)?;
-    run.commit(stage)?;
-    Ok(())
+fn track(plot: &Plot, noise: &mut Noise) -> SyntheticTrack {
+    let (x, y) = corner(plot);
+    let crop = |at| SyntheticCrop {
+        frame: plot.first + 2 * at,
+        quality: plot.quality,
+        image: None,
+        vector: Some(plot.vector.iter().map(|x| x + plot.spread * noise.next()).collect()),
+        norm: plot.quality,
+    };
+    SyntheticTrack {
+        shot: plot.shot,
+        frames: (plot.first, plot.first + FRAMES - 1),
+        bbox: [x, y, 60.0, 50.0],
+        vector: plot.vector.clone(),
+        n_crops: CROPS,
+        crops: (0..CROPS).map(crop).collect(),
+        cluster: None,
+        confidence: 0.0,
+        margin: None,
+    }
 }
 
 /// Tracks in the order of their first appearance.
 fn plots(recipe: &Recipe) -> Vec<Plot> {
-    let people = synthetic::people(recipe.tracks, DIM, recipe.seed);
+    let people = people::people(recipe.tracks, DIM, recipe.seed);
     let alone = recipe.together == Together::All;
     let identical = recipe.vectors == Vectors::Identical;
     let shot_of = match recipe.together {
         Together::All => vec![0; recipe.tracks],
         Together::Shots if identical => (0..recipe.tracks as i64).collect(),
-        Together::Shots => shots_of(recipe.tracks, &people.together),
+        Together::Shots => shots_of(recipe.tracks, &people.cannot_link),
     };
     let mut slots: HashMap<(i64, usize), i64> = HashMap::new();
     let mut places: HashMap<i64, i64> = HashMap::new();
@@ -156,7 +165,7 @@ fn plots(recipe: &Recipe) -> Vec<Plot> {
             people.truth[track]
         };
         let (slot, place) = (slots.entry((shot, person)).or_default(), places.entry(shot).or_default());
-        let vector = people.vectors.row(if identical { 0 } else { track }).to_vec();
+        let vector = people.vector(if identical { 0 } else { track }).to_vec();
         let (quality, spread) = if identical { (1.0, 0.0) } else { (people.weights[track], CROP_SPREAD) };
         let plot = Plot { shot, slot: *slot, place: *place, person, vector, quality, spread, first: 0 };
         *slot += 1;
@@ -173,11 +182,11 @@ fn plots(recipe: &Recipe) -> Vec<Plot> {
     plots
 }
 
-/// The shot of each track: tracks that hang together by pairs, of which none reaches past another's shot.
-fn shots_of(tracks: usize, together: &[(usize, usize)]) -> Vec<i64> {
-    // The last track that each one, or an earlier one of its shot, is together with.
+/// The shot of each track: tracks that are connected by pairs share a shot.
+fn shots_of(tracks: usize, pairs: &[(usize, usize)]) -> Vec<i64> {
+    // The last track that each track, or an earlier track of its shot, has a pair with.
     let mut reach: Vec<usize> = (0..tracks).collect();
-    together.iter().for_each(|&(a, b)| reach[a] = reach[a].max(b));
+    pairs.iter().for_each(|&(a, b)| reach[a] = reach[a].max(b));
     let (mut shot, mut end) = (-1, None);
     let of = |(track, reach): (usize, &usize)| {
         if end.is_none_or(|end| track > end) {
@@ -199,141 +208,9 @@ fn shots(plots: &[Plot]) -> Vec<i64> {
     starts
 }
 
-fn secs(frame: i64) -> f64 {
-    frame as f64 / FPS as f64
-}
-
-fn ingest(stage: &mut StageRun, id: &Symbol, sha256: String, shots: &[i64]) -> schema::Result<()> {
-    let frame_count = shots.last().copied().unwrap_or(0);
-    stage.write([Video {
-        video_id: id.clone(),
-        file_name: format!("{NAME}.mkv"),
-        sha256,
-        container: "matroska,webm".into(),
-        codec: "h264".into(),
-        width: 640,
-        height: 360,
-        rotation_degrees: 0,
-        time_base_num: 1,
-        time_base_den: FPS,
-        start_secs: 0.0,
-        duration_secs: secs(frame_count),
-        frame_count,
-        size_bytes: 0,
-    }])?;
-    stage.write((0..frame_count).map(|frame_idx| Frame {
-        video_id: id.clone(),
-        frame_idx,
-        pts_ticks: frame_idx,
-        t_secs: secs(frame_idx),
-        is_key: frame_idx == 0,
-        status: FrameStatus::Ok,
-    }))
-}
-
-fn detect_track(stage: &mut StageRun, id: &Symbol, plots: &[Plot], shots: &[i64]) -> schema::Result<()> {
-    stage.write((0..).zip(shots.windows(2)).map(|(shot_idx, ends)| Shot {
-        video_id: id.clone(),
-        shot_idx,
-        first_frame_idx: ends[0],
-        last_frame_idx: ends[1] - 1,
-        first_t_secs: secs(ends[0]),
-        last_t_secs: secs(ends[1] - 1),
-        transition: if shot_idx == 0 { Transition::Start } else { Transition::Cut },
-        score: (shot_idx > 0).then_some(1.0),
-    }))?;
-    stage.write(detections(id, plots))?;
-    stage.write((0..).zip(plots).map(|(track_id, plot)| Track {
-        video_id: id.clone(),
-        track_id,
-        shot_idx: plot.shot,
-        first_frame_idx: plot.first,
-        last_frame_idx: plot.first + FRAMES - 1,
-        first_t_secs: secs(plot.first),
-        last_t_secs: secs(plot.first + FRAMES - 1),
-        n_detections: FRAMES,
-        mean_score: 0.9,
-        best_frame_idx: plot.first,
-    }))?;
-    stage.write(std::iter::empty::<Crop>())
-}
-
 /// Left and top edge of a box.
 fn corner(plot: &Plot) -> (f32, f32) {
     ((80 * (plot.place % COLUMNS)) as f32, (60 * (plot.place / COLUMNS % 6)) as f32)
-}
-
-fn detections(id: &Symbol, plots: &[Plot]) -> Vec<Detection> {
-    let mut faces: Vec<(i64, i64, &Plot)> = (0..)
-        .zip(plots)
-        .flat_map(|(track_id, plot)| {
-            (plot.first..plot.first + FRAMES).map(move |frame| (frame, track_id, plot))
-        })
-        .collect();
-    faces.sort_by_key(|(frame, track_id, _)| (*frame, *track_id));
-    let rows = faces.chunk_by(|a, b| a.0 == b.0).flat_map(|frame| (0..).zip(frame));
-    rows.map(|(det_idx, &(frame_idx, track_id, plot))| {
-        let (x_min, y_min) = corner(plot);
-        Detection {
-            video_id: id.clone(),
-            frame_idx,
-            det_idx,
-            track_id: Some(track_id),
-            x_min,
-            y_min,
-            x_max: x_min + 60.0,
-            y_max: y_min + 50.0,
-            score: Some(0.9),
-            landmarks: None,
-            source: DetectionSource::Detected,
-            sharpness: None,
-            frontality: None,
-            size_px: 3000.0_f32.sqrt(),
-        }
-    })
-    .collect()
-}
-
-fn embed(stage: &mut StageRun, id: &Symbol, plots: &[Plot]) -> schema::Result<()> {
-    // What is known of SFace, whose distances these vectors have.
-    let embedders = [Embedder {
-        name: NAME.into(),
-        dim: DIM,
-        weights_sha256: String::new(),
-        license: "MIT OR Apache-2.0".into(),
-        same_up_to: Some(0.637),
-        similarity: Some(Similarity { different: 0.06, same: 0.35 }),
-    }];
-    let mut crops = stage.create::<Embedding>(&embedders)?;
-    let mut noise = Noise(1);
-    for (track_id, plot) in (0..).zip(plots) {
-        for crop in 0..CROPS {
-            let vector: Vec<f32> = plot.vector.iter().map(|x| x + plot.spread * noise.next()).collect();
-            let Some(embedding) = UnitVector::normalised(&vector) else { continue };
-            crops.push(Embedding {
-                video_id: id.clone(),
-                track_id,
-                frame_idx: plot.first + 2 * crop,
-                embedder: NAME.into(),
-                embedding,
-                norm: plot.quality,
-            })?;
-        }
-    }
-    stage.finish(crops)?;
-    let mut tracks = stage.create::<TrackEmbedding>(&embedders)?;
-    for (track_id, plot) in (0..).zip(plots) {
-        let Some(embedding) = UnitVector::normalised(&plot.vector) else { continue };
-        tracks.push(TrackEmbedding {
-            video_id: id.clone(),
-            track_id,
-            embedder: NAME.into(),
-            embedding,
-            n_crops: CROPS,
-            spread: 0.0,
-        })?;
-    }
-    stage.finish(tracks)
 }
 
 /// The middle frame of every track, with the person's number and the shot.
@@ -348,8 +225,8 @@ fn truth(plots: &[Plot]) -> String {
     csv
 }
 
-/// Numbers that look random and are always the same, of the size of a unit vector's components (Knuth's
-/// multiplicative generator).
+/// Random numbers of the size of a unit vector's components (Knuth's multiplicative generator), with which the
+/// stored figures of recipes were made.
 struct Noise(u64);
 
 impl Noise {
@@ -366,13 +243,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tracks_that_hang_together_are_one_shot() {
+    fn tracks_that_are_connected_share_a_shot() {
         assert_eq!(shots_of(7, &[(0, 2), (1, 2), (4, 5)]), [0, 0, 0, 1, 2, 2, 3]);
         assert_eq!(shots_of(0, &[]), [] as [i64; 0]);
     }
 
     #[test]
-    fn nobody_is_in_a_frame_twice() {
+    fn no_person_is_in_a_frame_twice() {
         let recipe = Recipe { tracks: 300, seed: 5, vectors: Vectors::People, together: Together::Shots };
         let plots = plots(&recipe);
         assert_eq!(plots.len(), 300);

@@ -9,7 +9,7 @@ use schema::manifest::{self, Manifest, Output, StageRecord};
 use schema::tables::Crop;
 use schema::{Row as _, hash};
 
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
 /// Stages whose tables are kept; the later ones are what a dataset is there to judge.
 const KEPT: [&str; 3] = ["ingest", "detect-track", "embed"];
