@@ -66,7 +66,12 @@ pub(crate) fn edges(face: &Face) -> [f64; 4] {
 
 /// Either every known face has a shot or none: figures about following need all of them.
 fn check_shots(lines: &[Line]) -> Result<(), labels::Wrong> {
-    let known = || lines.iter().filter_map(|line| Some((line, line.face.as_ref()?))).filter(|(_, f)| f.identity.is_some());
+    let known = || {
+        lines
+            .iter()
+            .filter_map(|line| Some((line, line.face.as_ref()?)))
+            .filter(|(_, f)| f.identity.is_some())
+    };
     match known().find(|(_, face)| face.shot.is_none()) {
         Some((line, _)) if known().any(|(_, face)| face.shot.is_some()) => {
             Err((line.line, "`shot` is \"\", not a whole number".into()))

@@ -11,8 +11,8 @@ use schema::stage::{Job, Progress as _};
 use schema::tables::Metric;
 
 use crate::budget::Budget;
-use crate::config::Config;
 use crate::confidence::{self, Guess};
+use crate::config::Config;
 use crate::error::Result;
 use crate::matching::{Group, Judged, JudgedTrack, judged_tracks};
 use crate::tables::Tables;
@@ -49,7 +49,12 @@ pub(crate) fn write(job: &mut Job<Config>, stage: &mut StageRun, found: &Found<'
         })
         .collect();
     let config = serde_json::to_value(&job.config)?;
-    let own = input::Stage { name: crate::STAGE.name, producer: PRODUCER, config: &config, warnings: found.warnings };
+    let own = input::Stage {
+        name: crate::STAGE.name,
+        producer: PRODUCER,
+        config: &config,
+        warnings: found.warnings,
+    };
     stages.push(own);
     let linking = |name: &str| manifest.stage("cluster")?.figures.get(name)?.as_f64();
     let labels = found.judged.map(comparison);

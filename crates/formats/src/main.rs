@@ -122,11 +122,8 @@ fn write_labels(m: &ArgMatches) -> Result<()> {
         None => Source::of(path),
     };
     let source = source.ok_or_else(|| Error::UnknownFormat { path: path.to_path_buf() })?;
-    let content = fs::read(path).map_err(|source| Error::Io {
-        action: "read",
-        path: path.to_path_buf(),
-        source,
-    })?;
+    let content =
+        fs::read(path).map_err(|source| Error::Io { action: "read", path: path.to_path_buf(), source })?;
     let first = m.get_one::<i64>("first-frame").copied().unwrap_or_else(|| source.first_frame());
     let labels = source.read(&content, first, m.get_one::<i64>("frames").copied());
     let labels = labels.map_err(|(line, reason)| Error::Labels { path: path.to_path_buf(), line, reason })?;

@@ -11,9 +11,9 @@
 //! **Architecture invariant:** no stage and no row of a run depends on a library. `people` is what
 //! `appearances` add up to in the order in which videos were added, to the last bit.
 
+pub mod identities;
 pub mod matching;
 pub mod people;
-pub mod identities;
 pub mod store;
 
 use std::path::PathBuf;

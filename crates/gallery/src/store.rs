@@ -365,7 +365,8 @@ impl Library {
         let key = fingerprint.get(..VECTORS_KEY_DIGITS).unwrap_or_default();
         let file = format!("{}/{key}.parquet", PersonVector::TABLE.name);
         let footer = self.footer::<PersonVector>(self.name(), fingerprint);
-        let row = |id: i64| Some(PersonVector { person_id: id, embedding: self.people.vectors.get(&id)?.clone() });
+        let row =
+            |id: i64| Some(PersonVector { person_id: id, embedding: self.people.vectors.get(&id)?.clone() });
         let sha256 = write(&self.root.join(&file), &footer, ids.into_iter().filter_map(row))?;
         self.index.vector_files.push(TableFile { file, sha256 });
         Ok(())

@@ -75,7 +75,8 @@ impl Place {
 
     fn ids_of(&self, seen: &RunIdentities) -> Vec<i64> {
         let ids = self.ids();
-        let id = |person: &gallery::identities::RunIdentity| ids[&(seen.video_id.to_string(), person.cluster_id)];
+        let id =
+            |person: &gallery::identities::RunIdentity| ids[&(seen.video_id.to_string(), person.cluster_id)];
         seen.people.iter().map(id).collect()
     }
 

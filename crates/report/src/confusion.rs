@@ -1,7 +1,5 @@
 //! Which cluster holds whose faces: clusters × people, counted in boxes.
 
-use std::collections::BTreeMap;
-
 use serde::Serialize;
 
 use crate::input::Comparison;
@@ -55,7 +53,8 @@ pub(crate) fn majority(row: &[usize]) -> Option<usize> {
 
 /// Draws the table; `name` gives the name of a cluster.
 pub(crate) fn draw(labels: &Comparison, name: impl Fn(Option<i64>) -> String) -> Confusion {
-    let mut groups: Vec<Option<i64>> = labels.boxes.keys().chain(labels.false_boxes.keys()).copied().collect();
+    let mut groups: Vec<Option<i64>> =
+        labels.boxes.keys().chain(labels.false_boxes.keys()).copied().collect();
     // Noise last, and each cluster once.
     groups.sort_unstable_by_key(|group| (group.is_none(), *group));
     groups.dedup();
@@ -111,6 +110,8 @@ fn people_order(groups: &[Option<i64>], labels: &Comparison) -> Vec<usize> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     #[test]

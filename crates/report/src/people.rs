@@ -184,7 +184,11 @@ pub(crate) fn name(identity: &Identity) -> String {
 
 /// Every person, in the order of the table. Pictures are handed out in order of importance: the
 /// best face of each person, then samples, then a face beside every track.
-pub(crate) fn draw(report: &Report<'_>, truth: Option<&Truth<'_>>, thumbnails: &mut ThumbnailBudget) -> Vec<Person> {
+pub(crate) fn draw(
+    report: &Report<'_>,
+    truth: Option<&Truth<'_>>,
+    thumbnails: &mut ThumbnailBudget,
+) -> Vec<Person> {
     let identities = report.tables.identities;
     let longest = identities.iter().map(|i| i.screen_secs).fold(1e-3, f64::max);
     let best: Vec<_> = identities.iter().map(|i| best(report, i, thumbnails)).collect();
@@ -215,7 +219,11 @@ pub(crate) fn draw(report: &Report<'_>, truth: Option<&Truth<'_>>, thumbnails: &
 }
 
 /// Draws the tracks that are linked to no person; `None` when there are none.
-pub(crate) fn noise(report: &Report<'_>, truth: Option<&Truth<'_>>, thumbnails: &mut ThumbnailBudget) -> Option<Noise> {
+pub(crate) fn noise(
+    report: &Report<'_>,
+    truth: Option<&Truth<'_>>,
+    thumbnails: &mut ThumbnailBudget,
+) -> Option<Noise> {
     let tracks = tracks(report, None);
     if tracks.is_empty() {
         return None;

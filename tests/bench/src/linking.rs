@@ -11,11 +11,11 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::{Arg, ArgMatches, Command, value_parser};
+use cluster::Config;
 use cluster::agglomerate::{self, CannotLink, naive};
 use cluster::items::Vectors;
 use cluster::linkage::Merge;
 use cluster::method::{Crop, Items};
-use cluster::Config;
 use serde_json::json;
 use testkit::people;
 
@@ -67,7 +67,10 @@ pub(crate) fn make_people(arguments: &ArgMatches) -> Result<()> {
     let small = |numbers: Vec<usize>| numbers.into_iter().map(|number| (number as u32).to_le_bytes());
     write(&folder.join("vectors.f32"), people.values.iter().map(|x| x.to_le_bytes()))?;
     write(&folder.join("norms.f32"), people.weights.iter().map(|x| x.to_le_bytes()))?;
-    write(&folder.join("apart.u32"), small(people.cannot_link.into_iter().flat_map(|(a, b)| [a, b]).collect()))?;
+    write(
+        &folder.join("apart.u32"),
+        small(people.cannot_link.into_iter().flat_map(|(a, b)| [a, b]).collect()),
+    )?;
     write(&folder.join("truth.u32"), small(people.truth))
 }
 

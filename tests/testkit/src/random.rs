@@ -37,8 +37,7 @@ impl Random {
 
     /// A unit vector. As with faces, some directions vary more than others.
     pub fn direction(&mut self, dim: usize) -> Vec<f64> {
-        let mut vector: Vec<f64> =
-            (0..dim).map(|i| self.normal() / (1.0 + i as f64 / 16.0).sqrt()).collect();
+        let mut vector: Vec<f64> = (0..dim).map(|i| self.normal() / (1.0 + i as f64 / 16.0).sqrt()).collect();
         let length = vector.iter().map(|x| x * x).sum::<f64>().sqrt();
         vector.iter_mut().for_each(|x| *x /= length);
         vector

@@ -45,8 +45,10 @@ impl Case {
     }
 
     fn of(people: &People) -> Self {
-        let apart = people.cannot_link.iter().map(|(a, b)| CannotLink { a: *a, b: *b, strength: 1.0 }).collect();
-        let (vectors, weights) = (Vectors::trusted(people.dim, people.values.clone()), people.weights.clone());
+        let apart =
+            people.cannot_link.iter().map(|(a, b)| CannotLink { a: *a, b: *b, strength: 1.0 }).collect();
+        let (vectors, weights) =
+            (Vectors::trusted(people.dim, people.values.clone()), people.weights.clone());
         Self { vectors, weights, apart, together: Vec::new() }
     }
 
