@@ -16,8 +16,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use run::manifest::STAGES;
 use schema::io::read_all;
-use schema::manifest::STAGES;
 use schema::tables::{Frame, Video};
 use serde_json::Value;
 use tests::assets;

@@ -16,8 +16,8 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use run::manifest::{self, Manifest, STAGES};
 use schema::io::read_all;
-use schema::manifest::{self, Manifest, STAGES};
 use schema::tables::{Detection, DetectionSource};
 use tests::assets;
 use tests::files::{table_hashes, untidy};

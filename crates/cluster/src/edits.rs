@@ -6,7 +6,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use schema::manifest::Input;
+use run::manifest::Input;
 use schema::tables::ConstraintKind;
 use serde::Deserialize;
 
@@ -88,7 +88,7 @@ impl EditFile {
 
     /// As the stage's record names it.
     pub(crate) fn input(&self) -> Input {
-        Input { name: "edits".into(), sha256: schema::hash::bytes(&self.content) }
+        Input { name: "edits".into(), sha256: hash::bytes(&self.content) }
     }
 
     /// What it says about these tracks, ids in order.

@@ -28,10 +28,11 @@ mod parallel;
 
 use std::path::Path;
 
+use failure::{Failure, exit};
+use run::manifest::Input;
+use run::stage::{Job, Outcome, Progress, Stage};
+use run::{Begin, RunDir};
 use schema::footer::Footer;
-use schema::manifest::Input;
-use schema::run::{Begin, RunDir};
-use schema::stage::{Failure, Job, Outcome, Progress, Stage, exit};
 use schema::tables::{Calibration, Embedding, Frame, Linkage, Track, TrackEmbedding};
 use schema::{Row, Symbol};
 
@@ -56,6 +57,9 @@ pub enum Error {
     /// The run directory cannot be used.
     #[error(transparent)]
     Schema(#[from] schema::Error),
+    /// The run directory cannot be used.
+    #[error(transparent)]
+    Run(#[from] run::Error),
     /// A setting is given to a method that does not take it.
     #[error("[cluster] the method `{method}` takes no {key}")]
     NotTaken {
@@ -96,6 +100,7 @@ impl Failure for Error {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Schema(e) => e.hint(),
+            Self::Run(e) => e.hint(),
             Self::NotTaken { method, .. } => Some(format!("it takes {}", method.entry().takes.join(", "))),
             Self::Threshold { .. } => {
                 Some("0.3 splits more, 0.8 joins more; leave it out for the default".into())
@@ -118,6 +123,7 @@ impl Failure for Error {
     fn exit_code(&self) -> u8 {
         match self {
             Self::Schema(e) => e.exit_code(),
+            Self::Run(e) => e.exit_code(),
             Self::NotTaken { .. } | Self::Threshold { .. } | Self::Config { .. } => exit::USAGE,
             Self::Method(method::Error::TooFewTracks { .. }) => exit::USAGE,
             Self::Method(method::Error::Library { .. }) => exit::UNEXPECTED,

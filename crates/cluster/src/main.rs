@@ -11,7 +11,7 @@ fn main() -> ExitCode {
         .value_name("CSV")
         .value_parser(value_parser!(PathBuf))
         .help("what a person says of pairs of tracks: track_a,track_b,kind");
-    schema::stage::main(cluster::STAGE, [edits], |job, matches| {
+    run::stage::main(cluster::STAGE, [edits], |job, matches| {
         cluster::run(job, matches.get_one::<PathBuf>("edits").map(PathBuf::as_path))
     })
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use candle_core::Device;
 use nn::weights::Weights;
-use schema::manifest::Input;
+use run::manifest::Input;
 use serde::{Deserialize, Serialize};
 use video::Image;
 

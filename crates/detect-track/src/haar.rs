@@ -19,8 +19,7 @@ use opencv::core::{self, Mat, Rect as Window, Size, Vector};
 use opencv::imgproc;
 use opencv::objdetect::CascadeClassifier;
 use opencv::prelude::{CascadeClassifierTrait as _, CascadeClassifierTraitConst as _};
-use schema::hash;
-use schema::manifest::Input;
+use run::manifest::Input;
 use video::Image;
 
 use crate::Error;

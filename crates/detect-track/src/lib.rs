@@ -26,10 +26,10 @@ pub mod yunet;
 
 use std::path::{Path, PathBuf};
 
-use schema::hash;
-use schema::manifest::{Input, VideoFile};
-use schema::run::Begin;
-use schema::stage::{Failure, Job, Outcome, Stage, exit};
+use failure::{Failure, exit};
+use run::Begin;
+use run::manifest::{Input, VideoFile};
+use run::stage::{Job, Outcome, Stage};
 use schema::tables::Frame;
 use serde::{Deserialize, Serialize};
 
@@ -120,6 +120,9 @@ pub enum Error {
     /// The run directory cannot be used.
     #[error(transparent)]
     Schema(#[from] schema::Error),
+    /// The run directory cannot be used.
+    #[error(transparent)]
+    Run(#[from] run::Error),
     /// The video is not the one that `ingest` read.
     #[error("{} has changed since `ingest` read it", path.display())]
     VideoChanged {
@@ -170,6 +173,7 @@ impl Failure for Error {
                 Some("Debian's package opencv-data has the cascades; `cascades` names their folder".into())
             }
             Self::Schema(e) => e.hint(),
+            Self::Run(e) => e.hint(),
             Self::VideoChanged { .. } => Some("run again with --from ingest".into()),
             Self::NothingDecoded { .. } => Some("is the file complete? try to play it".into()),
             Self::Frame { .. } | Self::Crop { .. } => None,
@@ -182,6 +186,7 @@ impl Failure for Error {
             Self::Video(e) => e.exit_code(),
             Self::Weights(e) => e.exit_code(),
             Self::Schema(e) => e.exit_code(),
+            Self::Run(e) => e.exit_code(),
             Self::Cascade { .. } | Self::VideoChanged { .. } | Self::NothingDecoded { .. } => exit::INPUT,
             Self::Frame { .. } | Self::Crop { .. } => exit::UNEXPECTED,
             Self::NoWeights | Self::Config { .. } => exit::USAGE,
@@ -260,7 +265,7 @@ fn check_unchanged(path: &Path, job: &Job<Config>) -> Result<(), Error> {
     let unreadable = |source| video::Error::Unreadable { path: path.to_path_buf(), source };
     let found = VideoFile::stat(path).map_err(unreadable)?;
     if found.is_same_file(recorded)
-        || (found.size_bytes == recorded.size_bytes && hash::file(path)? == recorded.sha256)
+        || (found.size_bytes == recorded.size_bytes && run::files::sha256(path)? == recorded.sha256)
     {
         return Ok(());
     }

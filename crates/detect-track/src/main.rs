@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use schema::stage::{self, file, path};
+use run::stage::{self, file, path};
 
 fn main() -> ExitCode {
     let weights = file("weights", "YuNet as safetensors, unless another detector is chosen").required(false);

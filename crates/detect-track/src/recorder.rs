@@ -5,9 +5,9 @@
 
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::{ExtendedColorType, ImageEncoder};
+use run::StageRun;
 use schema::Symbol;
 use schema::io::TableWriter;
-use schema::run::StageRun;
 use schema::tables::{Crop, Detection, DetectionSource, Shot, Track};
 
 use crate::crops::{Album, FaceImage, SIDE};

@@ -35,10 +35,11 @@ use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Tensor};
+use failure::{Failure, exit};
 use image::{ImageFormat, ImageReader, Limits};
 use nn::device::{self, Place};
-use schema::run::{Begin, RunDir};
-use schema::stage::{Failure, Job, Outcome, Progress, Stage, exit};
+use run::stage::{Job, Outcome, Progress, Stage};
+use run::{Begin, RunDir};
 use schema::tables::Crop;
 
 use crate::bow::Descriptors;
@@ -71,6 +72,9 @@ pub enum Error {
     /// The run directory cannot be used.
     #[error(transparent)]
     Schema(#[from] schema::Error),
+    /// The run directory cannot be used.
+    #[error(transparent)]
+    Run(#[from] run::Error),
     /// The settings ask for nothing, or for nonsense.
     #[error("[embed] {reason}")]
     Config {
@@ -123,6 +127,7 @@ impl Failure for Error {
             Self::Weights(e) => e.hint(),
             Self::Device(e) => e.hint(),
             Self::Schema(e) => e.hint(),
+            Self::Run(e) => e.hint(),
             Self::NoWeights { embedder } => Some(format!("bring them with --weights {embedder}=FILE")),
             Self::Crop { .. } => Some("run again with --from detect-track".into()),
             Self::NotFinite { .. } => {
@@ -137,6 +142,7 @@ impl Failure for Error {
             Self::Weights(e) => e.exit_code(),
             Self::Device(e) => e.exit_code(),
             Self::Schema(e) => e.exit_code(),
+            Self::Run(e) => e.exit_code(),
             Self::Config { .. } => exit::USAGE,
             Self::NoWeights { .. } | Self::NotFinite { .. } => exit::INPUT,
             Self::Crop { .. } => exit::CONTRACT,

@@ -11,7 +11,7 @@ fn main() -> ExitCode {
         weights("weights", "pinned weights of a network"),
         weights("own-weights", "the user's own weights of a network, in place of pinned ones"),
     ];
-    schema::stage::main(embed::STAGE, own, |job, matches| {
+    run::stage::main(embed::STAGE, own, |job, matches| {
         let given = |option: &str, is_own| {
             let files = matches.get_many::<(Name, PathBuf)>(option).unwrap_or_default();
             files.map(move |(name, path)| WeightFile { name: *name, path: path.clone(), is_own })

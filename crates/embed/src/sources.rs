@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use nn::device::Place;
 use nn::weights::Weights;
+use run::manifest::Input;
 use schema::footer::Embedder as Note;
-use schema::manifest::Input;
 
 use crate::arcface::ArcFace;
 use crate::bow::Descriptors;

@@ -1,8 +1,8 @@
 //! The two tables of this stage.
 
+use run::StageRun;
 use schema::footer::Embedder as Note;
 use schema::io::TableWriter;
-use schema::run::StageRun;
 use schema::tables::{Crop, Embedding, TrackEmbedding};
 use schema::{Symbol, UnitVector};
 

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use schema::stage::{Failure, exit};
+use failure::{Failure, exit};
 
 /// Errors of this stage.
 #[derive(Debug, thiserror::Error)]
@@ -10,7 +10,10 @@ use schema::stage::{Failure, exit};
 pub enum Error {
     /// The run directory or one of its tables is not what the contract says.
     #[error(transparent)]
-    Run(#[from] schema::Error),
+    Run(#[from] run::Error),
+    /// A table cannot be used.
+    #[error(transparent)]
+    Schema(#[from] schema::Error),
     /// A configuration value is out of its range.
     #[error("[evaluate] {key} must be {range}")]
     Setting {
@@ -52,6 +55,7 @@ impl Failure for Error {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Run(error) => error.hint(),
+            Self::Schema(error) => error.hint(),
             Self::Setting { .. } => Some("correct the value in the file given with --config".into()),
             Self::LabelsFile { .. } => {
                 Some("check the path given with --labels, or leave it out to run without labels".into())
@@ -68,6 +72,7 @@ impl Failure for Error {
     fn exit_code(&self) -> u8 {
         match self {
             Self::Run(error) => error.exit_code(),
+            Self::Schema(error) => error.exit_code(),
             Self::Setting { .. } => exit::USAGE,
             Self::LabelsFile { .. } | Self::Labels { .. } => exit::INPUT,
             Self::Report(error) => error.exit_code(),

@@ -27,10 +27,9 @@ pub mod tracking;
 
 use std::path::{Path, PathBuf};
 
-use schema::hash;
-use schema::manifest::Input;
-use schema::run::{Begin, StageRun};
-use schema::stage::{Job, Outcome, Stage};
+use run::manifest::Input;
+use run::stage::{Job, Outcome, Stage};
+use run::{Begin, StageRun};
 use schema::tables::Metric;
 
 use budget::Budget;

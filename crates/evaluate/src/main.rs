@@ -11,7 +11,7 @@ fn main() -> ExitCode {
         .value_name("CSV")
         .value_parser(value_parser!(PathBuf))
         .help("ground truth with the columns frame, x, y, w, h, identity and, to judge tracks, shot");
-    schema::stage::main(evaluate::STAGE, [labels], |job, matches| {
+    run::stage::main(evaluate::STAGE, [labels], |job, matches| {
         evaluate::run(job, matches.get_one::<PathBuf>("labels").map(PathBuf::as_path))
     })
 }

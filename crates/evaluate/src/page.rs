@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use report::faces::Faces;
 use report::input::{self, Comparison, LabelledTrack, ReliabilityBin, TrackBox};
 use report::{Rendered, Report};
+use run::StageRun;
+use run::stage::{Job, Progress as _};
 use schema::io::PRODUCER;
-use schema::run::StageRun;
-use schema::stage::{Job, Progress as _};
 use schema::tables::Metric;
 
 use crate::budget::Budget;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use schema::run::RunDir;
+use run::RunDir;
 use schema::tables::{
     Calibration, Cluster, Constraint, Detection, Frame, Identity, Linkage, Shot, Track, TrackEmbedding, Video,
 };

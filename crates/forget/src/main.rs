@@ -15,7 +15,7 @@ fn main() -> ExitCode {
             .help("people to forget, as `identities` numbers them"),
         Arg::new("pictures").long("pictures").action(ArgAction::SetTrue).help("forget every picture"),
     ];
-    schema::stage::main(forget::TASK, own, |job, matches| {
+    run::stage::main(forget::TASK, own, |job, matches| {
         let identities = matches.get_many("identity").into_iter().flatten().copied().collect();
         forget::run(job, &Request { identities, pictures: matches.get_flag("pictures") })
     })

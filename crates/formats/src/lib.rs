@@ -16,7 +16,7 @@ mod xml;
 use std::io;
 use std::path::PathBuf;
 
-use schema::stage::{Failure, exit};
+use failure::{Failure, exit};
 
 /// What can go wrong.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +25,9 @@ pub enum Error {
     /// A table cannot be used.
     #[error(transparent)]
     Schema(#[from] schema::Error),
+    /// The run directory cannot be used.
+    #[error(transparent)]
+    Run(#[from] ::run::Error),
     /// A file cannot be read or written.
     #[error("{action} {}: {source}", path.display())]
     Io {
@@ -68,6 +71,7 @@ impl Failure for Error {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Schema(error) => error.hint(),
+            Self::Run(error) => error.hint(),
             Self::UnknownFormat { .. } => Some("say it with --from: csv, mot (.txt) or cvat (.xml)".into()),
             Self::Labels { reason, .. } if reason.starts_with("the column") => Some(
                 "labels need the columns frame, x, y, w, h and identity, or usual other names, such as \
@@ -81,6 +85,7 @@ impl Failure for Error {
     fn exit_code(&self) -> u8 {
         match self {
             Self::Schema(error) => error.exit_code(),
+            Self::Run(error) => error.exit_code(),
             Self::Io { action: "read", .. } | Self::Labels { .. } => exit::INPUT,
             Self::Io { .. } => exit::UNEXPECTED,
             Self::UnknownFormat { .. } => exit::USAGE,

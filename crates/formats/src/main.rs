@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Arg, ArgMatches, Command, value_parser};
+use failure::Failure as _;
 use formats::export::Format;
 use formats::labels::{self, Source};
 use formats::run::Run;
 use formats::validate::validate;
 use formats::{Error, Result};
-use schema::stage::Failure as _;
 
 /// Faults that are told one by one.
 const MOST_FAULTS: usize = 1000;

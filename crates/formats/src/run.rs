@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
-use schema::manifest::Manifest;
+use run::manifest::Manifest;
+use run::{Error, Result};
 use schema::tables::{self, Cluster, Detection, Frame, Identity, Shot, Track, Video};
-use schema::{Error, Result, Row, io};
+use schema::{Row, io};
 
 /// The tables of a finished run that say who is where.
 #[derive(Debug, Clone)]
@@ -112,7 +113,7 @@ impl Run {
 fn read<R: Row + Clone>(root: &Path) -> Result<Vec<R>> {
     let file = R::TABLE.file_name();
     if Manifest::read(root)?.is_some_and(|manifest| manifest.output(&file).is_some()) {
-        return io::read_all(&root.join(file));
+        return Ok(io::read_all(&root.join(file))?);
     }
     let table = R::TABLE.name;
     Err(Error::MissingInput { path: root.to_path_buf(), table, stage: tables::producer(table).into() })

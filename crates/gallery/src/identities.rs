@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use run::RunDir;
+use run::manifest::Manifest;
 use schema::footer::Embedder;
 use schema::io::PRODUCER;
-use schema::manifest::Manifest;
-use schema::run::RunDir;
 use schema::tables::{Cluster, Identity, TrackEmbedding};
-use schema::{Row, Symbol, UnitVector, hash};
+use schema::{Row, Symbol, UnitVector};
 
 use crate::{Error, VERSION};
 
@@ -56,10 +56,10 @@ impl RunIdentities {
         Self::of(&run).map_err(Error::Run)
     }
 
-    fn of(run: &RunDir) -> schema::Result<Self> {
+    fn of(run: &RunDir) -> run::Result<Self> {
         let tables = [TrackEmbedding::TABLE, Cluster::TABLE, Identity::TABLE];
         let hashes = tables.map(|table| run.hash_of(table.name).map(str::to_owned));
-        let hashes = hashes.into_iter().collect::<schema::Result<Vec<_>>>()?;
+        let hashes = hashes.into_iter().collect::<run::Result<Vec<_>>>()?;
         let fingerprint = hash::bytes(serde_json::json!([PRODUCER, VERSION, hashes]).to_string().as_bytes());
         let (embedder, mut means) = mean_vectors(run)?;
         let person = |row: Identity| {
@@ -85,7 +85,7 @@ impl RunIdentities {
 
 /// The embedder that tracks are linked by, and the sum of each cluster's track vectors. Tracks weigh alike:
 /// weighing them by clearness, as pooling does, linked no better across videos.
-fn mean_vectors(run: &RunDir) -> schema::Result<(Embedder, BTreeMap<i64, Vec<f32>>)> {
+fn mean_vectors(run: &RunDir) -> run::Result<(Embedder, BTreeMap<i64, Vec<f32>>)> {
     let table = run.open_table::<TrackEmbedding>()?;
     let footer = table.footer().clone();
     let embedder = footer.embedders.first().cloned().ok_or_else(|| schema::Error::Footer {

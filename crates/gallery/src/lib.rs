@@ -18,7 +18,7 @@ pub mod store;
 
 use std::path::PathBuf;
 
-use schema::stage::{Failure, exit};
+use failure::{Failure, exit};
 
 pub use crate::identities::RunIdentities;
 pub use crate::store::{Added, Library};
@@ -32,10 +32,10 @@ pub const VERSION: u32 = 1;
 pub enum Error {
     /// A run cannot be used.
     #[error(transparent)]
-    Run(schema::Error),
+    Run(run::Error),
     /// A file of the library cannot be used.
     #[error(transparent)]
-    Library(#[from] schema::Error),
+    Library(#[from] run::Error),
     /// There is no run.
     #[error("{} is not a run directory: it has no manifest.json", path.display())]
     NoRun {
@@ -82,14 +82,20 @@ pub enum Error {
     },
 }
 
+impl From<schema::Error> for Error {
+    fn from(error: schema::Error) -> Self {
+        Self::Library(error.into())
+    }
+}
+
 impl Failure for Error {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Run(e) => e.hint(),
-            Self::Library(schema::Error::Locked { .. }) => {
+            Self::Library(run::Error::Locked { .. }) => {
                 Some("wait for it to end, or choose another --library".into())
             }
-            Self::Library(schema::Error::Io { action, .. }) if *action != "read" => {
+            Self::Library(run::Error::Table(schema::Error::Io { action, .. })) if *action != "read" => {
                 Some("choose a directory you may write to with --library".into())
             }
             Self::Library(_) | Self::Index { .. } => {

@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use failure::Failure as _;
 use gallery::{Added, Error, Library, RunIdentities};
-use schema::stage::{Failure as _, Progress as _, Reporter};
+use run::stage::{Progress as _, Reporter};
 use serde_json::{Map, Value, json};
 
 fn main() -> ExitCode {

@@ -23,12 +23,12 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
+use run::files::{self, lock, publish, remove, replace, temporary};
 use schema::cell::MAX_WHOLE;
 use schema::footer::{Embedder, Footer, MAX_DIM};
 use schema::io::{self, PRODUCER, TableWriter};
-use schema::run::{lock, publish, remove, replace, temporary};
 use schema::tables::{Appearance, Person, PersonVector};
-use schema::{Row, UnitVector, hash};
+use schema::{Row, UnitVector};
 use serde::{Deserialize, Serialize};
 
 use crate::matching::{self, Match, Scale};
@@ -121,10 +121,10 @@ impl Library {
     pub fn open(root: &Path) -> Result<Self, Error> {
         for table in [Appearance::TABLE, PersonVector::TABLE] {
             let folder = root.join(table.name);
-            fs::create_dir_all(&folder).map_err(schema::Error::io("create", &folder))?;
+            fs::create_dir_all(&folder).map_err(run::Error::io("create", &folder))?;
         }
         let lock = lock(root)?;
-        let root = root.canonicalize().map_err(schema::Error::io("read", root))?;
+        let root = root.canonicalize().map_err(run::Error::io("read", root))?;
         let mut index = Index::read(&root.join(INDEX))?;
         let is_upgraded = index.format == FORMAT_1;
         index.format = FORMAT;
@@ -384,8 +384,8 @@ impl Library {
     /// The appearances of a video.
     fn read(&self, entry: &Entry) -> Result<Vec<Appearance>, Error> {
         let path = self.root.join(&entry.file);
-        if hash::file(&path)? != entry.sha256 {
-            return Err(schema::Error::Changed { path, reason: "its content differs".into() }.into());
+        if files::sha256(&path)? != entry.sha256 {
+            return Err(run::Error::Changed { path, reason: "its content differs".into() }.into());
         }
         Ok(io::read_all(&path)?)
     }
@@ -400,7 +400,7 @@ impl Library {
         let named: HashSet<_> = videos.chain(vectors).collect();
         for table in [Appearance::TABLE, PersonVector::TABLE] {
             let folder = self.root.join(table.name);
-            for entry in fs::read_dir(&folder).map_err(schema::Error::io("read", &folder))?.flatten() {
+            for entry in fs::read_dir(&folder).map_err(run::Error::io("read", &folder))?.flatten() {
                 let path = entry.path();
                 let file = format!("{}/{}", table.name, entry.file_name().display());
                 if is_ours(&path) && !named.contains(file.as_str()) {
@@ -443,7 +443,7 @@ impl Index {
                     videos: Vec::new(),
                 });
             }
-            Err(e) => return Err(schema::Error::io("read", path)(e).into()),
+            Err(e) => return Err(run::Error::io("read", path)(e).into()),
         };
         let wrong = |reason: String| Error::Index { path: path.to_path_buf(), reason };
         let Format { format } = serde_json::from_slice(&json).map_err(|e| wrong(e.to_string()))?;
@@ -492,7 +492,7 @@ fn write<R: Row + Clone>(
         writer.push(row)?;
     }
     writer.finish()?;
-    let sha256 = hash::file(&temporary(path))?;
+    let sha256 = files::sha256(&temporary(path))?;
     publish(path)?;
     Ok(sha256)
 }

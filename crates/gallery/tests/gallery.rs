@@ -11,10 +11,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use failure::Failure as _;
 use gallery::{Added, Error, Library, RunIdentities};
 use schema::footer::Embedder;
 use schema::io::read_all;
-use schema::stage::Failure as _;
 use schema::tables::{Appearance, Person, PersonVector};
 use tempfile::TempDir;
 use testkit::world::{RETURNING, Shown, World, embedder, write_run};

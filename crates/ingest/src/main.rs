@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use schema::stage::{self, file, path};
+use run::stage::{self, file, path};
 
 fn main() -> ExitCode {
     let own = [file("video", "the video file")];

@@ -1,6 +1,6 @@
 //! Errors of this crate.
 
-use schema::stage::{Failure, exit};
+use failure::{Failure, exit};
 
 /// Error of making the page.
 #[derive(Debug, thiserror::Error)]

@@ -34,7 +34,6 @@ use base64::engine::general_purpose::STANDARD;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value, context};
-use schema::hash;
 use schema::tables::MetricUnit;
 use serde::Serialize;
 

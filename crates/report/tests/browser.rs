@@ -7,8 +7,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use schema::run::RunDir;
-use schema::stage::{Job, Reporter};
+use run::RunDir;
+use run::stage::{Job, Reporter};
 use testkit::assets;
 use testkit::linked::{self, Spec};
 

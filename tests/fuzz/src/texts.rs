@@ -9,9 +9,9 @@ use evaluate::labels::Labels;
 use formats::labels::{Source, write};
 use gallery::Library;
 use nn::weights::read_tensors;
+use run::manifest::{self, Manifest};
+use run::stage::read_config;
 use schema::footer::Footer;
-use schema::manifest::{self, Manifest};
-use schema::stage::read_config;
 use schema::{Row as _, Symbol};
 
 use crate::{is_told, place, up_to};

@@ -9,11 +9,12 @@ use std::path::Path;
 
 use cluster::edits::{self, Edits};
 use evaluate::labels::Labels;
+use failure::Failure;
 use formats::labels::Source;
 use gallery::Library;
 use nn::weights::read_tensors;
-use schema::manifest::Manifest;
-use schema::stage::{Failure, read_config};
+use run::manifest::Manifest;
+use run::stage::read_config;
 use testkit::files::walk;
 use testkit::snapshot;
 

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use schema::stage::{Failure, exit};
+use failure::{Failure, exit};
 
 /// What can go wrong.
 #[derive(Debug, thiserror::Error)]
@@ -12,6 +12,9 @@ pub enum Error {
     /// A run cannot be read or written.
     #[error(transparent)]
     Schema(#[from] schema::Error),
+    /// The run directory cannot be used.
+    #[error(transparent)]
+    Run(#[from] run::Error),
     /// A file cannot be read or written.
     #[error("{action} {}: {source}", path.display())]
     Io {
@@ -54,6 +57,7 @@ impl Failure for Error {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Schema(error) => error.hint(),
+            Self::Run(error) => error.hint(),
             Self::Recipe { .. } => Some("datasets/README.md says what a recipe may hold".into()),
             Self::Io { .. } | Self::Labels { .. } => None,
         }
@@ -62,6 +66,7 @@ impl Failure for Error {
     fn exit_code(&self) -> u8 {
         match self {
             Self::Schema(error) => error.exit_code(),
+            Self::Run(error) => error.exit_code(),
             Self::Recipe { .. } => exit::USAGE,
             Self::Labels { .. } => exit::INPUT,
             Self::Io { .. } => exit::UNEXPECTED,

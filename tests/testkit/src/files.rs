@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use schema::hash;
-use schema::manifest::{self, Manifest};
+use run::manifest::{self, Manifest};
 
 /// The repository.
 pub fn repository() -> PathBuf {

@@ -1,6 +1,6 @@
 //! What tests and benchmarks share.
 //!
-//! * [`run`]: the builder of synthetic runs; [`recipe`], [`world`] and [`linked`] say what they hold, and
+//! * [`synthetic`]: the builder of synthetic runs; [`recipe`], [`world`] and [`linked`] say what they hold, and
 //!   [`people`] makes vectors about as hard as those of faces.
 //! * [`store`]: stored datasets, which are finished runs without their pictures.
 //! * [`assets`], [`truth`]: inputs from outside of the source tree.
@@ -41,8 +41,8 @@ pub mod mp4;
 pub mod people;
 pub mod random;
 pub mod recipe;
-pub mod run;
 pub mod snapshot;
 pub mod store;
+pub mod synthetic;
 pub mod truth;
 pub mod world;

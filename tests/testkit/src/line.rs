@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use schema::manifest::STAGES;
+use run::manifest::STAGES;
 use serde_json::Value;
 
 use crate::assets;

@@ -8,7 +8,7 @@ use std::path::Path;
 use schema::footer::Embedder;
 
 use crate::random::Random;
-use crate::run::{Linking, SyntheticCrop, SyntheticRun, SyntheticTrack};
+use crate::synthetic::{Linking, SyntheticCrop, SyntheticRun, SyntheticTrack};
 
 /// Frames of a shot.
 const SHOT_FRAMES: i64 = 110;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Arg, ArgMatches, Command, value_parser};
-use schema::stage::Failure as _;
+use failure::Failure as _;
 use testkit::error::Result;
 use testkit::recipe::{self, Recipe};
 use testkit::store;

@@ -6,12 +6,11 @@ use std::fs;
 use std::path::Path;
 
 use schema::footer::{Embedder, Similarity};
-use schema::hash;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::people;
-use crate::run::{FPS, SyntheticCrop, SyntheticRun, SyntheticTrack};
+use crate::synthetic::{FPS, SyntheticCrop, SyntheticRun, SyntheticTrack};
 
 /// Number of components of a vector, as of SFace.
 const DIM: usize = 128;

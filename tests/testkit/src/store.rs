@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 
+use run::manifest::{self, Manifest, Output, StageRecord};
+use schema::Row as _;
 use schema::io::{self, TableWriter};
-use schema::manifest::{self, Manifest, Output, StageRecord};
 use schema::tables::Crop;
-use schema::{Row as _, hash};
 
 use crate::error::{Error, Result};
 
@@ -21,7 +21,7 @@ pub const LABELS: &str = "labels.csv";
 /// # Errors
 /// When the run has no vectors yet, or a file cannot be read or written.
 pub fn store(run: &Path, labels: &Path, into: &Path) -> Result<()> {
-    let missing = || schema::Error::MissingInput {
+    let missing = || run::Error::MissingInput {
         path: run.to_path_buf(),
         table: "track_embeddings",
         stage: "embed".into(),
@@ -39,7 +39,7 @@ pub fn store(run: &Path, labels: &Path, into: &Path) -> Result<()> {
     write_labels(labels, &into.join(LABELS))?;
     let path = into.join(manifest::FILE_NAME);
     let json = serde_json::to_string_pretty(&manifest)
-        .map_err(|e| schema::Error::Manifest { path: path.clone(), reason: e.to_string() })?;
+        .map_err(|e| run::Error::Manifest { path: path.clone(), reason: e.to_string() })?;
     fs::write(&path, json + "\n").map_err(Error::io("write", path))
 }
 
@@ -90,7 +90,7 @@ fn write_no_crops(from: &Path, to: &Path) -> Result<()> {
 fn describe(output: &mut Output, path: &Path) -> Result<()> {
     output.rows = Some(0);
     output.size_bytes = fs::metadata(path).map_err(Error::io("read", path))?.len();
-    output.sha256 = hash::file(path)?;
+    output.sha256 = run::files::sha256(path)?;
     Ok(())
 }
 

@@ -8,10 +8,9 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use schema::footer::{Embedder, Similarity};
-use schema::hash;
 
 use crate::random::Random;
-use crate::run::{FPS, Linking, SyntheticRun, SyntheticTrack};
+use crate::synthetic::{FPS, Linking, SyntheticRun, SyntheticTrack};
 
 /// Number of components of a vector.
 const DIM: usize = 128;
@@ -104,7 +103,7 @@ impl World {
 ///
 /// # Errors
 /// When the directory cannot be written.
-pub fn write_run(run_dir: &Path, name: &str, embedder: &Embedder, shown: &[Shown]) -> schema::Result<()> {
+pub fn write_run(run_dir: &Path, name: &str, embedder: &Embedder, shown: &[Shown]) -> run::Result<()> {
     let mut tracks = Vec::new();
     for (cluster, shown) in (0..).zip(shown) {
         for vector in &shown.tracks {

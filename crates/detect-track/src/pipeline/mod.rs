@@ -14,7 +14,7 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::sync::mpsc::channel;
 
-use schema::stage::Progress;
+use run::stage::Progress;
 use schema::tables::Frame;
 use video::Decoder;
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 
-use schema::stage::Progress;
+use run::stage::Progress;
 use video::{Converter, Decoder, Picture};
 
 use crate::pipeline::schedule::{Order, Policy, Schedule, Step};

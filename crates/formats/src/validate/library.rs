@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use run::{Error, Result};
+use schema::Row;
 use schema::tables::{Appearance, Person};
-use schema::{Error, Result, Row};
 use serde_json::Value;
 
 use super::rules::{Wrong, each, note};

@@ -11,8 +11,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use schema::manifest::Manifest;
-use schema::{Error, Result, hash};
+use run::manifest::Manifest;
+use run::{Error, Result};
 
 pub use tables::Tables;
 
@@ -50,11 +50,8 @@ fn files(root: &Path) -> Result<(Files, Vec<Error>)> {
         let path = |name: &str| root.join(format!("{name}.parquet"));
         let names = schema::tables::ALL.iter().map(|table| table.name).filter(|name| path(name).is_file());
         let files: Files = names.map(|name| (name.to_owned(), path(name))).collect();
-        let nothing = || Error::Io {
-            action: "read",
-            path: root.to_path_buf(),
-            source: std::io::Error::other("there is no manifest.json and no table"),
-        };
+        let nothing =
+            || Error::io("read", root)(std::io::Error::other("there is no manifest.json and no table"));
         return if files.is_empty() { Err(nothing()) } else { Ok((files, Vec::new())) };
     };
     let (mut files, mut faults) = (Files::new(), Vec::new());
@@ -78,13 +75,13 @@ fn files(root: &Path) -> Result<(Files, Vec<Error>)> {
 fn changed(path: &Path, sha256: &str, index: &str) -> Result<Option<Error>> {
     let reason = || format!("its content is not the one that {index} records");
     let fault = || Error::Changed { path: path.to_path_buf(), reason: reason() };
-    Ok((hash::file(path)? != sha256).then(fault))
+    Ok((run::files::sha256(path)? != sha256).then(fault))
 }
 
 /// One table, which says itself what it is.
 fn named(path: &Path) -> Result<Files> {
     let reason = || "it has no footer key `facetrack` that can be read".to_owned();
-    let foreign = || Error::NotParquet { path: path.to_path_buf(), reason: reason() };
+    let foreign = || schema::Error::NotParquet { path: path.to_path_buf(), reason: reason() };
     let footer = schema::io::read_footer(path)?.ok_or_else(foreign)?;
     Ok(Files::from([(footer.table, path.to_path_buf())]))
 }

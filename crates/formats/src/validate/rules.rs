@@ -3,12 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
+use run::Error;
 use schema::io::MOST_FAULTS;
 use schema::tables::{
     Calibration, Cluster, Constraint, ConstraintKind, Crop, Detection, DetectionSource, Embedding, Frame,
     Identity, Label, Linkage, Shot, Track, TrackEmbedding, Transition, Video,
 };
-use schema::{Error, Row, Symbol};
+use schema::{Row, Symbol};
 
 use super::tables::{Rows, Tables};
 
@@ -59,7 +60,7 @@ pub(super) fn note<R: Row>(faults: &mut Vec<Error>, table: &Rows<R>, at: usize, 
 }
 
 fn fault<R: Row>(table: &Rows<R>, at: usize, reason: String) -> Error {
-    Error::Row { path: table.path.clone(), table: R::TABLE.name, row: at as u64, reason }
+    schema::Error::Row { path: table.path.clone(), table: R::TABLE.name, row: at as u64, reason }.into()
 }
 
 /// What is wrong with a row.

@@ -4,12 +4,13 @@ use std::any::Any;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use run::Error;
+use schema::Row;
 use schema::io;
 use schema::tables::{
     self, Appearance, Calibration, Cluster, Constraint, Crop, Detection, Embedding, Frame, Identity, Label,
     Linkage, Metric, Person, PersonVector, Shot, Track, TrackEmbedding, Video,
 };
-use schema::{Error, Row};
 
 use super::Files;
 
@@ -41,7 +42,7 @@ macro_rules! every_table {
                 for (name, path) in files {
                     if !tables::ALL.iter().chain(&tables::LIBRARY).any(|table| table.name == name) {
                         let reason = format!("it holds a table called `{name}`, which the contract does not know");
-                        faults.push(Error::NotParquet { path: path.clone(), reason });
+                        faults.push(schema::Error::NotParquet { path: path.clone(), reason }.into());
                     }
                 }
                 Self { $($field: read(files, faults),)+ }
@@ -101,14 +102,14 @@ pub(super) fn read_file<R: Row + Clone + 'static>(path: PathBuf, faults: &mut Ve
     let reader = match io::open::<R>(&path) {
         Ok(reader) => reader,
         Err(error) => {
-            faults.push(error);
+            faults.push(error.into());
             return None;
         }
     };
     let embedders = reader.footer().embedders.iter().map(|embedder| embedder.name.clone()).collect();
     let mut rows = Vec::new();
     let found = reader.inspect(|row| rows.push(slim(row)));
-    let whole = found.iter().all(|fault| matches!(fault, Error::Row { .. }));
-    faults.extend(found);
+    let whole = found.iter().all(|fault| matches!(fault, schema::Error::Row { .. }));
+    faults.extend(found.into_iter().map(Error::from));
     whole.then_some(Rows { path, rows, embedders })
 }

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use candle_core::safetensors::save;
+use failure::{Failure as _, exit};
 use nn::weights::{Error, Result, Tensors, read_tensors};
-use schema::stage::{Failure as _, exit};
 
 const USAGE: &str = "error: usage: ftl-weights IN OUT.safetensors [NAME=OLD...]";
 

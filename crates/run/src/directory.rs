@@ -5,8 +5,7 @@
 //! finds the old state, the new one, or the old one without the stage that was being replaced.
 //! Files without a record do not count, and temporaries are removed.
 
-use std::fs::{self, File, TryLockError};
-use std::io::{Read as _, Write as _};
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,17 +13,14 @@ use std::time::Instant;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::cell::Symbol;
-use crate::error::{Error, Result};
-use crate::footer::{Embedder, Footer};
-use crate::hash;
-use crate::io::{self, PRODUCER, TableReader, TableWriter};
-use crate::manifest::{self, Input, Manifest, Output, STAGES, StageRecord, VideoFile};
-use crate::table::Row;
-use crate::tables;
+use schema::footer::{Embedder, Footer};
+use schema::io::{self, PRODUCER, TableReader, TableWriter};
+use schema::{Row, Symbol, tables};
 
-/// Ending of files that are still being written.
-const TEMPORARY: &str = "tmp";
+use crate::error::{Error, Result};
+use crate::files::{TEMPORARY, lock, publish, remove, replace, sha256, temporary, write_synced};
+use crate::manifest::{self, Input, Manifest, Output, STAGES, StageRecord, VideoFile};
+
 /// The resolved configuration, one section per stage.
 const CONFIG_FILE: &str = "config.toml";
 /// The folder of files that are no tables.
@@ -99,13 +95,13 @@ impl RunDir {
     /// Opens a table of a finished stage.
     pub fn open_table<R: Row + Clone>(&self) -> Result<TableReader<R>> {
         self.recorded(R::TABLE.name)?;
-        io::open(&self.root.join(R::TABLE.file_name()))
+        Ok(io::open(&self.root.join(R::TABLE.file_name()))?)
     }
 
     /// Every row of a table of a finished stage.
     pub fn read<R: Row + Clone>(&self) -> Result<Vec<R>> {
         self.recorded(R::TABLE.name)?;
-        io::read_all(&self.root.join(R::TABLE.file_name()))
+        Ok(io::read_all(&self.root.join(R::TABLE.file_name()))?)
     }
 
     /// SHA-256 of a table of a finished stage, which is found to be still what the stage wrote.
@@ -283,8 +279,7 @@ impl RunDir {
         if size != output.size_bytes {
             return Err(changed(format!("it has {size} bytes, not {}", output.size_bytes)));
         }
-        let sha256 = hash::file(&path)?;
-        if sha256 == output.sha256 { Ok(()) } else { Err(changed("its content differs".into())) }
+        if sha256(&path)? == output.sha256 { Ok(()) } else { Err(changed("its content differs".into())) }
     }
 
     fn write_manifest(&self) -> Result<()> {
@@ -332,7 +327,7 @@ impl StageRun {
         let seal = |output: &Output| {
             let path = temporary(&self.root.join(&output.file));
             let size_bytes = fs::metadata(&path).map_err(Error::io("read", &path))?.len();
-            Ok(Output { size_bytes, sha256: hash::file(&path)?, ..output.clone() })
+            Ok(Output { size_bytes, sha256: sha256(&path)?, ..output.clone() })
         };
         let outputs = self.outputs.iter().map(seal).collect::<Result<_>>()?;
         Ok(StageRecord {
@@ -354,7 +349,7 @@ impl StageRun {
             embedders: embedders.to_vec(),
         };
         let path = temporary(&self.root.join(R::TABLE.file_name()));
-        TableWriter::create(&path, &footer)
+        Ok(TableWriter::create(&path, &footer)?)
     }
 
     /// Finishes a table begun with [`StageRun::create`].
@@ -450,33 +445,6 @@ fn fingerprint(record: &StageRecord) -> String {
     hash::bytes(identity.to_string().as_bytes())
 }
 
-/// Takes the lock of a directory: only one process at a time writes there.
-pub fn lock(root: &Path) -> Result<File> {
-    let path = root.join(".lock");
-    let mut file = File::options()
-        .create(true)
-        .truncate(false)
-        .read(true)
-        .write(true)
-        .open(&path)
-        .map_err(Error::io("create", &path))?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            let mut holder = String::new();
-            // The number only makes the message kinder, so failing to read it is no error.
-            let _ = file.read_to_string(&mut holder);
-            let holder = if holder.trim().is_empty() { "unknown".into() } else { holder.trim().to_owned() };
-            return Err(Error::Locked { path: root.to_path_buf(), holder });
-        }
-        Err(TryLockError::Error(e)) => return Err(Error::io("lock", &path)(e)),
-    }
-    file.set_len(0)
-        .and_then(|()| write!(file, "{}", std::process::id()))
-        .map_err(Error::io("write", &path))?;
-    Ok(file)
-}
-
 /// Removes what an interrupted stage left, and nothing else: the directory may be one in which a
 /// person keeps files, and some of those may end in `.tmp` too.
 fn remove_temporaries(root: &Path) -> Result<()> {
@@ -487,42 +455,4 @@ fn remove_temporaries(root: &Path) -> Result<()> {
     let Ok(report) = fs::read_dir(root.join(REPORT)) else { return Ok(()) };
     let paths = report.flatten().map(|entry| entry.path());
     paths.filter(|path| path.extension().is_some_and(|e| e == TEMPORARY)).try_for_each(|path| remove(&path))
-}
-
-/// Removes a file that need not be there.
-pub fn remove(path: &Path) -> Result<()> {
-    match fs::remove_file(path) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", path)(e)),
-        _ => Ok(()),
-    }
-}
-
-/// Where a file is written before it gets its name.
-pub fn temporary(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".");
-    name.push(TEMPORARY);
-    name.into()
-}
-
-/// Writes a whole file in place of what is there, or nothing.
-pub fn replace(path: &Path, content: &[u8]) -> Result<()> {
-    let temporary = temporary(path);
-    write_synced(&temporary, content)?;
-    publish(path)
-}
-
-/// Gives a file its name that was written and brought to disk as its [`temporary`].
-pub fn publish(path: &Path) -> Result<()> {
-    fs::rename(temporary(path), path).map_err(Error::io("write", path))?;
-    path.parent().map_or(Ok(()), sync_directory)
-}
-
-fn write_synced(path: &Path, content: &[u8]) -> Result<()> {
-    let mut file = File::create(path).map_err(Error::io("create", path))?;
-    file.write_all(content).and_then(|()| file.sync_all()).map_err(Error::io("write", path))
-}
-
-fn sync_directory(path: &Path) -> Result<()> {
-    File::open(path).and_then(|folder| folder.sync_all()).map_err(Error::io("write", path))
 }

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use run::manifest::VideoFile;
+use run::{Begin, Plan, Result, RunDir, StageRun};
 use schema::footer::Embedder;
-use schema::manifest::VideoFile;
-use schema::run::{Begin, Plan, RunDir, StageRun};
 use schema::tables::{
     Calibration, Cluster, Constraint, ConstraintKind, ConstraintReason, Crop, Detection, DetectionSource,
     Embedding, Frame, FrameStatus, Identity, Linkage, Shot, Track, TrackEmbedding, Transition, Video,
 };
-use schema::{Result, Symbol, UnitVector};
+use schema::{Symbol, UnitVector};
 use serde_json::Value;
 
 /// Frames per second.

@@ -69,7 +69,7 @@ impl VideoFile {
     }
 
     /// Key of the video in every table: the first 16 digits of its SHA-256.
-    pub fn video_id(&self) -> crate::Symbol {
+    pub fn video_id(&self) -> schema::Symbol {
         self.sha256.get(..16).unwrap_or(&self.sha256).into()
     }
 }

@@ -1,12 +1,10 @@
 //! SHA-256 of files and bytes, in lower-case hexadecimal, as `sha256sum` prints it.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
-
-use crate::error::{Error, Result};
 
 /// SHA-256 of `bytes`.
 pub fn bytes(bytes: &[u8]) -> String {
@@ -14,17 +12,20 @@ pub fn bytes(bytes: &[u8]) -> String {
 }
 
 /// SHA-256 of the whole file, read in blocks of 1 MiB.
-pub fn file(path: &Path) -> Result<String> {
-    // Opening a pipe would wait for a writer, and some devices never end; a directory says so itself.
-    let kind = std::fs::metadata(path).map_err(Error::io("read", path))?.file_type();
+///
+/// # Errors
+/// When the file cannot be read, or is neither a regular file nor a directory: opening a pipe would wait
+/// for a writer, and some devices never end.
+pub fn file(path: &Path) -> io::Result<String> {
+    let kind = std::fs::metadata(path)?.file_type();
     if !kind.is_file() && !kind.is_dir() {
-        return Err(Error::io("read", path)(std::io::Error::other("it is no regular file")));
+        return Err(io::Error::other("it is no regular file"));
     }
-    let mut source = File::open(path).map_err(Error::io("read", path))?;
+    let mut source = File::open(path)?;
     let mut digest = Sha256::new();
     let mut block = vec![0; 1 << 20];
     loop {
-        let n = source.read(&mut block).map_err(Error::io("read", path))?;
+        let n = source.read(&mut block)?;
         if n == 0 {
             return Ok(hex(&digest.finalize()));
         }

@@ -1,23 +1,32 @@
 //! The run directory: whatever is recorded is there and whole, and nothing stale stays.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that meets the unexpected should end there"
+)]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use schema::manifest::{self, Input, Manifest, StageRecord, VideoFile};
-use schema::run::{Begin, Plan, RunDir, StageRun};
-use schema::stage::Failure as _;
+use failure::Failure as _;
+use run::manifest::{self, Input, Manifest, STAGES, StageRecord, VideoFile};
+use run::{Begin, Error, Plan, RunDir, StageRun};
+use schema::footer::Embedder;
 use schema::tables::{
     Cluster, Detection, Frame, Identity, Label, LabelSource, Metric, MetricUnit, Track, TrackEmbedding,
 };
-use schema::{Error, hash};
 use serde_json::{Value, json};
 
-use crate::raw::footer;
 use crate::rows::{DIM, cluster, detection, frame, metric, track, track_embedding};
-use crate::snapshot::{assert_matches, describe};
+
+#[path = "../../schema/tests/contract/rows.rs"]
+#[allow(dead_code, reason = "the tests of single tables use the other rows")]
+mod rows;
 
 /// A stage of a made-up line: what decides it and how many rows it writes.
 #[derive(Debug, Clone)]
@@ -44,7 +53,7 @@ impl Step {
         }
     }
 
-    fn begin(&self, run: &mut RunDir) -> schema::Result<Begin> {
+    fn begin(&self, run: &mut RunDir) -> run::Result<Begin> {
         run.begin(&Plan {
             stage: self.stage,
             version: self.version,
@@ -56,7 +65,7 @@ impl Step {
     }
 
     /// Begins, writes and commits; false when there was nothing to do.
-    fn run(&self, run: &mut RunDir) -> schema::Result<bool> {
+    fn run(&self, run: &mut RunDir) -> run::Result<bool> {
         match self.begin(run)? {
             Begin::UpToDate(_) => Ok(false),
             Begin::Run(mut stage) => {
@@ -67,7 +76,7 @@ impl Step {
         }
     }
 
-    fn write(&self, stage: &mut StageRun) -> schema::Result<()> {
+    fn write(&self, stage: &mut StageRun) -> run::Result<()> {
         let ids = 0..self.rows;
         match self.stage {
             "ingest" => stage.write(ids.map(frame)),
@@ -76,7 +85,7 @@ impl Step {
                 stage.write(ids.map(track))
             }
             "embed" => {
-                let embedders = footer::<TrackEmbedding>(DIM).embedders;
+                let embedders = embedders();
                 let mut writer = stage.create(&embedders)?;
                 ids.map(track_embedding).try_for_each(|row| writer.push(row))?;
                 stage.finish(writer)
@@ -88,6 +97,24 @@ impl Step {
             }
         }
     }
+}
+
+/// The embedder of the synthetic vectors.
+fn embedders() -> Vec<Embedder> {
+    vec![Embedder {
+        name: "sface".into(),
+        dim: DIM,
+        weights_sha256: "0".repeat(64),
+        license: "Apache-2.0".into(),
+        same_up_to: None,
+        similarity: None,
+    }]
+}
+
+/// An error as the user sees it, with `path` replaced by `$PATH`.
+fn describe(error: &Error, path: &Path) -> String {
+    let hint = error.hint().map_or(String::new(), |hint| format!("\n  hint: {hint}"));
+    format!("exit {}: {error}{hint}", error.exit_code()).replace(&path.display().to_string(), "$PATH")
 }
 
 /// The line in which only `cluster` reads vectors, and `evaluate` reads all but them.
@@ -195,7 +222,7 @@ fn a_finished_line_is_recorded_and_readable() {
     let record = done.run.manifest().stage("embed").unwrap();
     assert_eq!(reader.footer().fingerprint, record.fingerprint);
     assert_eq!(reader.footer().run_id, "r");
-    assert_eq!(reader.footer().embedders, footer::<TrackEmbedding>(DIM).embedders);
+    assert_eq!(reader.footer().embedders, embedders());
     let rows: Vec<_> = record.outputs.iter().map(|o| (o.file.as_str(), o.rows)).collect();
     assert_eq!(rows, [("track_embeddings.parquet", Some(3))]);
 }
@@ -371,7 +398,7 @@ fn a_commit_that_is_refused_changes_nothing() {
     let Begin::Run(mut stage) = again.begin(&mut done.run).unwrap() else { panic!("nothing to do") };
     again.write(&mut stage).unwrap();
     fs::remove_file(done.path("metrics.parquet.tmp")).unwrap();
-    assert!(matches!(done.run.commit(stage), Err(Error::Io { .. })));
+    assert!(matches!(done.run.commit(stage), Err(Error::Table(schema::Error::Io { .. }))));
     assert_eq!(fs::read(done.path(manifest::FILE_NAME)).unwrap(), before);
     assert_consistent(done.reopened().run.root());
 }
@@ -500,7 +527,12 @@ fn manifests_that_are_none_are_refused_in_the_stored_words() {
         let error = RunDir::open(&root).unwrap_err();
         text.push_str(&format!("{name}\n  {}\n", describe(&error, &root)));
     }
-    assert_matches("bad_manifests.txt", &text);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/bad_manifests.txt");
+    if std::env::var_os("UPDATE_SNAPSHOTS").is_some() {
+        fs::write(&path, &text).unwrap();
+    }
+    let stored = fs::read_to_string(&path).unwrap_or_default();
+    assert!(stored == text, "bad_manifests.txt differs; UPDATE_SNAPSHOTS=1 stores this instead:\n{text}");
 }
 
 #[test]
@@ -655,4 +687,12 @@ fn a_kill_at_any_moment_leaves_whole_tables() {
         Step { version: u32::MAX, ..step }.run(&mut run).unwrap();
     }
     assert_consistent(&root);
+}
+
+/// A table that no stage writes could never be read.
+#[test]
+fn every_table_is_written_by_a_stage_or_by_a_library() {
+    for table in schema::tables::ALL {
+        assert!(STAGES.contains(&table.producer), "{} is written by no stage", table.name);
+    }
 }

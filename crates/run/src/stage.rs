@@ -12,40 +12,15 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use failure::Failure;
+use schema::io::PRODUCER;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 use crate::error::{Error, Result};
-use crate::io::PRODUCER;
 use crate::manifest::{STAGES, StageRecord};
-use crate::run::{Begin, Plan, RunDir, StageRun};
-
-/// Exit codes of every binary of the project.
-pub mod exit {
-    /// Something unexpected, or the system refused: disk full, no permission.
-    pub const UNEXPECTED: u8 = 1;
-    /// Wrong usage: arguments or configuration.
-    pub const USAGE: u8 = 2;
-    /// The input cannot be used: the video, the labels or the weights.
-    pub const INPUT: u8 = 3;
-    /// A table or manifest is not what the contract says.
-    pub const CONTRACT: u8 = 4;
-    /// A quality gate was not met.
-    pub const QUALITY: u8 = 5;
-}
-
-/// An error as people meet it: one sentence (its `Display`), a hint, an exit code.
-pub trait Failure: std::error::Error {
-    /// What the person can do about it.
-    fn hint(&self) -> Option<String> {
-        None
-    }
-    /// The process's exit code, one of [`exit`].
-    fn exit_code(&self) -> u8 {
-        exit::UNEXPECTED
-    }
-}
+use crate::{Begin, Plan, RunDir, StageRun};
 
 /// Hears how far a stage has come.
 pub trait Progress {
