@@ -25,7 +25,6 @@ pub mod linkage;
 pub mod method;
 pub mod neighbours;
 mod parallel;
-pub mod synthetic;
 
 use std::path::Path;
 

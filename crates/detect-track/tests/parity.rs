@@ -6,7 +6,7 @@ use detect_track::face::Face;
 use detect_track::yunet::YuNet;
 use nn::weights::Weights;
 use serde_json::Value;
-use tests::assets::require_in;
+use testkit::assets::require_in;
 
 /// The photo shrunk by means of blocks of pixels, in the corner of a black square.
 fn canvas(photo: &image::RgbImage, side: usize, block: u32) -> Vec<u8> {

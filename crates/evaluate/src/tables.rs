@@ -91,11 +91,6 @@ impl Tables {
     pub fn leaves(&self) -> Vec<i64> {
         self.vectors.keys().copied().collect()
     }
-
-    /// The row of `tracks` with this id.
-    pub fn track(&self, track_id: i64) -> Option<&Track> {
-        self.tracks.binary_search_by_key(&track_id, |t| t.track_id).ok().map(|at| &self.tracks[at])
-    }
 }
 
 fn read_video(run: &RunDir) -> Result<Video> {

@@ -398,7 +398,7 @@ fn a_commit_that_is_refused_changes_nothing() {
     let Begin::Run(mut stage) = again.begin(&mut done.run).unwrap() else { panic!("nothing to do") };
     again.write(&mut stage).unwrap();
     fs::remove_file(done.path("metrics.parquet.tmp")).unwrap();
-    assert!(matches!(done.run.commit(stage), Err(Error::Io { .. })));
+    assert!(matches!(done.run.commit(stage), Err(Error::Table(schema::Error::Io { .. }))));
     assert_eq!(fs::read(done.path(manifest::FILE_NAME)).unwrap(), before);
     assert_consistent(done.reopened().run.root());
 }

@@ -507,7 +507,18 @@ table! {
     }
 }
 
-/// All tables of a run, in the order of the stages.
+table! {
+    /// Vectors of the people of a library, in several files: each holds the people whom one addition changed. Of a
+    /// person in several files, the file that `library.json` names last counts.
+    PersonVector = "person_vectors" "1.0.0", written by "library", sorted by (person_id) {
+        /// Person of `people`.
+        person_id: i64,
+        /// Mean of the person's vectors in `appearances`, each as often as it has tracks, of unit norm.
+        embedding: UnitVector,
+    }
+}
+
+/// Every table of a run, in the order of the stages.
 pub const ALL: [&Table; 15] = [
     Video::TABLE,
     Frame::TABLE,
@@ -526,8 +537,8 @@ pub const ALL: [&Table; 15] = [
     Label::TABLE,
 ];
 
-/// All tables of a gallery.
-pub const LIBRARY: [&Table; 2] = [Person::TABLE, Appearance::TABLE];
+/// Every table of a library of several runs.
+pub const LIBRARY: [&Table; 3] = [Person::TABLE, Appearance::TABLE, PersonVector::TABLE];
 
 /// Returns the stage that writes the table `name`; "ingest", the first stage, for an unknown name.
 pub fn producer(name: &str) -> &'static str {

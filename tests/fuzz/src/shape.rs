@@ -12,11 +12,11 @@ use arrow::array::{
 };
 use arrow::compute::{cast, take};
 use arrow::datatypes::{DataType, Field, Float32Type, Schema, TimeUnit};
-use exchange::export::Format;
-use exchange::run::Run;
-use exchange::validate::validate;
 use failure::catch_panic;
-use library::Library;
+use formats::export::Format;
+use formats::run::Run;
+use formats::validate::validate;
+use gallery::Library;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression, ZstdLevel};

@@ -6,8 +6,8 @@ use std::path::Path;
 use arbitrary::Unstructured;
 use cluster::edits::Edits;
 use evaluate::labels::Labels;
-use exchange::labels::{Source, write};
-use library::Library;
+use formats::labels::{Source, write};
+use gallery::Library;
 use nn::weights::read_tensors;
 use run::manifest::{self, Manifest};
 use run::stage::read_config;
@@ -82,7 +82,6 @@ pub fn labels(data: &[u8]) {
     let Some(source) = sources[usize::from(how % 4)] else {
         return take(path, content);
     };
-    let Ok(content) = std::str::from_utf8(content) else { return };
     let first = [source.first_frame(), 0, 1, i64::MAX][usize::from(how / 4 % 4)];
     let Ok(labels) = source.read(content, first, Some(10)) else { return };
     // Those of a whole day take seconds; `tests/bombs.rs` has them.
@@ -99,7 +98,7 @@ fn take(path: &Path, content: &[u8]) {
     match Labels::parse(path, content, FRAMES) {
         Err(error) => is_told(&error),
         Ok(labels) => {
-            assert!(labels.frames().iter().all(|frame| (0..FRAMES).contains(frame)));
+            assert!(labels.lines.iter().all(|line| (0..FRAMES).contains(&line.frame)));
             labels.rows(&Symbol::from("v")).for_each(|row| assert_eq!(row.check(), Ok(()), "{row:?}"));
         }
     }

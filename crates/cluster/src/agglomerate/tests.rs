@@ -4,10 +4,10 @@ use std::collections::HashMap;
 
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
+use testkit::people::{People, people};
 
 use super::*;
 use crate::linkage::{Pairs, average_linkage, cut};
-use crate::synthetic::{People, people};
 
 /// Seeded: the two sides round differently, and random vectors that are nearly as far from one as from
 /// another would now and then be merged in another order.
@@ -44,7 +44,8 @@ impl Case {
     }
 
     fn of(people: &People) -> Self {
-        let (vectors, weights) = (people.vectors.clone(), people.weights.clone());
+        let (vectors, weights) =
+            (Vectors::trusted(people.dim, people.values.clone()), people.weights.clone());
         Self { vectors, weights, cannot_link: people.cannot_link.clone() }
     }
 

@@ -399,9 +399,9 @@ pub(crate) mod tests {
 
     #[test]
     fn link_tells_how_far_it_is() {
-        let people = crate::synthetic::people(300, 16, 1);
-        let rows = (0..300).map(|row| people.vectors.row(row)).collect();
-        let items = Items::new(rows, people.cannot_link).unwrap();
+        let people = testkit::people::people(300, 16, 1);
+        let rows = (0..300).map(|row| people.vector(row)).collect();
+        let items = Items::new(rows, people.cannot_link.clone()).unwrap();
         let scale = Scale::Learned(Prior { different: 0.0, same: 0.4 });
         let mut steps = Vec::new();
         Link { scale, threads: 2 }.assign(&items, &mut |done, of| steps.push((done, of))).unwrap();
