@@ -129,20 +129,20 @@ fn a_run_that_was_killed_ends_as_if_nothing_had_happened() {
     assert!(killed * 2 > tried, "only {killed} of {tried} kills met a running stage");
 }
 
-/// `cargo xtask run` on the test clip.
+/// `facetrack run` on the test clip.
 fn task(run_dir: &Path, arguments: &[&str]) -> Option<Command> {
     task_on(&assets::require("FACETRACK_CLIP")?, run_dir, arguments)
 }
 
-/// `cargo xtask run`, in a process group of its own, as a shell starts it.
+/// `facetrack run`, in a process group of its own, as a shell starts it.
 fn task_on(video: &Path, run_dir: &Path, arguments: &[&str]) -> Option<Command> {
-    let mut command = Command::new(assets::require_program("xtask")?);
-    command.arg("run").arg("--video").arg(video);
+    let mut command = assets::require_facetrack(&["run"])?;
+    command.arg(video);
     command.arg("--run-dir").arg(run_dir).args(arguments).process_group(0);
     Some(command)
 }
 
-/// Waits for something; a run that finds its programs old builds them first.
+/// Waits for something.
 fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     let started = Instant::now();
     while !is_so() {

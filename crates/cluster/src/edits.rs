@@ -109,6 +109,38 @@ fn reason(error: &csv::Error) -> String {
     }
 }
 
+/// Checks the lines of a file of edits, for tracks that are not known yet.
+///
+/// # Errors
+/// [`Error::File`] and [`Error::Line`].
+pub fn check(path: &Path) -> Result<(), Error> {
+    let file = EditFile::read(path)?;
+    lines(&file.path, &file.content).map(|_| ())
+}
+
+/// The lines of the content of the file at `path`, which only serves messages, each with its number from 1.
+fn lines(path: &Path, content: &[u8]) -> Result<Vec<(u64, Line)>, Error> {
+    let wrong = |line: u64, reason: String| Error::Line { path: path.to_path_buf(), line, reason };
+    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(content);
+    let header = reader.headers().map_err(|e| wrong(1, e.to_string()))?.clone();
+    if let Some(missing) =
+        ["track_a", "track_b", "kind"].iter().find(|name| !header.iter().any(|h| h == **name))
+    {
+        return Err(wrong(1, format!("the column `{missing}` is missing")));
+    }
+    let mut lines = Vec::new();
+    for (number, record) in reader.records().enumerate() {
+        let record = record.map_err(|e| wrong(number as u64 + 2, reason(&e)))?;
+        let at = record.position().map_or(1, csv::Position::line);
+        let line: Line = record.deserialize(Some(&header)).map_err(|e| wrong(at, reason(&e)))?;
+        if line.track_a == line.track_b {
+            return Err(wrong(at, format!("track {} is no pair with itself", line.track_a)));
+        }
+        lines.push((at, line));
+    }
+    Ok(lines)
+}
+
 impl Edits {
     /// Parses the content of the file at `path` (which only serves messages) for these tracks, ids in order.
     ///
@@ -116,18 +148,8 @@ impl Edits {
     /// [`Error::Line`] and [`Error::Contradiction`].
     pub fn parse(path: &Path, content: &[u8], track_ids: &[i64]) -> Result<Self, Error> {
         let wrong = |line: u64, reason: String| Error::Line { path: path.to_path_buf(), line, reason };
-        let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(content);
-        let header = reader.headers().map_err(|e| wrong(1, e.to_string()))?.clone();
-        if let Some(missing) =
-            ["track_a", "track_b", "kind"].iter().find(|name| !header.iter().any(|h| h == **name))
-        {
-            return Err(wrong(1, format!("the column `{missing}` is missing")));
-        }
         let mut edits = Self::default();
-        for (number, record) in reader.records().enumerate() {
-            let record = record.map_err(|e| wrong(number as u64 + 2, reason(&e)))?;
-            let at = record.position().map_or(1, csv::Position::line);
-            let line: Line = record.deserialize(Some(&header)).map_err(|e| wrong(at, reason(&e)))?;
+        for (at, line) in lines(path, content)? {
             edits.add(&line, track_ids).map_err(|reason| wrong(at, reason))?;
         }
         for pairs in [&mut edits.must_link, &mut edits.cannot_link] {
@@ -147,9 +169,6 @@ impl Edits {
         if let Some(unknown) = [track_a, track_b].into_iter().find(|id| track_ids.binary_search(id).is_err())
         {
             return Err(format!("there is no track {unknown}"));
-        }
-        if track_a == track_b {
-            return Err(format!("track {track_a} is no pair with itself"));
         }
         let pairs = match kind {
             Kind::MustLink => &mut self.must_link,

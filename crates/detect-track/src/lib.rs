@@ -199,7 +199,7 @@ impl Failure for Error {
 /// # Errors
 /// See [`Error`].
 pub fn run(job: &mut Job<Config>, path: &Path, weights: Option<&Path>) -> Result<Outcome, Error> {
-    check(&job.config)?;
+    job.config.check()?;
     check_unchanged(path, job)?;
     let files = detector::Files::read(&job.config, weights)?;
     let mut inputs = vec![Input { name: "video".into(), sha256: job.run.video_file()?.sha256.clone() }];
@@ -222,44 +222,51 @@ pub fn run(job: &mut Job<Config>, path: &Path, weights: Option<&Path>) -> Result
     Ok(job.commit(stage)?)
 }
 
-fn check(config: &Config) -> Result<(), Error> {
-    const SHARE: &str = "must be between 0 and 1";
-    const SECS: &str = "must be between 0 and 60";
-    let share = |value: f64| (0.0..=1.0).contains(&value);
-    let secs = |value: f64| (0.0..=60.0).contains(&value);
-    let Config { shots, association, .. } = config;
-    let face_px = config.min_face_px.unwrap_or(1.0);
-    let rules = [
-        ("max_stride_secs", secs(config.max_stride_secs), SECS),
-        ("min_face_px", (1.0..=4096.0).contains(&face_px), "must be between 1 and 4096"),
-        ("min_score", share(config.min_score), SHARE),
-        ("max_overlap", share(config.max_overlap), SHARE),
-        ("crops_per_track", (1..=256).contains(&config.crops_per_track), "must be between 1 and 256"),
-        (
-            "skip_frames",
-            config.skip_frames.iter().all(|(first, last)| 0 <= *first && first <= last),
-            "must be pairs of a first and a last frame",
-        ),
-        ("shots.min_cut_change", share(shots.min_cut_change), SHARE),
-        ("shots.min_cut_ratio", shots.min_cut_ratio >= 1.0, "must be at least 1"),
-        ("shots.min_structure_change", share(shots.min_structure_change), SHARE),
-        ("shots.min_gradual_change", share(shots.min_gradual_change), SHARE),
-        ("shots.max_blend_error", share(shots.max_blend_error), SHARE),
-        (
-            "shots.max_gradual_secs",
-            (0.1..=10.0).contains(&shots.max_gradual_secs),
-            "must be between 0.1 and 10",
-        ),
-        ("association.clear_score", share(association.clear_score), SHARE),
-        ("association.min_clear_share", share(association.min_clear_share), SHARE),
-        ("association.min_iou", share(association.min_iou), SHARE),
-        ("association.min_margin", share(association.min_margin), SHARE),
-        ("association.max_gap_secs", secs(association.max_gap_secs), SECS),
-        ("association.min_track_secs", secs(association.min_track_secs), SECS),
-    ];
-    match rules.into_iter().find(|(_, holds, _)| !holds) {
-        Some((key, _, reason)) => Err(Error::Config { key, reason }),
-        None => Ok(()),
+impl Config {
+    /// Refuses values outside their ranges.
+    ///
+    /// # Errors
+    /// [`Error::Config`].
+    pub fn check(&self) -> Result<(), Error> {
+        const SHARE: &str = "must be between 0 and 1";
+        const SECS: &str = "must be between 0 and 60";
+        let share = |value: f64| (0.0..=1.0).contains(&value);
+        let secs = |value: f64| (0.0..=60.0).contains(&value);
+        let config = self;
+        let Config { shots, association, .. } = config;
+        let face_px = config.min_face_px.unwrap_or(1.0);
+        let rules = [
+            ("max_stride_secs", secs(config.max_stride_secs), SECS),
+            ("min_face_px", (1.0..=4096.0).contains(&face_px), "must be between 1 and 4096"),
+            ("min_score", share(config.min_score), SHARE),
+            ("max_overlap", share(config.max_overlap), SHARE),
+            ("crops_per_track", (1..=256).contains(&config.crops_per_track), "must be between 1 and 256"),
+            (
+                "skip_frames",
+                config.skip_frames.iter().all(|(first, last)| 0 <= *first && first <= last),
+                "must be pairs of a first and a last frame",
+            ),
+            ("shots.min_cut_change", share(shots.min_cut_change), SHARE),
+            ("shots.min_cut_ratio", shots.min_cut_ratio >= 1.0, "must be at least 1"),
+            ("shots.min_structure_change", share(shots.min_structure_change), SHARE),
+            ("shots.min_gradual_change", share(shots.min_gradual_change), SHARE),
+            ("shots.max_blend_error", share(shots.max_blend_error), SHARE),
+            (
+                "shots.max_gradual_secs",
+                (0.1..=10.0).contains(&shots.max_gradual_secs),
+                "must be between 0.1 and 10",
+            ),
+            ("association.clear_score", share(association.clear_score), SHARE),
+            ("association.min_clear_share", share(association.min_clear_share), SHARE),
+            ("association.min_iou", share(association.min_iou), SHARE),
+            ("association.min_margin", share(association.min_margin), SHARE),
+            ("association.max_gap_secs", secs(association.max_gap_secs), SECS),
+            ("association.min_track_secs", secs(association.min_track_secs), SECS),
+        ];
+        match rules.into_iter().find(|(_, holds, _)| !holds) {
+            Some((key, _, reason)) => Err(Error::Config { key, reason }),
+            None => Ok(()),
+        }
     }
 }
 

@@ -241,6 +241,18 @@ pub fn run(job: &mut Job<Config>, files: &[WeightFile]) -> Result<Outcome, Error
     Ok(job.commit(stage)?)
 }
 
+/// Checks settings and the user's own weights as [`run`] will use them, without a run.
+///
+/// # Errors
+/// See [`Error`].
+pub fn check(config: &Config, own: &[WeightFile]) -> Result<(), Error> {
+    let place = Place::open(config.device.parse()?, config.precision.parse()?)?;
+    for file in own {
+        Sources::read(&[file.name], own, place.clone())?.network(file.name)?;
+    }
+    Ok(())
+}
+
 /// Descriptors of the crops that a vocabulary is learned from.
 fn described(run: &RunDir, kind: Kind) -> Result<Vec<Descriptors>, Error> {
     let path = run.root().join("crops.parquet");

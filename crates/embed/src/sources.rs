@@ -72,7 +72,8 @@ impl Sources {
         }
     }
 
-    fn network(&self, name: Name) -> Result<Box<dyn Embedder>, Error> {
+    /// The network itself, from its weights.
+    pub(crate) fn network(&self, name: Name) -> Result<Box<dyn Embedder>, Error> {
         let missing = || Error::NoWeights { embedder: name };
         let Source::Network { load, .. } = name.spec().source else { return Err(missing()) };
         let (weights, _) = self.weights.get(&name).ok_or_else(missing)?;

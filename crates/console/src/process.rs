@@ -1,7 +1,7 @@
-//! Other programs: started, waited for, and ended together with us on Ctrl-C.
+//! Other programs: started, waited for, and ended together with this one on Ctrl-C.
 //!
-//! A terminal sends Ctrl-C to the whole process group, so children hear it by themselves; we only
-//! have to outlive them. A signal sent to us alone is passed on by killing the child after a pause.
+//! A terminal sends Ctrl-C to the whole process group, so children receive it too, and this process only has
+//! to outlive them. A signal that is sent to this process alone is passed on: the child is killed after a pause.
 
 use std::io::{ErrorKind, Read};
 use std::os::unix::process::ExitStatusExt as _;
@@ -12,55 +12,55 @@ use std::time::{Duration, Instant};
 
 use wait4::{ResUse, Wait4 as _};
 
-use crate::failure::{Failure, Result};
+use crate::{Error, Result};
 
-/// How long a child may take to end by itself once we were asked to stop.
+/// Time that a child has to end by itself after an interrupt.
 const GRACE: Duration = Duration::from_secs(2);
-/// How often a waiting loop looks up; also how exactly times of programs are known.
-pub(crate) const TICK: Duration = Duration::from_millis(5);
-/// SIGHUP, SIGINT and SIGTERM: somebody asked the child to end.
+/// Pause between two looks of a waiting loop, which is also the error of measured times.
+pub const TICK: Duration = Duration::from_millis(5);
+/// SIGHUP, SIGINT and SIGTERM: the child was asked to end.
 const ASKED_TO_END: [i32; 3] = [1, 2, 15];
 
 static SIGNALS: AtomicUsize = AtomicUsize::new(0);
 
-/// From here on Ctrl-C no longer ends this process at once; see [`interrupted`].
-pub(crate) fn watch_interrupts() -> Result<()> {
+/// Makes Ctrl-C set [`interrupted`] in place of ending this process at once.
+pub fn watch_interrupts() -> Result<()> {
     let count = || {
         SIGNALS.fetch_add(1, Ordering::SeqCst);
     };
-    ctrlc::set_handler(count).map_err(|e| Failure::unexpected(format!("could not listen for Ctrl-C: {e}")))
+    ctrlc::set_handler(count).map_err(|e| Error::unexpected(format!("failed to handle Ctrl-C: {e}")))
 }
 
-/// Whether somebody asked us to stop.
-pub(crate) fn interrupted() -> bool {
+/// Whether this process was asked to stop.
+pub fn interrupted() -> bool {
     SIGNALS.load(Ordering::SeqCst) > 0
 }
 
-/// Fails when somebody asked us to stop.
-pub(crate) fn check_interrupt() -> Result<()> {
-    if interrupted() { Err(Failure::interrupted()) } else { Ok(()) }
+/// Fails after an interrupt.
+pub fn check_interrupt() -> Result<()> {
+    if interrupted() { Err(Error::interrupted()) } else { Ok(()) }
 }
 
-/// What a finished program printed, and how it ended.
+/// What a finished program wrote to standard error, how it ended, and its cost.
 #[derive(Debug)]
-pub(crate) struct Captured {
+pub struct Captured {
     /// How it ended.
-    pub(crate) status: ExitStatus,
+    pub status: ExitStatus,
     /// Its standard error.
-    pub(crate) stderr: String,
-    /// What it took.
-    pub(crate) cost: Cost,
+    pub stderr: String,
+    /// Time and memory that it took.
+    pub cost: Cost,
 }
 
-/// What a program took, seen from outside.
+/// Time and memory that a process took.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub(crate) struct Cost {
+pub struct Cost {
     /// From its start to its end, seconds.
-    pub(crate) wall_secs: f64,
+    pub wall_secs: f64,
     /// On all cores together, in user and kernel mode, seconds.
-    pub(crate) cpu_secs: f64,
+    pub cpu_secs: f64,
     /// Largest resident memory, bytes.
-    pub(crate) peak_bytes: u64,
+    pub peak_bytes: u64,
 }
 
 impl Cost {
@@ -74,18 +74,18 @@ impl Cost {
 }
 
 /// Runs a program whose output people see, on standard error: standard output is for data.
-pub(crate) fn show(command: &mut Command) -> Result<()> {
+pub fn show(command: &mut Command) -> Result<()> {
     command.stdin(Stdio::null()).stdout(Stdio::from(std::io::stderr()));
     let mut child = spawn(command)?;
     let status = wait(&mut child)?;
     if status.success() {
         return Ok(());
     }
-    Err(Failure::unexpected(format!("`{}` failed ({})", line(command), ended(status))))
+    Err(Error::unexpected(format!("`{}` failed ({})", line(command), ended(status))))
 }
 
 /// Runs a program silently and keeps what it printed on standard error.
-pub(crate) fn capture(command: &mut Command) -> Result<Captured> {
+pub fn capture(command: &mut Command) -> Result<Captured> {
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     let started = Instant::now();
     let mut child = spawn(command)?;
@@ -96,32 +96,32 @@ pub(crate) fn capture(command: &mut Command) -> Result<Captured> {
 }
 
 /// Whether a program exists and ends well.
-pub(crate) fn succeeds(program: &str, args: &[&str]) -> bool {
+pub fn succeeds(program: &str, args: &[&str]) -> bool {
     let quiet = || Stdio::null();
     let status = Command::new(program).args(args).stdin(quiet()).stdout(quiet()).stderr(quiet()).status();
     status.is_ok_and(|s| s.success())
 }
 
 /// Starts a program.
-pub(crate) fn spawn(command: &mut Command) -> Result<Child> {
+pub fn spawn(command: &mut Command) -> Result<Child> {
     check_interrupt()?;
     command.spawn().map_err(|error| {
         let program = command.get_program().display();
         match error.kind() {
-            ErrorKind::NotFound => Failure::unexpected(format!("the program `{program}` was not found")),
-            _ => Failure::unexpected(format!("could not start `{program}`: {error}")),
+            ErrorKind::NotFound => Error::unexpected(format!("the program `{program}` was not found")),
+            _ => Error::unexpected(format!("failed to start `{program}`: {error}")),
         }
     })
 }
 
 /// Waits for a child; an interrupt ends the child too and comes back as a failure.
-pub(crate) fn wait(child: &mut Child) -> Result<ExitStatus> {
+pub fn wait(child: &mut Child) -> Result<ExitStatus> {
     wait_since(Instant::now(), child).map(|(status, _)| status)
 }
 
 /// Waits for a child that was started then, as [`wait`] does, and says what it took.
-pub(crate) fn wait_since(started: Instant, child: &mut Child) -> Result<(ExitStatus, Cost)> {
-    let refused = |e| Failure::unexpected(format!("could not wait for a program: {e}"));
+pub fn wait_since(started: Instant, child: &mut Child) -> Result<(ExitStatus, Cost)> {
+    let refused = |e| Error::unexpected(format!("failed to wait for a program: {e}"));
     let mut asked: Option<Instant> = None;
     let used = loop {
         if let Some(used) = child.try_wait4().map_err(refused)? {
@@ -136,17 +136,17 @@ pub(crate) fn wait_since(started: Instant, child: &mut Child) -> Result<(ExitSta
         }
         thread::sleep(TICK);
     };
-    // The child may hear of Ctrl-C a moment before we do.
+    // The child may receive the signal a moment before this process does.
     let by_signal = used.status.signal().is_some_and(|s| ASKED_TO_END.contains(&s));
     if interrupted() || by_signal {
-        Err(Failure::interrupted())
+        Err(Error::interrupted())
     } else {
         Ok((used.status, Cost::new(started, &used)))
     }
 }
 
-/// How a program ended, in words.
-pub(crate) fn ended(status: ExitStatus) -> String {
+/// Describes how a program ended.
+pub fn ended(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("exit code {code}"),
         (None, Some(signal)) => format!("signal {signal}"),
@@ -154,8 +154,8 @@ pub(crate) fn ended(status: ExitStatus) -> String {
     }
 }
 
-/// Everything a pipe has to say; bytes that are no text become replacement characters.
-pub(crate) fn read_all(mut pipe: impl Read) -> String {
+/// Reads a pipe to its end; bytes that are not UTF-8 become replacement characters.
+fn read_all(mut pipe: impl Read) -> String {
     let mut bytes = Vec::new();
     // What was read before an error is still worth showing.
     let _ = pipe.read_to_end(&mut bytes);
@@ -163,13 +163,13 @@ pub(crate) fn read_all(mut pipe: impl Read) -> String {
 }
 
 /// The last lines of a text that hold something.
-pub(crate) fn tail(text: &str, lines: usize) -> String {
+pub fn tail(text: &str, lines: usize) -> String {
     let all: Vec<&str> = text.lines().filter(|l| !l.trim().is_empty()).collect();
     all[all.len().saturating_sub(lines)..].join("\n")
 }
 
 /// The command as a person would type it.
-pub(crate) fn line(command: &Command) -> String {
+pub fn line(command: &Command) -> String {
     let program = std::path::Path::new(command.get_program());
     let name = program.file_name().unwrap_or(program.as_os_str()).display().to_string();
     let args = command.get_args().map(|a| a.display().to_string());

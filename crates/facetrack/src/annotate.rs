@@ -1,4 +1,4 @@
-//! `cargo xtask run --annotate OUT`: the video with every face's box and name drawn in, by ffmpeg, from the
+//! `facetrack run --annotate OUT`: the video with every face's box and name drawn in, by ffmpeg, from the
 //! subtitles that `evaluate` wrote.
 
 use std::ffi::OsString;
@@ -6,8 +6,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::failure::{Failure, Result, exit};
-use crate::process;
+use console::{Error, Result, exit, process};
 
 /// The subtitles, in the folder of the page.
 const BOXES: &str = "boxes.ass";
@@ -19,7 +18,7 @@ fn container(out: &Path) -> Result<&'static str> {
         Some("mkv") => Ok("matroska"),
         _ => {
             let message = format!("{} must end with .mp4 or .mkv", out.display());
-            Err(Failure::new(exit::USAGE, message).hint("name another file with --annotate"))
+            Err(Error::new(exit::USAGE, message).hint("name another file with --annotate"))
         }
     }
 }
@@ -30,13 +29,13 @@ pub(crate) fn check(video: &Path, out: &Path) -> Result<()> {
     container(out)?;
     if fs::canonicalize(out).is_ok_and(|out| fs::canonicalize(video).is_ok_and(|video| video == out)) {
         let message = format!("--annotate would overwrite the video {}", video.display());
-        return Err(Failure::new(exit::USAGE, message).hint("name another file with --annotate"));
+        return Err(Error::new(exit::USAGE, message).hint("name another file with --annotate"));
     }
     let folder = absolute(out)?.parent().map(Path::to_path_buf).unwrap_or_default();
     if folder.is_dir() {
         return Ok(());
     }
-    Err(Failure::new(exit::USAGE, format!("the folder {} of --annotate does not exist", folder.display())))
+    Err(Error::new(exit::USAGE, format!("the folder {} of --annotate does not exist", folder.display())))
 }
 
 /// Draws the boxes of the run into a copy of its video. The file is there when it is whole.
@@ -53,9 +52,8 @@ pub(crate) fn annotate(video: &Path, run_dir: &Path, out: &Path, quiet: bool) ->
         // What is left of it serves nobody; that it cannot be removed changes nothing of what went wrong.
         let _ = fs::remove_file(&part);
     }
-    drawn.map_err(|failure| {
-        let hint = "ffmpeg's messages are above; it must have libx264 and libass";
-        if failure.is_interrupt() { failure } else { failure.hint(hint) }
+    drawn.map_err(|error| {
+        error.hint_unless_interrupted("ffmpeg's messages are above; it must have libx264 and libass")
     })
 }
 
@@ -84,12 +82,12 @@ fn unfinished(out: &Path) -> PathBuf {
 }
 
 fn publish(part: &Path, out: &Path) -> Result<()> {
-    File::open(part).and_then(|file| file.sync_all()).map_err(Failure::io("write", part))?;
-    fs::rename(part, out).map_err(Failure::io("rename", part))
+    File::open(part).and_then(|file| file.sync_all()).map_err(Error::io("write", part))?;
+    fs::rename(part, out).map_err(Error::io("rename", part))
 }
 
 fn absolute(path: &Path) -> Result<PathBuf> {
-    std::path::absolute(path).map_err(Failure::io("resolve", path))
+    std::path::absolute(path).map_err(Error::io("resolve", path))
 }
 
 #[cfg(test)]
@@ -99,9 +97,7 @@ mod tests {
     #[test]
     fn what_cannot_be_written_is_found_at_once() {
         let tell = |out: &str| {
-            check(Path::new("Cargo.toml"), Path::new(out))
-                .map_err(|failure| (failure.code, failure.message))
-                .err()
+            check(Path::new("Cargo.toml"), Path::new(out)).map_err(|error| (error.code, error.message)).err()
         };
         assert_eq!(tell("out.avi"), Some((2, "out.avi must end with .mp4 or .mkv".into())));
         assert!(tell("/no/such/folder/out.mp4").is_some_and(|(code, _)| code == 2));

@@ -1,18 +1,18 @@
-//! `cargo xtask run` on several videos: a run each, then one id for a person in all of them.
+//! `facetrack run` on several videos: a run each, then one id for a person in all of them.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsString;
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-
 use std::time::Instant;
 
+use console::{Error, Result, duration, exit, process, say};
+use run::stage::Reporter;
 use serde_json::{Map, Value, json};
 
-use crate::failure::{Failure, Result, exit, say};
-use crate::progress::{Screen, duration};
-use crate::run;
-use crate::stages::{self, Finished};
+use crate::cli::RunArgs;
+use crate::progress::Screen;
+use crate::run::{self, Done, Plan};
+use crate::{failed, people};
 
 /// Endings of the files that are taken out of a folder.
 const VIDEOS: [&str; 12] =
@@ -20,28 +20,17 @@ const VIDEOS: [&str; 12] =
 /// Name of the library beside the runs.
 const LIBRARY: &str = "library";
 
-/// What `cargo xtask run` was called with.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Options {
-    /// What holds for every video.
-    pub(crate) run: run::Options,
-    /// Videos, folders, and patterns of files.
-    pub(crate) videos: Vec<PathBuf>,
-    /// Where the people of all videos are kept.
-    pub(crate) library: Option<PathBuf>,
-}
-
 /// Runs every stage on one video; or on each of several, whose people are then linked.
-pub(crate) fn run(options: &Options) -> Result<()> {
-    let videos = videos(&options.videos)?;
-    match (videos.as_slice(), &options.library) {
-        ([video], None) => run::run(&run::Options { video: video.clone(), ..options.run.clone() }),
-        _ => run_each(options, &videos).map_err(run::resumes),
+pub(crate) fn run(args: &RunArgs) -> Result<()> {
+    let videos = videos(args.given())?;
+    match (videos.as_slice(), &args.library) {
+        ([video], None) => run::run(args, video),
+        _ => run_each(args, &videos).map_err(run::resumes),
     }
 }
 
 /// The files that are meant, each once.
-fn videos(given: &[PathBuf]) -> Result<Vec<PathBuf>> {
+fn videos<'a>(given: impl IntoIterator<Item = &'a PathBuf>) -> Result<Vec<PathBuf>> {
     let mut videos = Vec::new();
     for path in given {
         let found = match path.to_str().filter(|text| !path.exists() && text.contains(['*', '?', '['])) {
@@ -57,17 +46,17 @@ fn videos(given: &[PathBuf]) -> Result<Vec<PathBuf>> {
 }
 
 fn matching(pattern: &str) -> Result<Vec<PathBuf>> {
-    let wrong = |e: glob::PatternError| Failure::new(exit::USAGE, format!("{pattern} is no pattern: {e}"));
+    let wrong = |e: glob::PatternError| Error::new(exit::USAGE, format!("{pattern} is no pattern: {e}"));
     let found: Vec<_> = glob::glob(pattern).map_err(wrong)?.flatten().filter(|path| path.is_file()).collect();
     if found.is_empty() {
-        return Err(Failure::new(exit::INPUT, format!("no file matches {pattern}")));
+        return Err(Error::new(exit::INPUT, format!("no file matches {pattern}")));
     }
     Ok(found)
 }
 
 /// The videos in a folder, by name.
 fn in_folder(folder: &Path) -> Result<Vec<PathBuf>> {
-    let entries = fs::read_dir(folder).map_err(Failure::io("read", folder))?;
+    let entries = fs::read_dir(folder).map_err(Error::io("read", folder))?;
     let ending = |path: &Path| path.extension().map(|e| e.to_string_lossy().to_lowercase());
     let is_video =
         |path: &PathBuf| ending(path).is_some_and(|e| VIDEOS.contains(&e.as_str())) && path.is_file();
@@ -75,115 +64,121 @@ fn in_folder(folder: &Path) -> Result<Vec<PathBuf>> {
     found.sort();
     if found.is_empty() {
         let message = format!("the folder {} holds no video", folder.display());
-        return Err(Failure::new(exit::INPUT, message).hint(format!("videos end in {}", VIDEOS.join(", "))));
+        return Err(Error::new(exit::INPUT, message).hint(format!("videos end in {}", VIDEOS.join(", "))));
     }
     Ok(found)
 }
 
 /// A run each, then one table of the people in all of them. A video that fails keeps no other from it.
-fn run_each(options: &Options, videos: &[PathBuf]) -> Result<()> {
+fn run_each(args: &RunArgs, videos: &[PathBuf]) -> Result<()> {
     let started = Instant::now();
-    let of_one = [&options.run.labels, &options.run.edits, &options.run.annotate];
+    let of_one = [&args.labels, &args.edits, &args.annotate];
     if videos.len() > 1 && of_one.iter().any(|file| file.is_some()) {
-        let failure = Failure::new(exit::USAGE, "labels, edits and an annotated copy belong to one video");
+        let error = Error::new(exit::USAGE, "labels, edits and an annotated copy belong to one video");
         return Err(
-            failure.hint("run that video alone, with them and --library; what has finished is not run again")
+            error.hint("run that video alone, with them and --library; what has finished is not run again")
         );
     }
-    let runs = options.run.run_dir.clone().unwrap_or_else(|| "runs".into());
-    let library = options.library.clone().unwrap_or_else(|| runs.join(LIBRARY));
-    let library = std::path::absolute(&library).map_err(Failure::io("resolve", &library))?;
+    let runs = args.run_dir.clone().unwrap_or_else(|| "runs".into());
+    let library = args.library.clone().unwrap_or_else(|| runs.join(LIBRARY));
+    let library = std::path::absolute(&library).map_err(Error::io("resolve", &library))?;
     let run_dirs = run_dirs(videos, &runs, &library)?;
-    run::check_settings(&options.run)?;
-    run::ensure_system(&options.run)?;
-    run::build(options.run.json || options.run.quiet)?;
+    let plan = Plan::check(args)?.obtain_weights()?;
     let mut done = Vec::new();
     let mut failed = Vec::new();
     for (number, (video, run_dir)) in videos.iter().zip(run_dirs).enumerate() {
         let place = format!("[{}/{}]", number + 1, videos.len());
-        let one = run::Options {
-            video: video.clone(),
-            run_dir: Some(run_dir),
-            is_one_of_several: true,
-            ..options.run.clone()
-        };
-        match run_one(&one, &place) {
+        match run_one(&plan, video, run_dir, &place) {
             Ok(run_dir) => done.push(run_dir),
-            Err(failure) if failure.is_interrupt() => return Err(failure),
-            Err(failure) => {
-                tell_failed(&one, &place, &failure);
-                failed.push((video, failure));
+            Err(error) if error.is_interrupt() => return Err(error),
+            Err(error) => {
+                report_failed(args, video, &place, &error);
+                failed.push((video, error));
             }
         }
     }
     if !done.is_empty() {
-        let figures = link(&options.run, &library, &done)?;
-        close(&options.run, &library, &figures, &failed, started.elapsed().as_secs_f64());
+        let figures = link(args, &library, &done)?;
+        close(args, &library, &figures, &failed, started.elapsed().as_secs_f64());
     }
     match failed.first() {
         None => Ok(()),
-        Some((_, first)) => Err(Failure::new(first.code, told(&failed, videos.len()))),
+        Some((_, first)) => Err(Error::new(first.code, list(&failed, videos.len()))),
     }
 }
 
-/// Where the run of each video goes. Videos that differ only in their endings keep these; others of one
-/// name would overwrite each other.
+/// Where the run of each video goes: a folder named after the file. Files of one name keep their endings or, in
+/// several folders, get the names of as many of these as it takes: `season1-e01`.
 fn run_dirs(videos: &[PathBuf], runs: &Path, library: &Path) -> Result<Vec<PathBuf>> {
-    let stem = |video: &Path| video.file_stem().unwrap_or("video".as_ref()).to_owned();
-    let name = |video: &PathBuf| match videos.iter().filter(|other| stem(other) == stem(video)).count() {
-        1 => stem(video),
-        _ => video.file_name().unwrap_or("video".as_ref()).to_owned(),
-    };
-    let mut taken = BTreeMap::new();
-    let mut dirs = Vec::new();
+    let runs = std::path::absolute(runs).map_err(Error::io("resolve", runs))?;
+    let mut names = Vec::new();
     for video in videos {
-        let dir = runs.join(name(video));
-        let dir = std::path::absolute(&dir).map_err(Failure::io("resolve", &dir))?;
-        let other = match taken.insert(dir.clone(), video) {
-            Some(other) => format!("that of {}", other.display()),
-            None if dir == library => "the library".into(),
-            None => {
-                dirs.push(dir);
-                continue;
-            }
+        let video = std::path::absolute(video).map_err(Error::io("resolve", video))?;
+        names.push(possible_names(&video));
+    }
+    let longest = names.iter().map(Vec::len).max().unwrap_or(0);
+    let mut dirs = Vec::new();
+    for (video, own) in videos.iter().zip(&names) {
+        // A name of the same kind as another video's, and equal to it, says too little.
+        let is_free = |place: usize| {
+            let same = names.iter().filter(|other| other.get(place) == own.get(place)).count();
+            same == 1 && own.get(place).is_some_and(|name| runs.join(name) != library)
         };
-        let message =
-            format!("the run of {} would go where {other} goes, {}", video.display(), dir.display());
-        return Err(Failure::new(exit::USAGE, message)
-            .hint("rename the file, or give its run a --run-dir of its own"));
+        let name = (0..longest).find(|place| is_free(*place)).and_then(|place| own.get(place));
+        let dir = name.map(|name| runs.join(name)).filter(|dir| !dirs.contains(dir));
+        dirs.push(dir.ok_or_else(|| {
+            let message = format!("the run of {} would go where that of another video goes", video.display());
+            Error::new(exit::USAGE, message).hint("give its run a --run-dir of its own")
+        })?);
     }
     Ok(dirs)
 }
 
-/// One video, from the start to its line.
-fn run_one(options: &run::Options, place: &str) -> Result<PathBuf> {
-    let started = Instant::now();
-    let video = options.video.display().to_string();
-    run::check_file(&options.video, "video", exit::INPUT)?;
-    let run_dir = run::prepare_run_dir(options)?;
-    if options.json {
-        say(&json!({ "event": "video_started", "video": video, "run_dir": run_dir.display().to_string() })
-            .to_string());
+/// Names that the run of a video may have, the shortest first.
+fn possible_names(video: &Path) -> Vec<String> {
+    let text = |name: Option<&std::ffi::OsStr>| name.map(|name| name.to_string_lossy().into_owned());
+    let mut longer = text(video.file_stem()).unwrap_or_else(|| "video".into());
+    let mut names = vec![longer.clone(), text(video.file_name()).unwrap_or_else(|| longer.clone())];
+    for folder in video.ancestors().skip(1).filter_map(|folder| text(folder.file_name())) {
+        longer = format!("{folder}-{longer}");
+        names.push(longer.clone());
     }
-    let finished = run::run_built(options, &run_dir)?;
-    if options.json {
+    names
+}
+
+/// One video, from the start to its line.
+fn run_one(plan: &Plan<'_>, video: &Path, run_dir: PathBuf, place: &str) -> Result<PathBuf> {
+    let started = Instant::now();
+    let args = plan.args;
+    run::check_file(video, "video", exit::INPUT)?;
+    let run_dir = run::prepare_run_dir(run_dir)?;
+    if args.json {
+        let (video, run_dir) = (video.display().to_string(), run_dir.display().to_string());
+        say(&json!({ "event": "video_started", "video": video, "run_dir": run_dir }).to_string());
+    }
+    let mut screen = Screen::new(args.json, args.quiet).without_closings();
+    let finished = plan.run(video, &run_dir, &mut screen)?;
+    if args.json {
         say(&run::closing_event(&run_dir, &finished).to_string());
-    } else if !options.quiet {
-        eprintln!("{place} {}: {}", name(&options.video), line(&finished, started.elapsed().as_secs_f64()));
+    } else if !args.quiet {
+        eprintln!("{place} {}: {}", name(video), line(&finished, started.elapsed().as_secs_f64()));
     }
     Ok(run_dir)
 }
 
-fn tell_failed(options: &run::Options, place: &str, failure: &Failure) {
-    let Failure { message, hint, code, .. } = failure;
-    if options.json {
-        let video = options.video.display().to_string();
+fn report_failed(args: &RunArgs, video: &Path, place: &str, error: &Error) {
+    let Error { message, hint, code, .. } = error;
+    if args.json {
         let event = json!({
-            "event": "video_failed", "video": video, "message": message, "hint": hint, "exit_code": code,
+            "event": "video_failed",
+            "video": video.display().to_string(),
+            "message": message,
+            "hint": hint,
+            "exit_code": code,
         });
         say(&event.to_string());
     }
-    eprintln!("{place} {}: failed: {message}", name(&options.video));
+    eprintln!("{place} {}: failed: {message}", name(video));
     if let Some(hint) = hint {
         eprintln!("hint: {hint}");
     }
@@ -194,7 +189,7 @@ fn name(video: &Path) -> String {
 }
 
 /// What a run came to, in a line.
-fn line(finished: &[(&'static str, Finished)], secs: f64) -> String {
+fn line(finished: &Done, secs: f64) -> String {
     let figure = |stage: &str, key: &str| {
         let figures = finished.iter().find(|(name, _)| *name == stage).map(|(_, finished)| &finished.figures);
         figures.and_then(|figures| figures.get(key)).and_then(Value::as_f64).unwrap_or(0.0)
@@ -216,26 +211,25 @@ fn counted(n: u64, one: &str, many: &str) -> String {
 }
 
 /// Adds runs to the library.
-fn link(options: &run::Options, library: &Path, runs: &[PathBuf]) -> Result<Map<String, Value>> {
-    let mut screen = Screen::new(options.json, options.quiet).without_closings();
-    let mut arguments: Vec<OsString> = ["add", "--json", "--library"].map(OsString::from).to_vec();
-    arguments.push(library.into());
-    for run in runs {
-        arguments.extend(["--run-dir".into(), run.into()]);
+fn link(args: &RunArgs, library: &Path, runs: &[PathBuf]) -> Result<Map<String, Value>> {
+    let mut reporter = Reporter::new("library", args.json);
+    let figures = people::add(library, runs, &mut reporter).map_err(failed)?;
+    process::check_interrupt()?;
+    if args.json {
+        reporter.done(people::is_unchanged(&figures), &figures, Map::new());
     }
-    let finished = stages::run_program("library", &arguments, library, &mut screen, options.json)?;
-    Ok(finished.figures)
+    Ok(figures)
 }
 
 /// An event for programs; for people a summary, and the path of the table alone on standard output.
 fn close(
-    options: &run::Options,
+    args: &RunArgs,
     library: &Path,
     figures: &Map<String, Value>,
-    failed: &[(&PathBuf, Failure)],
+    failed: &[(&PathBuf, Error)],
     secs: f64,
 ) {
-    if options.json {
+    if args.json {
         let failed: Vec<_> = failed.iter().map(|(video, _)| video.display().to_string()).collect();
         let event = json!({
             "event": "library_finished",
@@ -246,7 +240,7 @@ fn close(
         say(&event.to_string());
         return;
     }
-    if !options.quiet {
+    if !args.quiet {
         eprintln!("library: {}", summary(figures));
         eprintln!("finished in {}; the table of people:", duration(secs));
     }
@@ -260,8 +254,8 @@ fn summary(figures: &Map<String, Value>) -> String {
     format!("{people} in {videos}, {} of them in more than one", number("people_in_several_videos"))
 }
 
-/// Which videos failed, each of which has been told.
-fn told(failed: &[(&PathBuf, Failure)], all: usize) -> String {
+/// Names the videos that failed, each of which has been reported.
+fn list(failed: &[(&PathBuf, Error)], all: usize) -> String {
     let names: Vec<_> = failed.iter().map(|(video, _)| name(video)).collect();
     format!("{} of {} failed: {}", failed.len(), counted(all as u64, "video", "videos"), names.join(", "))
 }
@@ -278,28 +272,31 @@ mod tests {
     fn runs_are_named_after_their_videos_and_never_share_a_place() {
         let dirs = |videos: &[&str]| {
             let dirs = run_dirs(&paths(videos), Path::new("/runs"), Path::new("/runs/library"));
-            dirs.map_err(|failure| (failure.code, failure.message))
+            dirs.map_err(|error| (error.code, error.message))
         };
         assert_eq!(dirs(&["/a/x.mkv", "y.mp4"]), Ok(paths(&["/runs/x", "/runs/y"])));
         assert_eq!(dirs(&["x.mkv", "x.mp4", "y.mp4"]), Ok(paths(&["/runs/x.mkv", "/runs/x.mp4", "/runs/y"])));
-        let message = "the run of b/x.mkv would go where that of a/x.mkv goes, /runs/x.mkv";
-        assert_eq!(dirs(&["a/x.mkv", "b/x.mkv"]), Err((2, message.into())));
-        assert_eq!(dirs(&["library.mkv"]).map_err(|(code, _)| code), Err(2));
+        assert_eq!(
+            dirs(&["/t/season1/e01.mkv", "/t/season2/e01.mkv", "/t/e02.mkv"]),
+            Ok(paths(&["/runs/season1-e01", "/runs/season2-e01", "/runs/e02"]))
+        );
+        assert_eq!(dirs(&["/a/1/x.mkv", "/b/1/x.mkv"]), Ok(paths(&["/runs/a-1-x", "/runs/b-1-x"])));
+        assert_eq!(dirs(&["library.mkv"]), Ok(paths(&["/runs/library.mkv"])));
     }
 
     #[test]
     fn folders_and_patterns_stand_for_the_videos_in_them() -> Result<()> {
-        let scratch = crate::cache::Scratch::new("several")?;
+        let scratch = fetch::cache::Scratch::new("several")?;
         let at = |name: &str| scratch.path().join(name);
         for name in ["b.mp4", "a.MKV", "notes.txt", "c[1].mkv"] {
             scratch.write(&at(name), "x")?;
         }
-        let found = |given: &[PathBuf]| videos(given).map_err(|failure| failure.code);
+        let found = |given: &[PathBuf]| videos(given).map_err(|error| error.code);
         let all = ["a.MKV", "b.mp4", "c[1].mkv"].map(at).to_vec();
         assert_eq!(found(&[scratch.path().to_path_buf()]), Ok(all.clone()));
         assert_eq!(found(&[at("*.mp4"), at("b.mp4")]), Ok(vec![at("b.mp4")]), "each once");
         assert_eq!(found(&[at("c[1].mkv")]), Ok(vec![at("c[1].mkv")]), "a file before a pattern");
-        assert_eq!(found(&[at("none.mkv")]), Ok(vec![at("none.mkv")]), "told when its turn comes");
+        assert_eq!(found(&[at("none.mkv")]), Ok(vec![at("none.mkv")]), "reported when its turn comes");
         assert_eq!(found(&[at("*.avi")]), Err(exit::INPUT));
         Ok(())
     }
@@ -323,6 +320,6 @@ mod tests {
         let figures = figures.as_object().cloned().unwrap_or_default();
         assert_eq!(summary(&figures), "18 people in 4 videos, 13 of them in more than one");
         let video = PathBuf::from("a/b.mkv");
-        assert_eq!(told(&[(&video, Failure::unexpected("x"))], 3), "1 of 3 videos failed: b.mkv");
+        assert_eq!(list(&[(&video, Error::unexpected("x"))], 3), "1 of 3 videos failed: b.mkv");
     }
 }

