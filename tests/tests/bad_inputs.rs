@@ -13,9 +13,9 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use run::manifest::{Manifest, STAGES};
 use schema::Row;
 use schema::io::read_all;
-use schema::manifest::{Manifest, STAGES};
 use schema::tables::{
     Cluster, Constraint, Crop, Detection, Embedding, Frame, Identity, Label, Linkage, Shot, Track,
     TrackEmbedding,

@@ -14,10 +14,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
+use run::RunDir;
+use run::manifest::{Manifest, STAGES};
 use schema::Row;
 use schema::io::read_all;
-use schema::manifest::{Manifest, STAGES};
-use schema::run::RunDir;
 use schema::tables::{
     ALL, Cluster, Constraint, Crop, Detection, DetectionSource, Embedding, Frame, Identity, Label, Linkage,
     Metric, Shot, Track, TrackEmbedding, Transition, Video,

@@ -13,9 +13,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use run::manifest::{Manifest, STAGES};
 use schema::Row;
 use schema::io::{TableWriter, open, read_all};
-use schema::manifest::{Manifest, STAGES};
 use schema::tables::{
     Cluster, Constraint, Crop, Detection, Embedding, Identity, Label, Shot, Track, TrackEmbedding,
 };
@@ -221,7 +221,7 @@ fn the_scan_finds_what_is_left() {
 fn vouch_for(run: &Path, file: &str) {
     let mut manifest = Manifest::read(run).unwrap().unwrap();
     let path = run.join(file);
-    let sha256 = schema::hash::file(&path).unwrap();
+    let sha256 = hash::file(&path).unwrap();
     for stage in &mut manifest.stages {
         for output in stage.outputs.iter_mut().filter(|output| output.file == file) {
             output.size_bytes = fs::metadata(&path).unwrap().len();

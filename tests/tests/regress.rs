@@ -11,8 +11,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use run::manifest::Manifest;
 use schema::io::read_all;
-use schema::manifest::Manifest;
 use schema::tables::{Cluster, Crop};
 use tests::assets;
 use tests::files::{copy, hashes};

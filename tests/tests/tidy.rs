@@ -12,6 +12,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use run::manifest::STAGES;
 use schema::tables::{ALL, LIBRARY};
 use serde_json::Value;
 use tests::files::{repository, walk};
@@ -20,12 +21,14 @@ use tests::files::{repository, walk};
 /// to think about it.
 const IMPORTS: &[(&str, &[&str])] = &[
     ("schema", &[]),
+    ("geometry", &[]),
+    ("numeric", &[]),
     ("video", &["schema"]),
     ("nn", &["schema"]),
     ("ingest", &["schema", "video"]),
-    ("detect-track", &["schema", "video", "nn"]),
-    ("embed", &["schema", "nn"]),
-    ("cluster", &["schema"]),
+    ("detect-track", &["schema", "video", "nn", "geometry", "numeric"]),
+    ("embed", &["schema", "nn", "numeric"]),
+    ("cluster", &["schema", "geometry", "numeric"]),
     ("evaluate", &["schema"]),
     ("forget", &["schema"]),
     ("library", &["schema"]),
@@ -69,6 +72,7 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
     ("minijinja", &["evaluate"]),
     ("hdbscan", &["cluster"]),
     ("kodama", &["cluster"]),
+    ("rayon", &["embed"]),
     ("ndarray", &["cluster"]),
     ("petal", &["cluster"]),
     // Nothing that speaks to the network.

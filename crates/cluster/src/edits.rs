@@ -1,4 +1,4 @@
-//! What a person says about pairs of tracks, from a CSV file.
+//! Pairs of tracks that a person marked as one person or as two, from a CSV file.
 //!
 //! A header and the columns `track_a`, `track_b` and `kind`, in any order, where `kind` is `must_link` or
 //! `cannot_link`, as in the table `constraints`. Other columns are ignored.
@@ -6,7 +6,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use schema::manifest::Input;
+use run::manifest::Input;
 use schema::tables::ConstraintKind;
 use serde::Deserialize;
 
@@ -49,10 +49,10 @@ pub enum Error {
 /// Pairs of tracks, smaller id first, in order and each once.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Edits {
-    /// They show one person.
-    pub together: Vec<(i64, i64)>,
-    /// They show two.
-    pub apart: Vec<(i64, i64)>,
+    /// Pairs that show one person.
+    pub must_link: Vec<(i64, i64)>,
+    /// Pairs that show two people.
+    pub cannot_link: Vec<(i64, i64)>,
 }
 
 /// A line of the file.
@@ -88,7 +88,7 @@ impl EditFile {
 
     /// As the stage's record names it.
     pub(crate) fn input(&self) -> Input {
-        Input { name: "edits".into(), sha256: schema::hash::bytes(&self.content) }
+        Input { name: "edits".into(), sha256: hash::bytes(&self.content) }
     }
 
     /// What it says about these tracks, ids in order.
@@ -152,7 +152,7 @@ impl Edits {
         for (at, line) in lines(path, content)? {
             edits.add(&line, track_ids).map_err(|reason| wrong(at, reason))?;
         }
-        for pairs in [&mut edits.together, &mut edits.apart] {
+        for pairs in [&mut edits.must_link, &mut edits.cannot_link] {
             pairs.sort_unstable();
             pairs.dedup();
         }
@@ -171,36 +171,36 @@ impl Edits {
             return Err(format!("there is no track {unknown}"));
         }
         let pairs = match kind {
-            Kind::MustLink => &mut self.together,
-            Kind::CannotLink => &mut self.apart,
+            Kind::MustLink => &mut self.must_link,
+            Kind::CannotLink => &mut self.cannot_link,
         };
         pairs.push((*track_a.min(track_b), *track_a.max(track_b)));
         Ok(())
     }
 
-    /// Whether nothing is said.
+    /// Whether there is no pair.
     pub fn is_empty(&self) -> bool {
-        self.together.is_empty() && self.apart.is_empty()
+        self.must_link.is_empty() && self.cannot_link.is_empty()
     }
 
-    /// Tracks that are one person by what is said, by way of others or not.
+    /// Tracks that must be linked, directly or by way of others.
     pub fn groups(&self, track_ids: &[i64]) -> Groups {
         let place = |id: i64| track_ids.binary_search(&id).ok();
-        let pairs = self.together.iter().filter_map(|(a, b)| place(*a).zip(place(*b)));
+        let pairs = self.must_link.iter().filter_map(|(a, b)| place(*a).zip(place(*b)));
         Groups::new(track_ids.len(), pairs)
     }
 
-    /// A pair that is said to be apart and is together.
+    /// A pair that cannot be linked and, by way of others, must be.
     fn contradiction(&self, track_ids: &[i64]) -> Option<(i64, i64)> {
         let groups = self.groups(track_ids);
         let group = |id: i64| track_ids.binary_search(&id).ok().map(|place| groups.of(place));
-        self.apart.iter().copied().find(|(a, b)| group(*a) == group(*b))
+        self.cannot_link.iter().copied().find(|(a, b)| group(*a) == group(*b))
     }
 
     /// Every pair with its kind.
     pub fn pairs(&self) -> impl Iterator<Item = ((i64, i64), ConstraintKind)> {
-        let together = self.together.iter().map(|pair| (*pair, ConstraintKind::MustLink));
-        together.chain(self.apart.iter().map(|pair| (*pair, ConstraintKind::CannotLink)))
+        let must_link = self.must_link.iter().map(|pair| (*pair, ConstraintKind::MustLink));
+        must_link.chain(self.cannot_link.iter().map(|pair| (*pair, ConstraintKind::CannotLink)))
     }
 }
 
@@ -216,7 +216,7 @@ mod tests {
     #[test]
     fn pairs_are_ordered_and_said_once() {
         let found = parse("kind,track_a,track_b,why\nmust_link, 3, 1,x\ncannot_link,5,8,\nmust_link,1,3,y\n");
-        assert_eq!(found, Ok(Edits { together: vec![(1, 3)], apart: vec![(5, 8)] }));
+        assert_eq!(found, Ok(Edits { must_link: vec![(1, 3)], cannot_link: vec![(5, 8)] }));
         assert_eq!(parse("track_a,track_b,kind\n"), Ok(Edits::default()));
     }
 

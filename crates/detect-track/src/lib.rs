@@ -5,8 +5,8 @@
 //! * [`pipeline`]: decode → shot boundaries → faces in worker threads → in order again.
 //! * [`detector`]: what a face detector offers; [`yunet`]: the default one; [`haar`]: the classical one.
 //! * [`follow`]: faces from frame to frame by correlation filters.
-//! * [`shots`], [`spans`], [`tracker`], [`crops`], [`geometry`]: pure parts.
-//! * [`recorder`]: turns what the pipeline finds into rows, shot by shot.
+//! * [`shots`], [`spans`], [`tracker`], [`crops`], [`face`]: pure parts.
+//! * [`track_writer`]: turns what the pipeline finds into rows, shot by shot.
 //!
 //! **Architecture invariant:** the only code that decodes pixels of the video, and it does so once.
 //! A track never crosses a shot boundary. Results do not depend on the number of threads.
@@ -14,29 +14,29 @@
 pub mod crops;
 mod cv;
 pub mod detector;
+pub mod face;
 pub mod follow;
-pub mod geometry;
 pub mod haar;
 pub mod pipeline;
-pub mod recorder;
 pub mod shots;
 pub mod spans;
+pub mod track_writer;
 pub mod tracker;
 pub mod yunet;
 
 use std::path::{Path, PathBuf};
 
-use schema::hash;
-use schema::manifest::{Input, VideoFile};
-use schema::run::Begin;
-use schema::stage::{Failure, Job, Outcome, Stage, exit};
+use failure::{Failure, exit};
+use run::Begin;
+use run::manifest::{Input, VideoFile};
+use run::stage::{Job, Outcome, Stage};
+use geometry::FrameTimes;
 use schema::tables::Frame;
 use serde::{Deserialize, Serialize};
 
 use crate::detector::DetectorKind;
-use crate::pipeline::Clock;
-use crate::recorder::Recorder;
 use crate::shots::ShotConfig;
+use crate::track_writer::TrackWriter;
 use crate::tracker::{TrackerConfig, TrackerKind};
 
 /// This stage.
@@ -54,7 +54,7 @@ pub struct Config {
     pub detector: DetectorKind,
     /// Folder of OpenCV's Haar cascades; only `haar` reads them.
     pub cascades: PathBuf,
-    /// How a face is followed from one key frame to the next.
+    /// How a face is followed from one anchor frame to the next.
     pub tracker: TrackerKind,
     /// Longest time between two frames in which faces are looked for, seconds. With `assoc`, more frames
     /// are examined where faces move, come or go.
@@ -120,6 +120,9 @@ pub enum Error {
     /// The run directory cannot be used.
     #[error(transparent)]
     Schema(#[from] schema::Error),
+    /// The run directory cannot be used.
+    #[error(transparent)]
+    Run(#[from] run::Error),
     /// The video is not the one that `ingest` read.
     #[error("{} has changed since `ingest` read it", path.display())]
     VideoChanged {
@@ -170,6 +173,7 @@ impl Failure for Error {
                 Some("Debian's package opencv-data has the cascades; `cascades` names their folder".into())
             }
             Self::Schema(e) => e.hint(),
+            Self::Run(e) => e.hint(),
             Self::VideoChanged { .. } => Some("run again with --from ingest".into()),
             Self::NothingDecoded { .. } => Some("is the file complete? try to play it".into()),
             Self::Frame { .. } | Self::Crop { .. } => None,
@@ -182,6 +186,7 @@ impl Failure for Error {
             Self::Video(e) => e.exit_code(),
             Self::Weights(e) => e.exit_code(),
             Self::Schema(e) => e.exit_code(),
+            Self::Run(e) => e.exit_code(),
             Self::Cascade { .. } | Self::VideoChanged { .. } | Self::NothingDecoded { .. } => exit::INPUT,
             Self::Frame { .. } | Self::Crop { .. } => exit::UNEXPECTED,
             Self::NoWeights | Self::Config { .. } => exit::USAGE,
@@ -204,12 +209,16 @@ pub fn run(job: &mut Job<Config>, path: &Path, weights: Option<&Path>) -> Result
         Begin::Run(stage) => stage,
     };
     let new_detector = files.load(job.config.min_score as f32)?;
-    let clock = Clock::read(job.run.open_table::<Frame>()?)?;
-    let mut recorder = Recorder::new(&stage, job.run.video_id()?, &job.config, clock)?;
+    // Batch by batch: of a long video only the times are kept.
+    let mut times = FrameTimes::default();
+    for frames in job.run.open_table::<Frame>()? {
+        times.extend(frames?.iter().map(|frame| (frame.pts_ticks, frame.t_secs)));
+    }
+    let mut writer = TrackWriter::new(&stage, job.run.video_id()?, &job.config, times)?;
     let warnings =
-        pipeline::run(path, &*new_detector, &job.config, job.threads, &mut recorder, &mut job.reporter)?;
+        pipeline::run(path, &*new_detector, &job.config, job.threads, &mut writer, &mut job.reporter)?;
     warnings.into_iter().for_each(|warning| stage.warn(warning));
-    recorder.finish(&mut stage)?;
+    writer.finish(&mut stage)?;
     Ok(job.commit(stage)?)
 }
 
@@ -267,7 +276,7 @@ fn check_unchanged(path: &Path, job: &Job<Config>) -> Result<(), Error> {
     let unreadable = |source| video::Error::Unreadable { path: path.to_path_buf(), source };
     let found = VideoFile::stat(path).map_err(unreadable)?;
     if found.is_same_file(recorded)
-        || (found.size_bytes == recorded.size_bytes && hash::file(path)? == recorded.sha256)
+        || (found.size_bytes == recorded.size_bytes && run::files::sha256(path)? == recorded.sha256)
     {
         return Ok(());
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use schema::run::RunDir;
+use run::RunDir;
 use schema::tables::{
     Calibration, Cluster, Constraint, Detection, Frame, Identity, Linkage, Shot, Track, TrackEmbedding, Video,
 };
@@ -90,11 +90,6 @@ impl Tables {
     /// Tracks that are the leaves of `linkage`: all with a vector, by id.
     pub fn leaves(&self) -> Vec<i64> {
         self.vectors.keys().copied().collect()
-    }
-
-    /// The row of `tracks` with this id.
-    pub fn track(&self, track_id: i64) -> Option<&Track> {
-        self.tracks.binary_search_by_key(&track_id, |t| t.track_id).ok().map(|at| &self.tracks[at])
     }
 }
 

@@ -129,7 +129,7 @@ pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) weights_dir: WeightsDir,
     /// Run this stage and the later ones even when nothing has changed
-    #[arg(long, value_name = "STAGE", value_parser = PossibleValuesParser::new(schema::manifest::STAGES))]
+    #[arg(long, value_name = "STAGE", value_parser = PossibleValuesParser::new(run::manifest::STAGES))]
     pub(crate) from: Option<String>,
     /// Worker threads, which never change the result [default: every core]
     #[arg(long, value_name = "N", value_parser = parse_count)]
@@ -272,7 +272,7 @@ pub(crate) struct ExportArgs {
     #[arg(long, value_name = "DIR", alias = "run")]
     pub(crate) run_dir: PathBuf,
     /// The format
-    #[arg(long, value_name = "FORMAT", value_parser = PossibleValuesParser::new(exchange::export::Format::NAMES))]
+    #[arg(long, value_name = "FORMAT", value_parser = PossibleValuesParser::new(formats::export::Format::NAMES))]
     pub(crate) to: String,
     /// Where to [default: standard output]
     #[arg(long, value_name = "FILE")]
@@ -288,13 +288,13 @@ pub(crate) struct ImportArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
     /// The format [default: by the file's ending]
-    #[arg(long, value_name = "FORMAT", value_parser = PossibleValuesParser::new(exchange::labels::Source::NAMES))]
+    #[arg(long, value_name = "FORMAT", value_parser = PossibleValuesParser::new(formats::labels::Source::NAMES))]
     pub(crate) from: Option<String>,
     /// Number of the first frame in the file [default: 1 with mot, else 0]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub(crate) first_frame: Option<i64>,
     /// Every frame of so many was looked at, so those without a face have none
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..=exchange::labels::MOST_FRAMES))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..=formats::labels::MOST_FRAMES))]
     pub(crate) frames: Option<i64>,
 }
 

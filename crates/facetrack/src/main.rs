@@ -90,6 +90,6 @@ fn convert(from: &Path, to: &Path, names: &[String]) -> Result<()> {
 }
 
 /// An error of a crate as the program reports it.
-fn failed<E: schema::stage::Failure>(error: E) -> Error {
+fn failed<E: failure::Failure>(error: E) -> Error {
     Error { hint: error.hint(), ..Error::new(error.exit_code(), error.to_string()) }
 }

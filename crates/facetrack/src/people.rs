@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use library::{Added, Error, Library, Seen};
-use schema::stage::{Failure as _, Progress as _, Reporter};
+use gallery::{Added, Error, Library, Seen};
+use failure::Failure as _;
+use run::stage::{Progress as _, Reporter};
 use serde_json::{Map, Value, json};
 
 use crate::cli::LibraryVerb;

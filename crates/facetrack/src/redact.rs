@@ -8,7 +8,7 @@ use std::path::Path;
 
 use console::{Error, Result, exit, process, say};
 use forget::Request;
-use schema::stage::{Arguments, Job};
+use run::stage::{Arguments, Job};
 use serde_json::{Map, Value, json};
 
 use crate::cli::RedactArgs;
@@ -18,7 +18,7 @@ use crate::{failed, stages};
 /// Takes people or pictures out of a run; without either, checks that what was taken out is gone.
 pub(crate) fn redact(arguments: &RedactArgs) -> Result<()> {
     let RedactArgs { run_dir, identity, pictures, json } = arguments;
-    if !run_dir.join(schema::manifest::FILE_NAME).is_file() {
+    if !run_dir.join(run::manifest::FILE_NAME).is_file() {
         let message = format!("`{}` is not a run directory: it has no manifest.json", run_dir.display());
         return Err(Error::new(exit::INPUT, message).hint("name the folder of a run with --run-dir"));
     }

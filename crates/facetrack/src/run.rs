@@ -8,8 +8,8 @@ use std::time::Instant;
 use console::{Error, Result, duration, exit, rounded, say};
 use evaluate::labels::Labels;
 use fetch::cache::Scratch;
-use schema::manifest::STAGES;
-use schema::stage::read_config;
+use run::manifest::STAGES;
+use run::stage::read_config;
 use serde_json::{Map, Value, json};
 
 use crate::cli::RunArgs;

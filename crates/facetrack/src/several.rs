@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use console::{Error, Result, duration, exit, process, say};
-use schema::stage::Reporter;
+use run::stage::Reporter;
 use serde_json::{Map, Value, json};
 
 use crate::cli::RunArgs;

@@ -7,7 +7,7 @@
 use std::path::Path;
 
 use console::{Result, say};
-use schema::stage::read_config;
+use run::stage::read_config;
 use serde_json::json;
 
 use crate::progress::Screen;

@@ -105,7 +105,7 @@ mod tests {
 
     fn arguments(settings: &str, own: &[&str]) -> std::result::Result<Vec<String>, String> {
         let own: Vec<_> = own.iter().map(|text| Own::parse(text)).collect::<std::result::Result<_, _>>()?;
-        let config = schema::stage::read_config(None, &[settings], "embed").map_err(|e| e.to_string())?;
+        let config = run::stage::read_config(None, &[settings], "embed").map_err(|e| e.to_string())?;
         let sources = sources(&config, &own).map_err(|error| error.message)?;
         let shown = |source: &Source| {
             let (option, value) = source.arguments("w".as_ref());

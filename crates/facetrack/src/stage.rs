@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use embed::{Name, WeightFile};
-use schema::stage::{self, Arguments};
+use run::stage::{self, Arguments};
 
 use crate::cli::parse_count;
 

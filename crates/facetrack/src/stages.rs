@@ -16,7 +16,7 @@ use std::time::Instant;
 
 use console::process::{self, Cost};
 use console::{Error, Result, exit, say};
-use schema::manifest::STAGES;
+use run::manifest::STAGES;
 use serde_json::{Map, Value};
 
 use crate::models;

@@ -5,10 +5,10 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use console::Result;
-use exchange::Error;
-use exchange::export::Format;
-use exchange::labels::{self, Source};
-use exchange::run::Run;
+use formats::Error;
+use formats::export::Format;
+use formats::labels::{self, Source};
+use formats::run::Run;
 
 use crate::cli::{ExportArgs, ImportArgs};
 use crate::failed;
@@ -41,7 +41,7 @@ fn as_csv(
     source: Source,
     first_frame: Option<i64>,
     frames: Option<i64>,
-) -> exchange::Result<String> {
+) -> formats::Result<String> {
     let content = fs::read_to_string(path).map_err(|source| Error::Io {
         action: "read",
         path: path.to_path_buf(),
@@ -66,7 +66,7 @@ pub(crate) fn own_labels(given: &Path, folder: impl FnOnce() -> Result<PathBuf>)
 
 /// Lists the faults of tables.
 pub(crate) fn validate(path: &Path) -> Result<()> {
-    let verdict = exchange::validate::validate(path).map_err(failed)?;
+    let verdict = formats::validate::validate(path).map_err(failed)?;
     let mut lines: Vec<_> = verdict.faults.iter().take(MOST_FAULTS).map(ToString::to_string).collect();
     if let Some(more) = verdict.faults.len().checked_sub(MOST_FAULTS).filter(|more| *more > 0) {
         lines.push(format!("and {more} faults more"));
@@ -81,7 +81,7 @@ pub(crate) fn validate(path: &Path) -> Result<()> {
 }
 
 /// Writes to the file that was named, or to standard output.
-fn put(out: Option<&Path>, text: &str) -> exchange::Result<()> {
+fn put(out: Option<&Path>, text: &str) -> formats::Result<()> {
     let Some(path) = out else {
         print(text);
         return Ok(());

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use run::manifest::StageRecord;
+use run::{RunDir, StageRun};
 use schema::Row;
-use schema::manifest::StageRecord;
-use schema::run::{RunDir, StageRun};
 use schema::tables::{Cluster, Crop, Detection, Embedding, Shot, Track, TrackEmbedding};
 use serde_json::json;
 

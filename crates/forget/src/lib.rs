@@ -16,9 +16,10 @@ pub mod scan;
 
 use std::path::PathBuf;
 
-use schema::manifest::StageRecord;
-use schema::run::RunDir;
-use schema::stage::{Failure, Job, Outcome, Stage, exit};
+use failure::{Failure, exit};
+use run::RunDir;
+use run::manifest::StageRecord;
+use run::stage::{Job, Outcome, Stage};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -55,6 +56,9 @@ pub enum Error {
     /// The run directory cannot be used.
     #[error(transparent)]
     Schema(#[from] schema::Error),
+    /// The run directory cannot be used.
+    #[error(transparent)]
+    Run(#[from] run::Error),
     /// No track belongs to that person.
     #[error("{} has no identity {identity}", run.display())]
     Nobody {
@@ -85,6 +89,7 @@ impl Failure for Error {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Schema(e) => e.hint(),
+            Self::Run(e) => e.hint(),
             Self::Nobody { .. } => Some("the page and the table `identities` number everybody".into()),
             Self::Trace { .. } => {
                 Some("forget again; if that does not help, delete the run directory".into())
@@ -96,6 +101,7 @@ impl Failure for Error {
     fn exit_code(&self) -> u8 {
         match self {
             Self::Schema(e) => e.exit_code(),
+            Self::Run(e) => e.exit_code(),
             Self::Nobody { .. } => exit::USAGE,
             Self::Trace { .. } => exit::CONTRACT,
             Self::Unseen { .. } => exit::UNEXPECTED,

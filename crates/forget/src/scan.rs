@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use run::RunDir;
+use run::manifest::{self, StageRecord};
 use schema::Row;
-use schema::manifest::{self, StageRecord};
-use schema::run::RunDir;
 use schema::tables::{
     Cluster, Constraint, Crop, Detection, Embedding, Identity, Label, Track, TrackEmbedding,
 };

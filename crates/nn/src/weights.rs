@@ -11,9 +11,8 @@ use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
-use schema::contain::contain;
-use schema::hash;
-use schema::stage::{Failure, exit};
+use failure::catch_panic;
+use failure::{Failure, exit};
 
 pub use self::convert::convert;
 
@@ -229,7 +228,7 @@ impl Format {
 fn safetensors(bytes: &[u8]) -> Parsed<Tensors> {
     // candle multiplies the sizes of empty tensors without looking, and panics.
     let load = || candle_core::safetensors::load_buffer(bytes, &Device::Cpu);
-    let tensors = contain(load)?.map_err(|e| first_line(&e))?;
+    let tensors = catch_panic(load)?.map_err(|e| first_line(&e))?;
     let floats = tensors.into_iter().filter(|(_, tensor)| tensor.dtype().is_float());
     floats
         .map(|(name, tensor)| Ok((name, tensor.to_dtype(DType::F32).map_err(|e| first_line(&e))?)))

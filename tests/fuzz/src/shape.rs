@@ -12,19 +12,18 @@ use arrow::array::{
 };
 use arrow::compute::{cast, take};
 use arrow::datatypes::{DataType, Field, Float32Type, Schema, TimeUnit};
-use exchange::export::Format;
-use exchange::run::Run;
-use exchange::validate::validate;
-use library::Library;
+use failure::catch_panic;
+use formats::export::Format;
+use formats::run::Run;
+use formats::validate::validate;
+use gallery::Library;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::{KeyValue, ParquetMetaData, ParquetMetaDataWriter, RowGroupMetaData};
 use parquet::file::properties::{WriterProperties, WriterVersion};
 use schema::cell::CellType;
-use schema::contain::contain;
 use schema::footer::KEY;
-use schema::hash;
 use schema::table::{Column, Table};
 use schema::tables::ALL;
 use serde_json::{Value, json};
@@ -328,7 +327,7 @@ fn lie(data: &mut Unstructured<'_>, file: &mut Vec<u8>, metadata: ParquetMetaDat
     if lies > 0 {
         let changed = metadata.into_builder().set_row_groups(groups).build();
         // The writer adds these numbers up, and panics where that overflows.
-        let tail = contain(|| {
+        let tail = catch_panic(|| {
             let mut tail = Vec::new();
             ParquetMetaDataWriter::new(&mut tail, &changed).finish().map(|_| tail)
         });

@@ -29,7 +29,7 @@ use schema::footer::KEY;
 use schema::table::Table;
 use schema::tables::{Crop, Frame, Label, Linkage, TrackEmbedding};
 use serde_json::json;
-use tests::assets;
+use testkit::assets;
 
 /// Address space of a program, KiB.
 const MAX_KIB: u32 = 1 << 20;
