@@ -10,7 +10,6 @@ use failure::Failure as _;
 use formats::export::Format;
 use formats::labels::{self, Source};
 use formats::run::Run;
-use formats::validate::validate;
 use formats::{Error, Result};
 
 /// Faults that are told one by one.
@@ -19,12 +18,16 @@ const MOST_FAULTS: usize = 1000;
 fn main() -> ExitCode {
     let matches = cli().get_matches();
     let result = match matches.subcommand() {
-        Some(("validate", m)) => tell_faults(m),
+        Some(("validate", m)) => return tell_faults(m),
         Some(("export", m)) => write_export(m),
         Some(("import", m)) => write_labels(m),
         _ => Ok(()),
     };
     let Err(error) = result else { return ExitCode::SUCCESS };
+    failed(&error)
+}
+
+fn failed(error: &dyn failure::Failure) -> ExitCode {
     eprintln!("error: {error}");
     if let Some(hint) = error.hint() {
         eprintln!("hint: {hint}");
@@ -94,9 +97,17 @@ fn given<'a>(m: &'a ArgMatches, name: &str) -> &'a Path {
     m.get_one::<PathBuf>(name).map_or("".as_ref(), PathBuf::as_path)
 }
 
-fn tell_faults(m: &ArgMatches) -> Result<()> {
+fn tell_faults(m: &ArgMatches) -> ExitCode {
     let path = given(m, "path");
-    let verdict = validate(path)?;
+    let verdict = if gallery::validate::is_library(path) {
+        gallery::validate::validate(path).map_err(|error| failed(&error))
+    } else {
+        run::validate::validate(path).map_err(|error| failed(&error))
+    };
+    let verdict = match verdict {
+        Ok(verdict) => verdict,
+        Err(code) => return code,
+    };
     let mut lines: Vec<_> = verdict.faults.iter().take(MOST_FAULTS).map(ToString::to_string).collect();
     if let Some(more) = verdict.faults.len().checked_sub(MOST_FAULTS).filter(|more| *more > 0) {
         lines.push(format!("and {more} faults more"));
@@ -105,9 +116,9 @@ fn tell_faults(m: &ArgMatches) -> Result<()> {
     if verdict.faults.is_empty() {
         let rows: usize = verdict.rows.values().sum();
         eprintln!("{}: {} tables with {rows} rows are as they should be", path.display(), verdict.rows.len());
-        return Ok(());
+        return ExitCode::SUCCESS;
     }
-    Err(Error::Faults { path: path.to_path_buf(), faults: verdict.faults.len() })
+    failed(&Error::Faults { path: path.to_path_buf(), faults: verdict.faults.len() })
 }
 
 fn write_export(m: &ArgMatches) -> Result<()> {

@@ -1,98 +1,92 @@
-//! The tables of a library: each by itself, and whether `people` is what `appearances` add up to.
+//! The rules of a library: each table by itself, and whether `people` and `person_vectors` are what
+//! `appearances` add up to.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::Path;
 
-use run::{Error, Result};
-use schema::Row;
-use schema::tables::{Appearance, Person};
-use serde_json::Value;
+use run::validate::{Rows, Verdict, Wrong, check_recorded, each, note, read_table};
+use schema::tables::{Appearance, Person, PersonVector};
+use schema::{Row, UnitVector};
 
-use super::rules::{Wrong, each, note};
-use super::tables::{Rows, read_file};
-use super::{Verdict, changed};
+use crate::Error;
+use crate::people::People;
+use crate::store::{INDEX, Index};
 
-/// The index, which names the files that count.
-const INDEX: &str = "library.json";
-/// Sums of times that were added in one order and are compared in another differ by no more, relatively.
+/// Largest relative difference of sums of times, which another program may have added in another order.
 const SAME: f64 = 1e-9;
+/// Largest difference of a component of a vector, for the same reason.
+const SAME_VECTOR: f32 = 1e-5;
 
 /// Whether a directory is a library.
-pub(super) fn is_library(root: &Path) -> bool {
+pub fn is_library(root: &Path) -> bool {
     root.join(INDEX).is_file()
 }
 
-/// Looks at every file that the index names.
-pub(super) fn validate(root: &Path) -> Result<Verdict> {
-    let index = read_index(&root.join(INDEX))?;
-    let text = |value: &Value, key: &str| value[key].as_str().unwrap_or_default().to_owned();
+/// Checks every file that the index of the library at `root` names.
+///
+/// # Errors
+/// When the index cannot be read.
+pub fn validate(root: &Path) -> Result<Verdict, Error> {
+    let index = Index::read(&root.join(INDEX))?;
     let mut faults = Vec::new();
     let people_file = root.join(Person::TABLE.file_name());
-    let videos = index["videos"].as_array().map(Vec::as_slice).unwrap_or_default();
-    // A library of no video may have no table yet.
-    let people = (!videos.is_empty() || people_file.is_file())
-        .then(|| recorded::<Person>(people_file, &text(&index, "people_sha256"), &mut faults))
-        .flatten();
-    let mut appearances = Vec::new();
-    for video in videos {
-        let file = root.join(text(video, "file"));
-        let rows = recorded::<Appearance>(file, &text(video, "sha256"), &mut faults);
-        appearances.extend(rows.map(|rows| (text(video, "video_id"), rows)));
+    // A library without a video may have no table yet.
+    let people = if index.videos.is_empty() && !people_file.is_file() {
+        None
+    } else {
+        recorded::<Person>(&people_file, &index.people_sha256, &mut faults)
+    };
+    let mut vectors = Vec::new();
+    for file in &index.vector_files {
+        vectors.extend(recorded::<PersonVector>(&root.join(&file.file), &file.sha256, &mut faults));
     }
-    let is_whole = appearances.len() == videos.len();
-    check(people.as_ref(), &appearances, is_whole, &mut faults);
-    let mut rows = BTreeMap::from([(
-        Appearance::TABLE.name,
-        appearances.iter().map(|(_, table)| table.rows.len()).sum::<usize>(),
-    )]);
-    rows.extend(people.map(|people| (Person::TABLE.name, people.rows.len())));
+    let mut appearances = Vec::new();
+    for video in &index.videos {
+        let rows = recorded::<Appearance>(&root.join(&video.file), &video.sha256, &mut faults);
+        appearances.extend(rows.map(|rows| (video.video_id.as_str(), rows)));
+    }
+    check_appearances(people.as_ref(), &appearances, &mut faults);
+    // Sums over some of the files mean nothing.
+    if appearances.len() == index.videos.len() {
+        let mut sums = People::default();
+        appearances.iter().for_each(|(_, table)| sums.add(&table.rows));
+        each(people.as_ref(), &mut faults, |_, row| check_person(row, &sums));
+        check_vectors(&vectors, &sums.vectors, &mut faults);
+    }
+    let mut rows = BTreeMap::new();
+    rows.extend(people.map(|table| (Person::TABLE.name, table.rows.len())));
+    rows.insert(Appearance::TABLE.name, appearances.iter().map(|(_, table)| table.rows.len()).sum());
+    rows.insert(PersonVector::TABLE.name, vectors.iter().map(|table| table.rows.len()).sum());
     Ok(Verdict { rows, faults })
 }
 
-fn read_index(path: &Path) -> Result<Value> {
-    let json = std::fs::read(path).map_err(Error::io("read", path))?;
-    serde_json::from_slice(&json)
-        .map_err(|e| Error::Changed { path: path.to_path_buf(), reason: format!("it is no JSON: {e}") })
-}
-
-/// A table that must have the content that the index records.
+/// Reads a table that must have the content that the index records.
 fn recorded<R: Row + Clone + 'static>(
-    path: PathBuf,
+    path: &Path,
     sha256: &str,
-    faults: &mut Vec<Error>,
+    faults: &mut Vec<run::Error>,
 ) -> Option<Rows<R>> {
-    match changed(&path, sha256, INDEX) {
+    match check_recorded(path, sha256, INDEX) {
         Ok(fault) => faults.extend(fault),
         Err(error) => {
             faults.push(error);
             return None;
         }
     }
-    read_file(path, faults)
+    read_table(path, faults)
 }
 
-/// What a person's appearances come to.
-#[derive(Debug, Default)]
-struct Sum {
-    n_videos: i64,
-    n_tracks: i64,
-    screen_secs: f64,
-    clusters: BTreeSet<(String, i64)>,
-}
-
-fn check(
+fn check_appearances(
     people: Option<&Rows<Person>>,
-    appearances: &[(String, Rows<Appearance>)],
-    is_whole: bool,
-    faults: &mut Vec<Error>,
+    appearances: &[(&str, Rows<Appearance>)],
+    faults: &mut Vec<run::Error>,
 ) {
-    let mut sums: BTreeMap<i64, Sum> = BTreeMap::new();
     let ids = people.map(|people| people.rows.iter().map(|row| row.person_id).collect::<BTreeSet<_>>());
     for (video_id, table) in appearances {
         let mut here = BTreeSet::new();
         for (at, row) in table.rows.iter().enumerate() {
             let mut wrong = Wrong::default();
-            wrong.unless(row.video_id.as_str() == video_id, || {
+            wrong.unless(row.video_id.as_str() == *video_id, || {
                 format!("is about the video {}, {INDEX} says {video_id}", row.video_id)
             });
             wrong.unless(here.insert(row.person_id), || {
@@ -102,23 +96,16 @@ fn check(
                 format!("names person {}, who is not in `people`", row.person_id)
             });
             note(faults, table, at, wrong);
-            let sum = sums.entry(row.person_id).or_default();
-            sum.n_videos += 1;
-            sum.n_tracks = sum.n_tracks.saturating_add(row.n_tracks);
-            sum.screen_secs += row.screen_secs;
-            sum.clusters.insert((row.video_id.to_string(), row.cluster_id));
         }
-    }
-    // Sums over some of the files say nothing.
-    if is_whole {
-        each(people, faults, |_, row| person(row, sums.get(&row.person_id)));
     }
 }
 
-fn person(row: &Person, sum: Option<&Sum>) -> Wrong {
+fn check_person(row: &Person, sums: &People) -> Wrong {
     let mut wrong = Wrong::default();
-    wrong.unless(sum.is_some(), || format!("is person {}, who is in no `appearances`", row.person_id));
-    let Some(sum) = sum else { return wrong };
+    let Some(sum) = sums.rows.get(&row.person_id) else {
+        wrong.unless(false, || format!("is person {}, who is in no `appearances`", row.person_id));
+        return wrong;
+    };
     for (what, found, expected) in
         [("videos", row.n_videos, sum.n_videos), ("tracks", row.n_tracks, sum.n_tracks)]
     {
@@ -128,9 +115,36 @@ fn person(row: &Person, sum: Option<&Sum>) -> Wrong {
     wrong.unless(!differ, || {
         format!("has {} s on screen, `appearances` add up to {}", row.screen_secs, sum.screen_secs)
     });
-    let first = (row.first_video_id.to_string(), row.first_cluster_id);
-    wrong.unless(sum.clusters.contains(&first), || {
-        format!("was first cluster {} of {}, which `appearances` do not say", first.1, first.0)
+    let is_first =
+        (&row.first_video_id, row.first_cluster_id) == (&sum.first_video_id, sum.first_cluster_id);
+    wrong.unless(is_first, || {
+        let (video, cluster) = (&row.first_video_id, row.first_cluster_id);
+        format!("was first cluster {cluster} of {video}, which `appearances` do not say")
     });
     wrong
+}
+
+/// Of a person in several files, the last one counts.
+fn check_vectors(
+    vectors: &[Rows<PersonVector>],
+    sums: &HashMap<i64, UnitVector>,
+    faults: &mut Vec<run::Error>,
+) {
+    let mut seen = BTreeSet::new();
+    for table in vectors.iter().rev() {
+        for (at, row) in table.rows.iter().enumerate() {
+            if !seen.insert(row.person_id) {
+                continue;
+            }
+            let mut wrong = Wrong::default();
+            let is_sum = sums.get(&row.person_id).is_some_and(|sum| {
+                let (found, sum) = (row.embedding.as_slice(), sum.as_slice());
+                found.len() == sum.len() && found.iter().zip(sum).all(|(a, b)| (a - b).abs() <= SAME_VECTOR)
+            });
+            wrong.unless(is_sum, || {
+                format!("has a vector of person {} that `appearances` do not add up to", row.person_id)
+            });
+            note(faults, table, at, wrong);
+        }
+    }
 }

@@ -1,46 +1,50 @@
-//! Takes people, or all pictures, out of a finished run, and looks whether they are gone.
+//! Removes people, or all pictures, from a finished run, and checks that they are gone.
 //!
-//! [`erase`] writes the tables of `detect-track` and `embed` anew, without the rows that show a person or
-//! without pictures. What later stages made of the old tables goes with them, so that `cluster` and
-//! `evaluate` start from tables in which the person never was. The records in the manifest keep the
-//! fingerprints that the stages look for: a later run takes the shorter tables for what they are, and does
-//! not bring anybody back unless `detect-track` is asked to look again.
+//! [`redact_run`] writes the tables of `detect-track` and `embed` anew, without the rows that show a person or
+//! without pictures. The results of later stages were made from the old tables and are removed with them, so
+//! that `cluster` and `evaluate` start from tables in which the person never was. The records in the manifest
+//! keep the fingerprints that the stages look for: a later run accepts the shorter tables, and only a run from
+//! `detect-track` on detects the person again.
 //!
-//! [`scan`] trusts none of that: it reads every table again, and every file of the run.
+//! [`redact_check`] trusts none of that: it reads every table and every file of the run again.
 //!
-//! **Architecture invariant:** rows only leave; nothing here adds one or changes what a kept row says, but
-//! for the number of a box within its frame.
+//! **Architecture invariant:** rows are only removed; nothing here adds a row or changes a kept one, except for
+//! the number of a box within its frame.
 
-pub mod erase;
-pub mod scan;
+mod erase;
+mod scan;
 
 use std::path::PathBuf;
 
 use failure::{Failure, exit};
-use run::RunDir;
-use run::manifest::StageRecord;
-use run::stage::{Job, Outcome, Stage};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// What the events of this program are called by. It is no stage: nothing of it is in the manifest.
+pub use erase::redact_run;
+pub use scan::redact_check;
+
+use crate::manifest::StageRecord;
+use crate::reader::RunReader;
+use crate::stage::{Job, Outcome, Stage};
+
+/// The task, as its events name it. It is no stage: the manifest has no record of it.
 pub const TASK: Stage = Stage {
-    name: "forget",
+    name: "redact",
     version: 1,
-    about: "Takes people or pictures out of a run; told nothing, looks whether they are gone",
+    about: "Removes people or pictures from a run; without options, checks that they are gone",
 };
 
-/// Figure of `detect-track` that lists the tracks taken out.
+/// Figure of `detect-track` that lists the removed tracks.
 const TRACKS: &str = "forgotten_tracks";
-/// Figure of `detect-track` that says that pictures were taken out.
+/// Figure of `detect-track` that says that the pictures were removed.
 const PICTURES: &str = "forgotten_pictures";
 
-/// There is nothing to configure.
+/// The configuration, which is empty.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {}
 
-/// What is to be forgotten.
+/// What to remove. The default asks for a check only.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Request {
     /// People, by their number in `identities`.
@@ -49,38 +53,35 @@ pub struct Request {
     pub pictures: bool,
 }
 
-/// What can go wrong.
+/// Error of a redaction.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The run directory cannot be used.
     #[error(transparent)]
-    Schema(#[from] schema::Error),
-    /// The run directory cannot be used.
-    #[error(transparent)]
-    Run(#[from] run::Error),
-    /// No track belongs to that person.
+    Run(#[from] crate::Error),
+    /// No track belongs to the person.
     #[error("{} has no identity {identity}", run.display())]
-    Nobody {
+    NoIdentity {
         /// The run directory.
         run: PathBuf,
         /// The number asked for.
         identity: i64,
     },
-    /// Something is left of what was forgotten.
+    /// A trace of a removed person or picture is left.
     #[error("{} still {what}", path.display())]
     Trace {
         /// The file.
         path: PathBuf,
-        /// What is left, as in "still holds 3 rows of track 7".
+        /// The trace, as in "names track 7".
         what: String,
     },
-    /// A file of the run cannot be looked into.
-    #[error("cannot look into {}: {source}", path.display())]
-    Unseen {
+    /// A file of the run cannot be read.
+    #[error("failed to read {}: {source}", path.display())]
+    Io {
         /// The file.
         path: PathBuf,
-        /// The system's own words.
+        /// The error of the operating system.
         source: std::io::Error,
     },
 }
@@ -88,42 +89,46 @@ pub enum Error {
 impl Failure for Error {
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Schema(e) => e.hint(),
             Self::Run(e) => e.hint(),
-            Self::Nobody { .. } => Some("the page and the table `identities` number everybody".into()),
+            Self::NoIdentity { .. } => Some("the page and the table `identities` list the numbers".into()),
             Self::Trace { .. } => {
-                Some("forget again; if that does not help, delete the run directory".into())
+                Some("redact the run again; if that does not help, delete the run directory".into())
             }
-            Self::Unseen { .. } => None,
+            Self::Io { .. } => None,
         }
     }
 
     fn exit_code(&self) -> u8 {
         match self {
-            Self::Schema(e) => e.exit_code(),
             Self::Run(e) => e.exit_code(),
-            Self::Nobody { .. } => exit::USAGE,
+            Self::NoIdentity { .. } => exit::USAGE,
             Self::Trace { .. } => exit::CONTRACT,
-            Self::Unseen { .. } => exit::UNEXPECTED,
+            Self::Io { .. } => exit::UNEXPECTED,
         }
     }
 }
 
-/// Forgets what is asked for, or looks whether what was forgotten is gone.
+impl From<schema::Error> for Error {
+    fn from(error: schema::Error) -> Self {
+        Self::Run(error.into())
+    }
+}
+
+/// Removes what the request asks for; without a request, checks that what was removed is gone.
 ///
 /// # Errors
 /// See [`Error`].
-pub fn run(job: &mut Job<Config>, request: &Request) -> Result<Outcome, Error> {
+pub fn redact_job(job: &mut Job<Config>, request: &Request) -> Result<Outcome, Error> {
     let record = if *request == Request::default() {
-        scan::scan(&job.run)?
+        redact_check(&job.run)?
     } else {
-        erase::erase(&mut job.run, request)?
+        redact_run(&mut job.run, request)?
     };
     Ok(Outcome { record, skipped: false })
 }
 
 /// A record for the closing event only.
-fn told(warnings: Vec<String>, figures: impl IntoIterator<Item = (&'static str, Value)>) -> StageRecord {
+fn record(warnings: Vec<String>, figures: impl IntoIterator<Item = (&'static str, Value)>) -> StageRecord {
     StageRecord {
         stage: TASK.name.into(),
         version: TASK.version,
@@ -133,15 +138,15 @@ fn told(warnings: Vec<String>, figures: impl IntoIterator<Item = (&'static str, 
     }
 }
 
-/// Tracks that were taken out of the run.
-fn forgotten(run: &RunDir) -> Vec<i64> {
+/// Tracks that were removed from the run.
+fn removed_tracks(run: &RunReader) -> Vec<i64> {
     let figures = run.manifest().stage("detect-track").map(|record| &record.figures);
     let list = figures.and_then(|figures| figures.get(TRACKS)).and_then(Value::as_array);
     list.into_iter().flatten().filter_map(Value::as_i64).collect()
 }
 
-/// Whether pictures were taken out of the run.
-fn has_no_pictures(run: &RunDir) -> bool {
+/// Whether the pictures were removed from the run.
+fn has_no_pictures(run: &RunReader) -> bool {
     let figures = run.manifest().stage("detect-track").map(|record| &record.figures);
     figures.and_then(|figures| figures.get(PICTURES)) == Some(&Value::Bool(true))
 }
