@@ -196,8 +196,12 @@ const DETECTORS: &[Case] = &[
     }),
     ("no weights for yunet", |p| {
         assert_eq!(p.line.run("ingest").code, Some(0));
-        let mut command = Command::new(p.line.programs.join("ftl-detect-track"));
-        command.arg("--run-dir").arg(&p.line.run_dir).arg("--video").arg(&p.line.video);
+        let mut command = Command::new(&p.line.program);
+        command
+            .args(["stage", "detect-track", "--run-dir"])
+            .arg(&p.line.run_dir)
+            .arg("--video")
+            .arg(&p.line.video);
         Some(format!("detect-track: {}", p.told(&Said::of(command.arg("--json")))))
     }),
 ];

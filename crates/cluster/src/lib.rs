@@ -1,14 +1,14 @@
 //! Stage 4, `cluster`: links the tracks that show the same person.
 //!
-//! Reads `frames`, `tracks`, `embeddings` and `track_embeddings`; writes `clusters`, `linkage`,
-//! `constraints` and `identities`.
+//! Reads `frames`, `tracks`, `embeddings` and `track_embeddings`; writes `constraints`, `clusters`,
+//! `identities`, `calibration` and `linkage`.
 //!
 //! * [`method`]: ways of linking, behind one trait.
 //! * [`agglomerate`]: average linkage under constraints of up to a million items, over the
 //!   [`neighbours`] of their vectors.
 //! * [`linkage`]: distances, the dendrogram under constraints, and its cut.
-//! * [`mod@constraints`]: which tracks cannot show the same person, and which must; [`edits`] is what a person
-//!   says of that, [`groups`] how methods heed it.
+//! * [`mod@constraints`]: which tracks cannot show the same person, and which must; [`edits`] are those of a
+//!   person, [`groups`] applies them whatever the method.
 //! * [`identities`]: labels to rows: who is on screen, when, and how sure that is.
 //!
 //! **Architecture invariant:** sees vectors, times and constraints; never pixels, never labels. The
@@ -179,11 +179,13 @@ pub fn run(job: &mut Job<Config>, edits: Option<&Path>) -> Result<Outcome, Error
     let fits = found.fits.unwrap_or_else(|| {
         method::silhouettes(&items.pairs(Metric::Cosine), &found.labels, job.config.same_up_to(same_up_to))
     });
+    let frames = job.run.read::<Frame>()?;
+    let times = frames.iter().map(|frame| (frame.pts_ticks, frame.t_secs)).collect();
     let linked = Linked {
         tracks: &tracks,
         vectors: &vectors,
         crops: &crops,
-        frames: &job.run.read::<Frame>()?,
+        times: &times,
         labels: &found.labels,
         fits: &fits,
     };
@@ -231,19 +233,19 @@ fn of_first<R: Row + Clone>(
     Ok((footer, rows))
 }
 
-/// The tracks that have a vector, with their crops, and which of them must stay apart.
+/// The tracks that have a vector, with their crops, and which of them cannot be linked.
 fn items<'a>(
     vectors: &'a [TrackEmbedding],
     crops: &'a [Embedding],
     known: &[Known],
 ) -> Result<Items<'a>, method::Error> {
     let place = |track_id: i64| vectors.binary_search_by_key(&track_id, |v| v.track_id).ok();
-    let apart = known.iter().filter(|known| known.parts()).map(|known| known.pair);
-    let apart = apart.filter_map(|(a, b)| place(a).zip(place(b))).collect();
+    let cannot_link = known.iter().filter(|known| known.forbids()).map(|known| known.pair);
+    let cannot_link = cannot_link.filter_map(|(a, b)| place(a).zip(place(b))).collect();
     let crop = |crop: &'a Embedding| {
         Some(Crop { item: place(crop.track_id)?, vector: crop.embedding.as_slice(), norm: crop.norm })
     };
-    Items::new(vectors.iter().map(|v| v.embedding.as_slice()).collect(), apart)?
+    Items::new(vectors.iter().map(|v| v.embedding.as_slice()).collect(), cannot_link)?
         .with_crops(crops.iter().filter_map(crop).collect())
 }
 

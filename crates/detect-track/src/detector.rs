@@ -9,7 +9,7 @@ use run::manifest::Input;
 use serde::{Deserialize, Serialize};
 use video::Image;
 
-use crate::geometry::Face;
+use crate::face::Face;
 use crate::haar::{self, HaarDetector};
 use crate::yunet::YuNet;
 use crate::{Config, Error};

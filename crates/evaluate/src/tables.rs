@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use run::RunDir;
+use schema::UnitVector;
 use schema::tables::{
     Calibration, Cluster, Constraint, Detection, Frame, Identity, Linkage, Shot, Track, TrackEmbedding, Video,
 };
-use schema::{Row as _, UnitVector};
 
 use crate::cohesion::Point;
 use crate::error::Result;

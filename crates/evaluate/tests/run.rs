@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Output;
 
 use schema::io::read_all;
 use schema::tables::{Label, Metric, MetricUnit, Track};
@@ -30,8 +30,8 @@ impl Run {
     }
 
     fn evaluate(&self, arguments: &[&str]) -> Output {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ftl-evaluate"));
-        command.arg("--run-dir").arg(&self.root).args(arguments).output().unwrap()
+        let mut command = assets::require_facetrack(&["stage", "evaluate", "--run-dir"]).unwrap();
+        command.arg(&self.root).args(arguments).output().unwrap()
     }
 
     fn evaluate_with_labels(&self) -> Output {

@@ -115,8 +115,7 @@ fn check_person(row: &Person, sums: &People) -> Wrong {
     wrong.unless(!differ, || {
         format!("has {} s on screen, `appearances` add up to {}", row.screen_secs, sum.screen_secs)
     });
-    let is_first =
-        (&row.first_video_id, row.first_cluster_id) == (&sum.first_video_id, sum.first_cluster_id);
+    let is_first = (&row.first_video_id, row.first_cluster_id) == (&sum.first_video_id, sum.first_cluster_id);
     wrong.unless(is_first, || {
         let (video, cluster) = (&row.first_video_id, row.first_cluster_id);
         format!("was first cluster {cluster} of {video}, which `appearances` do not say")

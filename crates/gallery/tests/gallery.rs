@@ -1,4 +1,4 @@
-//! A library over synthetic runs: through its directory, as `ftl-library` uses it.
+//! A library over synthetic runs: through its directory, as `facetrack library` uses it.
 
 #![allow(
     clippy::unwrap_used,

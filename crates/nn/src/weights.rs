@@ -1,6 +1,7 @@
 //! Weight files: safetensors, ONNX, dlib, TensorFlow. The SHA-256 of what was read goes into the
 //! records of a run; that it is the pinned one is checked where weights are obtained.
 
+mod convert;
 mod dlib;
 mod onnx;
 mod tensorflow;
@@ -12,6 +13,8 @@ use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use failure::catch_panic;
 use failure::{Failure, exit};
+
+pub use self::convert::convert;
 
 /// What can be wrong with a weight file.
 #[derive(Debug, thiserror::Error)]
@@ -88,7 +91,7 @@ type Parsed<T> = std::result::Result<T, String>;
 
 impl Failure for Error {
     fn hint(&self) -> Option<String> {
-        Some("`cargo xtask models fetch` obtains pinned weights anew, or says which file to put where".into())
+        Some("`facetrack models fetch` obtains pinned weights anew, or says which file to put where".into())
     }
 
     fn exit_code(&self) -> u8 {

@@ -9,7 +9,7 @@ use schema::{Row, Symbol, tables};
 
 use crate::error::{Error, Result};
 use crate::files::sha256;
-use crate::manifest::{Manifest, Output, StageRecord, VideoFile};
+use crate::manifest::{Input, Manifest, Output, StageRecord, VideoFile};
 
 /// The finished stages of a run, as the manifest recorded them when the run was opened.
 ///

@@ -1,4 +1,4 @@
-//! What every stage binary shares: arguments, configuration, progress events, exit codes.
+//! What every stage shares: arguments, configuration, progress events, exit codes.
 //!
 //! With `--json` a stage speaks JSON Lines on standard output, one [event](Reporter) a line; the
 //! same lines go to `logs/<stage>.jsonl` in the run directory. Without it, people read warnings,
@@ -11,7 +11,6 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use failure::Failure;
 use schema::io::PRODUCER;
 use serde::Serialize;
@@ -90,90 +89,78 @@ impl Outcome {
     }
 }
 
-/// The whole `main` of a stage binary.
-///
-/// `own` are the stage's arguments beyond the shared ones (`--run-dir`, `--config`, `--set`,
-/// `--threads`, `--force`, `--json`). `body` runs the stage.
+/// What every stage is started with.
+#[derive(Debug, Clone, Default)]
+pub struct Arguments {
+    /// The run directory.
+    pub run_dir: PathBuf,
+    /// A TOML file with one section for each stage.
+    pub config: Option<PathBuf>,
+    /// Settings that override the file's, each a line of TOML such as `detect-track.min_face_px = 20`.
+    pub settings: Vec<String>,
+    /// Number of worker threads; every core unless given.
+    pub threads: Option<usize>,
+    /// Run even when nothing has changed.
+    pub force: bool,
+    /// Write events as JSON Lines to standard output.
+    pub json: bool,
+}
+
+impl<C: Default + DeserializeOwned> Job<C> {
+    /// Opens the run directory and reads the configuration; the log begins.
+    ///
+    /// # Errors
+    /// The configuration is wrong, or the run directory cannot be used.
+    pub fn open(stage: Stage, arguments: &Arguments) -> Result<Self> {
+        let reporter = Reporter::new(stage.name, arguments.json);
+        Self::open_with(stage, arguments, reporter).map_err(|(error, _)| error)
+    }
+
+    /// Does the same as [`Self::open`] and gives the reporter back where that fails.
+    fn open_with(
+        stage: Stage,
+        arguments: &Arguments,
+        mut reporter: Reporter,
+    ) -> std::result::Result<Self, (Error, Reporter)> {
+        let mut open = || {
+            let settings: Vec<_> = arguments.settings.iter().map(String::as_str).collect();
+            let config = read_config(arguments.config.as_deref(), &settings, stage.name)?;
+            let run = RunDir::open(&arguments.run_dir)?;
+            reporter.log_to(&run.root().join("logs"))?;
+            Ok((run, config))
+        };
+        match open() {
+            Ok((run, config)) => {
+                let threads = arguments.threads.unwrap_or_else(cores);
+                Ok(Self { stage, run, config, threads, force: arguments.force, reporter })
+            }
+            Err(error) => Err((error, reporter)),
+        }
+    }
+}
+
+/// Runs a stage as a process of its own: opens the run directory, runs `body`, reports how it ended.
 pub fn main<C, E>(
     stage: Stage,
-    own: impl IntoIterator<Item = Arg>,
-    body: impl FnOnce(&mut Job<C>, &ArgMatches) -> std::result::Result<Outcome, E>,
+    arguments: &Arguments,
+    body: impl FnOnce(&mut Job<C>) -> std::result::Result<Outcome, E>,
 ) -> ExitCode
 where
     C: Default + Serialize + DeserializeOwned,
     E: Failure + From<Error>,
 {
-    let matches = command(stage).args(own).get_matches();
-    let mut reporter = Reporter::new(stage.name, matches.get_flag("json"));
-    match prepare(stage, &matches, &mut reporter) {
-        Err(error) => reporter.failed(&error),
-        Ok((run, config)) => {
-            let threads = matches.get_one::<usize>("threads").copied().unwrap_or_else(cores);
-            let mut job = Job { stage, run, config, threads, force: matches.get_flag("force"), reporter };
-            match body(&mut job, &matches) {
-                Ok(outcome) => job.reporter.finished(&outcome),
-                Err(error) => job.reporter.failed(&error),
-            }
-        }
+    let mut job = match Job::open_with(stage, arguments, Reporter::new(stage.name, arguments.json)) {
+        Ok(job) => job,
+        Err((error, reporter)) => return reporter.failed(&error),
+    };
+    match body(&mut job) {
+        Ok(outcome) => job.reporter.finished(&outcome),
+        Err(error) => job.reporter.failed(&error),
     }
-}
-
-/// An argument of a stage's own: a file that it must be given.
-pub fn file(name: &'static str, help: &'static str) -> Arg {
-    let path = value_parser!(PathBuf);
-    Arg::new(name).long(name).value_name("FILE").required(true).value_parser(path).help(help)
-}
-
-/// What was given for a [`file`].
-pub fn path(matches: &ArgMatches, name: &str) -> PathBuf {
-    matches.get_one::<PathBuf>(name).cloned().unwrap_or_default()
 }
 
 fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, Into::into)
-}
-
-fn command(stage: Stage) -> Command {
-    let path = || value_parser!(PathBuf);
-    Command::new(stage.name).about(stage.about).version(env!("CARGO_PKG_VERSION")).args([
-        Arg::new("run-dir").long("run-dir").value_name("DIR").required(true).value_parser(path()),
-        Arg::new("config")
-            .long("config")
-            .value_name("FILE")
-            .value_parser(path())
-            .help("TOML, one section a stage"),
-        Arg::new("set")
-            .long("set")
-            .value_name("TOML")
-            .action(ArgAction::Append)
-            .help("a setting that overrides the file's, such as detect-track.min_face_px = 20"),
-        Arg::new("threads")
-            .long("threads")
-            .value_name("N")
-            .value_parser(parse_threads)
-            .help("default: every core"),
-        Arg::new("force").long("force").action(ArgAction::SetTrue).help("run even when nothing has changed"),
-        Arg::new("json").long("json").action(ArgAction::SetTrue).help("JSON Lines on standard output"),
-    ])
-}
-
-fn parse_threads(text: &str) -> std::result::Result<usize, String> {
-    text.parse().ok().filter(|n| *n > 0).ok_or_else(|| "must be a whole number above zero".into())
-}
-
-fn prepare<C: Default + DeserializeOwned>(
-    stage: Stage,
-    matches: &ArgMatches,
-    reporter: &mut Reporter,
-) -> Result<(RunDir, C)> {
-    let settings: Vec<_> =
-        matches.get_many::<String>("set").unwrap_or_default().map(String::as_str).collect();
-    let file = matches.get_one::<PathBuf>("config").map(PathBuf::as_path);
-    let config = read_config(file, &settings, stage.name)?;
-    let missing = || Error::Config { path: "--run-dir".into(), reason: "is missing".into() };
-    let run = RunDir::open(matches.get_one::<PathBuf>("run-dir").ok_or_else(missing)?)?;
-    reporter.log_to(&run.root().join("logs"))?;
-    Ok((run, config))
 }
 
 /// The section `stage` of a TOML file and of settings that override it; every section must be named
@@ -450,13 +437,5 @@ mod tests {
             .map_err(|e| e.to_string());
         let expected = "configuration no/such/file.toml: No such file or directory (os error 2)";
         assert_eq!(error, Err(expected.to_owned()));
-    }
-
-    #[test]
-    fn threads_are_whole_numbers_above_zero() {
-        assert_eq!(parse_threads("8"), Ok(8));
-        for text in ["0", "-1", "1.5", "many", "", "99999999999999999999"] {
-            assert!(parse_threads(text).is_err(), "{text:?}");
-        }
     }
 }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use clap::{Arg, ArgMatches, Command, value_parser};
 use cluster::Config;
-use cluster::agglomerate::{self, CannotLink, naive};
+use cluster::agglomerate::{self, naive};
 use cluster::items::Vectors;
 use cluster::linkage::Merge;
 use cluster::method::{Crop, Items};
@@ -24,9 +24,6 @@ use crate::{Result, say};
 
 /// Pause between two words about progress.
 const PAUSE: Duration = Duration::from_millis(200);
-/// How strongly pairs stay apart for the linker by definition: it shall make a whole dendrogram.
-const STRENGTH: f32 = 0.99;
-
 /// The arguments of `ftl-bench people`.
 pub(crate) fn people_command() -> Command {
     Command::new("people").about("Makes tracks of people who do not exist").args([
@@ -103,7 +100,7 @@ struct People {
     dim: usize,
     values: Vec<f32>,
     norms: Vec<f32>,
-    apart: Vec<(usize, usize)>,
+    cannot_link: Vec<(usize, usize)>,
 }
 
 impl People {
@@ -114,7 +111,7 @@ impl People {
             dim,
             values: read(&folder.join("vectors.f32"), f32::from_le_bytes)?,
             norms: read(&folder.join("norms.f32"), f32::from_le_bytes)?,
-            apart: pairs.iter().map(|[a, b]| (*a as usize, *b as usize)).collect(),
+            cannot_link: pairs.iter().map(|[a, b]| (*a as usize, *b as usize)).collect(),
         })
     }
 
@@ -123,9 +120,9 @@ impl People {
         let rows = || self.values.chunks_exact(self.dim);
         let crops = rows().zip(&self.norms).enumerate();
         let crops = crops.map(|(item, (vector, norm))| Crop { item, vector, norm: *norm });
-        let items = Items::new(rows().collect(), self.apart.clone())?.with_crops(crops.collect())?;
-        let name = embed::Name::Sface;
-        let method = Config::default().method(name.same_up_to(), name.similarity(), false, threads);
+        let items = Items::new(rows().collect(), self.cannot_link.clone())?.with_crops(crops.collect())?;
+        let sface = embed::Name::SFACE.spec();
+        let method = Config::default().method(sface.same_up_to, sface.similarity, false, threads);
         let mut last = Instant::now();
         let mut advance = |done: usize, total: usize| {
             if last.elapsed() >= PAUSE {
@@ -140,10 +137,8 @@ impl People {
     /// The dendrogram of average linkage under constraints, by definition.
     fn naive(&self) -> Result<Vec<Merge>> {
         let vectors = Vectors::new(self.dim, self.values.clone())?;
-        let pair = |&(a, b): &(usize, usize)| CannotLink { a, b, strength: STRENGTH };
-        let apart: Vec<_> = self.apart.iter().map(pair).collect();
         let items =
-            agglomerate::Items { vectors: &vectors, weights: &self.norms, apart: &apart, together: &[] };
+            agglomerate::Items { vectors: &vectors, weights: &self.norms, cannot_link: &self.cannot_link };
         Ok(naive(items, f32::MAX)?.merges)
     }
 }

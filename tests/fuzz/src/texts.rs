@@ -114,8 +114,8 @@ pub fn edits(data: &[u8]) {
             assert!(edits.pairs().all(|(pair, _)| known(&pair)));
             let groups = edits.groups(&ids);
             let place = |id: i64| usize::try_from(id).ok();
-            assert!(edits.together.iter().all(|(a, b)| groups.are_one(place(*a), place(*b))));
-            assert!(!edits.apart.iter().any(|(a, b)| groups.are_one(place(*a), place(*b))));
+            assert!(edits.must_link.iter().all(|(a, b)| groups.are_one(place(*a), place(*b))));
+            assert!(!edits.cannot_link.iter().any(|(a, b)| groups.are_one(place(*a), place(*b))));
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Writes a synthetic run, to look at its page: `synthetic_run DIR [TRACKS] [PEOPLE]`.
 //!
-//! The labels are put beside the run as `DIR.csv`; `ftl-evaluate --run-dir DIR --labels DIR.csv`
+//! The labels are put beside the run as `DIR.csv`; `facetrack stage evaluate --run-dir DIR --labels DIR.csv`
 //! then makes the page.
 
 #![allow(clippy::unwrap_used, reason = "an example should stop where it fails")]

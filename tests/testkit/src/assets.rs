@@ -37,6 +37,13 @@ pub fn require_program(name: &str) -> Option<PathBuf> {
     skip(&format!("{name} is not built; `cargo build --release --workspace --bins` builds it"))
 }
 
+/// The program `facetrack` with its first arguments.
+pub fn require_facetrack(arguments: &[&str]) -> Option<Command> {
+    let mut command = Command::new(require_program("facetrack")?);
+    command.args(arguments);
+    Some(command)
+}
+
 /// The `ffmpeg` tool, which makes some of the inputs.
 pub fn require_ffmpeg() -> Option<Command> {
     if encoders().is_empty() {

@@ -1,4 +1,4 @@
-//! The stages as a person's machine runs them: programs, one after the other, on one run directory.
+//! The stages as `facetrack run` starts them: processes, one after the other, on one run directory.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,8 +11,8 @@ use crate::assets;
 /// What the stages are started with.
 #[derive(Debug, Clone)]
 pub struct Line {
-    /// Folder of the programs.
-    pub programs: PathBuf,
+    /// The program `facetrack`.
+    pub program: PathBuf,
     /// Run directory.
     pub run_dir: PathBuf,
     /// Video.
@@ -49,12 +49,8 @@ impl Line {
     /// The line on any video.
     pub fn on(video: &Path, run_dir: &Path) -> Option<Self> {
         let weights = assets::require("FACETRACK_WEIGHTS_DIR")?;
-        let mut programs = PathBuf::new();
-        for stage in STAGES {
-            programs = assets::require_program(&format!("ftl-{stage}"))?.parent().unwrap().to_path_buf();
-        }
         Some(Self {
-            programs,
+            program: assets::require_program("facetrack")?,
             run_dir: run_dir.to_path_buf(),
             // As stages name it in their messages.
             video: video.canonicalize().unwrap(),
@@ -68,8 +64,8 @@ impl Line {
 
     /// The command of a stage, without `--json`.
     pub fn command(&self, stage: &str) -> Command {
-        let mut command = Command::new(self.programs.join(format!("ftl-{stage}")));
-        command.arg("--run-dir").arg(&self.run_dir);
+        let mut command = Command::new(&self.program);
+        command.args(["stage", stage, "--run-dir"]).arg(&self.run_dir);
         let own: &[(&str, &Path)] = match stage {
             "ingest" => &[("--video", &self.video)],
             "detect-track" => &[("--video", &self.video), ("--weights", &self.yunet)],

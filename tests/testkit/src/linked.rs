@@ -7,7 +7,7 @@ use std::path::Path;
 
 use schema::footer::Embedder;
 
-use crate::random::Random;
+use crate::random::SplitMix64;
 use crate::synthetic::{Linking, SyntheticCrop, SyntheticRun, SyntheticTrack};
 
 /// Frames of a shot.
@@ -59,7 +59,7 @@ struct Plot {
 
 /// Writes the run at `root`, as `cluster` would leave it; gives labels for it as CSV.
 pub fn write(root: &Path, spec: &Spec) -> String {
-    let mut random = Random::new(7);
+    let mut random = SplitMix64::new(7);
     let plots = plots(spec, &mut random);
     let n_shots = plots.iter().map(|p| p.shot + 1).max().unwrap_or(3);
     let n_clusters = plots.iter().filter_map(|p| p.cluster).max().map_or(0, |most| most + 1);
@@ -90,15 +90,15 @@ pub fn write(root: &Path, spec: &Spec) -> String {
     labels(&plots)
 }
 
-fn plots(spec: &Spec, random: &mut Random) -> Vec<Plot> {
+fn plots(spec: &Spec, random: &mut SplitMix64) -> Vec<Plot> {
     let mut plots = Vec::new();
     for at in 0..spec.tracks {
         let shot = at as i64 / 3;
         // Squaring makes some people leads and others extras.
-        let person = ((random.share() * random.share()) * spec.people as f64) as usize;
-        let first = shot * SHOT_FRAMES + (random.share() * 40.0) as i64;
-        let last = first + 15 + (random.share() * 50.0) as i64;
-        let wrong = random.share() < 0.06;
+        let person = ((random.unit() * random.unit()) * spec.people as f64) as usize;
+        let first = shot * SHOT_FRAMES + (random.unit() * 40.0) as i64;
+        let last = first + 15 + (random.unit() * 50.0) as i64;
+        let wrong = random.unit() < 0.06;
         let cluster = if wrong { (person + 1) % spec.people } else { person } as i64;
         let noise = at + spec.noise >= spec.tracks;
         let left = 40.0 + 190.0 * (at % 3) as f32;
@@ -122,18 +122,18 @@ fn number_by_screen_time(plots: &mut [Plot]) {
     }
 }
 
-fn track(spec: &Spec, plot: &Plot, n_clusters: i64, random: &mut Random) -> SyntheticTrack {
-    let mut own = Random::new(plot.person as u64 * 97 + 13);
-    let vector = (0..DIM).map(|_| (own.share() - 0.5 + 0.4 * (random.share() - 0.5)) as f32).collect();
+fn track(spec: &Spec, plot: &Plot, n_clusters: i64, random: &mut SplitMix64) -> SyntheticTrack {
+    let mut own = SplitMix64::new(plot.person as u64 * 97 + 13);
+    let vector = (0..DIM).map(|_| (own.unit() - 0.5 + 0.4 * (random.unit() - 0.5)) as f32).collect();
     let crop = |rank: i64| SyntheticCrop {
         frame: plot.first + 5 * rank,
-        quality: (0.9 - 0.1 * rank as f32 - 0.2 * random.share() as f32).clamp(0.0, 1.0),
+        quality: (0.9 - 0.1 * rank as f32 - 0.2 * random.unit() as f32).clamp(0.0, 1.0),
         image: Some(face(plot.person, random)),
         vector: None,
         norm: 1.0,
     };
     let crops = (0..spec.crops_per_track).map(crop).collect();
-    let (confidence, margin) = (0.5 + 0.5 * random.share() as f32, 0.4 * random.share() as f32 - 0.05);
+    let (confidence, margin) = (0.5 + 0.5 * random.unit() as f32, 0.4 * random.unit() as f32 - 0.05);
     SyntheticTrack {
         shot: plot.shot,
         frames: (plot.first, plot.last),
@@ -148,9 +148,9 @@ fn track(spec: &Spec, plot: &Plot, n_clusters: i64, random: &mut Random) -> Synt
 }
 
 /// A face drawn by rule, the same for the same person up to a shift and the light.
-fn face(person: usize, random: &mut Random) -> Vec<u8> {
+fn face(person: usize, random: &mut SplitMix64) -> Vec<u8> {
     let (dx, dy, light) =
-        (random.share() * 10.0 - 5.0, random.share() * 10.0 - 5.0, 0.75 + 0.4 * random.share());
+        (random.unit() * 10.0 - 5.0, random.unit() * 10.0 - 5.0, 0.75 + 0.4 * random.unit());
     let hue = person as f64 * 0.618;
     let tone = |base: f64, at: f64| (base + 45.0 * (std::f64::consts::TAU * (hue + at)).cos()) * light;
     let image = image::RgbImage::from_fn(112, 112, |x, y| {
@@ -189,7 +189,7 @@ fn calibration() -> Vec<(i64, f64, i64, i64, f64)> {
 }
 
 /// Random merges within every cluster below the threshold, then of clusters above it.
-fn merges(plots: &[Plot], random: &mut Random) -> Vec<(i64, i64, f64, i64)> {
+fn merges(plots: &[Plot], random: &mut SplitMix64) -> Vec<(i64, i64, f64, i64)> {
     let mut nodes: BTreeMap<(bool, i64), Vec<(i64, i64)>> = BTreeMap::new();
     for (track, plot) in (0..).zip(plots) {
         nodes.entry((plot.cluster.is_none(), plot.cluster.unwrap_or(track))).or_default().push((track, 1));

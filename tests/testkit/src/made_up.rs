@@ -22,15 +22,15 @@ pub fn finished(recipe: &str, folder: &Path) -> Option<MadeUp> {
     fs::create_dir_all(folder).unwrap();
     let made = MadeUp { run: folder.join("r"), labels: folder.join("labels.csv") };
     recipe::write(&toml::from_str(recipe).unwrap(), &made.run, &made.labels).unwrap();
-    must(Command::new(assets::require_program("ftl-cluster")?).arg("--run-dir").arg(&made.run));
+    must(assets::require_facetrack(&["stage", "cluster", "--run-dir"])?.arg(&made.run));
     judge(&made.run, &made.labels)?;
     Some(made)
 }
 
 /// Judges a run by labels.
 pub fn judge(run: &Path, labels: &Path) -> Option<()> {
-    let mut evaluate = Command::new(assets::require_program("ftl-evaluate")?);
-    must(evaluate.arg("--run-dir").arg(run).arg("--labels").arg(labels));
+    let mut evaluate = assets::require_facetrack(&["stage", "evaluate", "--run-dir"])?;
+    must(evaluate.arg(run).arg("--labels").arg(labels));
     Some(())
 }
 

@@ -5,7 +5,7 @@
 //! a few people of many tracks and many of one, people who vary more than others, tracks far from their
 //! person, and tracks that show no person.
 
-use crate::random::Random;
+use crate::random::{SplitMix64, direction};
 
 /// Tracks and the truth about them.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,22 +44,22 @@ const MOST_IN_SHOT: u64 = 4;
 
 /// Makes `n` tracks with vectors of `dim` components.
 pub fn people(n: usize, dim: usize, seed: u64) -> People {
-    let mut random = Random::new(seed);
+    let mut random = SplitMix64::new(seed);
     let persons = persons(n, &mut random);
-    let common = random.direction(dim);
+    let common = direction(&mut random, dim);
     let centres: Vec<_> = (0..persons.last().map_or(0, |last| last + 1))
-        .map(|_| (plus(random.direction(dim), &common, COMMON), SPREAD * around_one(&mut random, 0.2)))
+        .map(|_| (plus(direction(&mut random, dim), &common, COMMON), SPREAD * around_one(&mut random, 0.2)))
         .collect();
     let order = shuffled(&mut random, n);
     let mut values = Vec::with_capacity(n * dim);
     let (mut weights, mut truth) = (Vec::with_capacity(n), Vec::with_capacity(n));
     for (number, place) in order.into_iter().enumerate() {
-        let (person, quality, kind) = (persons[place], around_one(&mut random, 0.25), random.share());
+        let (person, quality, kind) = (persons[place], around_one(&mut random, 0.25), random.unit());
         let (centre, spread) = &centres[person];
         let noise = if kind < FAR { FAR_SPREAD } else { spread / quality };
         let nobody = kind > 1.0 - NOBODY;
-        let mean = if nobody { plus(random.direction(dim), &common, COMMON) } else { centre.clone() };
-        let vector = unit(plus(mean, &random.direction(dim), noise));
+        let mean = if nobody { plus(direction(&mut random, dim), &common, COMMON) } else { centre.clone() };
+        let vector = unit(plus(mean, &direction(&mut random, dim), noise));
         values.extend(vector.into_iter().map(|x| x as f32));
         weights.push(quality as f32);
         truth.push(if nobody { centres.len() + number } else { person });
@@ -69,21 +69,21 @@ pub fn people(n: usize, dim: usize, seed: u64) -> People {
 }
 
 /// The person of each track, by persons: the number of those with at least s tracks falls like s^-1.2.
-fn persons(n: usize, random: &mut Random) -> Vec<usize> {
+fn persons(n: usize, random: &mut SplitMix64) -> Vec<usize> {
     let most = (n / 20).max(3) as f64;
     let mut persons = Vec::with_capacity(n);
     for person in 0.. {
         if persons.len() == n {
             break;
         }
-        let size = (1.0 - random.share()).powf(-1.0 / 1.2).min(most) as usize;
+        let size = (1.0 - random.unit()).powf(-1.0 / 1.2).min(most) as usize;
         persons.extend(std::iter::repeat_n(person, size.min(n - persons.len())));
     }
     persons
 }
 
 /// Pairs within shots of one to [`MOST_IN_SHOT`] tracks that follow each other.
-fn in_one_shot(truth: &[usize], random: &mut Random) -> Vec<(usize, usize)> {
+fn in_one_shot(truth: &[usize], random: &mut SplitMix64) -> Vec<(usize, usize)> {
     let (mut pairs, mut start) = (Vec::new(), 0);
     while start < truth.len() {
         let end = (start + 1 + below(random, MOST_IN_SHOT) as usize).min(truth.len());
@@ -106,17 +106,17 @@ fn unit(mut vector: Vec<f64>) -> Vec<f64> {
 }
 
 /// By remainder, as the stored figures of synthetic datasets were made.
-fn below(random: &mut Random, end: u64) -> u64 {
-    random.draw() % end
+fn below(random: &mut SplitMix64, end: u64) -> u64 {
+    random.next_u64() % end
 }
 
 /// Log-normal, with the median 1.
-fn around_one(random: &mut Random, spread: f64) -> f64 {
+fn around_one(random: &mut SplitMix64, spread: f64) -> f64 {
     (spread * random.normal()).exp()
 }
 
 /// The numbers up to `n`, shuffled.
-fn shuffled(random: &mut Random, n: usize) -> Vec<usize> {
+fn shuffled(random: &mut SplitMix64, n: usize) -> Vec<usize> {
     let mut order: Vec<_> = (0..n).collect();
     for i in (1..n).rev() {
         order.swap(i, below(random, i as u64 + 1) as usize);

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use schema::footer::{Embedder, Similarity};
 
-use crate::random::Random;
+use crate::random::{SplitMix64, direction};
 use crate::synthetic::{FPS, Linking, SyntheticRun, SyntheticTrack};
 
 /// Number of components of a vector.
@@ -49,7 +49,7 @@ pub fn embedder() -> Embedder {
 /// People who are in one video after the other, some of them repeatedly.
 #[derive(Debug)]
 pub struct World {
-    random: Random,
+    random: SplitMix64,
     returning: f64,
     common: Vec<f64>,
     people: Vec<Vec<f64>>,
@@ -60,8 +60,8 @@ pub struct World {
 impl World {
     /// The world of a seed, in which the share `returning` of the people of a video was in an earlier one.
     pub fn new(seed: u64, returning: f64) -> Self {
-        let mut random = Random::new(seed);
-        let common = random.direction(DIM);
+        let mut random = SplitMix64::new(seed);
+        let common = direction(&mut random, DIM);
         Self { random, returning, common, people: Vec::new(), seen: Vec::new() }
     }
 
@@ -70,11 +70,11 @@ impl World {
         let mut here = BTreeSet::new();
         let past = self.seen.len();
         for _ in 0..n {
-            let again = past > 0 && self.random.share() < self.returning;
-            let known = again.then(|| self.seen[(self.random.share() * past as f64) as usize]);
+            let again = past > 0 && self.random.unit() < self.returning;
+            let known = again.then(|| self.seen[(self.random.unit() * past as f64) as usize]);
             let person = known.filter(|person| !here.contains(person)).unwrap_or(self.people.len());
             if person == self.people.len() {
-                let direction = self.random.direction(DIM);
+                let direction = direction(&mut self.random, DIM);
                 self.people.push(direction);
             }
             here.insert(person);
@@ -85,13 +85,13 @@ impl World {
 
     fn show(&mut self, person: usize) -> Shown {
         let common = self.common.iter().map(|x| COMMON * x);
-        let here = self.random.direction(DIM);
+        let here = direction(&mut self.random, DIM);
         let mean: Vec<f64> =
             common.zip(&self.people[person]).zip(&here).map(|((c, p), h)| c + p + IN_VIDEO * h).collect();
         // The number of people with at least n tracks falls like n^-1.2.
-        let count = (1.0 - self.random.share()).powf(-1.0 / 1.2).min(MOST_TRACKS) as usize;
+        let count = (1.0 - self.random.unit()).powf(-1.0 / 1.2).min(MOST_TRACKS) as usize;
         let mut track = || {
-            let noise = self.random.direction(DIM);
+            let noise = direction(&mut self.random, DIM);
             mean.iter().zip(noise).map(|(x, noise)| (x + IN_TRACK * noise) as f32).collect()
         };
         Shown { person, tracks: (0..count).map(|_| track()).collect() }
