@@ -363,7 +363,7 @@ mod tests {
         let write = |path: PathBuf, text: &str| fs::write(&path, text).map_err(Error::io("write", &path));
         let before = SFACE.is_ready(&dir)?;
         write(SFACE.safetensors(&dir), "tensors")?;
-        write(SFACE.record_path(&dir), &SFACE.record(&cache::sha256_of("tensors")).to_string())?;
+        write(SFACE.record_path(&dir), &SFACE.record(&hash::bytes("tensors".as_bytes())).to_string())?;
         let whole = SFACE.is_ready(&dir)?;
         write(SFACE.safetensors(&dir), "tens")?;
         let torn = SFACE.is_ready(&dir)?;

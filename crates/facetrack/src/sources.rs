@@ -56,7 +56,7 @@ impl Source {
 
 /// The networks that these settings ask for, each with the user's weights or the pinned ones.
 pub(crate) fn sources(config: &Config, own: &[Own]) -> Result<Vec<Source>> {
-    let wanted = config.networks().map_err(crate::failed)?;
+    let wanted = config.networks()?;
     let mut files = Vec::new();
     for Own { name, path } in own {
         files.push((owner(*name, &wanted, path)?, path.clone()));
