@@ -263,6 +263,7 @@ fn list(failed: &[(&PathBuf, Error)], all: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stages::Finished;
 
     fn paths(names: &[&str]) -> Vec<PathBuf> {
         names.iter().map(PathBuf::from).collect()

@@ -13,7 +13,7 @@ use run::stage::read_config;
 use serde_json::{Map, Value, json};
 
 use crate::cli::RunArgs;
-use crate::models::{self, Weights};
+use crate::models;
 use crate::progress::Screen;
 use crate::sources::{self, Source};
 use crate::stages::{self, Finished, Job};
@@ -103,7 +103,7 @@ impl<'a> Plan<'a> {
 
     /// Makes sure that the pinned weights are there.
     pub(crate) fn obtain_weights(self) -> Result<Self> {
-        let mut wanted: Vec<&Weights> = vec![&models::YUNET];
+        let mut wanted = vec![models::YUNET];
         wanted.extend(self.embedders.iter().filter_map(Source::pinned));
         let weights = models::obtain(&wanted, self.args.weights_dir.given())?;
         Ok(Self { weights, ..self })
