@@ -27,10 +27,10 @@ pub mod yunet;
 use std::path::{Path, PathBuf};
 
 use failure::{Failure, exit};
+use geometry::FrameTimes;
 use run::Begin;
 use run::manifest::{Input, VideoFile};
 use run::stage::{Job, Outcome, Stage};
-use geometry::FrameTimes;
 use schema::tables::Frame;
 use serde::{Deserialize, Serialize};
 

@@ -38,13 +38,13 @@ use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Tensor};
 use failure::{Failure, exit};
+use failure::{Failure, exit};
 use image::{ImageFormat, ImageReader, Limits};
 use nn::device::{self, Place};
-use run::stage::{Job, Outcome, Progress, Stage};
-use run::{Begin, RunDir};
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
-use failure::{Failure, exit};
+use run::stage::{Job, Outcome, Progress, Stage};
+use run::{Begin, RunDir};
 use schema::tables::Crop;
 
 use crate::bow::Descriptors;

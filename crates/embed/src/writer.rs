@@ -1,7 +1,7 @@
 //! The two tables of this stage.
 
-use run::StageRun;
 use numeric::vector::norm;
+use run::StageRun;
 use schema::footer::Embedder as Note;
 use schema::io::TableWriter;
 use schema::tables::{Crop, Embedding, TrackEmbedding};

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use gallery::{Added, Error, Library, Seen};
 use failure::Failure as _;
+use gallery::{Added, Error, Library, Seen};
 use run::stage::{Progress as _, Reporter};
 use serde_json::{Map, Value, json};
 

@@ -16,9 +16,9 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::sync::mpsc::channel;
 
+use geometry::FrameTimes;
 use run::stage::Progress;
 use schema::tables::Frame;
-use geometry::FrameTimes;
 use video::Decoder;
 
 use crate::detector::NewDetector;
