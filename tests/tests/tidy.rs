@@ -12,7 +12,6 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use run::manifest::STAGES;
 use schema::tables::{ALL, LIBRARY};
 use serde_json::Value;
 use tests::files::{repository, walk};

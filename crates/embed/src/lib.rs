@@ -38,7 +38,6 @@ use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Tensor};
 use failure::{Failure, exit};
-use failure::{Failure, exit};
 use image::{ImageFormat, ImageReader, Limits};
 use nn::device::{self, Place};
 use rayon::prelude::*;

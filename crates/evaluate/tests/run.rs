@@ -30,7 +30,7 @@ impl Run {
     }
 
     fn evaluate(&self, arguments: &[&str]) -> Output {
-        let mut command = tests::assets::require_facetrack(&["stage", "evaluate", "--run-dir"]).unwrap();
+        let mut command = assets::require_facetrack(&["stage", "evaluate", "--run-dir"]).unwrap();
         command.arg(&self.root).args(arguments).output().unwrap()
     }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use failure::Failure as _;
-use gallery::{Added, Error, Library, Seen};
+use gallery::{Added, Error, Library, RunIdentities};
 use run::stage::{Progress as _, Reporter};
 use serde_json::{Map, Value, json};
 
@@ -36,9 +36,12 @@ pub(crate) fn add(
     reporter: &mut Reporter,
 ) -> Result<Map<String, Value>, Error> {
     let mut library = Library::open(library)?;
+    if library.is_upgraded() {
+        reporter.warn("the library was upgraded: its vectors are now the table `person_vectors`");
+    }
     let (mut runs_added, mut codes, mut changed) = (Vec::new(), Vec::new(), false);
     for (number, run) in runs.iter().enumerate() {
-        match Seen::read(run).and_then(|seen| Ok((library.add(&seen)?, seen))) {
+        match RunIdentities::read(run).and_then(|seen| Ok((library.add(&seen)?, seen))) {
             Ok((added, seen)) => {
                 changed |= !added.up_to_date;
                 runs_added.push(summary(&seen, added));
@@ -63,7 +66,7 @@ pub(crate) fn add(
     Ok(figures)
 }
 
-fn summary(seen: &Seen, added: Added) -> Value {
+fn summary(seen: &RunIdentities, added: Added) -> Value {
     json!({
         "run_id": seen.run_id,
         "video_id": seen.video_id.as_str(),

@@ -7,7 +7,7 @@
 use std::path::Path;
 
 use console::{Error, Result, exit, process, say};
-use forget::Request;
+use run::redact::{self, Request, redact_job};
 use run::stage::{Arguments, Job};
 use serde_json::{Map, Value, json};
 
@@ -59,8 +59,8 @@ pub(crate) fn scan(run_dir: &Path, json: bool) -> Result<Map<String, Value>> {
 fn start(run_dir: &Path, request: Request, json: bool) -> Result<Map<String, Value>> {
     process::check_interrupt()?;
     let arguments = Arguments { run_dir: run_dir.to_path_buf(), json, ..Arguments::default() };
-    let mut job = Job::open(forget::TASK, &arguments).map_err(failed)?;
-    let record = forget::run(&mut job, &request).map_err(failed)?.record;
+    let mut job = Job::open(redact::TASK, &arguments).map_err(failed)?;
+    let record = redact_job(&mut job, &request).map_err(failed)?.record;
     record.warnings.iter().for_each(|warning| job.reporter.warn(warning));
     if json {
         job.reporter.done(false, &record.figures, Map::new());

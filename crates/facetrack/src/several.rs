@@ -5,8 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use ::run::stage::Reporter;
 use console::{Error, Result, duration, exit, process, say};
-use run::stage::Reporter;
 use serde_json::{Map, Value, json};
 
 use crate::cli::RunArgs;
@@ -263,6 +263,7 @@ fn list(failed: &[(&PathBuf, Error)], all: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stages::Finished;
 
     fn paths(names: &[&str]) -> Vec<PathBuf> {
         names.iter().map(PathBuf::from).collect()

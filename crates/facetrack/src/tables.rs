@@ -42,11 +42,8 @@ fn as_csv(
     first_frame: Option<i64>,
     frames: Option<i64>,
 ) -> formats::Result<String> {
-    let content = fs::read_to_string(path).map_err(|source| Error::Io {
-        action: "read",
-        path: path.to_path_buf(),
-        source,
-    })?;
+    let content =
+        fs::read(path).map_err(|source| Error::Io { action: "read", path: path.to_path_buf(), source })?;
     let first = first_frame.unwrap_or_else(|| source.first_frame());
     let wrong = |(line, reason)| Error::Labels { path: path.to_path_buf(), line, reason };
     Ok(labels::write(&source.read(&content, first, frames).map_err(wrong)?))
@@ -66,7 +63,11 @@ pub(crate) fn own_labels(given: &Path, folder: impl FnOnce() -> Result<PathBuf>)
 
 /// Lists the faults of tables.
 pub(crate) fn validate(path: &Path) -> Result<()> {
-    let verdict = formats::validate::validate(path).map_err(failed)?;
+    let verdict = if gallery::validate::is_library(path) {
+        gallery::validate::validate(path).map_err(failed)?
+    } else {
+        run::validate::validate(path).map_err(failed)?
+    };
     let mut lines: Vec<_> = verdict.faults.iter().take(MOST_FAULTS).map(ToString::to_string).collect();
     if let Some(more) = verdict.faults.len().checked_sub(MOST_FAULTS).filter(|more| *more > 0) {
         lines.push(format!("and {more} faults more"));

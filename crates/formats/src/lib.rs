@@ -1,16 +1,13 @@
-//! What goes in and out beside the stages: tables checked against the contract, a run in the formats of
-//! other tools, and labels that other tools wrote.
+//! The formats of other tools.
 //!
-//! * [`mod@validate`]: is a table, or a whole run, what the contract says?
 //! * [`export`]: a run as CSV, MOTChallenge, COCO, CVAT, WebVTT, RTTM or OpenTimelineIO.
-//! * [`labels`]: ground truth of MOTChallenge, CVAT or other CSV files as the labels that a run takes.
+//! * [`labels`]: ground truth of CSV files, MOTChallenge or CVAT, for import and for stage `evaluate`.
 //!
 //! **Architecture invariant:** reads tables and changes none.
 
 pub mod export;
 pub mod labels;
 pub mod run;
-pub mod validate;
 mod xml;
 
 use std::io;

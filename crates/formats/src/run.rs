@@ -1,13 +1,11 @@
-//! Who is where and when in a run, as other tools ask for it.
+//! The people of a run, with the places and times at which they are seen.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use geometry::{FrameTimes, Span, union};
-use run::manifest::Manifest;
-use run::{Error, Result};
-use schema::tables::{self, Cluster, Detection, Frame, Identity, Shot, Track, Video};
-use schema::{Row, io};
+use run::{Result, RunReader};
+use schema::tables::{Cluster, Detection, Frame, Identity, Shot, Track, Video};
 
 /// The tables of a finished run that say who is where.
 #[derive(Debug, Clone)]
@@ -30,28 +28,23 @@ pub struct Run {
 }
 
 impl Run {
-    /// Reads what `cluster` and the stages before it left in the run directory.
+    /// Reads the tables of `cluster` and of the stages before it. The run is not locked.
     ///
     /// # Errors
     /// When a stage has not finished, or a table is not what the contract says.
     pub fn read(root: &Path) -> Result<Self> {
-        let video = read::<Video>(root)?.into_iter().next();
-        let missing = || Error::MissingInput {
-            path: root.to_path_buf(),
-            table: Video::TABLE.name,
-            stage: Video::TABLE.producer.into(),
-        };
-        let mut boxes = read::<Detection>(root)?;
+        let run = RunReader::open(root)?;
+        let mut boxes = run.read::<Detection>()?;
         boxes.retain(|row| row.track_id.is_some());
-        let clusters = read::<Cluster>(root)?;
-        let frames: Vec<Frame> = read(root)?;
+        let clusters = run.read::<Cluster>()?;
+        let frames: Vec<Frame> = run.read()?;
         Ok(Self {
+            video: run.read_one()?,
             times: frames.iter().map(|frame| (frame.pts_ticks, frame.t_secs)).collect(),
             frames,
-            video: video.ok_or_else(missing)?,
-            shots: read(root)?,
-            tracks: read(root)?,
-            people: read(root)?,
+            shots: run.read()?,
+            tracks: run.read()?,
+            people: run.read()?,
             boxes,
             cluster_of: clusters.iter().filter_map(|row| Some((row.track_id, row.cluster_id?))).collect(),
         })
@@ -99,13 +92,4 @@ impl Run {
     pub fn rate(&self) -> f64 {
         self.times.nominal_fps()
     }
-}
-
-fn read<R: Row + Clone>(root: &Path) -> Result<Vec<R>> {
-    let file = R::TABLE.file_name();
-    if Manifest::read(root)?.is_some_and(|manifest| manifest.output(&file).is_some()) {
-        return Ok(io::read_all(&root.join(file))?);
-    }
-    let table = R::TABLE.name;
-    Err(Error::MissingInput { path: root.to_path_buf(), table, stage: tables::producer(table).into() })
 }

@@ -1,10 +1,9 @@
-//! What a finished run says of the people in its video.
+//! The people of a finished run.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use run::RunDir;
-use run::manifest::Manifest;
+use run::RunReader;
 use schema::footer::Embedder;
 use schema::io::PRODUCER;
 use schema::tables::{Cluster, Identity, TrackEmbedding};
@@ -43,20 +42,15 @@ pub struct RunIdentity {
 }
 
 impl RunIdentities {
-    /// Reads the run at `run_dir`, whose tables must be as their stages left them.
+    /// Reads the run at `run_dir`, whose tables must be as their stages left them. The run is not locked.
     ///
     /// # Errors
     /// When there is no run, when it has not got as far as `cluster`, and when a table is damaged.
     pub fn read(run_dir: &Path) -> Result<Self, Error> {
-        // Opening would make an empty run of a mistyped name.
-        if Manifest::read(run_dir).map_err(Error::Run)?.is_none() {
-            return Err(Error::NoRun { path: run_dir.to_path_buf() });
-        }
-        let run = RunDir::open(run_dir).map_err(Error::Run)?;
-        Self::of(&run).map_err(Error::Run)
+        RunReader::open(run_dir).and_then(|run| Self::of(&run)).map_err(Error::Run)
     }
 
-    fn of(run: &RunDir) -> run::Result<Self> {
+    fn of(run: &RunReader) -> run::Result<Self> {
         let tables = [TrackEmbedding::TABLE, Cluster::TABLE, Identity::TABLE];
         let hashes = tables.map(|table| run.hash_of(table.name).map(str::to_owned));
         let hashes = hashes.into_iter().collect::<run::Result<Vec<_>>>()?;
@@ -67,7 +61,7 @@ impl RunIdentities {
                 cluster_id: row.cluster_id,
                 n_tracks: row.n_tracks,
                 screen_secs: row.screen_secs,
-                // Whoever has no vector at all cannot be compared with anybody.
+                // A person without a vector cannot be compared.
                 vector: UnitVector::normalised(&means.remove(&row.cluster_id)?)?,
             })
         };
@@ -83,11 +77,10 @@ impl RunIdentities {
     }
 }
 
-/// The embedder that tracks are linked by, and the sum of each cluster's track vectors. Tracks weigh alike:
-/// weighing them by clearness, as pooling does, linked no better across videos.
-fn mean_vectors(run: &RunDir) -> run::Result<(Embedder, BTreeMap<i64, Vec<f32>>)> {
-    let table = run.open_table::<TrackEmbedding>()?;
-    let footer = table.footer().clone();
+/// The embedder that tracks are linked by, and the sum of the track vectors of each cluster. All tracks have the
+/// same weight: weights by clearness, as in pooling, matched no better across videos.
+fn mean_vectors(run: &RunReader) -> run::Result<(Embedder, BTreeMap<i64, Vec<f32>>)> {
+    let (footer, tracks) = run.read_first_embedder(|row: &TrackEmbedding| &row.embedder)?;
     let embedder = footer.embedders.first().cloned().ok_or_else(|| schema::Error::Footer {
         path: run.root().join(TrackEmbedding::TABLE.file_name()),
         table: TrackEmbedding::TABLE.name,
@@ -96,13 +89,11 @@ fn mean_vectors(run: &RunDir) -> run::Result<(Embedder, BTreeMap<i64, Vec<f32>>)
     let clusters: BTreeMap<i64, i64> =
         run.read::<Cluster>()?.iter().filter_map(|row| Some((row.track_id, row.cluster_id?))).collect();
     let mut sums: BTreeMap<i64, Vec<f64>> = BTreeMap::new();
-    for batch in table {
-        for row in batch?.into_iter().filter(|row| footer.is_first(row.embedder.as_str())) {
-            let Some(cluster) = clusters.get(&row.track_id) else { continue };
-            let sum = sums.entry(*cluster).or_insert_with(|| vec![0.0; embedder.dim]);
-            // Beyond its own length a vector has only the zeros that make room for longer ones.
-            sum.iter_mut().zip(row.embedding.as_slice()).for_each(|(sum, x)| *sum += f64::from(*x));
-        }
+    for row in tracks {
+        let Some(cluster) = clusters.get(&row.track_id) else { continue };
+        let sum = sums.entry(*cluster).or_insert_with(|| vec![0.0; embedder.dim]);
+        // Beyond the length of the embedder, vectors are padded with zeros.
+        sum.iter_mut().zip(row.embedding.as_slice()).for_each(|(sum, x)| *sum += f64::from(*x));
     }
     let narrow = |sum: Vec<f64>| sum.into_iter().map(|x| x as f32).collect();
     Ok((embedder, sums.into_iter().map(|(cluster, sum)| (cluster, narrow(sum))).collect()))

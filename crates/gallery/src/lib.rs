@@ -7,6 +7,7 @@
 //! * [`matching`]: matches the people of a run with the known people; pure.
 //! * [`people`]: the people that appearances add up to; pure.
 //! * [`store`]: the directory: lock, index, files that are absent or whole.
+//! * [`mod@validate`]: the rules of a library.
 //!
 //! **Architecture invariant:** no stage and no row of a run depends on a library. `people` is what
 //! `appearances` add up to in the order in which videos were added, to the last bit.
@@ -15,6 +16,7 @@ pub mod identities;
 pub mod matching;
 pub mod people;
 pub mod store;
+pub mod validate;
 
 use std::path::PathBuf;
 
@@ -36,12 +38,6 @@ pub enum Error {
     /// A file of the library cannot be used.
     #[error(transparent)]
     Library(#[from] run::Error),
-    /// There is no run.
-    #[error("{} is not a run directory: it has no manifest.json", path.display())]
-    NoRun {
-        /// The directory.
-        path: PathBuf,
-    },
     /// The run's vectors are of another embedder than the library's, so the two cannot be compared.
     #[error("{} was linked by {found} and {} by {expected}, whose vectors cannot be compared", run.display(), library.display())]
     OtherEmbedder {
@@ -101,7 +97,6 @@ impl Failure for Error {
             Self::Library(_) | Self::Index { .. } => {
                 Some("choose another --library, or delete this one: runs can be added again".into())
             }
-            Self::NoRun { .. } => Some("run the video first".into()),
             Self::OtherEmbedder { .. } => {
                 Some("run the video again with the library's --embedder, or choose another --library".into())
             }
@@ -113,7 +108,7 @@ impl Failure for Error {
     fn exit_code(&self) -> u8 {
         match self {
             Self::Run(e) | Self::Library(e) => e.exit_code(),
-            Self::NoRun { .. } | Self::OtherEmbedder { .. } | Self::NoVideo { .. } => exit::USAGE,
+            Self::OtherEmbedder { .. } | Self::NoVideo { .. } => exit::USAGE,
             Self::Index { .. } => exit::CONTRACT,
             Self::Some { code, .. } => *code,
         }

@@ -36,7 +36,7 @@ use crate::people::People;
 use crate::{Error, RunIdentities};
 
 /// Name of the index.
-const INDEX: &str = "library.json";
+pub(crate) const INDEX: &str = "library.json";
 /// Version of its format.
 const FORMAT: u32 = 2;
 /// The earlier format, which is still read.
@@ -52,37 +52,37 @@ const MOST_VECTOR_FILES: usize = 32;
 
 /// The content of `library.json`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct Index {
+pub(crate) struct Index {
     format: u32,
     next_person_id: i64,
     /// What made the vectors; of the first video.
     embedder: Option<Embedder>,
-    people_sha256: String,
+    pub(crate) people_sha256: String,
     /// Files of `person_vectors`; of a person in several, the last one counts.
     #[serde(default)]
-    vector_files: Vec<TableFile>,
-    videos: Vec<Entry>,
+    pub(crate) vector_files: Vec<TableFile>,
+    pub(crate) videos: Vec<Entry>,
 }
 
 /// A file of a table.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct TableFile {
+pub(crate) struct TableFile {
     /// Path below the library.
-    file: String,
-    sha256: String,
+    pub(crate) file: String,
+    pub(crate) sha256: String,
 }
 
 /// A video of the library.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Entry {
-    video_id: String,
+pub(crate) struct Entry {
+    pub(crate) video_id: String,
     /// Name of its run.
     run_id: String,
     /// Hash of what was read of the run.
     fingerprint: String,
     /// Its table, below the library.
-    file: String,
-    sha256: String,
+    pub(crate) file: String,
+    pub(crate) sha256: String,
 }
 
 /// An open, locked library. Nothing counts before [`Library::commit`].
@@ -425,7 +425,7 @@ impl Index {
     }
 
     /// Reads the index at `path`; an empty one where there is no file.
-    fn read(path: &Path) -> Result<Self, Error> {
+    pub(crate) fn read(path: &Path) -> Result<Self, Error> {
         /// The one field that every format has.
         #[derive(Deserialize)]
         struct Format {

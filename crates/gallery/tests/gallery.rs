@@ -362,7 +362,7 @@ fn what_is_no_library_or_no_run_is_refused() {
     assert!(error.hint().unwrap().contains("--library"), "{error}");
     drop(lock);
     let error = RunIdentities::read(&place.folder.path().join("none")).unwrap_err();
-    assert!(matches!(error, Error::NoRun { .. }) && error.exit_code() == 2, "{error}");
+    assert!(matches!(error, Error::Run(run::Error::NoRun { .. })) && error.exit_code() == 3, "{error}");
     assert!(!Path::new(&place.folder.path().join("none")).exists(), "looking makes no directory");
     let index = place.root().join("library.json");
     let text = fs::read_to_string(&index).unwrap();

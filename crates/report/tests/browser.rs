@@ -18,10 +18,16 @@ fn page(name: &str, spec: &Spec) -> PathBuf {
     let _ = fs::remove_dir_all(&root);
     fs::create_dir_all(&root).unwrap();
     let (run, labels) = (root.join("run"), root.join("truth.csv"));
-    fs::write(&labels, synthetic::write(&run, spec)).unwrap();
-    let mut evaluate = assets::require_facetrack(&["stage", "evaluate", "--run-dir"]).unwrap();
-    let done = evaluate.arg(&run).arg("--labels").arg(&labels).output().unwrap();
-    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    fs::write(&labels, linked::write(&run, spec)).unwrap();
+    let mut job = Job {
+        stage: evaluate::STAGE,
+        run: RunDir::open(&run).unwrap(),
+        config: evaluate::Config::default(),
+        threads: 1,
+        force: false,
+        reporter: Reporter::new(evaluate::STAGE.name, false),
+    };
+    evaluate::run(&mut job, Some(&labels)).unwrap();
     run
 }
 

@@ -6,6 +6,7 @@
 //! Files without a record do not count, and temporaries are removed.
 
 use std::fs::{self, File};
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,12 +15,13 @@ use serde::Serialize;
 use serde_json::Value;
 
 use schema::footer::{Embedder, Footer};
-use schema::io::{self, PRODUCER, TableReader, TableWriter};
-use schema::{Row, Symbol, tables};
+use schema::io::{PRODUCER, TableWriter};
+use schema::{Row, tables};
 
 use crate::error::{Error, Result};
 use crate::files::{TEMPORARY, lock, publish, remove, replace, sha256, temporary, write_synced};
 use crate::manifest::{self, Input, Manifest, Output, STAGES, StageRecord, VideoFile};
+use crate::reader::{RunReader, reads_stale};
 
 /// The resolved configuration, one section per stage.
 const CONFIG_FILE: &str = "config.toml";
@@ -29,9 +31,17 @@ const REPORT: &str = "report";
 /// An open, locked run directory.
 #[derive(Debug)]
 pub struct RunDir {
-    root: PathBuf,
-    manifest: Manifest,
+    reader: RunReader,
     lock: Arc<File>,
+}
+
+/// Everything that can be read of a run.
+impl Deref for RunDir {
+    type Target = RunReader;
+
+    fn deref(&self) -> &RunReader {
+        &self.reader
+    }
 }
 
 /// What decides a stage's outputs.
@@ -69,46 +79,7 @@ impl RunDir {
         remove_temporaries(&root)?;
         let run_id = root.file_name().map_or_else(|| "run".into(), |n| n.to_string_lossy().into_owned());
         let manifest = Manifest::read(&root)?.unwrap_or_else(|| Manifest::new(run_id));
-        Ok(Self { root, manifest, lock })
-    }
-
-    /// The directory, absolute.
-    pub fn root(&self) -> &Path {
-        &self.root
-    }
-
-    /// What is recorded so far.
-    pub fn manifest(&self) -> &Manifest {
-        &self.manifest
-    }
-
-    /// Key of the video; `ingest` must have finished.
-    pub fn video_id(&self) -> Result<Symbol> {
-        Ok(self.video_file()?.video_id())
-    }
-
-    /// The video file as `ingest` recorded it.
-    pub fn video_file(&self) -> Result<&VideoFile> {
-        self.manifest.video.as_ref().ok_or_else(|| self.missing("videos"))
-    }
-
-    /// Opens a table of a finished stage.
-    pub fn open_table<R: Row + Clone>(&self) -> Result<TableReader<R>> {
-        self.recorded(R::TABLE.name)?;
-        Ok(io::open(&self.root.join(R::TABLE.file_name()))?)
-    }
-
-    /// Every row of a table of a finished stage.
-    pub fn read<R: Row + Clone>(&self) -> Result<Vec<R>> {
-        self.recorded(R::TABLE.name)?;
-        Ok(io::read_all(&self.root.join(R::TABLE.file_name()))?)
-    }
-
-    /// SHA-256 of a table of a finished stage, which is found to be still what the stage wrote.
-    pub fn hash_of(&self, table: &'static str) -> Result<&str> {
-        let output = self.recorded(table)?;
-        self.verify(output)?;
-        Ok(&output.sha256)
+        Ok(Self { reader: RunReader { root, manifest }, lock })
     }
 
     /// Decides whether a stage must run, and prepares it when it must.
@@ -182,22 +153,10 @@ impl RunDir {
         Ok(self.start(record))
     }
 
-    /// Fails unless every recorded file is as its stage left it, and was made from the tables that are here.
-    pub fn verify_all(&self) -> Result<()> {
-        let valid: Vec<_> = self.manifest.stages.iter().flat_map(|s| s.outputs.clone()).collect();
-        valid.iter().try_for_each(|output| self.verify(output))?;
-        for record in &self.manifest.stages {
-            if reads_stale(record, &valid) {
-                return Err(Error::Unfinished { path: self.root.clone(), stage: record.stage.clone() });
-            }
-        }
-        Ok(())
-    }
-
     /// Records which video the run is about; only `ingest` does, just before it commits. Results of
     /// another video go when that commit replaces the tables that they were made from.
     pub fn set_video(&mut self, video: VideoFile) {
-        self.manifest.video = Some(video);
+        self.reader.manifest.video = Some(video);
     }
 
     /// Records where the video is now; its content is what it was.
@@ -208,7 +167,7 @@ impl RunDir {
         if self.manifest.video.as_ref() == Some(&video) {
             return Ok(());
         }
-        self.manifest.video = Some(video);
+        self.reader.manifest.video = Some(video);
         self.write_manifest()
     }
 
@@ -231,15 +190,15 @@ impl RunDir {
         // Everything that can be refused comes before the first change.
         let config = self.config_with(record)?;
         // The pin comes first: were we killed now, the stage must not bring back what is leaving.
-        self.manifest.pinned.retain(|stage| *stage != record.stage);
-        self.manifest.pinned.extend(is_pinned.then(|| record.stage.clone()));
+        self.reader.manifest.pinned.retain(|stage| *stage != record.stage);
+        self.reader.manifest.pinned.extend(is_pinned.then(|| record.stage.clone()));
         self.forget_stale(record)?;
         for output in &record.outputs {
             publish(&self.root.join(&output.file))?;
         }
         replace(&self.root.join(CONFIG_FILE), config.as_bytes())?;
-        self.manifest.stages.push(record.clone());
-        self.manifest.stages.sort_by_key(|s| place(&s.stage));
+        self.reader.manifest.stages.push(record.clone());
+        self.reader.manifest.stages.sort_by_key(|s| place(&s.stage));
         self.write_manifest()
     }
 
@@ -249,7 +208,7 @@ impl RunDir {
         let mut valid = new.outputs.clone();
         let mut dropped = Vec::new();
         let mut kept = Vec::new();
-        for old in std::mem::take(&mut self.manifest.stages) {
+        for old in std::mem::take(&mut self.reader.manifest.stages) {
             let later = place(&old.stage) > place(&new.stage);
             if old.stage == new.stage || later && reads_stale(&old, &valid) {
                 dropped.extend(old.outputs);
@@ -258,28 +217,10 @@ impl RunDir {
                 kept.push(old);
             }
         }
-        self.manifest.stages = kept;
+        self.reader.manifest.stages = kept;
         self.write_manifest()?;
         dropped.retain(|old: &Output| !valid.iter().any(|output| output.file == old.file));
         dropped.iter().try_for_each(|output| remove(&self.root.join(&output.file)))
-    }
-
-    fn recorded(&self, table: &'static str) -> Result<&Output> {
-        self.manifest.output(&format!("{table}.parquet")).ok_or_else(|| self.missing(table))
-    }
-
-    fn missing(&self, table: &'static str) -> Error {
-        Error::MissingInput { path: self.root.clone(), table, stage: tables::producer(table).to_owned() }
-    }
-
-    fn verify(&self, output: &Output) -> Result<()> {
-        let path = self.root.join(&output.file);
-        let changed = |reason: String| Error::Changed { path: path.clone(), reason };
-        let size = fs::metadata(&path).map_err(|e| changed(e.to_string()))?.len();
-        if size != output.size_bytes {
-            return Err(changed(format!("it has {size} bytes, not {}", output.size_bytes)));
-        }
-        if sha256(&path)? == output.sha256 { Ok(()) } else { Err(changed("its content differs".into())) }
     }
 
     fn write_manifest(&self) -> Result<()> {
@@ -414,16 +355,6 @@ impl StageRun {
 /// Place of a stage in the line.
 fn place(stage: &str) -> Option<usize> {
     STAGES.iter().position(|name| *name == stage)
-}
-
-/// Whether a finished stage read a table that is not among `valid`.
-fn reads_stale(record: &StageRecord, valid: &[Output]) -> bool {
-    // A stage's own table among its inputs is a file of the same name from outside: `labels`.
-    let is_table = |name: &str| tables::ALL.iter().any(|t| t.name == name && t.producer != record.stage);
-    let is_valid = |input: &Input| {
-        valid.iter().any(|o| o.file == format!("{}.parquet", input.name) && o.sha256 == input.sha256)
-    };
-    record.inputs.iter().any(|input| is_table(&input.name) && !is_valid(input))
 }
 
 /// TOML has no null: a key without a value is left out.

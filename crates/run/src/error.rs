@@ -12,6 +12,12 @@ pub enum Error {
     /// A table cannot be written or read, or the operating system refused.
     #[error(transparent)]
     Table(#[from] schema::Error),
+    /// There is no run.
+    #[error("{} is not a run directory: it has no manifest.json", path.display())]
+    NoRun {
+        /// The directory.
+        path: PathBuf,
+    },
     /// Another process holds the run directory.
     #[error("another run (process {holder}) is using {}", path.display())]
     Locked {
@@ -87,6 +93,7 @@ impl Failure for Error {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Table(error) => error.hint(),
+            Self::NoRun { .. } => Some("run the video first".into()),
             Self::Changed { .. } => Some(schema::error::RESTORE.into()),
             Self::Locked { .. } => Some("wait for it to end, or choose another --run-dir".into()),
             Self::MissingInput { stage, .. } | Self::Unfinished { stage, .. } => {
@@ -103,6 +110,7 @@ impl Failure for Error {
     fn exit_code(&self) -> u8 {
         match self {
             Self::Table(error) => error.exit_code(),
+            Self::NoRun { .. } => exit::INPUT,
             Self::Locked { .. } => exit::UNEXPECTED,
             Self::Config { .. } | Self::Pinned { .. } => exit::USAGE,
             _ => exit::CONTRACT,

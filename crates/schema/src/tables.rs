@@ -369,10 +369,11 @@ table! {
         left: i64,
         /// Number of the other merged node, the larger of the two.
         right: i64,
-        /// Height of the merge. With the method `link` and a calibrated embedder: distance by log odds, 0
-        /// (one person) to 2 (two people), 1 where both are equally likely. Otherwise: mean cosine distance,
-        /// or the distance of the configured linkage. Plus 2 (for Ward's linkage √(2n), if larger) when a
-        /// cannot-link constraint forbids the merge. Does not decrease.
+        /// Height of the merge. With the method `link` and a calibrated embedder: `1 − g / (20 + |g|)` for
+        /// the log odds `g` of one person, which is 0 for one person, 1 where one person and two people are
+        /// equally likely, and 2 for two people; at least the height of the previous merge. Otherwise: mean
+        /// cosine distance, or the distance of the configured linkage. Plus 2 (for Ward's linkage √(2n), if
+        /// larger) when a cannot-link constraint forbids the merge. Does not decrease.
         distance: f64,
         /// Number of tracks under the new node.
         size: i64,
@@ -508,12 +509,12 @@ table! {
 }
 
 table! {
-    /// Vectors of the people of a library, in several files: each holds the people whom one addition changed. Of a
-    /// person in several files, the file that `library.json` names last counts.
+    /// One row per person whose embedding an addition to the gallery changed; one file per addition. For a
+    /// person in several files, the last file in `library.json` counts.
     PersonVector = "person_vectors" "1.0.0", written by "library", sorted by (person_id) {
-        /// Person of `people`.
+        /// Key of the person in `people`.
         person_id: i64,
-        /// Mean of the person's vectors in `appearances`, each as often as it has tracks, of unit norm.
+        /// Mean of the person's embeddings in `appearances`, weighted by number of tracks, of unit norm.
         embedding: UnitVector,
     }
 }

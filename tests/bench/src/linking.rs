@@ -121,8 +121,8 @@ impl People {
         let crops = rows().zip(&self.norms).enumerate();
         let crops = crops.map(|(item, (vector, norm))| Crop { item, vector, norm: *norm });
         let items = Items::new(rows().collect(), self.cannot_link.clone())?.with_crops(crops.collect())?;
-        let name = embed::Name::Sface;
-        let method = Config::default().method(name.same_up_to(), name.similarity(), false, threads);
+        let sface = embed::Name::SFACE.spec();
+        let method = Config::default().method(sface.same_up_to, sface.similarity, false, threads);
         let mut last = Instant::now();
         let mut advance = |done: usize, total: usize| {
             if last.elapsed() >= PAUSE {

@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 use std::path::Path;
 
-use formats::validate::validate;
+use run::validate::validate;
 use schema::io::{TableWriter, open, read_all, read_footer};
 use schema::table::Table;
 use schema::tables::{

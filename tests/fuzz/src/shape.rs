@@ -15,13 +15,13 @@ use arrow::datatypes::{DataType, Field, Float32Type, Schema, TimeUnit};
 use failure::catch_panic;
 use formats::export::Format;
 use formats::run::Run;
-use formats::validate::validate;
 use gallery::Library;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::{KeyValue, ParquetMetaData, ParquetMetaDataWriter, RowGroupMetaData};
 use parquet::file::properties::{WriterProperties, WriterVersion};
+use run::validate::validate;
 use schema::cell::CellType;
 use schema::footer::KEY;
 use schema::table::{Column, Table};
@@ -84,8 +84,7 @@ fn library(appearances: &Path) {
     if let Err(error) = Library::open(&root) {
         is_told(&error);
     }
-    // Also a library is validated.
-    let _ = validate(&root);
+    let _ = gallery::validate::validate(&root);
 }
 
 /// The file of a table, as the data describe it.

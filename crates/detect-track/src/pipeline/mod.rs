@@ -18,7 +18,6 @@ use std::sync::mpsc::channel;
 
 use geometry::FrameTimes;
 use run::stage::Progress;
-use schema::tables::Frame;
 use video::Decoder;
 
 use crate::detector::NewDetector;

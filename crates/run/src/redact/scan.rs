@@ -1,37 +1,38 @@
-//! Looks into every table and every file of a run for what was forgotten.
+//! Searches every table and every file of a run for what was removed.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use run::RunDir;
-use run::manifest::{self, StageRecord};
 use schema::Row;
 use schema::tables::{
     Cluster, Constraint, Crop, Detection, Embedding, Identity, Label, Track, TrackEmbedding,
 };
 use serde_json::json;
 
-use crate::{Error, forgotten, has_no_pictures, told};
+use super::{Error, has_no_pictures, record, removed_tracks};
+use crate::manifest::{self, StageRecord};
+use crate::reader::RunReader;
 
-/// How pictures begin on the page.
+/// Beginning of a picture on the page.
 const PICTURE: &str = "data:image";
 
-/// What is looked for, and how much was looked at.
+/// What is searched for, and how much was searched.
 struct Scan<'a> {
-    run: &'a RunDir,
+    run: &'a RunReader,
     tracks: BTreeSet<i64>,
     rows: u64,
 }
 
-/// Fails if a table names a forgotten track, if there is a picture where there must be none, or if a file
-/// is not what its stage made of the tables that are here. Gives a record of what was looked at.
+/// Fails if a table names a removed track, if there is a picture although pictures were removed, or if a file
+/// was not made from the tables that are here. Gives a record with the figures `tracks_forgotten`,
+/// `rows_scanned` and `files_scanned`, and a warning for each file that is not of the run.
 ///
 /// # Errors
 /// See [`Error`].
-pub fn scan(run: &RunDir) -> Result<StageRecord, Error> {
+pub fn redact_check(run: &RunReader) -> Result<StageRecord, Error> {
     run.verify_all()?;
-    let mut scan = Scan { run, tracks: forgotten(run).into_iter().collect(), rows: 0 };
+    let mut scan = Scan { run, tracks: removed_tracks(run).into_iter().collect(), rows: 0 };
     scan.table(|row: &Detection| [row.track_id])?;
     scan.table(|row: &Track| [Some(row.track_id)])?;
     scan.table(|row: &Crop| [Some(row.track_id)])?;
@@ -51,7 +52,7 @@ pub fn scan(run: &RunDir) -> Result<StageRecord, Error> {
         ("rows_scanned", json!(scan.rows)),
         ("files_scanned", json!(known.len())),
     ];
-    Ok(told(foreign.iter().map(|path| not_ours(path)).collect(), figures))
+    Ok(record(foreign.iter().map(|path| not_ours(path)).collect(), figures))
 }
 
 fn not_ours(path: &Path) -> String {
@@ -59,7 +60,7 @@ fn not_ours(path: &Path) -> String {
 }
 
 impl Scan<'_> {
-    /// Fails if a row of a table names a forgotten track; a table that is not there holds none.
+    /// Fails if a row of a table names a removed track; an absent table names none.
     fn table<R: Row + Clone, const N: usize>(
         &mut self,
         named: impl Fn(&R) -> [Option<i64>; N],
@@ -85,7 +86,7 @@ impl Scan<'_> {
             }
         }
         for path in files(self.run.root())?.iter().filter(|path| path.extension() == Some("html".as_ref())) {
-            let page = fs::read(path).map_err(unseen(path))?;
+            let page = fs::read(path).map_err(io(path))?;
             if String::from_utf8_lossy(&page).contains(PICTURE) {
                 return Err(Error::Trace { path: path.clone(), what: "holds a picture".into() });
             }
@@ -98,8 +99,8 @@ impl Scan<'_> {
     }
 }
 
-/// Whether a file is one that the manifest vouches for, or one that is never about a person.
-fn is_ours(run: &RunDir, path: &Path) -> bool {
+/// Whether the manifest records a file, or the file never names a person.
+fn is_ours(run: &RunReader, path: &Path) -> bool {
     let name = path.strip_prefix(run.root()).unwrap_or(path).to_string_lossy();
     let around = [manifest::FILE_NAME, "config.toml", ".lock"].contains(&&*name) || name.starts_with("logs/");
     around || run.manifest().output(&name).is_some()
@@ -110,10 +111,10 @@ fn files(root: &Path) -> Result<Vec<PathBuf>, Error> {
     let mut found = Vec::new();
     let mut folders = vec![root.to_path_buf()];
     while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder).map_err(unseen(&folder))? {
-            let entry = entry.map_err(unseen(&folder))?;
-            // A link is not followed: what it names lies elsewhere.
-            let is_folder = entry.file_type().map_err(unseen(&folder))?.is_dir();
+        for entry in fs::read_dir(&folder).map_err(io(&folder))? {
+            let entry = entry.map_err(io(&folder))?;
+            // A link is not followed: its target is not part of the run.
+            let is_folder = entry.file_type().map_err(io(&folder))?.is_dir();
             if is_folder { &mut folders } else { &mut found }.push(entry.path());
         }
     }
@@ -121,7 +122,7 @@ fn files(root: &Path) -> Result<Vec<PathBuf>, Error> {
     Ok(found)
 }
 
-fn unseen(path: &Path) -> impl Fn(std::io::Error) -> Error + use<> {
+fn io(path: &Path) -> impl Fn(std::io::Error) -> Error + use<> {
     let path = path.to_path_buf();
-    move |source| Error::Unseen { path: path.clone(), source }
+    move |source| Error::Io { path: path.clone(), source }
 }

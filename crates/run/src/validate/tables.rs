@@ -1,10 +1,9 @@
-//! The tables that are looked at, in memory; of the face images only what rules ask about.
+//! The checked tables, in memory; of a face image only the header.
 
 use std::any::Any;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use run::Error;
 use schema::Row;
 use schema::io;
 use schema::tables::{
@@ -13,6 +12,7 @@ use schema::tables::{
 };
 
 use super::Files;
+use crate::error::Error;
 
 /// A table as far as it could be read.
 #[derive(Debug)]
@@ -37,7 +37,7 @@ macro_rules! every_table {
         }
 
         impl Tables {
-            /// Reads what there is; what is wrong with single rows and files goes to `faults`.
+            /// Reads the tables that are there; faults of rows and files go to `faults`.
             pub fn read(files: &Files, faults: &mut Vec<Error>) -> Self {
                 for (name, path) in files {
                     if !tables::ALL.iter().chain(&tables::LIBRARY).any(|table| table.name == name) {
@@ -94,12 +94,12 @@ fn slim<R: Row + 'static>(mut row: R) -> R {
 }
 
 fn read<R: Row + Clone + 'static>(files: &Files, faults: &mut Vec<Error>) -> Option<Rows<R>> {
-    read_file(files.get(R::TABLE.name)?.clone(), faults)
+    read_table(files.get(R::TABLE.name)?, faults)
 }
 
-/// A table that cannot be read to its end is left out: what other tables say of its rows means nothing.
-pub(super) fn read_file<R: Row + Clone + 'static>(path: PathBuf, faults: &mut Vec<Error>) -> Option<Rows<R>> {
-    let reader = match io::open::<R>(&path) {
+/// Reads a table; its faults go to `faults`. `None` when it cannot be read to its end.
+pub fn read_table<R: Row + Clone + 'static>(path: &Path, faults: &mut Vec<Error>) -> Option<Rows<R>> {
+    let reader = match io::open::<R>(path) {
         Ok(reader) => reader,
         Err(error) => {
             faults.push(error.into());
@@ -111,5 +111,5 @@ pub(super) fn read_file<R: Row + Clone + 'static>(path: PathBuf, faults: &mut Ve
     let found = reader.inspect(|row| rows.push(slim(row)));
     let whole = found.iter().all(|fault| matches!(fault, schema::Error::Row { .. }));
     faults.extend(found.into_iter().map(Error::from));
-    whole.then_some(Rows { path, rows, embedders })
+    whole.then_some(Rows { path: path.to_path_buf(), rows, embedders })
 }

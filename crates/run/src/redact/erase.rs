@@ -1,24 +1,24 @@
-//! Tables anew, with less in them.
+//! Writes tables anew, without what is to be removed.
 
 use std::collections::BTreeSet;
 
-use run::manifest::StageRecord;
-use run::{RunDir, StageRun};
 use schema::Row;
 use schema::tables::{Cluster, Crop, Detection, Embedding, Shot, Track, TrackEmbedding};
 use serde_json::json;
 
-use crate::{Error, PICTURES, Request, TRACKS, forgotten, has_no_pictures, told};
+use super::{Error, PICTURES, Request, TRACKS, has_no_pictures, record, removed_tracks};
+use crate::directory::{RunDir, StageRun};
+use crate::manifest::StageRecord;
 
-/// What is to go.
-struct Gone {
+/// What to remove.
+struct Removal {
     tracks: BTreeSet<i64>,
-    /// First and last frame of the shots that show somebody who is forgotten.
+    /// First and last frame of the shots that show a removed person.
     shots: Vec<(i64, i64)>,
     pictures: bool,
 }
 
-impl Gone {
+impl Removal {
     fn new(run: &RunDir, request: &Request) -> Result<Self, Error> {
         let tracks = tracks_of(run, &request.identities)?;
         let rows: Vec<Track> = run.read()?;
@@ -26,11 +26,11 @@ impl Gone {
         let shown: BTreeSet<i64> = shown.collect();
         let shots = run.read::<Shot>()?.into_iter().filter(|shot| shown.contains(&shot.shot_idx));
         let shots = shots.map(|shot| (shot.first_frame_idx, shot.last_frame_idx)).collect();
-        // Pictures that are gone stay gone.
+        // Removed pictures stay removed.
         Ok(Self { tracks, shots, pictures: request.pictures || has_no_pictures(run) })
     }
 
-    /// A box that belongs to no track may be anybody's, so in these shots it goes too.
+    /// A box without a track may show any person, so that in these shots it is removed too.
     fn hides(&self, detection: &Detection) -> bool {
         match detection.track_id {
             Some(track_id) => self.tracks.contains(&track_id),
@@ -39,7 +39,7 @@ impl Gone {
     }
 }
 
-/// The tracks of these people; each must have some.
+/// The tracks of the people, each of whom must have a track.
 fn tracks_of(run: &RunDir, identities: &[i64]) -> Result<BTreeSet<i64>, Error> {
     let mut tracks = BTreeSet::new();
     if identities.is_empty() {
@@ -51,22 +51,22 @@ fn tracks_of(run: &RunDir, identities: &[i64]) -> Result<BTreeSet<i64>, Error> {
         let theirs = clusters.iter().filter(|c| c.cluster_id == Some(*identity));
         tracks.extend(theirs.map(|c| c.track_id));
         if tracks.len() == before {
-            return Err(Error::Nobody { run: run.root().to_path_buf(), identity: *identity });
+            return Err(Error::NoIdentity { run: run.root().to_path_buf(), identity: *identity });
         }
     }
     Ok(tracks)
 }
 
-/// Takes what is asked for out of the tables, and everything that later stages made of them; gives a
-/// record of what was done.
+/// Removes what the request asks for from the tables, and the results that later stages made of them; gives a
+/// record with the figures `tracks_forgotten` and `pictures_kept`.
 ///
 /// # Errors
 /// See [`Error`].
-pub fn erase(run: &mut RunDir, request: &Request) -> Result<StageRecord, Error> {
-    let gone = Gone::new(run, request)?;
+pub fn redact_run(run: &mut RunDir, request: &Request) -> Result<StageRecord, Error> {
+    let gone = Removal::new(run, request)?;
     let figures = [("tracks_forgotten", json!(gone.tracks.len())), ("pictures_kept", json!(!gone.pictures))];
     if gone.tracks.is_empty() && gone.pictures == has_no_pictures(run) {
-        return Ok(told(Vec::new(), figures));
+        return Ok(record(Vec::new(), figures));
     }
     let lost = lost(run);
     let mut found = run.revise("detect-track", &[])?;
@@ -76,20 +76,20 @@ pub fn erase(run: &mut RunDir, request: &Request) -> Result<StageRecord, Error> 
     let mut embedded = run.revise("embed", &[&found])?;
     rewrite_embedded(run, &mut embedded, &gone)?;
     run.commit_all(vec![found, embedded])?;
-    Ok(told(lost, figures))
+    Ok(record(lost, figures))
 }
 
-/// What people gave that later stages now start without, in words for them.
+/// Warnings about files of the user that later stages now run without.
 fn lost(run: &RunDir) -> Vec<String> {
     let was_read = |name: &str| run.manifest().stages.iter().any(|s| s.inputs.iter().any(|i| i.name == name));
     let words = [
-        ("labels", "the labels are gone from the run, because they may name who is forgotten"),
-        ("edits", "tracks are linked without the edits, which may name tracks that are gone"),
+        ("labels", "the labels are removed from the run, because they may name a removed person"),
+        ("edits", "tracks are linked without the edits, which may name removed tracks"),
     ];
     words.into_iter().filter(|(name, _)| was_read(name)).map(|(_, words)| words.to_owned()).collect()
 }
 
-fn rewrite_found(run: &RunDir, stage: &mut StageRun, gone: &Gone) -> Result<(), Error> {
+fn rewrite_found(run: &RunDir, stage: &mut StageRun, gone: &Removal) -> Result<(), Error> {
     rewrite(run, stage, Some::<Shot>)?;
     let mut faces = 0;
     let mut last = (-1, -1);
@@ -112,7 +112,7 @@ fn rewrite_found(run: &RunDir, stage: &mut StageRun, gone: &Gone) -> Result<(), 
     Ok(())
 }
 
-fn rewrite_embedded(run: &RunDir, stage: &mut StageRun, gone: &Gone) -> Result<(), Error> {
+fn rewrite_embedded(run: &RunDir, stage: &mut StageRun, gone: &Removal) -> Result<(), Error> {
     let crops = rewrite(run, stage, |row: Embedding| keep(row.track_id, row, gone))?;
     let tracks = rewrite(run, stage, |row: TrackEmbedding| keep(row.track_id, row, gone))?;
     stage.figure("crops_embedded", crops);
@@ -120,11 +120,11 @@ fn rewrite_embedded(run: &RunDir, stage: &mut StageRun, gone: &Gone) -> Result<(
     Ok(())
 }
 
-fn keep<R>(track_id: i64, row: R, gone: &Gone) -> Option<R> {
+fn keep<R>(track_id: i64, row: R, gone: &Removal) -> Option<R> {
     (!gone.tracks.contains(&track_id)).then_some(row)
 }
 
-/// Writes a table again, with the rows that `change` leaves; gives their number.
+/// Writes a table again with the rows that `change` keeps; gives their number.
 fn rewrite<R: Row + Clone>(
     run: &RunDir,
     stage: &mut StageRun,
@@ -143,9 +143,9 @@ fn rewrite<R: Row + Clone>(
     Ok(rows)
 }
 
-/// Says in the manifest what was taken out: every later run repeats the warning.
-fn note(run: &RunDir, stage: &mut StageRun, gone: &Gone) {
-    let mut tracks: BTreeSet<i64> = forgotten(run).into_iter().collect();
+/// Records in the manifest what was removed: every later run repeats the warning.
+fn note(run: &RunDir, stage: &mut StageRun, gone: &Removal) {
+    let mut tracks: BTreeSet<i64> = removed_tracks(run).into_iter().collect();
     let before = tracks.len();
     tracks.extend(&gone.tracks);
     if tracks.len() > before {

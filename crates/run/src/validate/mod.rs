@@ -1,9 +1,8 @@
-//! Whether tables are what their published documents say, and whether the tables of a run or a library agree.
+//! Whether tables keep the contract, and whether the tables of a run agree with each other.
 //!
-//! Every fault is an error of the contract with the file and, where it is about one, the row. Rules that
-//! take several tables are left out where one of them is not there or cannot be read.
+//! Every fault is an error of the contract with the file and, for a fault of a row, the row. A rule about
+//! several tables is left out when one of them is absent or cannot be read.
 
-mod library;
 mod rules;
 mod tables;
 
@@ -11,29 +10,28 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use run::manifest::Manifest;
-use run::{Error, Result};
+use crate::error::{Error, Result};
+use crate::files::sha256;
+use crate::manifest::Manifest;
 
-pub use tables::Tables;
+pub use rules::{Wrong, each, note};
+pub use tables::{Rows, Tables, read_table};
 
-/// What was looked at and what is wrong with it.
+/// The tables that were checked, and their faults.
 #[derive(Debug, Default)]
 pub struct Verdict {
-    /// Number of rows of each table that was looked at, by name.
+    /// Number of rows of each checked table, by name.
     pub rows: BTreeMap<&'static str, usize>,
-    /// What is wrong, table by table: of rows as many faults as [`schema::io::MOST_FAULTS`].
+    /// Faults, table by table: of rows at most [`schema::io::MOST_FAULTS`].
     pub faults: Vec<Error>,
 }
 
-/// Looks at a run directory, a library, a folder of tables, or one table.
+/// Checks a run directory, a folder of tables, or one table.
 ///
 /// # Errors
-/// When there is nothing to look at, or the system refuses.
+/// When there is nothing to check, or the system refuses.
 pub fn validate(path: &Path) -> Result<Verdict> {
     let metadata = fs::metadata(path).map_err(Error::io("read", path))?;
-    if library::is_library(path) {
-        return library::validate(path);
-    }
     let (files, mut faults) = if metadata.is_dir() { files(path)? } else { (named(path)?, Vec::new()) };
     let tables = Tables::read(&files, &mut faults);
     faults.extend(rules::check(&tables));
@@ -57,7 +55,7 @@ fn files(root: &Path) -> Result<(Files, Vec<Error>)> {
     let (mut files, mut faults) = (Files::new(), Vec::new());
     for output in manifest.stages.iter().flat_map(|stage| &stage.outputs) {
         let path = root.join(&output.file);
-        match changed(&path, &output.sha256, "the manifest") {
+        match check_recorded(&path, &output.sha256, "the manifest") {
             Ok(fault) => faults.extend(fault),
             Err(error) => {
                 faults.push(Error::Changed { path, reason: error.to_string() });
@@ -71,14 +69,17 @@ fn files(root: &Path) -> Result<(Files, Vec<Error>)> {
     Ok((files, faults))
 }
 
-/// The fault of a file whose content is not the one that `index` records; an error where it cannot be read.
-fn changed(path: &Path, sha256: &str, index: &str) -> Result<Option<Error>> {
+/// The fault of a file whose content is not the one that `index` records.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn check_recorded(path: &Path, expected: &str, index: &str) -> Result<Option<Error>> {
     let reason = || format!("its content is not the one that {index} records");
     let fault = || Error::Changed { path: path.to_path_buf(), reason: reason() };
-    Ok((run::files::sha256(path)? != sha256).then(fault))
+    Ok((sha256(path)? != expected).then(fault))
 }
 
-/// One table, which says itself what it is.
+/// One table, whose footer names it.
 fn named(path: &Path) -> Result<Files> {
     let reason = || "it has no footer key `facetrack` that can be read".to_owned();
     let foreign = || schema::Error::NotParquet { path: path.to_path_buf(), reason: reason() };

@@ -1,9 +1,9 @@
-//! Rules beyond single rows: within a table, and between the tables of a run. They are also asked about rows
-//! that break the contract by themselves, so numbers are added with care.
+//! Rules beyond single rows: within a table, and between the tables of a run. They also apply to rows that
+//! break the contract by themselves, so sums must not overflow.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use run::Error;
+use crate::error::Error;
 use schema::io::MOST_FAULTS;
 use schema::tables::{
     Calibration, Cluster, Constraint, ConstraintKind, Crop, Detection, DetectionSource, Embedding, Frame,
@@ -41,8 +41,8 @@ pub(super) fn check(tables: &Tables) -> Vec<Error> {
     faults
 }
 
-/// Asks a rule about every row. It says what is wrong with a row, several things at times.
-pub(super) fn each<'a, R: Row + 'a>(
+/// Applies a rule to every row; the rule gives all faults of a row.
+pub fn each<'a, R: Row + 'a>(
     table: impl Into<Option<&'a Rows<R>>>,
     faults: &mut Vec<Error>,
     rule: impl Fn(usize, &R) -> Wrong,
@@ -53,8 +53,8 @@ pub(super) fn each<'a, R: Row + 'a>(
     }
 }
 
-/// Notes what is wrong with a row, as long as there is room.
-pub(super) fn note<R: Row>(faults: &mut Vec<Error>, table: &Rows<R>, at: usize, wrong: Wrong) {
+/// Adds the faults of row `at`, up to [`MOST_FAULTS`].
+pub fn note<R: Row>(faults: &mut Vec<Error>, table: &Rows<R>, at: usize, wrong: Wrong) {
     let room = MOST_FAULTS.saturating_sub(faults.len());
     faults.extend(wrong.0.into_iter().take(room).map(|reason| fault(table, at, reason)));
 }
@@ -63,13 +63,13 @@ fn fault<R: Row>(table: &Rows<R>, at: usize, reason: String) -> Error {
     schema::Error::Row { path: table.path.clone(), table: R::TABLE.name, row: at as u64, reason }.into()
 }
 
-/// What is wrong with a row.
+/// The faults of a row, as predicates of a sentence about it.
 #[derive(Debug, Default)]
-pub(super) struct Wrong(pub(super) Vec<String>);
+pub struct Wrong(Vec<String>);
 
 impl Wrong {
-    /// Notes a fault unless `holds`.
-    pub(super) fn unless(&mut self, holds: bool, reason: impl FnOnce() -> String) {
+    /// Adds a fault unless `holds`.
+    pub fn unless(&mut self, holds: bool, reason: impl FnOnce() -> String) {
         if !holds {
             self.0.push(reason());
         }
