@@ -5,7 +5,7 @@ use std::path::Path;
 
 use geometry::{FrameTimes, Span};
 use run::{Result, RunReader};
-use schema::tables::{Cluster, Detection, Frame, Identity, Shot, Track, Video};
+use schema::tables::{Cluster, Detection, Frame, Identity, Track, Video};
 
 /// The tables of a finished run that say who is where.
 #[derive(Debug, Clone)]
@@ -14,8 +14,6 @@ pub struct Run {
     pub video: Video,
     /// Time of every frame.
     pub times: FrameTimes,
-    /// Every shot.
-    pub shots: Vec<Shot>,
     /// Every track, by id.
     pub tracks: Vec<Track>,
     /// Every person, by cluster.
@@ -38,7 +36,6 @@ impl Run {
         Ok(Self {
             video: run.read_one()?,
             times: run.read::<Frame>()?.iter().map(|row| (row.pts_ticks, row.t_secs)).collect(),
-            shots: run.read()?,
             tracks: run.read()?,
             people: run.read()?,
             boxes,
