@@ -146,6 +146,12 @@ pub(crate) struct RunArgs {
     /// Only warnings, errors and, on standard output, the path of the page
     #[arg(long)]
     pub(crate) quiet: bool,
+    /// Also show the figures of every stage
+    #[arg(long, conflicts_with = "quiet")]
+    pub(crate) verbose: bool,
+    /// Open the page in the browser when the run has finished
+    #[arg(long)]
+    pub(crate) open: bool,
     #[command(flatten)]
     pub(crate) settings: Settings,
 }
