@@ -21,6 +21,7 @@ const EXIT_CODES: &str = "Exit codes: 0 success, 1 unexpected, 2 usage, 3 unusab
 /// `facetrack VIDEO` is short for `facetrack run VIDEO`.
 #[derive(Debug, Parser)]
 #[command(name = "facetrack", version, after_help = EXIT_CODES, arg_required_else_help = true)]
+#[command(override_usage = "facetrack <VIDEO>...\n       facetrack <VERB>")]
 #[command(propagate_version = true, subcommand_value_name = "VERB", subcommand_help_heading = "Verbs")]
 pub(crate) struct Cli {
     #[command(subcommand)]
