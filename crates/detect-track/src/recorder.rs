@@ -1,7 +1,7 @@
 //! Turns shots and faces into rows of `shots`, `detections`, `tracks` and `crops`.
 //!
 //! Tracks and crops are written when a track ends, boxes when their shot ends: a track never leaves
-//! its shot. Memory holds one shot's boxes and the albums of the tracks that go on.
+//! its shot. Memory holds one shot's boxes and the best crops of the tracks that go on.
 
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::{ExtendedColorType, ImageEncoder};
@@ -10,7 +10,7 @@ use schema::io::TableWriter;
 use schema::run::StageRun;
 use schema::tables::{Crop, Detection, DetectionSource, Shot, Track};
 
-use crate::crops::{Album, FaceImage, SIDE};
+use crate::crops::{AlignedCrop, BestCrops, SIDE};
 use crate::geometry::{Face, Rect};
 use crate::pipeline::{Clock, Listener, Seen};
 use crate::shots::Boundary;
@@ -46,7 +46,7 @@ struct OpenShot {
     boundary: Boundary,
     tracker: Tracker,
     /// By the tracker's number of the track; `None` once the track has ended.
-    albums: Vec<Option<Album>>,
+    best_crops: Vec<Option<BestCrops>>,
     /// Key of the track in the tables, by the tracker's number; `None` when it was rejected.
     track_ids: Vec<Option<i64>>,
     boxes: Vec<Boxed>,
@@ -59,7 +59,7 @@ impl OpenShot {
             first_frame_idx,
             boundary,
             tracker,
-            albums: Vec::new(),
+            best_crops: Vec::new(),
             track_ids: Vec::new(),
             boxes: Vec::new(),
         }
@@ -124,7 +124,7 @@ impl<'a> Recorder<'a> {
     /// Writes the tracks of the current shot that have ended.
     fn write_ended(&mut self, shot: &mut OpenShot) -> Result<(), Error> {
         for (number, sightings) in shot.tracker.take_ended() {
-            let images = shot.albums[number].take().map(Album::finish).unwrap_or_default();
+            let images = shot.best_crops[number].take().map(BestCrops::finish).unwrap_or_default();
             // Without a single alignable face there is nothing to recognise anyone by.
             let Some(sightings) = sightings.filter(|_| !images.is_empty()) else { continue };
             shot.track_ids[number] = Some(self.n_tracks);
@@ -137,7 +137,7 @@ impl<'a> Recorder<'a> {
         Ok(())
     }
 
-    fn write_track(&mut self, sightings: &[Sighting], images: &[(i64, FaceImage)]) -> Result<(), Error> {
+    fn write_track(&mut self, sightings: &[Sighting], images: &[(i64, AlignedCrop)]) -> Result<(), Error> {
         let ([first, ..], [.., last], [best, ..]) = (sightings, sightings, images) else { return Ok(()) };
         let track_id = self.n_tracks;
         self.n_tracks += 1;
@@ -218,12 +218,12 @@ impl Listener for Recorder<'_> {
             let sharpness = image.as_ref().map(|image| image.sharpness);
             let (rect, source) = (face.rect, DetectionSource::Detected);
             shot.boxes.push(Boxed { frame_idx, track, rect, source, seen: Some((face, sharpness)) });
-            if track == shot.albums.len() {
-                shot.albums.push(Some(Album::new(self.config.crops_per_track as usize)));
+            if track == shot.best_crops.len() {
+                shot.best_crops.push(Some(BestCrops::new(self.config.crops_per_track as usize)));
                 shot.track_ids.push(None);
             }
-            if let Some((album, image)) = shot.albums[track].as_mut().zip(image) {
-                album.offer(frame_idx, image);
+            if let Some((best, image)) = shot.best_crops[track].as_mut().zip(image) {
+                best.offer(frame_idx, image);
             }
         }
         self.write_ended(&mut shot)?;

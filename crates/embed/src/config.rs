@@ -81,6 +81,11 @@ impl Name {
         (self == Self::Sface).then_some(Similarity { different: 0.06, same: 0.35 })
     }
 
+    /// Whether the embedder is one of OpenCV's, which only programs with the feature `opencv` have.
+    pub fn needs_opencv(self) -> bool {
+        matches!(self, Self::Orb | Self::Sift)
+    }
+
     /// Whether it is a network, with a weight file of its own.
     pub fn is_network(self) -> bool {
         !matches!(self, Self::Fusion | Self::Orb | Self::Sift)
@@ -158,6 +163,11 @@ impl Config {
             }
             wanted.extend(self.fusion.keys());
         }
+        if let Some(name) = wanted.iter().find(|name| name.needs_opencv())
+            && cfg!(not(feature = "opencv"))
+        {
+            return Err(Error::NeedsOpenCv { embedder: *name });
+        }
         wanted.retain(|name| name.is_network());
         wanted.sort();
         wanted.dedup();
@@ -187,9 +197,19 @@ mod tests {
     #[test]
     fn networks_are_those_that_need_weights_once_each() {
         assert_eq!(Config::default().networks().unwrap(), [Name::Sface]);
-        let all = of(&[Name::Vgg, Name::Fusion, Name::Sift, Name::Dlib]);
+        let all = of(&[Name::Vgg, Name::Fusion, Name::Dlib]);
         assert_eq!(all.networks().unwrap(), [Name::Dlib, Name::Sface, Name::Vgg]);
-        assert_eq!(of(&[Name::Orb]).networks().unwrap(), []);
+        assert_eq!(of(&[Name::Fusion]).networks().unwrap(), [Name::Dlib, Name::Sface]);
+    }
+
+    #[test]
+    fn descriptors_have_no_weights_and_need_opencv() {
+        for name in [Name::Orb, Name::Sift] {
+            let networks = of(&[Name::Sface, name]).networks().map_err(|error| error.to_string());
+            let refused = format!("the embedder {name} needs OpenCV, which this program was built without");
+            let expected = if cfg!(feature = "opencv") { Ok(vec![Name::Sface]) } else { Err(refused) };
+            assert_eq!(networks, expected);
+        }
     }
 
     #[test]

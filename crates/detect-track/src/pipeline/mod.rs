@@ -18,7 +18,7 @@ use schema::stage::Progress;
 use schema::tables::Frame;
 use video::Decoder;
 
-use crate::crops::FaceImage;
+use crate::crops::AlignedCrop;
 use crate::detector::NewDetector;
 use crate::follow::Trajectory;
 use crate::geometry::Face;
@@ -33,7 +33,7 @@ pub struct Seen {
     /// The face, in pixels of the full-size frame.
     pub face: Face,
     /// Its image; `None` when it could not be aligned.
-    pub image: Option<FaceImage>,
+    pub image: Option<AlignedCrop>,
     /// Where it was in the frames up to the next key frame, if faces are followed.
     pub trajectory: Trajectory,
 }
@@ -136,11 +136,7 @@ pub fn run(
     std::thread::scope(|scope| {
         for _ in 0..threads {
             let (taken, answers, facts) = (&taken, answers.clone(), &facts);
-            let new_examiner = || {
-                // Workers are threads enough, and what OpenCV's own find comes in any order.
-                opencv::core::set_num_threads(1).map_err(|e| e.message)?;
-                Ok(Examiner::new(new_detector()?, config, facts))
-            };
+            let new_examiner = || Ok(Examiner::new(new_detector()?, config, facts));
             scope.spawn(move || worker::work(taken, &answers, new_examiner()));
         }
         drop(answers);
