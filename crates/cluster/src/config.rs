@@ -2,15 +2,13 @@
 
 use std::fmt;
 
+use numeric::law::SFACE_SAME_UP_TO;
 use schema::footer::Similarity;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
 use crate::linkage::{FORBIDDEN, Linkage, Metric};
 use crate::method::{Agglomerative, Cut, Dbscan, Hdbscan, KMeans, Link, Method, Prior, Scale};
-
-/// For vectors of which no such distance is known: that of SFace.
-const SAME_UP_TO: f64 = 0.637;
 
 /// Two tracks are a person: films have many that show somebody twice.
 const FEWEST: usize = 2;
@@ -165,10 +163,11 @@ impl Config {
         }
     }
 
-    /// Cosine distance up to which tracks are likely one person's. `known` is that of the embedder.
+    /// Cosine distance up to which tracks are likely one person's. `known` is that of the embedder; without
+    /// one that of SFace.
     pub fn same_up_to(&self, known: Option<f64>) -> f64 {
         let given = self.threshold.filter(|_| self.method == Name::Link);
-        given.or(known).unwrap_or(SAME_UP_TO)
+        given.or(known).unwrap_or(SFACE_SAME_UP_TO)
     }
 
     /// The method, with what was not given filled in. `known` is the embedder's [`Self::same_up_to`].
@@ -241,12 +240,12 @@ mod tests {
         }
     }
 
-    /// Users find every method and every key in the README.
+    /// The guide has one table row per method, with every setting that the method takes.
     #[test]
-    fn the_readme_has_every_method_with_its_keys() {
-        let readme = include_str!("../../../README.md");
+    fn the_guide_has_every_method_with_its_keys() {
+        let guide = include_str!("../../../docs/guide/linking.md");
         for Entry { name, takes, .. } in METHODS {
-            let row = readme.lines().find(|line| line.starts_with(&format!("| `{name}` |"))).unwrap();
+            let row = guide.lines().find(|line| line.starts_with(&format!("| `{name}` "))).unwrap();
             takes.iter().for_each(|key| assert!(row.contains(&format!("`{key}`")), "{name}: {key}"));
         }
     }

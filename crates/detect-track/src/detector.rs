@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use candle_core::Device;
 use nn::weights::Weights;
-use schema::manifest::Input;
+use run::manifest::Input;
 use serde::{Deserialize, Serialize};
 use video::Image;
 
-use crate::geometry::Face;
+use crate::face::Face;
 #[cfg(feature = "opencv")]
 use crate::haar::{self, HaarDetector};
 use crate::yunet::YuNet;
@@ -27,7 +27,7 @@ pub enum DetectorKind {
 }
 
 /// Folder into which Debian's package `opencv-data` installs the cascades.
-pub(crate) const CASCADES: &str = "/usr/share/opencv4/haarcascades";
+pub const CASCADES: &str = "/usr/share/opencv4/haarcascades";
 
 /// Looks for faces in pictures. Every worker thread has one of its own.
 pub trait Detector {

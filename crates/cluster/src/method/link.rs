@@ -19,9 +19,9 @@ pub use self::calibrate::{BINS, Calibration, Mixture, Pairs, Prior, middle};
 use self::model::{Clarity, Model};
 use self::refine::{Clusters, Standing};
 use super::{Assignment, Error, Fit, Items, Method, Tree, numbers};
-use crate::agglomerate::{self, CannotLink};
+use crate::agglomerate::{self, CANNOT_LINK_PENALTY};
 use crate::items::Vectors;
-use crate::linkage::{self, FORBIDDEN, Merge};
+use crate::linkage::{self, Merge};
 use crate::neighbours::Search;
 
 /// Rounds of estimating and merging, at most. They nearly always end by themselves after three.
@@ -38,8 +38,6 @@ const NEIGHBOURS: usize = 16;
 /// cells.
 const EXACT_PAIRS: usize = 1_000_000_000;
 const PROBES: usize = 16;
-/// How strongly constraints hold: a merge against one comes after all others, but the tree has it.
-const STRENGTH: f32 = 0.99;
 
 /// Linking without a knob.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -77,15 +75,15 @@ impl Method for Link {
             Search { k: NEIGHBOURS, exact_pairs: EXACT_PAIRS, probes: PROBES, threads: self.threads };
         let scaled = match self.scale {
             Scale::Fixed(distance) => Scaled { vectors, similarity: 1.0 - distance, calibration: None },
-            Scale::Learned(prior) => learn(vectors, &clarity, items.apart(), prior, &search)?,
+            Scale::Learned(prior) => learn(vectors, &clarity, items.cannot_link(), prior, &search)?,
         };
         let cut = 1.0 - scaled.similarity;
         let up_to = if items.len() <= WHOLE_TREE { f64::INFINITY } else { cut };
         // Merging has two steps an item; what comes after it takes about as long as one.
         let steps = 3 * items.len();
         let mut merging = |done: usize, _: usize| advance(done, steps);
-        let merges = merges(&scaled.vectors, &clarity, items.apart(), up_to, &search, &mut merging)?;
-        let rivals = items.rivals();
+        let merges = merges(&scaled.vectors, &clarity, items.cannot_link(), up_to, &search, &mut merging)?;
+        let rivals = items.cannot_link_of();
         let labels = linkage::cut(items.len(), &merges, cut);
         let mut clusters = Clusters::new(&scaled.vectors, &rivals, labels);
         let mut settling = |round: usize, of: usize| advance(steps - items.len() * (of - round) / of, steps);
@@ -105,7 +103,7 @@ impl Method for Link {
         advance(steps, steps);
         Ok(Assignment {
             labels: kept.into_iter().map(|label| label.and_then(number)).collect(),
-            tree: Some(Tree { merges, cut, forbidden: FORBIDDEN * f64::from(STRENGTH) }),
+            tree: Some(Tree { merges, cut, forbidden: CANNOT_LINK_PENALTY.into() }),
             fits: Some(fits),
             calibration: scaled.calibration,
         })
@@ -157,9 +155,8 @@ fn merges(
     search: &Search,
     advance: &mut dyn FnMut(usize, usize),
 ) -> Result<Vec<Merge>, Error> {
-    let apart: Vec<_> = apart.iter().map(|&(a, b)| CannotLink { a, b, strength: STRENGTH }).collect();
     let weights = clarity.weights();
-    let items = agglomerate::Items { vectors, weights: &weights, apart: &apart, together: &[] };
+    let items = agglomerate::Items { vectors, weights: &weights, cannot_link: apart };
     Ok(agglomerate::link(items, up_to as f32, search, advance)?.merges)
 }
 

@@ -1,7 +1,7 @@
 //! The best few crops of a track.
 
 use super::AlignedCrop;
-use crate::tracker::likeness;
+use crate::tracker::similarity;
 
 /// Correlation of two appearances from which the second crop shows nothing new.
 const SAME_APPEARANCE: f32 = 0.95;
@@ -61,7 +61,7 @@ impl BestCrops {
             let worth = |crop: &AlignedCrop| {
                 let closest = chosen
                     .iter()
-                    .map(|(_, held)| likeness(&held.appearance, &crop.appearance))
+                    .map(|(_, held)| similarity(&held.appearance, &crop.appearance))
                     .fold(0.0, f32::max);
                 crop.quality * (1.0 - closest)
             };
@@ -69,8 +69,9 @@ impl BestCrops {
             let best =
                 worths.iter().enumerate().rev().max_by(|a, b| a.1.total_cmp(b.1)).map_or(0, |(i, _)| i);
             let (_, frame_idx, crop) = self.best.remove(best);
-            let is_new =
-                |held: &(i64, AlignedCrop)| likeness(&held.1.appearance, &crop.appearance) <= SAME_APPEARANCE;
+            let is_new = |held: &(i64, AlignedCrop)| {
+                similarity(&held.1.appearance, &crop.appearance) <= SAME_APPEARANCE
+            };
             if chosen.len() < MIN_KEPT || chosen.iter().all(is_new) {
                 chosen.push((frame_idx, crop));
             }

@@ -11,6 +11,7 @@ mod sharpness;
 mod shrink;
 mod warp;
 
+use geometry::{Landmarks, Point};
 use pulp::Arch;
 use video::{Image, Region};
 
@@ -18,7 +19,7 @@ pub use self::best::BestCrops;
 use self::sharpness::Sharpness;
 use self::shrink::Shrink;
 use self::warp::Warp;
-use crate::geometry::{Face, Points};
+use crate::face::Face;
 use crate::tracker::Appearance;
 
 /// Side of a crop, pixels.
@@ -27,13 +28,13 @@ pub const SIDE: usize = 160;
 /// Positions of the five landmarks in a crop, pixels: the 112-pixel template that ArcFace and SFace were
 /// trained on (Deng et al., CVPR 2019; the numbers as in insightface and OpenCV), with a margin of 24
 /// pixels around it, so that the middle 112×112 pixels are exactly what those networks expect.
-pub const TEMPLATE: Points = [
+pub const TEMPLATE: Landmarks = Landmarks::new([
     (38.2946 + MARGIN, 51.6963 + MARGIN),
     (73.5318 + MARGIN, 51.5014 + MARGIN),
     (56.0252 + MARGIN, 71.7366 + MARGIN),
     (41.5493 + MARGIN, 92.3655 + MARGIN),
     (70.7299 + MARGIN, 92.2041 + MARGIN),
-];
+]);
 const MARGIN: f32 = 24.0;
 
 /// Face size at which size counts as half good, pixels.
@@ -66,7 +67,7 @@ pub struct Alignment {
 impl Alignment {
     /// Aligns a face in a frame of `width × height` pixels; `None` when the five landmarks coincide.
     pub fn new(face: &Face, width: usize, height: usize) -> Option<Self> {
-        let transform = similarity(&face.likely_points(), &TEMPLATE)?;
+        let transform = similarity(&face.likely_landmarks(), &TEMPLATE)?;
         Some(Self { transform, region: source_region(&transform, width, height) })
     }
 
@@ -75,9 +76,9 @@ impl Alignment {
         let Self { transform, region } = *self;
         let rgb = warp(picture, &transform, region);
         let sharpness = Arch::new().dispatch(Sharpness { rgb: &rgb, side: SIDE });
-        let quality = face.score * face.rect.size() / (face.rect.size() + HALF_SIZE)
+        let quality = face.score * face.bbox.size() / (face.bbox.size() + HALF_SIZE)
             * sharpness
-            * face.frontality().unwrap_or(1.0);
+            * face.landmarks.map_or(1.0, |landmarks| landmarks.frontality());
         let appearance = appearance(&rgb);
         AlignedCrop { rgb, transform, sharpness, quality, appearance }
     }
@@ -157,16 +158,16 @@ fn source_region(transform: &[f32; 6], width: usize, height: usize) -> Region {
 
 /// Rotation, scale and shift that bring `from` closest to `to` in the least-squares sense
 /// (Umeyama, PAMI 1991, without reflection); `None` when the points of `from` coincide.
-fn similarity(from: &Points, to: &Points) -> Option<[f32; 6]> {
-    let mean = |points: &Points| {
-        let sum = points.iter().fold((0.0, 0.0), |sum, p| (sum.0 + p.0, sum.1 + p.1));
+fn similarity(Landmarks(from): &Landmarks, Landmarks(to): &Landmarks) -> Option<[f32; 6]> {
+    let mean = |points: &[Point; 5]| {
+        let sum = points.iter().fold((0.0, 0.0), |sum, p| (sum.0 + p.x, sum.1 + p.y));
         (sum.0 / 5.0, sum.1 / 5.0)
     };
     let (from_mean, to_mean) = (mean(from), mean(to));
     let (mut dot, mut cross, mut spread) = (0.0, 0.0, 0.0);
     for (p, q) in from.iter().zip(to) {
-        let (px, py) = (p.0 - from_mean.0, p.1 - from_mean.1);
-        let (qx, qy) = (q.0 - to_mean.0, q.1 - to_mean.1);
+        let (px, py) = (p.x - from_mean.0, p.y - from_mean.1);
+        let (qx, qy) = (q.x - to_mean.0, q.y - to_mean.1);
         dot += px * qx + py * qy;
         cross += px * qy - py * qx;
         spread += px * px + py * py;
@@ -181,17 +182,15 @@ fn similarity(from: &Points, to: &Points) -> Option<[f32; 6]> {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 mod tests {
+    use geometry::BBox;
+
     use super::*;
-    use crate::geometry::Rect as FaceRect;
 
     /// A face `scale` times as large as the template, its crop's corner at (`left`, `top`).
     fn face(scale: f32, left: f32, top: f32) -> Face {
-        let points = TEMPLATE.map(|(x, y)| (x * scale + left, y * scale + top));
-        Face {
-            rect: FaceRect { x_min: left, y_min: top, x_max: left + 9.0, y_max: top + 9.0 },
-            points: Some(points),
-            score: 1.0,
-        }
+        let point = |p: Point| Point { x: p.x * scale + left, y: p.y * scale + top };
+        let landmarks = Some(Landmarks(TEMPLATE.0.map(point)));
+        Face { bbox: BBox::from_corner(left, top, 9.0, 9.0), landmarks, score: 1.0 }
     }
 
     /// Red grows with x, green with y, each by one per `step` pixels.
@@ -241,7 +240,7 @@ mod tests {
     #[test]
     fn coinciding_points_give_no_crop() {
         let mut face = face(1.0, 0.0, 0.0);
-        face.points = Some([(5.0, 5.0); 5]);
+        face.landmarks = Some(Landmarks::new([(5.0, 5.0); 5]));
         assert_eq!(crop(&ramp(200, 200, 1), &face), None);
     }
 }

@@ -5,11 +5,11 @@ mod kcf;
 
 #[cfg(feature = "opencv")]
 pub use self::kcf::Follower;
-use crate::geometry::Rect;
+use geometry::BBox;
 
 /// Frame and box of a face in the frames after the one in which it was detected, in order, until the face
 /// was lost.
-pub type Trajectory = Vec<(i64, Rect)>;
+pub type Trajectory = Vec<(i64, BBox)>;
 
 /// Stands in for the correlation filters in a build without OpenCV. There is no value of this type: the
 /// settings that need one are refused before a video is opened.
@@ -22,7 +22,7 @@ impl Follower {
     ///
     /// # Errors
     /// The program was built without OpenCV.
-    pub fn new(_: &video::Image, _: &[Rect]) -> Result<Self, String> {
+    pub fn new(_: &video::Image, _: &[BBox]) -> Result<Self, String> {
         Err("correlation filters need OpenCV, which this program was built without".into())
     }
 
