@@ -251,7 +251,7 @@ fn no_face_source() -> String {
 fn recipe() -> String {
     let inputs: String = PHOTOS.iter().map(|photo| format!("{} {}\n", photo.sha256, photo.file)).collect();
     let parts = [inputs, filter(), no_face_source(), ENCODING.join(" "), shot_truth(), people_truth()];
-    format!("{}\n", cache::sha256_of(&parts.join("\n")))
+    format!("{}\n", hash::bytes(parts.join("\n").as_bytes()))
 }
 
 /// The filter graph: inputs are the parts of all shots in order.

@@ -4,21 +4,8 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 
+use failure::{Failure, exit};
 use serde_json::json;
-
-/// Exit codes, the same as those of the stages.
-pub mod exit {
-    /// Something unexpected, or the system refused.
-    pub const UNEXPECTED: u8 = 1;
-    /// Wrong usage: arguments or configuration.
-    pub const USAGE: u8 = 2;
-    /// The input cannot be used: the video, the labels or the weights.
-    pub const INPUT: u8 = 3;
-    /// A quality gate was not met.
-    pub const QUALITY: u8 = 5;
-    /// Ctrl-C: 128 + SIGINT, as in shells.
-    pub const INTERRUPTED: u8 = 130;
-}
 
 /// Result of a task.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -101,6 +88,12 @@ impl Error {
             }
         }
         ExitCode::from(*code)
+    }
+}
+
+impl<E: Failure> From<E> for Error {
+    fn from(error: E) -> Self {
+        Self { hint: error.hint(), ..Self::new(error.exit_code(), error.to_string()) }
     }
 }
 

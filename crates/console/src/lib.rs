@@ -8,5 +8,6 @@ mod error;
 pub mod process;
 mod text;
 
-pub use error::{Error, Result, exit, say};
+pub use error::{Error, Result, say};
+pub use failure::exit;
 pub use text::{duration, rounded};

@@ -97,7 +97,7 @@ fn tables<'a>(tables: &'a Tables, leaves: &'a [i64], boxes: &'a [TrackBox]) -> i
 fn boxes(tables: &Tables) -> Vec<TrackBox> {
     let of = |found: &crate::matching::Found| TrackBox {
         frame_idx: found.frame_idx,
-        edges: [found.rect.x_min, found.rect.y_min, found.rect.x_max, found.rect.y_max],
+        edges: found.bbox.edges(),
         track_id: found.track_id,
         cluster_id: found.cluster_id,
     };

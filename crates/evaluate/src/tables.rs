@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use geometry::BBox;
 use run::RunDir;
 use schema::UnitVector;
 use schema::tables::{
@@ -10,7 +11,7 @@ use schema::tables::{
 
 use crate::cohesion::Point;
 use crate::error::Result;
-use crate::matching::{Found, Rect};
+use crate::matching::Found;
 
 /// Names of every table this stage reads.
 pub const INPUTS: [&str; 12] = [
@@ -102,14 +103,9 @@ fn read_found(run: &RunDir, clusters: &[Cluster]) -> Result<(usize, Vec<Found>)>
         n += batch.len();
         found.extend(batch.into_iter().filter_map(|d| {
             let track_id = d.track_id?;
-            let rect = Rect {
-                x_min: d.x_min.into(),
-                y_min: d.y_min.into(),
-                x_max: d.x_max.into(),
-                y_max: d.y_max.into(),
-            };
+            let bbox = BBox { x_min: d.x_min, y_min: d.y_min, x_max: d.x_max, y_max: d.y_max }.into();
             let cluster_id = cluster_of.get(&track_id).copied().flatten();
-            Some(Found { frame_idx: d.frame_idx, rect, track_id, cluster_id })
+            Some(Found { frame_idx: d.frame_idx, bbox, track_id, cluster_id })
         }));
     }
     Ok((n, found))

@@ -11,8 +11,9 @@ use evaluate::cohesion::{self, Point};
 use evaluate::confidence::{self, Guess};
 use evaluate::figures;
 use evaluate::labels::Labels;
-use evaluate::matching::{Found, Group, Rect, judge};
+use evaluate::matching::{Found, Group, judge};
 use evaluate::metrics::{Contingency, Item, Prf};
+use geometry::BBox;
 use schema::cell::Category as _;
 use serde::Deserialize;
 
@@ -163,8 +164,8 @@ fn truth_csv(clip: &Clip) -> String {
 
 fn found(clip: &Clip) -> Vec<Found> {
     let found = |&(frame, x, y, w, h, track_id, cluster_id): &FoundRow| {
-        let rect = Rect { x_min: x, y_min: y, x_max: x + w, y_max: y + h };
-        Found { frame_idx: frame as i64, rect, track_id, cluster_id }
+        let bbox = BBox::from_corner(x, y, w, h);
+        Found { frame_idx: frame as i64, bbox, track_id, cluster_id }
     };
     clip.found.iter().map(found).collect()
 }

@@ -8,8 +8,9 @@ use std::path::Path;
 
 use evaluate::figures;
 use evaluate::labels::Labels;
-use evaluate::matching::{Found, Frame, Rect, judge};
+use evaluate::matching::{Found, Frame, judge};
 use evaluate::tracking::{clear, hota, identity};
+use geometry::BBox;
 use serde::Deserialize;
 
 const MIN_IOU: f64 = 0.5;
@@ -119,8 +120,8 @@ fn truth_csv(clip: &Clip) -> String {
 
 fn found(clip: &Clip) -> Vec<Found> {
     let found = |&(frame_idx, x, y, w, h, track_id, cluster_id): &FoundRow| {
-        let rect = Rect { x_min: x, y_min: y, x_max: x + w, y_max: y + h };
-        Found { frame_idx, rect, track_id, cluster_id }
+        let bbox = BBox::from_corner(x, y, w, h);
+        Found { frame_idx, bbox, track_id, cluster_id }
     };
     clip.found.iter().map(found).collect()
 }

@@ -4,7 +4,7 @@
 //! ([`stage`]), so that a crash in a library that decodes or detects ends one stage and not the run. All other
 //! verbs call the crates that do the work.
 //!
-//! * [`cli`]: verbs and options. [`run`], [`several`]: one video, and several that are linked.
+//! * [`cli`]: verbs and options. [`single`], [`several`]: `run` on one video, and on several that are linked.
 //! * [`stages`]: stages as processes: arguments, events, crashes. [`skip`]: past frames that crash one.
 //! * [`sources`], [`models`]: which networks a run needs, and their weights.
 //! * [`tables`]: `export`, `import`, `validate`. [`people`]: `library`. [`redact`], [`doctor`], [`annotate`].
@@ -16,8 +16,8 @@ mod models;
 mod people;
 mod progress;
 mod redact;
-mod run;
 mod several;
+mod single;
 mod skip;
 mod sources;
 mod stage;
@@ -86,10 +86,5 @@ fn schemas(folder: &Path, check: bool, release: Option<&Path>) -> Result<()> {
 fn convert(from: &Path, to: &Path, names: &[String]) -> Result<()> {
     let pairs: Option<Vec<_>> = names.iter().map(|pair| pair.split_once('=')).collect();
     let pairs = pairs.ok_or_else(|| Error::new(exit::USAGE, "names of tensors are given as NEW=OLD"))?;
-    nn::weights::convert(from, to, &pairs).map_err(failed)
-}
-
-/// An error of a crate as the program reports it.
-fn failed<E: failure::Failure>(error: E) -> Error {
-    Error { hint: error.hint(), ..Error::new(error.exit_code(), error.to_string()) }
+    Ok(nn::weights::convert(from, to, &pairs)?)
 }

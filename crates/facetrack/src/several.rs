@@ -5,14 +5,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use ::run::stage::Reporter;
 use console::{Error, Result, duration, exit, process, say};
+use run::stage::Reporter;
 use serde_json::{Map, Value, json};
 
 use crate::cli::RunArgs;
+use crate::people;
 use crate::progress::Screen;
-use crate::run::{self, Done, Plan};
-use crate::{failed, people};
+use crate::single::{self, Done, Plan};
 
 /// Endings of the files that are taken out of a folder.
 const VIDEOS: [&str; 12] =
@@ -24,8 +24,8 @@ const LIBRARY: &str = "library";
 pub(crate) fn run(args: &RunArgs) -> Result<()> {
     let videos = videos(args.given())?;
     match (videos.as_slice(), &args.library) {
-        ([video], None) => run::run(args, video),
-        _ => run_each(args, &videos).map_err(run::resumes),
+        ([video], None) => single::run(args, video),
+        _ => run_each(args, &videos).map_err(single::resumes),
     }
 }
 
@@ -150,8 +150,8 @@ fn possible_names(video: &Path) -> Vec<String> {
 fn run_one(plan: &Plan<'_>, video: &Path, run_dir: PathBuf, place: &str) -> Result<PathBuf> {
     let started = Instant::now();
     let args = plan.args;
-    run::check_file(video, "video", exit::INPUT)?;
-    let run_dir = run::prepare_run_dir(run_dir)?;
+    single::check_file(video, "video", exit::INPUT)?;
+    let run_dir = single::prepare_run_dir(run_dir)?;
     if args.json {
         let (video, run_dir) = (video.display().to_string(), run_dir.display().to_string());
         say(&json!({ "event": "video_started", "video": video, "run_dir": run_dir }).to_string());
@@ -159,7 +159,7 @@ fn run_one(plan: &Plan<'_>, video: &Path, run_dir: PathBuf, place: &str) -> Resu
     let mut screen = Screen::new(args.json, args.quiet).without_closings();
     let finished = plan.run(video, &run_dir, &mut screen)?;
     if args.json {
-        say(&run::closing_event(&run_dir, &finished).to_string());
+        say(&single::closing_event(&run_dir, &finished).to_string());
     } else if !args.quiet {
         eprintln!("{place} {}: {}", name(video), line(&finished, started.elapsed().as_secs_f64()));
     }
@@ -213,7 +213,7 @@ fn counted(n: u64, one: &str, many: &str) -> String {
 /// Adds runs to the library.
 fn link(args: &RunArgs, library: &Path, runs: &[PathBuf]) -> Result<Map<String, Value>> {
     let mut reporter = Reporter::new("library", args.json);
-    let figures = people::add(library, runs, &mut reporter).map_err(failed)?;
+    let figures = people::add(library, runs, &mut reporter)?;
     process::check_interrupt()?;
     if args.json {
         reporter.done(people::is_unchanged(&figures), &figures, Map::new());

@@ -30,7 +30,7 @@ impl Own {
 /// A network that is needed, with the user's weights or the pinned ones.
 #[derive(Debug, Clone)]
 pub(crate) enum Source {
-    Pinned(&'static Weights),
+    Pinned(Weights),
     Own { name: Name, path: PathBuf },
 }
 
@@ -38,7 +38,7 @@ impl Source {
     /// What the stage is told, given the folder of the pinned weights.
     pub(crate) fn arguments(&self, folder: &Path) -> (&'static str, OsString) {
         let (option, name, path) = match self {
-            Self::Pinned(weights) => ("--weights", weights.name(), weights.safetensors(folder)),
+            Self::Pinned(weights) => ("--weights", weights.name, weights.safetensors(folder)),
             Self::Own { name, path } => ("--own-weights", name.as_str(), path.clone()),
         };
         let mut value = OsString::from(format!("{name}="));
@@ -46,9 +46,9 @@ impl Source {
         (option, value)
     }
 
-    pub(crate) fn pinned(&self) -> Option<&'static Weights> {
+    pub(crate) fn pinned(&self) -> Option<Weights> {
         match self {
-            Self::Pinned(weights) => Some(weights),
+            Self::Pinned(weights) => Some(*weights),
             Self::Own { .. } => None,
         }
     }
@@ -56,7 +56,7 @@ impl Source {
 
 /// The networks that these settings ask for, each with the user's weights or the pinned ones.
 pub(crate) fn sources(config: &Config, own: &[Own]) -> Result<Vec<Source>> {
-    let wanted = config.networks().map_err(crate::failed)?;
+    let wanted = config.networks()?;
     let mut files = Vec::new();
     for Own { name, path } in own {
         files.push((owner(*name, &wanted, path)?, path.clone()));

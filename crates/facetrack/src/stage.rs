@@ -1,4 +1,4 @@
-//! `facetrack stage NAME`: one stage in this process, as [`crate::run`] starts it.
+//! `facetrack stage NAME`: one stage in this process, as [`crate::single`] starts it.
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -11,7 +11,6 @@ use formats::labels::{self, Source};
 use formats::run::Run;
 
 use crate::cli::{ExportArgs, ImportArgs};
-use crate::failed;
 
 /// Faults that are listed one by one.
 const MOST_FAULTS: usize = 1000;
@@ -19,8 +18,8 @@ const MOST_FAULTS: usize = 1000;
 /// Writes a run in the format of another tool.
 pub(crate) fn export(arguments: &ExportArgs) -> Result<()> {
     let format = Format::by_name(&arguments.to).unwrap_or(Format::Csv);
-    let run = Run::read(&arguments.run_dir).map_err(failed)?;
-    put(arguments.out.as_deref(), &format.write(&run)).map_err(failed)
+    let run = Run::read(&arguments.run_dir)?;
+    Ok(put(arguments.out.as_deref(), &format.write(&run))?)
 }
 
 /// Writes labels of another tool as the CSV that a run takes.
@@ -30,9 +29,9 @@ pub(crate) fn import(arguments: &ImportArgs) -> Result<()> {
         Some(name) => Source::by_name(name),
         None => Source::of(labels),
     };
-    let source = source.ok_or_else(|| failed(Error::UnknownFormat { path: labels.clone() }))?;
-    let text = as_csv(labels, source, *first_frame, *frames).map_err(failed)?;
-    put(out.as_deref(), &text).map_err(failed)
+    let source = source.ok_or_else(|| Error::UnknownFormat { path: labels.clone() })?;
+    let text = as_csv(labels, source, *first_frame, *frames)?;
+    Ok(put(out.as_deref(), &text)?)
 }
 
 /// The CSV that a run takes, of labels in any format.
@@ -55,18 +54,18 @@ pub(crate) fn own_labels(given: &Path, folder: impl FnOnce() -> Result<PathBuf>)
         Some(source @ (Source::Mot | Source::Cvat)) => source,
         Some(Source::Csv) | None => return Ok(given.to_path_buf()),
     };
-    let text = as_csv(given, source, None, None).map_err(failed)?;
+    let text = as_csv(given, source, None, None)?;
     let copy = folder()?.join("labels.imported.csv");
-    put(Some(&copy), &text).map_err(failed)?;
+    put(Some(&copy), &text)?;
     Ok(copy)
 }
 
 /// Lists the faults of tables.
 pub(crate) fn validate(path: &Path) -> Result<()> {
     let verdict = if gallery::validate::is_library(path) {
-        gallery::validate::validate(path).map_err(failed)?
+        gallery::validate::validate(path)?
     } else {
-        run::validate::validate(path).map_err(failed)?
+        run::validate::validate(path)?
     };
     let mut lines: Vec<_> = verdict.faults.iter().take(MOST_FAULTS).map(ToString::to_string).collect();
     if let Some(more) = verdict.faults.len().checked_sub(MOST_FAULTS).filter(|more| *more > 0) {
@@ -78,7 +77,7 @@ pub(crate) fn validate(path: &Path) -> Result<()> {
         eprintln!("{}: {} tables with {rows} rows are as they should be", path.display(), verdict.rows.len());
         return Ok(());
     }
-    Err(failed(Error::Faults { path: path.to_path_buf(), faults: verdict.faults.len() }))
+    Err(Error::Faults { path: path.to_path_buf(), faults: verdict.faults.len() }.into())
 }
 
 /// Writes to the file that was named, or to standard output.

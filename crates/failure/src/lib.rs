@@ -19,6 +19,8 @@ pub mod exit {
     pub const CONTRACT: u8 = 4;
     /// A quality gate was not met.
     pub const QUALITY: u8 = 5;
+    /// Ctrl-C: 128 + SIGINT, as in shells.
+    pub const INTERRUPTED: u8 = 130;
 }
 
 /// An error as the user sees it: one sentence (its `Display`), a hint, an exit code.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
+use geometry::{FrameTimes, Span, union};
 use run::{Result, RunReader};
 use schema::tables::{Cluster, Detection, Frame, Identity, Shot, Track, Video};
 
@@ -13,6 +14,8 @@ pub struct Run {
     pub video: Video,
     /// Every frame.
     pub frames: Vec<Frame>,
+    /// Times of the frames.
+    pub times: FrameTimes,
     /// Every shot.
     pub shots: Vec<Shot>,
     /// Every track, by id.
@@ -24,9 +27,6 @@ pub struct Run {
     cluster_of: HashMap<i64, i64>,
 }
 
-/// A stretch of frames, first and last.
-pub type Span = (i64, i64);
-
 impl Run {
     /// Reads the tables of `cluster` and of the stages before it. The run is not locked.
     ///
@@ -37,9 +37,11 @@ impl Run {
         let mut boxes = run.read::<Detection>()?;
         boxes.retain(|row| row.track_id.is_some());
         let clusters = run.read::<Cluster>()?;
+        let frames: Vec<Frame> = run.read()?;
         Ok(Self {
             video: run.read_one()?,
-            frames: run.read()?,
+            times: frames.iter().map(|frame| (frame.pts_ticks, frame.t_secs)).collect(),
+            frames,
             shots: run.read()?,
             tracks: run.read()?,
             people: run.read()?,
@@ -77,52 +79,17 @@ impl Run {
                 .into_iter()
                 .for_each(|id| spans.entry(id).or_default().push(span));
         }
-        spans.into_iter().map(|(id, spans)| (id, joined(spans))).collect()
+        spans.into_iter().map(|(id, spans)| (id, union(spans))).collect()
     }
 
-    /// When a stretch of frames is on screen, seconds: until the next frame is.
-    pub fn secs(&self, (first, last): Span) -> (f64, f64) {
-        let at =
-            |frame: i64| usize::try_from(frame).ok().and_then(|at| self.frames.get(at)).map(|row| row.t_secs);
-        let start = at(first).unwrap_or(0.0);
-        let origin = self.frames.first().map_or(0.0, |row| row.t_secs);
-        (start, at(last + 1).unwrap_or(origin + self.video.duration_secs).max(start))
+    /// When a span of frames begins and ends on screen, seconds: it ends when the next frame is shown, or with
+    /// the video.
+    pub fn secs(&self, span: Span) -> (f64, f64) {
+        self.times.on_screen(span, self.times.at(0).unwrap_or(0.0) + self.video.duration_secs)
     }
 
-    /// Frames per second: exact where all are equally long, else the mean.
+    /// Frames per second: the nominal rate where the frames have one, else the mean.
     pub fn rate(&self) -> f64 {
-        let (Some(first), Some(last)) = (self.frames.first(), self.frames.last()) else { return 25.0 };
-        let secs = last.t_secs - first.t_secs;
-        if secs <= 0.0 {
-            return 25.0;
-        }
-        let mean = (self.frames.len() - 1) as f64 / secs;
-        let ntsc = (mean * 1.001).round() / 1.001;
-        // Containers count in milliseconds at times, so the mean is only nearly what it should be.
-        [mean.round(), ntsc].into_iter().find(|rate| (mean - rate).abs() < mean * 1e-4).unwrap_or(mean)
-    }
-}
-
-/// The spans without overlaps; those that touch become one.
-fn joined(mut spans: Vec<Span>) -> Vec<Span> {
-    spans.sort_unstable();
-    let mut joined: Vec<Span> = Vec::new();
-    for (first, last) in spans {
-        match joined.last_mut() {
-            Some(before) if first <= before.1 + 1 => before.1 = before.1.max(last),
-            _ => joined.push((first, last)),
-        }
-    }
-    joined
-}
-
-#[cfg(test)]
-mod tests {
-    use super::joined;
-
-    #[test]
-    fn spans_that_touch_become_one() {
-        assert_eq!(joined(vec![(8, 9), (0, 3), (2, 3), (4, 5)]), [(0, 5), (8, 9)]);
-        assert_eq!(joined(vec![]), []);
+        self.times.nominal_fps()
     }
 }

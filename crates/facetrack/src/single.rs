@@ -13,11 +13,11 @@ use run::stage::read_config;
 use serde_json::{Map, Value, json};
 
 use crate::cli::RunArgs;
-use crate::models::{self, Weights};
+use crate::models;
 use crate::progress::Screen;
 use crate::sources::{self, Source};
 use crate::stages::{self, Finished, Job};
-use crate::{annotate, failed, redact, skip, tables};
+use crate::{annotate, redact, skip, tables};
 
 /// The page, below the run directory.
 const PAGE: &str = "report/index.html";
@@ -82,9 +82,9 @@ impl<'a> Plan<'a> {
         let settings = args.settings.lines();
         let config = check_settings(args.config.as_deref(), &settings)?;
         let embedders = sources::sources(&config, &args.weights)?;
-        embed::check(&config, &sources::own_files(&embedders)).map_err(failed)?;
+        embed::check(&config, &sources::own_files(&embedders))?;
         if let Some(edits) = &args.edits {
-            cluster::edits::check(edits).map_err(cluster::Error::from).map_err(failed)?;
+            cluster::edits::check(edits).map_err(cluster::Error::from)?;
         }
         let mut scratch = None;
         let labels = args.labels.as_deref().map(|given| {
@@ -96,14 +96,14 @@ impl<'a> Plan<'a> {
         let labels = labels.transpose()?;
         if let Some(labels) = &labels {
             let content = fs::read(labels).map_err(Error::io("read", labels))?;
-            Labels::parse(labels, &content, i64::MAX).map_err(failed)?;
+            Labels::parse(labels, &content, i64::MAX)?;
         }
         Ok(Self { args, settings, embedders, weights: PathBuf::new(), labels, _scratch: scratch })
     }
 
     /// Makes sure that the pinned weights are there.
     pub(crate) fn obtain_weights(self) -> Result<Self> {
-        let mut wanted: Vec<&Weights> = vec![&models::YUNET];
+        let mut wanted = vec![models::YUNET];
         wanted.extend(self.embedders.iter().filter_map(Source::pinned));
         let weights = models::obtain(&wanted, self.args.weights_dir.given())?;
         Ok(Self { weights, ..self })
@@ -146,14 +146,14 @@ impl<'a> Plan<'a> {
 /// Reads every section as its stage will, and gives that of `embed`, which says what weights are needed.
 fn check_settings(file: Option<&Path>, settings: &[String]) -> Result<embed::Config> {
     let lines: Vec<_> = settings.iter().map(String::as_str).collect();
-    read_config::<ingest::Config>(file, &lines, ingest::STAGE.name).map_err(failed)?;
-    let detect: detect_track::Config = read_config(file, &lines, detect_track::STAGE.name).map_err(failed)?;
-    detect.check().map_err(failed)?;
-    let config = read_config(file, &lines, embed::STAGE.name).map_err(failed)?;
-    let cluster: cluster::Config = read_config(file, &lines, cluster::STAGE.name).map_err(failed)?;
-    cluster.check().map_err(failed)?;
-    let evaluate: evaluate::Config = read_config(file, &lines, evaluate::STAGE.name).map_err(failed)?;
-    evaluate.check().map_err(failed)?;
+    read_config::<ingest::Config>(file, &lines, ingest::STAGE.name)?;
+    let detect: detect_track::Config = read_config(file, &lines, detect_track::STAGE.name)?;
+    detect.check()?;
+    let config = read_config(file, &lines, embed::STAGE.name)?;
+    let cluster: cluster::Config = read_config(file, &lines, cluster::STAGE.name)?;
+    cluster.check()?;
+    let evaluate: evaluate::Config = read_config(file, &lines, evaluate::STAGE.name)?;
+    evaluate.check()?;
     Ok(config)
 }
 
