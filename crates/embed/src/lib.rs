@@ -12,6 +12,9 @@
 //!
 //! **Architecture invariant:** sees crops only, never a video. Results do not depend on the number
 //! of threads or on what shares a batch.
+//!
+//! **Feature `opencv`** (default): the embedders `sift` and `orb` are OpenCV's. Without the feature the crate
+//! does not link OpenCV and both are refused; everything else is the same.
 
 pub mod arcface;
 pub mod bag_of_words;
@@ -84,6 +87,12 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
+    /// An embedder is OpenCV's, and the program was built without the feature `opencv`.
+    #[error("the embedder {embedder} needs OpenCV, which this program was built without")]
+    NeedsOpenCv {
+        /// The embedder.
+        embedder: Name,
+    },
     /// No weight file was given for a network.
     #[error("there are no weights for `{embedder}`")]
     NoWeights {
@@ -136,6 +145,9 @@ impl Failure for Error {
             Self::Weights(e) => e.hint(),
             Self::Device(e) => e.hint(),
             Self::Schema(e) => e.hint(),
+            Self::NeedsOpenCv { .. } => {
+                Some("build the program with its default features, or use another embedder".into())
+            }
             Self::Run(e) => e.hint(),
             Self::NoWeights { embedder } => Some(format!("bring them with --weights {embedder}=FILE")),
             Self::Crop { .. } => Some("run again with --from detect-track".into()),
@@ -152,7 +164,7 @@ impl Failure for Error {
             Self::Device(e) => e.exit_code(),
             Self::Schema(e) => e.exit_code(),
             Self::Run(e) => e.exit_code(),
-            Self::Config { .. } => exit::USAGE,
+            Self::NeedsOpenCv { .. } | Self::Config { .. } => exit::USAGE,
             Self::NoWeights { .. } | Self::NotFinite { .. } => exit::INPUT,
             Self::Crop { .. } => exit::CONTRACT,
             Self::Network { .. } | Self::Threads { .. } => exit::UNEXPECTED,
