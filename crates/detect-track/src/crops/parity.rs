@@ -12,7 +12,7 @@ use crate::cv::{int, rgb};
 /// The picture that OpenCV makes of another one.
 fn by_opencv(picture: &Image, make: impl FnOnce(&Mat, &mut Mat) -> opencv::Result<()>) -> Image {
     let mut made = Mat::default();
-    make(&rgb(picture).unwrap(), &mut made).unwrap();
+    make(&*rgb(picture).unwrap(), &mut made).unwrap();
     let (width, height) = (made.cols() as usize, made.rows() as usize);
     Image { width, height, channels: 3, data: made.data_bytes().unwrap().to_vec() }
 }
