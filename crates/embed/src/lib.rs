@@ -36,12 +36,10 @@ pub mod spec;
 pub mod vgg;
 mod writer;
 
-use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Tensor};
 use failure::{Failure, exit};
-use image::{ImageFormat, ImageReader, Limits};
 use nn::device::{self, Place};
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
@@ -420,13 +418,9 @@ fn sum(vectors: &[Vec<f32>]) -> Vec<f32> {
 /// RGB bytes and side of a square crop.
 fn decode(crop: &Crop) -> Result<(Vec<u8>, usize), String> {
     let png = crop.image.as_ref().ok_or("has no picture")?;
-    // Its row has been checked: a picture that claims to be larger is not even begun.
-    let mut limits = Limits::default();
-    limits.max_image_width = u32::try_from(crop.width).ok();
-    limits.max_image_height = u32::try_from(crop.height).ok();
-    let mut reader = ImageReader::with_format(Cursor::new(png), ImageFormat::Png);
-    reader.limits(limits);
-    let image = reader.decode().map_err(|e| format!("cannot be decoded: {e}"))?.into_rgb8();
+    let image =
+        picture::decode_png(png, crop.width, crop.height).map_err(|e| format!("cannot be decoded: {e}"))?;
+    let image = image.into_rgb8();
     let (width, height) = image.dimensions();
     if width != height {
         return Err(format!("has {width}×{height} pixels, which is not square"));

@@ -48,10 +48,10 @@ impl Labels {
                 label_idx,
                 frame_idx: Some(line.frame),
                 track_id: None,
-                x_min: bbox.map(|bbox| bbox.x_min as f32),
-                y_min: bbox.map(|bbox| bbox.y_min as f32),
-                x_max: bbox.map(|bbox| bbox.x_max as f32),
-                y_max: bbox.map(|bbox| bbox.y_max as f32),
+                x_min: bbox.map(|b| b.x_min as f32),
+                y_min: bbox.map(|b| b.y_min as f32),
+                x_max: bbox.map(|b| b.x_max as f32),
+                y_max: bbox.map(|b| b.y_max as f32),
                 identity: line.face.as_ref().and_then(|face| face.identity.clone()),
                 source: LabelSource::GroundTruth,
             }
@@ -59,7 +59,7 @@ impl Labels {
     }
 }
 
-/// Box of a labelled face.
+/// The box of a face, pixels.
 pub(crate) fn bbox(face: &Face) -> BBox<f64> {
     let [x, y, w, h] = face.bbox;
     BBox::from_corner(x, y, w, h)

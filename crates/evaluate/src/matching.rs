@@ -5,6 +5,7 @@ use std::hash::Hash;
 
 use geometry::BBox;
 use pathfinding::prelude::{Matrix, kuhn_munkres, separate_components};
+use report::input::TrackBox;
 
 use crate::labels::{self, Labels};
 
@@ -74,19 +75,6 @@ fn largest_dense_total<A: Ord + Copy, B: Ord + Copy>(counts: &BTreeMap<(A, B), u
     let count = |r: usize, c: usize| counts.get(&(rows[r], columns[c])).copied().unwrap_or(0);
     let pairs = assign(rows.len(), columns.len(), |r, c| i64::try_from(count(r, c)).unwrap_or(i64::MAX));
     pairs.into_iter().map(|(r, c)| count(r, c)).sum()
-}
-
-/// A found box that belongs to a track.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Found {
-    /// Frame.
-    pub frame_idx: i64,
-    /// Where the face is.
-    pub bbox: BBox<f64>,
-    /// Its track.
-    pub track_id: i64,
-    /// The track's cluster; `None` for noise.
-    pub cluster_id: Option<i64>,
 }
 
 /// A found box that is a known person's face.
@@ -176,9 +164,9 @@ pub struct Judged {
 
 /// Compares `found` with `labels`: on every labelled frame the one-to-one assignment with the
 /// largest total IoU, of pairs with IoU ≥ `min_iou`.
-pub fn judge(labels: &Labels, found: &[Found], min_iou: f64) -> Judged {
+pub fn judge(labels: &Labels, found: &[TrackBox], min_iou: f64) -> Judged {
     let people = people(labels);
-    let mut found_in: BTreeMap<i64, Vec<&Found>> = BTreeMap::new();
+    let mut found_in: BTreeMap<i64, Vec<&TrackBox>> = BTreeMap::new();
     for face in found {
         found_in.entry(face.frame_idx).or_default().push(face);
     }
@@ -211,7 +199,7 @@ fn faces_by_frame(labels: &Labels, people: &[String]) -> BTreeMap<i64, Vec<Label
     frames
 }
 
-fn judge_frame(judged: &mut Judged, faces: &[Labelled], found: &[&Found]) {
+fn judge_frame(judged: &mut Judged, faces: &[Labelled], found: &[&TrackBox]) {
     let labelled: Vec<BBox<f64>> = faces.iter().map(|(bbox, _)| *bbox).collect();
     let boxes: Vec<BBox<f64>> = found.iter().map(|f| f.bbox).collect();
     let pairs = assign_boxes(&labelled, &boxes, judged.min_iou);
@@ -222,7 +210,7 @@ fn judge_frame(judged: &mut Judged, faces: &[Labelled], found: &[&Found]) {
         judged.n_labelled += usize::from(face.is_some());
         match (face, found_at.get(&at)) {
             (Some(face), Some(&at)) => {
-                let Found { track_id, cluster_id, .. } = *found[at];
+                let TrackBox { track_id, cluster_id, .. } = *found[at];
                 judged.matches.push(Match { person: face.person, track_id, cluster_id });
             }
             (Some(face), None) => judged.missed[face.person] += 1,
@@ -241,9 +229,9 @@ fn judge_frame(judged: &mut Judged, faces: &[Labelled], found: &[&Found]) {
     judged.frames.push(frame(faces, &counted.map(|(_, face)| *face).collect::<Vec<_>>()));
 }
 
-fn frame(faces: &[Labelled], found: &[&Found]) -> Frame<TrueFace, FoundFace> {
+fn frame(faces: &[Labelled], found: &[&TrackBox]) -> Frame<TrueFace, FoundFace> {
     let known = || faces.iter().filter_map(|(bbox, face)| Some((bbox, (*face)?)));
-    let face = |f: &&Found| FoundFace { track_id: f.track_id, group: Group::of(f.track_id, f.cluster_id) };
+    let face = |f: &&TrackBox| FoundFace { track_id: f.track_id, group: Group::of(f.track_id, f.cluster_id) };
     Frame {
         truth: known().map(|(_, face)| face).collect(),
         found: found.iter().map(face).collect(),

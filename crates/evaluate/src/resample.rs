@@ -6,7 +6,7 @@
 
 use numeric::random::SplitMix64;
 
-/// How often tracks are drawn.
+/// Number of draws.
 pub const ROUNDS: usize = 1000;
 /// Share of the rounds that lies outside an interval, on either side.
 const TAIL: f64 = 0.025;

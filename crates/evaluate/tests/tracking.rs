@@ -8,9 +8,10 @@ use std::path::Path;
 
 use evaluate::figures;
 use evaluate::labels::Labels;
-use evaluate::matching::{Found, Frame, judge};
+use evaluate::matching::{Frame, judge};
 use evaluate::tracking::{clear, hota, identity};
 use geometry::BBox;
+use report::input::TrackBox;
 use serde::Deserialize;
 
 const MIN_IOU: f64 = 0.5;
@@ -118,10 +119,10 @@ fn truth_csv(clip: &Clip) -> String {
     format!("frame,x,y,w,h,identity,shot\n{lines}")
 }
 
-fn found(clip: &Clip) -> Vec<Found> {
+fn found(clip: &Clip) -> Vec<TrackBox> {
     let found = |&(frame_idx, x, y, w, h, track_id, cluster_id): &FoundRow| {
         let bbox = BBox::from_corner(x, y, w, h);
-        Found { frame_idx, bbox, track_id, cluster_id }
+        TrackBox { frame_idx, bbox, track_id, cluster_id }
     };
     clip.found.iter().map(found).collect()
 }

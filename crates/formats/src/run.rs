@@ -3,21 +3,17 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
-use geometry::{FrameTimes, Span, union};
+use geometry::{FrameTimes, Span};
 use run::{Result, RunReader};
-use schema::tables::{Cluster, Detection, Frame, Identity, Shot, Track, Video};
+use schema::tables::{Cluster, Detection, Frame, Identity, Track, Video};
 
 /// The tables of a finished run that say who is where.
 #[derive(Debug, Clone)]
 pub struct Run {
     /// The video.
     pub video: Video,
-    /// Every frame.
-    pub frames: Vec<Frame>,
-    /// Times of the frames.
+    /// Time of every frame.
     pub times: FrameTimes,
-    /// Every shot.
-    pub shots: Vec<Shot>,
     /// Every track, by id.
     pub tracks: Vec<Track>,
     /// Every person, by cluster.
@@ -40,9 +36,7 @@ impl Run {
         let frames: Vec<Frame> = run.read()?;
         Ok(Self {
             video: run.read_one()?,
-            times: frames.iter().map(|frame| (frame.pts_ticks, frame.t_secs)).collect(),
-            frames,
-            shots: run.read()?,
+            times: run.read::<Frame>()?.iter().map(|row| (row.pts_ticks, row.t_secs)).collect(),
             tracks: run.read()?,
             people: run.read()?,
             boxes,
@@ -65,30 +59,31 @@ impl Run {
     pub fn boxes_by_track(&self) -> BTreeMap<i64, Vec<&Detection>> {
         let mut by_track: BTreeMap<i64, Vec<&Detection>> = BTreeMap::new();
         for row in &self.boxes {
-            row.track_id.into_iter().for_each(|track_id| by_track.entry(track_id).or_default().push(row));
+            if let Some(track_id) = row.track_id {
+                by_track.entry(track_id).or_default().push(row);
+            }
         }
         by_track
     }
 
-    /// When each person is on screen: stretches of frames with at least one of the person's tracks.
+    /// When each person is on screen: spans of frames with at least one track of the person.
     pub fn presence(&self) -> Vec<(i64, Vec<Span>)> {
         let mut spans: BTreeMap<i64, Vec<Span>> = BTreeMap::new();
         for track in &self.tracks {
-            let span = (track.first_frame_idx, track.last_frame_idx);
-            self.cluster_of(track.track_id)
-                .into_iter()
-                .for_each(|id| spans.entry(id).or_default().push(span));
+            if let Some(id) = self.cluster_of(track.track_id) {
+                spans.entry(id).or_default().push((track.first_frame_idx, track.last_frame_idx));
+            }
         }
-        spans.into_iter().map(|(id, spans)| (id, union(spans))).collect()
+        spans.into_iter().map(|(id, spans)| (id, geometry::union(spans))).collect()
     }
 
-    /// When a span of frames begins and ends on screen, seconds: it ends when the next frame is shown, or with
-    /// the video.
+    /// Time of a span of frames, seconds: from its first frame until the frame after its last one.
     pub fn secs(&self, span: Span) -> (f64, f64) {
-        self.times.on_screen(span, self.times.at(0).unwrap_or(0.0) + self.video.duration_secs)
+        let origin = self.times.secs().first().copied().unwrap_or(0.0);
+        self.times.on_screen(span, origin + self.video.duration_secs)
     }
 
-    /// Frames per second: the nominal rate where the frames have one, else the mean.
+    /// Frames per second: exact where all frames are equally long, else the mean.
     pub fn rate(&self) -> f64 {
         self.times.nominal_fps()
     }

@@ -5,6 +5,8 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
+use geometry::Span;
+
 use crate::run::Run;
 use crate::xml::escape;
 

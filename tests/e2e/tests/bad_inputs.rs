@@ -20,9 +20,9 @@ use schema::tables::{
     Cluster, Constraint, Crop, Detection, Embedding, Frame, Identity, Label, Linkage, Shot, Track,
     TrackEmbedding,
 };
-use tests::files::{copy, hashes, untidy, walk};
-use tests::line::{Line, Said};
-use tests::{assets, snapshot};
+use testkit::files::{copy, hashes, untidy, walk};
+use testkit::line::{Line, Said};
+use testkit::{assets, snapshot};
 
 /// A place to work in, with the test clip's line on a run directory inside.
 struct Place {
@@ -452,6 +452,6 @@ fn a_damaged_table_is_refused_and_made_again() {
     let told = place.told(&copied.run("embed"));
     assert!(told.starts_with("exit 4: $HERE/copy/r/crops.parquet is not the file its stage wrote"), "{told}");
     assert_eq!(copied.run_again(), ["detect-track"]);
-    assert_eq!(tests::files::table_hashes(&copied.run_dir), tests::files::table_hashes(&line.run_dir));
+    assert_eq!(testkit::files::table_hashes(&copied.run_dir), testkit::files::table_hashes(&line.run_dir));
     assert!(walk(&copied.run_dir, &[]).keys().all(|name| !name.ends_with(".tmp")));
 }

@@ -22,10 +22,10 @@ use schema::tables::{
     ALL, Cluster, Constraint, Crop, Detection, DetectionSource, Embedding, Frame, Identity, Label, Linkage,
     Metric, Shot, Track, TrackEmbedding, Transition, Video,
 };
-use tests::assets;
-use tests::files::{copy, hashes, table_hashes, untidy};
-use tests::line::{Line, Said};
-use tests::truth::{self, TrueShot};
+use testkit::assets;
+use testkit::files::{copy, hashes, table_hashes, untidy};
+use testkit::line::{Line, Said};
+use testkit::truth::{self, TrueShot};
 
 /// A finished run that every test looks at and none changes.
 struct Done {
