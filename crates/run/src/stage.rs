@@ -113,31 +113,28 @@ impl<C: Default + DeserializeOwned> Job<C> {
     /// # Errors
     /// The configuration is wrong, or the run directory cannot be used.
     pub fn open(stage: Stage, arguments: &Arguments) -> Result<Self> {
-        let reporter = Reporter::new(stage.name, arguments.json);
-        Self::open_with(stage, arguments, reporter).map_err(|(error, _)| error)
+        let mut reporter = Reporter::new(stage.name, arguments.json);
+        let (run, config) = prepare(stage, arguments, &mut reporter)?;
+        Ok(Self::new(stage, arguments, run, config, reporter))
     }
 
-    /// Does the same as [`Self::open`] and gives the reporter back where that fails.
-    fn open_with(
-        stage: Stage,
-        arguments: &Arguments,
-        mut reporter: Reporter,
-    ) -> std::result::Result<Self, (Error, Reporter)> {
-        let mut open = || {
-            let settings: Vec<_> = arguments.settings.iter().map(String::as_str).collect();
-            let config = read_config(arguments.config.as_deref(), &settings, stage.name)?;
-            let run = RunDir::open(&arguments.run_dir)?;
-            reporter.log_to(&run.root().join("logs"))?;
-            Ok((run, config))
-        };
-        match open() {
-            Ok((run, config)) => {
-                let threads = arguments.threads.unwrap_or_else(cores);
-                Ok(Self { stage, run, config, threads, force: arguments.force, reporter })
-            }
-            Err(error) => Err((error, reporter)),
-        }
+    fn new(stage: Stage, arguments: &Arguments, run: RunDir, config: C, reporter: Reporter) -> Self {
+        let threads = arguments.threads.unwrap_or_else(cores);
+        Self { stage, run, config, threads, force: arguments.force, reporter }
     }
+}
+
+/// Opens the run directory, reads the configuration of the stage, and begins the log.
+fn prepare<C: Default + DeserializeOwned>(
+    stage: Stage,
+    arguments: &Arguments,
+    reporter: &mut Reporter,
+) -> Result<(RunDir, C)> {
+    let settings: Vec<_> = arguments.settings.iter().map(String::as_str).collect();
+    let config = read_config(arguments.config.as_deref(), &settings, stage.name)?;
+    let run = RunDir::open(&arguments.run_dir)?;
+    reporter.log_to(&run.root().join("logs"))?;
+    Ok((run, config))
 }
 
 /// Runs a stage as a process of its own: opens the run directory, runs `body`, reports how it ended.
@@ -150,9 +147,10 @@ where
     C: Default + Serialize + DeserializeOwned,
     E: Failure + From<Error>,
 {
-    let mut job = match Job::open_with(stage, arguments, Reporter::new(stage.name, arguments.json)) {
-        Ok(job) => job,
-        Err((error, reporter)) => return reporter.failed(&error),
+    let mut reporter = Reporter::new(stage.name, arguments.json);
+    let mut job = match prepare(stage, arguments, &mut reporter) {
+        Ok((run, config)) => Job::new(stage, arguments, run, config, reporter),
+        Err(error) => return reporter.failed(&error),
     };
     match body(&mut job) {
         Ok(outcome) => job.reporter.finished(&outcome),

@@ -6,6 +6,7 @@
 
 mod best;
 #[cfg(all(test, feature = "opencv"))]
+#[expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 mod parity;
 mod sharpness;
 mod shrink;
