@@ -155,7 +155,8 @@ mod tests {
     #[test]
     fn a_group_keeps_all_away_that_one_of_it_must_stay_away_from() {
         let vectors = vec![vec![1.0, 0.0], vec![0.0, 1.0], vec![1.0, 0.0]];
-        let link = crate::method::Link { scale: crate::method::Scale::Fixed(0.5), threads: 1 };
+        let scale = crate::method::Scale::Distance(0.5);
+        let link = crate::method::Link { scale, cut: crate::method::Cut::Best, threads: 1 };
         let linked = |pairs: &[(usize, usize)], apart: &[(usize, usize)]| {
             let groups = Groups::new(3, pairs.iter().copied());
             groups.assign(&link, &items(&vectors, apart), &mut |_, _| ()).unwrap().labels

@@ -136,17 +136,41 @@ impl Vectors {
         }
     }
 
-    /// Inner product of two rows, in an order of summation that many lanes can share.
-    pub(crate) fn dot(&self, a: usize, b: usize) -> f32 {
-        let (a, a_rest) = self.row(a).as_chunks::<16>();
-        let (b, b_rest) = self.row(b).as_chunks::<16>();
-        let mut lanes = [0.0_f32; 16];
-        for (a, b) in a.iter().zip(b) {
-            for lane in 0..16 {
-                lanes[lane] += a[lane] * b[lane];
-            }
+    /// Adds one row to another.
+    pub(crate) fn add_into(&mut self, into: usize, from: usize) {
+        let from = from * self.dim;
+        let into = into * self.dim;
+        for i in 0..self.dim {
+            self.values[into + i] += self.values[from + i];
         }
-        let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
-        lanes.iter().sum::<f32>() + rest
     }
+
+    /// One of them, to be changed; it must stay finite.
+    pub(crate) fn row_mut(&mut self, row: usize) -> &mut [f32] {
+        &mut self.values[row * self.dim..][..self.dim]
+    }
+
+    /// Appends a vector of zeros.
+    pub(crate) fn push_zeros(&mut self) {
+        self.values.resize(self.values.len() + self.dim, 0.0);
+    }
+
+    /// Inner product of two rows.
+    pub(crate) fn dot(&self, a: usize, b: usize) -> f32 {
+        dot(self.row(a), self.row(b))
+    }
+}
+
+/// Inner product of two vectors of one length, in an order of summation that many lanes can share.
+pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let (a, a_rest) = a.as_chunks::<16>();
+    let (b, b_rest) = b.as_chunks::<16>();
+    let mut lanes = [0.0_f32; 16];
+    for (a, b) in a.iter().zip(b) {
+        for lane in 0..16 {
+            lanes[lane] += a[lane] * b[lane];
+        }
+    }
+    let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
+    lanes.iter().sum::<f32>() + rest
 }

@@ -5,6 +5,8 @@
 //! a few people of many tracks and many of one, people who vary more than others, tracks far from their
 //! person, and tracks that show nobody.
 
+use schema::footer::Quality;
+
 use crate::items::Vectors;
 
 /// Tracks and the truth about them.
@@ -12,8 +14,8 @@ use crate::items::Vectors;
 pub struct People {
     /// Unit vectors, in no order.
     pub vectors: Vectors,
-    /// Quality of each track, around 1.
-    pub weights: Vec<f32>,
+    /// Raw norm of each track, around [`USUAL_NORM`]: see [`quality()`].
+    pub norms: Vec<f32>,
     /// Person that each track shows; one that shows nobody has a number of its own.
     pub truth: Vec<usize>,
     /// Pairs of tracks of different people that share a shot, the smaller first, in order.
@@ -33,6 +35,34 @@ const COMMON: f64 = 0.22;
 /// Tracks of a shot, at most.
 const TOGETHER: u64 = 4;
 
+/// Norm of a track of the usual quality, and the power of quality that norms go by: then a track of some norm is about as
+/// reliable as one of SFace.
+pub const USUAL_NORM: f64 = 12.2;
+const NORM_POWER: f64 = 0.35;
+
+/// Norm of a track of a quality, 1 for the usual one: noise falls with quality.
+fn norm(quality: f64) -> f64 {
+    USUAL_NORM * quality.powf(NORM_POWER)
+}
+
+/// The quality table of these vectors, of `dim` numbers.
+pub fn quality(dim: usize) -> Quality {
+    let norms: Vec<f64> = (6..=17).map(f64::from).collect();
+    let person_variance = 0.575;
+    // Share of a track's variance that is the person's, by norm.
+    let share = |norm: &f64| 1.0 / (1.0 + (SPREAD / (norm / USUAL_NORM).powf(1.0 / NORM_POWER)).powi(2));
+    Quality {
+        centre_norm: USUAL_NORM,
+        mean: vec![0.0; dim],
+        slope: vec![0.0; dim],
+        gain: norms.iter().map(|norm| (share(norm) / person_variance).sqrt()).collect(),
+        noise: norms.iter().map(|norm| 1.0 - share(norm)).collect(),
+        norms,
+        person_variance,
+        evidence_dim: dim as f64 / 2.0,
+    }
+}
+
 /// `n` tracks with vectors of `dim` numbers.
 pub fn people(n: usize, dim: usize, seed: u64) -> People {
     let mut random = Random(seed);
@@ -43,7 +73,7 @@ pub fn people(n: usize, dim: usize, seed: u64) -> People {
         .collect();
     let order = random.order(n);
     let mut values = Vec::with_capacity(n * dim);
-    let (mut weights, mut truth) = (Vec::with_capacity(n), Vec::with_capacity(n));
+    let (mut norms, mut truth) = (Vec::with_capacity(n), Vec::with_capacity(n));
     for (number, place) in order.into_iter().enumerate() {
         let (person, quality, kind) = (persons[place], random.around_one(0.25), random.uniform());
         let (centre, spread) = &centres[person];
@@ -51,11 +81,11 @@ pub fn people(n: usize, dim: usize, seed: u64) -> People {
         let nobody = kind > 1.0 - NOBODY;
         let mean = if nobody { plus(random.direction(dim), &common, COMMON) } else { centre.clone() };
         values.extend(unit(plus(mean, &random.direction(dim), noise)).into_iter().map(|x| x as f32));
-        weights.push(quality as f32);
+        norms.push(norm(quality) as f32);
         truth.push(if nobody { centres.len() + number } else { person });
     }
     let together = together(&truth, &mut random);
-    People { vectors: Vectors::trusted(dim, values), weights, truth, together }
+    People { vectors: Vectors::trusted(dim, values), norms, truth, together }
 }
 
 /// The person of each track, by persons: the number of those with at least s tracks falls like s^-1.2.

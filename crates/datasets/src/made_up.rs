@@ -92,7 +92,7 @@ struct Plot {
     place: i64,
     person: usize,
     vector: Vec<f32>,
-    quality: f32,
+    norm: f32,
     /// How far the vectors of its crops are from its own.
     spread: f32,
     /// First frame.
@@ -157,8 +157,9 @@ fn plots(recipe: &Recipe) -> Vec<Plot> {
         };
         let (slot, place) = (slots.entry((shot, person)).or_default(), places.entry(shot).or_default());
         let vector = people.vectors.row(if identical { 0 } else { track }).to_vec();
-        let (quality, spread) = if identical { (1.0, 0.0) } else { (people.weights[track], CROP_SPREAD) };
-        let plot = Plot { shot, slot: *slot, place: *place, person, vector, quality, spread, first: 0 };
+        let usual = synthetic::USUAL_NORM as f32;
+        let (norm, spread) = if identical { (usual, 0.0) } else { (people.norms[track], CROP_SPREAD) };
+        let plot = Plot { shot, slot: *slot, place: *place, person, vector, norm, spread, first: 0 };
         *slot += 1;
         *place += 1;
         plot
@@ -303,6 +304,7 @@ fn embed(stage: &mut StageRun, id: &Symbol, plots: &[Plot]) -> schema::Result<()
         license: "MIT OR Apache-2.0".into(),
         same_up_to: Some(0.637),
         similarity: Some(Similarity { different: 0.06, same: 0.35 }),
+        quality: Some(synthetic::quality(DIM)),
     }];
     let mut crops = stage.create::<Embedding>(&embedders)?;
     let mut noise = Noise(1);
@@ -316,7 +318,7 @@ fn embed(stage: &mut StageRun, id: &Symbol, plots: &[Plot]) -> schema::Result<()
                 frame_idx: plot.first + 2 * crop,
                 embedder: NAME.into(),
                 embedding,
-                norm: plot.quality,
+                norm: plot.norm,
             })?;
         }
     }

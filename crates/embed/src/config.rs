@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-use schema::footer::Similarity;
+use schema::footer::{Quality, Similarity};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
@@ -79,6 +79,11 @@ impl Name {
     /// has not been measured on enough footage.
     pub fn similarity(self) -> Option<Similarity> {
         (self == Self::Sface).then_some(Similarity { different: 0.06, same: 0.35 })
+    }
+
+    /// Quality table; `None` where none has been fitted.
+    pub fn quality(self) -> Option<Quality> {
+        (self == Self::Sface).then(crate::sface::quality)
     }
 
     /// Whether it is a network, with a weight file of its own.

@@ -111,6 +111,7 @@ impl Sources {
             license: if are_own { UNKNOWN } else { embedder.license() }.to_owned(),
             same_up_to: name.same_up_to().filter(|_| is_known),
             similarity: name.similarity().filter(|_| is_known),
+            quality: name.quality().filter(|_| is_known),
         }
     }
 }

@@ -44,6 +44,7 @@ pub fn embedder() -> Embedder {
         license: "CC0-1.0".into(),
         same_up_to: Some(0.637),
         similarity: Some(Similarity { different: 0.06, same: 0.35 }),
+        quality: None,
     }
 }
 

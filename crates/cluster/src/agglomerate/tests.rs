@@ -46,7 +46,7 @@ impl Case {
 
     fn of(people: &People) -> Self {
         let apart = people.together.iter().map(|(a, b)| CannotLink { a: *a, b: *b, strength: 1.0 }).collect();
-        let (vectors, weights) = (people.vectors.clone(), people.weights.clone());
+        let (vectors, weights) = (people.vectors.clone(), people.norms.clone());
         Self { vectors, weights, apart, together: Vec::new() }
     }
 

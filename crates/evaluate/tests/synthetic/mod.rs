@@ -280,6 +280,7 @@ fn embed(stage: &mut StageRun, id: &Symbol, plots: &[Plot], random: &mut Random)
         license: "CC0-1.0".into(),
         same_up_to: None,
         similarity: None,
+        quality: None,
     };
     let mut writer = stage.create::<TrackEmbedding>(&[embedder]).unwrap();
     for (track_id, plot) in (0..).zip(plots) {
