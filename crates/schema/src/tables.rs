@@ -317,26 +317,28 @@ table! {
         cluster_id: Option<i64>,
         /// Whether the track is left out of every cluster.
         is_noise: bool,
-        /// How well its own cluster fits against the next and against nobody, 0 (not at all) to 1: a probability
-        /// by the calibration where there is one, else a silhouette.
+        /// How well its own cluster fits, 0 (not at all) to 1. Of method `link` with an embedder whose quality table
+        /// is known, the probability of its own cluster against all others and against being alone, given where all
+        /// other tracks are; else a silhouette.
         confidence: f32,
         /// The next best cluster that no constraint forbids; null when there is none.
         runner_up_cluster_id: Option<i64>,
-        /// Cosine distance to the runner-up less that to its own cluster, as tracks are compared; null without a
+        /// Distance to the runner-up less that to its own cluster, in the scale of `linkage`; null without a
         /// runner-up.
         margin: Option<f32>,
     }
 }
 
 table! {
-    /// One row per bin of similarity: how alike tracks are, and how likely two so alike are one person.
-    /// Empty after a method that learns nothing.
+    /// One row per bin of similarity: how many pairs of tracks are so similar, and how likely two such tracks are one
+    /// person. Empty after a method that learns nothing.
     Calibration = "calibration" "1.0.0", written by "cluster", sorted by (video_id, bin) {
         /// Key of the video.
         video_id: Symbol,
         /// Number of the bin, from zero; of 1000 from −1 to 1. Those without pairs are left out.
         bin: i64,
-        /// Middle of the bin, cosine similarity in the space where tracks are compared, −1 to 1.
+        /// Middle of the bin, similarity of two tracks, −1 to 1: 1 less their distance in the scale of `linkage`, so 0
+        /// where the odds are even.
         similarity: f64,
         /// Pairs of tracks that may show one person.
         n_open: i64,
@@ -359,8 +361,11 @@ table! {
         left: i64,
         /// The larger node number.
         right: i64,
-        /// Height of the merge: mean cosine distance, or that of the linkage in the settings, plus 2 (with
-        /// Ward's linkage √(2n), if more) when a cannot-link constraint forbids it. Never falls.
+        /// Height of the merge, plus 2 (with Ward's linkage √(2n), if more) when a cannot-link constraint forbids it.
+        /// Never falls. Of method `link` with an embedder whose quality table is known, the height is the distance
+        /// `20 / (20 + g)` for log odds `g` from 0 on that the two nodes show one person, and `2 − 20 / (20 − g)` below:
+        /// 0 to 2, 1 where the odds are even; a merge that an earlier one made more likely is as high as that. Else it is
+        /// the mean cosine distance, or that of the linkage in the settings.
         distance: f64,
         /// Tracks under the new node.
         size: i64,

@@ -160,7 +160,7 @@ def link(t, u, norms, pairs, stop=0.0, k=None):
 def main():
     random = np.random.default_rng(7)
     cases = []
-    for n, people, dim in [(20, 4, 16), (40, 9, 24), (60, 8, 32)]:
+    for n, people, dim in [(20, 4, 48), (40, 9, 48), (60, 8, 64)]:
         quality, u, norms, pairs = made_up(n, people, dim, random)
         labels, alpha = link(quality, u, norms, pairs)
         cases.append(
