@@ -13,9 +13,9 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use run::manifest::{Manifest, STAGES};
 use schema::Row;
 use schema::io::read_all;
-use schema::manifest::{Manifest, STAGES};
 use schema::tables::{
     Cluster, Constraint, Crop, Detection, Embedding, Frame, Identity, Label, Linkage, Shot, Track,
     TrackEmbedding,
@@ -196,8 +196,12 @@ const DETECTORS: &[Case] = &[
     }),
     ("no weights for yunet", |p| {
         assert_eq!(p.line.run("ingest").code, Some(0));
-        let mut command = Command::new(p.line.programs.join("ftl-detect-track"));
-        command.arg("--run-dir").arg(&p.line.run_dir).arg("--video").arg(&p.line.video);
+        let mut command = Command::new(&p.line.program);
+        command
+            .args(["stage", "detect-track", "--run-dir"])
+            .arg(&p.line.run_dir)
+            .arg("--video")
+            .arg(&p.line.video);
         Some(format!("detect-track: {}", p.told(&Said::of(command.arg("--json")))))
     }),
 ];

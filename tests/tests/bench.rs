@@ -9,7 +9,7 @@
 
 use std::process::{Command, Output};
 
-use schema::manifest::STAGES;
+use run::manifest::STAGES;
 use serde_json::Value;
 use tests::{assets, truth};
 

@@ -14,10 +14,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
+use run::RunDir;
+use run::manifest::{Manifest, STAGES};
 use schema::Row;
 use schema::io::read_all;
-use schema::manifest::{Manifest, STAGES};
-use schema::run::RunDir;
 use schema::tables::{
     ALL, Cluster, Constraint, Crop, Detection, DetectionSource, Embedding, Frame, Identity, Label, Linkage,
     Metric, Shot, Track, TrackEmbedding, Transition, Video,
@@ -334,12 +334,11 @@ fn the_doctor_finds_this_machine_fit() {
     if assets::require("FACETRACK_WEIGHTS_DIR").is_none() {
         return;
     }
-    let Some(xtask) = assets::require_program("xtask") else { return };
-    let done = Command::new(xtask).arg("doctor").output().unwrap();
+    let Some(mut doctor) = assets::require_facetrack(&["doctor"]) else { return };
+    let done = doctor.output().unwrap();
     let told = String::from_utf8(done.stdout).unwrap();
     assert!(done.status.success(), "{told}{}", String::from_utf8_lossy(&done.stderr));
-    for looked_at in ["rustc", "ffmpeg", "opencv4", "system packages", "weights of sface", "device", "cache"]
-    {
+    for looked_at in ["facetrack", "system", "ffmpeg", "cascades", "weights of sface", "device", "cache"] {
         assert!(told.lines().any(|line| line.trim().starts_with(looked_at)), "{looked_at} in {told}");
     }
 }

@@ -32,7 +32,7 @@ fn folder(name: &str) -> PathBuf {
 }
 
 fn exchange() -> Option<Command> {
-    Some(Command::new(assets::require_program("ftl-exchange")?))
+    assets::require_facetrack(&[])
 }
 
 /// Exit code, and the faults with the folder left out.
@@ -80,14 +80,14 @@ fn a_table_that_a_stage_did_not_write_is_told() {
 
 #[test]
 fn a_library_is_what_its_videos_add_up_to() {
-    let Some(add) = assets::require_program("ftl-library") else { return };
+    let Some(program) = assets::require_program("facetrack") else { return };
     let folder = folder("library");
     let library = folder.join("library");
     for seed in [4, 5] {
         let recipe = format!("tracks = 40\nseed = {seed}\n");
         let Some(made) = made_up::finished(&recipe, &folder.join(format!("run{seed}"))) else { return };
-        let mut add = Command::new(&add);
-        add.arg("add").arg("--library").arg(&library).arg("--run-dir").arg(&made.run);
+        let mut add = Command::new(&program);
+        add.args(["library", "add"]).arg("--library").arg(&library).arg("--run-dir").arg(&made.run);
         assert!(add.output().unwrap().status.success());
     }
     assert_eq!(validate(&library, &library), Some((Some(0), vec![])));

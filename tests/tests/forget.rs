@@ -13,9 +13,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use run::manifest::{Manifest, STAGES};
 use schema::Row;
 use schema::io::{TableWriter, open, read_all};
-use schema::manifest::{Manifest, STAGES};
 use schema::tables::{
     Cluster, Constraint, Crop, Detection, Embedding, Identity, Label, Shot, Track, TrackEmbedding,
 };
@@ -35,7 +35,7 @@ fn read<R: Row + Clone>(line: &Line) -> Vec<R> {
 }
 
 fn task(arguments: &[&str], line: &Line) -> Option<Output> {
-    let mut command = Command::new(assets::require_program("xtask")?);
+    let mut command = Command::new(assets::require_program("facetrack")?);
     let paths = |text: &&str| match *text {
         "RUN" => line.run_dir.clone(),
         "VIDEO" => line.video.clone(),
@@ -44,10 +44,10 @@ fn task(arguments: &[&str], line: &Line) -> Option<Output> {
     Some(command.args(arguments.iter().map(paths)).output().unwrap())
 }
 
-/// `ftl-forget` with nothing to forget: it looks.
+/// `redact` with nothing to take out: it checks.
 fn scan(line: &Line) -> Said {
-    let mut command = Command::new(line.programs.join("ftl-forget"));
-    Said::of(command.arg("--run-dir").arg(&line.run_dir).arg("--json"))
+    let mut command = Command::new(&line.program);
+    Said::of(command.args(["redact", "--run-dir"]).arg(&line.run_dir).arg("--json"))
 }
 
 /// Pictures of the page, and of the part of it about one person.
@@ -83,7 +83,7 @@ fn a_forgotten_person_is_gone_and_stays_gone() {
     let vectors = read::<Embedding>(&line);
     let page = fs::read_to_string(line.run_dir.join("report/index.html")).unwrap();
 
-    let Some(done) = task(&["forget", "--run", "RUN", "--identity", "0"], &line) else { return };
+    let Some(done) = task(&["redact", "--run-dir", "RUN", "--identity", "0"], &line) else { return };
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     assert_eq!(untidy(&line.run_dir), [""; 0]);
     assert_tables_without(&line, &gone, &kept);
@@ -172,11 +172,11 @@ fn nobody_is_brought_back_by_accident() {
 #[test]
 fn who_is_not_there_cannot_be_forgotten() {
     let Some(line) = line("nobody") else { return };
-    let Some(done) = task(&["forget", "--run", "RUN", "--identity", "0"], &line) else { return };
-    assert_eq!(done.status.code(), Some(2));
+    let Some(done) = task(&["redact", "--run-dir", "RUN", "--identity", "0"], &line) else { return };
+    assert_eq!(done.status.code(), Some(3));
     line.run_all();
     let before = hashes(&line.run_dir);
-    let done = task(&["forget", "--run", "RUN", "--identity", "99"], &line).unwrap();
+    let done = task(&["redact", "--run-dir", "RUN", "--identity", "99"], &line).unwrap();
     let told = String::from_utf8_lossy(&done.stderr).into_owned();
     assert_eq!(done.status.code(), Some(2), "{told}");
     assert!(told.contains("has no identity 99"), "{told}");
@@ -191,7 +191,7 @@ fn the_scan_finds_what_is_left() {
     line.run_all();
     let clusters = fs::read(line.run_dir.join("clusters.parquet")).unwrap();
     let names: Vec<Cluster> = read(&line);
-    let Some(done) = task(&["forget", "--run", "RUN", "--identity", "0"], &line) else { return };
+    let Some(done) = task(&["redact", "--run-dir", "RUN", "--identity", "0"], &line) else { return };
     assert!(done.status.success());
     fs::write(line.run_dir.join("notes.txt"), "mine").unwrap();
     let said = scan(&line);
@@ -221,7 +221,7 @@ fn the_scan_finds_what_is_left() {
 fn vouch_for(run: &Path, file: &str) {
     let mut manifest = Manifest::read(run).unwrap().unwrap();
     let path = run.join(file);
-    let sha256 = schema::hash::file(&path).unwrap();
+    let sha256 = hash::file(&path).unwrap();
     for stage in &mut manifest.stages {
         for output in stage.outputs.iter_mut().filter(|output| output.file == file) {
             output.size_bytes = fs::metadata(&path).unwrap().len();
@@ -267,7 +267,7 @@ fn a_run_without_pictures_keeps_none() {
     assert_eq!(said.code, Some(4), "{said:?}");
     assert!(said.events("error").next().unwrap()["message"].as_str().unwrap().ends_with("has no picture"));
     // And a person can still be forgotten.
-    let done = task(&["forget", "--run", "RUN", "--identity", "0"], &line).unwrap();
+    let done = task(&["redact", "--run-dir", "RUN", "--identity", "0"], &line).unwrap();
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     assert!(read::<Embedding>(&line).len() < read::<Embedding>(&with).len());
 }

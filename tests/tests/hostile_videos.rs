@@ -16,15 +16,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use run::manifest::STAGES;
 use schema::io::read_all;
-use schema::manifest::STAGES;
 use schema::tables::{Frame, Video};
 use serde_json::Value;
 use tests::assets;
 use tests::files::untidy;
 use tests::line::Line;
 use tests::mp4;
-use tests::random::{Random, times};
+use tests::random::{SplitMix64, times};
 
 /// Longest that a stage may take for a second of a small video.
 const WATCHDOG: Duration = Duration::from_secs(120);
@@ -111,14 +111,14 @@ fn make(ffmpeg: &mut Command) {
 }
 
 /// One kind of damage, as disks, cables and players do it.
-fn damage(bytes: &mut Vec<u8>, random: &mut Random) {
+fn damage(bytes: &mut Vec<u8>, random: &mut SplitMix64) {
     let at = random.below(bytes.len());
     let end = (at + 1 + random.below(bytes.len() / 8)).min(bytes.len());
     match random.below(6) {
         0 => bytes.truncate(at.max(1)),
         1 => bytes[at..end].fill(0),
         2 => drop(bytes.drain(at..end)),
-        3 => bytes[at..end].iter_mut().for_each(|byte| *byte = random.draw() as u8),
+        3 => bytes[at..end].iter_mut().for_each(|byte| *byte = random.next_u64() as u8),
         // Headers are short, and decide most.
         4 => {
             let header = random.below(bytes.len().min(1024));
@@ -155,7 +155,7 @@ fn damaged_videos_end_in_an_error_or_a_part() {
     for seed in 0..times("FACETRACK_MUTATIONS", 48) {
         let (name, good) = &videos[seed % videos.len()];
         let mut bytes = good.clone();
-        damage(&mut bytes, &mut Random::new(seed as u64));
+        damage(&mut bytes, &mut SplitMix64::new(seed as u64));
         let path = place.join(name);
         fs::write(&path, bytes).unwrap();
         // The whole line for some: later stages see tables only, but empty and odd ones too.
@@ -184,8 +184,8 @@ fn refused(video: &Path, words: &str) {
 #[test]
 fn garbage_without_end_is_refused() {
     let place = folder("garbage");
-    let mut random = Random::new(1);
-    let noise: Vec<u8> = (0..4 << 20).flat_map(|_| random.draw().to_le_bytes()).collect();
+    let mut random = SplitMix64::new(1);
+    let noise: Vec<u8> = (0..4 << 20).flat_map(|_| random.next_u64().to_le_bytes()).collect();
     for name in ["noise.mkv", "noise.mp4", "noise.ts", "noise.avi"] {
         let path = place.join(name);
         fs::write(&path, &noise).unwrap();
@@ -197,9 +197,9 @@ fn garbage_without_end_is_refused() {
 #[test]
 fn garbage_after_a_video_costs_nothing() {
     let Some(path) = second("before.mkv", &["-c:v", "libx264"]) else { return };
-    let mut random = Random::new(2);
+    let mut random = SplitMix64::new(2);
     let mut bytes = fs::read(&path).unwrap();
-    bytes.extend((0..4 << 20).flat_map(|_| random.draw().to_le_bytes()));
+    bytes.extend((0..4 << 20).flat_map(|_| random.next_u64().to_le_bytes()));
     fs::write(&path, bytes).unwrap();
     let Some(ended) = survives(&path, &STAGES, "garbage after a video") else { return };
     assert!(ended.iter().all(|end| end.code == Some(0)), "{ended:?}");

@@ -48,8 +48,8 @@ fn python(task: &str, run: &Path, arguments: &[&Path]) -> Option<()> {
 fn answers(page: &str, run: &Path) -> Option<()> {
     let python = assets::require("FACETRACK_PYTHON")?;
     let library = run.parent().unwrap().join("library");
-    let mut add = Command::new(assets::require_program("ftl-library")?);
-    let done = add.arg("add").arg("--library").arg(&library).arg("--run-dir").arg(run).output().unwrap();
+    let mut add = assets::require_facetrack(&["library", "add", "--library"])?;
+    let done = add.arg(&library).arg("--run-dir").arg(run).output().unwrap();
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     let script = repository().join("tests/python/interop.py");
     let page_file = repository().join(page);

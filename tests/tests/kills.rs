@@ -16,13 +16,13 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use run::manifest::{self, Manifest, STAGES};
 use schema::io::read_all;
-use schema::manifest::{self, Manifest, STAGES};
 use schema::tables::{Detection, DetectionSource};
 use tests::assets;
 use tests::files::{table_hashes, untidy};
 use tests::line::{Line, Said};
-use tests::random::{Random, times};
+use tests::random::{SplitMix64, times};
 
 /// An empty place for a run directory.
 fn folder(name: &str) -> PathBuf {
@@ -104,12 +104,12 @@ fn a_run_that_was_killed_ends_as_if_nothing_had_happened() {
     let Some(Undisturbed { secs, tables }) = undisturbed() else { return };
     let Some(line) = line("killed") else { return };
     let per_stage = times("FACETRACK_KILLS", 50).div_ceil(2 * STAGES.len());
-    let mut random = Random::new(8);
+    let mut random = SplitMix64::new(8);
     let (mut tried, mut killed) = (0, 0);
     for force in [false, true] {
         for stage in STAGES {
             for i in 0..per_stage {
-                let share = (i as f64 + random.share()) / (per_stage - 1).max(1) as f64;
+                let share = (i as f64 + random.unit()) / (per_stage - 1).max(1) as f64;
                 let after = Moment::After(Duration::from_secs_f64(secs[stage] * share));
                 let moment = if i + 1 == per_stage { Moment::InCommit } else { after };
                 tried += 1;
@@ -129,20 +129,20 @@ fn a_run_that_was_killed_ends_as_if_nothing_had_happened() {
     assert!(killed * 2 > tried, "only {killed} of {tried} kills met a running stage");
 }
 
-/// `cargo xtask run` on the test clip.
+/// `facetrack run` on the test clip.
 fn task(run_dir: &Path, arguments: &[&str]) -> Option<Command> {
     task_on(&assets::require("FACETRACK_CLIP")?, run_dir, arguments)
 }
 
-/// `cargo xtask run`, in a process group of its own, as a shell starts it.
+/// `facetrack run`, in a process group of its own, as a shell starts it.
 fn task_on(video: &Path, run_dir: &Path, arguments: &[&str]) -> Option<Command> {
-    let mut command = Command::new(assets::require_program("xtask")?);
-    command.arg("run").arg("--video").arg(video);
+    let mut command = assets::require_facetrack(&["run"])?;
+    command.arg(video);
     command.arg("--run-dir").arg(run_dir).args(arguments).process_group(0);
     Some(command)
 }
 
-/// Waits for something; a run that finds its programs old builds them first.
+/// Waits for something.
 fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     let started = Instant::now();
     while !is_so() {

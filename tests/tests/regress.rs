@@ -11,8 +11,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use run::manifest::Manifest;
 use schema::io::read_all;
-use schema::manifest::Manifest;
 use schema::tables::{Cluster, Crop};
 use tests::assets;
 use tests::files::{copy, hashes};
@@ -72,7 +72,7 @@ fn a_stored_run_is_linked_as_the_run_was() {
     assert_eq!(video.path, "made-up.mkv", "nobody needs to know where the video was");
     let run = folder.join("linked");
     copy(&dataset, &run);
-    must(Command::new(assets::require_program("ftl-cluster").unwrap()).arg("--run-dir").arg(&run));
+    must(assets::require_facetrack(&["stage", "cluster", "--run-dir"]).unwrap().arg(&run));
     let clusters = |run: &Path| read_all::<Cluster>(&run.join("clusters.parquet")).unwrap();
     assert_eq!(clusters(&run), clusters(&made.run));
 }

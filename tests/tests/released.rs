@@ -9,7 +9,6 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use schema::tables::ALL;
 use serde_json::Value;
@@ -26,7 +25,7 @@ fn folder(name: &str) -> PathBuf {
 
 /// Exit code and what is said of a folder of documents.
 fn schemas(folder: &Path, arguments: &[&str]) -> Option<(bool, String)> {
-    let mut command = Command::new(assets::require_program("ftl-schemas")?);
+    let mut command = assets::require_facetrack(&["schemas"])?;
     let done = command.arg(folder).args(arguments).output().unwrap();
     Some((done.status.success(), String::from_utf8_lossy(&done.stderr).into_owned()))
 }
@@ -45,8 +44,8 @@ fn examples(schemas: &Path) -> Vec<(String, String, PathBuf)> {
 fn can_be_read(schemas: &Path) -> Option<usize> {
     let examples = examples(schemas);
     for (table, version, path) in &examples {
-        let mut validate = Command::new(assets::require_program("ftl-exchange")?);
-        let done = validate.arg("validate").arg(path).output().unwrap();
+        let mut validate = assets::require_facetrack(&["validate"])?;
+        let done = validate.arg(path).output().unwrap();
         let said = String::from_utf8(done.stdout).unwrap();
         let ours = ALL.iter().find(|known| known.name == table).map(|known| major(known.version));
         if ours == Some(major(version)) {
@@ -68,9 +67,7 @@ fn release(name: &str) -> Option<PathBuf> {
     let documents = folder.join("schemas");
     copy(&repository().join("schemas"), &documents);
     let made = made_up::finished(&made_up::recipe("constrained"), &folder)?;
-    must(
-        Command::new(assets::require_program("ftl-schemas")?).arg(&documents).arg("--release").arg(&made.run),
-    );
+    must(assets::require_facetrack(&["schemas"])?.arg(&documents).arg("--release").arg(&made.run));
     Some(documents)
 }
 

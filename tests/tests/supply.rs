@@ -15,7 +15,7 @@ use std::iter::Peekable;
 use std::path::Path;
 use std::process::Command;
 
-use schema::manifest::STAGES;
+use run::manifest::STAGES;
 use serde_json::Value;
 use tests::assets;
 use tests::files::repository;

@@ -8,10 +8,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::cache::{self, Scratch};
-use crate::failure::{Failure, Result, exit};
-use crate::process;
-use crate::pypi::{self, Package};
+use console::{Error, Result, exit, process};
+use fetch::Package;
+use fetch::cache::{self, Scratch};
 
 const FACE_RECOGNITION: Package = Package {
     name: "face_recognition",
@@ -161,12 +160,12 @@ fn obtain_photos(dir: &Path, scratch: &Scratch) -> Result<()> {
     for photo in PHOTOS {
         let path = dir.join(photo.file);
         if path.is_file() {
-            pypi::verify(&path, photo.sha256)?;
+            fetch::verify(&path, photo.sha256)?;
             continue;
         }
         let archive = archive(dir, scratch)?;
         let member = format!("{PHOTO_FOLDER}/{}", photo.file);
-        pypi::extract(&archive, &member, photo.sha256, &scratch.path().join(photo.file))?;
+        fetch::extract(&archive, &member, photo.sha256, &scratch.path().join(photo.file))?;
         scratch.publish(photo.file, &path)?;
     }
     Ok(())
@@ -176,21 +175,21 @@ fn obtain_photos(dir: &Path, scratch: &Scratch) -> Result<()> {
 fn archive(dir: &Path, scratch: &Scratch) -> Result<PathBuf> {
     let by_hand = dir.join(FACE_RECOGNITION.file);
     if by_hand.is_file() {
-        return pypi::verify(&by_hand, FACE_RECOGNITION.sha256).map(|()| by_hand);
+        return fetch::verify(&by_hand, FACE_RECOGNITION.sha256).map(|()| by_hand);
     }
     let downloaded = scratch.path().join(FACE_RECOGNITION.file);
     if !downloaded.is_file() {
-        pypi::download(&FACE_RECOGNITION, scratch).map_err(|failure| {
+        fetch::download(&FACE_RECOGNITION, scratch).map_err(|error| {
             let Package { file, sha256, .. } = FACE_RECOGNITION;
             let hint = format!("put {file} (SHA-256 {sha256}) at {}", by_hand.display());
-            if failure.is_interrupt() || failure.hint.is_some() { failure } else { failure.hint(hint) }
+            if error.is_interrupt() || error.hint.is_some() { error } else { error.hint(hint) }
         })?;
     }
     Ok(downloaded)
 }
 
 fn compose(photos: &Path, to: &Path, recipe: &str) -> Result<()> {
-    fs::create_dir_all(to).map_err(Failure::io("create", to))?;
+    fs::create_dir_all(to).map_err(Error::io("create", to))?;
     let mut clip = ffmpeg();
     for part in SHOTS.iter().flat_map(|shot| shot.parts) {
         clip.arg("-i").arg(photos.join(part.photo.file));
@@ -204,7 +203,7 @@ fn compose(photos: &Path, to: &Path, recipe: &str) -> Result<()> {
         [(SHOT_TRUTH, shot_truth()), (PEOPLE_TRUTH, people_truth()), (RECIPE, recipe.to_owned())]
     {
         let path = to.join(name);
-        fs::write(&path, text).map_err(Failure::io("write", &path))?;
+        fs::write(&path, text).map_err(Error::io("write", &path))?;
     }
     Ok(())
 }
@@ -241,7 +240,7 @@ fn encode(command: &mut Command) -> Result<()> {
         return Ok(());
     }
     let why = process::tail(&done.stderr, 2);
-    Err(Failure::new(exit::UNEXPECTED, format!("ffmpeg could not compose a test clip: {why}")))
+    Err(Error::new(exit::UNEXPECTED, format!("ffmpeg could not compose a test clip: {why}")))
 }
 
 fn no_face_source() -> String {
@@ -252,7 +251,7 @@ fn no_face_source() -> String {
 fn recipe() -> String {
     let inputs: String = PHOTOS.iter().map(|photo| format!("{} {}\n", photo.sha256, photo.file)).collect();
     let parts = [inputs, filter(), no_face_source(), ENCODING.join(" "), shot_truth(), people_truth()];
-    format!("{}\n", cache::sha256_of(&parts.join("\n")))
+    format!("{}\n", hash::bytes(parts.join("\n").as_bytes()))
 }
 
 /// The filter graph: inputs are the parts of all shots in order.

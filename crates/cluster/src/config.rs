@@ -2,15 +2,13 @@
 
 use std::fmt;
 
+use numeric::law::SFACE_SAME_UP_TO;
 use schema::footer::Quality;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
 use crate::linkage::{FORBIDDEN, Linkage, Metric};
 use crate::method::{Agglomerative, Cut, Dbscan, Hdbscan, KMeans, Link, Method, Scale};
-
-/// For vectors of which no such distance is known: that of SFace.
-const SAME_UP_TO: f64 = 0.637;
 
 /// Two tracks are a person: films have many that show somebody twice.
 const FEWEST: usize = 2;
@@ -83,12 +81,12 @@ pub struct Config {
     pub metric: Option<Metric>,
     /// Distance of clusters; average unless given.
     pub linkage: Option<Linkage>,
-    /// Clusters up to this far apart are joined, from 0; below 2, but for Ward's linkage. With `link` and an embedder
-    /// whose quality table is known, 1 unless given, where the odds of one person are even; else, unless given, the
+    /// Clusters up to this far apart are joined, from 0; below 2, but for Ward's linkage. Unless given, with
+    /// `link` and an embedder whose quality table is known, 1, where the odds of one person are even; else the
     /// distance that the embedder's own entry in the footer says, where distances are mean cosines.
     pub threshold: Option<f64>,
-    /// Number of clusters, from 1. Unless given, with `link` as many as there are where merging ends by itself, else
-    /// the one with the largest silhouette.
+    /// Number of clusters, from 1. Unless given, with `link` the number where merging ends by itself, else the
+    /// one with the largest silhouette.
     pub k: Option<usize>,
     /// Tracks up to this far apart are neighbours, above 0 to 2. Unless given, half the cosine distance that
     /// the embedder's own entry in the footer says.
@@ -167,9 +165,10 @@ impl Config {
         }
     }
 
-    /// Cosine distance up to which tracks are likely one person's. `known` is that of the embedder.
+    /// Cosine distance up to which tracks are likely one person's. `known` is that of the embedder; without
+    /// one that of SFace.
     pub fn same_up_to(&self, known: Option<f64>) -> f64 {
-        known.unwrap_or(SAME_UP_TO)
+        known.unwrap_or(SFACE_SAME_UP_TO)
     }
 
     /// The method, with what was not given filled in. `known` is the embedder's [`Self::same_up_to`].
@@ -244,12 +243,12 @@ mod tests {
         }
     }
 
-    /// Users find every method and every key in the README.
+    /// The guide has one table row per method, with every setting that the method takes.
     #[test]
-    fn the_readme_has_every_method_with_its_keys() {
-        let readme = include_str!("../../../README.md");
+    fn the_guide_has_every_method_with_its_keys() {
+        let guide = include_str!("../../../docs/guide/linking.md");
         for Entry { name, takes, .. } in METHODS {
-            let row = readme.lines().find(|line| line.starts_with(&format!("| `{name}` |"))).unwrap();
+            let row = guide.lines().find(|line| line.starts_with(&format!("| `{name}` "))).unwrap();
             takes.iter().for_each(|key| assert!(row.contains(&format!("`{key}`")), "{name}: {key}"));
         }
     }

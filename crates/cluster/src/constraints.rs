@@ -1,15 +1,15 @@
-//! Which tracks cannot show the same person: those that are in one frame together, and those of which a
-//! person says so; and which must.
+//! Which tracks cannot show the same person (those that share a frame, and those that a person marked so),
+//! and which must.
 
 use std::collections::{HashMap, HashSet};
 
+use numeric::vector::cosine_distance;
 use schema::Symbol;
 use schema::tables::{
     Cluster, Constraint, ConstraintKind, ConstraintReason, Embedding, Track, TrackEmbedding,
 };
 
 use crate::edits::Edits;
-use crate::linkage::cosine_distance;
 
 /// Pairs of tracks, smaller id first, in order, that share a frame. A track has a box in every
 /// frame from its first to its last, so sharing a shot and a stretch of it is sharing a frame.
@@ -17,9 +17,9 @@ pub fn overlaps(tracks: &[Track]) -> Vec<(i64, i64)> {
     let mut pairs = Vec::new();
     for shot in tracks.chunk_by(|a, b| a.shot_idx == b.shot_idx) {
         for (i, a) in shot.iter().enumerate() {
-            let together =
+            let overlaps =
                 |b: &&Track| a.first_frame_idx <= b.last_frame_idx && b.first_frame_idx <= a.last_frame_idx;
-            pairs.extend(shot[i + 1..].iter().filter(together).map(|b| ordered(a.track_id, b.track_id)));
+            pairs.extend(shot[i + 1..].iter().filter(overlaps).map(|b| ordered(a.track_id, b.track_id)));
         }
     }
     pairs.sort_unstable();
@@ -31,7 +31,7 @@ fn ordered(a: i64, b: i64) -> (i64, i64) {
 }
 
 /// Pairs that look like one picture although they share a frame, as those do of a mirror or a picture in a
-/// picture: their vectors are as alike as the upper quarter of pairs of crops inside one track.
+/// picture: their vectors are as similar as the upper quarter of pairs of crops inside one track.
 ///
 /// `vectors` in order of tracks, `crops` grouped by track. Nothing is said by fewer than 20 pairs of crops.
 pub fn look_like_one_picture(
@@ -53,42 +53,42 @@ pub fn look_like_one_picture(
         return HashSet::new();
     }
     let quarter = inside.len() / 4;
-    let (_, alike, _) = inside.select_nth_unstable_by(quarter, f64::total_cmp);
+    let (_, similar, _) = inside.select_nth_unstable_by(quarter, f64::total_cmp);
     let vector = |track_id: i64| {
         let place = vectors.binary_search_by_key(&track_id, |v| v.track_id).ok()?;
         Some(&vectors[place].embedding)
     };
-    let is_alike = |(a, b): &&(i64, i64)| {
+    let is_similar = |(a, b): &&(i64, i64)| {
         let pair = vector(*a).zip(vector(*b));
-        pair.is_some_and(|(a, b)| cosine_distance(a.as_slice(), b.as_slice()) <= *alike)
+        pair.is_some_and(|(a, b)| cosine_distance(a.as_slice(), b.as_slice()) <= *similar)
     };
-    overlaps.iter().filter(is_alike).copied().collect()
+    overlaps.iter().filter(is_similar).copied().collect()
 }
 
-/// Something known of a pair of tracks, smaller id first.
+/// A constraint on a pair of tracks, smaller id first.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Known {
     /// The tracks.
     pub pair: (i64, i64),
     /// Whether they are one person.
     pub kind: ConstraintKind,
-    /// Whence it is known.
+    /// Where the constraint comes from.
     pub reason: ConstraintReason,
     /// 1, or 0 where it is only noted.
     pub weight: f32,
 }
 
 impl Known {
-    /// Whether it keeps the two apart.
-    pub fn parts(&self) -> bool {
+    /// Whether the two cannot be linked.
+    pub fn forbids(&self) -> bool {
         self.kind == ConstraintKind::CannotLink && self.weight > 0.0
     }
 }
 
-/// All that is known, in order. A person's word holds against an overlap, and an overlap that `is_waived` or
-/// that is overruled is only noted.
+/// All constraints, in order. An edit overrules an overlap, and an overlap that `is_waived` or that is
+/// overruled is only recorded, with weight 0.
 pub fn known(overlaps: &[(i64, i64)], edits: &Edits, is_waived: impl Fn((i64, i64)) -> bool) -> Vec<Known> {
-    let overlaps = overlaps.iter().copied().filter(|pair| edits.apart.binary_search(pair).is_err());
+    let overlaps = overlaps.iter().copied().filter(|pair| edits.cannot_link.binary_search(pair).is_err());
     let mut known: Vec<Known> = overlaps
         .map(|pair| Known {
             pair,
@@ -149,13 +149,13 @@ mod tests {
     }
 
     #[test]
-    fn a_persons_word_comes_before_an_overlap() {
-        let edits = Edits { together: vec![(0, 3)], apart: vec![(1, 2), (4, 5)] };
+    fn an_edit_comes_before_an_overlap() {
+        let edits = Edits { must_link: vec![(0, 3)], cannot_link: vec![(1, 2), (4, 5)] };
         let found = known(&[(0, 1), (0, 3), (1, 2)], &edits, |pair| pair == (0, 3));
         let shown: Vec<_> = found
             .iter()
             .map(|k| {
-                (k.pair, k.kind == ConstraintKind::MustLink, k.reason == ConstraintReason::Edit, k.parts())
+                (k.pair, k.kind == ConstraintKind::MustLink, k.reason == ConstraintReason::Edit, k.forbids())
             })
             .collect();
         let expected = [
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_result_goes_against_is_told() {
+    fn violated_constraints_are_marked() {
         let cluster = |track_id: i64, cluster_id: Option<i64>| Cluster {
             video_id: "v".into(),
             track_id,
@@ -186,7 +186,7 @@ mod tests {
             cluster(3, None),
             cluster(4, None),
         ];
-        let edits = Edits { together: vec![(0, 1), (0, 2), (3, 4)], apart: vec![] };
+        let edits = Edits { must_link: vec![(0, 1), (0, 2), (3, 4)], cannot_link: vec![] };
         let rows = rows(&"v".into(), &known(&[(0, 1), (1, 2), (3, 4)], &edits, |_| false), &clusters);
         let violated: Vec<_> =
             rows.iter().filter(|row| row.violated).map(|row| (row.track_a, row.track_b, row.kind)).collect();

@@ -1,4 +1,4 @@
-//! What a person says about pairs of tracks, from a CSV file.
+//! Pairs of tracks that a person marked as one person or as two, from a CSV file.
 //!
 //! A header and the columns `track_a`, `track_b` and `kind`, in any order, where `kind` is `must_link` or
 //! `cannot_link`, as in the table `constraints`. Other columns are ignored.
@@ -6,7 +6,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use schema::manifest::Input;
+use run::manifest::Input;
 use schema::tables::ConstraintKind;
 use serde::Deserialize;
 
@@ -49,10 +49,10 @@ pub enum Error {
 /// Pairs of tracks, smaller id first, in order and each once.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Edits {
-    /// They show one person.
-    pub together: Vec<(i64, i64)>,
-    /// They show two.
-    pub apart: Vec<(i64, i64)>,
+    /// Pairs that show one person.
+    pub must_link: Vec<(i64, i64)>,
+    /// Pairs that show two people.
+    pub cannot_link: Vec<(i64, i64)>,
 }
 
 /// A line of the file.
@@ -88,7 +88,7 @@ impl EditFile {
 
     /// As the stage's record names it.
     pub(crate) fn input(&self) -> Input {
-        Input { name: "edits".into(), sha256: schema::hash::bytes(&self.content) }
+        Input { name: "edits".into(), sha256: hash::bytes(&self.content) }
     }
 
     /// What it says about these tracks, ids in order.
@@ -109,6 +109,38 @@ fn reason(error: &csv::Error) -> String {
     }
 }
 
+/// Checks the lines of a file of edits, for tracks that are not known yet.
+///
+/// # Errors
+/// [`Error::File`] and [`Error::Line`].
+pub fn check(path: &Path) -> Result<(), Error> {
+    let file = EditFile::read(path)?;
+    lines(&file.path, &file.content).map(|_| ())
+}
+
+/// The lines of the content of the file at `path`, which only serves messages, each with its number from 1.
+fn lines(path: &Path, content: &[u8]) -> Result<Vec<(u64, Line)>, Error> {
+    let wrong = |line: u64, reason: String| Error::Line { path: path.to_path_buf(), line, reason };
+    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(content);
+    let header = reader.headers().map_err(|e| wrong(1, e.to_string()))?.clone();
+    if let Some(missing) =
+        ["track_a", "track_b", "kind"].iter().find(|name| !header.iter().any(|h| h == **name))
+    {
+        return Err(wrong(1, format!("the column `{missing}` is missing")));
+    }
+    let mut lines = Vec::new();
+    for (number, record) in reader.records().enumerate() {
+        let record = record.map_err(|e| wrong(number as u64 + 2, reason(&e)))?;
+        let at = record.position().map_or(1, csv::Position::line);
+        let line: Line = record.deserialize(Some(&header)).map_err(|e| wrong(at, reason(&e)))?;
+        if line.track_a == line.track_b {
+            return Err(wrong(at, format!("track {} is no pair with itself", line.track_a)));
+        }
+        lines.push((at, line));
+    }
+    Ok(lines)
+}
+
 impl Edits {
     /// Parses the content of the file at `path` (which only serves messages) for these tracks, ids in order.
     ///
@@ -116,21 +148,11 @@ impl Edits {
     /// [`Error::Line`] and [`Error::Contradiction`].
     pub fn parse(path: &Path, content: &[u8], track_ids: &[i64]) -> Result<Self, Error> {
         let wrong = |line: u64, reason: String| Error::Line { path: path.to_path_buf(), line, reason };
-        let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(content);
-        let header = reader.headers().map_err(|e| wrong(1, e.to_string()))?.clone();
-        if let Some(missing) =
-            ["track_a", "track_b", "kind"].iter().find(|name| !header.iter().any(|h| h == **name))
-        {
-            return Err(wrong(1, format!("the column `{missing}` is missing")));
-        }
         let mut edits = Self::default();
-        for (number, record) in reader.records().enumerate() {
-            let record = record.map_err(|e| wrong(number as u64 + 2, reason(&e)))?;
-            let at = record.position().map_or(1, csv::Position::line);
-            let line: Line = record.deserialize(Some(&header)).map_err(|e| wrong(at, reason(&e)))?;
+        for (at, line) in lines(path, content)? {
             edits.add(&line, track_ids).map_err(|reason| wrong(at, reason))?;
         }
-        for pairs in [&mut edits.together, &mut edits.apart] {
+        for pairs in [&mut edits.must_link, &mut edits.cannot_link] {
             pairs.sort_unstable();
             pairs.dedup();
         }
@@ -148,40 +170,37 @@ impl Edits {
         {
             return Err(format!("there is no track {unknown}"));
         }
-        if track_a == track_b {
-            return Err(format!("track {track_a} is no pair with itself"));
-        }
         let pairs = match kind {
-            Kind::MustLink => &mut self.together,
-            Kind::CannotLink => &mut self.apart,
+            Kind::MustLink => &mut self.must_link,
+            Kind::CannotLink => &mut self.cannot_link,
         };
         pairs.push((*track_a.min(track_b), *track_a.max(track_b)));
         Ok(())
     }
 
-    /// Whether nothing is said.
+    /// Whether there is no pair.
     pub fn is_empty(&self) -> bool {
-        self.together.is_empty() && self.apart.is_empty()
+        self.must_link.is_empty() && self.cannot_link.is_empty()
     }
 
-    /// Tracks that are one person by what is said, by way of others or not.
+    /// Tracks that must be linked, directly or by way of others.
     pub fn groups(&self, track_ids: &[i64]) -> Groups {
         let place = |id: i64| track_ids.binary_search(&id).ok();
-        let pairs = self.together.iter().filter_map(|(a, b)| place(*a).zip(place(*b)));
+        let pairs = self.must_link.iter().filter_map(|(a, b)| place(*a).zip(place(*b)));
         Groups::new(track_ids.len(), pairs)
     }
 
-    /// A pair that is said to be apart and is together.
+    /// A pair that cannot be linked and, by way of others, must be.
     fn contradiction(&self, track_ids: &[i64]) -> Option<(i64, i64)> {
         let groups = self.groups(track_ids);
         let group = |id: i64| track_ids.binary_search(&id).ok().map(|place| groups.of(place));
-        self.apart.iter().copied().find(|(a, b)| group(*a) == group(*b))
+        self.cannot_link.iter().copied().find(|(a, b)| group(*a) == group(*b))
     }
 
     /// Every pair with its kind.
     pub fn pairs(&self) -> impl Iterator<Item = ((i64, i64), ConstraintKind)> {
-        let together = self.together.iter().map(|pair| (*pair, ConstraintKind::MustLink));
-        together.chain(self.apart.iter().map(|pair| (*pair, ConstraintKind::CannotLink)))
+        let must_link = self.must_link.iter().map(|pair| (*pair, ConstraintKind::MustLink));
+        must_link.chain(self.cannot_link.iter().map(|pair| (*pair, ConstraintKind::CannotLink)))
     }
 }
 
@@ -197,7 +216,7 @@ mod tests {
     #[test]
     fn pairs_are_ordered_and_said_once() {
         let found = parse("kind,track_a,track_b,why\nmust_link, 3, 1,x\ncannot_link,5,8,\nmust_link,1,3,y\n");
-        assert_eq!(found, Ok(Edits { together: vec![(1, 3)], apart: vec![(5, 8)] }));
+        assert_eq!(found, Ok(Edits { must_link: vec![(1, 3)], cannot_link: vec![(5, 8)] }));
         assert_eq!(parse("track_a,track_b,kind\n"), Ok(Edits::default()));
     }
 

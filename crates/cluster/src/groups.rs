@@ -1,9 +1,12 @@
-//! Items that belong together whatever they look like, and how a method links them: as one.
+//! Items that must be linked whatever their vectors: a method links each group of them as one item.
 
-use crate::linkage::{Merge, numbered, root};
+use numeric::merges::Merges;
+use numeric::vector::{add, direction};
+
+use crate::linkage::{Merge, numbered};
 use crate::method::{Assignment, Crop, Error, Items, Method, Tree};
 
-/// Which items belong together.
+/// Groups of items that must be linked.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Groups {
     /// Group of each item; groups are numbered by their first items.
@@ -12,20 +15,14 @@ pub struct Groups {
 }
 
 impl Groups {
-    /// Of `n` items, from pairs that belong together.
+    /// Groups of `n` items, from pairs that must be linked.
     pub fn new(n: usize, pairs: impl IntoIterator<Item = (usize, usize)>) -> Self {
-        let mut parent: Vec<usize> = (0..n).collect();
+        let mut sets = Merges::new(n);
         for (a, b) in pairs {
-            let (a, b) = (root(&mut parent, a), root(&mut parent, b));
-            parent[a.max(b)] = a.min(b);
+            sets.unite(a as u32, b as u32);
         }
-        let mut count = 0;
-        let mut of = vec![0; n];
-        for item in 0..n {
-            let first = root(&mut parent, item);
-            of[item] = if first == item { count } else { of[first] };
-            count += usize::from(first == item);
-        }
+        let of = sets.labels(n);
+        let count = of.iter().max().map_or(0, |last| last + 1);
         Self { of, count }
     }
 
@@ -39,8 +36,8 @@ impl Groups {
         a.zip(b).is_some_and(|(a, b)| self.of[a] == self.of[b])
     }
 
-    /// Has a method link the groups, each as one item: the mean of its vectors, with the pictures of all.
-    /// What must stay apart keeps whole groups apart; within a group it is overruled.
+    /// Links the groups by a method, each as one item: the mean of its vectors, with the pictures of all.
+    /// A pair that cannot be linked holds for the groups of both items; within a group it is overruled.
     ///
     /// # Errors
     /// Those of the method.
@@ -54,12 +51,12 @@ impl Groups {
             return method.assign(items, advance);
         }
         let means = self.means(items.vectors());
-        let apart = items.apart().iter().map(|(a, b)| (self.of[*a], self.of[*b]));
-        let apart = apart.filter(|(a, b)| a != b).collect();
+        let cannot_link = items.cannot_link().iter().map(|(a, b)| (self.of[*a], self.of[*b]));
+        let cannot_link = cannot_link.filter(|(a, b)| a != b).collect();
         let mut crops: Vec<Crop<'_>> =
             items.crops().iter().map(|crop| Crop { item: self.of[crop.item], ..*crop }).collect();
         crops.sort_by_key(|crop| crop.item);
-        let joined = Items::new(means.iter().map(Vec::as_slice).collect(), apart)?.with_crops(crops)?;
+        let joined = Items::new(means.iter().map(Vec::as_slice).collect(), cannot_link)?.with_crops(crops)?;
         Ok(self.spread(method.assign(&joined, advance)?))
     }
 
@@ -102,12 +99,9 @@ impl Groups {
 
 fn mean(vectors: &[&[f32]]) -> Vec<f32> {
     let Some(first) = vectors.first() else { return Vec::new() };
-    let mut sum = vec![0.0_f64; first.len()];
-    for vector in vectors {
-        sum.iter_mut().zip(*vector).for_each(|(sum, x)| *sum += f64::from(*x));
-    }
-    let length = sum.iter().map(|x| x * x).sum::<f64>().sqrt();
-    if length < 1e-3 { first.to_vec() } else { sum.iter().map(|x| (x / length) as f32).collect() }
+    let mut sum = vec![0.0; first.len()];
+    vectors.iter().for_each(|vector| add(&mut sum, vector));
+    direction(&sum, 1e-3).unwrap_or_else(|| first.to_vec())
 }
 
 #[cfg(test)]
@@ -126,13 +120,13 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever the method: who belongs together is, trees are whole, and groups that must stay apart do.
+        /// Whatever the method, the items of a group share a label and trees are whole.
         #[test]
-        fn every_method_keeps_groups_together((vectors, apart) in cases(), pairs in prop::collection::vec((0..16_usize, 0..16_usize), 0..4)) {
+        fn every_method_keeps_groups_together((vectors, cannot_link) in cases(), pairs in prop::collection::vec((0..16_usize, 0..16_usize), 0..4)) {
             let n = vectors.len();
             let pairs: Vec<_> = pairs.into_iter().filter(|(a, b)| *a.max(b) < n).collect();
             let groups = Groups::new(n, pairs.iter().copied());
-            let items = items(&vectors, &apart);
+            let items = items(&vectors, &cannot_link);
             for method in methods() {
                 let found = groups.assign(method.as_ref(), &items, &mut |_, _| ());
                 let Ok(found) = found else {
@@ -153,13 +147,13 @@ mod tests {
     }
 
     #[test]
-    fn a_group_keeps_all_away_that_one_of_it_must_stay_away_from() {
+    fn a_constraint_of_one_item_holds_for_its_whole_group() {
         let vectors = vec![vec![1.0, 0.0], vec![0.0, 1.0], vec![1.0, 0.0]];
         let scale = crate::method::Scale::Distance(0.5);
         let link = crate::method::Link { scale, cut: crate::method::Cut::Best, threads: 1 };
-        let linked = |pairs: &[(usize, usize)], apart: &[(usize, usize)]| {
+        let linked = |pairs: &[(usize, usize)], cannot_link: &[(usize, usize)]| {
             let groups = Groups::new(3, pairs.iter().copied());
-            groups.assign(&link, &items(&vectors, apart), &mut |_, _| ()).unwrap().labels
+            groups.assign(&link, &items(&vectors, cannot_link), &mut |_, _| ()).unwrap().labels
         };
         assert_eq!(linked(&[], &[]), [Some(0), Some(1), Some(0)]);
         assert_eq!(linked(&[(0, 1)], &[]), [Some(0), Some(0), Some(0)]);

@@ -1,9 +1,8 @@
 //! From labels to rows: who is on screen, when, and how sure that is.
 
-use std::collections::BTreeMap;
-
+use geometry::{FrameTimes, union};
 use schema::Symbol;
-use schema::tables::{Cluster, Embedding, Frame, Identity, Track, TrackEmbedding};
+use schema::tables::{Cluster, Embedding, Identity, Track, TrackEmbedding};
 
 use crate::method::Fit;
 
@@ -16,8 +15,8 @@ pub struct Linked<'a> {
     pub vectors: &'a [TrackEmbedding],
     /// Vectors of the crops.
     pub crops: &'a [Embedding],
-    /// Every frame of the video.
-    pub frames: &'a [Frame],
+    /// Times of the frames of the video.
+    pub times: &'a FrameTimes,
     /// Label of each of `vectors`; `None` is noise.
     pub labels: &'a [Option<usize>],
     /// How well each of `vectors` fits its cluster.
@@ -83,7 +82,7 @@ impl Linked<'_> {
     fn identity(&self, members: &[usize]) -> Identity {
         let track_ids = || members.iter().map(|place| self.vectors[*place].track_id);
         let tracks = || track_ids().filter_map(|track_id| self.track(track_id));
-        let presence = presence(tracks());
+        let presence = union(tracks().map(|track| (track.first_frame_idx, track.last_frame_idx)));
         let clearest = track_ids()
             .flat_map(|track_id| self.crops_of(track_id))
             .max_by(|a, b| a.norm.total_cmp(&b.norm).then(b.track_id.cmp(&a.track_id)));
@@ -94,7 +93,7 @@ impl Linked<'_> {
             name: None,
             n_tracks: members.len() as i64,
             n_frames: presence.iter().map(|(first, last)| last - first + 1).sum(),
-            screen_secs: presence.iter().map(|span| self.secs(*span)).sum(),
+            screen_secs: self.times.screen_secs(&presence),
             first_t_secs: edge(f64::min, |t| t.first_t_secs).unwrap_or(0.0),
             last_t_secs: edge(f64::max, |t| t.last_t_secs).unwrap_or(0.0),
             exemplar_track_id: clearest.map_or(0, |crop| crop.track_id),
@@ -111,34 +110,4 @@ impl Linked<'_> {
         let count = self.crops[first..].partition_point(|crop| crop.track_id == track_id);
         &self.crops[first..first + count]
     }
-
-    /// How long the frames of a span are shown, seconds. The last frame of the video counts as long
-    /// as the frames do on average.
-    fn secs(&self, (first, last): (i64, i64)) -> f64 {
-        let t_secs = |frame_idx: i64| {
-            let known = usize::try_from(frame_idx).ok().and_then(|i| self.frames.get(i));
-            known.map(|frame| frame.t_secs)
-        };
-        let (Some(start), Some(end)) = (self.frames.first(), self.frames.last()) else { return 0.0 };
-        let mean_gap = (end.t_secs - start.t_secs) / (self.frames.len() as f64 - 1.0).max(1.0);
-        let until = t_secs(last + 1).unwrap_or(end.t_secs + mean_gap);
-        t_secs(first).map_or(0.0, |from| until - from)
-    }
-}
-
-/// Disjoint spans of frames, first and last, in which at least one of the tracks is present.
-fn presence<'a>(tracks: impl Iterator<Item = &'a Track>) -> Vec<(i64, i64)> {
-    let mut ends: BTreeMap<i64, i64> = BTreeMap::new();
-    for track in tracks {
-        let end = ends.entry(track.first_frame_idx).or_insert(track.last_frame_idx);
-        *end = (*end).max(track.last_frame_idx);
-    }
-    let mut spans: Vec<(i64, i64)> = Vec::new();
-    for (first, last) in ends {
-        match spans.last_mut() {
-            Some(span) if first <= span.1 + 1 => span.1 = span.1.max(last),
-            _ => spans.push((first, last)),
-        }
-    }
-    spans
 }

@@ -53,16 +53,6 @@ pub enum Error {
         /// Number of items.
         n: usize,
     },
-    /// How strongly two items should stay apart is out of range.
-    #[error("items {a} and {b} are to stay apart with strength {strength}, which is not between 0 and 1")]
-    Strength {
-        /// The one.
-        a: usize,
-        /// The other.
-        b: usize,
-        /// The strength given.
-        strength: f32,
-    },
 }
 
 /// Vectors of one length, one after the other. Similarity is the inner product, so rows that are to be
@@ -138,8 +128,7 @@ impl Vectors {
 
     /// Adds one row to another.
     pub(crate) fn add_into(&mut self, into: usize, from: usize) {
-        let from = from * self.dim;
-        let into = into * self.dim;
+        let (into, from) = (into * self.dim, from * self.dim);
         for i in 0..self.dim {
             self.values[into + i] += self.values[from + i];
         }
@@ -155,22 +144,8 @@ impl Vectors {
         self.values.resize(self.values.len() + self.dim, 0.0);
     }
 
-    /// Inner product of two rows.
+    /// Inner product of two rows, in an order of summation that many lanes can share.
     pub(crate) fn dot(&self, a: usize, b: usize) -> f32 {
-        dot(self.row(a), self.row(b))
+        numeric::vector::dot_in_lanes(self.row(a), self.row(b))
     }
-}
-
-/// Inner product of two vectors of one length, in an order of summation that many lanes can share.
-pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let (a, a_rest) = a.as_chunks::<16>();
-    let (b, b_rest) = b.as_chunks::<16>();
-    let mut lanes = [0.0_f32; 16];
-    for (a, b) in a.iter().zip(b) {
-        for lane in 0..16 {
-            lanes[lane] += a[lane] * b[lane];
-        }
-    }
-    let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
-    lanes.iter().sum::<f32>() + rest
 }

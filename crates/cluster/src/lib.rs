@@ -1,14 +1,14 @@
 //! Stage 4, `cluster`: links the tracks that show the same person.
 //!
-//! Reads `frames`, `tracks`, `embeddings` and `track_embeddings`; writes `clusters`, `linkage`,
-//! `constraints` and `identities`.
+//! Reads `frames`, `tracks`, `embeddings` and `track_embeddings`; writes `constraints`, `clusters`,
+//! `identities`, `calibration` and `linkage`.
 //!
 //! * [`method`]: ways of linking, behind one trait.
 //! * [`agglomerate`]: average linkage under constraints of up to a million items, over the
 //!   [`neighbours`] of their vectors.
 //! * [`linkage`]: distances, the dendrogram under constraints, and its cut.
-//! * [`mod@constraints`]: which tracks cannot show the same person, and which must; [`edits`] is what a person
-//!   says of that, [`groups`] how methods heed it.
+//! * [`mod@constraints`]: which tracks cannot show the same person, and which must; [`edits`] are those of a
+//!   person, [`groups`] applies them whatever the method.
 //! * [`identities`]: labels to rows: who is on screen, when, and how sure that is.
 //!
 //! **Architecture invariant:** sees vectors, times and constraints; never pixels, never labels. The
@@ -25,14 +25,14 @@ pub mod linkage;
 pub mod method;
 pub mod neighbours;
 mod parallel;
-pub mod synthetic;
 
 use std::path::Path;
 
+use failure::{Failure, exit};
+use run::manifest::Input;
+use run::stage::{Job, Outcome, Progress, Stage};
+use run::{Begin, RunDir};
 use schema::footer::Footer;
-use schema::manifest::Input;
-use schema::run::{Begin, RunDir};
-use schema::stage::{Failure, Job, Outcome, Progress, Stage, exit};
 use schema::tables::{Calibration, Embedding, Frame, Linkage, Track, TrackEmbedding};
 use schema::{Row, Symbol};
 
@@ -57,6 +57,9 @@ pub enum Error {
     /// The run directory cannot be used.
     #[error(transparent)]
     Schema(#[from] schema::Error),
+    /// The run directory cannot be used.
+    #[error(transparent)]
+    Run(#[from] run::Error),
     /// A setting is given to a method that does not take it.
     #[error("[cluster] the method `{method}` takes no {key}")]
     NotTaken {
@@ -97,6 +100,7 @@ impl Failure for Error {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Schema(e) => e.hint(),
+            Self::Run(e) => e.hint(),
             Self::NotTaken { method, .. } => Some(format!("it takes {}", method.entry().takes.join(", "))),
             Self::Threshold { .. } => {
                 Some("a smaller one splits more, a larger one joins more; leave it out for the default".into())
@@ -119,6 +123,7 @@ impl Failure for Error {
     fn exit_code(&self) -> u8 {
         match self {
             Self::Schema(e) => e.exit_code(),
+            Self::Run(e) => e.exit_code(),
             Self::NotTaken { .. } | Self::Threshold { .. } | Self::Config { .. } => exit::USAGE,
             Self::Method(method::Error::TooFewTracks { .. }) => exit::USAGE,
             Self::Method(method::Error::Library { .. }) => exit::UNEXPECTED,
@@ -174,11 +179,13 @@ pub fn run(job: &mut Job<Config>, edits: Option<&Path>) -> Result<Outcome, Error
     let fits = found.fits.unwrap_or_else(|| {
         method::silhouettes(&items.pairs(Metric::Cosine), &found.labels, job.config.same_up_to(same_up_to))
     });
+    let frames = job.run.read::<Frame>()?;
+    let times = frames.iter().map(|frame| (frame.pts_ticks, frame.t_secs)).collect();
     let linked = Linked {
         tracks: &tracks,
         vectors: &vectors,
         crops: &crops,
-        frames: &job.run.read::<Frame>()?,
+        times: &times,
         labels: &found.labels,
         fits: &fits,
     };
@@ -225,25 +232,25 @@ fn of_first<R: Row + Clone>(
     Ok((footer, rows))
 }
 
-/// The tracks that have a vector, with their crops, and which of them must stay apart.
+/// The tracks that have a vector, with their crops, and which of them cannot be linked.
 fn items<'a>(
     vectors: &'a [TrackEmbedding],
     crops: &'a [Embedding],
     known: &[Known],
 ) -> Result<Items<'a>, method::Error> {
     let place = |track_id: i64| vectors.binary_search_by_key(&track_id, |v| v.track_id).ok();
-    let apart = known.iter().filter(|known| known.parts()).map(|known| known.pair);
-    let apart = apart.filter_map(|(a, b)| place(a).zip(place(b))).collect();
+    let cannot_link = known.iter().filter(|known| known.forbids()).map(|known| known.pair);
+    let cannot_link = cannot_link.filter_map(|(a, b)| place(a).zip(place(b))).collect();
     let crop = |crop: &'a Embedding| {
         Some(Crop { item: place(crop.track_id)?, vector: crop.embedding.as_slice(), norm: crop.norm })
     };
-    Items::new(vectors.iter().map(|v| v.embedding.as_slice()).collect(), apart)?
+    Items::new(vectors.iter().map(|v| v.embedding.as_slice()).collect(), cannot_link)?
         .with_crops(crops.iter().filter_map(crop).collect())
 }
 
 /// Rows of `calibration`: bins in which there are pairs.
 fn curve(video_id: &Symbol, calibration: &method::Calibration) -> impl Iterator<Item = Calibration> {
-    let counts = calibration.open.iter().zip(&calibration.apart).enumerate();
+    let counts = calibration.open.iter().zip(&calibration.cannot_link).enumerate();
     counts.filter(|(_, (open, apart))| **open + **apart > 0).map(|(bin, (open, apart))| Calibration {
         video_id: video_id.clone(),
         bin: bin as i64,

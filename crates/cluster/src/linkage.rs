@@ -1,5 +1,7 @@
 //! Agglomerative clustering under constraints.
 
+use numeric::merges::Merges;
+use numeric::vector::cosine_distance;
 use serde::{Deserialize, Serialize};
 
 /// Added to the height of a merge that a constraint forbids: no less than any distance of unit vectors,
@@ -7,7 +9,7 @@ use serde::{Deserialize, Serialize};
 /// heights may be larger: see [`Linkage::forbidden`].
 pub const FORBIDDEN: f64 = 2.0;
 
-/// How far apart two vectors of unit length are.
+/// Distance of two vectors of unit length.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Metric {
@@ -31,7 +33,7 @@ impl Metric {
     }
 }
 
-/// How far apart two clusters are.
+/// Distance of two clusters.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Linkage {
@@ -77,7 +79,7 @@ impl Linkage {
     }
 }
 
-/// Distances between n items and which pairs must stay apart, as condensed upper triangles.
+/// Distances between n items and which pairs cannot be linked, as condensed upper triangles.
 #[derive(Debug, Clone)]
 pub struct Pairs {
     n: usize,
@@ -101,7 +103,7 @@ impl Pairs {
         Self { n, forbidden: vec![false; distance.len()], distance }
     }
 
-    /// Keeps two items apart.
+    /// Marks two items as not to be linked.
     pub fn forbid(&mut self, a: usize, b: usize) {
         let at = self.at(a, b);
         self.forbidden[at] = true;
@@ -122,12 +124,12 @@ impl Pairs {
         self.distance[self.at(a, b)]
     }
 
-    /// Whether two different items must stay apart.
+    /// Whether two different items cannot be linked.
     pub fn is_forbidden(&self, a: usize, b: usize) -> bool {
         self.forbidden[self.at(a, b)]
     }
 
-    /// Whether any two must stay apart.
+    /// Whether any two items cannot be linked.
     pub fn has_forbidden(&self) -> bool {
         self.forbidden.contains(&true)
     }
@@ -156,12 +158,6 @@ impl Pairs {
     }
 }
 
-/// `1 − cosine` of two unit vectors, 0 to 2.
-pub fn cosine_distance(a: &[f32], b: &[f32]) -> f64 {
-    let dot: f64 = a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
-    (1.0 - dot).clamp(0.0, 2.0)
-}
-
 /// One merge, in SciPy's convention: items are 0..n, the i-th merge makes node n + i.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Merge {
@@ -169,8 +165,8 @@ pub struct Merge {
     pub left: usize,
     /// The larger node.
     pub right: usize,
-    /// Distance of the two nodes, plus [`Linkage::forbidden`] when a pair of their items must stay
-    /// apart. Never falls from one merge to the next.
+    /// Distance of the two nodes, plus [`Linkage::forbidden`] when a pair of their items cannot be
+    /// linked. Never falls from one merge to the next.
     pub height: f64,
     /// Items under the new node.
     pub size: usize,
@@ -184,8 +180,8 @@ pub fn average_linkage(pairs: Pairs) -> Vec<Merge> {
 /// The whole dendrogram, n − 1 merges. For [`Linkage::Ward`] distances must be Euclidean.
 ///
 /// Nearest-neighbour chains (Murtagh, The Computer Journal 1983; Müllner, arXiv 1109.2378): these
-/// linkages are reducible, and stay so with [`Linkage::forbidden`] added, since a union is kept apart
-/// from whatever one of its parts is kept apart from. Time O(n²), ties go to the smaller item.
+/// linkages are reducible, and stay so with [`Linkage::forbidden`] added, since a union cannot
+/// be linked with whatever one of its parts cannot be linked with. Time O(n²), ties go to the smaller item.
 pub fn linkage(mut pairs: Pairs, linkage: Linkage) -> Vec<Merge> {
     let n = pairs.len();
     let forbidden = linkage.forbidden(n);
@@ -233,54 +229,33 @@ fn nearest(pairs: &Pairs, active: &[usize], item: usize, below: Option<usize>, f
     best.1
 }
 
-/// Orders merges by height and gives nodes their numbers.
+/// Orders merges of sets, each given by one of its items, by height and gives nodes their numbers.
 pub(crate) fn numbered(n: usize, mut merges: Vec<(usize, usize, f64)>) -> Vec<Merge> {
     merges.sort_by(|a, b| a.2.total_cmp(&b.2));
-    let mut node: Vec<usize> = (0..n).collect();
+    let mut sets = Merges::new(n);
     let mut size = vec![1_usize; n];
-    let mut parent: Vec<usize> = (0..n).collect();
     let mut highest = 0.0_f64;
     let mut out = Vec::with_capacity(merges.len());
-    for (step, (a, b, height)) in merges.into_iter().enumerate() {
-        let (a, b) = (root(&mut parent, a), root(&mut parent, b));
+    for (a, b, height) in merges {
+        let (a, b) = (sets.root(a as u32), sets.root(b as u32));
+        sets.merge(a, b);
         // Rounding may put a parent a hair below its child.
         highest = highest.max(height);
-        let (left, right) = (node[a].min(node[b]), node[a].max(node[b]));
-        parent[b] = a;
-        size[a] += size[b];
-        node[a] = n + step;
-        out.push(Merge { left, right, height: highest, size: size[a] });
+        let (left, right) = (a.min(b) as usize, a.max(b) as usize);
+        size.push(size[left] + size[right]);
+        out.push(Merge { left, right, height: highest, size: size[left] + size[right] });
     }
     out
-}
-
-/// Representative of an item in a forest of parents, which it flattens on the way.
-pub(crate) fn root(parent: &mut [usize], mut item: usize) -> usize {
-    while parent[item] != item {
-        parent[item] = parent[parent[item]];
-        item = parent[item];
-    }
-    item
 }
 
 /// Cluster of each of `n` items when merges up to `threshold` are made; clusters are numbered by
 /// their first item.
 pub fn cut(n: usize, merges: &[Merge], threshold: f64) -> Vec<usize> {
-    let mut parent: Vec<usize> = (0..n + merges.len()).collect();
-    for (step, merge) in merges.iter().enumerate().filter(|(_, merge)| merge.height <= threshold) {
-        parent[merge.left] = n + step;
-        parent[merge.right] = n + step;
+    let mut sets = Merges::new(n);
+    for merge in merges.iter().take_while(|merge| merge.height <= threshold) {
+        sets.merge(merge.left as u32, merge.right as u32);
     }
-    let mut number = vec![None; parent.len()];
-    let mut count = 0;
-    (0..n)
-        .map(|item| {
-            *number[root(&mut parent, item)].get_or_insert_with(|| {
-                count += 1;
-                count - 1
-            })
-        })
-        .collect()
+    sets.labels(n)
 }
 
 #[cfg(test)]
@@ -307,8 +282,8 @@ mod tests {
                     Linkage::Single => distances.fold(f64::INFINITY, f64::min),
                     Linkage::Average | Linkage::Ward => distances.sum::<f64>() / all.len() as f64,
                 };
-                let apart = all.iter().any(|(i, j)| pairs.is_forbidden(*i, *j));
-                distance + if apart { FORBIDDEN } else { 0.0 }
+                let forbidden = all.iter().any(|(i, j)| pairs.is_forbidden(*i, *j));
+                distance + if forbidden { FORBIDDEN } else { 0.0 }
             };
             let mut best = (f64::INFINITY, 0, 0);
             for i in 0..clusters.len() {

@@ -1,13 +1,14 @@
 //! Aligned face images: cut from the full-resolution frame, measured, and the best few kept.
 
+use geometry::{Landmarks, Point};
 use opencv::core::{self, BORDER_REPLICATE, CV_64F, Mat, Scalar, Size};
 use opencv::imgproc;
 use opencv::prelude::{MatTraitConst as _, MatTraitConstManual as _};
 use video::{Image, Region};
 
 use crate::cv::{self, int};
-use crate::geometry::{Face, Points};
-use crate::tracker::{Appearance, likeness};
+use crate::face::Face;
+use crate::tracker::{self, Appearance};
 
 /// Side of a crop, pixels.
 pub const SIDE: usize = 160;
@@ -15,13 +16,13 @@ pub const SIDE: usize = 160;
 /// Where the five points come to lie in a crop: the 112-pixel template that ArcFace and SFace were
 /// trained on (Deng et al., CVPR 2019; the numbers as in insightface and OpenCV), with a margin of
 /// 24 pixels around, so that the middle 112×112 pixels are exactly what those networks expect.
-pub const TEMPLATE: Points = [
+pub const TEMPLATE: Landmarks = Landmarks::new([
     (38.2946 + MARGIN, 51.6963 + MARGIN),
     (73.5318 + MARGIN, 51.5014 + MARGIN),
     (56.0252 + MARGIN, 71.7366 + MARGIN),
     (41.5493 + MARGIN, 92.3655 + MARGIN),
     (70.7299 + MARGIN, 92.2041 + MARGIN),
-];
+]);
 const MARGIN: f32 = 24.0;
 
 /// Variance of the Laplacian at which a crop counts as half sharp; about that of a well-lit
@@ -57,7 +58,7 @@ pub struct Cut {
 impl Cut {
     /// For a face in a frame of `width × height` pixels; `None` when the five points coincide.
     pub fn new(face: &Face, width: usize, height: usize) -> Option<Self> {
-        let transform = similarity(&face.likely_points(), &TEMPLATE)?;
+        let transform = similarity(&face.likely_landmarks(), &TEMPLATE)?;
         Some(Self { transform, region: source_region(&transform, width, height) })
     }
 
@@ -70,9 +71,9 @@ impl Cut {
         let warped = warp(picture, &transform, region).map_err(|e| e.message)?;
         let sharpness = sharpness(&warped).map_err(|e| e.message)?;
         let rgb = warped.data_bytes().map_err(|e| e.message)?.to_vec();
-        let quality = face.score * face.rect.size() / (face.rect.size() + HALF_SIZE)
+        let quality = face.score * face.bbox.size() / (face.bbox.size() + HALF_SIZE)
             * sharpness
-            * face.frontality().unwrap_or(1.0);
+            * face.landmarks.map_or(1.0, |landmarks| landmarks.frontality());
         let appearance = appearance(&rgb);
         Ok(FaceImage { rgb, transform, sharpness, quality, appearance })
     }
@@ -178,16 +179,16 @@ fn sharpness(rgb: &Mat) -> opencv::Result<f32> {
 
 /// Rotation, scale and shift that bring `from` closest to `to` in the least-squares sense
 /// (Umeyama, PAMI 1991, without reflection); `None` when the points of `from` coincide.
-fn similarity(from: &Points, to: &Points) -> Option<[f32; 6]> {
-    let mean = |points: &Points| {
-        let sum = points.iter().fold((0.0, 0.0), |sum, p| (sum.0 + p.0, sum.1 + p.1));
+fn similarity(Landmarks(from): &Landmarks, Landmarks(to): &Landmarks) -> Option<[f32; 6]> {
+    let mean = |points: &[Point; 5]| {
+        let sum = points.iter().fold((0.0, 0.0), |sum, p| (sum.0 + p.x, sum.1 + p.y));
         (sum.0 / 5.0, sum.1 / 5.0)
     };
     let (from_mean, to_mean) = (mean(from), mean(to));
     let (mut dot, mut cross, mut spread) = (0.0, 0.0, 0.0);
     for (p, q) in from.iter().zip(to) {
-        let (px, py) = (p.0 - from_mean.0, p.1 - from_mean.1);
-        let (qx, qy) = (q.0 - to_mean.0, q.1 - to_mean.1);
+        let (px, py) = (p.x - from_mean.0, p.y - from_mean.1);
+        let (qx, qy) = (q.x - to_mean.0, q.y - to_mean.1);
         dot += px * qx + py * qy;
         cross += px * qy - py * qx;
         spread += px * px + py * py;
@@ -253,7 +254,7 @@ impl Album {
             let worth = |image: &FaceImage| {
                 let closest = chosen
                     .iter()
-                    .map(|(_, held)| likeness(&held.appearance, &image.appearance))
+                    .map(|(_, held)| tracker::similarity(&held.appearance, &image.appearance))
                     .fold(0.0, f32::max);
                 image.quality * (1.0 - closest)
             };
@@ -261,8 +262,9 @@ impl Album {
             let best =
                 worths.iter().enumerate().rev().max_by(|a, b| a.1.total_cmp(b.1)).map_or(0, |(i, _)| i);
             let (_, frame_idx, image) = self.best.remove(best);
-            let is_new =
-                |held: &(i64, FaceImage)| likeness(&held.1.appearance, &image.appearance) <= SAME_LOOKS;
+            let is_new = |held: &(i64, FaceImage)| {
+                tracker::similarity(&held.1.appearance, &image.appearance) <= SAME_LOOKS
+            };
             if chosen.len() < FEWEST || chosen.iter().all(is_new) {
                 chosen.push((frame_idx, image));
             }
@@ -274,8 +276,9 @@ impl Album {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 mod tests {
+    use geometry::BBox;
+
     use super::*;
-    use crate::geometry::Rect as FaceRect;
 
     fn image(quality: f32) -> FaceImage {
         FaceImage { rgb: Vec::new(), transform: [0.0; 6], sharpness: 0.0, quality, appearance: Vec::new() }
@@ -283,12 +286,9 @@ mod tests {
 
     /// A face `scale` times as large as the template, its crop's corner at (`left`, `top`).
     fn face(scale: f32, left: f32, top: f32) -> Face {
-        let points = TEMPLATE.map(|(x, y)| (x * scale + left, y * scale + top));
-        Face {
-            rect: FaceRect { x_min: left, y_min: top, x_max: left + 9.0, y_max: top + 9.0 },
-            points: Some(points),
-            score: 1.0,
-        }
+        let point = |p: Point| Point { x: p.x * scale + left, y: p.y * scale + top };
+        let landmarks = Some(Landmarks(TEMPLATE.0.map(point)));
+        Face { bbox: BBox::from_corner(left, top, 9.0, 9.0), landmarks, score: 1.0 }
     }
 
     /// Red grows with x, green with y, each by one per `step` pixels.
@@ -338,7 +338,7 @@ mod tests {
     #[test]
     fn coinciding_points_give_no_crop() {
         let mut face = face(1.0, 0.0, 0.0);
-        face.points = Some([(5.0, 5.0); 5]);
+        face.landmarks = Some(Landmarks::new([(5.0, 5.0); 5]));
         assert_eq!(cut(&ramp(200, 200, 1), &face), None);
     }
 

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use candle_core::Device;
 use nn::weights::Weights;
-use schema::manifest::Input;
+use run::manifest::Input;
 use serde::{Deserialize, Serialize};
 use video::Image;
 
-use crate::geometry::Face;
+use crate::face::Face;
 use crate::haar::{self, HaarDetector};
 use crate::yunet::YuNet;
 use crate::{Config, Error};

@@ -6,6 +6,7 @@
 //! a second hardly does. Every face is followed at the same size, so that large ones cost no more
 //! time and small ones are placed as exactly.
 
+use geometry::BBox;
 use opencv::core::{Mat, Ptr, Rect as Region, Size};
 use opencv::imgproc;
 use opencv::prelude::TrackerTrait as _;
@@ -13,7 +14,6 @@ use opencv::tracking::{TrackerKCF, TrackerKCF_Params};
 use video::Image;
 
 use crate::cv;
-use crate::geometry::Rect;
 
 /// Width and height of a face as the filter sees it, pixels. Fourier transforms of the filter's
 /// window, twice as wide and high, are quick.
@@ -25,7 +25,7 @@ const AROUND: f32 = 1.0;
 const MIN_RESPONSE: f32 = 0.2;
 
 /// Where a face was in the frames after the one it was seen in, in order, until it was lost.
-pub type Trajectory = Vec<(i64, Rect)>;
+pub type Trajectory = Vec<(i64, BBox)>;
 
 /// Follows faces from picture to picture.
 pub struct Follower {
@@ -33,7 +33,7 @@ pub struct Follower {
 }
 
 struct Followed {
-    rect: Rect,
+    bbox: BBox,
     /// `None` when the face is lost.
     filter: Option<Filter>,
     trajectory: Trajectory,
@@ -50,15 +50,15 @@ struct Filter {
 }
 
 impl Follower {
-    /// Begins with the faces at `rects` in an RGB picture, in its pixels.
+    /// Begins with the faces in `boxes` of an RGB picture, in its pixels.
     ///
     /// # Errors
     /// OpenCV's words.
-    pub fn new(picture: &Image, rects: &[Rect]) -> Result<Self, String> {
-        let begin = |rect: &Rect| {
-            Ok(Followed { rect: *rect, filter: Filter::new(picture, rect)?, trajectory: Vec::new() })
+    pub fn new(picture: &Image, boxes: &[BBox]) -> Result<Self, String> {
+        let begin = |bbox: &BBox| {
+            Ok(Followed { bbox: *bbox, filter: Filter::new(picture, bbox)?, trajectory: Vec::new() })
         };
-        let faces: opencv::Result<_> = rects.iter().map(begin).collect();
+        let faces: opencv::Result<_> = boxes.iter().map(begin).collect();
         Ok(Self { faces: faces.map_err(|e| e.message)? })
     }
 
@@ -70,7 +70,7 @@ impl Follower {
         for face in &mut self.faces {
             let Some(filter) = &mut face.filter else { continue };
             match filter.step(picture).map_err(|e| e.message)? {
-                Some((x, y)) => face.trajectory.push((frame_idx, face.rect.moved(x, y))),
+                Some((x, y)) => face.trajectory.push((frame_idx, face.bbox.moved(x, y))),
                 None => face.filter = None,
             }
         }
@@ -84,20 +84,20 @@ impl Follower {
 }
 
 impl Filter {
-    /// Learns the face at `rect`; `None` when it is not in the picture.
-    fn new(picture: &Image, rect: &Rect) -> opencv::Result<Option<Self>> {
-        let (wide, high) = (AROUND * rect.width(), AROUND * rect.height());
-        let (left, top) = ((rect.x_min - wide) as i32, (rect.y_min - high) as i32);
-        let (right, bottom) = ((rect.x_max + wide) as i32, (rect.y_max + high) as i32);
+    /// Learns the face at `bbox`; `None` when it is not in the picture.
+    fn new(picture: &Image, bbox: &BBox) -> opencv::Result<Option<Self>> {
+        let (wide, high) = (AROUND * bbox.width(), AROUND * bbox.height());
+        let (left, top) = ((bbox.x_min - wide) as i32, (bbox.y_min - high) as i32);
+        let (right, bottom) = ((bbox.x_max + wide) as i32, (bbox.y_max + high) as i32);
         let whole = Region::new(0, 0, cv::int(picture.width), cv::int(picture.height));
         let region = Region::new(left, top, right - left, bottom - top) & whole;
         if region.empty() {
             return Ok(None);
         }
-        let across = |length: f32| (length / rect.width().max(1.0) * FACE_PX.0 as f32).round() as i32;
-        let down = |length: f32| (length / rect.height().max(1.0) * FACE_PX.1 as f32).round() as i32;
+        let across = |length: f32| (length / bbox.width().max(1.0) * FACE_PX.0 as f32).round() as i32;
+        let down = |length: f32| (length / bbox.height().max(1.0) * FACE_PX.1 as f32).round() as i32;
         let size = Size::new(across(region.width as f32).max(1), down(region.height as f32).max(1));
-        let (x, y) = (across(rect.x_min - region.x as f32), down(rect.y_min - region.y as f32));
+        let (x, y) = (across(bbox.x_min - region.x as f32), down(bbox.y_min - region.y as f32));
         let start = Region::new(x, y, FACE_PX.0, FACE_PX.1);
         let parameters = TrackerKCF_Params { detect_thresh: MIN_RESPONSE, ..TrackerKCF_Params::default()? };
         let tracker = TrackerKCF::create(parameters)?;
@@ -148,8 +148,8 @@ mod tests {
         Image { width: SIDE, height: SIDE, channels: 3, data }
     }
 
-    fn patch(x: f32, y: f32) -> Rect {
-        Rect { x_min: x, y_min: y, x_max: x + 40.0, y_max: y + 40.0 }
+    fn patch(x: f32, y: f32) -> BBox {
+        BBox::from_corner(x, y, 40.0, 40.0)
     }
 
     #[test]
@@ -160,9 +160,9 @@ mod tests {
         }
         let trajectory = follower.finish().remove(0);
         assert_eq!(trajectory.iter().map(|(frame, _)| *frame).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6, 7, 8]);
-        for (frame, rect) in trajectory {
+        for (frame, bbox) in trajectory {
             let truth = patch(50.0 + 4.0 * frame as f32, 60.0 + 2.0 * frame as f32);
-            assert!(rect.iou(&truth) > 0.85, "frame {frame}: {rect:?} for {truth:?}");
+            assert!(bbox.iou(&truth) > 0.85, "frame {frame}: {bbox:?} for {truth:?}");
         }
     }
 
@@ -177,8 +177,8 @@ mod tests {
 
     #[test]
     fn a_box_beside_the_picture_is_not_followed() {
-        let rects = [patch(-300.0, 20.0), patch(50.0, 60.0)];
-        let mut follower = Follower::new(&picture(50, 60), &rects).unwrap();
+        let boxes = [patch(-300.0, 20.0), patch(50.0, 60.0)];
+        let mut follower = Follower::new(&picture(50, 60), &boxes).unwrap();
         follower.step(1, &picture(50, 60)).unwrap();
         assert_eq!(follower.finish().iter().map(Vec::len).collect::<Vec<_>>(), [0, 1]);
     }

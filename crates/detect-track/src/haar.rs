@@ -15,18 +15,18 @@
 
 use std::path::{Path, PathBuf};
 
+use geometry::BBox;
 use opencv::core::{self, Mat, Rect as Window, Size, Vector};
 use opencv::imgproc;
 use opencv::objdetect::CascadeClassifier;
 use opencv::prelude::{CascadeClassifierTrait as _, CascadeClassifierTraitConst as _};
-use schema::hash;
-use schema::manifest::Input;
+use run::manifest::Input;
 use video::Image;
 
 use crate::Error;
 use crate::cv;
 use crate::detector::Detector;
-use crate::geometry::{Face, Rect};
+use crate::face::Face;
 
 /// Where Debian's package `opencv-data` puts the cascades.
 pub const FOLDER: &str = "/usr/share/opencv4/haarcascades";
@@ -74,13 +74,13 @@ impl Cascade {
         let (x, y) =
             (window.x as f32 + side * (0.5 + self.shift.0), window.y as f32 + side * (0.5 + self.shift.1));
         let (half_width, half_height) = (side * self.size.0 / 2.0, side * self.size.1 / 2.0);
-        let rect = Rect {
+        let bbox = BBox {
             x_min: x - half_width,
             y_min: y - half_height,
             x_max: x + half_width,
             y_max: y + half_height,
         };
-        Face { rect, points: None, score: self.score(weight) }
+        Face { bbox, landmarks: None, score: self.score(weight) }
     }
 
     /// Score of a window of this weight, 0 to 1.
@@ -150,7 +150,7 @@ impl HaarDetector {
         let mut faces = windows(&mut self.frontal, &FRONTAL, &luma)?;
         faces.extend(windows(&mut self.profile, &PROFILE, &luma)?);
         let others = windows(&mut self.profile, &PROFILE, &mirrored)?;
-        faces.extend(others.into_iter().map(|face| Face { rect: face.rect.mirrored(width), ..face }));
+        faces.extend(others.into_iter().map(|face| Face { bbox: face.bbox.mirrored(width), ..face }));
         faces.retain(|face| face.score >= self.min_score);
         Ok(faces)
     }
@@ -211,10 +211,10 @@ mod tests {
     fn a_profile_lies_on_the_side_it_looks_to() {
         let window = Window::new(100, 50, 40, 40);
         let face = PROFILE.face(window, 2.0);
-        assert!(face.rect.centre().0 < 120.0 && face.rect.centre().1 > 70.0, "{face:?}");
-        let (x, y) = face.rect.mirrored(640.0).centre();
-        assert_eq!((x, y), (640.0 - face.rect.centre().0, face.rect.centre().1));
-        assert_eq!(face.points, None);
+        assert!(face.bbox.centre().0 < 120.0 && face.bbox.centre().1 > 70.0, "{face:?}");
+        let (x, y) = face.bbox.mirrored(640.0).centre();
+        assert_eq!((x, y), (640.0 - face.bbox.centre().0, face.bbox.centre().1));
+        assert_eq!(face.landmarks, None);
     }
 
     #[test]

@@ -5,8 +5,8 @@
 //! * [`pipeline`]: decode → shot boundaries → faces in worker threads → in order again.
 //! * [`detector`]: what a face detector offers; [`yunet`]: the default one; [`haar`]: the classical one.
 //! * [`follow`]: faces from frame to frame by correlation filters.
-//! * [`shots`], [`spans`], [`tracker`], [`crops`], [`geometry`]: pure parts.
-//! * [`recorder`]: turns what the pipeline finds into rows, shot by shot.
+//! * [`shots`], [`spans`], [`tracker`], [`crops`], [`face`]: pure parts.
+//! * [`track_writer`]: turns what the pipeline finds into rows, shot by shot.
 //!
 //! **Architecture invariant:** the only code that decodes pixels of the video, and it does so once.
 //! A track never crosses a shot boundary. Results do not depend on the number of threads.
@@ -14,29 +14,29 @@
 pub mod crops;
 mod cv;
 pub mod detector;
+pub mod face;
 pub mod follow;
-pub mod geometry;
 pub mod haar;
 pub mod pipeline;
-pub mod recorder;
 pub mod shots;
 pub mod spans;
+pub mod track_writer;
 pub mod tracker;
 pub mod yunet;
 
 use std::path::{Path, PathBuf};
 
-use schema::hash;
-use schema::manifest::{Input, VideoFile};
-use schema::run::Begin;
-use schema::stage::{Failure, Job, Outcome, Stage, exit};
+use failure::{Failure, exit};
+use geometry::FrameTimes;
+use run::Begin;
+use run::manifest::{Input, VideoFile};
+use run::stage::{Job, Outcome, Stage};
 use schema::tables::Frame;
 use serde::{Deserialize, Serialize};
 
 use crate::detector::DetectorKind;
-use crate::pipeline::Clock;
-use crate::recorder::Recorder;
 use crate::shots::ShotConfig;
+use crate::track_writer::TrackWriter;
 use crate::tracker::{TrackerConfig, TrackerKind};
 
 /// This stage.
@@ -54,7 +54,7 @@ pub struct Config {
     pub detector: DetectorKind,
     /// Folder of OpenCV's Haar cascades; only `haar` reads them.
     pub cascades: PathBuf,
-    /// How a face is followed from one key frame to the next.
+    /// How a face is followed from one anchor frame to the next.
     pub tracker: TrackerKind,
     /// Longest time between two frames in which faces are looked for, seconds. With `assoc`, more frames
     /// are examined where faces move, come or go.
@@ -120,6 +120,9 @@ pub enum Error {
     /// The run directory cannot be used.
     #[error(transparent)]
     Schema(#[from] schema::Error),
+    /// The run directory cannot be used.
+    #[error(transparent)]
+    Run(#[from] run::Error),
     /// The video is not the one that `ingest` read.
     #[error("{} has changed since `ingest` read it", path.display())]
     VideoChanged {
@@ -170,6 +173,7 @@ impl Failure for Error {
                 Some("Debian's package opencv-data has the cascades; `cascades` names their folder".into())
             }
             Self::Schema(e) => e.hint(),
+            Self::Run(e) => e.hint(),
             Self::VideoChanged { .. } => Some("run again with --from ingest".into()),
             Self::NothingDecoded { .. } => Some("is the file complete? try to play it".into()),
             Self::Frame { .. } | Self::Crop { .. } => None,
@@ -182,6 +186,7 @@ impl Failure for Error {
             Self::Video(e) => e.exit_code(),
             Self::Weights(e) => e.exit_code(),
             Self::Schema(e) => e.exit_code(),
+            Self::Run(e) => e.exit_code(),
             Self::Cascade { .. } | Self::VideoChanged { .. } | Self::NothingDecoded { .. } => exit::INPUT,
             Self::Frame { .. } | Self::Crop { .. } => exit::UNEXPECTED,
             Self::NoWeights | Self::Config { .. } => exit::USAGE,
@@ -194,7 +199,7 @@ impl Failure for Error {
 /// # Errors
 /// See [`Error`].
 pub fn run(job: &mut Job<Config>, path: &Path, weights: Option<&Path>) -> Result<Outcome, Error> {
-    check(&job.config)?;
+    job.config.check()?;
     check_unchanged(path, job)?;
     let files = detector::Files::read(&job.config, weights)?;
     let mut inputs = vec![Input { name: "video".into(), sha256: job.run.video_file()?.sha256.clone() }];
@@ -204,53 +209,64 @@ pub fn run(job: &mut Job<Config>, path: &Path, weights: Option<&Path>) -> Result
         Begin::Run(stage) => stage,
     };
     let new_detector = files.load(job.config.min_score as f32)?;
-    let clock = Clock::read(job.run.open_table::<Frame>()?)?;
-    let mut recorder = Recorder::new(&stage, job.run.video_id()?, &job.config, clock)?;
+    // Batch by batch: of a long video only the times are kept.
+    let mut times = FrameTimes::default();
+    for frames in job.run.open_table::<Frame>()? {
+        times.extend(frames?.iter().map(|frame| (frame.pts_ticks, frame.t_secs)));
+    }
+    let mut writer = TrackWriter::new(&stage, job.run.video_id()?, &job.config, times)?;
     let warnings =
-        pipeline::run(path, &*new_detector, &job.config, job.threads, &mut recorder, &mut job.reporter)?;
+        pipeline::run(path, &*new_detector, &job.config, job.threads, &mut writer, &mut job.reporter)?;
     warnings.into_iter().for_each(|warning| stage.warn(warning));
-    recorder.finish(&mut stage)?;
+    writer.finish(&mut stage)?;
     Ok(job.commit(stage)?)
 }
 
-fn check(config: &Config) -> Result<(), Error> {
-    const SHARE: &str = "must be between 0 and 1";
-    const SECS: &str = "must be between 0 and 60";
-    let share = |value: f64| (0.0..=1.0).contains(&value);
-    let secs = |value: f64| (0.0..=60.0).contains(&value);
-    let Config { shots, association, .. } = config;
-    let face_px = config.min_face_px.unwrap_or(1.0);
-    let rules = [
-        ("max_stride_secs", secs(config.max_stride_secs), SECS),
-        ("min_face_px", (1.0..=4096.0).contains(&face_px), "must be between 1 and 4096"),
-        ("min_score", share(config.min_score), SHARE),
-        ("max_overlap", share(config.max_overlap), SHARE),
-        ("crops_per_track", (1..=256).contains(&config.crops_per_track), "must be between 1 and 256"),
-        (
-            "skip_frames",
-            config.skip_frames.iter().all(|(first, last)| 0 <= *first && first <= last),
-            "must be pairs of a first and a last frame",
-        ),
-        ("shots.min_cut_change", share(shots.min_cut_change), SHARE),
-        ("shots.min_cut_ratio", shots.min_cut_ratio >= 1.0, "must be at least 1"),
-        ("shots.min_structure_change", share(shots.min_structure_change), SHARE),
-        ("shots.min_gradual_change", share(shots.min_gradual_change), SHARE),
-        ("shots.max_blend_error", share(shots.max_blend_error), SHARE),
-        (
-            "shots.max_gradual_secs",
-            (0.1..=10.0).contains(&shots.max_gradual_secs),
-            "must be between 0.1 and 10",
-        ),
-        ("association.clear_score", share(association.clear_score), SHARE),
-        ("association.min_clear_share", share(association.min_clear_share), SHARE),
-        ("association.min_iou", share(association.min_iou), SHARE),
-        ("association.min_margin", share(association.min_margin), SHARE),
-        ("association.max_gap_secs", secs(association.max_gap_secs), SECS),
-        ("association.min_track_secs", secs(association.min_track_secs), SECS),
-    ];
-    match rules.into_iter().find(|(_, holds, _)| !holds) {
-        Some((key, _, reason)) => Err(Error::Config { key, reason }),
-        None => Ok(()),
+impl Config {
+    /// Refuses values outside their ranges.
+    ///
+    /// # Errors
+    /// [`Error::Config`].
+    pub fn check(&self) -> Result<(), Error> {
+        const SHARE: &str = "must be between 0 and 1";
+        const SECS: &str = "must be between 0 and 60";
+        let share = |value: f64| (0.0..=1.0).contains(&value);
+        let secs = |value: f64| (0.0..=60.0).contains(&value);
+        let config = self;
+        let Config { shots, association, .. } = config;
+        let face_px = config.min_face_px.unwrap_or(1.0);
+        let rules = [
+            ("max_stride_secs", secs(config.max_stride_secs), SECS),
+            ("min_face_px", (1.0..=4096.0).contains(&face_px), "must be between 1 and 4096"),
+            ("min_score", share(config.min_score), SHARE),
+            ("max_overlap", share(config.max_overlap), SHARE),
+            ("crops_per_track", (1..=256).contains(&config.crops_per_track), "must be between 1 and 256"),
+            (
+                "skip_frames",
+                config.skip_frames.iter().all(|(first, last)| 0 <= *first && first <= last),
+                "must be pairs of a first and a last frame",
+            ),
+            ("shots.min_cut_change", share(shots.min_cut_change), SHARE),
+            ("shots.min_cut_ratio", shots.min_cut_ratio >= 1.0, "must be at least 1"),
+            ("shots.min_structure_change", share(shots.min_structure_change), SHARE),
+            ("shots.min_gradual_change", share(shots.min_gradual_change), SHARE),
+            ("shots.max_blend_error", share(shots.max_blend_error), SHARE),
+            (
+                "shots.max_gradual_secs",
+                (0.1..=10.0).contains(&shots.max_gradual_secs),
+                "must be between 0.1 and 10",
+            ),
+            ("association.clear_score", share(association.clear_score), SHARE),
+            ("association.min_clear_share", share(association.min_clear_share), SHARE),
+            ("association.min_iou", share(association.min_iou), SHARE),
+            ("association.min_margin", share(association.min_margin), SHARE),
+            ("association.max_gap_secs", secs(association.max_gap_secs), SECS),
+            ("association.min_track_secs", secs(association.min_track_secs), SECS),
+        ];
+        match rules.into_iter().find(|(_, holds, _)| !holds) {
+            Some((key, _, reason)) => Err(Error::Config { key, reason }),
+            None => Ok(()),
+        }
     }
 }
 
@@ -260,7 +276,7 @@ fn check_unchanged(path: &Path, job: &Job<Config>) -> Result<(), Error> {
     let unreadable = |source| video::Error::Unreadable { path: path.to_path_buf(), source };
     let found = VideoFile::stat(path).map_err(unreadable)?;
     if found.is_same_file(recorded)
-        || (found.size_bytes == recorded.size_bytes && hash::file(path)? == recorded.sha256)
+        || (found.size_bytes == recorded.size_bytes && run::files::sha256(path)? == recorded.sha256)
     {
         return Ok(());
     }

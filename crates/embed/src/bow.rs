@@ -9,12 +9,15 @@
 //!
 //! Sees numbers only; [`crate::descriptors`] makes them out of pictures.
 
+use numeric::kmeans;
+use numeric::random::SplitMix64;
+
 /// Crops that a vocabulary is learned from at most; bounds memory.
 const MAX_CROPS: usize = 512;
 /// Descriptors that the words are centres of at most; bounds time.
 const MAX_ROWS: usize = 20_000;
 /// Words of a vocabulary. Twice as many, or half as many, tell people apart no better.
-pub const WORDS: usize = 128;
+pub const N_WORDS: usize = 128;
 /// Rounds of k-means at most. Later ones change little.
 const MAX_ROUNDS: usize = 20;
 
@@ -44,21 +47,21 @@ pub fn sampled(n_crops: usize) -> impl Iterator<Item = usize> {
 
 /// Visual words and their weights.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Vocabulary {
+pub struct VisualVocabulary {
     /// Centres; fewer than weights where the descriptors did not have as many different rows.
     words: Vec<Vec<f32>>,
     /// Inverse document frequency of each word.
     weights: Vec<f32>,
 }
 
-impl Vocabulary {
+impl VisualVocabulary {
     /// Learns `n_words` words from the descriptors of crops, which must all be of one kind. The order of
     /// crops has no influence, nor has that of the rows within a crop.
     pub fn learn(crops: &[Descriptors], n_words: usize, seed: u64) -> Self {
         let mut rows: Vec<&[u8]> = crops.iter().flat_map(Descriptors::rows).collect();
         rows.sort_unstable();
         let rows: Vec<_> = evenly_spread(rows.len(), MAX_ROWS).map(|i| floats(rows[i])).collect();
-        Self::weigh(k_means(&rows, n_words, &mut Random(seed)), n_words, crops)
+        Self::weigh(k_means(&rows, n_words, &mut SplitMix64::new(seed)), n_words, crops)
     }
 
     /// Gives words their weights, `ln((1 + n) / (1 + n with the word)) + 1` with n the number of crops.
@@ -102,99 +105,33 @@ fn floats(row: &[u8]) -> Vec<f32> {
 
 /// The centre closest to a row, the first of several; `None` where there is no centre.
 fn nearest(centres: &[Vec<f32>], row: &[f32]) -> Option<usize> {
-    let distances = centres.iter().map(|centre| squared_distance(centre, row)).enumerate();
-    distances.min_by(|a, b| a.1.total_cmp(&b.1)).map(|(i, _)| i)
+    kmeans::nearest(centres.iter().map(|centre| squared_distance(row, centre)))
 }
 
-/// Summed in lanes, because the compiler may not reorder a sum itself.
-fn squared_distance(a: &[f32], b: &[f32]) -> f32 {
-    const LANES: usize = 16;
-    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
-    let mut sums = [0.0_f32; LANES];
-    for (a, b) in a.iter().zip(b) {
-        for lane in 0..LANES {
-            sums[lane] += (a[lane] - b[lane]) * (a[lane] - b[lane]);
-        }
-    }
-    let rest = a_rest.iter().zip(b_rest).map(|(a, b)| (a - b) * (a - b));
-    sums.into_iter().chain(rest).sum()
+fn squared_distance(row: &[f32], centre: &[f32]) -> f32 {
+    kmeans::squared_distance::<f32, 16>(row, centre)
 }
 
-/// At most `n` centres of rows, by k-means++ and Lloyd's rounds.
-fn k_means(rows: &[Vec<f32>], n: usize, random: &mut Random) -> Vec<Vec<f32>> {
-    let mut centres = first_centres(rows, n, random);
-    let mut owners = Vec::new();
-    for _ in 0..MAX_ROUNDS {
-        let before = owners;
-        owners = rows.iter().filter_map(|row| nearest(&centres, row)).collect();
-        if owners == before {
-            break;
-        }
-        centres = means(rows, &owners, centres);
-    }
-    centres
-}
-
-/// Rows to start from: each is drawn with a chance proportional to its squared distance from those drawn
-/// before. Fewer than `n` where there are not as many different rows.
-fn first_centres(rows: &[Vec<f32>], n: usize, random: &mut Random) -> Vec<Vec<f32>> {
-    let mut centres: Vec<Vec<f32>> = Vec::new();
-    let mut chances = vec![1.0; rows.len()];
-    while centres.len() < n {
-        let Some(drawn) = draw(&chances, random) else { break };
-        for (chance, row) in chances.iter_mut().zip(rows) {
-            let distance = squared_distance(row, &rows[drawn]);
-            *chance = if centres.is_empty() { distance } else { distance.min(*chance) };
-        }
-        centres.push(rows[drawn].clone());
-    }
-    centres
-}
-
-/// Draws one of several by their chances; `None` where nobody has any.
-fn draw(chances: &[f32], random: &mut Random) -> Option<usize> {
-    let total: f64 = chances.iter().copied().map(f64::from).sum();
-    let mut left = random.below_one() * total;
-    let passed = chances.iter().position(|chance| {
-        left -= f64::from(*chance);
-        left < 0.0
-    });
-    // Rounding may leave a little after the last.
-    passed.or_else(|| chances.iter().rposition(|chance| *chance > 0.0))
+/// At most `n` centres of rows.
+fn k_means(rows: &[Vec<f32>], n: usize, random: &mut SplitMix64) -> Vec<Vec<f32>> {
+    let distances =
+        |drawn: usize| rows.iter().map(|row| squared_distance(row, &rows[drawn]).into()).collect();
+    let first = kmeans::first_rows(rows.len(), n, 1, random, distances);
+    let centres: Vec<_> = first.into_iter().map(|row| rows[row].clone()).collect();
+    let assign =
+        |centres: &mut Vec<Vec<f32>>| rows.iter().filter_map(|row| nearest(centres, row)).collect::<Vec<_>>();
+    kmeans::lloyd(centres, MAX_ROUNDS, assign, |centres, owners| means(rows, owners, centres)).0
 }
 
 /// The mean of each centre's rows; a centre without rows stays where it was.
 fn means(rows: &[Vec<f32>], owners: &[usize], mut centres: Vec<Vec<f32>>) -> Vec<Vec<f32>> {
-    let mut sums: Vec<_> = centres.iter().map(|centre| (vec![0.0; centre.len()], 0.0)).collect();
-    for (row, owner) in rows.iter().zip(owners) {
-        let (sum, count) = &mut sums[*owner];
-        sum.iter_mut().zip(row).for_each(|(sum, x)| *sum += x);
-        *count += 1.0;
-    }
-    for (centre, (sum, count)) in centres.iter_mut().zip(sums).filter(|(_, (_, count))| *count > 0.0) {
-        centre.iter_mut().zip(sum).for_each(|(x, sum): (&mut f32, f32)| *x = sum / count);
+    let dim = centres.first().map_or(0, Vec::len);
+    let rows = rows.iter().map(Vec::as_slice).zip(owners.iter().copied());
+    let sums = kmeans::sums::<f32>(centres.len(), dim, rows);
+    for (centre, (sum, count)) in centres.iter_mut().zip(sums).filter(|(_, (_, count))| *count > 0) {
+        centre.iter_mut().zip(sum).for_each(|(x, sum)| *x = sum / count as f32);
     }
     centres
-}
-
-/// SplitMix64 (Steele, Lea and Flood, OOPSLA 2014): the same numbers everywhere, which the generators of
-/// libraries do not promise from version to version.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// A number from 0 to below 1.
-    fn below_one(&mut self) -> f64 {
-        const BITS: u32 = f64::MANTISSA_DIGITS;
-        (self.next() >> (u64::BITS - BITS)) as f64 / (1_u64 << BITS) as f64
-    }
 }
 
 #[cfg(test)]
@@ -239,7 +176,7 @@ mod tests {
                 crop.rows().filter_map(|row| nearest(&expected.words, &floats(row))).collect();
             assert_eq!(found, *owners);
         }
-        let vocabulary = Vocabulary::weigh(expected.words.clone(), expected.words.len(), &crops);
+        let vocabulary = VisualVocabulary::weigh(expected.words.clone(), expected.words.len(), &crops);
         assert_eq!((crops.len(), expected.tf_idf.len()), (40, 40));
         for (crop, expected) in crops.iter().zip(&expected.tf_idf) {
             for (found, expected) in vocabulary.embed(crop).iter().zip(expected) {
@@ -252,7 +189,8 @@ mod tests {
     #[test]
     fn finds_words_as_good_as_scikit_learn_does() {
         let (expected, crops) = expected();
-        let found = |seed| inertia(&Vocabulary::learn(&crops, expected.words.len(), seed).words, &crops);
+        let found =
+            |seed| inertia(&VisualVocabulary::learn(&crops, expected.words.len(), seed).words, &crops);
         let best = (0..20).map(found).min_by(f32::total_cmp).unwrap();
         assert!((inertia(&expected.words, &crops) / expected.inertia - 1.0).abs() < 1e-3);
         assert!((best / expected.inertia - 1.0).abs() < 0.01, "{best} {}", expected.inertia);
@@ -262,7 +200,7 @@ mod tests {
     fn rounds_move_centres_to_the_means() {
         let rows = [0.0, 2.0, 10.0, 14.0].map(|x| vec![x]);
         for seed in 0..20 {
-            let mut centres = k_means(&rows, 2, &mut Random(seed));
+            let mut centres = k_means(&rows, 2, &mut SplitMix64::new(seed));
             centres.sort_by(|a, b| a[0].total_cmp(&b[0]));
             assert_eq!(centres, [[1.0], [12.0]]);
         }
@@ -271,7 +209,7 @@ mod tests {
     #[test]
     fn a_crop_without_key_points_is_all_zeros() {
         let (_, crops) = expected();
-        let vocabulary = Vocabulary::learn(&crops, 4, 1);
+        let vocabulary = VisualVocabulary::learn(&crops, 4, 1);
         assert_eq!(vocabulary.embed(&Descriptors::new(19, Vec::new()).unwrap()), [0.0; 4]);
     }
 
@@ -279,7 +217,7 @@ mod tests {
     fn nothing_to_learn_from_still_has_its_length() {
         let empty = Descriptors::new(2, Vec::new()).unwrap();
         for crops in [&[][..], &[empty]] {
-            let vocabulary = Vocabulary::learn(crops, 3, 1);
+            let vocabulary = VisualVocabulary::learn(crops, 3, 1);
             assert_eq!(vocabulary.embed(&crop(&[vec![1, 2]])), [0.0; 3]);
         }
     }
@@ -290,7 +228,7 @@ mod tests {
         let one = crop(&[vec![1, 2], vec![1, 2], vec![9, 9]]);
         for n_crops in [1, 5] {
             let crops = vec![one.clone(); n_crops];
-            let mut vector = Vocabulary::learn(&crops, 4, 3).embed(&one);
+            let mut vector = VisualVocabulary::learn(&crops, 4, 3).embed(&one);
             vector.sort_by(f32::total_cmp);
             assert_eq!(vector, [0.0, 0.0, 1.0, 2.0]);
         }
@@ -321,13 +259,13 @@ mod tests {
             n_words in 0..10_usize,
             seed: u64,
         ) {
-            let learned = Vocabulary::learn(&crops, n_words, seed);
-            prop_assert_eq!(learned, Vocabulary::learn(&shuffled, n_words, seed));
+            let learned = VisualVocabulary::learn(&crops, n_words, seed);
+            prop_assert_eq!(learned, VisualVocabulary::learn(&shuffled, n_words, seed));
         }
 
         #[test]
         fn vectors_hold_every_key_point_once(crops in crops(), n_words in 1..10_usize, seed: u64) {
-            let vocabulary = Vocabulary::learn(&crops, n_words, seed);
+            let vocabulary = VisualVocabulary::learn(&crops, n_words, seed);
             for crop in &crops {
                 let vector = vocabulary.embed(crop);
                 prop_assert_eq!(vector.len(), n_words);

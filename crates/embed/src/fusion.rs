@@ -4,7 +4,14 @@
 
 use candle_core::{Device, Tensor};
 
+use numeric::vector::norm;
+
 use crate::Embedder;
+use crate::spec::{EmbedderSpec, Source};
+
+/// The embedder `fusion`, in its default proportions.
+pub const SPEC: EmbedderSpec =
+    EmbedderSpec { name: "fusion", dim: 0, source: Source::Fusion, same_up_to: Some(0.40), similarity: None, quality: None };
 
 /// Several embedders as one.
 pub struct Fusion {
@@ -37,8 +44,8 @@ impl Fusion {
 }
 
 impl Embedder for Fusion {
-    fn name(&self) -> &'static str {
-        "fusion"
+    fn spec(&self) -> &'static EmbedderSpec {
+        &SPEC
     }
 
     fn dim(&self) -> usize {
@@ -83,21 +90,20 @@ impl Embedder for Fusion {
     }
 }
 
-fn norm(vector: &[f32]) -> f32 {
-    vector.iter().map(|x| x * x).sum::<f32>().sqrt()
-}
-
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 mod tests {
     use super::*;
 
+    const CONSTANT: EmbedderSpec =
+        EmbedderSpec { name: "constant", dim: 0, source: Source::Fusion, same_up_to: None, similarity: None, quality: None };
+
     /// Gives every crop the vector, times the crop's first byte.
     struct Constant(&'static [f32]);
 
     impl Embedder for Constant {
-        fn name(&self) -> &'static str {
-            "constant"
+        fn spec(&self) -> &'static EmbedderSpec {
+            &CONSTANT
         }
 
         fn dim(&self) -> usize {

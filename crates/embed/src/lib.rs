@@ -5,7 +5,8 @@
 //! * [`Embedder`]: what turns crops into vectors. Networks, one file each with its source, preprocessing,
 //!   `new` and `forward`: [`sface`], the default, [`dlib`], [`facenet`], [`vgg`], and behind [`arcface`]
 //!   [`iresnet`] and [`mobilefacenet`].
-//! * [`words`]: SIFT and ORB as bags of visual words, out of [`descriptors`] and [`bow`].
+//! * [`spec`]: the table of embedders, one row each.
+//! * [`bag_of_words`]: SIFT and ORB as bags of visual words, out of [`descriptors`] and [`bow`].
 //! * [`fusion`]: several networks as one.
 //! * [`pool()`]: crops of a track to one vector.
 //!
@@ -13,6 +14,7 @@
 //! of threads or on what shares a batch.
 
 pub mod arcface;
+pub mod bag_of_words;
 pub mod bow;
 mod config;
 pub mod descriptors;
@@ -27,26 +29,30 @@ mod pool;
 mod preparation;
 pub mod sface;
 mod sources;
+pub mod spec;
 pub mod vgg;
-pub mod words;
 mod writer;
 
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Tensor};
+use failure::{Failure, exit};
 use image::{ImageFormat, ImageReader, Limits};
 use nn::device::{self, Place};
-use schema::run::{Begin, RunDir};
-use schema::stage::{Failure, Job, Outcome, Progress, Stage, exit};
+use rayon::prelude::*;
+use rayon::{ThreadPool, ThreadPoolBuilder};
+use run::stage::{Job, Outcome, Progress, Stage};
+use run::{Begin, RunDir};
 use schema::tables::Crop;
 
 use crate::bow::Descriptors;
-pub use crate::config::{Config, Name};
+pub use crate::config::Config;
 use crate::descriptors::{Kind, describe};
 pub use crate::pool::{Pooled, pool};
 use crate::sources::Sources;
 pub use crate::sources::WeightFile;
+pub use crate::spec::{EmbedderSpec, Name};
 use crate::writer::Writer;
 
 /// This stage.
@@ -71,6 +77,9 @@ pub enum Error {
     /// The run directory cannot be used.
     #[error(transparent)]
     Schema(#[from] schema::Error),
+    /// The run directory cannot be used.
+    #[error(transparent)]
+    Run(#[from] run::Error),
     /// The settings ask for nothing, or for nonsense.
     #[error("[embed] {reason}")]
     Config {
@@ -107,6 +116,12 @@ pub enum Error {
         /// Frame.
         frame_idx: i64,
     },
+    /// Threads cannot be started.
+    #[error("failed to start threads: {reason}")]
+    Threads {
+        /// The system's own message.
+        reason: String,
+    },
     /// The network failed.
     #[error("the network {embedder} failed: {reason}")]
     Network {
@@ -123,12 +138,13 @@ impl Failure for Error {
             Self::Weights(e) => e.hint(),
             Self::Device(e) => e.hint(),
             Self::Schema(e) => e.hint(),
+            Self::Run(e) => e.hint(),
             Self::NoWeights { embedder } => Some(format!("bring them with --weights {embedder}=FILE")),
             Self::Crop { .. } => Some("run again with --from detect-track".into()),
             Self::NotFinite { .. } => {
                 Some("its weights are damaged or no weights of that network, or need --precision f32".into())
             }
-            Self::Config { .. } | Self::Network { .. } => None,
+            Self::Config { .. } | Self::Network { .. } | Self::Threads { .. } => None,
         }
     }
 
@@ -137,22 +153,31 @@ impl Failure for Error {
             Self::Weights(e) => e.exit_code(),
             Self::Device(e) => e.exit_code(),
             Self::Schema(e) => e.exit_code(),
+            Self::Run(e) => e.exit_code(),
             Self::Config { .. } => exit::USAGE,
             Self::NoWeights { .. } | Self::NotFinite { .. } => exit::INPUT,
             Self::Crop { .. } => exit::CONTRACT,
-            Self::Network { .. } => exit::UNEXPECTED,
+            Self::Network { .. } | Self::Threads { .. } => exit::UNEXPECTED,
         }
     }
 }
 
 /// A network that turns an aligned face image into a vector.
 pub trait Embedder: Sync {
+    /// Row of the table of embedders.
+    fn spec(&self) -> &'static EmbedderSpec;
     /// Name, as in the column `embedder`.
-    fn name(&self) -> &'static str;
+    fn name(&self) -> &'static str {
+        self.spec().name
+    }
     /// Length of its vectors.
-    fn dim(&self) -> usize;
+    fn dim(&self) -> usize {
+        self.spec().dim
+    }
     /// Licence of the weights, as an SPDX expression.
-    fn license(&self) -> &str;
+    fn license(&self) -> &str {
+        self.spec().license()
+    }
     /// Crops that it wants at a time.
     fn batch(&self) -> usize {
         CROPS_PER_BATCH
@@ -202,15 +227,29 @@ pub fn run(job: &mut Job<Config>, files: &[WeightFile]) -> Result<Outcome, Error
         embedders.push(embedder);
     }
     let mut writer = Writer::new(&stage, job.run.video_id()?, &notes)?;
+    let threads = ThreadPoolBuilder::new().num_threads(job.threads).build();
+    let pool = threads.map_err(|e| Error::Threads { reason: e.to_string() })?;
     // Rows are sorted by embedder; the footer keeps the order of the settings.
     embedders.sort_by_key(|embedder| embedder.name());
     for (i, embedder) in embedders.iter().enumerate() {
         let passed = Passed { embedders: i as u64, of: embedders.len() as u64 };
-        embed_table(job, embedder.as_ref(), &passed, &mut writer)?;
+        embed_table(job, embedder.as_ref(), &passed, &pool, &mut writer)?;
     }
     stage.figure("device", device);
     writer.finish(&mut stage)?;
     Ok(job.commit(stage)?)
+}
+
+/// Checks settings and the user's own weights as [`run`] will use them, without a run.
+///
+/// # Errors
+/// See [`Error`].
+pub fn check(config: &Config, own: &[WeightFile]) -> Result<(), Error> {
+    let place = Place::open(config.device.parse()?, config.precision.parse()?)?;
+    for file in own {
+        Sources::read(&[file.name], own, place.clone())?.network(file.name)?;
+    }
+    Ok(())
 }
 
 /// Descriptors of the crops that a vocabulary is learned from.
@@ -244,6 +283,7 @@ fn embed_table(
     job: &mut Job<Config>,
     embedder: &dyn Embedder,
     passed: &Passed,
+    pool: &ThreadPool,
     writer: &mut Writer,
 ) -> Result<(), Error> {
     let path = job.run.root().join("crops.parquet");
@@ -261,7 +301,7 @@ fn embed_table(
         let rest = waiting.split_off(whole);
         for crops in passes(&waiting, CROPS_PER_PASS.max(embedder.batch() * job.threads)) {
             let work = Work { embedder, flip: job.config.flip, path: &path };
-            writer.write(embedder, crops, work.vectors(crops, job.threads)?)?;
+            writer.write(embedder, crops, work.vectors(crops, pool)?)?;
             done += crops.len() as u64;
             job.reporter.advance(done, passed.of * total, "crops");
         }
@@ -301,26 +341,13 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    /// The raw vector of every crop, in order, on `threads` threads.
-    fn vectors(self, crops: &[Crop], threads: usize) -> Result<Vec<Vec<f32>>, Error> {
-        let share = crops.len().div_ceil(threads).max(1);
-        let parts: Vec<Result<Vec<_>, Error>> = std::thread::scope(|scope| {
-            let part = |crops| scope.spawn(move || self.part(crops));
-            let workers: Vec<_> = crops.chunks(share).map(part).collect();
-            let panicked = || self.failed("the worker panicked".into());
-            workers.into_iter().map(|worker| worker.join().unwrap_or_else(|_| Err(panicked()))).collect()
-        });
+    /// The raw vector of every crop, in order, on the threads of the pool.
+    fn vectors(self, crops: &[Crop], pool: &ThreadPool) -> Result<Vec<Vec<f32>>, Error> {
+        let batches = || crops.par_chunks(self.embedder.batch()).map(|crops| self.batch(crops));
+        let batches: Vec<Result<Vec<_>, Error>> = pool.install(|| batches().collect());
         let mut vectors = Vec::with_capacity(crops.len());
-        for part in parts {
-            vectors.extend(part?);
-        }
-        Ok(vectors)
-    }
-
-    fn part(self, crops: &[Crop]) -> Result<Vec<Vec<f32>>, Error> {
-        let mut vectors = Vec::with_capacity(crops.len());
-        for crops in crops.chunks(self.embedder.batch()) {
-            vectors.extend(self.batch(crops)?);
+        for batch in batches {
+            vectors.extend(batch?);
         }
         Ok(vectors)
     }
@@ -407,21 +434,17 @@ mod tests {
     use candle_core::Device;
 
     use super::*;
+    use crate::spec::Source;
+
+    const FIRST: EmbedderSpec =
+        EmbedderSpec { name: "first", dim: 2, source: Source::Fusion, same_up_to: None, similarity: None, quality: None };
 
     /// Gives the first byte of a crop, twice; NaN for 255.
     struct First;
 
     impl Embedder for First {
-        fn name(&self) -> &'static str {
-            "first"
-        }
-
-        fn dim(&self) -> usize {
-            2
-        }
-
-        fn license(&self) -> &'static str {
-            "MIT"
+        fn spec(&self) -> &'static EmbedderSpec {
+            &FIRST
         }
 
         fn prepare(&self, rgb: &[u8], side: usize) -> Result<Tensor, String> {
@@ -456,8 +479,9 @@ mod tests {
     }
 
     fn vectors(crops: &[Crop], flip: bool, threads: usize) -> Result<Vec<Vec<f32>>, String> {
+        let pool = ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         let work = Work { embedder: &First, flip, path: Path::new("crops.parquet") };
-        work.vectors(crops, threads).map_err(|e| e.to_string())
+        work.vectors(crops, &pool).map_err(|e| e.to_string())
     }
 
     #[test]

@@ -4,6 +4,7 @@ use candle_core::{Result, Tensor};
 use nn::device::Place;
 
 use crate::Embedder;
+use crate::spec::EmbedderSpec;
 
 /// Crops that a card gets at a time; too few leave most of it idle.
 const CROPS_PER_BATCH: usize = 64;
@@ -16,8 +17,8 @@ pub(crate) struct Placed {
 }
 
 impl Embedder for Placed {
-    fn name(&self) -> &'static str {
-        self.network.name()
+    fn spec(&self) -> &'static EmbedderSpec {
+        self.network.spec()
     }
 
     fn dim(&self) -> usize {

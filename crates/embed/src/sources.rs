@@ -5,20 +5,16 @@ use std::path::PathBuf;
 
 use nn::device::Place;
 use nn::weights::Weights;
+use run::manifest::Input;
 use schema::footer::Embedder as Note;
-use schema::manifest::Input;
 
-use crate::arcface::ArcFace;
+use crate::bag_of_words::BagOfWords;
 use crate::bow::Descriptors;
-use crate::config::{Config, Name};
+use crate::config::Config;
 use crate::descriptors::Kind;
-use crate::dlib::Dlib;
-use crate::facenet::FaceNet;
 use crate::fusion::Fusion;
 use crate::placed::Placed;
-use crate::sface::SFace;
-use crate::vgg::Vgg;
-use crate::words::Words;
+use crate::spec::{Name, Source, UNKNOWN_LICENSE};
 use crate::{Embedder, Error};
 
 /// A file with the weights of a network.
@@ -66,55 +62,44 @@ impl Sources {
         config: &Config,
         crops: impl FnOnce(Kind) -> Result<Vec<Descriptors>, Error>,
     ) -> Result<Box<dyn Embedder>, Error> {
-        let learn = |kind| crops(kind).map(|crops| Box::new(Words::learn(kind, &crops)));
-        Ok(match name {
-            Name::Sift => learn(Kind::Sift)?,
-            Name::Orb => learn(Kind::Orb)?,
-            Name::Fusion => {
+        match name.spec().source {
+            Source::Network { .. } => self.network(name),
+            Source::Vocabulary(kind) => Ok(Box::new(BagOfWords::learn(kind, &crops(kind)?))),
+            Source::Fusion => {
                 let part = |(name, weight): (&Name, &f32)| Ok((self.network(*name)?, *weight));
-                Box::new(Fusion::new(config.fusion.iter().map(part).collect::<Result<_, Error>>()?))
+                Ok(Box::new(Fusion::new(config.fusion.iter().map(part).collect::<Result<_, Error>>()?)))
             }
-            name => self.network(name)?,
-        })
+        }
     }
 
-    fn network(&self, name: Name) -> Result<Box<dyn Embedder>, Error> {
-        let (weights, _) = self.weights.get(&name).ok_or(Error::NoWeights { embedder: name })?;
-        let network: Box<dyn Embedder> = match name {
-            Name::Arcface => Box::new(weights.load("arcface", |vb| ArcFace::new(&vb))?),
-            Name::Dlib => Box::new(weights.load("dlib", |vb| Dlib::new(&vb))?),
-            Name::Facenet => Box::new(weights.load("facenet", |vb| FaceNet::new(&vb))?),
-            Name::Sface => Box::new(weights.load("sface", |vb| SFace::new(&vb))?),
-            Name::Vgg => Box::new(weights.load("vgg", |vb| Vgg::new(&vb))?),
-            Name::Fusion | Name::Orb | Name::Sift => return Err(Error::NoWeights { embedder: name }),
-        };
-        let place = self.place.clone();
+    /// The network itself, from its weights.
+    pub(crate) fn network(&self, name: Name) -> Result<Box<dyn Embedder>, Error> {
+        let missing = || Error::NoWeights { embedder: name };
+        let Source::Network { load, .. } = name.spec().source else { return Err(missing()) };
+        let (weights, _) = self.weights.get(&name).ok_or_else(missing)?;
+        let (network, place) = (load(weights)?, self.place.clone());
         Ok(if place.device().is_cpu() { network } else { Box::new(Placed { network, place }) })
     }
 
     /// What the footer says of an embedder: of several parts, all hashes and all licences. The
     /// licence of the user's own weights is not known.
     pub(crate) fn note(&self, name: Name, embedder: &dyn Embedder, config: &Config) -> Note {
-        let parts = match name {
-            Name::Fusion => config.fusion.keys().copied().collect(),
-            name => vec![name],
-        };
+        let spec = name.spec();
+        let is_fusion = matches!(spec.source, Source::Fusion);
+        let parts = if is_fusion { config.fusion.keys().copied().collect() } else { vec![name] };
         let weights: Vec<_> = parts.iter().filter_map(|part| self.weights.get(part)).collect();
         let hashes: Vec<_> = weights.iter().map(|(weights, _)| weights.sha256()).collect();
         let are_own = weights.iter().any(|(_, is_own)| *is_own);
         // Distances were learned with the pinned weights, and with fusion's own proportions.
-        let is_known = !are_own && (name != Name::Fusion || config.fusion == Config::default().fusion);
+        let is_known = !are_own && (!is_fusion || config.fusion == Config::default().fusion);
         Note {
-            name: name.as_str().to_owned(),
+            name: spec.name.to_owned(),
             dim: embedder.dim(),
             weights_sha256: hashes.join("+"),
-            license: if are_own { UNKNOWN } else { embedder.license() }.to_owned(),
-            same_up_to: name.same_up_to().filter(|_| is_known),
-            similarity: name.similarity().filter(|_| is_known),
-            quality: name.quality().filter(|_| is_known),
+            license: if are_own { UNKNOWN_LICENSE } else { embedder.license() }.to_owned(),
+            same_up_to: spec.same_up_to.filter(|_| is_known),
+            similarity: spec.similarity.filter(|_| is_known),
+            quality: spec.quality.filter(|_| is_known).map(|table| table()),
         }
     }
 }
-
-/// SPDX for a licence of which nothing is said.
-const UNKNOWN: &str = "NOASSERTION";

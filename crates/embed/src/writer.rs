@@ -1,8 +1,9 @@
 //! The two tables of this stage.
 
+use numeric::vector::norm;
+use run::StageRun;
 use schema::footer::Embedder as Note;
 use schema::io::TableWriter;
-use schema::run::StageRun;
 use schema::tables::{Crop, Embedding, TrackEmbedding};
 use schema::{Symbol, UnitVector};
 
@@ -68,7 +69,7 @@ impl Writer {
                 frame_idx: crop.frame_idx,
                 embedder: embedder.name().into(),
                 embedding,
-                norm: vector.iter().map(|x| x * x).sum::<f32>().sqrt(),
+                norm: norm(vector),
             })?;
         }
         let (Some((crop, _)), Some(pooled)) = (crops.first(), pool(&usable, embedder.norm_power())) else {

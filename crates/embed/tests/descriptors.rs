@@ -3,7 +3,7 @@
 
 use embed::descriptors::{Kind, describe};
 use serde::Deserialize;
-use tests::assets::require_in;
+use testkit::assets::require_in;
 
 const SIDE: u32 = 160;
 

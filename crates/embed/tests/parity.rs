@@ -21,7 +21,7 @@ use embed::vgg::Vgg;
 use image::RgbImage;
 use nn::weights::Weights;
 use serde::Deserialize;
-use tests::assets::require_in;
+use testkit::assets::require_in;
 
 const CROP: u32 = 160;
 

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use schema::stage::{Failure, exit};
+use failure::{Failure, exit};
 
 /// Errors of this stage.
 #[derive(Debug, thiserror::Error)]
@@ -10,7 +10,10 @@ use schema::stage::{Failure, exit};
 pub enum Error {
     /// The run directory or one of its tables is not what the contract says.
     #[error(transparent)]
-    Run(#[from] schema::Error),
+    Run(#[from] run::Error),
+    /// A table cannot be used.
+    #[error(transparent)]
+    Schema(#[from] schema::Error),
     /// A configuration value is out of its range.
     #[error("[evaluate] {key} must be {range}")]
     Setting {
@@ -37,25 +40,9 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
-    /// A face image of `crops` cannot be decoded.
-    #[error("the face image of track {track_id} at frame {frame_idx} is unreadable: {source}")]
-    Crop {
-        /// Track of the crop.
-        track_id: i64,
-        /// Frame of the crop.
-        frame_idx: i64,
-        /// The decoder's own words.
-        source: image::ImageError,
-    },
-    /// `linkage` is no tree over the tracks of `clusters`.
-    #[error("step {step} of `linkage` joins nodes that do not exist or are joined already")]
-    Linkage {
-        /// The offending merge.
-        step: usize,
-    },
-    /// The page could not be put together; a mistake of this program.
-    #[error("the report could not be rendered: {0}")]
-    Page(#[from] minijinja::Error),
+    /// The page cannot be made.
+    #[error(transparent)]
+    Report(#[from] report::Error),
     /// The figures could not be put into JSON; a mistake of this program.
     #[error("report/metrics.json could not be written: {0}")]
     Json(#[from] serde_json::Error),
@@ -68,6 +55,7 @@ impl Failure for Error {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Run(error) => error.hint(),
+            Self::Schema(error) => error.hint(),
             Self::Setting { .. } => Some("correct the value in the file given with --config".into()),
             Self::LabelsFile { .. } => {
                 Some("check the path given with --labels, or leave it out to run without labels".into())
@@ -76,19 +64,19 @@ impl Failure for Error {
                 "labels are a UTF-8 CSV file with a header and the columns frame, x, y, w, h, identity"
                     .into(),
             ),
-            Self::Crop { .. } => Some("run again with --from detect-track".into()),
-            Self::Linkage { .. } => Some("run again with --from cluster".into()),
-            Self::Page(_) | Self::Json(_) => None,
+            Self::Report(error) => error.hint(),
+            Self::Json(_) => None,
         }
     }
 
     fn exit_code(&self) -> u8 {
         match self {
             Self::Run(error) => error.exit_code(),
+            Self::Schema(error) => error.exit_code(),
             Self::Setting { .. } => exit::USAGE,
             Self::LabelsFile { .. } | Self::Labels { .. } => exit::INPUT,
-            Self::Crop { .. } | Self::Linkage { .. } => exit::CONTRACT,
-            Self::Page(_) | Self::Json(_) => exit::UNEXPECTED,
+            Self::Report(error) => error.exit_code(),
+            Self::Json(_) => exit::UNEXPECTED,
         }
     }
 }

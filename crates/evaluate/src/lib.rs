@@ -2,7 +2,7 @@
 //!
 //! It reads every table of the run, and labels when there are any, and writes
 //!
-//! * `metrics`: every figure, explained in [`catalog`]; the same in `report/metrics.json`;
+//! * `metrics`: every figure, explained in [`report::catalog`]; the same in `report/metrics.json`;
 //! * `labels`: the ground truth it was given, no rows without;
 //! * `report/index.html`: one file that opens from disk, with every picture inside;
 //! * `report/plots/*.svg`: its drawings;
@@ -11,9 +11,7 @@
 //! **Architecture invariant:** this is the only stage that sees labels, and nothing reads what it
 //! writes: no result can depend on the truth.
 
-pub mod boxes;
 pub mod budget;
-pub mod catalog;
 pub mod cohesion;
 pub mod confidence;
 pub mod config;
@@ -22,17 +20,17 @@ pub mod figures;
 pub mod labels;
 pub mod matching;
 pub mod metrics;
-pub mod report;
+mod page;
 pub mod resample;
 pub mod tables;
 pub mod tracking;
 
 use std::path::{Path, PathBuf};
 
-use schema::hash;
-use schema::manifest::{Input, StageRecord};
-use schema::run::{Begin, StageRun};
-use schema::stage::{Job, Outcome, Stage};
+use run::manifest::Input;
+use run::stage::{Job, Outcome, Stage};
+use run::{Begin, StageRun};
+use schema::tables::Metric;
 
 use budget::Budget;
 use confidence::Guess;
@@ -41,8 +39,6 @@ pub use error::{Error, Result};
 use figures::Figure;
 use labels::Labels;
 use matching::Judged;
-use report::faces::Faces;
-use report::{Rendered, Report};
 use tables::Tables;
 
 /// This stage.
@@ -95,22 +91,17 @@ pub fn run(job: &mut Job<Config>, labels: Option<&Path>) -> Result<Outcome> {
     figures.extend(figures::confidences(&guesses));
     let warnings = warnings(&tables, judged.as_ref());
     warnings.iter().for_each(|warning| stage.warn(warning));
-    write_figures(&mut stage, &tables, labels.as_ref(), &figures)?;
-    stage.write_file("report/boxes.ass", boxes::subtitles(&tables).as_bytes())?;
-    let faces = Faces::read(job.run.open_table()?, &tables, &job.config, &mut job.reporter)?;
-    let report = Report {
-        run_id: &job.run.manifest().run_id,
+    let rows = figures::rows(&figures, &tables.video.video_id);
+    write_figures(&mut stage, &tables, labels.as_ref(), &figures, &rows)?;
+    let found = page::Found {
         tables: &tables,
-        faces: &faces,
         judged: judged.as_ref(),
         budget: budget.as_ref(),
         guesses: &guesses,
-        figures: &figures,
-        earlier: &earlier(job),
-        own: &warnings,
-        config: &job.config,
+        rows: &rows,
+        warnings: &warnings,
     };
-    write_page(&mut stage, &report)?;
+    page::write(job, &mut stage, &found)?;
     Ok(job.commit(stage)?)
 }
 
@@ -133,29 +124,15 @@ fn write_figures(
     tables: &Tables,
     labels: Option<&Labels>,
     figures: &[Figure],
+    rows: &[Metric],
 ) -> Result<()> {
     let video_id = &tables.video.video_id;
-    let rows = figures::rows(figures, video_id);
-    let json = serde_json::to_vec_pretty(&figures::json(&rows))?;
-    stage.write(rows)?;
+    let json = serde_json::to_vec_pretty(&figures::json(rows))?;
+    stage.write(rows.to_vec())?;
     stage.write(labels.iter().flat_map(|labels| labels.rows(video_id)))?;
     stage.write_file("report/metrics.json", &json)?;
     for (name, value) in figures::summary(figures) {
         stage.figure(name, value);
-    }
-    Ok(())
-}
-
-/// What is recorded of the stages before; what is recorded of this very stage is about to be replaced.
-fn earlier(job: &Job<Config>) -> Vec<&StageRecord> {
-    job.run.manifest().stages.iter().filter(|record| record.stage != STAGE.name).collect()
-}
-
-fn write_page(stage: &mut StageRun, report: &Report<'_>) -> Result<()> {
-    let Rendered { page, plots } = report.render()?;
-    stage.write_file("report/index.html", page.as_bytes())?;
-    for (name, plot) in plots {
-        stage.write_file(&format!("report/plots/{name}.svg"), plot.as_bytes())?;
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::hash::Hash;
 
 use pathfinding::prelude::{Matrix, kuhn_munkres, separate_components};
 
-use crate::labels::{Labels, Line, Mark};
+use crate::labels::{self, Labels};
 
 /// A box in pixels of the upright frame, half-open, the origin at the image's corner.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -218,11 +218,8 @@ pub fn judge(labels: &Labels, found: &[Found], min_iou: f64) -> Judged {
 }
 
 fn people(labels: &Labels) -> Vec<String> {
-    let name = |line: &Line| match &line.mark {
-        Mark::Known { identity, .. } => Some(identity.clone()),
-        Mark::Unknown(_) | Mark::NoFace => None,
-    };
-    labels.lines.iter().filter_map(name).collect::<BTreeSet<_>>().into_iter().collect()
+    let names = labels.lines.iter().filter_map(|line| line.face.as_ref()?.identity.clone());
+    names.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 /// A labelled face: where, and who if that is known.
@@ -232,14 +229,12 @@ type Labelled = (Rect, Option<TrueFace>);
 fn faces_by_frame(labels: &Labels, people: &[String]) -> BTreeMap<i64, Vec<Labelled>> {
     let mut frames: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for line in &labels.lines {
-        let faces = frames.entry(line.frame_idx).or_default();
-        match &line.mark {
-            Mark::Known { rect, identity, shot } => {
-                let person = people.binary_search(identity).ok();
-                faces.push((*rect, person.map(|person| TrueFace { person, shot: *shot })));
-            }
-            Mark::Unknown(rect) => faces.push((*rect, None)),
-            Mark::NoFace => {}
+        let faces = frames.entry(line.frame).or_default();
+        if let Some(face) = &line.face {
+            let [x_min, y_min, x_max, y_max] = labels::edges(face);
+            let person = face.identity.as_ref().and_then(|identity| people.binary_search(identity).ok());
+            let rect = Rect { x_min, y_min, x_max, y_max };
+            faces.push((rect, person.map(|person| TrueFace { person, shot: face.shot })));
         }
     }
     frames

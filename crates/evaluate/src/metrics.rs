@@ -1,4 +1,4 @@
-//! Figures that compare a grouping with the truth. Pure functions; [`crate::catalog`] explains
+//! Figures that compare a grouping with the truth. Pure functions; [`report::catalog`] explains
 //! each to readers of the page.
 //!
 //! Notation: items i (tracks) of weight wᵢ (1, or the track's boxes), group K(i), person C(i);

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use schema::run::RunDir;
+use run::RunDir;
+use schema::UnitVector;
 use schema::tables::{
     Calibration, Cluster, Constraint, Detection, Frame, Identity, Linkage, Shot, Track, TrackEmbedding, Video,
 };
-use schema::{Row as _, UnitVector};
 
 use crate::cohesion::Point;
 use crate::error::Result;
@@ -63,7 +63,7 @@ impl Tables {
         let clusters: Vec<Cluster> = run.read()?;
         let (n_detections, found) = read_found(run, &clusters)?;
         Ok(Self {
-            video: read_video(run)?,
+            video: run.read_one()?,
             shots: run.read()?,
             tracks: run.read()?,
             identities: run.read()?,
@@ -91,21 +91,6 @@ impl Tables {
     pub fn leaves(&self) -> Vec<i64> {
         self.vectors.keys().copied().collect()
     }
-
-    /// The row of `tracks` with this id.
-    pub fn track(&self, track_id: i64) -> Option<&Track> {
-        self.tracks.binary_search_by_key(&track_id, |t| t.track_id).ok().map(|at| &self.tracks[at])
-    }
-}
-
-fn read_video(run: &RunDir) -> Result<Video> {
-    let missing = || schema::Error::Row {
-        path: run.root().join(Video::TABLE.file_name()),
-        table: Video::TABLE.name,
-        row: 0,
-        reason: "is missing".into(),
-    };
-    Ok(run.read::<Video>()?.into_iter().next().ok_or_else(missing)?)
 }
 
 fn read_found(run: &RunDir, clusters: &[Cluster]) -> Result<(usize, Vec<Found>)> {
@@ -131,12 +116,6 @@ fn read_found(run: &RunDir, clusters: &[Cluster]) -> Result<(usize, Vec<Found>)>
 }
 
 fn read_vectors(run: &RunDir) -> Result<BTreeMap<i64, UnitVector>> {
-    let reader = run.open_table::<TrackEmbedding>()?;
-    let footer = reader.footer().clone();
-    let mut vectors = BTreeMap::new();
-    for batch in reader {
-        let of_first = batch?.into_iter().filter(|row| footer.is_first(row.embedder.as_str()));
-        vectors.extend(of_first.map(|row| (row.track_id, row.embedding)));
-    }
-    Ok(vectors)
+    let (_, rows) = run.read_first_embedder(|row: &TrackEmbedding| &row.embedder)?;
+    Ok(rows.into_iter().map(|row| (row.track_id, row.embedding)).collect())
 }

@@ -1,5 +1,5 @@
 //! Figures about following faces over time, as TrackEval computes them: HOTA, CLEAR and identity
-//! scores. Pure functions over judged frames; [`crate::catalog`] explains each to readers of the page.
+//! scores. Pure functions over judged frames; [`report::catalog`] explains each to readers of the page.
 //!
 //! `T` names what ought to be followed and `F` what was: a person within a shot and a track, or a
 //! person over the whole video and a cluster. A name should occur once in a frame. TrackEval refuses

@@ -2,16 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed test should stop where it fails")]
 
-mod synthetic;
-
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Output;
 
 use schema::io::read_all;
 use schema::tables::{Label, Metric, MetricUnit, Track};
-use synthetic::Spec;
-use tests::assets;
+use testkit::assets;
+use testkit::linked::{self, Spec};
 
 struct Run {
     _folder: tempfile::TempDir,
@@ -27,13 +25,13 @@ impl Run {
     fn named(name: &str, spec: &Spec) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (root, labels) = (folder.path().join(name), folder.path().join("truth.csv"));
-        fs::write(&labels, synthetic::write(&root, spec)).unwrap();
+        fs::write(&labels, linked::write(&root, spec)).unwrap();
         Self { _folder: folder, root, labels }
     }
 
     fn evaluate(&self, arguments: &[&str]) -> Output {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ftl-evaluate"));
-        command.arg("--run-dir").arg(&self.root).args(arguments).output().unwrap()
+        let mut command = assets::require_facetrack(&["stage", "evaluate", "--run-dir"]).unwrap();
+        command.arg(&self.root).args(arguments).output().unwrap()
     }
 
     fn evaluate_with_labels(&self) -> Output {
@@ -207,7 +205,7 @@ fn names_from_strangers_cannot_become_markup() {
     // To HTML and SVG, to their attributes, to the template, and to ASS.
     let words = "\"'><script>alert(1)</script>{{ 6 * 7 }}{% x %}]]>{\\p1}\nDialogue: 9,".to_owned();
     let file_name = "\"'><script>alert(3).mp4".into();
-    let run = Run::named("\"'><script>alert(2)<", &Spec { file_name, words: Some(words), ..Spec::default() });
+    let run = Run::named("\"'><script>alert(2)<", &Spec { file_name, text: Some(words), ..Spec::default() });
     assert_done(&run.evaluate_with_labels());
     let page = run.page();
     for hostile in ["<script>alert", "\"'", "<b>ida"] {

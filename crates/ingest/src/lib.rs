@@ -5,10 +5,10 @@
 
 use std::path::{Path, PathBuf};
 
-use schema::hash;
-use schema::manifest::{Input, VideoFile};
-use schema::run::{Begin, StageRun};
-use schema::stage::{Failure, Job, Outcome, Progress, Stage, exit};
+use failure::{Failure, exit};
+use run::manifest::{Input, VideoFile};
+use run::stage::{Job, Outcome, Progress, Stage};
+use run::{Begin, StageRun};
 use schema::tables::{Frame, FrameStatus, Video};
 use serde::{Deserialize, Serialize};
 use video::Index;
@@ -32,6 +32,9 @@ pub enum Error {
     /// The run directory cannot be used.
     #[error(transparent)]
     Schema(#[from] schema::Error),
+    /// The run directory cannot be used.
+    #[error(transparent)]
+    Run(#[from] run::Error),
     /// Somebody writes the video while it is read.
     #[error("{} changed while it was read", path.display())]
     Changing {
@@ -53,6 +56,7 @@ impl Failure for Error {
         match self {
             Self::Video(e) => e.hint(),
             Self::Schema(e) => e.hint(),
+            Self::Run(e) => e.hint(),
             Self::Changing { .. } => Some("is it still being copied? run again when it is complete".into()),
             Self::OtherVideo { .. } => Some("choose another directory with --run-dir".into()),
         }
@@ -62,6 +66,7 @@ impl Failure for Error {
         match self {
             Self::Video(e) => e.exit_code(),
             Self::Schema(e) => e.exit_code(),
+            Self::Run(e) => e.exit_code(),
             Self::Changing { .. } => exit::INPUT,
             Self::OtherVideo { .. } => exit::USAGE,
         }
@@ -117,7 +122,7 @@ fn identify(job: &Job<Config>, path: &Path) -> Result<VideoFile, Error> {
         None => {
             // A terabyte of garbage is refused before it is hashed.
             video::check(path)?;
-            hash::file(absolute)?
+            run::files::sha256(absolute)?
         }
     };
     match known {

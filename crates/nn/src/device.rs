@@ -4,8 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use candle_core::{DType, Device, Result, Tensor};
-use schema::contain::contain;
-use schema::stage::{Failure, exit};
+use failure::catch_panic;
+use failure::{Failure, exit};
 
 /// The devices that a person can ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -168,7 +168,7 @@ fn cuda(number: usize) -> std::result::Result<Device, Error> {
         return Err(Error::NotBuilt);
     }
     // Where there is no driver, candle panics.
-    let found = contain(|| Device::new_cuda(number)).and_then(|found| found.map_err(|e| e.to_string()));
+    let found = catch_panic(|| Device::new_cuda(number)).and_then(|found| found.map_err(|e| e.to_string()));
     found.map_err(|words| {
         // What follows is a backtrace, or the seventeen names under which a library was looked for.
         let reason = words.lines().next().and_then(|line| line.split(" - searched").next());

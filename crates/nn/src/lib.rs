@@ -13,6 +13,7 @@
 //!   activation.
 //! * [`device`]: CPU or graphics card, single or half precision.
 //! * [`isa`]: the instruction sets that the kernels are compiled for.
+//! * [`pinned`]: what identifies published weights.
 //! * [`weights`]: weight files of several formats, with the SHA-256 of what was read.
 //!
 //! **Architecture invariant:** this crate knows no particular network and no image file.
@@ -24,6 +25,7 @@ pub mod graph;
 pub mod isa;
 mod kernel;
 mod op;
+pub mod pinned;
 mod stock;
 pub mod weights;
 mod winograd;

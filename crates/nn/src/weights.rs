@@ -1,6 +1,7 @@
 //! Weight files: safetensors, ONNX, dlib, TensorFlow. The SHA-256 of what was read goes into the
 //! records of a run; that it is the pinned one is checked where weights are obtained.
 
+mod convert;
 mod dlib;
 mod onnx;
 mod tensorflow;
@@ -10,9 +11,10 @@ use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
-use schema::contain::contain;
-use schema::hash;
-use schema::stage::{Failure, exit};
+use failure::catch_panic;
+use failure::{Failure, exit};
+
+pub use self::convert::convert;
 
 /// What can be wrong with a weight file.
 #[derive(Debug, thiserror::Error)]
@@ -89,7 +91,7 @@ type Parsed<T> = std::result::Result<T, String>;
 
 impl Failure for Error {
     fn hint(&self) -> Option<String> {
-        Some("`cargo xtask models fetch` obtains pinned weights anew, or says which file to put where".into())
+        Some("`facetrack models fetch` obtains pinned weights anew, or says which file to put where".into())
     }
 
     fn exit_code(&self) -> u8 {
@@ -226,7 +228,7 @@ impl Format {
 fn safetensors(bytes: &[u8]) -> Parsed<Tensors> {
     // candle multiplies the sizes of empty tensors without looking, and panics.
     let load = || candle_core::safetensors::load_buffer(bytes, &Device::Cpu);
-    let tensors = contain(load)?.map_err(|e| first_line(&e))?;
+    let tensors = catch_panic(load)?.map_err(|e| first_line(&e))?;
     let floats = tensors.into_iter().filter(|(_, tensor)| tensor.dtype().is_float());
     floats
         .map(|(name, tensor)| Ok((name, tensor.to_dtype(DType::F32).map_err(|e| first_line(&e))?)))

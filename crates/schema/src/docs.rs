@@ -1,4 +1,4 @@
-//! The published documents: one JSON file per table and version, and a page for people.
+//! The published documents: one JSON file per table and version, and one page in Markdown.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use crate::footer;
 use crate::table::{Column, Table};
 use crate::tables::{ALL, LIBRARY};
 
-/// A cell type in the words of the documents.
+/// Returns the name of a cell type as the documents write it.
 pub fn type_name(cell: CellType) -> String {
     match cell {
         CellType::Bool => "bool".into(),
@@ -26,7 +26,7 @@ pub fn type_name(cell: CellType) -> String {
     }
 }
 
-/// Every document as (path below `schemas/`, content).
+/// Returns every document as a pair of its path below `schemas/` and its content.
 pub fn documents() -> Vec<(PathBuf, String)> {
     let mut documents: Vec<_> = tables()
         .map(|table| {
@@ -38,12 +38,12 @@ pub fn documents() -> Vec<(PathBuf, String)> {
     documents
 }
 
-/// The tables of a run, then those of a library.
+/// Returns the tables of a run, then the tables of a gallery.
 fn tables() -> impl Iterator<Item = &'static Table> {
     ALL.into_iter().chain(LIBRARY)
 }
 
-/// The document of a table.
+/// Returns the JSON document of a table.
 pub fn table_document(table: &Table) -> String {
     let column = |c: &Column| {
         let mut document = json!({
@@ -73,12 +73,15 @@ fn page() -> String {
     let mut page = String::from(
         "# Tables\n\n\
          Generated from `crates/schema/src/tables.rs` by `cargo xtask schemas`; do not edit.\n\n\
-         Every table is one Parquet file (zstd) whose footer key `facetrack` holds JSON: table, version, \
-         producer, run_id, fingerprint, and for vectors the embedders with the SHA-256 and licence of their \
-         weights. Rows stand in strictly increasing order of the sort key. `*_idx` counts from zero without \
-         holes, `*_id` is an opaque key. Boxes are half-open, in pixels of the full-size upright frame, the \
-         origin at the image corner. Missing is null. Whole numbers lie within ±2⁵³, floats are finite. [Questions and answers](ANALYSTS.md) in pandas, Polars and \
-         DuckDB.\n",
+         Every table is one Parquet file, compressed with zstd. The footer key `facetrack` holds a JSON object \
+         with the table, its version, the producer, the `run_id` and the fingerprint of the run; tables of \
+         vectors also list their embedders with the SHA-256 and the licence of the weights.\n\n\
+         - Rows are in strictly increasing order of the sort key.\n\
+         - `*_idx` counts from zero without gaps; `*_id` is an opaque key.\n\
+         - Boxes are half-open, in pixels of the full-size upright frame, with the origin at the image corner.\n\
+         - A missing value is null.\n\
+         - Integers lie within ±2⁵³; floats are finite.\n\n\
+         [Ten questions](ANALYSTS.md) are answered in pandas, Polars and DuckDB.\n",
     );
     for table in tables() {
         let sort_key = table.sort_key.join(", ");

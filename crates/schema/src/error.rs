@@ -1,9 +1,11 @@
-//! Errors of the contract, each with the file it is about and a hint for the person who sees it.
+//! Errors of tables, each with the path of the file and a hint for the user.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// What can go wrong between a stage and a run directory.
+use failure::{Failure, exit};
+
+/// What can go wrong when a table is written or read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -83,64 +85,6 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
-    /// Another process holds the run directory.
-    #[error("another run (process {holder}) is using {}", path.display())]
-    Locked {
-        /// The run directory.
-        path: PathBuf,
-        /// Process id of the holder, or "unknown".
-        holder: String,
-    },
-    /// An earlier stage has not finished, so its tables cannot be read.
-    #[error("{} has no finished `{stage}` stage, which `{table}` comes from", path.display())]
-    MissingInput {
-        /// The run directory.
-        path: PathBuf,
-        /// The table that was asked for.
-        table: &'static str,
-        /// The stage that writes it.
-        stage: String,
-    },
-    /// A stage has not finished, or not since the tables changed that it reads.
-    #[error("`{stage}` has not finished in {}, or not with the tables that are there", path.display())]
-    Unfinished {
-        /// The run directory.
-        path: PathBuf,
-        /// The stage.
-        stage: String,
-    },
-    /// Something was taken out of a stage's tables, which it must not undo by itself.
-    #[error("`{stage}` would bring back what was taken out of {}", path.display())]
-    Pinned {
-        /// The run directory.
-        path: PathBuf,
-        /// The stage.
-        stage: String,
-    },
-    /// A table is not the one that the manifest records.
-    #[error("{} is not the file its stage wrote: {reason}", path.display())]
-    Changed {
-        /// The file.
-        path: PathBuf,
-        /// What differs.
-        reason: String,
-    },
-    /// `manifest.json` cannot be understood.
-    #[error("{} is not a manifest of this tool: {reason}", path.display())]
-    Manifest {
-        /// The manifest.
-        path: PathBuf,
-        /// What is wrong.
-        reason: String,
-    },
-    /// The configuration file cannot be understood.
-    #[error("configuration {}: {reason}", path.display())]
-    Config {
-        /// The configuration file.
-        path: PathBuf,
-        /// What is wrong.
-        reason: String,
-    },
 }
 
 /// Result of this crate.
@@ -154,7 +98,7 @@ impl Error {
     }
 }
 
-impl crate::stage::Failure for Error {
+impl Failure for Error {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
@@ -167,31 +111,21 @@ impl crate::stage::Failure for Error {
                 Some("choose a directory you may write to with --run-dir".into())
             }
             Self::Io { .. } | Self::Row { .. } => None,
-            Self::NotParquet { .. } | Self::Changed { .. } | Self::Column { .. } | Self::Footer { .. } => {
-                Some("restore the file, or run again with --from the stage that writes it".into())
-            }
+            Self::NotParquet { .. } | Self::Column { .. } | Self::Footer { .. } => Some(RESTORE.into()),
             Self::TooOld { table, .. } => {
                 Some(format!("run again with --from {}", crate::tables::producer(table)))
             }
             Self::TooNew { .. } => Some("upgrade this tool to the version that wrote the file".into()),
-            Self::Locked { .. } => Some("wait for it to end, or choose another --run-dir".into()),
-            Self::MissingInput { stage, .. } | Self::Unfinished { stage, .. } => {
-                Some(format!("run again with --from {stage}"))
-            }
-            Self::Pinned { stage, .. } => Some(format!(
-                "ask for that with --from {stage}, or choose another --run-dir for other settings"
-            )),
-            Self::Manifest { .. } => Some("choose another --run-dir, or delete this one".into()),
-            Self::Config { .. } => Some("the README lists every section and key".into()),
         }
     }
 
     fn exit_code(&self) -> u8 {
-        use crate::stage::exit;
         match self {
-            Self::Io { .. } | Self::Locked { .. } => exit::UNEXPECTED,
-            Self::Config { .. } | Self::Pinned { .. } => exit::USAGE,
+            Self::Io { .. } => exit::UNEXPECTED,
             _ => exit::CONTRACT,
         }
     }
 }
+
+/// The hint for a file that is not as its stage wrote it.
+pub const RESTORE: &str = "restore the file, or run again with --from the stage that writes it";

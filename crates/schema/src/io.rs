@@ -9,6 +9,7 @@ use std::sync::Arc;
 use arrow::array::{Array as _, ArrayRef, RecordBatch, new_null_array};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, SchemaRef};
+use failure::catch_panic;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use parquet::arrow::{ArrowWriter, ProjectionMask};
 use parquet::basic::{Compression, ZstdLevel};
@@ -18,7 +19,6 @@ use parquet::schema::types::ColumnPath;
 
 use crate::bounds::{self, Wanted};
 use crate::cell::{CellType, check_lengths};
-use crate::contain::contain;
 use crate::error::{Error, Result};
 use crate::footer::{self, Footer, MAX_DIM};
 use crate::table::{Column, Row, Table};
@@ -195,7 +195,7 @@ pub fn read_footer(path: &Path) -> Result<Option<Footer>> {
 fn parquet<T, E: std::fmt::Display>(
     ask: impl FnOnce() -> std::result::Result<T, E>,
 ) -> std::result::Result<T, String> {
-    contain(ask).map_err(|words| format!("the reader broke off: {words}"))?.map_err(|e| e.to_string())
+    catch_panic(ask).map_err(|words| format!("the reader broke off: {words}"))?.map_err(|e| e.to_string())
 }
 
 /// Every row of the table at `path`.

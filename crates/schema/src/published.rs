@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use crate::table::Table;
 use crate::tables::ALL;
-use crate::{docs, hash, io};
+use crate::{docs, io};
 
 /// Names the released versions.
 pub const RELEASED: &str = "released.json";

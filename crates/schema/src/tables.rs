@@ -1,17 +1,18 @@
-//! Every table of a run.
+//! The declarations of all tables of a run and of a gallery.
 //!
-//! Conventions: `*_idx` counts from zero without holes, `*_id` is an opaque key. Boxes are
-//! `x_min, y_min, x_max, y_max` in pixels of the full-size upright frame, half-open, the origin at
-//! the outer corner of the top-left pixel (so IoU has no `+ 1`). `pts_ticks` counts in the time base
-//! of `videos`; `t_secs` is the same moment in seconds since the container's start. Missing is null.
+//! Conventions: `*_idx` counts from zero without gaps; `*_id` is an opaque key. A box is
+//! `x_min, y_min, x_max, y_max` in pixels of the full-size upright frame, half-open, with the origin at
+//! the outer corner of the top-left pixel, so an IoU has no `+ 1`. `pts_ticks` counts in the time base
+//! of `videos`; `t_secs` is the same moment in seconds since the start of the container. A missing value
+//! is null.
 
 use crate::cell::{Symbol, UnitVector};
 use crate::table::{Row as _, Table, category, table};
 
 category! {
-    /// What the container says of a frame's packet.
+    /// State of a frame's packet according to the container.
     FrameStatus {
-        /// Nothing is wrong with the packet.
+        /// The container does not mark the packet as damaged.
         Ok = "ok",
         /// The container marks the packet as damaged.
         Corrupt = "corrupt",
@@ -19,33 +20,33 @@ category! {
 }
 
 category! {
-    /// How a shot begins.
+    /// Kind of transition at the start of a shot.
     Transition {
-        /// It is the first shot of the video.
+        /// First shot of the video.
         Start = "start",
-        /// From one frame to the next.
+        /// Hard cut from one frame to the next.
         Cut = "cut",
-        /// Through black or white.
+        /// Fade through black or white.
         Fade = "fade",
-        /// One picture blends into the other.
+        /// Dissolve: one picture blends into the next.
         Dissolve = "dissolve",
     }
 }
 
 category! {
-    /// Where a box comes from.
+    /// Origin of a box.
     DetectionSource {
-        /// The detector saw it in this very frame.
+        /// Found by the detector in this frame.
         Detected = "detected",
-        /// A tracker followed it into this frame.
+        /// Followed into this frame by the tracker.
         Tracked = "tracked",
-        /// Interpolated in time between two frames in which it was seen.
+        /// Interpolated in time between two frames in which the face was found.
         Interpolated = "interpolated",
     }
 }
 
 category! {
-    /// What a constraint asks for.
+    /// Kind of a constraint on two tracks.
     ConstraintKind {
         /// The two tracks show different people.
         CannotLink = "cannot_link",
@@ -55,39 +56,39 @@ category! {
 }
 
 category! {
-    /// Why a constraint is there.
+    /// Origin of a constraint.
     ConstraintReason {
-        /// Both faces are in one frame.
+        /// Both tracks have a face in the same frame.
         Overlap = "overlap",
-        /// A person said so.
+        /// A row of the edits file.
         Edit = "edit",
     }
 }
 
 category! {
-    /// What a metric counts.
+    /// Unit over which a metric averages.
     MetricUnit {
-        /// Every track weighs the same.
+        /// Every track has the same weight.
         Track = "track",
-        /// Every box (a face in a frame) weighs the same.
+        /// Every box (a face in a frame) has the same weight.
         Frame = "frame",
-        /// The figure belongs to the video as a whole.
+        /// The metric describes the video as a whole.
         Video = "video",
     }
 }
 
 category! {
-    /// Who labelled.
+    /// Origin of a label.
     LabelSource {
-        /// A file of ground truth.
+        /// A file of ground-truth labels.
         GroundTruth = "ground_truth",
-        /// A person, looking at the result.
+        /// A person who reviewed the result.
         Person = "person",
     }
 }
 
 table! {
-    /// One row: the video of this run.
+    /// One row per video; a run has exactly one.
     Video = "videos" "1.0.0", written by "ingest", sorted by (video_id) {
         /// Key of the video: the first 16 digits of `sha256`.
         video_id: Symbol,
@@ -95,23 +96,23 @@ table! {
         file_name: String,
         /// SHA-256 of the file, lower-case hexadecimal.
         sha256: String,
-        /// Container format as FFmpeg names it, such as `matroska,webm`.
+        /// Container format by FFmpeg's name, such as `matroska,webm`.
         container: String,
-        /// Video codec as FFmpeg names it, such as `h264`.
+        /// Video codec by FFmpeg's name, such as `h264`.
         codec: String,
         /// Width of the upright frame, pixels.
         width: i64,
         /// Height of the upright frame, pixels.
         height: i64,
-        /// Clockwise turn that makes a stored frame upright: 0, 90, 180 or 270 degrees.
+        /// Clockwise rotation that makes a stored frame upright: 0, 90, 180 or 270 degrees.
         rotation_degrees: i64,
         /// Numerator of the time base: one tick is `num / den` seconds.
         time_base_num: i64,
         /// Denominator of the time base.
         time_base_den: i64,
-        /// Time of `t_secs` = 0 on the clock of `pts_ticks`, seconds.
+        /// Start of the container on the clock of `pts_ticks`, seconds; `t_secs` is 0 at this moment.
         start_secs: f64,
-        /// From the first frame's presentation to the end of the last one, seconds.
+        /// Duration from the presentation of the first frame to the end of the last frame, seconds.
         duration_secs: f64,
         /// Number of rows in `frames`.
         frame_count: i64,
@@ -121,58 +122,59 @@ table! {
 }
 
 table! {
-    /// One row per frame that the container announces, in order of presentation.
+    /// One row per frame listed in the container, in presentation order.
     Frame = "frames" "1.0.0", written by "ingest", sorted by (video_id, frame_idx) {
         /// Key of the video.
         video_id: Symbol,
-        /// Number of the frame in order of presentation, from zero.
+        /// Index of the frame in presentation order, from zero.
         frame_idx: i64,
-        /// Presentation time in ticks of the video's time base.
+        /// Presentation time in ticks of the time base of `videos`.
         pts_ticks: i64,
-        /// Presentation time in seconds since the container's start.
+        /// Presentation time, seconds since the start of the container.
         t_secs: f64,
-        /// Whether decoding can start here.
+        /// Whether decoding can start at this frame (a key frame of the codec).
         is_key: bool,
-        /// What the container says of the packet; damage found while decoding is a warning of `detect-track`.
+        /// State of the packet according to the container. Damage found while decoding is reported as a
+        /// warning of `detect-track` instead.
         status: FrameStatus,
     }
 }
 
 table! {
-    /// One row per shot: frames between two transitions. Shots cover the video without holes.
+    /// One row per shot, the frames between two transitions. Shots cover the video without gaps or overlaps.
     Shot = "shots" "1.0.0", written by "detect-track", sorted by (video_id, shot_idx) {
         /// Key of the video.
         video_id: Symbol,
-        /// Number of the shot, from zero.
+        /// Index of the shot, from zero.
         shot_idx: i64,
-        /// First frame.
+        /// Index of the first frame.
         first_frame_idx: i64,
-        /// Last frame, inclusive.
+        /// Index of the last frame, inclusive.
         last_frame_idx: i64,
         /// Presentation time of the first frame, seconds.
         first_t_secs: f64,
         /// Presentation time of the last frame, seconds.
         last_t_secs: f64,
-        /// How the shot begins.
+        /// Kind of transition at the start of the shot.
         transition: Transition,
-        /// Strength of that transition, 0 to 1; null for the first shot.
+        /// Strength of the transition, 0 to 1; null for the first shot.
         score: Option<f64>,
     }
 }
 
 table! {
-    /// One row per face in a frame, whether or not it became part of a track.
+    /// One row per face box in a frame, whether or not the box belongs to a track.
     Detection = "detections" "1.0.0", written by "detect-track", sorted by (video_id, frame_idx, det_idx),
     checked by check_detection {
         /// Key of the video.
         video_id: Symbol,
-        /// Frame.
+        /// Index of the frame.
         frame_idx: i64,
-        /// Number of the box within its frame, from zero.
+        /// Index of the box within its frame, from zero.
         det_idx: i64,
-        /// Track it belongs to; null when rejected.
+        /// Key of the track that the box belongs to; null for a rejected box.
         track_id: Option<i64>,
-        /// Left edge, pixels; may lie outside the frame, as faces do.
+        /// Left edge, pixels. Edges may lie outside the frame when a face does.
         x_min: f32,
         /// Top edge, pixels.
         y_min: f32,
@@ -180,71 +182,74 @@ table! {
         x_max: f32,
         /// Bottom edge, pixels.
         y_max: f32,
-        /// Detector's score, 0 to 1; null when not detected in this frame.
+        /// Score of the detector, 0 to 1; null unless `source` is `detected`.
         score: Option<f32>,
-        /// Right eye, left eye, nose, right and left corner of the mouth (the person's right), x and y each,
-        /// pixels; null when not detected in this frame, or by a detector that knows none.
+        /// Landmarks as x, y pairs, pixels: right eye, left eye, nose, right and left corner of the mouth,
+        /// where right means the person's right. Null unless `source` is `detected`, and for a detector
+        /// without landmarks.
         landmarks: Option<[f32; 10]>,
-        /// Where the box comes from.
+        /// Origin of the box.
         source: DetectionSource,
-        /// Contrast of fine detail in the aligned crop, 0 (none) to 1 (very sharp); null when not measured.
+        /// Sharpness of the aligned crop, 0 (no fine detail) to 1 (very sharp); null when not measured.
         sharpness: Option<f32>,
-        /// How far the five points are from a profile view, 0 (profile) to 1 (frontal); null when not measured.
+        /// Frontality estimated from the landmarks, 0 (profile view) to 1 (frontal view); null when not
+        /// measured.
         frontality: Option<f32>,
-        /// Geometric mean of width and height, pixels.
+        /// Size of the box: geometric mean of its width and height, pixels.
         size_px: f32,
     }
 }
 
 table! {
-    /// One row per face track: one face followed through one shot.
+    /// One row per track: one face followed through one shot.
     Track = "tracks" "1.0.0", written by "detect-track", sorted by (video_id, track_id), checked by check_track {
         /// Key of the video.
         video_id: Symbol,
-        /// Key of the track, numbered by first appearance.
+        /// Key of the track, numbered in order of first appearance.
         track_id: i64,
-        /// Shot; a track never leaves it.
+        /// Index of the shot; a track lies within one shot.
         shot_idx: i64,
-        /// First frame.
+        /// Index of the first frame.
         first_frame_idx: i64,
-        /// Last frame, inclusive.
+        /// Index of the last frame, inclusive.
         last_frame_idx: i64,
         /// Presentation time of the first frame, seconds.
         first_t_secs: f64,
         /// Presentation time of the last frame, seconds.
         last_t_secs: f64,
-        /// Number of boxes that the detector saw; tracked and interpolated ones do not count.
+        /// Number of boxes with source `detected`.
         n_detections: i64,
-        /// Mean of the detector's scores, 0 to 1.
+        /// Mean score of those boxes, 0 to 1.
         mean_score: f32,
-        /// Frame of the best crop.
+        /// Index of the frame with the best crop.
         best_frame_idx: i64,
     }
 }
 
-/// Largest width and height of a picture of a face, pixels.
+/// Largest width and height of a crop, pixels.
 pub const MAX_CROP_SIDE: i64 = 4096;
 
 table! {
-    /// One row per chosen face image: the best few of each track, spread over its length.
+    /// One row per selected face image: a few of the best of each track, spread over its duration.
     Crop = "crops" "1.0.0", written by "detect-track", sorted by (video_id, track_id, rank), checked by check_crop {
         /// Key of the video.
         video_id: Symbol,
-        /// Track.
+        /// Key of the track.
         track_id: i64,
-        /// Place within the track by quality; 0 is the best.
+        /// Rank by quality within the track; 0 is the best crop.
         rank: i64,
-        /// Frame it was cut from.
+        /// Index of the frame that the crop was cut from.
         frame_idx: i64,
-        /// PNG, 8-bit RGB, aligned by the five points; null when pictures are not kept.
+        /// PNG image, 8-bit RGB, aligned by the landmarks; null when pictures are not kept.
         image: Option<Vec<u8>>,
-        /// Width, pixels.
+        /// Width of the image, pixels.
         width: i64,
-        /// Height, pixels.
+        /// Height of the image, pixels.
         height: i64,
-        /// Affine map from frame to crop: `x' = t0 x + t1 y + t2`, `y' = t3 x + t4 y + t5`, corner-origin pixels.
+        /// Affine map from frame to crop, `x' = t0 x + t1 y + t2` and `y' = t3 x + t4 y + t5`; pixels with
+        /// the origin at the image corner.
         transform: [f32; 6],
-        /// Quality, 0 to 1: the product of score, size, sharpness and frontality, each brought to 0..1.
+        /// Quality, 0 to 1: the product of score, size, sharpness and frontality, each mapped to 0 to 1.
         quality: f32,
     }
 }
@@ -254,182 +259,187 @@ table! {
     Embedding = "embeddings" "1.0.0", written by "embed", sorted by (video_id, embedder, track_id, frame_idx) {
         /// Key of the video.
         video_id: Symbol,
-        /// Track.
+        /// Key of the track.
         track_id: i64,
-        /// Frame of the crop.
+        /// Index of the frame of the crop.
         frame_idx: i64,
-        /// Embedder; the footer says with which weights.
+        /// Name of the embedder; the footer holds the SHA-256 and the licence of its weights.
         embedder: Symbol,
-        /// The vector, of unit norm.
+        /// Embedding of the crop, of unit norm.
         embedding: UnitVector,
-        /// Norm of the network's output before normalising: larger means clearer, in the network's own unit.
+        /// Norm of the network's output before normalization, 0 or more, in the network's own unit; larger
+        /// for clearer faces.
         norm: f32,
     }
 }
 
 table! {
-    /// One row per track and embedder: its crops pooled into one vector.
+    /// One row per track and embedder: the embeddings of the track's crops, pooled into one vector.
     TrackEmbedding = "track_embeddings" "1.0.0", written by "embed", sorted by (video_id, embedder, track_id) {
         /// Key of the video.
         video_id: Symbol,
-        /// Track.
+        /// Key of the track.
         track_id: i64,
-        /// Embedder; the footer says with which weights.
+        /// Name of the embedder; the footer holds the SHA-256 and the licence of its weights.
         embedder: Symbol,
-        /// The pooled vector, of unit norm.
+        /// Pooled embedding of the track, of unit norm.
         embedding: UnitVector,
-        /// Number of crops pooled; those that look unlike the others are left out.
+        /// Number of crops that were pooled; outliers are excluded.
         n_crops: i64,
-        /// Mean cosine distance of the pooled crops to the pooled vector, 0 to 2; 0 for a single crop.
+        /// Mean cosine distance from the pooled crops to the pooled embedding, 0 to 2; 0 for a single crop.
         spread: f32,
     }
 }
 
 table! {
-    /// One row per constrained pair of tracks.
+    /// One row per constraint on a pair of tracks.
     Constraint = "constraints" "1.0.0", written by "cluster", sorted by (video_id, track_a, track_b, kind),
     checked by check_constraint {
         /// Key of the video.
         video_id: Symbol,
-        /// The smaller track id.
+        /// Key of one track, the smaller of the two.
         track_a: i64,
-        /// The larger track id.
+        /// Key of the other track, the larger of the two.
         track_b: i64,
-        /// What is asked for.
+        /// Kind of the constraint.
         kind: ConstraintKind,
-        /// Why.
+        /// Origin of the constraint.
         reason: ConstraintReason,
-        /// Strength, 0 to 1; 0 is only noted: the two look like one picture, as in a mirror.
+        /// Strength, 0 to 1. A constraint of strength 0 is recorded but not applied, because both tracks look
+        /// like one picture, as in a mirror.
         weight: f32,
-        /// Whether the result goes against it.
+        /// Whether the result violates the constraint.
         violated: bool,
     }
 }
 
 table! {
-    /// One row per track: whom it shows.
+    /// One row per track: the cluster that the track was assigned to.
     Cluster = "clusters" "1.0.0", written by "cluster", sorted by (video_id, track_id), checked by check_cluster {
         /// Key of the video.
         video_id: Symbol,
-        /// Track.
+        /// Key of the track.
         track_id: i64,
-        /// Cluster, one per person, numbered by falling screen time; null for noise.
+        /// Key of the cluster, one per person, numbered in order of decreasing screen time; null for noise.
         cluster_id: Option<i64>,
-        /// Whether the track is left out of every cluster.
+        /// Whether the track is noise: left out of every cluster.
         is_noise: bool,
-        /// How well its own cluster fits, 0 (not at all) to 1. Of method `link` with an embedder whose quality table
-        /// is known, the probability of its own cluster against all others and against being alone, given where all
-        /// other tracks are; else a silhouette.
+        /// Confidence of the assignment against other clusters and against no cluster, 0 to 1: a probability
+        /// with the method `link` and a calibrated embedder, otherwise a silhouette.
         confidence: f32,
-        /// The next best cluster that no constraint forbids; null when there is none.
+        /// Key of the second-best cluster that no constraint forbids; null when there is none.
         runner_up_cluster_id: Option<i64>,
-        /// Distance to the runner-up less that to its own cluster, in the scale of `linkage`; null without a
-        /// runner-up.
+        /// Distance to the runner-up minus the distance to the assigned cluster, as the linking method
+        /// measures distances (see `linkage`); null without a runner-up.
         margin: Option<f32>,
     }
 }
 
 table! {
-    /// One row per bin of similarity: how many pairs of tracks are so similar, and how likely two such tracks are one
-    /// person. Empty after a method that learns nothing.
+    /// One row per bin of similarity: the number of track pairs in the bin and the probability that such a
+    /// pair shows one person. Empty for linking methods without a calibration.
     Calibration = "calibration" "1.0.0", written by "cluster", sorted by (video_id, bin) {
         /// Key of the video.
         video_id: Symbol,
-        /// Number of the bin, from zero; of 1000 from −1 to 1. Those without pairs are left out.
+        /// Index of the bin, from zero, out of 1000 bins from −1 to 1. Bins without pairs are omitted.
         bin: i64,
-        /// Middle of the bin, similarity of two tracks, −1 to 1: 1 less their distance in the scale of `linkage`, so 0
-        /// where the odds are even.
+        /// Centre of the bin: similarity of two tracks, 1 minus the distance of the linking method, −1 to 1;
+        /// 0 where one person and two people are equally likely.
         similarity: f64,
-        /// Pairs of tracks that may show one person.
+        /// Number of pairs without a cannot-link constraint.
         n_open: i64,
-        /// Pairs of tracks that share a frame.
+        /// Number of pairs with a cannot-link constraint, which share a frame.
         n_apart: i64,
-        /// Probability that a pair of that similarity shows one person, 0 to 1, never falling.
+        /// Probability that a pair of this similarity shows one person, 0 to 1; does not decrease with
+        /// similarity.
         same: f64,
     }
 }
 
 table! {
-    /// One row per merge of the dendrogram, in SciPy's convention; none of methods without one. Leaves 0..n are the tracks of
-    /// `track_embeddings` in order; step i makes node n + i.
+    /// One row per merge of the dendrogram, in SciPy's convention: leaves 0 to n − 1 are the tracks of
+    /// `track_embeddings` in order, and step i creates node n + i. Empty for linking methods without a
+    /// dendrogram.
     Linkage = "linkage" "1.0.0", written by "cluster", sorted by (video_id, step) {
         /// Key of the video.
         video_id: Symbol,
-        /// Number of the merge, from zero.
+        /// Index of the merge, from zero.
         step: i64,
-        /// The smaller node number.
+        /// Number of one merged node, the smaller of the two.
         left: i64,
-        /// The larger node number.
+        /// Number of the other merged node, the larger of the two.
         right: i64,
-        /// Height of the merge, plus 2 (with Ward's linkage √(2n), if more) when a cannot-link constraint forbids it.
-        /// Never falls. Of method `link` with an embedder whose quality table is known, the height is the distance
-        /// `20 / (20 + g)` for log odds `g` from 0 on that the two nodes show one person, and `2 − 20 / (20 − g)` below:
-        /// 0 to 2, 1 where the odds are even; a merge that an earlier one made more likely is as high as that. Else it is
-        /// the mean cosine distance, or that of the linkage in the settings.
+        /// Height of the merge. With the method `link` and a calibrated embedder: `1 − g / (20 + |g|)` for
+        /// the log odds `g` of one person, which is 0 for one person, 1 where one person and two people are
+        /// equally likely, and 2 for two people; at least the height of the previous merge. Otherwise: mean
+        /// cosine distance, or the distance of the configured linkage. Plus 2 (for Ward's linkage √(2n), if
+        /// larger) when a cannot-link constraint forbids the merge. Does not decrease.
         distance: f64,
-        /// Tracks under the new node.
+        /// Number of tracks under the new node.
         size: i64,
     }
 }
 
 table! {
-    /// One row per cluster: a person, and when they are on screen.
+    /// One row per cluster: one person and the person's time on screen.
     Identity = "identities" "1.0.0", written by "cluster", sorted by (video_id, cluster_id) {
         /// Key of the video.
         video_id: Symbol,
-        /// Cluster.
+        /// Key of the cluster.
         cluster_id: i64,
-        /// Name; null until a person has given one.
+        /// Name of the person; null unless a user has supplied one.
         name: Option<String>,
         /// Number of tracks.
         n_tracks: i64,
-        /// Number of frames that show the person.
+        /// Number of frames in which a track of the person has a box.
         n_frames: i64,
         /// Time on screen, seconds.
         screen_secs: f64,
-        /// First appearance, seconds.
+        /// Presentation time of the first appearance, seconds.
         first_t_secs: f64,
-        /// Last appearance, seconds.
+        /// Presentation time of the last appearance, seconds.
         last_t_secs: f64,
-        /// Track that holds the best picture.
+        /// Key of the track with the exemplar, the best crop of the person.
         exemplar_track_id: i64,
-        /// Frame of the best picture.
+        /// Index of the frame of the exemplar.
         exemplar_frame_idx: i64,
     }
 }
 
 table! {
-    /// One row per figure.
+    /// One row per metric and unit.
     Metric = "metrics" "1.0.0", written by "evaluate", sorted by (video_id, name, unit) {
         /// Key of the video.
         video_id: Symbol,
-        /// Name of the figure; the evaluation page documents each.
+        /// Name of the metric; the report explains each one.
         name: String,
-        /// What weighs the same in it.
+        /// Unit over which the metric averages.
         unit: MetricUnit,
-        /// Value.
+        /// Value of the metric.
         value: f64,
-        /// Lower end of its 95 % confidence interval; null when not estimated.
+        /// Lower end of the 95 % confidence interval; null when not estimated.
         ci_low: Option<f64>,
-        /// Upper end of its 95 % confidence interval; null when not estimated.
+        /// Upper end of the 95 % confidence interval; null when not estimated.
         ci_high: Option<f64>,
-        /// Number of things counted.
+        /// Number of items counted.
         n: i64,
     }
 }
 
 table! {
-    /// One row per labelled box or track. This table is never regenerated from the video: it is somebody's word.
+    /// One row per labelled box or track. Rows are human labels; the pipeline copies them and never changes
+    /// them.
     Label = "labels" "1.0.0", written by "evaluate", sorted by (video_id, label_idx) {
         /// Key of the video.
         video_id: Symbol,
-        /// Number of the label, from zero.
+        /// Index of the label, from zero.
         label_idx: i64,
-        /// Frame; null when a whole track is labelled.
+        /// Index of the frame; null when a whole track is labelled.
         frame_idx: Option<i64>,
-        /// Track; null when a box is labelled.
+        /// Key of the track; null when a box is labelled.
         track_id: Option<i64>,
-        /// Left edge, pixels; null for a track, or a labelled frame without faces.
+        /// Left edge, pixels; null for a labelled track or a labelled frame without faces, as are the other
+        /// edges.
         x_min: Option<f32>,
         /// Top edge, pixels.
         y_min: Option<f32>,
@@ -437,60 +447,74 @@ table! {
         x_max: Option<f32>,
         /// Bottom edge, pixels.
         y_max: Option<f32>,
-        /// Who it is; null when that is unknown or the frame has no faces.
+        /// Name or number of the person; null when the person is unknown or the frame has no faces.
         identity: Option<String>,
-        /// Whose word it is.
+        /// Origin of the label.
         source: LabelSource,
     }
 }
 
 table! {
-    /// One row per person of a library: whom one or several of its videos show.
+    /// One row per person of a gallery, who appears in one or several of its videos.
     Person = "people" "1.0.0", written by "library", sorted by (person_id) {
-        /// Key of the person; it stays when videos are added, and is never given to anybody else.
+        /// Key of the person. The key stays the same when videos are added and is never reused.
         person_id: i64,
-        /// Number of videos that show the person.
+        /// Number of videos in which the person appears.
         n_videos: i64,
-        /// Number of tracks, of all videos together.
+        /// Number of tracks in all videos together.
         n_tracks: i64,
-        /// Time on screen, seconds, of all videos together.
+        /// Time on screen in all videos together, seconds.
         screen_secs: f64,
-        /// The first of these videos, in the order in which they were added.
+        /// Key of the first of these videos, in the order in which videos were added.
         first_video_id: Symbol,
-        /// The person's cluster there; its row in that video's `identities` names the best picture.
+        /// Key of the person's cluster in that video; its row of `identities` names the exemplar.
         first_cluster_id: i64,
-        /// Length of the mean of the person's vectors in `appearances`, each as often as it has tracks, 0 to 1:
-        /// how alike the person looks from video to video.
+        /// Similarity of the person across videos, 0 to 1: the norm of the mean of the embeddings in
+        /// `appearances`, weighted by number of tracks.
         cohesion: f32,
     }
 }
 
 table! {
-    /// One row per cluster of a video in a library: which person it is. A file for each video.
+    /// One row per cluster of a video in a gallery: the person that the cluster was matched to. One file per
+    /// video.
     Appearance = "appearances" "1.0.0", written by "library", sorted by (video_id, cluster_id),
     checked by check_appearance {
         /// Key of the video.
         video_id: Symbol,
-        /// Cluster, as in the video's `identities`.
+        /// Key of the cluster, as in the video's `identities`.
         cluster_id: i64,
-        /// Person of `people`.
+        /// Key of the person in `people`.
         person_id: i64,
-        /// Cosine similarity to that person as known before this video, as people are compared, −1 to 1; null
-        /// when the video brought the person into the library.
+        /// Cosine similarity to the person's mean embedding before this video was added, −1 to 1, in the
+        /// space in which people are compared; null when this video added the person.
         similarity: Option<f64>,
-        /// Similarity that it took to be somebody known; it rises with the number of people. Null when nobody was known.
+        /// Similarity threshold for a match to a known person; rises with the number of people. Null when the
+        /// gallery was empty.
         threshold: Option<f64>,
-        /// The most alike other person who was known and is none of this video's other clusters; null when there
-        /// was none.
+        /// Key of the most similar other person who was known and not matched to another cluster of this
+        /// video; null when there was none.
         runner_up_person_id: Option<i64>,
-        /// How far the similarity is from another decision: above the threshold and the runner-up's or, of a new
-        /// person, the runner-up's below the threshold; null when nobody else was known.
+        /// Distance of the decision from the alternative, in similarity. For a matched person: the similarity
+        /// minus the larger of the threshold and the runner-up's similarity. For a new person: the threshold
+        /// minus the runner-up's similarity. Null when there was no alternative.
         margin: Option<f64>,
         /// Number of tracks.
         n_tracks: i64,
         /// Time on screen, seconds.
         screen_secs: f64,
-        /// Mean of the cluster's track vectors, of unit norm.
+        /// Mean embedding of the cluster's tracks, of unit norm.
+        embedding: UnitVector,
+    }
+}
+
+table! {
+    /// One row per person whose embedding an addition to the gallery changed; one file per addition. For a
+    /// person in several files, the last file in `library.json` counts.
+    PersonVector = "person_vectors" "1.0.0", written by "library", sorted by (person_id) {
+        /// Key of the person in `people`.
+        person_id: i64,
+        /// Mean of the person's embeddings in `appearances`, weighted by number of tracks, of unit norm.
         embedding: UnitVector,
     }
 }
@@ -515,9 +539,9 @@ pub const ALL: [&Table; 15] = [
 ];
 
 /// Every table of a library of several runs.
-pub const LIBRARY: [&Table; 2] = [Person::TABLE, Appearance::TABLE];
+pub const LIBRARY: [&Table; 3] = [Person::TABLE, Appearance::TABLE, PersonVector::TABLE];
 
-/// The stage that writes the table called `name`; "ingest", the first of all, when there is no such table.
+/// Returns the stage that writes the table `name`; "ingest", the first stage, for an unknown name.
 pub fn producer(name: &str) -> &'static str {
     ALL.iter().find(|t| t.name == name).map_or("ingest", |t| t.producer)
 }
@@ -538,7 +562,7 @@ fn check_track(row: &Track) -> Result<(), String> {
     }
 }
 
-/// Whoever decodes a picture goes by this, so that one of a few bytes does not come to gigabytes.
+/// Checks the size that decoders use as their limit, which guards against decompression bombs.
 fn check_crop(row: &Crop) -> Result<(), String> {
     if [row.width, row.height].iter().all(|side| (1..=MAX_CROP_SIDE).contains(side)) {
         return Ok(());

@@ -6,7 +6,6 @@ use ffmpeg::codec::packet::side_data::Type as SideData;
 use ffmpeg::format::context::Input;
 use ffmpeg::format::stream::Disposition;
 use ffmpeg::{FieldOrder, Packet, media};
-use schema::cell::MAX_WHOLE;
 
 use crate::error::{Error, Result};
 use crate::orientation::Orientation;
@@ -17,6 +16,9 @@ pub const FORMATS: &str = "matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,avi,mpegts,mpeg
 
 /// Pixels of the largest frame that is decoded, twice those of 8K: pictures in flight take memory.
 pub(crate) const MAX_PIXELS: u64 = 1 << 26;
+
+/// The largest time stamp, in ticks: whole numbers up to 2⁵³ are exact as 64-bit floats.
+const MAX_TICKS: i64 = 1 << 53;
 
 /// A gap this many times longer than the usual one is a hole.
 const HOLE: i64 = 3;
@@ -140,7 +142,7 @@ fn read_packets(
         }
         progress(u64::try_from(packet.position()).unwrap_or(0));
         // Nobody counts so far but damage.
-        let ticks = packet.pts().or(packet.dts()).filter(|ticks| ticks.unsigned_abs() <= MAX_WHOLE as u64);
+        let ticks = packet.pts().or(packet.dts()).filter(|ticks| ticks.unsigned_abs() <= MAX_TICKS as u64);
         match ticks {
             _ if packet.size() == 0 => left_out.empty += 1,
             None => left_out.untimed += 1,
@@ -148,7 +150,7 @@ fn read_packets(
             Some(pts_ticks) if pts_ticks < first_ticks => left_out.before_start += 1,
             Some(pts_ticks) => packets.push(PacketInfo {
                 pts_ticks,
-                duration_ticks: packet.duration().clamp(0, MAX_WHOLE),
+                duration_ticks: packet.duration().clamp(0, MAX_TICKS),
                 is_key: packet.is_key(),
                 is_corrupt: packet.is_corrupt(),
             }),

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use schema::stage::{Failure, exit};
+use failure::{Failure, exit};
 
 /// What can be wrong with a video file.
 #[derive(Debug, thiserror::Error)]

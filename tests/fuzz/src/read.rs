@@ -3,12 +3,12 @@
 use std::fmt::Debug;
 use std::path::Path;
 
-use exchange::validate::validate;
+use run::validate::validate;
 use schema::io::{TableWriter, open, read_all, read_footer};
 use schema::table::Table;
 use schema::tables::{
     Appearance, Calibration, Cluster, Constraint, Crop, Detection, Embedding, Frame, Identity, Label,
-    Linkage, Metric, Person, Shot, Track, TrackEmbedding, Video,
+    Linkage, Metric, Person, PersonVector, Shot, Track, TrackEmbedding, Video,
 };
 use schema::{Error, Row};
 
@@ -22,7 +22,7 @@ macro_rules! readers {
 }
 
 /// Every table of a run, and those of a library.
-pub(crate) const READERS: [Reader; 17] = readers!(
+pub(crate) const READERS: [Reader; 18] = readers!(
     Video,
     Frame,
     Shot,
@@ -39,11 +39,12 @@ pub(crate) const READERS: [Reader; 17] = readers!(
     Metric,
     Label,
     Person,
-    Appearance
+    Appearance,
+    PersonVector
 );
 
 /// Number of `appearances` among them.
-pub(crate) const APPEARANCES: usize = READERS.len() - 1;
+pub(crate) const APPEARANCES: usize = READERS.len() - 2;
 
 /// Reads a file as the table of that number.
 pub(crate) fn table(number: usize, path: &Path) {

@@ -1,7 +1,6 @@
 //! Small good files of every kind, made here: nobody guesses Parquet.
 
 use arbitrary::Unstructured;
-use schema::hash;
 
 use crate::read::READERS;
 use crate::shape;

@@ -12,19 +12,18 @@ use arrow::array::{
 };
 use arrow::compute::{cast, take};
 use arrow::datatypes::{DataType, Field, Float32Type, Schema, TimeUnit};
-use exchange::export::Format;
-use exchange::run::Run;
-use exchange::validate::validate;
-use library::Library;
+use failure::catch_panic;
+use formats::export::Format;
+use formats::run::Run;
+use gallery::Library;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::{KeyValue, ParquetMetaData, ParquetMetaDataWriter, RowGroupMetaData};
 use parquet::file::properties::{WriterProperties, WriterVersion};
+use run::validate::validate;
 use schema::cell::CellType;
-use schema::contain::contain;
 use schema::footer::KEY;
-use schema::hash;
 use schema::table::{Column, Table};
 use schema::tables::ALL;
 use serde_json::{Value, json};
@@ -85,8 +84,7 @@ fn library(appearances: &Path) {
     if let Err(error) = Library::open(&root) {
         is_told(&error);
     }
-    // Also a library is validated.
-    let _ = validate(&root);
+    let _ = gallery::validate::validate(&root);
 }
 
 /// The file of a table, as the data describe it.
@@ -328,7 +326,7 @@ fn lie(data: &mut Unstructured<'_>, file: &mut Vec<u8>, metadata: ParquetMetaDat
     if lies > 0 {
         let changed = metadata.into_builder().set_row_groups(groups).build();
         // The writer adds these numbers up, and panics where that overflows.
-        let tail = contain(|| {
+        let tail = catch_panic(|| {
             let mut tail = Vec::new();
             ParquetMetaDataWriter::new(&mut tail, &changed).finish().map(|_| tail)
         });

@@ -6,12 +6,12 @@ use std::path::Path;
 use arbitrary::Unstructured;
 use cluster::edits::Edits;
 use evaluate::labels::Labels;
-use exchange::labels::{Source, write};
-use library::Library;
+use formats::labels::{Source, write};
+use gallery::Library;
 use nn::weights::read_tensors;
+use run::manifest::{self, Manifest};
+use run::stage::read_config;
 use schema::footer::Footer;
-use schema::manifest::{self, Manifest};
-use schema::stage::read_config;
 use schema::{Row as _, Symbol};
 
 use crate::{is_told, place, up_to};
@@ -82,7 +82,6 @@ pub fn labels(data: &[u8]) {
     let Some(source) = sources[usize::from(how % 4)] else {
         return take(path, content);
     };
-    let Ok(content) = std::str::from_utf8(content) else { return };
     let first = [source.first_frame(), 0, 1, i64::MAX][usize::from(how / 4 % 4)];
     let Ok(labels) = source.read(content, first, Some(10)) else { return };
     // Those of a whole day take seconds; `tests/bombs.rs` has them.
@@ -99,7 +98,7 @@ fn take(path: &Path, content: &[u8]) {
     match Labels::parse(path, content, FRAMES) {
         Err(error) => is_told(&error),
         Ok(labels) => {
-            assert!(labels.frames().iter().all(|frame| (0..FRAMES).contains(frame)));
+            assert!(labels.lines.iter().all(|line| (0..FRAMES).contains(&line.frame)));
             labels.rows(&Symbol::from("v")).for_each(|row| assert_eq!(row.check(), Ok(()), "{row:?}"));
         }
     }
@@ -115,8 +114,8 @@ pub fn edits(data: &[u8]) {
             assert!(edits.pairs().all(|(pair, _)| known(&pair)));
             let groups = edits.groups(&ids);
             let place = |id: i64| usize::try_from(id).ok();
-            assert!(edits.together.iter().all(|(a, b)| groups.are_one(place(*a), place(*b))));
-            assert!(!edits.apart.iter().any(|(a, b)| groups.are_one(place(*a), place(*b))));
+            assert!(edits.must_link.iter().all(|(a, b)| groups.are_one(place(*a), place(*b))));
+            assert!(!edits.cannot_link.iter().any(|(a, b)| groups.are_one(place(*a), place(*b))));
         }
     }
 }

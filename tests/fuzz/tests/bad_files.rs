@@ -9,13 +9,14 @@ use std::path::Path;
 
 use cluster::edits::{self, Edits};
 use evaluate::labels::Labels;
-use exchange::labels::Source;
-use library::Library;
+use failure::Failure;
+use formats::labels::Source;
+use gallery::Library;
 use nn::weights::read_tensors;
-use schema::manifest::Manifest;
-use schema::stage::{Failure, read_config};
-use tests::files::walk;
-use tests::snapshot;
+use run::manifest::Manifest;
+use run::stage::read_config;
+use testkit::files::walk;
+use testkit::snapshot;
 
 /// What a person reads of an error.
 fn told(error: &dyn Failure) -> String {
@@ -41,8 +42,8 @@ fn labels(path: &Path) -> Option<String> {
 
 fn imported(path: &Path) -> Option<String> {
     let source = Source::of(path).unwrap();
-    let (line, reason) = source.read(&fs::read_to_string(path).unwrap(), source.first_frame(), None).err()?;
-    Some(told(&exchange::Error::Labels { path: path.to_path_buf(), line, reason }))
+    let (line, reason) = source.read(&fs::read(path).unwrap(), source.first_frame(), None).err()?;
+    Some(told(&formats::Error::Labels { path: path.to_path_buf(), line, reason }))
 }
 
 fn edited(path: &Path) -> Option<String> {

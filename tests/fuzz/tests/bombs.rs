@@ -29,7 +29,7 @@ use schema::footer::KEY;
 use schema::table::Table;
 use schema::tables::{Crop, Frame, Label, Linkage, TrackEmbedding};
 use serde_json::json;
-use tests::assets;
+use testkit::assets;
 
 /// Address space of a program, KiB.
 const MAX_KIB: u32 = 1 << 20;
@@ -38,9 +38,9 @@ const TOO_MANY: &str = "its rows come to more bytes than a table of its size hol
 /// No bomb is larger, bytes.
 const MAX_BYTES: u64 = 300 << 10;
 
-/// Runs a program of ours; gives its exit code and its first line of words.
-fn run(program: &str, arguments: &[&str]) -> Option<(Option<i32>, String)> {
-    let program = assets::require_program(program)?;
+/// Runs `facetrack`; gives its exit code and its first line of output.
+fn run(arguments: &[&str]) -> Option<(Option<i32>, String)> {
+    let program = assets::require_program("facetrack")?;
     let mut shell = Command::new("sh");
     shell.args(["-c", &format!("ulimit -v {MAX_KIB}; exec \"$0\" \"$@\"")]).arg(program).args(arguments);
     let done = shell.output().unwrap();
@@ -48,13 +48,13 @@ fn run(program: &str, arguments: &[&str]) -> Option<(Option<i32>, String)> {
     Some((done.status.code(), String::from_utf8_lossy(&said).lines().next().unwrap_or_default().to_owned()))
 }
 
-/// Asserts that a program refuses a file in these words.
-fn refused(program: &str, arguments: &[&str], file: &Path, code: i32, words: &str) {
+/// Asserts that `facetrack` refuses a file in these words.
+fn refused(arguments: &[&str], file: &Path, code: i32, words: &str) {
     let size = file.metadata().unwrap().len();
     assert!(size < MAX_BYTES, "{} has {size} bytes", file.display());
-    let Some((found, said)) = run(program, arguments) else { return };
+    let Some((found, said)) = run(arguments) else { return };
     println!("{size} bytes: {said}");
-    assert!(found == Some(code) && said.contains(words), "{program} ended with {found:?}: {said}");
+    assert!(found == Some(code) && said.contains(words), "{arguments:?} ended with {found:?}: {said}");
 }
 
 /// A table whose columns are constant, but for these; the first of them is a key where there is more than one
@@ -137,7 +137,7 @@ fn explodes(name: &str, bomb: Bomb, words: &str) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(name);
     bomb.write(&path);
-    refused("ftl-exchange", &["validate", path.to_str().unwrap()], &path, 4, words);
+    refused(&["validate", path.to_str().unwrap()], &path, 4, words);
 }
 
 #[test]
@@ -196,17 +196,16 @@ fn faults_without_end() {
 }
 
 /// Has labels imported, or weights converted.
-fn reads(program: &str, name: &str, content: &[u8], code: i32, words: &str) {
+fn reads(verb: &str, name: &str, content: &[u8], code: i32, words: &str) {
     let folder = tempfile::tempdir().unwrap();
     let (path, out) = (folder.path().join(name), folder.path().join("out"));
     fs::write(&path, content).unwrap();
     let (path_text, out) = (path.to_str().unwrap(), out.to_str().unwrap());
-    let arguments = if program == "ftl-weights" {
-        vec![path_text, out]
-    } else {
-        vec!["import", "--labels", path_text, "--out", out]
+    let arguments = match verb {
+        "convert" => vec![verb, path_text, out],
+        _ => vec![verb, "--labels", path_text, "--out", out],
     };
-    refused(program, &arguments, &path, code, words);
+    refused(&arguments, &path, code, words);
 }
 
 #[test]
@@ -217,27 +216,21 @@ fn entities_in_entities() {
     let nested: String = nested.collect();
     let text =
         format!("<!DOCTYPE x [<!ENTITY a \"{}\">{nested}]><annotations>&j;</annotations>", "a".repeat(1000));
-    reads("ftl-exchange", "nested.xml", text.as_bytes(), 3, "it is no XML: XML with DTD detected");
+    reads("import", "nested.xml", text.as_bytes(), 3, "it is no XML: XML with DTD detected");
 }
 
 #[test]
 fn elements_in_elements() {
     let text = format!("<annotations>{}", "<a>".repeat(80_000));
-    reads("ftl-exchange", "deep.xml", text.as_bytes(), 3, "it is no XML");
+    reads("import", "deep.xml", text.as_bytes(), 3, "it is no XML");
 }
 
 #[test]
 fn frames_without_end() {
-    reads("ftl-exchange", "far.txt", b"6000000,1,1,1,5,5\n", 0, "");
-    reads(
-        "ftl-exchange",
-        "farther.txt",
-        b"6000001,1,1,1,5,5\n",
-        3,
-        "not a whole number that a video may reach",
-    );
+    reads("import", "far.txt", b"6000000,1,1,1,5,5\n", 0, "");
+    reads("import", "farther.txt", b"6000001,1,1,1,5,5\n", 3, "not a whole number that a video may reach");
     let meta = "<annotations><meta><task><size>6000000</size></task></meta></annotations>";
-    reads("ftl-exchange", "far.xml", meta.as_bytes(), 0, "");
+    reads("import", "far.xml", meta.as_bytes(), 0, "");
 }
 
 /// A node of a few bytes stands for a million values.
@@ -251,5 +244,5 @@ fn constants_that_repeat() {
         field(1, &[field(1, format!("c{number}").as_bytes()), field(2, b"Const"), value].concat())
     };
     let graph: Vec<u8> = (0..5000).flat_map(node).collect();
-    reads("ftl-weights", "graph.pb", &graph, 3, "1 values for the shape [1048576]");
+    reads("convert", "graph.pb", &graph, 3, "1 values for the shape [1048576]");
 }

@@ -12,7 +12,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use fuzz::{TARGETS, seeds};
-use tests::random::{Random, times};
+use testkit::random::{SplitMix64, times};
 
 /// Longest that any input may take.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -27,16 +27,16 @@ fn corpus(target: &str) -> Vec<Vec<u8>> {
 }
 
 /// A few damages, as libFuzzer's own: bytes replaced, dropped, doubled, put in, taken from another input.
-fn mutate(bytes: &mut Vec<u8>, other: &[u8], random: &mut Random) {
+fn mutate(bytes: &mut Vec<u8>, other: &[u8], random: &mut SplitMix64) {
     for _ in 0..=random.below(4) {
         let at = random.below(bytes.len());
         let end = (at + 1 + random.below(16)).min(bytes.len());
         match random.below(6) {
-            0 if !bytes.is_empty() => bytes[at] = random.draw() as u8,
+            0 if !bytes.is_empty() => bytes[at] = random.next_u64() as u8,
             1 if !bytes.is_empty() => bytes[at] ^= 1 << random.below(8),
             2 => drop(bytes.drain(at.min(end)..end)),
             3 => bytes
-                .splice(at..at, (0..=random.below(24)).map(|_| random.draw() as u8).collect::<Vec<_>>())
+                .splice(at..at, (0..=random.below(24)).map(|_| random.next_u64() as u8).collect::<Vec<_>>())
                 .for_each(drop),
             4 => {
                 let from = random.below(other.len());
@@ -59,7 +59,7 @@ fn replay(target: &str) {
     corpus.iter().for_each(|bytes| tried(bytes));
     let mutations = times("FACETRACK_FUZZ", 2000);
     for seed in 0..mutations {
-        let random = &mut Random::new(seed as u64);
+        let random = &mut SplitMix64::new(seed as u64);
         let mut bytes = corpus[random.below(corpus.len())].clone();
         mutate(&mut bytes, &corpus[random.below(corpus.len())], random);
         tried(&bytes);

@@ -7,10 +7,8 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
+use console::{Error, Result, process};
 use serde_json::Value;
-
-use crate::failure::{Failure, Result};
-use crate::process;
 
 /// What some batches took.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -39,7 +37,7 @@ impl Contestant {
         let mut child = process::spawn(command.stdin(Stdio::piped()).stdout(Stdio::piped()))?;
         let pipes = child.stdin.take().zip(child.stdout.take());
         let (requests, answers) =
-            pipes.ok_or_else(|| Failure::unexpected(format!("`{name}` was started without pipes")))?;
+            pipes.ok_or_else(|| Error::unexpected(format!("`{name}` was started without pipes")))?;
         let answers = BufReader::new(answers);
         let mut contestant = Self { name, child, requests, answers, about: Value::Null };
         contestant.about = contestant.answer()?;
@@ -61,13 +59,13 @@ impl Contestant {
         let read = self.answers.read_line(&mut line);
         process::check_interrupt()?;
         match read {
-            Ok(0) | Err(_) => Err(Failure::unexpected(format!("`{}` ended early", self.name))),
+            Ok(0) | Err(_) => Err(Error::unexpected(format!("`{}` ended early", self.name))),
             Ok(_) => serde_json::from_str(&line).map_err(|_| self.stray(line.trim_end())),
         }
     }
 
-    fn stray(&self, line: &str) -> Failure {
-        Failure::unexpected(format!("`{}` said `{line}`", self.name))
+    fn stray(&self, line: &str) -> Error {
+        Error::unexpected(format!("`{}` said `{line}`", self.name))
     }
 }
 

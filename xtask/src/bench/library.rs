@@ -1,37 +1,44 @@
 //! `cargo xtask bench library`: what it takes to add one more video to a library, by how many it has.
 
-use std::io::{BufRead as _, BufReader};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
+use clap::Args;
+use console::{Result, rounded, say};
+use fetch::cache::Scratch;
 use serde_json::{Value, json};
 
-use super::{Spread, table};
-use crate::cache::Scratch;
-use crate::failure::{Failure, Result, say};
-use crate::progress::rounded;
-use crate::{process, run, workspace};
+use super::{Shared, Spread, listen, table};
+use crate::{parse_count, workspace};
 
 /// Additions that a figure is taken from.
 const ADDITIONS: usize = 11;
 
-/// What `cargo xtask bench library` was called with.
-#[derive(Debug, Clone, PartialEq, Default)]
+/// What `cargo xtask bench library` takes.
+#[derive(Debug, Clone, PartialEq, Default, Args)]
 pub(crate) struct Options {
-    /// Numbers of videos that are there before.
-    pub(crate) stored: Vec<usize>,
-    /// People in a video.
-    pub(crate) people: usize,
-    /// Share of a video's people who were in an earlier one, where it is given.
-    pub(crate) returning: Option<f64>,
-    /// Start of the random numbers.
-    pub(crate) seed: u64,
-    /// One JSON object in place of the table.
-    pub(crate) json: bool,
+    /// Videos that are there before
+    #[arg(long, value_name = "N,..", value_delimiter = ',', value_parser = parse_count, default_value = "50,100,500")]
+    stored: Vec<usize>,
+    /// People in a video
+    #[arg(long, value_name = "N", value_parser = parse_count, default_value = "40")]
+    people: usize,
+    /// Share of a video's people who were in an earlier one [default: 0.6]
+    #[arg(long, value_name = "SHARE", value_parser = parse_share)]
+    returning: Option<f64>,
+    /// Start of the random numbers
+    #[arg(long, value_name = "N", default_value = "1")]
+    seed: u64,
+    #[command(flatten)]
+    pub(crate) shared: Shared,
+}
+
+fn parse_share(text: &str) -> std::result::Result<f64, String> {
+    text.parse().ok().filter(|share| (0.0..=1.0).contains(share)).ok_or_else(|| "must be from 0 to 1".into())
 }
 
 /// Measures additions.
 pub(crate) fn library(options: &Options) -> Result<()> {
-    run::build(options.json)?;
+    workspace::build_all()?;
     let scratch = Scratch::new("bench")?;
     let videos = options.stored.iter().max().copied().unwrap_or(0) + ADDITIONS;
     let mut command = Command::new(workspace::program("ftl-bench-library"));
@@ -40,22 +47,12 @@ pub(crate) fn library(options: &Options) -> Result<()> {
     if let Some(share) = options.returning {
         command.args(["--returning", &share.to_string()]);
     }
-    let lines = listen(&mut command)?;
+    let (lines, _) = listen(&mut command)?;
     let rows: Vec<_> = options.stored.iter().map(|stored| Row::new(*stored, &lines)).collect();
     let scores = lines.last().cloned().unwrap_or_default();
-    say(if options.json { object(options, &rows, &scores).to_string() } else { text(&rows, &scores) }
+    say(if options.shared.json { object(options, &rows, &scores).to_string() } else { text(&rows, &scores) }
         .trim_end());
     Ok(())
-}
-
-/// What the program said, an object a line.
-fn listen(command: &mut Command) -> Result<Vec<Value>> {
-    let mut child = process::spawn(command.stdin(Stdio::null()).stdout(Stdio::piped()))?;
-    let pipe = child.stdout.take();
-    let lines = pipe.into_iter().flat_map(|pipe| BufReader::new(pipe).lines()).map_while(std::io::Result::ok);
-    let said: Vec<Value> = lines.filter_map(|line| serde_json::from_str(&line).ok()).collect();
-    let status = process::wait(&mut child)?;
-    if status.success() { Ok(said) } else { Err(Failure::unexpected("the measurement broke off; see above")) }
 }
 
 /// Additions to a library of about one size.

@@ -4,21 +4,18 @@
 //! tracks of labelled runs, and looks at how well people are told apart.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::process::Command;
 
+use clap::Args;
+use console::process::{self, Cost};
+use console::{Error, Result, exit, rounded, say};
+use fetch::cache::Scratch;
 use serde_json::{Value, json};
 
 use super::contestant::Contestant;
-use super::{PYTHON, every_core, table};
-use crate::cache::Scratch;
-use crate::failure::{Failure, Result, exit, say};
-use crate::process;
-use crate::progress::{Screen, rounded};
-use crate::stages::{Event, Finished};
-use crate::{run, system, workspace};
+use super::{PYTHON, Shared, every_core, listen, table};
+use crate::{parse_count, system, workspace};
 
 const SCRIPTS: [(&str, &str); 3] = [
     ("figures.py", include_str!("linking/figures.py")),
@@ -47,58 +44,61 @@ const LINKERS: [Linker; 4] = [
     Linker { name: "hdbscan", ours: false, most: 20_000 },
 ];
 
-/// What `cargo xtask bench cluster` was called with.
-#[derive(Debug, Clone, PartialEq, Default)]
+/// What `cargo xtask bench cluster` takes.
+#[derive(Debug, Clone, PartialEq, Default, Args)]
 pub(crate) struct Synthetic {
-    /// Numbers of tracks.
-    pub(crate) sizes: Vec<usize>,
-    /// Numbers in a vector.
-    pub(crate) dims: Vec<usize>,
-    /// Threads of those who can use several.
-    pub(crate) threads: Option<usize>,
-    /// Install missing system packages.
-    pub(crate) install: bool,
-    /// One JSON object in place of the table.
-    pub(crate) json: bool,
+    /// Numbers of tracks
+    #[arg(long = "n", value_name = "N,..", value_delimiter = ',', value_parser = parse_count)]
+    #[arg(default_value = "1000,10000,100000,1000000")]
+    sizes: Vec<usize>,
+    /// Numbers in a vector
+    #[arg(long = "dim", value_name = "N,..", value_delimiter = ',', value_parser = parse_count)]
+    #[arg(default_value = "128,512")]
+    dims: Vec<usize>,
+    /// Threads of those who can use several [default: every core]
+    #[arg(long, value_name = "N", value_parser = parse_count)]
+    threads: Option<usize>,
+    #[command(flatten)]
+    pub(crate) shared: Shared,
 }
 
-/// What `cargo xtask bench link` was called with.
-#[derive(Debug, Clone, PartialEq, Default)]
+/// What `cargo xtask bench link` takes.
+#[derive(Debug, Clone, PartialEq, Default, Args)]
 pub(crate) struct Labelled {
-    /// Run directories.
-    pub(crate) runs: Vec<PathBuf>,
-    /// Install missing system packages.
-    pub(crate) install: bool,
-    /// One JSON object in place of the table.
-    pub(crate) json: bool,
+    /// A finished run with labels; thresholds of others are chosen on the other runs
+    #[arg(long = "run", value_name = "DIR", required = true)]
+    runs: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) shared: Shared,
 }
 
 /// Measures linkers of synthetic people.
 pub(crate) fn cluster(options: &Synthetic) -> Result<()> {
-    system::ensure(&[system::RUN, system::TESTS], options.install)?;
-    run::build(options.json)?;
+    system::ensure(&[system::RUN, system::TESTS], options.shared.install)?;
+    workspace::build_all()?;
     let (python, scratch) = (PYTHON.obtain()?, scripts()?);
     let threads = options.threads.unwrap_or_else(every_core);
-    let mut hall = Hall { python, scratch, threads, screen: Screen::new(options.json, false) };
+    let hall = Hall { python, scratch, threads };
     let mut rows = Vec::new();
     for dim in &options.dims {
         for n in &options.sizes {
             rows.extend(hall.compare(*n, *dim)?);
         }
     }
-    say(if options.json { object(threads, &rows).to_string() } else { text(threads, &rows) }.trim_end());
+    say(if options.shared.json { object(threads, &rows).to_string() } else { text(threads, &rows) }
+        .trim_end());
     Ok(())
 }
 
 /// Judges linkers of labelled runs.
 pub(crate) fn link(options: &Labelled) -> Result<()> {
     options.runs.iter().try_for_each(|run| check_labels(run))?;
-    system::ensure(&[system::TESTS], options.install)?;
+    system::ensure(&[system::TESTS], options.shared.install)?;
     let (python, scratch) = (PYTHON.obtain()?, scripts()?);
     let mut command = Command::new(python);
     command.arg(scratch.path().join("runs.py")).args(&options.runs);
     let found = std::mem::take(&mut Contestant::start(&mut command)?.about);
-    say(if options.json { found.to_string() } else { runs_text(&found) }.trim_end());
+    say(if options.shared.json { found.to_string() } else { runs_text(&found) }.trim_end());
     Ok(())
 }
 
@@ -107,7 +107,7 @@ fn check_labels(run: &Path) -> Result<()> {
         return Ok(());
     }
     let message = format!("{} is no finished run with labels", run.display());
-    Err(Failure::new(exit::INPUT, message).hint("make one by `cargo xtask run --labels`"))
+    Err(Error::new(exit::INPUT, message).hint("make one by `cargo xtask run --labels`"))
 }
 
 /// A folder with the scripts of the other side.
@@ -124,28 +124,27 @@ struct Hall {
     python: PathBuf,
     scratch: Scratch,
     threads: usize,
-    screen: Screen,
 }
 
 impl Hall {
     /// Has the same people linked by all who can link so many.
-    fn compare(&mut self, n: usize, dim: usize) -> Result<Vec<Row>> {
+    fn compare(&self, n: usize, dim: usize) -> Result<Vec<Row>> {
         let folder = self.scratch.path().join("people");
-        fs::create_dir_all(&folder).map_err(Failure::io("create", &folder))?;
+        fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
         let numbers = ["--n", &n.to_string(), "--dim", &dim.to_string(), "--seed", &SEED.to_string()];
         process::show(ours("people", &folder).args(numbers))?;
         let mut rows = Vec::new();
         for linker in LINKERS.iter().filter(|linker| n <= linker.most) {
             let row = self.measure(linker, &folder, n, dim)?;
-            self.screen.note(&row.told());
+            eprintln!("{}", row.told());
             rows.push(row);
         }
-        fs::remove_dir_all(&folder).map_err(Failure::io("remove", &folder))?;
+        fs::remove_dir_all(&folder).map_err(Error::io("remove", &folder))?;
         Ok(rows)
     }
 
     /// Every linker is a process of its own, so that memory is its own.
-    fn measure(&mut self, linker: &Linker, folder: &Path, n: usize, dim: usize) -> Result<Row> {
+    fn measure(&self, linker: &Linker, folder: &Path, n: usize, dim: usize) -> Result<Row> {
         let (dim_text, threads) = (dim.to_string(), self.threads.to_string());
         let mut command = if linker.ours {
             let mut command = ours("cluster", folder);
@@ -154,10 +153,10 @@ impl Hall {
         } else {
             self.theirs(linker.name, folder, dim)
         };
-        let took = self.listen(linker.name, &mut command)?;
-        let judged = self.listen("judge", &mut self.theirs("judge", folder, dim))?;
+        let took = figures(linker.name, &mut command)?;
+        let judged = figures("judge", &mut self.theirs("judge", folder, dim))?;
         for result in ["labels.i32", "tree.f64"].map(|file| folder.join(file)).iter().filter(|f| f.exists()) {
-            fs::remove_file(result).map_err(Failure::io("remove", result))?;
+            fs::remove_file(result).map_err(Error::io("remove", result))?;
         }
         Ok(Row { linker: linker.name, n, dim, took, judged })
     }
@@ -168,25 +167,21 @@ impl Hall {
         command.args([dim.to_string(), self.threads.to_string()]);
         command
     }
+}
 
-    /// Waits for a program that speaks as stages do.
-    fn listen(&mut self, name: &'static str, command: &mut Command) -> Result<Finished> {
-        let started = Instant::now();
-        self.screen.begin(name);
-        let mut child = process::spawn(command.stdin(Stdio::null()).stdout(Stdio::piped()))?;
-        let mut finished = None;
-        let lines = child.stdout.take().into_iter().flat_map(|pipe| BufReader::new(pipe).lines());
-        for event in lines.map_while(std::io::Result::ok).filter_map(|line| Event::parse(&line)) {
-            self.screen.hear(&event);
-            if let Event::Finished(said) = event {
-                finished = Some(said);
-            }
-        }
-        let (status, cost) = process::wait_since(started, &mut child)?;
-        self.screen.clear();
-        let finished = finished.filter(|_| status.success()).map(|said| Finished { cost, ..said });
-        finished.ok_or_else(|| Failure::unexpected(format!("{name} failed ({})", process::ended(status))))
-    }
+/// What a program found, as the event `finished` has it, and what it took.
+fn figures(name: &str, command: &mut Command) -> Result<Measured> {
+    let (events, cost) = listen(command)?;
+    let finished = events.into_iter().find(|event| event["event"] == "finished");
+    let mut finished = finished.ok_or_else(|| Error::unexpected(format!("{name} did not finish")))?;
+    Ok(Measured { figures: finished["figures"].take(), cost })
+}
+
+/// What a program found, and what it took.
+#[derive(Debug)]
+struct Measured {
+    figures: Value,
+    cost: Cost,
 }
 
 fn ours(what: &str, folder: &Path) -> Command {
@@ -201,8 +196,8 @@ struct Row {
     linker: &'static str,
     n: usize,
     dim: usize,
-    took: Finished,
-    judged: Finished,
+    took: Measured,
+    judged: Measured,
 }
 
 impl Row {
@@ -281,14 +276,10 @@ fn runs_text(found: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::process::Cost;
 
     fn row() -> Row {
-        let said = |figures: Value| Finished {
-            figures: figures.as_object().cloned().unwrap_or_default(),
-            cost: Cost { peak_bytes: 300 << 20, ..Cost::default() },
-            ..Finished::default()
-        };
+        let cost = Cost { peak_bytes: 300 << 20, ..Cost::default() };
+        let said = |figures: Value| Measured { figures, cost };
         Row {
             linker: "naive",
             n: 1000,
@@ -334,7 +325,7 @@ a: 9 tracks, AUC –
 
     #[test]
     fn a_run_without_labels_is_refused() {
-        let failure = check_labels(Path::new("/nowhere")).err();
-        assert_eq!(failure.map(|failure| failure.code), Some(exit::INPUT));
+        let error = check_labels(Path::new("/nowhere")).err();
+        assert_eq!(error.map(|error| error.code), Some(exit::INPUT));
     }
 }

@@ -6,9 +6,15 @@ pub(crate) mod linking;
 pub(crate) mod networks;
 pub(crate) mod pipeline;
 
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use clap::Args;
+use console::process::{self, Cost};
+use console::{Error, Result, rounded};
 use serde_json::{Value, json};
 
-use crate::progress::rounded;
 use crate::python::Environment;
 
 /// The other side, and what it needs.
@@ -26,6 +32,32 @@ pub(crate) const PYTHON: Environment = Environment {
     ],
     modules: "cv2, finch, numpy, onnx, onnxruntime, pyarrow, scipy, sklearn",
 };
+
+/// What every benchmark takes.
+#[derive(Debug, Clone, PartialEq, Default, Args)]
+pub(crate) struct Shared {
+    /// Install missing system packages with apt-get
+    #[arg(long = "install-deps")]
+    install: bool,
+    /// One JSON object on standard output in place of the table
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// The JSON lines that a program prints, and what it took.
+fn listen(command: &mut Command) -> Result<(Vec<Value>, Cost)> {
+    let started = Instant::now();
+    let mut child = process::spawn(command.stdin(Stdio::null()).stdout(Stdio::piped()))?;
+    let pipe = child.stdout.take();
+    let lines = pipe.into_iter().flat_map(|pipe| BufReader::new(pipe).lines()).map_while(std::io::Result::ok);
+    let events: Vec<Value> = lines.filter_map(|line| serde_json::from_str(&line).ok()).collect();
+    let (status, cost) = process::wait_since(started, &mut child)?;
+    if status.success() {
+        return Ok((events, cost));
+    }
+    let how = process::ended(status);
+    Err(Error::unexpected(format!("`{}` failed ({how}); its messages are above", process::line(command))))
+}
 
 /// What repeated measurements of one thing gave.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -8,23 +8,25 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
+use clap::Args;
+use clap::builder::PossibleValuesParser;
+use console::{Result, rounded, say};
+use fetch::cache::{self, Scratch};
 use serde_json::{Value, json};
 
 use super::contestant::{Contestant, Took};
-use super::{PYTHON, Spread, table};
-use crate::cache::Scratch;
-use crate::failure::{Result, say};
-use crate::progress::rounded;
-use crate::{models, run, system, workspace};
+use super::{PYTHON, Shared, Spread, table};
+use crate::{parse_count, parse_size, system, workspace};
 
 const SCRIPTS: [(&str, &str); 2] = [
     ("contestant.py", include_str!("contestant.py")),
     ("networks.py", include_str!("../../../crates/embed/tests/reference/networks.py")),
 ];
 
-/// Embedding networks. Those without pinned weights get seeded ones, which `contestant.py` makes.
-pub(crate) const EMBEDDERS: [&str; 9] =
-    ["sface", "dlib", "facenet", "vgg", "iresnet18", "iresnet34", "iresnet50", "iresnet100", "mobilefacenet"];
+/// Embedding networks with pinned weights.
+const PINNED: [&str; 4] = ["sface", "dlib", "facenet", "vgg"];
+/// Embedding networks without; `contestant.py` makes seeded weights.
+const SEEDED: [&str; 5] = ["iresnet18", "iresnet34", "iresnet50", "iresnet100", "mobilefacenet"];
 const DETECTOR: &str = "yunet";
 
 /// How long a measurement of the faster side takes at least.
@@ -32,63 +34,100 @@ const LEAST_SECS: f64 = 0.4;
 /// Pause before every turn: onnxruntime's idle threads spin for a while, on the cores of who is next.
 const PAUSE: Duration = Duration::from_millis(300);
 
-/// What `cargo xtask bench embed` or `detect` was called with.
-#[derive(Debug, Clone, PartialEq, Default)]
+/// What `cargo xtask bench embed` and `detect` take.
+#[derive(Debug, Clone, PartialEq, Default, Args)]
 pub(crate) struct Options {
-    /// Names of embedding networks; all, where there is none.
-    pub(crate) networks: Vec<String>,
-    /// Images that are passed together.
-    pub(crate) batches: Vec<usize>,
-    /// Threads of either side.
-    pub(crate) threads: Vec<usize>,
-    /// Our instruction sets; the widest, where there is none.
-    pub(crate) isas: Vec<String>,
-    /// Width and height of a detector's pictures.
-    pub(crate) size: Option<(u32, u32)>,
-    /// Rounds.
-    pub(crate) repeat: usize,
-    /// Install missing system packages.
-    pub(crate) install: bool,
-    /// One JSON object in place of the table.
-    pub(crate) json: bool,
+    /// Threads of either side
+    #[arg(long, value_name = "N,..", value_delimiter = ',', value_parser = parse_count, default_value = "1,2")]
+    threads: Vec<usize>,
+    /// Our instruction sets, which the yardstick is free to exceed [default: the widest]
+    #[arg(long = "isa", value_name = "NAME", value_delimiter = ',')]
+    #[arg(value_parser = PossibleValuesParser::new(["avx512", "avx2", "neon", "scalar"]))]
+    isas: Vec<String>,
+    /// Rounds, each one measurement of either side
+    #[arg(long, value_name = "N", value_parser = parse_count, default_value = "5")]
+    repeat: usize,
+    #[command(flatten)]
+    pub(crate) shared: Shared,
+}
+
+/// What `cargo xtask bench embed` takes.
+#[derive(Debug, Clone, PartialEq, Default, Args)]
+pub(crate) struct Embed {
+    /// These networks only [default: all]
+    #[arg(long = "network", value_name = "NAME", value_delimiter = ',')]
+    #[arg(value_parser = PossibleValuesParser::new(PINNED.into_iter().chain(SEEDED)))]
+    networks: Vec<String>,
+    /// Images that are passed together
+    #[arg(long = "batch", value_name = "N,..", value_delimiter = ',', value_parser = parse_count, default_value = "1,8,32")]
+    batches: Vec<usize>,
+    #[command(flatten)]
+    pub(crate) options: Options,
+}
+
+/// What `cargo xtask bench detect` takes.
+#[derive(Debug, Clone, PartialEq, Default, Args)]
+pub(crate) struct Detect {
+    /// Size of the pictures, multiples of 32
+    #[arg(long, value_name = "WxH", value_parser = parse_grid_size, default_value = "640x384")]
+    size: (u32, u32),
+    #[command(flatten)]
+    pub(crate) options: Options,
+}
+
+fn parse_grid_size(text: &str) -> std::result::Result<(u32, u32), String> {
+    let size = parse_size(text).ok().filter(|(width, height)| width % 32 == 0 && height % 32 == 0);
+    size.ok_or_else(|| "must be two multiples of 32 pixels, like 640x384".into())
 }
 
 /// Measures the embedding networks.
-pub(crate) fn embed(options: &Options) -> Result<()> {
-    let all = || EMBEDDERS.map(str::to_owned).to_vec();
-    let names = if options.networks.is_empty() { all() } else { options.networks.clone() };
+pub(crate) fn embed(embed: &Embed) -> Result<()> {
+    let all = || PINNED.into_iter().chain(SEEDED).map(str::to_owned).collect();
+    let names: Vec<_> = if embed.networks.is_empty() { all() } else { embed.networks.clone() };
     let entries: Vec<_> = names.iter().map(|name| (name.as_str(), "onnxruntime")).collect();
-    bench("embed", &entries, options)
+    bench("embed", &entries, &embed.options, &embed.batches, None)
 }
 
-/// Measures the detector.
-pub(crate) fn detect(options: &Options) -> Result<()> {
-    bench("detect", &[(DETECTOR, "opencv"), (DETECTOR, "onnxruntime")], options)
+/// Measures the detector, which gets as many pictures at a time as it has threads, one for each.
+pub(crate) fn detect(detect: &Detect) -> Result<()> {
+    let entries = [(DETECTOR, "opencv"), (DETECTOR, "onnxruntime")];
+    bench("detect", &entries, &detect.options, &[], Some(detect.size))
 }
 
 /// Measures networks, each beside another program.
-fn bench(name: &str, entries: &[(&str, &'static str)], options: &Options) -> Result<()> {
-    let weights: Vec<_> = entries.iter().filter_map(|(name, _)| models::by_name(name)).collect();
-    system::ensure(&[system::RUN, models::needs(&weights)?, system::TESTS], options.install)?;
-    run::build(options.json)?;
-    let folder = models::obtain(&weights, || Ok(()))?;
+fn bench(
+    name: &str,
+    entries: &[(&str, &'static str)],
+    options: &Options,
+    batches: &[usize],
+    size: Option<(u32, u32)>,
+) -> Result<()> {
+    system::ensure(&[system::RUN, system::FETCH, system::TESTS], options.shared.install)?;
+    workspace::build_all()?;
+    let pinned = entries.iter().map(|(name, _)| *name).filter(|name| !SEEDED.contains(name));
+    workspace::call(workspace::facetrack().args(["models", "fetch", DETECTOR]).args(pinned))?;
+    let folder = cache::folder("weights")?;
     let python = PYTHON.obtain()?;
     let scratch = Scratch::new("bench")?;
     for (file, text) in SCRIPTS {
         scratch.write(&scratch.path().join(file), text)?;
     }
-    let hall = Hall { options, folder, python, scripts: scratch.path() };
+    let hall = Hall { options, batches, size, folder, python, scripts: scratch.path() };
     let mut rows = Vec::new();
     for (name, reference) in entries {
         rows.extend(hall.compare(name, reference)?);
     }
-    say(if options.json { object(name, &rows).to_string() } else { text(&rows) }.trim_end());
+    say(if options.shared.json { object(name, &rows).to_string() } else { text(&rows) }.trim_end());
     Ok(())
 }
 
 /// Where contests take place.
 struct Hall<'a> {
     options: &'a Options,
+    /// Images that are passed together; none: as many as there are threads.
+    batches: &'a [usize],
+    /// Width and height of a detector's pictures.
+    size: Option<(u32, u32)>,
     folder: PathBuf,
     python: PathBuf,
     scripts: &'a Path,
@@ -116,19 +155,20 @@ impl Hall<'_> {
         Ok(rows)
     }
 
-    /// A detector gets as many pictures at a time as it has threads, one for each.
     fn batches(&self, threads: usize) -> Vec<usize> {
-        if self.options.batches.is_empty() { vec![threads] } else { self.options.batches.clone() }
+        if self.batches.is_empty() { vec![threads] } else { self.batches.to_vec() }
     }
 
     fn ours(&self, name: &str, threads: usize, isa: Option<&str>) -> Command {
         let mut command = Command::new(workspace::program("ftl-bench"));
-        let seeded = || self.scripts.join(format!("{name}.onnx"));
-        let weights = models::by_name(name).map_or_else(seeded, |weights| weights.safetensors(&self.folder));
+        let weights = match SEEDED.contains(&name) {
+            true => self.scripts.join(format!("{name}.onnx")),
+            false => self.folder.join(format!("{name}.safetensors")),
+        };
         command.args(["network", name, "--weights"]).arg(weights);
         command.args(["--threads", &threads.to_string()]);
         command.args(isa.iter().flat_map(|isa| ["--isa", isa]));
-        if let Some((width, height)) = self.options.size {
+        if let Some((width, height)) = self.size {
             command.args(["--size", &width.to_string(), &height.to_string()]);
         }
         command
@@ -138,7 +178,7 @@ impl Hall<'_> {
         let mut command = Command::new(&self.python);
         command.arg(self.scripts.join("contestant.py")).args([reference, name]);
         command.arg(&self.folder).arg(threads.to_string());
-        if let Some((width, height)) = self.options.size {
+        if let Some((width, height)) = self.size {
             command.args([width.to_string(), height.to_string()]);
         }
         command
@@ -310,7 +350,31 @@ fn legend(rows: &[Row]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
+
+    #[test]
+    fn networks_are_benched_as_asked_for() {
+        #[derive(Debug, Parser)]
+        struct Cli {
+            #[command(flatten)]
+            embed: Embed,
+        }
+        let parsed = |line: &str| Cli::try_parse_from(line.split(' ')).ok().map(|cli| cli.embed);
+        let embed = parsed("embed --network sface --batch 1,32 --isa avx2,scalar --repeat 2");
+        let options = Options {
+            threads: vec![1, 2],
+            isas: vec!["avx2".into(), "scalar".into()],
+            repeat: 2,
+            shared: Shared::default(),
+        };
+        assert_eq!(embed, Some(Embed { networks: vec!["sface".into()], batches: vec![1, 32], options }));
+        assert_eq!(parsed("embed --batch 1,0"), None);
+        assert_eq!(parsed("embed --network unknown"), None);
+        assert_eq!(parse_grid_size("640x384"), Ok((640, 384)));
+        assert!(parse_grid_size("640x380").is_err());
+    }
 
     fn row(reference: &'static str) -> Row {
         let took = |wall_secs, cpu_secs| Took { wall_secs, cpu_secs };
@@ -364,9 +428,9 @@ peak: avx512, threads 2: 200 GFLOP/s a thread
     #[test]
     fn every_network_has_weights() {
         let (_, contestant) = SCRIPTS[0];
-        for name in EMBEDDERS.into_iter().chain([DETECTOR]) {
+        for name in PINNED.into_iter().chain(SEEDED).chain([DETECTOR]) {
             let kind: String = name.chars().take_while(|c| c.is_alphabetic()).collect();
-            assert!(models::by_name(name).is_some() || contestant.contains(&kind), "{name}");
+            assert!(contestant.contains(&kind), "{name}");
         }
     }
 }

@@ -6,54 +6,51 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Instant;
 
+use clap::Args;
+use console::process::{self, Cost};
+use console::{Error, Result, duration, exit, rounded, say};
+use fetch::cache::Scratch;
 use serde_json::{Map, Value, json};
 
-use super::{Spread, every_core, table};
-use crate::cache::Scratch;
-use crate::failure::{Failure, Result, exit, say};
-use crate::process::{self, Cost};
-use crate::progress::{duration, rounded};
-use crate::run;
-use crate::stages::Finished;
+use super::{Shared, Spread, every_core, listen, table};
+use crate::{parse_count, parse_size, system, workspace};
 
-/// What `cargo xtask bench pipeline` was called with.
-#[derive(Debug, Clone, Default)]
+/// The stages whose costs are shown.
+const STAGES: [&str; 5] = ["ingest", "detect-track", "embed", "cluster", "evaluate"];
+
+/// What `cargo xtask bench pipeline` takes.
+#[derive(Debug, Clone, Default, Args)]
 pub(crate) struct Options {
-    /// The video.
-    pub(crate) video: PathBuf,
-    /// Width and height of the copy to measure instead.
-    pub(crate) scale: Option<(u32, u32)>,
-    /// Threads of ffmpeg and of every stage.
-    pub(crate) threads: Option<usize>,
-    /// Rounds.
-    pub(crate) repeat: usize,
-    /// Install missing system packages.
-    pub(crate) install: bool,
-    /// One JSON object in place of the table.
-    pub(crate) json: bool,
+    /// The video, mkv or mp4
+    #[arg(long, value_name = "PATH")]
+    video: PathBuf,
+    /// Measure a copy of this size, which is made first (libx264, crf 23)
+    #[arg(long, value_name = "WxH", value_parser = parse_size)]
+    scale: Option<(u32, u32)>,
+    /// Threads of ffmpeg and of every stage [default: every core]
+    #[arg(long, value_name = "N", value_parser = parse_count)]
+    threads: Option<usize>,
+    /// Rounds, ffmpeg and then a run in each
+    #[arg(long, value_name = "N", value_parser = parse_count, default_value = "3")]
+    repeat: usize,
+    #[command(flatten)]
+    pub(crate) shared: Shared,
 }
 
 /// Measures, and prints a table or an object.
 pub(crate) fn pipeline(options: &Options) -> Result<()> {
     let scratch = Scratch::new("bench")?;
-    let run_options = run::Options {
-        video: options.video.clone(),
-        run_dir: Some(scratch.path().join("run")),
-        threads: Some(options.threads.unwrap_or_else(every_core)),
-        install: options.install,
-        quiet: true,
-        ..run::Options::default()
-    };
-    run::prepare(&run_options)?;
-    run::build(options.json)?;
+    fs::File::open(&options.video)
+        .map_err(|e| Error::new(exit::INPUT, format!("failed to read `{}`: {e}", options.video.display())))?;
+    system::ensure(&[system::RUN], options.shared.install)?;
+    workspace::build()?;
     let video = match options.scale {
         Some(size) => scaled(&options.video, size, scratch.path())?,
         None => options.video.clone(),
     };
-    let report = measure(options, &run::Options { video, ..run_options })?;
-    say(if options.json { report.json().to_string() } else { report.table() }.trim_end());
+    let report = measure(options, &video, &scratch.path().join("run"))?;
+    say(if options.shared.json { report.json().to_string() } else { report.table() }.trim_end());
     Ok(())
 }
 
@@ -80,22 +77,22 @@ fn finish(command: &mut Command) -> Result<Cost> {
         return Ok(done.cost);
     }
     let why = process::tail(&done.stderr, 3);
-    Err(Failure::new(exit::INPUT, format!("ffmpeg cannot decode the video: {why}")))
+    Err(Error::new(exit::INPUT, format!("ffmpeg cannot decode the video: {why}")))
 }
 
-fn measure(options: &Options, run_options: &run::Options) -> Result<Report> {
-    let threads = run_options.threads.unwrap_or(1);
+fn measure(options: &Options, video: &Path, run_dir: &Path) -> Result<Report> {
+    let threads = options.threads.unwrap_or_else(every_core);
     let mut rounds = Vec::new();
     for number in 1..=options.repeat {
-        let decode = decode_only(&run_options.video, threads)?;
-        let (run_secs, stages) = run_once(run_options)?;
+        let decode = decode_only(video, threads)?;
+        let round = run_once(video, run_dir, threads, decode)?;
         eprintln!(
             "round {number} of {}: decode only {}, run {}",
             options.repeat,
             duration(decode.wall_secs),
-            duration(run_secs)
+            duration(round.run_secs)
         );
-        rounds.push(Round { decode, run_secs, stages });
+        rounds.push(round);
     }
     let name = options.video.file_name().unwrap_or(options.video.as_os_str());
     Ok(Report { video: name.display().to_string(), scale: options.scale, threads, rounds })
@@ -109,13 +106,26 @@ fn decode_only(video: &Path, threads: usize) -> Result<Cost> {
 }
 
 /// A run into a fresh directory, and what its stages took.
-fn run_once(options: &run::Options) -> Result<(f64, Vec<(&'static str, Finished)>)> {
-    let started = Instant::now();
-    let run_dir = run::prepare(options)?;
-    let stages = run::run_built(options, &run_dir)?;
-    let secs = started.elapsed().as_secs_f64();
-    fs::remove_dir_all(&run_dir).map_err(Failure::io("remove", &run_dir))?;
-    Ok((secs, stages))
+fn run_once(video: &Path, run_dir: &Path, threads: usize, decode: Cost) -> Result<Round> {
+    let mut command = workspace::facetrack();
+    command.arg("run").arg(video).arg("--run-dir").arg(run_dir);
+    let (events, cost) = listen(command.args(["--threads", &threads.to_string(), "--json"]))?;
+    fs::remove_dir_all(run_dir).map_err(Error::io("remove", run_dir))?;
+    let last = events.last().cloned().unwrap_or_default();
+    Ok(Round {
+        decode,
+        run_secs: cost.wall_secs,
+        ingested: last["figures"]["ingest"].clone(),
+        stages: STAGES.map(|stage| (stage, read_cost(&last["costs"][stage]))).to_vec(),
+    })
+}
+
+fn read_cost(cost: &Value) -> Cost {
+    Cost {
+        wall_secs: cost["wall_secs"].as_f64().unwrap_or(0.0),
+        cpu_secs: cost["cpu_secs"].as_f64().unwrap_or(0.0),
+        peak_bytes: cost["peak_bytes"].as_u64().unwrap_or(0),
+    }
 }
 
 /// One decode and one run.
@@ -123,13 +133,15 @@ fn run_once(options: &run::Options) -> Result<(f64, Vec<(&'static str, Finished)
 struct Round {
     decode: Cost,
     run_secs: f64,
-    stages: Vec<(&'static str, Finished)>,
+    /// The figures of `ingest`.
+    ingested: Value,
+    stages: Vec<(&'static str, Cost)>,
 }
 
 impl Round {
     /// The run as a whole: its own time, and what its stages took together.
     fn run(&self) -> Cost {
-        let costs = || self.stages.iter().map(|(_, stage)| stage.cost);
+        let costs = || self.stages.iter().map(|(_, cost)| *cost);
         Cost {
             wall_secs: self.run_secs,
             cpu_secs: costs().map(|cost| cost.cpu_secs).sum(),
@@ -178,8 +190,7 @@ impl Line {
 impl Report {
     /// A figure of `ingest`, the same in every round.
     fn ingested(&self, key: &str) -> f64 {
-        let figures = self.rounds.first().and_then(|round| round.stages.first()).map(|(_, s)| &s.figures);
-        figures.and_then(|figures| figures.get(key)).and_then(Value::as_f64).unwrap_or(0.0)
+        self.rounds.first().and_then(|round| round.ingested[key].as_f64()).unwrap_or(0.0)
     }
 
     fn line(&self, name: &'static str, cost: impl Fn(&Round) -> Cost) -> Line {
@@ -188,7 +199,7 @@ impl Report {
 
     fn stages(&self) -> Vec<Line> {
         let names = self.rounds.first().map_or(&[][..], |round| &round.stages).iter().map(|(name, _)| *name);
-        names.enumerate().map(|(i, name)| self.line(name, |round| round.stages[i].1.cost)).collect()
+        names.enumerate().map(|(i, name)| self.line(name, |round| round.stages[i].1)).collect()
     }
 
     fn decode(&self) -> Line {
@@ -267,17 +278,11 @@ mod tests {
     /// Two rounds of a film of 100 frames in four seconds.
     fn report() -> Report {
         let cost = |wall_secs, cpu_secs, mib: u64| Cost { wall_secs, cpu_secs, peak_bytes: mib << 20 };
-        let stage = |cost| {
-            let figures = json!({"frames": 100, "duration_secs": 4.0}).as_object().cloned();
-            Finished { cost, figures: figures.unwrap_or_default(), ..Finished::default() }
-        };
         let round = |slow: f64| Round {
             decode: cost(0.5 * slow, 1.0 * slow, 40),
             run_secs: 2.5 * slow * slow,
-            stages: vec![
-                ("ingest", stage(cost(0.5, 0.25, 20))),
-                ("detect-track", stage(cost(1.5 * slow, 2.75, 300))),
-            ],
+            ingested: json!({"frames": 100, "duration_secs": 4.0}),
+            stages: vec![("ingest", cost(0.5, 0.25, 20)), ("detect-track", cost(1.5 * slow, 2.75, 300))],
         };
         Report {
             video: "a.mkv".into(),

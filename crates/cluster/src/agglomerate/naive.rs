@@ -1,6 +1,8 @@
 //! Average linkage by its definition, to compare with.
 
-use super::{Agglomeration, Items, penalty};
+use numeric::vector::dot_f64;
+
+use super::{Agglomeration, CANNOT_LINK_PENALTY, Items};
 use crate::items::Error;
 use crate::linkage::{Merge, cut, numbered};
 
@@ -13,27 +15,17 @@ use crate::linkage::{Merge, cut, numbered};
 pub fn naive(items: Items<'_>, threshold: f32) -> Result<Agglomeration, Error> {
     items.check(threshold)?;
     let mut table = Table::new(items);
-    let mut contradictions = Vec::new();
     let mut merges = Vec::new();
-    for (a, b) in items.together {
-        let (x, y) = (table.cluster[*a], table.cluster[*b]);
-        if x != y && table.penalty[x][y].is_infinite() {
-            contradictions.push((*a, *b));
-        } else if x != y {
-            merges.push(table.merge(x, y, 0.0));
-        }
-    }
     while let Some((x, y, height)) = table.closest().filter(|(.., height)| *height <= f64::from(threshold)) {
         merges.push(table.merge(x, y, height));
     }
     let merges: Vec<Merge> = numbered(items.vectors.len(), merges);
     let labels = cut(items.vectors.len(), &merges, f64::INFINITY);
-    Ok(Agglomeration { labels, merges, contradictions })
+    Ok(Agglomeration { labels, merges })
 }
 
 /// All pairs of clusters. A cluster goes by its first item.
 struct Table {
-    cluster: Vec<usize>,
     /// Weighted sum of the distances between the items of two clusters.
     distance: Vec<Vec<f64>>,
     /// What is added to their mean.
@@ -48,24 +40,13 @@ impl Table {
     fn new(items: Items<'_>) -> Self {
         let n = items.vectors.len();
         let weight: Vec<_> = items.weights.iter().copied().map(f64::from).collect();
-        let dot = |a: usize, b: usize| -> f64 {
-            items
-                .vectors
-                .row(a)
-                .iter()
-                .zip(items.vectors.row(b))
-                .map(|(a, b)| f64::from(*a) * f64::from(*b))
-                .sum()
-        };
+        let dot = |a: usize, b: usize| dot_f64(items.vectors.row(a), items.vectors.row(b));
         let row = |a: usize| (0..n).map(|b| weight[a] * weight[b] * (1.0 - dot(a, b))).collect();
         let mut penalties = vec![vec![0.0_f32; n]; n];
-        for pair in items.apart {
-            for (a, b) in [(pair.a, pair.b), (pair.b, pair.a)] {
-                penalties[a][b] = penalties[a][b].max(penalty(pair.strength));
-            }
+        for &(a, b) in items.cannot_link {
+            (penalties[a][b], penalties[b][a]) = (CANNOT_LINK_PENALTY, CANNOT_LINK_PENALTY);
         }
         let mut table = Self {
-            cluster: (0..n).collect(),
             distance: (0..n).map(row).collect(),
             penalty: penalties,
             weight,
@@ -102,7 +83,6 @@ impl Table {
             }
         }
         self.weight[into] += self.weight[from];
-        self.cluster.iter_mut().filter(|cluster| **cluster == from).for_each(|cluster| *cluster = into);
         for z in self.living.clone() {
             if z == into || [into, from].contains(&self.lowest[z].1) {
                 self.look(z);

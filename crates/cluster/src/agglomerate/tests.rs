@@ -4,10 +4,10 @@ use std::collections::HashMap;
 
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
+use testkit::people::{People, people};
 
 use super::*;
 use crate::linkage::{Pairs, average_linkage, cut};
-use crate::synthetic::{People, people};
 
 /// Seeded: the two sides round differently, and random vectors that are nearly as far from one as from
 /// another would now and then be merged in another order.
@@ -28,26 +28,25 @@ fn approximate(probes: usize) -> Search {
 struct Case {
     vectors: Vectors,
     weights: Vec<f32>,
-    apart: Vec<CannotLink>,
-    together: Vec<(usize, usize)>,
+    cannot_link: Vec<(usize, usize)>,
 }
 
 impl Case {
     fn items(&self) -> Items<'_> {
-        Items { vectors: &self.vectors, weights: &self.weights, apart: &self.apart, together: &self.together }
+        Items { vectors: &self.vectors, weights: &self.weights, cannot_link: &self.cannot_link }
     }
 
     fn plain(vectors: Vec<Vec<f32>>) -> Self {
         let dim = vectors.first().map_or(1, Vec::len);
         let weights = vec![1.0; vectors.len()];
         let vectors = Vectors::new(dim, vectors.concat()).unwrap();
-        Self { vectors, weights, apart: Vec::new(), together: Vec::new() }
+        Self { vectors, weights, cannot_link: Vec::new() }
     }
 
     fn of(people: &People) -> Self {
-        let apart = people.together.iter().map(|(a, b)| CannotLink { a: *a, b: *b, strength: 1.0 }).collect();
-        let (vectors, weights) = (people.vectors.clone(), people.norms.clone());
-        Self { vectors, weights, apart, together: Vec::new() }
+        let (vectors, weights) =
+            (Vectors::trusted(people.dim, people.values.clone()), people.norms.clone());
+        Self { vectors, weights, cannot_link: people.cannot_link.clone() }
     }
 
     fn link(&self, threshold: f32, search: &Search) -> Agglomeration {
@@ -66,20 +65,16 @@ fn pair(n: usize) -> impl Strategy<Value = (usize, usize)> {
 fn cases() -> impl Strategy<Value = Case> {
     (2..40_usize, 3..20_usize).prop_flat_map(|(n, dim)| {
         let vectors = prop::collection::vec(prop::collection::vec(-1.0..1.0_f32, dim), n);
-        let strength = prop_oneof![Just(1.0_f32), 0.0..1.0_f32];
-        let apart = prop::collection::vec((pair(n), strength), 0..n);
+        let cannot_link = prop::collection::vec(pair(n), 0..n);
         let weights = prop::collection::vec(0.1..3.0_f32, n);
-        (vectors, weights, apart, prop::collection::vec(pair(n), 0..n / 4 + 1)).prop_map(
-            |(vectors, weights, apart, together)| {
-                let unit = |v: Vec<f32>| {
-                    let norm = v.iter().map(|x| x * x).sum::<f32>().sqrt().max(1e-3);
-                    v.into_iter().map(|x| x / norm).collect()
-                };
-                let apart = apart.into_iter().map(|((a, b), strength)| CannotLink { a, b, strength });
-                let plain = Case::plain(vectors.into_iter().map(unit).collect());
-                Case { weights, apart: apart.collect(), together, ..plain }
-            },
-        )
+        (vectors, weights, cannot_link).prop_map(|(vectors, weights, cannot_link)| {
+            let unit = |v: Vec<f32>| {
+                let norm = v.iter().map(|x| x * x).sum::<f32>().sqrt().max(1e-3);
+                v.into_iter().map(|x| x / norm).collect()
+            };
+            let plain = Case::plain(vectors.into_iter().map(unit).collect());
+            Case { weights, cannot_link, ..plain }
+        })
     })
 }
 
@@ -90,7 +85,6 @@ proptest! {
     fn few_neighbours_give_what_the_definition_gives(case in cases(), k in 1..50_usize, threshold in 0.1..2.0_f32) {
         let (found, expected) = (case.link(threshold, &exact(k)), case.naive(threshold));
         prop_assert_eq!(&found.labels, &expected.labels);
-        prop_assert_eq!(&found.contradictions, &expected.contradictions);
         prop_assert_eq!(found.merges.len(), expected.merges.len());
         for (found, expected) in found.merges.iter().zip(&expected.merges) {
             prop_assert_eq!((found.left, found.right, found.size), (expected.left, expected.right, expected.size));
@@ -107,15 +101,12 @@ proptest! {
         prop_assert_eq!(cut(n, &found.merges, f64::INFINITY), found.labels);
     }
 
+    /// A merge against a constraint is no lower than the penalty less the smallest distance.
     #[test]
-    fn what_must_stay_apart_does(case in cases(), threshold in 0.0..10.0_f32) {
+    fn what_cannot_be_linked_is_not(case in cases(), threshold in 0.0..1.97_f32) {
         for found in [case.link(threshold, &exact(3)), case.link(threshold, &approximate(2))] {
-            for pair in case.apart.iter().filter(|pair| pair.strength == 1.0) {
-                prop_assert_ne!(found.labels[pair.a], found.labels[pair.b]);
-            }
-            for (a, b) in &case.together {
-                let apart = found.labels[*a] != found.labels[*b];
-                prop_assert!(!apart || found.contradictions.contains(&(*a, *b)));
+            for (a, b) in &case.cannot_link {
+                prop_assert_ne!(found.labels[*a], found.labels[*b]);
             }
         }
     }
@@ -132,9 +123,8 @@ fn shuffled(case: &Case) -> (Case, Vec<usize>) {
         vectors[*row] = case.vectors.row(i).to_vec();
         weights[*row] = case.weights[i];
     }
-    let apart = case.apart.iter().map(|p| CannotLink { a: row[p.a], b: row[p.b], ..*p }).collect();
-    let together = case.together.iter().map(|(a, b)| (row[*a], row[*b])).collect();
-    (Case { weights, apart, together, ..Case::plain(vectors) }, row)
+    let cannot_link = case.cannot_link.iter().map(|(a, b)| (row[*a], row[*b])).collect();
+    (Case { weights, cannot_link, ..Case::plain(vectors) }, row)
 }
 
 #[test]
@@ -192,8 +182,8 @@ fn the_definition_agrees_with_nearest_neighbour_chains() {
     case.weights.fill(1.0);
     let rows: Vec<&[f32]> = (0..400).map(|i| case.vectors.row(i)).collect();
     let mut pairs = Pairs::cosine(&rows);
-    case.apart.iter().for_each(|pair| pairs.forbid(pair.a, pair.b));
-    assert!(!case.apart.is_empty());
+    case.cannot_link.iter().for_each(|(a, b)| pairs.forbid(*a, *b));
+    assert!(!case.cannot_link.is_empty());
     assert_eq!(case.naive(0.6).labels, cut(400, &average_linkage(pairs), 0.6));
 }
 
@@ -209,10 +199,7 @@ fn weights_count_as_copies() {
 #[test]
 fn none_one_and_two_items() {
     let empty = Case::plain(vec![]);
-    assert_eq!(
-        empty.link(1.0, &exact(3)),
-        Agglomeration { labels: vec![], merges: vec![], contradictions: vec![] }
-    );
+    assert_eq!(empty.link(1.0, &exact(3)), Agglomeration { labels: vec![], merges: vec![] });
     assert_eq!(empty.naive(1.0), empty.link(1.0, &exact(3)));
     assert_eq!(Case::plain(vec![vec![1.0]]).link(1.0, &exact(3)).labels, [0]);
     let two = Case::plain(vec![vec![1.0, 0.0], vec![0.6, 0.8]]);
@@ -223,43 +210,30 @@ fn none_one_and_two_items() {
 }
 
 #[test]
-fn identical_vectors_join_at_zero_unless_kept_apart() {
+fn identical_vectors_join_at_zero_unless_they_cannot_be_linked() {
     let mut case = Case::plain(vec![vec![0.6, 0.8]; 200]);
     for search in [exact(1), exact(8), approximate(2)] {
         let found = case.link(0.1, &search);
         assert_eq!(found.labels, [0; 200]);
         assert!(found.merges.iter().all(|merge| merge.height < 1e-6));
     }
-    let pairs = (0..200).flat_map(|a| (a + 1..200).map(move |b| CannotLink { a, b, strength: 1.0 }));
-    case.apart = pairs.collect();
+    case.cannot_link = (0..200).flat_map(|a| (a + 1..200).map(move |b| (a, b))).collect();
     for search in [exact(1), exact(8), approximate(2)] {
-        assert_eq!(case.link(2.0, &search).labels, (0..200).collect::<Vec<_>>());
+        assert_eq!(case.link(1.9, &search).labels, (0..200).collect::<Vec<_>>());
     }
-    case.apart.retain(|pair| pair.a < 100 && pair.b >= 100);
-    assert_eq!(case.link(2.0, &exact(1)).labels, [[0; 100], [1; 100]].concat());
+    case.cannot_link.retain(|(a, b)| *a < 100 && *b >= 100);
+    assert_eq!(case.link(1.9, &exact(1)).labels, [[0; 100], [1; 100]].concat());
 }
 
 #[test]
-fn what_belongs_together_comes_first_and_contradictions_are_told() {
-    let mut case = Case::plain(vec![vec![1.0, 0.0], vec![-1.0, 0.0], vec![0.0, 1.0], vec![0.0, -1.0]]);
-    case.together = vec![(0, 1), (1, 2)];
-    case.apart = vec![CannotLink { a: 2, b: 0, strength: 1.0 }, CannotLink { a: 0, b: 1, strength: 0.9 }];
-    let found = case.link(0.5, &exact(2));
-    assert_eq!(found.labels, [0, 0, 1, 2]);
-    assert_eq!(found.contradictions, [(1, 2)]);
-    assert_eq!(found.merges, [Merge { left: 0, right: 1, height: 0.0, size: 2 }]);
-    assert_eq!(case.naive(0.5), found);
-}
-
-#[test]
-fn soft_constraints_give_way_to_plain_likeness() {
+fn a_merge_against_a_constraint_is_higher_by_the_penalty() {
     let mut case = Case::plain(vec![vec![1.0, 0.0], vec![1.0, 0.0], vec![0.8, 0.6]]);
-    case.apart = vec![CannotLink { a: 0, b: 1, strength: 0.2 }];
-    assert_eq!(case.link(0.3, &exact(2)).labels, [0, 1, 0]);
-    let found = case.link(0.6, &exact(2));
+    case.cannot_link = vec![(0, 1)];
+    assert_eq!(case.link(1.9, &exact(2)).labels, [0, 1, 0]);
+    let found = case.link(2.2, &exact(2));
     assert_eq!(found.labels, [0, 0, 0]);
     // Both pairs at a distance of 0 and 0.2, and the penalty.
-    assert!((found.merges[1].height - (0.1 + 0.4)).abs() < 1e-6, "{found:?}");
+    assert!((found.merges[1].height - (0.1 + f64::from(CANNOT_LINK_PENALTY))).abs() < 1e-6, "{found:?}");
 }
 
 #[test]
@@ -285,10 +259,7 @@ fn wrong_input_is_refused() {
     assert_eq!(refused(weights(vec![1.0]), 1.0), Error::Weights { weights: 1, vectors: 2 });
     assert_eq!(refused(weights(vec![1.0, 0.0]), 1.0), Error::Weight { row: 1, weight: 0.0 });
     assert!(matches!(refused(weights(vec![f32::NAN, 1.0]), 1.0), Error::Weight { row: 0, .. }));
-    let together = |pair| Case { together: vec![pair], ..two.clone() };
-    assert_eq!(refused(together((0, 2)), 1.0), Error::Pair { a: 0, b: 2, n: 2 });
-    assert_eq!(refused(together((1, 1)), 1.0), Error::Pair { a: 1, b: 1, n: 2 });
-    let apart = |strength| Case { apart: vec![CannotLink { a: 0, b: 1, strength }], ..two.clone() };
-    assert!(matches!(refused(apart(f32::NAN), 1.0), Error::Strength { a: 0, b: 1, .. }));
-    assert!(matches!(refused(apart(1.5), 1.0), Error::Strength { .. }));
+    let cannot_link = |pair| Case { cannot_link: vec![pair], ..two.clone() };
+    assert_eq!(refused(cannot_link((0, 2)), 1.0), Error::Pair { a: 0, b: 2, n: 2 });
+    assert_eq!(refused(cannot_link((1, 1)), 1.0), Error::Pair { a: 1, b: 1, n: 2 });
 }

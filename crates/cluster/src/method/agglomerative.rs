@@ -18,7 +18,7 @@ pub struct Agglomerative {
     pub linkage: Linkage,
     /// Where the tree is cut.
     pub cut: Cut,
-    /// Whether items that must stay apart do. Only [`Cut::Clusters`] may still join them, where so few
+    /// Whether constraints hold. Only [`Cut::Clusters`] may still join them, where so few
     /// clusters are not to be had otherwise.
     pub constraints: bool,
 }
@@ -128,19 +128,19 @@ mod tests {
         }
 
         #[test]
-        fn a_cut_by_height_or_silhouette_keeps_every_constraint((vectors, apart) in cases()) {
-            let items = items(&vectors, &apart);
+        fn a_cut_by_height_or_silhouette_keeps_every_constraint((vectors, cannot_link) in cases()) {
+            let items = items(&vectors, &cannot_link);
             for linkage in LINKAGES {
                 for cut in [Cut::Height(0.7), Cut::Height(100.0), Cut::Best] {
                     let labels = method(linkage, cut, true).assign(&items, &mut |_, _| ()).unwrap().labels;
-                    prop_assert!(apart.iter().all(|(a, b)| labels[*a] != labels[*b]), "{linkage:?} {cut:?}");
+                    prop_assert!(cannot_link.iter().all(|(a, b)| labels[*a] != labels[*b]), "{linkage:?} {cut:?}");
                 }
             }
         }
 
         #[test]
-        fn as_many_clusters_are_left_as_asked_for((vectors, apart) in cases(), constraints: bool) {
-            let items = items(&vectors, &apart);
+        fn as_many_clusters_are_left_as_asked_for((vectors, cannot_link) in cases(), constraints: bool) {
+            let items = items(&vectors, &cannot_link);
             for k in 1..=vectors.len() {
                 let found = method(Linkage::Ward, Cut::Clusters(k), constraints).assign(&items, &mut |_, _| ()).unwrap();
                 prop_assert_eq!(found.labels.iter().max(), Some(&Some(k - 1)));

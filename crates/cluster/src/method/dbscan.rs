@@ -19,7 +19,7 @@ pub struct Dbscan {
     pub eps: f64,
     /// Neighbours, the item itself included, that make an item a core of its cluster, from 1.
     pub min_samples: usize,
-    /// Whether clusters are split that hold items which must stay apart.
+    /// Whether clusters are split that hold items which cannot be linked.
     pub constraints: bool,
 }
 

@@ -18,7 +18,7 @@ pub struct Hdbscan {
     pub min_cluster_size: usize,
     /// The distance to so many items, itself included, is how thinly an item lies, from 1.
     pub min_samples: usize,
-    /// Whether clusters are split that hold items which must stay apart.
+    /// Whether clusters are split that hold items which cannot be linked.
     pub constraints: bool,
 }
 

@@ -1,5 +1,9 @@
 //! K-means.
 
+use numeric::kmeans;
+use numeric::random::SplitMix64;
+use numeric::vector::norm_f64;
+
 use super::silhouette::{self, MOST_CLUSTERS};
 use super::{Assignment, Error, Items, Method};
 use crate::linkage::Metric;
@@ -14,7 +18,7 @@ const MAX_ROUNDS: usize = 300;
 ///
 /// With [`Metric::Cosine`] centres are scaled to unit length, which makes it spherical k-means (Dhillon
 /// and Modha, Machine Learning 2001). With constraints items are taken one after the other, each to the
-/// nearest centre that nobody took who must stay apart from it (Wagstaff et al., ICML 2001); where there
+/// nearest centre that no item took with which it cannot be linked (Wagstaff et al., ICML 2001); where there
 /// is none, to the nearest.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct KMeans {
@@ -24,18 +28,18 @@ pub struct KMeans {
     pub k: Option<usize>,
     /// Start of the random numbers.
     pub seed: u64,
-    /// Whether items that must stay apart do, as far as centres suffice.
+    /// Whether constraints hold, as far as centres suffice.
     pub constraints: bool,
 }
 
 /// One clustering.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Partition {
-    /// Centre of every item. There may be centres without items, where items are alike.
+    /// Centre of every item. There may be centres without items, where items are equal.
     pub labels: Vec<usize>,
     /// Sum of squared distances of items to their centres.
     pub inertia: f64,
-    /// Pairs that must stay apart and do not.
+    /// Pairs that cannot be linked and were.
     pub violations: usize,
 }
 
@@ -63,7 +67,7 @@ impl KMeans {
     /// The best of ten runs with `k` centres: fewest violations, then least inertia.
     pub fn best_of_restarts(&self, items: &Items<'_>, k: usize) -> Partition {
         let run = |restart: u64| {
-            let mut random = Random(self.seed.wrapping_add(restart));
+            let mut random = SplitMix64::new(self.seed.wrapping_add(restart));
             self.lloyd(items, first_centres(items, k, &mut random))
         };
         let order = |a: &Partition, b: &Partition| {
@@ -75,38 +79,38 @@ impl KMeans {
 
     /// Lloyd's rounds from these centres (k rows as long as the vectors) until no item moves. A centre
     /// without items is set to the item that lies farthest from its own, as scikit-learn does.
-    pub fn lloyd(&self, items: &Items<'_>, mut centres: Vec<Vec<f64>>) -> Partition {
-        let rivals = if self.constraints { items.rivals() } else { vec![Vec::new(); items.len()] };
-        let mut labels = Vec::new();
-        for _ in 0..MAX_ROUNDS {
-            let before = std::mem::replace(&mut labels, nearest_centres(items, &centres, &rivals));
-            fill_empty(items, &mut centres, &mut labels);
-            if labels == before {
-                break;
-            }
-            centres = self.means(items, &labels, centres);
-        }
+    pub fn lloyd(&self, items: &Items<'_>, centres: Vec<Vec<f64>>) -> Partition {
+        let cannot_link =
+            if self.constraints { items.cannot_link_of() } else { vec![Vec::new(); items.len()] };
+        let assign = |centres: &mut Vec<Vec<f64>>| {
+            let mut labels = nearest_centres(items, centres, &cannot_link);
+            fill_empty(items, centres, &mut labels);
+            labels
+        };
+        let update = |centres, labels: &[usize]| self.means(items, labels, centres);
+        let (centres, labels) = kmeans::lloyd(centres, MAX_ROUNDS, assign, update);
         let distances = items.vectors().iter().zip(&labels).map(|(x, label)| squared(x, &centres[*label]));
-        let together = |rivals: &[usize], own: usize| rivals.iter().filter(|b| labels[**b] == own).count();
+        let joined = |others: &[usize], own: usize| others.iter().filter(|b| labels[**b] == own).count();
         Partition {
             inertia: distances.sum(),
-            violations: rivals.iter().zip(&labels).map(|(rivals, own)| together(rivals, *own)).sum::<usize>()
+            violations: cannot_link
+                .iter()
+                .zip(&labels)
+                .map(|(others, own)| joined(others, *own))
+                .sum::<usize>()
                 / 2,
             labels,
         }
     }
 
     fn means(&self, items: &Items<'_>, labels: &[usize], mut centres: Vec<Vec<f64>>) -> Vec<Vec<f64>> {
-        let mut counts = vec![0.0; centres.len()];
-        let mut sums = vec![vec![0.0; centres.first().map_or(0, Vec::len)]; centres.len()];
-        for (vector, label) in items.vectors().iter().zip(labels) {
-            sums[*label].iter_mut().zip(*vector).for_each(|(sum, x)| *sum += f64::from(*x));
-            counts[*label] += 1.0;
-        }
-        for ((centre, sum), count) in centres.iter_mut().zip(sums).zip(counts) {
+        let dim = centres.first().map_or(0, Vec::len);
+        let rows = items.vectors().iter().copied().zip(labels.iter().copied());
+        let sums = kmeans::sums::<f64>(centres.len(), dim, rows);
+        for (centre, (sum, count)) in centres.iter_mut().zip(sums) {
             let scale = match self.metric {
-                Metric::Euclidean => count,
-                Metric::Cosine => sum.iter().map(|x| x * x).sum::<f64>().sqrt(),
+                Metric::Euclidean => count as f64,
+                Metric::Cosine => norm_f64(&sum),
             };
             if scale > 0.0 {
                 *centre = sum.into_iter().map(|x| x / scale).collect();
@@ -116,11 +120,11 @@ impl KMeans {
     }
 }
 
-/// Of every item the nearest centre, or the nearest that no rival before it took.
-fn nearest_centres(items: &Items<'_>, centres: &[Vec<f64>], rivals: &[Vec<usize>]) -> Vec<usize> {
+/// Of every item the nearest centre, or the nearest that no item before it took with which it cannot be linked.
+fn nearest_centres(items: &Items<'_>, centres: &[Vec<f64>], cannot_link: &[Vec<usize>]) -> Vec<usize> {
     let mut labels: Vec<usize> = Vec::with_capacity(items.len());
-    for (vector, rivals) in items.vectors().iter().zip(rivals) {
-        let is_taken = |centre: usize| rivals.iter().any(|rival| labels.get(*rival) == Some(&centre));
+    for (vector, others) in items.vectors().iter().zip(cannot_link) {
+        let is_taken = |centre: usize| others.iter().any(|other| labels.get(*other) == Some(&centre));
         let distances =
             centres.iter().enumerate().map(|(i, centre)| (is_taken(i), squared(vector, centre), i));
         let nearest = distances.min_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)));
@@ -147,75 +151,22 @@ fn fill_empty(items: &Items<'_>, centres: &mut [Vec<f64>], labels: &mut [usize])
     }
 }
 
-/// Items to start from, each drawn with a chance proportional to its squared distance from those drawn
-/// before; of some that are drawn, the one that leaves the least distance, as in scikit-learn. Fewer
-/// than `k` where there are not as many different items.
-fn first_centres(items: &Items<'_>, k: usize, random: &mut Random) -> Vec<Vec<f64>> {
-    let n_drawn = 2 + (k as f64).ln() as usize;
-    let mut centres: Vec<Vec<f64>> = Vec::new();
-    let mut left = vec![1.0; items.len()];
-    while centres.len() < k {
-        let drawn: Vec<usize> = (0..n_drawn).filter_map(|_| draw(&left, random)).collect();
-        let nearer = |drawn: usize| {
-            let centre: Vec<f64> = items.vectors()[drawn].iter().copied().map(f64::from).collect();
-            let distances = items.vectors().iter().map(|vector| squared(vector, &centre));
-            let nearer = |(distance, left): (f64, &f64)| {
-                if centres.is_empty() { distance } else { distance.min(*left) }
-            };
-            let left: Vec<f64> = distances.zip(&left).map(nearer).collect();
-            (left.iter().sum::<f64>(), left, centre)
-        };
-        let best = drawn.into_iter().map(nearer).min_by(|a, b| a.0.total_cmp(&b.0));
-        let Some((_, left_by_best, centre)) = best else { break };
-        left = left_by_best;
-        centres.push(centre);
-    }
-    centres
+/// Centres to start from: items by k-means++, of some that are drawn the one that leaves the least distance,
+/// as in scikit-learn. Fewer than `k` where there are not as many different items.
+fn first_centres(items: &Items<'_>, k: usize, random: &mut SplitMix64) -> Vec<Vec<f64>> {
+    let candidates = 2 + (k as f64).ln() as usize;
+    let centre = |item: usize| items.vectors()[item].iter().copied().map(f64::from).collect::<Vec<_>>();
+    let distances = |drawn: usize| {
+        let centre = centre(drawn);
+        items.vectors().iter().map(|vector| squared(vector, &centre)).collect()
+    };
+    let chosen = kmeans::first_rows(items.len(), k, candidates, random, distances);
+    chosen.into_iter().map(centre).collect()
 }
 
-/// Draws one of several by their chances; `None` where nobody has any.
-fn draw(chances: &[f64], random: &mut Random) -> Option<usize> {
-    let mut left = random.below_one() * chances.iter().sum::<f64>();
-    let passed = chances.iter().position(|chance| {
-        left -= chance;
-        left < 0.0
-    });
-    // Rounding may leave a little after the last.
-    passed.or_else(|| chances.iter().rposition(|chance| *chance > 0.0))
-}
-
-/// Squared Euclidean distance, summed in lanes, because the compiler may not reorder a sum itself.
+/// Squared Euclidean distance.
 fn squared(vector: &[f32], centre: &[f64]) -> f64 {
-    const LANES: usize = 8;
-    let ((a, a_rest), (b, b_rest)) = (vector.as_chunks::<LANES>(), centre.as_chunks::<LANES>());
-    let mut sums = [0.0; LANES];
-    for (a, b) in a.iter().zip(b) {
-        for lane in 0..LANES {
-            sums[lane] += (f64::from(a[lane]) - b[lane]).powi(2);
-        }
-    }
-    let rest = a_rest.iter().zip(b_rest).map(|(a, b)| (f64::from(*a) - b).powi(2));
-    sums.into_iter().chain(rest).sum()
-}
-
-/// SplitMix64 (Steele, Lea and Flood, OOPSLA 2014): the same numbers everywhere, which the generators of
-/// libraries do not promise from version to version.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// A number from 0 to below 1.
-    fn below_one(&mut self) -> f64 {
-        const BITS: u32 = f64::MANTISSA_DIGITS;
-        (self.next() >> (u64::BITS - BITS)) as f64 / (1_u64 << BITS) as f64
-    }
+    kmeans::squared_distance::<f64, 8>(vector, centre)
 }
 
 #[cfg(test)]
@@ -249,12 +200,12 @@ mod tests {
             }
         }
 
-        /// With as many centres as items, items that must stay apart do.
+        /// With as many centres as items, every constraint holds.
         #[test]
-        fn rivals_take_different_centres((vectors, apart) in cases()) {
-            let items = items(&vectors, &apart);
+        fn items_that_cannot_be_linked_take_different_centres((vectors, cannot_link) in cases()) {
+            let items = items(&vectors, &cannot_link);
             let found = of(Metric::Cosine, vectors.len(), true).assign(&items, &mut |_, _| ()).unwrap().labels;
-            prop_assert!(apart.iter().all(|(a, b)| found[*a] != found[*b]));
+            prop_assert!(cannot_link.iter().all(|(a, b)| found[*a] != found[*b]));
         }
     }
 

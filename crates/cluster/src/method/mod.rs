@@ -27,7 +27,7 @@ pub use self::link::{BINS, Calibration, Link, Scale};
 pub use self::silhouette::silhouette;
 use crate::linkage::{self, FORBIDDEN, Merge, Metric, Pairs};
 
-/// Something that tells who is who.
+/// A way to decide which items show one person.
 pub trait Method {
     /// Puts every item into a cluster, or leaves it out as noise. `advance` hears of how many of how many
     /// steps are done, from methods that take many items.
@@ -84,11 +84,11 @@ pub enum Error {
     },
 }
 
-/// Unit vectors of one length, and which of them must stay apart.
+/// Unit vectors of one length, and which of them cannot be linked.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Items<'a> {
     vectors: Vec<&'a [f32]>,
-    apart: Vec<(usize, usize)>,
+    cannot_link: Vec<(usize, usize)>,
     crops: Vec<Crop<'a>>,
 }
 
@@ -104,14 +104,14 @@ pub struct Crop<'a> {
 }
 
 impl<'a> Items<'a> {
-    /// Vectors of unit length, and pairs of places in them that must stay apart.
+    /// Vectors of unit length, and pairs of places in them that cannot be linked.
     ///
     /// # Errors
     /// [`Error::NotFinite`] and [`Error::Length`].
-    pub fn new(vectors: Vec<&'a [f32]>, mut apart: Vec<(usize, usize)>) -> Result<Self, Error> {
-        apart.iter_mut().for_each(|(a, b)| (*a, *b) = (*a.min(b), *a.max(b)));
-        apart.sort_unstable();
-        apart.dedup();
+    pub fn new(vectors: Vec<&'a [f32]>, mut cannot_link: Vec<(usize, usize)>) -> Result<Self, Error> {
+        cannot_link.iter_mut().for_each(|(a, b)| (*a, *b) = (*a.min(b), *a.max(b)));
+        cannot_link.sort_unstable();
+        cannot_link.dedup();
         let expected = vectors.first().map_or(0, |first| first.len());
         for (item, vector) in vectors.iter().enumerate() {
             if vector.len() != expected {
@@ -121,7 +121,7 @@ impl<'a> Items<'a> {
                 return Err(Error::NotFinite { item });
             }
         }
-        Ok(Self { vectors, apart, crops: Vec::new() })
+        Ok(Self { vectors, cannot_link, crops: Vec::new() })
     }
 
     /// With the pictures of some of the items, in order of the items.
@@ -156,9 +156,9 @@ impl<'a> Items<'a> {
         &self.vectors
     }
 
-    /// Pairs of places in [`Self::vectors`] that must stay apart.
-    pub fn apart(&self) -> &[(usize, usize)] {
-        &self.apart
+    /// Pairs of places in [`Self::vectors`] that cannot be linked, the smaller first, in order.
+    pub fn cannot_link(&self) -> &[(usize, usize)] {
+        &self.cannot_link
     }
 
     /// Pictures, in order of their items.
@@ -166,30 +166,30 @@ impl<'a> Items<'a> {
         &self.crops
     }
 
-    /// Distances of all pairs, and which must stay apart.
+    /// Distances of all pairs, and which cannot be linked.
     pub fn pairs(&self, metric: Metric) -> Pairs {
         let mut pairs = Pairs::of(&self.vectors, metric);
-        self.apart.iter().for_each(|(a, b)| pairs.forbid(*a, *b));
+        self.cannot_link.iter().for_each(|(a, b)| pairs.forbid(*a, *b));
         pairs
     }
 
-    /// For every item the others that it must stay apart from.
-    fn rivals(&self) -> Vec<Vec<usize>> {
-        let mut rivals = vec![Vec::new(); self.len()];
-        for (a, b) in &self.apart {
-            rivals[*a].push(*b);
-            rivals[*b].push(*a);
+    /// For every item the others that it cannot be linked with.
+    fn cannot_link_of(&self) -> Vec<Vec<usize>> {
+        let mut others = vec![Vec::new(); self.len()];
+        for (a, b) in &self.cannot_link {
+            others[*a].push(*b);
+            others[*b].push(*a);
         }
-        rivals
+        others
     }
 }
 
-/// Who is who.
+/// What a method found.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Assignment {
     /// Cluster of every item, numbered from zero by their first items; `None` is noise.
     pub labels: Vec<Option<usize>>,
-    /// How they came together; `None` of methods that make no dendrogram.
+    /// The dendrogram; `None` of methods that make none.
     pub tree: Option<Tree>,
     /// How well each item fits its cluster, of methods that know.
     pub fits: Option<Vec<Fit>>,
@@ -274,7 +274,7 @@ impl Fit {
     }
 }
 
-/// Splits every cluster that holds items which must stay apart, into as few as average linkage under
+/// Splits every cluster that holds items which cannot be linked, into as few as average linkage under
 /// constraints gives when it makes all merges that are allowed. Noise stays noise.
 fn repair(labels: &mut Vec<Option<usize>>, pairs: &Pairs) {
     let mut members = BTreeMap::<usize, Vec<usize>>::new();
@@ -306,7 +306,7 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// Unit vectors of four numbers, with pairs that must stay apart.
+    /// Unit vectors of four numbers, with pairs that cannot be linked.
     pub(crate) fn cases() -> impl Strategy<Value = (Vec<Vec<f32>>, Vec<(usize, usize)>)> {
         let vector = prop::collection::vec(-1.0..1.0_f32, 4).prop_map(|mut vector| {
             vector[0] += 0.1;
@@ -321,15 +321,15 @@ pub(crate) mod tests {
         })
     }
 
-    pub(crate) fn items<'a>(vectors: &'a [Vec<f32>], apart: &[(usize, usize)]) -> Items<'a> {
-        Items::new(vectors.iter().map(Vec::as_slice).collect(), apart.to_vec()).unwrap()
+    pub(crate) fn items<'a>(vectors: &'a [Vec<f32>], cannot_link: &[(usize, usize)]) -> Items<'a> {
+        Items::new(vectors.iter().map(Vec::as_slice).collect(), cannot_link.to_vec()).unwrap()
     }
 
     /// Every method, with constraints.
     pub(crate) fn methods() -> Vec<Box<dyn Method>> {
         let metrics = [Metric::Cosine, Metric::Euclidean];
         let mut methods: Vec<Box<dyn Method>> = Vec::new();
-        for scale in [Scale::Distance(0.5), Scale::Evidence(crate::synthetic::quality(4))] {
+        for scale in [Scale::Distance(0.5), Scale::Evidence(testkit::people::quality(4))] {
             for cut in [Cut::Best, Cut::Clusters(1), Cut::Height(0.5)] {
                 methods.push(Box::new(Link { scale: scale.clone(), cut, threads: 1 }));
             }
@@ -358,9 +358,9 @@ pub(crate) mod tests {
 
     proptest! {
         #[test]
-        fn labels_are_numbered_by_their_first_items((vectors, apart) in cases()) {
+        fn labels_are_numbered_by_their_first_items((vectors, cannot_link) in cases()) {
             for method in methods() {
-                let items = items(&vectors, &apart);
+                let items = items(&vectors, &cannot_link);
                 let found = method.assign(&items, &mut |_, _| ()).unwrap();
                 prop_assert_eq!(found.labels.len(), vectors.len());
                 prop_assert_eq!(&numbered(found.labels.clone()), &found.labels);
@@ -370,27 +370,27 @@ pub(crate) mod tests {
         }
 
         #[test]
-        fn repaired_clusters_keep_every_constraint_and_noise((vectors, apart) in cases(), seed: u64) {
-            let items = items(&vectors, &apart);
+        fn repaired_clusters_keep_every_constraint_and_noise((vectors, cannot_link) in cases(), seed: u64) {
+            let items = items(&vectors, &cannot_link);
             let label = |item: usize| Some((seed >> (2 * item)) as usize % 4).filter(|label| *label < 3);
             let before: Vec<_> = (0..items.len()).map(label).collect();
             let mut after = before.clone();
             repair(&mut after, &items.pairs(Metric::Cosine));
-            prop_assert!(apart.iter().all(|(a, b)| after[*a].is_none() || after[*a] != after[*b]));
+            prop_assert!(cannot_link.iter().all(|(a, b)| after[*a].is_none() || after[*a] != after[*b]));
             for a in 0..items.len() {
                 prop_assert_eq!(before[a].is_none(), after[a].is_none());
                 for b in 0..items.len() {
-                    let together = after[a].is_some() && after[a] == after[b];
-                    prop_assert!(!together || before[a] == before[b], "repairs join nothing");
+                    let is_joined = after[a].is_some() && after[a] == after[b];
+                    prop_assert!(!is_joined || before[a] == before[b], "repairs join nothing");
                 }
             }
-            if apart.iter().all(|(a, b)| before[*a].is_none() || before[*a] != before[*b]) {
+            if cannot_link.iter().all(|(a, b)| before[*a].is_none() || before[*a] != before[*b]) {
                 prop_assert_eq!(after, numbered(before));
             }
         }
     }
 
-    /// Two tracks and less, and tracks that are all alike.
+    /// Two tracks and less, and tracks that are all equal.
     #[test]
     fn few_and_equal_items() {
         let same = vec![vec![0.6, 0.8]; 6];
@@ -407,10 +407,10 @@ pub(crate) mod tests {
 
     #[test]
     fn link_tells_how_far_it_is() {
-        let people = crate::synthetic::people(300, 16, 1);
-        let rows = (0..300).map(|row| people.vectors.row(row)).collect();
-        let items = Items::new(rows, people.together).unwrap();
-        let scale = Scale::Evidence(crate::synthetic::quality(16));
+        let people = testkit::people::people(300, 16, 1);
+        let rows = (0..300).map(|row| people.vector(row)).collect();
+        let items = Items::new(rows, people.cannot_link.clone()).unwrap();
+        let scale = Scale::Evidence(testkit::people::quality(16));
         let mut steps = Vec::new();
         Link { scale, cut: Cut::Best, threads: 2 }.assign(&items, &mut |done, of| steps.push((done, of))).unwrap();
         assert!(steps.is_sorted() && steps.iter().all(|(_, of)| *of == 900), "{steps:?}");

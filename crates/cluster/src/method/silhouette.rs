@@ -30,7 +30,7 @@ pub fn silhouette(pairs: &Pairs, labels: &[usize]) -> f64 {
         let next = others.map(|label| sums[label] / sizes[label]).fold(f64::INFINITY, f64::min);
         let own = sums[*own] / (sizes[*own] - 1.0);
         let farther = own.max(next);
-        // Not a number where the item is alone, zero where all are alike.
+        // Not a number where the item is alone, zero where all are equal.
         if farther > 0.0 && own.is_finite() { (next - own) / farther } else { 0.0 }
     };
     sums.chunks(n_clusters).zip(labels).map(of_item).sum::<f64>() / n as f64

@@ -1,5 +1,7 @@
 //! Where the cells of many rows lie: spherical K-means on a sample.
 
+use numeric::kmeans;
+use numeric::vector::norm;
 use pulp::Arch;
 
 use super::best::Best;
@@ -27,23 +29,23 @@ impl Cells {
         let count = 2 * among.len().isqrt();
         let sample = sample(vectors, among, count * SAMPLES);
         let firsts = sample.iter().step_by(SAMPLES).flat_map(|row| vectors.row(*row as usize));
-        let mut cells = Self::of(arch, vectors.dim(), firsts.copied().collect());
-        for _ in 0..ROUNDS {
+        let cells = Self::of(arch, vectors.dim(), firsts.copied().collect());
+        let assign = |cells: &mut Self| {
             let nearest = cells.nearest(vectors, &sample, 1, threads);
-            let mut sums = vec![0.0; cells.count * cells.dim];
-            for (row, cell) in sample.iter().zip(nearest) {
-                let sum = sums[cell[0] as usize * cells.dim..].iter_mut();
-                sum.zip(vectors.row(*row as usize)).for_each(|(sum, value)| *sum += value);
-            }
-            cells = Self::of(arch, cells.dim, sums);
-        }
-        cells
+            nearest.iter().map(|cells| cells[0] as usize).collect::<Vec<_>>()
+        };
+        let update = |cells: Self, owners: &[usize]| {
+            let rows = sample.iter().map(|row| vectors.row(*row as usize)).zip(owners.iter().copied());
+            let sums = kmeans::sums::<f32>(cells.count, cells.dim, rows);
+            Self::of(arch, cells.dim, sums.into_iter().flat_map(|(sum, _)| sum).collect())
+        };
+        kmeans::lloyd(cells, ROUNDS, assign, update).0
     }
 
-    /// With centres in these directions. A cell that nobody is near to has none, and stays empty.
+    /// Cells with centres in these directions. A cell that no row is near to has no direction, and stays empty.
     fn of(arch: Arch, dim: usize, mut centres: Vec<f32>) -> Self {
         for centre in centres.chunks_exact_mut(dim) {
-            let norm = centre.iter().map(|value| value * value).sum::<f32>().sqrt();
+            let norm = norm(centre);
             centre.iter_mut().for_each(|value| *value /= norm.max(f32::MIN_POSITIVE));
         }
         let centres = Vectors::trusted(dim, centres);

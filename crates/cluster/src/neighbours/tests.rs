@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::neighbours::tile::Hear;
-use crate::synthetic::people;
+use testkit::people::people;
 
 fn search(k: usize) -> Search {
     Search { k, exact_pairs: usize::MAX, probes: 1, threads: 2 }
@@ -77,7 +77,7 @@ impl Hear for All {
 
 #[test]
 fn every_instruction_set_gives_the_same_bits() {
-    let vectors = people(100, 37, 1).vectors;
+    let vectors = Vectors::trusted(37, people(100, 37, 1).values);
     let rows: Vec<u32> = (0..100).collect();
     let queries: Vec<_> = rows[..41].iter().map(|row| Query { number: *row, row: *row }).collect();
     let mut archs = vec![Arch::new()];
@@ -100,11 +100,11 @@ fn every_instruction_set_gives_the_same_bits() {
 
 #[test]
 fn cells_miss_few_neighbours() {
-    let people = people(20_000, 64, 1);
+    let vectors = Vectors::trusted(64, people(20_000, 64, 1).values);
     let rows: Vec<u32> = (0..20_000).collect();
     let with = |exact_pairs, probes| {
         let search = Search { exact_pairs, probes, ..search(16) };
-        let of = |rows| Rows { of: &people.vectors, rows };
+        let of = |rows| Rows { of: &vectors, rows };
         let not_itself = |a, b| if a == b { f32::INFINITY } else { 0.0 };
         nearest(of(&rows), of(&rows[..2000]), 0.5, not_itself, &search, &mut |_| ()).edges
     };

@@ -4,14 +4,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender};
 use std::sync::{Arc, Mutex};
 
+use geometry::BBox;
 use video::{Converter, Facts, Picture};
 
 use crate::Config;
 use crate::crops::Cut;
 use crate::detector::Detector;
+use crate::face::{DetectedFace, Face, suppress};
 use crate::follow::{Follower, Trajectory};
-use crate::geometry::{Face, Points, Rect, suppress};
-use crate::pipeline::Seen;
 use crate::pipeline::schedule::{Order, Task};
 
 /// Shorter side of the picture that a detector sees unless the user says how large the smallest
@@ -28,7 +28,7 @@ pub(super) type Answer = (i64, Result<Done, String>);
 /// What a worker has done.
 pub(super) enum Done {
     /// Found these faces.
-    Examined(Vec<Seen>),
+    Examined(Vec<DetectedFace>),
     /// Followed each face of the order.
     Followed(Vec<Trajectory>),
 }
@@ -80,7 +80,7 @@ impl<'a> Examiner<'a> {
         Self { detector, config, size, small: converter(), full: converter() }
     }
 
-    fn examine(&mut self, picture: &Picture) -> Result<Vec<Seen>, String> {
+    fn examine(&mut self, picture: &Picture) -> Result<Vec<DetectedFace>, String> {
         let (width, height) = self.size;
         let (small_width, small_height) = self.small_size();
         let small = self.small.rgb(picture, small_width, small_height)?;
@@ -91,22 +91,22 @@ impl<'a> Examiner<'a> {
         }
         let across = width as f32 / small_width as f32;
         let down = height as f32 / small_height as f32;
-        let mut faces: Vec<Face> = faces.into_iter().map(|face| enlarged(face, across, down)).collect();
+        let mut faces: Vec<Face> = faces.into_iter().map(|face| face.scaled(across, down)).collect();
         faces.sort_by(|a, b| {
-            a.rect.x_min.total_cmp(&b.rect.x_min).then(a.rect.y_min.total_cmp(&b.rect.y_min))
+            a.bbox.x_min.total_cmp(&b.bbox.x_min).then(a.bbox.y_min.total_cmp(&b.bbox.y_min))
         });
         faces.into_iter().map(|face| self.see(picture, face)).collect()
     }
 
     /// Cuts the image of a face out of the full-size picture, of which nothing else is converted.
-    fn see(&mut self, picture: &Picture, face: Face) -> Result<Seen, String> {
+    fn see(&mut self, picture: &Picture, face: Face) -> Result<DetectedFace, String> {
         let (width, height) = self.size;
         let mut take = |cut: Cut| {
             let region = self.full.rgb_region(picture, width, height, cut.region)?;
             cut.take(&region, &face)
         };
-        let image = Cut::new(&face, width, height).map(&mut take).transpose()?;
-        Ok(Seen { face, image, trajectory: Vec::new() })
+        let crop = Cut::new(&face, width, height).map(&mut take).transpose()?;
+        Ok(DetectedFace { face, crop, trajectory: Vec::new() })
     }
 
     /// Where the faces of the first picture are in the others.
@@ -118,13 +118,13 @@ impl<'a> Examiner<'a> {
         let Some(((_, first), others)) = pictures.split_first() else { return Ok(Vec::new()) };
         let (width, height) = self.small_size();
         let (across, down) = (self.size.0 as f32 / width as f32, self.size.1 as f32 / height as f32);
-        let rects: Vec<Rect> = faces.iter().map(|face| face.rect.scaled(1.0 / across, 1.0 / down)).collect();
-        let mut follower = Follower::new(&self.small.rgb(first, width, height)?, &rects)?;
+        let boxes: Vec<BBox> = faces.iter().map(|face| face.bbox.scaled(1.0 / across, 1.0 / down)).collect();
+        let mut follower = Follower::new(&self.small.rgb(first, width, height)?, &boxes)?;
         for (frame_idx, picture) in others {
             follower.step(*frame_idx, &self.small.rgb(picture, width, height)?)?;
         }
         let mut trajectories = follower.finish();
-        trajectories.iter_mut().flatten().for_each(|(_, rect)| *rect = rect.scaled(across, down));
+        trajectories.iter_mut().flatten().for_each(|(_, bbox)| *bbox = bbox.scaled(across, down));
         Ok(trajectories)
     }
 
@@ -142,11 +142,6 @@ fn detector_size(width: usize, height: usize, min_face_px: Option<f64>, smallest
     let scale = wanted.min(MAX_SCALE).min(MAX_SIDE_PX / long);
     let scaled = |side: usize| ((side as f64 * scale).round() as usize).max(1);
     (scaled(width), scaled(height))
-}
-
-fn enlarged(face: Face, across: f32, down: f32) -> Face {
-    let points = face.points.map(|points: Points| points.map(|(x, y)| (x * across, y * down)));
-    Face { rect: face.rect.scaled(across, down), points, score: face.score }
 }
 
 #[cfg(test)]

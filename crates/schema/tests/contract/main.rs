@@ -16,5 +16,4 @@ mod probe;
 mod raw;
 mod round_trip;
 mod rows;
-mod run_dir;
 mod snapshot;

@@ -1,9 +1,8 @@
-//! Text snapshots: what people read, stored as people read it.
+//! Text snapshots: messages, stored as the user sees them.
 
 use std::path::{Path, PathBuf};
 
-use schema::Error;
-use schema::stage::Failure as _;
+use failure::Failure;
 
 /// Compares `found` with the stored text; `UPDATE_SNAPSHOTS=1` stores it instead.
 pub(crate) fn assert_matches(name: &str, found: &str) {
@@ -15,8 +14,8 @@ pub(crate) fn assert_matches(name: &str, found: &str) {
     assert!(stored == found, "{name} differs; UPDATE_SNAPSHOTS=1 stores this instead:\n{found}");
 }
 
-/// An error as a person meets it, with `path` replaced by `$PATH`.
-pub(crate) fn describe(error: &Error, path: &Path) -> String {
+/// An error as the user sees it, with `path` replaced by `$PATH`.
+pub(crate) fn describe(error: &dyn Failure, path: &Path) -> String {
     let mut text = format!("exit {}: {error}", error.exit_code());
     if let Some(hint) = error.hint() {
         text = format!("{text}\n  hint: {hint}");

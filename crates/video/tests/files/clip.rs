@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use tempfile::TempDir;
-use tests::assets::{require_encoder, require_ffmpeg};
+use testkit::assets::{require_encoder, require_ffmpeg};
 use video::{Converter, Decoder, Image, Index, index};
 
 /// Frames of [`counter`].

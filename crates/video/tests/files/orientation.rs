@@ -1,6 +1,6 @@
 //! Pictures come upright, however the container says they are stored.
 
-use tests::mp4::{self, Matrix};
+use testkit::mp4::{self, Matrix};
 use video::{Converter, Decoder, Region};
 
 use crate::clip::{Clip, FRAMES, assert_frames, ffmpeg};

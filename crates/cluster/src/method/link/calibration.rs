@@ -12,7 +12,7 @@ pub struct Calibration {
     /// Pairs that may show one person, by bin.
     pub open: Vec<u64>,
     /// Pairs that share a frame, and so show two.
-    pub apart: Vec<u64>,
+    pub cannot_link: Vec<u64>,
     /// `α`, which expects more people the larger it is.
     pub alpha: f64,
     /// Squared length of what the video adds to all vectors.
@@ -33,7 +33,7 @@ impl Calibration {
         }
         for (a, b) in cannot_link {
             self.open[bin(*a, *b)] -= 1;
-            self.apart[bin(*a, *b)] += 1;
+            self.cannot_link[bin(*a, *b)] += 1;
         }
     }
 

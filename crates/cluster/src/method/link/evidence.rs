@@ -13,10 +13,11 @@
 //! with `E` the number of independent components. So evidence for two clusters being one person is
 //! `L(A ∪ B) − L(A) − L(B)`: it adds up over tracks, and unclear tracks say little.
 
-use crate::items::{Vectors, dot};
-use crate::parallel::in_parallel;
+use numeric::vector::dot_in_lanes as dot;
 
 use super::quality::Tracks;
+use crate::items::Vectors;
+use crate::parallel::in_parallel;
 
 /// Log odds at which the distance of two clusters is a half. Two tracks of one person on TV come to 5 to 20, a track
 /// and a cluster of ten to some 50.

@@ -1,8 +1,8 @@
 //! Linking by vectors of an embedder of which no quality table is known: average linkage under constraints, up to the
 //! embedder's distance.
 
-use super::{EXACT_PAIRS, PROBES, STRENGTH, WHOLE_TREE};
-use crate::agglomerate::{self, CannotLink};
+use super::{EXACT_PAIRS, PROBES, WHOLE_TREE};
+use crate::agglomerate;
 use crate::items::Vectors;
 use crate::linkage::{self, Merge};
 use crate::method::{Cut, Error, Fit, Items};
@@ -34,10 +34,8 @@ pub(super) fn link(
     let n = items.len();
     let dim = items.vectors().first().map_or(1, |vector| vector.len());
     let vectors = Vectors::new(dim, items.vectors().concat())?;
-    let apart: Vec<_> =
-        items.apart().iter().map(|&(a, b)| CannotLink { a, b, strength: STRENGTH }).collect();
     let weights = vec![1.0; n];
-    let given = agglomerate::Items { vectors: &vectors, weights: &weights, apart: &apart, together: &[] };
+    let given = agglomerate::Items { vectors: &vectors, weights: &weights, cannot_link: items.cannot_link() };
     let height = if let Cut::Height(height) = cut { height } else { usual };
     let is_whole = n <= WHOLE_TREE || matches!(cut, Cut::Clusters(_));
     let up_to = if is_whole { f64::INFINITY } else { height };
@@ -65,7 +63,7 @@ pub(super) fn fits(items: &Items<'_>, labels: &[usize], cut: f64) -> Vec<Fit> {
         sums[*label].iter_mut().zip(*vector).for_each(|(sum, x)| *sum += f64::from(*x));
         counts[*label] += 1;
     }
-    let rivals = items.rivals();
+    let rivals = items.cannot_link_of();
     let fit = |item: usize| {
         let product = |label: usize| {
             let pairs = sums[label].iter().zip(items.vectors()[item]);

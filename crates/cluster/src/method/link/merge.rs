@@ -10,9 +10,10 @@
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
+use numeric::merges::Merges;
+
 use super::alpha::Prior;
 use super::evidence::Sums;
-use crate::linkage::root;
 use crate::neighbours::{self, Rows, Search};
 
 /// Bounds of time and memory.
@@ -79,7 +80,7 @@ pub(super) struct Merger<'a> {
     sums: Sums,
     prior: &'a Prior,
     limits: Limits,
-    parent: Vec<usize>,
+    clusters: Merges,
     versions: Vec<u32>,
     /// Clusters that each is compared with, as they were when it was last joined.
     near: Vec<Vec<u32>>,
@@ -113,7 +114,7 @@ impl<'a> Merger<'a> {
             sums,
             prior,
             limits,
-            parent: (0..n).collect(),
+            clusters: Merges::new(n),
             versions: vec![0; n],
             near: vec![Vec::new(); n],
             rivals,
@@ -170,8 +171,8 @@ impl<'a> Merger<'a> {
     /// Fills the heap with pairs of the clusters there are: whether with all of them.
     fn compare(&mut self) -> bool {
         self.heap.clear();
-        let living: Vec<u32> =
-            (0..self.parent.len()).filter(|item| self.parent[*item] == *item).map(|item| item as u32).collect();
+        let n = self.versions.len() as u32;
+        let living: Vec<u32> = (0..n).filter(|track| self.clusters.first(*track) == *track).collect();
         let has_all = living.len() <= self.limits.all_pairs;
         if has_all {
             living.iter().for_each(|a| self.near[*a as usize].clone_from(&living));
@@ -201,7 +202,7 @@ impl<'a> Merger<'a> {
     /// Calls the neighbours and rivals of a cluster what they are now, each once.
     fn settle(&mut self, cluster: usize) {
         for list in [&mut self.near[cluster], &mut self.rivals[cluster]] {
-            list.iter_mut().for_each(|other| *other = root(&mut self.parent, *other as usize) as u32);
+            list.iter_mut().for_each(|other| *other = self.clusters.first(*other));
             list.sort_unstable();
             list.dedup();
             list.retain(|other| *other as usize != cluster);
@@ -227,7 +228,7 @@ impl<'a> Merger<'a> {
         let [into, from] = pair.clusters.map(|cluster| cluster as usize);
         self.joined.push(Joined { into, from, gain: pair.gain, forbidden: self.is_forbidden });
         self.sums.merge(into, from);
-        self.parent[from] = into;
+        self.clusters.unite(into as u32, from as u32);
         self.versions[into] += 1;
         // No pair has that version.
         self.versions[from] = u32::MAX;
@@ -252,20 +253,7 @@ impl<'a> Merger<'a> {
 
     /// The cluster of every track, numbered by their first tracks.
     pub(super) fn labels(&mut self) -> Vec<usize> {
-        let mut labels: Vec<usize> = Vec::with_capacity(self.parent.len());
-        let mut count = 0;
-        for track in 0..self.parent.len() {
-            // The root is the first track of its cluster.
-            let first = root(&mut self.parent, track);
-            labels.push(if first == track { count } else { labels[first] });
-            count += usize::from(first == track);
-        }
-        labels
-    }
-
-    /// Clusters there are.
-    pub(super) fn living(&self) -> usize {
-        self.living
+        self.clusters.labels(self.versions.len())
     }
 
     /// All merges, in their order.

@@ -31,6 +31,7 @@ use self::merge::{Joined, Limits, Merger, Stop};
 use self::quality::{Norms, Tracks};
 use self::reassign::{Clusters, Standing};
 use super::{Assignment, Cut, Error, Fit, Items, Method, Tree, numbers};
+use crate::agglomerate::CANNOT_LINK_PENALTY;
 use crate::linkage::{self, FORBIDDEN, Merge};
 use crate::neighbours::Search;
 
@@ -48,8 +49,6 @@ const ALL_PAIRS: usize = 2000;
 /// Pairs of items that a search compares, at most; beyond, an item is compared with those in the nearest cells.
 const EXACT_PAIRS: usize = 1 << 34;
 const PROBES: usize = 32;
-/// How strongly constraints hold in average linkage: a merge against one comes after all others, but the tree has it.
-const STRENGTH: f32 = 0.99;
 /// Parts of an item's work, for the progress: learning, merging, reassigning.
 const STEPS: usize = 3;
 
@@ -101,7 +100,7 @@ impl Link {
         let mut merging = |done: usize, _: usize| advance(done, steps);
         let fixed::Linked { labels, merges, cut } = fixed::link(items, usual, self.cut, self.threads, &mut merging)?;
         let fits = fixed::fits(items, &labels, cut);
-        let tree = Tree { merges, cut, forbidden: FORBIDDEN * f64::from(STRENGTH) };
+        let tree = Tree { merges, cut, forbidden: CANNOT_LINK_PENALTY.into() };
         advance(steps, steps);
         Ok(self.finish(&Norms::new(items, 1.0), labels, fits, tree, None))
     }
@@ -117,8 +116,8 @@ impl Link {
         let tracks = Tracks::new(items, &norms, table)?;
         let limits = self.limits();
         let step = n.div_ceil(LEARN_FROM);
-        let (sample, sample_apart) = sample(&tracks, items.apart(), step);
-        let learned = learn(&sample, &sample_apart, table.evidence_dim, limits);
+        let (sample, sample_pairs) = sample(&tracks, items.cannot_link(), step);
+        let learned = learn(&sample, &sample_pairs, table.evidence_dim, limits);
         advance(n, STEPS * n);
 
         let stop = match self.cut {
@@ -126,17 +125,17 @@ impl Link {
             Cut::Height(height) => Stop::Gain(log_odds(height)),
             Cut::Clusters(k) => Stop::Clusters(k),
         };
-        let round = Round { tracks: &tracks, cannot_link: items.apart(), dim: table.evidence_dim, limits };
+        let round = Round { tracks: &tracks, cannot_link: items.cannot_link(), dim: table.evidence_dim, limits };
         let mut part = |share: f64| advance(n + (share * (2 * n) as f64) as usize, STEPS * n);
         let found = round.run(&learned, stop, true, &mut part);
         let mut calibration = Calibration {
             open: vec![0; BINS],
-            apart: vec![0; BINS],
+            cannot_link: vec![0; BINS],
             alpha: learned.alpha,
             offset: learned.offset.iter().map(|x| x * x).sum(),
         };
         let singles = Sums::new(&sample, &learned.offset, table.evidence_dim, self.threads);
-        calibration.count(&singles, &Prior::new(2, learned.alpha), &sample_apart);
+        calibration.count(&singles, &Prior::new(2, learned.alpha), &sample_pairs);
         let cut = match self.cut {
             Cut::Best => distance(0.0),
             Cut::Height(height) => height,

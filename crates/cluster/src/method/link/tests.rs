@@ -1,10 +1,10 @@
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
 use proptest::prelude::*;
+use testkit::people::{people, quality};
 
 use super::*;
 use crate::items::Vectors;
-use crate::synthetic::people;
 
 /// Gains up to that far apart may be taken for each other: sums are single precision.
 const ROUNDING: f64 = 1e-3;
@@ -143,15 +143,15 @@ fn few_neighbours_are_enough() {
     let n = 1500;
     let made = people(n, 32, 3);
     let norms: Vec<_> = made.norms.clone();
-    let rows: Vec<&[f32]> = (0..n).map(|row| made.vectors.row(row)).collect();
+    let rows: Vec<&[f32]> = (0..n).map(|row| made.vector(row)).collect();
     let crops = rows.iter().zip(&norms).enumerate();
     let crops = crops.map(|(item, (vector, norm))| crate::method::Crop { item, vector, norm: *norm }).collect();
-    let items = Items::new(rows.clone(), made.together.clone()).unwrap().with_crops(crops).unwrap();
-    let tracks = Tracks::new(&items, &Norms::new(&items, 1.0), &crate::synthetic::quality(32)).unwrap();
+    let items = Items::new(rows.clone(), made.cannot_link.clone()).unwrap().with_crops(crops).unwrap();
+    let tracks = Tracks::new(&items, &Norms::new(&items, 1.0), &quality(32)).unwrap();
     let pairs = |all_pairs| {
         let limits = Limits { all_pairs, known: 64, search: search(24, 2) };
         let learned = Learned { offset: vec![0.0; 32], alpha: 60.0 };
-        let round = Round { tracks: &tracks, cannot_link: &made.together, dim: 16.0, limits };
+        let round = Round { tracks: &tracks, cannot_link: &made.cannot_link, dim: 16.0, limits };
         round.run(&learned, Stop::Gain(0.0), false, &mut |_| ()).labels
     };
     let (all, some) = (pairs(usize::MAX), pairs(0));
@@ -163,9 +163,9 @@ fn few_neighbours_are_enough() {
 #[test]
 fn threads_change_nothing() {
     let made = people(600, 16, 5);
-    let rows: Vec<&[f32]> = (0..600).map(|row| made.vectors.row(row)).collect();
-    let items = Items::new(rows, made.together.clone()).unwrap();
-    for scale in [Scale::Evidence(crate::synthetic::quality(16)), Scale::Distance(0.5)] {
+    let rows: Vec<&[f32]> = (0..600).map(|row| made.vector(row)).collect();
+    let items = Items::new(rows, made.cannot_link.clone()).unwrap();
+    for scale in [Scale::Evidence(quality(16)), Scale::Distance(0.5)] {
         let of = |threads| {
             Link { scale: scale.clone(), cut: Cut::Best, threads }.assign(&items, &mut |_, _| ()).unwrap()
         };

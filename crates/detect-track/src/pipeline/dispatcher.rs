@@ -1,0 +1,117 @@
+//! Orders on their way to the workers, and answers on their way to the sink.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender};
+
+use geometry::FrameTimes;
+use video::Picture;
+
+use crate::pipeline::PipelineSink;
+use crate::pipeline::schedule::{Order, Policy, Schedule, Step};
+use crate::pipeline::worker::{Answer, Done};
+use crate::tracker::TrackerKind;
+use crate::{Config, Error};
+
+/// Sends orders to the workers and passes answers on in order.
+pub(super) struct Dispatcher<'a> {
+    pub(super) path: &'a Path,
+    orders: Sender<Order<Arc<Picture>>>,
+    received: Receiver<Answer>,
+    pub(super) schedule: Schedule<Arc<Picture>>,
+    under_way: usize,
+    /// Anchor intervals whose pictures may all be in memory.
+    intervals: usize,
+    /// Pictures that may be in memory beyond those.
+    spare: usize,
+    is_first: bool,
+    sink: &'a mut dyn PipelineSink,
+}
+
+impl<'a> Dispatcher<'a> {
+    /// A dispatcher whose workers take from `orders` and answer to `received`.
+    pub(super) fn new(
+        path: &'a Path,
+        orders: Sender<Order<Arc<Picture>>>,
+        received: Receiver<Answer>,
+        config: &Config,
+        threads: usize,
+        sink: &'a mut dyn PipelineSink,
+    ) -> Self {
+        let (policy, intervals) = match config.tracker {
+            TrackerKind::Assoc => (Policy::Halve { clear_score: config.association.clear_score as f32 }, 1),
+            // One that grows, and one for every worker to follow faces through.
+            TrackerKind::Correlation => (Policy::Follow, 1 + threads),
+        };
+        let (schedule, spare) = (Schedule::new(policy), 2 * threads + 2);
+        Self { path, orders, received, schedule, under_way: 0, intervals, spare, is_first: true, sink }
+    }
+
+    /// Takes answers, waiting for them while too many pictures are in memory, `interval` in an anchor
+    /// interval.
+    pub(super) fn make_room(&mut self, interval: usize) -> Result<(), Error> {
+        while let Ok(answer) = self.received.try_recv() {
+            self.take(answer)?;
+        }
+        while self.schedule.pictures() > interval * self.intervals + self.spare && self.under_way > 0 {
+            self.receive()?;
+        }
+        Ok(())
+    }
+
+    fn receive(&mut self) -> Result<(), Error> {
+        let answer = self.received.recv().map_err(|_| self.failed(0, "every worker has stopped".into()))?;
+        self.take(answer)
+    }
+
+    fn take(&mut self, (frame_idx, done): Answer) -> Result<(), Error> {
+        self.under_way -= 1;
+        match done.map_err(|reason| self.failed(frame_idx, reason))? {
+            Done::Examined(faces) => {
+                for order in self.schedule.examined(frame_idx, faces) {
+                    self.send(order)?;
+                }
+            }
+            Done::Followed(trajectories) => self.schedule.followed(frame_idx, trajectories),
+        }
+        Ok(())
+    }
+
+    pub(super) fn send(&mut self, order: Order<Arc<Picture>>) -> Result<(), Error> {
+        self.under_way += 1;
+        self.orders.send(order).map_err(|_| self.failed(0, "every worker has stopped".into()))
+    }
+
+    /// Passes every frame about which nothing is open on to the sink.
+    pub(super) fn pass_on(&mut self, settled_before: i64) -> Result<(), Error> {
+        while let Some(Step { frame_idx, begins, faces }) = self.schedule.next(settled_before) {
+            if let Some(boundary) = begins {
+                // Frames before the first that could be decoded belong to the first shot.
+                let first = if std::mem::take(&mut self.is_first) { 0 } else { frame_idx };
+                self.sink.begin_shot(first, boundary)?;
+            }
+            if let Some(faces) = faces {
+                self.sink.examined(frame_idx, faces)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn finish(&mut self) -> Result<(), Error> {
+        self.schedule.end();
+        while self.under_way > 0 {
+            self.receive()?;
+        }
+        self.pass_on(i64::MAX)?;
+        self.sink.end()
+    }
+
+    pub(super) fn failed(&self, frame_idx: i64, reason: String) -> Error {
+        Error::Frame { path: self.path.to_path_buf(), frame_idx, reason }
+    }
+
+    /// Times of the frames.
+    pub(super) fn times(&self) -> &FrameTimes {
+        self.sink.times()
+    }
+}

@@ -1,0 +1,166 @@
+//! Frames on their way from the decoder to the dispatcher.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use run::stage::Progress;
+use video::{Converter, Decoder, Picture};
+
+use crate::pipeline::dispatcher::Dispatcher;
+use crate::shots::{self, Boundary, ShotDetector, Verdict};
+use crate::{Config, Error};
+
+/// Pictures that wait for one anchor interval to end take at most this much memory, bytes.
+const MAX_INTERVAL_BYTES: usize = 128 << 20;
+
+/// Frames on their way from the decoder to the dispatcher. A frame waits until it is known whether a
+/// shot begins at the frame after it.
+pub(super) struct FrameSource<'a> {
+    decoder: Decoder,
+    max_stride_secs: f64,
+    skipped: Vec<(i64, i64)>,
+    dispatcher: Dispatcher<'a>,
+    shots: ShotDetector,
+    waiting: VecDeque<Picture>,
+    /// For each waiting frame, from the front, what is known of it.
+    judged: VecDeque<Verdict>,
+    luma: Converter,
+    last_anchor_secs: f64,
+    last_idx: Option<i64>,
+    damaged: u64,
+    untimed: u64,
+}
+
+impl<'a> FrameSource<'a> {
+    /// Frames of `decoder` for `dispatcher`.
+    pub(super) fn new(decoder: Decoder, config: &Config, dispatcher: Dispatcher<'a>) -> Self {
+        let fps = dispatcher.times().fps();
+        let facts = decoder.facts();
+        let picture_bytes = facts.width as usize * facts.height as usize * 3;
+        let budget_secs = MAX_INTERVAL_BYTES as f64 / picture_bytes.max(1) as f64 / fps;
+        Self {
+            luma: Converter::new(facts.rotation_degrees),
+            decoder,
+            max_stride_secs: config.max_stride_secs.min(budget_secs),
+            skipped: config.skip_frames.clone(),
+            dispatcher,
+            shots: ShotDetector::new(config.shots, fps),
+            waiting: VecDeque::new(),
+            judged: VecDeque::new(),
+            last_anchor_secs: f64::NEG_INFINITY,
+            last_idx: None,
+            damaged: 0,
+            untimed: 0,
+        }
+    }
+
+    /// Decodes to the end; gives warnings.
+    pub(super) fn run(mut self, progress: &mut dyn Progress) -> Result<Vec<String>, Error> {
+        let total = self.dispatcher.times().len() as u64;
+        let mut decoded = 0;
+        loop {
+            progress.bookmark(self.last_idx.map_or(0, |last| last + 1));
+            let Some(picture) = self.decoder.next_picture()? else { break };
+            let Some(frame_idx) = self.number(&picture) else { continue };
+            self.last_idx = Some(frame_idx);
+            decoded += 1;
+            progress.advance(decoded, total.max(decoded), "frames");
+            let luma = self.luma.luma(&picture, shots::WIDTH, shots::HEIGHT);
+            let luma = luma.map_err(|reason| self.dispatcher.failed(frame_idx, reason))?;
+            self.waiting.push_back(picture);
+            let verdict = self.shots.push(frame_idx, luma.data);
+            self.note(verdict);
+            self.release(false)?;
+        }
+        let owed = self.shots.finish();
+        self.note(owed);
+        self.release(true)?;
+        if decoded == 0 {
+            return Err(Error::NothingDecoded { path: self.dispatcher.path.to_path_buf() });
+        }
+        self.dispatcher.finish()?;
+        Ok(self.warnings(decoded, total))
+    }
+
+    /// Number of a decoded frame: by its time, or the next one when it has none. Frames that the
+    /// container did not announce, or that come twice, get no number.
+    fn number(&mut self, picture: &Picture) -> Option<i64> {
+        self.damaged += u64::from(picture.is_damaged);
+        let times = self.dispatcher.times();
+        let next = self.last_idx.map_or(0, |last| last + 1);
+        let frame_idx = match picture.pts_ticks {
+            Some(pts) => times.frame_at(pts),
+            None => Some(next).filter(|i| usize::try_from(*i).is_ok_and(|i| i < times.len())),
+        };
+        let usable = frame_idx.filter(|i| *i >= next);
+        self.untimed += u64::from(usable.is_none());
+        usable
+    }
+
+    fn note(&mut self, verdicts: impl IntoIterator<Item = Verdict>) {
+        for verdict in verdicts {
+            if let Some((frame_idx, boundary)) = verdict.began {
+                self.dispatcher.schedule.begin_at(frame_idx, boundary);
+            }
+            self.judged.push_back(verdict);
+        }
+    }
+
+    /// Passes on every frame whose successor has been judged; at the end, all of them.
+    fn release(&mut self, at_end: bool) -> Result<(), Error> {
+        while self.judged.len() > 1 || (at_end && !self.judged.is_empty()) {
+            let verdict = self.judged.pop_front();
+            let Some((verdict, picture)) = verdict.zip(self.waiting.pop_front()) else { return Ok(()) };
+            let ends = self.judged.front().is_none_or(|next| next.begins.is_some());
+            self.admit(verdict.frame_idx, picture, verdict.begins, ends)?;
+        }
+        let settled_before = if at_end { i64::MAX } else { self.shots.settled_before() };
+        self.dispatcher.pass_on(settled_before)
+    }
+
+    fn admit(
+        &mut self,
+        frame_idx: i64,
+        picture: Picture,
+        begins: Option<Boundary>,
+        ends: bool,
+    ) -> Result<(), Error> {
+        let times = self.dispatcher.times();
+        let (t_secs, fps) = (times.t_secs(frame_idx), times.fps());
+        // Times are not exact: a frame counts as due when it is nearer than the next one.
+        let is_due = t_secs - self.last_anchor_secs + 0.5 / fps >= self.max_stride_secs;
+        let is_anchor = begins.is_some() || ends || is_due;
+        if is_anchor {
+            self.last_anchor_secs = t_secs;
+        }
+        if let Some(order) = self.dispatcher.schedule.admit(frame_idx, Arc::new(picture), begins, is_anchor) {
+            self.dispatcher.send(order)?;
+        }
+        self.dispatcher.make_room((self.max_stride_secs * fps).ceil() as usize)
+    }
+
+    fn warnings(&self, decoded: u64, announced: u64) -> Vec<String> {
+        let mut warnings = Vec::new();
+        let mut warn = |count: u64, one: &str, many: &str| match count {
+            0 => {}
+            1 => warnings.push(format!("1 frame {one}")),
+            _ => warnings.push(format!("{count} frames {many}")),
+        };
+        warn(
+            announced.saturating_sub(decoded).max(self.decoder.lost()),
+            "could not be decoded and is left out",
+            "could not be decoded and are left out",
+        );
+        warn(self.damaged, "is damaged; faces in it may be wrong", "are damaged; faces in them may be wrong");
+        warn(
+            self.untimed,
+            "has a time that the file does not list and is left out",
+            "have a time that the file does not list and are left out",
+        );
+        for (first, last) in &self.skipped {
+            warnings.push(format!("frames {first} to {last} are left out, as the settings ask for"));
+        }
+        warnings.extend(self.decoder.stopped().map(|why| format!("decoding stopped early: {why}")));
+        warnings
+    }
+}

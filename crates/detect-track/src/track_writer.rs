@@ -1,0 +1,250 @@
+//! Turns shots and faces into rows of `shots`, `detections`, `tracks` and `crops`.
+//!
+//! Tracks and crops are written when a track ends, boxes when their shot ends: a track never leaves
+//! its shot. Memory holds the boxes of one shot and the best crops of the tracks that go on.
+
+use geometry::{FrameTimes, Landmarks};
+use image::codecs::png::{CompressionType, FilterType, PngEncoder};
+use image::{ExtendedColorType, ImageEncoder};
+use run::StageRun;
+use schema::Symbol;
+use schema::io::TableWriter;
+use schema::tables::{Crop, Detection, Shot, Track};
+
+use crate::crops::{Album, FaceImage, SIDE};
+use crate::face::DetectedFace;
+use crate::pipeline::PipelineSink;
+use crate::shots::Boundary;
+use crate::tracker::{EndedTrack, TrackDetection, Tracker, fill_gaps, mean_score};
+use crate::{Config, Error};
+
+/// Writes the tables of this stage.
+pub struct TrackWriter<'a> {
+    video_id: Symbol,
+    config: &'a Config,
+    times: FrameTimes,
+    shots: TableWriter<Shot>,
+    detections: TableWriter<Detection>,
+    tracks: TableWriter<Track>,
+    crops: TableWriter<Crop>,
+    shot: Option<OpenShot>,
+    n_shots: i64,
+    n_tracks: i64,
+    n_detections: u64,
+}
+
+struct OpenShot {
+    first_frame_idx: i64,
+    boundary: Boundary,
+    tracker: Tracker,
+    /// By the tracker's number of the track; `None` once the track has ended.
+    best_crops: Vec<Option<Album>>,
+    /// Key of the track in the tables, by the tracker's number; `None` when it was rejected.
+    track_ids: Vec<Option<i64>>,
+    /// Boxes of the tracks that have ended, each with the tracker's number of its track.
+    boxes: Vec<(usize, TrackDetection)>,
+}
+
+impl OpenShot {
+    fn new(first_frame_idx: i64, boundary: Boundary, config: &Config) -> Self {
+        let tracker = Tracker::new(config.association);
+        Self {
+            first_frame_idx,
+            boundary,
+            tracker,
+            best_crops: Vec::new(),
+            track_ids: Vec::new(),
+            boxes: Vec::new(),
+        }
+    }
+}
+
+impl<'a> TrackWriter<'a> {
+    /// Starts the four tables.
+    ///
+    /// # Errors
+    /// When a file cannot be created.
+    pub fn new(
+        stage: &StageRun,
+        video_id: Symbol,
+        config: &'a Config,
+        times: FrameTimes,
+    ) -> Result<Self, Error> {
+        Ok(Self {
+            video_id,
+            config,
+            times,
+            shots: stage.create(&[])?,
+            detections: stage.create(&[])?,
+            tracks: stage.create(&[])?,
+            crops: stage.create(&[])?,
+            shot: None,
+            n_shots: 0,
+            n_tracks: 0,
+            n_detections: 0,
+        })
+    }
+
+    /// Closes the four tables.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn finish(self, stage: &mut StageRun) -> Result<(), Error> {
+        stage.figure("shots", self.n_shots);
+        stage.figure("tracks", self.n_tracks);
+        stage.figure("faces_detected", self.n_detections);
+        stage.finish(self.shots)?;
+        stage.finish(self.detections)?;
+        stage.finish(self.tracks)?;
+        stage.finish(self.crops)?;
+        Ok(())
+    }
+
+    fn end_shot(&mut self, last_frame_idx: i64) -> Result<(), Error> {
+        let Some(mut shot) = self.shot.take() else { return Ok(()) };
+        shot.tracker.end_all();
+        self.write_ended(&mut shot)?;
+        let OpenShot { first_frame_idx, boundary, track_ids, boxes, .. } = shot;
+        self.shots.push(Shot {
+            video_id: self.video_id.clone(),
+            shot_idx: self.n_shots,
+            first_frame_idx,
+            last_frame_idx,
+            first_t_secs: self.times.t_secs(first_frame_idx),
+            last_t_secs: self.times.t_secs(last_frame_idx),
+            transition: boundary.transition,
+            score: boundary.score,
+        })?;
+        self.n_shots += 1;
+        self.write_boxes(boxes, &track_ids)
+    }
+
+    /// Writes the tracks of the current shot that have ended.
+    fn write_ended(&mut self, shot: &mut OpenShot) -> Result<(), Error> {
+        for EndedTrack { number, detections, is_credible } in shot.tracker.take_ended() {
+            let crops = shot.best_crops[number].take().map(Album::finish).unwrap_or_default();
+            // Without a single alignable face there is nothing to recognise anyone by.
+            if is_credible && !crops.is_empty() {
+                shot.track_ids[number] = Some(self.n_tracks);
+                self.write_track(&detections, &crops)?;
+                let filled = fill_gaps(&detections, |frame| self.times.t_secs(frame));
+                shot.boxes.extend(filled.into_iter().map(|detection| (number, detection)));
+            }
+            shot.boxes.extend(detections.into_iter().map(|detection| (number, detection)));
+        }
+        Ok(())
+    }
+
+    fn write_track(
+        &mut self,
+        detections: &[TrackDetection],
+        crops: &[(i64, FaceImage)],
+    ) -> Result<(), Error> {
+        let ([first, ..], [.., last], [best, ..]) = (detections, detections, crops) else { return Ok(()) };
+        let track_id = self.n_tracks;
+        self.n_tracks += 1;
+        self.tracks.push(Track {
+            video_id: self.video_id.clone(),
+            track_id,
+            shot_idx: self.n_shots,
+            first_frame_idx: first.frame_idx,
+            last_frame_idx: last.frame_idx,
+            first_t_secs: first.t_secs,
+            last_t_secs: last.t_secs,
+            n_detections: detections.len() as i64,
+            mean_score: mean_score(detections),
+            best_frame_idx: best.0,
+        })?;
+        for (rank, (frame_idx, image)) in crops.iter().enumerate() {
+            self.crops.push(Crop {
+                video_id: self.video_id.clone(),
+                track_id,
+                rank: rank as i64,
+                frame_idx: *frame_idx,
+                image: Some(png(&image.rgb).map_err(|reason| Error::Crop { frame_idx: *frame_idx, reason })?),
+                width: SIDE as i64,
+                height: SIDE as i64,
+                transform: image.transform,
+                quality: image.quality,
+            })?;
+        }
+        Ok(())
+    }
+
+    fn write_boxes(
+        &mut self,
+        mut boxes: Vec<(usize, TrackDetection)>,
+        track_ids: &[Option<i64>],
+    ) -> Result<(), Error> {
+        boxes.sort_by(|(track_a, a), (track_b, b)| {
+            let place = a.frame_idx.cmp(&b.frame_idx).then(a.bbox.x_min.total_cmp(&b.bbox.x_min));
+            place.then(track_a.cmp(track_b))
+        });
+        let (mut frame_idx, mut det_idx) = (-1, 0);
+        for (track, detection) in boxes {
+            det_idx = if detection.frame_idx == frame_idx { det_idx + 1 } else { 0 };
+            frame_idx = detection.frame_idx;
+            self.n_detections += u64::from(detection.score.is_some());
+            self.detections.push(Detection {
+                video_id: self.video_id.clone(),
+                frame_idx,
+                det_idx,
+                track_id: track_ids[track],
+                x_min: detection.bbox.x_min,
+                y_min: detection.bbox.y_min,
+                x_max: detection.bbox.x_max,
+                y_max: detection.bbox.y_max,
+                score: detection.score,
+                landmarks: detection.landmarks.as_ref().map(Landmarks::flat),
+                source: detection.source,
+                sharpness: detection.sharpness,
+                frontality: detection.landmarks.as_ref().map(Landmarks::frontality),
+                size_px: detection.bbox.size(),
+            })?;
+        }
+        Ok(())
+    }
+}
+
+impl PipelineSink for TrackWriter<'_> {
+    fn begin_shot(&mut self, first_frame_idx: i64, boundary: Boundary) -> Result<(), Error> {
+        self.end_shot(first_frame_idx - 1)?;
+        self.shot = Some(OpenShot::new(first_frame_idx, boundary, self.config));
+        Ok(())
+    }
+
+    fn examined(&mut self, frame_idx: i64, faces: Vec<DetectedFace>) -> Result<(), Error> {
+        let Some(mut shot) = self.shot.take() else { return Ok(()) };
+        let tracks = shot.tracker.step(frame_idx, self.times.t_secs(frame_idx), &faces);
+        for (found, track) in faces.into_iter().zip(tracks) {
+            if track == shot.best_crops.len() {
+                shot.best_crops.push(Some(Album::new(self.config.crops_per_track as usize)));
+                shot.track_ids.push(None);
+            }
+            if let Some((best, crop)) = shot.best_crops[track].as_mut().zip(found.crop) {
+                best.offer(frame_idx, crop);
+            }
+        }
+        self.write_ended(&mut shot)?;
+        self.shot = Some(shot);
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<(), Error> {
+        self.end_shot(self.times.len() as i64 - 1)
+    }
+
+    fn times(&self) -> &FrameTimes {
+        &self.times
+    }
+}
+
+/// Lossless and quick rather than small: images are read back by the very next stage.
+fn png(rgb: &[u8]) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    let side = SIDE as u32;
+    PngEncoder::new_with_quality(&mut bytes, CompressionType::Fast, FilterType::Adaptive)
+        .write_image(rgb, side, side, ExtendedColorType::Rgb8)
+        .map_err(|e| e.to_string())?;
+    Ok(bytes)
+}

@@ -1,0 +1,488 @@
+//! The command line: verbs, options, and what each accepts.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use clap::builder::PossibleValuesParser;
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use clap_complete::Shell;
+use serde::de::DeserializeOwned;
+use serde::de::value::StrDeserializer;
+
+use crate::models;
+use crate::sources::Own;
+use crate::stage::Stage;
+
+const EXIT_CODES: &str = "Exit codes: 0 success, 1 unexpected, 2 usage, 3 unusable input or weights, \
+4 contract mismatch, 5 quality gate, 130 interrupted.";
+
+/// Finds faces in a video, tracks them, and links the tracks that show one person.
+///
+/// `facetrack VIDEO` is short for `facetrack run VIDEO`.
+#[derive(Debug, Parser)]
+#[command(name = "facetrack", version, after_help = EXIT_CODES, arg_required_else_help = true)]
+#[command(propagate_version = true, subcommand_value_name = "VERB", subcommand_help_heading = "Verbs")]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Make the tables of a video and a page that shows who is in it
+    Run(Box<RunArgs>),
+    /// Link the people of several runs: one id for a person in all videos
+    #[command(subcommand)]
+    Library(LibraryVerb),
+    /// Write who is where in a run in the format of another tool
+    Export(ExportArgs),
+    /// Write labels of another tool as the CSV that `run --labels` takes
+    Import(ImportArgs),
+    /// Check tables against the published schemas, and those of a run or a library against each other
+    #[command(after_help = "One line for each fault on standard output. Exit codes: 0 no fault, \
+                            1 unexpected, 2 usage, 4 faults.")]
+    Validate {
+        /// A run directory, a library, a folder of tables, or one table
+        path: PathBuf,
+    },
+    /// Take people or pictures out of a run, and check that they are gone
+    #[command(visible_alias = "forget", after_help = EXIT_CODES)]
+    Redact(RedactArgs),
+    /// The weights of the networks: list, or obtain, verify and convert them
+    Models(ModelsArgs),
+    /// Show what this machine has of what is needed, and what to do next
+    Doctor {
+        #[command(flatten)]
+        weights: WeightsDir,
+    },
+    /// Run one stage on a run directory, as `run` does
+    #[command(subcommand, after_help = EXIT_CODES)]
+    Stage(Stage),
+    /// Write shell completions to standard output
+    #[command(hide = true)]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Write the man pages into a folder
+    #[command(hide = true)]
+    Man {
+        /// The folder
+        folder: PathBuf,
+    },
+    /// Write the documents of the tables, check that they are current, or release them
+    #[command(hide = true)]
+    Schemas {
+        /// The folder of the documents
+        folder: PathBuf,
+        /// Fail where a document differs from the source
+        #[arg(long)]
+        check: bool,
+        /// Release the tables with those of this run as examples
+        #[arg(long, value_name = "RUN", conflicts_with = "check")]
+        release: Option<PathBuf>,
+    },
+    /// Convert weights of any known format to safetensors
+    #[command(hide = true)]
+    Convert {
+        /// ONNX, safetensors, dlib or TensorFlow
+        from: PathBuf,
+        /// The safetensors file to write
+        to: PathBuf,
+        /// Keep only these tensors, under new names
+        #[arg(value_name = "NEW=OLD")]
+        names: Vec<String>,
+    },
+}
+
+/// What `run` takes.
+#[derive(Debug, Clone, Default, Args)]
+#[command(after_help = EXIT_CODES)]
+pub(crate) struct RunArgs {
+    /// Videos, folders of videos, or patterns such as 'season1/*.mkv'; several are linked across videos
+    #[arg(value_name = "VIDEO", required_unless_present = "video")]
+    pub(crate) videos: Vec<PathBuf>,
+    /// The same as VIDEO
+    #[arg(long, value_name = "VIDEO", num_args = 1..)]
+    video: Vec<PathBuf>,
+    /// Ground truth: frame,x,y,w,h,identity; adds metrics to the report
+    #[arg(long, value_name = "CSV")]
+    pub(crate) labels: Option<PathBuf>,
+    /// Pairs of tracks that show one person or two: track_a,track_b,kind
+    #[arg(long, value_name = "CSV")]
+    pub(crate) edits: Option<PathBuf>,
+    /// Where results go [default: runs/NAME-OF-THE-VIDEO]; of several videos, the folder of their runs
+    #[arg(long, value_name = "DIR")]
+    pub(crate) run_dir: Option<PathBuf>,
+    /// Link the people to those of this library [default, of several videos: runs/library]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) library: Option<PathBuf>,
+    /// Settings as TOML, one section for each stage
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Also write the video with boxes and names drawn in, .mp4 or .mkv
+    #[arg(long, value_name = "OUT")]
+    pub(crate) annotate: Option<PathBuf>,
+    /// Your own weights for an embedder: ONNX or safetensors
+    #[arg(long, value_name = "[NAME=]FILE", value_parser = Own::parse)]
+    pub(crate) weights: Vec<Own>,
+    #[command(flatten)]
+    pub(crate) weights_dir: WeightsDir,
+    /// Run this stage and the later ones even when nothing has changed
+    #[arg(long, value_name = "STAGE", value_parser = PossibleValuesParser::new(run::manifest::STAGES))]
+    pub(crate) from: Option<String>,
+    /// Worker threads, which never change the result [default: every core]
+    #[arg(long, value_name = "N", value_parser = parse_count)]
+    pub(crate) threads: Option<usize>,
+    /// Keep no picture: faces are deleted as soon as they are vectors
+    #[arg(long)]
+    pub(crate) no_crops: bool,
+    /// Where a stage crashes, go on without the frames around that place
+    #[arg(long)]
+    pub(crate) skip_bad: bool,
+    /// Write JSON Lines to standard output: every event of every stage, then run_finished
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Only warnings, errors and, on standard output, the path of the page
+    #[arg(long)]
+    pub(crate) quiet: bool,
+    #[command(flatten)]
+    pub(crate) settings: Settings,
+}
+
+impl RunArgs {
+    /// All videos, folders and patterns that are given, in their order.
+    pub(crate) fn given(&self) -> impl Iterator<Item = &PathBuf> {
+        self.video.iter().chain(&self.videos)
+    }
+}
+
+/// Options that are settings of the stages: each overrides what the configuration file says.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Settings")]
+pub(crate) struct Settings {
+    /// What looks for faces
+    #[arg(long, value_parser = one_of::<detect_track::detector::DetectorKind>())]
+    detector: Option<String>,
+    /// How faces are followed
+    #[arg(long, value_parser = one_of::<detect_track::tracker::TrackerKind>())]
+    tracker: Option<String>,
+    /// Size of the smallest face to find, pixels of the video
+    #[arg(long, value_name = "PIXELS", value_parser = parse_number)]
+    min_face_px: Option<f64>,
+    /// What turns faces into vectors; tracks are linked by the first
+    #[arg(long, value_delimiter = ',', value_parser = one_of::<embed::Name>())]
+    embedder: Vec<String>,
+    /// Embed every face and its mirror image, in twice the time
+    #[arg(long)]
+    flip: bool,
+    /// How tracks are linked
+    #[arg(long, value_parser = one_of::<cluster::Name>())]
+    method: Option<String>,
+    /// Distance of tracks; not for link
+    #[arg(long, value_parser = one_of::<cluster::linkage::Metric>())]
+    metric: Option<String>,
+    /// Distance of clusters, for agglomerative
+    #[arg(long, value_parser = one_of::<cluster::linkage::Linkage>())]
+    linkage: Option<String>,
+    /// Number of people, for agglomerative and kmeans
+    #[arg(long, value_name = "N", value_parser = parse_count)]
+    k: Option<usize>,
+    /// Keep tracks apart that share a frame, which link always does
+    #[arg(long)]
+    constraints: bool,
+    /// Where networks turn faces into vectors
+    #[arg(long, value_name = "cpu|cuda[:N]|auto", value_parser = parsed::<nn::device::Choice>)]
+    device: Option<String>,
+    /// Precision of the networks; f16 on a card only
+    #[arg(long, value_name = "f32|f16", value_parser = parsed::<nn::device::Precision>)]
+    precision: Option<String>,
+}
+
+impl Settings {
+    /// Each setting that is given, as a line of TOML.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        let text = |given: &Option<String>| given.as_ref().map(|text| format!("{text:?}"));
+        let flag = |given: bool| given.then(|| "true".to_owned());
+        // Rust writes plain text, lists of it, and finite numbers as TOML does.
+        let values = [
+            ("detect-track.detector", text(&self.detector)),
+            ("detect-track.tracker", text(&self.tracker)),
+            ("detect-track.min_face_px", self.min_face_px.map(|px| format!("{px:?}"))),
+            ("embed.embedders", (!self.embedder.is_empty()).then(|| format!("{:?}", self.embedder))),
+            ("embed.flip", flag(self.flip)),
+            ("cluster.method", text(&self.method)),
+            ("cluster.metric", text(&self.metric)),
+            ("cluster.linkage", text(&self.linkage)),
+            ("cluster.k", self.k.map(|k| k.to_string())),
+            ("cluster.constraints", flag(self.constraints)),
+            ("embed.device", text(&self.device)),
+            ("embed.precision", text(&self.precision)),
+        ];
+        values.into_iter().filter_map(|(key, value)| Some(format!("{key} = {}", value?))).collect()
+    }
+}
+
+/// Where the pinned weights are.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct WeightsDir {
+    /// Folder of the published weights [default: weights/ in the cache, $FACETRACK_CACHE]
+    #[arg(long = "weights-dir", value_name = "DIR")]
+    given: Option<PathBuf>,
+}
+
+impl WeightsDir {
+    /// The folder that is given.
+    pub(crate) fn given(&self) -> Option<&Path> {
+        self.given.as_deref()
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum LibraryVerb {
+    /// Link the people of finished runs to those of the library
+    Add {
+        /// Directory of the library
+        #[arg(long, value_name = "DIR")]
+        library: PathBuf,
+        /// A finished run; may be given several times
+        #[arg(long, value_name = "DIR", required = true)]
+        run_dir: Vec<PathBuf>,
+        /// Write JSON Lines to standard output
+        #[arg(long)]
+        json: bool,
+    },
+    /// Remove a video, and the people who are in no other
+    Remove {
+        /// Directory of the library
+        #[arg(long, value_name = "DIR")]
+        library: PathBuf,
+        /// Key of the video, as in library.json
+        #[arg(long, value_name = "ID")]
+        video_id: String,
+        /// Write JSON Lines to standard output
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExportArgs {
+    /// The run directory
+    #[arg(long, value_name = "DIR", alias = "run")]
+    pub(crate) run_dir: PathBuf,
+    /// The format
+    #[arg(long, value_name = "FORMAT", value_parser = PossibleValuesParser::new(formats::export::Format::NAMES))]
+    pub(crate) to: String,
+    /// Where to [default: standard output]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ImportArgs {
+    /// MOTChallenge (.txt), CVAT for video (.xml), or CSV
+    #[arg(long, value_name = "FILE")]
+    pub(crate) labels: PathBuf,
+    /// Where to [default: standard output]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    /// The format [default: by the file's ending]
+    #[arg(long, value_name = "FORMAT", value_parser = PossibleValuesParser::new(formats::labels::Source::NAMES))]
+    pub(crate) from: Option<String>,
+    /// Number of the first frame in the file [default: 1 with mot, else 0]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub(crate) first_frame: Option<i64>,
+    /// Every frame of so many was looked at, so those without a face have none
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..=formats::labels::MOST_FRAMES))]
+    pub(crate) frames: Option<i64>,
+}
+
+/// What `redact` takes. Without people and pictures it only checks that what was taken out is gone.
+#[derive(Debug, Args)]
+pub(crate) struct RedactArgs {
+    /// The run directory
+    #[arg(long, value_name = "DIR", alias = "run")]
+    pub(crate) run_dir: PathBuf,
+    /// People, as the page and the table `identities` number them
+    #[arg(long, value_name = "N,..", value_delimiter = ',')]
+    pub(crate) identity: Vec<u32>,
+    /// Take every picture out
+    #[arg(long)]
+    pub(crate) pictures: bool,
+    /// Write JSON Lines to standard output: every event, then `forgotten`
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct ModelsArgs {
+    #[command(subcommand)]
+    pub(crate) verb: Option<ModelsVerb>,
+    #[command(flatten)]
+    pub(crate) weights: WeightsDir,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ModelsVerb {
+    /// Show what is needed, where it comes from, what is present (the default)
+    List {
+        #[command(flatten)]
+        weights: WeightsDir,
+    },
+    /// Obtain, verify and convert what is missing
+    Fetch {
+        /// These only [default: all]
+        #[arg(value_name = "NAME", value_parser = PossibleValuesParser::new(models::names()))]
+        names: Vec<String>,
+        #[command(flatten)]
+        weights: WeightsDir,
+    },
+}
+
+/// The arguments with the verb `run` put in where a video comes first.
+pub(crate) fn with_verb(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let mut arguments: Vec<_> = arguments.into_iter().collect();
+    let is_short = arguments.get(1).is_some_and(|first| {
+        let text = first.to_string_lossy();
+        let is_path = || text.contains(['/', '.', '*', '?']) || Path::new(first).exists();
+        let is_verb = || Cli::command().find_subcommand(text.as_ref()).is_some();
+        match text.strip_prefix('-') {
+            Some(option) => !["h", "-help", "V", "-version"].contains(&option),
+            None => !is_verb() && is_path(),
+        }
+    });
+    if is_short {
+        arguments.insert(1, "run".into());
+    }
+    arguments
+}
+
+/// Accepts the names of an enum's variants as the configuration writes them.
+fn one_of<T: DeserializeOwned>() -> PossibleValuesParser {
+    /// An error of deserialization that keeps only the names that would have been known.
+    #[derive(Debug)]
+    struct Expected(&'static [&'static str]);
+    impl std::fmt::Display for Expected {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            write!(f, "one of {}", self.0.join(", "))
+        }
+    }
+    impl std::error::Error for Expected {}
+    impl serde::de::Error for Expected {
+        fn custom<M: std::fmt::Display>(_: M) -> Self {
+            Self(&[])
+        }
+        fn unknown_variant(_: &str, expected: &'static [&'static str]) -> Self {
+            Self(expected)
+        }
+    }
+    let names = match T::deserialize(StrDeserializer::<Expected>::new("")) {
+        Ok(_) => &[],
+        Err(Expected(names)) => names,
+    };
+    PossibleValuesParser::new(names)
+}
+
+/// Accepts text that `T` understands.
+fn parsed<T: std::str::FromStr>(text: &str) -> Result<String, String>
+where
+    T::Err: std::fmt::Display,
+{
+    text.parse::<T>().map(|_| text.to_owned()).map_err(|error| error.to_string())
+}
+
+/// Reads a whole number above zero.
+pub(crate) fn parse_count(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|n| *n > 0).ok_or_else(|| "must be a whole number above zero".into())
+}
+
+fn parse_number(text: &str) -> Result<f64, String> {
+    text.parse()
+        .ok()
+        .filter(|n: &f64| n.is_finite() && *n > 0.0)
+        .ok_or_else(|| "must be a number above zero".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(arguments: &[&str]) -> Option<RunArgs> {
+        let all = ["facetrack", "run", "v.mkv"].iter().chain(arguments);
+        match Cli::try_parse_from(all).ok()?.verb {
+            Verb::Run(run) => Some(*run),
+            _ => None,
+        }
+    }
+
+    fn lines(arguments: &[&str]) -> Option<Vec<String>> {
+        run(arguments).map(|run| run.settings.lines())
+    }
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_video_alone_is_short_for_run() {
+        let short = |line: &str| {
+            let words = with_verb(line.split(' ').map(OsString::from));
+            words.iter().map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(short("facetrack film.mkv --quiet"), "facetrack run film.mkv --quiet");
+        assert_eq!(short("facetrack --quiet film.mkv"), "facetrack run --quiet film.mkv");
+        for whole in
+            ["facetrack", "facetrack doctor", "facetrack forget x", "facetrack librray", "facetrack -h"]
+        {
+            assert_eq!(short(whole), whole);
+        }
+    }
+
+    #[test]
+    fn videos_come_with_and_without_the_option() {
+        let run = run(&["w.mkv", "--video", "x.mkv", "y.mkv"]).unwrap_or_default();
+        let names: Vec<_> = run.given().map(|path| path.display().to_string()).collect();
+        assert_eq!(names, ["x.mkv", "y.mkv", "v.mkv", "w.mkv"]);
+    }
+
+    #[test]
+    fn options_become_lines_of_toml() {
+        let expect = |expected: &[&str]| Some(expected.iter().map(|line| (*line).to_owned()).collect());
+        assert_eq!(lines(&[]), expect(&[]));
+        assert_eq!(
+            lines(&["--min-face-px", "20", "--detector", "haar"]),
+            expect(&["detect-track.detector = \"haar\"", "detect-track.min_face_px = 20.0"])
+        );
+        assert_eq!(
+            lines(&["--embedder", "sface,dlib", "--flip"]),
+            expect(&["embed.embedders = [\"sface\", \"dlib\"]", "embed.flip = true"])
+        );
+        assert_eq!(
+            lines(&["--method", "kmeans", "--k", "6", "--constraints", "--device", "cuda:1"]),
+            expect(&[
+                "cluster.method = \"kmeans\"",
+                "cluster.k = 6",
+                "cluster.constraints = true",
+                "embed.device = \"cuda:1\""
+            ])
+        );
+    }
+
+    #[test]
+    fn unknown_names_and_strange_numbers_are_refused() {
+        for arguments in [
+            ["--detector", "eyes"],
+            ["--embedder", "sface,eyes"],
+            ["--device", "cuda:x"],
+            ["--k", "0"],
+            ["--min-face-px", "0"],
+            ["--min-face-px", "NaN"],
+            ["--from", "paint"],
+        ] {
+            assert_eq!(lines(&arguments), None, "{arguments:?}");
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! `facetrack`: from a video to tables and a page that shows who is in it.
+//!
+//! One program. `run` starts every stage as a process of its own by executing this very program
+//! ([`stage`]), so that a crash in a library that decodes or detects ends one stage and not the run. All other
+//! verbs call the crates that do the work.
+//!
+//! * [`cli`]: verbs and options. [`single`], [`several`]: `run` on one video, and on several that are linked.
+//! * [`stages`]: stages as processes: arguments, events, crashes. [`skip`]: past frames that crash one.
+//! * [`sources`], [`models`]: which networks a run needs, and their weights.
+//! * [`tables`]: `export`, `import`, `validate`. [`people`]: `library`. [`redact`], [`doctor`], [`annotate`].
+
+mod annotate;
+mod cli;
+mod doctor;
+mod models;
+mod people;
+mod progress;
+mod redact;
+mod several;
+mod single;
+mod skip;
+mod sources;
+mod stage;
+mod stages;
+mod tables;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser as _};
+use console::{Error, Result, exit, process};
+
+use crate::cli::{Cli, ModelsVerb, Verb};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse_from(cli::with_verb(std::env::args_os()));
+    let json = match &cli.verb {
+        Verb::Run(run) => run.json,
+        Verb::Redact(redact) => redact.json,
+        _ => false,
+    };
+    match dispatch(cli.verb) {
+        Ok(code) => code,
+        Err(error) => error.report("facetrack", json),
+    }
+}
+
+fn dispatch(verb: Verb) -> Result<ExitCode> {
+    match verb {
+        Verb::Stage(stage) => return Ok(stage::main(stage)),
+        Verb::Library(verb) => return Ok(people::main(&verb)),
+        Verb::Run(run) => process::watch_interrupts().and_then(|()| several::run(&run))?,
+        Verb::Redact(redact) => process::watch_interrupts().and_then(|()| redact::redact(&redact))?,
+        Verb::Export(export) => tables::export(&export)?,
+        Verb::Import(import) => tables::import(&import)?,
+        Verb::Validate { path } => tables::validate(&path)?,
+        Verb::Models(models) => match models.verb {
+            Some(ModelsVerb::Fetch { names, weights }) => {
+                process::watch_interrupts().and_then(|()| models::fetch(&names, weights.given()))?;
+            }
+            Some(ModelsVerb::List { weights }) => models::list(weights.given())?,
+            None => models::list(models.weights.given())?,
+        },
+        Verb::Doctor { weights } => doctor::doctor(weights.given())?,
+        Verb::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "facetrack", &mut std::io::stdout());
+        }
+        Verb::Man { folder } => {
+            clap_mangen::generate_to(Cli::command(), &folder).map_err(Error::io("write", &folder))?;
+        }
+        Verb::Schemas { folder, check, release } => schemas(&folder, check, release.as_deref())?,
+        Verb::Convert { from, to, names } => convert(&from, &to, &names)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn schemas(folder: &Path, check: bool, release: Option<&Path>) -> Result<()> {
+    let done = match release {
+        Some(run) => schema::published::release(folder, run),
+        None if check => schema::published::check(folder),
+        None => schema::published::write(folder),
+    };
+    done.map_err(Error::unexpected)
+}
+
+fn convert(from: &Path, to: &Path, names: &[String]) -> Result<()> {
+    let pairs: Option<Vec<_>> = names.iter().map(|pair| pair.split_once('=')).collect();
+    let pairs = pairs.ok_or_else(|| Error::new(exit::USAGE, "names of tensors are given as NEW=OLD"))?;
+    Ok(nn::weights::convert(from, to, &pairs)?)
+}

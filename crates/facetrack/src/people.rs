@@ -1,0 +1,93 @@
+//! `facetrack library`: the people of several runs, one id each.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use failure::Failure as _;
+use gallery::{Added, Error, Library, RunIdentities};
+use run::stage::{Progress as _, Reporter};
+use serde_json::{Map, Value, json};
+
+use crate::cli::LibraryVerb;
+
+/// Adds runs to a library, or removes a video.
+pub(crate) fn main(verb: &LibraryVerb) -> ExitCode {
+    let (LibraryVerb::Add { json, .. } | LibraryVerb::Remove { json, .. }) = verb;
+    let mut reporter = Reporter::new("library", *json);
+    let result = match verb {
+        LibraryVerb::Add { library, run_dir, .. } => add(library, run_dir, &mut reporter),
+        LibraryVerb::Remove { library, video_id, .. } => remove(library, video_id),
+    };
+    match result {
+        Ok(figures) => reporter.done(is_unchanged(&figures), &figures, Map::new()),
+        Err(error) => reporter.failed(&error),
+    }
+}
+
+/// Whether an addition found nothing to add.
+pub(crate) fn is_unchanged(figures: &Map<String, Value>) -> bool {
+    figures.get("changed") == Some(&Value::Bool(false))
+}
+
+/// Adds runs, in their order. One that cannot be added does not keep the others out.
+pub(crate) fn add(
+    library: &Path,
+    runs: &[PathBuf],
+    reporter: &mut Reporter,
+) -> Result<Map<String, Value>, Error> {
+    let mut library = Library::open(library)?;
+    if library.is_upgraded() {
+        reporter.warn("the library was upgraded: its vectors are now the table `person_vectors`");
+    }
+    let (mut runs_added, mut codes, mut changed) = (Vec::new(), Vec::new(), false);
+    for (number, run) in runs.iter().enumerate() {
+        match RunIdentities::read(run).and_then(|seen| Ok((library.add(&seen)?, seen))) {
+            Ok((added, seen)) => {
+                changed |= !added.up_to_date;
+                runs_added.push(summary(&seen, added));
+            }
+            Err(error) => {
+                let hint = error.hint().map_or_else(String::new, |hint| format!("; {hint}"));
+                reporter.warn(&format!("{error}{hint}"));
+                codes.push(error.exit_code());
+            }
+        }
+        reporter.advance(number as u64 + 1, runs.len() as u64, "runs");
+    }
+    if changed {
+        library.commit()?;
+    }
+    if let Some(code) = codes.first() {
+        return Err(Error::Some { failed: codes.len(), runs: runs.len(), code: *code });
+    }
+    let mut figures = figures(&library);
+    figures.insert("changed".into(), changed.into());
+    figures.insert("runs".into(), runs_added.into());
+    Ok(figures)
+}
+
+fn summary(seen: &RunIdentities, added: Added) -> Value {
+    json!({
+        "run_id": seen.run_id,
+        "video_id": seen.video_id.as_str(),
+        "known": added.known,
+        "new": added.new,
+    })
+}
+
+fn remove(library: &Path, video_id: &str) -> Result<Map<String, Value>, Error> {
+    let mut library = Library::open(library)?;
+    library.remove(video_id)?;
+    library.commit()?;
+    Ok(figures(&library))
+}
+
+fn figures(library: &Library) -> Map<String, Value> {
+    let several = library.people().filter(|person| person.n_videos > 1).count();
+    Map::from_iter([
+        ("videos".into(), library.n_videos().into()),
+        ("people".into(), library.people().count().into()),
+        ("people_in_several_videos".into(), several.into()),
+        ("table".into(), library.people_file().display().to_string().into()),
+    ])
+}

@@ -1,0 +1,269 @@
+//! What people see while stages run, on standard error.
+//!
+//! On a terminal one bar, redrawn in place; elsewhere a plain line every few seconds; nothing for
+//! those who asked for JSON or for quiet, except warnings.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::time::{Duration, Instant};
+
+use console::{duration, rounded};
+
+use crate::stages::{Event, Finished};
+
+/// Pause between two plain lines.
+const PLAIN_PAUSE: Duration = Duration::from_secs(5);
+/// Pause between two drawings of a bar.
+const DRAW_PAUSE: Duration = Duration::from_millis(100);
+/// Width of a bar, characters.
+const BAR: usize = 24;
+/// Goes to the start of the line and clears it.
+const CLEAR: &str = "\r\x1b[2K";
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Style {
+    Bar,
+    Plain,
+    Silent,
+}
+
+/// The place where progress appears.
+#[derive(Debug)]
+pub(crate) struct Screen {
+    style: Style,
+    warnings: bool,
+    closings: bool,
+    stage: &'static str,
+    started: Instant,
+    counting_since: Option<(Instant, u64)>,
+    last: Option<Instant>,
+}
+
+impl Screen {
+    /// A screen for a person, or one that keeps silent.
+    pub(crate) fn new(json: bool, quiet: bool) -> Self {
+        let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
+        let style = match (json || quiet, std::io::stderr().is_terminal() && !dumb) {
+            (true, _) => Style::Silent,
+            (false, true) => Style::Bar,
+            (false, false) => Style::Plain,
+        };
+        Self {
+            style,
+            warnings: !json,
+            closings: true,
+            stage: "",
+            started: Instant::now(),
+            counting_since: None,
+            last: None,
+        }
+    }
+
+    /// The same, but stages that finish leave no line behind.
+    pub(crate) fn without_closings(self) -> Self {
+        Self { closings: false, ..self }
+    }
+
+    /// Writes a note between stages.
+    fn note(&mut self, text: &str) {
+        if self.style != Style::Silent {
+            eprintln!("{text}");
+        }
+    }
+
+    /// A stage begins.
+    pub(crate) fn begin(&mut self, stage: &'static str) {
+        self.stage = stage;
+        self.started = Instant::now();
+        self.counting_since = None;
+        self.last = None;
+        if self.style == Style::Bar {
+            self.draw(&format!("{stage:<12} starting"));
+        }
+    }
+
+    /// The running stage said something.
+    pub(crate) fn hear(&mut self, event: &Event) {
+        match event {
+            Event::Progress { done, total, unit } => self.advance(*done, *total, unit),
+            Event::Warning(message) if self.warnings => {
+                self.clear();
+                eprintln!("warning: {message}");
+            }
+            _ => {}
+        }
+    }
+
+    /// The running stage finished.
+    pub(crate) fn finished(&mut self, finished: &Finished) {
+        self.clear();
+        if self.closings {
+            self.note(&closing(self.stage, finished));
+        }
+    }
+
+    /// The running stage ended without finishing.
+    pub(crate) fn failed(&mut self) {
+        self.clear();
+        self.note(&format!(
+            "{}: failed after {}",
+            self.stage,
+            duration(self.started.elapsed().as_secs_f64())
+        ));
+    }
+
+    /// Removes the bar, so that what follows starts on an empty line.
+    pub(crate) fn clear(&mut self) {
+        if self.style == Style::Bar {
+            self.write(CLEAR);
+        }
+    }
+
+    fn advance(&mut self, done: u64, total: u64, unit: &str) {
+        let now = Instant::now();
+        let (since, first) = *self.counting_since.get_or_insert((now, done));
+        if !self.is_due(now, since) {
+            return;
+        }
+        self.last = Some(now);
+        let pace =
+            Pace { done, total, gained: done.saturating_sub(first), secs: (now - since).as_secs_f64() };
+        match self.style {
+            Style::Bar => self.draw(&bar_line(self.stage, &pace, unit)),
+            _ => eprintln!("{}", plain_line(self.stage, &pace, unit)),
+        }
+    }
+
+    /// A bar appears at once; the first plain line waits too, for most stages end before it.
+    fn is_due(&self, now: Instant, since: Instant) -> bool {
+        match self.style {
+            Style::Silent => false,
+            Style::Bar => self.last.is_none_or(|last| now - last >= DRAW_PAUSE),
+            Style::Plain => now - self.last.unwrap_or(since) >= PLAIN_PAUSE,
+        }
+    }
+
+    fn draw(&self, line: &str) {
+        self.write(&format!("{CLEAR}{line}"));
+    }
+
+    fn write(&self, text: &str) {
+        let mut err = std::io::stderr().lock();
+        // A terminal that has gone away must not end a run.
+        let _ = err.write_all(text.as_bytes()).and_then(|()| err.flush());
+    }
+}
+
+/// How far a stage is, and how fast it got there.
+#[derive(Debug, Clone, Copy)]
+struct Pace {
+    done: u64,
+    total: u64,
+    gained: u64,
+    secs: f64,
+}
+
+impl Pace {
+    /// Units a second; unknown at first.
+    fn rate(self) -> Option<f64> {
+        (self.gained > 0 && self.secs > 0.2).then(|| self.gained as f64 / self.secs)
+    }
+
+    /// Seconds still to go.
+    fn left(self) -> Option<f64> {
+        let rest = self.total.checked_sub(self.done).filter(|_| self.total > 0)?;
+        self.rate().map(|rate| rest as f64 / rate)
+    }
+
+    /// The part that is done; unknown while the total is.
+    fn part(self) -> Option<f64> {
+        (self.total > 0).then(|| (self.done as f64 / self.total as f64).min(1.0))
+    }
+}
+
+fn bar_line(stage: &str, pace: &Pace, unit: &str) -> String {
+    let mut line = format!("{stage:<12} ");
+    if let Some(part) = pace.part() {
+        let full = (part * BAR as f64) as usize;
+        line += &format!("{}{} {:>3.0}% ", "━".repeat(full), "─".repeat(BAR - full), (part * 100.0).floor());
+    }
+    line += &format!("{} {unit}", amount(pace));
+    if let Some(rate) = pace.rate() {
+        line += &format!("  {}/s", rounded(rate));
+    }
+    if let Some(left) = pace.left() {
+        line += &format!("  ETA {}", clock(left));
+    }
+    line
+}
+
+fn plain_line(stage: &str, pace: &Pace, unit: &str) -> String {
+    let mut line = format!("{stage}: {} {unit}", amount(pace));
+    if let Some(part) = pace.part() {
+        line += &format!(" ({:.0}%)", (part * 100.0).floor());
+    }
+    if let Some(rate) = pace.rate() {
+        line += &format!(", {}/s", rounded(rate));
+    }
+    if let Some(left) = pace.left() {
+        line += &format!(", {} left", duration(left));
+    }
+    line
+}
+
+fn amount(pace: &Pace) -> String {
+    if pace.total > 0 { format!("{}/{}", pace.done, pace.total) } else { pace.done.to_string() }
+}
+
+fn closing(stage: &str, finished: &Finished) -> String {
+    if finished.skipped {
+        format!("{stage}: up to date")
+    } else {
+        format!("{stage}: done in {}", duration(finished.secs))
+    }
+}
+
+/// A time as a clock shows it: `0:07`, `12:34`, `1:02:03`.
+fn clock(secs: f64) -> String {
+    let secs = secs.max(0.0).round() as u64;
+    let (hours, minutes, seconds) = (secs / 3600, secs / 60 % 60, secs % 60);
+    if hours > 0 { format!("{hours}:{minutes:02}:{seconds:02}") } else { format!("{minutes}:{seconds:02}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HALF: Pace = Pace { done: 500, total: 1000, gained: 500, secs: 10.0 };
+
+    #[test]
+    fn a_bar_shows_part_rate_and_time_left() {
+        let bar = "━".repeat(12) + &"─".repeat(12);
+        assert_eq!(
+            bar_line("embed", &HALF, "crops"),
+            format!("embed        {bar}  50% 500/1000 crops  50.0/s  ETA 0:10")
+        );
+    }
+
+    #[test]
+    fn a_plain_line_says_the_same() {
+        assert_eq!(plain_line("embed", &HALF, "crops"), "embed: 500/1000 crops (50%), 50.0/s, 10 s left");
+    }
+
+    #[test]
+    fn an_unknown_total_gives_no_part_and_no_time_left() {
+        let pace = Pace { total: 0, ..HALF };
+        assert_eq!(plain_line("ingest", &pace, "packets"), "ingest: 500 packets, 50.0/s");
+    }
+
+    #[test]
+    fn more_done_than_estimated_never_overflows_the_bar() {
+        let pace = Pace { done: 1200, ..HALF };
+        assert!(bar_line("ingest", &pace, "frames").contains("100% 1200/1000 frames"));
+        assert_eq!(pace.left(), None);
+    }
+
+    #[test]
+    fn times_read_well() {
+        assert_eq!([clock(7.4), clock(754.0), clock(3723.0)], ["0:07", "12:34", "1:02:03"]);
+    }
+}

@@ -1,0 +1,326 @@
+//! `facetrack run` on several videos: a run each, then one id for a person in all of them.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use console::{Error, Result, duration, exit, process, say};
+use run::stage::Reporter;
+use serde_json::{Map, Value, json};
+
+use crate::cli::RunArgs;
+use crate::people;
+use crate::progress::Screen;
+use crate::single::{self, Done, Plan};
+
+/// Endings of the files that are taken out of a folder.
+const VIDEOS: [&str; 12] =
+    ["mkv", "mp4", "webm", "mov", "m4v", "avi", "ts", "m2ts", "flv", "ogg", "ogv", "wmv"];
+/// Name of the library beside the runs.
+const LIBRARY: &str = "library";
+
+/// Runs every stage on one video; or on each of several, whose people are then linked.
+pub(crate) fn run(args: &RunArgs) -> Result<()> {
+    let videos = videos(args.given())?;
+    match (videos.as_slice(), &args.library) {
+        ([video], None) => single::run(args, video),
+        _ => run_each(args, &videos).map_err(single::resumes),
+    }
+}
+
+/// The files that are meant, each once.
+fn videos<'a>(given: impl IntoIterator<Item = &'a PathBuf>) -> Result<Vec<PathBuf>> {
+    let mut videos = Vec::new();
+    for path in given {
+        let found = match path.to_str().filter(|text| !path.exists() && text.contains(['*', '?', '['])) {
+            Some(pattern) => matching(pattern)?,
+            None if path.is_dir() => in_folder(path)?,
+            None => vec![path.clone()],
+        };
+        videos.extend(found);
+    }
+    let mut seen = BTreeSet::new();
+    videos.retain(|video| seen.insert(video.clone()));
+    Ok(videos)
+}
+
+fn matching(pattern: &str) -> Result<Vec<PathBuf>> {
+    let wrong = |e: glob::PatternError| Error::new(exit::USAGE, format!("{pattern} is no pattern: {e}"));
+    let found: Vec<_> = glob::glob(pattern).map_err(wrong)?.flatten().filter(|path| path.is_file()).collect();
+    if found.is_empty() {
+        return Err(Error::new(exit::INPUT, format!("no file matches {pattern}")));
+    }
+    Ok(found)
+}
+
+/// The videos in a folder, by name.
+fn in_folder(folder: &Path) -> Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(folder).map_err(Error::io("read", folder))?;
+    let ending = |path: &Path| path.extension().map(|e| e.to_string_lossy().to_lowercase());
+    let is_video =
+        |path: &PathBuf| ending(path).is_some_and(|e| VIDEOS.contains(&e.as_str())) && path.is_file();
+    let mut found: Vec<_> = entries.flatten().map(|entry| entry.path()).filter(is_video).collect();
+    found.sort();
+    if found.is_empty() {
+        let message = format!("the folder {} holds no video", folder.display());
+        return Err(Error::new(exit::INPUT, message).hint(format!("videos end in {}", VIDEOS.join(", "))));
+    }
+    Ok(found)
+}
+
+/// A run each, then one table of the people in all of them. A video that fails keeps no other from it.
+fn run_each(args: &RunArgs, videos: &[PathBuf]) -> Result<()> {
+    let started = Instant::now();
+    let of_one = [&args.labels, &args.edits, &args.annotate];
+    if videos.len() > 1 && of_one.iter().any(|file| file.is_some()) {
+        let error = Error::new(exit::USAGE, "labels, edits and an annotated copy belong to one video");
+        return Err(
+            error.hint("run that video alone, with them and --library; what has finished is not run again")
+        );
+    }
+    let runs = args.run_dir.clone().unwrap_or_else(|| "runs".into());
+    let library = args.library.clone().unwrap_or_else(|| runs.join(LIBRARY));
+    let library = std::path::absolute(&library).map_err(Error::io("resolve", &library))?;
+    let run_dirs = run_dirs(videos, &runs, &library)?;
+    let plan = Plan::check(args)?.obtain_weights()?;
+    let mut done = Vec::new();
+    let mut failed = Vec::new();
+    for (number, (video, run_dir)) in videos.iter().zip(run_dirs).enumerate() {
+        let place = format!("[{}/{}]", number + 1, videos.len());
+        match run_one(&plan, video, run_dir, &place) {
+            Ok(run_dir) => done.push(run_dir),
+            Err(error) if error.is_interrupt() => return Err(error),
+            Err(error) => {
+                report_failed(args, video, &place, &error);
+                failed.push((video, error));
+            }
+        }
+    }
+    if !done.is_empty() {
+        let figures = link(args, &library, &done)?;
+        close(args, &library, &figures, &failed, started.elapsed().as_secs_f64());
+    }
+    match failed.first() {
+        None => Ok(()),
+        Some((_, first)) => Err(Error::new(first.code, list(&failed, videos.len()))),
+    }
+}
+
+/// Where the run of each video goes: a folder named after the file. Files of one name keep their endings or, in
+/// several folders, get the names of as many of these as it takes: `season1-e01`.
+fn run_dirs(videos: &[PathBuf], runs: &Path, library: &Path) -> Result<Vec<PathBuf>> {
+    let runs = std::path::absolute(runs).map_err(Error::io("resolve", runs))?;
+    let mut names = Vec::new();
+    for video in videos {
+        let video = std::path::absolute(video).map_err(Error::io("resolve", video))?;
+        names.push(possible_names(&video));
+    }
+    let longest = names.iter().map(Vec::len).max().unwrap_or(0);
+    let mut dirs = Vec::new();
+    for (video, own) in videos.iter().zip(&names) {
+        // A name of the same kind as another video's, and equal to it, says too little.
+        let is_free = |place: usize| {
+            let same = names.iter().filter(|other| other.get(place) == own.get(place)).count();
+            same == 1 && own.get(place).is_some_and(|name| runs.join(name) != library)
+        };
+        let name = (0..longest).find(|place| is_free(*place)).and_then(|place| own.get(place));
+        let dir = name.map(|name| runs.join(name)).filter(|dir| !dirs.contains(dir));
+        dirs.push(dir.ok_or_else(|| {
+            let message = format!("the run of {} would go where that of another video goes", video.display());
+            Error::new(exit::USAGE, message).hint("give its run a --run-dir of its own")
+        })?);
+    }
+    Ok(dirs)
+}
+
+/// Names that the run of a video may have, the shortest first.
+fn possible_names(video: &Path) -> Vec<String> {
+    let text = |name: Option<&std::ffi::OsStr>| name.map(|name| name.to_string_lossy().into_owned());
+    let mut longer = text(video.file_stem()).unwrap_or_else(|| "video".into());
+    let mut names = vec![longer.clone(), text(video.file_name()).unwrap_or_else(|| longer.clone())];
+    for folder in video.ancestors().skip(1).filter_map(|folder| text(folder.file_name())) {
+        longer = format!("{folder}-{longer}");
+        names.push(longer.clone());
+    }
+    names
+}
+
+/// One video, from the start to its line.
+fn run_one(plan: &Plan<'_>, video: &Path, run_dir: PathBuf, place: &str) -> Result<PathBuf> {
+    let started = Instant::now();
+    let args = plan.args;
+    single::check_file(video, "video", exit::INPUT)?;
+    let run_dir = single::prepare_run_dir(run_dir)?;
+    if args.json {
+        let (video, run_dir) = (video.display().to_string(), run_dir.display().to_string());
+        say(&json!({ "event": "video_started", "video": video, "run_dir": run_dir }).to_string());
+    }
+    let mut screen = Screen::new(args.json, args.quiet).without_closings();
+    let finished = plan.run(video, &run_dir, &mut screen)?;
+    if args.json {
+        say(&single::closing_event(&run_dir, &finished).to_string());
+    } else if !args.quiet {
+        eprintln!("{place} {}: {}", name(video), line(&finished, started.elapsed().as_secs_f64()));
+    }
+    Ok(run_dir)
+}
+
+fn report_failed(args: &RunArgs, video: &Path, place: &str, error: &Error) {
+    let Error { message, hint, code, .. } = error;
+    if args.json {
+        let event = json!({
+            "event": "video_failed",
+            "video": video.display().to_string(),
+            "message": message,
+            "hint": hint,
+            "exit_code": code,
+        });
+        say(&event.to_string());
+    }
+    eprintln!("{place} {}: failed: {message}", name(video));
+    if let Some(hint) = hint {
+        eprintln!("hint: {hint}");
+    }
+}
+
+fn name(video: &Path) -> String {
+    video.file_name().unwrap_or(video.as_os_str()).display().to_string()
+}
+
+/// What a run came to, in a line.
+fn line(finished: &Done, secs: f64) -> String {
+    let figure = |stage: &str, key: &str| {
+        let figures = finished.iter().find(|(name, _)| *name == stage).map(|(_, finished)| &finished.figures);
+        figures.and_then(|figures| figures.get(key)).and_then(Value::as_f64).unwrap_or(0.0)
+    };
+    let took = match finished.iter().all(|(_, finished)| finished.skipped) {
+        true => "was up to date".into(),
+        false => format!("took {}", duration(secs)),
+    };
+    format!(
+        "{} in {} of {}; {took}",
+        counted(figure("cluster", "identities") as u64, "person", "people"),
+        counted(figure("detect-track", "tracks") as u64, "track", "tracks"),
+        duration(figure("ingest", "duration_secs")),
+    )
+}
+
+fn counted(n: u64, one: &str, many: &str) -> String {
+    format!("{n} {}", if n == 1 { one } else { many })
+}
+
+/// Adds runs to the library.
+fn link(args: &RunArgs, library: &Path, runs: &[PathBuf]) -> Result<Map<String, Value>> {
+    let mut reporter = Reporter::new("library", args.json);
+    let figures = people::add(library, runs, &mut reporter)?;
+    process::check_interrupt()?;
+    if args.json {
+        reporter.done(people::is_unchanged(&figures), &figures, Map::new());
+    }
+    Ok(figures)
+}
+
+/// An event for programs; for people a summary, and the path of the table alone on standard output.
+fn close(
+    args: &RunArgs,
+    library: &Path,
+    figures: &Map<String, Value>,
+    failed: &[(&PathBuf, Error)],
+    secs: f64,
+) {
+    if args.json {
+        let failed: Vec<_> = failed.iter().map(|(video, _)| video.display().to_string()).collect();
+        let event = json!({
+            "event": "library_finished",
+            "library": library.display().to_string(),
+            "failed": failed,
+            "figures": figures,
+        });
+        say(&event.to_string());
+        return;
+    }
+    if !args.quiet {
+        eprintln!("library: {}", summary(figures));
+        eprintln!("finished in {}; the table of people:", duration(secs));
+    }
+    say(figures.get("table").and_then(Value::as_str).unwrap_or_default());
+}
+
+fn summary(figures: &Map<String, Value>) -> String {
+    let number = |key: &str| figures.get(key).and_then(Value::as_u64).unwrap_or(0);
+    let people = counted(number("people"), "person", "people");
+    let videos = counted(number("videos"), "video", "videos");
+    format!("{people} in {videos}, {} of them in more than one", number("people_in_several_videos"))
+}
+
+/// Names the videos that failed, each of which has been reported.
+fn list(failed: &[(&PathBuf, Error)], all: usize) -> String {
+    let names: Vec<_> = failed.iter().map(|(video, _)| name(video)).collect();
+    format!("{} of {} failed: {}", failed.len(), counted(all as u64, "video", "videos"), names.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stages::Finished;
+
+    fn paths(names: &[&str]) -> Vec<PathBuf> {
+        names.iter().map(PathBuf::from).collect()
+    }
+
+    #[test]
+    fn runs_are_named_after_their_videos_and_never_share_a_place() {
+        let dirs = |videos: &[&str]| {
+            let dirs = run_dirs(&paths(videos), Path::new("/runs"), Path::new("/runs/library"));
+            dirs.map_err(|error| (error.code, error.message))
+        };
+        assert_eq!(dirs(&["/a/x.mkv", "y.mp4"]), Ok(paths(&["/runs/x", "/runs/y"])));
+        assert_eq!(dirs(&["x.mkv", "x.mp4", "y.mp4"]), Ok(paths(&["/runs/x.mkv", "/runs/x.mp4", "/runs/y"])));
+        assert_eq!(
+            dirs(&["/t/season1/e01.mkv", "/t/season2/e01.mkv", "/t/e02.mkv"]),
+            Ok(paths(&["/runs/season1-e01", "/runs/season2-e01", "/runs/e02"]))
+        );
+        assert_eq!(dirs(&["/a/1/x.mkv", "/b/1/x.mkv"]), Ok(paths(&["/runs/a-1-x", "/runs/b-1-x"])));
+        assert_eq!(dirs(&["library.mkv"]), Ok(paths(&["/runs/library.mkv"])));
+    }
+
+    #[test]
+    fn folders_and_patterns_stand_for_the_videos_in_them() -> Result<()> {
+        let scratch = fetch::cache::Scratch::new("several")?;
+        let at = |name: &str| scratch.path().join(name);
+        for name in ["b.mp4", "a.MKV", "notes.txt", "c[1].mkv"] {
+            scratch.write(&at(name), "x")?;
+        }
+        let found = |given: &[PathBuf]| videos(given).map_err(|error| error.code);
+        let all = ["a.MKV", "b.mp4", "c[1].mkv"].map(at).to_vec();
+        assert_eq!(found(&[scratch.path().to_path_buf()]), Ok(all.clone()));
+        assert_eq!(found(&[at("*.mp4"), at("b.mp4")]), Ok(vec![at("b.mp4")]), "each once");
+        assert_eq!(found(&[at("c[1].mkv")]), Ok(vec![at("c[1].mkv")]), "a file before a pattern");
+        assert_eq!(found(&[at("none.mkv")]), Ok(vec![at("none.mkv")]), "reported when its turn comes");
+        assert_eq!(found(&[at("*.avi")]), Err(exit::INPUT));
+        Ok(())
+    }
+
+    #[test]
+    fn a_video_gets_one_line_and_the_library_another() {
+        let stage = |figures: Value, skipped| Finished {
+            figures: figures.as_object().cloned().unwrap_or_default(),
+            skipped,
+            ..Finished::default()
+        };
+        let mut finished = vec![
+            ("ingest", stage(json!({"duration_secs": 20.7}), true)),
+            ("detect-track", stage(json!({"tracks": 17}), true)),
+            ("cluster", stage(json!({"identities": 1}), true)),
+        ];
+        assert_eq!(line(&finished, 0.2), "1 person in 17 tracks of 21 s; was up to date");
+        finished[2].1.skipped = false;
+        assert_eq!(line(&finished, 3.0), "1 person in 17 tracks of 21 s; took 3.0 s");
+        let figures = json!({"people": 18, "videos": 4, "people_in_several_videos": 13});
+        let figures = figures.as_object().cloned().unwrap_or_default();
+        assert_eq!(summary(&figures), "18 people in 4 videos, 13 of them in more than one");
+        let video = PathBuf::from("a/b.mkv");
+        assert_eq!(list(&[(&video, Error::unexpected("x"))], 3), "1 of 3 videos failed: b.mkv");
+    }
+}

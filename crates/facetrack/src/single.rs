@@ -1,0 +1,353 @@
+//! `facetrack run`: from a video to its tables and a page that shows who is in it.
+
+use std::fs::{self, File};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use console::{Error, Result, duration, exit, rounded, say};
+use evaluate::labels::Labels;
+use fetch::cache::Scratch;
+use run::manifest::STAGES;
+use run::stage::read_config;
+use serde_json::{Map, Value, json};
+
+use crate::cli::RunArgs;
+use crate::models;
+use crate::progress::Screen;
+use crate::sources::{self, Source};
+use crate::stages::{self, Finished, Job};
+use crate::{annotate, redact, skip, tables};
+
+/// The page, below the run directory.
+const PAGE: &str = "report/index.html";
+const RESUMES: &str = "interrupted; the same command resumes after the last finished stage";
+
+/// What every stage reported at its end, in their order.
+pub(crate) type Done = Vec<(&'static str, Finished)>;
+
+/// What holds for every video of a call: settings and files, all checked before the first stage.
+#[derive(Debug)]
+pub(crate) struct Plan<'a> {
+    pub(crate) args: &'a RunArgs,
+    /// Settings that override the configuration file, each a line of TOML.
+    settings: Vec<String>,
+    /// The networks that turn crops into vectors.
+    embedders: Vec<Source>,
+    /// Folder of the pinned weights.
+    weights: PathBuf,
+    /// Labels as `evaluate` reads them.
+    labels: Option<PathBuf>,
+    /// Holds a copy of labels in another format. It is no part of the run, because a run from which a person
+    /// is taken out must not keep the person's name.
+    _scratch: Option<Scratch>,
+}
+
+/// Runs every stage on one video.
+pub(crate) fn run(args: &RunArgs, video: &Path) -> Result<()> {
+    run_all(args, video).map_err(resumes)
+}
+
+/// Adds to an interrupt that next to nothing is lost.
+pub(crate) fn resumes(error: Error) -> Error {
+    if error.is_interrupt() { Error::new(exit::INTERRUPTED, RESUMES) } else { error }
+}
+
+fn run_all(args: &RunArgs, video: &Path) -> Result<()> {
+    let started = Instant::now();
+    check_file(video, "video", exit::INPUT)?;
+    if let Some(out) = &args.annotate {
+        annotate::check(video, out)?;
+    }
+    let plan = Plan::check(args)?;
+    let run_dir = prepare_run_dir(args.run_dir.clone().unwrap_or_else(|| default_run_dir(video)))?;
+    let plan = plan.obtain_weights()?;
+    let done = plan.run(video, &run_dir, &mut Screen::new(args.json, args.quiet))?;
+    if let Some(out) = &args.annotate {
+        annotate::annotate(video, &run_dir, out, args.json || args.quiet)?;
+    }
+    close(args, &run_dir, &done, started.elapsed().as_secs_f64());
+    Ok(())
+}
+
+impl<'a> Plan<'a> {
+    /// Checks everything that can be found wrong without looking at a video: files, settings, weights.
+    pub(crate) fn check(args: &'a RunArgs) -> Result<Self> {
+        let given = [(&args.labels, "labels file"), (&args.edits, "edits file")];
+        for (path, what) in given {
+            path.iter().try_for_each(|path| check_file(path, what, exit::INPUT))?;
+        }
+        args.weights.iter().try_for_each(|own| check_file(&own.path, "weights file", exit::INPUT))?;
+        args.config.iter().try_for_each(|path| check_file(path, "configuration file", exit::USAGE))?;
+        let settings = args.settings.lines();
+        let config = check_settings(args.config.as_deref(), &settings)?;
+        let embedders = sources::sources(&config, &args.weights)?;
+        embed::check(&config, &sources::own_files(&embedders))?;
+        if let Some(edits) = &args.edits {
+            cluster::edits::check(edits).map_err(cluster::Error::from)?;
+        }
+        let mut scratch = None;
+        let labels = args.labels.as_deref().map(|given| {
+            tables::own_labels(given, || {
+                let folder = Scratch::within(&std::env::temp_dir(), "facetrack-labels")?;
+                Ok(scratch.insert(folder).path().to_path_buf())
+            })
+        });
+        let labels = labels.transpose()?;
+        if let Some(labels) = &labels {
+            let content = fs::read(labels).map_err(Error::io("read", labels))?;
+            Labels::parse(labels, &content, i64::MAX)?;
+        }
+        Ok(Self { args, settings, embedders, weights: PathBuf::new(), labels, _scratch: scratch })
+    }
+
+    /// Makes sure that the pinned weights are there.
+    pub(crate) fn obtain_weights(self) -> Result<Self> {
+        let mut wanted = vec![models::YUNET];
+        wanted.extend(self.embedders.iter().filter_map(Source::pinned));
+        let weights = models::obtain(&wanted, self.args.weights_dir.given())?;
+        Ok(Self { weights, ..self })
+    }
+
+    /// Runs every stage on a video.
+    pub(crate) fn run(&self, video: &Path, run_dir: &Path, screen: &mut Screen) -> Result<Done> {
+        let args = self.args;
+        let mut job = Job {
+            video,
+            labels: self.labels.as_deref(),
+            edits: args.edits.as_deref(),
+            run_dir,
+            config: args.config.as_deref(),
+            settings: self.settings.clone(),
+            from: args.from.as_deref(),
+            threads: args.threads,
+            weights: &self.weights,
+            embedders: &self.embedders,
+        };
+        let mut done = Vec::new();
+        for stage in STAGES {
+            let result = match stage {
+                "detect-track" if args.skip_bad => skip::run(stage, &mut job, screen, args.json),
+                _ => stages::run(stage, &job, screen, args.json),
+            };
+            done.push((stage, result?));
+            // Only `embed` needs pictures; the page then goes without.
+            if args.no_crops && stage == "embed" {
+                redact::pictures(run_dir, args.json)?;
+            }
+        }
+        if args.no_crops {
+            redact::scan(run_dir, args.json)?;
+        }
+        Ok(done)
+    }
+}
+
+/// Reads every section as its stage will, and gives that of `embed`, which says what weights are needed.
+fn check_settings(file: Option<&Path>, settings: &[String]) -> Result<embed::Config> {
+    let lines: Vec<_> = settings.iter().map(String::as_str).collect();
+    read_config::<ingest::Config>(file, &lines, ingest::STAGE.name)?;
+    let detect: detect_track::Config = read_config(file, &lines, detect_track::STAGE.name)?;
+    detect.check()?;
+    let config = read_config(file, &lines, embed::STAGE.name)?;
+    let cluster: cluster::Config = read_config(file, &lines, cluster::STAGE.name)?;
+    cluster.check()?;
+    let evaluate: evaluate::Config = read_config(file, &lines, evaluate::STAGE.name)?;
+    evaluate.check()?;
+    Ok(config)
+}
+
+/// Fails unless `path` is a file with something in it that we may read.
+pub(crate) fn check_file(path: &Path, what: &str, code: u8) -> Result<()> {
+    let shown = path.display();
+    let wrong = |message: String| Err(Error::new(code, message));
+    let metadata = match fs::metadata(path) {
+        Ok(metadata) => metadata,
+        Err(e) if e.kind() == ErrorKind::NotFound => {
+            return wrong(format!("the {what} {shown} does not exist"));
+        }
+        Err(e) => return wrong(format!("the {what} {shown} cannot be read: {e}")),
+    };
+    if metadata.is_dir() {
+        return wrong(format!("the {what} {shown} is a directory, not a file"));
+    }
+    if metadata.is_file() && metadata.len() == 0 && code == exit::INPUT {
+        return wrong(format!("the {what} {shown} is empty: it has no bytes"));
+    }
+    match File::open(path) {
+        Ok(_) => Ok(()),
+        Err(e) => wrong(format!("the {what} {shown} cannot be read: {e}")),
+    }
+}
+
+/// Makes the run directory and finds out whether it can be written to.
+pub(crate) fn prepare_run_dir(given: PathBuf) -> Result<PathBuf> {
+    let dir = std::path::absolute(&given).map_err(Error::io("resolve", &given))?;
+    let elsewhere = |error: Error| error.hint("name a directory you may write to with --run-dir");
+    fs::create_dir_all(&dir).map_err(Error::io("create the run directory", &dir)).map_err(elsewhere)?;
+    let probe = dir.join(format!("probe.{}.tmp", std::process::id()));
+    File::create(&probe).map_err(Error::io("write to the run directory", &dir)).map_err(elsewhere)?;
+    fs::remove_file(&probe).map_err(Error::io("remove", &probe))?;
+    Ok(dir)
+}
+
+fn default_run_dir(video: &Path) -> PathBuf {
+    Path::new("runs").join(video.file_stem().unwrap_or("video".as_ref()))
+}
+
+/// Reports the results: to programs an event; to people a summary, and on standard output the path of the page
+/// alone.
+fn close(args: &RunArgs, run_dir: &Path, finished: &[(&'static str, Finished)], secs: f64) {
+    let page = run_dir.join(PAGE);
+    if args.json {
+        say(&closing_event(run_dir, finished).to_string());
+        return;
+    }
+    if !args.quiet {
+        eprint!("{}", summary(finished));
+        eprintln!("tables: {}", run_dir.display());
+        eprintln!("finished in {}; the page:", duration(secs));
+    }
+    say(&page.display().to_string());
+}
+
+/// The closing event of a run: where its results are, what each stage found and took.
+pub(crate) fn closing_event(run_dir: &Path, finished: &[(&'static str, Finished)]) -> Value {
+    let page = run_dir.join(PAGE);
+    let skipped: Vec<_> = finished.iter().filter(|(_, f)| f.skipped).map(|(name, _)| *name).collect();
+    let figures: Map<String, Value> =
+        finished.iter().map(|(name, f)| ((*name).to_owned(), Value::Object(f.figures.clone()))).collect();
+    let costs: Map<String, Value> = finished.iter().map(|(name, f)| ((*name).to_owned(), cost(f))).collect();
+    json!({
+        "event": "run_finished",
+        "run_dir": run_dir.display().to_string(),
+        "report": page.display().to_string(),
+        "skipped": skipped,
+        "figures": figures,
+        "costs": costs,
+    })
+}
+
+/// Time and memory of a stage's process.
+fn cost(finished: &Finished) -> Value {
+    let cost = finished.cost;
+    json!({ "wall_secs": cost.wall_secs, "cpu_secs": cost.cpu_secs, "peak_bytes": cost.peak_bytes })
+}
+
+/// Figures that a line has room for; more make a table.
+const FIGURES_PER_LINE: usize = 6;
+/// Figures side by side in a table.
+const TABLE_COLUMNS: usize = 3;
+
+/// One line per stage that has figures, or a table where a line would be too long.
+fn summary(finished: &[(&'static str, Finished)]) -> String {
+    let mut text = String::new();
+    for (name, stage) in finished {
+        let figures: Vec<_> = stage.figures.iter().filter_map(|(key, value)| figure(key, value)).collect();
+        if figures.len() > FIGURES_PER_LINE {
+            text += &format!("  {name}\n{}", figure_table(&figures));
+        } else if !figures.is_empty() {
+            let figures: Vec<_> = figures.iter().map(|(name, value)| format!("{name} {value}")).collect();
+            text += &format!("  {name:<12} {}\n", figures.join(", "));
+        }
+    }
+    text
+}
+
+/// Columns of names and values, read from the top down.
+fn figure_table(figures: &[(String, String)]) -> String {
+    let rows = figures.len().div_ceil(TABLE_COLUMNS);
+    let columns: Vec<_> = figures.chunks(rows).collect();
+    let mut text = String::new();
+    for row in 0..rows {
+        let cells = columns.iter().filter_map(|column| {
+            let (name, value) = column.get(row)?;
+            let widest = |of: fn(&(String, String)) -> &String| {
+                column.iter().map(|figure| of(figure).chars().count()).max().unwrap_or(0)
+            };
+            Some(format!("    {name:<0$} {value:>1$}", widest(|f| &f.0), widest(|f| &f.1)))
+        });
+        text += &(cells.collect::<String>() + "\n");
+    }
+    text
+}
+
+/// Name and value of a figure for people; lists and objects are for programs.
+fn figure(key: &str, value: &Value) -> Option<(String, String)> {
+    let value = match value {
+        Value::Number(number) if number.is_f64() => rounded(number.as_f64()?),
+        Value::Number(number) => number.to_string(),
+        Value::String(text) => text.clone(),
+        Value::Bool(yes) => if *yes { "yes" } else { "no" }.into(),
+        Value::Null | Value::Array(_) | Value::Object(_) => return None,
+    };
+    Some((key.replace('_', " "), value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn finished() -> Vec<(&'static str, Finished)> {
+        let figures = |v: Value| v.as_object().cloned().unwrap_or_default();
+        vec![
+            (
+                "ingest",
+                Finished {
+                    skipped: true,
+                    figures: figures(json!({"frames": 600, "codec": "h264"})),
+                    secs: 0.1,
+                    ..Finished::default()
+                },
+            ),
+            (
+                "cluster",
+                Finished {
+                    figures: figures(json!({"threshold": 0.6543, "sizes": [1, 2]})),
+                    ..Finished::default()
+                },
+            ),
+            ("evaluate", Finished::default()),
+        ]
+    }
+
+    #[test]
+    fn the_summary_shows_single_figures_only() {
+        assert_eq!(
+            summary(&finished()),
+            "  ingest       codec h264, frames 600\n  cluster      threshold 0.654\n"
+        );
+    }
+
+    #[test]
+    fn many_figures_are_a_table() {
+        let figures = json!({"a": 1, "b_c": 22, "d": 0.5, "e": 4, "f": 5, "g": 6, "h": 7});
+        let figures = figures.as_object().cloned().unwrap_or_default();
+        let expected =
+            "  evaluate\n    a       1    e 4    h 7\n    b c    22    f 5\n    d   0.500    g 6\n";
+        let found = summary(&[("evaluate", Finished { figures, ..Finished::default() })]);
+        assert_eq!(found, expected, "\n{found}");
+    }
+
+    #[test]
+    fn the_closing_event_has_everything_for_programs() {
+        let event = closing_event(Path::new("/r"), &finished());
+        assert_eq!(event["skipped"], json!(["ingest"]));
+        assert_eq!(event["report"], json!("/r/report/index.html"));
+        assert_eq!(event["figures"]["cluster"]["sizes"], json!([1, 2]));
+    }
+
+    #[test]
+    fn a_run_is_named_after_its_video() {
+        assert_eq!(default_run_dir(Path::new("/films/My Film.mkv")), Path::new("runs/My Film"));
+    }
+
+    #[test]
+    fn inputs_that_cannot_be_used_are_found_at_once() {
+        let tell =
+            |path: &str, code| check_file(Path::new(path), "video", code).err().map(|f| (f.code, f.message));
+        assert_eq!(tell("/no/such.mkv", 3), Some((3, "the video /no/such.mkv does not exist".into())));
+        assert_eq!(tell("/", 3), Some((3, "the video / is a directory, not a file".into())));
+        assert_eq!(tell("/dev/null", 3), None);
+    }
+}

@@ -1,0 +1,94 @@
+//! `--skip-bad`: past frames at which a stage crashes.
+//!
+//! What decodes is C, and damage can crash it. The stage then leaves a bookmark, the frame it was at; it
+//! starts anew and does not look at the frames from there on, up to the next key frame behind them. What
+//! is left out is a setting like any other: it stands in `config.toml`, and the same command finds it there.
+
+use std::path::Path;
+
+use console::{Result, say};
+use run::stage::read_config;
+use serde_json::json;
+
+use crate::progress::Screen;
+use crate::stages::{self, Event, Finished, Job};
+
+/// After so many crashes it is the video, or the machine, that is beyond help.
+const MAX_CRASHES: usize = 8;
+/// Frames left out at first: fewer than these are held back while decoding.
+const FIRST: i64 = 32;
+
+/// A stretch of frames, both ends within it.
+type Stretch = (i64, i64);
+
+/// Runs a stage, again and again past what crashes it.
+pub(crate) fn run(
+    stage: &'static str,
+    job: &mut Job<'_>,
+    screen: &mut Screen,
+    json: bool,
+) -> Result<Finished> {
+    let asked = job.settings.clone();
+    let mut left_out = earlier(&job.run_dir.join("config.toml"));
+    let mut crashes = 0;
+    loop {
+        job.settings.clone_from(&asked);
+        job.settings.extend(setting(&left_out));
+        let error = match stages::run(stage, job, screen, json) {
+            Err(error) if error.is_crash && crashes < MAX_CRASHES => error,
+            other => return other,
+        };
+        let Some(frame) = stages::frame_at_crash(stage, &job.run_dir) else { return Err(error) };
+        widen(&mut left_out, frame);
+        let (first, last) = left_out.last().copied().unwrap_or_default();
+        let message = format!("{}\nagain without frames {first} to {last}", error.message);
+        if json {
+            say(&json!({ "event": "warning", "stage": stage, "message": message }).to_string());
+        }
+        screen.hear(&Event::Warning(message));
+        crashes += 1;
+    }
+}
+
+/// Leaves out more: frames from `frame` on or, where it crashed again nearby, twice as many to both sides.
+fn widen(left_out: &mut Vec<Stretch>, frame: i64) {
+    let nearby = |(first, last): &Stretch| frame + FIRST >= *first && frame <= *last + FIRST;
+    match left_out.iter().position(nearby) {
+        Some(at) => {
+            let (first, last) = left_out.remove(at);
+            let more = last - first + 1;
+            left_out.push(((first - more).max(0), last + more));
+        }
+        None => left_out.push((frame, frame + FIRST - 1)),
+    }
+}
+
+fn setting(left_out: &[Stretch]) -> Option<String> {
+    let stretches: Vec<_> = left_out.iter().map(|(first, last)| format!("[{first}, {last}]")).collect();
+    (!stretches.is_empty()).then(|| format!("detect-track.skip_frames = [{}]", stretches.join(", ")))
+}
+
+/// The frames that an earlier run left out, from its settings.
+fn earlier(config: &Path) -> Vec<Stretch> {
+    let earlier = read_config::<detect_track::Config>(Some(config), &[], detect_track::STAGE.name);
+    earlier.map(|config| config.skip_frames).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn crashes_nearby_widen_one_stretch_and_others_add_one() {
+        let mut left_out = Vec::new();
+        widen(&mut left_out, 100);
+        assert_eq!(left_out, [(100, 131)]);
+        widen(&mut left_out, 90);
+        assert_eq!(left_out, [(68, 163)]);
+        widen(&mut left_out, 1000);
+        assert_eq!(left_out, [(68, 163), (1000, 1031)]);
+        let expected = "detect-track.skip_frames = [[68, 163], [1000, 1031]]";
+        assert_eq!(setting(&left_out).as_deref(), Some(expected));
+        assert_eq!(setting(&[]), None);
+    }
+}

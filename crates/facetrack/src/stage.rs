@@ -1,0 +1,127 @@
+//! `facetrack stage NAME`: one stage in this process, as [`crate::single`] starts it.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use embed::{Name, WeightFile};
+use run::stage::{self, Arguments};
+
+use crate::cli::parse_count;
+
+/// A stage with its arguments.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Stage {
+    #[command(about = ingest::STAGE.about)]
+    Ingest {
+        #[command(flatten)]
+        shared: Shared,
+        /// The video file
+        #[arg(long, value_name = "FILE")]
+        video: PathBuf,
+    },
+    #[command(about = detect_track::STAGE.about)]
+    DetectTrack {
+        #[command(flatten)]
+        shared: Shared,
+        /// The video file
+        #[arg(long, value_name = "FILE")]
+        video: PathBuf,
+        /// YuNet as safetensors, unless another detector is chosen
+        #[arg(long, value_name = "FILE")]
+        weights: Option<PathBuf>,
+    },
+    #[command(about = embed::STAGE.about)]
+    Embed {
+        #[command(flatten)]
+        shared: Shared,
+        /// Pinned weights of a network
+        #[arg(long, value_name = "NAME=FILE", value_parser = parse_weights)]
+        weights: Vec<(Name, PathBuf)>,
+        /// The user's own weights of a network, in place of pinned ones
+        #[arg(long, value_name = "NAME=FILE", value_parser = parse_weights)]
+        own_weights: Vec<(Name, PathBuf)>,
+    },
+    #[command(about = cluster::STAGE.about)]
+    Cluster {
+        #[command(flatten)]
+        shared: Shared,
+        /// Pairs of tracks that show one person or two: track_a,track_b,kind
+        #[arg(long, value_name = "CSV")]
+        edits: Option<PathBuf>,
+    },
+    #[command(about = evaluate::STAGE.about)]
+    Evaluate {
+        #[command(flatten)]
+        shared: Shared,
+        /// Ground truth with the columns frame, x, y, w, h, identity and, to judge tracks, shot
+        #[arg(long, value_name = "CSV")]
+        labels: Option<PathBuf>,
+    },
+}
+
+/// What every stage takes.
+#[derive(Debug, Args)]
+pub(crate) struct Shared {
+    /// The run directory
+    #[arg(long, value_name = "DIR")]
+    run_dir: PathBuf,
+    /// Settings as TOML, one section for each stage
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// A setting that overrides the file's, such as detect-track.min_face_px = 20
+    #[arg(long, value_name = "TOML")]
+    set: Vec<String>,
+    /// Worker threads, which never change the result [default: every core]
+    #[arg(long, value_name = "N", value_parser = parse_count)]
+    threads: Option<usize>,
+    /// Run even when nothing has changed
+    #[arg(long)]
+    force: bool,
+    /// Write events as JSON Lines to standard output
+    #[arg(long)]
+    json: bool,
+}
+
+impl From<Shared> for Arguments {
+    fn from(shared: Shared) -> Self {
+        let Shared { run_dir, config, set: settings, threads, force, json } = shared;
+        Self { run_dir, config, settings, threads, force, json }
+    }
+}
+
+/// Runs the stage to its end.
+pub(crate) fn main(stage: Stage) -> ExitCode {
+    match stage {
+        Stage::Ingest { shared, video } => {
+            stage::main(ingest::STAGE, &shared.into(), |job| ingest::run(job, &video))
+        }
+        Stage::DetectTrack { shared, video, weights } => {
+            stage::main(detect_track::STAGE, &shared.into(), |job| {
+                detect_track::run(job, &video, weights.as_deref())
+            })
+        }
+        Stage::Embed { shared, weights, own_weights } => {
+            let files = |given: Vec<(Name, PathBuf)>, is_own| {
+                given.into_iter().map(move |(name, path)| WeightFile { name, path, is_own })
+            };
+            let files: Vec<_> = files(weights, false).chain(files(own_weights, true)).collect();
+            stage::main(embed::STAGE, &shared.into(), |job| embed::run(job, &files))
+        }
+        Stage::Cluster { shared, edits } => {
+            stage::main(cluster::STAGE, &shared.into(), |job| cluster::run(job, edits.as_deref()))
+        }
+        Stage::Evaluate { shared, labels } => {
+            stage::main(evaluate::STAGE, &shared.into(), |job| evaluate::run(job, labels.as_deref()))
+        }
+    }
+}
+
+fn parse_weights(text: &str) -> Result<(Name, PathBuf), String> {
+    let (name, path) = text.split_once('=').ok_or("must be NAME=FILE, such as sface=my.onnx")?;
+    let name: Name = name.parse()?;
+    if !name.is_network() {
+        return Err(format!("{name} has no weights"));
+    }
+    Ok((name, path.into()))
+}

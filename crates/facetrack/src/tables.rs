@@ -1,0 +1,106 @@
+//! `facetrack export`, `import` and `validate`: tables checked, and exchanged with other tools.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use console::Result;
+use formats::Error;
+use formats::export::Format;
+use formats::labels::{self, Source};
+use formats::run::Run;
+
+use crate::cli::{ExportArgs, ImportArgs};
+
+/// Faults that are listed one by one.
+const MOST_FAULTS: usize = 1000;
+
+/// Writes a run in the format of another tool.
+pub(crate) fn export(arguments: &ExportArgs) -> Result<()> {
+    let format = Format::by_name(&arguments.to).unwrap_or(Format::Csv);
+    let run = Run::read(&arguments.run_dir)?;
+    Ok(put(arguments.out.as_deref(), &format.write(&run))?)
+}
+
+/// Writes labels of another tool as the CSV that a run takes.
+pub(crate) fn import(arguments: &ImportArgs) -> Result<()> {
+    let ImportArgs { labels, out, from, first_frame, frames } = arguments;
+    let source = match from {
+        Some(name) => Source::by_name(name),
+        None => Source::of(labels),
+    };
+    let source = source.ok_or_else(|| Error::UnknownFormat { path: labels.clone() })?;
+    let text = as_csv(labels, source, *first_frame, *frames)?;
+    Ok(put(out.as_deref(), &text)?)
+}
+
+/// The CSV that a run takes, of labels in any format.
+fn as_csv(
+    path: &Path,
+    source: Source,
+    first_frame: Option<i64>,
+    frames: Option<i64>,
+) -> formats::Result<String> {
+    let content =
+        fs::read(path).map_err(|source| Error::Io { action: "read", path: path.to_path_buf(), source })?;
+    let first = first_frame.unwrap_or_else(|| source.first_frame());
+    let wrong = |(line, reason)| Error::Labels { path: path.to_path_buf(), line, reason };
+    Ok(labels::write(&source.read(&content, first, frames).map_err(wrong)?))
+}
+
+/// Labels that `evaluate` reads: those given or, of another format, a copy in the folder that `folder` makes.
+pub(crate) fn own_labels(given: &Path, folder: impl FnOnce() -> Result<PathBuf>) -> Result<PathBuf> {
+    let source = match Source::of(given) {
+        Some(source @ (Source::Mot | Source::Cvat)) => source,
+        Some(Source::Csv) | None => return Ok(given.to_path_buf()),
+    };
+    let text = as_csv(given, source, None, None)?;
+    let copy = folder()?.join("labels.imported.csv");
+    put(Some(&copy), &text)?;
+    Ok(copy)
+}
+
+/// Lists the faults of tables.
+pub(crate) fn validate(path: &Path) -> Result<()> {
+    let verdict = if gallery::validate::is_library(path) {
+        gallery::validate::validate(path)?
+    } else {
+        run::validate::validate(path)?
+    };
+    let mut lines: Vec<_> = verdict.faults.iter().take(MOST_FAULTS).map(ToString::to_string).collect();
+    if let Some(more) = verdict.faults.len().checked_sub(MOST_FAULTS).filter(|more| *more > 0) {
+        lines.push(format!("and {more} faults more"));
+    }
+    print(&lines.iter().map(|line| format!("{line}\n")).collect::<String>());
+    if verdict.faults.is_empty() {
+        let rows: usize = verdict.rows.values().sum();
+        eprintln!("{}: {} tables with {rows} rows are as they should be", path.display(), verdict.rows.len());
+        return Ok(());
+    }
+    Err(Error::Faults { path: path.to_path_buf(), faults: verdict.faults.len() }.into())
+}
+
+/// Writes to the file that was named, or to standard output.
+fn put(out: Option<&Path>, text: &str) -> formats::Result<()> {
+    let Some(path) = out else {
+        print(text);
+        return Ok(());
+    };
+    fs::write(path, text).map_err(|source| Error::Io { action: "write", path: path.to_path_buf(), source })
+}
+
+/// A reader that has gone away is no error.
+fn print(text: &str) {
+    let _ = std::io::stdout().lock().write_all(text.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_in_our_own_format_are_taken_as_they_are() {
+        let taken = own_labels(Path::new("films/truth.CSV"), || unreachable!("nothing is copied"));
+        assert_eq!(taken.ok(), Some(PathBuf::from("films/truth.CSV")));
+    }
+}

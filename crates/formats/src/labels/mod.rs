@@ -1,0 +1,343 @@
+//! The reader of labels: ground truth of CSV files, MOTChallenge and CVAT.
+//!
+//! A label is a line of a frame: a face with a box and an identity, or the statement that the frame has no
+//! further face. Frames count from zero. The identity `?` or an empty one marks a face that is not judged,
+//! `-` a frame without faces. Frames without a line are not judged. A shot may be known of each face: a true
+//! track is one person within one shot.
+
+mod cvat;
+mod mot;
+mod table;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+/// Most frames, more than a day of video at 60 a second; a number in a foreign file must not fill the memory.
+pub const MOST_FRAMES: i64 = 6_000_000;
+/// Largest coordinate, pixels; more than any picture has.
+const MOST_PIXELS: f64 = 1e9;
+/// Reason of an error.
+const NOT_UTF8: &str = "the text is not UTF-8";
+
+/// What is wrong, after the number of the line, from 1.
+pub type Wrong = (u64, String);
+
+/// A labelled face.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Face {
+    /// Left, top, width and height, pixels of the upright frame; width and height are above 0.
+    pub bbox: [f64; 4],
+    /// Identity; `None` for a face that is not judged.
+    pub identity: Option<String>,
+    /// Shot, as the labels number shots; `None` where they do not.
+    pub shot: Option<i64>,
+}
+
+/// One line of the labels.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Line {
+    /// Number of the line in the file, from 1.
+    pub line: u64,
+    /// Frame, from zero.
+    pub frame: i64,
+    /// Face; `None` says that the frame was looked at and has no further face.
+    pub face: Option<Face>,
+}
+
+/// Everything that a label file says.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Labels {
+    /// Lines, in the order of the file.
+    pub lines: Vec<Line>,
+    /// Frames that were looked at although they may have no line, because the format or the caller says so.
+    pub looked_at: BTreeSet<i64>,
+}
+
+impl Labels {
+    /// Fails at the first frame that a video of `frame_count` frames does not have.
+    ///
+    /// # Errors
+    /// The line of that frame.
+    pub fn check_frames(&self, frame_count: i64) -> Result<(), Wrong> {
+        let lines = self.lines.iter().map(|line| (line.line, line.frame));
+        let implied = self.looked_at.last().map(|last| (1, *last));
+        for (line, frame) in lines.chain(implied) {
+            if !(0..frame_count).contains(&frame) {
+                let video = format!("the video, which has {frame_count} frames, counted from zero");
+                return Err((line, format!("frame {frame} is not in {video}")));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A format of labels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// A table with a header.
+    Csv,
+    /// MOTChallenge.
+    Mot,
+    /// CVAT for video or for images, 1.1.
+    Cvat,
+}
+
+impl Source {
+    /// Names, as on the command line.
+    pub const NAMES: [&'static str; 3] = ["csv", "mot", "cvat"];
+
+    /// The format called `name`.
+    pub fn by_name(name: &str) -> Option<Self> {
+        let all = [Self::Csv, Self::Mot, Self::Cvat];
+        Self::NAMES.iter().position(|known| *known == name).map(|at| all[at])
+    }
+
+    /// The format of a file, by the ending of its name.
+    pub fn of(path: &Path) -> Option<Self> {
+        match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
+            "csv" => Some(Self::Csv),
+            "txt" => Some(Self::Mot),
+            "xml" => Some(Self::Cvat),
+            _ => None,
+        }
+    }
+
+    /// Number of the first frame in this format.
+    pub fn first_frame(self) -> i64 {
+        i64::from(self == Self::Mot)
+    }
+
+    /// Reads labels whose first frame has the number `first`. All of the first `frames` frames were looked at.
+    ///
+    /// # Errors
+    /// The line and what is wrong with it.
+    pub fn read(self, content: &[u8], first: i64, frames: Option<i64>) -> Result<Labels, Wrong> {
+        let mut labels = match self {
+            Self::Csv => table::read(content)?,
+            Self::Mot => mot::read(text(content)?)?,
+            Self::Cvat => cvat::read(text(content)?)?,
+        };
+        let early = |frame: i64| format!("frame {frame} is before the first frame, {first}");
+        if let Some(frame) = labels.looked_at.first().filter(|frame| **frame < first) {
+            return Err((1, early(*frame)));
+        }
+        for line in &mut labels.lines {
+            if line.frame < first {
+                return Err((line.line, early(line.frame)));
+            }
+            line.frame = line.frame.saturating_sub(first);
+        }
+        let implied = std::mem::take(&mut labels.looked_at).into_iter();
+        labels.looked_at = implied.map(|frame| frame.saturating_sub(first)).collect();
+        labels.looked_at.extend(0..frames.unwrap_or(0));
+        Ok(labels)
+    }
+}
+
+fn text(content: &[u8]) -> Result<&str, Wrong> {
+    std::str::from_utf8(content).map_err(|error| {
+        let before = &content[..error.valid_up_to()];
+        (1 + before.iter().filter(|byte| **byte == b'\n').count() as u64, NOT_UTF8.to_owned())
+    })
+}
+
+/// Writes the CSV that a run takes, by frame. It has the column `shot` only when the shot of every known face
+/// is known.
+pub fn write(labels: &Labels) -> String {
+    let faces = || labels.lines.iter().filter_map(|line| line.face.as_ref());
+    let all_known = faces().all(|face| face.shot.is_some() || face.identity.is_none());
+    let columns = if all_known && faces().any(|face| face.shot.is_some()) { 7 } else { 6 };
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    // Writing to memory cannot fail.
+    let _ = writer.write_record(&["frame", "x", "y", "w", "h", "identity", "shot"][..columns]);
+    for (frame, face) in by_frame(labels) {
+        let [x, y, w, h] = face.map_or([0.0; 4], |face| face.bbox);
+        let identity = face.map_or("-", |face| face.identity.as_deref().unwrap_or("?"));
+        let shot = face.and_then(|face| face.shot);
+        let record = [
+            frame.to_string(),
+            x.to_string(),
+            y.to_string(),
+            w.to_string(),
+            h.to_string(),
+            identity.into(),
+            shot.map_or_else(String::new, |shot| shot.to_string()),
+        ];
+        let _ = writer.write_record(&record[..columns]);
+    }
+    String::from_utf8(writer.into_inner().unwrap_or_default()).unwrap_or_default()
+}
+
+/// Every face by frame, and one entry without a face for each frame that has none.
+fn by_frame(labels: &Labels) -> Vec<(i64, Option<&Face>)> {
+    let (mut all, mut empty) = (Vec::new(), labels.looked_at.clone());
+    for line in &labels.lines {
+        match &line.face {
+            Some(face) => all.push((line.frame, Some(face))),
+            None => {
+                empty.insert(line.frame);
+            }
+        }
+    }
+    for (frame, _) in &all {
+        empty.remove(frame);
+    }
+    all.extend(empty.into_iter().map(|frame| (frame, None)));
+    all.sort_by_key(|(frame, _)| *frame);
+    all
+}
+
+/// The number of a frame, which stands under `name`.
+fn frame(name: &str, text: &str) -> Result<i64, String> {
+    let frame = text.trim().parse().ok().filter(|frame: &f64| frame.fract() == 0.0);
+    let frame = frame.ok_or_else(|| format!("`{name}` is {text:?}, not a whole number"))?;
+    if frame.abs() <= MOST_FRAMES as f64 {
+        return Ok(frame as i64);
+    }
+    Err(format!("`{name}` is {text:?}, not a whole number that a video may reach"))
+}
+
+/// A coordinate, which stands under `name`, pixels.
+fn number(name: &str, text: &str) -> Result<f64, String> {
+    let text = text.trim();
+    let number = text.parse().ok().filter(|number: &f64| number.is_finite());
+    let number = number.ok_or_else(|| format!("`{name}` is {text:?}, not a number"))?;
+    if number.abs() <= MOST_PIXELS {
+        return Ok(number);
+    }
+    Err(format!("`{name}` is {text}, which no picture reaches"))
+}
+
+/// A box of a size above zero.
+fn bbox(x: f64, y: f64, w: f64, h: f64) -> Result<[f64; 4], String> {
+    if w > 0.0 && h > 0.0 {
+        return Ok([x, y, w, h]);
+    }
+    Err(format!("a face must have a size above zero, not {w} × {h}"))
+}
+
+/// The identity that a text names; `None` for the usual texts for "unknown".
+fn identity(text: &str) -> Option<String> {
+    let text = text.trim();
+    // A person called `-` would be read as a frame without faces.
+    (!matches!(text, "" | "?" | "-" | "-1")).then(|| text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(source: Source, text: &str) -> Result<String, Wrong> {
+        source.read(text.as_bytes(), source.first_frame(), None).map(|labels| write(&labels))
+    }
+
+    #[test]
+    fn mot_counts_from_one_and_says_whom_not_to_judge() {
+        let text = "1,7,10,20,30,40,1,1,1\n3,7,11,20,30,40,1,1,0.5\n3,8,50,20,30,40,0,1,1\n";
+        let expected =
+            "frame,x,y,w,h,identity\n0,10,20,30,40,7\n1,0,0,0,0,-\n2,11,20,30,40,7\n2,50,20,30,40,?\n";
+        assert_eq!(read(Source::Mot, text).as_deref(), Ok(expected));
+    }
+
+    #[test]
+    fn mot_that_is_none_is_told_by_line() {
+        let cases = [
+            ("1,7,10,20,30\n", (1, "it has 5 cells, where MOTChallenge has at least 6")),
+            ("1,7,10,20,30,40\n2,7,ten,20,30,40\n", (2, "`left` is \"ten\", not a number")),
+            ("1,7,10,20,0,40\n", (1, "a face must have a size above zero, not 0 × 40")),
+            ("0,7,10,20,30,40\n", (1, "frame 0 is before the first frame, 1")),
+            ("1.5,7,10,20,30,40\n", (1, "`frame` is \"1.5\", not a whole number")),
+            ("1,7,10,20,30,1e10\n", (1, "`height` is 1e10, which no picture reaches")),
+        ];
+        for (text, (line, reason)) in cases {
+            assert_eq!(read(Source::Mot, text), Err((line, reason.to_owned())), "{text}");
+        }
+    }
+
+    /// Numbers whose sums and differences no integer holds, and frames that would fill the memory.
+    #[test]
+    fn frames_that_no_video_reaches_are_refused() {
+        let far = "not a whole number that a video may reach";
+        for number in ["-9223372036854775808", "9223372036854775807", "1e300", "6000001"] {
+            let csv = format!("frame,x,y,w,h,identity\n{number},1,1,5,5,ida\n");
+            let mot = format!("{number},7,10,20,30,40\n");
+            let image = format!("<annotations><image id='{number}'/></annotations>");
+            for (source, text) in [(Source::Csv, csv), (Source::Mot, mot), (Source::Cvat, image)] {
+                let told = source.read(text.as_bytes(), i64::MAX, None);
+                assert!(told.as_ref().is_err_and(|(_, reason)| reason.contains(far)), "{text}: {told:?}");
+            }
+            let ends = format!("<start_frame>{number}</start_frame><stop_frame>{number}</stop_frame>");
+            let task = format!("<annotations><meta><task>{ends}</task></meta></annotations>");
+            assert_eq!(Source::Cvat.read(task.as_bytes(), 0, None), Ok(Labels::default()), "{number}");
+        }
+        let text = b"frame,x,y,w,h,identity\n3,1,1,5,5,ida\n";
+        let told = Source::Csv.read(text, i64::MAX, None).map_err(|(_, reason)| reason);
+        assert_eq!(told, Err("frame 3 is before the first frame, 9223372036854775807".into()));
+        assert!(Source::Csv.read(text, i64::MIN, None).is_ok());
+    }
+
+    #[test]
+    fn csv_may_call_its_columns_otherwise() {
+        let corners = "frame_idx,name,x_min,y_min,x_max,y_max,shot\n4,ida,1,2,11,22,0\n4,,50,2,61,22,\n";
+        let expected = "frame,x,y,w,h,identity,shot\n4,1,2,10,20,ida,0\n4,50,2,11,20,?,\n";
+        assert_eq!(read(Source::Csv, corners).as_deref(), Ok(expected));
+        assert_eq!(read(Source::Csv, expected).as_deref(), Ok(expected));
+        let missing = read(Source::Csv, "frame,x,y,w,identity\n");
+        assert_eq!(missing, Err((1, "the column `h` is missing".into())));
+    }
+
+    #[test]
+    fn csv_keeps_frames_without_faces() {
+        let text = "frame,x,y,w,h,identity\n0,0,0,0,0,-\n1,1,1,5,5,ida\n";
+        assert_eq!(read(Source::Csv, text).as_deref(), Ok(text));
+    }
+
+    #[test]
+    fn cvat_tracks_have_an_attribute_or_their_number() {
+        let text = r#"<?xml version="1.0" encoding="utf-8"?><annotations><version>1.1</version>
+            <meta><task><size>4</size></task></meta>
+            <track id="0" label="face"><box frame="0" outside="0" xtl="1" ytl="2" xbr="11" ybr="22">
+              <attribute name="identity">ida</attribute></box>
+              <box frame="1" outside="1" xtl="1" ytl="2" xbr="11" ybr="22"/></track>
+            <track id="1" label="face"><box frame="1" outside="0" xtl="5" ytl="2" xbr="11" ybr="22"/></track>
+            <track id="2" label="face"><box frame="1" outside="0" xtl="7" ytl="2" xbr="11" ybr="22">
+              <attribute name="identity"></attribute></box></track>
+            </annotations>"#;
+        let expected = "frame,x,y,w,h,identity\n0,1,2,10,20,ida\n1,5,2,6,20,face 1\n1,7,2,4,20,?\n2,0,0,0,0,-\n3,0,0,0,0,-\n";
+        assert_eq!(read(Source::Cvat, text).as_deref(), Ok(expected));
+    }
+
+    #[test]
+    fn cvat_of_images_is_read_too() {
+        let text = r#"<annotations><image id="3" name="a.png" width="9" height="9">
+            <box label="ida" xtl="1" ytl="2" xbr="11" ybr="22"/></image><image id="4" name="b.png"/></annotations>"#;
+        let expected = "frame,x,y,w,h,identity\n3,1,2,10,20,ida\n4,0,0,0,0,-\n";
+        assert_eq!(read(Source::Cvat, text).as_deref(), Ok(expected));
+    }
+
+    #[test]
+    fn cvat_that_is_none_is_told_by_line() {
+        assert!(read(Source::Cvat, "<annotations>\n<track></annotations>").is_err_and(|(line, _)| line == 2));
+        let no_box =
+            "<annotations>\n<track id='0' label='a'>\n<box frame='0' xtl='1'/></track></annotations>";
+        assert_eq!(read(Source::Cvat, no_box), Err((3, "the box has no `ytl`".into())));
+        assert_eq!(read(Source::Cvat, "<svg/>"), Err((1, "the document is <svg>, not <annotations>".into())));
+    }
+
+    #[test]
+    fn all_frames_may_have_been_looked_at() {
+        let labels = Source::Csv.read(b"frame,x,y,w,h,identity\n1,1,1,5,5,ida\n", 0, Some(3));
+        let text = labels.map(|labels| write(&labels));
+        assert_eq!(text.as_deref(), Ok("frame,x,y,w,h,identity\n0,0,0,0,0,-\n1,1,1,5,5,ida\n2,0,0,0,0,-\n"));
+    }
+
+    proptest::proptest! {
+        /// Whatever stands in a file, it is read or refused.
+        #[test]
+        fn nothing_breaks_the_readers(text in "(<[a-z ='/>]{0,9}|[0-9,.\\-\n a-z?]){0,60}") {
+            for source in [Source::Csv, Source::Mot, Source::Cvat] {
+                let _ = read(source, &text);
+            }
+        }
+    }
+}

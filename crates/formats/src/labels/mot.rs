@@ -1,0 +1,35 @@
+//! MOTChallenge's `gt.txt`: frame, id, left, top, width, height, flag, class, visibility.
+
+use super::{Face, Labels, Line, Wrong, bbox, frame, identity, number};
+
+/// Names of the cells that must be there.
+const CELLS: [&str; 6] = ["frame", "id", "left", "top", "width", "height"];
+
+/// Reads all lines. By the definition of MOTChallenge, all frames up to the last labelled one were looked at.
+pub(super) fn read(content: &str) -> Result<Labels, Wrong> {
+    let mut labels = Labels::default();
+    for (line, text) in (1..).zip(content.lines()).filter(|(_, text)| !text.trim().is_empty()) {
+        let (frame, face) = parse(text).map_err(|reason| (line, reason))?;
+        labels.lines.push(Line { line, frame, face: Some(face) });
+    }
+    let last = labels.lines.iter().map(|line| line.frame).max();
+    labels.looked_at = last.map_or(0..0, |last| 1..last + 1).collect();
+    Ok(labels)
+}
+
+fn parse(line: &str) -> Result<(i64, Face), String> {
+    let separator = |letter: char| letter == ',' || letter.is_whitespace();
+    let cells: Vec<_> = line.trim().split(separator).filter(|cell| !cell.is_empty()).collect();
+    if cells.len() < CELLS.len() {
+        return Err(format!("it has {} cells, where MOTChallenge has at least {}", cells.len(), CELLS.len()));
+    }
+    let value = |at: usize| number(CELLS[at], cells[at]);
+    // A flag of 0 marks a box that is not to be judged.
+    let judged = cells.get(6).is_none_or(|flag| flag.parse() != Ok(0.0));
+    let face = Face {
+        bbox: bbox(value(2)?, value(3)?, value(4)?, value(5)?)?,
+        identity: identity(cells[1]).filter(|_| judged),
+        shot: None,
+    };
+    Ok((frame(CELLS[0], cells[0])?, face))
+}

@@ -1,0 +1,128 @@
+//! CSV with a header, whose columns may have any of several usual names.
+
+use csv::{ByteRecord, ReaderBuilder, StringRecord, Trim};
+
+use super::{Face, Labels, Line, Wrong, bbox, frame, identity, number};
+
+const FRAME: &[&str] = &["frame", "frame_idx", "frame_id", "frame_number"];
+const X: &[&str] = &["x", "left", "bb_left", "x_min", "xmin"];
+const Y: &[&str] = &["y", "top", "bb_top", "y_min", "ymin"];
+const WIDTH: &[&str] = &["w", "width", "bb_width"];
+const HEIGHT: &[&str] = &["h", "height", "bb_height"];
+const RIGHT: &[&str] = &["x_max", "xmax", "right"];
+const BOTTOM: &[&str] = &["y_max", "ymax", "bottom"];
+const IDENTITY: &[&str] = &["identity", "name", "person", "label", "id", "track_id"];
+const SHOT: &[&str] = &["shot", "shot_idx"];
+
+/// A column: its place, and its name for messages.
+type Column = (usize, String);
+
+/// The columns of a table.
+struct Columns {
+    frame: Column,
+    corner: [Column; 2],
+    size: [Extent; 2],
+    identity: Column,
+    shot: Option<Column>,
+}
+
+/// The column that says how far a box reaches.
+enum Extent {
+    Length(Column),
+    End(Column),
+}
+
+impl Columns {
+    fn locate(header: &StringRecord) -> Result<Self, String> {
+        let need = |names: &[&str]| find(header, names)?.ok_or_else(|| missing(names));
+        let extent = |length: &[&str], end: &[&str]| {
+            if let Some(column) = find(header, length)? {
+                return Ok(Extent::Length(column));
+            }
+            find(header, end)?.map(Extent::End).ok_or_else(|| missing(length))
+        };
+        Ok(Self {
+            frame: need(FRAME)?,
+            corner: [need(X)?, need(Y)?],
+            size: [extent(WIDTH, RIGHT)?, extent(HEIGHT, BOTTOM)?],
+            identity: need(IDENTITY)?,
+            shot: find(header, SHOT)?,
+        })
+    }
+}
+
+/// The first column that has one of the names, in the order of the names.
+fn find(header: &StringRecord, names: &[&str]) -> Result<Option<Column>, String> {
+    for name in names {
+        let mut found = header.iter().enumerate().filter(|(_, column)| column.eq_ignore_ascii_case(name));
+        let Some((at, column)) = found.next() else { continue };
+        if found.next().is_some() {
+            return Err(format!("the column `{column}` is there twice"));
+        }
+        return Ok(Some((at, column.to_owned())));
+    }
+    Ok(None)
+}
+
+fn missing(names: &[&str]) -> String {
+    format!("the column `{}` is missing", names.first().unwrap_or(&""))
+}
+
+/// Reads all lines, in the order of the file.
+pub(super) fn read(content: &[u8]) -> Result<Labels, Wrong> {
+    let mut reader = ReaderBuilder::new().trim(Trim::All).from_reader(content);
+    let header = reader.headers().map_err(|error| (1, reason(&error)))?.clone();
+    let columns = Columns::locate(&header).map_err(|reason| (1, reason))?;
+    let mut labels = Labels::default();
+    let mut record = ByteRecord::new();
+    loop {
+        let more = reader.read_byte_record(&mut record);
+        if !more.map_err(|error| (error.position().map_or(1, csv::Position::line), reason(&error)))? {
+            return Ok(labels);
+        }
+        let line = record.position().map_or(1, csv::Position::line);
+        let (frame, face) = parse(&record, &columns).map_err(|reason| (line, reason))?;
+        labels.lines.push(Line { line, frame, face });
+    }
+}
+
+/// Frame and face of a line; no face where the identity is `-`.
+fn parse(record: &ByteRecord, columns: &Columns) -> Result<(i64, Option<Face>), String> {
+    let frame = frame(&columns.frame.1, text(record, columns.frame.0)?)?;
+    let name = text(record, columns.identity.0)?;
+    if name == "-" {
+        return Ok((frame, None));
+    }
+    let value = |(at, name): &Column| number(name, text(record, *at)?);
+    let size = |extent: &Extent, from: f64| match extent {
+        Extent::Length(column) => value(column),
+        Extent::End(column) => Ok(value(column)? - from),
+    };
+    let (x, y) = (value(&columns.corner[0])?, value(&columns.corner[1])?);
+    let bbox = bbox(x, y, size(&columns.size[0], x)?, size(&columns.size[1], y)?)?;
+    let identity = identity(name);
+    let mut shot = None;
+    // A face that is not judged needs no shot.
+    if let Some((at, name)) = columns.shot.as_ref().filter(|_| identity.is_some()) {
+        let cell = text(record, *at)?;
+        let whole = cell.parse().map_err(|_| format!("`{name}` is {cell:?}, not a whole number"));
+        shot = if cell.is_empty() { None } else { Some(whole?) };
+    }
+    Ok((frame, Some(Face { bbox, identity, shot })))
+}
+
+fn text(record: &ByteRecord, column: usize) -> Result<&str, String> {
+    let cell = record.get(column).ok_or("the line is too short")?;
+    std::str::from_utf8(cell).map_err(|_| super::NOT_UTF8.to_owned())
+}
+
+/// The reason of an error, without the position, which the caller adds.
+fn reason(error: &csv::Error) -> String {
+    match error.kind() {
+        csv::ErrorKind::Utf8 { .. } => super::NOT_UTF8.into(),
+        csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
+            format!("it has {len} cells, the header has {expected_len}")
+        }
+        _ => error.to_string(),
+    }
+}

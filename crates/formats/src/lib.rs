@@ -1,0 +1,92 @@
+//! The formats of other tools.
+//!
+//! * [`export`]: a run as CSV, MOTChallenge, COCO, CVAT, WebVTT, RTTM or OpenTimelineIO.
+//! * [`labels`]: ground truth of CSV files, MOTChallenge or CVAT, for import and for stage `evaluate`.
+//!
+//! **Architecture invariant:** reads tables and changes none.
+
+pub mod export;
+pub mod labels;
+pub mod run;
+mod xml;
+
+use std::io;
+use std::path::PathBuf;
+
+use failure::{Failure, exit};
+
+/// What can go wrong.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A table cannot be used.
+    #[error(transparent)]
+    Schema(#[from] schema::Error),
+    /// The run directory cannot be used.
+    #[error(transparent)]
+    Run(#[from] ::run::Error),
+    /// A file cannot be read or written.
+    #[error("{action} {}: {source}", path.display())]
+    Io {
+        /// What was being done.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The system's own words.
+        source: io::Error,
+    },
+    /// Labels cannot be understood.
+    #[error("{}, line {line}: {reason}", path.display())]
+    Labels {
+        /// The file.
+        path: PathBuf,
+        /// Line, from 1.
+        line: u64,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A file that does not say what it is.
+    #[error("{} has no ending that says its format", path.display())]
+    UnknownFormat {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Faults were found, and told one by one.
+    #[error("{faults} faults in {}", path.display())]
+    Faults {
+        /// What was looked at.
+        path: PathBuf,
+        /// How many.
+        faults: usize,
+    },
+}
+
+/// Result of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Failure for Error {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Schema(error) => error.hint(),
+            Self::Run(error) => error.hint(),
+            Self::UnknownFormat { .. } => Some("say it with --from: csv, mot (.txt) or cvat (.xml)".into()),
+            Self::Labels { reason, .. } if reason.starts_with("the column") => Some(
+                "labels need the columns frame, x, y, w, h and identity, or usual other names, such as \
+                 frame_idx, left, top, x_max, y_max or name"
+                    .into(),
+            ),
+            Self::Io { .. } | Self::Labels { .. } | Self::Faults { .. } => None,
+        }
+    }
+
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::Schema(error) => error.exit_code(),
+            Self::Run(error) => error.exit_code(),
+            Self::Io { action: "read", .. } | Self::Labels { .. } => exit::INPUT,
+            Self::Io { .. } => exit::UNEXPECTED,
+            Self::UnknownFormat { .. } => exit::USAGE,
+            Self::Faults { .. } => exit::CONTRACT,
+        }
+    }
+}

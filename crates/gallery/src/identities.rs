@@ -1,0 +1,100 @@
+//! The people of a finished run.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use run::RunReader;
+use schema::footer::Embedder;
+use schema::io::PRODUCER;
+use schema::tables::{Cluster, Identity, TrackEmbedding};
+use schema::{Row, Symbol, UnitVector};
+
+use crate::{Error, VERSION};
+
+/// The people of one video.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunIdentities {
+    /// The run directory.
+    pub run_dir: PathBuf,
+    /// Its name.
+    pub run_id: String,
+    /// The video.
+    pub video_id: Symbol,
+    /// What made the vectors.
+    pub embedder: Embedder,
+    /// Hash of all that is read of the run.
+    pub fingerprint: String,
+    /// Clusters in their order.
+    pub people: Vec<RunIdentity>,
+}
+
+/// One cluster.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunIdentity {
+    /// Its number in the run.
+    pub cluster_id: i64,
+    /// Number of tracks.
+    pub n_tracks: i64,
+    /// Time on screen, seconds.
+    pub screen_secs: f64,
+    /// Mean of the track vectors.
+    pub vector: UnitVector,
+}
+
+impl RunIdentities {
+    /// Reads the run at `run_dir`, whose tables must be as their stages left them. The run is not locked.
+    ///
+    /// # Errors
+    /// When there is no run, when it has not got as far as `cluster`, and when a table is damaged.
+    pub fn read(run_dir: &Path) -> Result<Self, Error> {
+        RunReader::open(run_dir).and_then(|run| Self::of(&run)).map_err(Error::Run)
+    }
+
+    fn of(run: &RunReader) -> run::Result<Self> {
+        let tables = [TrackEmbedding::TABLE, Cluster::TABLE, Identity::TABLE];
+        let hashes = tables.map(|table| run.hash_of(table.name).map(str::to_owned));
+        let hashes = hashes.into_iter().collect::<run::Result<Vec<_>>>()?;
+        let fingerprint = hash::bytes(serde_json::json!([PRODUCER, VERSION, hashes]).to_string().as_bytes());
+        let (embedder, mut means) = mean_vectors(run)?;
+        let person = |row: Identity| {
+            Some(RunIdentity {
+                cluster_id: row.cluster_id,
+                n_tracks: row.n_tracks,
+                screen_secs: row.screen_secs,
+                // A person without a vector cannot be compared.
+                vector: UnitVector::normalised(&means.remove(&row.cluster_id)?)?,
+            })
+        };
+        let people = run.read::<Identity>()?.into_iter().filter_map(person).collect();
+        Ok(Self {
+            run_dir: run.root().to_path_buf(),
+            run_id: run.manifest().run_id.clone(),
+            video_id: run.video_id()?,
+            embedder,
+            fingerprint,
+            people,
+        })
+    }
+}
+
+/// The embedder that tracks are linked by, and the sum of the track vectors of each cluster. All tracks have the
+/// same weight: weights by clearness, as in pooling, matched no better across videos.
+fn mean_vectors(run: &RunReader) -> run::Result<(Embedder, BTreeMap<i64, Vec<f32>>)> {
+    let (footer, tracks) = run.read_first_embedder(|row: &TrackEmbedding| &row.embedder)?;
+    let embedder = footer.embedders.first().cloned().ok_or_else(|| schema::Error::Footer {
+        path: run.root().join(TrackEmbedding::TABLE.file_name()),
+        table: TrackEmbedding::TABLE.name,
+        reason: "it names no embedder".into(),
+    })?;
+    let clusters: BTreeMap<i64, i64> =
+        run.read::<Cluster>()?.iter().filter_map(|row| Some((row.track_id, row.cluster_id?))).collect();
+    let mut sums: BTreeMap<i64, Vec<f64>> = BTreeMap::new();
+    for row in tracks {
+        let Some(cluster) = clusters.get(&row.track_id) else { continue };
+        let sum = sums.entry(*cluster).or_insert_with(|| vec![0.0; embedder.dim]);
+        // Beyond the length of the embedder, vectors are padded with zeros.
+        sum.iter_mut().zip(row.embedding.as_slice()).for_each(|(sum, x)| *sum += f64::from(*x));
+    }
+    let narrow = |sum: Vec<f64>| sum.into_iter().map(|x| x as f32).collect();
+    Ok((embedder, sums.into_iter().map(|(cluster, sum)| (cluster, narrow(sum))).collect()))
+}

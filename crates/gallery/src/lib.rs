@@ -1,0 +1,116 @@
+//! The people of several videos: a person who is in two of them has one id.
+//!
+//! A *library* is a directory beside the runs. Runs are added to it one at a time, and each is read once: its
+//! clusters are compared with the people known so far, for each of whom the library keeps one vector.
+//!
+//! * [`identities`]: the people of a finished run.
+//! * [`matching`]: matches the people of a run with the known people; pure.
+//! * [`people`]: the people that appearances add up to; pure.
+//! * [`store`]: the directory: lock, index, files that are absent or whole.
+//! * [`mod@validate`]: the rules of a library.
+//!
+//! **Architecture invariant:** no stage and no row of a run depends on a library. `people` is what
+//! `appearances` add up to in the order in which videos were added, to the last bit.
+
+pub mod identities;
+pub mod matching;
+pub mod people;
+pub mod store;
+pub mod validate;
+
+use std::path::PathBuf;
+
+use failure::{Failure, exit};
+
+pub use crate::identities::RunIdentities;
+pub use crate::store::{Added, Library};
+
+/// Raised whenever the same runs would give other people.
+pub const VERSION: u32 = 1;
+
+/// What can go wrong.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A run cannot be used.
+    #[error(transparent)]
+    Run(run::Error),
+    /// A file of the library cannot be used.
+    #[error(transparent)]
+    Library(#[from] run::Error),
+    /// The run's vectors are of another embedder than the library's, so the two cannot be compared.
+    #[error("{} was linked by {found} and {} by {expected}, whose vectors cannot be compared", run.display(), library.display())]
+    OtherEmbedder {
+        /// The run.
+        run: PathBuf,
+        /// The library.
+        library: PathBuf,
+        /// Embedder of the run.
+        found: String,
+        /// Embedder of the library.
+        expected: String,
+    },
+    /// `library.json` cannot be understood.
+    #[error("{} is not the index of a library of this version: {reason}", path.display())]
+    Index {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The video is not in the library.
+    #[error("{} holds no video {video_id}", path.display())]
+    NoVideo {
+        /// The library.
+        path: PathBuf,
+        /// What was asked for.
+        video_id: String,
+    },
+    /// Some runs could not be added; each was told.
+    #[error("{failed} of {runs} runs could not be added")]
+    Some {
+        /// Number of those.
+        failed: usize,
+        /// Number of runs.
+        runs: usize,
+        /// Exit code of the first.
+        code: u8,
+    },
+}
+
+impl From<schema::Error> for Error {
+    fn from(error: schema::Error) -> Self {
+        Self::Library(error.into())
+    }
+}
+
+impl Failure for Error {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Run(e) => e.hint(),
+            Self::Library(run::Error::Locked { .. }) => {
+                Some("wait for it to end, or choose another --library".into())
+            }
+            Self::Library(run::Error::Table(schema::Error::Io { action, .. })) if *action != "read" => {
+                Some("choose a directory you may write to with --library".into())
+            }
+            Self::Library(_) | Self::Index { .. } => {
+                Some("choose another --library, or delete this one: runs can be added again".into())
+            }
+            Self::OtherEmbedder { .. } => {
+                Some("run the video again with the library's --embedder, or choose another --library".into())
+            }
+            Self::NoVideo { .. } => Some("library.json lists the videos".into()),
+            Self::Some { .. } => None,
+        }
+    }
+
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::Run(e) | Self::Library(e) => e.exit_code(),
+            Self::OtherEmbedder { .. } | Self::NoVideo { .. } => exit::USAGE,
+            Self::Index { .. } => exit::CONTRACT,
+            Self::Some { code, .. } => *code,
+        }
+    }
+}

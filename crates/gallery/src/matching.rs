@@ -1,0 +1,346 @@
+//! Which of the people in a video is whom of those known.
+//!
+//! People are compared by the cosine of their mean vectors. Where one knows how alike different people are,
+//! what all vectors have in common is taken off first, and a stranger's similarity to somebody known is
+//! about normally distributed, however many tracks a mean is made of; so the more people there are, the
+//! more alike the most alike stranger is. The embedder says from which similarity on *one* pair is taken
+//! for one person. With n people known it takes so much more that a stranger is as rarely taken for any of
+//! them: the tail of the normal distribution, about exp(−z²/2), times n. How wide that distribution is, the
+//! many pairs of different people tell; where there are few, what was known beforehand.
+
+use pulp::{Arch, Simd, WithSimd};
+use schema::footer::Embedder;
+
+/// Standard deviation of the similarity of two people, as expected beforehand, and how many pairs that is
+/// worth; both as in `cluster`.
+const DIFFERENT_SD: f64 = 0.12;
+const DIFFERENT_PAIRS: f64 = 1000.0;
+/// People who say as much about what all have in common as was known beforehand: that the square of its
+/// length is 1/25, as in `cluster`.
+const COMMON_PRIOR: f64 = 25.0;
+/// Where nothing is known of an embedder: SFace's, as in `cluster`.
+const SAME_UP_TO: f64 = 0.637;
+/// Vectors that another is compared with at a time.
+const SIDE_BY_SIDE: usize = 32;
+
+/// How alike people are, by an embedder.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Scale {
+    /// Similarity from which on a pair is taken for one person.
+    same_from: f64,
+    /// Mean similarity of different people after what all have in common is taken off, where it is known.
+    different: Option<f64>,
+}
+
+impl Scale {
+    /// By what the footer of a run's vectors says.
+    pub fn of(embedder: &Embedder) -> Self {
+        Self {
+            same_from: 1.0 - embedder.same_up_to.unwrap_or(SAME_UP_TO),
+            different: embedder.similarity.map(|similarity| similarity.different),
+        }
+    }
+
+    /// Similarity that it takes to be one of `n` people, from 1, whose pairs with others are `similarities`.
+    fn threshold(&self, n: usize, similarities: &[Vec<f64>]) -> f64 {
+        let Some(different) = self.different else { return self.same_from };
+        let gap = (self.same_from - different) / DIFFERENT_SD;
+        let deviations = (gap * gap + 2.0 * (n.max(1) as f64).ln()).sqrt();
+        // Pairs of one person would be taken for a wide distribution.
+        let most = different + deviations * DIFFERENT_SD;
+        let (mut count, mut squares) = (DIFFERENT_PAIRS, DIFFERENT_PAIRS * DIFFERENT_SD * DIFFERENT_SD);
+        let mut sum = DIFFERENT_PAIRS * different;
+        for similarity in similarities.iter().flatten().filter(|similarity| **similarity < most) {
+            count += 1.0;
+            sum += similarity;
+            squares += (similarity - different).powi(2);
+        }
+        let mean = sum / count;
+        let variance = squares / count - (mean - different).powi(2);
+        mean + deviations * variance.max(0.0).sqrt()
+    }
+}
+
+/// Whom somebody was found to be.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Match {
+    /// Place among the known, and similarity; `None` when it is nobody of them.
+    pub known: Option<(usize, f64)>,
+    /// The most alike of those known whom nobody else of the video was found to be.
+    pub runner_up: Option<(usize, f64)>,
+    /// Similarity that it took; `None` when nobody was known.
+    pub threshold: Option<f64>,
+}
+
+impl Match {
+    /// How far the similarity is from another decision; `None` when there was no other.
+    pub fn margin(&self) -> Option<f64> {
+        let (threshold, next) = (self.threshold?, self.runner_up.map(|(_, similarity)| similarity));
+        match self.known {
+            Some((_, own)) => Some(own - next.map_or(threshold, |next| next.max(threshold))),
+            None => next.map(|next| threshold - next),
+        }
+    }
+}
+
+/// Finds each of `identities` among `known`, no two of them the same person: the most alike pair first. Vectors
+/// have unit norm and one length.
+pub fn find(scale: &Scale, known: &[&[f32]], seen: &[&[f32]]) -> Vec<Match> {
+    if known.is_empty() {
+        return vec![Match { known: None, runner_up: None, threshold: None }; seen.len()];
+    }
+    let similarities = similarities(scale, known, seen);
+    let threshold = scale.threshold(known.len(), &similarities);
+    let found = one_to_one(&similarities, threshold);
+    let mut taken = vec![false; known.len()];
+    found.iter().flatten().for_each(|at| taken[*at] = true);
+    let rest = |row: &[f64]| {
+        let free = row.iter().copied().enumerate().filter(|(at, _)| !taken[*at]);
+        free.max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0)))
+    };
+    let row = |(row, found): (&Vec<f64>, &Option<usize>)| Match {
+        known: found.map(|at| (at, row[at])),
+        runner_up: rest(row),
+        threshold: Some(threshold),
+    };
+    similarities.iter().zip(&found).map(row).collect()
+}
+
+/// The most alike pair from the threshold on, then the most alike of who is left, and so on. Of pairs that
+/// are as alike the one of the earlier people comes first.
+fn one_to_one(similarities: &[Vec<f64>], threshold: f64) -> Vec<Option<usize>> {
+    let mut pairs = Vec::new();
+    for (seen, row) in similarities.iter().enumerate() {
+        let alike = row.iter().enumerate().filter(|(_, similarity)| **similarity >= threshold);
+        pairs.extend(alike.map(|(known, similarity)| (*similarity, seen, known)));
+    }
+    pairs.sort_by(|a, b| b.0.total_cmp(&a.0).then((a.1, a.2).cmp(&(b.1, b.2))));
+    let mut found = vec![None; similarities.len()];
+    let mut taken = std::collections::HashSet::new();
+    for (_, seen, known) in pairs {
+        if found[seen].is_none() && taken.insert(known) {
+            found[seen] = Some(known);
+        }
+    }
+    found
+}
+
+/// Of each of `identities` with each of `known`.
+fn similarities(scale: &Scale, known: &[&[f32]], seen: &[&[f32]]) -> Vec<Vec<f64>> {
+    let common = match scale.different {
+        Some(_) => common(known, seen),
+        None => Vec::new(),
+    };
+    Arch::new().dispatch(Comparison { known, seen, common: &common })
+}
+
+/// All that is done with everybody known, so it decides what a large library costs.
+struct Comparison<'a> {
+    known: &'a [&'a [f32]],
+    seen: &'a [&'a [f32]],
+    common: &'a [f32],
+}
+
+impl WithSimd for Comparison<'_> {
+    type Output = Vec<Vec<f64>>;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> Self::Output {
+        let mut rest = Vec::new();
+        // Number by number, those of several vectors side by side.
+        let block = |seen: &[&[f32]]| {
+            let mut columns = vec![[0.0_f32; SIDE_BY_SIDE]; seen[0].len()];
+            for (place, vector) in seen.iter().enumerate() {
+                without(vector, self.common, &mut rest);
+                columns.iter_mut().zip(&rest).for_each(|(column, x)| column[place] = *x);
+            }
+            columns
+        };
+        let blocks: Vec<_> = self.seen.chunks(SIDE_BY_SIDE).map(block).collect();
+        let mut rows = vec![Vec::with_capacity(self.known.len()); self.seen.len()];
+        for known in self.known {
+            without(known, self.common, &mut rest);
+            for (columns, rows) in blocks.iter().zip(rows.chunks_mut(SIDE_BY_SIDE)) {
+                let products = products(columns, &rest);
+                rows.iter_mut().zip(products).for_each(|(row, product)| row.push(f64::from(product)));
+            }
+        }
+        rows
+    }
+}
+
+/// Inner products of a vector with all that stand side by side. Each is one sum in order, so that it does not
+/// depend on how many a processor computes at once.
+#[inline(always)]
+fn products(columns: &[[f32; SIDE_BY_SIDE]], vector: &[f32]) -> [f32; SIDE_BY_SIDE] {
+    let mut sums = [0.0; SIDE_BY_SIDE];
+    for (column, x) in columns.iter().zip(vector) {
+        for lane in 0..SIDE_BY_SIDE {
+            sums[lane] += column[lane] * x;
+        }
+    }
+    sums
+}
+
+/// What all vectors have in common: their mean, shrunk where there are few.
+fn common(known: &[&[f32]], seen: &[&[f32]]) -> Vec<f32> {
+    let all = || known.iter().chain(seen);
+    let mut sum = vec![0.0_f64; all().next().map_or(0, |vector| vector.len())];
+    for vector in all() {
+        sum.iter_mut().zip(*vector).for_each(|(sum, x)| *sum += f64::from(*x));
+    }
+    let count = (known.len() + seen.len()) as f64 + COMMON_PRIOR;
+    sum.into_iter().map(|sum| (sum / count) as f32).collect()
+}
+
+/// A vector without what is common, of unit length; what it was, where nothing would be left.
+#[inline(always)]
+fn without(vector: &[f32], common: &[f32], rest: &mut Vec<f32>) {
+    rest.clear();
+    rest.extend_from_slice(vector);
+    rest.iter_mut().zip(common).for_each(|(x, common)| *x -= common);
+    let length = squares(rest).sqrt();
+    if length < 1e-3 {
+        rest.copy_from_slice(vector);
+    } else {
+        rest.iter_mut().for_each(|x| *x /= length);
+    }
+}
+
+/// Sum of squares, in an order that many lanes can share.
+#[inline(always)]
+fn squares(vector: &[f32]) -> f32 {
+    let mut lanes = [0.0_f32; 16];
+    for some in vector.chunks(16) {
+        lanes.iter_mut().zip(some).for_each(|(lane, x)| *lane += x * x);
+    }
+    lanes.iter().sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use schema::footer::Similarity;
+
+    use super::*;
+
+    const RAW: Scale = Scale { same_from: 0.5, different: None };
+
+    /// Unit vectors at these angles, degrees.
+    fn at(degrees: &[f32]) -> Vec<[f32; 2]> {
+        degrees.iter().map(|angle| [angle.to_radians().cos(), angle.to_radians().sin()]).collect()
+    }
+
+    fn found(known: &[f32], seen: &[f32]) -> Vec<Match> {
+        let (known, seen) = (at(known), at(seen));
+        let slices = |of: &'_ [[f32; 2]]| of.iter().map(|v| v.to_vec()).collect::<Vec<_>>();
+        let (known, seen) = (slices(&known), slices(&seen));
+        let known: Vec<_> = known.iter().map(Vec::as_slice).collect();
+        find(&RAW, &known, &seen.iter().map(Vec::as_slice).collect::<Vec<_>>())
+    }
+
+    fn places(known: &[f32], seen: &[f32]) -> Vec<Option<usize>> {
+        found(known, seen).iter().map(|found| found.known.map(|(at, _)| at)).collect()
+    }
+
+    #[test]
+    fn everybody_is_whom_they_are_like_or_new() {
+        assert_eq!(places(&[0.0, 90.0], &[80.0, 10.0, 200.0]), [Some(1), Some(0), None]);
+        assert_eq!(places(&[], &[80.0]), [None]);
+        assert_eq!(places(&[80.0], &[]), []);
+    }
+
+    #[test]
+    fn two_of_a_video_are_never_one_person() {
+        assert_eq!(places(&[0.0], &[20.0, 10.0]), [None, Some(0)]);
+        // The second best is good enough for who comes second.
+        assert_eq!(places(&[0.0, -30.0], &[20.0, 10.0]), [Some(1), Some(0)]);
+    }
+
+    #[test]
+    fn margins_say_how_far_another_decision_was() {
+        let cos = |degrees: f64| degrees.to_radians().cos();
+        let margins: Vec<_> = found(&[0.0, 90.0], &[10.0, 40.0, 220.0]).iter().map(Match::margin).collect();
+        let expected = [cos(10.0) - 0.5, cos(50.0) - 0.5, 0.5 - f64::from(-0.64279_f32)];
+        // 10° is the first; 40° then is nearest to the second, from which nobody else keeps it.
+        for (margin, expected) in margins.iter().zip(expected).take(2) {
+            assert!((margin.unwrap_or(9.0) - expected).abs() < 1e-6, "{margins:?}");
+        }
+        assert_eq!(margins[2], None, "both known people are taken");
+        assert_eq!(found(&[], &[0.0])[0].margin(), None);
+    }
+
+    #[test]
+    fn it_takes_more_among_more_people_where_one_knows_how_alike_they_are() {
+        let embedder = |similarity| Embedder {
+            name: "e".into(),
+            dim: 2,
+            weights_sha256: String::new(),
+            license: String::new(),
+            same_up_to: Some(0.637),
+            similarity,
+            quality: None,
+        };
+        let known = Scale::of(&embedder(Some(Similarity { different: 0.06, same: 0.35 })));
+        assert!((known.threshold(1, &[]) - 0.363).abs() < 1e-12);
+        assert!(known.threshold(10, &[]) > 0.4 && known.threshold(10_000, &[]) < 0.7);
+        let unknown = Scale::of(&embedder(None));
+        assert!((unknown.threshold(10_000, &[]) - 0.363).abs() < 1e-12);
+        // Pairs of different people that are less alike than expected ask for less; those of one person for
+        // nothing.
+        let narrow: Vec<f64> = (0..100_000).map(|i| if i % 2 == 0 { 0.01 } else { 0.11 }).collect();
+        let threshold = known.threshold(100, std::slice::from_ref(&narrow));
+        assert!(threshold < known.threshold(100, &[]) - 0.2, "{threshold}");
+        let with_same = [narrow, vec![0.9; 10_000]];
+        assert!((known.threshold(100, &with_same) - threshold).abs() < 1e-12);
+    }
+
+    /// Light that is in all vectors makes everybody alike, until it is taken off.
+    #[test]
+    fn what_all_have_in_common_counts_for_nothing() {
+        let lit = |person: usize| {
+            let mut vector = vec![0.0; 102];
+            (vector[person], vector[101]) = (0.6, 0.8);
+            vector
+        };
+        let vectors: Vec<_> = (0..101).map(lit).collect();
+        let slices: Vec<_> = vectors.iter().map(Vec::as_slice).collect();
+        let (seen, known) = slices.split_at(1);
+        let scale = Scale { same_from: 0.363, different: Some(0.06) };
+        assert_eq!(find(&scale, known, seen)[0].known, None);
+        assert!(find(&RAW, known, seen)[0].known.is_some(), "0.64 alike by their light");
+        assert_eq!(find(&scale, &slices, seen)[0].known.map(|(at, _)| at), Some(0));
+    }
+
+    proptest! {
+        /// As the slow way: look for the best pair again and again.
+        #[test]
+        fn pairs_are_taken_from_the_most_alike_down(
+            known in prop::collection::vec(-180.0..180.0_f32, 0..6),
+            seen in prop::collection::vec(-180.0..180.0_f32, 0..6),
+        ) {
+            let found = found(&known, &seen);
+            let similarity = |a: &f32, b: &f32| f64::from((a - b).to_radians().cos());
+            let (mut left_known, mut left_seen): (Vec<_>, Vec<_>) = ((0..known.len()).collect(), (0..seen.len()).collect());
+            let mut expected = vec![None; seen.len()];
+            loop {
+                let mut best: Option<(f64, usize, usize)> = None;
+                for s in &left_seen {
+                    for k in &left_known {
+                        let alike = similarity(&seen[*s], &known[*k]);
+                        if alike >= 0.5 && best.is_none_or(|best| alike > best.0) {
+                            best = Some((alike, *s, *k));
+                        }
+                    }
+                }
+                let Some((_, s, k)) = best else { break };
+                expected[s] = Some(k);
+                left_seen.retain(|other| *other != s);
+                left_known.retain(|other| *other != k);
+            }
+            let places: Vec<_> = found.iter().map(|found| found.known.map(|(at, _)| at)).collect();
+            prop_assert_eq!(places, expected);
+            prop_assert!(found.iter().filter_map(Match::margin).all(|margin| margin >= 0.0));
+        }
+    }
+}

@@ -1,0 +1,498 @@
+//! The directory of a library.
+//!
+//! ```text
+//! library/
+//!   library.json                          the videos, in the order in which they were added: written last
+//!   people.parquet                        one row per person, written anew by every addition
+//!   person_vectors/<key>.parquet          the vectors of the people whom an addition changed
+//!   appearances/<video_id>.<key>.parquet  one file per video, never changed
+//!   .lock
+//! ```
+//!
+//! Only files that `library.json` names count. Other files of `appearances` and `person_vectors` were left by an
+//! interrupted addition and are removed. `people` and `person_vectors` follow from `appearances`, so that both
+//! are computed again when one of them is not what `library.json` says.
+//!
+//! An addition writes the vectors of the people it changed, so its cost does not grow with the library. After
+//! [`MOST_VECTOR_FILES`] of them, one file with the vectors of all people takes their place, so that opening a
+//! library reads few files.
+//!
+//! Format 1 kept the vectors in `vectors.bin`. A library of format 1 is upgraded when it is opened.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use run::files::{self, lock, publish, remove, replace, temporary};
+use schema::cell::MAX_WHOLE;
+use schema::footer::{Embedder, Footer, MAX_DIM};
+use schema::io::{self, PRODUCER, TableWriter};
+use schema::tables::{Appearance, Person, PersonVector};
+use schema::{Row, UnitVector};
+use serde::{Deserialize, Serialize};
+
+use crate::matching::{self, Match, Scale};
+use crate::people::People;
+use crate::{Error, RunIdentities};
+
+/// Name of the index.
+pub(crate) const INDEX: &str = "library.json";
+/// Version of its format.
+const FORMAT: u32 = 2;
+/// The earlier format, which is still read.
+const FORMAT_1: u32 = 1;
+/// Name of the file of vectors in format 1.
+const VECTORS_1: &str = "vectors.bin";
+/// Digits of a fingerprint in the name of a file.
+const KEY_DIGITS: usize = 8;
+/// Digits of a fingerprint in the name of a file of vectors.
+const VECTORS_KEY_DIGITS: usize = 16;
+/// Most files of vectors.
+const MOST_VECTOR_FILES: usize = 32;
+
+/// The content of `library.json`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Index {
+    format: u32,
+    next_person_id: i64,
+    /// What made the vectors; of the first video.
+    embedder: Option<Embedder>,
+    pub(crate) people_sha256: String,
+    /// Files of `person_vectors`; of a person in several, the last one counts.
+    #[serde(default)]
+    pub(crate) vector_files: Vec<TableFile>,
+    pub(crate) videos: Vec<Entry>,
+}
+
+/// A file of a table.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct TableFile {
+    /// Path below the library.
+    pub(crate) file: String,
+    pub(crate) sha256: String,
+}
+
+/// A video of the library.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Entry {
+    pub(crate) video_id: String,
+    /// Name of its run.
+    run_id: String,
+    /// Hash of what was read of the run.
+    fingerprint: String,
+    /// Its table, below the library.
+    pub(crate) file: String,
+    pub(crate) sha256: String,
+}
+
+/// An open, locked library. Nothing counts before [`Library::commit`].
+#[derive(Debug)]
+pub struct Library {
+    root: PathBuf,
+    index: Index,
+    people: People,
+    is_upgraded: bool,
+    _lock: File,
+}
+
+/// The result of adding a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Added {
+    /// People whom the library knew.
+    pub known: usize,
+    /// People who are new.
+    pub new: usize,
+    /// Whether the run had been added before, as it is.
+    pub up_to_date: bool,
+}
+
+impl Added {
+    fn of(rows: &[Appearance], up_to_date: bool) -> Self {
+        let known = rows.iter().filter(|row| row.similarity.is_some()).count();
+        Self { known, new: rows.len() - known, up_to_date }
+    }
+}
+
+impl Library {
+    /// Opens the library at `root`, or creates an empty one. A library of format 1 is upgraded.
+    ///
+    /// # Errors
+    /// When it is in use, cannot be written, or is of another version.
+    pub fn open(root: &Path) -> Result<Self, Error> {
+        for table in [Appearance::TABLE, PersonVector::TABLE] {
+            let folder = root.join(table.name);
+            fs::create_dir_all(&folder).map_err(run::Error::io("create", &folder))?;
+        }
+        let lock = lock(root)?;
+        let root = root.canonicalize().map_err(run::Error::io("read", root))?;
+        let mut index = Index::read(&root.join(INDEX))?;
+        let is_upgraded = index.format == FORMAT_1;
+        index.format = FORMAT;
+        let mut library = Self { root, index, people: People::default(), is_upgraded, _lock: lock };
+        library.sweep()?;
+        library.read_people()?;
+        if is_upgraded {
+            library.commit()?;
+        }
+        Ok(library)
+    }
+
+    /// Whether opening the library upgraded it from format 1.
+    pub fn is_upgraded(&self) -> bool {
+        self.is_upgraded
+    }
+
+    /// The directory, absolute.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The table of people.
+    pub fn people_file(&self) -> PathBuf {
+        self.root.join(Person::TABLE.file_name())
+    }
+
+    /// Every person, by `person_id`.
+    pub fn people(&self) -> impl Iterator<Item = &Person> {
+        self.people.rows.values()
+    }
+
+    /// Number of videos.
+    pub fn n_videos(&self) -> usize {
+        self.index.videos.len()
+    }
+
+    /// Matches the people of a run with the known people; a person without a match gets a new id. A video that
+    /// was added before is replaced; its people are matched like all others, so that they keep their ids.
+    ///
+    /// # Errors
+    /// When the run's vectors cannot be compared with the library's, and when files cannot be used.
+    pub fn add(&mut self, seen: &RunIdentities) -> Result<Added, Error> {
+        if let Some(rows) = self.unchanged(seen) {
+            return Ok(Added::of(&rows, true));
+        }
+        self.check_embedder(seen)?;
+        let rows = self.appearances(seen);
+        let entry = self.write_appearances(seen, &rows)?;
+        self.index.embedder = Some(seen.embedder.clone());
+        match self.index.videos.iter_mut().find(|other| other.video_id == entry.video_id) {
+            Some(old) => {
+                *old = entry;
+                self.people = self.sum_up()?;
+                self.index.vector_files.clear();
+            }
+            None => {
+                self.index.videos.push(entry);
+                self.people.add(&rows);
+            }
+        }
+        self.write_vectors(rows.iter().map(|row| row.person_id).collect())?;
+        Ok(Added::of(&rows, false))
+    }
+
+    /// Removes a video, and the people who are in no other video. Their ids stay unused.
+    ///
+    /// # Errors
+    /// When it is not here, and when files cannot be used.
+    pub fn remove(&mut self, video_id: &str) -> Result<(), Error> {
+        let before = self.n_videos();
+        self.index.videos.retain(|entry| entry.video_id != video_id);
+        if self.n_videos() == before {
+            return Err(Error::NoVideo { path: self.root.clone(), video_id: video_id.to_owned() });
+        }
+        self.people = self.sum_up()?;
+        self.index.vector_files.clear();
+        Ok(())
+    }
+
+    /// Makes everything since the last commit count, all of it or nothing.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn commit(&mut self) -> Result<(), Error> {
+        let path = self.people_file();
+        if self.index.vector_files.is_empty() {
+            self.write_vectors(BTreeSet::new())?;
+        }
+        let footer = self.footer::<Person>(self.name(), self.index.fingerprint());
+        self.index.people_sha256 = write(&path, &footer, self.people.rows.values().cloned())?;
+        let index = self.root.join(INDEX);
+        let json = serde_json::to_string(&self.index)
+            .map_err(|e| Error::Index { path: index.clone(), reason: e.to_string() })?;
+        replace(&index, json.as_bytes())?;
+        remove(&self.root.join(VECTORS_1))?;
+        self.sweep()
+    }
+
+    /// The appearances of a run that has been added as it is, if their file is whole.
+    fn unchanged(&self, seen: &RunIdentities) -> Option<Vec<Appearance>> {
+        let same = |entry: &&Entry| {
+            entry.video_id == seen.video_id.as_str() && entry.fingerprint == seen.fingerprint
+        };
+        self.index.videos.iter().find(same).and_then(|entry| self.read(entry).ok())
+    }
+
+    fn check_embedder(&self, seen: &RunIdentities) -> Result<(), Error> {
+        let Some(ours) = self.index.embedder.as_ref().filter(|_| self.n_videos() > 0) else { return Ok(()) };
+        let theirs = &seen.embedder;
+        if (&theirs.name, theirs.dim, &theirs.weights_sha256) == (&ours.name, ours.dim, &ours.weights_sha256)
+        {
+            return Ok(());
+        }
+        let name = |embedder: &Embedder| match embedder.weights_sha256.get(..KEY_DIGITS) {
+            Some(weights) if theirs.name == ours.name => format!("`{}` (weights {weights}…)", embedder.name),
+            _ => format!("`{}`", embedder.name),
+        };
+        Err(Error::OtherEmbedder {
+            run: seen.run_dir.clone(),
+            library: self.root.clone(),
+            found: name(theirs),
+            expected: name(ours),
+        })
+    }
+
+    /// Rows of a run, with new ids for the people without a match.
+    fn appearances(&mut self, seen: &RunIdentities) -> Vec<Appearance> {
+        let ids: Vec<_> = self.people.rows.keys().copied().collect();
+        let known: Vec<_> = ids.iter().map(|id| self.people.vectors[id].as_slice()).collect();
+        let vectors: Vec<_> = seen.people.iter().map(|person| person.vector.as_slice()).collect();
+        let found = matching::find(&Scale::of(&seen.embedder), &known, &vectors);
+        let mut next = self.index.next_person_id;
+        let mut new_id = || {
+            next += 1;
+            next - 1
+        };
+        let row = |(person, found): (&crate::identities::RunIdentity, &Match)| Appearance {
+            video_id: seen.video_id.clone(),
+            cluster_id: person.cluster_id,
+            person_id: found.known.map_or_else(&mut new_id, |(at, _)| ids[at]),
+            similarity: found.known.map(|(_, similarity)| similarity),
+            threshold: found.threshold,
+            runner_up_person_id: found.runner_up.map(|(at, _)| ids[at]),
+            margin: found.margin(),
+            n_tracks: person.n_tracks,
+            screen_secs: person.screen_secs,
+            embedding: person.vector.clone(),
+        };
+        let rows = seen.people.iter().zip(&found).map(row).collect();
+        self.index.next_person_id = next;
+        rows
+    }
+
+    fn write_appearances(&self, seen: &RunIdentities, rows: &[Appearance]) -> Result<Entry, Error> {
+        let key = seen.fingerprint.get(..KEY_DIGITS).unwrap_or_default();
+        let file = format!("{}/{}.{key}.parquet", Appearance::TABLE.name, seen.video_id);
+        let footer = Footer {
+            embedders: vec![seen.embedder.clone()],
+            ..self.footer::<Appearance>(seen.run_id.clone(), seen.fingerprint.clone())
+        };
+        let sha256 = write(&self.root.join(&file), &footer, rows.iter().cloned())?;
+        Ok(Entry {
+            video_id: seen.video_id.to_string(),
+            run_id: seen.run_id.clone(),
+            fingerprint: seen.fingerprint.clone(),
+            file,
+            sha256,
+        })
+    }
+
+    fn footer<R: Row>(&self, run_id: String, fingerprint: String) -> Footer {
+        Footer {
+            table: R::TABLE.name.to_owned(),
+            version: R::TABLE.version.to_owned(),
+            producer: PRODUCER.to_owned(),
+            run_id,
+            fingerprint,
+            embedders: self.index.embedder.iter().cloned().collect(),
+        }
+    }
+
+    /// The name of the library, for footers.
+    fn name(&self) -> String {
+        self.root.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+
+    /// Reads the people, or computes them again where files are not what `library.json` says.
+    fn read_people(&mut self) -> Result<(), Error> {
+        let path = self.people_file();
+        let vectors = self.stored_vectors();
+        let rows = match hash::file(&path) {
+            Ok(sha256) if sha256 == self.index.people_sha256 => io::read_all::<Person>(&path)?,
+            _ => Vec::new(),
+        };
+        let rows = rows.into_iter().map(|person| (person.person_id, person)).collect();
+        let stored = People { rows, vectors: vectors.unwrap_or_default() };
+        let is_whole = stored.rows.len() == stored.vectors.len()
+            && stored.rows.keys().all(|id| stored.vectors.contains_key(id));
+        if is_whole && !(stored.rows.is_empty() && !self.index.videos.is_empty()) {
+            self.people = stored;
+            return Ok(());
+        }
+        self.people = self.sum_up()?;
+        if self.people.vectors != stored.vectors {
+            self.index.vector_files.clear();
+        }
+        Ok(())
+    }
+
+    /// The vectors of all people; `None` when a file is not what `library.json` says.
+    fn stored_vectors(&self) -> Option<HashMap<i64, UnitVector>> {
+        let mut vectors = HashMap::new();
+        for TableFile { file, sha256 } in &self.index.vector_files {
+            let path = self.root.join(file);
+            if hash::file(&path).ok()? != *sha256 {
+                return None;
+            }
+            for row in io::read_all::<PersonVector>(&path).ok()? {
+                vectors.insert(row.person_id, row.embedding);
+            }
+        }
+        Some(vectors)
+    }
+
+    /// Writes a file with the vectors of the `changed` people, or of all people in place of all files.
+    fn write_vectors(&mut self, changed: BTreeSet<i64>) -> Result<(), Error> {
+        let is_all = self.index.vector_files.is_empty() || self.index.vector_files.len() >= MOST_VECTOR_FILES;
+        let ids = if is_all { self.people.rows.keys().copied().collect() } else { changed };
+        if is_all {
+            self.index.vector_files.clear();
+        }
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let last = self.index.vector_files.last().map_or("", |file| &file.sha256);
+        let fingerprint = hash::bytes([last, &self.index.fingerprint()].concat().as_bytes());
+        let key = fingerprint.get(..VECTORS_KEY_DIGITS).unwrap_or_default();
+        let file = format!("{}/{key}.parquet", PersonVector::TABLE.name);
+        let footer = self.footer::<PersonVector>(self.name(), fingerprint);
+        let row =
+            |id: i64| Some(PersonVector { person_id: id, embedding: self.people.vectors.get(&id)?.clone() });
+        let sha256 = write(&self.root.join(&file), &footer, ids.into_iter().filter_map(row))?;
+        self.index.vector_files.push(TableFile { file, sha256 });
+        Ok(())
+    }
+
+    /// Computes the people from the appearances of all videos.
+    fn sum_up(&self) -> Result<People, Error> {
+        let mut people = People::default();
+        for entry in &self.index.videos {
+            people.add(&self.read(entry)?);
+        }
+        Ok(people)
+    }
+
+    /// The appearances of a video.
+    fn read(&self, entry: &Entry) -> Result<Vec<Appearance>, Error> {
+        let path = self.root.join(&entry.file);
+        if files::sha256(&path)? != entry.sha256 {
+            return Err(run::Error::Changed { path, reason: "its content differs".into() }.into());
+        }
+        Ok(io::read_all(&path)?)
+    }
+
+    /// Removes what an interrupted addition left, and files that others took the place of.
+    fn sweep(&self) -> Result<(), Error> {
+        for name in [Person::TABLE.file_name(), INDEX.to_owned(), VECTORS_1.to_owned()] {
+            remove(&temporary(&self.root.join(name)))?;
+        }
+        let videos = self.index.videos.iter().map(|entry| entry.file.as_str());
+        let vectors = self.index.vector_files.iter().map(|entry| entry.file.as_str());
+        let named: HashSet<_> = videos.chain(vectors).collect();
+        for table in [Appearance::TABLE, PersonVector::TABLE] {
+            let folder = self.root.join(table.name);
+            for entry in fs::read_dir(&folder).map_err(run::Error::io("read", &folder))?.flatten() {
+                let path = entry.path();
+                let file = format!("{}/{}", table.name, entry.file_name().display());
+                if is_ours(&path) && !named.contains(file.as_str()) {
+                    remove(&path)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Index {
+    /// Numbers in a vector.
+    fn dim(&self) -> usize {
+        self.embedder.as_ref().map_or(0, |embedder| embedder.dim)
+    }
+
+    /// Digest of all that decides the people: the videos, in their order.
+    fn fingerprint(&self) -> String {
+        let fingerprints: Vec<_> = self.videos.iter().map(|entry| &entry.fingerprint).collect();
+        hash::bytes(serde_json::json!(fingerprints).to_string().as_bytes())
+    }
+
+    /// Reads the index at `path`; an empty one where there is no file.
+    pub(crate) fn read(path: &Path) -> Result<Self, Error> {
+        /// The one field that every format has.
+        #[derive(Deserialize)]
+        struct Format {
+            format: u32,
+        }
+        let json = match fs::read(path) {
+            Ok(json) => json,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+                return Ok(Self {
+                    format: FORMAT,
+                    next_person_id: 0,
+                    embedder: None,
+                    people_sha256: String::new(),
+                    vector_files: Vec::new(),
+                    videos: Vec::new(),
+                });
+            }
+            Err(e) => return Err(run::Error::io("read", path)(e).into()),
+        };
+        let wrong = |reason: String| Error::Index { path: path.to_path_buf(), reason };
+        let Format { format } = serde_json::from_slice(&json).map_err(|e| wrong(e.to_string()))?;
+        if ![FORMAT_1, FORMAT].contains(&format) {
+            return Err(wrong(format!("it has format {format}, and this version reads 1 and 2")));
+        }
+        let index: Self = serde_json::from_slice(&json).map_err(|e| wrong(e.to_string()))?;
+        if !index.videos.is_empty() && !(1..=MAX_DIM).contains(&index.dim()) {
+            return Err(wrong(format!("its vectors have {} components", index.dim())));
+        }
+        if !(0..=MAX_WHOLE).contains(&index.next_person_id) {
+            return Err(wrong(format!("its next person is {}", index.next_person_id)));
+        }
+        // Named files are removed some day, so a foreign index must not name other files.
+        let files = index.videos.iter().map(|entry| &entry.file);
+        let mut files = files.chain(index.vector_files.iter().map(|entry| &entry.file));
+        match files.find(|file| !is_ours(Path::new(file))) {
+            Some(file) => Err(wrong(format!("it names {file:?}"))),
+            None => Ok(index),
+        }
+    }
+}
+
+/// Whether a path is named like a file of the library, finished or not: `appearances/<hex>.<hex>.parquet[.tmp]`
+/// or `person_vectors/<hex>.parquet[.tmp]`.
+fn is_ours(path: &Path) -> bool {
+    let folder = path.parent().and_then(Path::file_name).and_then(|name| name.to_str());
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let Some(stem) = name.strip_suffix(".tmp").unwrap_or(name).strip_suffix(".parquet") else { return false };
+    let is_hex = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_hexdigit());
+    if folder == Some(PersonVector::TABLE.name) {
+        return is_hex(stem);
+    }
+    let parts = stem.split_once('.');
+    folder == Some(Appearance::TABLE.name) && parts.is_some_and(|(video, key)| is_hex(video) && is_hex(key))
+}
+
+/// Writes a whole table, or nothing; gives its hash.
+fn write<R: Row + Clone>(
+    path: &Path,
+    footer: &Footer,
+    rows: impl Iterator<Item = R>,
+) -> Result<String, Error> {
+    let mut writer = TableWriter::<R>::create(&temporary(path), footer)?;
+    for row in rows {
+        writer.push(row)?;
+    }
+    writer.finish()?;
+    let sha256 = files::sha256(&temporary(path))?;
+    publish(path)?;
+    Ok(sha256)
+}

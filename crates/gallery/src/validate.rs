@@ -1,0 +1,149 @@
+//! The rules of a library: each table by itself, and whether `people` and `person_vectors` are what
+//! `appearances` add up to.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::Path;
+
+use run::validate::{Rows, Verdict, Wrong, check_recorded, each, note, read_table};
+use schema::tables::{Appearance, Person, PersonVector};
+use schema::{Row, UnitVector};
+
+use crate::Error;
+use crate::people::People;
+use crate::store::{INDEX, Index};
+
+/// Largest relative difference of sums of times, which another program may have added in another order.
+const SAME: f64 = 1e-9;
+/// Largest difference of a component of a vector, for the same reason.
+const SAME_VECTOR: f32 = 1e-5;
+
+/// Whether a directory is a library.
+pub fn is_library(root: &Path) -> bool {
+    root.join(INDEX).is_file()
+}
+
+/// Checks every file that the index of the library at `root` names.
+///
+/// # Errors
+/// When the index cannot be read.
+pub fn validate(root: &Path) -> Result<Verdict, Error> {
+    let index = Index::read(&root.join(INDEX))?;
+    let mut faults = Vec::new();
+    let people_file = root.join(Person::TABLE.file_name());
+    // A library without a video may have no table yet.
+    let people = if index.videos.is_empty() && !people_file.is_file() {
+        None
+    } else {
+        recorded::<Person>(&people_file, &index.people_sha256, &mut faults)
+    };
+    let mut vectors = Vec::new();
+    for file in &index.vector_files {
+        vectors.extend(recorded::<PersonVector>(&root.join(&file.file), &file.sha256, &mut faults));
+    }
+    let mut appearances = Vec::new();
+    for video in &index.videos {
+        let rows = recorded::<Appearance>(&root.join(&video.file), &video.sha256, &mut faults);
+        appearances.extend(rows.map(|rows| (video.video_id.as_str(), rows)));
+    }
+    check_appearances(people.as_ref(), &appearances, &mut faults);
+    // Sums over some of the files mean nothing.
+    if appearances.len() == index.videos.len() {
+        let mut sums = People::default();
+        appearances.iter().for_each(|(_, table)| sums.add(&table.rows));
+        each(people.as_ref(), &mut faults, |_, row| check_person(row, &sums));
+        check_vectors(&vectors, &sums.vectors, &mut faults);
+    }
+    let mut rows = BTreeMap::new();
+    rows.extend(people.map(|table| (Person::TABLE.name, table.rows.len())));
+    rows.insert(Appearance::TABLE.name, appearances.iter().map(|(_, table)| table.rows.len()).sum());
+    rows.insert(PersonVector::TABLE.name, vectors.iter().map(|table| table.rows.len()).sum());
+    Ok(Verdict { rows, faults })
+}
+
+/// Reads a table that must have the content that the index records.
+fn recorded<R: Row + Clone + 'static>(
+    path: &Path,
+    sha256: &str,
+    faults: &mut Vec<run::Error>,
+) -> Option<Rows<R>> {
+    match check_recorded(path, sha256, INDEX) {
+        Ok(fault) => faults.extend(fault),
+        Err(error) => {
+            faults.push(error);
+            return None;
+        }
+    }
+    read_table(path, faults)
+}
+
+fn check_appearances(
+    people: Option<&Rows<Person>>,
+    appearances: &[(&str, Rows<Appearance>)],
+    faults: &mut Vec<run::Error>,
+) {
+    let ids = people.map(|people| people.rows.iter().map(|row| row.person_id).collect::<BTreeSet<_>>());
+    for (video_id, table) in appearances {
+        let mut here = BTreeSet::new();
+        for (at, row) in table.rows.iter().enumerate() {
+            let mut wrong = Wrong::default();
+            wrong.unless(row.video_id.as_str() == *video_id, || {
+                format!("is about the video {}, {INDEX} says {video_id}", row.video_id)
+            });
+            wrong.unless(here.insert(row.person_id), || {
+                format!("is the second cluster that is person {}", row.person_id)
+            });
+            wrong.unless(ids.as_ref().is_none_or(|ids| ids.contains(&row.person_id)), || {
+                format!("names person {}, who is not in `people`", row.person_id)
+            });
+            note(faults, table, at, wrong);
+        }
+    }
+}
+
+fn check_person(row: &Person, sums: &People) -> Wrong {
+    let mut wrong = Wrong::default();
+    let Some(sum) = sums.rows.get(&row.person_id) else {
+        wrong.unless(false, || format!("is person {}, who is in no `appearances`", row.person_id));
+        return wrong;
+    };
+    for (what, found, expected) in
+        [("videos", row.n_videos, sum.n_videos), ("tracks", row.n_tracks, sum.n_tracks)]
+    {
+        wrong.unless(found == expected, || format!("has {found} {what}, `appearances` add up to {expected}"));
+    }
+    let differ = (row.screen_secs - sum.screen_secs).abs() > SAME * sum.screen_secs.abs();
+    wrong.unless(!differ, || {
+        format!("has {} s on screen, `appearances` add up to {}", row.screen_secs, sum.screen_secs)
+    });
+    let is_first = (&row.first_video_id, row.first_cluster_id) == (&sum.first_video_id, sum.first_cluster_id);
+    wrong.unless(is_first, || {
+        let (video, cluster) = (&row.first_video_id, row.first_cluster_id);
+        format!("was first cluster {cluster} of {video}, which `appearances` do not say")
+    });
+    wrong
+}
+
+/// Of a person in several files, the last one counts.
+fn check_vectors(
+    vectors: &[Rows<PersonVector>],
+    sums: &HashMap<i64, UnitVector>,
+    faults: &mut Vec<run::Error>,
+) {
+    let mut seen = BTreeSet::new();
+    for table in vectors.iter().rev() {
+        for (at, row) in table.rows.iter().enumerate() {
+            if !seen.insert(row.person_id) {
+                continue;
+            }
+            let mut wrong = Wrong::default();
+            let is_sum = sums.get(&row.person_id).is_some_and(|sum| {
+                let (found, sum) = (row.embedding.as_slice(), sum.as_slice());
+                found.len() == sum.len() && found.iter().zip(sum).all(|(a, b)| (a - b).abs() <= SAME_VECTOR)
+            });
+            wrong.unless(is_sum, || {
+                format!("has a vector of person {} that `appearances` do not add up to", row.person_id)
+            });
+            note(faults, table, at, wrong);
+        }
+    }
+}

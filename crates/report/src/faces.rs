@@ -1,0 +1,283 @@
+//! Pictures of the page: face crops as small JPEGs in `data:` URLs.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Cursor;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use image::codecs::jpeg::JpegEncoder;
+use image::imageops::FilterType;
+use image::{DynamicImage, ImageFormat, ImageReader, Limits};
+use schema::io::TableReader;
+use schema::tables::{Crop, Identity};
+use serde::Serialize;
+
+use crate::error::{Error, Result};
+use crate::input::Tables;
+
+/// JPEG quality; below it, small faces smear.
+const JPEG_QUALITY: u8 = 82;
+
+/// Most characters of pictures on the page. Those that come last, in long lists, are left out.
+const MAX_PICTURE_CHARS: usize = 8 << 20;
+
+/// A face as the page may show it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Face {
+    /// Track.
+    pub track_id: i64,
+    /// Frame.
+    pub frame_idx: i64,
+    /// Quality, 0 to 1.
+    pub quality: f32,
+    /// JPEG, at most `thumbnail_px` pixels.
+    large: Vec<u8>,
+    /// JPEG of half that size.
+    small: Vec<u8>,
+}
+
+/// Every face that the page may show, by track, the best first.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Faces {
+    by_track: BTreeMap<i64, Vec<Face>>,
+}
+
+impl Faces {
+    /// Reads the crops batch by batch and keeps what the page needs: the best of every track, the
+    /// best of every person, and more of people with few tracks.
+    ///
+    /// `samples` is the number of pictures per person, `thumbnail_px` the longest edge of the large ones in
+    /// pixels. After each batch, `progress` gets the number of rows read and the number of all rows.
+    ///
+    /// # Errors
+    /// When the table breaks the contract, or a picture cannot be decoded.
+    pub fn read(
+        reader: TableReader<Crop>,
+        tables: &Tables<'_>,
+        samples: usize,
+        thumbnail_px: u32,
+        mut progress: impl FnMut(u64, u64),
+    ) -> Result<Self> {
+        let wanted = Wanted::new(tables, samples);
+        let total = reader.row_count();
+        let (mut done, mut faces) = (0, Self::default());
+        for batch in reader {
+            for crop in batch? {
+                done += 1;
+                if let Some(png) = crop.image.as_ref().filter(|_| wanted.wants(&crop)) {
+                    let face = Face::new(&crop, png, thumbnail_px)?;
+                    faces.by_track.entry(crop.track_id).or_default().push(face);
+                }
+            }
+            progress(done, total);
+        }
+        Ok(faces)
+    }
+
+    /// The best face of a track.
+    pub fn best(&self, track_id: i64) -> Option<&Face> {
+        self.of(track_id).first()
+    }
+
+    /// The face of a track at a frame, or its best when that one is not there.
+    pub fn at(&self, track_id: i64, frame_idx: i64) -> Option<&Face> {
+        self.of(track_id).iter().find(|face| face.frame_idx == frame_idx).or_else(|| self.best(track_id))
+    }
+
+    /// Up to `limit` faces of `tracks`, in their order: one of each of some tracks evenly spread over
+    /// them, or of every track several.
+    pub fn sample(&self, tracks: &[i64], limit: usize) -> Vec<&Face> {
+        let shown: Vec<&[Face]> = tracks.iter().map(|id| self.of(*id)).filter(|f| !f.is_empty()).collect();
+        if shown.len() >= limit {
+            return (0..limit).map(|i| &shown[i * shown.len() / limit][0]).collect();
+        }
+        let mut places: Vec<(usize, usize)> = shown
+            .iter()
+            .enumerate()
+            .flat_map(|(t, faces)| (0..faces.len()).map(move |rank| (rank, t)))
+            .collect();
+        places.sort_unstable();
+        places.truncate(limit);
+        let mut faces: Vec<&Face> = places.iter().map(|&(rank, t)| &shown[t][rank]).collect();
+        faces.sort_by_key(|face| face.frame_idx);
+        faces
+    }
+
+    fn of(&self, track_id: i64) -> &[Face] {
+        self.by_track.get(&track_id).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// Which crops the page may show.
+struct Wanted {
+    exemplars: BTreeSet<(i64, i64)>,
+    /// How many of the best of each track.
+    ranks: BTreeMap<i64, i64>,
+}
+
+impl Wanted {
+    fn new(tables: &Tables<'_>, samples: usize) -> Self {
+        let exemplar = |i: &Identity| (i.exemplar_track_id, i.exemplar_frame_idx);
+        let tracks_of: BTreeMap<i64, i64> =
+            tables.identities.iter().map(|i| (i.cluster_id, i.n_tracks.max(1))).collect();
+        // One more than the samples, because the exemplar may be among them.
+        let samples = i64::try_from(samples + 1).unwrap_or(i64::MAX);
+        let ranks = tables.clusters.iter().filter_map(|c| {
+            let n_tracks = tracks_of.get(&c.cluster_id?)?;
+            Some((c.track_id, samples / n_tracks + 1))
+        });
+        Self { exemplars: tables.identities.iter().map(exemplar).collect(), ranks: ranks.collect() }
+    }
+
+    fn wants(&self, crop: &Crop) -> bool {
+        crop.rank < self.ranks.get(&crop.track_id).copied().unwrap_or(1)
+            || self.exemplars.contains(&(crop.track_id, crop.frame_idx))
+    }
+}
+
+impl Face {
+    fn new(crop: &Crop, png: &[u8], px: u32) -> Result<Self> {
+        let Crop { track_id, frame_idx, quality, .. } = *crop;
+        let unreadable = |source| Error::Crop { track_id, frame_idx, source };
+        // Its row has been checked: a picture that claims to be larger is not even begun.
+        let mut limits = Limits::default();
+        limits.max_image_width = u32::try_from(crop.width).ok();
+        limits.max_image_height = u32::try_from(crop.height).ok();
+        let mut reader = ImageReader::with_format(Cursor::new(png), ImageFormat::Png);
+        reader.limits(limits);
+        let image = reader.decode().map_err(unreadable)?;
+        Ok(Self {
+            track_id,
+            frame_idx,
+            quality,
+            large: jpeg(&image, px).map_err(unreadable)?,
+            small: jpeg(&image, px / 2).map_err(unreadable)?,
+        })
+    }
+}
+
+/// The image as JPEG, no edge longer than `px`.
+fn jpeg(image: &DynamicImage, px: u32) -> image::ImageResult<Vec<u8>> {
+    let large = image.width().max(image.height()) > px;
+    let rgb = if large { image.resize(px, px, FilterType::CatmullRom).to_rgb8() } else { image.to_rgb8() };
+    let mut bytes = Vec::new();
+    JpegEncoder::new_with_quality(&mut bytes, JPEG_QUALITY).encode_image(&rgb)?;
+    Ok(bytes)
+}
+
+/// A picture on the page.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Picture {
+    /// `data:` address.
+    src: String,
+    /// Text in place of the picture.
+    alt: String,
+}
+
+/// Limits the size of all pictures on the page, and counts the pictures left out.
+#[derive(Debug)]
+pub struct ThumbnailBudget {
+    chars_left: usize,
+    left_out: usize,
+}
+
+impl Default for ThumbnailBudget {
+    /// The whole budget.
+    fn default() -> Self {
+        Self { chars_left: MAX_PICTURE_CHARS, left_out: 0 }
+    }
+}
+
+impl ThumbnailBudget {
+    /// The face in full size; `None` when the budget is spent.
+    pub fn large(&mut self, face: &Face, alt: String) -> Option<Picture> {
+        self.picture(&face.large, alt)
+    }
+
+    /// The face in half size; `None` when the budget is spent.
+    pub fn small(&mut self, face: &Face, alt: String) -> Option<Picture> {
+        self.picture(&face.small, alt)
+    }
+
+    /// Number of pictures left out.
+    pub fn left_out(&self) -> usize {
+        self.left_out
+    }
+
+    fn picture(&mut self, jpeg: &[u8], alt: String) -> Option<Picture> {
+        let src = format!("data:image/jpeg;base64,{}", STANDARD.encode(jpeg));
+        match self.chars_left.checked_sub(src.len()) {
+            None => {
+                self.left_out += 1;
+                None
+            }
+            Some(left) => {
+                self.chars_left = left;
+                Some(Picture { src, alt })
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+mod tests {
+    use super::*;
+
+    /// A picture may say that it is much larger than its row.
+    #[test]
+    fn a_picture_larger_than_its_row_is_not_begun() {
+        let mut png = Cursor::new(Vec::new());
+        image::RgbImage::new(8, 8).write_to(&mut png, ImageFormat::Png).unwrap();
+        let crop = |width| Crop {
+            video_id: "v".into(),
+            track_id: 0,
+            rank: 0,
+            frame_idx: 0,
+            image: None,
+            width,
+            height: 8,
+            transform: [0.0; 6],
+            quality: 1.0,
+        };
+        assert!(Face::new(&crop(8), png.get_ref(), 96).is_ok());
+        let error = Face::new(&crop(7), png.get_ref(), 96).err().unwrap();
+        assert!(matches!(error, Error::Crop { source: image::ImageError::Limits(_), .. }), "{error}");
+    }
+
+    fn face(track_id: i64, frame_idx: i64) -> Face {
+        Face { track_id, frame_idx, quality: 0.5, large: vec![0; 3000], small: vec![0; 300] }
+    }
+
+    fn faces(counts: &[usize]) -> Faces {
+        let by_track = (0..).zip(counts).map(|(track, n)| {
+            (track, (0..).take(*n).map(|rank| face(track, 100 * track + rank)).collect::<Vec<_>>())
+        });
+        Faces { by_track: by_track.collect() }
+    }
+
+    fn frames(sample: &[&Face]) -> Vec<i64> {
+        sample.iter().map(|face| face.frame_idx).collect()
+    }
+
+    #[test]
+    fn samples_spread_over_many_tracks_and_fill_up_from_few() {
+        let many = faces(&[1; 10]);
+        let tracks: Vec<i64> = (0..10).collect();
+        assert_eq!(frames(&many.sample(&tracks, 5)), [0, 200, 400, 600, 800]);
+        let few = faces(&[3, 1]);
+        assert_eq!(frames(&few.sample(&[0, 1], 3)), [0, 1, 100]);
+        assert_eq!(frames(&few.sample(&[0, 1, 7], 9)), [0, 1, 2, 100]);
+        assert_eq!(frames(&few.sample(&[], 9)), [] as [i64; 0]);
+    }
+
+    #[test]
+    fn no_picture_exceeds_the_budget() {
+        let mut thumbnails = ThumbnailBudget { chars_left: 5000, left_out: 0 };
+        let face = face(0, 0);
+        assert!(thumbnails.large(&face, String::new()).is_some());
+        assert!(thumbnails.large(&face, String::new()).is_none());
+        assert!(thumbnails.small(&face, String::new()).is_some());
+        assert_eq!(thumbnails.left_out(), 1);
+    }
+}

@@ -1,0 +1,146 @@
+//! What the page is made of: plain structs that a caller fills in.
+
+use std::collections::BTreeMap;
+
+use schema::tables::{Calibration, Cluster, Identity, Linkage, Metric, Shot, Track, Video};
+use serde_json::Value;
+
+use crate::faces::Faces;
+
+/// Everything on the page.
+#[derive(Debug, Clone, Copy)]
+pub struct Report<'a> {
+    /// Name of the run.
+    pub run_id: &'a str,
+    /// Tables of the run.
+    pub tables: Tables<'a>,
+    /// Faces of the run.
+    pub faces: &'a Faces,
+    /// Comparison with labels; `None` without labels.
+    pub labels: Option<&'a Comparison>,
+    /// What each stage costs; `None` without labels.
+    pub budget: Option<Budget>,
+    /// Stated against true confidence, by rising confidence; empty without labels.
+    pub reliability: &'a [ReliabilityBin],
+    /// Rows of `metrics`, in any order.
+    pub figures: &'a [Metric],
+    /// Stages of the run in their order; the last one makes the page.
+    pub stages: &'a [Stage<'a>],
+    /// Distance at which the tree of merges was cut; `None` without a cut.
+    pub cut: Option<f64>,
+    /// Distance above which a merge violates a constraint; `None` for the default, 2.
+    pub forbidden_above: Option<f64>,
+    /// Sample pictures per person.
+    pub samples_per_identity: usize,
+}
+
+/// Tables of a run, without the pictures.
+#[derive(Debug, Clone, Copy)]
+pub struct Tables<'a> {
+    /// The video.
+    pub video: &'a Video,
+    /// Time of each frame, seconds.
+    pub times: &'a [f64],
+    /// Shots, in order.
+    pub shots: &'a [Shot],
+    /// Tracks, by `track_id`.
+    pub tracks: &'a [Track],
+    /// One row per track, by `track_id`.
+    pub clusters: &'a [Cluster],
+    /// One row per person, by `cluster_id`.
+    pub identities: &'a [Identity],
+    /// Calibrated similarities, rising.
+    pub calibration: &'a [Calibration],
+    /// Merges of the tree.
+    pub linkage: &'a [Linkage],
+    /// Tracks that are the leaves of `linkage`, in the order of its nodes.
+    pub leaves: &'a [i64],
+    /// Boxes of all tracks, by frame.
+    pub boxes: &'a [TrackBox],
+}
+
+impl<'a> Tables<'a> {
+    /// Finds the row of `tracks` with this id.
+    pub fn track(&self, track_id: i64) -> Option<&'a Track> {
+        self.tracks.binary_search_by_key(&track_id, |t| t.track_id).ok().map(|at| &self.tracks[at])
+    }
+
+    /// Mean duration of a frame, seconds.
+    pub(crate) fn frame_secs(&self) -> f64 {
+        self.video.duration_secs.max(0.0) / self.video.frame_count.max(1) as f64
+    }
+}
+
+/// Box of a track in one frame.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TrackBox {
+    /// Frame.
+    pub frame_idx: i64,
+    /// Left, top, right and bottom edge, pixels of the upright frame.
+    pub edges: [f64; 4],
+    /// Track.
+    pub track_id: i64,
+    /// Cluster of the track; `None` for noise.
+    pub cluster_id: Option<i64>,
+}
+
+/// A stage of the run, as the manifest records it.
+#[derive(Debug, Clone, Copy)]
+pub struct Stage<'a> {
+    /// Name.
+    pub name: &'a str,
+    /// Program and version that ran it.
+    pub producer: &'a str,
+    /// Configuration.
+    pub config: &'a Value,
+    /// Warnings.
+    pub warnings: &'a [String],
+}
+
+/// A result compared with labels. Persons are numbered by their place in `people`.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Comparison {
+    /// Names of the labelled people.
+    pub people: Vec<String>,
+    /// Number of boxes of each person by cluster; `None` is noise.
+    pub boxes: BTreeMap<Option<i64>, Vec<usize>>,
+    /// Number of boxes that match no labelled face, by cluster.
+    pub false_boxes: BTreeMap<Option<i64>, usize>,
+    /// Number of labelled faces of each person without a box.
+    pub missed: Vec<usize>,
+    /// Tracks with at least one labelled box, by `track_id`.
+    pub tracks: Vec<LabelledTrack>,
+}
+
+/// A track with at least one box that is a labelled face.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LabelledTrack {
+    /// Track.
+    pub track_id: i64,
+    /// Cluster of the track; `None` for noise.
+    pub cluster_id: Option<i64>,
+    /// Person that most of its labelled boxes show.
+    pub person: usize,
+    /// Number of labelled boxes.
+    pub n_boxes: usize,
+}
+
+/// Identity F1 that was reached, and what each stage costs; together 1.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Budget {
+    /// Identity F1 of the result, 0 to 1.
+    pub reached: f64,
+    /// Costs of detecting, tracking, embedding and linking; `None` where a cost is unknown.
+    pub costs: [Option<f64>; 4],
+}
+
+/// Tracks of about one confidence.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ReliabilityBin {
+    /// Mean confidence, 0 to 1.
+    pub stated: f64,
+    /// Share of tracks in the right cluster, 0 to 1.
+    pub right: f64,
+    /// Number of tracks; above 0.
+    pub n: usize,
+}

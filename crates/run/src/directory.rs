@@ -1,0 +1,389 @@
+//! The run directory: one lock, one manifest, and files that are absent or whole.
+//!
+//! A stage writes under temporary names, brings every file to disk, renames, and writes the
+//! manifest last. Whatever happens in between, what the manifest names is whole: the next start
+//! finds the old state, the new one, or the old one without the stage that was being replaced.
+//! Files without a record do not count, and temporaries are removed.
+
+use std::fs::{self, File};
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use schema::footer::{Embedder, Footer};
+use schema::io::{PRODUCER, TableWriter};
+use schema::{Row, tables};
+
+use crate::error::{Error, Result};
+use crate::files::{TEMPORARY, lock, publish, remove, replace, sha256, temporary, write_synced};
+use crate::manifest::{self, Input, Manifest, Output, STAGES, StageRecord, VideoFile};
+use crate::reader::{RunReader, reads_stale};
+
+/// The resolved configuration, one section per stage.
+const CONFIG_FILE: &str = "config.toml";
+/// The folder of files that are no tables.
+const REPORT: &str = "report";
+
+/// An open, locked run directory.
+#[derive(Debug)]
+pub struct RunDir {
+    reader: RunReader,
+    lock: Arc<File>,
+}
+
+/// Everything that can be read of a run.
+impl Deref for RunDir {
+    type Target = RunReader;
+
+    fn deref(&self) -> &RunReader {
+        &self.reader
+    }
+}
+
+/// What decides a stage's outputs.
+#[derive(Debug, Clone, Copy)]
+pub struct Plan<'a> {
+    /// Name of the stage, one of [`STAGES`].
+    pub stage: &'static str,
+    /// Raised whenever the same inputs would give other outputs.
+    pub version: u32,
+    /// Resolved configuration as JSON.
+    pub config: &'a Value,
+    /// Names of the tables it reads.
+    pub tables: &'a [&'static str],
+    /// What else it reads: video, weights, labels.
+    pub inputs: &'a [Input],
+    /// Run even when an earlier result still holds.
+    pub force: bool,
+}
+
+/// What [`RunDir::begin`] found.
+#[derive(Debug)]
+pub enum Begin {
+    /// The stage has finished with this very plan and its files are as it left them.
+    UpToDate(StageRecord),
+    /// The stage must run.
+    Run(StageRun),
+}
+
+impl RunDir {
+    /// Opens the run at `root`, creating the directory when missing, and takes its lock.
+    pub fn open(root: &Path) -> Result<Self> {
+        fs::create_dir_all(root).map_err(Error::io("create", root))?;
+        let lock = Arc::new(lock(root)?);
+        let root = root.canonicalize().map_err(Error::io("read", root))?;
+        remove_temporaries(&root)?;
+        let run_id = root.file_name().map_or_else(|| "run".into(), |n| n.to_string_lossy().into_owned());
+        let manifest = Manifest::read(&root)?.unwrap_or_else(|| Manifest::new(run_id));
+        Ok(Self { reader: RunReader { root, manifest }, lock })
+    }
+
+    /// Decides whether a stage must run, and prepares it when it must.
+    ///
+    /// Every input table is hashed and compared with the manifest, so a stage never reads a file
+    /// that its producer did not write.
+    pub fn begin(&mut self, plan: &Plan<'_>) -> Result<Begin> {
+        let mut inputs = Vec::new();
+        for table in plan.tables {
+            let output = self.recorded(table)?;
+            self.verify(output)?;
+            inputs.push(Input { name: (*table).to_owned(), sha256: output.sha256.clone() });
+        }
+        inputs.extend_from_slice(plan.inputs);
+        let mut new = StageRecord {
+            stage: plan.stage.to_owned(),
+            version: plan.version,
+            producer: PRODUCER.to_owned(),
+            config: plan.config.clone(),
+            inputs,
+            ..StageRecord::default()
+        };
+        new.fingerprint = fingerprint(&new);
+        match self.manifest.stage(plan.stage) {
+            _ if plan.force => Ok(Begin::Run(self.start(new))),
+            Some(record) if record.fingerprint == new.fingerprint && self.is_whole(record) => {
+                Ok(Begin::UpToDate(record.clone()))
+            }
+            _ if self.manifest.pinned.contains(&new.stage) => {
+                Err(Error::Pinned { path: self.root.clone(), stage: new.stage })
+            }
+            _ => Ok(Begin::Run(self.start(new))),
+        }
+    }
+
+    fn is_whole(&self, record: &StageRecord) -> bool {
+        record.outputs.iter().all(|output| self.verify(output).is_ok())
+    }
+
+    fn start(&self, record: StageRecord) -> StageRun {
+        StageRun {
+            root: self.root.clone(),
+            _lock: Arc::clone(&self.lock),
+            run_id: self.manifest.run_id.clone(),
+            started: Instant::now(),
+            outputs: Vec::new(),
+            record,
+            is_pinned: false,
+        }
+    }
+
+    /// Begins to write a finished stage's tables again with less in them, as when a person is forgotten.
+    ///
+    /// `before` are earlier stages that are being revised too: what they have finished takes the place of
+    /// what this stage read. The fingerprint is the one that the stage itself would find, so that it takes
+    /// the revised tables for its own.
+    pub fn revise(&self, stage: &'static str, before: &[&StageRun]) -> Result<StageRun> {
+        let missing = || Error::Unfinished { path: self.root.clone(), stage: stage.to_owned() };
+        let mut record = self.manifest.stage(stage).ok_or_else(missing)?.clone();
+        for output in std::mem::take(&mut record.outputs) {
+            self.verify(&output)?;
+        }
+        for earlier in before {
+            for output in earlier.record()?.outputs {
+                let replaced =
+                    record.inputs.iter_mut().find(|i| format!("{}.parquet", i.name) == output.file);
+                replaced.into_iter().for_each(|input| input.sha256.clone_from(&output.sha256));
+            }
+        }
+        record.fingerprint = fingerprint(&record);
+        Ok(self.start(record))
+    }
+
+    /// Records which video the run is about; only `ingest` does, just before it commits. Results of
+    /// another video go when that commit replaces the tables that they were made from.
+    pub fn set_video(&mut self, video: VideoFile) {
+        self.reader.manifest.video = Some(video);
+    }
+
+    /// Records where the video is now; its content is what it was.
+    ///
+    /// # Errors
+    /// When the manifest cannot be written.
+    pub fn moved_video(&mut self, video: VideoFile) -> Result<()> {
+        if self.manifest.video.as_ref() == Some(&video) {
+            return Ok(());
+        }
+        self.reader.manifest.video = Some(video);
+        self.write_manifest()
+    }
+
+    /// Makes the outputs of a stage visible, all of them or none, and drops results of later
+    /// stages that were made from what they replace.
+    pub fn commit(&mut self, stage: StageRun) -> Result<StageRecord> {
+        let record = stage.record()?;
+        self.publish(&record, stage.is_pinned)?;
+        Ok(record)
+    }
+
+    /// Commits several stages, which stand in their order.
+    pub fn commit_all(&mut self, stages: Vec<StageRun>) -> Result<()> {
+        let records: Vec<_> = stages.iter().map(StageRun::record).collect::<Result<_>>()?;
+        // Temporaries go with the stages, so those must outlive the last rename.
+        records.iter().zip(&stages).try_for_each(|(record, stage)| self.publish(record, stage.is_pinned))
+    }
+
+    fn publish(&mut self, record: &StageRecord, is_pinned: bool) -> Result<()> {
+        // Everything that can be refused comes before the first change.
+        let config = self.config_with(record)?;
+        // The pin comes first: were we killed now, the stage must not bring back what is leaving.
+        self.reader.manifest.pinned.retain(|stage| *stage != record.stage);
+        self.reader.manifest.pinned.extend(is_pinned.then(|| record.stage.clone()));
+        self.forget_stale(record)?;
+        for output in &record.outputs {
+            publish(&self.root.join(&output.file))?;
+        }
+        replace(&self.root.join(CONFIG_FILE), config.as_bytes())?;
+        self.reader.manifest.stages.push(record.clone());
+        self.reader.manifest.stages.sort_by_key(|s| place(&s.stage));
+        self.write_manifest()
+    }
+
+    /// Drops the record that `new` replaces and those of later stages that read what is then no
+    /// longer there, and removes their files except where `new` brings others.
+    fn forget_stale(&mut self, new: &StageRecord) -> Result<()> {
+        let mut valid = new.outputs.clone();
+        let mut dropped = Vec::new();
+        let mut kept = Vec::new();
+        for old in std::mem::take(&mut self.reader.manifest.stages) {
+            let later = place(&old.stage) > place(&new.stage);
+            if old.stage == new.stage || later && reads_stale(&old, &valid) {
+                dropped.extend(old.outputs);
+            } else {
+                valid.extend(old.outputs.iter().cloned());
+                kept.push(old);
+            }
+        }
+        self.reader.manifest.stages = kept;
+        self.write_manifest()?;
+        dropped.retain(|old: &Output| !valid.iter().any(|output| output.file == old.file));
+        dropped.iter().try_for_each(|output| remove(&self.root.join(&output.file)))
+    }
+
+    fn write_manifest(&self) -> Result<()> {
+        let path = self.root.join(manifest::FILE_NAME);
+        let json = serde_json::to_string_pretty(&self.manifest)
+            .map_err(|e| Error::Manifest { path: path.clone(), reason: e.to_string() })?;
+        replace(&path, json.as_bytes())
+    }
+
+    /// `config.toml` with the stage's resolved section, for people; the manifest has it too.
+    fn config_with(&self, record: &StageRecord) -> Result<String> {
+        let path = self.root.join(CONFIG_FILE);
+        let text = fs::read_to_string(&path).unwrap_or_default();
+        let mut sections: toml::Table = text.parse().unwrap_or_default();
+        let section = toml::Value::try_from(without_nulls(&record.config))
+            .map_err(|e| Error::Config { path: path.clone(), reason: e.to_string() })?;
+        sections.insert(record.stage.clone(), section);
+        Ok(sections.to_string())
+    }
+}
+
+/// A stage that is running: files under temporary names, removed again unless committed.
+#[derive(Debug)]
+pub struct StageRun {
+    root: PathBuf,
+    /// Held so that no other run can meet these temporaries while they exist.
+    _lock: Arc<File>,
+    run_id: String,
+    started: Instant,
+    outputs: Vec<Output>,
+    record: StageRecord,
+    is_pinned: bool,
+}
+
+impl Drop for StageRun {
+    fn drop(&mut self) {
+        // The next start removes what cannot be removed now.
+        let _ = remove_temporaries(&self.root);
+    }
+}
+
+impl StageRun {
+    /// What the manifest will say once the temporaries have their names.
+    fn record(&self) -> Result<StageRecord> {
+        let seal = |output: &Output| {
+            let path = temporary(&self.root.join(&output.file));
+            let size_bytes = fs::metadata(&path).map_err(Error::io("read", &path))?.len();
+            Ok(Output { size_bytes, sha256: sha256(&path)?, ..output.clone() })
+        };
+        let outputs = self.outputs.iter().map(seal).collect::<Result<_>>()?;
+        Ok(StageRecord {
+            outputs,
+            duration_secs: self.started.elapsed().as_secs_f64(),
+            ..self.record.clone()
+        })
+    }
+
+    /// Starts writing a table. `embedders` says what made the vectors, whose length is that of the
+    /// first; it is empty for tables without vectors.
+    pub fn create<R: Row + Clone>(&self, embedders: &[Embedder]) -> Result<TableWriter<R>> {
+        let footer = Footer {
+            table: R::TABLE.name.to_owned(),
+            version: R::TABLE.version.to_owned(),
+            producer: PRODUCER.to_owned(),
+            run_id: self.run_id.clone(),
+            fingerprint: self.record.fingerprint.clone(),
+            embedders: embedders.to_vec(),
+        };
+        let path = temporary(&self.root.join(R::TABLE.file_name()));
+        Ok(TableWriter::create(&path, &footer)?)
+    }
+
+    /// Finishes a table begun with [`StageRun::create`].
+    pub fn finish<R: Row + Clone>(&mut self, writer: TableWriter<R>) -> Result<()> {
+        let rows = writer.finish()?;
+        self.outputs.push(Output {
+            file: R::TABLE.file_name(),
+            table_version: Some(R::TABLE.version.to_owned()),
+            rows: Some(rows),
+            size_bytes: 0,
+            sha256: String::new(),
+        });
+        Ok(())
+    }
+
+    /// Writes a whole table without vectors.
+    pub fn write<R: Row + Clone>(&mut self, rows: impl IntoIterator<Item = R>) -> Result<()> {
+        let mut writer = self.create::<R>(&[])?;
+        rows.into_iter().try_for_each(|row| writer.push(row))?;
+        self.finish(writer)
+    }
+
+    /// Writes a file that is no table, in the folder `report`.
+    pub fn write_file(&mut self, file: &str, content: &[u8]) -> Result<()> {
+        let path = self.root.join(file);
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
+        }
+        write_synced(&temporary(&path), content)?;
+        self.outputs.push(Output {
+            file: file.to_owned(),
+            table_version: None,
+            rows: None,
+            size_bytes: 0,
+            sha256: String::new(),
+        });
+        Ok(())
+    }
+
+    /// Records something that went wrong without ending the stage.
+    pub fn warn(&mut self, message: impl Into<String>) {
+        self.record.warnings.push(message.into());
+    }
+
+    /// From now on the stage runs again only when forced.
+    pub fn pin(&mut self) {
+        self.is_pinned = true;
+    }
+
+    /// Records a figure that sums the stage up.
+    pub fn figure(&mut self, name: &str, value: impl Serialize) {
+        let value = serde_json::to_value(value).unwrap_or(Value::Null);
+        self.record.figures.insert(name.to_owned(), value);
+    }
+
+    /// Rows of each table finished so far.
+    pub fn rows(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.outputs.iter().filter_map(|o| Some((o.file.as_str(), o.rows?)))
+    }
+}
+
+/// Place of a stage in the line.
+fn place(stage: &str) -> Option<usize> {
+    STAGES.iter().position(|name| *name == stage)
+}
+
+/// TOML has no null: a key without a value is left out.
+fn without_nulls(value: &Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let set = fields.iter().filter(|(_, value)| !value.is_null());
+            set.map(|(key, value)| (key.clone(), without_nulls(value))).collect()
+        }
+        other => other.clone(),
+    }
+}
+
+/// A digest of everything in a record that decides the outputs.
+fn fingerprint(record: &StageRecord) -> String {
+    let inputs: Vec<_> = record.inputs.iter().map(|i| (&i.name, &i.sha256)).collect();
+    let StageRecord { producer, stage, version, config, .. } = record;
+    let identity = serde_json::json!([producer, stage, version, config, inputs]);
+    hash::bytes(identity.to_string().as_bytes())
+}
+
+/// Removes what an interrupted stage left, and nothing else: the directory may be one in which a
+/// person keeps files, and some of those may end in `.tmp` too.
+fn remove_temporaries(root: &Path) -> Result<()> {
+    let own = [manifest::FILE_NAME, CONFIG_FILE].map(str::to_owned);
+    for name in tables::ALL.iter().map(|table| table.file_name()).chain(own) {
+        remove(&temporary(&root.join(name)))?;
+    }
+    let Ok(report) = fs::read_dir(root.join(REPORT)) else { return Ok(()) };
+    let paths = report.flatten().map(|entry| entry.path());
+    paths.filter(|path| path.extension().is_some_and(|e| e == TEMPORARY)).try_for_each(|path| remove(&path))
+}

@@ -1,0 +1,119 @@
+//! Errors of run directories, each with the path and a hint for the user.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use failure::{Failure, exit};
+
+/// What can go wrong between a stage and a run directory.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A table cannot be written or read, or the operating system refused.
+    #[error(transparent)]
+    Table(#[from] schema::Error),
+    /// There is no run.
+    #[error("{} is not a run directory: it has no manifest.json", path.display())]
+    NoRun {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// Another process holds the run directory.
+    #[error("another run (process {holder}) is using {}", path.display())]
+    Locked {
+        /// The run directory.
+        path: PathBuf,
+        /// Process id of the holder, or "unknown".
+        holder: String,
+    },
+    /// An earlier stage has not finished, so its tables cannot be read.
+    #[error("{} has no finished `{stage}` stage, which `{table}` comes from", path.display())]
+    MissingInput {
+        /// The run directory.
+        path: PathBuf,
+        /// The table that was asked for.
+        table: &'static str,
+        /// The stage that writes it.
+        stage: String,
+    },
+    /// A stage has not finished, or not since the tables changed that it reads.
+    #[error("`{stage}` has not finished in {}, or not with the tables that are there", path.display())]
+    Unfinished {
+        /// The run directory.
+        path: PathBuf,
+        /// The stage.
+        stage: String,
+    },
+    /// Something was taken out of a stage's tables, which it must not undo by itself.
+    #[error("`{stage}` would bring back what was taken out of {}", path.display())]
+    Pinned {
+        /// The run directory.
+        path: PathBuf,
+        /// The stage.
+        stage: String,
+    },
+    /// A table is not the one that the manifest records.
+    #[error("{} is not the file its stage wrote: {reason}", path.display())]
+    Changed {
+        /// The file.
+        path: PathBuf,
+        /// What differs.
+        reason: String,
+    },
+    /// `manifest.json` cannot be understood.
+    #[error("{} is not a manifest of this tool: {reason}", path.display())]
+    Manifest {
+        /// The manifest.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The configuration file cannot be understood.
+    #[error("configuration {}: {reason}", path.display())]
+    Config {
+        /// The configuration file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+/// Result of this crate.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// Wraps a system error with what was being done to which path.
+    pub fn io(action: &'static str, path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.as_ref().to_path_buf();
+        move |source| Self::Table(schema::Error::Io { action, path, source })
+    }
+}
+
+impl Failure for Error {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Table(error) => error.hint(),
+            Self::NoRun { .. } => Some("run the video first".into()),
+            Self::Changed { .. } => Some(schema::error::RESTORE.into()),
+            Self::Locked { .. } => Some("wait for it to end, or choose another --run-dir".into()),
+            Self::MissingInput { stage, .. } | Self::Unfinished { stage, .. } => {
+                Some(format!("run again with --from {stage}"))
+            }
+            Self::Pinned { stage, .. } => Some(format!(
+                "ask for that with --from {stage}, or choose another --run-dir for other settings"
+            )),
+            Self::Manifest { .. } => Some("choose another --run-dir, or delete this one".into()),
+            Self::Config { .. } => Some("the README lists every section and key".into()),
+        }
+    }
+
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::Table(error) => error.exit_code(),
+            Self::NoRun { .. } => exit::INPUT,
+            Self::Locked { .. } => exit::UNEXPECTED,
+            Self::Config { .. } | Self::Pinned { .. } => exit::USAGE,
+            _ => exit::CONTRACT,
+        }
+    }
+}

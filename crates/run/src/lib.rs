@@ -1,0 +1,28 @@
+//! The run directory, and the protocol that every stage follows.
+//!
+//! A *run* is one directory. Stages read tables from it and write tables into it; nothing else passes
+//! between them.
+//!
+//! * [`RunDir`]: lock, manifest, atomic commit, skipping of finished stages.
+//! * [`RunReader`]: read-only access, without the lock.
+//! * [`manifest`]: `manifest.json`, what ran with which inputs, outputs and hashes.
+//! * [`stage`]: what all stages share: arguments, configuration, progress events.
+//! * [`files`]: files that are absent or whole.
+//! * [`mod@validate`]: whether tables keep the contract, and agree with each other.
+//! * [`redact`]: removes people or pictures from a finished run.
+//!
+//! **Architecture invariant:** this crate knows tables by their names and versions only. It imports no
+//! stage and knows nothing about pixels, networks or clustering.
+
+mod directory;
+pub mod error;
+pub mod files;
+pub mod manifest;
+mod reader;
+pub mod redact;
+pub mod stage;
+pub mod validate;
+
+pub use directory::{Begin, Plan, RunDir, StageRun};
+pub use error::{Error, Result};
+pub use reader::RunReader;

@@ -1,0 +1,161 @@
+//! Writes tables anew, without what is to be removed.
+
+use std::collections::BTreeSet;
+
+use schema::Row;
+use schema::tables::{Cluster, Crop, Detection, Embedding, Shot, Track, TrackEmbedding};
+use serde_json::json;
+
+use super::{Error, PICTURES, Request, TRACKS, has_no_pictures, record, removed_tracks};
+use crate::directory::{RunDir, StageRun};
+use crate::manifest::StageRecord;
+
+/// What to remove.
+struct Removal {
+    tracks: BTreeSet<i64>,
+    /// First and last frame of the shots that show a removed person.
+    shots: Vec<(i64, i64)>,
+    pictures: bool,
+}
+
+impl Removal {
+    fn new(run: &RunDir, request: &Request) -> Result<Self, Error> {
+        let tracks = tracks_of(run, &request.identities)?;
+        let rows: Vec<Track> = run.read()?;
+        let shown = rows.iter().filter(|t| tracks.contains(&t.track_id)).map(|t| t.shot_idx);
+        let shown: BTreeSet<i64> = shown.collect();
+        let shots = run.read::<Shot>()?.into_iter().filter(|shot| shown.contains(&shot.shot_idx));
+        let shots = shots.map(|shot| (shot.first_frame_idx, shot.last_frame_idx)).collect();
+        // Removed pictures stay removed.
+        Ok(Self { tracks, shots, pictures: request.pictures || has_no_pictures(run) })
+    }
+
+    /// A box without a track may show any person, so that in these shots it is removed too.
+    fn hides(&self, detection: &Detection) -> bool {
+        match detection.track_id {
+            Some(track_id) => self.tracks.contains(&track_id),
+            None => self.shots.iter().any(|(first, last)| (*first..=*last).contains(&detection.frame_idx)),
+        }
+    }
+}
+
+/// The tracks of the people, each of whom must have a track.
+fn tracks_of(run: &RunDir, identities: &[i64]) -> Result<BTreeSet<i64>, Error> {
+    let mut tracks = BTreeSet::new();
+    if identities.is_empty() {
+        return Ok(tracks);
+    }
+    let clusters: Vec<Cluster> = run.read()?;
+    for identity in identities {
+        let before = tracks.len();
+        let theirs = clusters.iter().filter(|c| c.cluster_id == Some(*identity));
+        tracks.extend(theirs.map(|c| c.track_id));
+        if tracks.len() == before {
+            return Err(Error::NoIdentity { run: run.root().to_path_buf(), identity: *identity });
+        }
+    }
+    Ok(tracks)
+}
+
+/// Removes what the request asks for from the tables, and the results that later stages made of them; gives a
+/// record with the figures `tracks_forgotten` and `pictures_kept`.
+///
+/// # Errors
+/// See [`Error`].
+pub fn redact_run(run: &mut RunDir, request: &Request) -> Result<StageRecord, Error> {
+    let gone = Removal::new(run, request)?;
+    let figures = [("tracks_forgotten", json!(gone.tracks.len())), ("pictures_kept", json!(!gone.pictures))];
+    if gone.tracks.is_empty() && gone.pictures == has_no_pictures(run) {
+        return Ok(record(Vec::new(), figures));
+    }
+    let lost = lost(run);
+    let mut found = run.revise("detect-track", &[])?;
+    rewrite_found(run, &mut found, &gone)?;
+    note(run, &mut found, &gone);
+    found.pin();
+    let mut embedded = run.revise("embed", &[&found])?;
+    rewrite_embedded(run, &mut embedded, &gone)?;
+    run.commit_all(vec![found, embedded])?;
+    Ok(record(lost, figures))
+}
+
+/// Warnings about files of the user that later stages now run without.
+fn lost(run: &RunDir) -> Vec<String> {
+    let was_read = |name: &str| run.manifest().stages.iter().any(|s| s.inputs.iter().any(|i| i.name == name));
+    let words = [
+        ("labels", "the labels are removed from the run, because they may name a removed person"),
+        ("edits", "tracks are linked without the edits, which may name removed tracks"),
+    ];
+    words.into_iter().filter(|(name, _)| was_read(name)).map(|(_, words)| words.to_owned()).collect()
+}
+
+fn rewrite_found(run: &RunDir, stage: &mut StageRun, gone: &Removal) -> Result<(), Error> {
+    rewrite(run, stage, Some::<Shot>)?;
+    let mut faces = 0;
+    let mut last = (-1, -1);
+    rewrite(run, stage, |row: Detection| {
+        if gone.hides(&row) {
+            return None;
+        }
+        faces += u64::from(row.score.is_some());
+        let det_idx = if last.0 == row.frame_idx { last.1 + 1 } else { 0 };
+        last = (row.frame_idx, det_idx);
+        Some(Detection { det_idx, ..row })
+    })?;
+    let tracks = rewrite(run, stage, |row: Track| keep(row.track_id, row, gone))?;
+    rewrite(run, stage, |row: Crop| {
+        let image = row.image.clone().filter(|_| !gone.pictures);
+        keep(row.track_id, Crop { image, ..row }, gone)
+    })?;
+    stage.figure("tracks", tracks);
+    stage.figure("faces_detected", faces);
+    Ok(())
+}
+
+fn rewrite_embedded(run: &RunDir, stage: &mut StageRun, gone: &Removal) -> Result<(), Error> {
+    let crops = rewrite(run, stage, |row: Embedding| keep(row.track_id, row, gone))?;
+    let tracks = rewrite(run, stage, |row: TrackEmbedding| keep(row.track_id, row, gone))?;
+    stage.figure("crops_embedded", crops);
+    stage.figure("tracks_embedded", tracks);
+    Ok(())
+}
+
+fn keep<R>(track_id: i64, row: R, gone: &Removal) -> Option<R> {
+    (!gone.tracks.contains(&track_id)).then_some(row)
+}
+
+/// Writes a table again with the rows that `change` keeps; gives their number.
+fn rewrite<R: Row + Clone>(
+    run: &RunDir,
+    stage: &mut StageRun,
+    mut change: impl FnMut(R) -> Option<R>,
+) -> Result<u64, Error> {
+    let table = run.open_table::<R>()?;
+    let mut writer = stage.create::<R>(&table.footer().embedders)?;
+    let mut rows = 0;
+    for batch in table {
+        for row in batch?.into_iter().filter_map(&mut change) {
+            writer.push(row)?;
+            rows += 1;
+        }
+    }
+    stage.finish(writer)?;
+    Ok(rows)
+}
+
+/// Records in the manifest what was removed: every later run repeats the warning.
+fn note(run: &RunDir, stage: &mut StageRun, gone: &Removal) {
+    let mut tracks: BTreeSet<i64> = removed_tracks(run).into_iter().collect();
+    let before = tracks.len();
+    tracks.extend(&gone.tracks);
+    if tracks.len() > before {
+        let count = tracks.len() - before;
+        let tracks_are = if count == 1 { "track is" } else { "tracks are" };
+        stage.warn(format!("{count} {tracks_are} forgotten; --from detect-track would bring them back"));
+        stage.figure(TRACKS, tracks);
+    }
+    if gone.pictures && !has_no_pictures(run) {
+        stage.warn("pictures are not kept; --from detect-track would bring them back");
+        stage.figure(PICTURES, true);
+    }
+}

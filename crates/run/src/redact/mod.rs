@@ -1,0 +1,152 @@
+//! Removes people, or all pictures, from a finished run, and checks that they are gone.
+//!
+//! [`redact_run`] writes the tables of `detect-track` and `embed` anew, without the rows that show a person or
+//! without pictures. The results of later stages were made from the old tables and are removed with them, so
+//! that `cluster` and `evaluate` start from tables in which the person never was. The records in the manifest
+//! keep the fingerprints that the stages look for: a later run accepts the shorter tables, and only a run from
+//! `detect-track` on detects the person again.
+//!
+//! [`redact_check`] trusts none of that: it reads every table and every file of the run again.
+//!
+//! **Architecture invariant:** rows are only removed; nothing here adds a row or changes a kept one, except for
+//! the number of a box within its frame.
+
+mod erase;
+mod scan;
+
+use std::path::PathBuf;
+
+use failure::{Failure, exit};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+pub use erase::redact_run;
+pub use scan::redact_check;
+
+use crate::manifest::StageRecord;
+use crate::reader::RunReader;
+use crate::stage::{Job, Outcome, Stage};
+
+/// The task, as its events name it. It is no stage: the manifest has no record of it.
+pub const TASK: Stage = Stage {
+    name: "redact",
+    version: 1,
+    about: "Removes people or pictures from a run; without options, checks that they are gone",
+};
+
+/// Figure of `detect-track` that lists the removed tracks.
+const TRACKS: &str = "forgotten_tracks";
+/// Figure of `detect-track` that says that the pictures were removed.
+const PICTURES: &str = "forgotten_pictures";
+
+/// The configuration, which is empty.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {}
+
+/// What to remove. The default asks for a check only.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Request {
+    /// People, by their number in `identities`.
+    pub identities: Vec<i64>,
+    /// Every picture.
+    pub pictures: bool,
+}
+
+/// Error of a redaction.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The run directory cannot be used.
+    #[error(transparent)]
+    Run(#[from] crate::Error),
+    /// No track belongs to the person.
+    #[error("{} has no identity {identity}", run.display())]
+    NoIdentity {
+        /// The run directory.
+        run: PathBuf,
+        /// The number asked for.
+        identity: i64,
+    },
+    /// A trace of a removed person or picture is left.
+    #[error("{} still {what}", path.display())]
+    Trace {
+        /// The file.
+        path: PathBuf,
+        /// The trace, as in "names track 7".
+        what: String,
+    },
+    /// A file of the run cannot be read.
+    #[error("failed to read {}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The error of the operating system.
+        source: std::io::Error,
+    },
+}
+
+impl Failure for Error {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Run(e) => e.hint(),
+            Self::NoIdentity { .. } => Some("the page and the table `identities` list the numbers".into()),
+            Self::Trace { .. } => {
+                Some("redact the run again; if that does not help, delete the run directory".into())
+            }
+            Self::Io { .. } => None,
+        }
+    }
+
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::Run(e) => e.exit_code(),
+            Self::NoIdentity { .. } => exit::USAGE,
+            Self::Trace { .. } => exit::CONTRACT,
+            Self::Io { .. } => exit::UNEXPECTED,
+        }
+    }
+}
+
+impl From<schema::Error> for Error {
+    fn from(error: schema::Error) -> Self {
+        Self::Run(error.into())
+    }
+}
+
+/// Removes what the request asks for; without a request, checks that what was removed is gone.
+///
+/// # Errors
+/// See [`Error`].
+pub fn redact_job(job: &mut Job<Config>, request: &Request) -> Result<Outcome, Error> {
+    let record = if *request == Request::default() {
+        redact_check(&job.run)?
+    } else {
+        redact_run(&mut job.run, request)?
+    };
+    Ok(Outcome { record, skipped: false })
+}
+
+/// A record for the closing event only.
+fn record(warnings: Vec<String>, figures: impl IntoIterator<Item = (&'static str, Value)>) -> StageRecord {
+    StageRecord {
+        stage: TASK.name.into(),
+        version: TASK.version,
+        warnings,
+        figures: figures.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+        ..StageRecord::default()
+    }
+}
+
+/// Tracks that were removed from the run.
+fn removed_tracks(run: &RunReader) -> Vec<i64> {
+    let figures = run.manifest().stage("detect-track").map(|record| &record.figures);
+    let list = figures.and_then(|figures| figures.get(TRACKS)).and_then(Value::as_array);
+    list.into_iter().flatten().filter_map(Value::as_i64).collect()
+}
+
+/// Whether the pictures were removed from the run.
+fn has_no_pictures(run: &RunReader) -> bool {
+    let figures = run.manifest().stage("detect-track").map(|record| &record.figures);
+    figures.and_then(|figures| figures.get(PICTURES)) == Some(&Value::Bool(true))
+}

@@ -1,0 +1,128 @@
+//! Searches every table and every file of a run for what was removed.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use schema::Row;
+use schema::tables::{
+    Cluster, Constraint, Crop, Detection, Embedding, Identity, Label, Track, TrackEmbedding,
+};
+use serde_json::json;
+
+use super::{Error, has_no_pictures, record, removed_tracks};
+use crate::manifest::{self, StageRecord};
+use crate::reader::RunReader;
+
+/// Beginning of a picture on the page.
+const PICTURE: &str = "data:image";
+
+/// What is searched for, and how much was searched.
+struct Scan<'a> {
+    run: &'a RunReader,
+    tracks: BTreeSet<i64>,
+    rows: u64,
+}
+
+/// Fails if a table names a removed track, if there is a picture although pictures were removed, or if a file
+/// was not made from the tables that are here. Gives a record with the figures `tracks_forgotten`,
+/// `rows_scanned` and `files_scanned`, and a warning for each file that is not of the run.
+///
+/// # Errors
+/// See [`Error`].
+pub fn redact_check(run: &RunReader) -> Result<StageRecord, Error> {
+    run.verify_all()?;
+    let mut scan = Scan { run, tracks: removed_tracks(run).into_iter().collect(), rows: 0 };
+    scan.table(|row: &Detection| [row.track_id])?;
+    scan.table(|row: &Track| [Some(row.track_id)])?;
+    scan.table(|row: &Crop| [Some(row.track_id)])?;
+    scan.table(|row: &Embedding| [Some(row.track_id)])?;
+    scan.table(|row: &TrackEmbedding| [Some(row.track_id)])?;
+    scan.table(|row: &Constraint| [Some(row.track_a), Some(row.track_b)])?;
+    scan.table(|row: &Cluster| [Some(row.track_id)])?;
+    scan.table(|row: &Identity| [Some(row.exemplar_track_id)])?;
+    scan.table(|row: &Label| [row.track_id])?;
+    if has_no_pictures(run) {
+        scan.pictures()?;
+    }
+    let (known, foreign): (Vec<PathBuf>, Vec<PathBuf>) =
+        files(run.root())?.into_iter().partition(|path| is_ours(run, path));
+    let figures = [
+        ("tracks_forgotten", json!(scan.tracks.len())),
+        ("rows_scanned", json!(scan.rows)),
+        ("files_scanned", json!(known.len())),
+    ];
+    Ok(record(foreign.iter().map(|path| not_ours(path)).collect(), figures))
+}
+
+fn not_ours(path: &Path) -> String {
+    format!("{} is not of this run and was not looked into", path.display())
+}
+
+impl Scan<'_> {
+    /// Fails if a row of a table names a removed track; an absent table names none.
+    fn table<R: Row + Clone, const N: usize>(
+        &mut self,
+        named: impl Fn(&R) -> [Option<i64>; N],
+    ) -> Result<(), Error> {
+        if self.run.manifest().output(&R::TABLE.file_name()).is_none() {
+            return Ok(());
+        }
+        for batch in self.run.open_table::<R>()? {
+            for row in batch? {
+                self.rows += 1;
+                if let Some(track) = named(&row).into_iter().flatten().find(|id| self.tracks.contains(id)) {
+                    return Err(self.trace(&R::TABLE.file_name(), format!("names track {track}")));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn pictures(&self) -> Result<(), Error> {
+        for batch in self.run.open_table::<Crop>()? {
+            if batch?.iter().any(|crop| crop.image.is_some()) {
+                return Err(self.trace("crops.parquet", "holds a picture".into()));
+            }
+        }
+        for path in files(self.run.root())?.iter().filter(|path| path.extension() == Some("html".as_ref())) {
+            let page = fs::read(path).map_err(io(path))?;
+            if String::from_utf8_lossy(&page).contains(PICTURE) {
+                return Err(Error::Trace { path: path.clone(), what: "holds a picture".into() });
+            }
+        }
+        Ok(())
+    }
+
+    fn trace(&self, file: &str, what: String) -> Error {
+        Error::Trace { path: self.run.root().join(file), what }
+    }
+}
+
+/// Whether the manifest records a file, or the file never names a person.
+fn is_ours(run: &RunReader, path: &Path) -> bool {
+    let name = path.strip_prefix(run.root()).unwrap_or(path).to_string_lossy();
+    let around = [manifest::FILE_NAME, "config.toml", ".lock"].contains(&&*name) || name.starts_with("logs/");
+    around || run.manifest().output(&name).is_some()
+}
+
+/// Every file below a folder.
+fn files(root: &Path) -> Result<Vec<PathBuf>, Error> {
+    let mut found = Vec::new();
+    let mut folders = vec![root.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).map_err(io(&folder))? {
+            let entry = entry.map_err(io(&folder))?;
+            // A link is not followed: its target is not part of the run.
+            let is_folder = entry.file_type().map_err(io(&folder))?.is_dir();
+            if is_folder { &mut folders } else { &mut found }.push(entry.path());
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn io(path: &Path) -> impl Fn(std::io::Error) -> Error + use<> {
+    let path = path.to_path_buf();
+    move |source| Error::Io { path: path.clone(), source }
+}

@@ -1,0 +1,441 @@
+//! What every stage shares: arguments, configuration, progress events, exit codes.
+//!
+//! With `--json` a stage speaks JSON Lines on standard output, one [event](Reporter) a line; the
+//! same lines go to `logs/<stage>.jsonl` in the run directory. Without it, people read warnings,
+//! errors and one closing line on standard error.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use failure::Failure;
+use schema::io::PRODUCER;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value, json};
+
+use crate::error::{Error, Result};
+use crate::manifest::{STAGES, StageRecord};
+use crate::{Begin, Plan, RunDir, StageRun};
+
+/// Hears how far a stage has come.
+pub trait Progress {
+    /// `done` of `total` units are through; `total` is an estimate and may be 0 when unknown.
+    fn advance(&mut self, done: u64, total: u64, unit: &str);
+    /// The frame that comes next, noted where it outlives a crash.
+    fn bookmark(&mut self, _frame_idx: i64) {}
+}
+
+/// A stage: its name, the version of what it computes, and its own arguments.
+#[derive(Debug, Clone, Copy)]
+pub struct Stage {
+    /// Name, one of [`STAGES`].
+    pub name: &'static str,
+    /// Raised whenever the same inputs would give other outputs.
+    pub version: u32,
+    /// One sentence for `--help`.
+    pub about: &'static str,
+}
+
+/// What a stage gets to work with.
+#[derive(Debug)]
+pub struct Job<C> {
+    /// The stage.
+    pub stage: Stage,
+    /// The open run directory.
+    pub run: RunDir,
+    /// Its section of the configuration, defaults filled in.
+    pub config: C,
+    /// Number of worker threads; never changes the result.
+    pub threads: usize,
+    /// Run even when an earlier result still holds.
+    pub force: bool,
+    /// Speaks to the person or to the program that started the stage.
+    pub reporter: Reporter,
+}
+
+impl<C: Serialize> Job<C> {
+    /// Asks the run directory whether the stage must run, given the tables and other inputs it reads.
+    pub fn begin(&mut self, tables: &[&'static str], inputs: &[crate::manifest::Input]) -> Result<Begin> {
+        let path = self.run.root().to_path_buf();
+        let config =
+            serde_json::to_value(&self.config).map_err(|e| Error::Config { path, reason: e.to_string() })?;
+        let Stage { name, version, .. } = self.stage;
+        self.run.begin(&Plan { stage: name, version, config: &config, tables, inputs, force: self.force })
+    }
+
+    /// Commits what the stage wrote.
+    pub fn commit(&mut self, stage: StageRun) -> Result<Outcome> {
+        Ok(Outcome { record: self.run.commit(stage)?, skipped: false })
+    }
+}
+
+/// How a stage ended.
+#[derive(Debug)]
+pub struct Outcome {
+    /// What the manifest says of it.
+    pub record: StageRecord,
+    /// Whether an earlier result still held.
+    pub skipped: bool,
+}
+
+impl Outcome {
+    /// An earlier result still holds.
+    pub fn skipped(record: StageRecord) -> Self {
+        Self { record, skipped: true }
+    }
+}
+
+/// What every stage is started with.
+#[derive(Debug, Clone, Default)]
+pub struct Arguments {
+    /// The run directory.
+    pub run_dir: PathBuf,
+    /// A TOML file with one section for each stage.
+    pub config: Option<PathBuf>,
+    /// Settings that override the file's, each a line of TOML such as `detect-track.min_face_px = 20`.
+    pub settings: Vec<String>,
+    /// Number of worker threads; every core unless given.
+    pub threads: Option<usize>,
+    /// Run even when nothing has changed.
+    pub force: bool,
+    /// Write events as JSON Lines to standard output.
+    pub json: bool,
+}
+
+impl<C: Default + DeserializeOwned> Job<C> {
+    /// Opens the run directory and reads the configuration; the log begins.
+    ///
+    /// # Errors
+    /// The configuration is wrong, or the run directory cannot be used.
+    pub fn open(stage: Stage, arguments: &Arguments) -> Result<Self> {
+        let reporter = Reporter::new(stage.name, arguments.json);
+        Self::open_with(stage, arguments, reporter).map_err(|(error, _)| error)
+    }
+
+    /// Does the same as [`Self::open`] and gives the reporter back where that fails.
+    fn open_with(
+        stage: Stage,
+        arguments: &Arguments,
+        mut reporter: Reporter,
+    ) -> std::result::Result<Self, (Error, Reporter)> {
+        let mut open = || {
+            let settings: Vec<_> = arguments.settings.iter().map(String::as_str).collect();
+            let config = read_config(arguments.config.as_deref(), &settings, stage.name)?;
+            let run = RunDir::open(&arguments.run_dir)?;
+            reporter.log_to(&run.root().join("logs"))?;
+            Ok((run, config))
+        };
+        match open() {
+            Ok((run, config)) => {
+                let threads = arguments.threads.unwrap_or_else(cores);
+                Ok(Self { stage, run, config, threads, force: arguments.force, reporter })
+            }
+            Err(error) => Err((error, reporter)),
+        }
+    }
+}
+
+/// Runs a stage as a process of its own: opens the run directory, runs `body`, reports how it ended.
+pub fn main<C, E>(
+    stage: Stage,
+    arguments: &Arguments,
+    body: impl FnOnce(&mut Job<C>) -> std::result::Result<Outcome, E>,
+) -> ExitCode
+where
+    C: Default + Serialize + DeserializeOwned,
+    E: Failure + From<Error>,
+{
+    let mut job = match Job::open_with(stage, arguments, Reporter::new(stage.name, arguments.json)) {
+        Ok(job) => job,
+        Err((error, reporter)) => return reporter.failed(&error),
+    };
+    match body(&mut job) {
+        Ok(outcome) => job.reporter.finished(&outcome),
+        Err(error) => job.reporter.failed(&error),
+    }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, Into::into)
+}
+
+/// The section `stage` of a TOML file and of settings that override it; every section must be named
+/// after a stage.
+///
+/// # Errors
+/// [`Error::Config`].
+pub fn read_config<C: Default + DeserializeOwned>(
+    file: Option<&Path>,
+    settings: &[&str],
+    stage: &str,
+) -> Result<C> {
+    let mut sections = file.map(read_toml).transpose()?.unwrap_or_default();
+    for setting in settings {
+        merge(&mut sections, parse_toml(setting, format!("--set {setting}").as_ref())?);
+    }
+    let path = match file {
+        Some(file) if settings.is_empty() => file.to_path_buf(),
+        Some(file) => format!("{} with --set", file.display()).into(),
+        None => "--set".into(),
+    };
+    let wrong = |reason: String| Error::Config { path: path.clone(), reason };
+    if let Some(unknown) = sections.keys().find(|name| !STAGES.contains(&name.as_str())) {
+        return Err(wrong(format!("`{unknown}` is no section; sections are {}", STAGES.join(", "))));
+    }
+    match sections.remove(stage) {
+        None => Ok(C::default()),
+        Some(section) => section.try_into().map_err(|e| wrong(format!("[{stage}] {}", e.message()))),
+    }
+}
+
+fn read_toml(path: &Path) -> Result<toml::Table> {
+    let unreadable = |e: std::io::Error| Error::Config { path: path.into(), reason: e.to_string() };
+    parse_toml(&std::fs::read_to_string(path).map_err(unreadable)?, path)
+}
+
+/// Parses TOML; `path` says where it comes from.
+fn parse_toml(text: &str, path: &Path) -> Result<toml::Table> {
+    let wrong = |e: toml::de::Error| Error::Config { path: path.into(), reason: e.message().to_owned() };
+    text.parse().map_err(wrong)
+}
+
+/// Puts `new` over `old`, table by table and key by key.
+fn merge(old: &mut toml::Table, new: toml::Table) {
+    for (key, value) in new {
+        match (old.get_mut(&key), value) {
+            (Some(toml::Value::Table(old)), toml::Value::Table(new)) => merge(old, new),
+            (_, value) => {
+                old.insert(key, value);
+            }
+        }
+    }
+}
+
+/// Speaks events: to standard output and the log as JSON Lines, or to people on standard error.
+///
+/// Events, each with `event` and `stage`: `progress` (done, total, unit), `warning` (message),
+/// `error` (message, hint, exit_code), `finished` (skipped, duration_secs, figures, rows). The log begins with
+/// `started` (producer, arguments).
+#[derive(Debug)]
+pub struct Reporter {
+    stage: &'static str,
+    json: bool,
+    log: Option<File>,
+    bookmark: Bookmark,
+    started: Instant,
+    last_progress: Option<Instant>,
+}
+
+impl Reporter {
+    /// A reporter of the program that calls itself `stage`, without a log.
+    pub fn new(stage: &'static str, json: bool) -> Self {
+        let bookmark = Bookmark::default();
+        Self { stage, json, log: None, bookmark, started: Instant::now(), last_progress: None }
+    }
+
+    fn log_to(&mut self, folder: &Path) -> Result<()> {
+        std::fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
+        let path = folder.join(format!("{}.jsonl", self.stage));
+        let mut log = File::create(&path).map_err(Error::io("create", &path))?;
+        // Which files it is about: later lines need not repeat them.
+        let arguments: Vec<_> = std::env::args_os().map(|a| a.to_string_lossy().into_owned()).collect();
+        let started =
+            json!({ "event": "started", "stage": self.stage, "producer": PRODUCER, "arguments": arguments });
+        let _ = writeln!(log, "{started}");
+        self.log = Some(log);
+        self.bookmark = Bookmark::at(folder.join(format!("{}.at", self.stage)));
+        Ok(())
+    }
+
+    /// Something went wrong without ending the stage.
+    pub fn warn(&mut self, message: &str) {
+        self.say(&format!("warning: {message}"));
+        self.emit("warning", json!({ "message": message }), true);
+    }
+
+    /// The closing words of a failure.
+    pub fn failed(mut self, error: &dyn Failure) -> ExitCode {
+        self.bookmark.remove();
+        let hint = error.hint();
+        self.say(&format!("error: {error}"));
+        if let Some(hint) = &hint {
+            self.say(&format!("hint: {hint}"));
+        }
+        let code = error.exit_code();
+        self.emit("error", json!({ "message": error.to_string(), "hint": hint, "exit_code": code }), true);
+        ExitCode::from(code)
+    }
+
+    fn finished(mut self, outcome: &Outcome) -> ExitCode {
+        self.bookmark.remove();
+        let record = &outcome.record;
+        for warning in &record.warnings {
+            self.warn(warning);
+        }
+        let rows = record.outputs.iter().filter_map(|o| Some((o.file.clone(), json!(o.rows?)))).collect();
+        self.done(outcome.skipped, &record.figures, rows)
+    }
+
+    /// The closing words of a success.
+    pub fn done(mut self, skipped: bool, figures: &Map<String, Value>, rows: Map<String, Value>) -> ExitCode {
+        let what = if skipped { "is up to date" } else { "done" };
+        self.say(&format!("{} {what}: {}", self.stage, json!(figures)));
+        let secs = self.started.elapsed().as_secs_f64();
+        let event = json!({ "skipped": skipped, "duration_secs": secs, "figures": figures, "rows": rows });
+        self.emit("finished", event, true);
+        ExitCode::SUCCESS
+    }
+
+    /// A line for people; like [`Self::emit`], it must not end the stage when nobody listens.
+    fn say(&self, line: &str) {
+        if !self.json {
+            let _ = writeln!(std::io::stderr().lock(), "{line}");
+        }
+    }
+
+    /// Failing to speak or to log must never end a stage: results matter more than words about them.
+    fn emit(&mut self, event: &str, mut fields: Value, log: bool) {
+        fields["event"] = json!(event);
+        fields["stage"] = json!(self.stage);
+        fields["at_secs"] = json!(self.started.elapsed().as_secs_f64());
+        if self.json {
+            let _ = writeln!(std::io::stdout().lock(), "{fields}");
+        }
+        if let Some(file) = self.log.as_mut().filter(|_| log) {
+            let _ = writeln!(file, "{fields}");
+        }
+    }
+}
+
+impl Progress for Reporter {
+    fn advance(&mut self, done: u64, total: u64, unit: &str) {
+        const PAUSE: Duration = Duration::from_millis(100);
+        if done < total && self.last_progress.is_some_and(|last| last.elapsed() < PAUSE) {
+            return;
+        }
+        self.last_progress = Some(Instant::now());
+        self.emit("progress", json!({ "done": done, "total": total, "unit": unit }), false);
+    }
+
+    fn bookmark(&mut self, frame_idx: i64) {
+        self.bookmark.set(frame_idx);
+    }
+}
+
+/// A file that says how far a stage has come, there only while it runs: after a crash it stays.
+#[derive(Debug, Default)]
+struct Bookmark {
+    path: PathBuf,
+    file: Option<File>,
+}
+
+impl Bookmark {
+    fn at(path: PathBuf) -> Self {
+        let bookmark = Self { path, file: None };
+        bookmark.remove();
+        bookmark
+    }
+
+    /// As little as possible, because it is done for every frame; a bookmark that fails is none.
+    fn set(&mut self, frame_idx: i64) {
+        if self.file.is_none() {
+            self.file = File::create(&self.path).ok();
+        }
+        if let Some(file) = &self.file {
+            let _ = file.write_all_at(format!("{frame_idx:<20}").as_bytes(), 0);
+        }
+    }
+
+    fn remove(&self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+    #[serde(default, deny_unknown_fields)]
+    struct Linking {
+        threshold: f64,
+        seed: Option<u64>,
+    }
+
+    /// What reading a file with this content says, the path replaced.
+    fn read(content: &str) -> std::result::Result<Linking, String> {
+        let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
+        let path = folder.path().join("config.toml");
+        std::fs::write(&path, content).map_err(|e| e.to_string())?;
+        let config = read_config(Some(&path), &[], "cluster");
+        config.map_err(|e| e.to_string().replace(&path.display().to_string(), "$PATH"))
+    }
+
+    #[test]
+    fn a_section_is_read_and_what_it_leaves_out_is_default() {
+        let threshold = |threshold| Ok(Linking { threshold, seed: None });
+        assert_eq!(read(""), threshold(0.0));
+        assert_eq!(read("[embed]\nbatch = 8"), threshold(0.0));
+        assert_eq!(read("[cluster]\nthreshold = 0.5"), threshold(0.5));
+    }
+
+    #[test]
+    fn what_cannot_be_understood_is_refused() {
+        let sections = "sections are ingest, detect-track, embed, cluster, evaluate";
+        let cases = [
+            ("[linking]", format!("configuration $PATH: `linking` is no section; {sections}")),
+            ("threshold = 1", format!("configuration $PATH: `threshold` is no section; {sections}")),
+            (
+                "[cluster]\ntreshold = 1",
+                "configuration $PATH: [cluster] unknown field `treshold`, expected `threshold` or `seed`"
+                    .into(),
+            ),
+            (
+                "[cluster]\nthreshold = 'high'",
+                "configuration $PATH: [cluster] invalid type: string \"high\", expected f64".into(),
+            ),
+            (
+                "cluster = 1",
+                "configuration $PATH: [cluster] invalid type: integer `1`, expected struct Linking".into(),
+            ),
+            ("[cluster", "configuration $PATH: unclosed table, expected `]`".into()),
+        ];
+        for (content, expected) in cases {
+            assert_eq!(read(content), Err(expected), "{content}");
+        }
+    }
+
+    #[test]
+    fn settings_override_and_add_to_each_other() {
+        let read =
+            |settings: &[&str]| read_config::<Linking>(None, settings, "cluster").map_err(|e| e.to_string());
+        let both = Ok(Linking { threshold: 0.5, seed: Some(3) });
+        assert_eq!(read(&["cluster.threshold = 0.4", "cluster.seed = 3", "cluster.threshold = 0.5"]), both);
+        assert_eq!(read(&["embed.batch = 8"]), Ok(Linking::default()));
+        let expected = "configuration --set: [cluster] unknown field `tail`, expected `threshold` or `seed`";
+        assert_eq!(read(&["cluster.tail = 1"]), Err(expected.into()));
+        assert!(read(&["cluster.threshold ="]).is_err_and(|e| e.contains("--set cluster.threshold =")));
+    }
+
+    #[test]
+    fn tables_are_merged_key_by_key() {
+        let parse = |text: &str| text.parse::<toml::Table>().unwrap_or_default();
+        let mut table = parse("[a]\nx = 1\ny = 2\n[a.b]\nz = 3");
+        merge(&mut table, parse("a.y = 4\na.b.w = 5\nc.v = 6"));
+        assert_eq!(table, parse("[a]\nx = 1\ny = 4\n[a.b]\nz = 3\nw = 5\n[c]\nv = 6"));
+    }
+
+    #[test]
+    fn a_configuration_that_is_not_there_is_refused() {
+        let error = read_config::<Linking>(Some(Path::new("no/such/file.toml")), &[], "cluster")
+            .map_err(|e| e.to_string());
+        let expected = "configuration no/such/file.toml: No such file or directory (os error 2)";
+        assert_eq!(error, Err(expected.to_owned()));
+    }
+}

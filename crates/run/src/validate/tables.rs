@@ -1,0 +1,115 @@
+//! The checked tables, in memory; of a face image only the header.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use schema::Row;
+use schema::io;
+use schema::tables::{
+    self, Appearance, Calibration, Cluster, Constraint, Crop, Detection, Embedding, Frame, Identity, Label,
+    Linkage, Metric, Person, PersonVector, Shot, Track, TrackEmbedding, Video,
+};
+
+use super::Files;
+use crate::error::Error;
+
+/// A table as far as it could be read.
+#[derive(Debug)]
+pub struct Rows<R> {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Every row.
+    pub rows: Vec<R>,
+    /// Names of the embedders in the footer, the one that tracks are linked by first.
+    pub embedders: Vec<String>,
+}
+
+macro_rules! every_table {
+    ($($field:ident: $row:ty,)+) => {
+        /// Every table that is there and can be read.
+        #[derive(Debug, Default)]
+        pub struct Tables {
+            $(
+                #[doc = concat!("Rows of [`", stringify!($row), "`].")]
+                pub $field: Option<Rows<$row>>,
+            )+
+        }
+
+        impl Tables {
+            /// Reads the tables that are there; faults of rows and files go to `faults`.
+            pub fn read(files: &Files, faults: &mut Vec<Error>) -> Self {
+                for (name, path) in files {
+                    if !tables::ALL.iter().chain(&tables::LIBRARY).any(|table| table.name == name) {
+                        let reason = format!("it holds a table called `{name}`, which the contract does not know");
+                        faults.push(schema::Error::NotParquet { path: path.clone(), reason }.into());
+                    }
+                }
+                Self { $($field: read(files, faults),)+ }
+            }
+
+            /// Number of rows by table.
+            pub fn counts(&self) -> BTreeMap<&'static str, usize> {
+                let mut counts = BTreeMap::new();
+                $(if let Some(table) = &self.$field {
+                    counts.insert(<$row>::TABLE.name, table.rows.len());
+                })+
+                counts
+            }
+        }
+    };
+}
+
+every_table! {
+    videos: Video,
+    frames: Frame,
+    shots: Shot,
+    detections: Detection,
+    tracks: Track,
+    crops: Crop,
+    embeddings: Embedding,
+    track_embeddings: TrackEmbedding,
+    constraints: Constraint,
+    clusters: Cluster,
+    calibration: Calibration,
+    linkage: Linkage,
+    identities: Identity,
+    metrics: Metric,
+    labels: Label,
+    people: Person,
+    appearances: Appearance,
+    person_vectors: PersonVector,
+}
+
+/// Signature and header of a PNG, which say how large it is.
+const PNG_HEADER: usize = 24;
+
+/// A row without the pixels of its picture, if it has one.
+fn slim<R: Row + 'static>(mut row: R) -> R {
+    if let Some(Crop { image: Some(image), .. }) = (&mut row as &mut dyn Any).downcast_mut() {
+        image.truncate(PNG_HEADER);
+        image.shrink_to_fit();
+    }
+    row
+}
+
+fn read<R: Row + Clone + 'static>(files: &Files, faults: &mut Vec<Error>) -> Option<Rows<R>> {
+    read_table(files.get(R::TABLE.name)?, faults)
+}
+
+/// Reads a table; its faults go to `faults`. `None` when it cannot be read to its end.
+pub fn read_table<R: Row + Clone + 'static>(path: &Path, faults: &mut Vec<Error>) -> Option<Rows<R>> {
+    let reader = match io::open::<R>(path) {
+        Ok(reader) => reader,
+        Err(error) => {
+            faults.push(error.into());
+            return None;
+        }
+    };
+    let embedders = reader.footer().embedders.iter().map(|embedder| embedder.name.clone()).collect();
+    let mut rows = Vec::new();
+    let found = reader.inspect(|row| rows.push(slim(row)));
+    let whole = found.iter().all(|fault| matches!(fault, schema::Error::Row { .. }));
+    faults.extend(found.into_iter().map(Error::from));
+    whole.then_some(Rows { path: path.to_path_buf(), rows, embedders })
+}

@@ -1,0 +1,112 @@
+//! Our side of `cargo xtask bench library`: adds synthetic videos to a library one by one.
+//!
+//! Says one JSON object a line: for every addition `stored` (videos before it), `secs`, `cpu_secs` and `people`
+//! (after it), and at the end how well people were found, by B³ over everybody in every video.
+
+use std::collections::HashMap;
+use std::error::Error;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::{Arg, ArgMatches, Command, value_parser};
+use gallery::{Library, RunIdentities};
+use schema::io::read_all;
+use schema::tables::Appearance;
+use serde_json::{Value, json};
+use testkit::world::{RETURNING, World, embedder, write_run};
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+fn main() -> ExitCode {
+    match run(&cli().get_matches()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn cli() -> Command {
+    let number = |name: &'static str| Arg::new(name).long(name).required(true);
+    Command::new("ftl-bench-library").about("Times additions to a library for `cargo xtask bench`").args([
+        Arg::new("folder").required(true).value_parser(value_parser!(PathBuf)).help("an empty folder"),
+        number("videos").value_parser(value_parser!(usize)),
+        number("people").value_parser(value_parser!(usize)),
+        number("seed").value_parser(value_parser!(u64)),
+        Arg::new("returning").long("returning").value_parser(value_parser!(f64)),
+    ])
+}
+
+fn run(arguments: &ArgMatches) -> Result<()> {
+    let number = |name: &str| arguments.get_one::<usize>(name).copied().unwrap_or(0);
+    let folder = arguments.get_one::<PathBuf>("folder").cloned().unwrap_or_default();
+    let store = folder.join("library");
+    let returning = arguments.get_one::<f64>("returning").copied().unwrap_or(RETURNING);
+    let mut world = World::new(arguments.get_one::<u64>("seed").copied().unwrap_or(0), returning);
+    let mut truth = HashMap::new();
+    for stored in 0..number("videos") {
+        let name = format!("video{stored}");
+        let shown = world.video(number("people"));
+        let run_dir = folder.join(&name);
+        write_run(&run_dir, &name, &embedder(), &shown)?;
+        let (started, cpu_before) = (Instant::now(), cpu_secs()?);
+        let (video_id, people) = add(&store, &run_dir)?;
+        let (secs, cpu_secs) = (started.elapsed().as_secs_f64(), cpu_secs()? - cpu_before);
+        say(&json!({ "stored": stored, "secs": secs, "cpu_secs": cpu_secs, "people": people }))?;
+        for (cluster, shown) in shown.iter().enumerate() {
+            truth.insert((video_id.clone(), cluster as i64), shown.person);
+        }
+    }
+    say(&scores(&store, &truth)?)
+}
+
+/// Time that this thread, which is the only one, had a processor: Linux counts it in nanoseconds.
+fn cpu_secs() -> Result<f64> {
+    let counts = std::fs::read_to_string("/proc/thread-self/schedstat")?;
+    let ran: f64 = counts.split(' ').next().unwrap_or_default().parse()?;
+    Ok(ran * 1e-9)
+}
+
+/// All that it takes to add a run, but starting a program: gives the video and the number of people.
+fn add(store: &Path, run_dir: &Path) -> Result<(String, usize)> {
+    let mut library = Library::open(store)?;
+    let seen = RunIdentities::read(run_dir)?;
+    library.add(&seen)?;
+    library.commit()?;
+    Ok((seen.video_id.to_string(), library.people().count()))
+}
+
+/// B³: how much of whom one is put together with is oneself, and how much of oneself that is.
+fn scores(store: &Path, truth: &HashMap<(String, i64), usize>) -> Result<Value> {
+    let mut pairs = Vec::new();
+    for file in std::fs::read_dir(store.join("appearances"))? {
+        for row in read_all::<Appearance>(&file?.path())? {
+            let person = truth.get(&(row.video_id.to_string(), row.cluster_id));
+            pairs.push((row.person_id, *person.ok_or("a row that nobody wrote")?));
+        }
+    }
+    let (mut found, mut true_, mut both) = (HashMap::new(), HashMap::new(), HashMap::new());
+    for (id, person) in &pairs {
+        *found.entry(*id).or_insert(0.0) += 1.0;
+        *true_.entry(*person).or_insert(0.0) += 1.0;
+        *both.entry((*id, *person)).or_insert(0.0) += 1.0_f64;
+    }
+    let mean = |of: &dyn Fn(&(i64, usize)) -> f64| pairs.iter().map(of).sum::<f64>() / pairs.len() as f64;
+    let precision = mean(&|pair| both[pair] / found[&pair.0]);
+    let recall = mean(&|pair| both[pair] / true_[&pair.1]);
+    Ok(json!({
+        "appearances": pairs.len(),
+        "people_found": found.len(),
+        "people_true": true_.len(),
+        "b3_precision": precision,
+        "b3_recall": recall,
+        "b3_f1": 2.0 * precision * recall / (precision + recall),
+    }))
+}
+
+fn say(object: &Value) -> Result<()> {
+    Ok(writeln!(std::io::stdout().lock(), "{object}")?)
+}
