@@ -1,4 +1,4 @@
-"""Reads what `ftl-exchange export` wrote with the programs whose formats these are, beside the tables.
+"""Reads what `facetrack export` wrote with the programs whose formats these are, beside the tables.
 
     exchange.py formats RUN EXPORTS    every format of EXPORTS says what the tables of RUN say
     exchange.py break TABLE TARGET     a copy of track vectors as no writer of ours would write it

@@ -101,7 +101,12 @@ impl Failure for Error {
         match self {
             Self::Schema(e) => e.hint(),
             Self::Run(e) => e.hint(),
-            Self::NotTaken { method, .. } => Some(format!("it takes {}", method.entry().takes.join(", "))),
+            Self::NotTaken { method, key } => {
+                let taking = METHODS.iter().filter(|entry| entry.takes.contains(key));
+                let taking: Vec<_> = taking.map(|entry| format!("`{}`", entry.name)).collect();
+                let own = method.entry().takes.join(", ");
+                Some(format!("{key} is for {}; `{method}` takes {own}", taking.join(" and ")))
+            }
             Self::Threshold { .. } => {
                 Some("a smaller one splits more, a larger one joins more; leave it out for the default".into())
             }

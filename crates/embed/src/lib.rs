@@ -12,6 +12,9 @@
 //!
 //! **Architecture invariant:** sees crops only, never a video. Results do not depend on the number
 //! of threads or on what shares a batch.
+//!
+//! **Feature `opencv`** (default): the embedders `sift` and `orb` are OpenCV's. Without the feature the crate
+//! does not link OpenCV and both are refused; everything else is the same.
 
 pub mod arcface;
 pub mod bag_of_words;
@@ -33,12 +36,10 @@ pub mod spec;
 pub mod vgg;
 mod writer;
 
-use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Tensor};
 use failure::{Failure, exit};
-use image::{ImageFormat, ImageReader, Limits};
 use nn::device::{self, Place};
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
@@ -85,6 +86,12 @@ pub enum Error {
     Config {
         /// What is wrong.
         reason: String,
+    },
+    /// An embedder is OpenCV's, and the program was built without the feature `opencv`.
+    #[error("the embedder {embedder} needs OpenCV, which this program was built without")]
+    NeedsOpenCv {
+        /// The embedder.
+        embedder: Name,
     },
     /// No weight file was given for a network.
     #[error("there are no weights for `{embedder}`")]
@@ -138,6 +145,9 @@ impl Failure for Error {
             Self::Weights(e) => e.hint(),
             Self::Device(e) => e.hint(),
             Self::Schema(e) => e.hint(),
+            Self::NeedsOpenCv { .. } => {
+                Some("build the program with its default features, or use another embedder".into())
+            }
             Self::Run(e) => e.hint(),
             Self::NoWeights { embedder } => Some(format!("bring them with --weights {embedder}=FILE")),
             Self::Crop { .. } => Some("run again with --from detect-track".into()),
@@ -154,7 +164,7 @@ impl Failure for Error {
             Self::Device(e) => e.exit_code(),
             Self::Schema(e) => e.exit_code(),
             Self::Run(e) => e.exit_code(),
-            Self::Config { .. } => exit::USAGE,
+            Self::NeedsOpenCv { .. } | Self::Config { .. } => exit::USAGE,
             Self::NoWeights { .. } | Self::NotFinite { .. } => exit::INPUT,
             Self::Crop { .. } => exit::CONTRACT,
             Self::Network { .. } | Self::Threads { .. } => exit::UNEXPECTED,
@@ -411,13 +421,9 @@ fn mean(vectors: &[Vec<f32>]) -> Vec<f32> {
 /// RGB bytes and side of a square crop.
 fn decode(crop: &Crop) -> Result<(Vec<u8>, usize), String> {
     let png = crop.image.as_ref().ok_or("has no picture")?;
-    // Its row has been checked: a picture that claims to be larger is not even begun.
-    let mut limits = Limits::default();
-    limits.max_image_width = u32::try_from(crop.width).ok();
-    limits.max_image_height = u32::try_from(crop.height).ok();
-    let mut reader = ImageReader::with_format(Cursor::new(png), ImageFormat::Png);
-    reader.limits(limits);
-    let image = reader.decode().map_err(|e| format!("cannot be decoded: {e}"))?.into_rgb8();
+    let image =
+        picture::decode_png(png, crop.width, crop.height).map_err(|e| format!("cannot be decoded: {e}"))?;
+    let image = image.into_rgb8();
     let (width, height) = image.dimensions();
     if width != height {
         return Err(format!("has {width}×{height} pixels, which is not square"));

@@ -5,6 +5,7 @@
 use std::path::Path;
 
 use formats::labels::{self, Face, Line, Source};
+use geometry::BBox;
 use schema::Symbol;
 use schema::tables::{Label, LabelSource};
 
@@ -41,16 +42,16 @@ impl Labels {
     /// Rows of the table `labels`.
     pub fn rows(&self, video_id: &Symbol) -> impl Iterator<Item = Label> {
         (0..).zip(&self.lines).map(move |(label_idx, line)| {
-            let edges = line.face.as_ref().map(edges);
+            let bbox = line.face.as_ref().map(bbox);
             Label {
                 video_id: video_id.clone(),
                 label_idx,
                 frame_idx: Some(line.frame),
                 track_id: None,
-                x_min: edges.map(|[x, ..]| x as f32),
-                y_min: edges.map(|[_, y, ..]| y as f32),
-                x_max: edges.map(|[_, _, x, _]| x as f32),
-                y_max: edges.map(|[.., y]| y as f32),
+                x_min: bbox.map(|b| b.x_min as f32),
+                y_min: bbox.map(|b| b.y_min as f32),
+                x_max: bbox.map(|b| b.x_max as f32),
+                y_max: bbox.map(|b| b.y_max as f32),
                 identity: line.face.as_ref().and_then(|face| face.identity.clone()),
                 source: LabelSource::GroundTruth,
             }
@@ -58,10 +59,10 @@ impl Labels {
     }
 }
 
-/// Left, top, right and bottom edge of a face, pixels.
-pub(crate) fn edges(face: &Face) -> [f64; 4] {
+/// The box of a face, pixels.
+pub(crate) fn bbox(face: &Face) -> BBox<f64> {
     let [x, y, w, h] = face.bbox;
-    [x, y, x + w, y + h]
+    BBox::from_corner(x, y, w, h)
 }
 
 /// Either every known face has a shot or none: figures about following need all of them.

@@ -3,37 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::Hash;
 
+use geometry::BBox;
 use pathfinding::prelude::{Matrix, kuhn_munkres, separate_components};
+use report::input::TrackBox;
 
 use crate::labels::{self, Labels};
-
-/// A box in pixels of the upright frame, half-open, the origin at the image's corner.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Rect {
-    /// Left edge.
-    pub x_min: f64,
-    /// Top edge.
-    pub y_min: f64,
-    /// Right edge.
-    pub x_max: f64,
-    /// Bottom edge.
-    pub y_max: f64,
-}
-
-impl Rect {
-    fn area(&self) -> f64 {
-        (self.x_max - self.x_min) * (self.y_max - self.y_min)
-    }
-}
-
-/// Intersection over union of two boxes, 0 (apart) to 1 (the same).
-pub fn iou(a: &Rect, b: &Rect) -> f64 {
-    let width = (a.x_max.min(b.x_max) - a.x_min.max(b.x_min)).max(0.0);
-    let height = (a.y_max.min(b.y_max) - a.y_min.max(b.y_min)).max(0.0);
-    let inter = width * height;
-    // The floor only matters for two empty boxes, which share nothing.
-    inter / (a.area() + b.area() - inter).max(1e-9)
-}
 
 /// Pairs (row, column), each used at most once, with the largest sum of weights (Kuhn–Munkres).
 /// Pairs of weight zero or less are left out; rows ascend.
@@ -66,9 +40,9 @@ pub fn assign_scores(
 }
 
 /// Pairs (labelled, found) with the largest sum of IoU among those that reach `min_iou`.
-pub fn assign_boxes(labelled: &[Rect], found: &[Rect], min_iou: f64) -> Vec<(usize, usize)> {
+pub fn assign_boxes(labelled: &[BBox<f64>], found: &[BBox<f64>], min_iou: f64) -> Vec<(usize, usize)> {
     assign_scores(labelled.len(), found.len(), |l, f| {
-        let overlap = iou(&labelled[l], &found[f]);
+        let overlap = labelled[l].iou(&found[f]);
         if overlap >= min_iou { overlap } else { 0.0 }
     })
 }
@@ -101,19 +75,6 @@ fn largest_dense_total<A: Ord + Copy, B: Ord + Copy>(counts: &BTreeMap<(A, B), u
     let count = |r: usize, c: usize| counts.get(&(rows[r], columns[c])).copied().unwrap_or(0);
     let pairs = assign(rows.len(), columns.len(), |r, c| i64::try_from(count(r, c)).unwrap_or(i64::MAX));
     pairs.into_iter().map(|(r, c)| count(r, c)).sum()
-}
-
-/// A found box that belongs to a track.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Found {
-    /// Frame.
-    pub frame_idx: i64,
-    /// Where the face is.
-    pub rect: Rect,
-    /// Its track.
-    pub track_id: i64,
-    /// The track's cluster; `None` for noise.
-    pub cluster_id: Option<i64>,
 }
 
 /// A found box that is a known person's face.
@@ -203,9 +164,9 @@ pub struct Judged {
 
 /// Compares `found` with `labels`: on every labelled frame the one-to-one assignment with the
 /// largest total IoU, of pairs with IoU ≥ `min_iou`.
-pub fn judge(labels: &Labels, found: &[Found], min_iou: f64) -> Judged {
+pub fn judge(labels: &Labels, found: &[TrackBox], min_iou: f64) -> Judged {
     let people = people(labels);
-    let mut found_in: BTreeMap<i64, Vec<&Found>> = BTreeMap::new();
+    let mut found_in: BTreeMap<i64, Vec<&TrackBox>> = BTreeMap::new();
     for face in found {
         found_in.entry(face.frame_idx).or_default().push(face);
     }
@@ -223,7 +184,7 @@ fn people(labels: &Labels) -> Vec<String> {
 }
 
 /// A labelled face: where, and who if that is known.
-type Labelled = (Rect, Option<TrueFace>);
+type Labelled = (BBox<f64>, Option<TrueFace>);
 
 /// Labelled faces of every judged frame.
 fn faces_by_frame(labels: &Labels, people: &[String]) -> BTreeMap<i64, Vec<Labelled>> {
@@ -231,19 +192,17 @@ fn faces_by_frame(labels: &Labels, people: &[String]) -> BTreeMap<i64, Vec<Label
     for line in &labels.lines {
         let faces = frames.entry(line.frame).or_default();
         if let Some(face) = &line.face {
-            let [x_min, y_min, x_max, y_max] = labels::edges(face);
             let person = face.identity.as_ref().and_then(|identity| people.binary_search(identity).ok());
-            let rect = Rect { x_min, y_min, x_max, y_max };
-            faces.push((rect, person.map(|person| TrueFace { person, shot: face.shot })));
+            faces.push((labels::bbox(face), person.map(|person| TrueFace { person, shot: face.shot })));
         }
     }
     frames
 }
 
-fn judge_frame(judged: &mut Judged, faces: &[Labelled], found: &[&Found]) {
-    let labelled: Vec<Rect> = faces.iter().map(|(rect, _)| *rect).collect();
-    let rects: Vec<Rect> = found.iter().map(|f| f.rect).collect();
-    let pairs = assign_boxes(&labelled, &rects, judged.min_iou);
+fn judge_frame(judged: &mut Judged, faces: &[Labelled], found: &[&TrackBox]) {
+    let labelled: Vec<BBox<f64>> = faces.iter().map(|(bbox, _)| *bbox).collect();
+    let boxes: Vec<BBox<f64>> = found.iter().map(|f| f.bbox).collect();
+    let pairs = assign_boxes(&labelled, &boxes, judged.min_iou);
     let found_at: BTreeMap<usize, usize> = pairs.iter().copied().collect();
     judged.n_found += found.len();
     let mut ignored = BTreeSet::new();
@@ -251,7 +210,7 @@ fn judge_frame(judged: &mut Judged, faces: &[Labelled], found: &[&Found]) {
         judged.n_labelled += usize::from(face.is_some());
         match (face, found_at.get(&at)) {
             (Some(face), Some(&at)) => {
-                let Found { track_id, cluster_id, .. } = *found[at];
+                let TrackBox { track_id, cluster_id, .. } = *found[at];
                 judged.matches.push(Match { person: face.person, track_id, cluster_id });
             }
             (Some(face), None) => judged.missed[face.person] += 1,
@@ -270,13 +229,13 @@ fn judge_frame(judged: &mut Judged, faces: &[Labelled], found: &[&Found]) {
     judged.frames.push(frame(faces, &counted.map(|(_, face)| *face).collect::<Vec<_>>()));
 }
 
-fn frame(faces: &[Labelled], found: &[&Found]) -> Frame<TrueFace, FoundFace> {
-    let known = || faces.iter().filter_map(|(rect, face)| Some((rect, (*face)?)));
-    let face = |f: &&Found| FoundFace { track_id: f.track_id, group: Group::of(f.track_id, f.cluster_id) };
+fn frame(faces: &[Labelled], found: &[&TrackBox]) -> Frame<TrueFace, FoundFace> {
+    let known = || faces.iter().filter_map(|(bbox, face)| Some((bbox, (*face)?)));
+    let face = |f: &&TrackBox| FoundFace { track_id: f.track_id, group: Group::of(f.track_id, f.cluster_id) };
     Frame {
         truth: known().map(|(_, face)| face).collect(),
         found: found.iter().map(face).collect(),
-        iou: known().flat_map(|(rect, _)| found.iter().map(|f| iou(rect, &f.rect))).collect(),
+        iou: known().flat_map(|(bbox, _)| found.iter().map(|f| bbox.iou(&f.bbox))).collect(),
     }
 }
 
@@ -354,15 +313,6 @@ mod tests {
 
     use super::*;
 
-    fn rect() -> impl Strategy<Value = Rect> {
-        (0.0..50.0, 0.0..50.0, 1.0..40.0, 1.0..40.0).prop_map(|(x, y, w, h)| Rect {
-            x_min: x,
-            y_min: y,
-            x_max: x + w,
-            y_max: y + h,
-        })
-    }
-
     /// The best total over every way to assign, the slow and obvious way.
     fn best_total(weights: &[Vec<i64>], row: usize, used: &mut Vec<bool>) -> i64 {
         let Some(line) = weights.get(row) else { return 0 };
@@ -390,14 +340,6 @@ mod tests {
         }
 
         #[test]
-        fn iou_is_symmetric_and_between_0_and_1(a in rect(), b in rect()) {
-            let overlap = iou(&a, &b);
-            prop_assert!((0.0..=1.0).contains(&overlap));
-            prop_assert_eq!(overlap, iou(&b, &a));
-            prop_assert!((iou(&a, &a) - 1.0).abs() < 1e-12);
-        }
-
-        #[test]
         fn the_assignment_is_as_good_as_the_best_of_all(
             weights in (1_usize..5, 1_usize..5).prop_flat_map(|(r, c)| {
                 proptest::collection::vec(proptest::collection::vec(0_i64..20, c), r)
@@ -414,8 +356,8 @@ mod tests {
 
     #[test]
     fn boxes_below_the_threshold_never_match() {
-        let a = Rect { x_min: 0.0, y_min: 0.0, x_max: 10.0, y_max: 10.0 };
-        let b = Rect { x_min: 5.0, x_max: 15.0, ..a };
+        let a = BBox::from_corner(0.0, 0.0, 10.0, 10.0);
+        let b = a.moved(5.0, 0.0);
         assert_eq!(assign_boxes(&[a], &[b], 0.34), []);
         assert_eq!(assign_boxes(&[a], &[b], 0.33), [(0, 0)]);
         assert_eq!(assign_boxes(&[], &[b], 0.33), []);

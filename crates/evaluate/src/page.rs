@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use report::faces::Faces;
-use report::input::{self, Comparison, LabelledTrack, ReliabilityBin, TrackBox};
+use report::input::{self, Comparison, LabelledTrack, ReliabilityBin};
 use report::{Rendered, Report};
 use run::StageRun;
 use run::stage::{Job, Progress as _};
@@ -30,8 +30,7 @@ pub(crate) struct Found<'a> {
 /// Writes page, drawings and subtitles.
 pub(crate) fn write(job: &mut Job<Config>, stage: &mut StageRun, found: &Found<'_>) -> Result<()> {
     let leaves = found.tables.leaves();
-    let boxes = boxes(found.tables);
-    let tables = tables(found.tables, &leaves, &boxes);
+    let tables = tables(found.tables, &leaves);
     stage.write_file("report/boxes.ass", report::subtitles(&tables).as_bytes())?;
     let Config { samples_per_identity, thumbnail_px, .. } = job.config;
     let reporter = &mut job.reporter;
@@ -79,7 +78,7 @@ pub(crate) fn write(job: &mut Job<Config>, stage: &mut StageRun, found: &Found<'
     Ok(())
 }
 
-fn tables<'a>(tables: &'a Tables, leaves: &'a [i64], boxes: &'a [TrackBox]) -> input::Tables<'a> {
+fn tables<'a>(tables: &'a Tables, leaves: &'a [i64]) -> input::Tables<'a> {
     input::Tables {
         video: &tables.video,
         times: &tables.times,
@@ -90,18 +89,8 @@ fn tables<'a>(tables: &'a Tables, leaves: &'a [i64], boxes: &'a [TrackBox]) -> i
         calibration: &tables.calibration,
         linkage: &tables.linkage,
         leaves,
-        boxes,
+        boxes: &tables.found,
     }
-}
-
-fn boxes(tables: &Tables) -> Vec<TrackBox> {
-    let of = |found: &crate::matching::Found| TrackBox {
-        frame_idx: found.frame_idx,
-        edges: [found.rect.x_min, found.rect.y_min, found.rect.x_max, found.rect.y_max],
-        track_id: found.track_id,
-        cluster_id: found.cluster_id,
-    };
-    tables.found.iter().map(of).collect()
 }
 
 fn comparison(judged: &Judged) -> Comparison {

@@ -4,7 +4,9 @@
 //! other, so the truth is less certain than these intervals say; figures that count small groups rise a
 //! little when some tracks are drawn twice.
 
-/// How often tracks are drawn.
+use numeric::random::SplitMix64;
+
+/// Number of draws.
 pub const ROUNDS: usize = 1000;
 /// Share of the rounds that lies outside an interval, on either side.
 const TAIL: f64 = 0.025;
@@ -24,7 +26,7 @@ pub fn intervals(n: usize, mut figures: impl FnMut(&[u32]) -> Vec<f64>) -> Optio
     if n < 2 {
         return None;
     }
-    let mut random = SplitMix(n as u64);
+    let mut random = SplitMix64::new(n as u64);
     let mut rounds: Vec<Vec<f64>> = Vec::new();
     for _ in 0..ROUNDS {
         let mut drawn = vec![0; n];
@@ -43,19 +45,6 @@ fn interval(mut values: Vec<f64>) -> Interval {
     values.sort_by(f64::total_cmp);
     let at = |share: f64| values[((values.len() - 1) as f64 * share).round() as usize];
     Interval { low: at(TAIL), high: at(1.0 - TAIL) }
-}
-
-/// Numbers that look random and are the same everywhere: SplitMix64, Steele, Lea and Flood 2014.
-struct SplitMix(u64);
-
-impl SplitMix {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut bits = self.0;
-        bits = (bits ^ (bits >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        ((u128::from(bits ^ (bits >> 31)) * n as u128) >> 64) as usize
-    }
 }
 
 #[cfg(test)]

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use geometry::BBox;
+use report::input::TrackBox;
 use run::RunDir;
 use schema::UnitVector;
 use schema::tables::{
@@ -10,7 +12,6 @@ use schema::tables::{
 
 use crate::cohesion::Point;
 use crate::error::Result;
-use crate::matching::{Found, Rect};
 
 /// Names of every table this stage reads.
 pub const INPUTS: [&str; 12] = [
@@ -52,7 +53,7 @@ pub struct Tables {
     /// Number of boxes, also of those that belong to no track.
     pub n_detections: usize,
     /// Boxes that belong to a track.
-    pub found: Vec<Found>,
+    pub found: Vec<TrackBox>,
     /// Vector of each track from the embedder that the footer names first.
     vectors: BTreeMap<i64, UnitVector>,
 }
@@ -93,7 +94,7 @@ impl Tables {
     }
 }
 
-fn read_found(run: &RunDir, clusters: &[Cluster]) -> Result<(usize, Vec<Found>)> {
+fn read_found(run: &RunDir, clusters: &[Cluster]) -> Result<(usize, Vec<TrackBox>)> {
     let cluster_of: BTreeMap<i64, Option<i64>> =
         clusters.iter().map(|c| (c.track_id, c.cluster_id)).collect();
     let (mut n, mut found) = (0, Vec::new());
@@ -102,14 +103,10 @@ fn read_found(run: &RunDir, clusters: &[Cluster]) -> Result<(usize, Vec<Found>)>
         n += batch.len();
         found.extend(batch.into_iter().filter_map(|d| {
             let track_id = d.track_id?;
-            let rect = Rect {
-                x_min: d.x_min.into(),
-                y_min: d.y_min.into(),
-                x_max: d.x_max.into(),
-                y_max: d.y_max.into(),
-            };
+            let [x_min, y_min, x_max, y_max] = [d.x_min, d.y_min, d.x_max, d.y_max].map(f64::from);
+            let bbox = BBox { x_min, y_min, x_max, y_max };
             let cluster_id = cluster_of.get(&track_id).copied().flatten();
-            Some(Found { frame_idx: d.frame_idx, rect, track_id, cluster_id })
+            Some(TrackBox { frame_idx: d.frame_idx, bbox, track_id, cluster_id })
         }));
     }
     Ok((n, found))

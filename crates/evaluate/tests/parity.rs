@@ -11,8 +11,10 @@ use evaluate::cohesion::{self, Point};
 use evaluate::confidence::{self, Guess};
 use evaluate::figures;
 use evaluate::labels::Labels;
-use evaluate::matching::{Found, Group, Rect, judge};
+use evaluate::matching::{Group, judge};
 use evaluate::metrics::{Contingency, Item, Prf};
+use geometry::BBox;
+use report::input::TrackBox;
 use schema::cell::Category as _;
 use serde::Deserialize;
 
@@ -161,10 +163,10 @@ fn truth_csv(clip: &Clip) -> String {
     format!("identity,frame,h,w,y,x,note\n{lines}")
 }
 
-fn found(clip: &Clip) -> Vec<Found> {
+fn found(clip: &Clip) -> Vec<TrackBox> {
     let found = |&(frame, x, y, w, h, track_id, cluster_id): &FoundRow| {
-        let rect = Rect { x_min: x, y_min: y, x_max: x + w, y_max: y + h };
-        Found { frame_idx: frame as i64, rect, track_id, cluster_id }
+        let bbox = BBox::from_corner(x, y, w, h);
+        TrackBox { frame_idx: frame as i64, bbox, track_id, cluster_id }
     };
     clip.found.iter().map(found).collect()
 }

@@ -8,8 +8,10 @@ use std::path::Path;
 
 use evaluate::figures;
 use evaluate::labels::Labels;
-use evaluate::matching::{Found, Frame, Rect, judge};
+use evaluate::matching::{Frame, judge};
 use evaluate::tracking::{clear, hota, identity};
+use geometry::BBox;
+use report::input::TrackBox;
 use serde::Deserialize;
 
 const MIN_IOU: f64 = 0.5;
@@ -117,10 +119,10 @@ fn truth_csv(clip: &Clip) -> String {
     format!("frame,x,y,w,h,identity,shot\n{lines}")
 }
 
-fn found(clip: &Clip) -> Vec<Found> {
+fn found(clip: &Clip) -> Vec<TrackBox> {
     let found = |&(frame_idx, x, y, w, h, track_id, cluster_id): &FoundRow| {
-        let rect = Rect { x_min: x, y_min: y, x_max: x + w, y_max: y + h };
-        Found { frame_idx, rect, track_id, cluster_id }
+        let bbox = BBox::from_corner(x, y, w, h);
+        TrackBox { frame_idx, bbox, track_id, cluster_id }
     };
     clip.found.iter().map(found).collect()
 }

@@ -8,18 +8,10 @@
 //! them: the tail of the normal distribution, about exp(−z²/2), times n. How wide that distribution is, the
 //! many pairs of different people tell; where there are few, what was known beforehand.
 
+use numeric::law::{COMMON_PRIOR, DIFFERENT_PAIRS, DIFFERENT_SD, SFACE_SAME_UP_TO};
 use pulp::{Arch, Simd, WithSimd};
 use schema::footer::Embedder;
 
-/// Standard deviation of the similarity of two people, as expected beforehand, and how many pairs that is
-/// worth; both as in `cluster`.
-const DIFFERENT_SD: f64 = 0.12;
-const DIFFERENT_PAIRS: f64 = 1000.0;
-/// People who say as much about what all have in common as was known beforehand: that the square of its
-/// length is 1/25, as in `cluster`.
-const COMMON_PRIOR: f64 = 25.0;
-/// Where nothing is known of an embedder: SFace's, as in `cluster`.
-const SAME_UP_TO: f64 = 0.637;
 /// Vectors that another is compared with at a time.
 const SIDE_BY_SIDE: usize = 32;
 
@@ -36,7 +28,7 @@ impl Scale {
     /// By what the footer of a run's vectors says.
     pub fn of(embedder: &Embedder) -> Self {
         Self {
-            same_from: 1.0 - embedder.same_up_to.unwrap_or(SAME_UP_TO),
+            same_from: 1.0 - embedder.same_up_to.unwrap_or(SFACE_SAME_UP_TO),
             different: embedder.similarity.map(|similarity| similarity.different),
         }
     }
@@ -189,7 +181,7 @@ fn common(known: &[&[f32]], seen: &[&[f32]]) -> Vec<f32> {
     for vector in all() {
         sum.iter_mut().zip(*vector).for_each(|(sum, x)| *sum += f64::from(*x));
     }
-    let count = (known.len() + seen.len()) as f64 + COMMON_PRIOR;
+    let count = (known.len() + seen.len()) as f64 + 1.0 / COMMON_PRIOR;
     sum.into_iter().map(|sum| (sum / count) as f32).collect()
 }
 
@@ -277,7 +269,7 @@ mod tests {
             dim: 2,
             weights_sha256: String::new(),
             license: String::new(),
-            same_up_to: Some(0.637),
+            same_up_to: Some(SFACE_SAME_UP_TO),
             similarity,
             quality: None,
         };

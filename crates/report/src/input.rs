@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use geometry::BBox;
 use schema::tables::{Calibration, Cluster, Identity, Linkage, Metric, Shot, Track, Video};
 use serde_json::Value;
 
@@ -76,8 +77,8 @@ impl<'a> Tables<'a> {
 pub struct TrackBox {
     /// Frame.
     pub frame_idx: i64,
-    /// Left, top, right and bottom edge, pixels of the upright frame.
-    pub edges: [f64; 4],
+    /// Box.
+    pub bbox: BBox<f64>,
     /// Track.
     pub track_id: i64,
     /// Cluster of the track; `None` for noise.

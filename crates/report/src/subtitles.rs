@@ -77,11 +77,11 @@ fn is_straight(boxes: &[&TrackBox]) -> bool {
     if usize::try_from(frames) != Ok(boxes.len() - 1) {
         return false;
     }
-    let (from, to) = (first.edges, last.edges);
+    let (from, to) = (first.bbox.edges(), last.bbox.edges());
     boxes.iter().enumerate().all(|(at, found)| {
         let share = at as f64 / frames.max(1) as f64;
         let line = from.iter().zip(to).map(|(from, to)| from + share * (to - from));
-        line.zip(found.edges).all(|(line, edge)| (line - edge).abs() <= TOLERANCE)
+        line.zip(found.bbox.edges()).all(|(line, edge)| (line - edge).abs() <= TOLERANCE)
     })
 }
 
@@ -114,8 +114,8 @@ impl Event {
             start: before,
             end: after,
             way: (millis(t_first), millis(t_last)),
-            from: first.edges,
-            to: last.edges,
+            from: first.bbox.edges(),
+            to: last.bbox.edges(),
             colour: format!("&H{blue}{green}{red}&"),
             name: name.unwrap_or_else(|| "?".into()),
         }
@@ -163,12 +163,14 @@ fn clock(secs: f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use geometry::BBox;
     use proptest::prelude::*;
 
     use super::*;
 
     fn found(frame_idx: i64, x: f64) -> TrackBox {
-        TrackBox { frame_idx, edges: [x, 10.0, x + 50.0, 70.0], track_id: 3, cluster_id: Some(1) }
+        let bbox = BBox::from_corner(x, 10.0, 50.0, 60.0);
+        TrackBox { frame_idx, bbox, track_id: 3, cluster_id: Some(1) }
     }
 
     #[test]

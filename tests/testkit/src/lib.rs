@@ -7,7 +7,7 @@
 //! * [`line`]: the stages as programs.
 //! * [`files`], [`mp4`], [`random`], [`snapshot`]: small helpers.
 //!
-//! Cross-crate tests are in `tests/tests`, one file per question:
+//! Cross-crate tests are in `tests/e2e`, one file per question:
 //!
 //! * `tidy`: are the rules of ARCHITECTURE.md kept?
 //! * `end_to_end`: does the whole line find who is in a clip, again and again the same?

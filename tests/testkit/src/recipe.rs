@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
+use numeric::law;
 use schema::footer::{Embedder, Similarity};
 use serde::{Deserialize, Serialize};
 
@@ -112,8 +113,8 @@ pub fn write(recipe: &Recipe, root: &Path, labels: &Path) -> Result<()> {
             dim: DIM,
             weights_sha256: String::new(),
             license: "MIT OR Apache-2.0".into(),
-            same_up_to: Some(0.637),
-            similarity: Some(Similarity { different: 0.06, same: 0.35 }),
+            same_up_to: Some(law::SFACE_SAME_UP_TO),
+            similarity: Some(Similarity { different: law::SFACE_DIFFERENT, same: law::SFACE_SAME }),
             quality: Some(people::quality(DIM)),
         },
         linking: None,

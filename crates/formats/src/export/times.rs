@@ -1,10 +1,13 @@
 //! Formats of times: WebVTT, RTTM, OpenTimelineIO.
 
+use geometry::Span;
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use crate::run::{Run, Span};
+use geometry::Span;
+
+use crate::run::Run;
 use crate::xml::escape;
 
 /// A cue each time a person is on screen, in order of time.

@@ -14,9 +14,9 @@ use std::process::Command;
 use run::manifest::Manifest;
 use schema::io::read_all;
 use schema::tables::{Cluster, Crop};
-use tests::assets;
-use tests::files::{copy, hashes};
-use tests::made_up::{self, must};
+use testkit::assets;
+use testkit::files::{copy, hashes};
+use testkit::made_up::{self, must};
 
 fn folder(name: &str) -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("regress").join(name);

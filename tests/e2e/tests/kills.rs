@@ -19,10 +19,10 @@ use std::time::{Duration, Instant};
 use run::manifest::{self, Manifest, STAGES};
 use schema::io::read_all;
 use schema::tables::{Detection, DetectionSource};
-use tests::assets;
-use tests::files::{table_hashes, untidy};
-use tests::line::{Line, Said};
-use tests::random::{SplitMix64, times};
+use testkit::assets;
+use testkit::files::{table_hashes, untidy};
+use testkit::line::{Line, Said};
+use testkit::random::{SplitMix64, times};
 
 /// An empty place for a run directory.
 fn folder(name: &str) -> PathBuf {

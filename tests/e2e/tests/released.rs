@@ -12,9 +12,9 @@ use std::path::{Path, PathBuf};
 
 use schema::tables::ALL;
 use serde_json::Value;
-use tests::assets;
-use tests::files::{copy, repository, walk};
-use tests::made_up::{self, must};
+use testkit::assets;
+use testkit::files::{copy, repository, walk};
+use testkit::made_up::{self, must};
 
 fn folder(name: &str) -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("released").join(name);

@@ -17,10 +17,10 @@ use schema::tables::{
     Cluster, Constraint, Detection, Embedding, Identity, Label, Linkage, Metric, Person, Shot, Track,
     TrackEmbedding, Video,
 };
-use tests::assets;
-use tests::files::repository;
-use tests::line::Line;
-use tests::made_up::{self, MadeUp, must};
+use testkit::assets;
+use testkit::files::repository;
+use testkit::line::Line;
+use testkit::made_up::{self, MadeUp, must};
 
 const FORMATS: [&str; 7] = ["csv", "mot", "coco", "cvat", "webvtt", "rttm", "otio"];
 

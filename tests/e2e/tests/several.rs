@@ -16,8 +16,8 @@ use std::process::{Command, Output};
 use schema::io::read_all;
 use schema::tables::{Appearance, Cluster, Person, Track, Video};
 use serde_json::Value;
-use tests::assets;
-use tests::truth::{self, TrueShot};
+use testkit::assets;
+use testkit::truth::{self, TrueShot};
 
 /// The clip in two parts, and what lies beside them.
 struct Parts {

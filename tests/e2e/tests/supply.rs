@@ -17,9 +17,9 @@ use std::process::Command;
 
 use run::manifest::STAGES;
 use serde_json::Value;
-use tests::assets;
-use tests::files::repository;
-use tests::line::Line;
+use testkit::assets;
+use testkit::files::repository;
+use testkit::line::Line;
 
 /// Every package that is built on our platform.
 fn packages() -> Vec<Value> {

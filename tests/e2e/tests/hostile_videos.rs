@@ -20,11 +20,11 @@ use run::manifest::STAGES;
 use schema::io::read_all;
 use schema::tables::{Frame, Video};
 use serde_json::Value;
-use tests::assets;
-use tests::files::untidy;
-use tests::line::Line;
-use tests::mp4;
-use tests::random::{SplitMix64, times};
+use testkit::assets;
+use testkit::files::untidy;
+use testkit::line::Line;
+use testkit::mp4;
+use testkit::random::{SplitMix64, times};
 
 /// Longest that a stage may take for a second of a small video.
 const WATCHDOG: Duration = Duration::from_secs(120);

@@ -14,9 +14,9 @@ use std::path::{Path, PathBuf};
 use schema::Row;
 use schema::io::read_all;
 use schema::tables::{Detection, Frame, Track, Video};
-use tests::files::untidy;
-use tests::line::{Line, Said};
-use tests::{assets, mp4};
+use testkit::files::untidy;
+use testkit::line::{Line, Said};
+use testkit::{assets, mp4};
 
 const STAGES: [&str; 2] = ["ingest", "detect-track"];
 

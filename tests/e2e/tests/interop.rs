@@ -18,9 +18,9 @@ use schema::tables::{
     Cluster, Constraint, Crop, Detection, Embedding, Frame, Identity, Label, Linkage, Metric, Shot, Track,
     TrackEmbedding, Video,
 };
-use tests::assets;
-use tests::files::repository;
-use tests::line::Line;
+use testkit::assets;
+use testkit::files::repository;
+use testkit::line::Line;
 
 /// Who rewrites tables.
 const WRITERS: [&str; 4] = ["pyarrow", "pandas", "polars", "duckdb"];

@@ -19,9 +19,9 @@ use schema::io::{TableWriter, open, read_all};
 use schema::tables::{
     Cluster, Constraint, Crop, Detection, Embedding, Identity, Label, Shot, Track, TrackEmbedding,
 };
-use tests::assets;
-use tests::files::{hashes, table_hashes, untidy};
-use tests::line::{Line, Said};
+use testkit::assets;
+use testkit::files::{hashes, table_hashes, untidy};
+use testkit::line::{Line, Said};
 
 fn line(name: &str) -> Option<Line> {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("forget").join(name);
@@ -103,7 +103,7 @@ fn a_forgotten_person_is_gone_and_stays_gone() {
     // A later run takes that for its own and brings nobody back.
     let hashes = hashes(&line.run_dir);
     assert_eq!(line.run_again(), [""; 0]);
-    assert_eq!(tests::files::hashes(&line.run_dir), hashes);
+    assert_eq!(testkit::files::hashes(&line.run_dir), hashes);
     assert_eq!(scan(&line).code, Some(0));
     let warnings = line.run("detect-track").warnings().join("\n");
     assert!(warnings.contains("tracks are forgotten"), "{warnings}");
@@ -136,7 +136,7 @@ fn assert_tables_without(line: &Line, gone: &BTreeSet<i64>, kept: &BTreeSet<i64>
 /// Pictures that are not made from the crops that are still there: the page is made again to know those.
 fn without_person(line: &Line, pictures: &BTreeSet<&str>) -> Vec<String> {
     let copied = Line { run_dir: line.run_dir.with_file_name("copy"), ..line.clone() };
-    tests::files::copy(&line.run_dir, &copied.run_dir);
+    testkit::files::copy(&line.run_dir, &copied.run_dir);
     let forced = Said::of(copied.command("evaluate").args(["--force", "--json"]));
     assert_eq!(forced.code, Some(0));
     let page = fs::read_to_string(copied.run_dir.join("report/index.html")).unwrap();
@@ -248,7 +248,7 @@ fn a_run_without_pictures_keeps_none() {
     let page = fs::read_to_string(line.run_dir.join("report/index.html")).unwrap();
     assert!(!page.contains("data:image"), "a picture is on the page");
     // PNG, JPEG: in no file, under whatever name.
-    for (name, path) in tests::files::walk(&line.run_dir, &[]) {
+    for (name, path) in testkit::files::walk(&line.run_dir, &[]) {
         let bytes = fs::read(path).unwrap();
         for magic in [b"\x89PNG".as_slice(), b"\xff\xd8\xff"] {
             assert!(!bytes.windows(magic.len()).any(|w| w == magic), "{name} holds a picture");
@@ -261,8 +261,8 @@ fn a_run_without_pictures_keeps_none() {
     assert!(again.status.success());
     assert_eq!(hashes(&line.run_dir), before);
     // Other vectors need the pictures, which are gone.
-    let config = line.run_dir.with_file_name("orb.toml");
-    fs::write(&config, "[embed]\nembedders = ['orb']\n").unwrap();
+    let config = line.run_dir.with_file_name("flip.toml");
+    fs::write(&config, "[embed]\nflip = true\n").unwrap();
     let said = Line { config: Some(config), ..line.clone() }.run("embed");
     assert_eq!(said.code, Some(4), "{said:?}");
     assert!(said.events("error").next().unwrap()["message"].as_str().unwrap().ends_with("has no picture"));

@@ -11,7 +11,7 @@ use std::process::{Command, Output};
 
 use run::manifest::STAGES;
 use serde_json::Value;
-use tests::{assets, truth};
+use testkit::{assets, truth};
 
 fn bench(arguments: &[&str]) -> Option<Output> {
     let clip = assets::require("FACETRACK_CLIP")?;

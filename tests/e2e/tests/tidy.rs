@@ -14,47 +14,53 @@ use std::process::Command;
 
 use schema::tables::{ALL, LIBRARY};
 use serde_json::Value;
-use tests::files::{repository, walk};
+use testkit::files::{repository, walk};
 
 /// Every member and the members it may import. A new member needs a line here, which is the moment
 /// to think about it.
 const IMPORTS: &[(&str, &[&str])] = &[
-    ("schema", &[]),
+    ("failure", &[]),
+    ("hash", &[]),
     ("geometry", &[]),
     ("numeric", &[]),
-    ("video", &["schema"]),
-    ("nn", &["schema"]),
-    ("ingest", &["schema", "video"]),
-    ("detect-track", &["schema", "video", "nn", "geometry", "numeric"]),
-    ("embed", &["schema", "nn", "numeric"]),
-    ("cluster", &["schema", "geometry", "numeric"]),
-    ("evaluate", &["schema"]),
-    ("forget", &["schema"]),
-    ("library", &["schema"]),
-    ("bench", &["schema", "nn", "detect-track", "embed", "cluster", "library"]),
-    ("exchange", &["schema"]),
-    ("datasets", &["schema", "cluster"]),
-    ("tests", &["schema"]),
-    ("fuzz", &["schema", "nn", "cluster", "evaluate", "library", "exchange"]),
+    ("picture", &[]),
+    ("schema", &["failure", "hash"]),
+    ("run", &["failure", "hash", "schema"]),
+    ("video", &["failure"]),
+    ("nn", &["failure", "hash"]),
+    ("ingest", &["failure", "hash", "run", "schema", "video"]),
+    ("detect-track", &["failure", "geometry", "hash", "nn", "numeric", "run", "schema", "video"]),
+    ("embed", &["failure", "nn", "numeric", "picture", "run", "schema"]),
+    ("cluster", &["failure", "geometry", "hash", "numeric", "run", "schema"]),
+    ("formats", &["failure", "geometry", "run", "schema"]),
+    // For its test in the browser `report` has the stage make a page.
+    ("report", &["evaluate", "failure", "geometry", "hash", "picture", "run", "schema"]),
+    ("evaluate", &["failure", "formats", "geometry", "hash", "numeric", "report", "run", "schema"]),
+    ("gallery", &["failure", "hash", "numeric", "run", "schema"]),
     ("console", &[]),
     ("fetch", &["console"]),
     (
         "facetrack",
         &[
-            "schema",
-            "nn",
-            "ingest",
+            "cluster",
+            "console",
             "detect-track",
             "embed",
-            "cluster",
             "evaluate",
-            "forget",
-            "library",
-            "exchange",
-            "console",
+            "failure",
             "fetch",
+            "formats",
+            "gallery",
+            "ingest",
+            "nn",
+            "run",
+            "schema",
         ],
     ),
+    ("testkit", &["failure", "hash", "numeric", "run", "schema"]),
+    ("bench", &["cluster", "detect-track", "embed", "gallery", "nn", "schema", "testkit"]),
+    ("e2e", &["failure", "hash", "run", "schema"]),
+    ("fuzz", &["cluster", "evaluate", "failure", "formats", "gallery", "hash", "nn", "run", "schema"]),
     // Nothing heavy, so that it builds in seconds.
     ("xtask", &["console", "fetch"]),
 ];
@@ -67,8 +73,8 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
     ("ffmpeg", &["video"]),
     ("opencv", &["detect-track", "embed"]),
     ("candle", &["nn", "detect-track", "embed", "bench"]),
-    ("csv", &["cluster", "evaluate", "exchange", "datasets"]),
-    ("minijinja", &["evaluate"]),
+    ("csv", &["cluster", "formats", "testkit"]),
+    ("minijinja", &["report"]),
     ("hdbscan", &["cluster"]),
     ("kodama", &["cluster"]),
     ("rayon", &["embed"]),
@@ -89,16 +95,16 @@ const WORDS: &[(&str, &[&str])] = &[
     ("ParquetRecordBatch", &["schema"]),
     ("std::net", &[]),
     ("TcpStream", &[]),
-    ("set_hook", &["schema"]),
+    ("set_hook", &["failure"]),
 ];
 
 /// Which members may take these rows out of `schema::tables`: who sees pictures, vectors and labels.
 const SEES: &[(&str, &[&str])] = &[
-    ("Label", &["evaluate", "forget", "exchange"]),
-    ("Crop", &["detect-track", "embed", "evaluate", "forget", "exchange", "datasets"]),
-    ("Detection", &["detect-track", "evaluate", "forget", "exchange", "datasets"]),
-    ("Embedding", &["embed", "cluster", "forget", "exchange", "datasets"]),
-    ("Metric", &["evaluate", "exchange"]),
+    ("Label", &["evaluate", "run"]),
+    ("Crop", &["detect-track", "embed", "report", "run", "testkit"]),
+    ("Detection", &["detect-track", "evaluate", "formats", "run", "testkit"]),
+    ("Embedding", &["embed", "cluster", "run", "testkit"]),
+    ("Metric", &["evaluate", "report", "run"]),
 ];
 
 fn metadata() -> Value {
@@ -125,7 +131,7 @@ fn text(value: &Value) -> String {
 
 /// Names of a member's dependencies of every kind; what tests share may be used by any test.
 fn dependencies(member: &Value) -> BTreeSet<String> {
-    let shared = |d: &&Value| d["kind"] == "dev" && d["name"] == "tests";
+    let shared = |d: &&Value| d["kind"] == "dev" && d["name"] == "testkit";
     let all = member["dependencies"].as_array().unwrap().iter();
     all.filter(|d| !shared(d)).map(|d| text(&d["name"])).collect()
 }
@@ -185,7 +191,7 @@ fn dependencies_stay_where_they_belong() {
 fn words_stay_where_they_belong() {
     for (member, file, content) in sources() {
         for (word, allowed) in WORDS {
-            let free = allowed.contains(&member.as_str()) || member == "tests";
+            let free = allowed.contains(&member.as_str()) || member == "e2e";
             assert!(free || !content.contains(word), "{file} must not speak of {word}");
         }
     }
@@ -209,7 +215,7 @@ fn stages_see_only_what_they_may() {
         let seen_by: BTreeSet<_> = sources()
             .into_iter()
             .filter(|(member, _, content)| {
-                !["schema", "tests", "fuzz"].contains(&member.as_str()) && rows_seen(content).contains(row)
+                !["schema", "e2e", "fuzz"].contains(&member.as_str()) && rows_seen(content).contains(row)
             })
             .map(|(member, ..)| member)
             .collect();
