@@ -33,7 +33,6 @@ impl Run {
         let mut boxes = run.read::<Detection>()?;
         boxes.retain(|row| row.track_id.is_some());
         let clusters = run.read::<Cluster>()?;
-        let frames: Vec<Frame> = run.read()?;
         Ok(Self {
             video: run.read_one()?,
             times: run.read::<Frame>()?.iter().map(|row| (row.pts_ticks, row.t_secs)).collect(),

@@ -1,5 +1,6 @@
 //! Warping, shrinking and measuring against OpenCV itself, byte for byte.
 
+use opencv::boxed_ref::BoxedRef;
 use opencv::core::{self, BORDER_REPLICATE, CV_64F, Mat, Scalar, Size};
 use opencv::imgproc;
 use opencv::prelude::{MatTraitConst as _, MatTraitConstManual as _};
@@ -10,9 +11,13 @@ use super::*;
 use crate::cv::{int, rgb};
 
 /// The picture that OpenCV makes of another one.
-fn by_opencv(picture: &Image, make: impl FnOnce(&Mat, &mut Mat) -> opencv::Result<()>) -> Image {
+fn by_opencv(
+    picture: &Image,
+    make: impl FnOnce(&BoxedRef<'_, Mat>, &mut Mat) -> opencv::Result<()>,
+) -> Image {
     let mut made = Mat::default();
-    make(&rgb(picture).unwrap(), &mut made).unwrap();
+    let picture = rgb(picture).unwrap();
+    make(&picture, &mut made).unwrap();
     let (width, height) = (made.cols() as usize, made.rows() as usize);
     Image { width, height, channels: 3, data: made.data_bytes().unwrap().to_vec() }
 }

@@ -232,7 +232,7 @@ mod tests {
         /// The map back leads to where the map came from.
         #[test]
         fn inverses_undo(matrix in matrices(), x in 0.0..99.0, y in 0.0..99.0) {
-            let map = |[a, b, c, d, e, f]: [f64; 6], x, y| (a * x + b * y + c, d * x + e * y + f);
+            let map = |[a, b, c, d, e, f]: [f64; 6], x: f64, y: f64| (a * x + b * y + c, d * x + e * y + f);
             let [a, b, _, d, e, _] = matrix;
             prop_assume!((a * e - b * d).abs() > 0.01);
             let (to_x, to_y) = map(matrix, x, y);

@@ -1,11 +1,9 @@
 //! Formats of times: WebVTT, RTTM, OpenTimelineIO.
 
-use geometry::Span;
 use std::fmt::Write as _;
 
-use serde_json::{Value, json};
-
 use geometry::Span;
+use serde_json::{Value, json};
 
 use crate::run::Run;
 use crate::xml::escape;
