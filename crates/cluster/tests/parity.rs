@@ -254,7 +254,8 @@ fn link_is_its_definition() {
                 let is_alone = expected.iter().filter(|other| *other == own).count() == 1;
                 assert!(label.is_some() || is_alone, "{cut:?}");
             }
-            let expected: Vec<_> = found.labels.iter().zip(expected).map(|(l, e)| l.map_or(-1, |_| *e)).collect();
+            let expected: Vec<_> =
+                found.labels.iter().zip(expected).map(|(l, e)| l.map_or(-1, |_| *e)).collect();
             assert_eq!(found.labels, renamed(&expected), "{cut:?}");
         }
     }

@@ -442,8 +442,14 @@ mod tests {
     use super::*;
     use crate::spec::Source;
 
-    const FIRST: EmbedderSpec =
-        EmbedderSpec { name: "first", dim: 2, source: Source::Fusion, same_up_to: None, similarity: None, quality: None };
+    const FIRST: EmbedderSpec = EmbedderSpec {
+        name: "first",
+        dim: 2,
+        source: Source::Fusion,
+        same_up_to: None,
+        similarity: None,
+        quality: None,
+    };
 
     /// Gives the first byte of a crop, twice; NaN for 255.
     struct First;

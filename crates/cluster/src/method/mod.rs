@@ -412,7 +412,9 @@ pub(crate) mod tests {
         let items = Items::new(rows, people.cannot_link.clone()).unwrap();
         let scale = Scale::Evidence(testkit::people::quality(16));
         let mut steps = Vec::new();
-        Link { scale, cut: Cut::Best, threads: 2 }.assign(&items, &mut |done, of| steps.push((done, of))).unwrap();
+        Link { scale, cut: Cut::Best, threads: 2 }
+            .assign(&items, &mut |done, of| steps.push((done, of)))
+            .unwrap();
         assert!(steps.is_sorted() && steps.iter().all(|(_, of)| *of == 900), "{steps:?}");
         assert_eq!(steps.last(), Some(&(900, 900)));
     }

@@ -77,7 +77,8 @@ pub(super) fn fits(items: &Items<'_>, labels: &[usize], cut: f64) -> Vec<Fit> {
         let is_open = |label: &usize| {
             *label != labels[item] && !rivals[item].iter().any(|rival| labels[*rival] == *label)
         };
-        let others = (0..count).filter(is_open).map(|label| (label, 1.0 - product(label) / counts[label] as f64));
+        let others =
+            (0..count).filter(is_open).map(|label| (label, 1.0 - product(label) / counts[label] as f64));
         Fit::by_distance(own.max(0.0), others.min_by(|a, b| a.1.total_cmp(&b.1)))
     };
     (0..items.len()).map(fit).collect()

@@ -97,12 +97,7 @@ pub(super) struct Merger<'a> {
 
 impl<'a> Merger<'a> {
     /// With every track alone; the two of a pair of `cannot_link` stay apart.
-    pub(super) fn new(
-        sums: Sums,
-        prior: &'a Prior,
-        cannot_link: &[(usize, usize)],
-        limits: Limits,
-    ) -> Self {
+    pub(super) fn new(sums: Sums, prior: &'a Prior, cannot_link: &[(usize, usize)], limits: Limits) -> Self {
         let n = sums.vectors().len();
         let mut rivals = vec![Vec::new(); n];
         for (a, b) in cannot_link {
@@ -180,8 +175,7 @@ impl<'a> Merger<'a> {
             let directions = self.sums.directions();
             let rows = Rows { of: &directions, rows: &living };
             let itself = |a: u32, b: u32| if a == b { f32::INFINITY } else { 0.0 };
-            let found =
-                neighbours::nearest(rows, rows, f32::MIN, itself, &self.limits.search, &mut |_| ());
+            let found = neighbours::nearest(rows, rows, f32::MIN, itself, &self.limits.search, &mut |_| ());
             living.iter().for_each(|a| self.near[*a as usize].clear());
             for edge in found.edges {
                 self.near[edge.a as usize].push(edge.b);

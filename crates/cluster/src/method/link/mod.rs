@@ -98,7 +98,8 @@ impl Link {
     ) -> Result<Assignment, Error> {
         let steps = STEPS * items.len();
         let mut merging = |done: usize, _: usize| advance(done, steps);
-        let fixed::Linked { labels, merges, cut } = fixed::link(items, usual, self.cut, self.threads, &mut merging)?;
+        let fixed::Linked { labels, merges, cut } =
+            fixed::link(items, usual, self.cut, self.threads, &mut merging)?;
         let fits = fixed::fits(items, &labels, cut);
         let tree = Tree { merges, cut, forbidden: CANNOT_LINK_PENALTY.into() };
         advance(steps, steps);
@@ -125,7 +126,8 @@ impl Link {
             Cut::Height(height) => Stop::Gain(log_odds(height)),
             Cut::Clusters(k) => Stop::Clusters(k),
         };
-        let round = Round { tracks: &tracks, cannot_link: items.cannot_link(), dim: table.evidence_dim, limits };
+        let round =
+            Round { tracks: &tracks, cannot_link: items.cannot_link(), dim: table.evidence_dim, limits };
         let mut part = |share: f64| advance(n + (share * (2 * n) as f64) as usize, STEPS * n);
         let found = round.run(&learned, stop, true, &mut part);
         let mut calibration = Calibration {
@@ -139,7 +141,9 @@ impl Link {
         let cut = match self.cut {
             Cut::Best => distance(0.0),
             Cut::Height(height) => height,
-            Cut::Clusters(k) => n.checked_sub(k + 1).and_then(|last| found.merges.get(last)).map_or(0.0, |merge| merge.height),
+            Cut::Clusters(k) => {
+                n.checked_sub(k + 1).and_then(|last| found.merges.get(last)).map_or(0.0, |merge| merge.height)
+            }
         };
         let fits = found.standings.iter().map(fit).collect();
         let tree = Tree { merges: found.merges, cut, forbidden: FORBIDDEN };

@@ -85,7 +85,8 @@ impl Tracks {
             let log_norm = norm.ln();
             let excess = log_norm - table.centre_norm.ln();
             // The vectors of a file may end in zeros, beyond those of the embedder.
-            let mean = table.mean.iter().zip(&table.slope).map(|(m, s)| f64::from(*m) + excess * f64::from(*s));
+            let mean =
+                table.mean.iter().zip(&table.slope).map(|(m, s)| f64::from(*m) + excess * f64::from(*s));
             let mean = mean.chain(std::iter::repeat(0.0));
             values.extend(vector.iter().zip(mean).map(|(x, mean)| (f64::from(*x) - mean) as f32));
             gain.push(interpolate(&knots, &table.gain, log_norm));
@@ -204,7 +205,10 @@ mod tests {
         let items = Items::new(vec![&x, &x, &x], vec![]).unwrap();
         let norms = Norms { of: vec![0.5, 0.5_f64.exp(), 99.0], median: 1.0 };
         let tracks = Tracks::new(&items, &norms, &table()).unwrap();
-        assert_eq!((tracks.gain.as_slice(), tracks.noise[0], tracks.noise[2]), ([0.5, 0.75, 1.0].as_slice(), 0.8, 0.4));
+        assert_eq!(
+            (tracks.gain.as_slice(), tracks.noise[0], tracks.noise[2]),
+            ([0.5, 0.75, 1.0].as_slice(), 0.8, 0.4)
+        );
         let row = tracks.vectors.row(1);
         assert!((row[0] - (0.6 - 0.1 - 0.5 * 0.2)).abs() < 1e-6 && (row[1] - 0.8).abs() < 1e-6, "{row:?}");
         let ratio = 0.85 * 0.75 * 0.75 / 0.6 * 0.5;

@@ -84,9 +84,14 @@ impl<'a> Clusters<'a> {
             }
             // For tracks that none of the changed clusters is near to, nothing is different.
             let is_near = |track: &usize| near[*track].iter().any(|label| changed.contains(label));
-            let is_concerned =
-                |track: &usize| changed.contains(&self.labels[*track]) || near[*track].len() < CANDIDATES || is_near(track);
-            asking = if changed.is_empty() { Vec::new() } else { order.iter().copied().filter(is_concerned).collect() };
+            let is_concerned = |track: &usize| {
+                changed.contains(&self.labels[*track]) || near[*track].len() < CANDIDATES || is_near(track)
+            };
+            asking = if changed.is_empty() {
+                Vec::new()
+            } else {
+                order.iter().copied().filter(is_concerned).collect()
+            };
         }
         self.forget_empty();
     }

@@ -34,7 +34,15 @@ fn naive(singles: &Sums, prior: &Prior, cannot_link: &[(usize, usize)], stop: f6
     let mut clusters: Vec<Vec<usize>> = (0..n).map(|track| vec![track]).collect();
     let mut closest = f64::INFINITY;
     let gain = |a: &[usize], b: &[usize]| {
-        let label = |track: usize| if a.contains(&track) { 0 } else if b.contains(&track) { 1 } else { 2 };
+        let label = |track: usize| {
+            if a.contains(&track) {
+                0
+            } else if b.contains(&track) {
+                1
+            } else {
+                2
+            }
+        };
         let labels: Vec<usize> = (0..n).map(label).collect();
         singles.grouped(&labels, 3).together(0, 1) + prior.merge(a.len() as u32, b.len() as u32)
     };
@@ -145,7 +153,8 @@ fn few_neighbours_are_enough() {
     let norms: Vec<_> = made.norms.clone();
     let rows: Vec<&[f32]> = (0..n).map(|row| made.vector(row)).collect();
     let crops = rows.iter().zip(&norms).enumerate();
-    let crops = crops.map(|(item, (vector, norm))| crate::method::Crop { item, vector, norm: *norm }).collect();
+    let crops =
+        crops.map(|(item, (vector, norm))| crate::method::Crop { item, vector, norm: *norm }).collect();
     let items = Items::new(rows.clone(), made.cannot_link.clone()).unwrap().with_crops(crops).unwrap();
     let tracks = Tracks::new(&items, &Norms::new(&items, 1.0), &quality(32)).unwrap();
     let pairs = |all_pairs| {
@@ -156,8 +165,12 @@ fn few_neighbours_are_enough() {
     };
     let (all, some) = (pairs(usize::MAX), pairs(0));
     let moved = all.iter().zip(&some).filter(|(a, b)| a != b).count();
-    let together = |labels: &[usize]| partition(labels).iter().map(|c| c.len() * (c.len() - 1) / 2).sum::<usize>();
-    assert!(together(&all).abs_diff(together(&some)) * 50 < together(&all), "{moved} of {n} have another number");
+    let together =
+        |labels: &[usize]| partition(labels).iter().map(|c| c.len() * (c.len() - 1) / 2).sum::<usize>();
+    assert!(
+        together(&all).abs_diff(together(&some)) * 50 < together(&all),
+        "{moved} of {n} have another number"
+    );
 }
 
 #[test]
