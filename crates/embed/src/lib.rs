@@ -57,7 +57,7 @@ pub use crate::spec::{EmbedderSpec, Name};
 use crate::writer::Writer;
 
 /// This stage.
-pub const STAGE: Stage = Stage { name: "embed", version: 3, about: "Turns face images into vectors" };
+pub const STAGE: Stage = Stage { name: "embed", version: 4, about: "Turns face images into vectors" };
 
 /// Crops embedded between two progress reports; bounds memory.
 const CROPS_PER_PASS: usize = 256;
@@ -376,7 +376,7 @@ impl Work<'_> {
         let failed = |e: candle_core::Error| self.failed(e.to_string());
         let vectors =
             Tensor::cat(&inputs, 0).and_then(|inputs| self.embedder.embed(&inputs)).map_err(failed)?;
-        let vectors: Vec<_> = vectors.chunks(inputs.len() / crops.len()).map(sum).collect();
+        let vectors: Vec<_> = vectors.chunks(inputs.len() / crops.len()).map(mean).collect();
         for (crop, vector) in crops.iter().zip(&vectors) {
             if !vector.iter().all(|x| x.is_finite()) {
                 return Err(Error::NotFinite {
@@ -407,12 +407,15 @@ fn mirror(rgb: &mut [u8], side: usize) {
     }
 }
 
-fn sum(vectors: &[Vec<f32>]) -> Vec<f32> {
-    let mut sum = vectors.first().cloned().unwrap_or_default();
-    for vector in &vectors[1..] {
-        sum.iter_mut().zip(vector).for_each(|(sum, x)| *sum += x);
+/// Mean of one or more vectors of one length, so that the norm of a crop with its mirror image means what that of
+/// the crop alone does.
+fn mean(vectors: &[Vec<f32>]) -> Vec<f32> {
+    let mut mean = vectors.first().cloned().unwrap_or_default();
+    for vector in vectors.iter().skip(1) {
+        mean.iter_mut().zip(vector).for_each(|(sum, x)| *sum += x);
     }
-    sum
+    mean.iter_mut().for_each(|x| *x /= vectors.len() as f32);
+    mean
 }
 
 /// RGB bytes and side of a square crop.
@@ -439,8 +442,14 @@ mod tests {
     use super::*;
     use crate::spec::Source;
 
-    const FIRST: EmbedderSpec =
-        EmbedderSpec { name: "first", dim: 2, source: Source::Fusion, same_up_to: None, similarity: None };
+    const FIRST: EmbedderSpec = EmbedderSpec {
+        name: "first",
+        dim: 2,
+        source: Source::Fusion,
+        same_up_to: None,
+        similarity: None,
+        quality: None,
+    };
 
     /// Gives the first byte of a crop, twice; NaN for 255.
     struct First;
@@ -494,7 +503,7 @@ mod tests {
             let plain = vectors(&crops, false, threads).unwrap();
             let flipped = vectors(&crops, true, threads).unwrap();
             for (i, (plain, flipped)) in plain.iter().zip(&flipped).enumerate() {
-                assert_eq!((plain, flipped), (&vec![i as f32; 2], &vec![i as f32 + 100.0; 2]));
+                assert_eq!((plain, flipped), (&vec![i as f32; 2], &vec![(i as f32 + 100.0) / 2.0; 2]));
             }
         }
     }

@@ -67,6 +67,7 @@ pub const SPEC: EmbedderSpec = EmbedderSpec {
     },
     same_up_to: Some(0.15),
     similarity: None,
+    quality: None,
 };
 
 /// The network.

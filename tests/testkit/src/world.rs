@@ -44,6 +44,7 @@ pub fn embedder() -> Embedder {
         license: "CC0-1.0".into(),
         same_up_to: Some(law::SFACE_SAME_UP_TO),
         similarity: Some(Similarity { different: law::SFACE_DIFFERENT, same: law::SFACE_SAME }),
+        quality: None,
     }
 }
 
