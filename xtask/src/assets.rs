@@ -67,7 +67,7 @@ struct Part {
 }
 
 const PORTRAIT_WHOLE: Part = Part { photo: &PORTRAIT, width: 910, height: 1137 };
-/// Without the onlooker at the right edge, whose half face would be nobody's.
+/// Without the onlooker at the right edge, whose half face would have no label.
 const SPEECH_CLOSE: Part = Part { photo: &SPEECH, width: 546, height: 1200 };
 const STANDING_CLOSE: Part = Part { photo: &STANDING, width: 1434, height: 1500 };
 const STANDING_FAR: Part = Part { photo: &STANDING, width: 1434, height: 2333 };

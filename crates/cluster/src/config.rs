@@ -10,7 +10,7 @@ use crate::Error;
 use crate::linkage::{FORBIDDEN, Linkage, Metric};
 use crate::method::{Agglomerative, Cut, Dbscan, Hdbscan, KMeans, Link, Method, Scale};
 
-/// Two tracks are a person: films have many that show somebody twice.
+/// Fewest tracks of a person: many people in films have two tracks.
 const FEWEST: usize = 2;
 
 /// A way of linking tracks.

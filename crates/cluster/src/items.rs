@@ -21,7 +21,7 @@ pub enum Error {
     /// The threshold is not a number.
     #[error("the threshold is not a number")]
     Threshold,
-    /// More items than 32-bit numbers can tell apart.
+    /// More items than 32-bit numbers can index.
     #[error("{n} items are too many")]
     TooMany {
         /// Number of items.

@@ -9,7 +9,7 @@
 //! * [`linkage`]: distances, the dendrogram under constraints, and its cut.
 //! * [`mod@constraints`]: which tracks cannot show the same person, and which must; [`edits`] are those of a
 //!   person, [`groups`] applies them whatever the method.
-//! * [`identities`]: labels to rows: who is on screen, when, and how sure that is.
+//! * [`identities`]: rows from labels: who is on screen, when, and with which confidence.
 //!
 //! **Architecture invariant:** sees vectors, times and constraints; never pixels, never labels. The
 //! result does not depend on threads or on the order of rows.
@@ -43,14 +43,14 @@ use crate::identities::Linked;
 use crate::linkage::Metric;
 use crate::method::{Crop, Items};
 
-/// This stage.
+/// Name, version and description of the stage.
 pub const STAGE: Stage =
     Stage { name: "cluster", version: 4, about: "Links the tracks that show the same person" };
 
-/// More tracks than that would need more than 4 GiB: nine bytes a pair, twice.
+/// Upper limit on tracks: the pair matrix takes 18 bytes per pair, 4 GiB at the limit.
 const MAX_TRACKS: usize = 20_000;
 
-/// What can go wrong.
+/// Errors of this module.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -76,7 +76,7 @@ pub enum Error {
         /// What it must be below.
         limit: f64,
     },
-    /// The settings are nonsense.
+    /// The settings are invalid.
     #[error("[cluster] {reason}")]
     Config {
         /// What is wrong.

@@ -44,7 +44,7 @@ use crate::shots::ShotConfig;
 use crate::track_writer::TrackWriter;
 use crate::tracker::{TrackerConfig, TrackerKind};
 
-/// This stage.
+/// Name, version and description of the stage.
 pub const STAGE: Stage = Stage {
     name: "detect-track",
     version: 2,
@@ -55,11 +55,11 @@ pub const STAGE: Stage = Stage {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// What looks for faces.
+    /// Face detector.
     pub detector: DetectorKind,
     /// Folder of OpenCV's Haar cascades; only `haar` reads them.
     pub cascades: PathBuf,
-    /// How a face is followed from one anchor frame to the next.
+    /// Choice of the tracker between anchor frames.
     pub tracker: TrackerKind,
     /// Longest time between two frames in which faces are looked for, seconds. With `assoc`, more frames
     /// are examined where faces move, come or go.
@@ -77,9 +77,9 @@ pub struct Config {
     /// Stretches of frames that are not looked at, each its first and its last frame: what crashes the
     /// decoder. It goes on at the next key frame.
     pub skip_frames: Vec<(i64, i64)>,
-    /// What counts as a shot boundary.
+    /// Settings of shot detection.
     pub shots: ShotConfig,
-    /// How detections become tracks.
+    /// Settings of the tracker.
     pub association: TrackerConfig,
 }
 
@@ -101,7 +101,7 @@ impl Default for Config {
     }
 }
 
-/// What can go wrong.
+/// Errors of this module.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

@@ -1,12 +1,12 @@
-//! Stage 3, `embed`: face images to vectors, and the crops of a track pooled into one vector.
+//! Stage 3, `embed`: computes embeddings of crops, and pools those of a track into one.
 //!
 //! Reads `crops`; writes `embeddings` and `track_embeddings`.
 //!
-//! * [`Embedder`]: what turns crops into vectors. Networks, one file each with its source, preprocessing,
-//!   `new` and `forward`: [`sface`], the default, [`dlib`], [`facenet`], [`vgg`], and behind [`arcface`]
-//!   [`iresnet`] and [`mobilefacenet`].
+//! * [`Embedder`]: an embedder. Networks have one file each with source, preprocessing, `new` and `forward`:
+//!   [`sface`], the default, [`dlib`], [`facenet`], [`vgg`], and behind [`arcface`] [`iresnet`] and
+//!   [`mobilefacenet`].
 //! * [`spec`]: the table of embedders, one row each.
-//! * [`bag_of_words`]: SIFT and ORB as bags of visual words, out of [`descriptors`] and [`bow`].
+//! * [`bag_of_words`]: SIFT and ORB as bags of visual words, built from [`descriptors`] and [`bow`].
 //! * [`fusion`]: several networks as one.
 //! * [`pool()`]: crops of a track to one vector.
 //!
@@ -56,7 +56,7 @@ pub use crate::sources::WeightFile;
 pub use crate::spec::{EmbedderSpec, Name};
 use crate::writer::Writer;
 
-/// This stage.
+/// Name, version and description of the stage.
 pub const STAGE: Stage = Stage { name: "embed", version: 4, about: "Turns face images into vectors" };
 
 /// Crops embedded between two progress reports; bounds memory.
@@ -65,7 +65,7 @@ const CROPS_PER_PASS: usize = 256;
 /// Crops that a worker gives the network at a time, so that weights are read once for several.
 const CROPS_PER_BATCH: usize = 8;
 
-/// What can go wrong.
+/// Errors of this module.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -81,7 +81,7 @@ pub enum Error {
     /// The run directory cannot be used.
     #[error(transparent)]
     Run(#[from] run::Error),
-    /// The settings ask for nothing, or for nonsense.
+    /// The settings are invalid.
     #[error("[embed] {reason}")]
     Config {
         /// What is wrong.
@@ -134,7 +134,7 @@ pub enum Error {
     Network {
         /// The embedder.
         embedder: &'static str,
-        /// candle's own words.
+        /// Message of candle.
         reason: String,
     },
 }
@@ -172,7 +172,7 @@ impl Failure for Error {
     }
 }
 
-/// A network that turns an aligned face image into a vector.
+/// An embedder of aligned face images.
 pub trait Embedder: Sync {
     /// Row of the table of embedders.
     fn spec(&self) -> &'static EmbedderSpec;
@@ -192,15 +192,15 @@ pub trait Embedder: Sync {
     fn batch(&self) -> usize {
         CROPS_PER_BATCH
     }
-    /// How much more longer vectors count when those of a track are pooled: the power of their norm. Networks
-    /// give unclear faces short vectors.
+    /// Weight of vectors in the pooling of a track: this power of their norm. Networks give unclear faces
+    /// short vectors.
     fn norm_power(&self) -> i32 {
         4
     }
     /// The network's input for one crop: RGB, `side × side` pixels as `detect-track` aligns them.
     ///
     /// # Errors
-    /// Says what is wrong with the crop.
+    /// A message about the crop.
     fn prepare(&self, rgb: &[u8], side: usize) -> Result<Tensor, String>;
     /// Maps prepared crops, joined along their first axis, to their vectors, of any norm. A vector must not
     /// depend on what shares the batch.
@@ -340,7 +340,7 @@ fn passes(crops: &[Crop], limit: usize) -> Vec<&[Crop]> {
     groups
 }
 
-/// What is done to crops.
+/// Embedding of crops.
 #[derive(Clone, Copy)]
 struct Work<'a> {
     embedder: &'a dyn Embedder,

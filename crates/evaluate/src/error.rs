@@ -1,4 +1,4 @@
-//! What can go wrong in this stage.
+//! Errors of this stage.
 
 use std::path::PathBuf;
 
@@ -19,7 +19,7 @@ pub enum Error {
     Setting {
         /// Key in the section `[evaluate]`.
         key: &'static str,
-        /// The range in words.
+        /// Description of the range.
         range: &'static str,
     },
     /// The labels cannot be read from disk.
@@ -27,7 +27,7 @@ pub enum Error {
     LabelsFile {
         /// The file.
         path: PathBuf,
-        /// The system's own words.
+        /// Message of the operating system.
         source: std::io::Error,
     },
     /// A line of the labels is not what it should be.

@@ -1,4 +1,4 @@
-//! The last stage: how good a run is, and a page that shows who is in the video.
+//! Stage 5, `evaluate`: the metrics of a run, and the report.
 //!
 //! It reads every table of the run, and labels when there are any, and writes
 //!
@@ -41,7 +41,7 @@ use labels::Labels;
 use matching::Judged;
 use tables::Tables;
 
-/// This stage.
+/// Name, version and description of the stage.
 pub const STAGE: Stage = Stage {
     name: "evaluate",
     version: 4,
@@ -105,7 +105,7 @@ pub fn run(job: &mut Job<Config>, labels: Option<&Path>) -> Result<Outcome> {
     Ok(job.commit(stage)?)
 }
 
-/// What people should know before they trust the result.
+/// Warnings about the result.
 fn warnings(tables: &Tables, judged: Option<&Judged>) -> Vec<String> {
     let mut warnings = Vec::new();
     let violated = tables.constraints.iter().filter(|c| c.violated).count();

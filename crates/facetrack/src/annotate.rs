@@ -49,7 +49,7 @@ pub(crate) fn annotate(video: &Path, run_dir: &Path, out: &Path, quiet: bool) ->
     }
     let drawn = process::show(&mut ffmpeg).and_then(|()| publish(&part, &out));
     if drawn.is_err() {
-        // What is left of it serves nobody; that it cannot be removed changes nothing of what went wrong.
+        // The partial file is useless; a failure to remove it does not change the error.
         let _ = fs::remove_file(&part);
     }
     drawn.map_err(|error| {

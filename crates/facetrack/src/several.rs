@@ -29,7 +29,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
     }
 }
 
-/// The files that are meant, each once.
+/// The video files given by paths, folders and patterns, each once.
 fn videos<'a>(given: impl IntoIterator<Item = &'a PathBuf>) -> Result<Vec<PathBuf>> {
     let mut videos = Vec::new();
     for path in given {
@@ -69,7 +69,7 @@ fn in_folder(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// A run each, then one table of the people in all of them. A video that fails keeps no other from it.
+/// Runs each video, then matches the people of all of them. A failed video does not stop the others.
 fn run_each(args: &RunArgs, videos: &[PathBuf]) -> Result<()> {
     let started = Instant::now();
     let of_one = [&args.labels, &args.edits, &args.annotate];
@@ -195,7 +195,7 @@ fn name(video: &Path) -> String {
     video.file_name().unwrap_or(video.as_os_str()).display().to_string()
 }
 
-/// What a run came to, in a line.
+/// Summary of a run, one line.
 fn line(finished: &Done, secs: f64) -> String {
     let figure = |stage: &str, key: &str| {
         let figures = finished.iter().find(|(name, _)| *name == stage).map(|(_, finished)| &finished.figures);

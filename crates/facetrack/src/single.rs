@@ -52,7 +52,7 @@ pub(crate) fn run(args: &RunArgs, video: &Path) -> Result<()> {
     run_all(args, video).map_err(resumes)
 }
 
-/// Adds to an interrupt that next to nothing is lost.
+/// Adds a hint to an interrupt that finished stages are kept.
 pub(crate) fn resumes(error: Error) -> Error {
     if error.is_interrupt() { Error::new(exit::INTERRUPTED, RESUMES) } else { error }
 }

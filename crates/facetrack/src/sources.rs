@@ -1,4 +1,4 @@
-//! Which networks the stage `embed` will ask for, and where their weights come from.
+//! The networks that the stage `embed` needs, and the sources of their weights.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -35,7 +35,7 @@ pub(crate) enum Source {
 }
 
 impl Source {
-    /// What the stage is told, given the folder of the pinned weights.
+    /// Arguments of the stage, given the folder of the pinned weights.
     pub(crate) fn arguments(&self, folder: &Path) -> (&'static str, OsString) {
         let (option, name, path) = match self {
             Self::Pinned(weights) => ("--weights", weights.name, weights.safetensors(folder)),

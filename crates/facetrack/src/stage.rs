@@ -60,7 +60,7 @@ pub(crate) enum Stage {
     },
 }
 
-/// What every stage takes.
+/// Arguments of every stage.
 #[derive(Debug, Args)]
 pub(crate) struct Shared {
     /// The run directory

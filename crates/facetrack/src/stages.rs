@@ -23,21 +23,21 @@ use crate::models;
 use crate::progress::Screen;
 use crate::sources::Source;
 
-/// Lines kept of what a stage says beside its events.
+/// Number of lines kept of the output of a stage that are no events.
 const STRAY_LINES: usize = 40;
 /// Exit code of a Rust program that panicked.
 const PANICKED: i32 = 101;
-/// SIGILL, SIGABRT, SIGBUS, SIGFPE, SIGSEGV: the program itself did what it may not.
+/// SIGILL, SIGABRT, SIGBUS, SIGFPE, SIGSEGV: faults of the program itself.
 const FAULTS: [i32; 5] = [4, 6, 7, 8, 11];
 
-/// What a run gives its stages.
+/// Arguments of a run for its stages.
 #[derive(Debug, Clone)]
 pub(crate) struct Job<'a> {
     /// The video.
     pub(crate) video: &'a Path,
     /// Ground truth, if any.
     pub(crate) labels: Option<&'a Path>,
-    /// Pairs of tracks that a person says something about, if any.
+    /// Edits, if any.
     pub(crate) edits: Option<&'a Path>,
     /// Where results go.
     pub(crate) run_dir: &'a Path,
@@ -114,7 +114,7 @@ impl<'a> Job<'a> {
     }
 }
 
-/// What a stage says.
+/// Event of a stage.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Event {
     /// So much is done; a total of 0 is unknown.
@@ -134,11 +134,11 @@ pub(crate) enum Event {
 pub(crate) struct Finished {
     /// Whether an earlier result still held.
     pub(crate) skipped: bool,
-    /// How long it took, as it says itself.
+    /// Duration reported by the stage.
     pub(crate) secs: f64,
-    /// What it took, seen from outside.
+    /// Duration and memory measured by the parent process.
     pub(crate) cost: Cost,
-    /// Figures that sum it up.
+    /// Summary values.
     pub(crate) figures: Map<String, Value>,
 }
 
@@ -222,7 +222,7 @@ fn lines_of(child: &mut Child) -> Receiver<Line> {
     lines
 }
 
-/// What a stage has said so far.
+/// State of the events of a stage.
 #[derive(Debug, Default)]
 struct Heard {
     finished: Option<Finished>,
@@ -231,7 +231,7 @@ struct Heard {
 }
 
 impl Heard {
-    /// Listens until the stage closes both its streams, or somebody asks us to stop.
+    /// Reads until the stage closes both its streams, or the program is asked to stop.
     fn listen(&mut self, lines: &Receiver<Line>, screen: &mut Screen, json: bool) {
         loop {
             match lines.recv_timeout(process::TICK) {
@@ -275,7 +275,8 @@ impl Heard {
     }
 }
 
-/// A stage that ended without a word of its own: say how, show its last words, keep them in a log.
+/// A stage that ended without an event: report how it ended, show its last output, and keep the output in a
+/// log.
 fn crashed(stage: &str, status: ExitStatus, stray: &str, run_dir: &Path) -> Error {
     let how = match (status.code(), status.signal()) {
         (Some(0), _) => "ended without saying that it finished".into(),
@@ -329,7 +330,7 @@ fn events_log(stage: &str, run_dir: &Path) -> PathBuf {
     run_dir.join("logs").join(format!("{stage}.jsonl"))
 }
 
-/// Keeps what a crashed stage said; the crash is heard even when that fails.
+/// Keeps what a crashed stage said; the crash is reported even if that fails.
 fn keep(stage: &str, stray: &str, run_dir: &Path) -> Option<PathBuf> {
     let dir = run_dir.join("logs");
     let path = dir.join(format!("{stage}.stderr.txt"));

@@ -1,4 +1,4 @@
-//! The folder of what is obtained or made once: weights, photos, clips, Python environments.
+//! The cache of downloaded and generated files: weights, photos, clips, Python environments.
 //!
 //! Files appear whole or not at all: they are made in a [`Scratch`] folder inside the cache and
 //! then renamed.

@@ -15,7 +15,7 @@ use std::path::PathBuf;
 
 use failure::{Failure, exit};
 
-/// What can go wrong.
+/// Errors of this module.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -32,7 +32,7 @@ pub enum Error {
         action: &'static str,
         /// The file.
         path: PathBuf,
-        /// The system's own words.
+        /// Message of the operating system.
         source: io::Error,
     },
     /// Labels cannot be understood.
@@ -51,7 +51,7 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
-    /// Faults were found, and told one by one.
+    /// Faults were found and printed.
     #[error("{faults} faults in {}", path.display())]
     Faults {
         /// What was looked at.

@@ -1,7 +1,7 @@
-//! The people of several videos: a person who is in two of them has one id.
+//! The people of several videos, with one id per person.
 //!
 //! A *library* is a directory beside the runs. Runs are added to it one at a time, and each is read once: its
-//! clusters are compared with the people known so far, for each of whom the library keeps one vector.
+//! clusters are compared with the known people, each of which has one vector in the library.
 //!
 //! * [`identities`]: the people of a finished run.
 //! * [`matching`]: matches the people of a run with the known people; pure.
@@ -28,7 +28,7 @@ pub use crate::store::{Added, Library};
 /// Raised whenever the same runs would give other people.
 pub const VERSION: u32 = 1;
 
-/// What can go wrong.
+/// Errors of this module.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -66,7 +66,7 @@ pub enum Error {
         /// What was asked for.
         video_id: String,
     },
-    /// Some runs could not be added; each was told.
+    /// Some runs could not be added; each was reported.
     #[error("{failed} of {runs} runs could not be added")]
     Some {
         /// Number of those.

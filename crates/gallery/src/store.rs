@@ -4,7 +4,7 @@
 //! library/
 //!   library.json                          the videos, in the order in which they were added: written last
 //!   people.parquet                        one row per person, written anew by every addition
-//!   person_vectors/<key>.parquet          the vectors of the people whom an addition changed
+//!   person_vectors/<key>.parquet          the vectors of the people that an addition changed
 //!   appearances/<video_id>.<key>.parquet  one file per video, never changed
 //!   .lock
 //! ```

@@ -13,7 +13,7 @@ use schema::tables::{Frame, FrameStatus, Video};
 use serde::{Deserialize, Serialize};
 use video::Index;
 
-/// This stage.
+/// Name, version and description of the stage.
 pub const STAGE: Stage =
     Stage { name: "ingest", version: 2, about: "Reads a video's container: frames, times, key frames, hash" };
 
@@ -22,7 +22,7 @@ pub const STAGE: Stage =
 #[serde(deny_unknown_fields)]
 pub struct Config {}
 
-/// What can go wrong.
+/// Errors of this module.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -35,7 +35,7 @@ pub enum Error {
     /// The run directory cannot be used.
     #[error(transparent)]
     Run(#[from] run::Error),
-    /// Somebody writes the video while it is read.
+    /// The video changed while it was being read.
     #[error("{} changed while it was read", path.display())]
     Changing {
         /// The video.
@@ -120,7 +120,7 @@ fn identify(job: &Job<Config>, path: &Path) -> Result<VideoFile, Error> {
     file.sha256 = match known.filter(|known| file.is_same_file(known)) {
         Some(known) => known.sha256.clone(),
         None => {
-            // A terabyte of garbage is refused before it is hashed.
+            // A large file that is no video is refused before it is hashed.
             video::check(path)?;
             run::files::sha256(absolute)?
         }

@@ -7,7 +7,7 @@ use candle_core::{DType, Device, Result, Tensor};
 use failure::catch_panic;
 use failure::{Failure, exit};
 
-/// The devices that a person can ask for.
+/// Devices that a user can select.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Choice {
     /// The first card, if the program was built for cards and one answers, else the CPU.
@@ -18,7 +18,7 @@ pub enum Choice {
     Cuda(usize),
 }
 
-/// In which numbers a network is computed.
+/// Precision of a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Precision {
     /// Single precision, 32 bits.
@@ -27,7 +27,7 @@ pub enum Precision {
     Half,
 }
 
-/// Why a network cannot run where it is wanted.
+/// Errors of selecting a device.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -37,7 +37,7 @@ pub enum Error {
     /// Not the name of a precision.
     #[error("`{0}` is no precision: neither `f32` nor `f16`")]
     UnknownPrecision(String),
-    /// The program has nothing for graphics cards in it.
+    /// The program was built without CUDA.
     #[error("this program was built without CUDA")]
     NotBuilt,
     /// No such card, or no driver.
@@ -45,7 +45,7 @@ pub enum Error {
     Unavailable {
         /// The device that was asked for.
         device: Choice,
-        /// The words of candle or of the driver.
+        /// Message of candle or of the driver.
         reason: String,
     },
     /// The kernels of the CPU compute in single precision.
@@ -117,7 +117,7 @@ impl fmt::Display for Precision {
     }
 }
 
-/// A device that answers, and the precision that networks have there.
+/// An available device, and the precision of networks on it.
 #[derive(Debug, Clone)]
 pub struct Place {
     choice: Choice,
@@ -126,8 +126,8 @@ pub struct Place {
 }
 
 impl Place {
-    /// Looks for the device. A network's weights are read for it in single precision, whatever `precision`
-    /// is, so that they are folded without loss; what [`Place::put`] makes of an input decides.
+    /// Opens the device. Weights are read in single precision, whatever `precision` is, so that they are
+    /// folded without loss; the type of the input that [`Place::put`] returns determines the precision.
     ///
     /// # Errors
     /// [`Error::NotBuilt`], [`Error::Unavailable`], [`Error::HalfOnCpu`].

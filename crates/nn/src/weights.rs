@@ -16,7 +16,7 @@ use failure::{Failure, exit};
 
 pub use self::convert::convert;
 
-/// What can be wrong with a weight file.
+/// Errors of weight files.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -25,7 +25,7 @@ pub enum Error {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// The system's own words.
+        /// Message of the operating system.
         source: std::io::Error,
     },
     /// The file is of none of the formats we know.
@@ -44,7 +44,7 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
-    /// A weight is no number.
+    /// A weight is not finite.
     #[error("{} holds a value in `{tensor}` that is not a finite number", path.display())]
     NotFinite {
         /// The file.
@@ -52,7 +52,7 @@ pub enum Error {
         /// The first such tensor by name.
         tensor: String,
     },
-    /// A tensor that somebody asked for by name is missing.
+    /// A tensor that was requested by name is missing.
     #[error("{} holds no tensor `{tensor}`", path.display())]
     NoTensor {
         /// The file.
@@ -67,7 +67,7 @@ pub enum Error {
         path: PathBuf,
         /// The network that was to be loaded.
         network: &'static str,
-        /// candle's own words.
+        /// Message of candle.
         reason: String,
     },
     /// The file cannot be written.
@@ -75,7 +75,7 @@ pub enum Error {
     Unwritable {
         /// The file.
         path: PathBuf,
-        /// The system's own words.
+        /// Message of the operating system.
         source: std::io::Error,
     },
 }
@@ -178,7 +178,7 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<Tensors> {
     }
 }
 
-/// A network with one such weight gives such vectors for every picture.
+/// A single weight that is not finite makes every embedding not finite.
 fn first_not_finite(tensors: &Tensors) -> Option<String> {
     let is_finite = |tensor: &Tensor| {
         let values = tensor.flatten_all().and_then(|t| t.to_vec1::<f32>());

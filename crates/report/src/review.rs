@@ -42,7 +42,7 @@ pub(crate) struct Review {
     merges: Vec<Pair>,
     /// Tracks that almost fit another person as well.
     margins: Vec<Pair>,
-    /// Tracks in a cluster that mostly shows somebody else.
+    /// Tracks in a cluster that mainly shows another person.
     wrong: Vec<Pair>,
     /// Number of all such tracks, shown or not.
     n_wrong: usize,

@@ -129,8 +129,8 @@ fn line() -> [Step; 5] {
     ]
 }
 
-/// Opens a run directory that nobody uses. Another test may be starting a process just now, and until
-/// that has become its own program it holds a copy of every lock of ours; so this waits a little.
+/// Opens a run directory that is not in use. Another test may be starting a process just now, and until that
+/// has become its own program it holds a copy of every lock of ours; so this waits a little.
 fn open(root: &Path) -> RunDir {
     for _ in 0..400 {
         match RunDir::open(root) {

@@ -32,7 +32,7 @@ pub enum CellType {
     Text,
     /// Repeated UTF-8 text, dictionary-encoded.
     Symbol,
-    /// One of the listed words, dictionary-encoded.
+    /// One of the listed variants, dictionary-encoded.
     Category(&'static [&'static str]),
     /// Opaque bytes.
     Bytes,
@@ -241,7 +241,7 @@ impl Value for Vec<u8> {
     }
 }
 
-/// Dictionary column over the distinct words, numbered by first appearance.
+/// Dictionary column over the distinct strings, numbered by first appearance.
 fn dictionary<'a>(words: impl Iterator<Item = Option<&'a str>>) -> Result<ArrayRef, String> {
     let mut numbers = HashMap::new();
     let mut distinct = Vec::new();
@@ -307,13 +307,13 @@ impl Value for Symbol {
     }
 }
 
-/// An enum whose variants are the words of a [`CellType::Category`]; made by `category!`.
+/// An enum whose variants are those of a [`CellType::Category`]; implemented by `category!`.
 pub trait Category: Copy + 'static {
-    /// Every word, in the order of the variants.
+    /// Stored strings, in the order of the variants.
     const WORDS: &'static [&'static str];
-    /// The word of this variant.
+    /// Stored string of this variant.
     fn word(self) -> &'static str;
-    /// The variant of a word.
+    /// The variant of a stored string.
     fn from_word(word: &str) -> Option<Self>;
 }
 
@@ -322,7 +322,7 @@ pub(crate) fn category_to_array<T: Category>(values: &[Option<&T>]) -> Result<Ar
     dictionary(values.iter().map(|v| v.map(|v| v.word())))
 }
 
-/// Values of a category column; an unknown word is an error.
+/// Values of a category column; an unknown string is an error.
 pub(crate) fn category_from_array<T: Category>(array: &ArrayRef) -> Result<Vec<Option<T>>, String> {
     let parse = |word: Option<&str>| match word {
         None => Ok(None),

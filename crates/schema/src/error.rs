@@ -16,7 +16,7 @@ pub enum Error {
         action: &'static str,
         /// The file or directory.
         path: PathBuf,
-        /// The system's own words.
+        /// Message of the operating system.
         source: io::Error,
     },
     /// The file is no readable Parquet file.
@@ -24,7 +24,7 @@ pub enum Error {
     NotParquet {
         /// The file.
         path: PathBuf,
-        /// The reader's own words.
+        /// Message of the Parquet reader.
         reason: String,
     },
     /// The footer key is missing, not JSON, or names another table.

@@ -191,7 +191,7 @@ pub fn read_footer(path: &Path) -> Result<Option<Footer>> {
     Ok(json.and_then(|json| serde_json::from_str(&json).ok()))
 }
 
-/// Asks the Parquet reader for something; the error is in its own words.
+/// Calls the Parquet reader and keeps its error message.
 fn parquet<T, E: std::fmt::Display>(
     ask: impl FnOnce() -> std::result::Result<T, E>,
 ) -> std::result::Result<T, String> {
@@ -207,7 +207,8 @@ pub fn read_all<R: Row + Clone>(path: &Path) -> Result<Vec<R>> {
     Ok(rows)
 }
 
-/// Faults of rows that are told of a file: every row may have one, and faults are larger than rows.
+/// Largest number of faults that are reported per file: every row may have one, and faults are larger than
+/// rows.
 pub const MOST_FAULTS: usize = 10_000;
 
 /// Reads one table batch by batch; memory is bounded by one batch. Yields at most one error.
@@ -339,7 +340,7 @@ impl<R: Row + Clone> Iterator for TableReader<R> {
     }
 }
 
-/// The column without its dictionary, so that words take what they take in rows.
+/// The column without its dictionary, so that its memory equals that of plain strings.
 fn plain(array: &ArrayRef) -> std::result::Result<ArrayRef, String> {
     match array.data_type() {
         DataType::Dictionary(_, value) => cast(array, value).map_err(|e| e.to_string()),
@@ -347,7 +348,7 @@ fn plain(array: &ArrayRef) -> std::result::Result<ArrayRef, String> {
     }
 }
 
-/// Where each column of the file stands once the columns that nobody asked for are gone.
+/// Position of each column of the file after the columns that are not needed are removed.
 fn ranks(columns: &[Option<usize>]) -> Vec<Option<usize>> {
     let rank = |at: usize| columns.iter().flatten().filter(|other| **other < at).count();
     columns.iter().map(|at| at.map(rank)).collect()
@@ -444,7 +445,7 @@ fn column_error<R: Row>(path: &Path) -> impl FnOnce((&'static str, String)) -> E
     move |(column, reason)| Error::Column { path, table: R::TABLE.name, column: column.to_owned(), reason }
 }
 
-/// A failed write is the system's doing; its words are somewhere in the error's chain of sources.
+/// A failed write is an I/O error, which is in the source chain of the Parquet error.
 fn write_error(path: &Path, error: &parquet::errors::ParquetError) -> Error {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     let mut source = std::io::Error::other(error.to_string());

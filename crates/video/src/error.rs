@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use failure::{Failure, exit};
 
-/// What can be wrong with a video file.
+/// Errors of video files.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -13,7 +13,7 @@ pub enum Error {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// The system's own words.
+        /// Message of the operating system.
         source: std::io::Error,
     },
     /// The path is a directory, a device or the like.
@@ -33,7 +33,7 @@ pub enum Error {
     NotVideo {
         /// The file.
         path: PathBuf,
-        /// FFmpeg's own words.
+        /// Message of FFmpeg.
         reason: String,
     },
     /// The container holds no video stream.
@@ -41,10 +41,10 @@ pub enum Error {
     NoVideoStream {
         /// The file.
         path: PathBuf,
-        /// What it holds instead.
+        /// The streams that the file has.
         streams: String,
     },
-    /// There is a video stream, but no frame of it can be had.
+    /// The video stream has no readable frame.
     #[error("{} has a video stream without a single readable frame", path.display())]
     NoFrames {
         /// The file.
@@ -67,7 +67,7 @@ pub enum Error {
         path: PathBuf,
         /// The codec.
         codec: String,
-        /// FFmpeg's own words.
+        /// Message of FFmpeg.
         reason: String,
     },
 }

@@ -22,7 +22,7 @@ use testkit::people;
 use crate::race::cpu_secs;
 use crate::{Result, say};
 
-/// Pause between two words about progress.
+/// Pause between two progress messages.
 const PAUSE: Duration = Duration::from_millis(200);
 /// The arguments of `ftl-bench people`.
 pub(crate) fn people_command() -> Command {
@@ -127,7 +127,7 @@ impl People {
         let mut advance = |done: usize, total: usize| {
             if last.elapsed() >= PAUSE {
                 last = Instant::now();
-                // Nobody has to listen.
+                // A failed write is ignored.
                 let _ = say(&json!({ "event": "progress", "done": done, "total": total, "unit": "steps" }));
             }
         };

@@ -125,7 +125,7 @@ fn pass(network: &dyn Network, parts: &[Tensor], count: usize, threads: usize) -
     })
 }
 
-/// A worker that panicked would never come to the end of a batch, where the others wait for it.
+/// A worker that panicked would never reach the end of a batch, where the others wait for it.
 fn whole(work: impl FnOnce() -> candle_core::Result<()>) -> candle_core::Result<()> {
     let panicked = |_| Err(candle_core::Error::Msg("a worker panicked".into()));
     panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(panicked)

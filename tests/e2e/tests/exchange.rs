@@ -1,4 +1,4 @@
-//! `validate` tells what is wrong with tables; other tools read what `export` writes; `import` reads theirs.
+//! `validate` reports faults of tables; other tools read what `export` writes; `import` reads their labels.
 
 #![allow(
     clippy::unwrap_used,

@@ -94,13 +94,13 @@ fn a_forgotten_person_is_gone_and_stays_gone() {
     let rest: Vec<_> = vectors.into_iter().filter(|v| kept.contains(&v.track_id)).collect();
     assert_eq!(read::<Embedding>(&line), rest);
 
-    // Every picture of the page is of somebody who was kept.
+    // Every picture of the page shows a person who was kept.
     let after = fs::read_to_string(line.run_dir.join("report/index.html")).unwrap();
     let (before, after) = (pictures(&page), pictures(&after));
     assert!(!after.is_empty() && after.len() < before.len());
     assert_eq!(without_person(&line, &after), [""; 0]);
 
-    // A later run takes that for its own and brings nobody back.
+    // A later run accepts the shorter tables and restores no person.
     let hashes = hashes(&line.run_dir);
     assert_eq!(line.run_again(), [""; 0]);
     assert_eq!(testkit::files::hashes(&line.run_dir), hashes);
@@ -126,7 +126,7 @@ fn assert_tables_without(line: &Line, gone: &BTreeSet<i64>, kept: &BTreeSet<i64>
     );
     assert!(read::<Identity>(line).iter().all(|i| kept.contains(&i.exemplar_track_id)));
     assert!(read::<Label>(line).is_empty(), "labels name who is forgotten");
-    // Boxes of nobody in shots of theirs may be theirs.
+    // Boxes without a track in shots of the removed person may show that person.
     let shots = read::<Shot>(line);
     for d in read::<Detection>(line).iter().filter(|d| d.track_id.is_none()) {
         assert!(shots.iter().any(|s| (s.first_frame_idx..=s.last_frame_idx).contains(&d.frame_idx)));
@@ -144,7 +144,7 @@ fn without_person(line: &Line, pictures: &BTreeSet<&str>) -> Vec<String> {
     pictures.iter().filter(|picture| !known.contains(*picture)).map(|p| (*p).to_owned()).collect()
 }
 
-/// Other settings would find everybody again, so they are refused; who asks for it gets it.
+/// Other settings would detect the removed person again, so they are refused unless forced.
 #[test]
 fn nobody_is_brought_back_by_accident() {
     let Some(line) = line("pinned") else { return };

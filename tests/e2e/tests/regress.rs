@@ -1,4 +1,4 @@
-//! Stored datasets: kept without what does not belong there, and told when their figures move.
+//! Stored datasets: no pictures or names are stored, and changed metrics are reported.
 
 #![allow(
     clippy::unwrap_used,

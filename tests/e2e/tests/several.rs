@@ -59,7 +59,7 @@ impl Parts {
         command.output().unwrap()
     }
 
-    /// Whom each `person_id` shows, from the shots that show one person only.
+    /// The person of each `person_id`, from the shots that show one person only.
     fn people(&self) -> BTreeMap<i64, BTreeSet<String>> {
         let runs = self.folder.join("runs");
         let mut people: BTreeMap<i64, BTreeSet<String>> = BTreeMap::new();

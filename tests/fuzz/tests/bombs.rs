@@ -1,5 +1,5 @@
-//! Small files that stand for gigabytes. The programs that read them have a gigabyte of address space; each file
-//! must be refused in words, or be no matter, within it.
+//! Small files that stand for gigabytes. The programs that read them have a gigabyte of address space; each
+//! file must be refused with a message, or be read within it.
 
 #![allow(
     clippy::unwrap_used,

@@ -26,7 +26,7 @@ const SCRIPTS: [(&str, &str); 3] = [
 /// Start of the random numbers that people are made of.
 const SEED: usize = 1;
 
-/// Somebody who links synthetic people.
+/// A program that links synthetic people.
 #[derive(Debug, Clone, Copy)]
 struct Linker {
     name: &'static str,

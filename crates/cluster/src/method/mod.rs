@@ -37,7 +37,7 @@ pub trait Method {
     fn assign(&self, items: &Items<'_>, advance: &mut dyn FnMut(usize, usize)) -> Result<Assignment, Error>;
 }
 
-/// What can go wrong.
+/// Errors of this module.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -79,7 +79,7 @@ pub enum Error {
     Library {
         /// Its name.
         library: &'static str,
-        /// Its own words.
+        /// Message of the library.
         reason: String,
     },
 }

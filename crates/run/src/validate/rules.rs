@@ -479,7 +479,7 @@ fn calibration(row: &Calibration, at: usize, world: &World<'_>) -> Wrong {
 /// The merges are a forest over the tracks: every node is joined once, heights never fall.
 fn dendrogram(world: &World<'_>, faults: &mut Vec<Error>) {
     let Some(linkage) = &world.tables.linkage else { return };
-    // Without the leaves' number at hand, a complete tree tells it.
+    // The number of leaves follows from a complete tree.
     let leaves = world.tables.track_embeddings.as_ref().map_or(linkage.rows.len() + 1, |table| {
         let first = table.embedders.first().map_or("", String::as_str);
         table.rows.iter().filter(|row| row.embedder.as_str() == first).count()

@@ -1,4 +1,4 @@
-//! Files that break the contract, and the words in which each is refused. `bad_files.txt` holds what
+//! Files that break the contract, and the message with which each is refused. `bad_files.txt` holds what
 //! people read.
 
 use std::fs::{self, File, OpenOptions};
