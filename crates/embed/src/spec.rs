@@ -163,7 +163,7 @@ impl FromStr for Name {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let unknown = || format!("`{text}` is no embedder; there are {}", NAMES.join(", "));
+        let unknown = || format!("unknown embedder `{text}`; known embedders: {}", NAMES.join(", "));
         Self::all().find(|name| name.as_str() == text).ok_or_else(unknown)
     }
 }
@@ -195,7 +195,7 @@ mod tests {
         }
         assert!(NAMES.is_sorted());
         let message = "eyes".parse::<Name>().unwrap_err();
-        assert!(message.starts_with("`eyes` is no embedder; there are arcface, dlib,"), "{message}");
+        assert!(message.starts_with("unknown embedder `eyes`; known embedders: arcface, dlib,"), "{message}");
     }
 
     #[test]

@@ -41,7 +41,7 @@ pub(crate) fn run(
         let Some(frame) = stages::frame_at_crash(stage, job.run_dir) else { return Err(error) };
         widen(&mut left_out, frame);
         let (first, last) = left_out.last().copied().unwrap_or_default();
-        let message = format!("{}\nagain without frames {first} to {last}", error.message);
+        let message = format!("{}\nrunning again without frames {first} to {last}", error.message);
         if json {
             say(&json!({ "event": "warning", "stage": stage, "message": message }).to_string());
         }

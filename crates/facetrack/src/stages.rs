@@ -45,7 +45,7 @@ pub(crate) struct Job<'a> {
     pub(crate) config: Option<&'a Path>,
     /// Settings that override it, each a line of TOML.
     pub(crate) settings: Vec<String>,
-    /// This stage and the later ones run even when nothing has changed.
+    /// This stage and the later ones run even if nothing has changed.
     pub(crate) from: Option<&'a str>,
     /// Worker threads.
     pub(crate) threads: Option<usize>,
@@ -171,7 +171,7 @@ impl Event {
 pub(crate) fn run(stage: &'static str, job: &Job<'_>, screen: &mut Screen, json: bool) -> Result<Finished> {
     screen.begin(stage);
     let program = std::env::current_exe()
-        .map_err(|e| Error::unexpected(format!("failed to find the program itself: {e}")))?;
+        .map_err(|e| Error::unexpected(format!("failed to locate the program file: {e}")))?;
     let mut command = Command::new(program);
     command.args(["stage", stage]).args(job.arguments(stage));
     let result = listen_to(&mut command, screen, json).and_then(|(heard, status, cost)| {
@@ -279,12 +279,12 @@ impl Heard {
 /// log.
 fn crashed(stage: &str, status: ExitStatus, stray: &str, run_dir: &Path) -> Error {
     let how = match (status.code(), status.signal()) {
-        (Some(0), _) => "ended without saying that it finished".into(),
-        (Some(PANICKED), _) => "crashed: it panicked, which is a bug".into(),
+        (Some(0), _) => "ended without reporting a result".into(),
+        (Some(PANICKED), _) => "crashed: it panicked, which is a bug in facetrack".into(),
         (Some(code), _) => format!("ended with exit code {code} and no reason"),
-        (None, Some(9)) => "was killed (signal 9), perhaps because memory ran out".into(),
+        (None, Some(9)) => "was killed (signal 9), perhaps because the machine ran out of memory".into(),
         (None, Some(signal)) => format!("was killed by signal {signal}"),
-        (None, None) => "ended in an unknown way".into(),
+        (None, None) => "ended for an unknown reason".into(),
     };
     let usage = status.code() == Some(i32::from(exit::USAGE));
     let code = if usage { exit::USAGE } else { exit::UNEXPECTED };
@@ -293,7 +293,7 @@ fn crashed(stage: &str, status: ExitStatus, stray: &str, run_dir: &Path) -> Erro
     let mut message = format!("{stage} {how}{place}");
     let words = process::tail(stray, 8);
     if !words.is_empty() {
-        message += &format!("; its last words:\n{words}");
+        message += &format!("; its last output:\n{words}");
     }
     let is_crash =
         status.code() == Some(PANICKED) || status.signal().is_some_and(|signal| FAULTS.contains(&signal));
@@ -311,12 +311,12 @@ fn crashed(stage: &str, status: ExitStatus, stray: &str, run_dir: &Path) -> Erro
 /// what `ingest` reads.
 fn past_crash(stage: &str, frame: i64) -> String {
     match (stage, frame) {
-        ("ingest", 0) => "--skip-bad cannot help here: get another copy of the video".into(),
+        ("ingest", 0) => "--skip-bad cannot help here: use another copy of the video".into(),
         ("ingest", _) => format!(
-            "--skip-bad cannot help here; the part before that place is saved by\n\
+            "--skip-bad cannot help here; save the part before this frame with\n\
              ffmpeg -i VIDEO -map 0:v:0 -c copy -frames:v {frame} part.mkv"
         ),
-        _ => "--skip-bad goes on without the frames around that place".into(),
+        _ => "run with --skip-bad to continue without the frames around it".into(),
     }
 }
 
@@ -427,10 +427,16 @@ mod tests {
             let error = heard.conclude("embed", ExitStatus::from_raw(raw), Path::new("/dev/null/none"));
             error.err().map(|f| (f.code, f.message)).unwrap_or_default()
         };
-        let with = |how: &str| format!("embed {how}; its last words:\nlast words");
-        assert_eq!(tell(9), (1, with("was killed (signal 9), perhaps because memory ran out")));
-        assert_eq!(tell(PANICKED << 8), (1, with("crashed: it panicked, which is a bug")));
+        let with = |how: &str| format!("embed {how}; its last output:\nlast words");
+        assert_eq!(
+            tell(9),
+            (1, with("was killed (signal 9), perhaps because the machine ran out of memory"))
+        );
+        assert_eq!(
+            tell(PANICKED << 8),
+            (1, with("crashed: it panicked, which is a bug in facetrack in facetrack"))
+        );
         assert_eq!(tell(2 << 8), (2, with("ended with exit code 2 and no reason")));
-        assert_eq!(tell(0), (1, with("ended without saying that it finished")));
+        assert_eq!(tell(0), (1, with("ended without reporting a result")));
     }
 }

@@ -14,8 +14,11 @@ use serde::{Deserialize, Serialize};
 use video::Index;
 
 /// Name, version and description of the stage.
-pub const STAGE: Stage =
-    Stage { name: "ingest", version: 2, about: "Reads a video's container: frames, times, key frames, hash" };
+pub const STAGE: Stage = Stage {
+    name: "ingest",
+    version: 2,
+    about: "Reads the container of a video: frames, times, key frames, SHA-256",
+};
 
 /// Section `[ingest]` of the configuration; it has no keys.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -36,13 +39,13 @@ pub enum Error {
     #[error(transparent)]
     Run(#[from] run::Error),
     /// The video changed while it was being read.
-    #[error("{} changed while it was read", path.display())]
+    #[error("`{}` changed while it was being read", path.display())]
     Changing {
         /// The video.
         path: PathBuf,
     },
     /// The run directory holds the results of another file.
-    #[error("{} holds the results of another video, {other}", run_dir.display())]
+    #[error("`{}` contains the results of another video, `{other}`", run_dir.display())]
     OtherVideo {
         /// The run directory.
         run_dir: PathBuf,
@@ -57,7 +60,9 @@ impl Failure for Error {
             Self::Video(e) => e.hint(),
             Self::Schema(e) => e.hint(),
             Self::Run(e) => e.hint(),
-            Self::Changing { .. } => Some("is it still being copied? run again when it is complete".into()),
+            Self::Changing { .. } => {
+                Some("the file may still be copied; run again when it is complete".into())
+            }
             Self::OtherVideo { .. } => Some("choose another directory with --run-dir".into()),
         }
     }

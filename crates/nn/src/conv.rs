@@ -28,7 +28,7 @@ impl Activation {
     pub(crate) fn check(&self, layer: &str, channels: usize) -> Result<()> {
         match self {
             Self::Prelu(slopes) if slopes.len() != channels => {
-                bail!("{layer}: {} slopes for {channels} channels", slopes.len())
+                bail!("{layer}: found {} slopes for {channels} channels", slopes.len())
             }
             _ => Ok(()),
         }
@@ -81,7 +81,7 @@ impl Window {
     pub(crate) fn check(self, layer: &str) -> Result<()> {
         let padded = (0..2).any(|axis| self.padding[axis] >= self.size[axis]);
         if self.stride == 0 || padded {
-            bail!("{layer}: the window {self:?} makes no sense");
+            bail!("{layer}: invalid window {self:?}");
         }
         Ok(())
     }
@@ -127,7 +127,7 @@ impl Form {
     fn for_kernels(&self) -> Result<&Packed> {
         match self {
             Self::Packed(packed) => Ok(packed),
-            Self::Stock { .. } => bail!("the weights are not on the CPU as the input is"),
+            Self::Stock { .. } => bail!("the input is on the CPU, the weights are on another device"),
         }
     }
 
@@ -139,7 +139,7 @@ impl Form {
         convolve: impl Fn(&Tensor, &Tensor) -> Result<Tensor>,
     ) -> Result<Tensor> {
         match self {
-            Self::Packed(_) => bail!("the weights are on the CPU, the input is not"),
+            Self::Packed(_) => bail!("the weights are on the CPU, the input is on another device"),
             Self::Stock { weight, bias, activation } => {
                 let output = convolve(&weight.to_dtype(dtype)?, &bias.to_dtype(dtype)?)?;
                 stock::activated(output, activation)
@@ -540,11 +540,11 @@ fn check_layer(
 ) -> Result<(usize, usize)> {
     let (outputs, inputs, rows, columns) = weight.dims4()?;
     if [rows, columns] != window.size {
-        bail!("{layer}: weight is {rows}×{columns}, not {}×{}", window.size[0], window.size[1]);
+        bail!("{layer}: the weight is {rows}×{columns}, expected {}×{}", window.size[0], window.size[1]);
     }
     window.check(layer)?;
     if bias.dims1()? != outputs {
-        bail!("{layer}: {} biases for {outputs} outputs", bias.dims1()?);
+        bail!("{layer}: found {} biases for {outputs} outputs", bias.dims1()?);
     }
     activation.check(layer, outputs)?;
     Ok((outputs, inputs))

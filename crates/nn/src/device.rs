@@ -32,16 +32,16 @@ pub enum Precision {
 #[non_exhaustive]
 pub enum Error {
     /// Not the name of a device.
-    #[error("`{0}` is no device: not `cpu`, `cuda`, `cuda:N` or `auto`")]
+    #[error("unknown device `{0}`: expected `cpu`, `cuda`, `cuda:N` or `auto`")]
     UnknownDevice(String),
     /// Not the name of a precision.
-    #[error("`{0}` is no precision: neither `f32` nor `f16`")]
+    #[error("unknown precision `{0}`: expected `f32` or `f16`")]
     UnknownPrecision(String),
     /// The program was built without CUDA.
     #[error("this program was built without CUDA")]
     NotBuilt,
     /// No such card, or no driver.
-    #[error("cannot use the device `{device}`: {reason}")]
+    #[error("failed to use the device `{device}`: {reason}")]
     Unavailable {
         /// The device that was asked for.
         device: Choice,
@@ -49,7 +49,7 @@ pub enum Error {
         reason: String,
     },
     /// The kernels of the CPU compute in single precision.
-    #[error("half precision is only for CUDA devices")]
+    #[error("half precision requires a CUDA device")]
     HalfOnCpu,
 }
 
@@ -58,9 +58,7 @@ impl Failure for Error {
         match self {
             Self::UnknownDevice(_) | Self::UnknownPrecision(_) => None,
             Self::NotBuilt => Some("see \"With a GPU\" in CONTRIBUTING.md, or use `cpu`".into()),
-            Self::Unavailable { .. } => {
-                Some("`nvidia-smi` lists the cards that the driver sees; `cpu` always works".into())
-            }
+            Self::Unavailable { .. } => Some("run `nvidia-smi` to list the cards, or use `cpu`".into()),
             Self::HalfOnCpu => Some("use `f32` on the CPU".into()),
         }
     }
@@ -231,7 +229,7 @@ mod tests {
     fn a_card_that_is_not_there_is_an_error_in_the_drivers_words() {
         let error = Place::open(Choice::Cuda(999), Precision::Single).unwrap_err();
         let words = error.to_string();
-        assert!(words.starts_with("cannot use the device `cuda:999`: "), "{words}");
+        assert!(words.starts_with("failed to use the device `cuda:999`: "), "{words}");
         assert!((40..240).contains(&words.len()), "{words}");
     }
 }

@@ -194,7 +194,7 @@ impl Graph {
         }
         match maps.pop().flatten() {
             Some(output) => stock::to_nhwc(&output)?.to_dtype(DType::F32),
-            None => bail!("the graph computes nothing"),
+            None => bail!("the graph is empty"),
         }
     }
 
@@ -467,7 +467,7 @@ impl CustomOp2 for Graph {
     ) -> Result<(CpuStorage, Shape)> {
         let (n, height, width, channels) = coarse_layout.shape().dims4()?;
         if fine_layout.shape().dims() != [n, 2 * height, 2 * width, channels] {
-            bail!("{:?} is not twice {:?}", fine_layout.shape(), coarse_layout.shape());
+            bail!("{:?} does not have twice the size of {:?}", fine_layout.shape(), coarse_layout.shape());
         }
         let fine = contiguous(fine.as_slice()?, fine_layout)?;
         let coarse = contiguous(coarse.as_slice()?, coarse_layout)?;

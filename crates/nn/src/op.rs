@@ -121,14 +121,14 @@ impl Op {
             (Self::Concat, [first, ..]) => {
                 let channels: usize = from.iter().map(|e| e.channels).sum();
                 if from.iter().any(|e| (e.height, e.width) != (first.height, first.width)) {
-                    bail!("concat: maps of different sizes");
+                    bail!("concat: the maps have different sizes");
                 }
                 if from[..from.len() - 1].iter().any(|e| e.channels % CELL != 0) {
-                    bail!("concat: all maps but the last need a multiple of {CELL} channels");
+                    bail!("concat: all maps except the last need a multiple of {CELL} channels");
                 }
                 Ok(Extent { channels, ..*first })
             }
-            _ => bail!("{} inputs for {self:?}", from.len()),
+            _ => bail!("wrong number of inputs, {}, for {self:?}", from.len()),
         }
     }
 

@@ -167,7 +167,7 @@ impl<'a> Truth<'a> {
             Some((person, count)) if count >= nobody => {
                 Some(format!("{}, {}", self.labels.people[person], share(count)))
             }
-            _ => (nobody > 0).then(|| format!("nobody, {}", share(nobody))),
+            _ => (nobody > 0).then(|| format!("noise, {}", share(nobody))),
         }
     }
 

@@ -78,7 +78,7 @@ pub(crate) fn rows_at_a_time(
     let roots = metadata.file_metadata().schema_descr();
     let (mut total, mut rows_at_a_time) = (0_u64, most as u64);
     for group in metadata.row_groups() {
-        let rows = u64::try_from(group.num_rows()).map_err(|_| "a number of rows is negative")?;
+        let rows = u64::try_from(group.num_rows()).map_err(|_| "the number of rows is negative")?;
         for (leaf, chunk) in group.columns().iter().enumerate() {
             let root = roots.get_column_root_idx(leaf);
             let Some(wanted) = wanted.iter().find(|wanted| wanted.at == root) else { continue };
@@ -98,7 +98,7 @@ pub(crate) fn rows_at_a_time(
     }
     if total > allowed(size) {
         return Err(format!(
-            "its pages come to {total} bytes, more than {} for a file of {size}",
+            "its pages decompress to {total} bytes, above the limit of {} for a file of {size} bytes",
             allowed(size)
         ));
     }
@@ -123,14 +123,17 @@ impl Pages {
             let mut thrift = Thrift { input, read: 0 };
             let page = thrift.page().ok_or("a page has no header")?;
             if page.bytes > MAX_PAGE {
-                return Err(format!("a page comes to {} bytes, more than {MAX_PAGE}", page.bytes));
+                return Err(format!(
+                    "a page decompresses to {} bytes, above the limit of {MAX_PAGE}",
+                    page.bytes
+                ));
             }
             // A dictionary entry takes at least one byte.
             if page.words > page.bytes {
-                return Err(format!("a dictionary of {} bytes has {} words", page.bytes, page.words));
+                return Err(format!("a dictionary of {} bytes declares {} entries", page.bytes, page.words));
             }
             let length = thrift.read.saturating_add(page.stored);
-            left = left.checked_sub(length).ok_or("a page ends after its column")?;
+            left = left.checked_sub(length).ok_or("a page extends beyond its column")?;
             at = at.saturating_add(length);
             pages.values = pages.values.saturating_add(page.values);
             pages.bytes = pages.bytes.saturating_add(page.bytes);

@@ -178,7 +178,7 @@ fn whole(value: i64) -> Result<(), String> {
     if (-MAX_WHOLE..=MAX_WHOLE).contains(&value) {
         return Ok(());
     }
-    Err(format!("is {value}, which is further from zero than 2^53"))
+    Err(format!("is {value}, outside ±2^53"))
 }
 
 fn finite(value: impl Into<f64>) -> Result<(), String> {
@@ -327,7 +327,7 @@ pub(crate) fn category_from_array<T: Category>(array: &ArrayRef) -> Result<Vec<O
     let parse = |word: Option<&str>| match word {
         None => Ok(None),
         Some(word) => {
-            let unknown = || format!("holds {word:?}, which is none of {}", T::WORDS.join(", "));
+            let unknown = || format!("contains {word:?}, expected one of {}", T::WORDS.join(", "));
             T::from_word(word).map(Some).ok_or_else(unknown)
         }
     };
@@ -344,7 +344,9 @@ fn vectors_to_array<'a>(
         valid.push(value.is_some());
         match value {
             Some(value) if value.len() == len => flat.extend_from_slice(value),
-            Some(value) => return Err(format!("holds a vector of length {}, not {len}", value.len())),
+            Some(value) => {
+                return Err(format!("contains a vector of length {}, expected {len}", value.len()));
+            }
             None => flat.resize(flat.len() + len, 0.0),
         }
     }
@@ -360,9 +362,9 @@ fn vectors_to_array<'a>(
 
 fn vectors_from_array(array: &ArrayRef) -> Result<Vec<Option<Vec<f32>>>, String> {
     let row = |values: ArrayRef| -> Result<Vec<f32>, String> {
-        let values = values.as_primitive_opt::<Float32Type>().ok_or("does not hold 32-bit floats")?;
+        let values = values.as_primitive_opt::<Float32Type>().ok_or("does not contain 32-bit floats")?;
         if values.null_count() > 0 {
-            return Err("holds a null inside a vector".into());
+            return Err("contains a null inside a vector".into());
         }
         Ok(values.values().to_vec())
     };
@@ -402,7 +404,7 @@ pub(crate) fn check_lengths(array: &ArrayRef, dim: usize) -> Result<(), String> 
     };
     match found {
         Some(found) if found != dim => {
-            Err(format!("holds a vector of length {found}, where the footer says {dim}"))
+            Err(format!("contains a vector of length {found}, the footer declares {dim}"))
         }
         _ => Ok(()),
     }
@@ -415,7 +417,8 @@ impl<const N: usize> Value for [f32; N] {
     }
     fn from_array(array: &ArrayRef) -> Result<Vec<Option<Self>>, String> {
         let exact = |v: Vec<f32>| {
-            <[f32; N]>::try_from(v).map_err(|v| format!("holds a vector of length {}, not {N}", v.len()))
+            <[f32; N]>::try_from(v)
+                .map_err(|v| format!("contains a vector of length {}, expected {N}", v.len()))
         };
         vectors_from_array(array)?.into_iter().map(|v| v.map(exact).transpose()).collect()
     }
@@ -459,6 +462,10 @@ impl Value for UnitVector {
     }
     fn check(&self) -> Result<(), String> {
         let norm = norm(&self.0);
-        if (norm - 1.0).abs() <= Self::TOLERANCE { Ok(()) } else { Err(format!("has norm {norm}, not 1")) }
+        if (norm - 1.0).abs() <= Self::TOLERANCE {
+            Ok(())
+        } else {
+            Err(format!("has norm {norm}, expected 1"))
+        }
     }
 }

@@ -160,11 +160,11 @@ fn read_packets(
 
 fn warn_of_frames(warnings: &mut Vec<String>, left_out: &LeftOut, packets: &[PacketInfo]) {
     for (count, what) in [
-        (left_out.empty, "left out because they are empty"),
-        (left_out.untimed, "left out because they have no presentation time"),
-        (left_out.before_start, "left out because they lie before the start of the presentation"),
-        (left_out.doubled, "left out because they share the time of another frame"),
-        (packets.iter().filter(|p| p.is_corrupt).count(), "that the container marks as damaged"),
+        (left_out.empty, "skipped because they are empty"),
+        (left_out.untimed, "skipped because they have no presentation time"),
+        (left_out.before_start, "skipped because they lie before the start of the presentation"),
+        (left_out.doubled, "skipped because another frame has the same time"),
+        (packets.iter().filter(|p| p.is_corrupt).count(), "marked as damaged by the container"),
     ] {
         if count > 0 {
             warnings.push(format!("frames {what}: {count}"));
@@ -180,23 +180,28 @@ fn oddities(input: &Input, stream: usize) -> Vec<String> {
     let mut odd = Vec::new();
     let videos = input.streams().filter(|s| is_video(s)).count();
     if videos > 1 {
-        odd.push(format!("there are {videos} video streams; only stream {stream} is read"));
+        odd.push(format!("the file has {videos} video streams; only stream {stream} is read"));
     }
     if orientation(&found).is_none() {
-        odd.push("the file asks for a turn that is no quarter turn; pictures are taken as stored".into());
+        odd.push(
+            "the file declares a rotation that is not a multiple of 90 degrees; the rotation is ignored"
+                .into(),
+        );
     }
     let aspect = found.sample_aspect_ratio();
     let (across, down) = (aspect.numerator(), aspect.denominator());
     if across > 0 && down > 0 && across != down {
         odd.push(format!(
-            "pixels are not square ({across}:{down}): faces are looked for in stretched pictures and may be missed"
+            "pixels are not square ({across}:{down}): faces are detected in stretched pictures and may be missed"
         ));
     }
     if !matches!(parameters.field_order(), FieldOrder::Unknown | FieldOrder::Progressive) {
         odd.push("the video is interlaced and is not deinterlaced: moving faces have combed edges".into());
     }
     if matches!(parameters.color_transfer_characteristic(), SMPTE2084 | ARIB_STD_B67) {
-        odd.push("the video has a high dynamic range, which is not mapped: faces look pale".into());
+        odd.push(
+            "the video has a high dynamic range, which is read without tone mapping: faces look pale".into(),
+        );
     }
     odd
 }
@@ -213,7 +218,7 @@ fn warn_of_holes(warnings: &mut Vec<String>, facts: &Facts, packets: &[PacketInf
     if let Some((gap, from)) = gaps.last().filter(|_| holes > 0) {
         let (begin, end) = (facts.t_secs(*from), facts.t_secs(from + gap));
         warnings.push(format!(
-            "places without frames, perhaps damaged: {holes}, the longest from {begin:.1} s to {end:.1} s"
+            "gaps without frames, perhaps damage: {holes}, the longest from {begin:.1} s to {end:.1} s"
         ));
     }
 }
@@ -225,7 +230,7 @@ fn warn_if_short(warnings: &mut Vec<String>, facts: &Facts, packets: &[PacketInf
     let end = facts.t_secs(last.pts_ticks + last.duration_ticks) + facts.start_secs.max(0.0);
     if end + 1.0 < announced * 0.98 {
         warnings.push(format!(
-            "the video ends at {end:.1} s although the file announces {announced:.1} s: it may be truncated"
+            "the video ends at {end:.1} s although the file declares {announced:.1} s: it may be truncated"
         ));
     }
 }
@@ -252,7 +257,7 @@ pub(crate) fn open(path: &Path) -> Result<(Input, usize)> {
     let input = ffmpeg::format::input_with_dictionary(url, options).map_err(|e| match e {
         // FFmpeg reports both in this way.
         ffmpeg::Error::Other { errno: libc::ENOMEM } => {
-            not_video("it asks for too much memory, or has more than 1000 streams".into())
+            not_video("it needs too much memory, or has more than 1000 streams".into())
         }
         e => not_video(e.to_string()),
     })?;

@@ -109,7 +109,7 @@ fn check(region: Region, width: usize, height: usize) -> Result<(), String> {
         return Ok(());
     }
     Err(format!(
-        "no {}×{} pixels at ({x}, {y}) of a picture of {width}×{height}",
+        "region of {}×{} pixels at ({x}, {y}) is outside a picture of {width}×{height}",
         region.width, region.height
     ))
 }

@@ -31,7 +31,7 @@ fn main() -> ExitCode {
 
 fn cli() -> Command {
     let number = |name: &'static str| Arg::new(name).long(name).required(true);
-    Command::new("ftl-bench-library").about("Times additions to a library for `cargo xtask bench`").args([
+    Command::new("ftl-bench-library").about("Measures additions to a gallery for `cargo xtask bench`").args([
         Arg::new("folder").required(true).value_parser(value_parser!(PathBuf)).help("an empty folder"),
         number("videos").value_parser(value_parser!(usize)),
         number("people").value_parser(value_parser!(usize)),
@@ -85,7 +85,7 @@ fn scores(store: &Path, truth: &HashMap<(String, i64), usize>) -> Result<Value> 
     for file in std::fs::read_dir(store.join("appearances"))? {
         for row in read_all::<Appearance>(&file?.path())? {
             let person = truth.get(&(row.video_id.to_string(), row.cluster_id));
-            pairs.push((row.person_id, *person.ok_or("a row that nobody wrote")?));
+            pairs.push((row.person_id, *person.ok_or("row not found")?));
         }
     }
     let (mut found, mut true_, mut both) = (HashMap::new(), HashMap::new(), HashMap::new());

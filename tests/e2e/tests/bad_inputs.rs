@@ -355,7 +355,7 @@ fn a_directory_that_may_not_be_written_is_named() {
         let told = place.told(&said).replace(folder.path().to_str().unwrap(), "$LOCKED");
         assert!(told.starts_with("exit 1: create $LOCKED/locked"), "{told}");
         assert!(told.contains("Permission denied"), "{told}");
-        assert!(told.ends_with("hint: choose a directory you may write to with --run-dir"), "{told}");
+        assert!(told.ends_with("hint: use a --run-dir with write permission"), "{told}");
     }
     fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
     fs::set_permissions(folder.path().join("locked"), Permissions::from_mode(0o755)).unwrap();

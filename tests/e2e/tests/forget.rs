@@ -160,7 +160,7 @@ fn nobody_is_brought_back_by_accident() {
     assert_eq!(said.code, Some(2), "{said:?}");
     let error = said.events("error").next().unwrap();
     let expected =
-        format!("`detect-track` would bring back what was taken out of {}", line.run_dir.display());
+        format!("the stage `detect-track` would restore what was removed from `{}`", line.run_dir.display());
     assert_eq!(error["message"], expected.as_str());
     assert_eq!(table_hashes(&line.run_dir), forgotten);
     for stage in STAGES {
@@ -196,7 +196,10 @@ fn the_scan_finds_what_is_left() {
     fs::write(line.run_dir.join("notes.txt"), "mine").unwrap();
     let said = scan(&line);
     assert_eq!(said.code, Some(0), "{said:?}");
-    assert!(said.warnings()[0].ends_with("notes.txt is not of this run and was not looked into"), "{said:?}");
+    assert!(
+        said.warnings()[0].ends_with("`notes.txt` does not belong to this run and was not checked"),
+        "{said:?}"
+    );
 
     // A table that is not the recorded one is no evidence of anything.
     let path = line.run_dir.join("clusters.parquet");
@@ -251,7 +254,7 @@ fn a_run_without_pictures_keeps_none() {
     for (name, path) in testkit::files::walk(&line.run_dir, &[]) {
         let bytes = fs::read(path).unwrap();
         for magic in [b"\x89PNG".as_slice(), b"\xff\xd8\xff"] {
-            assert!(!bytes.windows(magic.len()).any(|w| w == magic), "{name} holds a picture");
+            assert!(!bytes.windows(magic.len()).any(|w| w == magic), "{name} contains a picture");
         }
     }
     assert_eq!(read::<Embedding>(&line), read::<Embedding>(&with));
@@ -265,7 +268,7 @@ fn a_run_without_pictures_keeps_none() {
     fs::write(&config, "[embed]\nflip = true\n").unwrap();
     let said = Line { config: Some(config), ..line.clone() }.run("embed");
     assert_eq!(said.code, Some(4), "{said:?}");
-    assert!(said.events("error").next().unwrap()["message"].as_str().unwrap().ends_with("has no picture"));
+    assert!(said.events("error").next().unwrap()["message"].as_str().unwrap().ends_with("has no image"));
     // And a person can still be forgotten.
     let done = task(&["redact", "--run-dir", "RUN", "--identity", "0"], &line).unwrap();
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));

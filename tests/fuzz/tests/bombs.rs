@@ -34,7 +34,7 @@ use testkit::assets;
 /// Address space of a program, KiB.
 const MAX_KIB: u32 = 1 << 20;
 /// What is said of rows that are too much.
-const TOO_MANY: &str = "its rows come to more bytes than a table of its size holds";
+const TOO_MANY: &str = "its rows decode to more bytes than the limit for its file size";
 /// No bomb is larger, bytes.
 const MAX_BYTES: u64 = 300 << 10;
 

@@ -16,7 +16,7 @@ pub enum Error {
     #[error(transparent)]
     Run(#[from] run::Error),
     /// A file cannot be read or written.
-    #[error("{action} {}: {source}", path.display())]
+    #[error("failed to {action} `{}`: {source}", path.display())]
     Io {
         /// What was being done.
         action: &'static str,
@@ -26,7 +26,7 @@ pub enum Error {
         source: io::Error,
     },
     /// Labels cannot be read.
-    #[error("{}: {reason}", path.display())]
+    #[error("`{}`: {reason}", path.display())]
     Labels {
         /// The file.
         path: PathBuf,
@@ -34,7 +34,7 @@ pub enum Error {
         reason: String,
     },
     /// A recipe is wrong.
-    #[error("{}: {reason}", path.display())]
+    #[error("`{}`: {reason}", path.display())]
     Recipe {
         /// The file.
         path: PathBuf,
@@ -58,7 +58,7 @@ impl Failure for Error {
         match self {
             Self::Schema(error) => error.hint(),
             Self::Run(error) => error.hint(),
-            Self::Recipe { .. } => Some("datasets/README.md says what a recipe may hold".into()),
+            Self::Recipe { .. } => Some("datasets/README.md describes recipes".into()),
             Self::Io { .. } | Self::Labels { .. } => None,
         }
     }
