@@ -3,12 +3,12 @@
 use std::fmt;
 
 use numeric::law::SFACE_SAME_UP_TO;
-use schema::footer::Similarity;
+use schema::footer::Quality;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
 use crate::linkage::{FORBIDDEN, Linkage, Metric};
-use crate::method::{Agglomerative, Cut, Dbscan, Hdbscan, KMeans, Link, Method, Prior, Scale};
+use crate::method::{Agglomerative, Cut, Dbscan, Hdbscan, KMeans, Link, Method, Scale};
 
 /// Two tracks are a person: films have many that show somebody twice.
 const FEWEST: usize = 2;
@@ -43,7 +43,7 @@ pub struct Entry {
 
 /// Every method and the settings that it takes.
 pub const METHODS: [Entry; 5] = [
-    Entry { method: Name::Link, name: "link", takes: &["threshold"] },
+    Entry { method: Name::Link, name: "link", takes: &["threshold", "k"] },
     Entry {
         method: Name::Agglomerative,
         name: "agglomerative",
@@ -81,10 +81,12 @@ pub struct Config {
     pub metric: Option<Metric>,
     /// Distance of clusters; average unless given.
     pub linkage: Option<Linkage>,
-    /// Clusters up to this far apart are joined, from 0; below 2, but for Ward's linkage. Unless given, the
+    /// Clusters up to this far apart are joined, from 0; below 2, but for Ward's linkage. Unless given, with
+    /// `link` and an embedder whose quality table is known, 1, where the odds of one person are even; else the
     /// distance that the embedder's own entry in the footer says, where distances are mean cosines.
     pub threshold: Option<f64>,
-    /// Number of clusters, from 1. Unless given, the one with the largest silhouette.
+    /// Number of clusters, from 1. Unless given, with `link` the number where merging ends by itself, else the
+    /// one with the largest silhouette.
     pub k: Option<usize>,
     /// Tracks up to this far apart are neighbours, above 0 to 2. Unless given, half the cosine distance that
     /// the embedder's own entry in the footer says.
@@ -157,7 +159,7 @@ impl Config {
     /// does without it.
     pub fn wants_distance(&self) -> Option<&'static str> {
         match self.method {
-            Name::Link => self.threshold.is_none().then_some("threshold"),
+            Name::Link => (self.threshold.is_none() && self.k.is_none()).then_some("threshold"),
             Name::Dbscan => self.eps.is_none().then_some("eps"),
             Name::Agglomerative | Name::Kmeans | Name::Hdbscan => None,
         }
@@ -166,16 +168,15 @@ impl Config {
     /// Cosine distance up to which tracks are likely one person's. `known` is that of the embedder; without
     /// one that of SFace.
     pub fn same_up_to(&self, known: Option<f64>) -> f64 {
-        let given = self.threshold.filter(|_| self.method == Name::Link);
-        given.or(known).unwrap_or(SFACE_SAME_UP_TO)
+        known.unwrap_or(SFACE_SAME_UP_TO)
     }
 
     /// The method, with what was not given filled in. `known` is the embedder's [`Self::same_up_to`].
-    /// `similarity` is what else is known of it, `edited` whether a person said something of pairs of tracks.
+    /// `quality` is its quality table, `edited` whether a person said something of pairs of tracks.
     pub fn method(
         &self,
         known: Option<f64>,
-        similarity: Option<Similarity>,
+        quality: Option<&Quality>,
         edited: bool,
         threads: usize,
     ) -> Box<dyn Method> {
@@ -187,11 +188,13 @@ impl Config {
         });
         match self.method {
             Name::Link => {
-                let prior = similarity.filter(|_| self.threshold.is_none());
-                let scale = prior.map_or(Scale::Fixed(same_up_to), |Similarity { different, same }| {
-                    Scale::Learned(Prior { different, same })
-                });
-                Box::new(Link { scale, threads })
+                let scale = quality.cloned().map_or(Scale::Distance(same_up_to), Scale::Evidence);
+                let cut = match (self.k, self.threshold) {
+                    (Some(k), _) => Cut::Clusters(k),
+                    (None, Some(height)) => Cut::Height(height),
+                    (None, None) => Cut::Best,
+                };
+                Box::new(Link { scale, cut, threads })
             }
             Name::Agglomerative => {
                 let linkage = self.linkage.unwrap_or_default();

@@ -100,7 +100,10 @@ impl EditFile {
 /// What is wrong with a line, without its place, which the library says otherwise than we do.
 fn reason(error: &csv::Error) -> String {
     match error.kind() {
-        csv::ErrorKind::Deserialize { err, .. } => err.kind().to_string(),
+        csv::ErrorKind::Deserialize { err, .. } => match err.kind() {
+            csv::DeserializeErrorKind::ParseInt(_) => "the id of a track is a whole number".into(),
+            kind => kind.to_string().replace("unknown variant", "unknown kind"),
+        },
         csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
             format!("it has {len} fields where the header has {expected_len}")
         }
@@ -227,10 +230,10 @@ mod tests {
             ("track_a,kind\n", "e.csv, line 1: the column `track_b` is missing"),
             ("track_a,track_b,kind\n1,2,must_link\n1,4,must_link\n", "e.csv, line 3: there is no track 4"),
             ("track_a,track_b,kind\n1,1,must_link\n", "e.csv, line 2: track 1 is no pair with itself"),
-            ("track_a,track_b,kind\n1,x,must_link\n", "e.csv, line 2: invalid digit found in string"),
+            ("track_a,track_b,kind\n1,x,must_link\n", "e.csv, line 2: the id of a track is a whole number"),
             (
                 "track_a,track_b,kind\n1,2,same\n",
-                "e.csv, line 2: unknown variant `same`, expected `must_link` or `cannot_link`",
+                "e.csv, line 2: unknown kind `same`, expected `must_link` or `cannot_link`",
             ),
             ("track_a,track_b,kind\n1,2\n", "e.csv, line 2: it has 2 fields where the header has 3"),
             (

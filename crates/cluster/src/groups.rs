@@ -149,7 +149,8 @@ mod tests {
     #[test]
     fn a_constraint_of_one_item_holds_for_its_whole_group() {
         let vectors = vec![vec![1.0, 0.0], vec![0.0, 1.0], vec![1.0, 0.0]];
-        let link = crate::method::Link { scale: crate::method::Scale::Fixed(0.5), threads: 1 };
+        let scale = crate::method::Scale::Distance(0.5);
+        let link = crate::method::Link { scale, cut: crate::method::Cut::Best, threads: 1 };
         let linked = |pairs: &[(usize, usize)], cannot_link: &[(usize, usize)]| {
             let groups = Groups::new(3, pairs.iter().copied());
             groups.assign(&link, &items(&vectors, cannot_link), &mut |_, _| ()).unwrap().labels

@@ -126,6 +126,24 @@ impl Vectors {
         }
     }
 
+    /// Adds one row to another.
+    pub(crate) fn add_into(&mut self, into: usize, from: usize) {
+        let (into, from) = (into * self.dim, from * self.dim);
+        for i in 0..self.dim {
+            self.values[into + i] += self.values[from + i];
+        }
+    }
+
+    /// One of them, to be changed; it must stay finite.
+    pub(crate) fn row_mut(&mut self, row: usize) -> &mut [f32] {
+        &mut self.values[row * self.dim..][..self.dim]
+    }
+
+    /// Appends a vector of zeros.
+    pub(crate) fn push_zeros(&mut self) {
+        self.values.resize(self.values.len() + self.dim, 0.0);
+    }
+
     /// Inner product of two rows, in an order of summation that many lanes can share.
     pub(crate) fn dot(&self, a: usize, b: usize) -> f32 {
         numeric::vector::dot_in_lanes(self.row(a), self.row(b))

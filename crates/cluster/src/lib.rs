@@ -45,7 +45,7 @@ use crate::method::{Crop, Items};
 
 /// This stage.
 pub const STAGE: Stage =
-    Stage { name: "cluster", version: 3, about: "Links the tracks that show the same person" };
+    Stage { name: "cluster", version: 4, about: "Links the tracks that show the same person" };
 
 /// More tracks than that would need more than 4 GiB: nine bytes a pair, twice.
 const MAX_TRACKS: usize = 20_000;
@@ -101,9 +101,14 @@ impl Failure for Error {
         match self {
             Self::Schema(e) => e.hint(),
             Self::Run(e) => e.hint(),
-            Self::NotTaken { method, .. } => Some(format!("it takes {}", method.entry().takes.join(", "))),
+            Self::NotTaken { method, key } => {
+                let taking = METHODS.iter().filter(|entry| entry.takes.contains(key));
+                let taking: Vec<_> = taking.map(|entry| format!("`{}`", entry.name)).collect();
+                let own = method.entry().takes.join(", ");
+                Some(format!("{key} is for {}; `{method}` takes {own}", taking.join(" and ")))
+            }
             Self::Threshold { .. } => {
-                Some("0.3 splits more, 0.8 joins more; leave it out for the default".into())
+                Some("a smaller one splits more, a larger one joins more; leave it out for the default".into())
             }
             Self::TooManyTracks { .. } => Some("cut the video into parts and run each".into()),
             Self::Method(method::Error::TooFewTracks { .. }) => {
@@ -168,8 +173,8 @@ pub fn run(job: &mut Job<Config>, edits: Option<&Path>) -> Result<Outcome, Error
     let is_one = |(a, b)| people.are_one(track_ids.binary_search(&a).ok(), track_ids.binary_search(&b).ok());
     let known = constraints::known(&overlaps, &edits, |pair| one_picture.contains(&pair) || is_one(pair));
     let items = items(&vectors, &crops, &known)?;
-    let similarity = footer.embedders.first().and_then(|embedder| embedder.similarity);
-    let method = job.config.method(same_up_to, similarity, !edits.is_empty(), job.threads);
+    let quality = footer.embedders.first().and_then(|embedder| embedder.quality.as_ref());
+    let method = job.config.method(same_up_to, quality, !edits.is_empty(), job.threads);
     let with_vectors: Vec<i64> = vectors.iter().map(|v| v.track_id).collect();
     let mut advance = |done: usize, steps: usize| {
         let tracks = with_vectors.len() as u64;
@@ -195,10 +200,9 @@ pub fn run(job: &mut Job<Config>, edits: Option<&Path>) -> Result<Outcome, Error
         stage.figure("threshold", tree.cut);
         stage.figure("forbidden_above", tree.forbidden);
     }
-    if let Some(method::Calibration { mixture, .. }) = &found.calibration {
-        stage.figure("similarity_different", mixture.different.0);
-        stage.figure("similarity_same", mixture.same.0);
-        stage.figure("share_of_pairs_same", mixture.share);
+    if let Some(method::Calibration { alpha, offset, .. }) = &found.calibration {
+        stage.figure("alpha", alpha);
+        stage.figure("offset", offset);
     }
     stage.figure("identities", rows.identities.len());
     stage.figure("noise_tracks", rows.clusters.iter().filter(|c| c.is_noise).count());
@@ -251,18 +255,13 @@ fn items<'a>(
 
 /// Rows of `calibration`: bins in which there are pairs.
 fn curve(video_id: &Symbol, calibration: &method::Calibration) -> impl Iterator<Item = Calibration> {
-    let method::Calibration { pairs, mixture } = calibration;
-    let counts = pairs.open.iter().zip(&pairs.apart).enumerate();
-    counts.filter(|(_, (open, apart))| **open + **apart > 0).map(|(bin, (open, apart))| {
-        let similarity = method::middle(bin);
-        let odds = mixture.log_odds(similarity).exp();
-        Calibration {
-            video_id: video_id.clone(),
-            bin: bin as i64,
-            similarity,
-            n_open: *open as i64,
-            n_apart: *apart as i64,
-            same: odds / (1.0 + odds),
-        }
+    let counts = calibration.open.iter().zip(&calibration.cannot_link).enumerate();
+    counts.filter(|(_, (open, apart))| **open + **apart > 0).map(|(bin, (open, apart))| Calibration {
+        video_id: video_id.clone(),
+        bin: bin as i64,
+        similarity: method::Calibration::similarity(bin),
+        n_open: *open as i64,
+        n_apart: *apart as i64,
+        same: method::Calibration::same(bin),
     })
 }

@@ -5,7 +5,9 @@
 use std::collections::BTreeMap;
 
 use cluster::linkage::{Linkage, Metric, Pairs};
-use cluster::method::{Agglomerative, Cut, Dbscan, Hdbscan, Items, KMeans, Method, silhouette};
+use cluster::method::{
+    Agglomerative, Crop, Cut, Dbscan, Hdbscan, Items, KMeans, Link, Method, Scale, silhouette,
+};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -214,5 +216,47 @@ fn few_and_equal_tracks_are_as_scikit_learn_has_them() {
         assert_eq!(labels(&dbscan, &items), renamed(&case.dbscan));
         let hdbscan = Hdbscan { metric, min_cluster_size: 2, min_samples: 2, constraints };
         assert_eq!(labels(&hdbscan, &items), renamed(&case.hdbscan), "{:?}", case.vectors);
+    }
+}
+
+#[derive(Deserialize)]
+struct Evidence {
+    quality: schema::footer::Quality,
+    vectors: Vec<Vec<f32>>,
+    norms: Vec<f32>,
+    cannot_link: Vec<(usize, usize)>,
+    alpha: f64,
+    labels: Vec<i64>,
+    at_distance_08: Vec<i64>,
+    in_5_clusters: Vec<i64>,
+}
+
+/// Made by `reference/make_expected_link.py`.
+#[test]
+fn link_is_its_definition() {
+    let cases: Vec<Evidence> = serde_json::from_str(include_str!("expected/link.json")).unwrap();
+    for case in cases {
+        let crops = case.vectors.iter().zip(&case.norms).enumerate();
+        let crops = crops.map(|(item, (vector, norm))| Crop { item, vector, norm: *norm }).collect();
+        let rows = case.vectors.iter().map(Vec::as_slice).collect();
+        let items = Items::new(rows, case.cannot_link.clone()).unwrap().with_crops(crops).unwrap();
+        for (cut, expected) in [
+            (Cut::Best, &case.labels),
+            (Cut::Height(0.8), &case.at_distance_08),
+            (Cut::Clusters(5), &case.in_5_clusters),
+        ] {
+            let link = Link { scale: Scale::Evidence(case.quality.clone()), cut, threads: 2 };
+            let found = link.assign(&items, &mut |_, _| ()).unwrap();
+            let alpha = found.calibration.as_ref().unwrap().alpha;
+            assert!((alpha / case.alpha - 1.0).abs() < 1e-6, "{alpha} for {}", case.alpha);
+            // Noise is alone.
+            for (label, own) in found.labels.iter().zip(expected) {
+                let is_alone = expected.iter().filter(|other| *other == own).count() == 1;
+                assert!(label.is_some() || is_alone, "{cut:?}");
+            }
+            let expected: Vec<_> =
+                found.labels.iter().zip(expected).map(|(l, e)| l.map_or(-1, |_| *e)).collect();
+            assert_eq!(found.labels, renamed(&expected), "{cut:?}");
+        }
     }
 }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use video::Image;
 
 use crate::face::Face;
+#[cfg(feature = "opencv")]
 use crate::haar::{self, HaarDetector};
 use crate::yunet::YuNet;
 use crate::{Config, Error};
@@ -21,9 +22,12 @@ pub enum DetectorKind {
     /// A small network, see [`crate::yunet`].
     #[default]
     YuNet,
-    /// Cascades of the years before networks, see [`crate::haar`].
+    /// Haar cascades of OpenCV, see `haar.rs`; only with the feature `opencv`.
     Haar,
 }
+
+/// Folder into which Debian's package `opencv-data` installs the cascades.
+pub const CASCADES: &str = "/usr/share/opencv4/haarcascades";
 
 /// Looks for faces in pictures. Every worker thread has one of its own.
 pub trait Detector {
@@ -45,6 +49,7 @@ pub enum Files {
     /// Weights of YuNet.
     YuNet(Weights),
     /// Haar cascades.
+    #[cfg(feature = "opencv")]
     Haar(haar::Files),
 }
 
@@ -59,7 +64,10 @@ impl Files {
                 let weights = Weights::read(weights.ok_or(Error::NoWeights)?, &Device::Cpu)?;
                 Ok(Self::YuNet(weights))
             }
+            #[cfg(feature = "opencv")]
             DetectorKind::Haar => haar::Files::find(&config.cascades).map(Self::Haar),
+            #[cfg(not(feature = "opencv"))]
+            DetectorKind::Haar => Err(Error::NeedsOpenCv { what: "the detector haar" }),
         }
     }
 
@@ -69,6 +77,7 @@ impl Files {
             Self::YuNet(weights) => {
                 vec![Input { name: "weights".into(), sha256: weights.sha256().to_owned() }]
             }
+            #[cfg(feature = "opencv")]
             Self::Haar(files) => files.inputs().to_vec(),
         }
     }
@@ -83,6 +92,7 @@ impl Files {
                 let network = Arc::new(weights.load("yunet", |vb| YuNet::new(&vb))?);
                 Ok(Box::new(move || Ok(Box::new(YuNetDetector { network: Arc::clone(&network), min_score }))))
             }
+            #[cfg(feature = "opencv")]
             Self::Haar(files) => {
                 // Every thread loads its own; a bad file is better found before there are any.
                 HaarDetector::new(&files, min_score)?;

@@ -2,7 +2,7 @@
 
 use geometry::{BBox, Landmarks};
 
-use crate::crops::FaceImage;
+use crate::crops::AlignedCrop;
 use crate::follow::Trajectory;
 
 /// A detection in one picture.
@@ -35,7 +35,7 @@ pub struct DetectedFace {
     /// The detection, in pixels of the full-size frame.
     pub face: Face,
     /// Its aligned crop; `None` when it could not be aligned.
-    pub crop: Option<FaceImage>,
+    pub crop: Option<AlignedCrop>,
     /// Where it was in the frames up to the next anchor frame, if faces are followed.
     pub trajectory: Trajectory,
 }

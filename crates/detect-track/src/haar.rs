@@ -1,17 +1,18 @@
-//! Haar cascades: faces by boosted differences of brightness.
+//! Haar cascades: a face detector of 2001 that needs no weights.
 //!
 //! Source: Viola, Jones, "Rapid Object Detection using a Boosted Cascade of Simple Features", CVPR
 //! 2001; Lienhart, Maydt, "An Extended Set of Haar-like Features for Rapid Object Detection", ICIP
 //! 2002. The cascades are OpenCV's, `frontalface_alt2` (Lienhart) and `profileface` (Bradley), which
-//! Debian's package `opencv-data` brings. The latter knows faces that look to one side; for the
-//! other side it sees the picture mirrored.
+//! Debian's package `opencv-data` installs. `profileface` detects faces that look to one side; for the
+//! other side it is given the mirrored picture.
 //!
-//! A cascade marks a square window and weighs it, by the sum of its last stage. Box and score of
-//! the face are made from the two by what was measured on two labelled clips of talking heads,
-//! 1630 windows: the box is where the label lies in the window in the median. The score is Platt's
-//! (a logistic regression on the weight, faces and mistakes counting alike): how likely the window
-//! is a face if one in two were. Of right frontal windows 92 % score at least 0.5 and 87 % at least
-//! 0.8, of wrong ones none; of right profile windows 74 % and 34 %, of wrong ones 18 % and 5 %.
+//! A cascade returns square windows, each with a weight: the sum of the cascade's last stage. The box and
+//! the score of a face follow from both by what was measured on 1630 windows of two labelled clips of
+//! talking heads. The box is where the label lies in the window in the median. The score is Platt's (a
+//! logistic regression on the weight, in which faces and mistakes have equal weight): the probability
+//! that the window is a face if one window in two were. Of correct frontal windows, 92 % score at least
+//! 0.5 and 87 % at least 0.8, of false ones none; of correct profile windows 74 % and 34 %, of false ones
+//! 18 % and 5 %.
 
 use std::path::{Path, PathBuf};
 
@@ -28,12 +29,10 @@ use crate::cv;
 use crate::detector::Detector;
 use crate::face::Face;
 
-/// Where Debian's package `opencv-data` puts the cascades.
-pub const FOLDER: &str = "/usr/share/opencv4/haarcascades";
-
-/// Each picture is searched for faces this many times as large as in the one before.
+/// Ratio between the sizes of windows of two successive searches.
 const SCALE_STEP: f64 = 1.2;
-/// Windows in one place that must agree beside the first: the score sorts out what that lets pass.
+/// Windows in one place that must agree beside the first. One is enough, because the score removes most
+/// false windows.
 const MIN_NEIGHBOURS: i32 = 1;
 /// Size of a face that fills the smallest window of both cascades, 20 × 20 pixels.
 const SMALLEST_PX: f64 = 18.5;
@@ -42,13 +41,13 @@ const SMALLEST_PX: f64 = 18.5;
 #[derive(Debug)]
 struct Cascade {
     file: &'static str,
-    /// Centre of the face from that of the window, as shares of the window's side.
+    /// Offset from the centre of the window to that of the face, as shares of the window's side.
     shift: (f32, f32),
     /// Width and height of the face, as shares of the window's side.
     size: (f32, f32),
     /// Weight of a window that scores 0.5.
     middle: f64,
-    /// How fast the score grows there.
+    /// Steepness of the score at that weight.
     slope: f64,
 }
 
@@ -83,7 +82,7 @@ impl Cascade {
         Face { bbox, landmarks: None, score: self.score(weight) }
     }
 
-    /// Score of a window of this weight, 0 to 1.
+    /// Score of a window of that weight, 0 to 1.
     fn score(&self, weight: f64) -> f32 {
         (1.0 / (1.0 + (self.slope * (self.middle - weight)).exp())) as f32
     }
@@ -100,7 +99,7 @@ impl Files {
     /// Finds and hashes the files in a folder.
     ///
     /// # Errors
-    /// When one cannot be read.
+    /// When a file cannot be read.
     pub fn find(folder: &Path) -> Result<Self, Error> {
         let input = |name: &str, cascade: &Cascade| {
             let path = folder.join(cascade.file);
@@ -113,20 +112,20 @@ impl Files {
         Ok(Self { folder: folder.to_path_buf(), inputs })
     }
 
-    /// What the manifest says of them.
+    /// Names and hashes for the manifest.
     pub fn inputs(&self) -> &[Input] {
         &self.inputs
     }
 
     fn load(&self, cascade: &Cascade) -> Result<CascadeClassifier, Error> {
         let path = self.folder.join(cascade.file);
-        // OpenCV's own words are about its insides and go over several lines.
+        // OpenCV's own message is about its internals and several lines long.
         let classifier = CascadeClassifier::new(&path).ok().filter(|c| matches!(c.empty(), Ok(false)));
         classifier.ok_or_else(|| Error::Cascade { path, reason: "it is not a cascade".into() })
     }
 }
 
-/// Finds faces by Haar cascades.
+/// Detects faces by Haar cascades.
 pub struct HaarDetector {
     frontal: CascadeClassifier,
     profile: CascadeClassifier,
@@ -134,15 +133,16 @@ pub struct HaarDetector {
 }
 
 impl HaarDetector {
-    /// Loads the cascades; faces that score less than `min_score` will be dropped.
+    /// Loads the cascades; faces that score less than `min_score`, 0 to 1, are dropped.
     ///
     /// # Errors
-    /// When a file is no cascade.
+    /// When a file is not a cascade.
     pub fn new(files: &Files, min_score: f32) -> Result<Self, Error> {
         Ok(Self { frontal: files.load(&FRONTAL)?, profile: files.load(&PROFILE)?, min_score })
     }
 
     fn search(&mut self, picture: &Image) -> opencv::Result<Vec<Face>> {
+        cv::use_one_thread()?;
         let width = picture.width as f32;
         let (mut luma, mut mirrored) = (Mat::default(), Mat::default());
         imgproc::cvt_color_def(&cv::rgb(picture)?, &mut luma, imgproc::COLOR_RGB2GRAY)?;
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn missing_cascades_are_named() {
+    fn an_error_names_a_missing_cascade() {
         let error = Files::find(Path::new("no/such/folder")).map_err(|e| e.to_string()).err();
         let expected = "the cascade no/such/folder/haarcascade_frontalface_alt2.xml cannot be used: \
                         No such file or directory (os error 2)";

@@ -3,19 +3,24 @@
 //! Reads the video file, `videos` and `frames`; writes `shots`, `detections`, `tracks` and `crops`.
 //!
 //! * [`pipeline`]: decode → shot boundaries → faces in worker threads → in order again.
-//! * [`detector`]: what a face detector offers; [`yunet`]: the default one; [`haar`]: the classical one.
+//! * [`detector`]: what a face detector offers; [`yunet`]: the default one; `haar`: the classical one.
 //! * [`follow`]: faces from frame to frame by correlation filters.
 //! * [`shots`], [`spans`], [`tracker`], [`crops`], [`face`]: pure parts.
 //! * [`track_writer`]: turns what the pipeline finds into rows, shot by shot.
 //!
 //! **Architecture invariant:** the only code that decodes pixels of the video, and it does so once.
 //! A track never crosses a shot boundary. Results do not depend on the number of threads.
+//!
+//! **Feature `opencv`** (default): the detector `haar` and the tracker `correlation` are OpenCV's. Without
+//! the feature the crate does not link OpenCV and both are refused; everything else is the same.
 
 pub mod crops;
+#[cfg(feature = "opencv")]
 mod cv;
 pub mod detector;
 pub mod face;
 pub mod follow;
+#[cfg(feature = "opencv")]
 pub mod haar;
 pub mod pipeline;
 pub mod shots;
@@ -82,7 +87,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             detector: DetectorKind::default(),
-            cascades: haar::FOLDER.into(),
+            cascades: detector::CASCADES.into(),
             tracker: TrackerKind::default(),
             max_stride_secs: 0.34,
             min_face_px: None,
@@ -109,6 +114,12 @@ pub enum Error {
     /// YuNet was not given its weights.
     #[error("the detector yunet needs its weights")]
     NoWeights,
+    /// The settings ask for a part of OpenCV, and the program was built without the feature `opencv`.
+    #[error("{what} needs OpenCV, which this program was built without")]
+    NeedsOpenCv {
+        /// What was asked for.
+        what: &'static str,
+    },
     /// A Haar cascade cannot be used.
     #[error("the cascade {} cannot be used: {reason}", path.display())]
     Cascade {
@@ -169,6 +180,10 @@ impl Failure for Error {
             Self::Video(e) => e.hint(),
             Self::Weights(e) => e.hint(),
             Self::NoWeights => Some("name them with --weights, or choose the detector haar".into()),
+            Self::NeedsOpenCv { .. } => Some(
+                "build the program with its default features, or use the detector yunet and the tracker assoc"
+                    .into(),
+            ),
             Self::Cascade { .. } => {
                 Some("Debian's package opencv-data has the cascades; `cascades` names their folder".into())
             }
@@ -189,7 +204,7 @@ impl Failure for Error {
             Self::Run(e) => e.exit_code(),
             Self::Cascade { .. } | Self::VideoChanged { .. } | Self::NothingDecoded { .. } => exit::INPUT,
             Self::Frame { .. } | Self::Crop { .. } => exit::UNEXPECTED,
-            Self::NoWeights | Self::Config { .. } => exit::USAGE,
+            Self::NoWeights | Self::NeedsOpenCv { .. } | Self::Config { .. } => exit::USAGE,
         }
     }
 }
@@ -223,10 +238,10 @@ pub fn run(job: &mut Job<Config>, path: &Path, weights: Option<&Path>) -> Result
 }
 
 impl Config {
-    /// Refuses values outside their ranges.
+    /// Refuses values outside their ranges, and what needs OpenCV in a program built without it.
     ///
     /// # Errors
-    /// [`Error::Config`].
+    /// [`Error::Config`] and [`Error::NeedsOpenCv`].
     pub fn check(&self) -> Result<(), Error> {
         const SHARE: &str = "must be between 0 and 1";
         const SECS: &str = "must be between 0 and 60";
@@ -234,6 +249,14 @@ impl Config {
         let secs = |value: f64| (0.0..=60.0).contains(&value);
         let config = self;
         let Config { shots, association, .. } = config;
+        if cfg!(not(feature = "opencv")) {
+            if config.detector == DetectorKind::Haar {
+                return Err(Error::NeedsOpenCv { what: "the detector haar" });
+            }
+            if config.tracker == TrackerKind::Correlation {
+                return Err(Error::NeedsOpenCv { what: "the tracker correlation" });
+            }
+        }
         let face_px = config.min_face_px.unwrap_or(1.0);
         let rules = [
             ("max_stride_secs", secs(config.max_stride_secs), SECS),

@@ -11,7 +11,7 @@ use schema::Symbol;
 use schema::io::TableWriter;
 use schema::tables::{Crop, Detection, Shot, Track};
 
-use crate::crops::{Album, FaceImage, SIDE};
+use crate::crops::{AlignedCrop, BestCrops, SIDE};
 use crate::face::DetectedFace;
 use crate::pipeline::PipelineSink;
 use crate::shots::Boundary;
@@ -38,7 +38,7 @@ struct OpenShot {
     boundary: Boundary,
     tracker: Tracker,
     /// By the tracker's number of the track; `None` once the track has ended.
-    best_crops: Vec<Option<Album>>,
+    best_crops: Vec<Option<BestCrops>>,
     /// Key of the track in the tables, by the tracker's number; `None` when it was rejected.
     track_ids: Vec<Option<i64>>,
     /// Boxes of the tracks that have ended, each with the tracker's number of its track.
@@ -122,7 +122,7 @@ impl<'a> TrackWriter<'a> {
     /// Writes the tracks of the current shot that have ended.
     fn write_ended(&mut self, shot: &mut OpenShot) -> Result<(), Error> {
         for EndedTrack { number, detections, is_credible } in shot.tracker.take_ended() {
-            let crops = shot.best_crops[number].take().map(Album::finish).unwrap_or_default();
+            let crops = shot.best_crops[number].take().map(BestCrops::finish).unwrap_or_default();
             // Without a single alignable face there is nothing to recognise anyone by.
             if is_credible && !crops.is_empty() {
                 shot.track_ids[number] = Some(self.n_tracks);
@@ -138,7 +138,7 @@ impl<'a> TrackWriter<'a> {
     fn write_track(
         &mut self,
         detections: &[TrackDetection],
-        crops: &[(i64, FaceImage)],
+        crops: &[(i64, AlignedCrop)],
     ) -> Result<(), Error> {
         let ([first, ..], [.., last], [best, ..]) = (detections, detections, crops) else { return Ok(()) };
         let track_id = self.n_tracks;
@@ -218,7 +218,7 @@ impl PipelineSink for TrackWriter<'_> {
         let tracks = shot.tracker.step(frame_idx, self.times.t_secs(frame_idx), &faces);
         for (found, track) in faces.into_iter().zip(tracks) {
             if track == shot.best_crops.len() {
-                shot.best_crops.push(Some(Album::new(self.config.crops_per_track as usize)));
+                shot.best_crops.push(Some(BestCrops::new(self.config.crops_per_track as usize)));
                 shot.track_ids.push(None);
             }
             if let Some((best, crop)) = shot.best_crops[track].as_mut().zip(found.crop) {

@@ -347,7 +347,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::crops::FaceImage;
+    use crate::crops::AlignedCrop;
     use crate::face::Face;
 
     const FPS: f64 = 25.0;
@@ -357,7 +357,7 @@ mod tests {
     }
 
     fn found(x: f32, score: f32, appearance: Option<Appearance>, trajectory: &[(i64, f32)]) -> DetectedFace {
-        let crop = appearance.map(|appearance| FaceImage {
+        let crop = appearance.map(|appearance| AlignedCrop {
             rgb: Vec::new(),
             transform: [0.0; 6],
             sharpness: 0.5,

@@ -61,6 +61,7 @@ pub const SPEC: EmbedderSpec = EmbedderSpec {
     },
     same_up_to: None,
     similarity: None,
+    quality: None,
 };
 
 /// One of the networks.

@@ -27,6 +27,7 @@ const fn spec(name: &'static str, kind: Kind, same_up_to: f64) -> EmbedderSpec {
         source: Source::Vocabulary(kind),
         same_up_to: Some(same_up_to),
         similarity: None,
+        quality: None,
     }
 }
 

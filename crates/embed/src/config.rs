@@ -39,7 +39,8 @@ impl Config {
     /// The networks whose weights are needed, in alphabetical order.
     ///
     /// # Errors
-    /// [`Error::Config`] when nothing or nonsense is asked for.
+    /// [`Error::Config`] when nothing or nonsense is asked for; [`Error::NeedsOpenCv`] for an embedder that
+    /// this program was built without.
     pub fn networks(&self) -> Result<Vec<Name>, Error> {
         let wrong = |reason: String| Err(Error::Config { reason });
         let mut wanted = self.embedders.clone();
@@ -61,6 +62,12 @@ impl Config {
                 return wrong("fusion joins nothing".into());
             }
             wanted.extend(self.fusion.keys());
+        }
+        let needs_opencv = |name: &&Name| matches!(name.spec().source, Source::Vocabulary(_));
+        if let Some(name) = wanted.iter().find(needs_opencv)
+            && cfg!(not(feature = "opencv"))
+        {
+            return Err(Error::NeedsOpenCv { embedder: *name });
         }
         wanted.retain(|name| name.is_network());
         wanted.sort();
@@ -85,9 +92,18 @@ mod tests {
     #[test]
     fn networks_are_those_that_need_weights_once_each() {
         assert_eq!(Config::default().networks().unwrap(), names(&["sface"]));
-        let all = of(&["vgg", "fusion", "sift", "dlib"]);
+        let all = of(&["vgg", "fusion", "dlib"]);
         assert_eq!(all.networks().unwrap(), names(&["dlib", "sface", "vgg"]));
-        assert_eq!(of(&["orb"]).networks().unwrap(), []);
+    }
+
+    #[test]
+    fn descriptors_have_no_weights_and_need_opencv() {
+        for name in ["orb", "sift"] {
+            let networks = of(&["sface", name]).networks().map_err(|error| error.to_string());
+            let refused = format!("the embedder {name} needs OpenCV, which this program was built without");
+            let expected = if cfg!(feature = "opencv") { Ok(names(&["sface"])) } else { Err(refused) };
+            assert_eq!(networks, expected);
+        }
     }
 
     #[test]

@@ -73,6 +73,7 @@ pub const SPEC: EmbedderSpec = EmbedderSpec {
     },
     same_up_to: Some(0.06),
     similarity: None,
+    quality: None,
 };
 
 /// The network, each affine layer folded into the convolution before it.

@@ -95,6 +95,7 @@ pub const SPEC: EmbedderSpec = EmbedderSpec {
     },
     same_up_to: Some(0.40),
     similarity: None,
+    quality: None,
 };
 
 /// The network.

@@ -10,8 +10,14 @@ use crate::Embedder;
 use crate::spec::{EmbedderSpec, Source};
 
 /// The embedder `fusion`, in its default proportions.
-pub const SPEC: EmbedderSpec =
-    EmbedderSpec { name: "fusion", dim: 0, source: Source::Fusion, same_up_to: Some(0.40), similarity: None };
+pub const SPEC: EmbedderSpec = EmbedderSpec {
+    name: "fusion",
+    dim: 0,
+    source: Source::Fusion,
+    same_up_to: Some(0.40),
+    similarity: None,
+    quality: None,
+};
 
 /// Several embedders as one.
 pub struct Fusion {
@@ -95,8 +101,14 @@ impl Embedder for Fusion {
 mod tests {
     use super::*;
 
-    const CONSTANT: EmbedderSpec =
-        EmbedderSpec { name: "constant", dim: 0, source: Source::Fusion, same_up_to: None, similarity: None };
+    const CONSTANT: EmbedderSpec = EmbedderSpec {
+        name: "constant",
+        dim: 0,
+        source: Source::Fusion,
+        same_up_to: None,
+        similarity: None,
+        quality: None,
+    };
 
     /// Gives every crop the vector, times the crop's first byte.
     struct Constant(&'static [f32]);

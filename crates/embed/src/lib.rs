@@ -12,6 +12,9 @@
 //!
 //! **Architecture invariant:** sees crops only, never a video. Results do not depend on the number
 //! of threads or on what shares a batch.
+//!
+//! **Feature `opencv`** (default): the embedders `sift` and `orb` are OpenCV's. Without the feature the crate
+//! does not link OpenCV and both are refused; everything else is the same.
 
 pub mod arcface;
 pub mod bag_of_words;
@@ -54,7 +57,7 @@ pub use crate::spec::{EmbedderSpec, Name};
 use crate::writer::Writer;
 
 /// This stage.
-pub const STAGE: Stage = Stage { name: "embed", version: 3, about: "Turns face images into vectors" };
+pub const STAGE: Stage = Stage { name: "embed", version: 4, about: "Turns face images into vectors" };
 
 /// Crops embedded between two progress reports; bounds memory.
 const CROPS_PER_PASS: usize = 256;
@@ -83,6 +86,12 @@ pub enum Error {
     Config {
         /// What is wrong.
         reason: String,
+    },
+    /// An embedder is OpenCV's, and the program was built without the feature `opencv`.
+    #[error("the embedder {embedder} needs OpenCV, which this program was built without")]
+    NeedsOpenCv {
+        /// The embedder.
+        embedder: Name,
     },
     /// No weight file was given for a network.
     #[error("there are no weights for `{embedder}`")]
@@ -136,6 +145,9 @@ impl Failure for Error {
             Self::Weights(e) => e.hint(),
             Self::Device(e) => e.hint(),
             Self::Schema(e) => e.hint(),
+            Self::NeedsOpenCv { .. } => {
+                Some("build the program with its default features, or use another embedder".into())
+            }
             Self::Run(e) => e.hint(),
             Self::NoWeights { embedder } => Some(format!("bring them with --weights {embedder}=FILE")),
             Self::Crop { .. } => Some("run again with --from detect-track".into()),
@@ -152,7 +164,7 @@ impl Failure for Error {
             Self::Device(e) => e.exit_code(),
             Self::Schema(e) => e.exit_code(),
             Self::Run(e) => e.exit_code(),
-            Self::Config { .. } => exit::USAGE,
+            Self::NeedsOpenCv { .. } | Self::Config { .. } => exit::USAGE,
             Self::NoWeights { .. } | Self::NotFinite { .. } => exit::INPUT,
             Self::Crop { .. } => exit::CONTRACT,
             Self::Network { .. } | Self::Threads { .. } => exit::UNEXPECTED,
@@ -364,7 +376,7 @@ impl Work<'_> {
         let failed = |e: candle_core::Error| self.failed(e.to_string());
         let vectors =
             Tensor::cat(&inputs, 0).and_then(|inputs| self.embedder.embed(&inputs)).map_err(failed)?;
-        let vectors: Vec<_> = vectors.chunks(inputs.len() / crops.len()).map(sum).collect();
+        let vectors: Vec<_> = vectors.chunks(inputs.len() / crops.len()).map(mean).collect();
         for (crop, vector) in crops.iter().zip(&vectors) {
             if !vector.iter().all(|x| x.is_finite()) {
                 return Err(Error::NotFinite {
@@ -395,12 +407,15 @@ fn mirror(rgb: &mut [u8], side: usize) {
     }
 }
 
-fn sum(vectors: &[Vec<f32>]) -> Vec<f32> {
-    let mut sum = vectors.first().cloned().unwrap_or_default();
-    for vector in &vectors[1..] {
-        sum.iter_mut().zip(vector).for_each(|(sum, x)| *sum += x);
+/// Mean of one or more vectors of one length, so that the norm of a crop with its mirror image means what that of
+/// the crop alone does.
+fn mean(vectors: &[Vec<f32>]) -> Vec<f32> {
+    let mut mean = vectors.first().cloned().unwrap_or_default();
+    for vector in vectors.iter().skip(1) {
+        mean.iter_mut().zip(vector).for_each(|(sum, x)| *sum += x);
     }
-    sum
+    mean.iter_mut().for_each(|x| *x /= vectors.len() as f32);
+    mean
 }
 
 /// RGB bytes and side of a square crop.
@@ -427,8 +442,14 @@ mod tests {
     use super::*;
     use crate::spec::Source;
 
-    const FIRST: EmbedderSpec =
-        EmbedderSpec { name: "first", dim: 2, source: Source::Fusion, same_up_to: None, similarity: None };
+    const FIRST: EmbedderSpec = EmbedderSpec {
+        name: "first",
+        dim: 2,
+        source: Source::Fusion,
+        same_up_to: None,
+        similarity: None,
+        quality: None,
+    };
 
     /// Gives the first byte of a crop, twice; NaN for 255.
     struct First;
@@ -482,7 +503,7 @@ mod tests {
             let plain = vectors(&crops, false, threads).unwrap();
             let flipped = vectors(&crops, true, threads).unwrap();
             for (i, (plain, flipped)) in plain.iter().zip(&flipped).enumerate() {
-                assert_eq!((plain, flipped), (&vec![i as f32; 2], &vec![i as f32 + 100.0; 2]));
+                assert_eq!((plain, flipped), (&vec![i as f32; 2], &vec![(i as f32 + 100.0) / 2.0; 2]));
             }
         }
     }

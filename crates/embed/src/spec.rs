@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 use nn::pinned::PinnedWeights;
 use nn::weights::{self, Weights};
-use schema::footer::Similarity;
+use schema::footer::{Quality, Similarity};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::descriptors::Kind;
@@ -30,6 +30,8 @@ pub struct EmbedderSpec {
     /// Usual similarities of tracks once what a video puts into all of them is taken off; `None` where they
     /// have not been measured on enough footage.
     pub similarity: Option<Similarity>,
+    /// Makes the quality table; `None` where none has been fitted.
+    pub quality: Option<fn() -> Quality>,
 }
 
 /// Where vectors come from.

@@ -31,14 +31,14 @@ const LAST_SIDE: usize = 3;
 
 /// The names that the authors of VGG16 gave to its convolutions; the layers behind them in the published file
 /// are another network's.
-fn published_names() -> Vec<String> {
+fn published_names() -> Vec<(String, String)> {
     let mut names = Vec::new();
     for (block, layers) in (1..).zip([2, 2, 3, 3, 3]) {
         for layer in 1..=layers {
             let (new, old) =
                 (format!("conv{block}_{layer}"), format!("functional_1/block{block}_conv{layer}_1"));
-            names.push(format!("{new}.weight={old}/convolution/ReadVariableOp:0"));
-            names.push(format!("{new}.bias={old}/Squeeze:0"));
+            names.push((format!("{new}.weight"), format!("{old}/convolution/ReadVariableOp:0")));
+            names.push((format!("{new}.bias"), format!("{old}/Squeeze:0")));
         }
     }
     names
@@ -67,6 +67,7 @@ pub const SPEC: EmbedderSpec = EmbedderSpec {
     },
     same_up_to: Some(0.15),
     similarity: None,
+    quality: None,
 };
 
 /// The network.

@@ -1,4 +1,5 @@
 //! SIFT and ORB against OpenCV's own Python bindings on squares of a photo: `make_bow.py`.
+#![cfg(feature = "opencv")]
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
 use embed::descriptors::{Kind, describe};

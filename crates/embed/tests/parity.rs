@@ -20,6 +20,7 @@ use embed::sface::SFace;
 use embed::vgg::Vgg;
 use image::RgbImage;
 use nn::weights::Weights;
+use numeric::random::SplitMix64;
 use serde::Deserialize;
 use testkit::assets::require_in;
 
@@ -240,13 +241,8 @@ impl SimpleBackend for Seeded {
 /// Numbers from -1 to 1: SplitMix64 from the FNV-1a hash of the name, the upper 24 bits of each.
 fn noise(name: &str) -> impl Iterator<Item = f32> {
     let hash = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
-    let mut state = name.bytes().fold(0xcbf2_9ce4_8422_2325, hash);
-    std::iter::repeat_with(move || {
-        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) >> 40) as f32 / 8_388_608.0 - 1.0
-    })
+    let mut random = SplitMix64::new(name.bytes().fold(0xcbf2_9ce4_8422_2325, hash));
+    std::iter::repeat_with(move || (random.next_u64() >> 40) as f32 / 8_388_608.0 - 1.0)
 }
 
 #[test]

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use numeric::merges::Merges;
 use schema::tables::Linkage;
 
 use crate::matching::{Group, Judged, judged_tracks, largest_total};
@@ -71,21 +72,16 @@ fn cuts(n_merges: usize) -> impl Iterator<Item = usize> {
     (0..=n).map(move |at| at * n_merges / n.max(1))
 }
 
-/// The cluster of each leaf after `merges`, numbered by one of its nodes.
+/// The cluster of each leaf after `merges`. Children that are no nodes are left out.
 fn groups_at(leaves: &[i64], merges: &[Linkage]) -> BTreeMap<i64, usize> {
-    let mut parent: Vec<usize> = (0..leaves.len() + merges.len()).collect();
-    for (step, merge) in merges.iter().enumerate() {
-        for child in [merge.left, merge.right] {
-            if let Some(above) = usize::try_from(child).ok().and_then(|child| parent.get_mut(child)) {
-                *above = leaves.len() + step;
-            }
+    let mut sets = Merges::new(leaves.len());
+    for merge in merges {
+        let node = |child: i64| u32::try_from(child).ok().filter(|child| sets.has(*child));
+        if let (Some(left), Some(right)) = (node(merge.left), node(merge.right)) {
+            sets.unite(left, right);
         }
     }
-    // A node is made after its children, so from the top down one step leads to the root.
-    for node in (0..parent.len()).rev() {
-        parent[node] = parent[parent[node]];
-    }
-    leaves.iter().copied().zip(parent).collect()
+    leaves.iter().copied().zip(sets.labels(leaves.len())).collect()
 }
 
 fn right_at(boxes: &BTreeMap<(i64, usize), usize>, groups: &BTreeMap<i64, usize>) -> usize {

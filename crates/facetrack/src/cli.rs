@@ -21,6 +21,7 @@ const EXIT_CODES: &str = "Exit codes: 0 success, 1 unexpected, 2 usage, 3 unusab
 /// `facetrack VIDEO` is short for `facetrack run VIDEO`.
 #[derive(Debug, Parser)]
 #[command(name = "facetrack", version, after_help = EXIT_CODES, arg_required_else_help = true)]
+#[command(override_usage = "facetrack <VIDEO>...\n       facetrack <VERB>")]
 #[command(propagate_version = true, subcommand_value_name = "VERB", subcommand_help_heading = "Verbs")]
 pub(crate) struct Cli {
     #[command(subcommand)]
@@ -146,6 +147,12 @@ pub(crate) struct RunArgs {
     /// Only warnings, errors and, on standard output, the path of the page
     #[arg(long)]
     pub(crate) quiet: bool,
+    /// Also show the figures of every stage
+    #[arg(long, conflicts_with = "quiet")]
+    pub(crate) verbose: bool,
+    /// Open the page in the browser when the run has finished
+    #[arg(long)]
+    pub(crate) open: bool,
     #[command(flatten)]
     pub(crate) settings: Settings,
 }

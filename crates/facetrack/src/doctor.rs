@@ -41,9 +41,14 @@ pub(crate) fn doctor(weights_dir: Option<&Path>) -> Result<()> {
     findings.push(Finding::of("cache", format!("{}, {}", root.display(), room(&root))));
     findings.push(optional("python3", &["-m", "pip", "--version"], "obtains weights; see models fetch"));
     findings.push(optional("ffmpeg", &["-version"], "draws boxes for --annotate"));
-    let cascades = detect_track::haar::FOLDER;
-    let found =
-        if Path::new(cascades).is_dir() { cascades } else { "not there: only --detector haar needs them" };
+    let cascades = detect_track::detector::CASCADES;
+    let found = if cfg!(not(feature = "opencv")) {
+        "none: this program was built without OpenCV"
+    } else if Path::new(cascades).is_dir() {
+        cascades
+    } else {
+        "not there: only --detector haar needs them"
+    };
     findings.push(Finding::of("cascades", found));
     report(&findings)
 }

@@ -78,7 +78,7 @@ impl Weights {
             "safetensors_sha256": safetensors_sha256,
             "licence": self.license,
             "trained_on": self.trained_on,
-            "names": (self.names)(),
+            "names": (self.names)().iter().map(|(new, old)| format!("{new}={old}")).collect::<Vec<_>>(),
             "conversion": CONVERSION,
         })
     }
@@ -204,7 +204,7 @@ fn convert(weights: &Weights, dir: &Path, scratch: &Scratch) -> Result<()> {
     let made = scratch.path().join(&name);
     eprintln!("converting {}", weights.file_name());
     let names = (weights.names)();
-    let names: Vec<_> = names.iter().filter_map(|pair| pair.split_once('=')).collect();
+    let names: Vec<_> = names.iter().map(|(new, old)| (new.as_str(), old.as_str())).collect();
     nn::weights::convert(&weights.published(dir), &made, &names).map_err(|error| {
         Error::new(exit::INPUT, format!("failed to convert {}: {error}", weights.file_name()))
     })?;

@@ -7,6 +7,7 @@ use std::io::{IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
 use console::{duration, rounded};
+use run::manifest::STAGES;
 
 use crate::stages::{Event, Finished};
 
@@ -16,6 +17,10 @@ const PLAIN_PAUSE: Duration = Duration::from_secs(5);
 const DRAW_PAUSE: Duration = Duration::from_millis(100);
 /// Width of a bar, characters.
 const BAR: usize = 24;
+/// Share of a run that each stage usually takes: the mean over eleven clips.
+const SHARES: [f64; STAGES.len()] = [0.005, 0.52, 0.43, 0.005, 0.04];
+/// A stage with a smaller share says nothing about the others.
+const LEAST_SHARE: f64 = 0.1;
 /// Goes to the start of the line and clears it.
 const CLEAR: &str = "\r\x1b[2K";
 
@@ -33,6 +38,10 @@ pub(crate) struct Screen {
     warnings: bool,
     closings: bool,
     stage: &'static str,
+    /// Number of the stage, from 1; 0 where the work is no stage of a run.
+    number: usize,
+    /// Work that is left after this run, in runs like this one.
+    runs_left: f64,
     started: Instant,
     counting_since: Option<(Instant, u64)>,
     last: Option<Instant>,
@@ -52,6 +61,8 @@ impl Screen {
             warnings: !json,
             closings: true,
             stage: "",
+            number: 0,
+            runs_left: 0.0,
             started: Instant::now(),
             counting_since: None,
             last: None,
@@ -61,6 +72,11 @@ impl Screen {
     /// The same, but stages that finish leave no line behind.
     pub(crate) fn without_closings(self) -> Self {
         Self { closings: false, ..self }
+    }
+
+    /// Sets how much work is left after this run, in runs like this one.
+    pub(crate) fn set_runs_left(&mut self, runs: f64) {
+        self.runs_left = runs;
     }
 
     /// Writes a note between stages.
@@ -73,11 +89,12 @@ impl Screen {
     /// A stage begins.
     pub(crate) fn begin(&mut self, stage: &'static str) {
         self.stage = stage;
+        self.number = STAGES.iter().position(|known| *known == stage).map_or(0, |place| place + 1);
         self.started = Instant::now();
         self.counting_since = None;
         self.last = None;
         if self.style == Style::Bar {
-            self.draw(&format!("{stage:<12} starting"));
+            self.draw(&format!("{} {stage:<12} starting", self.place()));
         }
     }
 
@@ -97,7 +114,7 @@ impl Screen {
     pub(crate) fn finished(&mut self, finished: &Finished) {
         self.clear();
         if self.closings {
-            self.note(&closing(self.stage, finished));
+            self.note(&format!("{} {}", self.place(), closing(self.stage, finished)));
         }
     }
 
@@ -105,7 +122,8 @@ impl Screen {
     pub(crate) fn failed(&mut self) {
         self.clear();
         self.note(&format!(
-            "{}: failed after {}",
+            "{} {}: failed after {}",
+            self.place(),
             self.stage,
             duration(self.started.elapsed().as_secs_f64())
         ));
@@ -128,9 +146,31 @@ impl Screen {
         let pace =
             Pace { done, total, gained: done.saturating_sub(first), secs: (now - since).as_secs_f64() };
         match self.style {
-            Style::Bar => self.draw(&bar_line(self.stage, &pace, unit)),
-            _ => eprintln!("{}", plain_line(self.stage, &pace, unit)),
+            Style::Bar => self.draw(&format!(
+                "{} {}",
+                self.place(),
+                bar_line(self.stage, &pace, unit, self.left(&pace))
+            )),
+            _ => eprintln!("{} {}", self.place(), plain_line(self.stage, &pace, unit, self.left(&pace))),
         }
+    }
+
+    /// Which of the stages is running: `[2/5]`.
+    fn place(&self) -> String {
+        format!("[{}/{}]", self.number, STAGES.len())
+    }
+
+    /// Seconds that are left of everything, estimated from the running stage and from what other stages usually
+    /// take beside it; `None` where the stage says nothing about them.
+    fn left(&self, pace: &Pace) -> Option<f64> {
+        let (own, later) = self.number.checked_sub(1).map(|place| (SHARES[place], &SHARES[place + 1..]))?;
+        let (left, part) = (pace.left()?, pace.part()?);
+        if own < LEAST_SHARE || part <= 0.0 || part >= 1.0 {
+            return None;
+        }
+        // The whole run at the pace of this stage.
+        let whole = left / (1.0 - part) / own;
+        Some(left + whole * (later.iter().sum::<f64>() + self.runs_left))
     }
 
     /// A bar appears at once; the first plain line waits too, for most stages end before it.
@@ -180,7 +220,7 @@ impl Pace {
     }
 }
 
-fn bar_line(stage: &str, pace: &Pace, unit: &str) -> String {
+fn bar_line(stage: &str, pace: &Pace, unit: &str, left_of_all: Option<f64>) -> String {
     let mut line = format!("{stage:<12} ");
     if let Some(part) = pace.part() {
         let full = (part * BAR as f64) as usize;
@@ -193,10 +233,13 @@ fn bar_line(stage: &str, pace: &Pace, unit: &str) -> String {
     if let Some(left) = pace.left() {
         line += &format!("  ETA {}", clock(left));
     }
+    if let Some(left) = left_of_all {
+        line += &format!(", all {}", clock(left));
+    }
     line
 }
 
-fn plain_line(stage: &str, pace: &Pace, unit: &str) -> String {
+fn plain_line(stage: &str, pace: &Pace, unit: &str, left_of_all: Option<f64>) -> String {
     let mut line = format!("{stage}: {} {unit}", amount(pace));
     if let Some(part) = pace.part() {
         line += &format!(" ({:.0}%)", (part * 100.0).floor());
@@ -206,6 +249,9 @@ fn plain_line(stage: &str, pace: &Pace, unit: &str) -> String {
     }
     if let Some(left) = pace.left() {
         line += &format!(", {} left", duration(left));
+    }
+    if let Some(left) = left_of_all {
+        line += &format!(", {} in all", duration(left));
     }
     line
 }
@@ -239,26 +285,43 @@ mod tests {
     fn a_bar_shows_part_rate_and_time_left() {
         let bar = "━".repeat(12) + &"─".repeat(12);
         assert_eq!(
-            bar_line("embed", &HALF, "crops"),
-            format!("embed        {bar}  50% 500/1000 crops  50.0/s  ETA 0:10")
+            bar_line("embed", &HALF, "crops", Some(70.0)),
+            format!("embed        {bar}  50% 500/1000 crops  50.0/s  ETA 0:10, all 1:10")
         );
     }
 
     #[test]
     fn a_plain_line_says_the_same() {
-        assert_eq!(plain_line("embed", &HALF, "crops"), "embed: 500/1000 crops (50%), 50.0/s, 10 s left");
+        assert_eq!(
+            plain_line("embed", &HALF, "crops", Some(70.0)),
+            "embed: 500/1000 crops (50%), 50.0/s, 10 s left, 1 min 10 s in all"
+        );
+    }
+
+    #[test]
+    fn what_is_left_of_all_follows_from_the_running_stage() {
+        let mut screen = Screen::new(true, true);
+        assert_eq!(screen.left(&HALF), None, "no stage runs");
+        screen.begin("detect-track");
+        // Ten seconds of detect-track are left of twenty, which are 52 % of a run.
+        let whole = 20.0 / 0.52;
+        assert!(screen.left(&HALF).is_some_and(|left| (left - (10.0 + whole * 0.475)).abs() < 1e-9));
+        screen.set_runs_left(2.0);
+        assert!(screen.left(&HALF).is_some_and(|left| (left - (10.0 + whole * 2.475)).abs() < 1e-9));
+        screen.begin("ingest");
+        assert_eq!(screen.left(&HALF), None);
     }
 
     #[test]
     fn an_unknown_total_gives_no_part_and_no_time_left() {
         let pace = Pace { total: 0, ..HALF };
-        assert_eq!(plain_line("ingest", &pace, "packets"), "ingest: 500 packets, 50.0/s");
+        assert_eq!(plain_line("ingest", &pace, "packets", None), "ingest: 500 packets, 50.0/s");
     }
 
     #[test]
     fn more_done_than_estimated_never_overflows_the_bar() {
         let pace = Pace { done: 1200, ..HALF };
-        assert!(bar_line("ingest", &pace, "frames").contains("100% 1200/1000 frames"));
+        assert!(bar_line("ingest", &pace, "frames", None).contains("100% 1200/1000 frames"));
         assert_eq!(pace.left(), None);
     }
 

@@ -41,7 +41,7 @@ pub(crate) fn redact(arguments: &RedactArgs) -> Result<()> {
         }
     }
     let scanned = scan(&run_dir, *json)?;
-    close(&erased, &scanned, *json);
+    close(&erased, &scanned, *json, *pictures || !identity.is_empty());
     Ok(())
 }
 
@@ -69,7 +69,7 @@ fn start(run_dir: &Path, request: Request, json: bool) -> Result<Map<String, Val
     Ok(record.figures)
 }
 
-fn close(erased: &Map<String, Value>, scanned: &Map<String, Value>, json: bool) {
+fn close(erased: &Map<String, Value>, scanned: &Map<String, Value>, json: bool, has_erased: bool) {
     let figure = |of: &Map<String, Value>, name: &str| of.get(name).and_then(Value::as_u64).unwrap_or(0);
     let (tracks, rows) = (figure(erased, "tracks_forgotten"), figure(scanned, "rows_scanned"));
     let files = figure(scanned, "files_scanned");
@@ -77,6 +77,10 @@ fn close(erased: &Map<String, Value>, scanned: &Map<String, Value>, json: bool) 
         let event =
             json!({ "event": "forgotten", "tracks": tracks, "rows_scanned": rows, "files_scanned": files });
         return say(&event.to_string());
+    }
+    if !has_erased {
+        eprintln!("nothing that was taken out is left in {rows} rows of {files} files");
+        return;
     }
     eprintln!("{tracks} tracks are taken out; none is left in {rows} rows of {files} files");
     eprintln!("the video itself, copies of the run and backups are not touched");

@@ -88,7 +88,8 @@ fn run_each(args: &RunArgs, videos: &[PathBuf]) -> Result<()> {
     let mut failed = Vec::new();
     for (number, (video, run_dir)) in videos.iter().zip(run_dirs).enumerate() {
         let place = format!("[{}/{}]", number + 1, videos.len());
-        match run_one(&plan, video, run_dir, &place) {
+        let runs_left = videos[number + 1..].iter().map(|later| size(later)).sum::<f64>() / size(video);
+        match run_one(&plan, video, run_dir, &place, runs_left) {
             Ok(run_dir) => done.push(run_dir),
             Err(error) if error.is_interrupt() => return Err(error),
             Err(error) => {
@@ -146,8 +147,13 @@ fn possible_names(video: &Path) -> Vec<String> {
     names
 }
 
-/// One video, from the start to its line.
-fn run_one(plan: &Plan<'_>, video: &Path, run_dir: PathBuf, place: &str) -> Result<PathBuf> {
+/// Bytes of a file, as a measure of the work that it is; at least 1.
+fn size(video: &Path) -> f64 {
+    fs::metadata(video).map_or(1.0, |metadata| metadata.len().max(1) as f64)
+}
+
+/// One video, from the start to its line; `runs_left` is the work after it, in runs like this one.
+fn run_one(plan: &Plan<'_>, video: &Path, run_dir: PathBuf, place: &str, runs_left: f64) -> Result<PathBuf> {
     let started = Instant::now();
     let args = plan.args;
     single::check_file(video, "video", exit::INPUT)?;
@@ -157,6 +163,7 @@ fn run_one(plan: &Plan<'_>, video: &Path, run_dir: PathBuf, place: &str) -> Resu
         say(&json!({ "event": "video_started", "video": video, "run_dir": run_dir }).to_string());
     }
     let mut screen = Screen::new(args.json, args.quiet).without_closings();
+    screen.set_runs_left(runs_left);
     let finished = plan.run(video, &run_dir, &mut screen)?;
     if args.json {
         say(&single::closing_event(&run_dir, &finished).to_string());

@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use console::{Error, Result, duration, exit, rounded, say};
@@ -10,6 +11,9 @@ use evaluate::labels::Labels;
 use fetch::cache::Scratch;
 use run::manifest::STAGES;
 use run::stage::read_config;
+use schema::Row as _;
+use schema::io::read_all;
+use schema::tables::Identity;
 use serde_json::{Map, Value, json};
 
 use crate::cli::RunArgs;
@@ -204,11 +208,51 @@ fn close(args: &RunArgs, run_dir: &Path, finished: &[(&'static str, Finished)], 
         return;
     }
     if !args.quiet {
-        eprint!("{}", summary(finished));
+        if args.verbose {
+            eprint!("{}", figures(finished));
+        } else if args.labels.is_some() {
+            let judged: Vec<_> = finished.iter().filter(|(name, _)| *name == evaluate::STAGE.name).collect();
+            eprint!("{}", figures(judged));
+        }
+        if let Some(people) = people(run_dir) {
+            eprintln!("{people}");
+        }
         eprintln!("tables: {}", run_dir.display());
         eprintln!("finished in {}; the page:", duration(secs));
     }
     say(&page.display().to_string());
+    if args.open {
+        open(&page);
+    }
+}
+
+/// Shorter appearances are usually of passers-by, seconds.
+const BRIEF_SECS: f64 = 4.0;
+
+/// Describes who is in the video, in one sentence; nothing where the table cannot be read.
+fn people(run_dir: &Path) -> Option<String> {
+    let people: Vec<Identity> = read_all(&run_dir.join(Identity::TABLE.file_name())).ok()?;
+    let main = people.iter().filter(|person| person.screen_secs >= BRIEF_SECS).count();
+    Some(sentence(main, people.len() - main))
+}
+
+fn sentence(main: usize, brief: usize) -> String {
+    let people = |n: usize| if n == 1 { "1 main person".to_owned() } else { format!("{n} main people") };
+    match (main, brief) {
+        (0, 0) => "no people were found".into(),
+        (main, 0) => people(main),
+        (main, brief) => format!("{}, {brief} seen for under {BRIEF_SECS} s", people(main)),
+    }
+}
+
+/// Opens a page in the user's browser; a failure costs nothing but a warning.
+fn open(page: &Path) {
+    let opener = if cfg!(target_os = "macos") { "open" } else { "xdg-open" };
+    let mut command = Command::new(opener);
+    command.arg(page).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    if let Err(error) = command.spawn() {
+        eprintln!("warning: failed to open the page with `{opener}`: {error}");
+    }
 }
 
 /// The closing event of a run: where its results are, what each stage found and took.
@@ -240,7 +284,7 @@ const FIGURES_PER_LINE: usize = 6;
 const TABLE_COLUMNS: usize = 3;
 
 /// One line per stage that has figures, or a table where a line would be too long.
-fn summary(finished: &[(&'static str, Finished)]) -> String {
+fn figures<'a>(finished: impl IntoIterator<Item = &'a (&'static str, Finished)>) -> String {
     let mut text = String::new();
     for (name, stage) in finished {
         let figures: Vec<_> = stage.figures.iter().filter_map(|(key, value)| figure(key, value)).collect();
@@ -312,9 +356,9 @@ mod tests {
     }
 
     #[test]
-    fn the_summary_shows_single_figures_only() {
+    fn lists_are_left_out_of_the_figures() {
         assert_eq!(
-            summary(&finished()),
+            super::figures(&finished()),
             "  ingest       codec h264, frames 600\n  cluster      threshold 0.654\n"
         );
     }
@@ -325,7 +369,7 @@ mod tests {
         let figures = figures.as_object().cloned().unwrap_or_default();
         let expected =
             "  evaluate\n    a       1    e 4    h 7\n    b c    22    f 5\n    d   0.500    g 6\n";
-        let found = summary(&[("evaluate", Finished { figures, ..Finished::default() })]);
+        let found = super::figures(&[("evaluate", Finished { figures, ..Finished::default() })]);
         assert_eq!(found, expected, "\n{found}");
     }
 
@@ -335,6 +379,13 @@ mod tests {
         assert_eq!(event["skipped"], json!(["ingest"]));
         assert_eq!(event["report"], json!("/r/report/index.html"));
         assert_eq!(event["figures"]["cluster"]["sizes"], json!([1, 2]));
+    }
+
+    #[test]
+    fn people_are_counted_by_their_time_on_screen() {
+        assert_eq!(sentence(6, 14), "6 main people, 14 seen for under 4 s");
+        assert_eq!(sentence(1, 0), "1 main person");
+        assert_eq!(sentence(0, 0), "no people were found");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use console::Result;
+use console::{Result, exit};
 use formats::Error;
 use formats::export::Format;
 use formats::labels::{self, Source};
@@ -62,6 +62,9 @@ pub(crate) fn own_labels(given: &Path, folder: impl FnOnce() -> Result<PathBuf>)
 
 /// Lists the faults of tables.
 pub(crate) fn validate(path: &Path) -> Result<()> {
+    if !path.exists() {
+        return Err(console::Error::new(exit::INPUT, format!("`{}` does not exist", path.display())));
+    }
     let verdict = if gallery::validate::is_library(path) {
         gallery::validate::validate(path)?
     } else {

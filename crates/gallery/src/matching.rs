@@ -269,8 +269,9 @@ mod tests {
             dim: 2,
             weights_sha256: String::new(),
             license: String::new(),
-            same_up_to: Some(0.637),
+            same_up_to: Some(SFACE_SAME_UP_TO),
             similarity,
+            quality: None,
         };
         let known = Scale::of(&embedder(Some(Similarity { different: 0.06, same: 0.35 })));
         assert!((known.threshold(1, &[]) - 0.363).abs() < 1e-12);

@@ -324,7 +324,7 @@ impl Library {
         let stored = People { rows, vectors: vectors.unwrap_or_default() };
         let is_whole = stored.rows.len() == stored.vectors.len()
             && stored.rows.keys().all(|id| stored.vectors.contains_key(id));
-        if is_whole && !(stored.rows.is_empty() && !self.index.videos.is_empty()) {
+        if is_whole && (!stored.rows.is_empty() || self.index.videos.is_empty()) {
             self.people = stored;
             return Ok(());
         }

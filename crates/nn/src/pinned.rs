@@ -32,9 +32,9 @@ pub struct PinnedWeights {
     pub member: &'static str,
     /// SHA-256 of the file.
     pub sha256: &'static str,
-    /// Names that tensors get when the file is converted, as `NEW=OLD`; other tensors are then left out. With
-    /// an empty list all tensors keep their names.
-    pub names: fn() -> Vec<String>,
+    /// Tensors that the conversion keeps, pairs of a new and an old name. With an empty list it keeps all tensors
+    /// under their own names.
+    pub names: fn() -> Vec<(String, String)>,
     /// Licence of the weights, as an SPDX expression.
     pub license: &'static str,
     /// What is known of the pictures the network was trained on.

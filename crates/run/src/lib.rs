@@ -14,6 +14,7 @@
 //! **Architecture invariant:** this crate knows tables by their names and versions only. It imports no
 //! stage and knows nothing about pixels, networks or clustering.
 
+mod config;
 mod directory;
 pub mod error;
 pub mod files;

@@ -17,8 +17,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
+pub use crate::config::read_config;
 use crate::error::{Error, Result};
-use crate::manifest::{STAGES, StageRecord};
+use crate::manifest::StageRecord;
 use crate::{Begin, Plan, RunDir, StageRun};
 
 /// Hears how far a stage has come.
@@ -32,7 +33,7 @@ pub trait Progress {
 /// A stage: its name, the version of what it computes, and its own arguments.
 #[derive(Debug, Clone, Copy)]
 pub struct Stage {
-    /// Name, one of [`STAGES`].
+    /// Name, one of [`crate::manifest::STAGES`].
     pub name: &'static str,
     /// Raised whenever the same inputs would give other outputs.
     pub version: u32,
@@ -112,31 +113,28 @@ impl<C: Default + DeserializeOwned> Job<C> {
     /// # Errors
     /// The configuration is wrong, or the run directory cannot be used.
     pub fn open(stage: Stage, arguments: &Arguments) -> Result<Self> {
-        let reporter = Reporter::new(stage.name, arguments.json);
-        Self::open_with(stage, arguments, reporter).map_err(|(error, _)| error)
+        let mut reporter = Reporter::new(stage.name, arguments.json);
+        let (run, config) = prepare(stage, arguments, &mut reporter)?;
+        Ok(Self::new(stage, arguments, run, config, reporter))
     }
 
-    /// Does the same as [`Self::open`] and gives the reporter back where that fails.
-    fn open_with(
-        stage: Stage,
-        arguments: &Arguments,
-        mut reporter: Reporter,
-    ) -> std::result::Result<Self, (Error, Reporter)> {
-        let mut open = || {
-            let settings: Vec<_> = arguments.settings.iter().map(String::as_str).collect();
-            let config = read_config(arguments.config.as_deref(), &settings, stage.name)?;
-            let run = RunDir::open(&arguments.run_dir)?;
-            reporter.log_to(&run.root().join("logs"))?;
-            Ok((run, config))
-        };
-        match open() {
-            Ok((run, config)) => {
-                let threads = arguments.threads.unwrap_or_else(cores);
-                Ok(Self { stage, run, config, threads, force: arguments.force, reporter })
-            }
-            Err(error) => Err((error, reporter)),
-        }
+    fn new(stage: Stage, arguments: &Arguments, run: RunDir, config: C, reporter: Reporter) -> Self {
+        let threads = arguments.threads.unwrap_or_else(cores);
+        Self { stage, run, config, threads, force: arguments.force, reporter }
     }
+}
+
+/// Opens the run directory, reads the configuration of the stage, and begins the log.
+fn prepare<C: Default + DeserializeOwned>(
+    stage: Stage,
+    arguments: &Arguments,
+    reporter: &mut Reporter,
+) -> Result<(RunDir, C)> {
+    let settings: Vec<_> = arguments.settings.iter().map(String::as_str).collect();
+    let config = read_config(arguments.config.as_deref(), &settings, stage.name)?;
+    let run = RunDir::open(&arguments.run_dir)?;
+    reporter.log_to(&run.root().join("logs"))?;
+    Ok((run, config))
 }
 
 /// Runs a stage as a process of its own: opens the run directory, runs `body`, reports how it ended.
@@ -149,9 +147,10 @@ where
     C: Default + Serialize + DeserializeOwned,
     E: Failure + From<Error>,
 {
-    let mut job = match Job::open_with(stage, arguments, Reporter::new(stage.name, arguments.json)) {
-        Ok(job) => job,
-        Err((error, reporter)) => return reporter.failed(&error),
+    let mut reporter = Reporter::new(stage.name, arguments.json);
+    let mut job = match prepare(stage, arguments, &mut reporter) {
+        Ok((run, config)) => Job::new(stage, arguments, run, config, reporter),
+        Err(error) => return reporter.failed(&error),
     };
     match body(&mut job) {
         Ok(outcome) => job.reporter.finished(&outcome),
@@ -161,58 +160,6 @@ where
 
 fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, Into::into)
-}
-
-/// The section `stage` of a TOML file and of settings that override it; every section must be named
-/// after a stage.
-///
-/// # Errors
-/// [`Error::Config`].
-pub fn read_config<C: Default + DeserializeOwned>(
-    file: Option<&Path>,
-    settings: &[&str],
-    stage: &str,
-) -> Result<C> {
-    let mut sections = file.map(read_toml).transpose()?.unwrap_or_default();
-    for setting in settings {
-        merge(&mut sections, parse_toml(setting, format!("--set {setting}").as_ref())?);
-    }
-    let path = match file {
-        Some(file) if settings.is_empty() => file.to_path_buf(),
-        Some(file) => format!("{} with --set", file.display()).into(),
-        None => "--set".into(),
-    };
-    let wrong = |reason: String| Error::Config { path: path.clone(), reason };
-    if let Some(unknown) = sections.keys().find(|name| !STAGES.contains(&name.as_str())) {
-        return Err(wrong(format!("`{unknown}` is no section; sections are {}", STAGES.join(", "))));
-    }
-    match sections.remove(stage) {
-        None => Ok(C::default()),
-        Some(section) => section.try_into().map_err(|e| wrong(format!("[{stage}] {}", e.message()))),
-    }
-}
-
-fn read_toml(path: &Path) -> Result<toml::Table> {
-    let unreadable = |e: std::io::Error| Error::Config { path: path.into(), reason: e.to_string() };
-    parse_toml(&std::fs::read_to_string(path).map_err(unreadable)?, path)
-}
-
-/// Parses TOML; `path` says where it comes from.
-fn parse_toml(text: &str, path: &Path) -> Result<toml::Table> {
-    let wrong = |e: toml::de::Error| Error::Config { path: path.into(), reason: e.message().to_owned() };
-    text.parse().map_err(wrong)
-}
-
-/// Puts `new` over `old`, table by table and key by key.
-fn merge(old: &mut toml::Table, new: toml::Table) {
-    for (key, value) in new {
-        match (old.get_mut(&key), value) {
-            (Some(toml::Value::Table(old)), toml::Value::Table(new)) => merge(old, new),
-            (_, value) => {
-                old.insert(key, value);
-            }
-        }
-    }
 }
 
 /// Speaks events: to standard output and the log as JSON Lines, or to people on standard error.
@@ -352,90 +299,5 @@ impl Bookmark {
 
     fn remove(&self) {
         let _ = std::fs::remove_file(&self.path);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde::Deserialize;
-
-    use super::*;
-
-    #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
-    #[serde(default, deny_unknown_fields)]
-    struct Linking {
-        threshold: f64,
-        seed: Option<u64>,
-    }
-
-    /// What reading a file with this content says, the path replaced.
-    fn read(content: &str) -> std::result::Result<Linking, String> {
-        let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
-        let path = folder.path().join("config.toml");
-        std::fs::write(&path, content).map_err(|e| e.to_string())?;
-        let config = read_config(Some(&path), &[], "cluster");
-        config.map_err(|e| e.to_string().replace(&path.display().to_string(), "$PATH"))
-    }
-
-    #[test]
-    fn a_section_is_read_and_what_it_leaves_out_is_default() {
-        let threshold = |threshold| Ok(Linking { threshold, seed: None });
-        assert_eq!(read(""), threshold(0.0));
-        assert_eq!(read("[embed]\nbatch = 8"), threshold(0.0));
-        assert_eq!(read("[cluster]\nthreshold = 0.5"), threshold(0.5));
-    }
-
-    #[test]
-    fn what_cannot_be_understood_is_refused() {
-        let sections = "sections are ingest, detect-track, embed, cluster, evaluate";
-        let cases = [
-            ("[linking]", format!("configuration $PATH: `linking` is no section; {sections}")),
-            ("threshold = 1", format!("configuration $PATH: `threshold` is no section; {sections}")),
-            (
-                "[cluster]\ntreshold = 1",
-                "configuration $PATH: [cluster] unknown field `treshold`, expected `threshold` or `seed`"
-                    .into(),
-            ),
-            (
-                "[cluster]\nthreshold = 'high'",
-                "configuration $PATH: [cluster] invalid type: string \"high\", expected f64".into(),
-            ),
-            (
-                "cluster = 1",
-                "configuration $PATH: [cluster] invalid type: integer `1`, expected struct Linking".into(),
-            ),
-            ("[cluster", "configuration $PATH: unclosed table, expected `]`".into()),
-        ];
-        for (content, expected) in cases {
-            assert_eq!(read(content), Err(expected), "{content}");
-        }
-    }
-
-    #[test]
-    fn settings_override_and_add_to_each_other() {
-        let read =
-            |settings: &[&str]| read_config::<Linking>(None, settings, "cluster").map_err(|e| e.to_string());
-        let both = Ok(Linking { threshold: 0.5, seed: Some(3) });
-        assert_eq!(read(&["cluster.threshold = 0.4", "cluster.seed = 3", "cluster.threshold = 0.5"]), both);
-        assert_eq!(read(&["embed.batch = 8"]), Ok(Linking::default()));
-        let expected = "configuration --set: [cluster] unknown field `tail`, expected `threshold` or `seed`";
-        assert_eq!(read(&["cluster.tail = 1"]), Err(expected.into()));
-        assert!(read(&["cluster.threshold ="]).is_err_and(|e| e.contains("--set cluster.threshold =")));
-    }
-
-    #[test]
-    fn tables_are_merged_key_by_key() {
-        let parse = |text: &str| text.parse::<toml::Table>().unwrap_or_default();
-        let mut table = parse("[a]\nx = 1\ny = 2\n[a.b]\nz = 3");
-        merge(&mut table, parse("a.y = 4\na.b.w = 5\nc.v = 6"));
-        assert_eq!(table, parse("[a]\nx = 1\ny = 4\n[a.b]\nz = 3\nw = 5\n[c]\nv = 6"));
-    }
-
-    #[test]
-    fn a_configuration_that_is_not_there_is_refused() {
-        let error = read_config::<Linking>(Some(Path::new("no/such/file.toml")), &[], "cluster")
-            .map_err(|e| e.to_string());
-        let expected = "configuration no/such/file.toml: No such file or directory (os error 2)";
-        assert_eq!(error, Err(expected.to_owned()));
     }
 }

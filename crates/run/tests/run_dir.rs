@@ -108,6 +108,7 @@ fn embedders() -> Vec<Embedder> {
         license: "Apache-2.0".into(),
         same_up_to: None,
         similarity: None,
+        quality: None,
     }]
 }
 

@@ -56,6 +56,9 @@ pub struct Embedder {
     /// How alike tracks usually are, where it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub similarity: Option<Similarity>,
+    /// What the raw norm of a vector says of how much of it is the person, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quality: Option<Quality>,
 }
 
 /// Mean cosine similarity of tracks, −1 to 1, after what all vectors of a video have in common is taken off.
@@ -65,4 +68,34 @@ pub struct Similarity {
     pub different: f64,
     /// Of one person.
     pub same: f64,
+}
+
+/// The quality table of an embedder: how much of a unit vector `u` is the person, by the raw norm `n` that the
+/// vector had before it was scaled to unit length. The model is
+///
+/// ```text
+/// u = mean + ln(n / centre_norm) · slope + gain(n) · person + noise
+/// ```
+///
+/// where `person` is normal with `|person|²` expected to be `person_variance`, and `noise` is normal with
+/// `|noise|²` expected to be `noise(n)`. `gain` and `noise` are linear in `ln n` between the knots `norms`, and
+/// constant outside of them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Quality {
+    /// Norm at which the mean vector is `mean`, above 0.
+    pub centre_norm: f64,
+    /// Mean unit vector at `centre_norm`, one number a component.
+    pub mean: Vec<f32>,
+    /// Change of the mean vector for each unit of `ln n`, one number a component.
+    pub slope: Vec<f32>,
+    /// Knots: raw norms, above 0, rising.
+    pub norms: Vec<f64>,
+    /// Gain of the person at each knot, above 0.
+    pub gain: Vec<f64>,
+    /// Variance of the noise at each knot, summed over components, above 0.
+    pub noise: Vec<f64>,
+    /// Variance of the person vector, summed over components, above 0.
+    pub person_variance: f64,
+    /// Number of independent components that the vectors are worth as evidence, above 0; at most their length.
+    pub evidence_dim: f64,
 }

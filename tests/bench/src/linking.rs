@@ -63,7 +63,7 @@ pub(crate) fn make_people(arguments: &ArgMatches) -> Result<()> {
     let people = people::people(n, dim, seed as u64);
     let small = |numbers: Vec<usize>| numbers.into_iter().map(|number| (number as u32).to_le_bytes());
     write(&folder.join("vectors.f32"), people.values.iter().map(|x| x.to_le_bytes()))?;
-    write(&folder.join("norms.f32"), people.weights.iter().map(|x| x.to_le_bytes()))?;
+    write(&folder.join("norms.f32"), people.norms.iter().map(|x| x.to_le_bytes()))?;
     write(
         &folder.join("apart.u32"),
         small(people.cannot_link.into_iter().flat_map(|(a, b)| [a, b]).collect()),
@@ -115,14 +115,14 @@ impl People {
         })
     }
 
-    /// As the stage links tracks of SFace that have one picture each.
+    /// As the stage links tracks that have one crop each.
     fn link(&self, threads: usize) -> Result<Vec<Option<usize>>> {
         let rows = || self.values.chunks_exact(self.dim);
         let crops = rows().zip(&self.norms).enumerate();
         let crops = crops.map(|(item, (vector, norm))| Crop { item, vector, norm: *norm });
         let items = Items::new(rows().collect(), self.cannot_link.clone())?.with_crops(crops.collect())?;
-        let sface = embed::Name::SFACE.spec();
-        let method = Config::default().method(sface.same_up_to, sface.similarity, false, threads);
+        let quality = testkit::people::quality(self.dim);
+        let method = Config::default().method(None, Some(&quality), false, threads);
         let mut last = Instant::now();
         let mut advance = |done: usize, total: usize| {
             if last.elapsed() >= PAUSE {

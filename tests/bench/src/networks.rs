@@ -4,29 +4,20 @@ use std::path::Path;
 
 use candle_core::{Device, Tensor};
 use detect_track::yunet::YuNet;
-use embed::Embedder;
-use embed::arcface::ArcFace;
-use embed::dlib::Dlib;
-use embed::facenet::FaceNet;
-use embed::sface::SFace;
-use embed::vgg::Vgg;
+use embed::spec::Source;
+use embed::{Embedder, Name};
 use nn::weights::Weights;
 
 use crate::Result;
 
-/// Names of the networks.
-pub(crate) const NAMES: [&str; 10] = [
-    "sface",
-    "dlib",
-    "facenet",
-    "vgg",
-    "iresnet18",
-    "iresnet34",
-    "iresnet50",
-    "iresnet100",
-    "mobilefacenet",
-    "yunet",
-];
+/// Variants of `arcface`, whose weights are seeded, and the face detector.
+const OTHERS: [&str; 6] = ["iresnet18", "iresnet34", "iresnet50", "iresnet100", "mobilefacenet", "yunet"];
+
+/// Names of the networks: the embedders with published weights, and [`OTHERS`].
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    let embedders = embed::spec::ALL.into_iter().filter_map(|spec| spec.pinned().map(|_| spec.name));
+    embedders.chain(OTHERS)
+}
 
 /// Side of the crops that `embed` gets, pixels.
 const CROP: usize = 160;
@@ -44,18 +35,14 @@ pub(crate) trait Network: Sync {
 /// Loads a network; detectors look at pictures of `size`, width and height.
 pub(crate) fn load(name: &str, weights: &Path, size: &[usize]) -> Result<Box<dyn Network>> {
     let weights = Weights::read(weights, &Device::Cpu)?;
-    let embedder: Box<dyn Embedder> = match name {
-        "sface" => Box::new(weights.load("sface", |vb| SFace::new(&vb))?),
-        "dlib" => Box::new(weights.load("dlib", |vb| Dlib::new(&vb))?),
-        "facenet" => Box::new(weights.load("facenet", |vb| FaceNet::new(&vb))?),
-        "vgg" => Box::new(weights.load("vgg", |vb| Vgg::new(&vb))?),
-        _ if name.starts_with("iresnet") || name.starts_with("mobilefacenet") => {
-            Box::new(weights.load("arcface", |vb| ArcFace::new(&vb))?)
-        }
-        "yunet" => return Ok(Box::new(Detector::new(&weights, size)?)),
-        _ => return Err(format!("there is no network {name}").into()),
-    };
-    Ok(Box::new(embedder))
+    if name == "yunet" {
+        return Ok(Box::new(Detector::new(&weights, size)?));
+    }
+    let embedder = if OTHERS.contains(&name) { "arcface" } else { name };
+    match embedder.parse::<Name>()?.spec().source {
+        Source::Network { load, .. } => Ok(Box::new(load(&weights)?)),
+        Source::Vocabulary(_) | Source::Fusion => Err(format!("{name} is no network").into()),
+    }
 }
 
 impl Network for Box<dyn Embedder> {

@@ -14,6 +14,7 @@ use std::thread;
 use std::time::Instant;
 
 use candle_core::Tensor;
+use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgMatches, Command, value_parser};
 use nn::isa::Isa;
 use serde_json::{Value, json};
@@ -28,7 +29,7 @@ const TICKS_PER_SEC: f64 = 100.0;
 pub(crate) fn command() -> Command {
     let names: Vec<_> = Isa::available().into_iter().map(Isa::name).collect();
     Command::new("network").about("Passes images through one of our networks, as asked for").args([
-        Arg::new("network").required(true).value_parser(networks::NAMES.to_vec()),
+        Arg::new("network").required(true).value_parser(PossibleValuesParser::new(networks::names())),
         Arg::new("weights").long("weights").required(true).value_parser(value_parser!(PathBuf)),
         crate::threads(),
         Arg::new("size").long("size").num_args(2).value_parser(value_parser!(usize)),

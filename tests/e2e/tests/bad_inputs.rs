@@ -113,6 +113,7 @@ fn linker(place: &Place, settings: &str) -> Option<String> {
 }
 
 /// Haar cascades out of a folder of this place.
+#[cfg(feature = "opencv")]
 fn cascades(place: &Place) -> Option<String> {
     detector(place, &format!("detector = 'haar'\ncascades = '{}'", place.folder.display()))
 }
@@ -183,6 +184,20 @@ const SETTINGS: &[Case] = &[
 const DETECTORS: &[Case] = &[
     ("an unknown detector", |p| detector(p, "detector = 'eyes'")),
     ("an unknown tracker", |p| detector(p, "tracker = 'dog'")),
+    ("no weights for yunet", |p| {
+        assert_eq!(p.line.run("ingest").code, Some(0));
+        let mut command = Command::new(&p.line.program);
+        command
+            .args(["stage", "detect-track", "--run-dir"])
+            .arg(&p.line.run_dir)
+            .arg("--video")
+            .arg(&p.line.video);
+        Some(format!("detect-track: {}", p.told(&Said::of(command.arg("--json")))))
+    }),
+];
+
+#[cfg(feature = "opencv")]
+const OPENCV: &[Case] = &[
     ("no cascades", cascades),
     ("one cascade of two", |p| {
         p.file("haarcascade_frontalface_alt2.xml", "");
@@ -194,16 +209,14 @@ const DETECTORS: &[Case] = &[
         }
         cascades(p)
     }),
-    ("no weights for yunet", |p| {
-        assert_eq!(p.line.run("ingest").code, Some(0));
-        let mut command = Command::new(&p.line.program);
-        command
-            .args(["stage", "detect-track", "--run-dir"])
-            .arg(&p.line.run_dir)
-            .arg("--video")
-            .arg(&p.line.video);
-        Some(format!("detect-track: {}", p.told(&Said::of(command.arg("--json")))))
-    }),
+];
+
+#[cfg(not(feature = "opencv"))]
+const OPENCV: &[Case] = &[
+    ("a detector of OpenCV", |p| detector(p, "detector = 'haar'")),
+    ("a tracker of OpenCV", |p| detector(p, "tracker = 'correlation'")),
+    ("gradients of OpenCV", |p| embedder(p, "embedders = ['sface', 'sift']")),
+    ("binary descriptors of OpenCV", |p| embedder(p, "embedders = ['orb']")),
 ];
 
 const RUNS: &[Case] = &[
@@ -232,15 +245,26 @@ const RUNS: &[Case] = &[
     }),
 ];
 
-#[test]
-fn every_bad_input_ends_in_the_stored_words() {
+fn assert_stored<'a>(snapshot: &str, cases: impl IntoIterator<Item = &'a Case>) {
     let mut text = String::new();
-    for (name, case) in [VIDEOS, WEIGHTS, SETTINGS, DETECTORS, RUNS].into_iter().flatten() {
+    for (name, case) in cases {
         let Some(place) = Place::new(&name.replace(' ', "-")) else { return };
         let Some(told) = case(&place) else { return };
         text += &format!("{name}\n  {told}\n");
     }
-    snapshot::assert_matches("bad_inputs.txt", &text);
+    snapshot::assert_matches(snapshot, &text);
+}
+
+#[test]
+fn every_bad_input_ends_in_the_stored_words() {
+    let cases = [VIDEOS, WEIGHTS, SETTINGS, DETECTORS, RUNS];
+    assert_stored("bad_inputs.txt", cases.into_iter().flatten());
+}
+
+/// Programs with OpenCV read its files; programs without it refuse what only OpenCV can do.
+#[test]
+fn bad_inputs_of_opencv_end_in_the_stored_messages() {
+    assert_stored(if cfg!(feature = "opencv") { "opencv.txt" } else { "no_opencv.txt" }, OPENCV);
 }
 
 /// Labels are only looked at by the last stage, so this run is made once.

@@ -237,6 +237,7 @@ fn tables_agree_with_each_other() {
 
 /// Cascades need no weights and give no points: none are stored, and crops are aligned by the boxes.
 #[test]
+#[cfg_attr(not(feature = "opencv"), ignore = "needs OpenCV")]
 fn haar_cascades_find_the_people_of_the_clip() {
     let Some(line) = line_with("haar", "detector = \"haar\"") else { return };
     let missing = line.run_dir.with_file_name("no.safetensors");
@@ -252,6 +253,7 @@ fn haar_cascades_find_the_people_of_the_clip() {
 
 /// Between two looks a face is in every frame, where the filter found it, with any number of threads.
 #[test]
+#[cfg_attr(not(feature = "opencv"), ignore = "needs OpenCV")]
 fn correlation_filters_follow_the_people_of_the_clip() {
     let Some(line) = line_with("correlation", "tracker = \"correlation\"") else { return };
     let Some(done) = Done::of(line.clone()) else { return };
@@ -431,6 +433,7 @@ fn a_lost_table_is_made_again() {
 /// Labels made of what was found are agreed with entirely.
 /// One table holds the vectors of all; tracks are linked by those of the first that was named.
 #[test]
+#[cfg_attr(not(feature = "opencv"), ignore = "needs OpenCV")]
 fn every_embedder_finds_its_place() {
     let Some(done) = done() else { return };
     const NAMES: [&str; 6] = ["dlib", "facenet", "fusion", "orb", "sface", "sift"];

@@ -37,8 +37,8 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("report", &["evaluate", "failure", "geometry", "hash", "picture", "run", "schema"]),
     ("evaluate", &["failure", "formats", "geometry", "hash", "numeric", "report", "run", "schema"]),
     ("gallery", &["failure", "hash", "numeric", "run", "schema"]),
-    ("console", &[]),
-    ("fetch", &["console"]),
+    ("console", &["failure"]),
+    ("fetch", &["console", "hash"]),
     (
         "facetrack",
         &[
@@ -51,6 +51,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "fetch",
             "formats",
             "gallery",
+            "hash",
             "ingest",
             "nn",
             "run",
@@ -62,7 +63,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("e2e", &["failure", "hash", "run", "schema"]),
     ("fuzz", &["cluster", "evaluate", "failure", "formats", "gallery", "hash", "nn", "run", "schema"]),
     // Nothing heavy, so that it builds in seconds.
-    ("xtask", &["console", "fetch"]),
+    ("xtask", &["console", "fetch", "hash"]),
 ];
 
 /// Who may depend on what from outside, by the beginning of its name.

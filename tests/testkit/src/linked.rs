@@ -78,6 +78,7 @@ pub fn write(root: &Path, spec: &Spec) -> String {
             license: "CC0-1.0".into(),
             same_up_to: None,
             similarity: None,
+            quality: None,
         },
         linking: Some(Linking {
             threshold: Some(THRESHOLD),

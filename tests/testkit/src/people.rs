@@ -5,6 +5,8 @@
 //! a few people of many tracks and many of one, people who vary more than others, tracks far from their
 //! person, and tracks that show no person.
 
+use schema::footer::Quality;
+
 use crate::random::{SplitMix64, direction};
 
 /// Tracks and the truth about them.
@@ -14,8 +16,8 @@ pub struct People {
     pub dim: usize,
     /// Unit vectors of all tracks, one after the other, in no order.
     pub values: Vec<f32>,
-    /// Quality of each track, around 1.
-    pub weights: Vec<f32>,
+    /// Raw norm of each track, around [`USUAL_NORM`]: see [`quality()`].
+    pub norms: Vec<f32>,
     /// Person that each track shows; a track that shows no person has a number of its own.
     pub truth: Vec<usize>,
     /// Pairs of tracks of different people that share a shot, the smaller first, in order.
@@ -42,6 +44,34 @@ const COMMON: f64 = 0.22;
 /// Most tracks of a shot.
 const MOST_IN_SHOT: u64 = 4;
 
+/// Norm of a track of the usual quality, and the power of quality that norms go by: then a track of some norm is about as
+/// reliable as one of SFace.
+pub const USUAL_NORM: f64 = 12.2;
+const NORM_POWER: f64 = 0.35;
+
+/// Norm of a track of a quality, 1 for the usual one: noise falls with quality.
+fn norm(quality: f64) -> f64 {
+    USUAL_NORM * quality.powf(NORM_POWER)
+}
+
+/// The quality table of these vectors, of `dim` numbers.
+pub fn quality(dim: usize) -> Quality {
+    let norms: Vec<f64> = (6..=17).map(f64::from).collect();
+    let person_variance = 0.575;
+    // Share of a track's variance that is the person's, by norm.
+    let share = |norm: &f64| 1.0 / (1.0 + (SPREAD / (norm / USUAL_NORM).powf(1.0 / NORM_POWER)).powi(2));
+    Quality {
+        centre_norm: USUAL_NORM,
+        mean: vec![0.0; dim],
+        slope: vec![0.0; dim],
+        gain: norms.iter().map(|norm| (share(norm) / person_variance).sqrt()).collect(),
+        noise: norms.iter().map(|norm| 1.0 - share(norm)).collect(),
+        norms,
+        person_variance,
+        evidence_dim: dim as f64 / 2.0,
+    }
+}
+
 /// Makes `n` tracks with vectors of `dim` components.
 pub fn people(n: usize, dim: usize, seed: u64) -> People {
     let mut random = SplitMix64::new(seed);
@@ -52,7 +82,7 @@ pub fn people(n: usize, dim: usize, seed: u64) -> People {
         .collect();
     let order = shuffled(&mut random, n);
     let mut values = Vec::with_capacity(n * dim);
-    let (mut weights, mut truth) = (Vec::with_capacity(n), Vec::with_capacity(n));
+    let (mut norms, mut truth) = (Vec::with_capacity(n), Vec::with_capacity(n));
     for (number, place) in order.into_iter().enumerate() {
         let (person, quality, kind) = (persons[place], around_one(&mut random, 0.25), random.unit());
         let (centre, spread) = &centres[person];
@@ -61,11 +91,11 @@ pub fn people(n: usize, dim: usize, seed: u64) -> People {
         let mean = if nobody { plus(direction(&mut random, dim), &common, COMMON) } else { centre.clone() };
         let vector = unit(plus(mean, &direction(&mut random, dim), noise));
         values.extend(vector.into_iter().map(|x| x as f32));
-        weights.push(quality as f32);
+        norms.push(norm(quality) as f32);
         truth.push(if nobody { centres.len() + number } else { person });
     }
     let cannot_link = in_one_shot(&truth, &mut random);
-    People { dim, values, weights, truth, cannot_link }
+    People { dim, values, norms, truth, cannot_link }
 }
 
 /// The person of each track, by persons: the number of those with at least s tracks falls like s^-1.2.

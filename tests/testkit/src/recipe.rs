@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
+use numeric::law;
 use schema::footer::{Embedder, Similarity};
 use serde::{Deserialize, Serialize};
 
@@ -84,7 +85,7 @@ struct Plot {
     place: i64,
     person: usize,
     vector: Vec<f32>,
-    quality: f32,
+    norm: f32,
     /// Distance of the vectors of the crops from `vector`.
     spread: f32,
     /// First frame.
@@ -112,8 +113,9 @@ pub fn write(recipe: &Recipe, root: &Path, labels: &Path) -> Result<()> {
             dim: DIM,
             weights_sha256: String::new(),
             license: "MIT OR Apache-2.0".into(),
-            same_up_to: Some(0.637),
-            similarity: Some(Similarity { different: 0.06, same: 0.35 }),
+            same_up_to: Some(law::SFACE_SAME_UP_TO),
+            similarity: Some(Similarity { different: law::SFACE_DIFFERENT, same: law::SFACE_SAME }),
+            quality: Some(people::quality(DIM)),
         },
         linking: None,
     };
@@ -125,10 +127,10 @@ fn track(plot: &Plot, noise: &mut Noise) -> SyntheticTrack {
     let (x, y) = corner(plot);
     let crop = |at| SyntheticCrop {
         frame: plot.first + 2 * at,
-        quality: plot.quality,
+        quality: 1.0,
         image: None,
         vector: Some(plot.vector.iter().map(|x| x + plot.spread * noise.next()).collect()),
-        norm: plot.quality,
+        norm: plot.norm,
     };
     SyntheticTrack {
         shot: plot.shot,
@@ -165,8 +167,9 @@ fn plots(recipe: &Recipe) -> Vec<Plot> {
         };
         let (slot, place) = (slots.entry((shot, person)).or_default(), places.entry(shot).or_default());
         let vector = people.vector(if identical { 0 } else { track }).to_vec();
-        let (quality, spread) = if identical { (1.0, 0.0) } else { (people.weights[track], CROP_SPREAD) };
-        let plot = Plot { shot, slot: *slot, place: *place, person, vector, quality, spread, first: 0 };
+        let usual = people::USUAL_NORM as f32;
+        let (norm, spread) = if identical { (usual, 0.0) } else { (people.norms[track], CROP_SPREAD) };
+        let plot = Plot { shot, slot: *slot, place: *place, person, vector, norm, spread, first: 0 };
         *slot += 1;
         *place += 1;
         plot

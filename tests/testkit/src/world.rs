@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use numeric::law;
 use schema::footer::{Embedder, Similarity};
 
 use crate::random::{SplitMix64, direction};
@@ -41,8 +42,9 @@ pub fn embedder() -> Embedder {
         dim: DIM,
         weights_sha256: String::new(),
         license: "CC0-1.0".into(),
-        same_up_to: Some(0.637),
-        similarity: Some(Similarity { different: 0.06, same: 0.35 }),
+        same_up_to: Some(law::SFACE_SAME_UP_TO),
+        similarity: Some(Similarity { different: law::SFACE_DIFFERENT, same: law::SFACE_SAME }),
+        quality: None,
     }
 }
 

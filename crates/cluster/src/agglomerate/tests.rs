@@ -44,8 +44,7 @@ impl Case {
     }
 
     fn of(people: &People) -> Self {
-        let (vectors, weights) =
-            (Vectors::trusted(people.dim, people.values.clone()), people.weights.clone());
+        let (vectors, weights) = (Vectors::trusted(people.dim, people.values.clone()), people.norms.clone());
         Self { vectors, weights, cannot_link: people.cannot_link.clone() }
     }
 

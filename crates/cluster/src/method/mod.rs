@@ -2,7 +2,7 @@
 //!
 //! | method | groups by | number of people | noise | dendrogram |
 //! |---|---|---|---|---|
-//! | [`Link`] | mean distance under constraints | by distance | yes | yes |
+//! | [`Link`] | evidence under constraints | by evidence, distance or `k` | yes | yes |
 //! | [`Agglomerative`] | one of four linkages | by distance, `k` or silhouette | no | yes |
 //! | [`KMeans`] | means | `k` or silhouette | no | no |
 //! | [`Dbscan`] | density, one for all | by density | yes | no |
@@ -23,7 +23,7 @@ pub use self::agglomerative::{Agglomerative, Cut};
 pub use self::dbscan::Dbscan;
 pub use self::hdbscan::Hdbscan;
 pub use self::kmeans::{KMeans, Partition};
-pub use self::link::{BINS, Calibration, Link, Mixture, Pairs as SimilarPairs, Prior, Scale, middle};
+pub use self::link::{BINS, Calibration, Link, Scale};
 pub use self::silhouette::silhouette;
 use crate::linkage::{self, FORBIDDEN, Merge, Metric, Pairs};
 
@@ -64,6 +64,12 @@ pub enum Error {
         k: usize,
         /// Number of items.
         n_tracks: usize,
+    },
+    /// The quality table of the embedder cannot be used.
+    #[error("the quality table of the embedder cannot be used: {reason}")]
+    Quality {
+        /// What is wrong with it.
+        reason: String,
     },
     /// Linking refused the vectors.
     #[error(transparent)]
@@ -187,7 +193,7 @@ pub struct Assignment {
     pub tree: Option<Tree>,
     /// How well each item fits its cluster, of methods that know.
     pub fits: Option<Vec<Fit>>,
-    /// How similar items of one person are, of methods that learn it.
+    /// What pairs of items say, of methods that learn it.
     pub calibration: Option<Calibration>,
 }
 
@@ -322,10 +328,12 @@ pub(crate) mod tests {
     /// Every method, with constraints.
     pub(crate) fn methods() -> Vec<Box<dyn Method>> {
         let metrics = [Metric::Cosine, Metric::Euclidean];
-        let prior = Prior { different: 0.0, same: 0.4 };
-        let mut methods: Vec<Box<dyn Method>> = [Scale::Fixed(0.5), Scale::Learned(prior)]
-            .map(|scale| Box::new(Link { scale, threads: 1 }) as Box<dyn Method>)
-            .into();
+        let mut methods: Vec<Box<dyn Method>> = Vec::new();
+        for scale in [Scale::Distance(0.5), Scale::Evidence(testkit::people::quality(4))] {
+            for cut in [Cut::Best, Cut::Clusters(1), Cut::Height(0.5)] {
+                methods.push(Box::new(Link { scale: scale.clone(), cut, threads: 1 }));
+            }
+        }
         for metric in metrics {
             methods.push(Box::new(Dbscan { metric, eps: 0.3, min_samples: 2, constraints: true }));
             methods.push(Box::new(Hdbscan {
@@ -402,9 +410,11 @@ pub(crate) mod tests {
         let people = testkit::people::people(300, 16, 1);
         let rows = (0..300).map(|row| people.vector(row)).collect();
         let items = Items::new(rows, people.cannot_link.clone()).unwrap();
-        let scale = Scale::Learned(Prior { different: 0.0, same: 0.4 });
+        let scale = Scale::Evidence(testkit::people::quality(16));
         let mut steps = Vec::new();
-        Link { scale, threads: 2 }.assign(&items, &mut |done, of| steps.push((done, of))).unwrap();
+        Link { scale, cut: Cut::Best, threads: 2 }
+            .assign(&items, &mut |done, of| steps.push((done, of)))
+            .unwrap();
         assert!(steps.is_sorted() && steps.iter().all(|(_, of)| *of == 900), "{steps:?}");
         assert_eq!(steps.last(), Some(&(900, 900)));
     }

@@ -71,11 +71,7 @@ pub fn run(
     std::thread::scope(|scope| {
         for _ in 0..threads {
             let (taken, answers, facts) = (&taken, answers.clone(), &facts);
-            let new_examiner = || {
-                // Workers are threads enough, and what OpenCV's own find comes in any order.
-                opencv::core::set_num_threads(1).map_err(|e| e.message)?;
-                Ok(Examiner::new(new_detector()?, config, facts))
-            };
+            let new_examiner = || Ok(Examiner::new(new_detector()?, config, facts));
             scope.spawn(move || worker::work(taken, &answers, new_examiner()));
         }
         drop(answers);

@@ -8,7 +8,7 @@ use geometry::BBox;
 use video::{Converter, Facts, Picture};
 
 use crate::Config;
-use crate::crops::Cut;
+use crate::crops::Alignment;
 use crate::detector::Detector;
 use crate::face::{DetectedFace, Face, suppress};
 use crate::follow::{Follower, Trajectory};
@@ -101,11 +101,13 @@ impl<'a> Examiner<'a> {
     /// Cuts the image of a face out of the full-size picture, of which nothing else is converted.
     fn see(&mut self, picture: &Picture, face: Face) -> Result<DetectedFace, String> {
         let (width, height) = self.size;
-        let mut take = |cut: Cut| {
-            let region = self.full.rgb_region(picture, width, height, cut.region)?;
-            cut.take(&region, &face)
+        let crop = match Alignment::new(&face, width, height) {
+            Some(alignment) => {
+                let region = self.full.rgb_region(picture, width, height, alignment.region)?;
+                Some(alignment.crop(&region, &face))
+            }
+            None => None,
         };
-        let crop = Cut::new(&face, width, height).map(&mut take).transpose()?;
         Ok(DetectedFace { face, crop, trajectory: Vec::new() })
     }
 

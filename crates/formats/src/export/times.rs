@@ -2,9 +2,8 @@
 
 use std::fmt::Write as _;
 
-use serde_json::{Value, json};
-
 use geometry::Span;
+use serde_json::{Value, json};
 
 use crate::run::Run;
 use crate::xml::escape;

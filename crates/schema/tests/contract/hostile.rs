@@ -5,6 +5,7 @@ use std::fs;
 use std::panic::catch_unwind;
 use std::path::Path;
 
+use numeric::random::SplitMix64;
 use schema::Row;
 use schema::io::read_all;
 use schema::tables::MetricUnit;
@@ -15,30 +16,13 @@ use crate::rows::{DIM, crop, detection, frame, metric, track_embedding};
 /// Mutations of each table.
 const MUTATIONS: u64 = 1500;
 
-/// A small generator (SplitMix64), so that a failing mutation can be had again by its number.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, n: usize) -> usize {
-        (self.next() % n as u64) as usize
-    }
-}
-
 /// One to four damages: a byte replaced, a bit flipped, a stretch dropped, doubled or zeroed.
-fn mutate(bytes: &mut Vec<u8>, random: &mut Random) {
+fn mutate(bytes: &mut Vec<u8>, random: &mut SplitMix64) {
     for _ in 0..=random.below(4) {
         let at = random.below(bytes.len());
         let end = (at + 1 + random.below(16)).min(bytes.len());
         match random.below(5) {
-            0 => bytes[at] = random.next() as u8,
+            0 => bytes[at] = random.next_u64() as u8,
             1 => bytes[at] ^= 1 << random.below(8),
             2 => drop(bytes.drain(at..end)),
             3 => bytes.splice(at..at, bytes[at..end].to_vec()).for_each(drop),
@@ -72,7 +56,7 @@ fn survives<R: Row + Clone>(rows: &[R], dim: usize) {
     let mut refused = 0;
     for seed in 0..MUTATIONS {
         let mut bytes = good.clone();
-        mutate(&mut bytes, &mut Random(seed));
+        mutate(&mut bytes, &mut SplitMix64::new(seed));
         fs::write(&path, bytes).unwrap();
         match read::<R>(&path) {
             Some(accepted) => refused += u64::from(!accepted),

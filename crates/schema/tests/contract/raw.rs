@@ -22,6 +22,7 @@ pub(crate) fn footer<R: Row>(dim: usize) -> Footer {
         license: "Apache-2.0".into(),
         same_up_to: None,
         similarity: None,
+        quality: None,
     };
     Footer {
         table: R::TABLE.name.into(),

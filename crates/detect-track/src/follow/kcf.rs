@@ -1,10 +1,11 @@
-//! Follows faces from a key frame through the frames after it, each by a correlation filter.
+//! Kernelized correlation filters (KCF), one per face.
 //!
-//! Source: KCF (Henriques et al., "High-Speed Tracking with Kernelized Correlation Filters",
-//! PAMI 2015, arXiv 1404.7584) on luma and colour names, as OpenCV has it. It learns the face and its
-//! surroundings and finds where they are next; it does not see a face grow or shrink, which a third of
-//! a second hardly does. Every face is followed at the same size, so that large ones cost no more
-//! time and small ones are placed as exactly.
+//! Source: Henriques et al., "High-Speed Tracking with Kernelized Correlation Filters", PAMI 2015, arXiv
+//! 1404.7584, on luma and colour names, as OpenCV implements it. A filter learns a face and its
+//! surroundings and finds both in the next picture. A filter does not notice that a face grows or
+//! shrinks, which matters little between two anchor frames a third of a second apart. Every face is
+//! followed at the same size, so that a large face takes no more time and a small one is placed as
+//! exactly.
 
 use geometry::BBox;
 use opencv::core::{Mat, Ptr, Rect as Region, Size};
@@ -13,19 +14,17 @@ use opencv::prelude::TrackerTrait as _;
 use opencv::tracking::{TrackerKCF, TrackerKCF_Params};
 use video::Image;
 
+use super::Trajectory;
 use crate::cv;
 
-/// Width and height of a face as the filter sees it, pixels. Fourier transforms of the filter's
-/// window, twice as wide and high, are quick.
+/// Width and height of a face in the picture that the filter gets, pixels. Fourier transforms of the
+/// filter's window, twice as wide and high, are fast.
 const FACE_PX: (i32, i32) = (24, 32);
-/// How far around a face it is looked for, in widths and heights of the face.
+/// Search distance on each side of a face, in widths and heights of the face.
 const AROUND: f32 = 1.0;
-/// Response of the filter below which a face is lost. OpenCV's own, 0.5, loses faces that turn; the
-/// next key frame puts right what goes astray.
+/// Response of the filter below which a face is lost. OpenCV's default of 0.5 loses faces that turn; the
+/// next anchor frame corrects a filter that drifts.
 const MIN_RESPONSE: f32 = 0.2;
-
-/// Where a face was in the frames after the one it was seen in, in order, until it was lost.
-pub type Trajectory = Vec<(i64, BBox)>;
 
 /// Follows faces from picture to picture.
 pub struct Follower {
@@ -41,31 +40,31 @@ struct Followed {
 
 struct Filter {
     tracker: Ptr<TrackerKCF>,
-    /// Part of the picture that the filter sees.
+    /// Part of the picture in which the face is searched for, pixels.
     region: Region,
-    /// Its size as the filter sees it.
+    /// Size to which that part is scaled, pixels.
     size: Size,
-    /// Place of the face in there at the beginning.
+    /// Box of the face in the scaled part at the beginning, pixels.
     start: Region,
 }
 
 impl Follower {
-    /// Begins with the faces in `boxes` of an RGB picture, in its pixels.
+    /// Learns the faces in `boxes` of an RGB picture, in pixels of the picture.
     ///
     /// # Errors
-    /// OpenCV's words.
+    /// The message of OpenCV.
     pub fn new(picture: &Image, boxes: &[BBox]) -> Result<Self, String> {
         let begin = |bbox: &BBox| {
             Ok(Followed { bbox: *bbox, filter: Filter::new(picture, bbox)?, trajectory: Vec::new() })
         };
-        let faces: opencv::Result<_> = boxes.iter().map(begin).collect();
+        let faces: opencv::Result<_> = cv::use_one_thread().and_then(|()| boxes.iter().map(begin).collect());
         Ok(Self { faces: faces.map_err(|e| e.message)? })
     }
 
-    /// Follows the faces into the next picture, of the same size.
+    /// Follows the faces into the next picture, which has the same size.
     ///
     /// # Errors
-    /// OpenCV's words.
+    /// The message of OpenCV.
     pub fn step(&mut self, frame_idx: i64, picture: &Image) -> Result<(), String> {
         for face in &mut self.faces {
             let Some(filter) = &mut face.filter else { continue };
@@ -77,14 +76,14 @@ impl Follower {
         Ok(())
     }
 
-    /// Where each face was.
+    /// Returns the trajectory of each face, in the order of the boxes it began with.
     pub fn finish(self) -> Vec<Trajectory> {
         self.faces.into_iter().map(|face| face.trajectory).collect()
     }
 }
 
 impl Filter {
-    /// Learns the face at `bbox`; `None` when it is not in the picture.
+    /// Learns the face at `bbox`; `None` when the box does not overlap the picture.
     fn new(picture: &Image, bbox: &BBox) -> opencv::Result<Option<Self>> {
         let (wide, high) = (AROUND * bbox.width(), AROUND * bbox.height());
         let (left, top) = ((bbox.x_min - wide) as i32, (bbox.y_min - high) as i32);
@@ -104,12 +103,12 @@ impl Filter {
         let mut filter = Self { tracker, region, size, start };
         let view = filter.view(picture)?;
         filter.tracker.init(&view, start)?;
-        // The first update does not look for the face, it learns it.
+        // The first update only learns the face; searching starts with the second.
         filter.tracker.update(&view, &mut filter.start)?;
         Ok(Some(filter))
     }
 
-    /// How far the face has moved since the beginning, pixels; `None` when it is lost.
+    /// Shift of the face since the beginning, pixels; `None` when the face is lost.
     fn step(&mut self, picture: &Image) -> opencv::Result<Option<(f32, f32)>> {
         let view = self.view(picture)?;
         let mut place = self.start;
@@ -120,6 +119,7 @@ impl Filter {
         Ok(is_found.then_some(moved))
     }
 
+    /// The part of the picture in which the face is searched for, scaled.
     fn view(&self, picture: &Image) -> opencv::Result<Mat> {
         let whole = cv::rgb(picture)?;
         let part = Mat::roi(&whole, self.region)?;

@@ -1,0 +1,293 @@
+//! The default: linking by evidence.
+//!
+//! 1. [`quality`]: what a track's vector says of its person, by how clear it is.
+//! 2. [`offset`] and [`alpha`]: what the video adds to all vectors, and how many people are expected, both learned from
+//!    the clusters of the round before.
+//! 3. [`merge`]: the two clusters that gain most [`evidence`] are joined, while any gain.
+//! 4. [`reassign`]: every track goes to where it fits best.
+//!
+//! 2 to 4 are repeated until a partition comes again. No similarity is compared with a threshold: evidence adds up over the
+//! tracks of a cluster, and the prior says how much of it is needed. Tracks that share a frame stay apart.
+//!
+//! The quality table belongs to the embedder. Vectors of embedders without one are linked by [`fixed`].
+
+mod alpha;
+mod calibration;
+mod evidence;
+mod fixed;
+mod merge;
+mod offset;
+mod quality;
+mod reassign;
+#[cfg(test)]
+mod tests;
+
+use schema::footer::Quality;
+
+use self::alpha::Prior;
+pub use self::calibration::{BINS, Calibration};
+use self::evidence::{Sums, distance, log_odds};
+use self::merge::{Joined, Limits, Merger, Stop};
+use self::quality::{Norms, Tracks};
+use self::reassign::{Clusters, Standing};
+use super::{Assignment, Cut, Error, Fit, Items, Method, Tree, numbers};
+use crate::agglomerate::CANNOT_LINK_PENALTY;
+use crate::linkage::{self, FORBIDDEN, Merge};
+use crate::neighbours::Search;
+
+/// Rounds of learning, at most. They nearly always end by themselves after three to five.
+const ROUNDS: usize = 10;
+/// Tracks that are learned from, at most: from more, some are taken, evenly.
+const LEARN_FROM: usize = 4000;
+/// Items up to which the tree is made beyond the stop, too.
+const WHOLE_TREE: usize = 5000;
+/// Neighbours of a cluster that are looked for at once, and most that a union keeps.
+const NEIGHBOURS: usize = 24;
+const KNOWN: usize = 256;
+/// Up to so many clusters, all pairs are compared.
+const ALL_PAIRS: usize = 2000;
+/// Pairs of items that a search compares, at most; beyond, an item is compared with those in the nearest cells.
+const EXACT_PAIRS: usize = 1 << 34;
+const PROBES: usize = 32;
+/// Parts of an item's work, for the progress: learning, merging, reassigning.
+const STEPS: usize = 3;
+
+/// Linking without a knob.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Link {
+    /// What clusters are compared by.
+    pub scale: Scale,
+    /// Where merging ends: by itself with [`Cut::Best`].
+    pub cut: Cut,
+    /// Threads, from 1; they don't change the result.
+    pub threads: usize,
+}
+
+/// What clusters are compared by.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Scale {
+    /// Evidence, by the quality table of the embedder. The distance of two clusters is then `20 / (20 + g)` for log
+    /// odds `g` from 0 on that they are one person and `2 − 20 / (20 − g)` below; it is 1 where the odds are even.
+    Evidence(Quality),
+    /// Mean cosine distance: clusters are joined up to this one, 0 to below 2.
+    Distance(f64),
+}
+
+impl Method for Link {
+    fn assign(&self, items: &Items<'_>, advance: &mut dyn FnMut(usize, usize)) -> Result<Assignment, Error> {
+        match self.cut {
+            Cut::Clusters(k) if k > items.len() && !items.is_empty() => {
+                return Err(Error::TooFewTracks { k, n_tracks: items.len() });
+            }
+            _ if items.is_empty() => return Ok(Assignment::default()),
+            _ => {}
+        }
+        match &self.scale {
+            Scale::Evidence(table) => self.by_evidence(items, table, advance),
+            Scale::Distance(usual) => self.by_distance(items, *usual, advance),
+        }
+    }
+}
+
+impl Link {
+    fn by_distance(
+        &self,
+        items: &Items<'_>,
+        usual: f64,
+        advance: &mut dyn FnMut(usize, usize),
+    ) -> Result<Assignment, Error> {
+        let steps = STEPS * items.len();
+        let mut merging = |done: usize, _: usize| advance(done, steps);
+        let fixed::Linked { labels, merges, cut } =
+            fixed::link(items, usual, self.cut, self.threads, &mut merging)?;
+        let fits = fixed::fits(items, &labels, cut);
+        let tree = Tree { merges, cut, forbidden: CANNOT_LINK_PENALTY.into() };
+        advance(steps, steps);
+        Ok(self.finish(&Norms::new(items, 1.0), labels, fits, tree, None))
+    }
+
+    fn by_evidence(
+        &self,
+        items: &Items<'_>,
+        table: &Quality,
+        advance: &mut dyn FnMut(usize, usize),
+    ) -> Result<Assignment, Error> {
+        let n = items.len();
+        let norms = Norms::new(items, table.centre_norm);
+        let tracks = Tracks::new(items, &norms, table)?;
+        let limits = self.limits();
+        let step = n.div_ceil(LEARN_FROM);
+        let (sample, sample_pairs) = sample(&tracks, items.cannot_link(), step);
+        let learned = learn(&sample, &sample_pairs, table.evidence_dim, limits);
+        advance(n, STEPS * n);
+
+        let stop = match self.cut {
+            Cut::Best => Stop::Gain(0.0),
+            Cut::Height(height) => Stop::Gain(log_odds(height)),
+            Cut::Clusters(k) => Stop::Clusters(k),
+        };
+        let round =
+            Round { tracks: &tracks, cannot_link: items.cannot_link(), dim: table.evidence_dim, limits };
+        let mut part = |share: f64| advance(n + (share * (2 * n) as f64) as usize, STEPS * n);
+        let found = round.run(&learned, stop, true, &mut part);
+        let mut calibration = Calibration {
+            open: vec![0; BINS],
+            cannot_link: vec![0; BINS],
+            alpha: learned.alpha,
+            offset: learned.offset.iter().map(|x| x * x).sum(),
+        };
+        let singles = Sums::new(&sample, &learned.offset, table.evidence_dim, self.threads);
+        calibration.count(&singles, &Prior::new(2, learned.alpha), &sample_pairs);
+        let cut = match self.cut {
+            Cut::Best => distance(0.0),
+            Cut::Height(height) => height,
+            Cut::Clusters(k) => {
+                n.checked_sub(k + 1).and_then(|last| found.merges.get(last)).map_or(0.0, |merge| merge.height)
+            }
+        };
+        let fits = found.standings.iter().map(fit).collect();
+        let tree = Tree { merges: found.merges, cut, forbidden: FORBIDDEN };
+        advance(STEPS * n, STEPS * n);
+        Ok(self.finish(&norms, found.labels, fits, tree, Some(calibration)))
+    }
+
+    /// Leaves out as noise what is alone and unclear, unless a number of clusters is asked for.
+    fn finish(
+        &self,
+        norms: &Norms,
+        labels: Vec<usize>,
+        fits: Vec<Fit>,
+        tree: Tree,
+        calibration: Option<Calibration>,
+    ) -> Assignment {
+        let mut counts = vec![0_usize; labels.iter().max().map_or(0, |last| last + 1)];
+        labels.iter().for_each(|label| counts[*label] += 1);
+        let keeps_all = matches!(self.cut, Cut::Clusters(_));
+        let is_kept = |item: usize| keeps_all || counts[labels[item]] > 1 || !norms.is_unclear(item);
+        let kept: Vec<_> = (0..labels.len()).map(|item| is_kept(item).then_some(labels[item])).collect();
+        let numbers = numbers(&kept);
+        let number = |label: usize| numbers.get(&label).copied();
+        let runner_up = |fit: &Fit| fit.runner_up.and_then(|(label, margin)| Some((number(label)?, margin)));
+        Assignment {
+            labels: kept.iter().map(|label| label.and_then(number)).collect(),
+            tree: Some(tree),
+            fits: Some(fits.iter().map(|fit| Fit { runner_up: runner_up(fit), ..*fit }).collect()),
+            calibration,
+        }
+    }
+
+    fn limits(&self) -> Limits {
+        let search =
+            Search { k: NEIGHBOURS, exact_pairs: EXACT_PAIRS, probes: PROBES, threads: self.threads };
+        Limits { all_pairs: ALL_PAIRS, known: KNOWN, search }
+    }
+}
+
+fn fit(standing: &Standing) -> Fit {
+    let margin = |gain: f64| distance(gain) - distance(standing.own);
+    Fit {
+        confidence: standing.confidence,
+        runner_up: standing.next.map(|(label, gain)| (label, margin(gain))),
+    }
+}
+
+/// Every `step`th track, and the pairs of `cannot_link` among them.
+fn sample(tracks: &Tracks, cannot_link: &[(usize, usize)], step: usize) -> (Tracks, Vec<(usize, usize)>) {
+    if step <= 1 {
+        return (tracks.clone(), cannot_link.to_vec());
+    }
+    let some: Vec<usize> = (0..tracks.len()).step_by(step).collect();
+    let is_in = |track: usize| track.is_multiple_of(step);
+    let pairs = cannot_link.iter().filter(|(a, b)| is_in(*a) && is_in(*b));
+    (tracks.some(&some), pairs.map(|(a, b)| (a / step, b / step)).collect())
+}
+
+/// What a video says of itself.
+#[derive(Debug, Clone, PartialEq)]
+struct Learned {
+    offset: Vec<f64>,
+    alpha: f64,
+}
+
+/// Repeats rounds until a partition comes again.
+fn learn(tracks: &Tracks, cannot_link: &[(usize, usize)], dim: f64, limits: Limits) -> Learned {
+    let round = Round { tracks, cannot_link, dim, limits };
+    let mut labels: Vec<usize> = (0..tracks.len()).collect();
+    let mut seen: Vec<Vec<usize>> = Vec::new();
+    let mut alpha = alpha::start(tracks.len());
+    loop {
+        let learned = Learned { offset: offset::offset(tracks, &labels), alpha };
+        labels = round.run(&learned, Stop::Gain(0.0), false, &mut |_| ()).labels;
+        if seen.len() + 1 == ROUNDS || seen.contains(&labels) {
+            return learned;
+        }
+        alpha = alpha::learn(tracks, &labels);
+        seen.push(labels.clone());
+    }
+}
+
+/// Merging and reassigning once.
+struct Round<'a> {
+    tracks: &'a Tracks,
+    cannot_link: &'a [(usize, usize)],
+    /// Components that are worth something as evidence.
+    dim: f64,
+    limits: Limits,
+}
+
+/// What came of a round.
+struct Partition {
+    /// Cluster of each track, numbered by their first tracks.
+    labels: Vec<usize>,
+    /// Of the last round: how they were joined, beyond the stop where there are few tracks.
+    merges: Vec<Merge>,
+    /// Of the last round.
+    standings: Vec<Standing>,
+}
+
+impl Round<'_> {
+    /// `advance` hears of a part of it done, from 0 to 1.
+    fn run(&self, learned: &Learned, stop: Stop, is_last: bool, advance: &mut dyn FnMut(f64)) -> Partition {
+        let n = self.tracks.len();
+        let search = self.limits.search;
+        let singles = Sums::new(self.tracks, &learned.offset, self.dim, search.threads);
+        let prior = Prior::new(n, learned.alpha);
+        let mut merger = Merger::new(singles.clone(), &prior, self.cannot_link, self.limits);
+        merger.run(stop, &mut |part| advance(0.5 * part));
+        let labels = merger.labels();
+        let mut merges = Vec::new();
+        if is_last {
+            if n <= WHOLE_TREE {
+                merger.complete(1);
+            }
+            merges = tree(n, merger.joined());
+        }
+        drop(merger);
+        let rivals = rivals(n, self.cannot_link);
+        let mut clusters = Clusters::new(&singles, &prior, &rivals, labels, search);
+        clusters.settle(&self.tracks.least_clear_first(), stop, &mut |part| advance(0.5 + 0.5 * part));
+        let standings = if is_last { clusters.standings() } else { Vec::new() };
+        Partition { labels: clusters.labels().to_vec(), merges, standings }
+    }
+}
+
+/// For each of `n` tracks those that it must stay apart from.
+fn rivals(n: usize, cannot_link: &[(usize, usize)]) -> Vec<Vec<usize>> {
+    let mut rivals = vec![Vec::new(); n];
+    for (a, b) in cannot_link {
+        rivals[*a].push(*b);
+        rivals[*b].push(*a);
+    }
+    rivals
+}
+
+/// Merges with their heights. A merge may gain more than one before it, which made it possible; it is drawn as high.
+fn tree(n: usize, joined: &[Joined]) -> Vec<Merge> {
+    let mut highest = 0.0_f64;
+    let merge = |joined: &Joined| {
+        let forbidden = if joined.forbidden { FORBIDDEN } else { 0.0 };
+        highest = highest.max(distance(joined.gain) + forbidden);
+        (joined.into, joined.from, highest)
+    };
+    linkage::numbered(n, joined.iter().map(merge).collect())
+}

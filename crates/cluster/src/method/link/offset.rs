@@ -1,0 +1,61 @@
+//! What the video adds to all vectors: light, lens, grading and compression move every face of a video the same way.
+//!
+//! In the model `v = m + a · y + e` (see [`super::evidence`]), `m` has the prior variance `τ` and is estimated by
+//! generalised least squares (Laird and Ware, Biometrics 1982), given who is who. In a cluster with `w = 1 / ω`,
+//! `t = Σ w a` and `g = Σ w a²`, the inverse of the covariance `ω 1 + β a aᵀ` gives each track the weight
+//!
+//! ```text
+//! x = w − w a · tβ / (1 + βg),    m = Σ x v / (1/τ + Σ x)
+//! ```
+//!
+//! so a person who is in most of the video does not become the offset.
+
+use super::quality::Tracks;
+
+/// `τ`: squared length of the offset that is expected. Measured on four clips: 0.064 to 0.15.
+const PRIOR_VARIANCE: f64 = 0.1;
+
+/// The offset of a video whose tracks are in the clusters `labels`, numbered from zero.
+pub(super) fn offset(tracks: &Tracks, labels: &[usize]) -> Vec<f64> {
+    let clusters = labels.iter().max().map_or(0, |last| last + 1);
+    let (mut first, mut second) = (vec![0.0; clusters], vec![0.0; clusters]);
+    for (track, label) in labels.iter().enumerate() {
+        let (gain, weight) = (tracks.gain[track], 1.0 / tracks.noise[track]);
+        first[*label] += weight * gain;
+        second[*label] += weight * gain * gain;
+    }
+    let mut sum = vec![0.0; tracks.vectors.dim()];
+    let mut total = 1.0 / PRIOR_VARIANCE;
+    for (track, label) in labels.iter().enumerate() {
+        let (gain, weight) = (tracks.gain[track], 1.0 / tracks.noise[track]);
+        let shared = first[*label] * tracks.person / (1.0 + tracks.person * second[*label]);
+        let weight = weight - weight * gain * shared;
+        total += weight;
+        sum.iter_mut().zip(tracks.vectors.row(track)).for_each(|(sum, x)| *sum += weight * f64::from(*x));
+    }
+    sum.iter_mut().for_each(|sum| *sum /= total);
+    sum
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::items::Vectors;
+
+    /// Four tracks of one person and one of another.
+    #[test]
+    fn people_weigh_about_the_same_however_often_they_are_seen() {
+        let rows = [[1.0, 0.0], [1.0, 0.0], [1.0, 0.0], [1.0, 0.0], [0.0, 1.0]];
+        let tracks = Tracks {
+            vectors: Vectors::trusted(2, rows.concat()),
+            gain: vec![1.0; 5],
+            noise: vec![0.3; 5],
+            person: 0.6,
+        };
+        let strangers = offset(&tracks, &[0, 1, 2, 3, 4]);
+        let people = offset(&tracks, &[0, 0, 0, 0, 1]);
+        assert!((strangers[0] / strangers[1] - 4.0).abs() < 1e-9);
+        assert!((1.0..1.5).contains(&(people[0] / people[1])), "{people:?}");
+        assert!(people.iter().all(|x| (0.0..0.2).contains(x)), "two people say little: {people:?}");
+    }
+}

@@ -1,0 +1,212 @@
+//! After merging: every track is asked again where it belongs.
+//!
+//! The least clear come first. A track is taken out of its cluster and goes to where its log odds are best, evidence
+//! plus prior, or stays alone where none are above the stop; until nothing moves. So an early merge of unclear
+//! tracks can be undone once the people are known.
+
+use std::collections::HashSet;
+
+use super::alpha::Prior;
+use super::evidence::Sums;
+use super::merge::Stop;
+use crate::items::Vectors;
+use crate::neighbours::{self, Rows, Search};
+use crate::parallel::in_parallel;
+
+/// Clusters that a track is compared with where there are more: those whose sums lie nearest in direction.
+const CANDIDATES: usize = 64;
+const ROUNDS: usize = 30;
+
+/// Clusters while tracks move.
+pub(super) struct Clusters<'a> {
+    tracks: &'a Sums,
+    prior: &'a Prior,
+    /// For each track those that it must stay apart from.
+    rivals: &'a [Vec<usize>],
+    labels: Vec<usize>,
+    sums: Sums,
+    search: Search,
+}
+
+/// How a track stands to the clusters, by log odds against being alone.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Standing {
+    /// Of its own cluster; 0 when it is alone.
+    pub(super) own: f64,
+    /// The best other cluster that no constraint forbids.
+    pub(super) next: Option<(usize, f64)>,
+    /// Probability of its own cluster against the others and against being alone.
+    pub(super) confidence: f64,
+}
+
+impl<'a> Clusters<'a> {
+    /// Of tracks in the clusters `labels`, numbered from zero.
+    pub(super) fn new(
+        tracks: &'a Sums,
+        prior: &'a Prior,
+        rivals: &'a [Vec<usize>],
+        labels: Vec<usize>,
+        search: Search,
+    ) -> Self {
+        let count = labels.iter().max().map_or(0, |last| last + 1);
+        let sums = tracks.grouped(&labels, count);
+        Self { tracks, prior, rivals, labels, sums, search: Search { k: CANDIDATES, ..search } }
+    }
+
+    /// Moves tracks, in that order, until all are where they fit best. With [`Stop::Clusters`] no cluster comes or
+    /// goes. `advance` hears of a part of it done, from 0 to 1.
+    pub(super) fn settle(&mut self, order: &[usize], stop: Stop, advance: &mut dyn FnMut(f64)) {
+        let mut asking = order.to_vec();
+        let mut near = vec![Vec::new(); order.len()];
+        for round in 0..ROUNDS {
+            if asking.is_empty() {
+                break;
+            }
+            advance(round as f64 / ROUNDS as f64);
+            self.forget_empty();
+            for (track, candidates) in asking.iter().zip(self.candidates(&asking)) {
+                near[*track] = candidates;
+            }
+            // Clusters made in this round, which no search has seen.
+            let made = self.len();
+            let mut changed = HashSet::new();
+            for track in asking {
+                let candidates = near[track].iter().copied().chain(made..self.len());
+                let from = self.labels[track];
+                let to = self.best(track, candidates, stop);
+                if to != Some(from) {
+                    let to = to.unwrap_or_else(|| self.sums.push_empty());
+                    self.sums.put(from, self.tracks, track, false);
+                    self.sums.put(to, self.tracks, track, true);
+                    self.labels[track] = to;
+                    changed.extend([from, to]);
+                }
+            }
+            // For tracks that none of the changed clusters is near to, nothing is different.
+            let is_near = |track: &usize| near[*track].iter().any(|label| changed.contains(label));
+            let is_concerned = |track: &usize| {
+                changed.contains(&self.labels[*track]) || near[*track].len() < CANDIDATES || is_near(track)
+            };
+            asking = if changed.is_empty() {
+                Vec::new()
+            } else {
+                order.iter().copied().filter(is_concerned).collect()
+            };
+        }
+        self.forget_empty();
+    }
+
+    /// Number of clusters, with empty ones.
+    fn len(&self) -> usize {
+        self.sums.vectors().len()
+    }
+
+    /// The cluster where a track fits best, of equals the first; `None` for a new one of its own.
+    fn best(&self, track: usize, candidates: impl Iterator<Item = usize>, stop: Stop) -> Option<usize> {
+        let own = self.labels[track];
+        let is_alone = self.is_alone(track);
+        let (mut best, mut to) = match stop {
+            Stop::Gain(gain) => (gain, is_alone.then_some(own)),
+            // The last track of a cluster stays; the others go somewhere.
+            Stop::Clusters(_) if is_alone => return Some(own),
+            Stop::Clusters(_) => (f64::NEG_INFINITY, Some(own)),
+        };
+        let mut candidates: Vec<usize> = candidates.chain([own]).collect();
+        candidates.sort_unstable();
+        candidates.dedup();
+        for label in candidates {
+            if let Some(gain) = self.gain(track, label)
+                && gain > best
+            {
+                (best, to) = (gain, Some(label));
+            }
+        }
+        to
+    }
+
+    /// Log odds that a track belongs to a cluster, against being alone; `None` where there is no other track, or one
+    /// that it must stay apart from.
+    fn gain(&self, track: usize, label: usize) -> Option<f64> {
+        let is_own = self.labels[track] == label;
+        let mates = self.sums.count(label) - if is_own { self.tracks.count(track) } else { 0 };
+        if mates == 0 || self.rivals[track].iter().any(|rival| self.labels[*rival] == label) {
+            return None;
+        }
+        let evidence = if is_own {
+            self.sums.without(label, self.tracks, track)
+        } else {
+            self.sums.with(label, self.tracks, track)
+        };
+        Some(evidence + self.prior.merge(mates, self.tracks.count(track)))
+    }
+
+    /// Whether a track is the only one of its cluster.
+    pub(super) fn is_alone(&self, track: usize) -> bool {
+        self.sums.count(self.labels[track]) == self.tracks.count(track)
+    }
+
+    /// The cluster of every track.
+    pub(super) fn labels(&self) -> &[usize] {
+        &self.labels
+    }
+
+    /// Numbers clusters again, by their first tracks, and adds their sums up again.
+    fn forget_empty(&mut self) {
+        let mut numbers = vec![None; self.len()];
+        let mut count = 0;
+        for label in &mut self.labels {
+            *label = *numbers[*label].get_or_insert_with(|| {
+                count += 1;
+                count - 1
+            });
+        }
+        self.sums = self.tracks.grouped(&self.labels, count);
+    }
+
+    /// How every track stands.
+    pub(super) fn standings(&self) -> Vec<Standing> {
+        let all: Vec<usize> = (0..self.labels.len()).collect();
+        let candidates = self.candidates(&all);
+        let standing = |track: &usize| self.standing(*track, &candidates[*track]);
+        in_parallel(self.search.threads, &all, standing, &mut |_| ())
+    }
+
+    fn standing(&self, track: usize, candidates: &[usize]) -> Standing {
+        let label = self.labels[track];
+        let own = self.gain(track, label).unwrap_or(0.0);
+        let mut next: Option<(usize, f64)> = None;
+        // Relative to its own, so that no exponential is too large for all of them.
+        let mut others = if self.is_alone(track) { 0.0 } else { (-own).exp() };
+        for other in candidates.iter().copied().filter(|other| *other != label) {
+            let Some(gain) = self.gain(track, other) else { continue };
+            others += (gain - own).exp();
+            if next.is_none_or(|(_, best)| gain > best) {
+                next = Some((other, gain));
+            }
+        }
+        Standing { own, next, confidence: 1.0 / (1.0 + others) }
+    }
+
+    /// For each of some tracks the clusters nearest to it, in order.
+    fn candidates(&self, tracks: &[usize]) -> Vec<Vec<usize>> {
+        let clusters: Vec<u32> = (0..self.len() as u32).collect();
+        if clusters.len() <= CANDIDATES {
+            return vec![(0..clusters.len()).collect(); tracks.len()];
+        }
+        let (means, directions) = (self.sums.directions(), self.tracks_towards(tracks));
+        let rows: Vec<u32> = (0..tracks.len() as u32).collect();
+        let among = Rows { of: &means, rows: &clusters };
+        let queries = Rows { of: &directions, rows: &rows };
+        let found = neighbours::nearest(among, queries, f32::MIN, |_, _| 0.0, &self.search, &mut |_| ());
+        let mut candidates = vec![Vec::new(); tracks.len()];
+        for edge in &found.edges {
+            candidates[edge.a as usize].push(edge.b as usize);
+        }
+        candidates.iter_mut().for_each(|labels| labels.sort_unstable());
+        candidates
+    }
+
+    fn tracks_towards(&self, tracks: &[usize]) -> Vectors {
+        self.tracks.vectors().some(tracks)
+    }
+}

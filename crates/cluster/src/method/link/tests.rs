@@ -1,0 +1,187 @@
+#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
+use proptest::prelude::*;
+use testkit::people::{people, quality};
+
+use super::*;
+use crate::items::Vectors;
+
+/// Gains up to that far apart may be taken for each other: sums are single precision.
+const ROUNDING: f64 = 1e-3;
+
+fn search(k: usize, threads: usize) -> Search {
+    Search { k, exact_pairs: usize::MAX, probes: 1, threads }
+}
+
+/// Tracks of any gains and noise, and pairs that must stay apart.
+fn cases() -> impl Strategy<Value = (Tracks, Vec<(usize, usize)>)> {
+    (1..24_usize, 1..7_usize).prop_flat_map(|(n, dim)| {
+        let values = prop::collection::vec(-1.0..1.0_f32, n * dim);
+        let gain = prop::collection::vec(0.1..1.2_f64, n);
+        let noise = prop::collection::vec(0.05..0.9_f64, n);
+        let pairs = prop::collection::vec((0..n, 0..n), 0..n);
+        (values, gain, noise, pairs).prop_map(move |(values, gain, noise, pairs)| {
+            let tracks = Tracks { vectors: Vectors::trusted(dim, values), gain, noise, person: 0.6 };
+            (tracks, pairs.into_iter().filter(|(a, b)| a < b).collect())
+        })
+    })
+}
+
+/// Greedy merging by its definition: for every pair of clusters, all tracks of both are added up again. Returns the
+/// gains, and the least distance of a decision from another.
+fn naive(singles: &Sums, prior: &Prior, cannot_link: &[(usize, usize)], stop: f64) -> (Vec<Vec<usize>>, f64) {
+    let n = singles.vectors().len();
+    let mut clusters: Vec<Vec<usize>> = (0..n).map(|track| vec![track]).collect();
+    let mut closest = f64::INFINITY;
+    let gain = |a: &[usize], b: &[usize]| {
+        let label = |track: usize| {
+            if a.contains(&track) {
+                0
+            } else if b.contains(&track) {
+                1
+            } else {
+                2
+            }
+        };
+        let labels: Vec<usize> = (0..n).map(label).collect();
+        singles.grouped(&labels, 3).together(0, 1) + prior.merge(a.len() as u32, b.len() as u32)
+    };
+    loop {
+        let mut pairs = Vec::new();
+        for i in 0..clusters.len() {
+            for j in i + 1..clusters.len() {
+                let crosses = |(a, b): &(usize, usize)| {
+                    (clusters[i].contains(a) && clusters[j].contains(b))
+                        || (clusters[i].contains(b) && clusters[j].contains(a))
+                };
+                if !cannot_link.iter().any(crosses) {
+                    pairs.push((gain(&clusters[i], &clusters[j]), i, j));
+                }
+            }
+        }
+        pairs.sort_by(|a, b| b.0.total_cmp(&a.0));
+        let Some(&(best, i, j)) = pairs.first() else { return (clusters, closest) };
+        closest = closest.min((best - stop).abs());
+        if best <= stop {
+            return (clusters, closest);
+        }
+        closest = closest.min(pairs.get(1).map_or(f64::INFINITY, |next| best - next.0));
+        let other = clusters.remove(j);
+        clusters[i].extend(other);
+    }
+}
+
+fn partition(labels: &[usize]) -> Vec<Vec<usize>> {
+    let mut clusters = vec![Vec::new(); labels.iter().max().map_or(0, |last| last + 1)];
+    labels.iter().enumerate().for_each(|(track, label)| clusters[*label].push(track));
+    clusters
+}
+
+proptest! {
+    /// With all pairs, and with lists of neighbours that are long enough.
+    #[test]
+    fn merging_is_that_of_the_definition((tracks, pairs) in cases(), alpha in 0.1..20.0_f64, stop in -3.0..3.0_f64) {
+        let n = tracks.len();
+        let singles = Sums::new(&tracks, &vec![0.05; tracks.vectors.dim()], 20.0, 1);
+        let prior = Prior::new(n, alpha);
+        let (mut expected, closest) = naive(&singles, &prior, &pairs, stop);
+        // What is a tie but for rounding may be decided either way.
+        prop_assume!(closest > ROUNDING);
+        expected.iter_mut().for_each(|cluster| cluster.sort_unstable());
+        expected.sort();
+        for all_pairs in [usize::MAX, 0] {
+            let limits = Limits { all_pairs, known: n, search: search(n, 1) };
+            let mut merger = Merger::new(singles.clone(), &prior, &pairs, limits);
+            merger.run(Stop::Gain(stop), &mut |_| ());
+            prop_assert_eq!(&partition(&merger.labels()), &expected);
+        }
+    }
+
+    /// Constraints hold at any stop, trees are whole, and where the tree is cut is where merging ended.
+    #[test]
+    fn trees_are_whole_and_cut_where_merging_ends((tracks, pairs) in cases(), stop in -3.0..3.0_f64) {
+        let n = tracks.len();
+        let singles = Sums::new(&tracks, &vec![0.0; tracks.vectors.dim()], 20.0, 1);
+        let prior = Prior::new(n, 2.0);
+        let mut merger =
+            Merger::new(singles, &prior, &pairs, Limits { all_pairs: 4, known: 2, search: search(2, 1) });
+        merger.run(Stop::Gain(stop), &mut |_| ());
+        let labels = merger.labels();
+        prop_assert!(pairs.iter().all(|(a, b)| labels[*a] != labels[*b]));
+        merger.complete(1);
+        let merges = tree(n, merger.joined());
+        prop_assert_eq!(merges.len(), n - 1);
+        prop_assert!(merges.is_sorted_by(|a, b| a.height <= b.height));
+        prop_assert_eq!(linkage::cut(n, &merges, distance(stop).next_down()), labels);
+    }
+
+    /// Whatever is asked for, constraints hold, the number is right, and no track would rather be elsewhere.
+    #[test]
+    fn settled_tracks_are_where_they_fit_best((tracks, pairs) in cases(), k in 1..24_usize) {
+        let n = tracks.len();
+        let singles = Sums::new(&tracks, &vec![0.0; tracks.vectors.dim()], 20.0, 1);
+        let prior = Prior::new(n, 2.0);
+        let limits = Limits { all_pairs: 100, known: 100, search: search(24, 1) };
+        let rivals = rivals(n, &pairs);
+        for stop in [Stop::Gain(0.0), Stop::Clusters(k.min(n))] {
+            let mut merger = Merger::new(singles.clone(), &prior, &pairs, limits);
+            merger.run(stop, &mut |_| ());
+            let mut clusters = Clusters::new(&singles, &prior, &rivals, merger.labels(), limits.search);
+            clusters.settle(&tracks.least_clear_first(), stop, &mut |_| ());
+            let labels = clusters.labels().to_vec();
+            let count = labels.iter().max().unwrap() + 1;
+            if stop == Stop::Gain(0.0) {
+                prop_assert!(pairs.iter().all(|(a, b)| labels[*a] != labels[*b]));
+                for standing in clusters.standings() {
+                    let next = standing.next.map_or(f64::NEG_INFINITY, |(_, gain)| gain);
+                    prop_assert!(standing.own >= next.max(0.0) - ROUNDING);
+                    prop_assert!((0.0..=1.0).contains(&standing.confidence));
+                }
+            } else {
+                // Fewer where merging ends by itself with fewer.
+                prop_assert!(count <= k.min(n));
+            }
+        }
+    }
+}
+
+/// Lists of 24 neighbours, of which none knows all, against all pairs.
+#[test]
+fn few_neighbours_are_enough() {
+    let n = 1500;
+    let made = people(n, 32, 3);
+    let norms: Vec<_> = made.norms.clone();
+    let rows: Vec<&[f32]> = (0..n).map(|row| made.vector(row)).collect();
+    let crops = rows.iter().zip(&norms).enumerate();
+    let crops =
+        crops.map(|(item, (vector, norm))| crate::method::Crop { item, vector, norm: *norm }).collect();
+    let items = Items::new(rows.clone(), made.cannot_link.clone()).unwrap().with_crops(crops).unwrap();
+    let tracks = Tracks::new(&items, &Norms::new(&items, 1.0), &quality(32)).unwrap();
+    let pairs = |all_pairs| {
+        let limits = Limits { all_pairs, known: 64, search: search(24, 2) };
+        let learned = Learned { offset: vec![0.0; 32], alpha: 60.0 };
+        let round = Round { tracks: &tracks, cannot_link: &made.cannot_link, dim: 16.0, limits };
+        round.run(&learned, Stop::Gain(0.0), false, &mut |_| ()).labels
+    };
+    let (all, some) = (pairs(usize::MAX), pairs(0));
+    let moved = all.iter().zip(&some).filter(|(a, b)| a != b).count();
+    let together =
+        |labels: &[usize]| partition(labels).iter().map(|c| c.len() * (c.len() - 1) / 2).sum::<usize>();
+    assert!(
+        together(&all).abs_diff(together(&some)) * 50 < together(&all),
+        "{moved} of {n} have another number"
+    );
+}
+
+#[test]
+fn threads_change_nothing() {
+    let made = people(600, 16, 5);
+    let rows: Vec<&[f32]> = (0..600).map(|row| made.vector(row)).collect();
+    let items = Items::new(rows, made.cannot_link.clone()).unwrap();
+    for scale in [Scale::Evidence(quality(16)), Scale::Distance(0.5)] {
+        let of = |threads| {
+            Link { scale: scale.clone(), cut: Cut::Best, threads }.assign(&items, &mut |_, _| ()).unwrap()
+        };
+        assert_eq!(of(1), of(3));
+    }
+}

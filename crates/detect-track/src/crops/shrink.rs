@@ -1,0 +1,215 @@
+//! A smaller picture: every pixel is the mean of the area of the original that the pixel covers.
+//!
+//! Gives bit for bit what OpenCV's `resize` gives with `INTER_AREA` for pictures of bytes. Where both
+//! factors are whole numbers, the mean is taken of integers. Otherwise a row is averaged first and the
+//! rows then, in single precision and in this order, because rounding depends on the order.
+
+use pulp::{Simd, WithSimd};
+use video::Image;
+
+/// Share of a pixel below which the pixel is left out of an area.
+const NEGLIGIBLE: f64 = 1e-3;
+
+/// Shrinks an RGB picture.
+pub(super) struct Shrink<'a> {
+    pub(super) picture: &'a Image,
+    /// New width, pixels: from 1 to that of the picture.
+    pub(super) width: usize,
+    /// New height, pixels: from 1 to that of the picture.
+    pub(super) height: usize,
+}
+
+impl WithSimd for Shrink<'_> {
+    type Output = Image;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _simd: S) -> Image {
+        let Self { picture, width, height } = self;
+        let data = match (whole_factor(picture.width, width), whole_factor(picture.height, height)) {
+            (Some(2), Some(2)) => halved(picture),
+            (Some(across), Some(down)) => shrunk_evenly(picture, across, down),
+            _ => shrunk(picture, width, height),
+        };
+        Image { width, height, channels: 3, data }
+    }
+}
+
+/// How many pixels become one, if that is a whole number.
+fn whole_factor(from: usize, to: usize) -> Option<usize> {
+    let factor = factor(from, to);
+    ((factor - factor.round_ties_even()).abs() < f64::EPSILON).then_some(factor.round_ties_even() as usize)
+}
+
+/// How many pixels become one. OpenCV takes the reciprocal of the reciprocal, which may differ from the
+/// quotient in the last bit.
+fn factor(from: usize, to: usize) -> f64 {
+    1.0 / (to as f64 / from as f64)
+}
+
+/// Means of 2×2 pixels; halves are rounded up.
+#[inline(always)]
+fn halved(picture: &Image) -> Vec<u8> {
+    let mut data = Vec::with_capacity(picture.data.len() / 4);
+    for rows in picture.data.chunks_exact(picture.width * 6) {
+        let (upper, lower) = rows.split_at(picture.width * 3);
+        for (upper, lower) in upper.as_chunks::<6>().0.iter().zip(lower.as_chunks::<6>().0) {
+            data.extend([0, 1, 2].map(|i| {
+                let pixels = [upper[i], upper[i + 3], lower[i], lower[i + 3]];
+                (pixels.map(u16::from).iter().fold(2, |sum: u16, byte| sum.wrapping_add(*byte)) >> 2) as u8
+            }));
+        }
+    }
+    data
+}
+
+/// Means of `across × down` pixels; halves are rounded to even.
+#[inline(always)]
+fn shrunk_evenly(picture: &Image, across: usize, down: usize) -> Vec<u8> {
+    let share = 1.0 / (across * down) as f32;
+    let mut data = Vec::with_capacity(picture.data.len() / (across * down));
+    let mut sums = vec![0_u32; picture.width * 3];
+    for rows in picture.data.chunks_exact(picture.width * 3 * down) {
+        sums.fill(0);
+        for row in rows.chunks_exact(picture.width * 3) {
+            for (sum, byte) in sums.iter_mut().zip(row) {
+                *sum = sum.wrapping_add(u32::from(*byte));
+            }
+        }
+        for pixels in sums.as_chunks::<3>().0.chunks_exact(across) {
+            let mut sum = [0_u32; 3];
+            for pixel in pixels {
+                sum = [0, 1, 2].map(|i| sum[i].wrapping_add(pixel[i]));
+            }
+            data.extend(sum.map(|sum| byte(sum as f32 * share)));
+        }
+    }
+    data
+}
+
+/// Means of areas of any size.
+#[inline(always)]
+fn shrunk(picture: &Image, width: usize, height: usize) -> Vec<u8> {
+    let (columns, rows) = (areas(picture.width, width), areas(picture.height, height));
+    let mut data = vec![0; width * height * 3];
+    let mut sums = vec![[0.0_f32; 3]; width];
+    for (out, area) in data.chunks_exact_mut(width * 3).zip(&rows) {
+        sums.fill([0.0; 3]);
+        for (y, row_share) in (area.first..).zip(&area.shares) {
+            let row = &picture.data[y * picture.width * 3..][..picture.width * 3];
+            let pixels = row.as_chunks::<3>().0;
+            for (sum, area) in sums.iter_mut().zip(&columns) {
+                let mut mean = [0.0; 3];
+                for (pixel, share) in pixels[area.first..].iter().zip(&area.shares) {
+                    mean = [0, 1, 2].map(|i| mean[i] + f32::from(pixel[i]) * share);
+                }
+                *sum = [0, 1, 2].map(|i| sum[i] + row_share * mean[i]);
+            }
+        }
+        for (pixel, sum) in out.as_chunks_mut::<3>().0.iter_mut().zip(&sums) {
+            *pixel = sum.map(byte);
+        }
+    }
+    data
+}
+
+/// The pixels that become one along an axis.
+struct Area {
+    first: usize,
+    /// How much each of them counts; together about 1.
+    shares: Vec<f32>,
+}
+
+/// The area of every pixel along an axis that shrinks from `from` pixels to `to`.
+fn areas(from: usize, to: usize) -> Vec<Area> {
+    let factor = factor(from, to);
+    let area = |i: usize| {
+        let begin = i as f64 * factor;
+        let end = begin + factor;
+        let length = factor.min(from as f64 - begin);
+        let last = (end.floor() as usize).min(from - 1);
+        let first_whole = (begin.ceil() as usize).min(last);
+        let mut first = first_whole;
+        let mut shares = Vec::with_capacity(last + 2 - first);
+        if first_whole as f64 - begin > NEGLIGIBLE {
+            first -= 1;
+            shares.push(((first_whole as f64 - begin) / length) as f32);
+        }
+        shares.extend((first_whole..last).map(|_| (1.0 / length) as f32));
+        if end - last as f64 > NEGLIGIBLE {
+            shares.push(((end - last as f64).min(1.0).min(length) / length) as f32);
+        }
+        Area { first, shares }
+    };
+    (0..to).map(area).collect()
+}
+
+/// The nearest byte; halves are rounded to even.
+#[inline(always)]
+fn byte(value: f32) -> u8 {
+    value.round_ties_even() as u8
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use pulp::Arch;
+
+    use super::*;
+
+    fn shrink(picture: &Image, width: usize, height: usize) -> Image {
+        Arch::new().dispatch(Shrink { picture, width, height })
+    }
+
+    /// A grey picture.
+    fn grey(width: usize, height: usize, values: &[u8]) -> Image {
+        Image { width, height, channels: 3, data: values.iter().flat_map(|value| [*value; 3]).collect() }
+    }
+
+    #[test]
+    fn pixels_are_means_of_areas() {
+        assert_eq!(shrink(&grey(4, 1, &[0, 100, 50, 250]), 2, 1), grey(2, 1, &[50, 150]));
+        assert_eq!(shrink(&grey(2, 2, &[0, 100, 50, 250]), 1, 1), grey(1, 1, &[100]));
+        // One pixel and a half each.
+        assert_eq!(shrink(&grey(3, 1, &[0, 90, 180]), 2, 1), grey(2, 1, &[30, 150]));
+        assert_eq!(shrink(&grey(10, 7, &[9; 70]), 3, 2), grey(3, 2, &[9; 6]));
+    }
+
+    /// As OpenCV rounds: halves up where four pixels become one, else to even.
+    #[test]
+    fn halves_are_rounded() {
+        assert_eq!(shrink(&grey(2, 2, &[0, 1, 0, 1]), 1, 1), grey(1, 1, &[1]));
+        assert_eq!(shrink(&grey(2, 1, &[0, 1]), 1, 1), grey(1, 1, &[0]));
+        assert_eq!(shrink(&grey(2, 1, &[1, 2]), 1, 1), grey(1, 1, &[2]));
+    }
+
+    proptest! {
+        /// Every pixel lies within the picture, and counts, together with the others, for one.
+        #[test]
+        fn shares_add_up(from in 1_usize..5000, share in 0.0..1.0_f64) {
+            let to = ((from as f64 * share) as usize).max(1);
+            let areas = areas(from, to);
+            prop_assert_eq!(areas.len(), to);
+            for Area { first, shares } in &areas {
+                let sum: f64 = shares.iter().map(|share| f64::from(*share)).sum();
+                // A share below a thousandth is left out.
+                prop_assert!((sum - 1.0).abs() < 2.0 * NEGLIGIBLE, "{sum}");
+                prop_assert!(!shares.is_empty() && first + shares.len() <= from);
+            }
+        }
+
+        /// The mean of a picture stays what it is, within the rounding of its pixels.
+        #[test]
+        fn the_mean_stays(
+            (width, height) in (1_usize..60, 1_usize..60),
+            (across, down) in (0.0..1.0_f64, 0.0..1.0_f64),
+            seed in any::<u64>(),
+        ) {
+            let value = |i: usize| (seed.rotate_left(i as u32 * 7) >> 3) as u8;
+            let picture = grey(width, height, &(0..width * height).map(value).collect::<Vec<_>>());
+            let to = |side: usize, share: f64| ((side as f64 * share) as usize).max(1);
+            let small = shrink(&picture, to(width, across), to(height, down));
+            let mean = |data: &[u8]| data.iter().map(|byte| f64::from(*byte)).sum::<f64>() / data.len() as f64;
+            prop_assert!((mean(&picture.data) - mean(&small.data)).abs() < 1.1);
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! The configuration: a TOML file with one section for each stage, and settings that override it.
+
+use std::path::Path;
+
+use serde::de::DeserializeOwned;
+
+use crate::error::{Error, Result};
+use crate::manifest::STAGES;
+
+/// The section `stage` of a TOML file and of settings that override it; every section must be named
+/// after a stage.
+///
+/// # Errors
+/// [`Error::Config`].
+pub fn read_config<C: Default + DeserializeOwned>(
+    file: Option<&Path>,
+    settings: &[&str],
+    stage: &str,
+) -> Result<C> {
+    let mut sections = file.map(read_toml).transpose()?.unwrap_or_default();
+    for setting in settings {
+        merge(&mut sections, parse_toml(setting, format!("--set {setting}").as_ref())?);
+    }
+    let path = match file {
+        Some(file) if settings.is_empty() => file.to_path_buf(),
+        Some(file) => format!("{} with --set", file.display()).into(),
+        None => "--set".into(),
+    };
+    let wrong = |reason: String| Error::Config { path: path.clone(), reason };
+    if let Some(unknown) = sections.keys().find(|name| !STAGES.contains(&name.as_str())) {
+        let near = nearest(unknown, STAGES);
+        let near = near.map_or_else(String::new, |name| format!("; did you mean `{name}`?"));
+        return Err(wrong(format!("`{unknown}` is no section; sections are {}{near}", STAGES.join(", "))));
+    }
+    match sections.remove(stage) {
+        None => Ok(C::default()),
+        Some(section) => section.try_into().map_err(|e| wrong(format!("[{stage}] {}", plain(e.message())))),
+    }
+}
+
+fn read_toml(path: &Path) -> Result<toml::Table> {
+    let unreadable = |e: std::io::Error| Error::Config { path: path.into(), reason: e.to_string() };
+    parse_toml(&std::fs::read_to_string(path).map_err(unreadable)?, path)
+}
+
+/// Parses TOML; `path` says where it comes from.
+fn parse_toml(text: &str, path: &Path) -> Result<toml::Table> {
+    let wrong = |e: toml::de::Error| Error::Config { path: path.into(), reason: plain(e.message()) };
+    text.parse().map_err(wrong)
+}
+
+/// Puts `new` over `old`, table by table and key by key.
+fn merge(old: &mut toml::Table, new: toml::Table) {
+    for (key, value) in new {
+        match (old.get_mut(&key), value) {
+            (Some(toml::Value::Table(old)), toml::Value::Table(new)) => merge(old, new),
+            (_, value) => {
+                old.insert(key, value);
+            }
+        }
+    }
+}
+
+/// Terms of the parser, and what they are called here.
+const TERMS: [(&str, &str); 17] = [
+    ("there are no fields", "there are no keys"),
+    ("expected any valid TOML value", "expected a smaller number"),
+    ("unknown field", "unknown key"),
+    ("unknown variant", "unknown value"),
+    ("invalid type", "wrong type"),
+    ("invalid value", "wrong value"),
+    ("expected struct Config", "expected a section of keys"),
+    ("expected struct", "expected a section of"),
+    ("expected usize", "expected a whole number from 0"),
+    ("expected u64", "expected a whole number from 0"),
+    ("expected u32", "expected a whole number from 0"),
+    ("expected i64", "expected a whole number"),
+    ("expected f64", "expected a number"),
+    ("expected f32", "expected a number"),
+    ("expected a sequence", "expected a list"),
+    (" as i128", ""),
+    ("floating point", "number"),
+];
+
+/// The message of the parser in plain terms, with the name that was probably meant.
+fn plain(message: &str) -> String {
+    let mut text = message.to_owned();
+    for (term, ours) in TERMS {
+        text = text.replace(term, ours);
+    }
+    let mut quoted = message.split('`').skip(1).step_by(2);
+    let is_unknown = message.starts_with("unknown ");
+    if let Some(near) = quoted.next().filter(|_| is_unknown).and_then(|given| nearest(given, quoted)) {
+        text += &format!("; did you mean `{near}`?");
+    }
+    text
+}
+
+/// The name that is most similar to what was given, if one is similar at all.
+fn nearest<'a>(given: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let most = given.chars().count().div_ceil(3).min(3);
+    let near = names.into_iter().map(|name| (distance(given, name), name));
+    near.filter(|(distance, _)| *distance <= most).min().map(|(_, name)| name)
+}
+
+/// The number of letters to insert, remove or replace to make one text the other.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, letter) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, other) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(letter != *other);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::{Deserialize, Serialize};
+
+    use super::*;
+
+    #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+    #[serde(default, deny_unknown_fields)]
+    struct Linking {
+        threshold: f64,
+        seed: Option<u64>,
+    }
+
+    /// What reading a file with this content says, the path replaced.
+    fn read(content: &str) -> std::result::Result<Linking, String> {
+        let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
+        let path = folder.path().join("config.toml");
+        std::fs::write(&path, content).map_err(|e| e.to_string())?;
+        let config = read_config(Some(&path), &[], "cluster");
+        config.map_err(|e| e.to_string().replace(&path.display().to_string(), "$PATH"))
+    }
+
+    #[test]
+    fn a_section_is_read_and_what_it_leaves_out_is_default() {
+        let threshold = |threshold| Ok(Linking { threshold, seed: None });
+        assert_eq!(read(""), threshold(0.0));
+        assert_eq!(read("[embed]\nbatch = 8"), threshold(0.0));
+        assert_eq!(read("[cluster]\nthreshold = 0.5"), threshold(0.5));
+    }
+
+    #[test]
+    fn what_cannot_be_understood_is_refused() {
+        let sections = "sections are ingest, detect-track, embed, cluster, evaluate";
+        let cases = [
+            ("[linking]", format!("configuration $PATH: `linking` is no section; {sections}")),
+            ("threshold = 1", format!("configuration $PATH: `threshold` is no section; {sections}")),
+            (
+                "[cluster]\ntreshold = 1",
+                "configuration $PATH: [cluster] unknown key `treshold`, expected `threshold` or `seed`; did you mean `threshold`?"
+                    .into(),
+            ),
+            (
+                "[cluster]\nthreshold = 'high'",
+                "configuration $PATH: [cluster] wrong type: string \"high\", expected a number".into(),
+            ),
+            (
+                "cluster = 1",
+                "configuration $PATH: [cluster] wrong type: integer `1`, expected a section of Linking".into(),
+            ),
+            ("[cluster", "configuration $PATH: unclosed table, expected `]`".into()),
+        ];
+        for (content, expected) in cases {
+            assert_eq!(read(content), Err(expected), "{content}");
+        }
+    }
+
+    #[test]
+    fn settings_override_and_add_to_each_other() {
+        let read =
+            |settings: &[&str]| read_config::<Linking>(None, settings, "cluster").map_err(|e| e.to_string());
+        let both = Ok(Linking { threshold: 0.5, seed: Some(3) });
+        assert_eq!(read(&["cluster.threshold = 0.4", "cluster.seed = 3", "cluster.threshold = 0.5"]), both);
+        assert_eq!(read(&["embed.batch = 8"]), Ok(Linking::default()));
+        let expected = "configuration --set: [cluster] unknown key `tail`, expected `threshold` or `seed`";
+        assert_eq!(read(&["cluster.tail = 1"]), Err(expected.into()));
+        assert!(read(&["cluster.threshold ="]).is_err_and(|e| e.contains("--set cluster.threshold =")));
+    }
+
+    #[test]
+    fn tables_are_merged_key_by_key() {
+        let parse = |text: &str| text.parse::<toml::Table>().unwrap_or_default();
+        let mut table = parse("[a]\nx = 1\ny = 2\n[a.b]\nz = 3");
+        merge(&mut table, parse("a.y = 4\na.b.w = 5\nc.v = 6"));
+        assert_eq!(table, parse("[a]\nx = 1\ny = 4\n[a.b]\nz = 3\nw = 5\n[c]\nv = 6"));
+    }
+
+    #[test]
+    fn a_configuration_that_is_not_there_is_refused() {
+        let error = read_config::<Linking>(Some(Path::new("no/such/file.toml")), &[], "cluster")
+            .map_err(|e| e.to_string());
+        let expected = "configuration no/such/file.toml: No such file or directory (os error 2)";
+        assert_eq!(error, Err(expected.to_owned()));
+    }
+}
