@@ -67,7 +67,7 @@ struct Part {
 }
 
 const PORTRAIT_WHOLE: Part = Part { photo: &PORTRAIT, width: 910, height: 1137 };
-/// Without the onlooker at the right edge, whose half face would be nobody's.
+/// Without the onlooker at the right edge, whose half face would have no label.
 const SPEECH_CLOSE: Part = Part { photo: &SPEECH, width: 546, height: 1200 };
 const STANDING_CLOSE: Part = Part { photo: &STANDING, width: 1434, height: 1500 };
 const STANDING_FAR: Part = Part { photo: &STANDING, width: 1434, height: 2333 };
@@ -181,7 +181,7 @@ fn archive(dir: &Path, scratch: &Scratch) -> Result<PathBuf> {
     if !downloaded.is_file() {
         fetch::download(&FACE_RECOGNITION, scratch).map_err(|error| {
             let Package { file, sha256, .. } = FACE_RECOGNITION;
-            let hint = format!("put {file} (SHA-256 {sha256}) at {}", by_hand.display());
+            let hint = format!("or save {file} (SHA-256 {sha256}) as `{}`", by_hand.display());
             if error.is_interrupt() || error.hint.is_some() { error } else { error.hint(hint) }
         })?;
     }
@@ -240,7 +240,7 @@ fn encode(command: &mut Command) -> Result<()> {
         return Ok(());
     }
     let why = process::tail(&done.stderr, 2);
-    Err(Error::new(exit::UNEXPECTED, format!("ffmpeg could not compose a test clip: {why}")))
+    Err(Error::new(exit::UNEXPECTED, format!("ffmpeg failed to compose the test clip: {why}")))
 }
 
 fn no_face_source() -> String {

@@ -47,7 +47,7 @@ pub(crate) fn check(program: &Path) -> Result<()> {
     match done.status.success() {
         true => Ok(()),
         false if done.stderr.contains(NO_DATABASE) => {
-            eprintln!("warning: advisories are not looked at: their database cannot be had here");
+            eprintln!("warning: advisories were not checked: the advisory database is not reachable");
             Ok(())
         }
         false => Err(Error::unexpected(format!("cargo deny:\n{}", done.stderr.trim()))),

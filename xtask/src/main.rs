@@ -45,25 +45,25 @@ const VERBS: [&str; 11] = [
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", arg_required_else_help = true)]
 enum Task {
-    /// Do everything that continuous integration does: format, lints, build, schemas, tests
+    /// Runs continuous integration: format, lints, build, schemas, tests
     Check(check::Options),
-    /// Measure how fast it is, beside a yardstick that takes turns on the same cores
+    /// Measures speed, alternating with a baseline on the same cores
     #[command(subcommand)]
     Bench(Bench),
-    /// Generate schemas/ from the source
+    /// Generates schemas/ from the source
     Schemas {
-        /// Fail when the committed documents differ instead
+        /// Only check: fail if the committed documents differ
         #[arg(long)]
         check: bool,
-        /// Release the tables as they are, with those of this run as examples
+        /// Release the present table versions, with the tables of this run as examples
         #[arg(long, value_name = "RUN")]
         release: Option<PathBuf>,
     },
-    /// Link and judge every stored dataset, and compare with what is expected
+    /// Links and scores every stored dataset, and compares the metrics with the expected ones
     Regress(regress::Options),
-    /// Keep a finished run as a stored dataset, without its pictures
+    /// Stores a finished run as a dataset, without its pictures
     Dataset {
-        /// Its folder below datasets/
+        /// Name of its folder in datasets/
         name: String,
         /// The finished run
         #[arg(long, value_name = "DIR")]
@@ -76,17 +76,17 @@ enum Task {
 
 #[derive(Debug, Subcommand)]
 enum Bench {
-    /// A whole run beside ffmpeg decoding the same video
+    /// A whole run, next to ffmpeg decoding the same video
     Pipeline(pipeline::Options),
-    /// Every embedding network beside onnxruntime
+    /// Every embedding network, next to onnxruntime
     Embed(networks::Embed),
-    /// The face detector beside OpenCV and onnxruntime, as many pictures at a time as threads
+    /// The face detector, next to OpenCV and onnxruntime; one picture per thread
     Detect(networks::Detect),
-    /// Linking of synthetic people, beside the definition, SciPy and HDBSCAN
+    /// Linking of synthetic people, next to naive linkage, SciPy and HDBSCAN
     Cluster(linking::Synthetic),
-    /// Linking of labelled runs, beside other methods and the best that can be
+    /// Linking of labelled runs, next to other methods and the oracle
     Link(linking::Labelled),
-    /// Adding a video to libraries of several sizes, and how well people are found
+    /// Adding a video to galleries of several sizes, and the accuracy of matching
     Library(library::Options),
 }
 
@@ -121,7 +121,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Builds `facetrack`, after its system packages if that is asked for, and goes on as it.
+/// Builds `facetrack`, with its system packages if requested, and executes it.
 fn hand_over(mut arguments: Vec<OsString>) -> Result<()> {
     let before = arguments.len();
     arguments.retain(|argument| argument != "--install-deps");
@@ -148,7 +148,7 @@ fn perform(task: Task) -> Result<()> {
 }
 
 fn parse_count(text: &str) -> std::result::Result<usize, String> {
-    text.parse().ok().filter(|n| *n > 0).ok_or_else(|| "must be a whole number above zero".into())
+    text.parse().ok().filter(|n| *n > 0).ok_or_else(|| "must be an integer above 0".into())
 }
 
 fn parse_size(text: &str) -> std::result::Result<(u32, u32), String> {

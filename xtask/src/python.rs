@@ -44,7 +44,7 @@ impl Environment {
 
 fn make(dir: &Path) -> Result<()> {
     let mut venv = Command::new("python3");
-    quietly(venv.args(["-m", "venv", "--clear"]).arg(dir), "make a Python environment")
+    quietly(venv.args(["-m", "venv", "--clear"]).arg(dir), "create a Python environment")
         .map_err(|error| error.hint_unless_interrupted("apt-get install -y python3-venv"))
 }
 
@@ -53,5 +53,5 @@ fn quietly(command: &mut Command, what: &str) -> Result<()> {
     if done.status.success() {
         return Ok(());
     }
-    Err(Error::unexpected(format!("could not {what}: {}", process::tail(&done.stderr, 3))))
+    Err(Error::unexpected(format!("failed to {what}: {}", process::tail(&done.stderr, 3))))
 }

@@ -73,7 +73,7 @@ pub(crate) fn compare(options: &Options) -> Result<()> {
         let differences = differences(&expected, &found);
         let took = duration(started.elapsed().as_secs_f64());
         let verdict = if differences.is_empty() { "as expected" } else { "not as expected" };
-        eprintln!("{name}: {} figures {verdict} ({took})", found.len());
+        eprintln!("{name}: {} metrics {verdict} ({took})", found.len());
         say_each(&name, &differences);
         if options.update {
             write(&path, &updated(&expected, &found))?;
@@ -84,8 +84,8 @@ pub(crate) fn compare(options: &Options) -> Result<()> {
     if missed.is_empty() {
         return Ok(());
     }
-    let message = format!("figures left their tolerance: {}", missed.join(", "));
-    let hint = "if that is meant to be, `cargo xtask regress --update` expects the new ones";
+    let message = format!("metrics left their tolerance: {}", missed.join(", "));
+    let hint = "if the change is intended, run `cargo xtask regress --update`";
     Err(Error::new(exit::QUALITY, message).hint(hint))
 }
 
@@ -107,8 +107,8 @@ fn chosen(asked: &[String]) -> Result<Vec<String>> {
     all.sort();
     match asked.iter().find(|name| !all.contains(name)) {
         Some(unknown) => {
-            let error = Error::new(exit::USAGE, format!("there is no dataset `{unknown}`"));
-            Err(error.hint(format!("there are {}", all.join(", "))))
+            let error = Error::new(exit::USAGE, format!("unknown dataset `{unknown}`"));
+            Err(error.hint(format!("known datasets: {}", all.join(", "))))
         }
         None => Ok(if asked.is_empty() { all } else { asked.to_vec() }),
     }
@@ -201,7 +201,7 @@ fn json(path: &Path) -> Result<Vec<Value>> {
 }
 
 fn unreadable(path: &Path) -> Error {
-    Error::unexpected(format!("{} is no list of figures", path.display()))
+    Error::unexpected(format!("`{}` is not a list of metrics", path.display()))
 }
 
 fn text(row: &Value, key: &str) -> Option<String> {
@@ -233,13 +233,13 @@ fn tell(dataset: &str, difference: &Difference) -> String {
     let what = format!("{dataset}  {name} ({unit})");
     match (expected, found) {
         (Some(expected), Some(found)) => format!(
-            "{what}: {} → {} ({:+}, may move by {})",
+            "{what}: {} → {} ({:+}, tolerance {})",
             number(*expected),
             number(*found),
             rounded(found - expected),
             number(*tolerance)
         ),
-        (Some(expected), None) => format!("{what}: {} → no longer there", number(*expected)),
+        (Some(expected), None) => format!("{what}: {} → missing", number(*expected)),
         (None, found) => format!("{what}: new, {}", found.map_or_else(String::new, number)),
     }
 }
@@ -306,7 +306,7 @@ mod tests {
 
     #[test]
     fn figures_that_come_and_go_are_told() {
-        assert_eq!(told(&expected(0.9), &[]), ["set  b3_f1 (track): 0.9 → no longer there"]);
+        assert_eq!(told(&expected(0.9), &[]), ["set  b3_f1 (track): 0.9 → missing"]);
         assert_eq!(told(&[], &found(0.9)), ["set  b3_f1 (track): new, 0.9"]);
     }
 

@@ -57,7 +57,7 @@ pub(crate) fn ensure(needs: &[&[Need]], install: bool) -> Result<()> {
         return Err(report(&missing));
     }
     if !has_apt() {
-        return Err(report(&missing).hint("--install-deps works with apt-get only; install them by hand"));
+        return Err(report(&missing).hint("--install-deps requires apt-get; install the packages by hand"));
     }
     install_with_apt(&packages(&missing))?;
     let still = self::missing(needs);
@@ -192,12 +192,12 @@ fn describe(need: Need) -> &'static str {
 
 fn report(missing: &[Need]) -> Error {
     let names: Vec<_> = missing.iter().map(|need| describe(*need)).collect();
-    let error = Error::unexpected(format!("the system lacks {}", names.join(", ")));
+    let error = Error::unexpected(format!("missing system packages: {}", names.join(", ")));
     if !has_apt() {
-        return error.hint("install them with the system's package manager");
+        return error.hint("install the packages with the system's package manager");
     }
     let line = apt_line(&packages(missing));
-    error.hint(format!("run the line below, or the same command with --install-deps\n{line}"))
+    error.hint(format!("run this line, or the same command with --install-deps:\n{line}"))
 }
 
 /// One line to copy and paste.
@@ -273,7 +273,7 @@ mod tests {
     #[test]
     fn what_is_missing_is_named_in_one_sentence() {
         let error = report(&[FfmpegProgram, Clang]);
-        assert_eq!(error.message, "the system lacks the program ffmpeg, the program clang");
+        assert_eq!(error.message, "missing system packages: the program ffmpeg, the program clang");
         assert_eq!(error.code, 1);
     }
 }

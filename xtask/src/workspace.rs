@@ -56,7 +56,7 @@ pub(crate) fn build() -> Result<()> {
     } else {
         eprintln!("building facetrack, which takes minutes the first time");
     }
-    process::show(&mut cargo).map_err(|e| e.hint_unless_interrupted("the compiler's messages are above"))
+    process::show(&mut cargo).map_err(|e| e.hint_unless_interrupted("see the compiler's messages above"))
 }
 
 /// Ends this program and goes on as `facetrack` with these arguments; returns only where that fails.

@@ -7,8 +7,8 @@
 //! arXiv 1109.2378).
 //!
 //! [`link`] knows only the nearest neighbours of every cluster, and how similar others can be at most. It
-//! makes a merge when both clusters are sure that nobody else is nearer. Clusters that are not, because their
-//! neighbours are used up, look for new ones among the clusters that are left (Sumengen et al.,
+//! merges two clusters when it is certain that each is the nearest of the other. Clusters that are not,
+//! because their neighbours are used up, look for new ones among the clusters that are left (Sumengen et al.,
 //! arXiv 2105.11653, merge reciprocal neighbours in rounds, too). With an exact search this *is* average
 //! linkage, stopped at the threshold, whatever the number of neighbours; [`naive`] says the same by
 //! definition.
@@ -56,7 +56,7 @@ pub struct Agglomeration {
 }
 
 /// Clusters of `items` whose mean distance (1 less the mean similarity, and penalties added) is at most
-/// `threshold`. `advance` hears of how many of how many steps are done.
+/// `threshold`. Reports the numbers of completed and total steps to `advance`.
 ///
 /// # Errors
 /// See [`Error`].
@@ -156,7 +156,7 @@ impl<'a> Steps<'a> {
     }
 }
 
-/// Clusters on the way. A cluster goes by its first item, by which vectors and the like are kept.
+/// State of merging. A cluster goes by its first item, by which vectors and the like are kept.
 struct Linker {
     /// Clusters must be more similar than that.
     floor: f32,

@@ -10,7 +10,7 @@ use crate::Error;
 use crate::linkage::{FORBIDDEN, Linkage, Metric};
 use crate::method::{Agglomerative, Cut, Dbscan, Hdbscan, KMeans, Link, Method, Scale};
 
-/// Two tracks are a person: films have many that show somebody twice.
+/// Fewest tracks of a person: many people in films have two tracks.
 const FEWEST: usize = 2;
 
 /// A way of linking tracks.
@@ -119,7 +119,7 @@ impl Config {
             return Err(Error::Threshold { threshold, limit });
         }
         if self.eps.is_some_and(|eps| !(eps > 0.0 && eps <= 2.0)) {
-            return wrong("eps must be above 0 and no more than 2");
+            return wrong("eps must be above 0 and at most 2");
         }
         for (key, value, least) in [
             ("k", self.k, 1),
@@ -127,14 +127,14 @@ impl Config {
             ("min_cluster_size", self.min_cluster_size, 2),
         ] {
             if value.is_some_and(|value| value < least) {
-                return wrong(&format!("{key} must be {least} or more"));
+                return wrong(&format!("{key} must be at least {least}"));
             }
         }
         if self.linkage == Some(Linkage::Ward) && self.metric == Some(Metric::Cosine) {
-            return wrong("linkage `ward` is defined for the metric `euclidean` only");
+            return wrong("the linkage `ward` requires the metric `euclidean`");
         }
         if self.k.is_some() && self.threshold.is_some() {
-            return wrong("k and threshold both say where the tree is cut");
+            return wrong("set either k or threshold, not both: each determines where the tree is cut");
         }
         Ok(())
     }
@@ -259,10 +259,13 @@ mod tests {
         let cases = [
             (Config { k: Some(3), ..of(Name::Dbscan) }, "the method `dbscan` takes no k"),
             (Config { seed: Some(3), ..Config::default() }, "the method `link` takes no seed"),
-            (Config { k: Some(0), ..of(Name::Kmeans) }, "k must be 1 or more"),
-            (Config { min_samples: Some(0), ..of(Name::Dbscan) }, "min_samples must be 1 or more"),
-            (Config { min_cluster_size: Some(1), ..of(Name::Hdbscan) }, "min_cluster_size must be 2 or more"),
-            (Config { eps: Some(f64::NAN), ..of(Name::Dbscan) }, "eps must be above 0 and no more than 2"),
+            (Config { k: Some(0), ..of(Name::Kmeans) }, "k must be at least 1"),
+            (Config { min_samples: Some(0), ..of(Name::Dbscan) }, "min_samples must be at least 1"),
+            (
+                Config { min_cluster_size: Some(1), ..of(Name::Hdbscan) },
+                "min_cluster_size must be at least 2",
+            ),
+            (Config { eps: Some(f64::NAN), ..of(Name::Dbscan) }, "eps must be above 0 and at most 2"),
             (
                 Config { threshold: Some(2.0), ..Config::default() },
                 "threshold is 2, which is not between 0 and 2",

@@ -17,15 +17,15 @@ use crate::groups::Groups;
 #[non_exhaustive]
 pub enum Error {
     /// The file cannot be read.
-    #[error("the edits {} cannot be read: {source}", path.display())]
+    #[error("failed to read the edits `{}`: {source}", path.display())]
     File {
         /// The file.
         path: PathBuf,
-        /// The system's own words.
+        /// Message of the operating system.
         source: std::io::Error,
     },
     /// A line is not what it should be.
-    #[error("{}, line {line}: {reason}", path.display())]
+    #[error("`{}`, line {line}: {reason}", path.display())]
     Line {
         /// The file.
         path: PathBuf,
@@ -35,7 +35,7 @@ pub enum Error {
         reason: String,
     },
     /// Two tracks are said to be two people and, by way of others, one.
-    #[error("{}: tracks {track_a} and {track_b} cannot be both one person and two", path.display())]
+    #[error("`{}`: tracks {track_a} and {track_b} have both a must_link and a cannot_link row", path.display())]
     Contradiction {
         /// The file.
         path: PathBuf,
@@ -105,9 +105,9 @@ fn reason(error: &csv::Error) -> String {
             kind => kind.to_string().replace("unknown variant", "unknown kind"),
         },
         csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
-            format!("it has {len} fields where the header has {expected_len}")
+            format!("the row has {len} fields, the header has {expected_len}")
         }
-        csv::ErrorKind::Utf8 { .. } => "it is not UTF-8".into(),
+        csv::ErrorKind::Utf8 { .. } => "the text is not UTF-8".into(),
         _ => error.to_string(),
     }
 }
@@ -129,7 +129,7 @@ fn lines(path: &Path, content: &[u8]) -> Result<Vec<(u64, Line)>, Error> {
     if let Some(missing) =
         ["track_a", "track_b", "kind"].iter().find(|name| !header.iter().any(|h| h == **name))
     {
-        return Err(wrong(1, format!("the column `{missing}` is missing")));
+        return Err(wrong(1, format!("missing column `{missing}`")));
     }
     let mut lines = Vec::new();
     for (number, record) in reader.records().enumerate() {
@@ -171,7 +171,7 @@ impl Edits {
         let Line { track_a, track_b, kind } = line;
         if let Some(unknown) = [track_a, track_b].into_iter().find(|id| track_ids.binary_search(id).is_err())
         {
-            return Err(format!("there is no track {unknown}"));
+            return Err(format!("unknown track {unknown}"));
         }
         let pairs = match kind {
             Kind::MustLink => &mut self.must_link,
@@ -226,19 +226,22 @@ mod tests {
     #[test]
     fn what_cannot_be_meant_is_refused() {
         let cases = [
-            ("", "e.csv, line 1: the column `track_a` is missing"),
-            ("track_a,kind\n", "e.csv, line 1: the column `track_b` is missing"),
-            ("track_a,track_b,kind\n1,2,must_link\n1,4,must_link\n", "e.csv, line 3: there is no track 4"),
-            ("track_a,track_b,kind\n1,1,must_link\n", "e.csv, line 2: track 1 is no pair with itself"),
+            ("", "e.csv, line 1: missing column `track_a`"),
+            ("track_a,kind\n", "e.csv, line 1: missing column `track_b`"),
+            ("track_a,track_b,kind\n1,2,must_link\n1,4,must_link\n", "e.csv, line 3: unknown track 4"),
+            (
+                "track_a,track_b,kind\n1,1,must_link\n",
+                "e.csv, line 2: `track_a` and `track_b` are the same track, 1",
+            ),
             ("track_a,track_b,kind\n1,x,must_link\n", "e.csv, line 2: the id of a track is a whole number"),
             (
                 "track_a,track_b,kind\n1,2,same\n",
                 "e.csv, line 2: unknown kind `same`, expected `must_link` or `cannot_link`",
             ),
-            ("track_a,track_b,kind\n1,2\n", "e.csv, line 2: it has 2 fields where the header has 3"),
+            ("track_a,track_b,kind\n1,2\n", "e.csv, line 2: the row has 2 fields, the header has 3"),
             (
                 "track_a,track_b,kind\n1,2,must_link\n3,2,must_link\n3,1,cannot_link\n",
-                "e.csv: tracks 1 and 3 cannot be both one person and two",
+                "`e.csv`: tracks 1 and 3 have both a must_link and a cannot_link row",
             ),
         ];
         for (content, expected) in cases {

@@ -1,4 +1,4 @@
-//! From labels to rows: who is on screen, when, and how sure that is.
+//! From rows from labels: who is on screen, when, and with which confidence.
 
 use geometry::{FrameTimes, union};
 use schema::Symbol;

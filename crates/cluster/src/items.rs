@@ -5,7 +5,7 @@
 #[non_exhaustive]
 pub enum Error {
     /// The vectors do not fill whole rows.
-    #[error("{len} numbers do not make vectors of {dim}")]
+    #[error("{len} values cannot be divided into vectors of dimension {dim}")]
     Ragged {
         /// Numbers given.
         len: usize,
@@ -13,7 +13,7 @@ pub enum Error {
         dim: usize,
     },
     /// A vector holds NaN or an infinity.
-    #[error("vector {row} holds a number that is not finite")]
+    #[error("vector {row} contains a value that is not finite")]
     NotFinite {
         /// Its place.
         row: usize,
@@ -21,14 +21,14 @@ pub enum Error {
     /// The threshold is not a number.
     #[error("the threshold is not a number")]
     Threshold,
-    /// More items than 32-bit numbers can tell apart.
-    #[error("{n} items are too many")]
+    /// More items than 32-bit numbers can index.
+    #[error("too many items: {n}")]
     TooMany {
         /// Number of items.
         n: usize,
     },
     /// There is not one weight for every vector.
-    #[error("{weights} weights for {vectors} vectors")]
+    #[error("found {weights} weights for {vectors} vectors")]
     Weights {
         /// Number of weights.
         weights: usize,
@@ -44,7 +44,7 @@ pub enum Error {
         weight: f32,
     },
     /// A pair names an item that is not there, or one item twice.
-    #[error("items {a} and {b} are no pair among {n}")]
+    #[error("invalid pair ({a}, {b}) of {n} items")]
     Pair {
         /// The one.
         a: usize,

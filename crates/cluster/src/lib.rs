@@ -9,7 +9,7 @@
 //! * [`linkage`]: distances, the dendrogram under constraints, and its cut.
 //! * [`mod@constraints`]: which tracks cannot show the same person, and which must; [`edits`] are those of a
 //!   person, [`groups`] applies them whatever the method.
-//! * [`identities`]: labels to rows: who is on screen, when, and how sure that is.
+//! * [`identities`]: rows from labels: who is on screen, when, and with which confidence.
 //!
 //! **Architecture invariant:** sees vectors, times and constraints; never pixels, never labels. The
 //! result does not depend on threads or on the order of rows.
@@ -43,14 +43,14 @@ use crate::identities::Linked;
 use crate::linkage::Metric;
 use crate::method::{Crop, Items};
 
-/// This stage.
+/// Name, version and description of the stage.
 pub const STAGE: Stage =
     Stage { name: "cluster", version: 4, about: "Links the tracks that show the same person" };
 
-/// More tracks than that would need more than 4 GiB: nine bytes a pair, twice.
+/// Upper limit on tracks: the pair matrix takes 18 bytes per pair, 4 GiB at the limit.
 const MAX_TRACKS: usize = 20_000;
 
-/// What can go wrong.
+/// Errors of this module.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -61,7 +61,7 @@ pub enum Error {
     #[error(transparent)]
     Run(#[from] run::Error),
     /// A setting is given to a method that does not take it.
-    #[error("[cluster] the method `{method}` takes no {key}")]
+    #[error("[cluster] the method `{method}` does not use the setting `{key}`")]
     NotTaken {
         /// The method.
         method: Name,
@@ -69,14 +69,14 @@ pub enum Error {
         key: &'static str,
     },
     /// The threshold is out of range.
-    #[error("[cluster] threshold is {threshold}, which is not {}", if limit.is_finite() { format!("between 0 and {limit}") } else { "0 or more".into() })]
+    #[error("[cluster] threshold is {threshold}; it must be {}", if limit.is_finite() { format!("between 0 and {limit}") } else { "0 or more".into() })]
     Threshold {
         /// The value given.
         threshold: f64,
         /// What it must be below.
         limit: f64,
     },
-    /// The settings are nonsense.
+    /// The settings are invalid.
     #[error("[cluster] {reason}")]
     Config {
         /// What is wrong.
@@ -89,7 +89,7 @@ pub enum Error {
     #[error(transparent)]
     Method(#[from] method::Error),
     /// There are more tracks than this method can hold in memory.
-    #[error("{n_tracks} tracks are more than the {MAX_TRACKS} that this method can link")]
+    #[error("this method can link at most {MAX_TRACKS} tracks, the run has {n_tracks}")]
     TooManyTracks {
         /// Number of tracks.
         n_tracks: usize,
@@ -108,19 +108,19 @@ impl Failure for Error {
                 Some(format!("{key} is for {}; `{method}` takes {own}", taking.join(" and ")))
             }
             Self::Threshold { .. } => {
-                Some("a smaller one splits more, a larger one joins more; leave it out for the default".into())
+                Some("a smaller threshold splits more, a larger one joins more; remove the setting for the default".into())
             }
-            Self::TooManyTracks { .. } => Some("cut the video into parts and run each".into()),
+            Self::TooManyTracks { .. } => Some("use the method `link`, or split the video and run each part".into()),
             Self::Method(method::Error::TooFewTracks { .. }) => {
-                Some("give fewer, or leave it out: then the silhouette decides".into())
+                Some("set a smaller k, or remove it to choose k by the silhouette".into())
             }
-            Self::Edits(edits::Error::File { .. }) => Some("check the path given with --edits".into()),
+            Self::Edits(edits::Error::File { .. }) => Some("check the path of the edits file".into()),
             Self::Edits(edits::Error::Line { .. }) => Some(
-                "edits are a UTF-8 CSV file with a header and the columns track_a, track_b, kind; track ids are those \
-                 of this run"
+                "edits are a UTF-8 CSV file with a header and the columns track_a, track_b, kind; track ids refer to \
+                 this run"
                     .into(),
             ),
-            Self::Edits(edits::Error::Contradiction { .. }) => Some("take back one of these edits".into()),
+            Self::Edits(edits::Error::Contradiction { .. }) => Some("remove one of these edits".into()),
             Self::Config { .. } | Self::Method(_) => None,
         }
     }
@@ -158,8 +158,8 @@ pub fn run(job: &mut Job<Config>, edits: Option<&Path>) -> Result<Outcome, Error
         (job.config.wants_distance(), same_up_to, footer.embedders.as_slice())
     {
         stage.warn(format!(
-            "nothing is known of the distances of `{}`; tracks are linked as if they were SFace's, which may be \
-             far off: give [cluster] {key}",
+            "the distances of `{}` are not calibrated; tracks are linked with the threshold of SFace, which may be \
+             wrong; set [cluster] {key}",
             first.name
         ));
     }

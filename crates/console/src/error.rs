@@ -1,4 +1,4 @@
-//! How a program ends when it does not succeed: one sentence, a hint, an exit code.
+//! An error of a program: one sentence, a hint, and an exit code.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -10,12 +10,12 @@ use serde_json::json;
 /// Result of a task.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// Why a task ended early.
+/// Error of a task.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Error {
     /// One sentence.
     pub message: String,
-    /// What the person can do about it.
+    /// What the user can do about it.
     pub hint: Option<String>,
     /// Exit code, one of [`exit`] or the one that a stage ended with.
     pub code: u8,

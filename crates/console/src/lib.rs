@@ -2,7 +2,7 @@
 //!
 //! * [`Error`]: how a program ends when it does not succeed: one sentence, a hint, an exit code.
 //! * [`process`]: other programs, started, measured, and ended together with this one on Ctrl-C.
-//! * [`duration`], [`rounded`]: times and numbers as people read them.
+//! * [`duration`], [`rounded`]: durations and numbers as text for people.
 
 mod error;
 pub mod process;

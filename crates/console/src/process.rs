@@ -108,7 +108,7 @@ pub fn spawn(command: &mut Command) -> Result<Child> {
     command.spawn().map_err(|error| {
         let program = command.get_program().display();
         match error.kind() {
-            ErrorKind::NotFound => Error::unexpected(format!("the program `{program}` was not found")),
+            ErrorKind::NotFound => Error::unexpected(format!("program not found: `{program}`")),
             _ => Error::unexpected(format!("failed to start `{program}`: {error}")),
         }
     })
@@ -168,7 +168,7 @@ pub fn tail(text: &str, lines: usize) -> String {
     all[all.len().saturating_sub(lines)..].join("\n")
 }
 
-/// The command as a person would type it.
+/// The command as it is typed in a shell.
 pub fn line(command: &Command) -> String {
     let program = std::path::Path::new(command.get_program());
     let name = program.file_name().unwrap_or(program.as_os_str()).display().to_string();
@@ -184,7 +184,7 @@ mod tests {
     fn a_missing_program_is_named() {
         let failure = capture(&mut Command::new("no-such-program-of-ours"));
         let message = failure.err().map(|f| f.message);
-        assert_eq!(message.as_deref(), Some("the program `no-such-program-of-ours` was not found"));
+        assert_eq!(message.as_deref(), Some("program not found: `no-such-program-of-ours`"));
     }
 
     #[test]

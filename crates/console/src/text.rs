@@ -1,4 +1,4 @@
-//! Times and numbers as people read them.
+//! Durations and numbers as text for people.
 
 /// Writes a number with about three significant digits.
 pub fn rounded(value: f64) -> String {

@@ -1,4 +1,4 @@
-//! What every face detector offers.
+//! Interface of face detectors.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::haar::{self, HaarDetector};
 use crate::yunet::YuNet;
 use crate::{Config, Error};
 
-/// Which detector looks for faces.
+/// Choice of the face detector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DetectorKind {
@@ -29,7 +29,7 @@ pub enum DetectorKind {
 /// Folder into which Debian's package `opencv-data` installs the cascades.
 pub const CASCADES: &str = "/usr/share/opencv4/haarcascades";
 
-/// Looks for faces in pictures. Every worker thread has one of its own.
+/// Detects faces in pictures. Every worker thread has its own detector.
 pub trait Detector {
     /// Size of the smallest face that it finds reliably, pixels of the picture it sees.
     fn smallest_px(&self) -> f64;
@@ -37,11 +37,11 @@ pub trait Detector {
     /// Faces in an RGB picture, in its pixels; boxes may still overlap.
     ///
     /// # Errors
-    /// Says what went wrong.
+    /// A message.
     fn detect(&mut self, picture: &Image) -> Result<Vec<Face>, String>;
 }
 
-/// Makes a detector for one more thread, or says why not.
+/// Creates a detector for one more thread, or returns a message.
 pub type NewDetector = dyn Fn() -> Result<Box<dyn Detector>, String> + Sync;
 
 /// The files that a detector needs, known by their hashes; nothing is built yet.
@@ -71,7 +71,7 @@ impl Files {
         }
     }
 
-    /// What the manifest says of them.
+    /// Inputs for the manifest.
     pub fn inputs(&self) -> Vec<Input> {
         match self {
             Self::YuNet(weights) => {
@@ -82,7 +82,7 @@ impl Files {
         }
     }
 
-    /// What makes the detectors; faces that score less than `min_score`, 0 to 1, will be dropped.
+    /// Returns the factory of detectors; faces with a score below `min_score`, 0 to 1, are dropped.
     ///
     /// # Errors
     /// When a file does not hold the detector.

@@ -121,7 +121,7 @@ impl Files {
         let path = self.folder.join(cascade.file);
         // OpenCV's own message is about its internals and several lines long.
         let classifier = CascadeClassifier::new(&path).ok().filter(|c| matches!(c.empty(), Ok(false)));
-        classifier.ok_or_else(|| Error::Cascade { path, reason: "it is not a cascade".into() })
+        classifier.ok_or_else(|| Error::Cascade { path, reason: "the file is not a Haar cascade".into() })
     }
 }
 
@@ -220,7 +220,7 @@ mod tests {
     #[test]
     fn an_error_names_a_missing_cascade() {
         let error = Files::find(Path::new("no/such/folder")).map_err(|e| e.to_string()).err();
-        let expected = "the cascade no/such/folder/haarcascade_frontalface_alt2.xml cannot be used: \
+        let expected = "failed to load the cascade `no/such/folder/haarcascade_frontalface_alt2.xml`: \
                         No such file or directory (os error 2)";
         assert_eq!(error.as_deref(), Some(expected));
     }

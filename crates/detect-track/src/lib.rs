@@ -44,22 +44,22 @@ use crate::shots::ShotConfig;
 use crate::track_writer::TrackWriter;
 use crate::tracker::{TrackerConfig, TrackerKind};
 
-/// This stage.
+/// Name, version and description of the stage.
 pub const STAGE: Stage = Stage {
     name: "detect-track",
     version: 2,
-    about: "Finds shots and faces, and follows each face through its shot",
+    about: "Detects shots and faces, and tracks each face through its shot",
 };
 
 /// Section `[detect-track]` of the configuration.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// What looks for faces.
+    /// Face detector.
     pub detector: DetectorKind,
     /// Folder of OpenCV's Haar cascades; only `haar` reads them.
     pub cascades: PathBuf,
-    /// How a face is followed from one anchor frame to the next.
+    /// Choice of the tracker between anchor frames.
     pub tracker: TrackerKind,
     /// Longest time between two frames in which faces are looked for, seconds. With `assoc`, more frames
     /// are examined where faces move, come or go.
@@ -77,9 +77,9 @@ pub struct Config {
     /// Stretches of frames that are not looked at, each its first and its last frame: what crashes the
     /// decoder. It goes on at the next key frame.
     pub skip_frames: Vec<(i64, i64)>,
-    /// What counts as a shot boundary.
+    /// Settings of shot detection.
     pub shots: ShotConfig,
-    /// How detections become tracks.
+    /// Settings of the tracker.
     pub association: TrackerConfig,
 }
 
@@ -101,7 +101,7 @@ impl Default for Config {
     }
 }
 
-/// What can go wrong.
+/// Errors of this module.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -112,7 +112,7 @@ pub enum Error {
     #[error(transparent)]
     Weights(#[from] nn::weights::Error),
     /// YuNet was not given its weights.
-    #[error("the detector yunet needs its weights")]
+    #[error("the detector `yunet` requires weights")]
     NoWeights,
     /// The settings ask for a part of OpenCV, and the program was built without the feature `opencv`.
     #[error("{what} needs OpenCV, which this program was built without")]
@@ -121,7 +121,7 @@ pub enum Error {
         what: &'static str,
     },
     /// A Haar cascade cannot be used.
-    #[error("the cascade {} cannot be used: {reason}", path.display())]
+    #[error("failed to load the cascade `{}`: {reason}", path.display())]
     Cascade {
         /// The file.
         path: PathBuf,
@@ -135,19 +135,19 @@ pub enum Error {
     #[error(transparent)]
     Run(#[from] run::Error),
     /// The video is not the one that `ingest` read.
-    #[error("{} has changed since `ingest` read it", path.display())]
+    #[error("`{}` has changed since `ingest` read it", path.display())]
     VideoChanged {
         /// The video.
         path: PathBuf,
     },
     /// Not one frame could be decoded.
-    #[error("no frame of {} could be decoded", path.display())]
+    #[error("failed to decode any frame of `{}`", path.display())]
     NothingDecoded {
         /// The video.
         path: PathBuf,
     },
     /// A frame could not be processed.
-    #[error("frame {frame_idx} of {}: {reason}", path.display())]
+    #[error("failed to process frame {frame_idx} of `{}`: {reason}", path.display())]
     Frame {
         /// The video.
         path: PathBuf,
@@ -157,7 +157,7 @@ pub enum Error {
         reason: String,
     },
     /// A crop could not be stored.
-    #[error("the crop of frame {frame_idx} could not be encoded: {reason}")]
+    #[error("failed to encode a crop of frame {frame_idx}: {reason}")]
     Crop {
         /// The frame.
         frame_idx: i64,
@@ -179,20 +179,20 @@ impl Failure for Error {
         match self {
             Self::Video(e) => e.hint(),
             Self::Weights(e) => e.hint(),
-            Self::NoWeights => Some("name them with --weights, or choose the detector haar".into()),
+            Self::NoWeights => Some("pass the weights with --weights, or use the detector `haar`".into()),
             Self::NeedsOpenCv { .. } => Some(
                 "build the program with its default features, or use the detector yunet and the tracker assoc"
                     .into(),
             ),
             Self::Cascade { .. } => {
-                Some("Debian's package opencv-data has the cascades; `cascades` names their folder".into())
+                Some("install Debian's package opencv-data, or set [detect-track] cascades to the folder of the cascades".into())
             }
             Self::Schema(e) => e.hint(),
             Self::Run(e) => e.hint(),
             Self::VideoChanged { .. } => Some("run again with --from ingest".into()),
-            Self::NothingDecoded { .. } => Some("is the file complete? try to play it".into()),
+            Self::NothingDecoded { .. } => Some("check that the file is complete and can be played".into()),
             Self::Frame { .. } | Self::Crop { .. } => None,
-            Self::Config { .. } => Some("the README lists every key and its range".into()),
+            Self::Config { .. } => Some("docs/reference/settings.md lists every setting and its range".into()),
         }
     }
 

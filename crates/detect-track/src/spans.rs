@@ -1,9 +1,9 @@
-//! Which frames need no look: between two examined frames that agree.
+//! Frames that need not be examined: those between two examined frames that agree.
 //!
-//! A shot is examined at its first and last frame and every so often between. Where the faces at
-//! both ends of such a span are plainly the same ones, hardly moved, their boxes in between are
-//! interpolated; otherwise the frame in the middle is examined too, and so on. So calm passages
-//! cost few looks and busy ones many, and a face that comes or goes is seen to the frame.
+//! A shot is examined at its first and last frame and every so often between. Where the faces at both ends of
+//! such a span are plainly the same ones, hardly moved, their boxes in between are interpolated; otherwise
+//! the frame in the middle is examined too, and so on. Calm passages need few examined frames and busy ones
+//! many, and a face that appears or disappears is located to the frame.
 
 use crate::face::Face;
 

@@ -123,7 +123,7 @@ impl<'a> TrackWriter<'a> {
     fn write_ended(&mut self, shot: &mut OpenShot) -> Result<(), Error> {
         for EndedTrack { number, detections, is_credible } in shot.tracker.take_ended() {
             let crops = shot.best_crops[number].take().map(BestCrops::finish).unwrap_or_default();
-            // Without a single alignable face there is nothing to recognise anyone by.
+            // A track without an aligned face has no crop and cannot be embedded.
             if is_credible && !crops.is_empty() {
                 shot.track_ids[number] = Some(self.n_tracks);
                 self.write_track(&detections, &crops)?;

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::face::DetectedFace;
 use crate::follow::Trajectory;
 
-/// How a face is followed from one anchor frame to the next.
+/// Choice of the tracker between anchor frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TrackerKind {
@@ -26,7 +26,7 @@ pub enum TrackerKind {
     Correlation,
 }
 
-/// How detections become tracks.
+/// Settings of the tracker.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TrackerConfig {
@@ -276,7 +276,8 @@ fn match_best(pairs: &[Pair], assigned: &mut [Option<usize>]) {
     }
 }
 
-/// How well a face fits a track, 0 to 1: place and looks count alike. Without looks, place alone.
+/// Affinity of a face to a track, 0 to 1: the mean of IoU and similarity of appearance; without an
+/// appearance, the IoU.
 fn affinity(iou: f64, track: Option<&Appearance>, face: Option<&Appearance>) -> f64 {
     let (Some(track), Some(face)) = (track, face) else { return iou };
     (iou + f64::from(similarity(track, face).max(0.0))) / 2.0

@@ -1,10 +1,9 @@
 //! YuNet, a small single-shot face detector with five points.
 //!
-//! Source: Wu, Peng, Yu, "YuNet: A Tiny Millisecond-level Face Detector", Machine Intelligence
-//! Research 2023; weights `face_detection_yunet_2023mar` of opencv_zoo, MIT. Trained on WIDER FACE,
-//! whose pictures come from the web; see "Weights" in the README.
-//! Preprocessing: none, pixel values 0 to 255. The checkpoint wants BGR; the input channels of its
-//! first layer are reversed at load, so this network takes RGB.
+//! Source: Wu, Peng, Yu, "YuNet: A Tiny Millisecond-level Face Detector", Machine Intelligence Research 2023;
+//! weights `face_detection_yunet_2023mar` of opencv_zoo, MIT. Trained on WIDER FACE, whose pictures come from
+//! the web; see docs/guide/weights.md. Preprocessing: none, pixel values 0 to 255. The checkpoint wants BGR;
+//! the input channels of its first layer are reversed at load, so this network takes RGB.
 
 use candle_core::{Device, Result, Tensor};
 use candle_nn::VarBuilder;

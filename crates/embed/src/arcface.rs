@@ -46,7 +46,7 @@ impl Config {
         }
         match mobilefacenet::Config::find(vb) {
             Some(config) => Ok(Self::MobileFaceNet(config)),
-            None => bail!("these are the weights of neither an IResNet nor a MobileFaceNet of insightface"),
+            None => bail!("the weights match neither an IResNet nor a MobileFaceNet of insightface"),
         }
     }
 }

@@ -1,24 +1,24 @@
-//! Bag of visual words: descriptors of key points to one vector per crop, as a text is told by how often
-//! it uses which words.
+//! Bag of visual words: one vector per crop from the descriptors of its keypoints, as texts are compared by
+//! word frequencies.
 //!
-//! Source: Sivic and Zisserman, "Video Google: A Text Retrieval Approach to Object Matching in Videos",
-//! ICCV 2003. Words are the centres that k-means finds among the descriptors of the run itself
-//! (k-means++: Arthur and Vassilvitskii, SODA 2007). A word weighs the less the more crops have it; the
-//! formula is that of scikit-learn's `TfidfTransformer`, which leaves every word some weight: on faces,
-//! where most words are common, the paper's was no better throughout.
+//! Source: Sivic and Zisserman, "Video Google: A Text Retrieval Approach to Object Matching in Videos", ICCV
+//! 2003. Visual words are the k-means centres of the descriptors of the run itself (k-means++: Arthur and
+//! Vassilvitskii, SODA 2007). A visual word has less weight the more crops contain it. The formula is that of
+//! scikit-learn's `TfidfTransformer`, which leaves every word some weight: on faces, where most words are
+//! common, the formula of the paper was not better.
 //!
-//! Sees numbers only; [`crate::descriptors`] makes them out of pictures.
+//! Works on numbers only; [`crate::descriptors`] computes them from pictures.
 
 use numeric::kmeans;
 use numeric::random::SplitMix64;
 
-/// Crops that a vocabulary is learned from at most; bounds memory.
+/// Largest number of crops from which a vocabulary is learned; bounds memory.
 const MAX_CROPS: usize = 512;
-/// Descriptors that the words are centres of at most; bounds time.
+/// Largest number of descriptors in k-means; bounds time.
 const MAX_ROWS: usize = 20_000;
-/// Words of a vocabulary. Twice as many, or half as many, tell people apart no better.
+/// Number of visual words. Twice or half as many do not separate people better.
 pub const N_WORDS: usize = 128;
-/// Rounds of k-means at most. Later ones change little.
+/// Largest number of k-means rounds. Later rounds change little.
 const MAX_ROUNDS: usize = 20;
 
 /// Descriptors of one crop's key points, one row each. Distances between rows are Euclidean.
@@ -64,7 +64,8 @@ impl VisualVocabulary {
         Self::weigh(k_means(&rows, n_words, &mut SplitMix64::new(seed)), n_words, crops)
     }
 
-    /// Gives words their weights, `ln((1 + n) / (1 + n with the word)) + 1` with n the number of crops.
+    /// Computes the weights of the visual words, `ln((1 + n) / (1 + n with the word)) + 1` with n the number
+    /// of crops.
     fn weigh(words: Vec<Vec<f32>>, n_words: usize, crops: &[Descriptors]) -> Self {
         let unweighted = Self { words, weights: vec![1.0; n_words] };
         let mut with_word = vec![0_usize; n_words];
@@ -77,13 +78,13 @@ impl VisualVocabulary {
         Self { weights, ..unweighted }
     }
 
-    /// Length of the vectors: the number of words asked for.
+    /// Dimension of the vectors: the requested number of visual words.
     pub fn dim(&self) -> usize {
         self.weights.len()
     }
 
-    /// How often a crop uses each word, times the word's weight; not normalised. All zeros when the crop
-    /// has no key point.
+    /// Frequency of each visual word in a crop, times the weight of the word; not normalized. All zeros when
+    /// the crop has no key point.
     pub fn embed(&self, crop: &Descriptors) -> Vec<f32> {
         let mut vector = vec![0.0; self.dim()];
         for word in crop.rows().filter_map(|row| nearest(&self.words, &floats(row))) {

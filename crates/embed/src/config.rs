@@ -46,20 +46,20 @@ impl Config {
         let mut wanted = self.embedders.clone();
         wanted.sort();
         if wanted.is_empty() {
-            return wrong("embedders names no embedder".into());
+            return wrong("embedders is empty".into());
         }
         if let Some(pair) = wanted.windows(2).find(|pair| pair[0] == pair[1]) {
-            return wrong(format!("embedders names {} twice", pair[0]));
+            return wrong(format!("embedders contains `{}` twice", pair[0]));
         }
         if wanted.iter().any(|name| matches!(name.spec().source, Source::Fusion)) {
             if let Some(part) = self.fusion.keys().find(|part| !part.is_network()) {
-                return wrong(format!("fusion cannot join {part}, which is no network"));
+                return wrong(format!("fusion cannot contain `{part}`, which is not a network"));
             }
             if let Some((part, weight)) = self.fusion.iter().find(|(_, w)| !(w.is_finite() && **w > 0.0)) {
-                return wrong(format!("fusion counts {part} {weight} times, which is no number above 0"));
+                return wrong(format!("fusion: the weight of `{part}` is {weight}; it must be above 0"));
             }
             if self.fusion.is_empty() {
-                return wrong("fusion joins nothing".into());
+                return wrong("fusion is empty".into());
             }
             wanted.extend(self.fusion.keys());
         }
@@ -113,11 +113,11 @@ mod tests {
             ..of(&["fusion"])
         };
         let cases = [
-            (of(&[]), "embedders names no embedder"),
-            (of(&["orb", "sface", "orb"]), "embedders names orb twice"),
-            (fusion("sift", 1.0), "fusion cannot join sift, which is no network"),
-            (fusion("dlib", 0.0), "fusion counts dlib 0 times, which is no number above 0"),
-            (Config { fusion: BTreeMap::new(), ..of(&["fusion"]) }, "fusion joins nothing"),
+            (of(&[]), "embedders is empty"),
+            (of(&["orb", "sface", "orb"]), "embedders contains `orb` twice"),
+            (fusion("sift", 1.0), "fusion cannot contain `sift`, which is not a network"),
+            (fusion("dlib", 0.0), "fusion: the weight of `dlib` is 0; it must be above 0"),
+            (Config { fusion: BTreeMap::new(), ..of(&["fusion"]) }, "fusion is empty"),
         ];
         for (config, expected) in cases {
             let message = config.networks().unwrap_err().to_string();

@@ -3,9 +3,9 @@
 //! Source: King, `dlib_face_recognition_resnet_model_v1` (dlib-models, 2017), layers after He, Zhang, Ren,
 //! Sun, "Deep Residual Learning for Image Recognition", CVPR 2016. Weights CC0-1.0. LFW 99.38 % published;
 //! 98.98 % measured on the 6,000 pairs with dlib's alignment, 98.77 % with YuNet's points. Trained on
-//! FaceScrub, VGG-Face and faces that its author gathered from the web.
-//! Preprocessing: 150×150 pixels, RGB, less the mean of each channel, `/ 256`. dlib aligns faces by a
-//! template of its own, more tightly: an aligned crop is resampled so that its points come to lie there.
+//! FaceScrub, VGG-Face and faces that its author gathered from the web. Preprocessing: 150×150 pixels, RGB,
+//! less the mean of each channel, `/ 256`. dlib aligns faces by a template of its own, more tightly: an
+//! aligned crop is resampled to that template.
 
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;

@@ -1,13 +1,13 @@
 //! FaceNet, an Inception-ResNet-v1 of 23.5 million weights.
 //!
 //! Source: Schroff, Kalenichenko, Philbin, "FaceNet: A Unified Embedding for Face Recognition and
-//! Clustering", CVPR 2015; layers after Szegedy, Ioffe, Vanhoucke, Alemi, "Inception-v4, Inception-ResNet
-//! and the Impact of Residual Connections on Learning", AAAI 2017; weights 20180408-102900 of Sandberg's
+//! Clustering", CVPR 2015; layers after Szegedy, Ioffe, Vanhoucke, Alemi, "Inception-v4, Inception-ResNet and
+//! the Impact of Residual Connections on Learning", AAAI 2017; weights 20180408-102900 of Sandberg's
 //! `facenet`, MIT. LFW 99.05 % published; 98.39 % measured on the 6,000 pairs with boxes a quarter wider than
 //! the face, 97.89 % with aligned faces. Trained on CASIA-WebFace, pictures gathered from the web and given
-//! out for research only: see "Weights" in the README.
-//! Preprocessing: the whole aligned crop, 160×160 pixels, RGB; `(x − 127.5) / 128`. Vectors are those before
-//! the last normalisation: their norm says how good a crop is.
+//! out for research only: see docs/guide/weights.md. Preprocessing: the whole aligned crop, 160×160 pixels,
+//! RGB; `(x − 127.5) / 128`. Vectors are those before the last normalisation: their norm says how good a crop
+//! is.
 
 use candle_core::{Result, Shape, Tensor};
 use candle_nn::VarBuilder;

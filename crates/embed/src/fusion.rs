@@ -67,8 +67,8 @@ impl Embedder for Fusion {
         self.parts.iter().map(|(part, _)| part.batch()).max().unwrap_or(1)
     }
 
-    /// The crop itself, `(1, side, side, 3)`, u8. A crop that a part cannot use is told now, while it is known
-    /// which one it is.
+    /// The crop itself, `(1, side, side, 3)`, u8. A crop that a part cannot use is an error here, where the
+    /// crop is still known.
     fn prepare(&self, rgb: &[u8], side: usize) -> Result<Tensor, String> {
         self.parts.iter().try_for_each(|(part, _)| part.prepare(rgb, side).map(drop))?;
         Tensor::from_slice(rgb, (1, side, side, 3), &Device::Cpu).map_err(|e| e.to_string())

@@ -1,12 +1,12 @@
-//! Stage 3, `embed`: face images to vectors, and the crops of a track pooled into one vector.
+//! Stage 3, `embed`: computes embeddings of crops, and pools those of a track into one.
 //!
 //! Reads `crops`; writes `embeddings` and `track_embeddings`.
 //!
-//! * [`Embedder`]: what turns crops into vectors. Networks, one file each with its source, preprocessing,
-//!   `new` and `forward`: [`sface`], the default, [`dlib`], [`facenet`], [`vgg`], and behind [`arcface`]
-//!   [`iresnet`] and [`mobilefacenet`].
+//! * [`Embedder`]: an embedder. Networks have one file each with source, preprocessing, `new` and `forward`:
+//!   [`sface`], the default, [`dlib`], [`facenet`], [`vgg`], and behind [`arcface`] [`iresnet`] and
+//!   [`mobilefacenet`].
 //! * [`spec`]: the table of embedders, one row each.
-//! * [`bag_of_words`]: SIFT and ORB as bags of visual words, out of [`descriptors`] and [`bow`].
+//! * [`bag_of_words`]: SIFT and ORB as bags of visual words, built from [`descriptors`] and [`bow`].
 //! * [`fusion`]: several networks as one.
 //! * [`pool()`]: crops of a track to one vector.
 //!
@@ -56,8 +56,8 @@ pub use crate::sources::WeightFile;
 pub use crate::spec::{EmbedderSpec, Name};
 use crate::writer::Writer;
 
-/// This stage.
-pub const STAGE: Stage = Stage { name: "embed", version: 4, about: "Turns face images into vectors" };
+/// Name, version and description of the stage.
+pub const STAGE: Stage = Stage { name: "embed", version: 4, about: "Computes embeddings of face images" };
 
 /// Crops embedded between two progress reports; bounds memory.
 const CROPS_PER_PASS: usize = 256;
@@ -65,7 +65,7 @@ const CROPS_PER_PASS: usize = 256;
 /// Crops that a worker gives the network at a time, so that weights are read once for several.
 const CROPS_PER_BATCH: usize = 8;
 
-/// What can go wrong.
+/// Errors of this module.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -81,7 +81,7 @@ pub enum Error {
     /// The run directory cannot be used.
     #[error(transparent)]
     Run(#[from] run::Error),
-    /// The settings ask for nothing, or for nonsense.
+    /// The settings are invalid.
     #[error("[embed] {reason}")]
     Config {
         /// What is wrong.
@@ -94,13 +94,13 @@ pub enum Error {
         embedder: Name,
     },
     /// No weight file was given for a network.
-    #[error("there are no weights for `{embedder}`")]
+    #[error("missing weights for the embedder `{embedder}`")]
     NoWeights {
         /// The network.
         embedder: Name,
     },
     /// A crop is no image of the size its row says.
-    #[error("{}: the crop of track {track_id}, frame {frame_idx} {reason}", path.display())]
+    #[error("`{}`: the crop of track {track_id}, frame {frame_idx} {reason}", path.display())]
     Crop {
         /// The table.
         path: PathBuf,
@@ -112,7 +112,7 @@ pub enum Error {
         reason: String,
     },
     /// A vector has numbers that are not finite.
-    #[error("{}: {embedder} gives numbers that are not finite for the crop of track {track_id}, frame {frame_idx}", path.display())]
+    #[error("`{}`: the embedding by `{embedder}` of the crop of track {track_id}, frame {frame_idx} is not finite", path.display())]
     NotFinite {
         /// The embedder.
         embedder: &'static str,
@@ -130,11 +130,11 @@ pub enum Error {
         reason: String,
     },
     /// The network failed.
-    #[error("the network {embedder} failed: {reason}")]
+    #[error("the network `{embedder}` failed: {reason}")]
     Network {
         /// The embedder.
         embedder: &'static str,
-        /// candle's own words.
+        /// Message of candle.
         reason: String,
     },
 }
@@ -149,10 +149,10 @@ impl Failure for Error {
                 Some("build the program with its default features, or use another embedder".into())
             }
             Self::Run(e) => e.hint(),
-            Self::NoWeights { embedder } => Some(format!("bring them with --weights {embedder}=FILE")),
+            Self::NoWeights { embedder } => Some(format!("pass the weights with --weights {embedder}=FILE")),
             Self::Crop { .. } => Some("run again with --from detect-track".into()),
             Self::NotFinite { .. } => {
-                Some("its weights are damaged or no weights of that network, or need --precision f32".into())
+                Some("the weights are damaged, belong to another network, or need --precision f32".into())
             }
             Self::Config { .. } | Self::Network { .. } | Self::Threads { .. } => None,
         }
@@ -172,7 +172,7 @@ impl Failure for Error {
     }
 }
 
-/// A network that turns an aligned face image into a vector.
+/// An embedder of aligned face images.
 pub trait Embedder: Sync {
     /// Row of the table of embedders.
     fn spec(&self) -> &'static EmbedderSpec;
@@ -192,15 +192,15 @@ pub trait Embedder: Sync {
     fn batch(&self) -> usize {
         CROPS_PER_BATCH
     }
-    /// How much more longer vectors count when those of a track are pooled: the power of their norm. Networks
-    /// give unclear faces short vectors.
+    /// Weight of vectors in the pooling of a track: this power of their norm. Networks give unclear faces
+    /// short vectors.
     fn norm_power(&self) -> i32 {
         4
     }
     /// The network's input for one crop: RGB, `side × side` pixels as `detect-track` aligns them.
     ///
     /// # Errors
-    /// Says what is wrong with the crop.
+    /// A message about the crop.
     fn prepare(&self, rgb: &[u8], side: usize) -> Result<Tensor, String>;
     /// Maps prepared crops, joined along their first axis, to their vectors, of any norm. A vector must not
     /// depend on what shares the batch.
@@ -340,7 +340,7 @@ fn passes(crops: &[Crop], limit: usize) -> Vec<&[Crop]> {
     groups
 }
 
-/// What is done to crops.
+/// Embedding of crops.
 #[derive(Clone, Copy)]
 struct Work<'a> {
     embedder: &'a dyn Embedder,
@@ -420,7 +420,7 @@ fn mean(vectors: &[Vec<f32>]) -> Vec<f32> {
 
 /// RGB bytes and side of a square crop.
 fn decode(crop: &Crop) -> Result<(Vec<u8>, usize), String> {
-    let png = crop.image.as_ref().ok_or("has no picture")?;
+    let png = crop.image.as_ref().ok_or("has no image")?;
     let image =
         picture::decode_png(png, crop.width, crop.height).map_err(|e| format!("cannot be decoded: {e}"))?;
     let image = image.into_rgb8();
@@ -429,7 +429,7 @@ fn decode(crop: &Crop) -> Result<(Vec<u8>, usize), String> {
         return Err(format!("has {width}×{height} pixels, which is not square"));
     }
     if (i64::from(width), i64::from(height)) != (crop.width, crop.height) {
-        return Err(format!("has {width}×{height} pixels, its row says {}×{}", crop.width, crop.height));
+        return Err(format!("has {width}×{height} pixels, its row declares {}×{}", crop.width, crop.height));
     }
     Ok((image.into_raw(), width as usize))
 }
@@ -513,14 +513,14 @@ mod tests {
         let good = crop(4, 1, 1);
         let cases = [
             (Crop { image: Some(vec![1, 2, 3]), ..good.clone() }, "cannot be decoded: "),
-            (Crop { image: None, ..good.clone() }, "has no picture"),
-            (Crop { width: 5, ..good.clone() }, "has 4×4 pixels, its row says 5×4"),
+            (Crop { image: None, ..good.clone() }, "has no image"),
+            (Crop { width: 5, ..good.clone() }, "has 4×4 pixels, its row declares 5×4"),
             (Crop { width: 3, ..good.clone() }, "cannot be decoded: Image size exceeds limit"),
             (crop(6, 1, 1), "is 6 pixels wide, not 4"),
         ];
         for (bad, reason) in cases {
             let message = vectors(&[good.clone(), bad], false, 1).unwrap_err();
-            let expected = format!("crops.parquet: the crop of track 3, frame 17 {reason}");
+            let expected = format!("`crops.parquet`: the crop of track 3, frame 17 {reason}");
             assert!(message.starts_with(&expected), "{message}");
         }
         let message = vectors(&[good, crop(4, 255, 1)], false, 1).unwrap_err();

@@ -39,7 +39,8 @@ impl Config {
         let scale = vb.get_unchecked(first).ok()?.dim(0).ok()? / GROUPS;
         let named = [1, 3, 5, 7]
             .map(|part| count(vb, &format!("layers.{part}.layers."), ".layers.0.layers.0.weight").max(1));
-        // Without names, blocks cannot be told apart: the published depth with as many convolutions.
+        // Without names, blocks cannot be distinguished: assume the published depth with as many
+        // convolutions.
         let unnamed = count(vb, "Conv.", ".1");
         let alike = |blocks: &[usize; 4]| convolutions(*blocks) == unnamed;
         let blocks = match unnamed {

@@ -1,4 +1,4 @@
-//! Batch norms at rest, folded into the layers beside them.
+//! Batch norms in inference, folded into neighbouring layers.
 
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
@@ -12,7 +12,7 @@ pub(crate) struct Names {
     pub(crate) variance: &'static str,
 }
 
-/// A batch norm at rest: `scale × x + shift`, per channel.
+/// A batch norm in inference: `scale × x + shift`, per channel.
 pub(crate) struct Norm {
     pub(crate) scale: Tensor,
     pub(crate) shift: Tensor,

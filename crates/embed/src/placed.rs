@@ -6,7 +6,7 @@ use nn::device::Place;
 use crate::Embedder;
 use crate::spec::EmbedderSpec;
 
-/// Crops that a card gets at a time; too few leave most of it idle.
+/// Number of crops per batch on a card; too few leave most of the card idle.
 const CROPS_PER_BATCH: usize = 64;
 
 /// A network whose weights are at a place other than the CPU; its inputs are brought there. Workers

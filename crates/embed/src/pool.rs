@@ -1,4 +1,4 @@
-//! The crops of a track to one vector.
+//! Pooling of the crops of a track.
 
 use numeric::vector::{dot, norm};
 use schema::UnitVector;
@@ -19,9 +19,9 @@ pub struct Pooled {
 const MIN_COSINE: f32 = 0.5;
 
 /// The mean direction of raw vectors, each weighed by its norm to the power `power`: networks trained with a
-/// margin loss give blurred and turned faces short vectors (Meng et al., MagFace, CVPR 2021). Crops
-/// that look away from that mean are then left out, once. `None` when there is no vector, when
-/// one has no direction, or when they cancel out.
+/// margin loss give blurred and turned faces short vectors (Meng et al., MagFace, CVPR 2021). Crops far from
+/// that mean are then excluded, once. `None` when there is no vector, when one has no direction, or when they
+/// cancel out.
 pub fn pool(vectors: &[&[f32]], power: i32) -> Option<Pooled> {
     let units: Vec<UnitVector> = vectors.iter().map(|v| UnitVector::normalised(v)).collect::<Option<_>>()?;
     let norms: Vec<f32> = vectors.iter().map(|v| norm(v)).collect();

@@ -46,8 +46,9 @@ impl Preparation {
 /// # Errors
 /// When the picture is not `side × side`, or smaller than its middle.
 pub(crate) fn pixels(rgb: &[u8], side: usize, middle: usize) -> Result<(&[[u8; 3]], usize), String> {
-    let margin =
-        side.checked_sub(middle).ok_or_else(|| format!("is {side} pixels wide, less than {middle}"))?;
+    let margin = side
+        .checked_sub(middle)
+        .ok_or_else(|| format!("is {side} pixels wide; at least {middle} are needed"))?;
     let (pixels, _) = rgb.as_chunks::<3>();
     if pixels.len() != side * side {
         return Err(format!("has {} pixels, not {side} × {side}", pixels.len()));
@@ -74,7 +75,7 @@ mod tests {
 
     #[test]
     fn a_picture_of_too_few_pixels_is_refused() {
-        assert_eq!(TWO.middle(&[0; 3], 1).unwrap_err(), "is 1 pixels wide, less than 2");
+        assert_eq!(TWO.middle(&[0; 3], 1).unwrap_err(), "is 1 pixels wide; at least 2 are needed");
         assert_eq!(TWO.middle(&[0; 3], 4).unwrap_err(), "has 1 pixels, not 4 × 4");
     }
 }

@@ -1,12 +1,11 @@
 //! SFace, a MobileNet-style network of 9.7 million weights.
 //!
-//! Source: Zhong, Deng, Hu, Zhao, Li, Wen, "SFace: Sigmoid-constrained Hypersphere Loss for Robust
-//! Face Recognition", IEEE TIP 2021; weights `face_recognition_sface_2021dec` of opencv_zoo,
-//! Apache-2.0. LFW 99.40 % published; 99.38 % measured on the 6,000 pairs with YuNet's points.
-//! Trained on CASIA-WebFace, VGGFace2 and MS-Celeb-1M, pictures gathered from the web: see
-//! "Weights" in the README.
-//! Preprocessing: the middle 112×112 pixels of an aligned crop, RGB; `(x − 127.5) / 128`, which
-//! the checkpoint has as its first two operations.
+//! Source: Zhong, Deng, Hu, Zhao, Li, Wen, "SFace: Sigmoid-constrained Hypersphere Loss for Robust Face
+//! Recognition", IEEE TIP 2021; weights `face_recognition_sface_2021dec` of opencv_zoo, Apache-2.0. LFW 99.40
+//! % published; 99.38 % measured on the 6,000 pairs with YuNet's points. Trained on CASIA-WebFace, VGGFace2
+//! and MS-Celeb-1M, pictures gathered from the web: see docs/guide/weights.md. Preprocessing: the middle
+//! 112×112 pixels of an aligned crop, RGB; `(x − 127.5) / 128`, which the checkpoint has as its first two
+//! operations.
 
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
@@ -105,9 +104,9 @@ const QUALITY: [[f64; 3]; 9] = [
 ];
 /// Variance of the person vector over the people of LFW.
 const PERSON_VARIANCE: f64 = 0.575;
-/// Half of the components: the value that minimises the cost of the log likelihood ratios (Cllr) of pairs of LFW
-/// people who took no part in the fit, rounded to the cautious side. The components of a vector depend on each
-/// other, so they are less evidence than their number.
+/// Half of the components: the value that minimizes the cost of the log likelihood ratios (Cllr) of pairs of
+/// LFW people who were not used in the fit, rounded to the cautious side. The components of a vector depend
+/// on each other, so they are less evidence than their number.
 const EVIDENCE_DIM: f64 = 64.0;
 
 /// The quality table.

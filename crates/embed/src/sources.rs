@@ -46,7 +46,7 @@ impl Sources {
         Ok(Self { weights, place })
     }
 
-    /// What a stage run depends on.
+    /// Inputs of the stage for the manifest.
     pub(crate) fn inputs(&self) -> Vec<Input> {
         let input = |(name, (weights, _)): (&Name, &(Weights, bool))| Input {
             name: format!("{name}.weights"),
@@ -81,8 +81,8 @@ impl Sources {
         Ok(if place.device().is_cpu() { network } else { Box::new(Placed { network, place }) })
     }
 
-    /// What the footer says of an embedder: of several parts, all hashes and all licences. The
-    /// licence of the user's own weights is not known.
+    /// Entry of the footer for an embedder; for several parts, all hashes and licences. The licence of custom
+    /// weights is unknown.
     pub(crate) fn note(&self, name: Name, embedder: &dyn Embedder, config: &Config) -> Note {
         let spec = name.spec();
         let is_fusion = matches!(spec.source, Source::Fusion);

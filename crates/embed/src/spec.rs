@@ -14,14 +14,14 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::descriptors::Kind;
 use crate::{Embedder, arcface, bag_of_words, dlib, facenet, fusion, sface, vgg};
 
-/// What is known of an embedder before it runs.
+/// Properties of an embedder.
 #[derive(Debug, Clone, Copy)]
 pub struct EmbedderSpec {
     /// Name, as in settings and in the column `embedder`.
     pub name: &'static str,
     /// Length of its vectors; 0 for `fusion`, whose vectors are as long as those of its parts together.
     pub dim: usize,
-    /// Where its vectors come from.
+    /// Source of its vectors.
     pub source: Source,
     /// Cosine distance, 0 to 2, up to which two tracks more likely show one person; `None` where nothing is
     /// known. For SFace it is what its makers publish; for others, where average linkage does best on a clip
@@ -93,7 +93,7 @@ impl EmbedderSpec {
     }
 }
 
-/// SPDX for a licence of which nothing is known.
+/// SPDX expression of an unknown licence.
 pub(crate) const UNKNOWN_LICENSE: &str = "NOASSERTION";
 
 /// An embedder by its name, which is how settings and tables write it.
@@ -163,7 +163,7 @@ impl FromStr for Name {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let unknown = || format!("`{text}` is no embedder; there are {}", NAMES.join(", "));
+        let unknown = || format!("unknown embedder `{text}`; known embedders: {}", NAMES.join(", "));
         Self::all().find(|name| name.as_str() == text).ok_or_else(unknown)
     }
 }
@@ -195,7 +195,7 @@ mod tests {
         }
         assert!(NAMES.is_sorted());
         let message = "eyes".parse::<Name>().unwrap_err();
-        assert!(message.starts_with("`eyes` is no embedder; there are arcface, dlib,"), "{message}");
+        assert!(message.starts_with("unknown embedder `eyes`; known embedders: arcface, dlib,"), "{message}");
     }
 
     #[test]

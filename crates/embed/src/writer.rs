@@ -56,7 +56,7 @@ impl Writer {
     fn write_track(&mut self, embedder: &dyn Embedder, crops: &[(&Crop, &Vec<f32>)]) -> Result<(), Error> {
         let mut usable: Vec<&[f32]> = Vec::new();
         for (crop, vector) in crops {
-            // A vector without direction says nothing about anyone.
+            // A vector of norm 0 has no direction and cannot be compared.
             let Some(embedding) = UnitVector::normalised(vector) else {
                 self.unusable += 1;
                 continue;
@@ -92,7 +92,7 @@ impl Writer {
         stage.figure("crops_embedded", self.n_crops);
         stage.figure("tracks_embedded", self.n_tracks);
         if self.unusable > 0 {
-            stage.warn(format!("{} crops gave a vector without direction and are left out", self.unusable));
+            stage.warn(format!("{} crops have an embedding of norm 0 and were skipped", self.unusable));
         }
         stage.finish(self.embeddings)?;
         stage.finish(self.tracks)?;

@@ -249,7 +249,7 @@ fn noise(name: &str) -> impl Iterator<Item = f32> {
 fn a_crop_that_is_too_small_is_refused() {
     let Some(weights) = weights("sface") else { return };
     let network = weights.load("sface", |vb| SFace::new(&vb)).unwrap();
-    assert_eq!(network.prepare(&[0; 300], 10).unwrap_err(), "is 10 pixels wide, less than 112");
+    assert_eq!(network.prepare(&[0; 300], 10).unwrap_err(), "is 10 pixels wide; at least 112 are needed");
 }
 
 #[test]

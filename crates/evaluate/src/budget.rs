@@ -1,7 +1,7 @@
-//! What each stage costs: the truth takes its place, one stage after the other, and identity F1 tells how
-//! much better all would be.
+//! Error budget: the labels replace one stage after the other, and the gain in identity F1 is the loss by
+//! that stage.
 //!
-//! The costs add up to what is missing to 1, so the largest says where work pays.
+//! The losses add up to 1 minus identity F1, so the largest shows which stage to improve.
 
 use std::collections::BTreeMap;
 
@@ -14,16 +14,16 @@ use crate::metrics;
 /// Most cuts of the tree that are tried; of more merges, so many evenly spread over them.
 const MAX_CUTS: usize = 64;
 
-/// Identity F1, as it is and with the truth in the place of later and later stages.
+/// Identity F1 of the run, and with the labels in place of more and more stages.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Budget {
     /// As it is.
     pub found: f64,
-    /// With the tree cut where it serves best; `None` without a tree.
+    /// With the best cut of the dendrogram; `None` without a dendrogram.
     pub cut: Option<f64>,
-    /// With every track linked to the person it mostly shows.
+    /// With every track assigned to the person that it shows most.
     pub linked: f64,
-    /// With every found face followed and linked rightly: what remains are missed and false faces.
+    /// With every found face tracked and linked correctly: only missed and false faces remain.
     pub tracked: f64,
 }
 

@@ -1,4 +1,4 @@
-//! Figures that need no truth: how alike the vectors of one cluster are, and those of different ones.
+//! Metrics without labels: similarities within a cluster and between clusters.
 //!
 //! The distance is cosine, 1 − x·y for unit vectors, 0 to 2. It is linear in y, so sums over a
 //! cluster follow from the cluster's summed vector: everything here costs tracks × clusters, not
@@ -60,8 +60,8 @@ fn dot(sum: &[f64], vector: &[f32]) -> f64 {
 /// and b that to the nearest other one; 0 for a track alone in its cluster. Range −1 to 1. Empty unless
 /// there are at least two clusters and one of them has two tracks.
 ///
-/// Hides wrong merges of people who look alike: it judges the vectors by themselves.
-/// Source: Rousseeuw 1987; `sklearn.metrics.silhouette_score(metric="cosine")`.
+/// Does not show wrong merges of people who look similar: only embeddings are compared. Source: Rousseeuw
+/// 1987; `sklearn.metrics.silhouette_score(metric="cosine")`.
 pub fn silhouettes(points: &[Point<'_>]) -> Vec<f64> {
     let sums = sums(points);
     if sums.len() < 2 || sums.len() == points.len() {

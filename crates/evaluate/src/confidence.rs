@@ -1,4 +1,4 @@
-//! Whether probabilities can be believed: how often a track is right, against how sure `cluster` was.
+//! Calibration of confidences: the share of correct tracks against the confidence of `cluster`.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use crate::matching::{Group, JudgedTrack};
 /// Bins from 0 to 1.
 pub const BINS: usize = 10;
 
-/// A probability and what came of it.
+/// A probability and its outcome.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Guess {
     /// Probability, 0 to 1.
@@ -29,8 +29,8 @@ pub struct Bin {
     pub n: usize,
 }
 
-/// Linked tracks with a known person: each says how sure it is, and is right when it shows the person
-/// whom most judged tracks of its cluster show.
+/// Confidences of linked tracks with a known person. A track is right if it shows the majority person of its
+/// cluster.
 pub fn guesses(clusters: &[Cluster], tracks: &[JudgedTrack]) -> Vec<Guess> {
     let said: BTreeMap<i64, f64> = clusters.iter().map(|c| (c.track_id, f64::from(c.confidence))).collect();
     let majority = majorities(tracks);
@@ -42,7 +42,7 @@ pub fn guesses(clusters: &[Cluster], tracks: &[JudgedTrack]) -> Vec<Guess> {
     linked.filter_map(guess).collect()
 }
 
-/// Whom most tracks of a group show; of equals, the first person.
+/// Majority person of each group; the first person among equals.
 pub fn majorities(tracks: &[JudgedTrack]) -> BTreeMap<Group, usize> {
     let mut counts: BTreeMap<Group, BTreeMap<usize, usize>> = BTreeMap::new();
     for track in tracks {
@@ -70,7 +70,7 @@ pub fn bins(guesses: &[Guess]) -> Vec<Bin> {
 /// Expected calibration error: the distance between probability and share that was right, over bins,
 /// weighted by their guesses. 0 is perfect, at most 1; 0 without guesses.
 ///
-/// Hides whether the guesses tell right from wrong: always saying the average is perfect.
+/// Does not show whether confidences separate right from wrong: a constant equal to the average scores 0.
 /// Source: Naeini, Cooper and Hauskrecht 2015; bins as `sklearn.calibration.calibration_curve`.
 pub fn error(guesses: &[Guess]) -> f64 {
     let off: f64 = bins(guesses).iter().map(|bin| (bin.said - bin.right).abs() * bin.n as f64).sum();

@@ -1,4 +1,4 @@
-//! What can go wrong in this stage.
+//! Errors of this stage.
 
 use std::path::PathBuf;
 
@@ -19,19 +19,19 @@ pub enum Error {
     Setting {
         /// Key in the section `[evaluate]`.
         key: &'static str,
-        /// The range in words.
+        /// Description of the range.
         range: &'static str,
     },
     /// The labels cannot be read from disk.
-    #[error("cannot read the labels {}: {source}", path.display())]
+    #[error("failed to read the labels `{}`: {source}", path.display())]
     LabelsFile {
         /// The file.
         path: PathBuf,
-        /// The system's own words.
+        /// Message of the operating system.
         source: std::io::Error,
     },
     /// A line of the labels is not what it should be.
-    #[error("{}, line {line}: {reason}", path.display())]
+    #[error("`{}`, line {line}: {reason}", path.display())]
     Labels {
         /// The file.
         path: PathBuf,
@@ -44,7 +44,7 @@ pub enum Error {
     #[error(transparent)]
     Report(#[from] report::Error),
     /// The figures could not be put into JSON; a mistake of this program.
-    #[error("report/metrics.json could not be written: {0}")]
+    #[error("failed to write report/metrics.json: {0}")]
     Json(#[from] serde_json::Error),
 }
 
@@ -56,10 +56,8 @@ impl Failure for Error {
         match self {
             Self::Run(error) => error.hint(),
             Self::Schema(error) => error.hint(),
-            Self::Setting { .. } => Some("correct the value in the file given with --config".into()),
-            Self::LabelsFile { .. } => {
-                Some("check the path given with --labels, or leave it out to run without labels".into())
-            }
+            Self::Setting { .. } => Some("correct the value in the configuration file".into()),
+            Self::LabelsFile { .. } => Some("check the path of the labels file".into()),
             Self::Labels { .. } => Some(
                 "labels are a UTF-8 CSV file with a header and the columns frame, x, y, w, h, identity"
                     .into(),

@@ -1,4 +1,4 @@
-//! Every figure of a run, as rows of `metrics`.
+//! All metrics of a run, as rows of `metrics`.
 
 use schema::cell::Category as _;
 use schema::tables::{Calibration, Metric, MetricUnit};
@@ -19,11 +19,11 @@ use crate::tracking;
 pub struct Figure {
     /// Name, as in the column `name` of `metrics`.
     pub name: &'static str,
-    /// What weighs the same in it.
+    /// Unit over which the metric averages.
     pub unit: MetricUnit,
     /// Value, always finite.
     pub value: f64,
-    /// Between what it would likely be with other tracks; `None` when not estimated.
+    /// Confidence interval over tracks; `None` if not estimated.
     pub interval: Option<Interval>,
     /// Number of things counted.
     pub n: usize,
@@ -122,7 +122,7 @@ fn average(name: &'static str, values: &[f64]) -> Option<Figure> {
     (n > 0).then(|| Figure::new(name, MetricUnit::Track, sum / n as f64, n).sure(values))
 }
 
-/// A share of nothing is no figure.
+/// A share of zero items is not a metric.
 fn share(name: &'static str, unit: MetricUnit, part: usize, whole: usize) -> Option<Figure> {
     (whole > 0).then(|| Figure::new(name, unit, part as f64 / whole as f64, whole))
 }

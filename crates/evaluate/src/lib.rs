@@ -1,4 +1,4 @@
-//! The last stage: how good a run is, and a page that shows who is in the video.
+//! Stage 5, `evaluate`: the metrics of a run, and the report.
 //!
 //! It reads every table of the run, and labels when there are any, and writes
 //!
@@ -41,12 +41,9 @@ use labels::Labels;
 use matching::Judged;
 use tables::Tables;
 
-/// This stage.
-pub const STAGE: Stage = Stage {
-    name: "evaluate",
-    version: 4,
-    about: "Computes the figures of a run and writes the page that shows who is in the video",
-};
+/// Name, version and description of the stage.
+pub const STAGE: Stage =
+    Stage { name: "evaluate", version: 4, about: "Computes the metrics of a run and writes the report" };
 
 /// A label file as it is on disk.
 struct LabelFile {
@@ -105,16 +102,19 @@ pub fn run(job: &mut Job<Config>, labels: Option<&Path>) -> Result<Outcome> {
     Ok(job.commit(stage)?)
 }
 
-/// What people should know before they trust the result.
+/// Warnings about the result.
 fn warnings(tables: &Tables, judged: Option<&Judged>) -> Vec<String> {
     let mut warnings = Vec::new();
     let violated = tables.constraints.iter().filter(|c| c.violated).count();
     if violated > 0 {
-        let pairs = if violated == 1 { "pair of tracks goes" } else { "pairs of tracks go" };
-        warnings.push(format!("{violated} {pairs} against a constraint, such as two faces in one frame"));
+        let pairs = if violated == 1 { "constraint is" } else { "constraints are" };
+        warnings
+            .push(format!("{violated} {pairs} violated, such as two faces of one frame in the same cluster"));
     }
     if judged.is_some_and(|j| j.n_labelled > 0 && j.matches.is_empty()) {
-        warnings.push("no labelled face matches a found one; are these the labels of this video?".into());
+        warnings.push(
+            "no labelled face matches a detected one; check that the labels belong to this video".into(),
+        );
     }
     warnings
 }

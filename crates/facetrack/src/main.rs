@@ -85,6 +85,6 @@ fn schemas(folder: &Path, check: bool, release: Option<&Path>) -> Result<()> {
 
 fn convert(from: &Path, to: &Path, names: &[String]) -> Result<()> {
     let pairs: Option<Vec<_>> = names.iter().map(|pair| pair.split_once('=')).collect();
-    let pairs = pairs.ok_or_else(|| Error::new(exit::USAGE, "names of tensors are given as NEW=OLD"))?;
+    let pairs = pairs.ok_or_else(|| Error::new(exit::USAGE, "pass names of tensors as NEW=OLD"))?;
     Ok(nn::weights::convert(from, to, &pairs)?)
 }

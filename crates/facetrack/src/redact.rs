@@ -20,7 +20,7 @@ pub(crate) fn redact(arguments: &RedactArgs) -> Result<()> {
     let RedactArgs { run_dir, identity, pictures, json } = arguments;
     if !run_dir.join(run::manifest::FILE_NAME).is_file() {
         let message = format!("`{}` is not a run directory: it has no manifest.json", run_dir.display());
-        return Err(Error::new(exit::INPUT, message).hint("name the folder of a run with --run-dir"));
+        return Err(Error::new(exit::INPUT, message).hint("pass a run directory with --run-dir"));
     }
     let run_dir = std::path::absolute(run_dir).map_err(Error::io("resolve", run_dir))?;
     let mut screen = Screen::new(*json, false);
@@ -82,6 +82,6 @@ fn close(erased: &Map<String, Value>, scanned: &Map<String, Value>, json: bool, 
         eprintln!("nothing that was taken out is left in {rows} rows of {files} files");
         return;
     }
-    eprintln!("{tracks} tracks are taken out; none is left in {rows} rows of {files} files");
-    eprintln!("the video itself, copies of the run and backups are not touched");
+    eprintln!("removed {tracks} tracks; verified {rows} rows of {files} files");
+    eprintln!("the video itself, copies of the run and backups still contain the person");
 }

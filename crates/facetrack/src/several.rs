@@ -29,7 +29,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
     }
 }
 
-/// The files that are meant, each once.
+/// The video files given by paths, folders and patterns, each once.
 fn videos<'a>(given: impl IntoIterator<Item = &'a PathBuf>) -> Result<Vec<PathBuf>> {
     let mut videos = Vec::new();
     for path in given {
@@ -46,10 +46,10 @@ fn videos<'a>(given: impl IntoIterator<Item = &'a PathBuf>) -> Result<Vec<PathBu
 }
 
 fn matching(pattern: &str) -> Result<Vec<PathBuf>> {
-    let wrong = |e: glob::PatternError| Error::new(exit::USAGE, format!("{pattern} is no pattern: {e}"));
+    let wrong = |e: glob::PatternError| Error::new(exit::USAGE, format!("invalid pattern `{pattern}`: {e}"));
     let found: Vec<_> = glob::glob(pattern).map_err(wrong)?.flatten().filter(|path| path.is_file()).collect();
     if found.is_empty() {
-        return Err(Error::new(exit::INPUT, format!("no file matches {pattern}")));
+        return Err(Error::new(exit::INPUT, format!("no file matches `{pattern}`")));
     }
     Ok(found)
 }
@@ -63,21 +63,21 @@ fn in_folder(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut found: Vec<_> = entries.flatten().map(|entry| entry.path()).filter(is_video).collect();
     found.sort();
     if found.is_empty() {
-        let message = format!("the folder {} holds no video", folder.display());
-        return Err(Error::new(exit::INPUT, message).hint(format!("videos end in {}", VIDEOS.join(", "))));
+        let message = format!("the folder `{}` contains no video", folder.display());
+        return Err(
+            Error::new(exit::INPUT, message).hint(format!("video files end in {}", VIDEOS.join(", ")))
+        );
     }
     Ok(found)
 }
 
-/// A run each, then one table of the people in all of them. A video that fails keeps no other from it.
+/// Runs each video, then matches the people of all of them. A failed video does not stop the others.
 fn run_each(args: &RunArgs, videos: &[PathBuf]) -> Result<()> {
     let started = Instant::now();
     let of_one = [&args.labels, &args.edits, &args.annotate];
     if videos.len() > 1 && of_one.iter().any(|file| file.is_some()) {
-        let error = Error::new(exit::USAGE, "labels, edits and an annotated copy belong to one video");
-        return Err(
-            error.hint("run that video alone, with them and --library; what has finished is not run again")
-        );
+        let error = Error::new(exit::USAGE, "--labels, --edits and --annotate require a single video");
+        return Err(error.hint("run that video alone, with --library; finished stages are not run again"));
     }
     let runs = args.run_dir.clone().unwrap_or_else(|| "runs".into());
     let library = args.library.clone().unwrap_or_else(|| runs.join(LIBRARY));
@@ -128,8 +128,8 @@ fn run_dirs(videos: &[PathBuf], runs: &Path, library: &Path) -> Result<Vec<PathB
         let name = (0..longest).find(|place| is_free(*place)).and_then(|place| own.get(place));
         let dir = name.map(|name| runs.join(name)).filter(|dir| !dirs.contains(dir));
         dirs.push(dir.ok_or_else(|| {
-            let message = format!("the run of {} would go where that of another video goes", video.display());
-            Error::new(exit::USAGE, message).hint("give its run a --run-dir of its own")
+            let message = format!("the run of `{}` would use the directory of another run", video.display());
+            Error::new(exit::USAGE, message).hint("set another --run-dir")
         })?);
     }
     Ok(dirs)
@@ -195,7 +195,7 @@ fn name(video: &Path) -> String {
     video.file_name().unwrap_or(video.as_os_str()).display().to_string()
 }
 
-/// What a run came to, in a line.
+/// Summary of a run, one line.
 fn line(finished: &Done, secs: f64) -> String {
     let figure = |stage: &str, key: &str| {
         let figures = finished.iter().find(|(name, _)| *name == stage).map(|(_, finished)| &finished.figures);
@@ -249,7 +249,7 @@ fn close(
     }
     if !args.quiet {
         eprintln!("library: {}", summary(figures));
-        eprintln!("finished in {}; the table of people:", duration(secs));
+        eprintln!("finished in {}; table of people:", duration(secs));
     }
     say(figures.get("table").and_then(Value::as_str).unwrap_or_default());
 }
@@ -258,7 +258,7 @@ fn summary(figures: &Map<String, Value>) -> String {
     let number = |key: &str| figures.get(key).and_then(Value::as_u64).unwrap_or(0);
     let people = counted(number("people"), "person", "people");
     let videos = counted(number("videos"), "video", "videos");
-    format!("{people} in {videos}, {} of them in more than one", number("people_in_several_videos"))
+    format!("{people} in {videos}, {} of them in several videos", number("people_in_several_videos"))
 }
 
 /// Names the videos that failed, each of which has been reported.
@@ -326,7 +326,7 @@ mod tests {
         assert_eq!(line(&finished, 3.0), "1 person in 17 tracks of 21 s; took 3.0 s");
         let figures = json!({"people": 18, "videos": 4, "people_in_several_videos": 13});
         let figures = figures.as_object().cloned().unwrap_or_default();
-        assert_eq!(summary(&figures), "18 people in 4 videos, 13 of them in more than one");
+        assert_eq!(summary(&figures), "18 people in 4 videos, 13 of them in several videos");
         let video = PathBuf::from("a/b.mkv");
         assert_eq!(list(&[(&video, Error::unexpected("x"))], 3), "1 of 3 videos failed: b.mkv");
     }

@@ -52,7 +52,7 @@ pub(crate) fn run(args: &RunArgs, video: &Path) -> Result<()> {
     run_all(args, video).map_err(resumes)
 }
 
-/// Adds to an interrupt that next to nothing is lost.
+/// Adds a hint to an interrupt that finished stages are kept.
 pub(crate) fn resumes(error: Error) -> Error {
     if error.is_interrupt() { Error::new(exit::INTERRUPTED, RESUMES) } else { error }
 }
@@ -168,26 +168,26 @@ pub(crate) fn check_file(path: &Path, what: &str, code: u8) -> Result<()> {
     let metadata = match fs::metadata(path) {
         Ok(metadata) => metadata,
         Err(e) if e.kind() == ErrorKind::NotFound => {
-            return wrong(format!("the {what} {shown} does not exist"));
+            return wrong(format!("the {what} `{shown}` does not exist"));
         }
-        Err(e) => return wrong(format!("the {what} {shown} cannot be read: {e}")),
+        Err(e) => return wrong(format!("failed to read the {what} `{shown}`: {e}")),
     };
     if metadata.is_dir() {
-        return wrong(format!("the {what} {shown} is a directory, not a file"));
+        return wrong(format!("the {what} `{shown}` is a directory"));
     }
     if metadata.is_file() && metadata.len() == 0 && code == exit::INPUT {
-        return wrong(format!("the {what} {shown} is empty: it has no bytes"));
+        return wrong(format!("the {what} `{shown}` is empty"));
     }
     match File::open(path) {
         Ok(_) => Ok(()),
-        Err(e) => wrong(format!("the {what} {shown} cannot be read: {e}")),
+        Err(e) => wrong(format!("failed to read the {what} `{shown}`: {e}")),
     }
 }
 
 /// Makes the run directory and finds out whether it can be written to.
 pub(crate) fn prepare_run_dir(given: PathBuf) -> Result<PathBuf> {
     let dir = std::path::absolute(&given).map_err(Error::io("resolve", &given))?;
-    let elsewhere = |error: Error| error.hint("name a directory you may write to with --run-dir");
+    let elsewhere = |error: Error| error.hint("use a --run-dir with write permission");
     fs::create_dir_all(&dir).map_err(Error::io("create the run directory", &dir)).map_err(elsewhere)?;
     let probe = dir.join(format!("probe.{}.tmp", std::process::id()));
     File::create(&probe).map_err(Error::io("write to the run directory", &dir)).map_err(elsewhere)?;
@@ -218,7 +218,7 @@ fn close(args: &RunArgs, run_dir: &Path, finished: &[(&'static str, Finished)], 
             eprintln!("{people}");
         }
         eprintln!("tables: {}", run_dir.display());
-        eprintln!("finished in {}; the page:", duration(secs));
+        eprintln!("finished in {}; page:", duration(secs));
     }
     say(&page.display().to_string());
     if args.open {
@@ -397,8 +397,8 @@ mod tests {
     fn inputs_that_cannot_be_used_are_found_at_once() {
         let tell =
             |path: &str, code| check_file(Path::new(path), "video", code).err().map(|f| (f.code, f.message));
-        assert_eq!(tell("/no/such.mkv", 3), Some((3, "the video /no/such.mkv does not exist".into())));
-        assert_eq!(tell("/", 3), Some((3, "the video / is a directory, not a file".into())));
+        assert_eq!(tell("/no/such.mkv", 3), Some((3, "the video `/no/such.mkv` does not exist".into())));
+        assert_eq!(tell("/", 3), Some((3, "the video `/` is a directory".into())));
         assert_eq!(tell("/dev/null", 3), None);
     }
 }

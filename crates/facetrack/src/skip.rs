@@ -1,8 +1,8 @@
 //! `--skip-bad`: past frames at which a stage crashes.
 //!
-//! What decodes is C, and damage can crash it. The stage then leaves a bookmark, the frame it was at; it
-//! starts anew and does not look at the frames from there on, up to the next key frame behind them. What
-//! is left out is a setting like any other: it stands in `config.toml`, and the same command finds it there.
+//! The decoder is C code, and damage can crash it. The stage then leaves a bookmark, the frame it was at. It
+//! is started again and skips the frames from there to the next key frame. The skipped frames are a setting
+//! like any other: `config.toml` holds it, and the same command reads it there.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ use serde_json::json;
 use crate::progress::Screen;
 use crate::stages::{self, Event, Finished, Job};
 
-/// After so many crashes it is the video, or the machine, that is beyond help.
+/// Largest number of crashes; after more, the video or the machine is broken.
 const MAX_CRASHES: usize = 8;
 /// Frames left out at first: fewer than these are held back while decoding.
 const FIRST: i64 = 32;
@@ -21,7 +21,7 @@ const FIRST: i64 = 32;
 /// A stretch of frames, both ends within it.
 type Stretch = (i64, i64);
 
-/// Runs a stage, again and again past what crashes it.
+/// Runs a stage repeatedly, skipping the frames that crash it.
 pub(crate) fn run(
     stage: &'static str,
     job: &mut Job<'_>,
@@ -38,10 +38,10 @@ pub(crate) fn run(
             Err(error) if error.is_crash && crashes < MAX_CRASHES => error,
             other => return other,
         };
-        let Some(frame) = stages::frame_at_crash(stage, &job.run_dir) else { return Err(error) };
+        let Some(frame) = stages::frame_at_crash(stage, job.run_dir) else { return Err(error) };
         widen(&mut left_out, frame);
         let (first, last) = left_out.last().copied().unwrap_or_default();
-        let message = format!("{}\nagain without frames {first} to {last}", error.message);
+        let message = format!("{}\nrunning again without frames {first} to {last}", error.message);
         if json {
             say(&json!({ "event": "warning", "stage": stage, "message": message }).to_string());
         }

@@ -1,4 +1,4 @@
-//! Which networks the stage `embed` will ask for, and where their weights come from.
+//! The networks that the stage `embed` needs, and the sources of their weights.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -20,7 +20,7 @@ impl Own {
     pub(crate) fn parse(text: &str) -> std::result::Result<Self, String> {
         let named = text.split_once('=').and_then(|(name, path)| Some((name.parse::<Name>().ok()?, path)));
         match named {
-            Some((name, _)) if !name.is_network() => Err(format!("{name} has no weights")),
+            Some((name, _)) if !name.is_network() => Err(format!("the embedder `{name}` has no weights")),
             Some((name, path)) => Ok(Self { name: Some(name), path: path.into() }),
             None => Ok(Self { name: None, path: text.into() }),
         }
@@ -35,7 +35,7 @@ pub(crate) enum Source {
 }
 
 impl Source {
-    /// What the stage is told, given the folder of the pinned weights.
+    /// Arguments of the stage, given the folder of the pinned weights.
     pub(crate) fn arguments(&self, folder: &Path) -> (&'static str, OsString) {
         let (option, name, path) = match self {
             Self::Pinned(weights) => ("--weights", weights.name, weights.safetensors(folder)),
@@ -78,14 +78,16 @@ fn owner(name: Option<Name>, wanted: &[Name], path: &Path) -> Result<Name> {
     let usage = |message: String| Error::new(exit::USAGE, message);
     match (name, wanted) {
         (Some(name), _) if wanted.contains(&name) => Ok(name),
-        (Some(name), _) => Err(usage(format!("there are weights for {name}, which is not asked for"))
-            .hint(format!("add --embedder {name}"))),
+        (Some(name), _) => {
+            Err(usage(format!("weights are given for `{name}`, which is not among the embedders"))
+                .hint(format!("add --embedder {name}")))
+        }
         (None, [only]) => Ok(*only),
         (None, []) => {
-            Err(usage(format!("no embedder that is asked for has weights; {} is of none", path.display())))
+            Err(usage(format!("none of the embedders has weights, so `{}` is not used", path.display())))
         }
-        (None, _) => Err(usage(format!("it is unclear which network {} is of", path.display()))
-            .hint("name the network with --weights NAME=FILE")),
+        (None, _) => Err(usage(format!("several embedders could use the weights `{}`", path.display()))
+            .hint("name the embedder: --weights NAME=FILE")),
     }
 }
 
@@ -94,8 +96,8 @@ fn source(name: Name, own: &[(Name, PathBuf)]) -> Result<Source> {
         return Ok(Source::Own { name: *name, path: path.clone() });
     }
     models::by_name(name.as_str()).map(Source::Pinned).ok_or_else(|| {
-        Error::new(exit::INPUT, format!("no weights of {name} are published that may be used freely"))
-            .hint(format!("bring your own with --weights {name}=FILE, an ONNX or safetensors file"))
+        Error::new(exit::INPUT, format!("there are no freely usable weights for `{name}`"))
+            .hint(format!("pass your own weights with --weights {name}=FILE (ONNX or safetensors)"))
     })
 }
 
@@ -127,15 +129,15 @@ mod tests {
     fn unclear_or_missing_weights_are_refused() {
         let both = "embed.embedders = ['sface', 'arcface']";
         let cases = [
-            (both, vec!["r50.onnx"], "it is unclear which network r50.onnx is of"),
-            (both, vec![], "no weights of arcface are published that may be used freely"),
+            (both, vec!["r50.onnx"], "several embedders could use the weights `r50.onnx`"),
+            (both, vec![], "there are no freely usable weights for `arcface`"),
             (
                 "embed.embedders = ['orb']",
                 vec!["v.onnx"],
-                "no embedder that is asked for has weights; v.onnx is of none",
+                "none of the embedders has weights, so `v.onnx` is not used",
             ),
-            ("", vec!["vgg=v.onnx"], "there are weights for vgg, which is not asked for"),
-            ("", vec!["sift=s.onnx"], "sift has no weights"),
+            ("", vec!["vgg=v.onnx"], "weights are given for `vgg`, which is not among the embedders"),
+            ("", vec!["sift=s.onnx"], "the embedder the embedder ``sift`` has no weights"),
         ];
         for (settings, own, expected) in cases {
             assert_eq!(arguments(settings, &own), Err(expected.into()));

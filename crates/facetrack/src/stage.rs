@@ -27,7 +27,7 @@ pub(crate) enum Stage {
         /// The video file
         #[arg(long, value_name = "FILE")]
         video: PathBuf,
-        /// YuNet as safetensors, unless another detector is chosen
+        /// weights of YuNet, safetensors; required for the detector `yunet`
         #[arg(long, value_name = "FILE")]
         weights: Option<PathBuf>,
     },
@@ -35,10 +35,10 @@ pub(crate) enum Stage {
     Embed {
         #[command(flatten)]
         shared: Shared,
-        /// Pinned weights of a network
+        /// Pinned weights of a network, NAME=FILE
         #[arg(long, value_name = "NAME=FILE", value_parser = parse_weights)]
         weights: Vec<(Name, PathBuf)>,
-        /// The user's own weights of a network, in place of pinned ones
+        /// Custom weights of a network, NAME=FILE, instead of the pinned weights
         #[arg(long, value_name = "NAME=FILE", value_parser = parse_weights)]
         own_weights: Vec<(Name, PathBuf)>,
     },
@@ -46,7 +46,7 @@ pub(crate) enum Stage {
     Cluster {
         #[command(flatten)]
         shared: Shared,
-        /// Pairs of tracks that show one person or two: track_a,track_b,kind
+        /// Corrections, CSV: track_a,track_b,kind with kind must_link or cannot_link
         #[arg(long, value_name = "CSV")]
         edits: Option<PathBuf>,
     },
@@ -54,31 +54,31 @@ pub(crate) enum Stage {
     Evaluate {
         #[command(flatten)]
         shared: Shared,
-        /// Ground truth with the columns frame, x, y, w, h, identity and, to judge tracks, shot
+        /// Ground truth, CSV with the columns frame, x, y, w, h, identity and, to score tracks, shot
         #[arg(long, value_name = "CSV")]
         labels: Option<PathBuf>,
     },
 }
 
-/// What every stage takes.
+/// Arguments of every stage.
 #[derive(Debug, Args)]
 pub(crate) struct Shared {
     /// The run directory
     #[arg(long, value_name = "DIR")]
     run_dir: PathBuf,
-    /// Settings as TOML, one section for each stage
+    /// Configuration file, TOML, one section per stage
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// A setting that overrides the file's, such as detect-track.min_face_px = 20
+    /// A setting that overrides the configuration file, such as detect-track.min_face_px = 20
     #[arg(long, value_name = "TOML")]
     set: Vec<String>,
-    /// Worker threads, which never change the result [default: every core]
+    /// Worker threads, which never change the result [number of worker threads; does not change the result [default: all cores]]
     #[arg(long, value_name = "N", value_parser = parse_count)]
     threads: Option<usize>,
-    /// Run even when nothing has changed
+    /// Run even if nothing has changed
     #[arg(long)]
     force: bool,
-    /// Write events as JSON Lines to standard output
+    /// Print events as JSON Lines
     #[arg(long)]
     json: bool,
 }
@@ -121,7 +121,7 @@ fn parse_weights(text: &str) -> Result<(Name, PathBuf), String> {
     let (name, path) = text.split_once('=').ok_or("must be NAME=FILE, such as sface=my.onnx")?;
     let name: Name = name.parse()?;
     if !name.is_network() {
-        return Err(format!("{name} has no weights"));
+        return Err(format!("the embedder `{name}` has no weights"));
     }
     Ok((name, path.into()))
 }

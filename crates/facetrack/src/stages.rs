@@ -23,21 +23,21 @@ use crate::models;
 use crate::progress::Screen;
 use crate::sources::Source;
 
-/// Lines kept of what a stage says beside its events.
+/// Number of lines kept of the output of a stage that are no events.
 const STRAY_LINES: usize = 40;
 /// Exit code of a Rust program that panicked.
 const PANICKED: i32 = 101;
-/// SIGILL, SIGABRT, SIGBUS, SIGFPE, SIGSEGV: the program itself did what it may not.
+/// SIGILL, SIGABRT, SIGBUS, SIGFPE, SIGSEGV: faults of the program itself.
 const FAULTS: [i32; 5] = [4, 6, 7, 8, 11];
 
-/// What a run gives its stages.
+/// Arguments of a run for its stages.
 #[derive(Debug, Clone)]
 pub(crate) struct Job<'a> {
     /// The video.
     pub(crate) video: &'a Path,
     /// Ground truth, if any.
     pub(crate) labels: Option<&'a Path>,
-    /// Pairs of tracks that a person says something about, if any.
+    /// Edits, if any.
     pub(crate) edits: Option<&'a Path>,
     /// Where results go.
     pub(crate) run_dir: &'a Path,
@@ -45,7 +45,7 @@ pub(crate) struct Job<'a> {
     pub(crate) config: Option<&'a Path>,
     /// Settings that override it, each a line of TOML.
     pub(crate) settings: Vec<String>,
-    /// This stage and the later ones run even when nothing has changed.
+    /// This stage and the later ones run even if nothing has changed.
     pub(crate) from: Option<&'a str>,
     /// Worker threads.
     pub(crate) threads: Option<usize>,
@@ -114,7 +114,7 @@ impl<'a> Job<'a> {
     }
 }
 
-/// What a stage says.
+/// Event of a stage.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Event {
     /// So much is done; a total of 0 is unknown.
@@ -134,11 +134,11 @@ pub(crate) enum Event {
 pub(crate) struct Finished {
     /// Whether an earlier result still held.
     pub(crate) skipped: bool,
-    /// How long it took, as it says itself.
+    /// Duration reported by the stage.
     pub(crate) secs: f64,
-    /// What it took, seen from outside.
+    /// Duration and memory measured by the parent process.
     pub(crate) cost: Cost,
-    /// Figures that sum it up.
+    /// Summary values.
     pub(crate) figures: Map<String, Value>,
 }
 
@@ -171,7 +171,7 @@ impl Event {
 pub(crate) fn run(stage: &'static str, job: &Job<'_>, screen: &mut Screen, json: bool) -> Result<Finished> {
     screen.begin(stage);
     let program = std::env::current_exe()
-        .map_err(|e| Error::unexpected(format!("failed to find the program itself: {e}")))?;
+        .map_err(|e| Error::unexpected(format!("failed to locate the program file: {e}")))?;
     let mut command = Command::new(program);
     command.args(["stage", stage]).args(job.arguments(stage));
     let result = listen_to(&mut command, screen, json).and_then(|(heard, status, cost)| {
@@ -222,7 +222,7 @@ fn lines_of(child: &mut Child) -> Receiver<Line> {
     lines
 }
 
-/// What a stage has said so far.
+/// State of the events of a stage.
 #[derive(Debug, Default)]
 struct Heard {
     finished: Option<Finished>,
@@ -231,7 +231,7 @@ struct Heard {
 }
 
 impl Heard {
-    /// Listens until the stage closes both its streams, or somebody asks us to stop.
+    /// Reads until the stage closes both its streams, or the program is asked to stop.
     fn listen(&mut self, lines: &Receiver<Line>, screen: &mut Screen, json: bool) {
         loop {
             match lines.recv_timeout(process::TICK) {
@@ -275,15 +275,16 @@ impl Heard {
     }
 }
 
-/// A stage that ended without a word of its own: say how, show its last words, keep them in a log.
+/// A stage that ended without an event: report how it ended, show its last output, and keep the output in a
+/// log.
 fn crashed(stage: &str, status: ExitStatus, stray: &str, run_dir: &Path) -> Error {
     let how = match (status.code(), status.signal()) {
-        (Some(0), _) => "ended without saying that it finished".into(),
-        (Some(PANICKED), _) => "crashed: it panicked, which is a bug".into(),
+        (Some(0), _) => "ended without reporting a result".into(),
+        (Some(PANICKED), _) => "crashed: it panicked, which is a bug in facetrack".into(),
         (Some(code), _) => format!("ended with exit code {code} and no reason"),
-        (None, Some(9)) => "was killed (signal 9), perhaps because memory ran out".into(),
+        (None, Some(9)) => "was killed (signal 9), perhaps because the machine ran out of memory".into(),
         (None, Some(signal)) => format!("was killed by signal {signal}"),
-        (None, None) => "ended in an unknown way".into(),
+        (None, None) => "ended for an unknown reason".into(),
     };
     let usage = status.code() == Some(i32::from(exit::USAGE));
     let code = if usage { exit::USAGE } else { exit::UNEXPECTED };
@@ -292,7 +293,7 @@ fn crashed(stage: &str, status: ExitStatus, stray: &str, run_dir: &Path) -> Erro
     let mut message = format!("{stage} {how}{place}");
     let words = process::tail(stray, 8);
     if !words.is_empty() {
-        message += &format!("; its last words:\n{words}");
+        message += &format!("; its last output:\n{words}");
     }
     let is_crash =
         status.code() == Some(PANICKED) || status.signal().is_some_and(|signal| FAULTS.contains(&signal));
@@ -310,12 +311,12 @@ fn crashed(stage: &str, status: ExitStatus, stray: &str, run_dir: &Path) -> Erro
 /// what `ingest` reads.
 fn past_crash(stage: &str, frame: i64) -> String {
     match (stage, frame) {
-        ("ingest", 0) => "--skip-bad cannot help here: get another copy of the video".into(),
+        ("ingest", 0) => "--skip-bad cannot help here: use another copy of the video".into(),
         ("ingest", _) => format!(
-            "--skip-bad cannot help here; the part before that place is saved by\n\
+            "--skip-bad cannot help here; save the part before this frame with\n\
              ffmpeg -i VIDEO -map 0:v:0 -c copy -frames:v {frame} part.mkv"
         ),
-        _ => "--skip-bad goes on without the frames around that place".into(),
+        _ => "run with --skip-bad to continue without the frames around it".into(),
     }
 }
 
@@ -329,7 +330,7 @@ fn events_log(stage: &str, run_dir: &Path) -> PathBuf {
     run_dir.join("logs").join(format!("{stage}.jsonl"))
 }
 
-/// Keeps what a crashed stage said; the crash is heard even when that fails.
+/// Keeps what a crashed stage said; the crash is reported even if that fails.
 fn keep(stage: &str, stray: &str, run_dir: &Path) -> Option<PathBuf> {
     let dir = run_dir.join("logs");
     let path = dir.join(format!("{stage}.stderr.txt"));
@@ -426,10 +427,16 @@ mod tests {
             let error = heard.conclude("embed", ExitStatus::from_raw(raw), Path::new("/dev/null/none"));
             error.err().map(|f| (f.code, f.message)).unwrap_or_default()
         };
-        let with = |how: &str| format!("embed {how}; its last words:\nlast words");
-        assert_eq!(tell(9), (1, with("was killed (signal 9), perhaps because memory ran out")));
-        assert_eq!(tell(PANICKED << 8), (1, with("crashed: it panicked, which is a bug")));
+        let with = |how: &str| format!("embed {how}; its last output:\nlast words");
+        assert_eq!(
+            tell(9),
+            (1, with("was killed (signal 9), perhaps because the machine ran out of memory"))
+        );
+        assert_eq!(
+            tell(PANICKED << 8),
+            (1, with("crashed: it panicked, which is a bug in facetrack in facetrack"))
+        );
         assert_eq!(tell(2 << 8), (2, with("ended with exit code 2 and no reason")));
-        assert_eq!(tell(0), (1, with("ended without saying that it finished")));
+        assert_eq!(tell(0), (1, with("ended without reporting a result")));
     }
 }

@@ -72,12 +72,12 @@ pub(crate) fn validate(path: &Path) -> Result<()> {
     };
     let mut lines: Vec<_> = verdict.faults.iter().take(MOST_FAULTS).map(ToString::to_string).collect();
     if let Some(more) = verdict.faults.len().checked_sub(MOST_FAULTS).filter(|more| *more > 0) {
-        lines.push(format!("and {more} faults more"));
+        lines.push(format!("and {more} more faults"));
     }
     print(&lines.iter().map(|line| format!("{line}\n")).collect::<String>());
     if verdict.faults.is_empty() {
         let rows: usize = verdict.rows.values().sum();
-        eprintln!("{}: {} tables with {rows} rows are as they should be", path.display(), verdict.rows.len());
+        eprintln!("`{}`: {} tables with {rows} rows are valid", path.display(), verdict.rows.len());
         return Ok(());
     }
     Err(Error::Faults { path: path.to_path_buf(), faults: verdict.faults.len() }.into())

@@ -1,4 +1,4 @@
-//! The folder of what is obtained or made once: weights, photos, clips, Python environments.
+//! The cache of downloaded and generated files: weights, photos, clips, Python environments.
 //!
 //! Files appear whole or not at all: they are made in a [`Scratch`] folder inside the cache and
 //! then renamed.
@@ -22,8 +22,7 @@ fn locate(own: Option<PathBuf>, xdg: Option<PathBuf>, home: Option<PathBuf>) -> 
     own.or_else(|| xdg.map(|dir| dir.join(NAME)))
         .or_else(|| home.map(|dir| dir.join(".cache").join(NAME)))
         .ok_or_else(|| {
-            Error::unexpected("there is no home directory for the cache of weights")
-                .hint("set FACETRACK_CACHE to a folder")
+            Error::unexpected("no home directory for the cache").hint("set FACETRACK_CACHE to a folder")
         })
 }
 

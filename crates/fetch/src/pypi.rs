@@ -59,7 +59,7 @@ pub fn extract(archive: &Path, member: &str, sha256: &str, target: &Path) -> Res
         let why = process::tail(&done.stderr, 1);
         return Err(Error::new(
             exit::INPUT,
-            format!("failed to extract {member} from `{}`: {why}", archive.display()),
+            format!("failed to extract `{member}` from `{}`: {why}", archive.display()),
         ));
     }
     verify(target, sha256)
@@ -70,17 +70,19 @@ pub fn verify(path: &Path, expected: &str) -> Result<()> {
     match cache::sha256(path)? {
         Some(found) if found == expected => Ok(()),
         Some(found) => {
-            let message =
-                format!("{} is not the pinned file: its SHA-256 is {found}, not {expected}", path.display());
-            Err(Error::new(exit::INPUT, message).hint("remove it, and it will be obtained again"))
+            let message = format!(
+                "`{}` is not the pinned file: its SHA-256 is {found}, expected {expected}",
+                path.display()
+            );
+            Err(Error::new(exit::INPUT, message).hint("delete the file; it will be downloaded again"))
         }
-        None => Err(Error::new(exit::INPUT, format!("{} is missing", path.display()))),
+        None => Err(Error::new(exit::INPUT, format!("missing file `{}`", path.display()))),
     }
 }
 
 /// Says what obtaining packages needs where there is no Python.
 fn without_python(error: Error) -> Error {
-    error.hint_unless_interrupted("packages are obtained by pip: apt-get install -y python3 python3-pip")
+    error.hint_unless_interrupted("downloading needs pip: apt-get install -y python3 python3-pip")
 }
 
 fn is_wheel(file: &str) -> bool {

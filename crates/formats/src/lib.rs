@@ -15,7 +15,7 @@ use std::path::PathBuf;
 
 use failure::{Failure, exit};
 
-/// What can go wrong.
+/// Errors of this module.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -26,17 +26,17 @@ pub enum Error {
     #[error(transparent)]
     Run(#[from] ::run::Error),
     /// A file cannot be read or written.
-    #[error("{action} {}: {source}", path.display())]
+    #[error("failed to {action} `{}`: {source}", path.display())]
     Io {
         /// What was being done.
         action: &'static str,
         /// The file.
         path: PathBuf,
-        /// The system's own words.
+        /// Message of the operating system.
         source: io::Error,
     },
     /// Labels cannot be understood.
-    #[error("{}, line {line}: {reason}", path.display())]
+    #[error("`{}`, line {line}: {reason}", path.display())]
     Labels {
         /// The file.
         path: PathBuf,
@@ -46,13 +46,13 @@ pub enum Error {
         reason: String,
     },
     /// A file that does not say what it is.
-    #[error("{} has no ending that says its format", path.display())]
+    #[error("unknown format of `{}`", path.display())]
     UnknownFormat {
         /// The file.
         path: PathBuf,
     },
-    /// Faults were found, and told one by one.
-    #[error("{faults} faults in {}", path.display())]
+    /// Faults were found and printed.
+    #[error("found {faults} faults in `{}`", path.display())]
     Faults {
         /// What was looked at.
         path: PathBuf,
@@ -69,7 +69,9 @@ impl Failure for Error {
         match self {
             Self::Schema(error) => error.hint(),
             Self::Run(error) => error.hint(),
-            Self::UnknownFormat { .. } => Some("say it with --from: csv, mot (.txt) or cvat (.xml)".into()),
+            Self::UnknownFormat { .. } => {
+                Some("set the format with --from: csv, mot (.txt) or cvat (.xml)".into())
+            }
             Self::Labels { reason, .. } if reason.starts_with("the column") => Some(
                 "labels need the columns frame, x, y, w, h and identity, or usual other names, such as \
                  frame_idx, left, top, x_max, y_max or name"

@@ -1,7 +1,7 @@
-//! The people of several videos: a person who is in two of them has one id.
+//! The people of several videos, with one id per person.
 //!
 //! A *library* is a directory beside the runs. Runs are added to it one at a time, and each is read once: its
-//! clusters are compared with the people known so far, for each of whom the library keeps one vector.
+//! clusters are compared with the known people, each of which has one vector in the library.
 //!
 //! * [`identities`]: the people of a finished run.
 //! * [`matching`]: matches the people of a run with the known people; pure.
@@ -28,7 +28,7 @@ pub use crate::store::{Added, Library};
 /// Raised whenever the same runs would give other people.
 pub const VERSION: u32 = 1;
 
-/// What can go wrong.
+/// Errors of this module.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -39,7 +39,7 @@ pub enum Error {
     #[error(transparent)]
     Library(#[from] run::Error),
     /// The run's vectors are of another embedder than the library's, so the two cannot be compared.
-    #[error("{} was linked by {found} and {} by {expected}, whose vectors cannot be compared", run.display(), library.display())]
+    #[error("`{}` was linked by {found} and `{}` by {expected}; their embeddings cannot be compared", run.display(), library.display())]
     OtherEmbedder {
         /// The run.
         run: PathBuf,
@@ -51,7 +51,7 @@ pub enum Error {
         expected: String,
     },
     /// `library.json` cannot be understood.
-    #[error("{} is not the index of a library of this version: {reason}", path.display())]
+    #[error("`{}` is not the index of a gallery of this version: {reason}", path.display())]
     Index {
         /// The file.
         path: PathBuf,
@@ -59,15 +59,15 @@ pub enum Error {
         reason: String,
     },
     /// The video is not in the library.
-    #[error("{} holds no video {video_id}", path.display())]
+    #[error("`{}` contains no video {video_id}", path.display())]
     NoVideo {
         /// The library.
         path: PathBuf,
         /// What was asked for.
         video_id: String,
     },
-    /// Some runs could not be added; each was told.
-    #[error("{failed} of {runs} runs could not be added")]
+    /// Some runs could not be added; each was reported.
+    #[error("failed to add {failed} of {runs} runs")]
     Some {
         /// Number of those.
         failed: usize,
@@ -89,17 +89,17 @@ impl Failure for Error {
         match self {
             Self::Run(e) => e.hint(),
             Self::Library(run::Error::Locked { .. }) => {
-                Some("wait for it to end, or choose another --library".into())
+                Some("wait for the other process to end, or use another --library".into())
             }
             Self::Library(run::Error::Table(schema::Error::Io { action, .. })) if *action != "read" => {
-                Some("choose a directory you may write to with --library".into())
+                Some("use a --library directory with write permission".into())
             }
             Self::Library(_) | Self::Index { .. } => {
-                Some("choose another --library, or delete this one: runs can be added again".into())
+                Some("use another --library, or delete this one: runs can be added again".into())
             }
-            Self::OtherEmbedder { .. } => {
-                Some("run the video again with the library's --embedder, or choose another --library".into())
-            }
+            Self::OtherEmbedder { .. } => Some(
+                "run the video again with the --embedder of the gallery, or use another --library".into(),
+            ),
             Self::NoVideo { .. } => Some("library.json lists the videos".into()),
             Self::Some { .. } => None,
         }

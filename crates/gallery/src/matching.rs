@@ -1,31 +1,31 @@
-//! Which of the people in a video is whom of those known.
+//! Matches the identities of a run to the known people.
 //!
-//! People are compared by the cosine of their mean vectors. Where one knows how alike different people are,
-//! what all vectors have in common is taken off first, and a stranger's similarity to somebody known is
-//! about normally distributed, however many tracks a mean is made of; so the more people there are, the
-//! more alike the most alike stranger is. The embedder says from which similarity on *one* pair is taken
-//! for one person. With n people known it takes so much more that a stranger is as rarely taken for any of
-//! them: the tail of the normal distribution, about exp(−z²/2), times n. How wide that distribution is, the
-//! many pairs of different people tell; where there are few, what was known beforehand.
+//! People are compared by the cosine of their mean vectors. If the usual similarity of different people is
+//! known, the component common to all vectors is subtracted first. The similarities of a stranger to the
+//! known people are then about normally distributed, however many tracks a mean has; so the largest of them
+//! rises with the number of people. The embedder defines the threshold for *one* pair. With n known people
+//! the threshold is raised so that a stranger is matched to any of them as rarely as to one: the tail of the
+//! normal distribution, about exp(−z²/2), times n. The width of the distribution is estimated from the pairs
+//! of different people, with a prior for few pairs.
 
 use numeric::law::{COMMON_PRIOR, DIFFERENT_PAIRS, DIFFERENT_SD, SFACE_SAME_UP_TO};
 use pulp::{Arch, Simd, WithSimd};
 use schema::footer::Embedder;
 
-/// Vectors that another is compared with at a time.
+/// Number of vectors that are compared with one vector at a time.
 const SIDE_BY_SIDE: usize = 32;
 
-/// How alike people are, by an embedder.
+/// Similarities of people for an embedder.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Scale {
-    /// Similarity from which on a pair is taken for one person.
+    /// Similarity threshold for a pair of one person.
     same_from: f64,
     /// Mean similarity of different people after what all have in common is taken off, where it is known.
     different: Option<f64>,
 }
 
 impl Scale {
-    /// By what the footer of a run's vectors says.
+    /// From the footer of the vectors of a run.
     pub fn of(embedder: &Embedder) -> Self {
         Self {
             same_from: 1.0 - embedder.same_up_to.unwrap_or(SFACE_SAME_UP_TO),
@@ -53,19 +53,19 @@ impl Scale {
     }
 }
 
-/// Whom somebody was found to be.
+/// Match of an identity to a known person.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Match {
-    /// Place among the known, and similarity; `None` when it is nobody of them.
+    /// Index of the known person, and similarity; `None` for a new person.
     pub known: Option<(usize, f64)>,
-    /// The most alike of those known whom nobody else of the video was found to be.
+    /// Most similar known person who is not matched to another identity of the video.
     pub runner_up: Option<(usize, f64)>,
-    /// Similarity that it took; `None` when nobody was known.
+    /// Similarity threshold; `None` if no person was known.
     pub threshold: Option<f64>,
 }
 
 impl Match {
-    /// How far the similarity is from another decision; `None` when there was no other.
+    /// Distance of the similarity from the other decision; `None` if there is none.
     pub fn margin(&self) -> Option<f64> {
         let (threshold, next) = (self.threshold?, self.runner_up.map(|(_, similarity)| similarity));
         match self.known {
@@ -75,8 +75,8 @@ impl Match {
     }
 }
 
-/// Finds each of `identities` among `known`, no two of them the same person: the most alike pair first. Vectors
-/// have unit norm and one length.
+/// Matches each of `identities` to at most one of `known`, and no two to the same person, most similar pair
+/// first. Vectors have unit norm and one length.
 pub fn find(scale: &Scale, known: &[&[f32]], seen: &[&[f32]]) -> Vec<Match> {
     if known.is_empty() {
         return vec![Match { known: None, runner_up: None, threshold: None }; seen.len()];
@@ -98,8 +98,8 @@ pub fn find(scale: &Scale, known: &[&[f32]], seen: &[&[f32]]) -> Vec<Match> {
     similarities.iter().zip(&found).map(row).collect()
 }
 
-/// The most alike pair from the threshold on, then the most alike of who is left, and so on. Of pairs that
-/// are as alike the one of the earlier people comes first.
+/// Greedy matching of pairs above the threshold, most similar pair first. Among equals the pair with the
+/// smaller indices comes first.
 fn one_to_one(similarities: &[Vec<f64>], threshold: f64) -> Vec<Option<usize>> {
     let mut pairs = Vec::new();
     for (seen, row) in similarities.iter().enumerate() {
@@ -126,7 +126,7 @@ fn similarities(scale: &Scale, known: &[&[f32]], seen: &[&[f32]]) -> Vec<Vec<f64
     Arch::new().dispatch(Comparison { known, seen, common: &common })
 }
 
-/// All that is done with everybody known, so it decides what a large library costs.
+/// The only work that is done for every known person, so it determines the cost of a large library.
 struct Comparison<'a> {
     known: &'a [&'a [f32]],
     seen: &'a [&'a [f32]],
@@ -287,7 +287,7 @@ mod tests {
         assert!((known.threshold(100, &with_same) - threshold).abs() < 1e-12);
     }
 
-    /// Light that is in all vectors makes everybody alike, until it is taken off.
+    /// A common offset makes all vectors similar until it is subtracted.
     #[test]
     fn what_all_have_in_common_counts_for_nothing() {
         let lit = |person: usize| {

@@ -4,7 +4,7 @@
 //! library/
 //!   library.json                          the videos, in the order in which they were added: written last
 //!   people.parquet                        one row per person, written anew by every addition
-//!   person_vectors/<key>.parquet          the vectors of the people whom an addition changed
+//!   person_vectors/<key>.parquet          the vectors of the people that an addition changed
 //!   appearances/<video_id>.<key>.parquet  one file per video, never changed
 //!   .lock
 //! ```
@@ -385,7 +385,9 @@ impl Library {
     fn read(&self, entry: &Entry) -> Result<Vec<Appearance>, Error> {
         let path = self.root.join(&entry.file);
         if files::sha256(&path)? != entry.sha256 {
-            return Err(run::Error::Changed { path, reason: "its content differs".into() }.into());
+            return Err(
+                run::Error::Changed { path, reason: "the content differs from its SHA-256".into() }.into()
+            );
         }
         Ok(io::read_all(&path)?)
     }
@@ -455,7 +457,7 @@ impl Index {
             return Err(wrong(format!("its vectors have {} components", index.dim())));
         }
         if !(0..=MAX_WHOLE).contains(&index.next_person_id) {
-            return Err(wrong(format!("its next person is {}", index.next_person_id)));
+            return Err(wrong(format!("invalid next_person_id {}", index.next_person_id)));
         }
         // Named files are removed some day, so a foreign index must not name other files.
         let files = index.videos.iter().map(|entry| &entry.file);

@@ -87,13 +87,13 @@ fn check_appearances(
         for (at, row) in table.rows.iter().enumerate() {
             let mut wrong = Wrong::default();
             wrong.unless(row.video_id.as_str() == *video_id, || {
-                format!("is about the video {}, {INDEX} says {video_id}", row.video_id)
+                format!("belongs to the video {}, {INDEX} names {video_id}", row.video_id)
             });
             wrong.unless(here.insert(row.person_id), || {
-                format!("is the second cluster that is person {}", row.person_id)
+                format!("is the second cluster of person {}", row.person_id)
             });
             wrong.unless(ids.as_ref().is_none_or(|ids| ids.contains(&row.person_id)), || {
-                format!("names person {}, who is not in `people`", row.person_id)
+                format!("names person {}, which is not in `people`", row.person_id)
             });
             note(faults, table, at, wrong);
         }
@@ -103,17 +103,19 @@ fn check_appearances(
 fn check_person(row: &Person, sums: &People) -> Wrong {
     let mut wrong = Wrong::default();
     let Some(sum) = sums.rows.get(&row.person_id) else {
-        wrong.unless(false, || format!("is person {}, who is in no `appearances`", row.person_id));
+        wrong.unless(false, || format!("is person {}, which is not in `appearances`", row.person_id));
         return wrong;
     };
     for (what, found, expected) in
         [("videos", row.n_videos, sum.n_videos), ("tracks", row.n_tracks, sum.n_tracks)]
     {
-        wrong.unless(found == expected, || format!("has {found} {what}, `appearances` add up to {expected}"));
+        wrong.unless(found == expected, || {
+            format!("has {found} {what}, the sum in `appearances` is {expected}")
+        });
     }
     let differ = (row.screen_secs - sum.screen_secs).abs() > SAME * sum.screen_secs.abs();
     wrong.unless(!differ, || {
-        format!("has {} s on screen, `appearances` add up to {}", row.screen_secs, sum.screen_secs)
+        format!("has {} s on screen, the sum in `appearances` is {}", row.screen_secs, sum.screen_secs)
     });
     let is_first = (&row.first_video_id, row.first_cluster_id) == (&sum.first_video_id, sum.first_cluster_id);
     wrong.unless(is_first, || {

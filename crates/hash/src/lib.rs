@@ -19,7 +19,7 @@ pub fn bytes(bytes: &[u8]) -> String {
 pub fn file(path: &Path) -> io::Result<String> {
     let kind = std::fs::metadata(path)?.file_type();
     if !kind.is_file() && !kind.is_dir() {
-        return Err(io::Error::other("it is no regular file"));
+        return Err(io::Error::other("not a regular file"));
     }
     let mut source = File::open(path)?;
     let mut digest = Sha256::new();
@@ -45,7 +45,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let pipe = folder.path().join("pipe");
         assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-        assert!(super::file(&pipe).unwrap_err().to_string().ends_with("it is no regular file"));
+        assert!(super::file(&pipe).unwrap_err().to_string().ends_with("not a regular file"));
         assert!(super::file(folder.path()).is_err());
     }
 

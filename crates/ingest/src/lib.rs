@@ -13,16 +13,19 @@ use schema::tables::{Frame, FrameStatus, Video};
 use serde::{Deserialize, Serialize};
 use video::Index;
 
-/// This stage.
-pub const STAGE: Stage =
-    Stage { name: "ingest", version: 2, about: "Reads a video's container: frames, times, key frames, hash" };
+/// Name, version and description of the stage.
+pub const STAGE: Stage = Stage {
+    name: "ingest",
+    version: 2,
+    about: "Reads the container of a video: frames, times, key frames, SHA-256",
+};
 
 /// Section `[ingest]` of the configuration; it has no keys.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {}
 
-/// What can go wrong.
+/// Errors of this module.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -35,14 +38,14 @@ pub enum Error {
     /// The run directory cannot be used.
     #[error(transparent)]
     Run(#[from] run::Error),
-    /// Somebody writes the video while it is read.
-    #[error("{} changed while it was read", path.display())]
+    /// The video changed while it was being read.
+    #[error("`{}` changed while it was being read", path.display())]
     Changing {
         /// The video.
         path: PathBuf,
     },
     /// The run directory holds the results of another file.
-    #[error("{} holds the results of another video, {other}", run_dir.display())]
+    #[error("`{}` contains the results of another video, `{other}`", run_dir.display())]
     OtherVideo {
         /// The run directory.
         run_dir: PathBuf,
@@ -57,7 +60,9 @@ impl Failure for Error {
             Self::Video(e) => e.hint(),
             Self::Schema(e) => e.hint(),
             Self::Run(e) => e.hint(),
-            Self::Changing { .. } => Some("is it still being copied? run again when it is complete".into()),
+            Self::Changing { .. } => {
+                Some("the file may still be copied; run again when it is complete".into())
+            }
             Self::OtherVideo { .. } => Some("choose another directory with --run-dir".into()),
         }
     }
@@ -120,7 +125,7 @@ fn identify(job: &Job<Config>, path: &Path) -> Result<VideoFile, Error> {
     file.sha256 = match known.filter(|known| file.is_same_file(known)) {
         Some(known) => known.sha256.clone(),
         None => {
-            // A terabyte of garbage is refused before it is hashed.
+            // A large file that is no video is refused before it is hashed.
             video::check(path)?;
             run::files::sha256(absolute)?
         }

@@ -6,7 +6,7 @@ use candle_core::{Result, Shape};
 
 use crate::conv::Window;
 
-/// Channels that lie together; one cache line of f32, and a whole number of vectors everywhere.
+/// Channels of a block: one cache line of f32, and a whole number of vectors on every instruction set.
 pub(crate) const CELL: usize = 16;
 
 /// Size of a feature map: all images of a pass.
@@ -39,7 +39,7 @@ impl Extent {
         self.rows() * self.width * self.channels
     }
 
-    /// What a window with `channels` outputs makes of this map.
+    /// Size of the output of a window with `channels` output channels.
     pub(crate) fn after(&self, window: Window, channels: usize) -> Self {
         let [height, width] = window.outputs([self.height, self.width]);
         Self { height, width, channels, ..*self }
@@ -81,9 +81,9 @@ pub(crate) struct Band {
     extent: Extent,
     /// Channels of a block: [`CELL`], or 3 for the pixels of a picture.
     cell: usize,
-    /// Rows for which there is room.
+    /// Number of rows that the memory holds.
     capacity: usize,
-    /// Room is made for at least this many rows.
+    /// Smallest number of rows to allocate.
     least: usize,
     first: usize,
     end: usize,
@@ -95,7 +95,7 @@ impl Band {
         Self { data: Aligned::default(), extent, cell, capacity: 0, least: 0, first: 0, end: 0 }
     }
 
-    /// The map will be held as a whole.
+    /// Keeps all rows of the map.
     pub(crate) fn hold(&mut self) {
         self.least = self.extent.rows();
     }
@@ -112,7 +112,7 @@ impl Band {
         self.extent.channels.div_ceil(self.cell)
     }
 
-    /// Number of the row that would come next.
+    /// Index of the next row.
     pub(crate) fn end(&self) -> usize {
         self.end
     }
@@ -154,7 +154,7 @@ impl Band {
         &mut self.data_mut()[offset..][..len]
     }
 
-    /// Makes room for the rows up to `end`, whose values are undefined, and forgets those before `keep`.
+    /// Makes room for the rows up to `end`, whose values are undefined, and drops the rows before `keep`.
     pub(crate) fn advance(&mut self, keep: usize, end: usize, spare: &mut Spare) {
         if end - self.first > self.capacity {
             let keep = keep.clamp(self.first, self.end);
@@ -191,7 +191,7 @@ impl Band {
         self.capacity = capacity;
     }
 
-    /// Hands back the memory when no row from `keep` on is held.
+    /// Returns the memory to the pool if no row from `keep` on is held.
     pub(crate) fn release(&mut self, keep: usize, spare: &mut Spare) {
         if keep >= self.end {
             spare.give(std::mem::take(&mut self.data));
@@ -205,7 +205,7 @@ fn pitch(len: usize) -> usize {
     len + CELL
 }
 
-/// Memory of bands that need none now. What was given last is taken first: it is still in the cache.
+/// Pool of released memory. The memory released last is reused first, because it is still in the cache.
 #[derive(Debug, Default)]
 pub(crate) struct Spare(Vec<Aligned>);
 

@@ -28,14 +28,14 @@ impl Activation {
     pub(crate) fn check(&self, layer: &str, channels: usize) -> Result<()> {
         match self {
             Self::Prelu(slopes) if slopes.len() != channels => {
-                bail!("{layer}: {} slopes for {channels} channels", slopes.len())
+                bail!("{layer}: found {} slopes for {channels} channels", slopes.len())
             }
             _ => Ok(()),
         }
     }
 }
 
-/// Where the kernel stands on its input. Pairs are of rows and columns.
+/// Geometry of a kernel: size, stride and padding. Pairs are (rows, columns).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Window {
     /// Height and width of the kernel.
@@ -65,7 +65,7 @@ impl Window {
         Self { size: [height, width], stride: 1, padding: [height / 2, width / 2] }
     }
 
-    /// Height and width of what the window makes of a map; 0 when the kernel does not fit.
+    /// Height and width of the output map; 0 if the kernel does not fit.
     pub fn outputs(self, [height, width]: [usize; 2]) -> [usize; 2] {
         let outputs = |axis: usize, len: usize| {
             (len + 2 * self.padding[axis] + self.stride).saturating_sub(self.size[axis]) / self.stride
@@ -81,13 +81,13 @@ impl Window {
     pub(crate) fn check(self, layer: &str) -> Result<()> {
         let padded = (0..2).any(|axis| self.padding[axis] >= self.size[axis]);
         if self.stride == 0 || padded {
-            bail!("{layer}: the window {self:?} makes no sense");
+            bail!("{layer}: invalid window {self:?}");
         }
         Ok(())
     }
 }
 
-/// The numbers of a layer, as the place where it runs wants them.
+/// Parameters of a layer, in the form that its device needs.
 #[derive(Debug)]
 enum Form {
     /// For the kernels.
@@ -127,7 +127,7 @@ impl Form {
     fn for_kernels(&self) -> Result<&Packed> {
         match self {
             Self::Packed(packed) => Ok(packed),
-            Self::Stock { .. } => bail!("the weights are not on the CPU as the input is"),
+            Self::Stock { .. } => bail!("the input is on the CPU, the weights are on another device"),
         }
     }
 
@@ -139,7 +139,7 @@ impl Form {
         convolve: impl Fn(&Tensor, &Tensor) -> Result<Tensor>,
     ) -> Result<Tensor> {
         match self {
-            Self::Packed(_) => bail!("the weights are on the CPU, the input is not"),
+            Self::Packed(_) => bail!("the weights are on the CPU, the input is on another device"),
             Self::Stock { weight, bias, activation } => {
                 let output = convolve(&weight.to_dtype(dtype)?, &bias.to_dtype(dtype)?)?;
                 stock::activated(output, activation)
@@ -152,7 +152,7 @@ impl Form {
 ///
 /// Computed as an indirect matrix product (the idea of XNNPACK's indirect GEMM, arXiv 1907.02129): no im2col
 /// copy, but for very narrow maps, and a table of where each tap's inputs begin. Weights are packed once at
-/// load. 3×3 kernels of stride 1 go by way of [`winograd`] where maps are large enough.
+/// load. 3×3 kernels of stride 1 use [`winograd`] if the maps are large enough.
 #[derive(Debug)]
 pub struct Conv2d {
     pub(crate) window: Window,
@@ -160,7 +160,7 @@ pub struct Conv2d {
     pub(crate) outputs: usize,
     /// Packed as `[block of outputs][block of inputs][tap][input][output]`.
     form: Form,
-    /// The weights for [`winograd`], from the first time on that maps are large enough.
+    /// Transformed weights for [`winograd`], computed at first use.
     transformed: OnceLock<Aligned>,
 }
 
@@ -207,7 +207,7 @@ impl Conv2d {
         self.inputs * self.outputs * points
     }
 
-    /// This many rows of an image of size `to` are computed at a time, and what is left at its end.
+    /// Number of rows of an image of size `to` that are computed together; fewer at its end.
     pub(crate) fn rows(&self, to: Extent) -> usize {
         if self.is_winograd(to) { winograd::SIDE } else { 1 }
     }
@@ -249,7 +249,7 @@ impl Conv2d {
         Ok(())
     }
 
-    /// By way of a copy of what each tap sees, in which the pixels of all rows lie side by side.
+    /// Computes rows from a copy of the inputs of each tap, in which the pixels of all rows are contiguous.
     fn gathered(
         &self,
         packed: &Packed,
@@ -275,8 +275,8 @@ impl Conv2d {
         spare.give(scratch);
     }
 
-    /// By way of a copy with its border around it, columns sorted by their place in the stride so that the
-    /// pixels under a tap lie side by side.
+    /// Computes rows from a padded copy, with columns sorted by their phase in the stride, so that the pixels
+    /// under a tap are contiguous.
     fn padded(
         &self,
         packed: &Packed,
@@ -346,7 +346,7 @@ fn source(window: Window, input: &Band, row: usize, height: usize, y: usize) -> 
     Some(row / height * from + y)
 }
 
-/// Copies what column `x` of the window sees of an input row as it moves along, with zeros for the padding.
+/// Copies the input pixels under column `x` of the window along a whole row, with zeros for the padding.
 fn pick(
     window: Window,
     input: &Band,
@@ -382,7 +382,7 @@ fn taps(blocks: usize, [rows, columns]: [usize; 2]) -> impl Iterator<Item = (usi
     (0..blocks * rows * columns).map(move |i| (i / (rows * columns), i / columns % rows, i % columns))
 }
 
-/// Cuts rows that are numbered through all images where an image of `height` rows ends.
+/// Splits rows that are numbered through all images at the ends of images of `height` rows.
 fn by_image(rows: Range<usize>, height: usize) -> impl Iterator<Item = Range<usize>> {
     let mut start = rows.start;
     std::iter::from_fn(move || {
@@ -540,11 +540,11 @@ fn check_layer(
 ) -> Result<(usize, usize)> {
     let (outputs, inputs, rows, columns) = weight.dims4()?;
     if [rows, columns] != window.size {
-        bail!("{layer}: weight is {rows}×{columns}, not {}×{}", window.size[0], window.size[1]);
+        bail!("{layer}: the weight is {rows}×{columns}, expected {}×{}", window.size[0], window.size[1]);
     }
     window.check(layer)?;
     if bias.dims1()? != outputs {
-        bail!("{layer}: {} biases for {outputs} outputs", bias.dims1()?);
+        bail!("{layer}: found {} biases for {outputs} outputs", bias.dims1()?);
     }
     activation.check(layer, outputs)?;
     Ok((outputs, inputs))

@@ -7,7 +7,7 @@ use candle_core::{DType, Device, Result, Tensor};
 use failure::catch_panic;
 use failure::{Failure, exit};
 
-/// The devices that a person can ask for.
+/// Devices that a user can select.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Choice {
     /// The first card, if the program was built for cards and one answers, else the CPU.
@@ -18,7 +18,7 @@ pub enum Choice {
     Cuda(usize),
 }
 
-/// In which numbers a network is computed.
+/// Precision of a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Precision {
     /// Single precision, 32 bits.
@@ -27,29 +27,29 @@ pub enum Precision {
     Half,
 }
 
-/// Why a network cannot run where it is wanted.
+/// Errors of selecting a device.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// Not the name of a device.
-    #[error("`{0}` is no device: not `cpu`, `cuda`, `cuda:N` or `auto`")]
+    #[error("unknown device `{0}`: expected `cpu`, `cuda`, `cuda:N` or `auto`")]
     UnknownDevice(String),
     /// Not the name of a precision.
-    #[error("`{0}` is no precision: neither `f32` nor `f16`")]
+    #[error("unknown precision `{0}`: expected `f32` or `f16`")]
     UnknownPrecision(String),
-    /// The program has nothing for graphics cards in it.
+    /// The program was built without CUDA.
     #[error("this program was built without CUDA")]
     NotBuilt,
     /// No such card, or no driver.
-    #[error("cannot use the device `{device}`: {reason}")]
+    #[error("failed to use the device `{device}`: {reason}")]
     Unavailable {
         /// The device that was asked for.
         device: Choice,
-        /// The words of candle or of the driver.
+        /// Message of candle or of the driver.
         reason: String,
     },
     /// The kernels of the CPU compute in single precision.
-    #[error("half precision is only for CUDA devices")]
+    #[error("half precision requires a CUDA device")]
     HalfOnCpu,
 }
 
@@ -58,9 +58,7 @@ impl Failure for Error {
         match self {
             Self::UnknownDevice(_) | Self::UnknownPrecision(_) => None,
             Self::NotBuilt => Some("see \"With a GPU\" in CONTRIBUTING.md, or use `cpu`".into()),
-            Self::Unavailable { .. } => {
-                Some("`nvidia-smi` lists the cards that the driver sees; `cpu` always works".into())
-            }
+            Self::Unavailable { .. } => Some("run `nvidia-smi` to list the cards, or use `cpu`".into()),
             Self::HalfOnCpu => Some("use `f32` on the CPU".into()),
         }
     }
@@ -117,7 +115,7 @@ impl fmt::Display for Precision {
     }
 }
 
-/// A device that answers, and the precision that networks have there.
+/// An available device, and the precision of networks on it.
 #[derive(Debug, Clone)]
 pub struct Place {
     choice: Choice,
@@ -126,8 +124,8 @@ pub struct Place {
 }
 
 impl Place {
-    /// Looks for the device. A network's weights are read for it in single precision, whatever `precision`
-    /// is, so that they are folded without loss; what [`Place::put`] makes of an input decides.
+    /// Opens the device. Weights are read in single precision, whatever `precision` is, so that they are
+    /// folded without loss; the type of the input that [`Place::put`] returns determines the precision.
     ///
     /// # Errors
     /// [`Error::NotBuilt`], [`Error::Unavailable`], [`Error::HalfOnCpu`].
@@ -231,7 +229,7 @@ mod tests {
     fn a_card_that_is_not_there_is_an_error_in_the_drivers_words() {
         let error = Place::open(Choice::Cuda(999), Precision::Single).unwrap_err();
         let words = error.to_string();
-        assert!(words.starts_with("cannot use the device `cuda:999`: "), "{words}");
+        assert!(words.starts_with("failed to use the device `cuda:999`: "), "{words}");
         assert!((40..240).contains(&words.len()), "{words}");
     }
 }

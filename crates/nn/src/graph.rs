@@ -20,13 +20,13 @@ mod tests;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Map(usize);
 
-/// Puts a [`Graph`] together, one map after the other.
+/// Builds a [`Graph`], one map after the other.
 #[derive(Debug)]
 pub struct Builder {
     nodes: Vec<Node>,
 }
 
-/// What computes a map from others. Map 0 is the input of the graph, map `i + 1` is that of node `i`.
+/// Computes a map from others. Map 0 is the input of the graph, map `i + 1` is the output of node `i`.
 #[derive(Debug)]
 struct Node {
     op: Op,
@@ -39,7 +39,7 @@ impl Builder {
         (Self { nodes: Vec::new() }, Map(0))
     }
 
-    /// What `layer` makes of a map.
+    /// Adds `layer` on a map.
     pub fn layer(&mut self, input: Map, layer: impl Into<Layer>) -> Map {
         self.push(Op::Layer(layer.into()), &[input])
     }
@@ -82,7 +82,7 @@ impl Builder {
 /// Floats of the maps before and after a layer that are to be in the cache together.
 const CACHED: usize = 256 << 10;
 
-/// Layers that run over a few rows at a time, so that the maps between them stay in the cache.
+/// A network that computes all maps a few rows at a time, so that they stay in the cache.
 ///
 /// Every map is held as a band of rows: those that a later layer still needs. Memory is shared between
 /// bands, and kept from call to call, one set for each thread that calls at the same time.
@@ -110,7 +110,7 @@ struct Stage {
     step: usize,
 }
 
-/// What the largest of some nodes needs, in floats.
+/// Largest sizes among some nodes, in floats.
 #[derive(Debug, Default, Clone, Copy)]
 struct Load {
     maps: usize,
@@ -194,7 +194,7 @@ impl Graph {
         }
         match maps.pop().flatten() {
             Some(output) => stock::to_nhwc(&output)?.to_dtype(DType::F32),
-            None => bail!("the graph computes nothing"),
+            None => bail!("the graph is empty"),
         }
     }
 
@@ -467,7 +467,7 @@ impl CustomOp2 for Graph {
     ) -> Result<(CpuStorage, Shape)> {
         let (n, height, width, channels) = coarse_layout.shape().dims4()?;
         if fine_layout.shape().dims() != [n, 2 * height, 2 * width, channels] {
-            bail!("{:?} is not twice {:?}", fine_layout.shape(), coarse_layout.shape());
+            bail!("{:?} does not have twice the size of {:?}", fine_layout.shape(), coarse_layout.shape());
         }
         let fine = contiguous(fine.as_slice()?, fine_layout)?;
         let coarse = contiguous(coarse.as_slice()?, coarse_layout)?;

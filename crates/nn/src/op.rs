@@ -1,4 +1,4 @@
-//! What a graph is made of.
+//! Operations of a graph.
 
 use std::ops::Range;
 
@@ -10,16 +10,16 @@ use crate::conv::{self, Activation, Conv2d, Depthwise, Window};
 use crate::kernel::{self, Epilogue, Pooling};
 use crate::stock;
 
-/// Makes a map of a map.
+/// An operation on one map.
 #[derive(Debug)]
 pub enum Layer {
     /// See [`Conv2d`].
     Dense(Conv2d),
     /// See [`Depthwise`].
     Depthwise(Depthwise),
-    /// The largest value under the window; its padding never is.
+    /// Maximum under the window, without the padding.
     MaxPool(Window),
-    /// The mean under the window; its padding counts as zeros.
+    /// Mean under the window, with zeros for the padding.
     AvgPool(Window),
 }
 
@@ -86,7 +86,7 @@ impl Layer {
     }
 }
 
-/// Makes a map of one or several.
+/// An operation on one or several maps.
 #[derive(Debug)]
 pub(crate) enum Op {
     Layer(Layer),
@@ -121,14 +121,14 @@ impl Op {
             (Self::Concat, [first, ..]) => {
                 let channels: usize = from.iter().map(|e| e.channels).sum();
                 if from.iter().any(|e| (e.height, e.width) != (first.height, first.width)) {
-                    bail!("concat: maps of different sizes");
+                    bail!("concat: the maps have different sizes");
                 }
                 if from[..from.len() - 1].iter().any(|e| e.channels % CELL != 0) {
-                    bail!("concat: all maps but the last need a multiple of {CELL} channels");
+                    bail!("concat: all maps except the last need a multiple of {CELL} channels");
                 }
                 Ok(Extent { channels, ..*first })
             }
-            _ => bail!("{} inputs for {self:?}", from.len()),
+            _ => bail!("wrong number of inputs, {}, for {self:?}", from.len()),
         }
     }
 
@@ -140,7 +140,7 @@ impl Op {
         }
     }
 
-    /// This many rows of an image of size `to` are computed at a time, and what is left at its end.
+    /// Number of rows of an image of size `to` that are computed together; fewer at its end.
     pub(crate) fn rows(&self, to: Extent) -> usize {
         match self {
             Self::Layer(Layer::Dense(layer)) => layer.rows(to),
@@ -148,7 +148,7 @@ impl Op {
         }
     }
 
-    /// Channels of the cells in which the op wants its input.
+    /// Number of channels of an input block.
     pub(crate) fn cell(&self) -> usize {
         match self {
             Self::Layer(Layer::Dense(layer)) => layer.cell(),

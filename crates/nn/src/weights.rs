@@ -16,26 +16,26 @@ use failure::{Failure, exit};
 
 pub use self::convert::convert;
 
-/// What can be wrong with a weight file.
+/// Errors of weight files.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The file cannot be read.
-    #[error("cannot read the weights {}: {source}", path.display())]
+    #[error("failed to read the weights `{}`: {source}", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// The system's own words.
+        /// Message of the operating system.
         source: std::io::Error,
     },
     /// The file is of none of the formats we know.
-    #[error("{} is not a weight file: neither {}", path.display(), Format::NAMES.join(", nor "))]
+    #[error("`{}` is not a weight file: neither {}", path.display(), Format::NAMES.join(", nor "))]
     UnknownFormat {
         /// The file.
         path: PathBuf,
     },
     /// The file begins like one of a format but cannot be read as one.
-    #[error("{} is not a whole {format} file: {reason}", path.display())]
+    #[error("`{}` is not a valid {format} file: {reason}", path.display())]
     Malformed {
         /// The file.
         path: PathBuf,
@@ -44,16 +44,16 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
-    /// A weight is no number.
-    #[error("{} holds a value in `{tensor}` that is not a finite number", path.display())]
+    /// A weight is not finite.
+    #[error("`{}`: the tensor `{tensor}` contains a value that is not finite", path.display())]
     NotFinite {
         /// The file.
         path: PathBuf,
         /// The first such tensor by name.
         tensor: String,
     },
-    /// A tensor that somebody asked for by name is missing.
-    #[error("{} holds no tensor `{tensor}`", path.display())]
+    /// A tensor that was requested by name is missing.
+    #[error("`{}` contains no tensor `{tensor}`", path.display())]
     NoTensor {
         /// The file.
         path: PathBuf,
@@ -61,21 +61,21 @@ pub enum Error {
         tensor: String,
     },
     /// A tensor is missing or has another shape than the network needs.
-    #[error("{} does not hold the weights of `{network}`: {reason}", path.display())]
+    #[error("`{}` does not contain the weights of `{network}`: {reason}", path.display())]
     WrongNetwork {
         /// The file.
         path: PathBuf,
         /// The network that was to be loaded.
         network: &'static str,
-        /// candle's own words.
+        /// Message of candle.
         reason: String,
     },
     /// The file cannot be written.
-    #[error("cannot write {}: {source}", path.display())]
+    #[error("failed to write `{}`: {source}", path.display())]
     Unwritable {
         /// The file.
         path: PathBuf,
-        /// The system's own words.
+        /// Message of the operating system.
         source: std::io::Error,
     },
 }
@@ -178,7 +178,7 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<Tensors> {
     }
 }
 
-/// A network with one such weight gives such vectors for every picture.
+/// A single weight that is not finite makes every embedding not finite.
 fn first_not_finite(tensors: &Tensors) -> Option<String> {
     let is_finite = |tensor: &Tensor| {
         let values = tensor.flatten_all().and_then(|t| t.to_vec1::<f32>());
@@ -248,14 +248,14 @@ fn check_count(name: &str, shape: &[usize], count: usize) -> Parsed<()> {
     if found == Some(count) {
         return Ok(());
     }
-    Err(format!("{name}: {count} values for the shape {shape:?}"))
+    Err(format!("{name}: found {count} values for the shape {shape:?}"))
 }
 
 /// Little-endian single precision.
 fn floats(bytes: &[u8]) -> Parsed<Vec<f32>> {
     let (chunks, rest) = bytes.as_chunks::<4>();
     if !rest.is_empty() {
-        return Err(format!("{} bytes are no whole floats", bytes.len()));
+        return Err(format!("{} bytes are not a whole number of floats", bytes.len()));
     }
     Ok(chunks.iter().map(|b| f32::from_le_bytes(*b)).collect())
 }
@@ -296,7 +296,8 @@ mod tests {
         for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             let (_dir, path) = saved(&[1.0, value]);
             let error = Weights::read(&path, &Device::Cpu).err().unwrap();
-            let expected = format!("{} holds a value in `b` that is not a finite number", path.display());
+            let expected =
+                format!("`{}`: the tensor `b` contains a value that is not finite", path.display());
             assert_eq!((error.to_string(), error.exit_code()), (expected, exit::INPUT));
         }
     }

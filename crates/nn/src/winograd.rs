@@ -18,7 +18,7 @@ const CACHED: usize = 256 << 10;
 /// Below this many outputs in a row or column, a direct convolution is as fast, with a quarter of the weights.
 const LEAST_OUTPUTS: usize = 6;
 
-/// Whether this is the way to compute a layer with maps of size `to`.
+/// Whether Winograd suits a layer with output maps of size `to`.
 pub(crate) fn suits(window: Window, inputs: usize, to: Extent) -> bool {
     let three = window.size == [3, 3] && window.stride == 1;
     three && inputs >= CELL && to.height.min(to.width) >= LEAST_OUTPUTS

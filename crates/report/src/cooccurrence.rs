@@ -15,7 +15,7 @@ const MAX_PEOPLE: usize = 24;
 pub(crate) struct CoOccurrence {
     people: Vec<String>,
     rows: Vec<Row>,
-    /// Number of people for whom there is no room.
+    /// Number of people without a row.
     hidden: usize,
 }
 

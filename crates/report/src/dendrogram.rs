@@ -333,7 +333,7 @@ fn tip(tracks: &[Leaf], nodes: &[Node], leaf: usize, at: usize, scale: &Scale) -
     let node = nodes[leaf];
     let what = match tracks.get(leaf) {
         Some(track) => format!("track {}", track.track_id),
-        None => format!("{} tracks, joined below distance {:.3}", format::count(node.size), node.height),
+        None => format!("{} tracks, merged below distance {:.3}", format::count(node.size), node.height),
     };
     Tip {
         x: units(scale.x(at)),

@@ -10,7 +10,7 @@ pub enum Error {
     #[error(transparent)]
     Table(#[from] schema::Error),
     /// A face image of `crops` cannot be decoded.
-    #[error("the face image of track {track_id} at frame {frame_idx} is unreadable: {source}")]
+    #[error("failed to decode the crop of track {track_id}, frame {frame_idx}: {source}")]
     Crop {
         /// Track of the crop.
         track_id: i64,
@@ -20,13 +20,13 @@ pub enum Error {
         source: image::ImageError,
     },
     /// `linkage` is no tree over the tracks of `clusters`.
-    #[error("step {step} of `linkage` joins nodes that do not exist or are joined already")]
+    #[error("step {step} of `linkage` merges nodes that do not exist or are merged already")]
     Linkage {
         /// The offending merge.
         step: usize,
     },
     /// The template cannot be rendered, which is a mistake of this program.
-    #[error("the report could not be rendered: {0}")]
+    #[error("failed to render the report: {0}")]
     Page(#[from] minijinja::Error),
 }
 

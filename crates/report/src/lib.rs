@@ -242,16 +242,18 @@ impl Report<'_> {
             return if tracks.is_empty() {
                 format!("No face was found in {length} of video.")
             } else {
-                let faces = format::counted(tracks.len(), "track of a face was", "tracks of faces were");
-                format!("{faces} found in {length} of video, but none was linked to a person.")
+                let faces = format::counted(tracks.len(), "face track was", "face tracks were");
+                format!("{faces} found in {length} of video, but none was assigned to a person.")
             };
         };
         let (name, time) = (people::name(first), format::length(first.screen_secs));
         let share = format::percent(first.screen_secs / video.duration_secs.max(1e-3));
         match identities.len() {
-            1 => format!("One person in {length} of video: {name} is on screen for {time}, {share} of it."),
+            1 => format!(
+                "One person in {length} of video: {name} is on screen for {time}, {share} of the video."
+            ),
             n => format!(
-                "{} people in {length} of video. {name} is on screen longest: {time}, {share} of it.",
+                "{} people in {length} of video. {name} is on screen longest: {time}, {share} of the video.",
                 format::count(n)
             ),
         }
@@ -265,12 +267,12 @@ impl Report<'_> {
         let fact = |label, value, note| Fact { label, value, note };
         vec![
             fact("People", format::count(identities.len()), String::new()),
-            fact("Tracks", format::count(tracks.len()), format!("{} linked to nobody", format::count(noise))),
+            fact("Tracks", format::count(tracks.len()), format!("{} left as noise", format::count(noise))),
             fact("Shots", format::count(shots.len()), String::new()),
             fact(
                 "Length",
                 format::length(video.duration_secs),
-                format!("{frames} frames, {} a second", format::rate(rate)),
+                format!("{frames} frames, {} per second", format::rate(rate)),
             ),
             fact("Picture", format!("{}\u{a0}×\u{a0}{}", video.width, video.height), video.codec.clone()),
         ]
@@ -345,10 +347,10 @@ impl Page {
 
 fn budget_rows(budget: &Budget) -> Vec<BudgetRow> {
     const COSTS: [(&str, &str); 4] = [
-        ("Finding faces costs", "missed and false faces"),
-        ("Following faces costs", "tracks that show two people"),
-        ("Telling faces apart costs", "what no cut of the tree can mend"),
-        ("Deciding costs", "how far the result is from the best cut; below zero where it is better than all"),
+        ("Loss by detection", "missed and false faces"),
+        ("Loss by tracking", "tracks that show two people"),
+        ("Loss by embeddings", "errors that no cut of the dendrogram can repair"),
+        ("Loss by the cut", "difference to the best cut; below zero if the result is better than every cut"),
     ];
     let row = |stage, title, value: f64, what| BudgetRow {
         stage,
@@ -357,7 +359,7 @@ fn budget_rows(budget: &Budget) -> Vec<BudgetRow> {
         width: format!("{:.2}%", value.max(0.0) * 100.0),
         what,
     };
-    let reached = row(0, "Reached", budget.reached, "identity F1 as it is, of 100");
+    let reached = row(0, "Reached", budget.reached, "identity F1 of this run, of 100");
     let costs = budget.costs.into_iter().zip(COSTS).enumerate().rev();
     let costs = costs.filter_map(|(at, (cost, (title, what)))| Some(row(at + 1, title, cost?, what)));
     std::iter::once(reached).chain(costs).collect()

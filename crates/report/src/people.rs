@@ -156,7 +156,7 @@ impl<'a> Truth<'a> {
         confusion::majority(self.labels.boxes.get(&Some(cluster_id))?)
     }
 
-    /// The person, or "nobody", that most judged boxes of a cluster show, and the share of these boxes.
+    /// The person, or no person, that most scored boxes of a cluster show, and the share of these boxes.
     fn of_cluster(&self, cluster_id: i64) -> Option<String> {
         let group = Some(cluster_id);
         let nobody = self.labels.false_boxes.get(&group).copied().unwrap_or(0);
@@ -167,7 +167,7 @@ impl<'a> Truth<'a> {
             Some((person, count)) if count >= nobody => {
                 Some(format!("{}, {}", self.labels.people[person], share(count)))
             }
-            _ => (nobody > 0).then(|| format!("nobody, {}", share(nobody))),
+            _ => (nobody > 0).then(|| format!("noise, {}", share(nobody))),
         }
     }
 

@@ -36,7 +36,7 @@ pub(crate) fn draw(bins: &[ReliabilityBin]) -> Option<Reliability> {
         // An area that grows with the number of tracks, and can always be seen.
         radius: format!("{:.1}", 3.0 + 12.0 * (bin.n as f64 / total as f64).sqrt()),
         title: format!(
-            "{}: confidence {:.2}, right in {}",
+            "{}: confidence {:.2}, correct in {}",
             format::counted(bin.n, "track", "tracks"),
             bin.stated,
             format::percent(bin.right)

@@ -42,7 +42,7 @@ pub(crate) struct Review {
     merges: Vec<Pair>,
     /// Tracks that almost fit another person as well.
     margins: Vec<Pair>,
-    /// Tracks in a cluster that mostly shows somebody else.
+    /// Tracks in a cluster that mainly shows another person.
     wrong: Vec<Pair>,
     /// Number of all such tracks, shown or not.
     n_wrong: usize,
@@ -97,7 +97,7 @@ impl<'r, 'a> Reviewer<'r, 'a> {
             let result = if same { "linked" } else { "kept apart" };
             let sides = [self.track(a), self.track(b)];
             let (truth, wrong) = self.verdict(a, b, same);
-            let text = format!("{result}; they meet at {:.3}, the cut is at {cut:.3}", merge.height);
+            let text = format!("{result}; merged at {:.3}, the cut is at {cut:.3}", merge.height);
             Pair { sides, text, truth, wrong }
         };
         Ok(merges.iter().map(pair).collect())
@@ -122,7 +122,7 @@ impl<'r, 'a> Reviewer<'r, 'a> {
             let sides = [self.track(track), self.person(other)];
             let near = if margin < 0.0 { "nearer" } else { "almost as near" };
             let text = format!(
-                "linked to {}, but {} is {near}: margin {}",
+                "assigned to {}, but {} is {near}: margin {}",
                 self.name(own),
                 self.name(other),
                 format::figure(f64::from(margin))
@@ -143,7 +143,7 @@ impl<'r, 'a> Reviewer<'r, 'a> {
         let pair = |track: &people::WrongTrack<'_>| Pair {
             sides: [self.track(track.track_id), self.person(track.cluster_id)],
             text: format!(
-                "is in {}, which mostly shows {}; {}",
+                "is in {}, which mainly shows {}; {}",
                 self.name(track.cluster_id),
                 track.majority,
                 format::counted(track.n_boxes, "labelled box", "labelled boxes")

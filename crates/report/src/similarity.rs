@@ -95,7 +95,7 @@ pub(crate) fn draw(calibration: &[Calibration]) -> Option<Similarity> {
             .to_vec(),
         even: even.map(|bin| Tick {
             at: units(scale.x(bin.similarity)),
-            label: format!("even chances at {}", format::figure(bin.similarity)),
+            label: format!("probability 0.5 at {}", format::figure(bin.similarity)),
         }),
         n_open: total(|bin| bin.n_open),
         n_apart: total(|bin| bin.n_apart),
@@ -135,7 +135,7 @@ impl Scale {
             apart_y: units(height(apart)),
             apart_height: units(base - height(apart)),
             title: format!(
-                "about {}: {} pairs, and {} that share a frame",
+                "similarity {}: {} pairs, and {} that share a frame",
                 format::figure(middle),
                 bucket.open,
                 bucket.apart

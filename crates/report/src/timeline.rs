@@ -8,7 +8,7 @@ use crate::{format, palette};
 
 /// Most rows; people seldom on screen come last and are left out beyond it.
 const MAX_ROWS: usize = 60;
-/// Most shots; the bands of more could not be told apart.
+/// Largest number of shots that are drawn; the bands of more could not be distinguished.
 const MAX_SHOTS: usize = 2000;
 /// Height of a row, CSS pixels.
 const ROW_PX: usize = 26;
@@ -26,7 +26,7 @@ pub(crate) struct Timeline {
     ticks: Vec<Tick>,
     height: usize,
     row_px: usize,
-    /// People for whom there was no row.
+    /// Number of people without a row.
     hidden: usize,
 }
 

@@ -30,7 +30,10 @@ pub fn read_config<C: Default + DeserializeOwned>(
     if let Some(unknown) = sections.keys().find(|name| !STAGES.contains(&name.as_str())) {
         let near = nearest(unknown, STAGES);
         let near = near.map_or_else(String::new, |name| format!("; did you mean `{name}`?"));
-        return Err(wrong(format!("`{unknown}` is no section; sections are {}{near}", STAGES.join(", "))));
+        return Err(wrong(format!(
+            "unknown section `{unknown}`; known sections: {}{near}",
+            STAGES.join(", ")
+        )));
     }
     match sections.remove(stage) {
         None => Ok(C::default()),
@@ -153,22 +156,22 @@ mod tests {
     fn what_cannot_be_understood_is_refused() {
         let sections = "sections are ingest, detect-track, embed, cluster, evaluate";
         let cases = [
-            ("[linking]", format!("configuration $PATH: `linking` is no section; {sections}")),
-            ("threshold = 1", format!("configuration $PATH: `threshold` is no section; {sections}")),
+            ("[linking]", format!("invalid configuration `$PATH`: `linking` is no section; {sections}")),
+            ("threshold = 1", format!("invalid configuration `$PATH`: `threshold` is no section; {sections}")),
             (
                 "[cluster]\ntreshold = 1",
-                "configuration $PATH: [cluster] unknown key `treshold`, expected `threshold` or `seed`; did you mean `threshold`?"
+                "invalid configuration `$PATH`: [cluster] unknown key `treshold`, expected `threshold` or `seed`; did you mean `threshold`?"
                     .into(),
             ),
             (
                 "[cluster]\nthreshold = 'high'",
-                "configuration $PATH: [cluster] wrong type: string \"high\", expected a number".into(),
+                "invalid configuration `$PATH`: [cluster] wrong type: string \"high\", expected a number".into(),
             ),
             (
                 "cluster = 1",
-                "configuration $PATH: [cluster] wrong type: integer `1`, expected a section of Linking".into(),
+                "invalid configuration `$PATH`: [cluster] wrong type: integer `1`, expected a section of Linking".into(),
             ),
-            ("[cluster", "configuration $PATH: unclosed table, expected `]`".into()),
+            ("[cluster", "invalid configuration `$PATH`: unclosed table, expected `]`".into()),
         ];
         for (content, expected) in cases {
             assert_eq!(read(content), Err(expected), "{content}");
@@ -182,7 +185,8 @@ mod tests {
         let both = Ok(Linking { threshold: 0.5, seed: Some(3) });
         assert_eq!(read(&["cluster.threshold = 0.4", "cluster.seed = 3", "cluster.threshold = 0.5"]), both);
         assert_eq!(read(&["embed.batch = 8"]), Ok(Linking::default()));
-        let expected = "configuration --set: [cluster] unknown key `tail`, expected `threshold` or `seed`";
+        let expected =
+            "invalid configuration `--set`: [cluster] unknown key `tail`, expected `threshold` or `seed`";
         assert_eq!(read(&["cluster.tail = 1"]), Err(expected.into()));
         assert!(read(&["cluster.threshold ="]).is_err_and(|e| e.contains("--set cluster.threshold =")));
     }
@@ -199,7 +203,7 @@ mod tests {
     fn a_configuration_that_is_not_there_is_refused() {
         let error = read_config::<Linking>(Some(Path::new("no/such/file.toml")), &[], "cluster")
             .map_err(|e| e.to_string());
-        let expected = "configuration no/such/file.toml: No such file or directory (os error 2)";
+        let expected = "invalid configuration `no/such/file.toml`: No such file or directory (os error 2)";
         assert_eq!(error, Err(expected.to_owned()));
     }
 }

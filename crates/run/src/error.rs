@@ -13,13 +13,13 @@ pub enum Error {
     #[error(transparent)]
     Table(#[from] schema::Error),
     /// There is no run.
-    #[error("{} is not a run directory: it has no manifest.json", path.display())]
+    #[error("`{}` is not a run directory: it has no manifest.json", path.display())]
     NoRun {
         /// The directory.
         path: PathBuf,
     },
     /// Another process holds the run directory.
-    #[error("another run (process {holder}) is using {}", path.display())]
+    #[error("another process ({holder}) is using `{}`", path.display())]
     Locked {
         /// The run directory.
         path: PathBuf,
@@ -27,7 +27,7 @@ pub enum Error {
         holder: String,
     },
     /// An earlier stage has not finished, so its tables cannot be read.
-    #[error("{} has no finished `{stage}` stage, which `{table}` comes from", path.display())]
+    #[error("`{}` has no finished stage `{stage}`, which writes `{table}`", path.display())]
     MissingInput {
         /// The run directory.
         path: PathBuf,
@@ -37,7 +37,7 @@ pub enum Error {
         stage: String,
     },
     /// A stage has not finished, or not since the tables changed that it reads.
-    #[error("`{stage}` has not finished in {}, or not with the tables that are there", path.display())]
+    #[error("the stage `{stage}` has not finished in `{}`, or used other tables", path.display())]
     Unfinished {
         /// The run directory.
         path: PathBuf,
@@ -45,7 +45,7 @@ pub enum Error {
         stage: String,
     },
     /// Something was taken out of a stage's tables, which it must not undo by itself.
-    #[error("`{stage}` would bring back what was taken out of {}", path.display())]
+    #[error("the stage `{stage}` would restore what was removed from `{}`", path.display())]
     Pinned {
         /// The run directory.
         path: PathBuf,
@@ -53,7 +53,7 @@ pub enum Error {
         stage: String,
     },
     /// A table is not the one that the manifest records.
-    #[error("{} is not the file its stage wrote: {reason}", path.display())]
+    #[error("`{}` was changed after its stage wrote it: {reason}", path.display())]
     Changed {
         /// The file.
         path: PathBuf,
@@ -61,7 +61,7 @@ pub enum Error {
         reason: String,
     },
     /// `manifest.json` cannot be understood.
-    #[error("{} is not a manifest of this tool: {reason}", path.display())]
+    #[error("`{}` is not a manifest of facetrack: {reason}", path.display())]
     Manifest {
         /// The manifest.
         path: PathBuf,
@@ -69,7 +69,7 @@ pub enum Error {
         reason: String,
     },
     /// The configuration file cannot be understood.
-    #[error("configuration {}: {reason}", path.display())]
+    #[error("invalid configuration `{}`: {reason}", path.display())]
     Config {
         /// The configuration file.
         path: PathBuf,
@@ -95,15 +95,15 @@ impl Failure for Error {
             Self::Table(error) => error.hint(),
             Self::NoRun { .. } => Some("run the video first".into()),
             Self::Changed { .. } => Some(schema::error::RESTORE.into()),
-            Self::Locked { .. } => Some("wait for it to end, or choose another --run-dir".into()),
+            Self::Locked { .. } => Some("wait for the other process to end, or use another --run-dir".into()),
             Self::MissingInput { stage, .. } | Self::Unfinished { stage, .. } => {
                 Some(format!("run again with --from {stage}"))
             }
             Self::Pinned { stage, .. } => Some(format!(
-                "ask for that with --from {stage}, or choose another --run-dir for other settings"
+                "to restore it, run with --from {stage}; for other settings, use another --run-dir"
             )),
-            Self::Manifest { .. } => Some("choose another --run-dir, or delete this one".into()),
-            Self::Config { .. } => Some("the README lists every section and key".into()),
+            Self::Manifest { .. } => Some("use another --run-dir, or delete this one".into()),
+            Self::Config { .. } => Some("docs/reference/settings.md lists every section and setting".into()),
         }
     }
 

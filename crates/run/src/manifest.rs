@@ -157,7 +157,9 @@ impl Manifest {
         }
         let manifest: Self = serde_json::from_slice(&json).map_err(|e| wrong(e.to_string()))?;
         match manifest.stages.iter().flat_map(|s| &s.outputs).find(|o| !is_below(&o.file)) {
-            Some(output) => Err(wrong(format!("it names {:?}, which is outside the run", output.file))),
+            Some(output) => {
+                Err(wrong(format!("invalid file name {:?}, which is outside the run", output.file)))
+            }
             None => Ok(Some(manifest)),
         }
     }

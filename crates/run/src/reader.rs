@@ -122,9 +122,9 @@ impl RunReader {
         let changed = |reason: String| Error::Changed { path: path.clone(), reason };
         let size = fs::metadata(&path).map_err(|e| changed(e.to_string()))?.len();
         if size != output.size_bytes {
-            return Err(changed(format!("it has {size} bytes, not {}", output.size_bytes)));
+            return Err(changed(format!("its size is {size} bytes, expected {}", output.size_bytes)));
         }
-        if sha256(&path)? == output.sha256 { Ok(()) } else { Err(changed("its content differs".into())) }
+        if sha256(&path)? == output.sha256 { Ok(()) } else { Err(changed("its SHA-256 differs".into())) }
     }
 }
 

@@ -22,7 +22,7 @@ use crate::error::{Error, Result};
 use crate::manifest::StageRecord;
 use crate::{Begin, Plan, RunDir, StageRun};
 
-/// Hears how far a stage has come.
+/// Receives the progress of a stage.
 pub trait Progress {
     /// `done` of `total` units are through; `total` is an estimate and may be 0 when unknown.
     fn advance(&mut self, done: u64, total: u64, unit: &str);
@@ -204,7 +204,7 @@ impl Reporter {
         self.emit("warning", json!({ "message": message }), true);
     }
 
-    /// The closing words of a failure.
+    /// Prints the final message of a failure.
     pub fn failed(mut self, error: &dyn Failure) -> ExitCode {
         self.bookmark.remove();
         let hint = error.hint();
@@ -227,7 +227,7 @@ impl Reporter {
         self.done(outcome.skipped, &record.figures, rows)
     }
 
-    /// The closing words of a success.
+    /// Prints the final message of a success.
     pub fn done(mut self, skipped: bool, figures: &Map<String, Value>, rows: Map<String, Value>) -> ExitCode {
         let what = if skipped { "is up to date" } else { "done" };
         self.say(&format!("{} {what}: {}", self.stage, json!(figures)));
@@ -237,14 +237,14 @@ impl Reporter {
         ExitCode::SUCCESS
     }
 
-    /// A line for people; like [`Self::emit`], it must not end the stage when nobody listens.
+    /// Prints a line for people. Like [`Self::emit`], it ignores a failed write.
     fn say(&self, line: &str) {
         if !self.json {
             let _ = writeln!(std::io::stderr().lock(), "{line}");
         }
     }
 
-    /// Failing to speak or to log must never end a stage: results matter more than words about them.
+    /// A failed write to stdout or to the log is ignored; it must not abort the stage.
     fn emit(&mut self, event: &str, mut fields: Value, log: bool) {
         fields["event"] = json!(event);
         fields["stage"] = json!(self.stage);

@@ -129,8 +129,8 @@ fn line() -> [Step; 5] {
     ]
 }
 
-/// Opens a run directory that nobody uses. Another test may be starting a process just now, and until
-/// that has become its own program it holds a copy of every lock of ours; so this waits a little.
+/// Opens a run directory that is not in use. Another test may be starting a process just now, and until that
+/// has become its own program it holds a copy of every lock of ours; so this waits a little.
 fn open(root: &Path) -> RunDir {
     for _ in 0..400 {
         match RunDir::open(root) {
@@ -423,7 +423,7 @@ fn the_lock_refuses_a_second_opener_and_names_the_first() {
     let path = folder.path().join("r");
     let mut run = open(&path);
     let refused = RunDir::open(&path).unwrap_err();
-    let expected = format!("another run (process {}) is using {}", std::process::id(), path.display());
+    let expected = format!("another process ({}) is using `{}`", std::process::id(), path.display());
     assert_eq!(refused.to_string(), expected);
     assert_eq!(refused.exit_code(), 1);
     let Begin::Run(stage) = step("ingest").begin(&mut run).unwrap() else { panic!("nothing to do") };
@@ -479,7 +479,7 @@ fn a_stage_does_not_start_without_the_stages_before_it() {
     let mut run = open(folder.path());
     let error = step("cluster").run(&mut run).unwrap_err();
     let expected = format!(
-        "{} has no finished `detect-track` stage, which `tracks` comes from",
+        "`{}` has no finished stage `detect-track`, which writes `tracks`",
         folder.path().canonicalize().unwrap().display()
     );
     assert_eq!(error.to_string(), expected);

@@ -1,10 +1,10 @@
-//! How much memory a file may ask for.
+//! Limits on the memory that a file may need.
 //!
-//! A few kilobytes of Parquet can stand for gigabytes: pages that decompress, runs of one value, long words in
-//! a dictionary, lists of any length. What pages come to stands in their headers, so these are all looked at
-//! before a page is; what rows come to is counted while they are read. The headers are written in Thrift's
-//! compact protocol, and the Parquet library keeps its reader of them to itself. Ours takes nothing but what
-//! writers write, so that the two cannot understand a header differently.
+//! A few kilobytes of Parquet can decompress to gigabytes: compressed pages, runs of one value, long
+//! dictionary entries, lists of any length. The decompressed size of a page is in its header, so all headers
+//! are read before any page. The size of rows is counted while they are read. Headers use Thrift's compact
+//! protocol, and the reader of the Parquet library is private. Ours accepts only what writers produce, so
+//! that both readers cannot interpret a header differently.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -16,17 +16,19 @@ use parquet::file::reader::ChunkReader as _;
 use crate::cell::CellType;
 use crate::table::Column;
 
-/// Bytes that a page may come to. Most writers end a page after a megabyte, DuckDB after a hundred million bytes.
+/// Limit on the decompressed size of a page, bytes. Most writers end a page after a megabyte, DuckDB after a
+/// hundred million bytes.
 const MAX_PAGE: u64 = 128 << 20;
-/// Bytes that a column of one batch may come to.
+/// Limit on the decoded size of a column of one batch, bytes.
 const MAX_BATCH: u64 = 64 << 20;
-/// Bytes that the rows of any file may come to,
+/// Constant part of the limit on the decoded size of all rows, bytes: the limit is `FREE + RATIO × file
+/// size`.
 const FREE: u64 = 256 << 20;
-/// and how many times its size more. Tables of videos come to up to thirty times their size; made-up ones,
-/// which are all alike, to a hundred and twenty.
+/// Factor of the file size in that limit. Tables of videos decode to up to 30 times their size, synthetic
+/// tables of identical rows to 120 times.
 const RATIO: u64 = 500;
 
-/// Bytes that the rows of a file of `size` bytes may come to.
+/// Limit on the decoded size of the rows of a file of `size` bytes.
 pub(crate) fn allowed(size: u64) -> u64 {
     FREE.saturating_add(RATIO.saturating_mul(size))
 }
@@ -55,7 +57,7 @@ impl Wanted<'_> {
         declared.max(found).max(1) as u64
     }
 
-    /// Bytes that a value may come to.
+    /// Limit on the size of a value, bytes.
     fn largest(&self, pages: &Pages) -> u64 {
         match self.column.cell {
             CellType::Text | CellType::Symbol | CellType::Category(_) | CellType::Bytes => pages.longest,
@@ -76,7 +78,7 @@ pub(crate) fn rows_at_a_time(
     let roots = metadata.file_metadata().schema_descr();
     let (mut total, mut rows_at_a_time) = (0_u64, most as u64);
     for group in metadata.row_groups() {
-        let rows = u64::try_from(group.num_rows()).map_err(|_| "a number of rows is negative")?;
+        let rows = u64::try_from(group.num_rows()).map_err(|_| "the number of rows is negative")?;
         for (leaf, chunk) in group.columns().iter().enumerate() {
             let root = roots.get_column_root_idx(leaf);
             let Some(wanted) = wanted.iter().find(|wanted| wanted.at == root) else { continue };
@@ -96,19 +98,19 @@ pub(crate) fn rows_at_a_time(
     }
     if total > allowed(size) {
         return Err(format!(
-            "its pages come to {total} bytes, more than {} for a file of {size}",
+            "its pages decompress to {total} bytes, above the limit of {} for a file of {size} bytes",
             allowed(size)
         ));
     }
     Ok(usize::try_from(rows_at_a_time).unwrap_or(most).max(1))
 }
 
-/// What the pages of a column of a row group come to.
+/// Sizes of the pages of a column in a row group.
 #[derive(Debug, Default)]
 struct Pages {
     values: u64,
     bytes: u64,
-    /// Bytes of the longest word that may stand for more than one value.
+    /// Size of the longest dictionary entry, bytes.
     longest: u64,
 }
 
@@ -121,14 +123,17 @@ impl Pages {
             let mut thrift = Thrift { input, read: 0 };
             let page = thrift.page().ok_or("a page has no header")?;
             if page.bytes > MAX_PAGE {
-                return Err(format!("a page comes to {} bytes, more than {MAX_PAGE}", page.bytes));
+                return Err(format!(
+                    "a page decompresses to {} bytes, above the limit of {MAX_PAGE}",
+                    page.bytes
+                ));
             }
-            // A word takes a byte at least.
+            // A dictionary entry takes at least one byte.
             if page.words > page.bytes {
-                return Err(format!("a dictionary of {} bytes has {} words", page.bytes, page.words));
+                return Err(format!("a dictionary of {} bytes declares {} entries", page.bytes, page.words));
             }
             let length = thrift.read.saturating_add(page.stored);
-            left = left.checked_sub(length).ok_or("a page ends after its column")?;
+            left = left.checked_sub(length).ok_or("a page extends beyond its column")?;
             at = at.saturating_add(length);
             pages.values = pages.values.saturating_add(page.values);
             pages.bytes = pages.bytes.saturating_add(page.bytes);
@@ -151,7 +156,7 @@ struct Page {
     values: u64,
     /// Values of a dictionary.
     words: u64,
-    /// Whether every value stands there by itself: neither a dictionary, nor numbers of its words, nor parts of words.
+    /// Whether the encoding is plain: neither dictionary nor delta encoding.
     is_plain: bool,
 }
 

@@ -32,7 +32,7 @@ pub enum CellType {
     Text,
     /// Repeated UTF-8 text, dictionary-encoded.
     Symbol,
-    /// One of the listed words, dictionary-encoded.
+    /// One of the listed variants, dictionary-encoded.
     Category(&'static [&'static str]),
     /// Opaque bytes.
     Bytes,
@@ -178,7 +178,7 @@ fn whole(value: i64) -> Result<(), String> {
     if (-MAX_WHOLE..=MAX_WHOLE).contains(&value) {
         return Ok(());
     }
-    Err(format!("is {value}, which is further from zero than 2^53"))
+    Err(format!("is {value}, outside ±2^53"))
 }
 
 fn finite(value: impl Into<f64>) -> Result<(), String> {
@@ -241,7 +241,7 @@ impl Value for Vec<u8> {
     }
 }
 
-/// Dictionary column over the distinct words, numbered by first appearance.
+/// Dictionary column over the distinct strings, numbered by first appearance.
 fn dictionary<'a>(words: impl Iterator<Item = Option<&'a str>>) -> Result<ArrayRef, String> {
     let mut numbers = HashMap::new();
     let mut distinct = Vec::new();
@@ -307,13 +307,13 @@ impl Value for Symbol {
     }
 }
 
-/// An enum whose variants are the words of a [`CellType::Category`]; made by `category!`.
+/// An enum whose variants are those of a [`CellType::Category`]; implemented by `category!`.
 pub trait Category: Copy + 'static {
-    /// Every word, in the order of the variants.
+    /// Stored strings, in the order of the variants.
     const WORDS: &'static [&'static str];
-    /// The word of this variant.
+    /// Stored string of this variant.
     fn word(self) -> &'static str;
-    /// The variant of a word.
+    /// The variant of a stored string.
     fn from_word(word: &str) -> Option<Self>;
 }
 
@@ -322,12 +322,12 @@ pub(crate) fn category_to_array<T: Category>(values: &[Option<&T>]) -> Result<Ar
     dictionary(values.iter().map(|v| v.map(|v| v.word())))
 }
 
-/// Values of a category column; an unknown word is an error.
+/// Values of a category column; an unknown string is an error.
 pub(crate) fn category_from_array<T: Category>(array: &ArrayRef) -> Result<Vec<Option<T>>, String> {
     let parse = |word: Option<&str>| match word {
         None => Ok(None),
         Some(word) => {
-            let unknown = || format!("holds {word:?}, which is none of {}", T::WORDS.join(", "));
+            let unknown = || format!("contains {word:?}, expected one of {}", T::WORDS.join(", "));
             T::from_word(word).map(Some).ok_or_else(unknown)
         }
     };
@@ -344,7 +344,9 @@ fn vectors_to_array<'a>(
         valid.push(value.is_some());
         match value {
             Some(value) if value.len() == len => flat.extend_from_slice(value),
-            Some(value) => return Err(format!("holds a vector of length {}, not {len}", value.len())),
+            Some(value) => {
+                return Err(format!("contains a vector of length {}, expected {len}", value.len()));
+            }
             None => flat.resize(flat.len() + len, 0.0),
         }
     }
@@ -360,9 +362,9 @@ fn vectors_to_array<'a>(
 
 fn vectors_from_array(array: &ArrayRef) -> Result<Vec<Option<Vec<f32>>>, String> {
     let row = |values: ArrayRef| -> Result<Vec<f32>, String> {
-        let values = values.as_primitive_opt::<Float32Type>().ok_or("does not hold 32-bit floats")?;
+        let values = values.as_primitive_opt::<Float32Type>().ok_or("does not contain 32-bit floats")?;
         if values.null_count() > 0 {
-            return Err("holds a null inside a vector".into());
+            return Err("contains a null inside a vector".into());
         }
         Ok(values.values().to_vec())
     };
@@ -402,7 +404,7 @@ pub(crate) fn check_lengths(array: &ArrayRef, dim: usize) -> Result<(), String> 
     };
     match found {
         Some(found) if found != dim => {
-            Err(format!("holds a vector of length {found}, where the footer says {dim}"))
+            Err(format!("contains a vector of length {found}, the footer declares {dim}"))
         }
         _ => Ok(()),
     }
@@ -415,7 +417,8 @@ impl<const N: usize> Value for [f32; N] {
     }
     fn from_array(array: &ArrayRef) -> Result<Vec<Option<Self>>, String> {
         let exact = |v: Vec<f32>| {
-            <[f32; N]>::try_from(v).map_err(|v| format!("holds a vector of length {}, not {N}", v.len()))
+            <[f32; N]>::try_from(v)
+                .map_err(|v| format!("contains a vector of length {}, expected {N}", v.len()))
         };
         vectors_from_array(array)?.into_iter().map(|v| v.map(exact).transpose()).collect()
     }
@@ -459,6 +462,10 @@ impl Value for UnitVector {
     }
     fn check(&self) -> Result<(), String> {
         let norm = norm(&self.0);
-        if (norm - 1.0).abs() <= Self::TOLERANCE { Ok(()) } else { Err(format!("has norm {norm}, not 1")) }
+        if (norm - 1.0).abs() <= Self::TOLERANCE {
+            Ok(())
+        } else {
+            Err(format!("has norm {norm}, expected 1"))
+        }
     }
 }

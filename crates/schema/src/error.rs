@@ -10,25 +10,25 @@ use failure::{Failure, exit};
 #[non_exhaustive]
 pub enum Error {
     /// The operating system refused: permission, disk full, missing file.
-    #[error("{action} {}: {source}", path.display())]
+    #[error("failed to {action} `{}`: {source}", path.display())]
     Io {
         /// What was being done, as a verb: "read", "write", "create".
         action: &'static str,
         /// The file or directory.
         path: PathBuf,
-        /// The system's own words.
+        /// Message of the operating system.
         source: io::Error,
     },
     /// The file is no readable Parquet file.
-    #[error("{} is not a readable Parquet file: {reason}", path.display())]
+    #[error("failed to read the Parquet file `{}`: {reason}", path.display())]
     NotParquet {
         /// The file.
         path: PathBuf,
-        /// The reader's own words.
+        /// Message of the Parquet reader.
         reason: String,
     },
     /// The footer key is missing, not JSON, or names another table.
-    #[error("{} is not a `{table}` table of this tool: {reason}", path.display())]
+    #[error("`{}` is not a `{table}` table of facetrack: {reason}", path.display())]
     Footer {
         /// The file.
         path: PathBuf,
@@ -38,7 +38,7 @@ pub enum Error {
         reason: String,
     },
     /// The table was written by an older, incompatible version.
-    #[error("{} holds `{table}` {found}, too old for this version, which reads {expected}", path.display())]
+    #[error("`{}` contains `{table}` {found}, which is too old; this version reads {expected}", path.display())]
     TooOld {
         /// The file.
         path: PathBuf,
@@ -50,7 +50,7 @@ pub enum Error {
         expected: &'static str,
     },
     /// The table was written by a newer version.
-    #[error("{} holds `{table}` {found}, newer than this version, which reads {expected}", path.display())]
+    #[error("`{}` contains `{table}` {found}, which is too new; this version reads {expected}", path.display())]
     TooNew {
         /// The file.
         path: PathBuf,
@@ -62,7 +62,7 @@ pub enum Error {
         expected: &'static str,
     },
     /// A column is missing or has another type than the contract says.
-    #[error("{}: column `{column}` of `{table}` {reason}", path.display())]
+    #[error("`{}`: column `{column}` of `{table}` {reason}", path.display())]
     Column {
         /// The file.
         path: PathBuf,
@@ -74,7 +74,7 @@ pub enum Error {
         reason: String,
     },
     /// A row breaks the contract: order, range, norm.
-    #[error("{}: row {row} of `{table}` {reason}", path.display())]
+    #[error("`{}`: row {row} of `{table}` {reason}", path.display())]
     Row {
         /// The file.
         path: PathBuf,
@@ -102,20 +102,18 @@ impl Failure for Error {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
-                Some("free some space and run the same command again; finished stages are kept".into())
+                Some("free disk space and run the same command again; finished stages are kept".into())
             }
-            Self::Io { action: "create", .. } => {
-                Some("choose a directory you may write to with --run-dir".into())
-            }
+            Self::Io { action: "create", .. } => Some("use a --run-dir with write permission".into()),
             Self::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
-                Some("choose a directory you may write to with --run-dir".into())
+                Some("use a --run-dir with write permission".into())
             }
             Self::Io { .. } | Self::Row { .. } => None,
             Self::NotParquet { .. } | Self::Column { .. } | Self::Footer { .. } => Some(RESTORE.into()),
             Self::TooOld { table, .. } => {
                 Some(format!("run again with --from {}", crate::tables::producer(table)))
             }
-            Self::TooNew { .. } => Some("upgrade this tool to the version that wrote the file".into()),
+            Self::TooNew { .. } => Some("upgrade facetrack to the version that wrote the file".into()),
         }
     }
 

@@ -175,7 +175,7 @@ fn open_parquet(path: &Path) -> Result<(File, ParquetRecordBatchReaderBuilder<Fi
     let not_parquet = |reason: String| Error::NotParquet { path: path.to_path_buf(), reason };
     // Opening a pipe would wait for a writer, so what the path names is looked at first.
     if !fs::metadata(path).map_err(Error::io("read", path))?.is_file() {
-        return Err(not_parquet("it is no regular file".into()));
+        return Err(not_parquet("not a regular file".into()));
     }
     let file = File::open(path).map_err(Error::io("read", path))?;
     let again = file.try_clone().map_err(Error::io("read", path))?;
@@ -191,11 +191,13 @@ pub fn read_footer(path: &Path) -> Result<Option<Footer>> {
     Ok(json.and_then(|json| serde_json::from_str(&json).ok()))
 }
 
-/// Asks the Parquet reader for something; the error is in its own words.
+/// Calls the Parquet reader and keeps its error message.
 fn parquet<T, E: std::fmt::Display>(
     ask: impl FnOnce() -> std::result::Result<T, E>,
 ) -> std::result::Result<T, String> {
-    catch_panic(ask).map_err(|words| format!("the reader broke off: {words}"))?.map_err(|e| e.to_string())
+    catch_panic(ask)
+        .map_err(|words| format!("the Parquet reader failed: {words}"))?
+        .map_err(|e| e.to_string())
 }
 
 /// Every row of the table at `path`.
@@ -207,7 +209,8 @@ pub fn read_all<R: Row + Clone>(path: &Path) -> Result<Vec<R>> {
     Ok(rows)
 }
 
-/// Faults of rows that are told of a file: every row may have one, and faults are larger than rows.
+/// Largest number of faults that are reported per file: every row may have one, and faults are larger than
+/// rows.
 pub const MOST_FAULTS: usize = 10_000;
 
 /// Reads one table batch by batch; memory is bounded by one batch. Yields at most one error.
@@ -272,7 +275,7 @@ impl<R: Row + Clone> TableReader<R> {
         let batch = parquet(|| self.reader.next().transpose()).map_err(not_parquet)?;
         let read = self.read + batch.as_ref().map_or(0, |batch| batch.num_rows() as u64);
         if read > self.rows || (batch.is_none() && read < self.rows) {
-            return Err(not_parquet(format!("it announces {} rows and holds {}", self.rows, read)));
+            return Err(not_parquet(format!("it declares {} rows and contains {}", self.rows, read)));
         }
         Ok(batch)
     }
@@ -300,7 +303,7 @@ impl<R: Row + Clone> TableReader<R> {
         let bytes = sizes.fold(rows.saturating_mul(size_of::<R>()), usize::saturating_add);
         let too_large = || Error::NotParquet {
             path: self.path.clone(),
-            reason: "its rows come to more bytes than a table of its size holds".into(),
+            reason: "its rows decode to more bytes than the limit for its file size".into(),
         };
         self.bytes_left = self.bytes_left.checked_sub(bytes as u64).ok_or_else(too_large)?;
         Ok(())
@@ -339,7 +342,7 @@ impl<R: Row + Clone> Iterator for TableReader<R> {
     }
 }
 
-/// The column without its dictionary, so that words take what they take in rows.
+/// The column without its dictionary, so that its memory equals that of plain strings.
 fn plain(array: &ArrayRef) -> std::result::Result<ArrayRef, String> {
     match array.data_type() {
         DataType::Dictionary(_, value) => cast(array, value).map_err(|e| e.to_string()),
@@ -347,7 +350,7 @@ fn plain(array: &ArrayRef) -> std::result::Result<ArrayRef, String> {
     }
 }
 
-/// Where each column of the file stands once the columns that nobody asked for are gone.
+/// Position of each column of the file after the columns that are not needed are removed.
 fn ranks(columns: &[Option<usize>]) -> Vec<Option<usize>> {
     let rank = |at: usize| columns.iter().flatten().filter(|other| **other < at).count();
     columns.iter().map(|at| at.map(rank)).collect()
@@ -359,10 +362,13 @@ fn check_footer(path: &Path, table: &'static Table, json: Option<&str>) -> Resul
     let footer: Footer =
         serde_json::from_str(json).map_err(|e| wrong(format!("its footer is unreadable: {e}")))?;
     if footer.dim() > MAX_DIM {
-        return Err(wrong(format!("its vectors have {} components, more than {MAX_DIM}", footer.dim())));
+        return Err(wrong(format!(
+            "its vectors have {} components, above the limit of {MAX_DIM}",
+            footer.dim()
+        )));
     }
     if footer.table != table.name {
-        return Err(wrong(format!("it holds `{}`", footer.table)));
+        return Err(wrong(format!("it contains the table `{}`", footer.table)));
     }
     let found = parse_version(&footer.version)
         .ok_or_else(|| wrong(format!("its version is {:?}", footer.version)))?;
@@ -419,7 +425,10 @@ fn locate_columns(
         if column.cell.accepts(found) {
             return Ok(Some(at));
         }
-        Err(wrong(column.name, format!("is {found}, not {}", crate::docs::type_name(column.cell))))
+        Err(wrong(
+            column.name,
+            format!("has the type {found}, expected {}", crate::docs::type_name(column.cell)),
+        ))
     };
     table.columns.iter().map(locate).collect()
 }
@@ -429,7 +438,7 @@ fn check_row<R: Row>(path: &Path, number: u64, last: Option<&R>, row: &R) -> Res
     let result = if ordered {
         row.check()
     } else {
-        Err(format!("is not after the row before it in the order of {}", R::TABLE.sort_key.join(", ")))
+        Err(format!("is not greater than the previous row in the order of {}", R::TABLE.sort_key.join(", ")))
     };
     result.map_err(|reason| Error::Row {
         path: path.to_path_buf(),
@@ -444,7 +453,7 @@ fn column_error<R: Row>(path: &Path) -> impl FnOnce((&'static str, String)) -> E
     move |(column, reason)| Error::Column { path, table: R::TABLE.name, column: column.to_owned(), reason }
 }
 
-/// A failed write is the system's doing; its words are somewhere in the error's chain of sources.
+/// A failed write is an I/O error, which is in the source chain of the Parquet error.
 fn write_error(path: &Path, error: &parquet::errors::ParquetError) -> Error {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     let mut source = std::io::Error::other(error.to_string());

@@ -41,7 +41,7 @@ pub fn check(folder: &Path) -> Result<()> {
         let path = folder.join(path);
         if read(&path)? != content {
             return Err(format!(
-                "{} differs from the source\nhint: run `cargo xtask schemas`",
+                "`{}` differs from the source\nhint: run `cargo xtask schemas`",
                 path.display()
             ));
         }
@@ -49,11 +49,11 @@ pub fn check(folder: &Path) -> Result<()> {
     for (table, version, sha256) in each(&released) {
         let path = document(folder, table, version);
         if hash::bytes(read(&path)?.as_bytes()) != *sha256 {
-            return Err(format!("{} is released and has been changed\nhint: restore it", path.display()));
+            return Err(format!("`{}` is released and was changed\nhint: restore the file", path.display()));
         }
         let example = example(folder, table, version);
         if !example.is_file() {
-            return Err(format!("{} is missing: every released version has an example", example.display()));
+            return Err(format!("missing `{}`: every released version has an example", example.display()));
         }
     }
     Ok(())
@@ -73,9 +73,9 @@ pub fn release(folder: &Path, run: &Path) -> Result<()> {
         let from = run.join(table.file_name());
         let footer = io::read_footer(&from).map_err(|e| e.to_string())?;
         if footer.is_none_or(|footer| footer.version != table.version) {
-            return Err(format!("{} is not of version {}", from.display(), table.version));
+            return Err(format!("`{}` does not have version {}", from.display(), table.version));
         }
-        let content = fs::read(&from).map_err(|e| format!("read {}: {e}", from.display()))?;
+        let content = fs::read(&from).map_err(|e| format!("failed to read `{}`: {e}", from.display()))?;
         put(&example(folder, table.name, table.version), &content)?;
     }
     for table in new {
@@ -102,7 +102,7 @@ fn refuse_changes(released: &Released) -> Result<()> {
 
 fn released(folder: &Path) -> Result<Released> {
     let path = folder.join(RELEASED);
-    serde_json::from_str(&read(&path)?).map_err(|e| format!("{} cannot be read: {e}", path.display()))
+    serde_json::from_str(&read(&path)?).map_err(|e| format!("failed to parse `{}`: {e}", path.display()))
 }
 
 fn each(released: &Released) -> impl Iterator<Item = (&String, &String, &String)> {
@@ -120,12 +120,12 @@ fn example(folder: &Path, table: &str, version: &str) -> PathBuf {
 }
 
 fn read(path: &Path) -> Result<String> {
-    fs::read_to_string(path).map_err(|e| format!("read {}: {e}", path.display()))
+    fs::read_to_string(path).map_err(|e| format!("failed to read `{}`: {e}", path.display()))
 }
 
 fn put(path: &Path, content: &[u8]) -> Result<()> {
     if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder).map_err(|e| format!("create {}: {e}", folder.display()))?;
+        fs::create_dir_all(folder).map_err(|e| format!("failed to create `{}`: {e}", folder.display()))?;
     }
-    fs::write(path, content).map_err(|e| format!("write {}: {e}", path.display()))
+    fs::write(path, content).map_err(|e| format!("failed to write `{}`: {e}", path.display()))
 }

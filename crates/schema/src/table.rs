@@ -134,7 +134,7 @@ macro_rules! table {
     };
 }
 
-/// Declares an enum that is stored as a dictionary-encoded word.
+/// Declares an enum that is stored as a dictionary-encoded string.
 macro_rules! category {
     (
         $(#[$meta:meta])+
@@ -144,7 +144,7 @@ macro_rules! category {
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub enum $name { $($(#[$variant_meta])+ $variant,)+ }
 
-        /// The order of the words, so that a sorted table is sorted for everyone who reads it.
+        /// The order of the stored strings, so that a sorted table is sorted for other readers too.
         impl Ord for $name {
             fn cmp(&self, other: &Self) -> std::cmp::Ordering {
                 use $crate::cell::Category as _;

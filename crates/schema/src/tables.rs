@@ -567,23 +567,26 @@ fn check_crop(row: &Crop) -> Result<(), String> {
     if [row.width, row.height].iter().all(|side| (1..=MAX_CROP_SIDE).contains(side)) {
         return Ok(());
     }
-    Err(format!("has a picture of {}×{} pixels, where each is 1 to {MAX_CROP_SIDE}", row.width, row.height))
+    Err(format!(
+        "has an image of {}×{} pixels; each side must be 1 to {MAX_CROP_SIDE}",
+        row.width, row.height
+    ))
 }
 
 fn check_constraint(row: &Constraint) -> Result<(), String> {
-    if row.track_a < row.track_b { Ok(()) } else { Err("must name the smaller track first".into()) }
+    if row.track_a < row.track_b { Ok(()) } else { Err("must have the smaller track in `track_a`".into()) }
 }
 
 fn check_cluster(row: &Cluster) -> Result<(), String> {
     if row.is_noise == row.cluster_id.is_none() {
         return Ok(());
     }
-    Err("must be noise exactly when it has no cluster".into())
+    Err("must have `is_noise` exactly when `cluster_id` is null".into())
 }
 
 fn check_appearance(row: &Appearance) -> Result<(), String> {
     if row.runner_up_person_id != Some(row.person_id) {
         return Ok(());
     }
-    Err("has the person itself as its runner-up".into())
+    Err("names the matched person as its own runner-up".into())
 }

@@ -19,8 +19,8 @@ pub(crate) struct Matrix {
 }
 
 impl Matrix {
-    /// For a colour space that says how much red and blue count for luma, and full or limited range.
-    /// Spaces that are no such matrix count as BT.601.
+    /// Creates the conversion for a colour matrix and a full or limited range. Colour spaces without such a
+    /// matrix are treated as BT.601.
     pub(crate) fn new(space: Space, is_full_range: bool) -> Self {
         let (red, blue) = match space {
             Space::BT709 => (0.2126, 0.0722),

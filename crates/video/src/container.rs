@@ -1,4 +1,4 @@
-//! What the container says, read from its packets.
+//! Facts of the container and its packets.
 
 use std::path::Path;
 
@@ -44,7 +44,7 @@ pub struct Facts {
     pub time_base_den: i32,
     /// When the earliest stream starts, on the clock of the ticks, seconds. Players show this as zero.
     pub start_secs: f64,
-    /// Duration that the container announces, seconds; `None` when it says nothing.
+    /// Duration declared by the container, seconds; `None` if not declared.
     pub announced_secs: Option<f64>,
 }
 
@@ -60,7 +60,7 @@ impl Facts {
 pub struct PacketInfo {
     /// Presentation time, ticks.
     pub pts_ticks: i64,
-    /// Duration, ticks; 0 when the container does not say.
+    /// Duration, ticks; 0 if not declared.
     pub duration_ticks: i64,
     /// Whether decoding can start here.
     pub is_key: bool,
@@ -68,18 +68,18 @@ pub struct PacketInfo {
     pub is_corrupt: bool,
 }
 
-/// The frames of a video as its container announces them.
+/// Frames of a video as listed in its container.
 #[derive(Debug, Clone)]
 pub struct Index {
     /// Facts about the stream.
     pub facts: Facts,
     /// One entry per frame, in order of presentation, at distinct times.
     pub packets: Vec<PacketInfo>,
-    /// What was odd about the container, in words for people.
+    /// Warnings about the container, for people.
     pub warnings: Vec<String>,
 }
 
-/// Frames that the container lists and nobody will see.
+/// Numbers of frames that are skipped, by reason.
 #[derive(Debug, Default)]
 struct LeftOut {
     empty: usize,
@@ -88,7 +88,7 @@ struct LeftOut {
     doubled: usize,
 }
 
-/// Whether a file is a video at all: looks at its beginning, which takes no time however large it is.
+/// Checks whether a file is a video by its beginning, in a time that does not depend on its size.
 ///
 /// # Errors
 /// Every [`Error`] that needs no frame.
@@ -97,7 +97,7 @@ pub fn check(path: &Path) -> Result<()> {
     facts(path, &input, stream).map(drop)
 }
 
-/// Reads every packet of the best video stream. `progress` hears of bytes read, packet by packet.
+/// Reads every packet of the best video stream. Reports the bytes read to `progress` after each packet.
 ///
 /// # Errors
 /// Every [`Error`]; [`Error::Decoder`] when there is no decoder for the stream.
@@ -141,7 +141,7 @@ fn read_packets(
             Err(e) => return (packets, Some(e)),
         }
         progress(u64::try_from(packet.position()).unwrap_or(0));
-        // Nobody counts so far but damage.
+        // Only damage is counted here.
         let ticks = packet.pts().or(packet.dts()).filter(|ticks| ticks.unsigned_abs() <= MAX_TICKS as u64);
         match ticks {
             _ if packet.size() == 0 => left_out.empty += 1,
@@ -160,11 +160,11 @@ fn read_packets(
 
 fn warn_of_frames(warnings: &mut Vec<String>, left_out: &LeftOut, packets: &[PacketInfo]) {
     for (count, what) in [
-        (left_out.empty, "left out because they are empty"),
-        (left_out.untimed, "left out because they have no presentation time"),
-        (left_out.before_start, "left out because they lie before the start of the presentation"),
-        (left_out.doubled, "left out because they share the time of another frame"),
-        (packets.iter().filter(|p| p.is_corrupt).count(), "that the container marks as damaged"),
+        (left_out.empty, "skipped because they are empty"),
+        (left_out.untimed, "skipped because they have no presentation time"),
+        (left_out.before_start, "skipped because they lie before the start of the presentation"),
+        (left_out.doubled, "skipped because another frame has the same time"),
+        (packets.iter().filter(|p| p.is_corrupt).count(), "marked as damaged by the container"),
     ] {
         if count > 0 {
             warnings.push(format!("frames {what}: {count}"));
@@ -172,7 +172,7 @@ fn warn_of_frames(warnings: &mut Vec<String>, left_out: &LeftOut, packets: &[Pac
     }
 }
 
-/// What is unusual about the stream and makes results worse than they could be.
+/// Warnings about properties of the stream that lower accuracy.
 fn oddities(input: &Input, stream: usize) -> Vec<String> {
     use ffmpeg::color::TransferCharacteristic::{ARIB_STD_B67, SMPTE2084};
     let Some(found) = input.stream(stream) else { return Vec::new() };
@@ -180,29 +180,34 @@ fn oddities(input: &Input, stream: usize) -> Vec<String> {
     let mut odd = Vec::new();
     let videos = input.streams().filter(|s| is_video(s)).count();
     if videos > 1 {
-        odd.push(format!("there are {videos} video streams; only stream {stream} is read"));
+        odd.push(format!("the file has {videos} video streams; only stream {stream} is read"));
     }
     if orientation(&found).is_none() {
-        odd.push("the file asks for a turn that is no quarter turn; pictures are taken as stored".into());
+        odd.push(
+            "the file declares a rotation that is not a multiple of 90 degrees; the rotation is ignored"
+                .into(),
+        );
     }
     let aspect = found.sample_aspect_ratio();
     let (across, down) = (aspect.numerator(), aspect.denominator());
     if across > 0 && down > 0 && across != down {
         odd.push(format!(
-            "pixels are not square ({across}:{down}): faces are looked for in stretched pictures and may be missed"
+            "pixels are not square ({across}:{down}): faces are detected in stretched pictures and may be missed"
         ));
     }
     if !matches!(parameters.field_order(), FieldOrder::Unknown | FieldOrder::Progressive) {
         odd.push("the video is interlaced and is not deinterlaced: moving faces have combed edges".into());
     }
     if matches!(parameters.color_transfer_characteristic(), SMPTE2084 | ARIB_STD_B67) {
-        odd.push("the video has a high dynamic range, which is not mapped: faces look pale".into());
+        odd.push(
+            "the video has a high dynamic range, which is read without tone mapping: faces look pale".into(),
+        );
     }
     odd
 }
 
-/// A hole in the times is damage that the demuxer has passed over in silence, or a still picture
-/// in a stream of variable frame rate; only a person can tell.
+/// A gap in the times is damage that the demuxer skipped silently, or a still picture in a stream of variable
+/// frame rate; the two cannot be distinguished.
 fn warn_of_holes(warnings: &mut Vec<String>, facts: &Facts, packets: &[PacketInfo]) {
     let mut gaps: Vec<_> =
         packets.windows(2).map(|w| (w[1].pts_ticks - w[0].pts_ticks, w[0].pts_ticks)).collect();
@@ -213,19 +218,19 @@ fn warn_of_holes(warnings: &mut Vec<String>, facts: &Facts, packets: &[PacketInf
     if let Some((gap, from)) = gaps.last().filter(|_| holes > 0) {
         let (begin, end) = (facts.t_secs(*from), facts.t_secs(from + gap));
         warnings.push(format!(
-            "places without frames, perhaps damaged: {holes}, the longest from {begin:.1} s to {end:.1} s"
+            "gaps without frames, perhaps damage: {holes}, the longest from {begin:.1} s to {end:.1} s"
         ));
     }
 }
 
-/// A file that was cut off while being copied still announces its whole length.
+/// A file that was truncated while being copied still declares its whole length.
 fn warn_if_short(warnings: &mut Vec<String>, facts: &Facts, packets: &[PacketInfo]) {
     let (Some(announced), Some(last)) = (facts.announced_secs, packets.last()) else { return };
     // Some containers announce when the video ends, others how long it is.
     let end = facts.t_secs(last.pts_ticks + last.duration_ticks) + facts.start_secs.max(0.0);
     if end + 1.0 < announced * 0.98 {
         warnings.push(format!(
-            "the video ends at {end:.1} s although the file announces {announced:.1} s: it may be truncated"
+            "the video ends at {end:.1} s although the file declares {announced:.1} s: it may be truncated"
         ));
     }
 }
@@ -250,9 +255,9 @@ pub(crate) fn open(path: &Path) -> Result<(Input, usize)> {
     let mut url = std::ffi::OsString::from("file:");
     url.push(path);
     let input = ffmpeg::format::input_with_dictionary(url, options).map_err(|e| match e {
-        // FFmpeg's word for both; memory that is really short is told by the system.
+        // FFmpeg reports both in this way.
         ffmpeg::Error::Other { errno: libc::ENOMEM } => {
-            not_video("it asks for too much memory, or has more than 1000 streams".into())
+            not_video("it needs too much memory, or has more than 1000 streams".into())
         }
         e => not_video(e.to_string()),
     })?;

@@ -10,7 +10,7 @@ use ffmpeg::{Packet, frame};
 use crate::container::{self, Facts};
 use crate::error::{Error, Result};
 
-/// More errors than any decoder holds packets.
+/// Limit on errors after the last packet, above the number of packets that any decoder buffers.
 const MAX_ERRORS_AT_END: u32 = 256;
 
 /// A decoded frame, still in the decoder's own pixel format. Cheap to send to another thread.
@@ -19,15 +19,15 @@ pub struct Picture {
     pub(crate) is_mirrored: bool,
     /// Presentation time, ticks; `None` when neither packet nor decoder knows.
     pub pts_ticks: Option<i64>,
-    /// Whether the decoder had to make parts of it up, or may have had to: a picture before it, back
-    /// to the last key frame, was lost.
+    /// Whether parts may be concealed: the decoder reported damage, or a picture since the last key frame was
+    /// lost.
     pub is_damaged: bool,
 }
 
 /// Decodes the best video stream of a file once, front to back.
 ///
-/// Packets that cannot be decoded are counted in [`Decoder::lost`] and passed over: a damaged
-/// middle costs its own frames only. Times increase strictly from picture to picture.
+/// Packets that cannot be decoded are counted in [`Decoder::lost`] and skipped: damage costs its own frames
+/// only. Times increase strictly from picture to picture.
 pub struct Decoder {
     path: PathBuf,
     input: Input,
@@ -42,14 +42,14 @@ pub struct Decoder {
     skipped: Vec<RangeInclusive<i64>>,
     /// The last packet was not to be decoded.
     is_skipping: bool,
-    /// There has been a picture.
+    /// Whether a picture was returned.
     has_begun: bool,
     /// Time of the last picture, ticks.
     last_ticks: Option<i64>,
     lost: u64,
     /// Something was lost since the last key frame.
     is_impaired: bool,
-    /// Errors after the last packet: decoders hold few packets back, and must not keep us for ever.
+    /// Number of errors after the last packet, which limits the attempts to empty the decoder.
     errors_at_end: u32,
     first_error: Option<ffmpeg::Error>,
     stopped: Option<String>,
@@ -101,7 +101,7 @@ impl Decoder {
         })
     }
 
-    /// Does not decode what is shown at these times, ticks, nor what follows up to the next key frame.
+    /// Skips the pictures at these times, ticks, and the following pictures up to the next key frame.
     pub fn skip(&mut self, times: impl IntoIterator<Item = RangeInclusive<i64>>) {
         self.skipped = times.into_iter().collect();
     }
@@ -158,7 +158,7 @@ impl Decoder {
         Error::decoder(&self.path, &self.facts.codec)(e)
     }
 
-    /// `None` for what a damaged stream gives out late or twice.
+    /// Returns `None` for pictures that a damaged stream outputs late or twice.
     fn picture(&mut self, frame: frame::Video) -> Option<Picture> {
         let pts_ticks = frame.timestamp().or(frame.pts());
         if pts_ticks.is_some() && pts_ticks <= self.last_ticks {
@@ -173,8 +173,7 @@ impl Decoder {
         Some(Picture { frame, is_mirrored: self.facts.is_mirrored, pts_ticks, is_damaged })
     }
 
-    /// Passes over what cannot be decoded: decoders fail on damage in many ways, and the next packet
-    /// may be whole.
+    /// Skips what cannot be decoded: decoders fail on damage in many ways, and the next packet may be intact.
     fn lose(&mut self, e: ffmpeg::Error) -> Result<()> {
         if is_errno(&e, libc::ENOMEM) {
             return Err(self.failed(e));
@@ -185,7 +184,7 @@ impl Decoder {
         Ok(())
     }
 
-    /// Sends one packet, or says that there are no more.
+    /// Sends one packet, or the end of the stream.
     fn feed(&mut self) -> Result<()> {
         while !self.is_pending {
             // Reading does not release what the packet held: only dropping it does.

@@ -4,54 +4,54 @@ use std::path::{Path, PathBuf};
 
 use failure::{Failure, exit};
 
-/// What can be wrong with a video file.
+/// Errors of video files.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The file is not there or may not be read.
-    #[error("cannot read the video {}: {source}", path.display())]
+    #[error("failed to read the video `{}`: {source}", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// The system's own words.
+        /// Message of the operating system.
         source: std::io::Error,
     },
     /// The path is a directory, a device or the like.
-    #[error("{} is not a file", path.display())]
+    #[error("`{}` is not a file", path.display())]
     NotAFile {
         /// The path.
         path: PathBuf,
     },
     /// The file has no bytes.
-    #[error("{} is empty (0 bytes)", path.display())]
+    #[error("`{}` is empty (0 bytes)", path.display())]
     Empty {
         /// The file.
         path: PathBuf,
     },
     /// No demuxer understands it.
-    #[error("{} is not a video this tool can read: {reason}", path.display())]
+    #[error("`{}` is not a readable video: {reason}", path.display())]
     NotVideo {
         /// The file.
         path: PathBuf,
-        /// FFmpeg's own words.
+        /// Message of FFmpeg.
         reason: String,
     },
     /// The container holds no video stream.
-    #[error("{} has no video in it, only {streams}", path.display())]
+    #[error("`{}` has no video stream, only {streams}", path.display())]
     NoVideoStream {
         /// The file.
         path: PathBuf,
-        /// What it holds instead.
+        /// The streams that the file has.
         streams: String,
     },
-    /// There is a video stream, but no frame of it can be had.
-    #[error("{} has a video stream without a single readable frame", path.display())]
+    /// The video stream has no readable frame.
+    #[error("`{}` has a video stream without readable frames", path.display())]
     NoFrames {
         /// The file.
         path: PathBuf,
     },
     /// The frames are larger than those of any film.
-    #[error("{} has frames of {width}×{height} pixels, more than this tool takes", path.display())]
+    #[error("`{}` has frames of {width}×{height} pixels, above the limit of 67 million pixels", path.display())]
     TooLarge {
         /// The file.
         path: PathBuf,
@@ -61,13 +61,13 @@ pub enum Error {
         height: u32,
     },
     /// The decoder cannot be set up or used for this stream.
-    #[error("cannot decode {} ({codec}): {reason}", path.display())]
+    #[error("failed to decode `{}` ({codec}): {reason}", path.display())]
     Decoder {
         /// The file.
         path: PathBuf,
         /// The codec.
         codec: String,
-        /// FFmpeg's own words.
+        /// Message of FFmpeg.
         reason: String,
     },
 }
@@ -85,14 +85,16 @@ impl Error {
 impl Failure for Error {
     fn hint(&self) -> Option<String> {
         let hint = match self {
-            Self::Unreadable { .. } => "check the path and that you may read the file",
-            Self::NotAFile { .. } => "name one video file",
+            Self::Unreadable { .. } => "check the path and the permissions of the file",
+            Self::NotAFile { .. } => "pass the path of a video file",
             Self::Empty { .. } | Self::NoFrames { .. } => {
                 "the file was probably not copied completely; copy it again"
             }
-            Self::NotVideo { .. } => "mkv and mp4 files are supported; is the file complete?",
-            Self::NoVideoStream { .. } => "give a file that has pictures",
-            Self::TooLarge { .. } => "is the file damaged? if not, make a smaller copy of it",
+            Self::NotVideo { .. } => {
+                "check that the file is complete; mkv, mp4 and most other containers are supported"
+            }
+            Self::NoVideoStream { .. } => "pass a file with a video stream",
+            Self::TooLarge { .. } => "if the file is not damaged, make a smaller copy of it",
             Self::Decoder { .. } => "convert it first: ffmpeg -i FILE -c:v libx264 -crf 16 out.mkv",
         };
         Some(hint.into())

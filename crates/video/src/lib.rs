@@ -1,4 +1,4 @@
-//! Video files: what the container says, and frames with exact presentation times.
+//! Video files: facts of the container, and frames with exact presentation times.
 //!
 //! * [`index`] reads packets only: facts and one [`PacketInfo`] per frame, no pixel decoded.
 //! * [`Decoder`] yields every [`Picture`] once, in order of presentation, on FFmpeg's threads.

@@ -20,7 +20,7 @@ pub struct Image {
     pub data: Vec<u8>,
 }
 
-/// Scales, converts and turns pictures; keeps its tables while sizes stay the same.
+/// Scales, converts and rotates pictures; keeps its tables while the sizes stay the same.
 ///
 /// RGB follows what the stream says of its colours (BT.601, BT.709, BT.2020; full or limited range).
 /// Where it says nothing, pictures from 1280 pixels across or 577 down are BT.709, smaller ones
@@ -41,7 +41,7 @@ impl Converter {
     /// Upright RGB of `width × height` pixels.
     ///
     /// # Errors
-    /// In words, when the pixel format cannot be converted or the size is zero.
+    /// A message, if the pixel format cannot be converted or the size is zero.
     pub fn rgb(&mut self, picture: &Picture, width: usize, height: usize) -> Result<Image, String> {
         self.rgb_region(picture, width, height, Region { x: 0, y: 0, width, height })
     }
@@ -85,7 +85,7 @@ impl Converter {
     /// Upright luma of full range, `width × height` pixels.
     ///
     /// # Errors
-    /// In words, when the pixel format cannot be converted or the size is zero.
+    /// A message, if the pixel format cannot be converted or the size is zero.
     pub fn luma(&mut self, picture: &Picture, width: usize, height: usize) -> Result<Image, String> {
         check(Region { x: 0, y: 0, width, height }, width, height)?;
         let orientation = self.orientation(picture);
@@ -109,7 +109,7 @@ fn check(region: Region, width: usize, height: usize) -> Result<(), String> {
         return Ok(());
     }
     Err(format!(
-        "no {}×{} pixels at ({x}, {y}) of a picture of {width}×{height}",
+        "region of {}×{} pixels at ({x}, {y}) is outside a picture of {width}×{height}",
         region.width, region.height
     ))
 }

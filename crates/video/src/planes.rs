@@ -49,8 +49,8 @@ impl<'a> Planes<'a> {
     }
 }
 
-/// Gives the planes of frames. The usual formats need no work, and those of ten and twelve bits
-/// little; FFmpeg's scaler brings the others (packed, RGB, grey) to one of the usual ones first.
+/// Provides the planes of frames. The usual formats need no work, formats of ten and twelve bits little;
+/// FFmpeg's scaler first converts others (packed, RGB, grey) to one of the usual ones.
 pub(crate) struct Unpacker {
     scaler: Option<Context>,
     unpacked: frame::Video,
@@ -65,7 +65,7 @@ impl Unpacker {
     /// The planes of a frame.
     ///
     /// # Errors
-    /// FFmpeg's words when it cannot convert the pixel format.
+    /// The message of FFmpeg, if it cannot convert the pixel format.
     pub(crate) fn planes<'a>(&'a mut self, frame: &'a frame::Video) -> Result<Planes<'a>, String> {
         let format = frame.format();
         let has_plain_rows = |bytes| (0..3).all(|i| has_plain_rows(frame, i, bytes));
@@ -187,8 +187,8 @@ fn is_ycbcr(format: Pixel) -> bool {
         .is_some_and(|d| d.log2_chroma_w() > 0 || d.name().starts_with("yuv") || d.name().starts_with("nv"))
 }
 
-/// What a stream that says nothing of its colours has: BT.709 from HD upwards, BT.601 below. This
-/// is what players assume.
+/// Default colour matrix of a stream without a declaration: BT.709 for HD and larger, BT.601 below, as
+/// players assume.
 fn space(frame: &frame::Video) -> Space {
     let is_hd = frame.width() >= 1280 || frame.height() > 576;
     match frame.color_space() {

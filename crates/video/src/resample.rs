@@ -47,7 +47,7 @@ impl Axis {
     }
 }
 
-/// Makes the rows of planes at another size; keeps its tables.
+/// Resamples the rows of planes; keeps its tables while the sizes stay the same.
 pub(crate) struct Resampler {
     across: Axis,
     down: Axis,
@@ -90,7 +90,7 @@ impl Resampler {
     }
 }
 
-/// For sizes that divide evenly: every pixel is made alike, which vectorises.
+/// For integer ratios: every pixel is computed in the same way, which vectorizes.
 #[inline(always)]
 fn gather_evenly<const TAPS: usize>(axis: &Axis, row: &[u16], out: &mut [u8]) {
     let Some(weights) = axis.weights.first_chunk::<TAPS>() else { return };

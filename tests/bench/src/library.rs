@@ -1,7 +1,7 @@
 //! Our side of `cargo xtask bench library`: adds synthetic videos to a library one by one.
 //!
-//! Says one JSON object a line: for every addition `stored` (videos before it), `secs`, `cpu_secs` and `people`
-//! (after it), and at the end how well people were found, by B³ over everybody in every video.
+//! Prints one JSON object per line: for every addition `stored` (videos before it), `secs`, `cpu_secs` and
+//! `people` (after it), and at the end the B³ of the matching over all people in all videos.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -31,7 +31,7 @@ fn main() -> ExitCode {
 
 fn cli() -> Command {
     let number = |name: &'static str| Arg::new(name).long(name).required(true);
-    Command::new("ftl-bench-library").about("Times additions to a library for `cargo xtask bench`").args([
+    Command::new("ftl-bench-library").about("Measures additions to a gallery for `cargo xtask bench`").args([
         Arg::new("folder").required(true).value_parser(value_parser!(PathBuf)).help("an empty folder"),
         number("videos").value_parser(value_parser!(usize)),
         number("people").value_parser(value_parser!(usize)),
@@ -79,13 +79,13 @@ fn add(store: &Path, run_dir: &Path) -> Result<(String, usize)> {
     Ok((seen.video_id.to_string(), library.people().count()))
 }
 
-/// B³: how much of whom one is put together with is oneself, and how much of oneself that is.
+/// B³ precision and recall of the matching.
 fn scores(store: &Path, truth: &HashMap<(String, i64), usize>) -> Result<Value> {
     let mut pairs = Vec::new();
     for file in std::fs::read_dir(store.join("appearances"))? {
         for row in read_all::<Appearance>(&file?.path())? {
             let person = truth.get(&(row.video_id.to_string(), row.cluster_id));
-            pairs.push((row.person_id, *person.ok_or("a row that nobody wrote")?));
+            pairs.push((row.person_id, *person.ok_or("row not found")?));
         }
     }
     let (mut found, mut true_, mut both) = (HashMap::new(), HashMap::new(), HashMap::new());

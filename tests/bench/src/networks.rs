@@ -67,7 +67,7 @@ struct Detector {
 
 impl Detector {
     fn new(weights: &Weights, size: &[usize]) -> Result<Self> {
-        let &[width, height] = size else { return Err("a detector needs --size WIDTH HEIGHT".into()) };
+        let &[width, height] = size else { return Err("the detector needs --size WIDTH HEIGHT".into()) };
         Ok(Self { network: weights.load("yunet", |vb| YuNet::new(&vb))?, width, height })
     }
 }

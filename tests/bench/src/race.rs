@@ -28,13 +28,15 @@ const TICKS_PER_SEC: f64 = 100.0;
 /// The arguments of `ftl-bench network`.
 pub(crate) fn command() -> Command {
     let names: Vec<_> = Isa::available().into_iter().map(Isa::name).collect();
-    Command::new("network").about("Passes images through one of our networks, as asked for").args([
-        Arg::new("network").required(true).value_parser(PossibleValuesParser::new(networks::names())),
-        Arg::new("weights").long("weights").required(true).value_parser(value_parser!(PathBuf)),
-        crate::threads(),
-        Arg::new("size").long("size").num_args(2).value_parser(value_parser!(usize)),
-        Arg::new("isa").long("isa").value_parser(names),
-    ])
+    Command::new("network")
+        .about("Runs images through one of our networks, as requested on standard input")
+        .args([
+            Arg::new("network").required(true).value_parser(PossibleValuesParser::new(networks::names())),
+            Arg::new("weights").long("weights").required(true).value_parser(value_parser!(PathBuf)),
+            crate::threads(),
+            Arg::new("size").long("size").num_args(2).value_parser(value_parser!(usize)),
+            Arg::new("isa").long("isa").value_parser(names),
+        ])
 }
 
 /// Loads a network, and passes images through it until nothing more is asked for.
@@ -58,7 +60,7 @@ pub(crate) fn answer_requests(arguments: &ArgMatches) -> Result<()> {
 /// The named instruction set, or the widest.
 fn isa(name: Option<&str>) -> Result<Isa> {
     let found = Isa::available().into_iter().find(|isa| name.is_none_or(|name| isa.name() == name));
-    found.ok_or_else(|| "this machine has no such instruction set".into())
+    found.ok_or_else(|| "this machine does not have the instruction set".into())
 }
 
 /// Of all threads at once, because cores may share their arithmetic units.
@@ -71,7 +73,9 @@ fn peak_flops(isa: Isa, threads: usize) -> f64 {
 
 fn answer(network: &dyn Network, threads: usize, line: &str) -> Result<Value> {
     let numbers: std::result::Result<Vec<usize>, _> = line.split_whitespace().map(str::parse).collect();
-    let [batch, count] = numbers?[..] else { return Err(format!("`{line}` is not BATCH COUNT").into()) };
+    let [batch, count] = numbers?[..] else {
+        return Err(format!("expected BATCH COUNT, found `{line}`").into());
+    };
     let took = run(network, batch, count, threads)?;
     Ok(json!({ "wall_secs": took.wall_secs, "cpu_secs": took.cpu_secs }))
 }
@@ -125,7 +129,7 @@ fn pass(network: &dyn Network, parts: &[Tensor], count: usize, threads: usize) -
     })
 }
 
-/// A worker that panicked would never come to the end of a batch, where the others wait for it.
+/// A worker that panicked would never reach the end of a batch, where the others wait for it.
 fn whole(work: impl FnOnce() -> candle_core::Result<()>) -> candle_core::Result<()> {
     let panicked = |_| Err(candle_core::Error::Msg("a worker panicked".into()));
     panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(panicked)

@@ -46,7 +46,7 @@ impl Place {
         path
     }
 
-    /// What a person is told, with the paths of this machine replaced.
+    /// The message, with the paths of this machine replaced.
     fn told(&self, said: &Said) -> String {
         let error = said.events("error").next().unwrap_or_else(|| panic!("no error: {said:?}"));
         assert_eq!(said.code.map(i64::from), error["exit_code"].as_i64(), "{said:?}");
@@ -355,7 +355,7 @@ fn a_directory_that_may_not_be_written_is_named() {
         let told = place.told(&said).replace(folder.path().to_str().unwrap(), "$LOCKED");
         assert!(told.starts_with("exit 1: create $LOCKED/locked"), "{told}");
         assert!(told.contains("Permission denied"), "{told}");
-        assert!(told.ends_with("hint: choose a directory you may write to with --run-dir"), "{told}");
+        assert!(told.ends_with("hint: use a --run-dir with write permission"), "{told}");
     }
     fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
     fs::set_permissions(folder.path().join("locked"), Permissions::from_mode(0o755)).unwrap();
@@ -405,7 +405,7 @@ fn a_clip_without_faces_is_a_success() {
     assert_eq!(line.run_again(), [""; 0]);
 }
 
-/// Half a file is worth half a result, with a word about it.
+/// Half a file gives half a result, with a warning.
 #[test]
 fn a_truncated_video_gives_an_honest_part() {
     let Some(place) = Place::new("truncated") else { return };
@@ -435,7 +435,7 @@ fn a_failing_stage_leaves_the_others_alone() {
     assert_eq!(line.run_again(), [""; 0]);
 }
 
-/// A damaged table is noticed by whoever would read it, and made again by its own stage.
+/// A damaged table is detected by the stage that reads it, and written again by its own stage.
 #[test]
 fn a_damaged_table_is_refused_and_made_again() {
     let Some(video) = no_face() else { return };

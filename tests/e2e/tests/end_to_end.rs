@@ -76,7 +76,7 @@ impl Done {
     }
 }
 
-/// An empty place for a run directory. It stays after the test, for whoever wants to look.
+/// An empty folder for a run directory. It remains after the test for inspection.
 fn folder(name: &str) -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("end_to_end").join(name);
     let _ = fs::remove_dir_all(&folder);
@@ -186,7 +186,7 @@ fn identities_are_the_people_of_the_clip() {
     assert_people_are_found(done);
 }
 
-/// Two people, however often they come back; nobody is split and nobody is mixed up.
+/// Two people who return several times: no person is split and no two people are merged.
 fn assert_people_are_found(done: &Done) {
     let truth: BTreeSet<_> = done.shots.iter().flat_map(|shot| shot.people.clone()).collect();
     let people = done.people();
@@ -381,7 +381,7 @@ fn a_changed_setting_runs_again_what_depends_on_it() {
 }
 
 /// Every way of linking finds the two people. Where the silhouette chooses their number it chooses that of
-/// the photos that the clip shows again and again; but it mixes nobody up.
+/// the photos that the clip shows repeatedly, but it merges no two people.
 #[test]
 fn every_method_finds_the_people() {
     let Some(done) = done() else { return };
@@ -419,7 +419,7 @@ fn every_method_finds_the_people() {
     }
 }
 
-/// A table that somebody has touched is made again by its stage, and nothing else is.
+/// A table that was modified is written again by its stage, and no other table is.
 #[test]
 fn a_lost_table_is_made_again() {
     let Some(done) = done() else { return };
@@ -558,7 +558,7 @@ fn a_video_that_changes_between_two_stages_is_refused() {
     assert!(error["message"].as_str().unwrap().ends_with("has changed since `ingest` read it"), "{error}");
 }
 
-/// A person's word: two people become one against the frame they share, and one becomes two.
+/// Edits: two people become one although they share a frame, and one person becomes two.
 #[test]
 fn edits_are_heeded_and_listed() {
     let Some(done) = done() else { return };

@@ -1,4 +1,4 @@
-//! `validate` tells what is wrong with tables; other tools read what `export` writes; `import` reads theirs.
+//! `validate` reports faults of tables; other tools read what `export` writes; `import` reads their labels.
 
 #![allow(
     clippy::unwrap_used,
@@ -72,7 +72,7 @@ fn a_table_that_a_stage_did_not_write_is_told() {
     assert_eq!(code, Some(4));
     assert!(
         faults[0].starts_with(
-            "tracks.parquet is not the file its stage wrote: its content is not the one that the manifest records"
+            "`tracks.parquet` was changed after its stage wrote it: the content differs from the SHA-256 in the manifest"
         ),
         "{faults:?}"
     );
@@ -108,11 +108,11 @@ fn a_library_is_what_its_videos_add_up_to() {
         let found = faults.iter().filter(|fault| fault.starts_with(file) && fault.contains(words)).count();
         assert_eq!(found, 1, "{file} {words}: {faults:#?}");
     };
-    has("people.parquet", "its content is not the one that library.json records");
-    has("people.parquet", "row 0 of `people` has 2 videos, `appearances` add up to 1");
+    has("people.parquet", "the content differs from the SHA-256 in library.json");
+    has("people.parquet", "row 0 of `people` has 2 videos, the sum in `appearances` is 1");
     has("people.parquet", "row 1 of `people` has");
     has("people.parquet", "row 2 of `people` was first cluster 999 of");
-    has("appearances/", "names person 0, who is not in `people`");
+    has("appearances/", "names person 0, which is not in `people`");
     assert_eq!(faults.len(), 5, "{faults:#?}");
 
     fs::remove_file(&appearances).unwrap();
@@ -161,8 +161,8 @@ fn each_fault_is_one_line_that_says_where() {
             "a box of a track that is not there",
             |run| change::<Detection>(run, |rows| rows[0].track_id = Some(999)),
             "detections.parquet: row 0 of `detections` names track 999, which is not in `tracks`\n\
-             tracks.parquet: row 0 of `tracks` has 5 frames, `detections` 4 boxes of it\n\
-             tracks.parquet: row 0 of `tracks` announces 5 detections, `detections` has 4",
+             tracks.parquet: row 0 of `tracks` has 5 frames, but 4 boxes in `detections`\n\
+             tracks.parquet: row 0 of `tracks` declares 5 detections, `detections` has 4",
         ),
         (
             "a hole in det_idx",
@@ -192,13 +192,13 @@ fn each_fault_is_one_line_that_says_where() {
         (
             "a crop's vector of an unknown embedder",
             |run| change::<Embedding>(run, |rows| rows.last_mut().unwrap().embedder = "other".into()),
-            "embeddings.parquet: row 79 of `embeddings` is of the embedder other, which the footer does not name\n\
-             track_embeddings.parquet: row 39 of `track_embeddings` is pooled from 2 crops, `embeddings` has 1 of them",
+            "embeddings.parquet: row 79 of `embeddings` has the embedder `other`, which is not in the footer\n\
+             track_embeddings.parquet: row 39 of `track_embeddings` is pooled from 2 crops, `embeddings` has 1",
         ),
         (
             "a pooled vector of too many crops",
             |run| change::<TrackEmbedding>(run, |rows| rows[5].n_crops = 3),
-            "track_embeddings.parquet: row 5 of `track_embeddings` is pooled from 3 crops, `embeddings` has 2 of them",
+            "track_embeddings.parquet: row 5 of `track_embeddings` is pooled from 3 crops, `embeddings` has 2",
         ),
         (
             "a constraint that claims to hold",
@@ -223,7 +223,7 @@ fn each_fault_is_one_line_that_says_where() {
         (
             "a merge of the wrong size",
             |run| change::<Linkage>(run, |rows| rows[0].size = 9),
-            "linkage.parquet: row 0 of `linkage` has 9 tracks, its parts 2",
+            "linkage.parquet: row 0 of `linkage` has 9 tracks, its parts have 2",
         ),
         (
             "a person of other tracks",
@@ -233,7 +233,7 @@ fn each_fault_is_one_line_that_says_where() {
         (
             "a label of no frame",
             |run| change::<Label>(run, |rows| rows[0].frame_idx = Some(12_345)),
-            "labels.parquet: row 0 of `labels` names frame 12345, which is not in `frames`",
+            "labels.parquet: row 0 of `labels` names frame 12345, which is outside `frames`",
         ),
         (
             "another video",
@@ -243,7 +243,7 @@ fn each_fault_is_one_line_that_says_where() {
         (
             "half a box",
             |run| change::<Label>(run, |rows| rows[1].x_max = None),
-            "labels.parquet: row 1 of `labels` has part of a box",
+            "labels.parquet: row 1 of `labels` has an incomplete box",
         ),
     ];
     for (name, broken, expected) in cases {
@@ -275,7 +275,7 @@ fn reading_goes_on_after_the_first_fault() {
         return;
     }
     let Some((code, found)) = validate(&broken.join("t.parquet"), &broken) else { return };
-    let order = "is not after the row before it in the order of video_id, embedder, track_id";
+    let order = "is not greater than the previous row in the order of video_id, embedder, track_id";
     let expected = [
         "t.parquet: row 4 of `track_embeddings` column `embedding` has norm 2, not 1".to_owned(),
         format!("t.parquet: row 8 of `track_embeddings` {order}"),
@@ -374,7 +374,7 @@ fn labels_that_cannot_be_understood_end_with_three() {
         let said = String::from_utf8(done.stderr).unwrap().replace(&format!("{}/", folder.display()), "");
         Some((done.status.code(), said, done.stdout))
     };
-    let told = "error: gt.txt, line 1: it has 3 cells, where MOTChallenge has at least 6\n";
+    let told = "error: gt.txt, line 1: the row has 3 cells; MOTChallenge has at least 6\n";
     let Some(found) = run("gt.txt") else { return };
     assert_eq!(found, (Some(3), told.to_owned(), vec![]));
     let Some((code, said, _)) = run("gt.dat") else { return };

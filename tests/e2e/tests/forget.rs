@@ -94,13 +94,13 @@ fn a_forgotten_person_is_gone_and_stays_gone() {
     let rest: Vec<_> = vectors.into_iter().filter(|v| kept.contains(&v.track_id)).collect();
     assert_eq!(read::<Embedding>(&line), rest);
 
-    // Every picture of the page is of somebody who was kept.
+    // Every picture of the page shows a person who was kept.
     let after = fs::read_to_string(line.run_dir.join("report/index.html")).unwrap();
     let (before, after) = (pictures(&page), pictures(&after));
     assert!(!after.is_empty() && after.len() < before.len());
     assert_eq!(without_person(&line, &after), [""; 0]);
 
-    // A later run takes that for its own and brings nobody back.
+    // A later run accepts the shorter tables and restores no person.
     let hashes = hashes(&line.run_dir);
     assert_eq!(line.run_again(), [""; 0]);
     assert_eq!(testkit::files::hashes(&line.run_dir), hashes);
@@ -126,7 +126,7 @@ fn assert_tables_without(line: &Line, gone: &BTreeSet<i64>, kept: &BTreeSet<i64>
     );
     assert!(read::<Identity>(line).iter().all(|i| kept.contains(&i.exemplar_track_id)));
     assert!(read::<Label>(line).is_empty(), "labels name who is forgotten");
-    // Boxes of nobody in shots of theirs may be theirs.
+    // Boxes without a track in shots of the removed person may show that person.
     let shots = read::<Shot>(line);
     for d in read::<Detection>(line).iter().filter(|d| d.track_id.is_none()) {
         assert!(shots.iter().any(|s| (s.first_frame_idx..=s.last_frame_idx).contains(&d.frame_idx)));
@@ -144,7 +144,7 @@ fn without_person(line: &Line, pictures: &BTreeSet<&str>) -> Vec<String> {
     pictures.iter().filter(|picture| !known.contains(*picture)).map(|p| (*p).to_owned()).collect()
 }
 
-/// Other settings would find everybody again, so they are refused; who asks for it gets it.
+/// Other settings would detect the removed person again, so they are refused unless forced.
 #[test]
 fn nobody_is_brought_back_by_accident() {
     let Some(line) = line("pinned") else { return };
@@ -160,7 +160,7 @@ fn nobody_is_brought_back_by_accident() {
     assert_eq!(said.code, Some(2), "{said:?}");
     let error = said.events("error").next().unwrap();
     let expected =
-        format!("`detect-track` would bring back what was taken out of {}", line.run_dir.display());
+        format!("the stage `detect-track` would restore what was removed from `{}`", line.run_dir.display());
     assert_eq!(error["message"], expected.as_str());
     assert_eq!(table_hashes(&line.run_dir), forgotten);
     for stage in STAGES {
@@ -196,7 +196,10 @@ fn the_scan_finds_what_is_left() {
     fs::write(line.run_dir.join("notes.txt"), "mine").unwrap();
     let said = scan(&line);
     assert_eq!(said.code, Some(0), "{said:?}");
-    assert!(said.warnings()[0].ends_with("notes.txt is not of this run and was not looked into"), "{said:?}");
+    assert!(
+        said.warnings()[0].ends_with("`notes.txt` does not belong to this run and was not checked"),
+        "{said:?}"
+    );
 
     // A table that is not the recorded one is no evidence of anything.
     let path = line.run_dir.join("clusters.parquet");
@@ -251,7 +254,7 @@ fn a_run_without_pictures_keeps_none() {
     for (name, path) in testkit::files::walk(&line.run_dir, &[]) {
         let bytes = fs::read(path).unwrap();
         for magic in [b"\x89PNG".as_slice(), b"\xff\xd8\xff"] {
-            assert!(!bytes.windows(magic.len()).any(|w| w == magic), "{name} holds a picture");
+            assert!(!bytes.windows(magic.len()).any(|w| w == magic), "{name} contains a picture");
         }
     }
     assert_eq!(read::<Embedding>(&line), read::<Embedding>(&with));
@@ -265,7 +268,7 @@ fn a_run_without_pictures_keeps_none() {
     fs::write(&config, "[embed]\nflip = true\n").unwrap();
     let said = Line { config: Some(config), ..line.clone() }.run("embed");
     assert_eq!(said.code, Some(4), "{said:?}");
-    assert!(said.events("error").next().unwrap()["message"].as_str().unwrap().ends_with("has no picture"));
+    assert!(said.events("error").next().unwrap()["message"].as_str().unwrap().ends_with("has no image"));
     // And a person can still be forgotten.
     let done = task(&["redact", "--run-dir", "RUN", "--identity", "0"], &line).unwrap();
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));

@@ -100,7 +100,7 @@ fn faces_are_found_in_turned_deep_and_late_videos() {
     }
 }
 
-/// Damage costs frames, never the run; times of the others stay; and people are told.
+/// Damage costs frames, never the run; the times of the other frames stay correct, and a warning is printed.
 #[test]
 fn a_damaged_middle_is_told() {
     for name in ["damaged.mkv", "damaged.mp4"] {

@@ -195,9 +195,9 @@ fn a_second_run_on_the_same_directory_is_refused() {
     assert!(first.wait().unwrap().success());
     assert_eq!(second.code, Some(1), "{second:?}");
     let error = second.events("error").next().unwrap();
-    let expected = format!("another run (process {}) is using {}", first.id(), line.run_dir.display());
+    let expected = format!("another process ({}) is using `{}`", first.id(), line.run_dir.display());
     assert_eq!(error["message"], expected.as_str());
-    assert_eq!(error["hint"], "wait for it to end, or choose another --run-dir");
+    assert_eq!(error["hint"], "wait for the other process to end, or use another --run-dir");
     line.run_all();
     assert_eq!(&table_hashes(&line.run_dir), tables);
 }
@@ -312,7 +312,7 @@ fn a_crash_is_told_with_its_frame() {
     assert_eq!(done.status.code(), Some(1));
     let told = String::from_utf8(done.stderr).unwrap();
     assert!(told.starts_with("error: detect-track was killed by signal 6 at about frame "), "{told}");
-    assert!(told.contains("--skip-bad goes on without the frames around that place"), "{told}");
+    assert!(told.contains("run with --skip-bad to continue without the frames around it"), "{told}");
     assert_whole(&run_dir, tables, "after the crash");
 }
 
@@ -349,7 +349,7 @@ fn a_run_goes_on_past_a_crash() {
     let left_out = record.config["skip_frames"].as_array().unwrap();
     let [first, last] = [0, 1].map(|i| left_out[0][i].as_i64().unwrap());
     assert!(left_out.len() == 1 && first >= 50 && last > first, "{left_out:?}");
-    let words = format!("frames {first} to {last} are left out, as the settings ask for");
+    let words = format!("frames {first} to {last} were skipped, as set by skip_frames");
     assert!(record.warnings.contains(&words), "{:?}", record.warnings);
     // No face was seen in what was left out: boxes there lie between seen ones.
     let faces: Vec<Detection> = read_all(&run_dir.join("detections.parquet")).unwrap();

@@ -1,4 +1,4 @@
-//! Stored datasets: kept without what does not belong there, and told when their figures move.
+//! Stored datasets: no pictures or names are stored, and changed metrics are reported.
 
 #![allow(
     clippy::unwrap_used,
@@ -35,7 +35,7 @@ fn a_loss_is_told_and_ends_with_five() {
     let (said, complaint) =
         (String::from_utf8(done.stdout).unwrap(), String::from_utf8(done.stderr).unwrap());
     assert_eq!(done.status.code(), Some(5), "{complaint}");
-    assert!(complaint.contains("error: figures left their tolerance: friends_a"), "{complaint}");
+    assert!(complaint.contains("error: metrics left their tolerance: friends_a"), "{complaint}");
     let line = said.lines().find(|line| line.starts_with("friends_a  b3_f1 (track): ")).unwrap();
     let loss = line.split_once(" (-").and_then(|(_, rest)| rest.split(',').next()?.parse::<f64>().ok());
     assert!(loss.is_some_and(|loss| loss > 0.02), "{line}");
@@ -48,7 +48,7 @@ fn a_dataset_that_is_not_there_is_wrong_usage() {
     assert_eq!(done.status.code(), Some(2));
     let complaint = String::from_utf8(done.stderr).unwrap();
     assert!(
-        complaint.contains("error: there is no dataset `nowhere`\nhint: there are composed_cc, "),
+        complaint.contains("error: unknown dataset `nowhere`\nhint: there are composed_cc, "),
         "{complaint}"
     );
 }

@@ -40,7 +40,7 @@ fn examples(schemas: &Path) -> Vec<(String, String, PathBuf)> {
     tables.map(parts).collect()
 }
 
-/// Released tables of our major version are read; older ones are refused in so many words.
+/// Released tables of our major version are read; older ones are refused with a message.
 fn can_be_read(schemas: &Path) -> Option<usize> {
     let examples = examples(schemas);
     for (table, version, path) in &examples {

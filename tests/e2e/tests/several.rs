@@ -59,7 +59,7 @@ impl Parts {
         command.output().unwrap()
     }
 
-    /// Whom each `person_id` shows, from the shots that show one person only.
+    /// The person of each `person_id`, from the shots that show one person only.
     fn people(&self) -> BTreeMap<i64, BTreeSet<String>> {
         let runs = self.folder.join("runs");
         let mut people: BTreeMap<i64, BTreeSet<String>> = BTreeMap::new();
@@ -109,7 +109,7 @@ fn people_have_one_id_in_both_halves_of_a_clip_and_a_bad_file_is_told() {
     for line in ["[1/3] broken.mp4: failed: ", "[2/3] one.mp4: 2 people in ", "[3/3] two.mp4: 2 people in "] {
         assert_eq!(said.lines().filter(|found| found.starts_with(line)).count(), 1, "{line}: {said}");
     }
-    assert!(said.contains("library: 2 people in 2 videos, 2 of them in more than one\n"), "{said}");
+    assert!(said.contains("library: 2 people in 2 videos, 2 of them in several videos\n"), "{said}");
     assert!(said.trim_end().ends_with("error: 1 of 3 videos failed: broken.mp4"), "{said}");
     // As many ids as people, and each of one person.
     let shown = parts.people();
@@ -148,10 +148,10 @@ fn what_cannot_be_meant_is_told_before_anything_runs() {
         (
             &["a/x.mkv", "library.mkv", "--labels", "labels.csv"][..],
             2,
-            "labels, edits and an annotated copy belong to one video",
+            "--labels, --edits and --annotate require a single video",
         ),
         (&["empty"], 3, "holds no video"),
-        (&["*.avi"], 3, "no file matches *.avi"),
+        (&["*.avi"], 3, "no file matches `*.avi`"),
     ];
     for (arguments, code, message) in cases {
         let mut command = Command::new(&program);

@@ -1,4 +1,4 @@
-//! Small good files of every kind, made here: nobody guesses Parquet.
+//! Small good files of every kind, made here: random mutations do not produce valid Parquet.
 
 use arbitrary::Unstructured;
 

@@ -1,6 +1,6 @@
-//! Files of `bad/`, and the words in which each is refused: `tests/snapshots/bad_files.txt` holds what people
-//! read. A file that is not listed there makes this test fail, and so does one that is accepted. Bad tables are
-//! made, and listed, by `crates/schema/tests/contract`.
+//! Files of `bad/`, and the message with which each is refused: `tests/snapshots/bad_files.txt` holds what
+//! people read. A file that is not listed there makes this test fail, and so does one that is accepted. Bad
+//! tables are made, and listed, by `crates/schema/tests/contract`.
 
 #![allow(clippy::unwrap_used, reason = "a test that meets the unexpected should end there")]
 

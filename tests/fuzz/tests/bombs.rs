@@ -1,5 +1,5 @@
-//! Small files that stand for gigabytes. The programs that read them have a gigabyte of address space; each file
-//! must be refused in words, or be no matter, within it.
+//! Small files that stand for gigabytes. The programs that read them have a gigabyte of address space; each
+//! file must be refused with a message, or be read within it.
 
 #![allow(
     clippy::unwrap_used,
@@ -34,7 +34,7 @@ use testkit::assets;
 /// Address space of a program, KiB.
 const MAX_KIB: u32 = 1 << 20;
 /// What is said of rows that are too much.
-const TOO_MANY: &str = "its rows come to more bytes than a table of its size holds";
+const TOO_MANY: &str = "its rows decode to more bytes than the limit for its file size";
 /// No bomb is larger, bytes.
 const MAX_BYTES: u64 = 300 << 10;
 

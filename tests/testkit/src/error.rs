@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use failure::{Failure, exit};
 
-/// What can go wrong.
+/// Errors of this module.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -16,17 +16,17 @@ pub enum Error {
     #[error(transparent)]
     Run(#[from] run::Error),
     /// A file cannot be read or written.
-    #[error("{action} {}: {source}", path.display())]
+    #[error("failed to {action} `{}`: {source}", path.display())]
     Io {
         /// What was being done.
         action: &'static str,
         /// The file.
         path: PathBuf,
-        /// The system's own words.
+        /// Message of the operating system.
         source: io::Error,
     },
     /// Labels cannot be read.
-    #[error("{}: {reason}", path.display())]
+    #[error("`{}`: {reason}", path.display())]
     Labels {
         /// The file.
         path: PathBuf,
@@ -34,7 +34,7 @@ pub enum Error {
         reason: String,
     },
     /// A recipe is wrong.
-    #[error("{}: {reason}", path.display())]
+    #[error("`{}`: {reason}", path.display())]
     Recipe {
         /// The file.
         path: PathBuf,
@@ -58,7 +58,7 @@ impl Failure for Error {
         match self {
             Self::Schema(error) => error.hint(),
             Self::Run(error) => error.hint(),
-            Self::Recipe { .. } => Some("datasets/README.md says what a recipe may hold".into()),
+            Self::Recipe { .. } => Some("datasets/README.md describes recipes".into()),
             Self::Io { .. } | Self::Labels { .. } => None,
         }
     }

@@ -29,19 +29,17 @@ fn cli() -> Command {
         let arg = Arg::new(name).long(name).value_name("PATH").required(true).help(help);
         arg.value_parser(value_parser!(PathBuf))
     };
-    let labels = || path("labels", "the truth, as CSV");
-    let store = Command::new("store").about("Keeps of a run what linking and its judgement need").args([
-        path("run", "the finished run"),
-        labels(),
-        path("into", "the folder of the dataset"),
-    ]);
-    let make = Command::new("make").about("Makes up a run and its labels from a recipe").args([
+    let labels = || path("labels", "the labels, CSV");
+    let store = Command::new("store")
+        .about("Stores the tables of a run that linking and evaluation need")
+        .args([path("run", "a finished run"), labels(), path("into", "the folder of the dataset")]);
+    let make = Command::new("make").about("Generates a synthetic run and its labels from a recipe").args([
         path("recipe", "TOML"),
-        path("run", "the run to make"),
+        path("run", "the run directory to create"),
         labels(),
     ]);
     Command::new("ftl-datasets")
-        .about("Stored datasets: kept, and made up")
+        .about("Stores datasets of runs, and generates synthetic ones")
         .subcommand_required(true)
         .subcommands([store, make])
 }

@@ -58,7 +58,7 @@ fn keep(record: &mut StageRecord, run: &Path, into: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Copies labels with numbers for names: figures ask who is who, and nobody needs to read it here.
+/// Copies labels with numbers instead of names: metrics need distinct people, not names.
 fn write_labels(from: &Path, to: &Path) -> Result<()> {
     let wrong = |e: csv::Error| Error::Labels { path: from.into(), reason: e.to_string() };
     let mut reader = csv::Reader::from_path(from).map_err(wrong)?;
@@ -94,7 +94,7 @@ fn describe(output: &mut Output, path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Where the video was is nobody's business, and would differ from machine to machine.
+/// The path of the video is private and differs between machines.
 fn forget_the_machine(manifest: &mut Manifest) {
     if let Some(video) = &mut manifest.video {
         let name = Path::new(&video.path).file_name().map(|name| name.to_string_lossy().into_owned());

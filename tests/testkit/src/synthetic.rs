@@ -23,7 +23,7 @@ const SIZE: [i64; 2] = [640, 360];
 pub struct SyntheticRun {
     /// Name of the video file.
     pub file_name: String,
-    /// SHA-256 of the video, which gives the key of the video.
+    /// SHA-256 of the video, which gives the video_id of the video.
     pub video_sha256: String,
     /// Codec of the video.
     pub codec: String,

@@ -101,7 +101,7 @@ impl World {
 }
 
 /// Writes the run of a video at `run_dir`, as `cluster` would leave it: a cluster for each of `shown`, in their
-/// order, with tracks of one second. The key of the video comes from `name`.
+/// order, with tracks of one second. The video_id of the video comes from `name`.
 ///
 /// # Errors
 /// When the directory cannot be written.

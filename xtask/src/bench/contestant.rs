@@ -59,13 +59,13 @@ impl Contestant {
         let read = self.answers.read_line(&mut line);
         process::check_interrupt()?;
         match read {
-            Ok(0) | Err(_) => Err(Error::unexpected(format!("`{}` ended early", self.name))),
+            Ok(0) | Err(_) => Err(Error::unexpected(format!("`{}` ended too early", self.name))),
             Ok(_) => serde_json::from_str(&line).map_err(|_| self.stray(line.trim_end())),
         }
     }
 
     fn stray(&self, line: &str) -> Error {
-        Error::unexpected(format!("`{}` said `{line}`", self.name))
+        Error::unexpected(format!("unexpected output of `{}`: `{line}`", self.name))
     }
 }
 

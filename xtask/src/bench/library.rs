@@ -86,7 +86,8 @@ impl Row {
 }
 
 fn text(rows: &[Row], scores: &Value) -> String {
-    let mut cells = vec![["videos stored", "people", "ms to add one", "ratio", "CPU ms"].map(str::to_owned)];
+    let mut cells =
+        vec![["videos in the gallery", "people", "ms per addition", "ratio", "CPU ms"].map(str::to_owned)];
     let in_ms =
         |secs: &Spread| Spread { median: secs.median * 1e3, min: secs.min * 1e3, max: secs.max * 1e3 };
     cells.extend(rows.iter().map(|row| {
@@ -100,8 +101,8 @@ fn text(rows: &[Row], scores: &Value) -> String {
     }));
     let number = |key: &str| scores[key].as_f64().unwrap_or(0.0);
     format!(
-        "{}ms: median of {ADDITIONS} additions (least–most), reading, comparing, writing and bringing to disk\n\
-         {} appearances of {} people, found as {}: B³ precision {:.4}, recall {:.4}, F1 {:.4}\n",
+        "{}ms: median of {ADDITIONS} additions (least–most), including reading, comparing, writing and fsync\n\
+         {} appearances of {} people, matched to {}: B³ precision {:.4}, recall {:.4}, F1 {:.4}\n",
         table(&cells),
         scores["appearances"],
         scores["people_true"],
@@ -153,7 +154,7 @@ mod tests {
         let rows = [0, 20].map(|stored| Row::new(stored, &lines));
         let found = text(&rows, &lines[31]);
         let expected = [
-            "videos stored  people     ms to add one  ratio            CPU ms",
+            "videos in the gallery  people     ms per addition  ratio            CPU ms",
             "0                   0  15.0 (10.0–20.0)   1.00  7.50 (5.00–10.0)",
             "20                200  35.0 (30.0–40.0)   2.33  17.5 (15.0–20.0)",
         ];

@@ -26,7 +26,7 @@ const SCRIPTS: [(&str, &str); 3] = [
 /// Start of the random numbers that people are made of.
 const SEED: usize = 1;
 
-/// Somebody who links synthetic people.
+/// A program that links synthetic people.
 #[derive(Debug, Clone, Copy)]
 struct Linker {
     name: &'static str,
@@ -106,8 +106,8 @@ fn check_labels(run: &Path) -> Result<()> {
     if run.join("labels.parquet").is_file() {
         return Ok(());
     }
-    let message = format!("{} is no finished run with labels", run.display());
-    Err(Error::new(exit::INPUT, message).hint("make one by `cargo xtask run --labels`"))
+    let message = format!("`{}` is not a finished run with labels", run.display());
+    Err(Error::new(exit::INPUT, message).hint("create one with `cargo xtask run --labels`"))
 }
 
 /// A folder with the scripts of the other side.
@@ -245,7 +245,10 @@ fn text(threads: usize, rows: &[Row]) -> String {
     let heading = ["", "tracks", "dim", "wall s", "CPU s", "peak MiB", "pairs F1", "B³ F1", "best cut"];
     let mut cells = vec![heading.map(str::to_owned)];
     cells.extend(rows.iter().map(Row::cells));
-    format!("{}threads: {threads}; times without reading, memory of the whole process\n", table(&cells))
+    format!(
+        "{}threads: {threads}; times exclude reading the input, memory is that of the whole process\n",
+        table(&cells)
+    )
 }
 
 /// One table for all runs: a line of its own for each, and one for every method below it.
@@ -294,7 +297,7 @@ mod tests {
         let expected = "       \
 tracks  dim  wall s  CPU s  peak MiB  pairs F1  B³ F1  best cut
 naive    1000  128    2.50   4.00       300     0.900  0.950      0.60
-threads: 2; times without reading, memory of the whole process
+threads: 2; times exclude reading the input, memory is that of the whole process
 ";
         let found = text(2, &[row()]);
         assert_eq!(found, expected, "\n{found}");

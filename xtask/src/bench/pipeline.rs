@@ -77,7 +77,7 @@ fn finish(command: &mut Command) -> Result<Cost> {
         return Ok(done.cost);
     }
     let why = process::tail(&done.stderr, 3);
-    Err(Error::new(exit::INPUT, format!("ffmpeg cannot decode the video: {why}")))
+    Err(Error::new(exit::INPUT, format!("ffmpeg failed to decode the video: {why}")))
 }
 
 fn measure(options: &Options, video: &Path, run_dir: &Path) -> Result<Report> {

@@ -37,18 +37,18 @@ pub trait Method {
     fn assign(&self, items: &Items<'_>, advance: &mut dyn FnMut(usize, usize)) -> Result<Assignment, Error>;
 }
 
-/// What can go wrong.
+/// Errors of this module.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// A vector has a number that is not finite.
-    #[error("the vector of item {item} has a number that is not finite")]
+    #[error("the vector of item {item} contains a value that is not finite")]
     NotFinite {
         /// Place of the vector, from zero.
         item: usize,
     },
     /// A vector is not as long as the first.
-    #[error("the vector of item {item} has {found} numbers where others have {expected}")]
+    #[error("the vector of item {item} has dimension {found}, others have {expected}")]
     Length {
         /// Place of the vector, from zero.
         item: usize,
@@ -58,7 +58,7 @@ pub enum Error {
         found: usize,
     },
     /// More clusters are asked for than there are items.
-    #[error("[cluster] k is {k}, but there are only {n_tracks} tracks")]
+    #[error("[cluster] k is {k}, but the run has only {n_tracks} tracks")]
     TooFewTracks {
         /// Clusters asked for.
         k: usize,
@@ -79,7 +79,7 @@ pub enum Error {
     Library {
         /// Its name.
         library: &'static str,
-        /// Its own words.
+        /// Message of the library.
         reason: String,
     },
 }

@@ -2,7 +2,7 @@
 
 use crate::linkage::Pairs;
 
-/// More clusters are not tried: with so many people nobody should let a silhouette decide.
+/// Largest number of clusters that is tried: for more people, the silhouette is not reliable.
 pub(super) const MOST_CLUSTERS: usize = 100;
 
 /// Mean silhouette (Rousseeuw, J. Comput. Appl. Math. 1987), −1 to 1; an item alone in its cluster counts

@@ -78,7 +78,7 @@ impl Cells {
 /// `count` rows in an order that depends on nothing but what is in them.
 fn sample(vectors: &Vectors, among: &[u32], count: usize) -> Vec<u32> {
     let hash = |row: &u32| {
-        // FNV-1a, by words.
+        // FNV-1a over 64-bit words.
         let mix = |hash: u64, value: &f32| (hash ^ u64::from(value.to_bits())).wrapping_mul(0x100_0000_01b3);
         vectors.row(*row as usize).iter().fold(0xcbf2_9ce4_8422_2325, mix)
     };

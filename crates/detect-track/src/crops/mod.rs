@@ -38,7 +38,7 @@ pub const TEMPLATE: Landmarks = Landmarks::new([
 ]);
 const MARGIN: f32 = 24.0;
 
-/// Face size at which size counts as half good, pixels.
+/// Face size that contributes 0.5 to the quality, pixels.
 const HALF_SIZE: f32 = 40.0;
 
 /// An aligned crop of a face.

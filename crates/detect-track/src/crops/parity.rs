@@ -72,6 +72,8 @@ proptest! {
         seed in any::<u64>(),
     ) {
         let picture = picture(width, height, seed);
+        // Nearly singular maps lead to positions millions of pixels away, where OpenCV overflows.
+        prop_assume!((linear[0] * linear[3] - linear[1] * linear[2]).abs() > 0.01);
         let matrix = [linear[0], linear[1], shift[0], linear[2], linear[3], shift[1]];
         let found = Arch::new().dispatch(Warp { picture: &picture, matrix, side });
         prop_assert!(found == warped_by_opencv(&picture, matrix, side));
@@ -130,6 +132,7 @@ proptest! {
         (width, height) in (1_usize..700, 1_usize..500),
         seed in any::<u64>(),
     ) {
+        prop_assume!(cos.hypot(sin) > 0.1);
         let picture = picture(width, height, seed);
         let transform = [cos, -sin, shift[0], sin, cos, shift[1]];
         let region = Region { x: 0, y: 0, width, height };

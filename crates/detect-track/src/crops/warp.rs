@@ -64,10 +64,12 @@ fn inverse([a, b, c, d, e, f]: [f64; 6]) -> [f64; 6] {
     [a, b, -a * c - b * f, d, e, -d * c - e * f]
 }
 
-/// A length in pixels with [`STEP_BITS`] bits after the point; halves are rounded to even.
+/// A length in pixels with [`STEP_BITS`] bits after the point; halves are rounded to even. Lengths beyond half
+/// a million pixels, far outside every picture, are cut to that, so that no sum of two overflows.
 #[inline(always)]
 fn fixed(pixels: f64) -> i32 {
-    (pixels * f64::from(1 << STEP_BITS)).round_ties_even() as i32
+    const FARTHEST: f64 = (1 << 29) as f64;
+    (pixels * f64::from(1 << STEP_BITS)).round_ties_even().clamp(-FARTHEST, FARTHEST) as i32
 }
 
 /// Sampling positions along one axis of a block, with [`POSITION_BITS`] bits after the point.

@@ -60,7 +60,8 @@ impl<'a> Dispatcher<'a> {
     }
 
     fn receive(&mut self) -> Result<(), Error> {
-        let answer = self.received.recv().map_err(|_| self.failed(0, "every worker has stopped".into()))?;
+        let answer =
+            self.received.recv().map_err(|_| self.failed(0, "all worker threads have stopped".into()))?;
         self.take(answer)
     }
 
@@ -79,7 +80,7 @@ impl<'a> Dispatcher<'a> {
 
     pub(super) fn send(&mut self, order: Order<Arc<Picture>>) -> Result<(), Error> {
         self.under_way += 1;
-        self.orders.send(order).map_err(|_| self.failed(0, "every worker has stopped".into()))
+        self.orders.send(order).map_err(|_| self.failed(0, "all worker threads have stopped".into()))
     }
 
     /// Passes every frame about which nothing is open on to the sink.

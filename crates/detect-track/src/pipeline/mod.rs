@@ -5,7 +5,7 @@
 //! * [`schedule`]: which frames are examined, and everything in order again; knows no thread.
 //! * [`worker`]: finds and cuts the faces of one frame, or follows them through some.
 //!
-//! Frames that wait for a verdict, an order or an answer are limited, and so is memory.
+//! The number of waiting frames is limited, and so is memory.
 
 mod dispatcher;
 pub mod schedule;

@@ -1,4 +1,4 @@
-//! Which frames are examined, and answers in order again.
+//! Schedule of examined frames, which restores the order of answers.
 //!
 //! Frames are admitted in order. Anchor frames (the first and last of every shot, and one every so often)
 //! are examined at once. What becomes of the frames between two of them, an anchor interval, is up to the
@@ -61,7 +61,7 @@ struct Interval {
     to: i64,
 }
 
-/// Something for a worker to do.
+/// An order for a worker.
 #[derive(Debug)]
 pub struct Order<P> {
     /// The frame it is about.
@@ -70,7 +70,7 @@ pub struct Order<P> {
     pub task: Task<P>,
 }
 
-/// What a worker can do.
+/// Task of a worker.
 #[derive(Debug)]
 pub enum Task<P> {
     /// Look for faces in this picture.
@@ -129,7 +129,7 @@ impl<P: Clone> Schedule<P> {
         self.look(self.entries.len() - 1)
     }
 
-    /// No frame will follow.
+    /// Ends the video: no frame follows.
     pub fn end(&mut self) {
         self.last_anchor = None;
     }
@@ -253,7 +253,7 @@ impl<P: Clone> Schedule<P> {
         Some(Order { frame_idx: entry.frame_idx, task })
     }
 
-    /// Drops pictures that nobody needs any more.
+    /// Drops pictures that are no longer needed.
     fn let_go(&mut self) {
         let done: Vec<bool> = self.entries.iter().map(|entry| !self.is_open(entry)).collect();
         let entries = self.entries.iter_mut().zip(done);

@@ -148,17 +148,17 @@ impl<'a> FrameSource<'a> {
         };
         warn(
             announced.saturating_sub(decoded).max(self.decoder.lost()),
-            "could not be decoded and is left out",
-            "could not be decoded and are left out",
+            "could not be decoded and was skipped",
+            "could not be decoded and were skipped",
         );
         warn(self.damaged, "is damaged; faces in it may be wrong", "are damaged; faces in them may be wrong");
         warn(
             self.untimed,
-            "has a time that the file does not list and is left out",
-            "have a time that the file does not list and are left out",
+            "has a time that is not in the frame index and was skipped",
+            "have times that are not in the frame index and were skipped",
         );
         for (first, last) in &self.skipped {
-            warnings.push(format!("frames {first} to {last} are left out, as the settings ask for"));
+            warnings.push(format!("frames {first} to {last} were skipped, as set by skip_frames"));
         }
         warnings.extend(self.decoder.stopped().map(|why| format!("decoding stopped early: {why}")));
         warnings

@@ -53,7 +53,7 @@ pub(super) fn work(
             }
             (Err(reason), _) => Err(reason.clone()),
         }));
-        let done = done.unwrap_or_else(|_| Err("the worker panicked".into()));
+        let done = done.unwrap_or_else(|_| Err("a worker thread panicked".into()));
         // A picture that is answered for counts as gone.
         drop(task);
         if answers.send((frame_idx, done)).is_err() {

@@ -22,7 +22,7 @@ pub const WIDTH: usize = 64;
 /// Height of the luma pictures, pixels.
 pub const HEIGHT: usize = 36;
 
-/// What counts as a shot boundary.
+/// Settings of shot detection.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ShotConfig {

@@ -27,7 +27,7 @@ pub enum Kind {
 #[non_exhaustive]
 pub enum Error {
     /// The bytes are not a square RGB picture of that side.
-    #[error("has {len} bytes, an RGB picture of {side}×{side} pixels has three a pixel")]
+    #[error("has {len} bytes; an RGB image of {side}×{side} pixels needs three bytes per pixel")]
     Size {
         /// Number of bytes given.
         len: usize,
@@ -129,7 +129,7 @@ mod tests {
     #[test]
     fn a_picture_of_another_size_is_refused() {
         let refused = |len: usize, side| describe(Kind::Orb, &vec![0; len], side).unwrap_err().to_string();
-        assert_eq!(refused(12, 3), "has 12 bytes, an RGB picture of 3×3 pixels has three a pixel");
+        assert_eq!(refused(12, 3), "has 12 bytes; an RGB image of 3×3 pixels needs three bytes per pixel");
         assert!(matches!(describe(Kind::Sift, &[], 0), Err(Error::Size { len: 0, side: 0 })));
         assert!(matches!(describe(Kind::Sift, &[], usize::MAX), Err(Error::Size { .. })));
     }

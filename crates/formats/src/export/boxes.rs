@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 use crate::run::Run;
 use crate::xml::escape;
 
-/// One line a box: that of `run --labels`, and a few columns more. Boxes of nobody have the identity `?`.
+/// One line per box: the columns of `run --labels` and a few more. Boxes without a person have the identity
+/// `?`.
 pub(super) fn csv(run: &Run) -> String {
     let mut writer = csv::Writer::from_writer(Vec::new());
     let header = ["frame", "t_secs", "x", "y", "w", "h", "identity", "shot", "track", "score", "source"];
@@ -38,8 +39,8 @@ pub(super) fn csv(run: &Run) -> String {
 }
 
 /// frame, id, left, top, width, height, confidence, −1, −1, −1. Frames and ids count from 1, boxes do not:
-/// their corner is that of the first pixel, as evaluators take them. A person's id is the cluster + 1; tracks
-/// of nobody, and the second of two boxes of one person in a frame, have ids of their own behind those.
+/// the corner of the first pixel is 0, as evaluators expect. The id of a person is its cluster + 1. Tracks
+/// without a person, and the second of two boxes of one person in a frame, have larger ids of their own.
 pub(super) fn mot(run: &Run) -> String {
     let mut lines = String::new();
     let mut taken = HashSet::new();

@@ -1,4 +1,5 @@
-//! A run in the formats of other tools. One file each; what a format cannot say is left out.
+//! A run in the formats of other tools, one file per format. Information that a format cannot hold is
+//! omitted.
 
 mod boxes;
 mod times;
@@ -8,19 +9,19 @@ use crate::run::Run;
 /// A format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// A box a line, readable as labels again.
+    /// One box per line, readable as labels.
     Csv,
     /// MOTChallenge: frames and identities from 1.
     Mot,
     /// COCO, with key points.
     Coco,
-    /// CVAT for video 1.1: a track is a track.
+    /// CVAT for video 1.1: one track per track.
     Cvat,
-    /// WebVTT: a cue each time a person is on screen.
+    /// WebVTT: one cue per time on screen.
     WebVtt,
-    /// RTTM, as of speakers, of faces.
+    /// RTTM, with people in place of speakers.
     Rttm,
-    /// OpenTimelineIO: a track a person, a clip each time on screen.
+    /// OpenTimelineIO: one track per person, one clip per time on screen.
     Otio,
 }
 

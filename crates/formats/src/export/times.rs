@@ -58,7 +58,7 @@ pub(super) fn rttm(run: &Run) -> String {
     lines
 }
 
-/// A field of RTTM: no space may be in it, and nothing has a word of its own.
+/// A field of RTTM: without spaces; an empty field becomes `<NA>`.
 fn word(text: &str) -> String {
     let word = text.split_whitespace().collect::<Vec<_>>().join("_");
     if word.is_empty() { "<NA>".into() } else { word }

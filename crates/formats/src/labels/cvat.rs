@@ -8,12 +8,12 @@ use super::{Face, Labels, Line, MOST_FRAMES, Wrong, bbox, frame, identity};
 const IDENTITY: [&str; 4] = ["identity", "name", "person", "id"];
 
 pub(super) fn read(content: &str) -> Result<Labels, Wrong> {
-    let document =
-        Document::parse(content).map_err(|e| (u64::from(e.pos().row), format!("it is no XML: {e}")))?;
+    let document = Document::parse(content)
+        .map_err(|e| (u64::from(e.pos().row), format!("failed to parse the XML: {e}")))?;
     let root = document.root_element();
     let name = root.tag_name().name();
     if name != "annotations" {
-        return Err((1, format!("the document is <{name}>, not <annotations>")));
+        return Err((1, format!("the root element is <{name}>, not <annotations>")));
     }
     let mut labels = Labels::default();
     let mut images = Vec::new();
@@ -90,7 +90,7 @@ fn frame_of(node: Node<'_, '_>, name: &str) -> Result<i64, Wrong> {
 
 fn given<'a>(node: Node<'a, '_>, name: &str) -> Result<&'a str, Wrong> {
     let kind = node.tag_name().name();
-    node.attribute(name).ok_or_else(|| (line(node), format!("the {kind} has no `{name}`")))
+    node.attribute(name).ok_or_else(|| (line(node), format!("the {kind} has no attribute `{name}`")))
 }
 
 fn number(node: Node<'_, '_>, name: &str) -> Result<f64, Wrong> {

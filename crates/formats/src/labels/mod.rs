@@ -63,8 +63,8 @@ impl Labels {
         let implied = self.looked_at.last().map(|last| (1, *last));
         for (line, frame) in lines.chain(implied) {
             if !(0..frame_count).contains(&frame) {
-                let video = format!("the video, which has {frame_count} frames, counted from zero");
-                return Err((line, format!("frame {frame} is not in {video}")));
+                let video = format!("the video, which has {frame_count} frames, counted from 0");
+                return Err((line, format!("frame {frame} is outside {video}")));
             }
         }
         Ok(())
@@ -190,22 +190,22 @@ fn by_frame(labels: &Labels) -> Vec<(i64, Option<&Face>)> {
 /// The number of a frame, which stands under `name`.
 fn frame(name: &str, text: &str) -> Result<i64, String> {
     let frame = text.trim().parse().ok().filter(|frame: &f64| frame.fract() == 0.0);
-    let frame = frame.ok_or_else(|| format!("`{name}` is {text:?}, not a whole number"))?;
+    let frame = frame.ok_or_else(|| format!("column `{name}`: {text:?} is not an integer"))?;
     if frame.abs() <= MOST_FRAMES as f64 {
         return Ok(frame as i64);
     }
-    Err(format!("`{name}` is {text:?}, not a whole number that a video may reach"))
+    Err(format!("`{name}`: {text:?} is not an integer within the range of frame numbers"))
 }
 
 /// A coordinate, which stands under `name`, pixels.
 fn number(name: &str, text: &str) -> Result<f64, String> {
     let text = text.trim();
     let number = text.parse().ok().filter(|number: &f64| number.is_finite());
-    let number = number.ok_or_else(|| format!("`{name}` is {text:?}, not a number"))?;
+    let number = number.ok_or_else(|| format!("attribute `{name}`: {text:?} is not a number"))?;
     if number.abs() <= MOST_PIXELS {
         return Ok(number);
     }
-    Err(format!("`{name}` is {text}, which no picture reaches"))
+    Err(format!("column `{name}`: {text} is larger than any picture"))
 }
 
 /// A box of a size above zero.
@@ -213,7 +213,7 @@ fn bbox(x: f64, y: f64, w: f64, h: f64) -> Result<[f64; 4], String> {
     if w > 0.0 && h > 0.0 {
         return Ok([x, y, w, h]);
     }
-    Err(format!("a face must have a size above zero, not {w} × {h}"))
+    Err(format!("a box must have a width and height above 0, not {w} × {h}"))
 }
 
 /// The identity that a text names; `None` for the usual texts for "unknown".
@@ -242,12 +242,12 @@ mod tests {
     #[test]
     fn mot_that_is_none_is_told_by_line() {
         let cases = [
-            ("1,7,10,20,30\n", (1, "it has 5 cells, where MOTChallenge has at least 6")),
+            ("1,7,10,20,30\n", (1, "the row has 5 cells; MOTChallenge has at least 6")),
             ("1,7,10,20,30,40\n2,7,ten,20,30,40\n", (2, "`left` is \"ten\", not a number")),
-            ("1,7,10,20,0,40\n", (1, "a face must have a size above zero, not 0 × 40")),
+            ("1,7,10,20,0,40\n", (1, "a box must have a width and height above 0, not 0 × 40")),
             ("0,7,10,20,30,40\n", (1, "frame 0 is before the first frame, 1")),
             ("1.5,7,10,20,30,40\n", (1, "`frame` is \"1.5\", not a whole number")),
-            ("1,7,10,20,30,1e10\n", (1, "`height` is 1e10, which no picture reaches")),
+            ("1,7,10,20,30,1e10\n", (1, "column `height`: 1e10 is larger than any picture")),
         ];
         for (text, (line, reason)) in cases {
             assert_eq!(read(Source::Mot, text), Err((line, reason.to_owned())), "{text}");
@@ -283,7 +283,7 @@ mod tests {
         assert_eq!(read(Source::Csv, corners).as_deref(), Ok(expected));
         assert_eq!(read(Source::Csv, expected).as_deref(), Ok(expected));
         let missing = read(Source::Csv, "frame,x,y,w,identity\n");
-        assert_eq!(missing, Err((1, "the column `h` is missing".into())));
+        assert_eq!(missing, Err((1, "missing column `h`".into())));
     }
 
     #[test]
@@ -321,7 +321,10 @@ mod tests {
         let no_box =
             "<annotations>\n<track id='0' label='a'>\n<box frame='0' xtl='1'/></track></annotations>";
         assert_eq!(read(Source::Cvat, no_box), Err((3, "the box has no `ytl`".into())));
-        assert_eq!(read(Source::Cvat, "<svg/>"), Err((1, "the document is <svg>, not <annotations>".into())));
+        assert_eq!(
+            read(Source::Cvat, "<svg/>"),
+            Err((1, "the root element is <svg>, not <annotations>".into()))
+        );
     }
 
     #[test]

@@ -21,7 +21,7 @@ fn parse(line: &str) -> Result<(i64, Face), String> {
     let separator = |letter: char| letter == ',' || letter.is_whitespace();
     let cells: Vec<_> = line.trim().split(separator).filter(|cell| !cell.is_empty()).collect();
     if cells.len() < CELLS.len() {
-        return Err(format!("it has {} cells, where MOTChallenge has at least {}", cells.len(), CELLS.len()));
+        return Err(format!("the row has {} cells; MOTChallenge has at least {}", cells.len(), CELLS.len()));
     }
     let value = |at: usize| number(CELLS[at], cells[at]);
     // A flag of 0 marks a box that is not to be judged.

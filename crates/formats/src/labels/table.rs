@@ -57,7 +57,7 @@ fn find(header: &StringRecord, names: &[&str]) -> Result<Option<Column>, String>
         let mut found = header.iter().enumerate().filter(|(_, column)| column.eq_ignore_ascii_case(name));
         let Some((at, column)) = found.next() else { continue };
         if found.next().is_some() {
-            return Err(format!("the column `{column}` is there twice"));
+            return Err(format!("duplicate column `{column}`"));
         }
         return Ok(Some((at, column.to_owned())));
     }
@@ -65,7 +65,7 @@ fn find(header: &StringRecord, names: &[&str]) -> Result<Option<Column>, String>
 }
 
 fn missing(names: &[&str]) -> String {
-    format!("the column `{}` is missing", names.first().unwrap_or(&""))
+    format!("missing column `{}`", names.first().unwrap_or(&""))
 }
 
 /// Reads all lines, in the order of the file.
@@ -105,14 +105,14 @@ fn parse(record: &ByteRecord, columns: &Columns) -> Result<(i64, Option<Face>), 
     // A face that is not judged needs no shot.
     if let Some((at, name)) = columns.shot.as_ref().filter(|_| identity.is_some()) {
         let cell = text(record, *at)?;
-        let whole = cell.parse().map_err(|_| format!("`{name}` is {cell:?}, not a whole number"));
+        let whole = cell.parse().map_err(|_| format!("column `{name}`: {cell:?} is not an integer"));
         shot = if cell.is_empty() { None } else { Some(whole?) };
     }
     Ok((frame, Some(Face { bbox, identity, shot })))
 }
 
 fn text(record: &ByteRecord, column: usize) -> Result<&str, String> {
-    let cell = record.get(column).ok_or("the line is too short")?;
+    let cell = record.get(column).ok_or("the row has too few cells")?;
     std::str::from_utf8(cell).map_err(|_| super::NOT_UTF8.to_owned())
 }
 
@@ -121,7 +121,7 @@ fn reason(error: &csv::Error) -> String {
     match error.kind() {
         csv::ErrorKind::Utf8 { .. } => super::NOT_UTF8.into(),
         csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
-            format!("it has {len} cells, the header has {expected_len}")
+            format!("the row has {len} cells, the header has {expected_len}")
         }
         _ => error.to_string(),
     }

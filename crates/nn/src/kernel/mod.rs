@@ -45,7 +45,7 @@ impl<K: OnCells> WithSimd for Vectors<K> {
     }
 }
 
-/// What happens to sums before they are stored: an activation with its slopes padded to whole cells.
+/// Operation on sums before they are stored: an activation with its slopes padded to whole cells.
 #[derive(Debug)]
 pub(crate) enum Epilogue {
     Identity,

@@ -6,7 +6,7 @@ use super::{OnCells, cells, cells_mut};
 use crate::band::CELL;
 use crate::conv::Window;
 
-/// What becomes of the values under a window.
+/// Kind of pooling.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Pooling {
     /// The largest.

@@ -39,7 +39,7 @@ pub(super) fn parse(bytes: &[u8]) -> Parsed<Tensors> {
         }
     }
     if tensors.is_empty() {
-        return Err("it holds no layer with weights".into());
+        return Err("the file contains no layer with weights".into());
     }
     Ok(tensors)
 }
@@ -109,7 +109,7 @@ impl<'a> Reader<'a> {
         let (outputs, inputs) = (self.number()?, self.number()?);
         let ([rows, columns, ..], values) = self.tensor()?;
         if (rows, columns) != (inputs, outputs) || values.len() != rows.saturating_mul(columns) {
-            return Err(format!("{rows} × {columns} weights for {inputs} inputs without a bias"));
+            return Err(format!("found {rows} × {columns} weights for {inputs} inputs without a bias"));
         }
         let turned = (0..outputs).flat_map(|o| values.iter().skip(o).step_by(outputs.max(1)).copied());
         Ok(vec![("weight", vec![outputs, inputs], turned.collect())])
@@ -118,7 +118,7 @@ impl<'a> Reader<'a> {
     fn tensor(&mut self) -> Parsed<([usize; 4], Vec<f32>)> {
         let shape = self.shape(TENSOR_VERSION)?;
         let bytes = count(&shape).and_then(|n| n.checked_mul(4)).filter(|n| *n <= self.rest.len());
-        let bytes = bytes.ok_or_else(|| format!("the file ends within {shape:?} values"))?;
+        let bytes = bytes.ok_or_else(|| format!("the file ends inside a tensor of shape {shape:?}"))?;
         Ok((shape, floats(self.take(bytes)?)?))
     }
 
@@ -130,7 +130,7 @@ impl<'a> Reader<'a> {
     fn shape(&mut self, expected: usize) -> Parsed<[usize; 4]> {
         let version = self.number()?;
         if version != expected {
-            return Err(format!("a tensor of version {version}, not {expected}"));
+            return Err(format!("found a tensor of version {version}, expected {expected}"));
         }
         Ok([self.number()?, self.number()?, self.number()?, self.number()?])
     }
@@ -139,7 +139,7 @@ impl<'a> Reader<'a> {
     fn number(&mut self) -> Parsed<usize> {
         let control = self.take(1)?[0];
         if !(1..=8).contains(&control) {
-            return Err(format!("a number of {control:#04x} bytes"));
+            return Err(format!("invalid number with the control byte {control:#04x}"));
         }
         let mut bytes = [0; 8];
         bytes[..usize::from(control)].copy_from_slice(self.take(control.into())?);
@@ -147,7 +147,7 @@ impl<'a> Reader<'a> {
     }
 
     fn take(&mut self, count: usize) -> Parsed<&'a [u8]> {
-        let (taken, rest) = self.rest.split_at_checked(count).ok_or("the file ends within a layer")?;
+        let (taken, rest) = self.rest.split_at_checked(count).ok_or("the file ends inside a layer")?;
         self.rest = rest;
         Ok(taken)
     }
@@ -161,8 +161,9 @@ fn count(shape: &[usize; 4]) -> Option<usize> {
 fn split(values: &mut Vec<f32>, first: &[usize; 4], second: &[usize; 4]) -> Parsed<Vec<f32>> {
     let counts = count(first).zip(count(second));
     let fits = |(a, b): &(usize, usize)| a.checked_add(*b) == Some(values.len());
-    let (at, _) =
-        counts.filter(fits).ok_or_else(|| format!("{} values for {first:?} and {second:?}", values.len()))?;
+    let (at, _) = counts
+        .filter(fits)
+        .ok_or_else(|| format!("found {} values for the shapes {first:?} and {second:?}", values.len()))?;
     Ok(values.split_off(at))
 }
 
@@ -246,21 +247,30 @@ mod tests {
     fn impossible_layers_are_errors() {
         let huge = 1 << 40;
         let wrong = [
-            (vec![1, 1, 1, 1, 1], "a tensor of version 1, not 2"),
-            (vec![2, huge, huge, 1, 1], "the file ends within [1099511627776, 1099511627776, 1, 1] values"),
-            (vec![2, 1, 1, 1, 1], "the file ends within [1, 1, 1, 1] values"),
+            (vec![1, 1, 1, 1, 1], "found a tensor of version 1, expected 2"),
+            (
+                vec![2, huge, huge, 1, 1],
+                "the file ends inside a tensor of shape [1099511627776, 1099511627776, 1, 1]",
+            ),
+            (vec![2, 1, 1, 1, 1], "the file ends inside a tensor of shape [1, 1, 1, 1]"),
         ];
         for (sizes, reason) in wrong {
             let bytes = [CONVOLUTION.to_vec(), numbers(&sizes)].concat();
             assert_eq!(parse(&bytes).unwrap_err(), format!("conv0: {reason}"));
         }
         let negative = [AFFINE, &[0x81, 2]].concat();
-        assert_eq!(parse(&negative).unwrap_err(), "affine0: a number of 0x81 bytes");
+        assert_eq!(parse(&negative).unwrap_err(), "affine0: invalid number with the control byte 0x81");
         let parts = [AFFINE.to_vec(), raw([1; 4], &[1.0]), numbers(&[1, 1, 1, 1, 1, 1, 1, 1, 1, 1])].concat();
-        assert_eq!(parse(&parts).unwrap_err(), "affine0: 1 values for [1, 1, 1, 1] and [1, 1, 1, 1]");
+        assert_eq!(
+            parse(&parts).unwrap_err(),
+            "affine0: found 1 values for the shapes [1, 1, 1, 1] and [1, 1, 1, 1]"
+        );
         let biased = [FULLY_CONNECTED.to_vec(), numbers(&[1, 1]), raw([2, 1, 1, 1], &[1.0, 2.0])].concat();
-        assert_eq!(parse(&biased).unwrap_err(), "fc0: 2 × 1 weights for 1 inputs without a bias");
-        assert_eq!(parse(b"\x01\x01\x01\x0dloss_metric_2").unwrap_err(), "it holds no layer with weights");
+        assert_eq!(parse(&biased).unwrap_err(), "fc0: found 2 × 1 weights for 1 inputs without a bias");
+        assert_eq!(
+            parse(b"\x01\x01\x01\x0dloss_metric_2").unwrap_err(),
+            "the file contains no layer with weights"
+        );
     }
 
     proptest! {

@@ -19,7 +19,7 @@ use super::{Parsed, Tensors, check_count, tensor};
 /// Float tensors by name. A dequantised tensor has the name of its `X_quantized` without the ending.
 pub(super) fn parse(bytes: &[u8]) -> Parsed<Tensors> {
     let model = Model::decode(bytes).map_err(|e| e.to_string())?;
-    let graph = model.graph.ok_or("it has no graph")?;
+    let graph = model.graph.ok_or("the file has no graph")?;
     let stored: BTreeMap<&str, &TensorProto> =
         graph.initializer.iter().map(|t| (t.name.as_str(), t)).collect();
     let mut tensors = HashMap::new();
@@ -27,7 +27,7 @@ pub(super) fn parse(bytes: &[u8]) -> Parsed<Tensors> {
         let (name, tensor) = dequantised(node, &stored)?;
         // Once each: a few bytes a node must not cost a tensor's work.
         if let Some(twice) = tensors.insert(name, tensor) {
-            return Err(format!("a tensor of {:?} is restored twice", twice.dims()));
+            return Err(format!("the tensor {:?} is dequantized twice", twice.dims()));
         }
     }
     let kept = |t: &&TensorProto| [FLOAT, HALF].contains(&t.data_type) && !t.name.ends_with("_scales");
@@ -36,7 +36,7 @@ pub(super) fn parse(bytes: &[u8]) -> Parsed<Tensors> {
     }
     name_by_reader(&graph.node, &mut tensors);
     if tensors.is_empty() {
-        return Err("it holds no float tensor".into());
+        return Err("the file contains no float tensor".into());
     }
     Ok(tensors)
 }
@@ -62,18 +62,21 @@ fn is_made_up(name: &str) -> bool {
 }
 
 fn dequantised(node: &Node, stored: &BTreeMap<&str, &TensorProto>) -> Parsed<(String, Tensor)> {
-    let find = |name: &str| stored.get(name).copied().ok_or_else(|| format!("tensor {name} is missing"));
+    let find = |name: &str| stored.get(name).copied().ok_or_else(|| format!("missing tensor `{name}`"));
     let [quantised, scales, zeros] = node.input.as_slice() else {
-        return Err("a DequantizeLinear node without three inputs".into());
+        return Err("a DequantizeLinear node does not have three inputs".into());
     };
-    let name =
-        quantised.strip_suffix("_quantized").ok_or_else(|| format!("{quantised} is no quantised name"))?;
+    let name = quantised
+        .strip_suffix("_quantized")
+        .ok_or_else(|| format!("`{quantised}` is not the name of a quantized tensor"))?;
     let (quantised, scales, zeros) = (find(quantised)?, find(scales)?, find(zeros)?);
     let dims = shape(quantised)?;
     let attribute = |name: &str| node.attribute.iter().find(|a| a.name == name).map_or(0, |a| a.i);
     let axis = usize::try_from(attribute("axis")).map_err(|e| e.to_string())?;
-    let block = usize::try_from(attribute("block_size")).ok().filter(|b| *b > 0).ok_or("no block size")?;
-    let length = *dims.get(axis).ok_or_else(|| format!("{name}: axis {axis} of {dims:?}"))?;
+    let block =
+        usize::try_from(attribute("block_size")).ok().filter(|b| *b > 0).ok_or("missing block size")?;
+    let length =
+        *dims.get(axis).ok_or_else(|| format!("{name}: invalid axis {axis} for the shape {dims:?}"))?;
     let (values, scales, zeros) = (bytes(quantised)?, floats(scales)?, bytes(zeros)?);
     check_count(name, &dims, values.len())?;
     // No larger than the number of values, so nothing below overflows; without values nothing divides.
@@ -86,7 +89,7 @@ fn dequantised(node: &Node, stored: &BTreeMap<&str, &TensorProto>) -> Parsed<(St
         Some((f32::from(*value) - f32::from(*zero)) * scale)
     };
     let restored: Option<Vec<f32>> = values.iter().enumerate().map(dequantise).collect();
-    let restored = restored.ok_or_else(|| format!("{name}: too few scales for {dims:?}"))?;
+    let restored = restored.ok_or_else(|| format!("{name}: too few scales for the shape {dims:?}"))?;
     // Weights are stored flattened to two axes; their true shape stands beside them.
     let shape = match stored.get(format!("{name}_shape").as_str()) {
         Some(shape) => integers(shape)?,
@@ -102,7 +105,7 @@ fn shape(tensor: &TensorProto) -> Parsed<Vec<usize>> {
 
 fn floats(tensor: &TensorProto) -> Parsed<Vec<f32>> {
     if tensor.data_location == EXTERNAL {
-        return Err(format!("{} lies in another file", tensor.name));
+        return Err(format!("`{}` is stored in another file", tensor.name));
     }
     if tensor.data_type == HALF {
         return halves(tensor);
@@ -118,7 +121,11 @@ fn halves(tensor: &TensorProto) -> Parsed<Vec<f32>> {
     let stored = tensor.int32_data.iter().flat_map(|v| v.to_le_bytes().into_iter().take(2));
     let raw: Vec<u8> = tensor.raw_data.iter().copied().chain(stored).collect();
     if !raw.len().is_multiple_of(2) {
-        return Err(format!("{}: {} bytes are no whole halves", tensor.name, raw.len()));
+        return Err(format!(
+            "{}: {} bytes are not a whole number of half-precision floats",
+            tensor.name,
+            raw.len()
+        ));
     }
     let read = Tensor::from_raw_buffer(&raw, DType::F16, &[raw.len() / 2], &Device::Cpu);
     read.and_then(|t| t.to_dtype(DType::F32)?.to_vec1()).map_err(|e| format!("{}: {e}", tensor.name))
@@ -286,7 +293,7 @@ mod tests {
         };
         assert_eq!(values(&parsed_graph(vec![quantised.clone()], stored()).unwrap()["w"]), [1.0]);
         let twice = parsed_graph(vec![quantised.clone(), quantised], stored());
-        assert_eq!(twice.unwrap_err(), "a tensor of [1] is restored twice");
+        assert_eq!(twice.unwrap_err(), "the tensor [1] is dequantized twice");
     }
 
     #[test]
@@ -321,7 +328,7 @@ mod tests {
     #[test]
     fn weights_in_another_file_are_told() {
         let away = TensorProto { data_location: EXTERNAL, ..floats_of("w", &[1], &[]) };
-        assert_eq!(parsed_graph(vec![], vec![away]).unwrap_err(), "w lies in another file");
+        assert_eq!(parsed_graph(vec![], vec![away]).unwrap_err(), "`w` is stored in another file");
     }
 
     proptest! {

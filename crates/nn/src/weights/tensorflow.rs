@@ -32,17 +32,17 @@ pub(super) fn parse(bytes: &[u8]) -> Parsed<Tensors> {
             name if products.contains(name) => turn(&stored, &[1, 0]),
             _ => Ok(stored),
         };
-        tensors.insert(node.name.clone(), turned.map_err(|reason| format!("{}: {reason}", node.name))?);
+        tensors.insert(node.name.clone(), turned.map_err(|reason| format!("`{}`: {reason}", node.name))?);
     }
     if tensors.is_empty() {
-        return Err("it holds no float constant".into());
+        return Err("the file contains no float constant".into());
     }
     Ok(tensors)
 }
 
 fn turn(tensor: &Tensor, order: &[usize]) -> Parsed<Tensor> {
     if tensor.rank() != order.len() {
-        return Err(format!("weights of {} dimensions", tensor.rank()));
+        return Err(format!("unsupported weights of {} dimensions", tensor.rank()));
     }
     tensor.permute(order).and_then(|t| t.contiguous()).map_err(|e| first_line(&e))
 }
@@ -193,7 +193,7 @@ mod tests {
         let half = MAX_REPEATED as i64 / 2;
         let many = |n: usize| (0..n).map(|i| constant(&format!("c{i}"), &[half], &[], &[0.5])).collect();
         assert_eq!(parsed(many(2)).unwrap().len(), 2);
-        assert_eq!(parsed(many(3)).unwrap_err(), format!("c2: 1 values for the shape [{half}]"));
+        assert_eq!(parsed(many(3)).unwrap_err(), format!("c2: found 1 values for the shape [{half}]"));
     }
 
     #[test]
@@ -209,9 +209,9 @@ mod tests {
             assert!(parsed(vec![wrong]).unwrap_err().starts_with("w: "));
         }
         let flat = parsed(vec![constant("w", &[1], &[1.0], &[]), reader("Conv2D", "w")]);
-        assert_eq!(flat.unwrap_err(), "w: weights of 1 dimensions");
+        assert_eq!(flat.unwrap_err(), "w: unsupported weights of 1 dimensions");
         assert!(parse(b"\x0a\xff").is_err());
-        assert_eq!(parsed(vec![]).unwrap_err(), "it holds no float constant");
+        assert_eq!(parsed(vec![]).unwrap_err(), "the file contains no float constant");
     }
 
     proptest! {

@@ -151,11 +151,11 @@ fn note(run: &RunDir, stage: &mut StageRun, gone: &Removal) {
     if tracks.len() > before {
         let count = tracks.len() - before;
         let tracks_are = if count == 1 { "track is" } else { "tracks are" };
-        stage.warn(format!("{count} {tracks_are} forgotten; --from detect-track would bring them back"));
+        stage.warn(format!("{count} {tracks_are} removed; --from detect-track would restore them"));
         stage.figure(TRACKS, tracks);
     }
     if gone.pictures && !has_no_pictures(run) {
-        stage.warn("pictures are not kept; --from detect-track would bring them back");
+        stage.warn("pictures were removed; --from detect-track would restore them");
         stage.figure(PICTURES, true);
     }
 }

@@ -61,7 +61,7 @@ pub enum Error {
     #[error(transparent)]
     Run(#[from] crate::Error),
     /// No track belongs to the person.
-    #[error("{} has no identity {identity}", run.display())]
+    #[error("`{}` has no identity {identity}", run.display())]
     NoIdentity {
         /// The run directory.
         run: PathBuf,
@@ -69,7 +69,7 @@ pub enum Error {
         identity: i64,
     },
     /// A trace of a removed person or picture is left.
-    #[error("{} still {what}", path.display())]
+    #[error("`{}` still {what}", path.display())]
     Trace {
         /// The file.
         path: PathBuf,

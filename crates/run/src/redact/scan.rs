@@ -56,7 +56,7 @@ pub fn redact_check(run: &RunReader) -> Result<StageRecord, Error> {
 }
 
 fn not_ours(path: &Path) -> String {
-    format!("{} is not of this run and was not looked into", path.display())
+    format!("`{}` does not belong to this run and was not checked", path.display())
 }
 
 impl Scan<'_> {
@@ -72,7 +72,7 @@ impl Scan<'_> {
             for row in batch? {
                 self.rows += 1;
                 if let Some(track) = named(&row).into_iter().flatten().find(|id| self.tracks.contains(id)) {
-                    return Err(self.trace(&R::TABLE.file_name(), format!("names track {track}")));
+                    return Err(self.trace(&R::TABLE.file_name(), format!("contains track {track}")));
                 }
             }
         }
@@ -82,13 +82,13 @@ impl Scan<'_> {
     fn pictures(&self) -> Result<(), Error> {
         for batch in self.run.open_table::<Crop>()? {
             if batch?.iter().any(|crop| crop.image.is_some()) {
-                return Err(self.trace("crops.parquet", "holds a picture".into()));
+                return Err(self.trace("crops.parquet", "contains a picture".into()));
             }
         }
         for path in files(self.run.root())?.iter().filter(|path| path.extension() == Some("html".as_ref())) {
             let page = fs::read(path).map_err(io(path))?;
             if String::from_utf8_lossy(&page).contains(PICTURE) {
-                return Err(Error::Trace { path: path.clone(), what: "holds a picture".into() });
+                return Err(Error::Trace { path: path.clone(), what: "contains a picture".into() });
             }
         }
         Ok(())

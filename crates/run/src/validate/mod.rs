@@ -49,7 +49,7 @@ fn files(root: &Path) -> Result<(Files, Vec<Error>)> {
         let names = schema::tables::ALL.iter().map(|table| table.name).filter(|name| path(name).is_file());
         let files: Files = names.map(|name| (name.to_owned(), path(name))).collect();
         let nothing =
-            || Error::io("read", root)(std::io::Error::other("there is no manifest.json and no table"));
+            || Error::io("read", root)(std::io::Error::other("found neither a manifest.json nor a table"));
         return if files.is_empty() { Err(nothing()) } else { Ok((files, Vec::new())) };
     };
     let (mut files, mut faults) = (Files::new(), Vec::new());
@@ -74,14 +74,14 @@ fn files(root: &Path) -> Result<(Files, Vec<Error>)> {
 /// # Errors
 /// When the file cannot be read.
 pub fn check_recorded(path: &Path, expected: &str, index: &str) -> Result<Option<Error>> {
-    let reason = || format!("its content is not the one that {index} records");
+    let reason = || format!("the content differs from the SHA-256 in {index}");
     let fault = || Error::Changed { path: path.to_path_buf(), reason: reason() };
     Ok((sha256(path)? != expected).then(fault))
 }
 
 /// One table, whose footer names it.
 fn named(path: &Path) -> Result<Files> {
-    let reason = || "it has no footer key `facetrack` that can be read".to_owned();
+    let reason = || "the footer key `facetrack` is missing or unreadable".to_owned();
     let foreign = || schema::Error::NotParquet { path: path.to_path_buf(), reason: reason() };
     let footer = schema::io::read_footer(path)?.ok_or_else(foreign)?;
     Ok(Files::from([(footer.table, path.to_path_buf())]))

@@ -78,7 +78,7 @@ impl Wrong {
     fn range(&mut self, value: impl Into<f64>, [low, high]: [f64; 2], what: &str) {
         let value = value.into();
         self.unless((low..=high).contains(&value), || {
-            format!("has {what} {value}, which is not {low} to {high}")
+            format!("has {what} {value}; it must be {low} to {high}")
         });
     }
 
@@ -193,7 +193,7 @@ fn one_video(tables: &Tables, faults: &mut Vec<Error>) {
         ($($field:ident),+) => { $(each(&tables.$field, faults, |_, row| {
             let mut wrong = Wrong::default();
             wrong.unless(row.video_id == *video_id, || {
-                format!("is about the video {}, `videos` about {video_id}", row.video_id)
+                format!("belongs to the video {}, `videos` names {video_id}", row.video_id)
             });
             wrong
         });)+ };
@@ -221,19 +221,17 @@ fn video(row: &Video, world: &World<'_>) -> Wrong {
     let mut wrong = Wrong::default();
     wrong
         .unless(row.width > 0 && row.height > 0, || format!("has a frame of {} × {}", row.width, row.height));
-    wrong.unless(row.time_base_num > 0 && row.time_base_den > 0, || {
-        "has a time base that is not above 0".into()
-    });
+    wrong.unless(row.time_base_num > 0 && row.time_base_den > 0, || "has a time base of 0 or less".into());
     wrong.unless([0, 90, 180, 270].contains(&row.rotation_degrees), || {
-        format!("is turned by {} degrees", row.rotation_degrees)
+        format!("has a rotation of {} degrees", row.rotation_degrees)
     });
     wrong.unless(row.sha256.len() == 64 && row.sha256.starts_with(row.video_id.as_str()), || {
-        "has a key that is not the beginning of its SHA-256".into()
+        "has a video_id that is not the beginning of its SHA-256".into()
     });
     if let Some(frames) = &world.tables.frames {
         let found = frames.rows.len();
         wrong.unless(usize::try_from(row.frame_count) == Ok(found), || {
-            format!("announces {} frames, `frames` has {found}", row.frame_count)
+            format!("declares {} frames, `frames` has {found}", row.frame_count)
         });
     }
     wrong
@@ -241,7 +239,7 @@ fn video(row: &Video, world: &World<'_>) -> Wrong {
 
 /// `*_idx` counts from zero without holes.
 fn counts(wrong: &mut Wrong, idx: i64, at: usize, what: &str) {
-    wrong.unless(usize::try_from(idx) == Ok(at), || format!("has {what} {idx}, where {at} is next"));
+    wrong.unless(usize::try_from(idx) == Ok(at), || format!("has {what} {idx}, expected {at}"));
 }
 
 fn frame(row: &Frame, at: usize, world: &World<'_>) -> Wrong {
@@ -249,7 +247,7 @@ fn frame(row: &Frame, at: usize, world: &World<'_>) -> Wrong {
     counts(&mut wrong, row.frame_idx, at, "frame_idx");
     let before = at.checked_sub(1).and_then(|before| world.tables.frames.as_ref()?.rows.get(before));
     wrong.unless(before.is_none_or(|before| before.pts_ticks < row.pts_ticks), || {
-        "is not presented after the frame before it".into()
+        "has a time that is not after the time of the previous frame".into()
     });
     wrong
 }
@@ -274,15 +272,15 @@ fn shot(row: &Shot, at: usize, world: &World<'_>) -> Wrong {
     let before = at.checked_sub(1).and_then(|before| rows.get(before));
     let next = before.map_or(0, |before| before.last_frame_idx.saturating_add(1));
     wrong.unless(row.first_frame_idx == next, || {
-        format!("begins at frame {}, where frame {next} is next", row.first_frame_idx)
+        format!("begins at frame {}, expected frame {next}", row.first_frame_idx)
     });
     let is_last = at + 1 == rows.len();
     let frame_count = world.video.map(|video| video.frame_count).filter(|_| is_last);
     wrong.unless(frame_count.is_none_or(|count| row.last_frame_idx.saturating_add(1) == count), || {
-        format!("is the last and ends at frame {}, not at the end of the video", row.last_frame_idx)
+        format!("is the last shot and ends at frame {}, not at the end of the video", row.last_frame_idx)
     });
     wrong.unless((row.transition == Transition::Start) == (at == 0), || {
-        "must begin with `start` exactly when it is the first".into()
+        "must have the transition `start` exactly when it is the first shot".into()
     });
     if let Some(score) = row.score {
         wrong.range(score, [0.0, 1.0], "the score");
@@ -297,7 +295,7 @@ fn detection(row: &Detection, at: usize, world: &World<'_>) -> Wrong {
     let next = before
         .filter(|before| before.frame_idx == row.frame_idx)
         .map_or(0, |before| before.det_idx.saturating_add(1));
-    wrong.unless(row.det_idx == next, || format!("has det_idx {}, where {next} is next", row.det_idx));
+    wrong.unless(row.det_idx == next, || format!("has det_idx {}, expected {next}", row.det_idx));
     wrong.find(&world.frames, row.frame_idx);
     if let Some(video) = world.video {
         wrong.unless(is_in_frame(row, video), || {
@@ -313,7 +311,9 @@ fn detection(row: &Detection, at: usize, world: &World<'_>) -> Wrong {
         value.into_iter().for_each(|value| wrong.range(value, [0.0, 1.0], what));
     }
     let detected = row.source == DetectionSource::Detected;
-    wrong.unless(row.score.is_some() == detected, || "must have a score exactly when it was detected".into());
+    wrong.unless(row.score.is_some() == detected, || {
+        "must have a score exactly when its source is `detected`".into()
+    });
     if let Some(track) = row.track_id.and_then(|track_id| wrong.find(&world.tracks, track_id)) {
         wrong.unless((track.first_frame_idx..=track.last_frame_idx).contains(&row.frame_idx), || {
             let (first, last) = (track.first_frame_idx, track.last_frame_idx);
@@ -342,9 +342,9 @@ fn track(row: &Track, world: &World<'_>) -> Wrong {
     if let Some(seen) = &world.seen {
         let Seen { boxes, detected } = seen.get(&row.track_id).cloned().unwrap_or_default();
         let frames = row.last_frame_idx.saturating_sub(row.first_frame_idx).saturating_add(1);
-        wrong.unless(boxes == frames, || format!("has {frames} frames, `detections` {boxes} boxes of it"));
+        wrong.unless(boxes == frames, || format!("has {frames} frames, but {boxes} boxes in `detections`"));
         wrong.unless(detected == row.n_detections, || {
-            format!("announces {} detections, `detections` has {detected}", row.n_detections)
+            format!("declares {} detections, `detections` has {detected}", row.n_detections)
         });
     }
     wrong
@@ -357,7 +357,7 @@ fn crop(row: &Crop, at: usize, world: &World<'_>) -> Wrong {
     let next = before
         .filter(|before| before.track_id == row.track_id)
         .map_or(0, |before| before.rank.saturating_add(1));
-    wrong.unless(row.rank == next, || format!("has rank {}, where {next} is next", row.rank));
+    wrong.unless(row.rank == next, || format!("has rank {}, expected {next}", row.rank));
     wrong.range(row.quality, [0.0, 1.0], "the quality");
     // A run may keep no pictures.
     if let Some(image) = &row.image {
@@ -365,7 +365,7 @@ fn crop(row: &Crop, at: usize, world: &World<'_>) -> Wrong {
     }
     if let Some(track) = wrong.find(&world.tracks, row.track_id) {
         wrong.unless((track.first_frame_idx..=track.last_frame_idx).contains(&row.frame_idx), || {
-            format!("is of frame {}, where its track is not", row.frame_idx)
+            format!("is from frame {}, which is outside its track", row.frame_idx)
         });
     }
     wrong
@@ -378,20 +378,20 @@ fn picture(row: &Crop, image: &[u8], wrong: &mut Wrong) {
     let found = size(16).zip(size(20)).filter(|_| image.starts_with(&PNG));
     wrong.unless(found == Some((row.width, row.height)), || match found {
         Some((width, height)) => {
-            format!("claims {} × {}, its picture has {width} × {height}", row.width, row.height)
+            format!("declares {} × {} pixels, its image has {width} × {height}", row.width, row.height)
         }
-        None => "has a picture that is no PNG".into(),
+        None => "has an image that is not a PNG".into(),
     });
 }
 
 fn embedding(row: &Embedding, world: &World<'_>) -> Wrong {
     let mut wrong = Wrong::default();
     wrong.find(&world.tracks, row.track_id);
-    wrong.unless(row.norm > 0.0, || format!("has the norm {}", row.norm));
+    wrong.unless(row.norm > 0.0, || format!("has norm {}", row.norm));
     known_embedder(&mut wrong, &row.embedder, world.tables.embeddings.as_ref().map(|table| &table.embedders));
     if let Some(crops) = &world.crops {
         wrong.unless(crops.contains(&(row.track_id, row.frame_idx)), || {
-            format!("is of track {} at frame {}, of which there is no crop", row.track_id, row.frame_idx)
+            format!("belongs to track {} at frame {}, which has no crop", row.track_id, row.frame_idx)
         });
     }
     wrong
@@ -399,7 +399,7 @@ fn embedding(row: &Embedding, world: &World<'_>) -> Wrong {
 
 fn known_embedder(wrong: &mut Wrong, embedder: &Symbol, known: Option<&Vec<String>>) {
     let known = known.is_none_or(|known| known.iter().any(|name| name == embedder.as_str()));
-    wrong.unless(known, || format!("is of the embedder {embedder}, which the footer does not name"));
+    wrong.unless(known, || format!("has the embedder `{embedder}`, which is not in the footer"));
 }
 
 fn track_embedding(row: &TrackEmbedding, world: &World<'_>) -> Wrong {
@@ -416,7 +416,7 @@ fn track_embedding(row: &TrackEmbedding, world: &World<'_>) -> Wrong {
         None => i64::MAX,
     };
     wrong.unless((1..=most).contains(&row.n_crops), || {
-        format!("is pooled from {} crops, `embeddings` has {most} of them", row.n_crops)
+        format!("is pooled from {} crops, `embeddings` has {most}", row.n_crops)
     });
     wrong
 }
@@ -471,7 +471,7 @@ fn calibration(row: &Calibration, at: usize, world: &World<'_>) -> Wrong {
     let before = at.checked_sub(1).and_then(|before| world.tables.calibration.as_ref()?.rows.get(before));
     wrong.unless(
         before.is_none_or(|before| before.same <= row.same && before.similarity < row.similarity),
-        || "falls below the row before it".into(),
+        || "is smaller than in the previous row".into(),
     );
     wrong
 }
@@ -479,7 +479,7 @@ fn calibration(row: &Calibration, at: usize, world: &World<'_>) -> Wrong {
 /// The merges are a forest over the tracks: every node is joined once, heights never fall.
 fn dendrogram(world: &World<'_>, faults: &mut Vec<Error>) {
     let Some(linkage) = &world.tables.linkage else { return };
-    // Without the leaves' number at hand, a complete tree tells it.
+    // The number of leaves follows from a complete tree.
     let leaves = world.tables.track_embeddings.as_ref().map_or(linkage.rows.len() + 1, |table| {
         let first = table.embedders.first().map_or("", String::as_str);
         table.rows.iter().filter(|row| row.embedder.as_str() == first).count()
@@ -498,16 +498,16 @@ fn dendrogram(world: &World<'_>, faults: &mut Vec<Error>) {
 fn merge(row: &Linkage, at: usize, height: f64, sizes: &[i64], joined: &mut BTreeSet<i64>) -> Wrong {
     let mut wrong = Wrong::default();
     counts(&mut wrong, row.step, at, "step");
-    wrong.unless(row.left < row.right, || "must name the smaller node first".into());
-    wrong.unless(row.distance >= height, || format!("falls from {height} to {}", row.distance));
+    wrong.unless(row.left < row.right, || "must have the smaller node in `left`".into());
+    wrong.unless(row.distance >= height, || format!("decreases from {height} to {}", row.distance));
     let size = |node: i64| usize::try_from(node).ok().and_then(|node| sizes.get(node)).copied();
     for node in [row.left, row.right] {
-        wrong.unless(size(node).is_some(), || format!("joins node {node}, which is not there yet"));
-        wrong.unless(joined.insert(node), || format!("joins node {node}, which is joined already"));
+        wrong.unless(size(node).is_some(), || format!("merges node {node}, which does not exist yet"));
+        wrong.unless(joined.insert(node), || format!("merges node {node}, which is merged already"));
     }
     if let Some((left, right)) = size(row.left).zip(size(row.right)) {
         let parts = left.saturating_add(right);
-        wrong.unless(row.size == parts, || format!("has {} tracks, its parts {parts}", row.size));
+        wrong.unless(row.size == parts, || format!("has {} tracks, its parts have {parts}", row.size));
     }
     wrong
 }
@@ -517,19 +517,21 @@ fn identity(row: &Identity, at: usize, world: &World<'_>) -> Wrong {
     counts(&mut wrong, row.cluster_id, at, "cluster_id");
     let before = at.checked_sub(1).and_then(|before| world.tables.identities.as_ref()?.rows.get(before));
     wrong.unless(before.is_none_or(|before| before.screen_secs >= row.screen_secs), || {
-        "is longer on screen than the row before it".into()
+        "has more screen time than the previous row".into()
     });
-    wrong.unless(row.first_t_secs <= row.last_t_secs, || "is last seen before it is first seen".into());
+    wrong.unless(row.first_t_secs <= row.last_t_secs, || {
+        "has a last appearance before its first appearance".into()
+    });
     wrong.find(&world.frames, row.exemplar_frame_idx);
     if let Some(members) = &world.members {
         let found = members.get(&row.cluster_id).copied().unwrap_or(0);
         wrong.unless(row.n_tracks == found, || {
-            format!("announces {} tracks, `clusters` has {found}", row.n_tracks)
+            format!("declares {} tracks, `clusters` has {found}", row.n_tracks)
         });
     }
     if let Some(exemplar) = wrong.find(&world.clusters, row.exemplar_track_id) {
         wrong.unless(exemplar.cluster_id == Some(row.cluster_id), || {
-            format!("has its picture from track {}, which is not of it", row.exemplar_track_id)
+            format!("has its exemplar in track {}, which is not in the cluster", row.exemplar_track_id)
         });
     }
     wrong
@@ -546,7 +548,7 @@ fn label(row: &Label, at: usize, world: &World<'_>) -> Wrong {
         (Some(x_min), Some(y_min), Some(x_max), Some(y_max)) => {
             wrong.unless(x_min < x_max && y_min < y_max, || "has an empty box".into());
         }
-        _ => wrong.unless(false, || "has part of a box".into()),
+        _ => wrong.unless(false, || "has an incomplete box".into()),
     }
     wrong
 }

@@ -41,7 +41,7 @@ macro_rules! every_table {
             pub fn read(files: &Files, faults: &mut Vec<Error>) -> Self {
                 for (name, path) in files {
                     if !tables::ALL.iter().chain(&tables::LIBRARY).any(|table| table.name == name) {
-                        let reason = format!("it holds a table called `{name}`, which the contract does not know");
+                        let reason = format!("unknown table `{name}`");
                         faults.push(schema::Error::NotParquet { path: path.clone(), reason }.into());
                     }
                 }

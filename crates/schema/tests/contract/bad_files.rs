@@ -1,4 +1,4 @@
-//! Files that break the contract, and the words in which each is refused. `bad_files.txt` holds what
+//! Files that break the contract, and the message with which each is refused. `bad_files.txt` holds what
 //! people read.
 
 use std::fs::{self, File, OpenOptions};
@@ -347,7 +347,7 @@ fn a_writer_refuses_vectors_of_another_length_than_its_footer_says() {
     writer.push(TrackEmbedding { embedding, ..track_embedding(0) }).unwrap();
     let error = writer.finish().unwrap_err().to_string();
     assert!(
-        error.ends_with("column `embedding` of `track_embeddings` holds a vector of length 2, not 3"),
+        error.ends_with("column `embedding` of `track_embeddings` contains a vector of length 2, expected 3"),
         "{error}"
     );
 }

@@ -58,7 +58,7 @@ fn rows() -> Vec<Probe> {
     vec![Probe { id: 1, note: Some("a".into()) }, Probe { id: 2, note: None }]
 }
 
-/// How reading ends, in a word.
+/// The result of reading, as text.
 fn outcome(raw: Raw) -> &'static str {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("probe.parquet");

@@ -1,4 +1,4 @@
-//! Damage costs the frames that it hits, and is told.
+//! Damage costs only the damaged frames, and is reported.
 
 use std::path::Path;
 use std::process::Command;

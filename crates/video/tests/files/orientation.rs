@@ -64,7 +64,10 @@ fn other_angles_are_told_and_left_alone() {
     set_matrix(&clip, eighth_turn);
     assert_frames(&clip, 0..FRAMES);
     let warnings = clip.index().warnings;
-    assert_eq!(warnings, ["the file asks for a turn that is no quarter turn; pictures are taken as stored"]);
+    assert_eq!(
+        warnings,
+        ["the file declares a rotation that is not a multiple of 90 degrees; the rotation is ignored"]
+    );
 }
 
 /// A region is what a cut from the whole picture would be, byte for byte.

@@ -68,7 +68,7 @@ fn edit_lists_hide_frames() {
     assert_frames(&clip, 30..45);
     let index = clip.index();
     assert_eq!(index.facts.t_secs(index.packets[0].pts_ticks), 0.0);
-    assert_eq!(index.warnings, ["frames left out because they lie before the start of the presentation: 5"]);
+    assert_eq!(index.warnings, ["frames skipped because they lie before the start of the presentation: 5"]);
     let Some(clip) = whole.remade("cut.mkv", &cut, &["-c:v", "copy"]) else { return };
     assert_frames(&clip, 25..45);
 }
@@ -79,6 +79,6 @@ fn of_two_videos_one_is_read_and_said_to_be() {
         let second = ["-f", "lavfi", "-i", "color=size=64x36:rate=10:duration=1", "-map", "0", "-map", "1"];
         let Some(clip) = Clip::of_counter(name, &[second.as_slice(), &H264].concat()) else { return };
         assert_frames(&clip, 0..FRAMES);
-        assert_eq!(clip.index().warnings, ["there are 2 video streams; only stream 0 is read"]);
+        assert_eq!(clip.index().warnings, ["the file has 2 video streams; only stream 0 is read"]);
     }
 }

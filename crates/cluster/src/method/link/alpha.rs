@@ -1,18 +1,19 @@
 //! How many people are expected: a Chinese-restaurant prior (Aldous 1985; Pitman 2006) over partitions.
 //!
-//! A partition of n tracks into clusters of N₁ … N_K has the probability `∝ α^K Π Γ(N_k)`. A large `α` expects many
-//! people. Nobody can say beforehand how many people a video shows, so `α` is learned from the video.
+//! A partition of n tracks into clusters of N₁ … N_K has the probability `∝ α^K Π Γ(N_k)`. A large `α`
+//! expects many people. The number of people in a video is not known in advance, so `α` is learned from the
+//! video.
 
 use super::quality::Tracks;
 
-/// `α` before anything is known.
+/// Initial `α`.
 const START: f64 = 8.0;
-/// Least `α`, and the most for each track.
+/// Lower limit of `α`, and upper limit per track.
 const LEAST: f64 = 0.05;
 const MOST_PER_TRACK: f64 = 20.0;
-/// Fewer clear tracks than that say nothing of their own.
+/// Smallest number of clear tracks from which `α` is estimated separately.
 const FEWEST_CLEAR: usize = 6;
-/// Halvings of the interval in which `ln α` is looked for.
+/// Number of bisections of the interval of `ln α`.
 const HALVINGS: usize = 60;
 
 /// The prior for one `α`.
@@ -47,9 +48,9 @@ pub(super) fn start(n: usize) -> f64 {
     START.min(10.0 * n as f64)
 }
 
-/// `α` by a partition: the geometric mean of those by which the number of people is the one expected among all
-/// tracks and among the clear ones. All tracks by themselves lean to splitting, since an unclear one is often alone;
-/// the clear ones lean to joining.
+/// Estimates `α` from a partition: the geometric mean of the values for which the number of people is the
+/// expected one among all tracks and among the clear tracks. All tracks alone tend to split, since an unclear
+/// track is often alone; clear tracks alone tend to join.
 pub(super) fn learn(tracks: &Tracks, labels: &[usize]) -> f64 {
     let all: Vec<usize> = (0..tracks.len()).collect();
     let mut clear: Vec<usize> = all.iter().copied().filter(|track| tracks.is_clear(*track)).collect();

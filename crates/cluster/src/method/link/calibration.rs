@@ -1,4 +1,4 @@
-//! What pairs of tracks say by themselves: how many have which log odds, and what probability that is.
+//! Histogram of the log odds of pairs of tracks, and the probability in each bin.
 
 use super::alpha::Prior;
 use super::evidence::{Sums, distance, log_odds};
@@ -15,7 +15,7 @@ pub struct Calibration {
     pub cannot_link: Vec<u64>,
     /// `α`, which expects more people the larger it is.
     pub alpha: f64,
-    /// Squared length of what the video adds to all vectors.
+    /// Squared length of the offset of the video.
     pub offset: f64,
 }
 

@@ -1,17 +1,18 @@
-//! How much better one person explains some tracks than several do.
+//! Evidence that tracks show one person.
 //!
-//! A track's vector, less the mean of its quality, is `v = m + a · y + e`: the offset `m` of the video, the person
-//! `y` with `|y|² = β`, and noise with `|e|² = ω`, normal and the same in all directions (a two-covariance model,
-//! Brümmer and de Villiers, Odyssey 2010, with a covariance for each quality). The tracks of one person then say
-//! all they have to say of `y` by two sums, `F = Σ f` with `f = (λ / a)(v − m)`, and `Λ = Σ λ`. Integrating `y`
-//! out gives the log likelihood ratio of "one person" against "noise only",
+//! A track's vector, less the mean of its quality, is `v = m + a · y + e`: the offset `m` of the video, the
+//! person `y` with `|y|² = β`, and noise with `|e|² = ω`, normal and the same in all directions (a
+//! two-covariance model, Brümmer and de Villiers, Odyssey 2010, with a covariance for each quality). The
+//! sufficient statistics of the tracks of one person for `y` are two sums, `F = Σ f` with `f = (λ / a)(v −
+//! m)`, and `Λ = Σ λ`. Integrating `y` out gives the log likelihood ratio of "one person" against "noise
+//! only",
 //!
 //! ```text
 //! L(C) = E/2 · (β|F|² / (1 + βΛ) − ln(1 + βΛ))
 //! ```
 //!
-//! with `E` the number of independent components. So evidence for two clusters being one person is
-//! `L(A ∪ B) − L(A) − L(B)`: it adds up over tracks, and unclear tracks say little.
+//! with `E` the number of independent components. So evidence for two clusters being one person is `L(A ∪ B)
+//! − L(A) − L(B)`: it adds up over tracks, and unclear tracks contribute little.
 
 use numeric::vector::dot_in_lanes as dot;
 
@@ -19,14 +20,14 @@ use super::quality::Tracks;
 use crate::items::Vectors;
 use crate::parallel::in_parallel;
 
-/// Log odds at which the distance of two clusters is a half. Two tracks of one person on TV come to 5 to 20, a track
-/// and a cluster of ten to some 50.
+/// Log odds at which the distance of two clusters is a half. Two tracks of one person on TV have log odds of
+/// 5 to 20, a track and a cluster of ten tracks about 50.
 const HALF_LOG_ODDS: f64 = 20.0;
 /// Tracks that a thread takes at a time.
 const BATCH: usize = 4096;
 
-/// Distance of two clusters whose log odds of being one person are `log_odds`: from 0, where they surely are, over 1,
-/// where the odds are even, to 2, where they surely are not. It is `20 / (20 + log_odds)` from even odds on.
+/// Distance of two clusters whose log odds of being one person are `log_odds`: 0 for certainly one person, 1
+/// for even odds, 2 for certainly two people. It is `20 / (20 + log_odds)` from even odds on.
 pub(super) fn distance(log_odds: f64) -> f64 {
     1.0 - log_odds / (HALF_LOG_ODDS + log_odds.abs())
 }
@@ -95,7 +96,7 @@ impl Sums {
         Self::of(self.person, self.dim, Vectors::trusted(width, values), precisions, counts)
     }
 
-    /// Computes again what follows from the sums of a cluster.
+    /// Updates the values derived from the sums of a cluster.
     fn weigh(&mut self, cluster: usize) {
         let row = self.vectors.row(cluster);
         self.squares[cluster] = f64::from(dot(row, row));
@@ -146,7 +147,7 @@ impl Sums {
         self.weigh(into);
     }
 
-    /// Adds a track of other sums to a cluster, or takes it off.
+    /// Adds a track of other sums to a cluster, or removes it.
     pub(super) fn put(&mut self, cluster: usize, other: &Self, track: usize, is_added: bool) {
         let sign = if is_added { 1.0 } else { -1.0 };
         let row = self.vectors.row_mut(cluster).iter_mut();

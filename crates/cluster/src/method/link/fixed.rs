@@ -1,5 +1,5 @@
-//! Linking by vectors of an embedder of which no quality table is known: average linkage under constraints, up to the
-//! embedder's distance.
+//! Linking for embedders without a quality table: average linkage under constraints, up to the embedder's
+//! distance.
 
 use super::{EXACT_PAIRS, PROBES, WHOLE_TREE};
 use crate::agglomerate;
@@ -11,7 +11,7 @@ use crate::neighbours::Search;
 /// Neighbours of an item that are looked for at once.
 const NEIGHBOURS: usize = 16;
 
-/// What came of it.
+/// Result of linking.
 pub(super) struct Linked {
     pub(super) labels: Vec<usize>,
     pub(super) merges: Vec<Merge>,
@@ -19,8 +19,8 @@ pub(super) struct Linked {
     pub(super) cut: f64,
 }
 
-/// Links `items` whose mean cosine distance is at most `usual`, unless `cut` says otherwise. `advance` hears of how many of
-/// how many steps are done.
+/// Links `items` whose mean cosine distance is at most `usual`, unless `cut` says otherwise. Reports the
+/// numbers of completed and total steps to `advance`.
 ///
 /// # Errors
 /// Those of [`agglomerate::link`].
@@ -53,8 +53,8 @@ pub(super) fn link(
     Ok(Linked { labels, merges, cut })
 }
 
-/// How well items fit: their mean distance to the others of their own cluster and to the next one that no constraint
-/// forbids; an item alone counts as `cut` from its own.
+/// Fit of items: mean distance to the others of the own cluster, and to the nearest other cluster that no
+/// constraint forbids. A single item has the distance `cut` to its own cluster.
 pub(super) fn fits(items: &Items<'_>, labels: &[usize], cut: f64) -> Vec<Fit> {
     let count = labels.iter().max().map_or(0, |last| last + 1);
     let dim = items.vectors().first().map_or(0, |vector| vector.len());

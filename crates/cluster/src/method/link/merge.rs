@@ -1,11 +1,12 @@
-//! From tracks to clusters: again and again the two clusters are joined that most gain by it.
+//! Greedy merging: the pair of clusters with the largest gain is merged, repeatedly.
 //!
-//! The gain is the log odds of one person against two: evidence plus prior. It is neither monotone nor reducible (two
-//! unclear clusters may each gain little with a third, and their union much), so neighbour chains do not apply. A
-//! heap holds the gains of pairs, each with the versions that the two clusters had then. Up to [`Limits::all_pairs`]
-//! clusters all pairs are in it, and the result is that of the definition, which the tests have. Beyond, a cluster
-//! knows those nearest by the direction of its sum; a union knows those of both parts, as many as
-//! [`Limits::known`]. When the heap is empty, what is left looks for neighbours anew.
+//! The gain is the log odds of one person against two: evidence plus prior. It is neither monotone nor
+//! reducible (two unclear clusters may each gain little with a third, and their union much), so neighbour
+//! chains do not apply. A heap holds the gains of pairs, each with the versions that the two clusters had
+//! then. Up to [`Limits::all_pairs`] clusters all pairs are in it, and the result equals the definition,
+//! which the tests implement. Beyond, a cluster has a list of the nearest clusters by the direction of its
+//! sum; a union has those of both parts, up to [`Limits::known`]. When the heap is empty, the remaining
+//! clusters search for neighbours again.
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
@@ -36,7 +37,7 @@ pub(super) enum Stop {
     Clusters(usize),
 }
 
-/// Two clusters became one, which goes by the smaller number.
+/// A merge of two clusters, named by the smaller number.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Joined {
     /// A track of the one.
@@ -65,17 +66,17 @@ impl PartialOrd for Pair {
     }
 }
 
-/// The greatest gains most; among equals it has the first clusters.
+/// The greatest pair has the largest gain, and among equals the first clusters.
 impl Ord for Pair {
     fn cmp(&self, other: &Self) -> Ordering {
         self.gain.total_cmp(&other.gain).then_with(|| other.clusters.cmp(&self.clusters))
     }
 }
 
-/// Searches for neighbours before a gain below the stop is believed; all of them find little after the second.
+/// Number of neighbour searches before merging stops; later searches find little.
 const SEARCHES: usize = 3;
 
-/// Clusters on the way.
+/// State of merging.
 pub(super) struct Merger<'a> {
     sums: Sums,
     prior: &'a Prior,
@@ -84,11 +85,11 @@ pub(super) struct Merger<'a> {
     versions: Vec<u32>,
     /// Clusters that each is compared with, as they were when it was last joined.
     near: Vec<Vec<u32>>,
-    /// The same for those that it must stay apart from, which are complete.
+    /// The same for cannot-linked clusters, which are complete.
     rivals: Vec<Vec<u32>>,
     heap: BinaryHeap<Pair>,
     living: usize,
-    /// Gains up to that are not wanted.
+    /// Gains up to this value are ignored.
     floor: f64,
     /// Whether merges against a constraint are made, and only those.
     is_forbidden: bool,
@@ -96,7 +97,7 @@ pub(super) struct Merger<'a> {
 }
 
 impl<'a> Merger<'a> {
-    /// With every track alone; the two of a pair of `cannot_link` stay apart.
+    /// Creates the state with every track alone; pairs of `cannot_link` are never merged.
     pub(super) fn new(sums: Sums, prior: &'a Prior, cannot_link: &[(usize, usize)], limits: Limits) -> Self {
         let n = sums.vectors().len();
         let mut rivals = vec![Vec::new(); n];
@@ -121,7 +122,7 @@ impl<'a> Merger<'a> {
         }
     }
 
-    /// Joins clusters up to the stop. `advance` hears of a part of it done, from 0 to 1.
+    /// Merges clusters up to the stop. Reports the completed share, 0 to 1, to `advance`.
     pub(super) fn run(&mut self, stop: Stop, advance: &mut dyn FnMut(f64)) {
         match stop {
             Stop::Gain(gain) => self.join_above(gain, 1, SEARCHES, advance),
@@ -132,7 +133,7 @@ impl<'a> Merger<'a> {
         }
     }
 
-    /// Makes the other merges, too, until so many clusters are left: first those that no constraint forbids.
+    /// Continues merging until so many clusters are left: first merges that no constraint forbids.
     pub(super) fn complete(&mut self, clusters: usize) {
         self.join_above(f64::NEG_INFINITY, clusters, usize::MAX, &mut |_| ());
         self.is_forbidden = true;

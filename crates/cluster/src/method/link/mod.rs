@@ -1,13 +1,14 @@
 //! The default: linking by evidence.
 //!
-//! 1. [`quality`]: what a track's vector says of its person, by how clear it is.
-//! 2. [`offset`] and [`alpha`]: what the video adds to all vectors, and how many people are expected, both learned from
-//!    the clusters of the round before.
-//! 3. [`merge`]: the two clusters that gain most [`evidence`] are joined, while any gain.
-//! 4. [`reassign`]: every track goes to where it fits best.
+//! 1. [`quality`]: how much of a track's vector is the person, by its raw norm.
+//! 2. [`offset`] and [`alpha`]: the offset of the video, and the expected number of people, both learned from
+//!    the clusters of the previous round.
+//! 3. [`merge`]: merges the two clusters with the largest gain of [`evidence`], while a gain is above zero.
+//! 4. [`reassign`]: moves every track to its best cluster.
 //!
-//! 2 to 4 are repeated until a partition comes again. No similarity is compared with a threshold: evidence adds up over the
-//! tracks of a cluster, and the prior says how much of it is needed. Tracks that share a frame stay apart.
+//! Steps 2 to 4 are repeated until a partition repeats. No similarity is compared with a threshold: evidence
+//! adds up over the tracks of a cluster, and the prior says how much of it is needed. Tracks that share a
+//! frame stay apart.
 //!
 //! The quality table belongs to the embedder. Vectors of embedders without one are linked by [`fixed`].
 
@@ -52,10 +53,10 @@ const PROBES: usize = 32;
 /// Parts of an item's work, for the progress: learning, merging, reassigning.
 const STEPS: usize = 3;
 
-/// Linking without a knob.
+/// The default linking method.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Link {
-    /// What clusters are compared by.
+    /// Measure by which clusters are compared.
     pub scale: Scale,
     /// Where merging ends: by itself with [`Cut::Best`].
     pub cut: Cut,
@@ -63,7 +64,7 @@ pub struct Link {
     pub threads: usize,
 }
 
-/// What clusters are compared by.
+/// Measure by which clusters are compared.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Scale {
     /// Evidence, by the quality table of the embedder. The distance of two clusters is then `20 / (20 + g)` for log
@@ -151,7 +152,7 @@ impl Link {
         Ok(self.finish(&norms, found.labels, fits, tree, Some(calibration)))
     }
 
-    /// Leaves out as noise what is alone and unclear, unless a number of clusters is asked for.
+    /// Marks single unclear tracks as noise, unless a number of clusters is given.
     fn finish(
         &self,
         norms: &Norms,
@@ -202,14 +203,14 @@ fn sample(tracks: &Tracks, cannot_link: &[(usize, usize)], step: usize) -> (Trac
     (tracks.some(&some), pairs.map(|(a, b)| (a / step, b / step)).collect())
 }
 
-/// What a video says of itself.
+/// Parameters learned from a video.
 #[derive(Debug, Clone, PartialEq)]
 struct Learned {
     offset: Vec<f64>,
     alpha: f64,
 }
 
-/// Repeats rounds until a partition comes again.
+/// Repeats rounds until a partition repeats.
 fn learn(tracks: &Tracks, cannot_link: &[(usize, usize)], dim: f64, limits: Limits) -> Learned {
     let round = Round { tracks, cannot_link, dim, limits };
     let mut labels: Vec<usize> = (0..tracks.len()).collect();
@@ -226,16 +227,16 @@ fn learn(tracks: &Tracks, cannot_link: &[(usize, usize)], dim: f64, limits: Limi
     }
 }
 
-/// Merging and reassigning once.
+/// One round of merging and reassignment.
 struct Round<'a> {
     tracks: &'a Tracks,
     cannot_link: &'a [(usize, usize)],
-    /// Components that are worth something as evidence.
+    /// Number of independent components.
     dim: f64,
     limits: Limits,
 }
 
-/// What came of a round.
+/// Result of a round.
 struct Partition {
     /// Cluster of each track, numbered by their first tracks.
     labels: Vec<usize>,
@@ -246,7 +247,7 @@ struct Partition {
 }
 
 impl Round<'_> {
-    /// `advance` hears of a part of it done, from 0 to 1.
+    /// Reports the completed share, 0 to 1, to `advance`.
     fn run(&self, learned: &Learned, stop: Stop, is_last: bool, advance: &mut dyn FnMut(f64)) -> Partition {
         let n = self.tracks.len();
         let search = self.limits.search;
@@ -271,7 +272,7 @@ impl Round<'_> {
     }
 }
 
-/// For each of `n` tracks those that it must stay apart from.
+/// For each of `n` tracks, its cannot-linked tracks.
 fn rivals(n: usize, cannot_link: &[(usize, usize)]) -> Vec<Vec<usize>> {
     let mut rivals = vec![Vec::new(); n];
     for (a, b) in cannot_link {

@@ -1,4 +1,4 @@
-//! What the video adds to all vectors: light, lens, grading and compression move every face of a video the same way.
+//! The offset of a video: light, lens, grading and compression shift all its face vectors in the same way.
 //!
 //! In the model `v = m + a · y + e` (see [`super::evidence`]), `m` has the prior variance `τ` and is estimated by
 //! generalised least squares (Laird and Ware, Biometrics 1982), given who is who. In a cluster with `w = 1 / ω`,

@@ -1,8 +1,8 @@
-//! What is known of every track before any is compared: its vector less the mean of faces of its quality, and how
-//! much of what is left is the person.
+//! Tracks in the model of the quality table: the vector minus the mean of faces of its norm, and the share of
+//! the remainder that is the person.
 //!
-//! The raw norm of a face vector says how clear the face is (Meng et al., MagFace, CVPR 2021), and the quality table
-//! of the embedder ([`Quality`]) says what that means for the vector.
+//! The raw norm of a face vector measures how clear the face is (Meng et al., MagFace, CVPR 2021). The
+//! quality table of the embedder ([`Quality`]) maps the norm to the gain of the person and the noise.
 
 use schema::footer::Quality;
 
@@ -12,9 +12,9 @@ use crate::method::{Error, Items};
 /// Crops of a track weigh by this power of their norm when their norms are averaged, as in the pooling of their
 /// vectors.
 const NORM_POWER: i32 = 4;
-/// Share of the precision of a track that counts. Of pairs of clear faces of people that took no part in the fit of
-/// SFace's table, the full precision claims too much; 0.85 is the cautious side of the minimum of the cost of log
-/// likelihood ratios.
+/// Factor of the precision of a track. For pairs of clear faces of people who were not used in the fit of
+/// SFace's table, the full precision is overconfident; 0.85 is the cautious side of the minimum of the cost
+/// of log likelihood ratios.
 const CAUTION: f64 = 0.85;
 /// Reliability from which on a track is clear; for SFace a norm of about 9.4.
 const CLEAR: f64 = 0.25;
@@ -51,7 +51,7 @@ impl Norms {
         Self { of, median }
     }
 
-    /// Whether an item is much less clear than most.
+    /// Whether an item is much less clear than the median.
     pub(super) fn is_unclear(&self, item: usize) -> bool {
         self.of[item] < UNCLEAR * self.median
     }
@@ -100,7 +100,7 @@ impl Tracks {
         self.gain.len()
     }
 
-    /// `λ = 0.85 · a² / ω`: precision with which a track tells its person.
+    /// `λ = 0.85 · a² / ω`: precision of a track about its person.
     pub(super) fn precision(&self, track: usize) -> f64 {
         CAUTION * self.gain[track].powi(2) / self.noise[track]
     }

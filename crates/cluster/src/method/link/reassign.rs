@@ -1,8 +1,8 @@
-//! After merging: every track is asked again where it belongs.
+//! Reassignment of single tracks after merging.
 //!
-//! The least clear come first. A track is taken out of its cluster and goes to where its log odds are best, evidence
-//! plus prior, or stays alone where none are above the stop; until nothing moves. So an early merge of unclear
-//! tracks can be undone once the people are known.
+//! The least clear tracks come first. A track is removed from its cluster and joins the cluster with the best
+//! log odds, evidence plus prior, or stays alone if none are above the stop; until no track moves. An early
+//! merge of unclear tracks can so be undone when the people are known.
 
 use std::collections::HashSet;
 
@@ -17,18 +17,18 @@ use crate::parallel::in_parallel;
 const CANDIDATES: usize = 64;
 const ROUNDS: usize = 30;
 
-/// Clusters while tracks move.
+/// Clusters during reassignment.
 pub(super) struct Clusters<'a> {
     tracks: &'a Sums,
     prior: &'a Prior,
-    /// For each track those that it must stay apart from.
+    /// For each track, its cannot-linked tracks.
     rivals: &'a [Vec<usize>],
     labels: Vec<usize>,
     sums: Sums,
     search: Search,
 }
 
-/// How a track stands to the clusters, by log odds against being alone.
+/// Log odds of a track for its cluster and the second-best one, against being alone.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Standing {
     /// Of its own cluster; 0 when it is alone.
@@ -53,8 +53,8 @@ impl<'a> Clusters<'a> {
         Self { tracks, prior, rivals, labels, sums, search: Search { k: CANDIDATES, ..search } }
     }
 
-    /// Moves tracks, in that order, until all are where they fit best. With [`Stop::Clusters`] no cluster comes or
-    /// goes. `advance` hears of a part of it done, from 0 to 1.
+    /// Moves tracks, in that order, until all are where they fit best. With [`Stop::Clusters`] no cluster
+    /// comes or goes. Reports the completed share, 0 to 1, to `advance`.
     pub(super) fn settle(&mut self, order: &[usize], stop: Stop, advance: &mut dyn FnMut(f64)) {
         let mut asking = order.to_vec();
         let mut near = vec![Vec::new(); order.len()];
@@ -101,7 +101,7 @@ impl<'a> Clusters<'a> {
         self.sums.vectors().len()
     }
 
-    /// The cluster where a track fits best, of equals the first; `None` for a new one of its own.
+    /// The best cluster for a track, the first among equals; `None` for a new cluster.
     fn best(&self, track: usize, candidates: impl Iterator<Item = usize>, stop: Stop) -> Option<usize> {
         let own = self.labels[track];
         let is_alone = self.is_alone(track);
@@ -163,7 +163,7 @@ impl<'a> Clusters<'a> {
         self.sums = self.tracks.grouped(&self.labels, count);
     }
 
-    /// How every track stands.
+    /// Standings of all tracks.
     pub(super) fn standings(&self) -> Vec<Standing> {
         let all: Vec<usize> = (0..self.labels.len()).collect();
         let candidates = self.candidates(&all);
