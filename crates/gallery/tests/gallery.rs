@@ -283,7 +283,7 @@ fn lost_people_are_made_again() {
 fn vectors_of_many_additions_are_in_few_files() {
     let place = Place::new();
     let mut world = World::new(3, RETURNING);
-    for video in 0..70 {
+    for video in 0..40 {
         let name = format!("v{video}");
         write_run(&place.folder.path().join(&name), &name, &embedder(), &world.video(3)).unwrap();
         place.add(&RunIdentities::read(&place.folder.path().join(&name)).unwrap());

@@ -599,7 +599,7 @@ const ROOT: &str = "FACETRACK_TEST_ROOT";
 /// Starts one of the tests below as a process of its own.
 fn start(name: &str, root: &Path) -> Child {
     Command::new(std::env::current_exe().unwrap())
-        .args(["--ignored", "--exact", &format!("run_dir::{name}")])
+        .args(["--ignored", "--exact", name])
         .env(ROOT, root)
         .stdout(Stdio::null())
         .stderr(Stdio::null())

@@ -117,11 +117,13 @@ impl SyntheticRun {
             sha256: self.video_sha256.clone(),
         });
         let id = run.video_id()?;
-        self.stage(&mut run, "ingest", |stage| self.ingest(stage, &id))?;
-        self.stage(&mut run, "detect-track", |stage| self.detect_track(stage, &id))?;
-        self.stage(&mut run, "embed", |stage| self.embed(stage, &id))?;
+        self.stage(&mut run, "ingest", &[], |stage| self.ingest(stage, &id))?;
+        self.stage(&mut run, "detect-track", &[], |stage| self.detect_track(stage, &id))?;
+        self.stage(&mut run, "embed", &[], |stage| self.embed(stage, &id))?;
         if let Some(linking) = &self.linking {
-            self.stage(&mut run, "cluster", |stage| self.cluster(stage, &id, linking))?;
+            self.stage(&mut run, "cluster", &["tracks", "track_embeddings"], |stage| {
+                self.cluster(stage, &id, linking)
+            })?;
         }
         Ok(())
     }
@@ -130,10 +132,10 @@ impl SyntheticRun {
         &self,
         run: &mut RunDir,
         name: &'static str,
+        tables: &[&'static str],
         body: impl FnOnce(&mut StageRun) -> Result<()>,
     ) -> Result<()> {
-        let plan =
-            Plan { stage: name, version: 1, config: &self.config, tables: &[], inputs: &[], force: true };
+        let plan = Plan { stage: name, version: 1, config: &self.config, tables, inputs: &[], force: true };
         let Begin::Run(mut stage) = run.begin(&plan)? else { return Ok(()) };
         body(&mut stage)?;
         run.commit(stage)?;
