@@ -297,9 +297,9 @@ mod tests {
     #[test]
     fn figures_may_move_within_their_tolerance_only() {
         assert_eq!(told(&expected(0.9), &found(0.9049)), [] as [&str; 0]);
-        let worse = "set  b3_f1 (track): 0.9 → 0.88 (-0.02, may move by 0.005)";
+        let worse = "set  b3_f1 (track): 0.9 → 0.88 (-0.02, tolerance 0.005)";
         assert_eq!(told(&expected(0.9), &found(0.88)), [worse]);
-        let better = "set  b3_f1 (track): 0.9 → 0.92 (+0.02, may move by 0.005)";
+        let better = "set  b3_f1 (track): 0.9 → 0.92 (+0.02, tolerance 0.005)";
         assert_eq!(told(&expected(0.9), &found(0.92)), [better]);
         assert_eq!(told(&expected(0.9), &found(f64::NAN)).len(), 1);
     }

@@ -257,8 +257,11 @@ mod tests {
     fn nonsense_is_refused() {
         let ward = Config { linkage: Some(Linkage::Ward), ..of(Name::Agglomerative) };
         let cases = [
-            (Config { k: Some(3), ..of(Name::Dbscan) }, "the method `dbscan` takes no k"),
-            (Config { seed: Some(3), ..Config::default() }, "the method `link` takes no seed"),
+            (Config { k: Some(3), ..of(Name::Dbscan) }, "the method `dbscan` does not use the setting `k`"),
+            (
+                Config { seed: Some(3), ..Config::default() },
+                "the method `link` does not use the setting `seed`",
+            ),
             (Config { k: Some(0), ..of(Name::Kmeans) }, "k must be at least 1"),
             (Config { min_samples: Some(0), ..of(Name::Dbscan) }, "min_samples must be at least 1"),
             (

@@ -226,19 +226,19 @@ mod tests {
     #[test]
     fn what_cannot_be_meant_is_refused() {
         let cases = [
-            ("", "e.csv, line 1: missing column `track_a`"),
-            ("track_a,kind\n", "e.csv, line 1: missing column `track_b`"),
-            ("track_a,track_b,kind\n1,2,must_link\n1,4,must_link\n", "e.csv, line 3: unknown track 4"),
+            ("", "`e.csv`, line 1: missing column `track_a`"),
+            ("track_a,kind\n", "`e.csv`, line 1: missing column `track_b`"),
+            ("track_a,track_b,kind\n1,2,must_link\n1,4,must_link\n", "`e.csv`, line 3: unknown track 4"),
             (
                 "track_a,track_b,kind\n1,1,must_link\n",
-                "e.csv, line 2: `track_a` and `track_b` are the same track, 1",
+                "`e.csv`, line 2: `track_a` and `track_b` are the same track, 1",
             ),
-            ("track_a,track_b,kind\n1,x,must_link\n", "e.csv, line 2: the id of a track is a whole number"),
+            ("track_a,track_b,kind\n1,x,must_link\n", "`e.csv`, line 2: the id of a track is a whole number"),
             (
                 "track_a,track_b,kind\n1,2,same\n",
-                "e.csv, line 2: unknown kind `same`, expected `must_link` or `cannot_link`",
+                "`e.csv`, line 2: unknown kind `same`, expected `must_link` or `cannot_link`",
             ),
-            ("track_a,track_b,kind\n1,2\n", "e.csv, line 2: the row has 2 fields, the header has 3"),
+            ("track_a,track_b,kind\n1,2\n", "`e.csv`, line 2: the row has 2 fields, the header has 3"),
             (
                 "track_a,track_b,kind\n1,2,must_link\n3,2,must_link\n3,1,cannot_link\n",
                 "`e.csv`: tracks 1 and 3 have both a must_link and a cannot_link row",

@@ -524,7 +524,7 @@ mod tests {
             assert!(message.starts_with(&expected), "{message}");
         }
         let message = vectors(&[good, crop(4, 255, 1)], false, 1).unwrap_err();
-        let expected = "first gives numbers that are not finite for the crop of track 3, frame 17";
-        assert_eq!(message, format!("crops.parquet: {expected}"));
+        let expected = "the embedding by `first` of the crop of track 3, frame 17 is not finite";
+        assert_eq!(message, format!("`crops.parquet`: {expected}"));
     }
 }

@@ -127,42 +127,45 @@ mod tests {
         let frames: Vec<_> = labels.lines.iter().map(|line| (line.frame, line.face.is_some())).collect();
         assert_eq!(frames, [(0, true), (2, true), (1, false)]);
         let error = Labels::parse(Path::new("gt.txt"), b"1,7,10,20,30,40\n\n4,7,1,2,3,4\n", 3).unwrap_err();
-        let expected = "gt.txt, line 3: frame 3 is outside the video, which has 3 frames, counted from 0";
+        let expected = "`gt.txt`, line 3: frame 3 is outside the video, which has 3 frames, counted from 0";
         assert_eq!(error.to_string(), expected);
     }
 
     #[test]
     fn a_bad_line_is_named_with_what_is_wrong() {
         let cases: [(&[u8], &str); 11] = [
-            (b"frame,x,y,w,identity\n", "truth.csv, line 1: missing column `h`"),
-            (b"", "truth.csv, line 1: missing column `frame`"),
-            (b"frame,x,y,w,h,identity,x\n", "truth.csv, line 1: duplicate column `x`"),
+            (b"frame,x,y,w,identity\n", "`truth.csv`, line 1: missing column `h`"),
+            (b"", "`truth.csv`, line 1: missing column `frame`"),
+            (b"frame,x,y,w,h,identity,x\n", "`truth.csv`, line 1: duplicate column `x`"),
             (
                 b"frame,x,y,w,h,identity\n0,0,0,5,5,a\n1,0,0,5,-5,a\n",
-                "truth.csv, line 3: a face must have a size above zero, not 5 \u{d7} -5",
+                "`truth.csv`, line 3: a box must have a width and height above 0, not 5 \u{d7} -5",
             ),
-            (b"frame,x,y,w,h,identity\n0,left,0,5,5,a\n", "truth.csv, line 2: `x` is \"left\", not a number"),
+            (
+                b"frame,x,y,w,h,identity\n0,left,0,5,5,a\n",
+                "`truth.csv`, line 2: `x`: \"left\" is not a number",
+            ),
             (
                 b"frame,x,y,w,h,identity\n0,0,0,1e300,5,a\n",
-                "truth.csv, line 2: column `w`: 1e300 is larger than any picture",
+                "`truth.csv`, line 2: `w`: 1e300 is larger than any picture",
             ),
             (
                 b"frame,x,y,w,h,identity\n1.5,0,0,5,5,a\n",
-                "truth.csv, line 2: `frame` is \"1.5\", not a whole number",
+                "`truth.csv`, line 2: `frame`: \"1.5\" is not an integer",
             ),
             (
                 b"frame,x,y,w,h,identity\n100,0,0,5,5,a\n",
-                "truth.csv, line 2: frame 100 is outside the video, which has 100 frames, counted from 0",
+                "`truth.csv`, line 2: frame 100 is outside the video, which has 100 frames, counted from 0",
             ),
             (
                 b"frame,x,y,w,h,identity,shot\n0,0,0,5,5,a,1\n1,0,0,5,5,a,\n",
-                "truth.csv, line 3: `shot` is \"\", not a whole number",
+                "`truth.csv`, line 3: `shot` is \"\", not a whole number",
             ),
             (
                 b"frame,x,y,w,h,identity\n1,0,0,5,5\n",
-                "truth.csv, line 2: the row has 5 cells, the header has 6",
+                "`truth.csv`, line 2: the row has 5 cells, the header has 6",
             ),
-            (b"frame,x,y,w,h,identity\n1,0,0,5,5,\xff\n", "truth.csv, line 2: the text is not UTF-8"),
+            (b"frame,x,y,w,h,identity\n1,0,0,5,5,\xff\n", "`truth.csv`, line 2: the text is not UTF-8"),
         ];
         for (text, expected) in cases {
             assert_eq!(reason(text), expected);

@@ -230,7 +230,7 @@ mod tests {
                 "{hint}"
             );
         }
-        assert!(hint.ends_with(" into /cache/weights and repeat the command"), "{hint}");
+        assert!(hint.ends_with(" in `/cache/weights` and repeat the command"), "{hint}");
     }
 
     #[test]

@@ -137,7 +137,7 @@ mod tests {
                 "none of the embedders has weights, so `v.onnx` is not used",
             ),
             ("", vec!["vgg=v.onnx"], "weights are given for `vgg`, which is not among the embedders"),
-            ("", vec!["sift=s.onnx"], "the embedder the embedder ``sift`` has no weights"),
+            ("", vec!["sift=s.onnx"], "the embedder `sift` has no weights"),
         ];
         for (settings, own, expected) in cases {
             assert_eq!(arguments(settings, &own), Err(expected.into()));

@@ -432,10 +432,7 @@ mod tests {
             tell(9),
             (1, with("was killed (signal 9), perhaps because the machine ran out of memory"))
         );
-        assert_eq!(
-            tell(PANICKED << 8),
-            (1, with("crashed: it panicked, which is a bug in facetrack in facetrack"))
-        );
+        assert_eq!(tell(PANICKED << 8), (1, with("crashed: it panicked, which is a bug in facetrack")));
         assert_eq!(tell(2 << 8), (2, with("ended with exit code 2 and no reason")));
         assert_eq!(tell(0), (1, with("ended without reporting a result")));
     }

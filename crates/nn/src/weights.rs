@@ -332,7 +332,7 @@ mod tests {
         let whole = read(&path).unwrap();
         std::fs::write(&path, &whole[..whole.len() - 1]).unwrap();
         let message = read_tensors(&path).unwrap_err().to_string();
-        assert!(message.contains("is not a whole safetensors file: "), "{message}");
+        assert!(message.contains("is not a valid safetensors file: "), "{message}");
         std::fs::write(&path, "no weights").unwrap();
         let message = read_tensors(&path).unwrap_err().to_string();
         assert!(message.ends_with("neither safetensors, nor ONNX, nor dlib, nor TensorFlow"), "{message}");

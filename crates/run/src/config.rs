@@ -154,10 +154,10 @@ mod tests {
 
     #[test]
     fn what_cannot_be_understood_is_refused() {
-        let sections = "sections are ingest, detect-track, embed, cluster, evaluate";
+        let sections = "known sections: ingest, detect-track, embed, cluster, evaluate";
         let cases = [
-            ("[linking]", format!("invalid configuration `$PATH`: `linking` is no section; {sections}")),
-            ("threshold = 1", format!("invalid configuration `$PATH`: `threshold` is no section; {sections}")),
+            ("[linking]", format!("invalid configuration `$PATH`: unknown section `linking`; {sections}")),
+            ("threshold = 1", format!("invalid configuration `$PATH`: unknown section `threshold`; {sections}")),
             (
                 "[cluster]\ntreshold = 1",
                 "invalid configuration `$PATH`: [cluster] unknown key `treshold`, expected `threshold` or `seed`; did you mean `threshold`?"

@@ -101,8 +101,8 @@ mod tests {
             let failure = start(script).and_then(|mut c| c.pass(1, 1)).err();
             failure.map(|f| f.message)
         };
-        assert_eq!(told("exit 1").as_deref(), Some("`sh` ended early"));
-        assert_eq!(told("echo '{}'").as_deref(), Some("`sh` ended early"));
+        assert_eq!(told("exit 1").as_deref(), Some("`sh` ended too early"));
+        assert_eq!(told("echo '{}'").as_deref(), Some("`sh` ended too early"));
         assert_eq!(told("echo oh").as_deref(), Some("`sh` said `oh`"));
         assert_eq!(
             told("echo '{}'; read a; echo '{\"wall_secs\":0}'").as_deref(),

@@ -154,9 +154,9 @@ mod tests {
         let rows = [0, 20].map(|stored| Row::new(stored, &lines));
         let found = text(&rows, &lines[31]);
         let expected = [
-            "videos in the gallery  people     ms per addition  ratio            CPU ms",
-            "0                   0  15.0 (10.0–20.0)   1.00  7.50 (5.00–10.0)",
-            "20                200  35.0 (30.0–40.0)   2.33  17.5 (15.0–20.0)",
+            "videos in the gallery  people   ms per addition  ratio            CPU ms",
+            "0                           0  15.0 (10.0–20.0)   1.00  7.50 (5.00–10.0)",
+            "20                        200  35.0 (30.0–40.0)   2.33  17.5 (15.0–20.0)",
         ];
         assert_eq!(found.lines().take(3).collect::<Vec<_>>(), expected);
         assert!(found.ends_with("B³ precision 1.0000, recall 0.5000, F1 0.6667\n"), "{found}");

@@ -397,7 +397,7 @@ mod tests {
     #[test]
     fn the_table_shows_rates_ratios_and_the_peak() {
         let expected = "       \
-batch  threads     isa  images/s      the baseline's             ratio  CPU ratio  GFLOP/s  of peak
+batch  threads     isa  images/s   the baseline's             ratio  CPU ratio  GFLOP/s  of peak
 sface      8        2  avx512       200  100 onnxruntime  1.50 (1.00–2.00)       3.00      200   50.0 %
 ratio: how many times as many images as the other program, median of 3 (least–most); CPU ratio: by processor time
 peak: avx512, threads 2: 200 GFLOP/s a thread

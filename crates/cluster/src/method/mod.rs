@@ -393,7 +393,7 @@ pub(crate) mod tests {
     /// Two tracks and less, and tracks that are all equal.
     #[test]
     fn few_and_equal_items() {
-        let same = vec![vec![0.6, 0.8]; 6];
+        let same = vec![vec![0.6, 0.8, 0.0, 0.0]; 6];
         for method in methods() {
             for n in 0..=6 {
                 let items = items(&same[..n], &[]);

@@ -190,7 +190,7 @@ fn by_frame(labels: &Labels) -> Vec<(i64, Option<&Face>)> {
 /// The number of a frame, which stands under `name`.
 fn frame(name: &str, text: &str) -> Result<i64, String> {
     let frame = text.trim().parse().ok().filter(|frame: &f64| frame.fract() == 0.0);
-    let frame = frame.ok_or_else(|| format!("column `{name}`: {text:?} is not an integer"))?;
+    let frame = frame.ok_or_else(|| format!("`{name}`: {text:?} is not an integer"))?;
     if frame.abs() <= MOST_FRAMES as f64 {
         return Ok(frame as i64);
     }
@@ -201,11 +201,11 @@ fn frame(name: &str, text: &str) -> Result<i64, String> {
 fn number(name: &str, text: &str) -> Result<f64, String> {
     let text = text.trim();
     let number = text.parse().ok().filter(|number: &f64| number.is_finite());
-    let number = number.ok_or_else(|| format!("attribute `{name}`: {text:?} is not a number"))?;
+    let number = number.ok_or_else(|| format!("`{name}`: {text:?} is not a number"))?;
     if number.abs() <= MOST_PIXELS {
         return Ok(number);
     }
-    Err(format!("column `{name}`: {text} is larger than any picture"))
+    Err(format!("`{name}`: {text} is larger than any picture"))
 }
 
 /// A box of a size above zero.
@@ -243,11 +243,11 @@ mod tests {
     fn mot_that_is_none_is_told_by_line() {
         let cases = [
             ("1,7,10,20,30\n", (1, "the row has 5 cells; MOTChallenge has at least 6")),
-            ("1,7,10,20,30,40\n2,7,ten,20,30,40\n", (2, "`left` is \"ten\", not a number")),
+            ("1,7,10,20,30,40\n2,7,ten,20,30,40\n", (2, "`left`: \"ten\" is not a number")),
             ("1,7,10,20,0,40\n", (1, "a box must have a width and height above 0, not 0 × 40")),
             ("0,7,10,20,30,40\n", (1, "frame 0 is before the first frame, 1")),
-            ("1.5,7,10,20,30,40\n", (1, "`frame` is \"1.5\", not a whole number")),
-            ("1,7,10,20,30,1e10\n", (1, "column `height`: 1e10 is larger than any picture")),
+            ("1.5,7,10,20,30,40\n", (1, "`frame`: \"1.5\" is not an integer")),
+            ("1,7,10,20,30,1e10\n", (1, "`height`: 1e10 is larger than any picture")),
         ];
         for (text, (line, reason)) in cases {
             assert_eq!(read(Source::Mot, text), Err((line, reason.to_owned())), "{text}");
@@ -257,7 +257,7 @@ mod tests {
     /// Numbers whose sums and differences no integer holds, and frames that would fill the memory.
     #[test]
     fn frames_that_no_video_reaches_are_refused() {
-        let far = "not a whole number that a video may reach";
+        let far = "is not an integer within the range of frame numbers";
         for number in ["-9223372036854775808", "9223372036854775807", "1e300", "6000001"] {
             let csv = format!("frame,x,y,w,h,identity\n{number},1,1,5,5,ida\n");
             let mot = format!("{number},7,10,20,30,40\n");
@@ -320,7 +320,7 @@ mod tests {
         assert!(read(Source::Cvat, "<annotations>\n<track></annotations>").is_err_and(|(line, _)| line == 2));
         let no_box =
             "<annotations>\n<track id='0' label='a'>\n<box frame='0' xtl='1'/></track></annotations>";
-        assert_eq!(read(Source::Cvat, no_box), Err((3, "the box has no `ytl`".into())));
+        assert_eq!(read(Source::Cvat, no_box), Err((3, "the box has no attribute `ytl`".into())));
         assert_eq!(
             read(Source::Cvat, "<svg/>"),
             Err((1, "the root element is <svg>, not <annotations>".into()))

@@ -206,10 +206,10 @@ mod tests {
             constant("w", &[huge, huge], &[], &[1.0]),
             constant("w", &[-1], &[1.0], &[]),
         ] {
-            assert!(parsed(vec![wrong]).unwrap_err().starts_with("w: "));
+            assert!(parsed(vec![wrong]).unwrap_err().starts_with("`w`: "));
         }
         let flat = parsed(vec![constant("w", &[1], &[1.0], &[]), reader("Conv2D", "w")]);
-        assert_eq!(flat.unwrap_err(), "w: unsupported weights of 1 dimensions");
+        assert_eq!(flat.unwrap_err(), "`w`: unsupported weights of 1 dimensions");
         assert!(parse(b"\x0a\xff").is_err());
         assert_eq!(parsed(vec![]).unwrap_err(), "the file contains no float constant");
     }

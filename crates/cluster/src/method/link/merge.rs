@@ -134,11 +134,18 @@ impl<'a> Merger<'a> {
     }
 
     /// Continues merging until so many clusters are left: first merges that no constraint forbids.
+    ///
+    /// A merge that the limited lists of neighbours missed before the stop counts as one at the stop, so that
+    /// cutting the tree there gives the clusters that merging ended with.
     pub(super) fn complete(&mut self, clusters: usize) {
+        let (before, stop) = (self.joined.len(), self.floor);
         self.join_above(f64::NEG_INFINITY, clusters, usize::MAX, &mut |_| ());
         self.is_forbidden = true;
         self.join_above(f64::NEG_INFINITY, clusters, usize::MAX, &mut |_| ());
         self.is_forbidden = false;
+        if stop.is_finite() {
+            self.joined[before..].iter_mut().for_each(|joined| joined.gain = joined.gain.min(stop));
+        }
     }
 
     fn join_above(&mut self, floor: f64, clusters: usize, searches: usize, advance: &mut dyn FnMut(f64)) {
