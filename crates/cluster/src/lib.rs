@@ -103,9 +103,9 @@ impl Failure for Error {
             Self::Run(e) => e.hint(),
             Self::NotTaken { method, key } => {
                 let taking = METHODS.iter().filter(|entry| entry.takes.contains(key));
-                let taking: Vec<_> = taking.map(|entry| format!("`{}`", entry.name)).collect();
+                let taking: Vec<_> = taking.map(|entry| entry.name).collect();
                 let own = method.entry().takes.join(", ");
-                Some(format!("{key} is for {}; `{method}` takes {own}", taking.join(" and ")))
+                Some(format!("{key} is for {}; {method} takes {own}", taking.join(", ")))
             }
             Self::Threshold { .. } => {
                 Some("a smaller threshold splits more, a larger one joins more; remove the setting for the default".into())
