@@ -271,9 +271,9 @@ mod tests {
             (Config { eps: Some(f64::NAN), ..of(Name::Dbscan) }, "eps must be above 0 and at most 2"),
             (
                 Config { threshold: Some(2.0), ..Config::default() },
-                "threshold is 2, which is not between 0 and 2",
+                "threshold is 2; it must be between 0 and 2",
             ),
-            (Config { threshold: Some(-1.0), ..ward.clone() }, "threshold is -1, which is not 0 or more"),
+            (Config { threshold: Some(-1.0), ..ward.clone() }, "threshold is -1; it must be 0 or more"),
             (Config { metric: Some(Metric::Cosine), ..ward.clone() }, "for the metric `euclidean` only"),
             (Config { k: Some(2), threshold: Some(1.0), ..ward }, "both say where the tree is cut"),
         ];

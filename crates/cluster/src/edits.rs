@@ -137,7 +137,7 @@ fn lines(path: &Path, content: &[u8]) -> Result<Vec<(u64, Line)>, Error> {
         let at = record.position().map_or(1, csv::Position::line);
         let line: Line = record.deserialize(Some(&header)).map_err(|e| wrong(at, reason(&e)))?;
         if line.track_a == line.track_b {
-            return Err(wrong(at, format!("track {} is no pair with itself", line.track_a)));
+            return Err(wrong(at, format!("`track_a` and `track_b` are the same track, {}", line.track_a)));
         }
         lines.push((at, line));
     }

@@ -103,10 +103,10 @@ mod tests {
         };
         assert_eq!(told("exit 1").as_deref(), Some("`sh` ended too early"));
         assert_eq!(told("echo '{}'").as_deref(), Some("`sh` ended too early"));
-        assert_eq!(told("echo oh").as_deref(), Some("`sh` said `oh`"));
+        assert_eq!(told("echo oh").as_deref(), Some("unexpected output of `sh`: `oh`"));
         assert_eq!(
             told("echo '{}'; read a; echo '{\"wall_secs\":0}'").as_deref(),
-            Some("`sh` said `{\"wall_secs\":0}`")
+            Some("unexpected output of `sh`: `{\"wall_secs\":0}`")
         );
     }
 }

@@ -50,7 +50,7 @@ fn turn(tensor: &Tensor, order: &[usize]) -> Parsed<Tensor> {
 /// Raw bytes, a list, or one value for all, of which there may be `left`.
 fn values(name: &str, stored: &TensorProto, left: &mut usize) -> Parsed<Vec<f32>> {
     if !stored.tensor_content.is_empty() {
-        return floats(&stored.tensor_content).map_err(|reason| format!("{name}: {reason}"));
+        return floats(&stored.tensor_content).map_err(|reason| format!("`{name}`: {reason}"));
     }
     let sizes = stored.shape(name)?;
     let count = sizes.iter().try_fold(1_usize, |product, size| product.checked_mul(*size));
@@ -104,7 +104,7 @@ struct TensorProto {
 impl TensorProto {
     fn shape(&self, name: &str) -> Parsed<Vec<usize>> {
         let sizes = self.tensor_shape.iter().flat_map(|shape| &shape.dim);
-        sizes.map(|dim| usize::try_from(dim.size).map_err(|_| format!("{name}: a negative size"))).collect()
+        sizes.map(|dim| usize::try_from(dim.size).map_err(|_| format!("`{name}`: a negative size"))).collect()
     }
 }
 
