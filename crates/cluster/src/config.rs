@@ -274,7 +274,7 @@ mod tests {
                 "threshold is 2; it must be between 0 and 2",
             ),
             (Config { threshold: Some(-1.0), ..ward.clone() }, "threshold is -1; it must be 0 or more"),
-            (Config { metric: Some(Metric::Cosine), ..ward.clone() }, "for the metric `euclidean` only"),
+            (Config { metric: Some(Metric::Cosine), ..ward.clone() }, "requires the metric `euclidean`"),
             (Config { k: Some(2), threshold: Some(1.0), ..ward }, "both say where the tree is cut"),
         ];
         for (config, expected) in cases {
