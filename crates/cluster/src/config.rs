@@ -275,7 +275,7 @@ mod tests {
             ),
             (Config { threshold: Some(-1.0), ..ward.clone() }, "threshold is -1; it must be 0 or more"),
             (Config { metric: Some(Metric::Cosine), ..ward.clone() }, "requires the metric `euclidean`"),
-            (Config { k: Some(2), threshold: Some(1.0), ..ward }, "both say where the tree is cut"),
+            (Config { k: Some(2), threshold: Some(1.0), ..ward }, "each determines where the tree is cut"),
         ];
         for (config, expected) in cases {
             let message = config.check().unwrap_err().to_string();
