@@ -353,7 +353,7 @@ fn a_directory_that_may_not_be_written_is_named() {
         }
         let said = Said::of(command.arg("--json"));
         let told = place.told(&said).replace(folder.path().to_str().unwrap(), "$LOCKED");
-        assert!(told.starts_with("exit 1: create $LOCKED/locked"), "{told}");
+        assert!(told.starts_with("exit 1: failed to create `$LOCKED/locked"), "{told}");
         assert!(told.contains("Permission denied"), "{told}");
         assert!(told.ends_with("hint: use a --run-dir with write permission"), "{told}");
     }
@@ -450,7 +450,7 @@ fn a_damaged_table_is_refused_and_made_again() {
     bytes[middle] ^= 1;
     fs::write(&table, bytes).unwrap();
     let told = place.told(&copied.run("embed"));
-    assert!(told.starts_with("exit 4: $HERE/copy/r/crops.parquet is not the file its stage wrote"), "{told}");
+    assert!(told.starts_with("exit 4: `$HERE/copy/r/crops.parquet` was changed after its stage wrote it"), "{told}");
     assert_eq!(copied.run_again(), ["detect-track"]);
     assert_eq!(testkit::files::table_hashes(&copied.run_dir), testkit::files::table_hashes(&line.run_dir));
     assert!(walk(&copied.run_dir, &[]).keys().all(|name| !name.ends_with(".tmp")));

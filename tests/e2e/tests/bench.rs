@@ -132,7 +132,7 @@ fn runs_without_labels_are_not_judged() {
     let Some(xtask) = assets::require_program("xtask") else { return };
     let done = Command::new(xtask).args(["bench", "link", "--run", "/nowhere"]).output().unwrap();
     assert_eq!(done.status.code(), Some(3));
-    assert!(String::from_utf8_lossy(&done.stderr).contains("no finished run with labels"));
+    assert!(String::from_utf8_lossy(&done.stderr).contains("is not a finished run with labels"));
 }
 
 #[test]
