@@ -450,7 +450,10 @@ fn a_damaged_table_is_refused_and_made_again() {
     bytes[middle] ^= 1;
     fs::write(&table, bytes).unwrap();
     let told = place.told(&copied.run("embed"));
-    assert!(told.starts_with("exit 4: `$HERE/copy/r/crops.parquet` was changed after its stage wrote it"), "{told}");
+    assert!(
+        told.starts_with("exit 4: `$HERE/copy/r/crops.parquet` was changed after its stage wrote it"),
+        "{told}"
+    );
     assert_eq!(copied.run_again(), ["detect-track"]);
     assert_eq!(testkit::files::table_hashes(&copied.run_dir), testkit::files::table_hashes(&line.run_dir));
     assert!(walk(&copied.run_dir, &[]).keys().all(|name| !name.ends_with(".tmp")));

@@ -105,7 +105,10 @@ fn a_library_is_what_its_videos_add_up_to() {
     let Some((code, faults)) = validate(&library, &library) else { return };
     assert_eq!(code, Some(4));
     let has = |file: &str, words: &str| {
-        let found = faults.iter().filter(|fault| fault.starts_with(file) && fault.contains(words)).count();
+        let found = faults
+            .iter()
+            .filter(|fault| fault.starts_with(&format!("`{file}")) && fault.contains(words))
+            .count();
         assert_eq!(found, 1, "{file} {words}: {faults:#?}");
     };
     has("people.parquet", "the content differs from the SHA-256 in library.json");
@@ -155,95 +158,95 @@ fn each_fault_is_one_line_that_says_where() {
         (
             "a box beside the frame",
             |run| change::<Detection>(run, |rows| (rows[3].x_min, rows[3].x_max) = (640.0, 700.0)),
-            "detections.parquet: row 3 of `detections` has a box outside the frame of 640 × 360: x 640..700, y",
+            "`detections.parquet`: row 3 of `detections` has a box outside the frame of 640 × 360: x 640..700, y",
         ),
         (
             "a box of a track that is not there",
             |run| change::<Detection>(run, |rows| rows[0].track_id = Some(999)),
-            "detections.parquet: row 0 of `detections` names track 999, which is not in `tracks`\n\
-             tracks.parquet: row 0 of `tracks` has 5 frames, but 4 boxes in `detections`\n\
-             tracks.parquet: row 0 of `tracks` declares 5 detections, `detections` has 4",
+            "`detections.parquet`: row 0 of `detections` names track 999, which is not in `tracks`\n\
+             `tracks.parquet`: row 0 of `tracks` has 5 frames, but 4 boxes in `detections`\n\
+             `tracks.parquet`: row 0 of `tracks` declares 5 detections, `detections` has 4",
         ),
         (
             "a hole in det_idx",
             |run| change::<Detection>(run, |rows| rows[199].det_idx = 7),
-            "detections.parquet: row 199 of `detections` has det_idx 7, where ",
+            "`detections.parquet`: row 199 of `detections` has det_idx 7, expected 0",
         ),
         (
             "a frame too many",
             |run| change::<Video>(run, |rows| rows[0].frame_count += 1),
-            "videos.parquet: row 0 of `videos` announces ",
+            "`videos.parquet`: row 0 of `videos` declares ",
         ),
         (
             "shots that do not touch",
             |run| change::<Shot>(run, |rows| rows[1].first_frame_idx += 1),
-            "shots.parquet: row 1 of `shots` has frame ",
+            "`shots.parquet`: row 1 of `shots` has frame ",
         ),
         (
             "a track that leaves its shot",
             |run| change::<Track>(run, |rows| rows[0].shot_idx = 1),
-            "tracks.parquet: row 0 of `tracks` leaves its shot 1",
+            "`tracks.parquet`: row 0 of `tracks` leaves its shot 1",
         ),
         (
             "a track at another time",
             |run| change::<Track>(run, |rows| rows[2].last_t_secs += 0.5),
-            "tracks.parquet: row 2 of `tracks` has frame ",
+            "`tracks.parquet`: row 2 of `tracks` has frame ",
         ),
         (
             "a crop's vector of an unknown embedder",
             |run| change::<Embedding>(run, |rows| rows.last_mut().unwrap().embedder = "other".into()),
-            "embeddings.parquet: row 79 of `embeddings` has the embedder `other`, which is not in the footer\n\
-             track_embeddings.parquet: row 39 of `track_embeddings` is pooled from 2 crops, `embeddings` has 1",
+            "`embeddings.parquet`: row 79 of `embeddings` has the embedder `other`, which is not in the footer\n\
+             `track_embeddings.parquet`: row 39 of `track_embeddings` is pooled from 2 crops, `embeddings` has 1",
         ),
         (
             "a pooled vector of too many crops",
             |run| change::<TrackEmbedding>(run, |rows| rows[5].n_crops = 3),
-            "track_embeddings.parquet: row 5 of `track_embeddings` is pooled from 3 crops, `embeddings` has 2",
+            "`track_embeddings.parquet`: row 5 of `track_embeddings` is pooled from 3 crops, `embeddings` has 2",
         ),
         (
             "a constraint that claims to hold",
             |run| change::<Constraint>(run, |rows| rows[0].violated = true),
-            "constraints.parquet: row 0 of `constraints` says violated = true, but `clusters` does not go against it",
+            "`constraints.parquet`: row 0 of `constraints` says violated = true, but `clusters` does not go against it",
         ),
         (
             "a track without a cluster",
             |run| change::<Cluster>(run, |rows| _ = rows.pop()),
-            "tracks.parquet: row 39 of `tracks` has track 39, which is not in `clusters`",
+            "`tracks.parquet`: row 39 of `tracks` has track 39, which is not in `clusters`",
         ),
         (
             "a cluster that is nobody",
             |run| change::<Cluster>(run, |rows| rows[0].runner_up_cluster_id = Some(888)),
-            "clusters.parquet: row 0 of `clusters` names cluster 888, which is not in `identities`",
+            "`clusters.parquet`: row 0 of `clusters` names cluster 888, which is not in `identities`",
         ),
         (
             "a merge of what is merged",
             |run| change::<Linkage>(run, |rows| rows[1].left = rows[0].left),
-            "linkage.parquet: row 1 of `linkage` joins node ",
+            "`linkage.parquet`: row 1 of `linkage` joins node ",
         ),
         (
             "a merge of the wrong size",
             |run| change::<Linkage>(run, |rows| rows[0].size = 9),
-            "linkage.parquet: row 0 of `linkage` has 9 tracks, its parts have 2",
+            "`linkage.parquet`: row 0 of `linkage` has 9 tracks, its parts have 2",
         ),
         (
             "a person of other tracks",
             |run| change::<Identity>(run, |rows| rows[0].n_tracks += 1),
-            "identities.parquet: row 0 of `identities` announces ",
+            "`identities.parquet`: row 0 of `identities` declares ",
         ),
         (
             "a label of no frame",
             |run| change::<Label>(run, |rows| rows[0].frame_idx = Some(12_345)),
-            "labels.parquet: row 0 of `labels` names frame 12345, which is outside `frames`",
+            "`labels.parquet`: row 0 of `labels` names frame 12345, which is outside `frames`",
         ),
         (
             "another video",
             |run| change::<Metric>(run, |rows| rows.last_mut().unwrap().video_id = "zzz".into()),
-            "metrics.parquet: row ",
+            "`metrics.parquet`: row ",
         ),
         (
             "half a box",
             |run| change::<Label>(run, |rows| rows[1].x_max = None),
-            "labels.parquet: row 1 of `labels` has an incomplete box",
+            "`labels.parquet`: row 1 of `labels` has an incomplete box",
         ),
     ];
     for (name, broken, expected) in cases {
@@ -277,16 +280,16 @@ fn reading_goes_on_after_the_first_fault() {
     let Some((code, found)) = validate(&broken.join("t.parquet"), &broken) else { return };
     let order = "is not greater than the previous row in the order of video_id, embedder, track_id";
     let expected = [
-        "t.parquet: row 4 of `track_embeddings` column `embedding` has norm 2, not 1".to_owned(),
-        format!("t.parquet: row 8 of `track_embeddings` {order}"),
-        "t.parquet: row 20 of `track_embeddings` column `embedding` has norm 0, not 1".to_owned(),
+        "`t.parquet`: row 4 of `track_embeddings` column `embedding` has norm 2, not 1".to_owned(),
+        format!("`t.parquet`: row 8 of `track_embeddings` {order}"),
+        "`t.parquet`: row 20 of `track_embeddings` column `embedding` has norm 0, not 1".to_owned(),
     ];
     let rounded: Vec<_> =
         found.iter().map(|line| line.replace("2.0000000", "2").replace("1.9999999", "2")).collect();
     assert_eq!(code, Some(4));
     assert_eq!(rounded.len(), 3, "{found:#?}");
     assert_eq!(rounded[1], expected[1]);
-    assert!(rounded[0].starts_with("t.parquet: row 4 of") && rounded[2] == expected[2], "{found:#?}");
+    assert!(rounded[0].starts_with("`t.parquet`: row 4 of") && rounded[2] == expected[2], "{found:#?}");
 }
 
 #[test]
@@ -298,7 +301,7 @@ fn what_is_no_table_is_told() {
     assert_eq!(done.status.code(), Some(4));
     let Some(mut command) = exchange() else { return };
     let done = command.arg("validate").arg(folder.join("nowhere")).output().unwrap();
-    assert_eq!(done.status.code(), Some(1));
+    assert_eq!(done.status.code(), Some(3));
 }
 
 fn export(run: &Path, into: &Path) -> Option<()> {
@@ -374,10 +377,10 @@ fn labels_that_cannot_be_understood_end_with_three() {
         let said = String::from_utf8(done.stderr).unwrap().replace(&format!("{}/", folder.display()), "");
         Some((done.status.code(), said, done.stdout))
     };
-    let told = "error: gt.txt, line 1: the row has 3 cells; MOTChallenge has at least 6\n";
+    let told = "error: `gt.txt`, line 1: the row has 3 cells; MOTChallenge has at least 6\n";
     let Some(found) = run("gt.txt") else { return };
     assert_eq!(found, (Some(3), told.to_owned(), vec![]));
     let Some((code, said, _)) = run("gt.dat") else { return };
     assert_eq!(code, Some(2));
-    assert!(said.contains("hint: say it with --from"), "{said}");
+    assert!(said.contains("hint: set the format with --from"), "{said}");
 }

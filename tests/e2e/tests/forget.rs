@@ -106,7 +106,7 @@ fn a_forgotten_person_is_gone_and_stays_gone() {
     assert_eq!(testkit::files::hashes(&line.run_dir), hashes);
     assert_eq!(scan(&line).code, Some(0));
     let warnings = line.run("detect-track").warnings().join("\n");
-    assert!(warnings.contains("tracks are forgotten"), "{warnings}");
+    assert!(warnings.contains("tracks are removed"), "{warnings}");
 }
 
 fn assert_tables_without(line: &Line, gone: &BTreeSet<i64>, kept: &BTreeSet<i64>) {
@@ -197,7 +197,7 @@ fn the_scan_finds_what_is_left() {
     let said = scan(&line);
     assert_eq!(said.code, Some(0), "{said:?}");
     assert!(
-        said.warnings()[0].ends_with("`notes.txt` does not belong to this run and was not checked"),
+        said.warnings()[0].ends_with("notes.txt` does not belong to this run and was not checked"),
         "{said:?}"
     );
 

@@ -111,7 +111,7 @@ fn a_damaged_middle_is_told() {
         fs::write(&path, bytes).unwrap();
         let Some(found) = Found::new(&path) else { return };
         let warnings = found.warnings();
-        let expected = ["places without frames, perhaps damaged", "could not be decoded"];
+        let expected = ["gaps without frames, perhaps damage", "could not be decoded"];
         let told = |words: &&str| warnings.iter().any(|warning| warning.contains(*words));
         assert!(expected.iter().any(told), "{name}: {warnings:?}");
         let frames = found.read::<Frame>();

@@ -189,7 +189,7 @@ fn garbage_without_end_is_refused() {
     for name in ["noise.mkv", "noise.mp4", "noise.ts", "noise.avi"] {
         let path = place.join(name);
         fs::write(&path, &noise).unwrap();
-        refused(&path, "is not a video this tool can read");
+        refused(&path, "is not a readable video");
     }
 }
 
@@ -214,7 +214,7 @@ fn files_without_end_are_refused_at_once() {
     for name in ["hole.mkv", "hole.mp4", "hole.ts", "hole.avi"] {
         let path = place.join(name);
         fs::File::create(&path).unwrap().set_len(1 << 40).unwrap();
-        refused(&path, "is not a video this tool can read");
+        refused(&path, "is not a readable video");
         fs::remove_file(&path).unwrap();
     }
     let pipe = place.join("pipe.mkv");
@@ -248,7 +248,7 @@ fn a_video_that_grows_is_told() {
         stage.join().unwrap()
     });
     assert_eq!(read.code, Some(3), "{read:?}");
-    assert!(read.error.is_some_and(|error| error.ends_with("changed while it was read")));
+    assert!(read.error.is_some_and(|error| error.ends_with("changed while it was being read")));
     assert_eq!(untidy(&line.run_dir), [""; 0]);
 }
 
@@ -306,7 +306,7 @@ fn sizes_that_lie_cost_no_memory() {
         let format = bytes.windows(4).position(|w| w == b"strf").unwrap() + 12;
         bytes[format..][..8].copy_from_slice(&[side.to_le_bytes(), side.to_le_bytes()].concat());
         fs::write(&path, bytes).unwrap();
-        refused(&path, "has a video stream without a single readable frame");
+        refused(&path, "has a video stream without readable frames");
     }
     let Some(path) = of_size("pictures.avi", (64, 64), "mjpeg") else { return };
     let whole = fs::read(&path).unwrap();
@@ -332,7 +332,7 @@ fn absurd_sizes_are_refused() {
             .args(["-f", "lavfi", "-i", "color=size=9000x8000", "-frames:v", "1", "-c:v", "mjpeg"])
             .arg(&path),
     );
-    refused(&path, "has frames of 9000×8000 pixels, more than this tool takes");
+    refused(&path, "has frames of 9000×8000 pixels, above the limit of");
 }
 
 /// One stream of many is read, and that is said; more than FFmpeg takes are refused.
