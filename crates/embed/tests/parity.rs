@@ -257,7 +257,7 @@ fn weights_of_another_network_are_refused() {
     let Some(weights) = weights("yunet") else { return };
     let message = |error: Option<nn::weights::Error>| error.unwrap().to_string();
     let sface = message(weights.load("sface", |vb| SFace::new(&vb)).err());
-    assert!(sface.contains("does not hold the weights of `sface`"), "{sface}");
+    assert!(sface.contains("does not contain the weights of `sface`"), "{sface}");
     let arcface = message(weights.load("arcface", |vb| ArcFace::new(&vb)).err());
     assert!(arcface.contains("neither an IResNet nor a MobileFaceNet"), "{arcface}");
 }

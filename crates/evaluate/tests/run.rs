@@ -70,7 +70,7 @@ fn with_labels_everything_is_written_and_a_second_run_is_skipped() {
     assert!(run.value("silhouette", MetricUnit::Track).is_some());
     let labels: Vec<Label> = read_all(&run.root.join("labels.parquet")).unwrap();
     assert!(labels.iter().any(|l| l.identity.as_deref() == Some("anna")));
-    assert!(run.page().contains("Against the labels") && run.page().contains("How faces are followed"));
+    assert!(run.page().contains("Accuracy against the labels") && run.page().contains(">Tracking</h3>"));
     let again = run.evaluate_with_labels();
     assert!(words(&again).contains("is up to date"), "{}", words(&again));
 }
@@ -83,7 +83,7 @@ fn labels_without_shots_do_not_judge_tracks() {
     assert_done(&run.evaluate_with_labels());
     assert_eq!(run.value("track_hota", MetricUnit::Frame), None);
     assert!(run.value("identity_hota", MetricUnit::Frame).unwrap() > 0.5);
-    assert!(run.page().contains("Against the labels") && !run.page().contains("How faces are followed"));
+    assert!(run.page().contains("Accuracy against the labels") && !run.page().contains(">Tracking</h3>"));
 }
 
 #[test]
@@ -104,7 +104,7 @@ fn intervals_hold_their_figures_and_costs_add_up() {
     assert!((costs.iter().sum::<f64>() + value("id_f1") - 1.0).abs() < 1e-12, "{costs:?}");
     assert!(value("oracle_tracking_id_f1") >= value("oracle_linking_id_f1"));
     assert!(value("oracle_linking_id_f1") >= value("oracle_cut_id_f1"));
-    for text in ["What each stage costs", "Wrong tracks", "Check first", "What similarity means"] {
+    for text in ["Error budget", "Wrong tracks", "To review", "What similarity means"] {
         assert!(run.page().contains(text), "{text}");
     }
 }
@@ -166,7 +166,7 @@ fn without_labels_there_are_figures_but_no_truth() {
     assert_eq!(run.value("tracks", MetricUnit::Track), Some(60.0));
     assert_eq!(run.value("wcp", MetricUnit::Track), None);
     assert!(read_all::<Label>(&run.root.join("labels.parquet")).unwrap().is_empty());
-    assert!(!run.page().contains("Against the labels"));
+    assert!(!run.page().contains("Accuracy against the labels"));
 }
 
 #[test]
@@ -196,7 +196,7 @@ fn pages_of_empty_and_tiny_runs_are_whole() {
 fn noise_alone_is_no_person() {
     let run = Run::new(&Spec { tracks: 4, people: 2, noise: 4, ..Spec::default() });
     assert_done(&run.evaluate_with_labels());
-    assert!(run.page().contains("none was linked to a person"));
+    assert!(run.page().contains("none was assigned to a person"));
     assert_eq!(run.value("noise_share", MetricUnit::Track), Some(1.0));
 }
 
@@ -245,8 +245,8 @@ fn unusable_labels_are_refused_with_file_and_line_and_leave_no_table() {
     let run = Run::new(&Spec::default());
     let cases: [(&[u8], &str); 4] = [
         (b"frame,x,y,w,h\n", "line 1: missing column `identity`"),
-        (b"frame,x,y,w,h,identity\n0,a,0,5,5,anna\n", "line 2: `x` is \"a\", not a number"),
-        (b"frame,x,y,w,h,identity\n0,0,0,-5,5,anna\n", "line 2: a face must have a size above zero"),
+        (b"frame,x,y,w,h,identity\n0,a,0,5,5,anna\n", "line 2: `x`: \"a\" is not a number"),
+        (b"frame,x,y,w,h,identity\n0,0,0,-5,5,anna\n", "line 2: a box must have a width and height above 0"),
         (b"frame,x,y,w,h,identity\n999999,0,0,5,5,anna\n", "line 2: frame 999999 is outside the video"),
     ];
     for (content, expected) in cases {
@@ -284,5 +284,5 @@ fn labels_of_another_video_are_noticed() {
     fs::write(&run.labels, "frame,x,y,w,h,identity\n3,900,900,5,5,anna\n").unwrap();
     let output = run.evaluate_with_labels();
     assert_done(&output);
-    assert!(words(&output).contains("are these the labels of this video?"));
+    assert!(words(&output).contains("check that the labels belong to this video"));
 }

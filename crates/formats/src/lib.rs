@@ -72,7 +72,7 @@ impl Failure for Error {
             Self::UnknownFormat { .. } => {
                 Some("set the format with --from: csv, mot (.txt) or cvat (.xml)".into())
             }
-            Self::Labels { reason, .. } if reason.starts_with("the column") => Some(
+            Self::Labels { reason, .. } if reason.starts_with("missing column") => Some(
                 "labels need the columns frame, x, y, w, h and identity, or usual other names, such as \
                  frame_idx, left, top, x_max, y_max or name"
                     .into(),

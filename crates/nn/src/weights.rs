@@ -248,7 +248,7 @@ fn check_count(name: &str, shape: &[usize], count: usize) -> Parsed<()> {
     if found == Some(count) {
         return Ok(());
     }
-    Err(format!("{name}: found {count} values for the shape {shape:?}"))
+    Err(format!("`{name}`: found {count} values for the shape {shape:?}"))
 }
 
 /// Little-endian single precision.

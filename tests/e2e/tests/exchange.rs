@@ -221,7 +221,7 @@ fn each_fault_is_one_line_that_says_where() {
         (
             "a merge of what is merged",
             |run| change::<Linkage>(run, |rows| rows[1].left = rows[0].left),
-            "`linkage.parquet`: row 1 of `linkage` joins node ",
+            "`linkage.parquet`: row 1 of `linkage` merges node ",
         ),
         (
             "a merge of the wrong size",

@@ -48,7 +48,7 @@ fn a_dataset_that_is_not_there_is_wrong_usage() {
     assert_eq!(done.status.code(), Some(2));
     let complaint = String::from_utf8(done.stderr).unwrap();
     assert!(
-        complaint.contains("error: unknown dataset `nowhere`\nhint: there are composed_cc, "),
+        complaint.contains("error: unknown dataset `nowhere`\nhint: known datasets: composed_cc, "),
         "{complaint}"
     );
 }

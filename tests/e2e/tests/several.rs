@@ -150,7 +150,7 @@ fn what_cannot_be_meant_is_told_before_anything_runs() {
             2,
             "--labels, --edits and --annotate require a single video",
         ),
-        (&["empty"], 3, "holds no video"),
+        (&["empty"], 3, "contains no video"),
         (&["*.avi"], 3, "no file matches `*.avi`"),
     ];
     for (arguments, code, message) in cases {

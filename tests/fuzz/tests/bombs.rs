@@ -216,19 +216,25 @@ fn entities_in_entities() {
     let nested: String = nested.collect();
     let text =
         format!("<!DOCTYPE x [<!ENTITY a \"{}\">{nested}]><annotations>&j;</annotations>", "a".repeat(1000));
-    reads("import", "nested.xml", text.as_bytes(), 3, "it is no XML: XML with DTD detected");
+    reads("import", "nested.xml", text.as_bytes(), 3, "failed to parse the XML: XML with DTD detected");
 }
 
 #[test]
 fn elements_in_elements() {
     let text = format!("<annotations>{}", "<a>".repeat(80_000));
-    reads("import", "deep.xml", text.as_bytes(), 3, "it is no XML");
+    reads("import", "deep.xml", text.as_bytes(), 3, "failed to parse the XML");
 }
 
 #[test]
 fn frames_without_end() {
     reads("import", "far.txt", b"6000000,1,1,1,5,5\n", 0, "");
-    reads("import", "farther.txt", b"6000001,1,1,1,5,5\n", 3, "not a whole number that a video may reach");
+    reads(
+        "import",
+        "farther.txt",
+        b"6000001,1,1,1,5,5\n",
+        3,
+        "is not an integer within the range of frame numbers",
+    );
     let meta = "<annotations><meta><task><size>6000000</size></task></meta></annotations>";
     reads("import", "far.xml", meta.as_bytes(), 0, "");
 }

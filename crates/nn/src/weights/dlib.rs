@@ -32,7 +32,7 @@ pub(super) fn parse(bytes: &[u8]) -> Parsed<Tensors> {
         };
         let layer = format!("{}{number}", layer.name());
         *number += 1;
-        for (part, shape, values) in weights.map_err(|reason| format!("{layer}: {reason}"))? {
+        for (part, shape, values) in weights.map_err(|reason| format!("`{layer}`: {reason}"))? {
             let name = format!("{layer}.{part}");
             let weights = tensor(&name, values, shape)?;
             tensors.insert(name, weights);
@@ -256,17 +256,17 @@ mod tests {
         ];
         for (sizes, reason) in wrong {
             let bytes = [CONVOLUTION.to_vec(), numbers(&sizes)].concat();
-            assert_eq!(parse(&bytes).unwrap_err(), format!("conv0: {reason}"));
+            assert_eq!(parse(&bytes).unwrap_err(), format!("`conv0`: {reason}"));
         }
         let negative = [AFFINE, &[0x81, 2]].concat();
-        assert_eq!(parse(&negative).unwrap_err(), "affine0: invalid number with the control byte 0x81");
+        assert_eq!(parse(&negative).unwrap_err(), "`affine0`: invalid number with the control byte 0x81");
         let parts = [AFFINE.to_vec(), raw([1; 4], &[1.0]), numbers(&[1, 1, 1, 1, 1, 1, 1, 1, 1, 1])].concat();
         assert_eq!(
             parse(&parts).unwrap_err(),
-            "affine0: found 1 values for the shapes [1, 1, 1, 1] and [1, 1, 1, 1]"
+            "`affine0`: found 1 values for the shapes [1, 1, 1, 1] and [1, 1, 1, 1]"
         );
         let biased = [FULLY_CONNECTED.to_vec(), numbers(&[1, 1]), raw([2, 1, 1, 1], &[1.0, 2.0])].concat();
-        assert_eq!(parse(&biased).unwrap_err(), "fc0: found 2 × 1 weights for 1 inputs without a bias");
+        assert_eq!(parse(&biased).unwrap_err(), "`fc0`: found 2 × 1 weights for 1 inputs without a bias");
         assert_eq!(
             parse(b"\x01\x01\x01\x0dloss_metric_2").unwrap_err(),
             "the file contains no layer with weights"

@@ -76,7 +76,7 @@ fn dequantised(node: &Node, stored: &BTreeMap<&str, &TensorProto>) -> Parsed<(St
     let block =
         usize::try_from(attribute("block_size")).ok().filter(|b| *b > 0).ok_or("missing block size")?;
     let length =
-        *dims.get(axis).ok_or_else(|| format!("{name}: invalid axis {axis} for the shape {dims:?}"))?;
+        *dims.get(axis).ok_or_else(|| format!("`{name}`: invalid axis {axis} for the shape {dims:?}"))?;
     let (values, scales, zeros) = (bytes(quantised)?, floats(scales)?, bytes(zeros)?);
     check_count(name, &dims, values.len())?;
     // No larger than the number of values, so nothing below overflows; without values nothing divides.
@@ -89,7 +89,7 @@ fn dequantised(node: &Node, stored: &BTreeMap<&str, &TensorProto>) -> Parsed<(St
         Some((f32::from(*value) - f32::from(*zero)) * scale)
     };
     let restored: Option<Vec<f32>> = values.iter().enumerate().map(dequantise).collect();
-    let restored = restored.ok_or_else(|| format!("{name}: too few scales for the shape {dims:?}"))?;
+    let restored = restored.ok_or_else(|| format!("`{name}`: too few scales for the shape {dims:?}"))?;
     // Weights are stored flattened to two axes; their true shape stands beside them.
     let shape = match stored.get(format!("{name}_shape").as_str()) {
         Some(shape) => integers(shape)?,
@@ -99,7 +99,7 @@ fn dequantised(node: &Node, stored: &BTreeMap<&str, &TensorProto>) -> Parsed<(St
 }
 
 fn shape(tensor: &TensorProto) -> Parsed<Vec<usize>> {
-    let positive = |d: &i64| usize::try_from(*d).map_err(|_| format!("{}: a negative size", tensor.name));
+    let positive = |d: &i64| usize::try_from(*d).map_err(|_| format!("`{}`: a negative size", tensor.name));
     tensor.dims.iter().map(positive).collect()
 }
 
@@ -113,7 +113,7 @@ fn floats(tensor: &TensorProto) -> Parsed<Vec<f32>> {
     if tensor.raw_data.is_empty() {
         return Ok(tensor.float_data.clone());
     }
-    super::floats(&tensor.raw_data).map_err(|e| format!("{}: {e}", tensor.name))
+    super::floats(&tensor.raw_data).map_err(|e| format!("`{}`: {e}", tensor.name))
 }
 
 /// Half precision: two raw bytes a value, or the same bits in a 32-bit integer.
@@ -128,15 +128,15 @@ fn halves(tensor: &TensorProto) -> Parsed<Vec<f32>> {
         ));
     }
     let read = Tensor::from_raw_buffer(&raw, DType::F16, &[raw.len() / 2], &Device::Cpu);
-    read.and_then(|t| t.to_dtype(DType::F32)?.to_vec1()).map_err(|e| format!("{}: {e}", tensor.name))
+    read.and_then(|t| t.to_dtype(DType::F32)?.to_vec1()).map_err(|e| format!("`{}`: {e}", tensor.name))
 }
 
 fn bytes(tensor: &TensorProto) -> Parsed<Vec<i8>> {
     if tensor.data_type != INT8 {
-        return Err(format!("{} is not 8-bit", tensor.name));
+        return Err(format!("`{}` is not 8-bit", tensor.name));
     }
     if tensor.raw_data.is_empty() {
-        let narrow = |v: &i32| i8::try_from(*v).map_err(|_| format!("{} is not 8-bit", tensor.name));
+        let narrow = |v: &i32| i8::try_from(*v).map_err(|_| format!("`{}` is not 8-bit", tensor.name));
         return tensor.int32_data.iter().map(narrow).collect();
     }
     Ok(tensor.raw_data.iter().map(|b| b.cast_signed()).collect())
@@ -146,7 +146,7 @@ fn integers(tensor: &TensorProto) -> Parsed<Vec<usize>> {
     let (chunks, _) = tensor.raw_data.as_chunks::<8>();
     let stored = chunks.iter().map(|b| i64::from_le_bytes(*b));
     let values: Vec<i64> = tensor.int64_data.iter().copied().chain(stored).collect();
-    values.into_iter().map(|v| usize::try_from(v).map_err(|e| format!("{}: {e}", tensor.name))).collect()
+    values.into_iter().map(|v| usize::try_from(v).map_err(|e| format!("`{}`: {e}", tensor.name))).collect()
 }
 
 const FLOAT: i32 = 1;

@@ -193,7 +193,7 @@ mod tests {
         let half = MAX_REPEATED as i64 / 2;
         let many = |n: usize| (0..n).map(|i| constant(&format!("c{i}"), &[half], &[], &[0.5])).collect();
         assert_eq!(parsed(many(2)).unwrap().len(), 2);
-        assert_eq!(parsed(many(3)).unwrap_err(), format!("c2: found 1 values for the shape [{half}]"));
+        assert_eq!(parsed(many(3)).unwrap_err(), format!("`c2`: found 1 values for the shape [{half}]"));
     }
 
     #[test]
