@@ -24,6 +24,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use run::files::{self, lock, publish, remove, replace, temporary};
+use run::plain_json;
 use schema::cell::MAX_WHOLE;
 use schema::footer::{Embedder, Footer, MAX_DIM};
 use schema::io::{self, PRODUCER, TableWriter};
@@ -448,11 +449,11 @@ impl Index {
             Err(e) => return Err(run::Error::io("read", path)(e).into()),
         };
         let wrong = |reason: String| Error::Index { path: path.to_path_buf(), reason };
-        let Format { format } = serde_json::from_slice(&json).map_err(|e| wrong(e.to_string()))?;
+        let Format { format } = serde_json::from_slice(&json).map_err(|e| wrong(plain_json(&e)))?;
         if ![FORMAT_1, FORMAT].contains(&format) {
             return Err(wrong(format!("it has format {format}, and this version reads 1 and 2")));
         }
-        let index: Self = serde_json::from_slice(&json).map_err(|e| wrong(e.to_string()))?;
+        let index: Self = serde_json::from_slice(&json).map_err(|e| wrong(plain_json(&e)))?;
         if !index.videos.is_empty() && !(1..=MAX_DIM).contains(&index.dim()) {
             return Err(wrong(format!("its vectors have {} components", index.dim())));
         }

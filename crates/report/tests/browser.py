@@ -20,8 +20,9 @@ WIDTHS = {"phone": 360, "tablet": 820, "wide": 1680}
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-quic", "--disable-sync",
          "--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage",
          "--remote-debugging-pipe"]
-# Longest that the largest page may take until it can be used, seconds.
-READY_SECS = 2.0
+# Longest that the largest page may take until it can be used, seconds. A guard against a page that hangs;
+# the time itself is printed, because machines differ.
+READY_SECS = 10.0
 
 
 class Browser:

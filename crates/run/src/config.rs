@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use serde::de::DeserializeOwned;
+use serde_json::error::Category;
 
 use crate::error::{Error, Result};
 use crate::manifest::STAGES;
@@ -84,6 +85,17 @@ const TERMS: [(&str, &str); 17] = [
     (" as i128", ""),
     ("floating point", "number"),
 ];
+
+/// Why JSON of ours cannot be read, in plain terms and with line and column.
+pub fn plain_json(error: &serde_json::Error) -> String {
+    match error.classify() {
+        Category::Data if !error.to_string().contains("struct") => plain(&error.to_string()),
+        Category::Data => format!("expected an object at line {} column {}", error.line(), error.column()),
+        Category::Io | Category::Syntax | Category::Eof => {
+            format!("invalid JSON at line {} column {}", error.line(), error.column())
+        }
+    }
+}
 
 /// The message of the parser in plain terms, with the name that was probably meant.
 fn plain(message: &str) -> String {

@@ -24,6 +24,7 @@ pub mod redact;
 pub mod stage;
 pub mod validate;
 
+pub use config::plain_json;
 pub use directory::{Begin, Plan, RunDir, StageRun};
 pub use error::{Error, Result};
 pub use reader::RunReader;

@@ -5,6 +5,7 @@ use std::time::UNIX_EPOCH;
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::plain_json;
 use crate::error::{Error, Result};
 
 /// Name of the manifest inside the run directory.
@@ -151,11 +152,11 @@ impl Manifest {
         };
         let wrong = |reason: String| Error::Manifest { path: path.clone(), reason };
         // The format comes first: fields of another format mean nothing here.
-        let Format { format } = serde_json::from_slice(&json).map_err(|e| wrong(e.to_string()))?;
+        let Format { format } = serde_json::from_slice(&json).map_err(|e| wrong(plain_json(&e)))?;
         if format != FORMAT {
             return Err(wrong(format!("its format is {format}, this version reads {FORMAT}")));
         }
-        let manifest: Self = serde_json::from_slice(&json).map_err(|e| wrong(e.to_string()))?;
+        let manifest: Self = serde_json::from_slice(&json).map_err(|e| wrong(plain_json(&e)))?;
         match manifest.stages.iter().flat_map(|s| &s.outputs).find(|o| !is_below(&o.file)) {
             Some(output) => {
                 Err(wrong(format!("invalid file name {:?}, which is outside the run", output.file)))

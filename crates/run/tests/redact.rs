@@ -106,10 +106,10 @@ fn a_table_that_was_put_back_is_found() {
     let tracks = fs::read(run.root.join("tracks.parquet")).unwrap();
     run.redact(&[0], false).unwrap();
     fs::write(run.root.join("tracks.parquet"), &tracks).unwrap();
-    assert!(run.check().unwrap_err().to_string().contains("is not the file its stage wrote"));
+    assert!(run.check().unwrap_err().to_string().contains("was changed after its stage wrote it"));
     record_as_is(&run.root, "tracks.parquet");
     let error = run.check().unwrap_err().to_string();
-    assert!(error.contains("tracks.parquet still names track"), "{error}");
+    assert!(error.contains("tracks.parquet` still contains track"), "{error}");
 }
 
 /// Makes the manifest record a file as it is.

@@ -543,7 +543,10 @@ fn directories_that_cannot_be_used_are_refused() {
     fs::write(&file, "x").unwrap();
     for root in [file.clone(), file.join("below")] {
         let error = RunDir::open(&root).unwrap_err();
-        assert!(error.to_string().starts_with(&format!("create {}: ", root.display())), "{error}");
+        assert!(
+            error.to_string().starts_with(&format!("failed to create `{}`: ", root.display())),
+            "{error}"
+        );
         assert_eq!(error.exit_code(), 1);
     }
     assert_eq!(fs::read_to_string(&file).unwrap(), "x");

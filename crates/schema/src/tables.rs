@@ -185,7 +185,7 @@ table! {
         /// Score of the detector, 0 to 1; null unless `source` is `detected`.
         score: Option<f32>,
         /// Landmarks as x, y pairs, pixels: right eye, left eye, nose, right and left corner of the mouth,
-        /// where right means the person's right. Null unless `source` is `detected`, and for a detector
+        /// where right means the person's right; null unless `source` is `detected`, and for a detector
         /// without landmarks.
         landmarks: Option<[f32; 10]>,
         /// Origin of the box.

@@ -236,7 +236,7 @@ fn each_fault_is_one_line_that_says_where() {
         (
             "a label of no frame",
             |run| change::<Label>(run, |rows| rows[0].frame_idx = Some(12_345)),
-            "`labels.parquet`: row 0 of `labels` names frame 12345, which is outside `frames`",
+            "`labels.parquet`: row 0 of `labels` names frame 12345, which is not in `frames`",
         ),
         (
             "another video",
@@ -280,9 +280,9 @@ fn reading_goes_on_after_the_first_fault() {
     let Some((code, found)) = validate(&broken.join("t.parquet"), &broken) else { return };
     let order = "is not greater than the previous row in the order of video_id, embedder, track_id";
     let expected = [
-        "`t.parquet`: row 4 of `track_embeddings` column `embedding` has norm 2, not 1".to_owned(),
+        "`t.parquet`: row 4 of `track_embeddings` column `embedding` has norm 2, expected 1".to_owned(),
         format!("`t.parquet`: row 8 of `track_embeddings` {order}"),
-        "`t.parquet`: row 20 of `track_embeddings` column `embedding` has norm 0, not 1".to_owned(),
+        "`t.parquet`: row 20 of `track_embeddings` column `embedding` has norm 0, expected 1".to_owned(),
     ];
     let rounded: Vec<_> =
         found.iter().map(|line| line.replace("2.0000000", "2").replace("1.9999999", "2")).collect();

@@ -217,7 +217,7 @@ fn the_scan_finds_what_is_left() {
     let said = scan(&line);
     assert_eq!(said.code, Some(4), "{said:?}");
     let message = said.events("error").next().unwrap()["message"].as_str().unwrap().to_owned();
-    assert!(message.contains("clusters.parquet still names track"), "{message}");
+    assert!(message.contains("clusters.parquet` still contains track"), "{message}");
 }
 
 /// Makes the manifest agree with a file that was changed.

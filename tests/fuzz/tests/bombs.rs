@@ -147,7 +147,7 @@ fn a_picture_of_zeros() {
     explodes(
         "crops.parquet",
         Bomb::of::<Crop>(vec![("image", image)]),
-        "column `image`: a page comes to 4194304",
+        "column `image`: a page decompresses to 4194304",
     );
 }
 
@@ -191,7 +191,7 @@ fn faults_without_end() {
     explodes(
         "linkage.parquet",
         Bomb::of::<Linkage>(columns),
-        "row 1 of `linkage` is not after the row before it",
+        "row 1 of `linkage` is not greater than the previous row",
     );
 }
 

@@ -378,7 +378,7 @@ fn the_order_holds_across_row_groups() {
     let mut writer = TableWriter::create(&path, &footer::<Frame>(0)).unwrap();
     (0..16_384).try_for_each(|frame_idx| writer.push(rows::frame(frame_idx))).unwrap();
     let error = writer.push(rows::frame(16_383)).unwrap_err().to_string();
-    assert!(error.contains("row 16384 of `frames` is not after the row before it"), "{error}");
+    assert!(error.contains("row 16384 of `frames` is not greater than the previous row"), "{error}");
 }
 
 #[test]

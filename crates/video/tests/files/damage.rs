@@ -55,7 +55,7 @@ fn assert_honest(name: &str, frames: &[Seen], index: &Index) {
     }
     let secs: Vec<_> = index.packets.iter().map(|p| index.facts.t_secs(p.pts_ticks)).collect();
     let has_hole = secs.windows(2).any(|w| w[1] - w[0] > 3.5 / RATE);
-    let is_told = index.warnings.iter().any(|w| w.starts_with("places without frames, perhaps damaged: 1,"));
+    let is_told = index.warnings.iter().any(|w| w.starts_with("gaps without frames, perhaps damage: 1,"));
     assert_eq!(has_hole, is_told, "{name}: {:?}", index.warnings);
     assert_eq!(index.warnings.len(), usize::from(is_told), "{name}: {:?}", index.warnings);
 }
