@@ -9,6 +9,7 @@ mod bench;
 mod check;
 mod deny;
 mod python;
+mod reference;
 mod regress;
 mod schemas;
 mod system;
@@ -24,7 +25,7 @@ use console::{Result, process};
 use crate::bench::{library, linking, networks, pipeline};
 
 /// Verbs of `facetrack` that are passed on to it.
-const VERBS: [&str; 11] = [
+const VERBS: [&str; 12] = [
     "run",
     "library",
     "export",
@@ -34,6 +35,7 @@ const VERBS: [&str; 11] = [
     "forget",
     "models",
     "doctor",
+    "settings",
     "stage",
     "completions",
 ];
@@ -50,7 +52,7 @@ enum Task {
     /// Measures speed, alternating with a baseline on the same cores
     #[command(subcommand)]
     Bench(Bench),
-    /// Generates schemas/ from the source
+    /// Generates schemas/ and docs/reference from the source
     Schemas {
         /// Only check: fail if the committed documents differ
         #[arg(long)]

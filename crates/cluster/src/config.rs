@@ -75,31 +75,31 @@ impl fmt::Display for Name {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// How tracks are linked.
+    /// Linking method: `link`, `agglomerative`, `kmeans`, `dbscan` or `hdbscan`.
     pub method: Name,
-    /// Distance of tracks; cosine unless given, with Ward's linkage Euclidean.
+    /// Distance of tracks: `cosine` or `euclidean`, both 0 to 2. Default: `cosine`, with the linkage `ward`
+    /// `euclidean`.
     pub metric: Option<Metric>,
-    /// Distance of clusters; average unless given.
+    /// Distance of clusters: `average`, `complete`, `single` or `ward`. Default: `average`.
     pub linkage: Option<Linkage>,
-    /// Clusters up to this far apart are joined, from 0; below 2, but for Ward's linkage. Unless given, with
-    /// `link` and an embedder whose quality table is known, 1, where the odds of one person are even; else the
-    /// distance that the embedder's own entry in the footer says, where distances are mean cosines.
+    /// Largest distance at which clusters are joined, 0 to 2; with `ward` from 0. Default: with `link` and
+    /// an embedder with a quality table 1, where one person and two are equally likely; otherwise the
+    /// distance that belongs to the embedder.
     pub threshold: Option<f64>,
-    /// Number of clusters, from 1. Unless given, with `link` the number where merging ends by itself, else the
-    /// one with the largest silhouette.
+    /// Number of people, from 1. Default: with `link` the number at which linking stops by itself,
+    /// otherwise the one from 1 to 100 with the largest silhouette.
     pub k: Option<usize>,
-    /// Tracks up to this far apart are neighbours, above 0 to 2. Unless given, half the cosine distance that
-    /// the embedder's own entry in the footer says.
+    /// Largest distance of neighbours, above 0 to 2. Default: half the distance that belongs to the
+    /// embedder, as an angle.
     pub eps: Option<f64>,
-    /// Neighbours that make a track a core, itself included, from 1; 2 unless given, with `hdbscan`
-    /// `min_cluster_size`.
+    /// Number of neighbours, the track included, that makes a track a core point, from 1. Default: 2, with
+    /// `hdbscan` `min_cluster_size`.
     pub min_samples: Option<usize>,
-    /// Smaller clusters are noise, from 2, which it is unless given.
+    /// Size of the smallest cluster, from 2; smaller ones are noise. Default: 2.
     pub min_cluster_size: Option<usize>,
-    /// Whether tracks that share a frame stay apart; unless given, only if a person said something of pairs of
-    /// tracks. With `link` they always do.
+    /// Whether tracks that share a frame are never linked. Default: with `--edits`; with `link` always.
     pub constraints: Option<bool>,
-    /// Start of the random numbers; 0 unless given.
+    /// Seed of the random numbers. Default: 0.
     pub seed: Option<u64>,
 }
 

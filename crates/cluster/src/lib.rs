@@ -152,7 +152,7 @@ pub fn run(job: &mut Job<Config>, edits: Option<&Path>) -> Result<Outcome, Error
     let tracks = job.run.read::<Track>()?;
     let track_ids: Vec<i64> = tracks.iter().map(|track| track.track_id).collect();
     let edits = file.map(|file| file.parse(&track_ids)).transpose()?.unwrap_or_default();
-    let (footer, vectors) = of_first(&job.run, |row: &TrackEmbedding| &row.embedder)?;
+    let (footer, vectors) = read_first_embedder(&job.run, |row: &TrackEmbedding| &row.embedder)?;
     let same_up_to = footer.embedders.first().and_then(|embedder| embedder.same_up_to);
     if let (Some(key), None, [first, ..]) =
         (job.config.wants_distance(), same_up_to, footer.embedders.as_slice())
@@ -166,7 +166,7 @@ pub fn run(job: &mut Job<Config>, edits: Option<&Path>) -> Result<Outcome, Error
     if vectors.len() > MAX_TRACKS && job.config.method != Name::Link {
         return Err(Error::TooManyTracks { n_tracks: vectors.len() });
     }
-    let crops = of_first(&job.run, |row: &Embedding| &row.embedder)?.1;
+    let crops = read_first_embedder(&job.run, |row: &Embedding| &row.embedder)?.1;
     let overlaps = constraints::overlaps(&tracks);
     let one_picture = constraints::look_like_one_picture(&overlaps, &vectors, &crops);
     let people = edits.groups(&track_ids);
@@ -224,7 +224,7 @@ pub fn run(job: &mut Job<Config>, edits: Option<&Path>) -> Result<Outcome, Error
 }
 
 /// The rows of the embedder that tracks are linked by, and the footer of their table.
-fn of_first<R: Row + Clone>(
+fn read_first_embedder<R: Row + Clone>(
     run: &RunDir,
     embedder: impl Fn(&R) -> &Symbol,
 ) -> Result<(Footer, Vec<R>), Error> {

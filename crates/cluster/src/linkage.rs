@@ -109,6 +109,13 @@ impl Pairs {
         self.forbidden[at] = true;
     }
 
+    /// The same distances, with nothing forbidden.
+    #[must_use]
+    pub fn without_constraints(mut self) -> Self {
+        self.forbidden.fill(false);
+        self
+    }
+
     /// Number of items.
     pub fn len(&self) -> usize {
         self.n

@@ -55,27 +55,26 @@ pub const STAGE: Stage = Stage {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Face detector.
+    /// Face detector: `yunet`, a small network, or `haar`, the cascades of OpenCV.
     pub detector: DetectorKind,
-    /// Folder of OpenCV's Haar cascades; only `haar` reads them.
+    /// Folder of OpenCV's Haar cascades, for `haar`.
     pub cascades: PathBuf,
-    /// Choice of the tracker between anchor frames.
+    /// Tracker: `assoc` associates detections and examines more frames where faces move, appear or
+    /// disappear; `correlation` follows faces by correlation filters between anchor frames.
     pub tracker: TrackerKind,
-    /// Longest time between two frames in which faces are looked for, seconds. With `assoc`, more frames
-    /// are examined where faces move, come or go.
+    /// Longest time between two examined frames, 0 to 60 s.
     pub max_stride_secs: f64,
-    /// Size of the smallest face to find, pixels of the video: the detector sees the picture as large as
-    /// that takes. By default what it finds in a picture whose shorter side has 360 pixels: of that side,
-    /// a 24th with `yunet`, a 19th with `haar`.
+    /// Size of the smallest face to find, 1 to 4096 pixels of the video. Default: a 24th of the shorter
+    /// side, with `haar` a 19th.
     pub min_face_px: Option<f64>,
-    /// Score below which a detection is dropped altogether, 0 to 1.
+    /// Smallest score of a detection that is kept, 0 to 1.
     pub min_score: f64,
-    /// Two detections of one frame that overlap by more are one face, IoU 0 to 1.
+    /// Largest overlap of two faces in one frame, IoU 0 to 1; boxes that overlap by more are one face.
     pub max_overlap: f64,
-    /// Number of crops kept per track.
+    /// Largest number of crops kept per track, 1 to 256; fewer are kept if further ones would look the
+    /// same.
     pub crops_per_track: u32,
-    /// Stretches of frames that are not looked at, each its first and its last frame: what crashes the
-    /// decoder. It goes on at the next key frame.
+    /// Intervals of frames that are not examined, `[[first, last], …]`; `--skip-bad` sets them.
     pub skip_frames: Vec<(i64, i64)>,
     /// Settings of shot detection.
     pub shots: ShotConfig,
@@ -192,7 +191,7 @@ impl Failure for Error {
             Self::VideoChanged { .. } => Some("run again with --from ingest".into()),
             Self::NothingDecoded { .. } => Some("check that the file is complete and can be played".into()),
             Self::Frame { .. } | Self::Crop { .. } => None,
-            Self::Config { .. } => Some("docs/reference/settings.md lists every setting and its range".into()),
+            Self::Config { .. } => Some("`facetrack settings` lists every setting and its range".into()),
         }
     }
 

@@ -34,13 +34,13 @@ pub struct TrackerConfig {
     pub clear_score: f64,
     /// Share of a track's detections that must be clear, 0 to 1.
     pub min_clear_share: f64,
-    /// Smallest IoU of a detection with the predicted box, 0 to 1.
+    /// Smallest IoU of the predicted box and a detection that continues a track, 0 to 1.
     pub min_iou: f64,
-    /// A match that is not better than its rival by this much is no match, 0 to 1.
+    /// Smallest margin by which a match must be better than the next one, 0 to 1.
     pub min_margin: f64,
-    /// A face that is neither seen nor followed for longer gets a new track, seconds.
+    /// Longest time without a detection or a followed position before a track ends, 0 to 60 s.
     pub max_gap_secs: f64,
-    /// Tracks that are shorter, or seen only once, are rejected, seconds.
+    /// Shortest track, 0 to 60 s; shorter ones, and those detected only once, are rejected.
     pub min_track_secs: f64,
 }
 

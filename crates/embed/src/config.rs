@@ -11,15 +11,17 @@ use crate::spec::{Name, Source};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// What turns crops into vectors. Tracks are linked by the vectors of the first.
+    /// Embedders, a list; tracks are linked by the first.
     pub embedders: Vec<Name>,
-    /// What `fusion` joins, and how much each counts, above 0.
+    /// Networks that the embedder `fusion` joins, each with its weight, above 0.
     pub fusion: BTreeMap<Name, f32>,
-    /// Embed every crop and its mirror image, and add both vectors; takes twice the time.
+    /// Whether every crop is embedded with its mirror image, and both vectors are added; takes twice the
+    /// time.
     pub flip: bool,
-    /// Where networks run: `cpu`, `cuda`, `cuda:N`, or `auto`, the first card if there is one, else the CPU.
+    /// Device of the networks: `cpu`, `cuda`, `cuda:N`, or `auto`, the first graphics card if the program
+    /// was built with CUDA and a card is present.
     pub device: String,
-    /// In which numbers networks are computed: `f32`, or on cards `f16`.
+    /// Precision of the networks: `f32`, or on graphics cards `f16`.
     pub precision: String,
 }
 

@@ -8,14 +8,12 @@ use crate::error::{Error, Result};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// A found box is a labelled face when their intersection over union is at least this; above 0,
-    /// at most 1. Default 0.5, as detection benchmarks have it.
+    /// Smallest IoU of a detection and the labelled face that it matches, above 0 to 1.
     pub min_iou: f64,
-    /// Sample pictures per person on the page, spread over the person's appearances; 1 to 100.
-    /// Default 12.
+    /// Number of sample pictures per person on the page, 1 to 100, spread over the appearances of the
+    /// person.
     pub samples_per_identity: usize,
-    /// Edge of the largest pictures on the page, pixels, 32 to 512; crops are never enlarged.
-    /// Default 112.
+    /// Edge of the largest pictures on the page, 32 to 512 pixels; crops are never enlarged.
     pub thumbnail_px: u32,
 }
 

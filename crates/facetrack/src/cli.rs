@@ -56,6 +56,8 @@ pub(crate) enum Verb {
         #[command(flatten)]
         weights: WeightsDir,
     },
+    /// Print every setting with its default and its meaning: a configuration file to start from
+    Settings,
     /// Run a single stage on a run directory
     #[command(subcommand, after_help = EXIT_CODES)]
     Stage(Stage),
@@ -83,6 +85,9 @@ pub(crate) enum Verb {
         #[arg(long, value_name = "RUN", conflicts_with = "check")]
         release: Option<PathBuf>,
     },
+    /// Print the default settings of every stage as JSON
+    #[command(hide = true)]
+    Defaults,
     /// Convert weights of any known format to safetensors
     #[command(hide = true)]
     Convert {

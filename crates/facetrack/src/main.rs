@@ -7,7 +7,7 @@
 //! * [`cli`]: verbs and options. [`single`], [`several`]: `run` on one video, and on several that are linked.
 //! * [`stages`]: stages as processes: arguments, events, crashes. [`skip`]: past frames that crash one.
 //! * [`sources`], [`models`]: which networks a run needs, and their weights.
-//! * [`tables`]: `export`, `import`, `validate`. [`people`]: `library`. [`redact`], [`doctor`], [`annotate`].
+//! * [`tables`]: `export`, `import`, `validate`. [`people`]: `library`. [`redact`], [`doctor`], [`settings`], [`annotate`].
 
 mod annotate;
 mod cli;
@@ -16,6 +16,7 @@ mod models;
 mod people;
 mod progress;
 mod redact;
+mod settings;
 mod several;
 mod single;
 mod skip;
@@ -62,6 +63,8 @@ fn dispatch(verb: Verb) -> Result<ExitCode> {
             None => models::list(models.weights.given())?,
         },
         Verb::Doctor { weights } => doctor::doctor(weights.given())?,
+        Verb::Settings => settings::print()?,
+        Verb::Defaults => settings::print_defaults()?,
         Verb::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "facetrack", &mut std::io::stdout());
         }

@@ -8,7 +8,6 @@ use std::time::Instant;
 
 use console::{Error, Result, duration, exit, rounded, say};
 use evaluate::labels::Labels;
-use fetch::cache::Scratch;
 use run::manifest::STAGES;
 use run::stage::read_config;
 use schema::Row as _;
@@ -40,11 +39,6 @@ pub(crate) struct Plan<'a> {
     embedders: Vec<Source>,
     /// Folder of the pinned weights.
     weights: PathBuf,
-    /// Labels as `evaluate` reads them.
-    labels: Option<PathBuf>,
-    /// Holds a copy of labels in another format. It is no part of the run, because a run from which a person
-    /// is taken out must not keep the person's name.
-    _scratch: Option<Scratch>,
 }
 
 /// Runs every stage on one video.
@@ -90,19 +84,11 @@ impl<'a> Plan<'a> {
         if let Some(edits) = &args.edits {
             cluster::edits::check(edits).map_err(cluster::Error::from)?;
         }
-        let mut scratch = None;
-        let labels = args.labels.as_deref().map(|given| {
-            tables::own_labels(given, || {
-                let folder = Scratch::within(&std::env::temp_dir(), "facetrack-labels")?;
-                Ok(scratch.insert(folder).path().to_path_buf())
-            })
-        });
-        let labels = labels.transpose()?;
-        if let Some(labels) = &labels {
+        if let Some(labels) = &args.labels {
             let content = fs::read(labels).map_err(Error::io("read", labels))?;
             Labels::parse(labels, &content, i64::MAX)?;
         }
-        Ok(Self { args, settings, embedders, weights: PathBuf::new(), labels, _scratch: scratch })
+        Ok(Self { args, settings, embedders, weights: PathBuf::new() })
     }
 
     /// Makes sure that the pinned weights are there.
@@ -118,7 +104,7 @@ impl<'a> Plan<'a> {
         let args = self.args;
         let mut job = Job {
             video,
-            labels: self.labels.as_deref(),
+            labels: self.args.labels.as_deref(),
             edits: args.edits.as_deref(),
             run_dir,
             config: args.config.as_deref(),

@@ -30,34 +30,12 @@ pub(crate) fn import(arguments: &ImportArgs) -> Result<()> {
         None => Source::of(labels),
     };
     let source = source.ok_or_else(|| Error::UnknownFormat { path: labels.clone() })?;
-    let text = as_csv(labels, source, *first_frame, *frames)?;
-    Ok(put(out.as_deref(), &text)?)
-}
-
-/// The CSV that a run takes, of labels in any format.
-fn as_csv(
-    path: &Path,
-    source: Source,
-    first_frame: Option<i64>,
-    frames: Option<i64>,
-) -> formats::Result<String> {
     let content =
-        fs::read(path).map_err(|source| Error::Io { action: "read", path: path.to_path_buf(), source })?;
+        fs::read(labels).map_err(|source| Error::Io { action: "read", path: labels.clone(), source })?;
     let first = first_frame.unwrap_or_else(|| source.first_frame());
-    let wrong = |(line, reason)| Error::Labels { path: path.to_path_buf(), line, reason };
-    Ok(labels::write(&source.read(&content, first, frames).map_err(wrong)?))
-}
-
-/// Labels that `evaluate` reads: those given or, of another format, a copy in the folder that `folder` makes.
-pub(crate) fn own_labels(given: &Path, folder: impl FnOnce() -> Result<PathBuf>) -> Result<PathBuf> {
-    let source = match Source::of(given) {
-        Some(source @ (Source::Mot | Source::Cvat)) => source,
-        Some(Source::Csv) | None => return Ok(given.to_path_buf()),
-    };
-    let text = as_csv(given, source, None, None)?;
-    let copy = folder()?.join("labels.imported.csv");
-    put(Some(&copy), &text)?;
-    Ok(copy)
+    let wrong = |(line, reason)| Error::Labels { path: labels.clone(), line, reason };
+    let read = source.read(&content, first, *frames).map_err(wrong)?;
+    Ok(put(out.as_deref(), &labels::write(&read))?)
 }
 
 /// Lists the faults of tables.
@@ -95,15 +73,4 @@ fn put(out: Option<&Path>, text: &str) -> formats::Result<()> {
 /// A reader that has gone away is no error.
 fn print(text: &str) {
     let _ = std::io::stdout().lock().write_all(text.as_bytes());
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn labels_in_our_own_format_are_taken_as_they_are() {
-        let taken = own_labels(Path::new("films/truth.CSV"), || unreachable!("nothing is copied"));
-        assert_eq!(taken.ok(), Some(PathBuf::from("films/truth.CSV")));
-    }
 }

@@ -9,17 +9,19 @@ pub use catch_panic::catch_panic;
 
 /// Exit codes of every program of the project.
 pub mod exit {
-    /// An unexpected error, or the system refused: disk full, no permission.
+    /// An unexpected error, or the system refused: disk full, no permission, a crashed stage. Run again: yes,
+    /// after the cause is removed.
     pub const UNEXPECTED: u8 = 1;
-    /// Wrong usage: arguments or configuration.
+    /// Wrong usage: options or settings. Run again: no.
     pub const USAGE: u8 = 2;
-    /// The input cannot be used: the video, the labels or the weights.
+    /// Unusable input: the video, the labels, the weights, or a missing run directory. Run again: no.
     pub const INPUT: u8 = 3;
-    /// A table or manifest breaks the contract of its version.
+    /// A table or manifest breaks the contract of its version. Run again: no.
     pub const CONTRACT: u8 = 4;
-    /// A quality gate was not met.
+    /// A quality gate was not met (`cargo xtask regress`). Run again: no.
     pub const QUALITY: u8 = 5;
-    /// Ctrl-C: 128 + SIGINT, as in shells.
+    /// Interrupted by Ctrl-C, 128 + SIGINT as in shells; finished stages are kept. Run again: yes, the same
+    /// command resumes.
     pub const INTERRUPTED: u8 = 130;
 }
 

@@ -128,15 +128,11 @@ struct Warning {
 /// A figure with its explanation, counted in one or more ways.
 #[derive(Debug, Serialize)]
 struct FigureRow {
-    name: &'static str,
-    title: &'static str,
+    #[serde(flatten)]
+    explained: &'static catalog::Explained,
     by_track: Option<Counted>,
     by_frame: Option<Counted>,
     overall: Option<Counted>,
-    formula: &'static str,
-    range: &'static str,
-    hides: &'static str,
-    source: &'static str,
 }
 
 /// A value and what it is over.
@@ -291,16 +287,11 @@ impl Report<'_> {
     /// Figures of a section, the most telling first.
     fn figure_rows(&self, section: Section) -> Vec<FigureRow> {
         let explained = catalog::CATALOG.iter().filter(|e| e.section == section);
-        let rows = explained.map(|e| FigureRow {
-            name: e.name,
-            title: e.title,
-            by_track: self.counted(e.name, MetricUnit::Track),
-            by_frame: self.counted(e.name, MetricUnit::Frame),
-            overall: self.counted(e.name, MetricUnit::Video),
-            formula: e.formula,
-            range: e.range,
-            hides: e.hides,
-            source: e.source,
+        let rows = explained.map(|explained| FigureRow {
+            explained,
+            by_track: self.counted(&explained.name, MetricUnit::Track),
+            by_frame: self.counted(&explained.name, MetricUnit::Frame),
+            overall: self.counted(&explained.name, MetricUnit::Video),
         });
         rows.filter(|r| r.by_track.is_some() || r.by_frame.is_some() || r.overall.is_some()).collect()
     }

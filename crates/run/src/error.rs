@@ -103,7 +103,7 @@ impl Failure for Error {
                 "to restore it, run with --from {stage}; for other settings, use another --run-dir"
             )),
             Self::Manifest { .. } => Some("use another --run-dir, or delete this one".into()),
-            Self::Config { .. } => Some("docs/reference/settings.md lists every section and setting".into()),
+            Self::Config { .. } => Some("`facetrack settings` lists every section and setting".into()),
         }
     }
 

@@ -1,15 +1,12 @@
 //! Agglomerative clustering as SciPy and scikit-learn have it.
 
-use kodama::{Method as Kodama, Step};
-
 use super::silhouette::{self, MOST_CLUSTERS};
 use super::{Assignment, Error, Items, Method, Tree};
 use crate::linkage::{self, Linkage, Merge, Metric, Pairs};
 
 /// Joins the two nearest clusters again and again.
 ///
-/// Without constraints the tree is `kodama`'s, with them that of [`linkage::linkage`]. The two agree
-/// where nothing is forbidden, and heights are SciPy's. Where heights tie, trees may differ.
+/// Heights are SciPy's; where heights tie, trees may differ.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Agglomerative {
     /// Distance of items; [`Linkage::Ward`] is defined for [`Metric::Euclidean`] only.
@@ -59,27 +56,9 @@ impl Method for Agglomerative {
 
 impl Agglomerative {
     fn tree(&self, pairs: Pairs) -> Vec<Merge> {
-        if self.constraints { linkage::linkage(pairs, self.linkage) } else { free(pairs, self.linkage) }
+        let pairs = if self.constraints { pairs } else { pairs.without_constraints() };
+        linkage::linkage(pairs, self.linkage)
     }
-}
-
-/// The tree without constraints.
-fn free(pairs: Pairs, linkage: Linkage) -> Vec<Merge> {
-    let method = match linkage {
-        Linkage::Average => Kodama::Average,
-        Linkage::Complete => Kodama::Complete,
-        Linkage::Single => Kodama::Single,
-        Linkage::Ward => Kodama::Ward,
-    };
-    let n = pairs.len();
-    let tree = kodama::linkage(&mut pairs.condensed(), n, method);
-    let merge = |step: &Step<f64>| Merge {
-        left: step.cluster1,
-        right: step.cluster2,
-        height: step.dissimilarity,
-        size: step.size,
-    };
-    tree.steps().iter().map(merge).collect()
 }
 
 /// Labels when all these merges are made.
@@ -107,6 +86,13 @@ mod tests {
 
     const LINKAGES: [Linkage; 4] = [Linkage::Average, Linkage::Complete, Linkage::Single, Linkage::Ward];
 
+    const OF_KODAMA: [kodama::Method; 4] = [
+        kodama::Method::Average,
+        kodama::Method::Complete,
+        kodama::Method::Single,
+        kodama::Method::Ward,
+    ];
+
     fn method(linkage: Linkage, cut: Cut, constraints: bool) -> Agglomerative {
         Agglomerative { metric: Metric::Euclidean, linkage, cut, constraints }
     }
@@ -114,15 +100,16 @@ mod tests {
     proptest! {
         /// Two implementations, one tree.
         #[test]
-        fn chains_of_our_own_agree_with_kodama((vectors, _) in cases()) {
+        fn trees_equal_those_of_kodama((vectors, _) in cases()) {
             let items = items(&vectors, &[]);
-            for linkage in LINKAGES {
+            for (linkage, of_kodama) in LINKAGES.into_iter().zip(OF_KODAMA) {
                 let ours = linkage::linkage(items.pairs(Metric::Euclidean), linkage);
-                let theirs = free(items.pairs(Metric::Euclidean), linkage);
+                let mut distances = items.pairs(Metric::Euclidean).condensed();
+                let theirs = kodama::linkage(&mut distances, items.len(), of_kodama);
                 prop_assert_eq!(ours.len(), theirs.len());
-                for (ours, theirs) in ours.iter().zip(&theirs) {
-                    prop_assert!((ours.height - theirs.height).abs() < 1e-9, "{ours:?} {theirs:?}");
-                    prop_assert_eq!((ours.left, ours.right), (theirs.left, theirs.right));
+                for (ours, theirs) in ours.iter().zip(theirs.steps()) {
+                    prop_assert!((ours.height - theirs.dissimilarity).abs() < 1e-9, "{ours:?} {theirs:?}");
+                    prop_assert_eq!((ours.left, ours.right), (theirs.cluster1, theirs.cluster2));
                 }
             }
         }

@@ -26,20 +26,20 @@ pub const HEIGHT: usize = 36;
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ShotConfig {
-    /// Smallest change between two frames that may be a cut: mean difference as a share of the luma
-    /// range, 0 to 1.
+    /// Smallest change between two frames that may be a cut: mean difference as a share of the luma range,
+    /// 0 to 1.
     pub min_cut_change: f64,
-    /// How many times larger a cut is than the changes next to it.
+    /// Smallest ratio of the change at a cut to the changes next to it, from 1.
     pub min_cut_ratio: f64,
-    /// How much of the picture's structure changes at a boundary: 0 (nothing) to 1 (the two
-    /// pictures have nothing in common). A change of light leaves the structure.
+    /// Smallest share of the picture's structure that changes at a boundary, 0 to 1. A change of light
+    /// keeps the structure.
     pub min_structure_change: f64,
-    /// Smallest change from before a dissolve or fade to after it, as a share of the luma range, 0 to 1.
+    /// Smallest change over a dissolve or fade, as a share of the luma range, 0 to 1.
     pub min_gradual_change: f64,
-    /// How far the pictures of a dissolve may be from a blend of its ends, relative to the
+    /// Largest difference between the pictures of a dissolve and a blend of its two ends, relative to the
     /// difference of the ends, 0 to 1.
     pub max_blend_error: f64,
-    /// Longest dissolve or fade, seconds.
+    /// Longest dissolve or fade, 0.1 to 10 s.
     pub max_gradual_secs: f64,
 }
 

@@ -1,0 +1,227 @@
+//! The pages of `docs/reference`, generated from the source and from the program.
+
+use std::fs;
+
+use console::{Error, Result};
+use serde_json::Value;
+
+use crate::workspace;
+
+/// Writes the pages of `docs/reference`, or compares them with the source.
+pub(crate) fn pages(check: bool) -> Result<()> {
+    page("cli.md", &command_line()?, check)?;
+    page("settings.toml", &settings()?, check)?;
+    page("exit-codes.md", &exit_codes()?, check)
+}
+
+fn page(name: &str, text: &str, check: bool) -> Result<()> {
+    let path = workspace::root().join("docs/reference").join(name);
+    if !check {
+        return fs::write(&path, text).map_err(Error::io("write", &path));
+    }
+    if fs::read_to_string(&path).is_ok_and(|stored| stored == text) {
+        return Ok(());
+    }
+    Err(Error::unexpected(format!("{} differs from the source", path.display()))
+        .hint("run `cargo xtask schemas`"))
+}
+
+/// Verbs of `facetrack`, in the order of its help.
+const VERBS: [&str; 13] = [
+    "run",
+    "library",
+    "library add",
+    "library remove",
+    "export",
+    "import",
+    "validate",
+    "redact",
+    "models",
+    "settings",
+    "doctor",
+    "stage",
+    "help",
+];
+
+/// The help of every verb.
+fn command_line() -> Result<String> {
+    let mut text = String::from("# Command line\n\nThe help of every verb of `facetrack`. ");
+    text += "`cargo xtask schemas` generates this page from the program.\n";
+    for verb in VERBS {
+        let (arguments, title): (Vec<_>, _) = match verb {
+            "help" => (vec!["--help"], "facetrack".to_owned()),
+            verb => (verb.split(' ').chain(["--help"]).collect(), format!("facetrack {verb}")),
+        };
+        text += &format!("\n## {title}\n\n```text\n{}\n```\n", printed(&arguments)?.trim_end());
+    }
+    Ok(text)
+}
+
+/// The output of `facetrack` as it was last built.
+fn printed(arguments: &[&str]) -> Result<String> {
+    let mut command = workspace::facetrack();
+    let output = command.args(arguments).output().map_err(Error::io("start", &workspace::program("facetrack")))?;
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Sections of the configuration: name, source file, and struct whose fields are the keys.
+const SECTIONS: [(&str, &str, &str); 6] = [
+    ("detect-track", "crates/detect-track/src/lib.rs", "struct Config"),
+    ("detect-track.shots", "crates/detect-track/src/shots/mod.rs", "struct ShotConfig"),
+    ("detect-track.association", "crates/detect-track/src/tracker.rs", "struct TrackerConfig"),
+    ("embed", "crates/embed/src/config.rs", "struct Config"),
+    ("cluster", "crates/cluster/src/config.rs", "struct Config"),
+    ("evaluate", "crates/evaluate/src/config.rs", "struct Config"),
+];
+
+/// What stands above the settings.
+const ABOUT_SETTINGS: &str = "\
+# Every setting of facetrack with its default: a configuration file for `facetrack run --config FILE`.
+# `facetrack settings` prints this file. A key without a value is not set; its comment says what happens then.
+# Options of the command line override the file. Unknown sections and keys are refused before the first stage.
+# The file `config.toml` of a run directory has every setting with the value that was used.
+";
+
+/// The configuration file with every default: comments from the source, values from the program.
+fn settings() -> Result<String> {
+    let defaults: Value = serde_json::from_str(&printed(&["defaults"])?).map_err(Error::unexpected)?;
+    let mut text = ABOUT_SETTINGS.to_owned();
+    for (section, file, item) in SECTIONS {
+        text += &format!("\n[{section}]\n");
+        let values = section.split('.').fold(&defaults, |value, name| &value[name]);
+        for (key, doc) in documented(&source(file)?, item, "pub ") {
+            let inner = format!("{section}.{key}");
+            if SECTIONS.iter().any(|(name, ..)| *name == inner) {
+                continue;
+            }
+            wrap(&doc).iter().for_each(|line| text += &format!("# {line}\n"));
+            text += &match toml(&values[&key]) {
+                Some(value) => format!("{key} = {value}\n"),
+                None => format!("# {key} =\n"),
+            };
+        }
+    }
+    Ok(text)
+}
+
+/// A value in TOML; `None` for a setting that is not set.
+fn toml(value: &Value) -> Option<String> {
+    Some(match value {
+        Value::Null => return None,
+        Value::Array(items) => {
+            format!("[{}]", items.iter().filter_map(toml).collect::<Vec<_>>().join(", "))
+        }
+        Value::Object(pairs) => {
+            let pair = |(key, value)| Some(format!("{key} = {}", toml(value)?));
+            format!("{{ {} }}", pairs.iter().filter_map(pair).collect::<Vec<_>>().join(", "))
+        }
+        // Strings of JSON are strings of TOML too.
+        other => other.to_string(),
+    })
+}
+
+/// The exit codes.
+fn exit_codes() -> Result<String> {
+    let mut text = "# Exit codes\n\nEvery verb of `facetrack` and every task of `cargo xtask` ends with one of these codes. \
+        `cargo xtask schemas`\ngenerates this page from the source.\n\n\
+        | code | meaning | run again? |\n|---|---|---|\n\
+        | 0 | Success; a video without faces is a success. | not needed |\n"
+        .to_owned();
+    let source = source("crates/failure/src/lib.rs")?;
+    for (item, doc) in documented(&source, "mod exit", "    pub const ") {
+        let value = source.split_once(&format!("{item}: u8 = ")).and_then(|(_, rest)| rest.split_once(';'));
+        let (Some((code, _)), Some((meaning, again))) = (value, doc.split_once(" Run again: ")) else {
+            return Err(Error::unexpected(format!("the exit code {item} does not say when to run again")));
+        };
+        text += &format!("| {code} | {meaning} | {} |\n", again.trim_end_matches('.'));
+    }
+    Ok(text)
+}
+
+fn source(file: &str) -> Result<String> {
+    let path = workspace::root().join(file);
+    fs::read_to_string(&path).map_err(Error::io("read", &path))
+}
+
+/// Names and doc comments of what is declared inside `item`, where declarations begin with `start`.
+fn documented(source: &str, item: &str, start: &str) -> Vec<(String, String)> {
+    let inside = source.lines().skip_while(|line| !line.starts_with(&format!("pub {item} {{"))).skip(1);
+    let mut found = Vec::new();
+    let mut doc = Vec::new();
+    for line in inside.take_while(|line| !line.starts_with('}')) {
+        if let Some(text) = line.trim().strip_prefix("/// ") {
+            doc.push(text);
+        } else if let Some(name) = line.trim().strip_prefix(start.trim_start()).and_then(|rest| rest.split(':').next())
+        {
+            found.push((name.to_owned(), doc.join(" ")));
+            doc.clear();
+        }
+    }
+    found
+}
+
+/// The lines of a comment, at most 100 characters each.
+fn wrap(text: &str) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for part in text.split(' ') {
+        if let Some(line) = lines.last_mut().filter(|line| line.is_empty() || line.len() + part.len() < 100) {
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line.push_str(part);
+        } else {
+            lines.push(part.to_owned());
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOURCE: &str = "\
+/// Something else.
+pub struct Other {
+    /// Not this.
+    pub other: u8,
+}
+
+pub struct Config {
+    /// Size of the
+    /// smallest face.
+    pub min_px: Option<f64>,
+    /// Name.
+    pub name: String,
+}
+";
+
+    #[test]
+    fn fields_are_found_with_their_comments() {
+        let expected = [("min_px", "Size of the smallest face."), ("name", "Name.")];
+        let found = documented(SOURCE, "struct Config", "pub ");
+        assert_eq!(found, expected.map(|(name, doc)| (name.to_owned(), doc.to_owned())));
+        assert!(documented(SOURCE, "struct Missing", "pub ").is_empty());
+    }
+
+    #[test]
+    fn values_are_written_in_toml() {
+        let value = serde_json::json!({ "a": [[1, 2]], "b": "x", "c": 2.0, "d": null });
+        assert_eq!(toml(&value).as_deref(), Some(r#"{ a = [[1, 2]], b = "x", c = 2.0 }"#));
+        assert_eq!(toml(&Value::Null), None);
+    }
+
+    #[test]
+    fn comments_are_wrapped() {
+        let lines = wrap(&"word ".repeat(30));
+        assert!(lines.len() == 2 && lines.iter().all(|line| line.len() <= 100), "{lines:?}");
+    }
+
+    #[test]
+    fn every_section_and_exit_code_is_in_the_source() {
+        for (section, file, item) in SECTIONS {
+            assert!(source(file).is_ok_and(|text| !documented(&text, item, "pub ").is_empty()), "{section}");
+        }
+        assert!(exit_codes().is_ok_and(|text| text.lines().filter(|line| line.starts_with("| ")).count() == 8));
+    }
+}
