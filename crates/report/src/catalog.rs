@@ -49,7 +49,8 @@ struct Catalog {
 
 /// Every figure, the most telling first. A test parses the file, so that it is never empty.
 pub static CATALOG: LazyLock<Vec<Explained>> = LazyLock::new(|| {
-    toml::from_str(include_str!("catalog.toml")).map_or_else(|_| Vec::new(), |catalog: Catalog| catalog.figure)
+    toml::from_str(include_str!("catalog.toml"))
+        .map_or_else(|_| Vec::new(), |catalog: Catalog| catalog.figure)
 });
 
 #[cfg(test)]
@@ -57,7 +58,12 @@ mod tests {
     #[test]
     fn every_figure_is_explained_once() {
         let parsed: Result<super::Catalog, _> = toml::from_str(include_str!("catalog.toml"));
-        assert_eq!(parsed.as_ref().map(|catalog| catalog.figure.len()), Ok(66), "{:?}", parsed.as_ref().err());
+        assert_eq!(
+            parsed.as_ref().map(|catalog| catalog.figure.len()),
+            Ok(66),
+            "{:?}",
+            parsed.as_ref().err()
+        );
         let names: std::collections::HashSet<_> = super::CATALOG.iter().map(|figure| &figure.name).collect();
         assert_eq!(names.len(), super::CATALOG.len());
     }
