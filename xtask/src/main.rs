@@ -22,7 +22,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use console::{Result, process};
 
-use crate::bench::{library, linking, networks, pipeline};
+use crate::bench::{accuracy, library, linking, networks, pipeline};
 
 /// Verbs of `facetrack` that are passed on to it.
 const VERBS: [&str; 12] = [
@@ -49,7 +49,7 @@ const VERBS: [&str; 12] = [
 enum Task {
     /// Runs continuous integration: format, lints, build, schemas, tests
     Check(check::Options),
-    /// Measures speed, alternating with a baseline on the same cores
+    /// Measures accuracy, or speed next to a baseline on the same cores
     #[command(subcommand)]
     Bench(Bench),
     /// Generates schemas/ and docs/reference from the source
@@ -78,6 +78,8 @@ enum Task {
 
 #[derive(Debug, Subcommand)]
 enum Bench {
+    /// Whole runs on labelled clips and their re-encoded copies, scored
+    Accuracy(accuracy::Options),
     /// A whole run, next to ffmpeg decoding the same video
     Pipeline(pipeline::Options),
     /// Every embedding network, next to onnxruntime
@@ -95,6 +97,7 @@ enum Bench {
 impl Bench {
     fn json(&self) -> bool {
         let shared = match self {
+            Self::Accuracy(_) => return false,
             Self::Pipeline(options) => &options.shared,
             Self::Embed(embed) => &embed.options.shared,
             Self::Detect(detect) => &detect.options.shared,
@@ -137,6 +140,7 @@ fn hand_over(mut arguments: Vec<OsString>) -> Result<()> {
 fn perform(task: Task) -> Result<()> {
     match task {
         Task::Check(options) => check::check(&options),
+        Task::Bench(Bench::Accuracy(options)) => accuracy::accuracy(&options),
         Task::Bench(Bench::Pipeline(options)) => pipeline::pipeline(&options),
         Task::Bench(Bench::Embed(embed)) => networks::embed(&embed),
         Task::Bench(Bench::Detect(detect)) => networks::detect(&detect),

@@ -1,5 +1,6 @@
-//! `cargo xtask bench`: how fast it is, beside a yardstick that ran on the same cores at the same time.
+//! `cargo xtask bench`: speed, beside a baseline that ran on the same cores at the same time, and accuracy.
 
+pub(crate) mod accuracy;
 mod contestant;
 pub(crate) mod library;
 pub(crate) mod linking;
