@@ -1,4 +1,4 @@
-//! The project's tasks: `cargo xtask check`, `regress`, `dataset`, `bench`, `schemas`; and `cargo xtask run` and
+//! The project's tasks: `cargo xtask check`, `dist`, `regress`, `dataset`, `bench`, `schemas`; and `cargo xtask run` and
 //! the other verbs of `facetrack`, which is built and then takes over.
 //!
 //! This crate knows the program only by its command line and its events. It imports nothing heavy on purpose: it
@@ -8,6 +8,7 @@ mod assets;
 mod bench;
 mod check;
 mod deny;
+mod dist;
 mod python;
 mod regress;
 mod schemas;
@@ -50,6 +51,8 @@ enum Task {
     /// Measures speed, alternating with a baseline on the same cores
     #[command(subcommand)]
     Bench(Bench),
+    /// Makes the Debian package and the tarball of the program, in target/dist
+    Dist(dist::Options),
     /// Generates schemas/ from the source
     Schemas {
         /// Only check: fail if the committed documents differ
@@ -135,6 +138,7 @@ fn hand_over(mut arguments: Vec<OsString>) -> Result<()> {
 fn perform(task: Task) -> Result<()> {
     match task {
         Task::Check(options) => check::check(&options),
+        Task::Dist(options) => dist::dist(&options),
         Task::Bench(Bench::Pipeline(options)) => pipeline::pipeline(&options),
         Task::Bench(Bench::Embed(embed)) => networks::embed(&embed),
         Task::Bench(Bench::Detect(detect)) => networks::detect(&detect),
