@@ -382,6 +382,23 @@ mod tests {
     }
 
     #[test]
+    fn runs_with_other_tables_differ() -> Result<()> {
+        let scratch = fetch::cache::Scratch::within(&std::env::temp_dir(), "compare")?;
+        let [here, there] = ["here", "there"].map(|name| scratch.path().join(name));
+        for run in [&here, &there] {
+            write(&run.join("tracks.parquet"), b"one")?;
+            write(&run.join("manifest.json"), run.as_os_str().as_encoded_bytes())?;
+        }
+        compare(&here, &there)?;
+        write(&there.join("tracks.parquet"), b"two")?;
+        assert!(compare(&here, &there).is_err());
+        write(&there.join("tracks.parquet"), b"one")?;
+        write(&there.join("crops.parquet"), b"")?;
+        assert!(compare(&here, &there).is_err());
+        Ok(())
+    }
+
+    #[test]
     fn the_release_is_read() {
         assert_eq!(codename("ID=debian\nVERSION_CODENAME=bookworm\n"), Some("bookworm"));
         assert_eq!(codename("ID=arch\n"), None);
