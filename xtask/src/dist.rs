@@ -212,7 +212,7 @@ fn copyright(licence: &str) -> String {
 /// the tables. Returns 1 where this machine does not allow the test, 0 otherwise.
 pub(crate) fn test(packages: &Packages, clip: &Path, weights: &Path) -> Result<u64> {
     if !process::succeeds("unshare", &["--mount", "--net", "--pid", "--fork", "true"]) {
-        let reason = "the packages are not tested: a fresh Debian needs root, who may mount";
+        let reason = "the packages are not tested: a fresh Debian needs root and the right to mount";
         say(&format!("{} {reason}", check::SKIPPED));
         return Ok(1);
     }
