@@ -4,7 +4,7 @@ use std::env;
 use std::ffi::OsString;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
@@ -13,7 +13,7 @@ use console::{Error, Result, duration, exit, process, say};
 use fetch::cache;
 
 use crate::python::Environment;
-use crate::{assets, bench, deny, regress, schemas, system, workspace};
+use crate::{assets, bench, deny, dist, regress, schemas, system, workspace};
 
 /// What the tests read tables with, and what we export from them.
 const PYTHON: Environment = Environment {
@@ -36,7 +36,7 @@ const PYTHON: Environment = Environment {
               pycocotools, webvtt",
 };
 /// How a test says that something it needs could not be had.
-const SKIPPED: &str = "SKIPPED:";
+pub(crate) const SKIPPED: &str = "SKIPPED:";
 
 /// What `cargo xtask check` takes.
 #[derive(Debug, Clone, Copy, Args)]
@@ -59,7 +59,9 @@ pub(crate) fn check(options: &Options) -> Result<()> {
         let skipped = step("unit tests", || test(&["--lib", "--bins"], &[]))?;
         return close(started, skipped, strict);
     }
-    step("system", || system::ensure(&[system::RUN, system::FETCH, system::TESTS], options.install))?;
+    step("system", || {
+        system::ensure(&[system::RUN, system::FETCH, system::TESTS, system::DIST], options.install)
+    })?;
     lint()?;
     step("build", || cargo(&["build", "--release", "--workspace", "--bins", "--tests"]))?;
     step("fuzz targets", fuzz)?;
@@ -70,11 +72,12 @@ pub(crate) fn check(options: &Options) -> Result<()> {
     step("regress", || regress::compare(&regress::Options::default()))?;
     let assets = obtain_assets(strict)?;
     let skipped = step("tests", || test(&[], &assets))?;
+    let skipped = skipped + step("packages", || package(&assets))?;
     close(started, skipped, strict)
 }
 
 /// Where a skipped test is a failure: in continuous integration, or when asked for.
-fn is_strict() -> bool {
+pub(crate) fn is_strict() -> bool {
     let on = |name: &str| env::var_os(name).is_some_and(|v| !v.is_empty() && v != "0" && v != "false");
     on("CI") || on("FACETRACK_NO_SKIP")
 }
@@ -158,7 +161,7 @@ fn obtain_assets(strict: bool) -> Result<Variables> {
 }
 
 /// Makes sure that the weights of every network are there; returns their folder.
-fn obtain_weights() -> Result<PathBuf> {
+pub(crate) fn obtain_weights() -> Result<PathBuf> {
     workspace::call(workspace::facetrack().args(["models", "fetch"]))?;
     cache::folder("weights")
 }
@@ -192,6 +195,23 @@ fn test(kinds: &[&str], assets: &[(&'static str, OsString)]) -> Result<u64> {
     }
     let status = process::wait(&mut child)?;
     if status.success() { Ok(skipped) } else { Err(Error::unexpected("see the list of failures above")) }
+}
+
+/// Makes the packages and tests them in a fresh Debian; returns how many tests were skipped.
+fn package(assets: &[(&'static str, OsString)]) -> Result<u64> {
+    let skip = |reason: &str| {
+        say(&format!("{SKIPPED} {reason}"));
+        Ok(1)
+    };
+    if !system::has_apt() {
+        return skip("packages are made on Debian only");
+    }
+    let packages = dist::make()?;
+    let find = |name| assets.iter().find(|(known, _)| *known == name).map(|(_, path)| Path::new(path));
+    match (find("FACETRACK_CLIP"), find("FACETRACK_WEIGHTS_DIR")) {
+        (Some(clip), Some(weights)) => dist::test(&packages, clip, weights),
+        _ => skip("the packages are not tested without the clip and the weights"),
+    }
 }
 
 fn is_skip(line: &str) -> bool {

@@ -1,4 +1,4 @@
-//! The project's tasks: `cargo xtask check`, `regress`, `dataset`, `bench`, `schemas`; and `cargo xtask run` and
+//! The project's tasks: `cargo xtask check`, `dist`, `regress`, `dataset`, `bench`, `schemas`; and `cargo xtask run` and
 //! the other verbs of `facetrack`, which is built and then takes over.
 //!
 //! This crate knows the program only by its command line and its events. It imports nothing heavy on purpose: it
@@ -8,6 +8,7 @@ mod assets;
 mod bench;
 mod check;
 mod deny;
+mod dist;
 mod python;
 mod reference;
 mod regress;
@@ -52,6 +53,8 @@ enum Task {
     /// Measures accuracy, or speed next to a baseline on the same cores
     #[command(subcommand)]
     Bench(Bench),
+    /// Makes the Debian package and the tarball of the program, in target/dist
+    Dist(dist::Options),
     /// Generates schemas/ and docs/reference from the source
     Schemas {
         /// Only check: fail if the committed documents differ
@@ -141,6 +144,7 @@ fn perform(task: Task) -> Result<()> {
     match task {
         Task::Check(options) => check::check(&options),
         Task::Bench(Bench::Accuracy(options)) => accuracy::accuracy(&options),
+        Task::Dist(options) => dist::dist(&options),
         Task::Bench(Bench::Pipeline(options)) => pipeline::pipeline(&options),
         Task::Bench(Bench::Embed(embed)) => networks::embed(&embed),
         Task::Bench(Bench::Detect(detect)) => networks::detect(&detect),

@@ -32,11 +32,15 @@ pub(crate) enum Need {
     Chromium,
     /// Sees what stages ask of the system.
     Strace,
+    /// Builds Debian packages.
+    DpkgDev,
+    /// Installs a fresh Debian to test the package in.
+    Mmdebstrap,
 }
 
 use Need::{
-    Chromium, Clang, FfmpegLibraries, FfmpegProgram, LibClang, OpenCv, OpenCvData, Pip, PkgConfig, Strace,
-    Venv,
+    Chromium, Clang, DpkgDev, FfmpegLibraries, FfmpegProgram, LibClang, Mmdebstrap, OpenCv, OpenCvData, Pip,
+    PkgConfig, Strace, Venv,
 };
 
 /// What building and running needs.
@@ -46,6 +50,8 @@ pub(crate) const RUN: &[Need] =
 pub(crate) const FETCH: &[Need] = &[Pip];
 /// What the tests need beyond [`RUN`] and [`FETCH`].
 pub(crate) const TESTS: &[Need] = &[Venv, Chromium, Strace];
+/// What packing and testing the packages needs beyond [`RUN`].
+pub(crate) const DIST: &[Need] = &[DpkgDev, Mmdebstrap];
 
 /// Makes sure that the system has everything, installing it when asked to.
 pub(crate) fn ensure(needs: &[&[Need]], install: bool) -> Result<()> {
@@ -85,6 +91,9 @@ fn present(need: Need) -> bool {
         Venv => process::succeeds("python3", &["-c", "import ensurepip, venv"]),
         Chromium => process::succeeds("chromium", &["--version"]),
         Strace => process::succeeds("strace", &["--version"]),
+        // Packages for Debian are made on Debian.
+        DpkgDev => process::succeeds("dpkg-shlibdeps", &["--version"]) || !has_apt(),
+        Mmdebstrap => process::succeeds("mmdebstrap", &["--version"]) || !has_apt(),
     }
 }
 
@@ -137,7 +146,8 @@ fn is_number(text: &str) -> bool {
     !text.is_empty() && text.chars().all(|c| c.is_ascii_digit() || c == '.')
 }
 
-fn has_apt() -> bool {
+/// Whether this system is Debian, or a relative of it.
+pub(crate) fn has_apt() -> bool {
     process::succeeds("apt-get", &["--version"])
 }
 
@@ -169,6 +179,8 @@ fn debian(need: Need, missing: &[Need]) -> &'static [&'static str] {
         Venv => &["python3-venv"],
         Chromium => &["chromium"],
         Strace => &["strace"],
+        DpkgDev => &["dpkg-dev"],
+        Mmdebstrap => &["mmdebstrap"],
     }
 }
 
@@ -187,6 +199,8 @@ fn describe(need: Need) -> &'static str {
         Venv => "venv for python3",
         Chromium => "the browser chromium",
         Strace => "the program strace",
+        DpkgDev => "the program dpkg-shlibdeps",
+        Mmdebstrap => "the program mmdebstrap",
     }
 }
 

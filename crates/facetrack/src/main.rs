@@ -66,7 +66,9 @@ fn dispatch(verb: Verb) -> Result<ExitCode> {
         Verb::Settings => settings::print()?,
         Verb::Defaults => settings::print_defaults()?,
         Verb::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "facetrack", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "facetrack", &mut script);
+            console::say(String::from_utf8_lossy(&script).trim_end());
         }
         Verb::Man { folder } => {
             clap_mangen::generate_to(Cli::command(), &folder).map_err(Error::io("write", &folder))?;
