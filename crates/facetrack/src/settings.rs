@@ -41,7 +41,10 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("facetrack-settings-{}", std::process::id()));
         std::fs::write(&folder, super::PAGE).unwrap();
         let page = Some(folder.as_path());
-        assert_eq!(read_config::<detect_track::Config>(page, &[], "detect-track").unwrap(), Default::default());
+        assert_eq!(
+            read_config::<detect_track::Config>(page, &[], "detect-track").unwrap(),
+            Default::default()
+        );
         assert_eq!(read_config::<embed::Config>(page, &[], "embed").unwrap(), Default::default());
         assert_eq!(read_config::<cluster::Config>(page, &[], "cluster").unwrap(), Default::default());
         assert_eq!(read_config::<evaluate::Config>(page, &[], "evaluate").unwrap(), Default::default());
