@@ -60,7 +60,8 @@ fn command_line() -> Result<String> {
 /// The output of `facetrack` as it was last built.
 fn printed(arguments: &[&str]) -> Result<String> {
     let mut command = workspace::facetrack();
-    let output = command.args(arguments).output().map_err(Error::io("start", &workspace::program("facetrack")))?;
+    let output =
+        command.args(arguments).output().map_err(Error::io("start", &workspace::program("facetrack")))?;
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
@@ -151,7 +152,8 @@ fn documented(source: &str, item: &str, start: &str) -> Vec<(String, String)> {
     for line in inside.take_while(|line| !line.starts_with('}')) {
         if let Some(text) = line.trim().strip_prefix("/// ") {
             doc.push(text);
-        } else if let Some(name) = line.trim().strip_prefix(start.trim_start()).and_then(|rest| rest.split(':').next())
+        } else if let Some(name) =
+            line.trim().strip_prefix(start.trim_start()).and_then(|rest| rest.split(':').next())
         {
             found.push((name.to_owned(), doc.join(" ")));
             doc.clear();
@@ -222,6 +224,8 @@ pub struct Config {
         for (section, file, item) in SECTIONS {
             assert!(source(file).is_ok_and(|text| !documented(&text, item, "pub ").is_empty()), "{section}");
         }
-        assert!(exit_codes().is_ok_and(|text| text.lines().filter(|line| line.starts_with("| ")).count() == 8));
+        assert!(
+            exit_codes().is_ok_and(|text| text.lines().filter(|line| line.starts_with("| ")).count() == 8)
+        );
     }
 }

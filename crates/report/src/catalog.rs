@@ -30,6 +30,9 @@ pub struct Explained {
     pub title: String,
     /// Where it stands.
     pub section: Section,
+    /// Whether it is in the closing summary of a run.
+    #[serde(default)]
+    pub summary: bool,
     /// How it is computed.
     pub formula: String,
     /// Lowest to highest value; which end is good.
@@ -49,7 +52,8 @@ struct Catalog {
 
 /// Every figure, the most telling first. A test parses the file, so that it is never empty.
 pub static CATALOG: LazyLock<Vec<Explained>> = LazyLock::new(|| {
-    toml::from_str(include_str!("catalog.toml")).map_or_else(|_| Vec::new(), |catalog: Catalog| catalog.figure)
+    toml::from_str(include_str!("catalog.toml"))
+        .map_or_else(|_| Vec::new(), |catalog: Catalog| catalog.figure)
 });
 
 #[cfg(test)]
@@ -57,7 +61,12 @@ mod tests {
     #[test]
     fn every_figure_is_explained_once() {
         let parsed: Result<super::Catalog, _> = toml::from_str(include_str!("catalog.toml"));
-        assert_eq!(parsed.as_ref().map(|catalog| catalog.figure.len()), Ok(66), "{:?}", parsed.as_ref().err());
+        assert_eq!(
+            parsed.as_ref().map(|catalog| catalog.figure.len()),
+            Ok(66),
+            "{:?}",
+            parsed.as_ref().err()
+        );
         let names: std::collections::HashSet<_> = super::CATALOG.iter().map(|figure| &figure.name).collect();
         assert_eq!(names.len(), super::CATALOG.len());
     }

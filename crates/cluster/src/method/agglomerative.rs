@@ -86,12 +86,8 @@ mod tests {
 
     const LINKAGES: [Linkage; 4] = [Linkage::Average, Linkage::Complete, Linkage::Single, Linkage::Ward];
 
-    const OF_KODAMA: [kodama::Method; 4] = [
-        kodama::Method::Average,
-        kodama::Method::Complete,
-        kodama::Method::Single,
-        kodama::Method::Ward,
-    ];
+    const OF_KODAMA: [kodama::Method; 4] =
+        [kodama::Method::Average, kodama::Method::Complete, kodama::Method::Single, kodama::Method::Ward];
 
     fn method(linkage: Linkage, cut: Cut, constraints: bool) -> Agglomerative {
         Agglomerative { metric: Metric::Euclidean, linkage, cut, constraints }
