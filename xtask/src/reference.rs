@@ -27,7 +27,7 @@ fn page(name: &str, text: &str, check: bool) -> Result<()> {
 }
 
 /// Verbs of `facetrack`, in the order of its help.
-const VERBS: [&str; 13] = [
+const VERBS: [&str; 15] = [
     "run",
     "library",
     "library add",
@@ -37,6 +37,8 @@ const VERBS: [&str; 13] = [
     "validate",
     "redact",
     "models",
+    "models list",
+    "models fetch",
     "settings",
     "doctor",
     "stage",
@@ -85,7 +87,8 @@ const ABOUT_SETTINGS: &str = "\
 
 /// The configuration file with every default: comments from the source, values from the program.
 fn settings() -> Result<String> {
-    let defaults: Value = serde_json::from_str(&printed(&["defaults"])?).map_err(Error::unexpected)?;
+    let defaults: Value =
+        serde_json::from_str(&printed(&["defaults"])?).map_err(|e| Error::unexpected(e.to_string()))?;
     let mut text = ABOUT_SETTINGS.to_owned();
     for (section, file, item) in SECTIONS {
         text += &format!("\n[{section}]\n");
@@ -125,7 +128,7 @@ fn toml(value: &Value) -> Option<String> {
 fn exit_codes() -> Result<String> {
     let mut text = "# Exit codes\n\nEvery verb of `facetrack` and every task of `cargo xtask` ends with one of these codes. \
         `cargo xtask schemas`\ngenerates this page from the source.\n\n\
-        | code | meaning | run again? |\n|---|---|---|\n\
+        | code | meaning | is it useful to run the same command again? |\n|---|---|---|\n\
         | 0 | Success; a video without faces is a success. | not needed |\n"
         .to_owned();
     let source = source("crates/failure/src/lib.rs")?;

@@ -1,4 +1,4 @@
-//! Items that must be linked whatever their vectors: a method links each group of them as one item.
+//! Groups of items with must-link constraints. A linking method treats each group as one item.
 
 use numeric::merges::Merges;
 use numeric::vector::{add, direction};
@@ -15,7 +15,7 @@ pub struct Groups {
 }
 
 impl Groups {
-    /// Groups of `n` items, from pairs that must be linked.
+    /// Creates the groups of `n` items from must-link pairs.
     pub fn new(n: usize, pairs: impl IntoIterator<Item = (usize, usize)>) -> Self {
         let mut sets = Merges::new(n);
         for (a, b) in pairs {
@@ -26,21 +26,22 @@ impl Groups {
         Self { of, count }
     }
 
-    /// Group of an item.
+    /// Returns the group of an item.
     pub fn of(&self, item: usize) -> usize {
         self.of[item]
     }
 
-    /// Whether two different items, if they are any, are of one group.
+    /// Returns whether two items belong to one group; `false` if one of them is `None`.
     pub fn are_one(&self, a: Option<usize>, b: Option<usize>) -> bool {
         a.zip(b).is_some_and(|(a, b)| self.of[a] == self.of[b])
     }
 
-    /// Links the groups by a method, each as one item: the mean of its vectors, with the pictures of all.
-    /// A pair that cannot be linked holds for the groups of both items; within a group it is overruled.
+    /// Links the groups with a method. Each group is one item, with the mean of its vectors and the crops of
+    /// all its items. A cannot-link pair applies to the groups of both items; a cannot-link pair within a
+    /// group is ignored.
     ///
     /// # Errors
-    /// Those of the method.
+    /// Returns the errors of the method.
     pub fn assign(
         &self,
         method: &dyn Method,
@@ -60,14 +61,15 @@ impl Groups {
         Ok(self.spread(method.assign(&joined, advance)?))
     }
 
-    /// Mean direction of each group; of vectors that cancel each other out that of the first.
+    /// Returns the mean direction of each group, or the first vector of the group if its vectors cancel each
+    /// other out.
     fn means(&self, vectors: &[&[f32]]) -> Vec<Vec<f32>> {
         let mut members = vec![Vec::new(); self.count];
         self.of.iter().zip(vectors).for_each(|(group, vector)| members[*group].push(*vector));
         members.iter().map(|members| mean(members)).collect()
     }
 
-    /// What was found of groups, said of their items.
+    /// Converts an assignment of groups to an assignment of their items.
     fn spread(&self, found: Assignment) -> Assignment {
         Assignment {
             labels: self.of.iter().map(|group| found.labels[*group]).collect(),
@@ -77,7 +79,8 @@ impl Groups {
         }
     }
 
-    /// The tree of the groups as a tree of the items, in which groups are merged first, at height 0.
+    /// Converts the tree of the groups to a tree of the items; the items of a group are merged first, at
+    /// height 0.
     fn grown(&self, merges: &[Merge]) -> Vec<Merge> {
         let mut first = vec![None; self.count];
         let mut all = Vec::new();
@@ -87,7 +90,7 @@ impl Groups {
                 None => first[*group] = Some(item),
             }
         }
-        // An item under each node of the groups' tree.
+        // One item below each node of the tree of the groups.
         let mut under: Vec<usize> = first.into_iter().flatten().collect();
         for merge in merges {
             all.push((under[merge.left], under[merge.right], merge.height));
@@ -105,7 +108,7 @@ fn mean(vectors: &[&[f32]]) -> Vec<f32> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use proptest::prelude::*;
 
@@ -120,7 +123,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever the method, the items of a group share a label and trees are whole.
+        /// With every method, the items of a group have one label and the tree has n − 1 merges.
         #[test]
         fn every_method_keeps_groups_together((vectors, cannot_link) in cases(), pairs in prop::collection::vec((0..16_usize, 0..16_usize), 0..4)) {
             let n = vectors.len();
@@ -158,6 +161,6 @@ mod tests {
         assert_eq!(linked(&[], &[]), [Some(0), Some(1), Some(0)]);
         assert_eq!(linked(&[(0, 1)], &[]), [Some(0), Some(0), Some(0)]);
         assert_eq!(linked(&[(0, 1)], &[(1, 2)]), [Some(0), Some(0), Some(1)]);
-        assert_eq!(linked(&[(0, 1)], &[(0, 1)]), [Some(0), Some(0), Some(0)], "a person's word holds");
+        assert_eq!(linked(&[(0, 1)], &[(0, 1)]), [Some(0), Some(0), Some(0)], "must-link overrides");
     }
 }

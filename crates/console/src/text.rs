@@ -1,6 +1,6 @@
 //! Durations and numbers as text for people.
 
-/// Writes a number with about three significant digits.
+/// Returns a number as text with about three significant digits.
 pub fn rounded(value: f64) -> String {
     match value.abs() {
         v if v >= 100.0 || v == 0.0 => format!("{value:.0}"),
@@ -10,7 +10,7 @@ pub fn rounded(value: f64) -> String {
     }
 }
 
-/// Writes a time with its unit: `0.8 s`, `42 s`, `3 min 5 s`, `2 h 4 min`.
+/// Returns a duration in seconds as text with its unit: `0.8 s`, `42 s`, `3 min 5 s`, `2 h 4 min`.
 pub fn duration(secs: f64) -> String {
     if secs < 9.95 {
         return format!("{:.1} s", secs.max(0.0));

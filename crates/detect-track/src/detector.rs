@@ -31,20 +31,21 @@ pub const CASCADES: &str = "/usr/share/opencv4/haarcascades";
 
 /// Detects faces in pictures. Every worker thread has its own detector.
 pub trait Detector {
-    /// Size of the smallest face that it finds reliably, pixels of the picture it sees.
+    /// Returns the size of the smallest face that the detector finds reliably, in pixels of its input
+    /// picture.
     fn smallest_px(&self) -> f64;
 
-    /// Faces in an RGB picture, in its pixels; boxes may still overlap.
+    /// Returns the faces in an RGB picture, in pixels of this picture. Boxes of one face may overlap.
     ///
     /// # Errors
-    /// A message.
+    /// Returns the message of the network or of OpenCV.
     fn detect(&mut self, picture: &Image) -> Result<Vec<Face>, String>;
 }
 
 /// Creates a detector for one more thread, or returns a message.
 pub type NewDetector = dyn Fn() -> Result<Box<dyn Detector>, String> + Sync;
 
-/// The files that a detector needs, known by their hashes; nothing is built yet.
+/// Files of a detector, with their SHA-256; the detector itself does not exist yet.
 pub enum Files {
     /// Weights of YuNet.
     YuNet(Weights),
@@ -57,7 +58,7 @@ impl Files {
     /// Reads the files of the configured detector; only YuNet has `weights`.
     ///
     /// # Errors
-    /// When a file is missing or is not what it should be.
+    /// Fails if a file is missing or invalid, or if the build lacks OpenCV for the detector `haar`.
     pub fn read(config: &Config, weights: Option<&Path>) -> Result<Self, Error> {
         match config.detector {
             DetectorKind::YuNet => {
@@ -85,7 +86,7 @@ impl Files {
     /// Returns the factory of detectors; faces with a score below `min_score`, 0 to 1, are dropped.
     ///
     /// # Errors
-    /// When a file does not hold the detector.
+    /// Fails if a file does not contain the detector.
     pub fn load(self, min_score: f32) -> Result<Box<NewDetector>, Error> {
         match self {
             Self::YuNet(weights) => {
@@ -94,7 +95,8 @@ impl Files {
             }
             #[cfg(feature = "opencv")]
             Self::Haar(files) => {
-                // Every thread loads its own; a bad file is better found before there are any.
+                // Each thread loads its own cascade. Loading one here reports an invalid file before a thread
+                // starts.
                 HaarDetector::new(&files, min_score)?;
                 Ok(Box::new(move || match HaarDetector::new(&files, min_score) {
                     Ok(detector) => Ok(Box::new(detector)),

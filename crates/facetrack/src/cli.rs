@@ -41,7 +41,7 @@ pub(crate) enum Verb {
     Import(ImportArgs),
     /// Check tables against their schemas, and the tables of a run or a gallery against each other
     #[command(after_help = "Prints one fault per line to standard output. Exit codes: 0 no fault, \
-                            1 unexpected, 2 usage, 4 faults.")]
+                            1 unexpected, 2 usage, 3 missing path, 4 faults.")]
     Validate {
         /// A run directory, a gallery, a folder of tables, or one table
         path: PathBuf,
@@ -51,7 +51,7 @@ pub(crate) enum Verb {
     Redact(RedactArgs),
     /// List the weights of the networks, or download, verify and convert them
     Models(ModelsArgs),
-    /// Check this machine: libraries, weights, device
+    /// Check this machine: weights, cache, device, optional programs
     Doctor {
         #[command(flatten)]
         weights: WeightsDir,
@@ -129,7 +129,7 @@ pub(crate) struct RunArgs {
     /// Also write a video with boxes and names, .mp4 or .mkv
     #[arg(long, value_name = "OUT")]
     pub(crate) annotate: Option<PathBuf>,
-    /// Custom weights for an embedder, ONNX or safetensors
+    /// Custom weights for an embedder: safetensors, ONNX, dlib or TensorFlow
     #[arg(long, value_name = "[NAME=]FILE", value_parser = Own::parse)]
     pub(crate) weights: Vec<Own>,
     #[command(flatten)]
@@ -269,7 +269,7 @@ pub(crate) enum LibraryVerb {
         /// Directory of the gallery
         #[arg(long, value_name = "DIR")]
         library: PathBuf,
-        /// video_id of the video, as in library.json
+        /// video_id of the video, as in videos.parquet and library.json
         #[arg(long, value_name = "ID")]
         video_id: String,
         /// Print JSON Lines
@@ -338,7 +338,7 @@ pub(crate) struct ModelsArgs {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ModelsVerb {
-    /// Show lists weights, their state, source and licence (the default)
+    /// List the weights with their state, source and licence (the default)
     List {
         #[command(flatten)]
         weights: WeightsDir,

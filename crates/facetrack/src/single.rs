@@ -20,7 +20,7 @@ use crate::models;
 use crate::progress::Screen;
 use crate::sources::{self, Source};
 use crate::stages::{self, Finished, Job};
-use crate::{annotate, redact, skip, tables};
+use crate::{annotate, redact, skip};
 
 /// The page, below the run directory.
 const PAGE: &str = "report/index.html";

@@ -97,7 +97,7 @@ fn source(name: Name, own: &[(Name, PathBuf)]) -> Result<Source> {
     }
     models::by_name(name.as_str()).map(Source::Pinned).ok_or_else(|| {
         Error::new(exit::INPUT, format!("there are no freely usable weights for `{name}`"))
-            .hint(format!("pass your own weights with --weights {name}=FILE (ONNX or safetensors)"))
+            .hint(format!("pass your own weights with --weights {name}=FILE"))
     })
 }
 

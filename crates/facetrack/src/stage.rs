@@ -27,7 +27,7 @@ pub(crate) enum Stage {
         /// The video file
         #[arg(long, value_name = "FILE")]
         video: PathBuf,
-        /// weights of YuNet, safetensors; required for the detector `yunet`
+        /// Weights of YuNet, safetensors; required for the detector `yunet`
         #[arg(long, value_name = "FILE")]
         weights: Option<PathBuf>,
     },
@@ -72,7 +72,7 @@ pub(crate) struct Shared {
     /// A setting that overrides the configuration file, such as detect-track.min_face_px = 20
     #[arg(long, value_name = "TOML")]
     set: Vec<String>,
-    /// Worker threads, which never change the result [number of worker threads; does not change the result [default: all cores]]
+    /// Number of worker threads; does not change the result [default: all cores]
     #[arg(long, value_name = "N", value_parser = parse_count)]
     threads: Option<usize>,
     /// Run even if nothing has changed

@@ -9,12 +9,13 @@ pub use catch_panic::catch_panic;
 
 /// Exit codes of every program of the project.
 pub mod exit {
-    /// An unexpected error, or the system refused: disk full, no permission, a crashed stage. Run again: yes,
-    /// after the cause is removed.
+    /// An unexpected error, a crashed stage, or an error of the operating system, such as a full disk or a
+    /// missing permission. Run again: yes, after the cause is removed.
     pub const UNEXPECTED: u8 = 1;
     /// Wrong usage: options or settings. Run again: no.
     pub const USAGE: u8 = 2;
-    /// Unusable input: the video, the labels, the weights, or a missing run directory. Run again: no.
+    /// Unusable input: the video, the labels or the weights; a failed download of weights; a missing run
+    /// directory. Run again: after a failed download yes, otherwise no.
     pub const INPUT: u8 = 3;
     /// A table or manifest breaks the contract of its version. Run again: no.
     pub const CONTRACT: u8 = 4;

@@ -1,9 +1,9 @@
-//! The formats of other tools.
+//! Import and export of the formats of other tools.
 //!
 //! * [`export`]: a run as CSV, MOTChallenge, COCO, CVAT, WebVTT, RTTM or OpenTimelineIO.
 //! * [`labels`]: ground truth of CSV files, MOTChallenge or CVAT, for import and for stage `evaluate`.
 //!
-//! **Architecture invariant:** reads tables and changes none.
+//! **Architecture invariant:** this crate reads tables and does not change them.
 
 pub mod export;
 pub mod labels;
@@ -15,7 +15,7 @@ use std::path::PathBuf;
 
 use failure::{Failure, exit};
 
-/// Errors of this module.
+/// Errors of this crate.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -28,14 +28,14 @@ pub enum Error {
     /// A file cannot be read or written.
     #[error("failed to {action} `{}`: {source}", path.display())]
     Io {
-        /// What was being done.
+        /// Action that failed: `read` or `write`.
         action: &'static str,
         /// The file.
         path: PathBuf,
         /// Message of the operating system.
         source: io::Error,
     },
-    /// Labels cannot be understood.
+    /// A line of a label file is invalid.
     #[error("`{}`, line {line}: {reason}", path.display())]
     Labels {
         /// The file.
@@ -45,18 +45,18 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
-    /// A file that does not say what it is.
+    /// The format of a file is not known from its extension.
     #[error("unknown format of `{}`", path.display())]
     UnknownFormat {
         /// The file.
         path: PathBuf,
     },
-    /// Faults were found and printed.
+    /// Validation found faults, which the program has printed.
     #[error("found {faults} faults in `{}`", path.display())]
     Faults {
-        /// What was looked at.
+        /// Validated file or directory.
         path: PathBuf,
-        /// How many.
+        /// Number of faults.
         faults: usize,
     },
 }
@@ -73,7 +73,7 @@ impl Failure for Error {
                 Some("set the format with --from: csv, mot (.txt) or cvat (.xml)".into())
             }
             Self::Labels { reason, .. } if reason.starts_with("missing column") => Some(
-                "labels need the columns frame, x, y, w, h and identity, or usual other names, such as \
+                "labels need the columns frame, x, y, w, h and identity, or common names for these, such as \
                  frame_idx, left, top, x_max, y_max or name"
                     .into(),
             ),

@@ -1,14 +1,14 @@
-//! Ways of linking tracks, one file each, behind the trait [`Method`].
+//! Linking methods, one file each. Every method implements the trait [`Method`].
 //!
 //! | method | groups by | number of people | noise | dendrogram |
 //! |---|---|---|---|---|
 //! | [`Link`] | evidence under constraints | by evidence, distance or `k` | yes | yes |
 //! | [`Agglomerative`] | one of four linkages | by distance, `k` or silhouette | no | yes |
 //! | [`KMeans`] | means | `k` or silhouette | no | no |
-//! | [`Dbscan`] | density, one for all | by density | yes | no |
-//! | [`Hdbscan`] | density, each its own | by density | yes | no |
+//! | [`Dbscan`] | regions of one density | by density | yes | no |
+//! | [`Hdbscan`] | regions of different densities | by density | yes | no |
 //!
-//! All are pure and deterministic. [`crate::config::METHODS`] says which settings each takes.
+//! All methods are pure and deterministic. [`crate::config::METHODS`] lists the settings of each method.
 
 mod agglomerative;
 mod dbscan;
@@ -29,8 +29,8 @@ use crate::linkage::{self, FORBIDDEN, Merge, Metric, Pairs};
 
 /// A way to decide which items show one person.
 pub trait Method {
-    /// Puts every item into a cluster, or leaves it out as noise. `advance` hears of how many of how many
-    /// steps are done, from methods that take many items.
+    /// Assigns every item to a cluster or to noise. Methods for many items report progress with
+    /// `advance(done, total)`, in steps.
     ///
     /// # Errors
     /// See [`Error`].
@@ -47,14 +47,14 @@ pub enum Error {
         /// Place of the vector, from zero.
         item: usize,
     },
-    /// A vector is not as long as the first.
+    /// The dimension of a vector differs from that of the first vector.
     #[error("the vector of item {item} has dimension {found}, others have {expected}")]
     Length {
         /// Place of the vector, from zero.
         item: usize,
-        /// Length of the first.
+        /// Dimension of the first vector.
         expected: usize,
-        /// Its length.
+        /// Dimension of this vector.
         found: usize,
     },
     /// More clusters are asked for than there are items.
@@ -74,7 +74,7 @@ pub enum Error {
     /// Linking refused the vectors.
     #[error(transparent)]
     Items(#[from] crate::items::Error),
-    /// A library refused.
+    /// A library returned an error.
     #[error("the library `{library}` failed: {reason}")]
     Library {
         /// Its name.
@@ -84,7 +84,7 @@ pub enum Error {
     },
 }
 
-/// Unit vectors of one length, and which of them cannot be linked.
+/// Unit vectors of equal dimension, and pairs of vectors with a cannot-link constraint.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Items<'a> {
     vectors: Vec<&'a [f32]>,
@@ -92,19 +92,19 @@ pub struct Items<'a> {
     crops: Vec<Crop<'a>>,
 }
 
-/// One of the pictures that the vector of an item was pooled from.
+/// One crop of an item: its embedding is a part of the vector of the item.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Crop<'a> {
-    /// Place of the item.
+    /// Index of the item, from zero.
     pub item: usize,
-    /// Its own vector, of unit length.
+    /// Embedding of the crop, of unit norm.
     pub vector: &'a [f32],
-    /// Length of its vector before that, 0 or more: larger is clearer.
+    /// Raw norm of the embedding, 0 or more; larger for clear faces.
     pub norm: f32,
 }
 
 impl<'a> Items<'a> {
-    /// Vectors of unit length, and pairs of places in them that cannot be linked.
+    /// Creates items from vectors of unit norm and cannot-link pairs of their indices.
     ///
     /// # Errors
     /// [`Error::NotFinite`] and [`Error::Length`].
@@ -124,10 +124,10 @@ impl<'a> Items<'a> {
         Ok(Self { vectors, cannot_link, crops: Vec::new() })
     }
 
-    /// With the pictures of some of the items, in order of the items.
+    /// Adds crops, which must be sorted by their items; an item may have no crop.
     ///
     /// # Errors
-    /// [`Error::NotFinite`] and [`Error::Length`], with the item of the picture.
+    /// [`Error::NotFinite`] and [`Error::Length`], with the item of the crop.
     pub fn with_crops(self, crops: Vec<Crop<'a>>) -> Result<Self, Error> {
         let expected = self.vectors.first().map_or(0, |first| first.len());
         for Crop { item, vector, norm } in &crops {
@@ -156,24 +156,24 @@ impl<'a> Items<'a> {
         &self.vectors
     }
 
-    /// Pairs of places in [`Self::vectors`] that cannot be linked, the smaller first, in order.
+    /// Returns the cannot-link pairs of indices into [`Self::vectors`], sorted, with the smaller index first.
     pub fn cannot_link(&self) -> &[(usize, usize)] {
         &self.cannot_link
     }
 
-    /// Pictures, in order of their items.
+    /// Returns the crops, sorted by item.
     pub fn crops(&self) -> &[Crop<'a>] {
         &self.crops
     }
 
-    /// Distances of all pairs, and which cannot be linked.
+    /// Returns the distances of all pairs, with the cannot-link pairs marked.
     pub fn pairs(&self, metric: Metric) -> Pairs {
         let mut pairs = Pairs::of(&self.vectors, metric);
         self.cannot_link.iter().for_each(|(a, b)| pairs.forbid(*a, *b));
         pairs
     }
 
-    /// For every item the others that it cannot be linked with.
+    /// Returns, for every item, the items with which it has a cannot-link constraint.
     fn cannot_link_of(&self) -> Vec<Vec<usize>> {
         let mut others = vec![Vec::new(); self.len()];
         for (a, b) in &self.cannot_link {
@@ -184,25 +184,27 @@ impl<'a> Items<'a> {
     }
 }
 
-/// What a method found.
+/// Result of a method.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Assignment {
     /// Cluster of every item, numbered from zero by their first items; `None` is noise.
     pub labels: Vec<Option<usize>>,
-    /// The dendrogram; `None` of methods that make none.
+    /// Dendrogram; `None` for a method without a dendrogram.
     pub tree: Option<Tree>,
-    /// How well each item fits its cluster, of methods that know.
+    /// Fit of each item to its cluster; `None` for a method that does not compute it.
     pub fits: Option<Vec<Fit>>,
-    /// What pairs of items say, of methods that learn it.
+    /// Calibration of pair similarities; `None` for a method that does not estimate it.
     pub calibration: Option<Calibration>,
 }
 
 /// How well an item fits its cluster.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Fit {
-    /// Probability that it belongs there, 0 to 1; that of being alone for noise.
+    /// Confidence that the item belongs to its cluster, 0 to 1; for noise, the confidence that the item is
+    /// alone.
     pub confidence: f64,
-    /// The next best cluster that no constraint forbids, and how much more similar its own is.
+    /// Second best cluster that no constraint forbids, and the margin of the item's own cluster over that
+    /// cluster; `None` if there is no other cluster.
     pub runner_up: Option<(usize, f64)>,
 }
 
@@ -211,20 +213,20 @@ pub struct Fit {
 pub struct Tree {
     /// All n − 1 merges.
     pub merges: Vec<Merge>,
-    /// Height up to which they were made.
+    /// Height of the cut: merges up to this height form the clusters.
     pub cut: f64,
-    /// What a constraint added to the height of a merge that it forbids.
+    /// Amount that a cannot-link constraint adds to the height of a forbidden merge.
     pub forbidden: f64,
 }
 
 impl Assignment {
-    /// Of a method without a dendrogram. Labels may be any numbers.
+    /// Creates the assignment of a method without a dendrogram; the labels may be arbitrary numbers.
     fn flat(labels: Vec<Option<usize>>) -> Self {
         Self { labels: numbered(labels), ..Self::default() }
     }
 }
 
-/// The number of every label, from zero by first items.
+/// Returns the new number of every label, from zero in the order of the first items.
 fn numbers(labels: &[Option<usize>]) -> HashMap<usize, usize> {
     let mut numbers = HashMap::new();
     for label in labels.iter().flatten() {
@@ -240,10 +242,10 @@ fn numbered(labels: Vec<Option<usize>>) -> Vec<Option<usize>> {
     labels.into_iter().map(|label| label.and_then(|label| numbers.get(&label).copied())).collect()
 }
 
-/// How well items fit, of a method that does not say it itself: confidence is the silhouette of the item
-/// (Rousseeuw, 1987) against the nearest other cluster that no constraint forbids, not below 0. An item
-/// alone in its cluster counts as far from it as it could have been without being left alone, by
-/// `same_up_to`; so does noise.
+/// Returns the fit of each item, for methods that do not compute it. The confidence is the silhouette of the
+/// item (Rousseeuw, 1987) with respect to the nearest other cluster that no constraint forbids, but at least
+/// 0. For noise and for an item that is alone in its cluster, the distance to the own cluster is
+/// `same_up_to`.
 pub fn silhouettes(pairs: &Pairs, labels: &[Option<usize>], same_up_to: f64) -> Vec<Fit> {
     let mut members = vec![Vec::new(); labels.iter().flatten().max().map_or(0, |most| most + 1)];
     for (item, label) in labels.iter().enumerate() {
@@ -267,15 +269,15 @@ pub fn silhouettes(pairs: &Pairs, labels: &[Option<usize>], same_up_to: f64) -> 
 }
 
 impl Fit {
-    /// By distances to its own cluster and to the next.
+    /// Computes the fit from the distances to the own cluster and to the second best cluster.
     fn by_distance(own: f64, next: Option<(usize, f64)>) -> Self {
         let confidence = next.map_or(1.0, |(_, next)| if next > own { (next - own) / next } else { 0.0 });
         Self { confidence, runner_up: next.map(|(label, next)| (label, next - own)) }
     }
 }
 
-/// Splits every cluster that holds items which cannot be linked, into as few as average linkage under
-/// constraints gives when it makes all merges that are allowed. Noise stays noise.
+/// Splits every cluster that violates a cannot-link constraint. Constrained average linkage makes all allowed
+/// merges within the cluster, and each resulting part becomes a cluster. Noise stays noise.
 fn repair(labels: &mut Vec<Option<usize>>, pairs: &Pairs) {
     let mut members = BTreeMap::<usize, Vec<usize>>::new();
     for (item, label) in labels.iter().enumerate() {
@@ -298,7 +300,7 @@ fn repair(labels: &mut Vec<Option<usize>>, pairs: &Pairs) {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
 pub(crate) mod tests {
     use std::collections::BTreeSet;
 
@@ -390,7 +392,7 @@ pub(crate) mod tests {
         }
     }
 
-    /// Two tracks and less, and tracks that are all equal.
+    /// Tests zero to six equal items.
     #[test]
     fn few_and_equal_items() {
         let same = vec![vec![0.6, 0.8, 0.0, 0.0]; 6];

@@ -1,15 +1,15 @@
-//! How much fine detail a crop shows.
+//! Sharpness of a crop: a measure of fine detail, 0 to 1.
 //!
 //! Source: variance of the Laplacian (Pech-Pacheco et al., "Diatom autofocusing in brightfield
-//! microscopy", ICPR 2000) of the luma of BT.601. Bit for bit what OpenCV's `cvtColor`, `Laplacian` and
-//! `meanStdDev` give: all values before the variance are integers.
+//! microscopy", ICPR 2000) of the luma of BT.601. The result equals that of OpenCV's `cvtColor`, `Laplacian`
+//! and `meanStdDev` bit for bit, because all values before the variance are integers.
 
 use pulp::{Simd, WithSimd};
 
 /// Variance at which a crop counts as half sharp; about that of a well-lit face 60 pixels wide.
 const HALF_SHARP: f64 = 100.0;
 
-/// Sharpness of a square picture, 0 to 1.
+/// Computation of the sharpness of a square picture, 0 to 1.
 pub(super) struct Sharpness<'a> {
     /// RGB, `side × side` pixels.
     pub(super) rgb: &'a [u8],
@@ -50,7 +50,7 @@ fn padded_luma(rgb: &[u8], side: usize) -> Vec<i16> {
     luma
 }
 
-/// Variance of the differences between each pixel, four times, and its four neighbours.
+/// Variance of the Laplacian: the sum of the four neighbours of a pixel minus four times the pixel.
 #[inline(always)]
 fn variance_of_laplacian(luma: &[i16], side: usize) -> f64 {
     let stride = side + 2;
@@ -59,7 +59,7 @@ fn variance_of_laplacian(luma: &[i16], side: usize) -> f64 {
         let row = |y: usize, x: usize| &luma[y * stride + x..][..side];
         let (above, below) = (row(y - 1, 1), row(y + 1, 1));
         let (left, middle, right) = (row(y, 0), row(y, 1), row(y, 2));
-        // Of a row, neither sum comes near to the limit of 32 bits: |detail| is at most 1020.
+        // Both sums of a row fit into 32 bits, because |detail| is at most 1020.
         let (mut row_sum, mut row_square_sum) = (0_i32, 0_i32);
         for x in 0..side {
             let around = above[x].wrapping_add(below[x]).wrapping_add(left[x]).wrapping_add(right[x]);
@@ -72,7 +72,7 @@ fn variance_of_laplacian(luma: &[i16], side: usize) -> f64 {
     }
     let share = 1.0 / (side * side) as f64;
     let mean = sum as f64 * share;
-    // The root and its square may differ from the variance in the last bit; OpenCV gives the root.
+    // OpenCV returns the standard deviation. Its square may differ from the variance in the last bit.
     (square_sum as f64 * share - mean * mean).max(0.0).sqrt().powi(2)
 }
 
@@ -87,7 +87,7 @@ mod tests {
         Arch::new().dispatch(Sharpness { rgb, side })
     }
 
-    /// A grey square.
+    /// Returns a grey square picture with the given pixel values.
     fn grey(side: usize, value: impl Fn(usize, usize) -> u8) -> Vec<u8> {
         (0..side * side).flat_map(|i| [value(i % side, i / side); 3]).collect()
     }
@@ -107,7 +107,8 @@ mod tests {
     }
 
     proptest! {
-        /// Turned and mirrored pictures are as sharp, and a finer contrast is sharper.
+        /// Transposed and mirrored pictures have equal sharpness, and a doubled contrast does not reduce the
+        /// sharpness.
         #[test]
         fn turning_does_not_matter(side in 2_usize..40, seed in any::<u64>()) {
             let value = |x: usize, y: usize| (seed.rotate_left((x * 5 + y * 11) as u32) % 128) as u8;

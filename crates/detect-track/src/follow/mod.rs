@@ -7,12 +7,12 @@ mod kcf;
 pub use self::kcf::Follower;
 use geometry::BBox;
 
-/// Frame and box of a face in the frames after the one in which it was detected, in order, until the face
-/// was lost.
+/// Boxes of one face in the frames after its detection, as pairs of `frame_idx` and box, in order of frames,
+/// up to the frame in which the tracker loses the face.
 pub type Trajectory = Vec<(i64, BBox)>;
 
-/// Stands in for the correlation filters in a build without OpenCV. There is no value of this type: the
-/// settings that need one are refused before a video is opened.
+/// Placeholder for the correlation filters in a build without OpenCV. The type has no values: `Config::check`
+/// refuses the tracker `correlation` before the video is opened.
 #[cfg(not(feature = "opencv"))]
 pub enum Follower {}
 

@@ -1,4 +1,5 @@
-//! Finds and cuts the faces of one frame, or follows them through some.
+//! Worker threads: a worker detects faces and cuts their crops in one frame, or tracks faces through several
+//! frames.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender};
@@ -14,26 +15,26 @@ use crate::face::{DetectedFace, Face, suppress};
 use crate::follow::{Follower, Trajectory};
 use crate::pipeline::schedule::{Order, Task};
 
-/// Shorter side of the picture that a detector sees unless the user says how large the smallest
-/// face is, pixels.
+/// Shorter side of the detector's input picture if `min_face_px` is not set, pixels.
 const SHORT_SIDE_PX: f64 = 360.0;
-/// Largest enlargement of the picture for the detector: more shows nothing new.
+/// Largest enlargement of the picture for the detector; a larger one adds no detail.
 const MAX_SCALE: f64 = 2.0;
-/// Longest side of the picture that a detector sees, pixels; bounds time and memory.
+/// Upper limit on the longer side of the detector's input picture, pixels; it limits time and memory.
 const MAX_SIDE_PX: f64 = 4096.0;
 
-/// A worker's answer: the order's frame and what came of it, or why there is nothing.
+/// Result of one order: index of its frame, and the faces or trajectories, or an error message.
 pub(super) type Answer = (i64, Result<Done, String>);
 
-/// What a worker has done.
+/// Output of a worker.
 pub(super) enum Done {
-    /// Found these faces.
+    /// Faces of the examined frame.
     Examined(Vec<DetectedFace>),
-    /// Followed each face of the order.
+    /// One trajectory per face of the order.
     Followed(Vec<Trajectory>),
 }
 
-/// A worker: takes orders until there are none. Without an examiner it answers why there is none.
+/// Executes orders until the channel closes. If the examiner could not be created, every answer is that
+/// error.
 pub(super) fn work(
     taken: &Mutex<Receiver<Order<Arc<Picture>>>>,
     answers: &Sender<Answer>,
@@ -54,7 +55,7 @@ pub(super) fn work(
             (Err(reason), _) => Err(reason.clone()),
         }));
         let done = done.unwrap_or_else(|_| Err("a worker thread panicked".into()));
-        // A picture that is answered for counts as gone.
+        // The dispatcher counts the picture as released when it receives the answer.
         drop(task);
         if answers.send((frame_idx, done)).is_err() {
             return;
@@ -62,18 +63,19 @@ pub(super) fn work(
     }
 }
 
-/// Finds and cuts the faces of pictures.
+/// Detector of one worker, with the converters that it needs.
 pub(super) struct Examiner<'a> {
     detector: Box<dyn Detector + 'a>,
     config: &'a Config,
-    /// Width and height that every box is given in, whatever size a picture of the stream has.
+    /// Width and height of the upright frame, pixels, in which boxes are returned even if a picture has
+    /// another size.
     size: (usize, usize),
     small: Converter,
     full: Converter,
 }
 
 impl<'a> Examiner<'a> {
-    /// With a detector of its own, for a video of which `facts` are known.
+    /// Creates an examiner with its own detector, for the video that `facts` describes.
     pub(super) fn new(detector: Box<dyn Detector + 'a>, config: &'a Config, facts: &Facts) -> Self {
         let converter = || Converter::new(facts.rotation_degrees);
         let size = (facts.width as usize, facts.height as usize);
@@ -98,7 +100,7 @@ impl<'a> Examiner<'a> {
         faces.into_iter().map(|face| self.see(picture, face)).collect()
     }
 
-    /// Cuts the image of a face out of the full-size picture, of which nothing else is converted.
+    /// Cuts the crop of a face from the full-size picture; only the region of the crop is converted to RGB.
     fn see(&mut self, picture: &Picture, face: Face) -> Result<DetectedFace, String> {
         let (width, height) = self.size;
         let crop = match Alignment::new(&face, width, height) {
@@ -111,7 +113,7 @@ impl<'a> Examiner<'a> {
         Ok(DetectedFace { face, crop, trajectory: Vec::new() })
     }
 
-    /// Where the faces of the first picture are in the others.
+    /// Returns the trajectory of each face of the first picture through the other pictures.
     fn follow(
         &mut self,
         faces: &[Face],
@@ -130,14 +132,14 @@ impl<'a> Examiner<'a> {
         Ok(trajectories)
     }
 
-    /// Size at which the detector sees a picture.
+    /// Returns the width and height of the detector's input picture, pixels.
     fn small_size(&self) -> (usize, usize) {
         detector_size(self.size.0, self.size.1, self.config.min_face_px, self.detector.smallest_px())
     }
 }
 
-/// Size at which a detector sees a picture, so that a face of `min_face_px` has `smallest_px`, which
-/// is just large enough.
+/// Returns the width and height of a detector's input picture, pixels: a face of `min_face_px` pixels in the
+/// video has `smallest_px` pixels in the input picture.
 fn detector_size(width: usize, height: usize, min_face_px: Option<f64>, smallest_px: f64) -> (usize, usize) {
     let (short, long) = (width.min(height) as f64, width.max(height) as f64);
     let wanted = min_face_px.map_or(SHORT_SIDE_PX / short, |min_face_px| smallest_px / min_face_px);

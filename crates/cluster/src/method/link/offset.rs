@@ -1,21 +1,22 @@
 //! The offset of a video: light, lens, grading and compression shift all its face vectors in the same way.
 //!
 //! In the model `v = m + a · y + e` (see [`super::evidence`]), `m` has the prior variance `τ` and is estimated by
-//! generalised least squares (Laird and Ware, Biometrics 1982), given who is who. In a cluster with `w = 1 / ω`,
+//! generalised least squares (Laird and Ware, Biometrics 1982), given the clusters. In a cluster with `w = 1
+//! / ω`,
 //! `t = Σ w a` and `g = Σ w a²`, the inverse of the covariance `ω 1 + β a aᵀ` gives each track the weight
 //!
 //! ```text
 //! x = w − w a · tβ / (1 + βg),    m = Σ x v / (1/τ + Σ x)
 //! ```
 //!
-//! so a person who is in most of the video does not become the offset.
+//! so a person with many tracks does not dominate the offset.
 
 use super::quality::Tracks;
 
-/// `τ`: squared length of the offset that is expected. Measured on four clips: 0.064 to 0.15.
+/// `τ`: prior variance of the offset, the expected value of its squared length.
 const PRIOR_VARIANCE: f64 = 0.1;
 
-/// The offset of a video whose tracks are in the clusters `labels`, numbered from zero.
+/// Returns the offset of the video. `labels` has the cluster of each track, numbered from zero without gaps.
 pub(super) fn offset(tracks: &Tracks, labels: &[usize]) -> Vec<f64> {
     let clusters = labels.iter().max().map_or(0, |last| last + 1);
     let (mut first, mut second) = (vec![0.0; clusters], vec![0.0; clusters]);
@@ -56,6 +57,6 @@ mod tests {
         let people = offset(&tracks, &[0, 0, 0, 0, 1]);
         assert!((strangers[0] / strangers[1] - 4.0).abs() < 1e-9);
         assert!((1.0..1.5).contains(&(people[0] / people[1])), "{people:?}");
-        assert!(people.iter().all(|x| (0.0..0.2).contains(x)), "two people say little: {people:?}");
+        assert!(people.iter().all(|x| (0.0..0.2).contains(x)), "small for two people: {people:?}");
     }
 }

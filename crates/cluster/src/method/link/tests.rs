@@ -1,4 +1,4 @@
-#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use proptest::prelude::*;
 use testkit::people::{people, quality};
@@ -6,14 +6,14 @@ use testkit::people::{people, quality};
 use super::*;
 use crate::items::Vectors;
 
-/// Gains up to that far apart may be taken for each other: sums are single precision.
+/// Largest difference of two gains that count as equal, because the sums have single precision.
 const ROUNDING: f64 = 1e-3;
 
 fn search(k: usize, threads: usize) -> Search {
     Search { k, exact_pairs: usize::MAX, probes: 1, threads }
 }
 
-/// Tracks of any gains and noise, and pairs that must stay apart.
+/// Generates tracks with random gains and noise, and cannot-link pairs.
 fn cases() -> impl Strategy<Value = (Tracks, Vec<(usize, usize)>)> {
     (1..24_usize, 1..7_usize).prop_flat_map(|(n, dim)| {
         let values = prop::collection::vec(-1.0..1.0_f32, n * dim);
@@ -27,8 +27,8 @@ fn cases() -> impl Strategy<Value = (Tracks, Vec<(usize, usize)>)> {
     })
 }
 
-/// Greedy merging by its definition: for every pair of clusters, all tracks of both are added up again. Returns the
-/// gains, and the least distance of a decision from another.
+/// Merges greedily by the definition: adds up all tracks again for every pair of clusters. Returns the
+/// clusters, and the smallest margin by which a decision was made.
 fn naive(singles: &Sums, prior: &Prior, cannot_link: &[(usize, usize)], stop: f64) -> (Vec<Vec<usize>>, f64) {
     let n = singles.vectors().len();
     let mut clusters: Vec<Vec<usize>> = (0..n).map(|track| vec![track]).collect();
@@ -78,14 +78,14 @@ fn partition(labels: &[usize]) -> Vec<Vec<usize>> {
 }
 
 proptest! {
-    /// With all pairs, and with lists of neighbours that are long enough.
+    /// Compares merging over all pairs, and over complete neighbour lists, with the naive definition.
     #[test]
     fn merging_is_that_of_the_definition((tracks, pairs) in cases(), alpha in 0.1..20.0_f64, stop in -3.0..3.0_f64) {
         let n = tracks.len();
         let singles = Sums::new(&tracks, &vec![0.05; tracks.vectors.dim()], 20.0, 1);
         let prior = Prior::new(n, alpha);
         let (mut expected, closest) = naive(&singles, &prior, &pairs, stop);
-        // What is a tie but for rounding may be decided either way.
+        // Rounding may decide nearly equal gains differently, so such cases are skipped.
         prop_assume!(closest > ROUNDING);
         expected.iter_mut().for_each(|cluster| cluster.sort_unstable());
         expected.sort();
@@ -97,7 +97,8 @@ proptest! {
         }
     }
 
-    /// Constraints hold at any stop, trees are whole, and where the tree is cut is where merging ended.
+    /// The labels satisfy the constraints, the tree has n − 1 merges, and cutting the tree at the stop gives
+    /// the labels.
     #[test]
     fn trees_are_whole_and_cut_where_merging_ends((tracks, pairs) in cases(), stop in -3.0..3.0_f64) {
         let n = tracks.len();
@@ -115,7 +116,8 @@ proptest! {
         prop_assert_eq!(linkage::cut(n, &merges, distance(stop).next_down()), labels);
     }
 
-    /// Whatever is asked for, constraints hold, the number is right, and no track would rather be elsewhere.
+    /// With a stop by gain, the labels satisfy the constraints and every track is in its best cluster; with a
+    /// number of clusters, there are at most `k`.
     #[test]
     fn settled_tracks_are_where_they_fit_best((tracks, pairs) in cases(), k in 1..24_usize) {
         let n = tracks.len();
@@ -138,14 +140,14 @@ proptest! {
                     prop_assert!((0.0..=1.0).contains(&standing.confidence));
                 }
             } else {
-                // Fewer where merging ends by itself with fewer.
+                // There are fewer clusters if no further merge is allowed or reassignment empties a cluster.
                 prop_assert!(count <= k.min(n));
             }
         }
     }
 }
 
-/// Lists of 24 neighbours, of which none knows all, against all pairs.
+/// Compares merging over lists of 24 neighbours with merging over all pairs.
 #[test]
 fn few_neighbours_are_enough() {
     let n = 1500;
@@ -169,7 +171,7 @@ fn few_neighbours_are_enough() {
         |labels: &[usize]| partition(labels).iter().map(|c| c.len() * (c.len() - 1) / 2).sum::<usize>();
     assert!(
         together(&all).abs_diff(together(&some)) * 50 < together(&all),
-        "{moved} of {n} have another number"
+        "{moved} of {n} tracks have another label"
     );
 }
 
