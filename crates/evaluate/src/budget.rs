@@ -54,7 +54,7 @@ impl Budget {
     }
 }
 
-/// Boxes with the right identity at the best cut of the tree.
+/// Boxes with the right identity at the best cut of the tree. Children that are no nodes are left out.
 fn best_cut(judged: &Judged, leaves: &[i64], linkage: &[Linkage]) -> Option<usize> {
     if linkage.is_empty() {
         return None;
@@ -63,34 +63,30 @@ fn best_cut(judged: &Judged, leaves: &[i64], linkage: &[Linkage]) -> Option<usiz
     for m in &judged.matches {
         *boxes.entry((m.track_id, m.person)).or_default() += 1;
     }
-    cuts(linkage.len()).map(|n_merges| right_at(&boxes, &groups_at(leaves, &linkage[..n_merges]))).max()
+    let right_at = |n_merges: usize| {
+        let mut sets = Merges::new(leaves.len());
+        for merge in &linkage[..n_merges] {
+            let node = |child: i64| u32::try_from(child).ok().filter(|child| sets.has(*child));
+            if let (Some(left), Some(right)) = (node(merge.left), node(merge.right)) {
+                sets.unite(left, right);
+            }
+        }
+        let labels = sets.labels(leaves.len()).into_iter();
+        let clusters: BTreeMap<i64, usize> = leaves.iter().copied().zip(labels).collect();
+        let mut counts: BTreeMap<(Group, usize), usize> = BTreeMap::new();
+        for (&(track, person), count) in &boxes {
+            let cluster = clusters.get(&track).and_then(|cluster| i64::try_from(*cluster).ok());
+            *counts.entry((Group::of(track, cluster), person)).or_default() += count;
+        }
+        largest_total(&counts)
+    };
+    cuts(linkage.len()).map(right_at).max()
 }
 
 /// Numbers of merges after which the tree is cut.
 fn cuts(n_merges: usize) -> impl Iterator<Item = usize> {
     let n = n_merges.min(MAX_CUTS);
     (0..=n).map(move |at| at * n_merges / n.max(1))
-}
-
-/// The cluster of each leaf after `merges`. Children that are no nodes are left out.
-fn groups_at(leaves: &[i64], merges: &[Linkage]) -> BTreeMap<i64, usize> {
-    let mut sets = Merges::new(leaves.len());
-    for merge in merges {
-        let node = |child: i64| u32::try_from(child).ok().filter(|child| sets.has(*child));
-        if let (Some(left), Some(right)) = (node(merge.left), node(merge.right)) {
-            sets.unite(left, right);
-        }
-    }
-    leaves.iter().copied().zip(sets.labels(leaves.len())).collect()
-}
-
-fn right_at(boxes: &BTreeMap<(i64, usize), usize>, groups: &BTreeMap<i64, usize>) -> usize {
-    let mut counts: BTreeMap<(Group, usize), usize> = BTreeMap::new();
-    for (&(track, person), count) in boxes {
-        let cluster = groups.get(&track).and_then(|group| i64::try_from(*group).ok());
-        *counts.entry((Group::of(track, cluster), person)).or_default() += count;
-    }
-    largest_total(&counts)
 }
 
 #[cfg(test)]

@@ -15,15 +15,6 @@ pub struct Point<'a> {
     pub vector: &'a [f32],
 }
 
-/// A mean over some number of things.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Mean {
-    /// The mean.
-    pub value: f64,
-    /// How many things it is over; above 0.
-    pub n: usize,
-}
-
 /// The vectors of one cluster, summed.
 struct Sum {
     vector: Vec<f64>,
@@ -35,12 +26,8 @@ struct Sum {
 fn sums(points: &[Point<'_>]) -> BTreeMap<i64, Sum> {
     let mut sums: BTreeMap<i64, Sum> = BTreeMap::new();
     for point in points {
-        let dim = point.vector.len();
-        let sum = sums.entry(point.cluster_id).or_insert_with(|| Sum {
-            vector: vec![0.0; dim],
-            n: 0,
-            squares: 0.0,
-        });
+        let empty = || Sum { vector: vec![0.0; point.vector.len()], n: 0, squares: 0.0 };
+        let sum = sums.entry(point.cluster_id).or_insert_with(empty);
         sum.vector.iter_mut().zip(point.vector).for_each(|(s, x)| *s += f64::from(*x));
         sum.n += 1;
         sum.squares += square(point.vector);
@@ -67,35 +54,36 @@ pub fn silhouettes(points: &[Point<'_>]) -> Vec<f64> {
     if sums.len() < 2 || sums.len() == points.len() {
         return Vec::new();
     }
-    points.iter().map(|point| silhouette_of(point, &sums)).collect()
-}
-
-fn silhouette_of(point: &Point<'_>, sums: &BTreeMap<i64, Sum>) -> f64 {
-    let (mut own, mut nearest) = (None, f64::INFINITY);
-    for (cluster, sum) in sums {
-        let n = sum.n as f64;
-        let distances = n - dot(&sum.vector, point.vector);
-        if *cluster != point.cluster_id {
-            nearest = nearest.min(distances / n);
-        } else if sum.n > 1 {
-            own = Some((distances - (1.0 - square(point.vector))) / (n - 1.0));
+    let silhouette = |point: &Point<'_>| {
+        let (mut own, mut nearest) = (None, f64::INFINITY);
+        for (cluster, sum) in &sums {
+            let n = sum.n as f64;
+            let distances = n - dot(&sum.vector, point.vector);
+            if *cluster != point.cluster_id {
+                nearest = nearest.min(distances / n);
+            } else if sum.n > 1 {
+                own = Some((distances - (1.0 - square(point.vector))) / (n - 1.0));
+            }
         }
-    }
-    let larger = own.map_or(0.0, |own: f64| own.max(nearest));
-    own.filter(|_| larger > 0.0).map_or(0.0, |own| (nearest - own) / larger)
+        let larger = own.map_or(0.0, |own: f64| own.max(nearest));
+        own.filter(|_| larger > 0.0).map_or(0.0, |own| (nearest - own) / larger)
+    };
+    points.iter().map(silhouette).collect()
 }
 
-/// Mean cosine similarity over pairs of tracks of one cluster, −1 to 1; `None` without such a pair.
-pub fn within(points: &[Point<'_>]) -> Option<Mean> {
+/// Mean cosine similarity over pairs of tracks of one cluster, −1 to 1, and the number of pairs; `None` without
+/// such a pair.
+pub fn within(points: &[Point<'_>]) -> Option<(f64, usize)> {
     let sums = sums(points);
     let (n, dots) = sums.values().fold((0, 0.0), |(n, dots), sum| {
         (n + sum.n * (sum.n - 1) / 2, dots + (norm2(&sum.vector) - sum.squares) / 2.0)
     });
-    (n > 0).then(|| Mean { value: dots / n as f64, n })
+    (n > 0).then(|| (dots / n as f64, n))
 }
 
-/// Mean cosine similarity over pairs of tracks of different clusters, −1 to 1; `None` without such a pair.
-pub fn between(points: &[Point<'_>]) -> Option<Mean> {
+/// Mean cosine similarity over pairs of tracks of different clusters, −1 to 1, and the number of pairs; `None`
+/// without such a pair.
+pub fn between(points: &[Point<'_>]) -> Option<(f64, usize)> {
     let sums = sums(points);
     let dim = points.first()?.vector.len();
     let mut all = vec![0.0; dim];
@@ -106,7 +94,7 @@ pub fn between(points: &[Point<'_>]) -> Option<Mean> {
         same_dots += norm2(&sum.vector);
     }
     let n = (points.len() * points.len() - same_pairs) / 2;
-    (n > 0).then(|| Mean { value: (norm2(&all) - same_dots) / 2.0 / n as f64, n })
+    (n > 0).then(|| ((norm2(&all) - same_dots) / 2.0 / n as f64, n))
 }
 
 fn norm2(vector: &[f64]) -> f64 {
@@ -136,7 +124,7 @@ mod tests {
         let (a, b) = ([1.0, 0.0], [0.0, 1.0]);
         let points = [point(0, &a), point(0, &a), point(1, &b), point(1, &b)];
         assert_eq!(silhouettes(&points), [1.0; 4]);
-        assert_eq!(within(&points), Some(Mean { value: 1.0, n: 2 }));
-        assert_eq!(between(&points), Some(Mean { value: 0.0, n: 4 }));
+        assert_eq!(within(&points), Some((1.0, 2)));
+        assert_eq!(between(&points), Some((0.0, 4)));
     }
 }

@@ -1,14 +1,16 @@
 //! All metrics of a run, as rows of `metrics`.
 
+use report::catalog::CATALOG;
+use report::input::{self, LabelledTrack};
 use schema::cell::Category as _;
-use schema::tables::{Calibration, Metric, MetricUnit};
+use schema::tables::{Metric, MetricUnit};
 use schema::{Row as _, Symbol};
 use serde_json::json;
 
 use crate::budget::Budget;
-use crate::cohesion::{self, Mean};
+use crate::cohesion;
 use crate::confidence::{self, Guess};
-use crate::matching::{Judged, JudgedTrack, judged_tracks};
+use crate::matching::{Group, Judged, judged_tracks};
 use crate::metrics::{self, Contingency, Item, Prf};
 use crate::resample::{self, Interval};
 use crate::tables::Tables;
@@ -34,38 +36,24 @@ impl Figure {
         Self { name, unit, value, interval: None, n }
     }
 
-    /// The same figure, the mean of one of `values` a track, with its interval.
-    fn sure(self, values: &[f64]) -> Self {
-        let mean = |drawn: &[u32]| {
-            let sum: f64 = values.iter().zip(drawn).map(|(value, times)| value * f64::from(*times)).sum();
-            vec![sum / values.len() as f64]
-        };
-        let interval = resample::intervals(values.len(), mean).and_then(|all| all.first().copied());
-        Self { interval, ..self }
-    }
-
     /// A plain count.
     fn count(name: &'static str, unit: MetricUnit, n: usize) -> Self {
         Self::new(name, unit, n as f64, n)
-    }
-
-    /// The row of `metrics`.
-    pub fn row(&self, video_id: &Symbol) -> Metric {
-        Metric {
-            video_id: video_id.clone(),
-            name: self.name.to_owned(),
-            unit: self.unit,
-            value: self.value,
-            ci_low: self.interval.map(|interval| interval.low),
-            ci_high: self.interval.map(|interval| interval.high),
-            n: i64::try_from(self.n).unwrap_or(i64::MAX),
-        }
     }
 }
 
 /// Rows of `metrics` in the table's order.
 pub fn rows(figures: &[Figure], video_id: &Symbol) -> Vec<Metric> {
-    let mut rows: Vec<_> = figures.iter().map(|figure| figure.row(video_id)).collect();
+    let row = |figure: &Figure| Metric {
+        video_id: video_id.clone(),
+        name: figure.name.to_owned(),
+        unit: figure.unit,
+        value: figure.value,
+        ci_low: figure.interval.map(|(low, _)| low),
+        ci_high: figure.interval.map(|(_, high)| high),
+        n: i64::try_from(figure.n).unwrap_or(i64::MAX),
+    };
+    let mut rows: Vec<_> = figures.iter().map(row).collect();
     rows.sort_by(|a, b| a.cmp_key(b));
     rows
 }
@@ -84,60 +72,87 @@ pub fn json(rows: &[Metric]) -> serde_json::Value {
 /// Figures that need no labels.
 pub fn unlabelled(tables: &Tables) -> Vec<Figure> {
     use MetricUnit::{Frame, Track, Video};
-    let screen_secs: f64 = tables.identities.iter().map(|i| i.screen_secs).sum();
+    let input::Tables { shots, tracks, clusters, identities, calibration, boxes, .. } = &tables.shown;
+    let screen_secs: f64 = identities.iter().map(|i| i.screen_secs).sum();
     let violated = tables.constraints.iter().filter(|c| c.violated).count();
     let mut figures = vec![
         Figure::count("detections", Frame, tables.n_detections),
-        Figure::count("shots", Video, tables.shots.len()),
-        Figure::count("tracks", Track, tables.tracks.len()),
-        Figure::count("identities", Video, tables.identities.len()),
-        Figure::new("screen_secs", Video, screen_secs, tables.identities.len()),
+        Figure::count("shots", Video, shots.len()),
+        Figure::count("tracks", Track, tracks.len()),
+        Figure::count("identities", Video, identities.len()),
+        Figure::new("screen_secs", Video, screen_secs, identities.len()),
         Figure::new("constraint_violations", Track, violated as f64, tables.constraints.len()),
     ];
-    let noise = tables.clusters.iter().filter(|c| c.is_noise).count();
-    let noise_boxes = tables.found.iter().filter(|f| f.cluster_id.is_none()).count();
-    let is_noise: Vec<f64> = tables.clusters.iter().map(|c| f64::from(u8::from(c.is_noise))).collect();
-    figures.extend(share("noise_share", Track, noise, tables.clusters.len()).map(|f| f.sure(&is_noise)));
-    figures.extend(share("noise_share", Frame, noise_boxes, tables.found.len()));
+    let is_noise: Vec<f64> = clusters.iter().map(|c| f64::from(u8::from(c.is_noise))).collect();
+    figures.extend(average("noise_share", &is_noise));
+    // A share of zero items is not a metric.
+    if !boxes.is_empty() {
+        let noise = boxes.iter().filter(|f| f.cluster_id.is_none()).count();
+        figures.push(Figure::new("noise_share", Frame, noise as f64 / boxes.len() as f64, boxes.len()));
+    }
     let points = tables.points();
     figures.extend(average("silhouette", &cohesion::silhouettes(&points)));
-    figures.extend(mean("within_similarity", cohesion::within(&points)));
-    figures.extend(mean("between_similarity", cohesion::between(&points)));
-    figures.extend(said_of_two(&tables.calibration));
-    figures
-}
-
-/// Pairs that share a frame show two people for certain: what does the calibration say of them?
-fn said_of_two(calibration: &[Calibration]) -> Option<Figure> {
+    let similarities = [
+        ("within_similarity", cohesion::within(&points)),
+        ("between_similarity", cohesion::between(&points)),
+    ];
+    let mean =
+        |(name, mean): (_, Option<(f64, usize)>)| mean.map(|(value, n)| Figure::new(name, Track, value, n));
+    figures.extend(similarities.into_iter().filter_map(mean));
+    // Pairs that share a frame show two people for certain: what does the calibration say of them?
     let n: i64 = calibration.iter().map(|bin| bin.n_apart).sum();
-    let said: f64 = calibration.iter().map(|bin| bin.n_apart as f64 * bin.same).sum();
-    let n = usize::try_from(n).ok().filter(|n| *n > 0)?;
-    Some(Figure::new("said_of_two", MetricUnit::Track, said / n as f64, n))
+    if let Some(n) = usize::try_from(n).ok().filter(|n| *n > 0) {
+        let said: f64 = calibration.iter().map(|bin| bin.n_apart as f64 * bin.same).sum();
+        figures.push(Figure::new("said_of_two", Track, said / n as f64, n));
+    }
+    figures
 }
 
 /// The mean of one value a track, with its interval.
 fn average(name: &'static str, values: &[f64]) -> Option<Figure> {
-    let sum: f64 = values.iter().sum();
     let n = values.len();
-    (n > 0).then(|| Figure::new(name, MetricUnit::Track, sum / n as f64, n).sure(values))
-}
-
-/// A share of zero items is not a metric.
-fn share(name: &'static str, unit: MetricUnit, part: usize, whole: usize) -> Option<Figure> {
-    (whole > 0).then(|| Figure::new(name, unit, part as f64 / whole as f64, whole))
-}
-
-fn mean(name: &'static str, mean: Option<Mean>) -> Option<Figure> {
-    mean.map(|mean| Figure::new(name, MetricUnit::Track, mean.value, mean.n))
+    let mean = |drawn: &[u32]| {
+        let sum: f64 = values.iter().zip(drawn).map(|(value, times)| value * f64::from(*times)).sum();
+        vec![sum / n as f64]
+    };
+    let interval = resample::intervals(n, mean).and_then(|all| all.first().copied());
+    let value = values.iter().sum::<f64>() / n as f64;
+    (n > 0).then_some(Figure { name, unit: MetricUnit::Track, value, interval, n })
 }
 
 /// Figures that compare with labels. Those about linking are absent when no track shows a known person,
 /// those about following when the labels do not say which shots their faces are in.
 pub fn labelled(judged: &Judged) -> Vec<Figure> {
+    use MetricUnit::{Frame, Track, Video};
+    let Judged { n_found, n_labelled, .. } = *judged;
+    let both = n_found + n_labelled;
     let tracks = judged_tracks(&judged.matches);
-    let mut figures = end_to_end(judged, &tracks);
-    figures.extend(identities(judged));
-    figures.extend(characters(judged));
+    let matched = judged.matches.len();
+    let right = metrics::identity_matches(&judged.matches);
+    let part = |part: usize, whole: usize| part as f64 / whole.max(1) as f64;
+    let (characters, n_clusters) = metrics::characters(judged);
+    // What is followed is a person over the whole video, by clusters.
+    let frames = judged.frames.iter();
+    let frames: Vec<_> =
+        frames.map(|f| f.named(|t| t.person, |f| Group::of(f.track_id, f.cluster_id))).collect();
+    let hota = tracking::hota(&frames);
+    let mut figures = vec![
+        Figure::new("det_precision", Frame, part(matched, n_found), n_found),
+        Figure::new("det_recall", Frame, part(matched, n_labelled), n_labelled),
+        Figure::new("id_precision", Frame, part(right, n_found), n_found),
+        Figure::new("id_recall", Frame, part(right, n_labelled), n_labelled),
+        Figure::new("id_f1", Frame, part(2 * right, both), both),
+        Figure::new("track_purity", Frame, metrics::track_purity(&tracks), matched),
+        Figure::count("matched_tracks", Track, tracks.len()),
+        Figure::count("persons", Video, judged.people.len()),
+        Figure::new("identity_hota", Frame, hota.hota, both),
+        Figure::new("identity_deta", Frame, hota.deta, both),
+        Figure::new("identity_assa", Frame, hota.assa, hota.n_matches),
+        Figure::new("identity_assre", Frame, hota.assre, hota.n_matches),
+        Figure::new("identity_asspr", Frame, hota.asspr, hota.n_matches),
+        Figure::new("character_precision", Video, characters.precision, n_clusters),
+        Figure::new("character_recall", Video, characters.recall, judged.people.len()),
+    ];
     if !tracks.is_empty() {
         figures.extend(linking(&tracks, judged.people.len()));
     }
@@ -165,49 +180,6 @@ pub fn confidences(guesses: &[Guess]) -> Option<Figure> {
     let figure =
         || Figure::new("confidence_error", MetricUnit::Track, confidence::error(guesses), guesses.len());
     (!guesses.is_empty()).then(figure)
-}
-
-fn characters(judged: &Judged) -> [Figure; 2] {
-    use MetricUnit::Video;
-    let (Prf { precision, recall, .. }, n_clusters) = metrics::characters(judged);
-    [
-        Figure::new("character_precision", Video, precision, n_clusters),
-        Figure::new("character_recall", Video, recall, judged.people.len()),
-    ]
-}
-
-fn end_to_end(judged: &Judged, tracks: &[JudgedTrack]) -> Vec<Figure> {
-    use MetricUnit::{Frame, Track, Video};
-    let Judged { n_found, n_labelled, .. } = *judged;
-    let matched = judged.matches.len();
-    let right = metrics::identity_matches(&judged.matches);
-    let part = |part: usize, whole: usize| part as f64 / whole.max(1) as f64;
-    let both = n_found + n_labelled;
-    vec![
-        Figure::new("det_precision", Frame, part(matched, n_found), n_found),
-        Figure::new("det_recall", Frame, part(matched, n_labelled), n_labelled),
-        Figure::new("id_precision", Frame, part(right, n_found), n_found),
-        Figure::new("id_recall", Frame, part(right, n_labelled), n_labelled),
-        Figure::new("id_f1", Frame, part(2 * right, both), both),
-        Figure::new("track_purity", Frame, metrics::track_purity(tracks), matched),
-        Figure::count("matched_tracks", Track, tracks.len()),
-        Figure::count("persons", Video, judged.people.len()),
-    ]
-}
-
-/// What is followed is a person over the whole video, by clusters.
-fn identities(judged: &Judged) -> [Figure; 5] {
-    use MetricUnit::Frame;
-    let frames: Vec<_> = judged.frames.iter().map(|f| f.named(|t| t.person, |f| f.group)).collect();
-    let hota = tracking::hota(&frames);
-    let both = judged.n_found + judged.n_labelled;
-    [
-        Figure::new("identity_hota", Frame, hota.hota, both),
-        Figure::new("identity_deta", Frame, hota.deta, both),
-        Figure::new("identity_assa", Frame, hota.assa, hota.n_matches),
-        Figure::new("identity_assre", Frame, hota.assre, hota.n_matches),
-        Figure::new("identity_asspr", Frame, hota.asspr, hota.n_matches),
-    ]
 }
 
 /// What is followed is a person within a shot, by tracks. All shots are one sequence, so that a track
@@ -242,22 +214,11 @@ fn following(judged: &Judged) -> [Figure; 16] {
     ]
 }
 
-fn linking(tracks: &[JudgedTrack], n_people: usize) -> Vec<Figure> {
+/// Figures about how well tracks are grouped, those that average over tracks with intervals.
+fn linking(tracks: &[LabelledTrack], n_people: usize) -> Vec<Figure> {
     use MetricUnit::{Track, Video};
-    let by_track = Contingency::new(&metrics::by_track(tracks));
-    let n_groups = by_track.n_groups();
-    let mut figures = rated(tracks);
-    figures.extend([
-        Figure::new("oci", Track, by_track.oci(), tracks.len()),
-        Figure::count("clusters", Track, n_groups),
-        Figure::new("ratio", Video, n_groups as f64 / n_people.max(1) as f64, n_people),
-    ]);
-    figures
-}
-
-/// Figures about how well tracks are grouped, with intervals.
-fn rated(tracks: &[JudgedTrack]) -> Vec<Figure> {
-    let (by_track, by_frame) = (metrics::by_track(tracks), metrics::by_frame(tracks));
+    let by_track = metrics::items(tracks, |_| 1.0);
+    let by_frame = metrics::items(tracks, |track| track.n_boxes as f64);
     let values = |drawn: &[u32]| {
         let [track, frame] = [&by_track, &by_frame].map(|items| drawn_items(items, drawn));
         grouping(&track, &frame).into_iter().map(|figure| figure.value).collect()
@@ -267,6 +228,13 @@ fn rated(tracks: &[JudgedTrack]) -> Vec<Figure> {
     for (figure, interval) in figures.iter_mut().zip(intervals.into_iter().flatten()) {
         figure.interval = Some(interval);
     }
+    let table = Contingency::new(&by_track);
+    let n_groups = table.n_groups();
+    figures.extend([
+        Figure::new("oci", Track, table.oci(), tracks.len()),
+        Figure::count("clusters", Track, n_groups),
+        Figure::new("ratio", Video, n_groups as f64 / n_people.max(1) as f64, n_people),
+    ]);
     figures
 }
 
@@ -302,38 +270,13 @@ fn weighted(table: &Contingency, unit: MetricUnit, n: usize) -> Vec<Figure> {
     figures
 }
 
-/// Figures for the closing summary, by name. Where one counts both ways, that over tracks is meant.
-const SUMMARY: [&str; 22] = [
-    "identities",
-    "tracks",
-    "shots",
-    "constraint_violations",
-    "persons",
-    "det_precision",
-    "det_recall",
-    "id_f1",
-    "wcp",
-    "b3_f1",
-    "ratio",
-    "oci",
-    "track_hota",
-    "track_deta",
-    "track_assa",
-    "track_id_f1",
-    "track_id_switches",
-    "track_fragmentations",
-    "cost_detection",
-    "cost_tracking",
-    "cost_embedding",
-    "cost_linking",
-];
-
-/// Names and values for the closing summary, rounded to four decimals; whole numbers stay whole.
+/// Names and values for the closing summary, rounded to four decimals; whole numbers stay whole. Where a figure
+/// counts both ways, that over tracks is meant.
 pub fn summary(figures: &[Figure]) -> Vec<(&'static str, serde_json::Value)> {
-    let find = |name: &&'static str| {
-        figures.iter().filter(|f| f.name == *name).min_by_key(|f| f.unit != MetricUnit::Track)
-    };
-    SUMMARY.iter().filter_map(find).map(|f| (f.name, rounded(f.value))).collect()
+    let names = CATALOG.iter().filter(|explained| explained.summary).map(|explained| &explained.name);
+    let find =
+        |name: &String| figures.iter().filter(|f| f.name == name).min_by_key(|f| f.unit != MetricUnit::Track);
+    names.filter_map(find).map(|f| (f.name, rounded(f.value))).collect()
 }
 
 fn rounded(value: f64) -> serde_json::Value {
@@ -390,6 +333,6 @@ mod tests {
             Figure::new("wcp", MetricUnit::Track, 0.123_456, 2),
             Figure::count("tracks", MetricUnit::Track, 7),
         ];
-        assert_eq!(summary(&figures), [("tracks", json!(7)), ("wcp", json!(0.1235))]);
+        assert_eq!(summary(&figures), [("wcp", json!(0.1235)), ("tracks", json!(7))]);
     }
 }

@@ -25,18 +25,16 @@ pub mod resample;
 pub mod tables;
 pub mod tracking;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use run::Begin;
 use run::manifest::Input;
 use run::stage::{Job, Outcome, Stage};
-use run::{Begin, StageRun};
-use schema::tables::Metric;
 
 use budget::Budget;
 use confidence::Guess;
 pub use config::Config;
 pub use error::{Error, Result};
-use figures::Figure;
 use labels::Labels;
 use matching::Judged;
 use tables::Tables;
@@ -45,65 +43,44 @@ use tables::Tables;
 pub const STAGE: Stage =
     Stage { name: "evaluate", version: 4, about: "Computes the metrics of a run and writes the report" };
 
-/// A label file as it is on disk.
-struct LabelFile {
-    path: PathBuf,
-    content: Vec<u8>,
-}
-
-impl LabelFile {
-    fn read(path: &Path) -> Result<Self> {
-        let path = path.to_path_buf();
-        match std::fs::read(&path) {
-            Ok(content) => Ok(Self { path, content }),
-            Err(source) => Err(Error::LabelsFile { path, source }),
-        }
-    }
-
-    fn input(&self) -> Input {
-        Input { name: "labels".into(), sha256: hash::bytes(&self.content) }
-    }
+/// What the labels say about the run.
+pub(crate) struct Judgement {
+    judged: Judged,
+    budget: Budget,
+    guesses: Vec<Guess>,
 }
 
 /// Runs the stage; `labels` is the path of a label file.
 pub fn run(job: &mut Job<Config>, labels: Option<&Path>) -> Result<Outcome> {
     job.config.check()?;
-    let file = labels.map(LabelFile::read).transpose()?;
-    let inputs: Vec<Input> = file.iter().map(LabelFile::input).collect();
+    let mut inputs = Vec::new();
+    let mut file = None;
+    if let Some(path) = labels {
+        let unreadable = |source| Error::LabelsFile { path: path.to_path_buf(), source };
+        let content = std::fs::read(path).map_err(unreadable)?;
+        inputs.push(Input { name: "labels".into(), sha256: hash::bytes(&content) });
+        file = Some((path, content));
+    }
     let mut stage = match job.begin(&tables::INPUTS, &inputs)? {
         Begin::UpToDate(record) => return Ok(Outcome::skipped(record)),
         Begin::Run(stage) => stage,
     };
     let tables = Tables::read(&job.run)?;
-    let labels = match &file {
-        Some(file) => Some(Labels::parse(&file.path, &file.content, tables.video.frame_count)?),
-        None => None,
-    };
-    let judged = labels.as_ref().map(|labels| matching::judge(labels, &tables.found, job.config.min_iou));
-    let budget = judged.as_ref().map(|judged| Budget::new(judged, &tables.leaves(), &tables.linkage));
-    let guesses = judged.as_ref().map(|judged| guesses(&tables, judged)).unwrap_or_default();
+    let shown = &tables.shown;
+    let labels = file.map(|(path, content)| Labels::parse(path, &content, shown.video.frame_count));
+    let labels = labels.transpose()?;
+    let judgement = labels.as_ref().map(|labels| {
+        let judged = matching::judge(labels, &shown.boxes, job.config.min_iou);
+        let budget = Budget::new(&judged, &shown.leaves, &shown.linkage);
+        let guesses = confidence::guesses(&shown.clusters, &matching::judged_tracks(&judged.matches));
+        Judgement { judged, budget, guesses }
+    });
     let mut figures = figures::unlabelled(&tables);
-    figures.extend(judged.iter().flat_map(figures::labelled));
-    figures.extend(judged.iter().zip(&budget).flat_map(|(judged, budget)| figures::budget(judged, budget)));
-    figures.extend(figures::confidences(&guesses));
-    let warnings = warnings(&tables, judged.as_ref());
-    warnings.iter().for_each(|warning| stage.warn(warning));
-    let rows = figures::rows(&figures, &tables.video.video_id);
-    write_figures(&mut stage, &tables, labels.as_ref(), &figures, &rows)?;
-    let found = page::Found {
-        tables: &tables,
-        judged: judged.as_ref(),
-        budget: budget.as_ref(),
-        guesses: &guesses,
-        rows: &rows,
-        warnings: &warnings,
-    };
-    page::write(job, &mut stage, &found)?;
-    Ok(job.commit(stage)?)
-}
-
-/// Warnings about the result.
-fn warnings(tables: &Tables, judged: Option<&Judged>) -> Vec<String> {
+    if let Some(Judgement { judged, budget, guesses }) = &judgement {
+        figures.extend(figures::labelled(judged));
+        figures.extend(figures::budget(judged, budget));
+        figures.extend(figures::confidences(guesses));
+    }
     let mut warnings = Vec::new();
     let violated = tables.constraints.iter().filter(|c| c.violated).count();
     if violated > 0 {
@@ -111,32 +88,20 @@ fn warnings(tables: &Tables, judged: Option<&Judged>) -> Vec<String> {
         warnings
             .push(format!("{violated} {pairs} violated, such as two faces of one frame in the same cluster"));
     }
-    if judged.is_some_and(|j| j.n_labelled > 0 && j.matches.is_empty()) {
+    if judgement.as_ref().is_some_and(|j| j.judged.n_labelled > 0 && j.judged.matches.is_empty()) {
         warnings.push(
             "no labelled face matches a detected one; check that the labels belong to this video".into(),
         );
     }
-    warnings
-}
-
-fn write_figures(
-    stage: &mut StageRun,
-    tables: &Tables,
-    labels: Option<&Labels>,
-    figures: &[Figure],
-    rows: &[Metric],
-) -> Result<()> {
-    let video_id = &tables.video.video_id;
-    let json = serde_json::to_vec_pretty(&figures::json(rows))?;
-    stage.write(rows.to_vec())?;
+    warnings.iter().for_each(|warning| stage.warn(warning));
+    let video_id = &shown.video.video_id;
+    let rows = figures::rows(&figures, video_id);
+    stage.write(rows.clone())?;
     stage.write(labels.iter().flat_map(|labels| labels.rows(video_id)))?;
-    stage.write_file("report/metrics.json", &json)?;
-    for (name, value) in figures::summary(figures) {
+    stage.write_file("report/metrics.json", &serde_json::to_vec_pretty(&figures::json(&rows))?)?;
+    for (name, value) in figures::summary(&figures) {
         stage.figure(name, value);
     }
-    Ok(())
-}
-
-fn guesses(tables: &Tables, judged: &Judged) -> Vec<Guess> {
-    confidence::guesses(&tables.clusters, &matching::judged_tracks(&judged.matches))
+    page::write(job, &mut stage, shown, judgement.as_ref(), &rows, &warnings)?;
+    Ok(job.commit(stage)?)
 }

@@ -5,7 +5,7 @@ use std::hash::Hash;
 
 use geometry::BBox;
 use pathfinding::prelude::{Matrix, kuhn_munkres, separate_components};
-use report::input::TrackBox;
+use report::input::{LabelledTrack, TrackBox};
 
 use crate::labels::{self, Labels};
 
@@ -66,15 +66,15 @@ where
     for (part, (&pair, &count)) in separate_components(&ends).1.into_iter().zip(counts) {
         parts.entry(part).or_default().insert(pair, count);
     }
-    parts.values().map(largest_dense_total).sum()
-}
-
-fn largest_dense_total<A: Ord + Copy, B: Ord + Copy>(counts: &BTreeMap<(A, B), usize>) -> usize {
-    let rows: Vec<A> = counts.keys().map(|(a, _)| *a).collect::<BTreeSet<_>>().into_iter().collect();
-    let columns: Vec<B> = counts.keys().map(|(_, b)| *b).collect::<BTreeSet<_>>().into_iter().collect();
-    let count = |r: usize, c: usize| counts.get(&(rows[r], columns[c])).copied().unwrap_or(0);
-    let pairs = assign(rows.len(), columns.len(), |r, c| i64::try_from(count(r, c)).unwrap_or(i64::MAX));
-    pairs.into_iter().map(|(r, c)| count(r, c)).sum()
+    let total = |counts: &BTreeMap<(A, B), usize>| {
+        let rows: Vec<A> = counts.keys().map(|(a, _)| *a).collect::<BTreeSet<_>>().into_iter().collect();
+        let columns: Vec<B> = counts.keys().map(|(_, b)| *b).collect::<BTreeSet<_>>().into_iter().collect();
+        let count = |r: usize, c: usize| counts.get(&(rows[r], columns[c])).copied().unwrap_or(0);
+        let weight = |r: usize, c: usize| i64::try_from(count(r, c)).unwrap_or(i64::MAX);
+        let pairs = assign(rows.len(), columns.len(), weight).into_iter();
+        pairs.map(|(r, c)| count(r, c)).sum::<usize>()
+    };
+    parts.values().map(total).sum()
 }
 
 /// A found box that is a known person's face.
@@ -132,15 +132,6 @@ pub struct TrueFace {
     pub shot: Option<i64>,
 }
 
-/// Result of a found box.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FoundFace {
-    /// Its track.
-    pub track_id: i64,
-    /// What the track was linked to.
-    pub group: Group,
-}
-
 /// Found boxes compared with labels, on labelled frames only.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Judged {
@@ -149,7 +140,7 @@ pub struct Judged {
     /// Every known person of the labels, in alphabetical order.
     pub people: Vec<String>,
     /// Every labelled frame, in order.
-    pub frames: Vec<Frame<TrueFace, FoundFace>>,
+    pub frames: Vec<Frame<TrueFace, TrackBox>>,
     /// Found boxes that are known people, by frame, then in the order of the labels.
     pub matches: Vec<Match>,
     /// Labelled boxes of known people.
@@ -162,81 +153,62 @@ pub struct Judged {
     pub missed: Vec<usize>,
 }
 
-/// Compares `found` with `labels`: on every labelled frame the one-to-one assignment with the
-/// largest total IoU, of pairs with IoU ≥ `min_iou`.
-pub fn judge(labels: &Labels, found: &[TrackBox], min_iou: f64) -> Judged {
-    let people = people(labels);
-    let mut found_in: BTreeMap<i64, Vec<&TrackBox>> = BTreeMap::new();
-    for face in found {
-        found_in.entry(face.frame_idx).or_default().push(face);
-    }
-    let frames = faces_by_frame(labels, &people);
-    let mut judged = Judged { min_iou, missed: vec![0; people.len()], people, ..Judged::default() };
-    for (frame, faces) in frames {
-        judge_frame(&mut judged, &faces, found_in.get(&frame).map_or(&[], Vec::as_slice));
-    }
-    judged
-}
-
-fn people(labels: &Labels) -> Vec<String> {
-    let names = labels.lines.iter().filter_map(|line| line.face.as_ref()?.identity.clone());
-    names.collect::<BTreeSet<_>>().into_iter().collect()
-}
-
 /// A labelled face: where, and who if that is known.
 type Labelled = (BBox<f64>, Option<TrueFace>);
 
-/// Labelled faces of every judged frame.
-fn faces_by_frame(labels: &Labels, people: &[String]) -> BTreeMap<i64, Vec<Labelled>> {
-    let mut frames: BTreeMap<_, Vec<_>> = BTreeMap::new();
+/// Compares `found` with `labels`: on every labelled frame the one-to-one assignment with the
+/// largest total IoU, of pairs with IoU ≥ `min_iou`.
+pub fn judge(labels: &Labels, found: &[TrackBox], min_iou: f64) -> Judged {
+    let names = labels.lines.iter().filter_map(|line| line.face.as_ref()?.identity.clone());
+    let people: Vec<String> = names.collect::<BTreeSet<_>>().into_iter().collect();
+    let mut found_in: BTreeMap<i64, Vec<TrackBox>> = BTreeMap::new();
+    for face in found {
+        found_in.entry(face.frame_idx).or_default().push(*face);
+    }
+    // Labelled faces of every judged frame.
+    let mut labelled_in: BTreeMap<i64, Vec<Labelled>> = BTreeMap::new();
     for line in &labels.lines {
-        let faces = frames.entry(line.frame).or_default();
+        let faces = labelled_in.entry(line.frame).or_default();
         if let Some(face) = &line.face {
             let person = face.identity.as_ref().and_then(|identity| people.binary_search(identity).ok());
             faces.push((labels::bbox(face), person.map(|person| TrueFace { person, shot: face.shot })));
         }
     }
-    frames
-}
-
-fn judge_frame(judged: &mut Judged, faces: &[Labelled], found: &[&TrackBox]) {
-    let labelled: Vec<BBox<f64>> = faces.iter().map(|(bbox, _)| *bbox).collect();
-    let boxes: Vec<BBox<f64>> = found.iter().map(|f| f.bbox).collect();
-    let pairs = assign_boxes(&labelled, &boxes, judged.min_iou);
-    let found_at: BTreeMap<usize, usize> = pairs.iter().copied().collect();
-    judged.n_found += found.len();
-    let mut ignored = BTreeSet::new();
-    for (at, (_, face)) in faces.iter().enumerate() {
-        judged.n_labelled += usize::from(face.is_some());
-        match (face, found_at.get(&at)) {
-            (Some(face), Some(&at)) => {
-                let TrackBox { track_id, cluster_id, .. } = *found[at];
-                judged.matches.push(Match { person: face.person, track_id, cluster_id });
+    let mut judged = Judged { min_iou, missed: vec![0; people.len()], people, ..Judged::default() };
+    for (frame, labelled) in labelled_in {
+        let found = found_in.remove(&frame).unwrap_or_default();
+        let truth_boxes: Vec<BBox<f64>> = labelled.iter().map(|(bbox, _)| *bbox).collect();
+        let boxes: Vec<BBox<f64>> = found.iter().map(|f| f.bbox).collect();
+        let found_at: BTreeMap<usize, usize> =
+            assign_boxes(&truth_boxes, &boxes, min_iou).into_iter().collect();
+        let mut ignored = BTreeSet::new();
+        for (at, (_, face)) in labelled.iter().enumerate() {
+            match (face, found_at.get(&at)) {
+                (Some(face), Some(&at)) => {
+                    let TrackBox { track_id, cluster_id, .. } = found[at];
+                    judged.matches.push(Match { person: face.person, track_id, cluster_id });
+                }
+                (Some(face), None) => judged.missed[face.person] += 1,
+                (None, Some(&at)) => {
+                    ignored.insert(at);
+                }
+                (None, None) => {}
             }
-            (Some(face), None) => judged.missed[face.person] += 1,
-            (None, Some(&at)) => {
-                judged.n_found -= 1;
-                ignored.insert(at);
-            }
-            (None, None) => {}
         }
+        let matched: BTreeSet<usize> = found_at.into_values().collect();
+        for (_, face) in found.iter().enumerate().filter(|(at, _)| !matched.contains(at)) {
+            *judged.false_boxes.entry(face.cluster_id).or_default() += 1;
+        }
+        let counted = found.into_iter().enumerate().filter(|(at, _)| !ignored.contains(at));
+        let found: Vec<TrackBox> = counted.map(|(_, face)| face).collect();
+        let known = || labelled.iter().filter_map(|(bbox, face)| Some((bbox, (*face)?)));
+        let truth: Vec<TrueFace> = known().map(|(_, face)| face).collect();
+        let iou = known().flat_map(|(bbox, _)| found.iter().map(|f| bbox.iou(&f.bbox))).collect();
+        judged.n_labelled += truth.len();
+        judged.n_found += found.len();
+        judged.frames.push(Frame { truth, found, iou });
     }
-    let matched: BTreeSet<usize> = found_at.into_values().collect();
-    for (_, face) in found.iter().enumerate().filter(|(at, _)| !matched.contains(at)) {
-        *judged.false_boxes.entry(face.cluster_id).or_default() += 1;
-    }
-    let counted = found.iter().enumerate().filter(|(at, _)| !ignored.contains(at));
-    judged.frames.push(frame(faces, &counted.map(|(_, face)| *face).collect::<Vec<_>>()));
-}
-
-fn frame(faces: &[Labelled], found: &[&TrackBox]) -> Frame<TrueFace, FoundFace> {
-    let known = || faces.iter().filter_map(|(bbox, face)| Some((bbox, (*face)?)));
-    let face = |f: &&TrackBox| FoundFace { track_id: f.track_id, group: Group::of(f.track_id, f.cluster_id) };
-    Frame {
-        truth: known().map(|(_, face)| face).collect(),
-        found: found.iter().map(face).collect(),
-        iou: known().flat_map(|(bbox, _)| found.iter().map(|f| bbox.iou(&f.bbox))).collect(),
-    }
+    judged
 }
 
 /// A cluster for the metrics: each noise track is a cluster of its own.
@@ -262,49 +234,27 @@ impl Match {
     }
 }
 
-/// A track with at least one box that is a known person's face.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct JudgedTrack {
-    /// The track.
-    pub track_id: i64,
-    /// What it was linked to.
-    pub group: Group,
-    /// The person most of its matched boxes show; of several, the one seen first.
-    pub person: usize,
-    /// Its matched boxes.
-    pub n_boxes: usize,
-    /// Those that show `person`.
-    pub n_person: usize,
-}
-
 /// Tracks with matched boxes, by track id.
-pub fn judged_tracks(matches: &[Match]) -> Vec<JudgedTrack> {
+pub fn judged_tracks(matches: &[Match]) -> Vec<LabelledTrack> {
     let mut by_track: BTreeMap<i64, Vec<&Match>> = BTreeMap::new();
     for m in matches {
         by_track.entry(m.track_id).or_default().push(m);
     }
-    by_track.into_values().filter_map(|boxes| judged_track(&boxes)).collect()
-}
-
-fn judged_track(boxes: &[&Match]) -> Option<JudgedTrack> {
-    let first = boxes.first()?;
-    let mut counts: Vec<(usize, usize)> = Vec::new();
-    for m in boxes {
-        match counts.iter_mut().find(|(person, _)| *person == m.person) {
-            Some((_, count)) => *count += 1,
-            None => counts.push((m.person, 1)),
+    let track = |boxes: Vec<&Match>| {
+        let mut counts: Vec<(usize, usize)> = Vec::new();
+        for m in &boxes {
+            match counts.iter_mut().find(|(person, _)| *person == m.person) {
+                Some((_, count)) => *count += 1,
+                None => counts.push((m.person, 1)),
+            }
         }
-    }
-    // `max_by_key` would take the last of equals.
-    let most = counts.iter().map(|(_, count)| *count).max()?;
-    let (person, n_person) = *counts.iter().find(|(_, count)| *count == most)?;
-    Some(JudgedTrack {
-        track_id: first.track_id,
-        group: first.group(),
-        person,
-        n_boxes: boxes.len(),
-        n_person,
-    })
+        // `max_by_key` would take the last of equals.
+        let n_person = counts.iter().map(|(_, count)| *count).max()?;
+        let (person, _) = *counts.iter().find(|(_, count)| *count == n_person)?;
+        let Match { track_id, cluster_id, .. } = **boxes.first()?;
+        Some(LabelledTrack { track_id, cluster_id, person, n_boxes: boxes.len(), n_person })
+    };
+    by_track.into_values().filter_map(track).collect()
 }
 
 #[cfg(test)]
@@ -367,8 +317,7 @@ mod tests {
     fn of_equally_frequent_people_the_first_seen_counts() {
         let seen = |person| Match { person, track_id: 4, cluster_id: None };
         let tracks = judged_tracks(&[seen(2), seen(1), seen(1), seen(2)]);
-        let expected =
-            JudgedTrack { track_id: 4, group: Group::Alone(4), person: 2, n_boxes: 4, n_person: 2 };
+        let expected = LabelledTrack { track_id: 4, cluster_id: None, person: 2, n_boxes: 4, n_person: 2 };
         assert_eq!(tracks, [expected]);
     }
 }

@@ -7,7 +7,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::matching::{Group, Judged, JudgedTrack, Match, largest_total};
+use report::input::LabelledTrack;
+
+use crate::matching::{Group, Judged, Match, largest_total};
 
 /// One item of a grouping.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -20,14 +22,14 @@ pub struct Item {
     pub weight: f64,
 }
 
-/// Items whose every track weighs the same.
-pub fn by_track(tracks: &[JudgedTrack]) -> Vec<Item> {
-    tracks.iter().map(|t| Item { group: t.group, person: t.person, weight: 1.0 }).collect()
-}
-
-/// Items weighted by their matched boxes.
-pub fn by_frame(tracks: &[JudgedTrack]) -> Vec<Item> {
-    tracks.iter().map(|t| Item { group: t.group, person: t.person, weight: t.n_boxes as f64 }).collect()
+/// Tracks as items, each of the weight that `weight` gives it.
+pub fn items(tracks: &[LabelledTrack], weight: impl Fn(&LabelledTrack) -> f64) -> Vec<Item> {
+    let item = |t: &LabelledTrack| Item {
+        group: Group::of(t.track_id, t.cluster_id),
+        person: t.person,
+        weight: weight(t),
+    };
+    tracks.iter().map(item).collect()
 }
 
 /// Precision, recall and their harmonic mean, each 0 to 1.
@@ -315,7 +317,7 @@ pub fn characters(judged: &Judged) -> (Prf, usize) {
 /// Share of matched boxes that show their track's majority person, 0 to 1; 0 without matches.
 ///
 /// Hides broken tracks: tracks of one frame each score 1.
-pub fn track_purity(tracks: &[JudgedTrack]) -> f64 {
+pub fn track_purity(tracks: &[LabelledTrack]) -> f64 {
     let boxes: usize = tracks.iter().map(|t| t.n_boxes).sum();
     let pure: usize = tracks.iter().map(|t| t.n_person).sum();
     pure as f64 / boxes.max(1) as f64

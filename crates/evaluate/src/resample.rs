@@ -11,14 +11,8 @@ pub const ROUNDS: usize = 1000;
 /// Share of the rounds that lies outside an interval, on either side.
 const TAIL: f64 = 0.025;
 
-/// A 95 % confidence interval.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Interval {
-    /// Lower end.
-    pub low: f64,
-    /// Upper end.
-    pub high: f64,
-}
+/// A 95 % confidence interval: lower and upper end.
+pub type Interval = (f64, f64);
 
 /// Intervals of several figures; `figures` computes them from how often each of `n` things was drawn, and
 /// always gives as many. `None` with fewer than two things, which say nothing of others.
@@ -38,13 +32,12 @@ pub fn intervals(n: usize, mut figures: impl FnMut(&[u32]) -> Vec<f64>) -> Optio
             rounds[at].push(value);
         }
     }
+    let interval = |mut values: Vec<f64>| {
+        values.sort_by(f64::total_cmp);
+        let at = |share: f64| values[((values.len() - 1) as f64 * share).round() as usize];
+        (at(TAIL), at(1.0 - TAIL))
+    };
     Some(rounds.into_iter().map(interval).collect())
-}
-
-fn interval(mut values: Vec<f64>) -> Interval {
-    values.sort_by(f64::total_cmp);
-    let at = |share: f64| values[((values.len() - 1) as f64 * share).round() as usize];
-    Interval { low: at(TAIL), high: at(1.0 - TAIL) }
 }
 
 #[cfg(test)]
@@ -60,14 +53,14 @@ mod tests {
             let ones: u32 = drawn.iter().step_by(2).sum();
             vec![f64::from(ones) / drawn.len() as f64]
         };
-        let Interval { low, high } = intervals(400, mean).unwrap()[0];
+        let (low, high) = intervals(400, mean).unwrap()[0];
         assert!((low - (0.5 - 1.96 * 0.025)).abs() < 0.008 && (high - (0.5 + 1.96 * 0.025)).abs() < 0.008);
     }
 
     #[test]
     fn as_many_are_drawn_as_there_are_and_one_alone_tells_nothing() {
         let all = |drawn: &[u32]| vec![f64::from(drawn.iter().sum::<u32>())];
-        assert_eq!(intervals(7, all).unwrap(), [Interval { low: 7.0, high: 7.0 }]);
+        assert_eq!(intervals(7, all).unwrap(), [(7.0, 7.0)]);
         assert_eq!(intervals(1, all), None);
     }
 }

@@ -3,12 +3,10 @@
 use std::collections::BTreeMap;
 
 use geometry::BBox;
-use report::input::TrackBox;
+use report::input::{self, TrackBox};
 use run::RunDir;
 use schema::UnitVector;
-use schema::tables::{
-    Calibration, Cluster, Constraint, Detection, Frame, Identity, Linkage, Shot, Track, TrackEmbedding, Video,
-};
+use schema::tables::{Cluster, Constraint, Detection, Frame, TrackEmbedding};
 
 use crate::cohesion::Point;
 use crate::error::Result;
@@ -32,28 +30,12 @@ pub const INPUTS: [&str; 12] = [
 /// The tables of a run, less the pictures, which are read one batch at a time.
 #[derive(Debug, Clone)]
 pub struct Tables {
-    /// The video.
-    pub video: Video,
-    /// When each frame is shown, seconds.
-    pub times: Vec<f64>,
-    /// Its shots.
-    pub shots: Vec<Shot>,
-    /// Every track, by id.
-    pub tracks: Vec<Track>,
-    /// One row per track, by id.
-    pub clusters: Vec<Cluster>,
-    /// One row per cluster, by id.
-    pub identities: Vec<Identity>,
+    /// Tables that the page shows as well.
+    pub shown: input::Tables,
     /// Constrained pairs.
     pub constraints: Vec<Constraint>,
-    /// What similarities mean, by rising similarity.
-    pub calibration: Vec<Calibration>,
-    /// Merges.
-    pub linkage: Vec<Linkage>,
     /// Number of boxes, also of those that belong to no track.
     pub n_detections: usize,
-    /// Boxes that belong to a track.
-    pub found: Vec<TrackBox>,
     /// Vector of each track from the embedder that the footer names first.
     vectors: BTreeMap<i64, UnitVector>,
 }
@@ -62,21 +44,23 @@ impl Tables {
     /// Reads everything.
     pub fn read(run: &RunDir) -> Result<Self> {
         let clusters: Vec<Cluster> = run.read()?;
-        let (n_detections, found) = read_found(run, &clusters)?;
-        Ok(Self {
+        let (n_detections, boxes) = read_boxes(run, &clusters)?;
+        let (_, vectors) = run.read_first_embedder(|row: &TrackEmbedding| &row.embedder)?;
+        let vectors: BTreeMap<_, _> = vectors.into_iter().map(|row| (row.track_id, row.embedding)).collect();
+        let shown = input::Tables {
             video: run.read_one()?,
+            times: run.read::<Frame>()?.into_iter().map(|frame| frame.t_secs).collect(),
             shots: run.read()?,
             tracks: run.read()?,
+            clusters,
             identities: run.read()?,
-            constraints: run.read()?,
             calibration: run.read()?,
             linkage: run.read()?,
-            times: run.read::<Frame>()?.into_iter().map(|frame| frame.t_secs).collect(),
-            vectors: read_vectors(run)?,
-            clusters,
-            n_detections,
-            found,
-        })
+            // All tracks with a vector, by id.
+            leaves: vectors.keys().copied().collect(),
+            boxes,
+        };
+        Ok(Self { shown, constraints: run.read()?, n_detections, vectors })
     }
 
     /// Linked tracks with their vectors; noise and tracks without a vector are left out.
@@ -85,16 +69,12 @@ impl Tables {
             let vector = self.vectors.get(&c.track_id)?.as_slice();
             Some(Point { cluster_id: c.cluster_id?, vector })
         };
-        self.clusters.iter().filter_map(point).collect()
-    }
-
-    /// Tracks that are the leaves of `linkage`: all with a vector, by id.
-    pub fn leaves(&self) -> Vec<i64> {
-        self.vectors.keys().copied().collect()
+        self.shown.clusters.iter().filter_map(point).collect()
     }
 }
 
-fn read_found(run: &RunDir, clusters: &[Cluster]) -> Result<(usize, Vec<TrackBox>)> {
+/// The number of all boxes, and the boxes that belong to a track.
+fn read_boxes(run: &RunDir, clusters: &[Cluster]) -> Result<(usize, Vec<TrackBox>)> {
     let cluster_of: BTreeMap<i64, Option<i64>> =
         clusters.iter().map(|c| (c.track_id, c.cluster_id)).collect();
     let (mut n, mut found) = (0, Vec::new());
@@ -110,9 +90,4 @@ fn read_found(run: &RunDir, clusters: &[Cluster]) -> Result<(usize, Vec<TrackBox
         }));
     }
     Ok((n, found))
-}
-
-fn read_vectors(run: &RunDir) -> Result<BTreeMap<i64, UnitVector>> {
-    let (_, rows) = run.read_first_embedder(|row: &TrackEmbedding| &row.embedder)?;
-    Ok(rows.into_iter().map(|row| (row.track_id, row.embedding)).collect())
 }

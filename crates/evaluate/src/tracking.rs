@@ -44,7 +44,18 @@ pub struct Hota {
 /// frames is largest; each overlap then keeps the pairs that reach it.
 pub fn hota<T: Ord + Copy, F: Ord + Copy>(frames: &[Frame<T, F>]) -> Hota {
     let counts = Counts::new(frames);
-    let matches = matches(frames, &alignment(frames, &counts));
+    let alignment = alignment(frames, &counts);
+    // Overlaps of matched boxes, by the pair of names.
+    let mut matches: BTreeMap<_, Vec<f64>> = BTreeMap::new();
+    for frame in frames {
+        let names = |t: usize, f: usize| (frame.truth[t], frame.found[f]);
+        let pairs = assign_scores(frame.truth.len(), frame.found.len(), |t, f| {
+            alignment.get(&names(t, f)).map_or(0.0, |fit| fit * frame.overlap(t, f))
+        });
+        for (t, f) in pairs {
+            matches.entry(names(t, f)).or_default().push(frame.overlap(t, f));
+        }
+    }
     let at: Vec<Hota> =
         (0..19).map(|step| hota_at(0.05 + 0.05 * f64::from(step), &matches, &counts)).collect();
     let mean = |part: fn(&Hota) -> f64| at.iter().map(part).sum::<f64>() / at.len() as f64;
@@ -71,25 +82,20 @@ struct Counts<T, F> {
 
 impl<T: Ord + Copy, F: Ord + Copy> Counts<T, F> {
     fn new(frames: &[Frame<T, F>]) -> Self {
-        let (truth, found) = (count(frames, |f| &f.truth), count(frames, |f| &f.found));
-        Self { n_truth: truth.values().sum(), n_found: found.values().sum(), truth, found }
+        let mut counts = Self { truth: BTreeMap::new(), found: BTreeMap::new(), n_truth: 0, n_found: 0 };
+        for frame in frames {
+            frame.truth.iter().for_each(|name| *counts.truth.entry(*name).or_default() += 1);
+            frame.found.iter().for_each(|name| *counts.found.entry(*name).or_default() += 1);
+            counts.n_truth += frame.truth.len();
+            counts.n_found += frame.found.len();
+        }
+        counts
     }
 
     /// Boxes of either name.
     fn both(&self, (truth, found): (T, F)) -> (f64, f64) {
         (self.truth[&truth] as f64, self.found[&found] as f64)
     }
-}
-
-fn count<T, F, N: Ord + Copy>(
-    frames: &[Frame<T, F>],
-    names: impl Fn(&Frame<T, F>) -> &Vec<N>,
-) -> BTreeMap<N, usize> {
-    let mut counts = BTreeMap::new();
-    for name in frames.iter().flat_map(names) {
-        *counts.entry(*name).or_default() += 1;
-    }
-    counts
 }
 
 /// How well two names fit over all frames, before any assignment: the overlap that they have to
@@ -117,24 +123,7 @@ fn alignment<T: Ord + Copy, F: Ord + Copy>(
     shared
 }
 
-/// Overlaps of matched boxes, by the pair of names.
-fn matches<T: Ord + Copy, F: Ord + Copy>(
-    frames: &[Frame<T, F>],
-    alignment: &BTreeMap<(T, F), f64>,
-) -> BTreeMap<(T, F), Vec<f64>> {
-    let mut matches: BTreeMap<_, Vec<f64>> = BTreeMap::new();
-    for frame in frames {
-        let names = |t: usize, f: usize| (frame.truth[t], frame.found[f]);
-        let pairs = assign_scores(frame.truth.len(), frame.found.len(), |t, f| {
-            alignment.get(&names(t, f)).map_or(0.0, |fit| fit * frame.overlap(t, f))
-        });
-        for (t, f) in pairs {
-            matches.entry(names(t, f)).or_default().push(frame.overlap(t, f));
-        }
-    }
-    matches
-}
-
+/// HOTA at one overlap, of which [`hota`] is the mean.
 fn hota_at<T: Ord + Copy, F: Ord + Copy>(
     min_iou: f64,
     matches: &BTreeMap<(T, F), Vec<f64>>,
@@ -202,32 +191,20 @@ struct Followed<F> {
     last: Vec<F>,
 }
 
-impl<F: PartialEq> Followed<F> {
+impl<F> Followed<F> {
     const NEVER: Self = Self { n_boxes: 0, n_matched: 0, n_switches: 0, n_stretches: 0, last: Vec::new() };
-
-    fn matched(&mut self, found: Vec<F>, goes_on: bool) {
-        let is_new = |found: &&F| !self.last.is_empty() && !self.last.contains(found);
-        self.n_switches += found.iter().filter(is_new).count();
-        self.n_stretches += usize::from(!goes_on);
-        self.n_matched += found.len();
-        self.last = found;
-    }
-
-    fn matched_share(&self) -> f64 {
-        self.n_matched as f64 / self.n_boxes as f64
-    }
 }
-
-/// What each true name is matched with in a frame.
-type Matched<T, F> = BTreeMap<T, Vec<F>>;
 
 /// CLEAR figures of `frames`, which must be in order. Boxes match from `min_iou`; what was matched in
 /// the frame before stays matched if it can, then the sum of overlaps decides.
 ///
 /// As in TrackEval, frames in which nothing is labelled or nothing was found do not end a stretch.
 pub fn clear<T: Ord + Copy, F: Ord + Copy>(frames: &[Frame<T, F>], min_iou: f64) -> Clear {
+    // More than all overlaps of a frame together, as TrackEval has it.
+    const STAYS: f64 = 1000.0;
     let mut followed: BTreeMap<T, Followed<F>> = BTreeMap::new();
-    let mut before = Matched::new();
+    // What each true name was matched with in the frame before.
+    let mut before: BTreeMap<T, Vec<F>> = BTreeMap::new();
     for frame in frames {
         for truth in &frame.truth {
             followed.entry(*truth).or_insert(Followed::NEVER).n_boxes += 1;
@@ -235,45 +212,36 @@ pub fn clear<T: Ord + Copy, F: Ord + Copy>(frames: &[Frame<T, F>], min_iou: f64)
         if frame.truth.is_empty() || frame.found.is_empty() {
             continue;
         }
-        let now = continued(frame, &before, min_iou);
+        let pairs = assign_scores(frame.truth.len(), frame.found.len(), |t, f| {
+            let stays = before.get(&frame.truth[t]).is_some_and(|found| found.contains(&frame.found[f]));
+            let overlap = frame.overlap(t, f);
+            if reaches(overlap, min_iou) { overlap + if stays { STAYS } else { 0.0 } } else { 0.0 }
+        });
+        let mut now: BTreeMap<T, Vec<F>> = BTreeMap::new();
+        for (t, f) in pairs {
+            now.entry(frame.truth[t]).or_default().push(frame.found[f]);
+        }
         for (truth, found) in &now {
-            let goes_on = before.contains_key(truth);
-            followed.entry(*truth).or_insert(Followed::NEVER).matched(found.clone(), goes_on);
+            let name = followed.entry(*truth).or_insert(Followed::NEVER);
+            let is_new = |found: &&F| !name.last.is_empty() && !name.last.contains(found);
+            name.n_switches += found.iter().filter(is_new).count();
+            name.n_stretches += usize::from(!before.contains_key(truth));
+            name.n_matched += found.len();
+            name.last.clone_from(found);
         }
         before = now;
     }
-    summed_up(&followed, frames.iter().map(|frame| frame.found.len()).sum())
-}
-
-fn continued<T: Ord + Copy, F: Ord + Copy>(
-    frame: &Frame<T, F>,
-    before: &Matched<T, F>,
-    min_iou: f64,
-) -> Matched<T, F> {
-    // More than all overlaps of a frame together, as TrackEval has it.
-    const STAYS: f64 = 1000.0;
-    let pairs = assign_scores(frame.truth.len(), frame.found.len(), |t, f| {
-        let stays = before.get(&frame.truth[t]).is_some_and(|found| found.contains(&frame.found[f]));
-        let overlap = frame.overlap(t, f);
-        if reaches(overlap, min_iou) { overlap + if stays { STAYS } else { 0.0 } } else { 0.0 }
-    });
-    let mut matched = Matched::new();
-    for (t, f) in pairs {
-        matched.entry(frame.truth[t]).or_default().push(frame.found[f]);
-    }
-    matched
-}
-
-fn summed_up<T, F: PartialEq>(followed: &BTreeMap<T, Followed<F>>, n_found: usize) -> Clear {
     let sum = |of: fn(&Followed<F>) -> usize| followed.values().map(of).sum::<usize>();
     let (n_boxes, n_matched, id_switches) = (sum(|f| f.n_boxes), sum(|f| f.n_matched), sum(|f| f.n_switches));
+    let n_found: usize = frames.iter().map(|frame| frame.found.len()).sum();
     let wrong = n_found - n_matched + id_switches;
+    let shares = || followed.values().map(|f| f.n_matched as f64 / f.n_boxes as f64);
     Clear {
         mota: if n_boxes > 0 { (n_matched as f64 - wrong as f64) / n_boxes as f64 } else { 0.0 },
         id_switches,
         fragmentations: sum(|f| f.n_stretches.saturating_sub(1)),
-        mostly_tracked: sum(|f| usize::from(f.matched_share() > 0.8)),
-        mostly_lost: sum(|f| usize::from(f.matched_share() < 0.2)),
+        mostly_tracked: shares().filter(|share| *share > 0.8).count(),
+        mostly_lost: shares().filter(|share| *share < 0.2).count(),
         n_truth: followed.len(),
     }
 }
@@ -296,9 +264,9 @@ where
     }
     let right = largest_total(&common) as f64;
     let share = |whole: usize| right / whole.max(1) as f64;
-    let (n_truth, n_found): (Vec<_>, Vec<_>) =
-        frames.iter().map(|frame| (frame.truth.len(), frame.found.len())).unzip();
-    Prf::new(share(n_found.iter().sum()), share(n_truth.iter().sum()))
+    let n_truth = frames.iter().map(|frame| frame.truth.len()).sum();
+    let n_found = frames.iter().map(|frame| frame.found.len()).sum();
+    Prf::new(share(n_found), share(n_truth))
 }
 
 #[cfg(test)]

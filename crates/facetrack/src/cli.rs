@@ -284,7 +284,7 @@ pub(crate) struct ExportArgs {
     #[arg(long, value_name = "DIR", alias = "run")]
     pub(crate) run_dir: PathBuf,
     /// The format
-    #[arg(long, value_name = "FORMAT", value_parser = PossibleValuesParser::new(formats::export::Format::NAMES))]
+    #[arg(long, value_name = "FORMAT", value_parser = PossibleValuesParser::new(formats::export::FORMATS.map(|(name, _)| name)))]
     pub(crate) to: String,
     /// Output file [default: standard output]
     #[arg(long, value_name = "FILE")]
@@ -300,7 +300,7 @@ pub(crate) struct ImportArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
     /// The format [default: by the file extension]
-    #[arg(long, value_name = "FORMAT", value_parser = PossibleValuesParser::new(formats::labels::Source::NAMES))]
+    #[arg(long, value_name = "FORMAT", value_parser = PossibleValuesParser::new(formats::labels::Source::ALL.map(|(_, name, _)| name)))]
     pub(crate) from: Option<String>,
     /// Number of the first frame in the file [default: 1 for mot, otherwise 0]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use console::{Result, exit};
 use formats::Error;
-use formats::export::Format;
+use formats::export::FORMATS;
 use formats::labels::{self, Source};
 use formats::run::Run;
 
@@ -17,9 +17,10 @@ const MOST_FAULTS: usize = 1000;
 
 /// Writes a run in the format of another tool.
 pub(crate) fn export(arguments: &ExportArgs) -> Result<()> {
-    let format = Format::by_name(&arguments.to).unwrap_or(Format::Csv);
+    let known = FORMATS.into_iter().find(|(name, _)| *name == arguments.to);
+    let (_, write) = known.unwrap_or(FORMATS[0]);
     let run = Run::read(&arguments.run_dir)?;
-    Ok(put(arguments.out.as_deref(), &format.write(&run))?)
+    Ok(put(arguments.out.as_deref(), &write(&run))?)
 }
 
 /// Writes labels of another tool as the CSV that a run takes.

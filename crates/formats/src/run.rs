@@ -54,17 +54,6 @@ impl Run {
         row.and_then(|row| row.name.clone()).unwrap_or_else(|| format!("Person {cluster_id}"))
     }
 
-    /// Boxes of each track, in order of frames.
-    pub fn boxes_by_track(&self) -> BTreeMap<i64, Vec<&Detection>> {
-        let mut by_track: BTreeMap<i64, Vec<&Detection>> = BTreeMap::new();
-        for row in &self.boxes {
-            if let Some(track_id) = row.track_id {
-                by_track.entry(track_id).or_default().push(row);
-            }
-        }
-        by_track
-    }
-
     /// When each person is on screen: spans of frames with at least one track of the person.
     pub fn presence(&self) -> Vec<(i64, Vec<Span>)> {
         let mut spans: BTreeMap<i64, Vec<Span>> = BTreeMap::new();
@@ -80,10 +69,5 @@ impl Run {
     pub fn secs(&self, span: Span) -> (f64, f64) {
         let origin = self.times.secs().first().copied().unwrap_or(0.0);
         self.times.on_screen(span, origin + self.video.duration_secs)
-    }
-
-    /// Frames per second: exact where all frames are equally long, else the mean.
-    pub fn rate(&self) -> f64 {
-        self.times.nominal_fps()
     }
 }

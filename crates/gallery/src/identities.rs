@@ -55,15 +55,28 @@ impl RunIdentities {
         let hashes = tables.map(|table| run.hash_of(table.name).map(str::to_owned));
         let hashes = hashes.into_iter().collect::<run::Result<Vec<_>>>()?;
         let fingerprint = hash::bytes(serde_json::json!([PRODUCER, VERSION, hashes]).to_string().as_bytes());
-        let (embedder, mut means) = mean_vectors(run)?;
+        let (footer, tracks) = run.read_first_embedder(|row: &TrackEmbedding| &row.embedder)?;
+        let embedder = footer.embedders.first().cloned().ok_or_else(|| schema::Error::Footer {
+            path: run.root().join(TrackEmbedding::TABLE.file_name()),
+            table: TrackEmbedding::TABLE.name,
+            reason: "it names no embedder".into(),
+        })?;
+        let clusters: BTreeMap<i64, i64> =
+            run.read::<Cluster>()?.iter().filter_map(|row| Some((row.track_id, row.cluster_id?))).collect();
+        // All tracks have the same weight: weights by clearness, as in pooling, matched no better across videos.
+        let mut sums: BTreeMap<i64, Vec<f64>> = BTreeMap::new();
+        for row in tracks {
+            let Some(cluster) = clusters.get(&row.track_id) else { continue };
+            let sum = sums.entry(*cluster).or_insert_with(|| vec![0.0; embedder.dim]);
+            // Beyond the length of the embedder, vectors are padded with zeros.
+            sum.iter_mut().zip(row.embedding.as_slice()).for_each(|(sum, x)| *sum += f64::from(*x));
+        }
         let person = |row: Identity| {
-            Some(RunIdentity {
-                cluster_id: row.cluster_id,
-                n_tracks: row.n_tracks,
-                screen_secs: row.screen_secs,
-                // A person without a vector cannot be compared.
-                vector: UnitVector::normalised(&means.remove(&row.cluster_id)?)?,
-            })
+            // A person without a vector cannot be compared.
+            let sum: Vec<f32> = sums.remove(&row.cluster_id)?.into_iter().map(|x| x as f32).collect();
+            let vector = UnitVector::normalised(&sum)?;
+            let Identity { cluster_id, n_tracks, screen_secs, .. } = row;
+            Some(RunIdentity { cluster_id, n_tracks, screen_secs, vector })
         };
         let people = run.read::<Identity>()?.into_iter().filter_map(person).collect();
         Ok(Self {
@@ -75,26 +88,4 @@ impl RunIdentities {
             people,
         })
     }
-}
-
-/// The embedder that tracks are linked by, and the sum of the track vectors of each cluster. All tracks have the
-/// same weight: weights by clearness, as in pooling, matched no better across videos.
-fn mean_vectors(run: &RunReader) -> run::Result<(Embedder, BTreeMap<i64, Vec<f32>>)> {
-    let (footer, tracks) = run.read_first_embedder(|row: &TrackEmbedding| &row.embedder)?;
-    let embedder = footer.embedders.first().cloned().ok_or_else(|| schema::Error::Footer {
-        path: run.root().join(TrackEmbedding::TABLE.file_name()),
-        table: TrackEmbedding::TABLE.name,
-        reason: "it names no embedder".into(),
-    })?;
-    let clusters: BTreeMap<i64, i64> =
-        run.read::<Cluster>()?.iter().filter_map(|row| Some((row.track_id, row.cluster_id?))).collect();
-    let mut sums: BTreeMap<i64, Vec<f64>> = BTreeMap::new();
-    for row in tracks {
-        let Some(cluster) = clusters.get(&row.track_id) else { continue };
-        let sum = sums.entry(*cluster).or_insert_with(|| vec![0.0; embedder.dim]);
-        // Beyond the length of the embedder, vectors are padded with zeros.
-        sum.iter_mut().zip(row.embedding.as_slice()).for_each(|(sum, x)| *sum += f64::from(*x));
-    }
-    let narrow = |sum: Vec<f64>| sum.into_iter().map(|x| x as f32).collect();
-    Ok((embedder, sums.into_iter().map(|(cluster, sum)| (cluster, narrow(sum))).collect()))
 }

@@ -8,6 +8,8 @@
 //! normal distribution, about exp(−z²/2), times n. The width of the distribution is estimated from the pairs
 //! of different people, with a prior for few pairs.
 
+use std::collections::HashSet;
+
 use numeric::law::{COMMON_PRIOR, DIFFERENT_PAIRS, DIFFERENT_SD, SFACE_SAME_UP_TO};
 use pulp::{Arch, Simd, WithSimd};
 use schema::footer::Embedder;
@@ -81,19 +83,15 @@ pub fn find(scale: &Scale, known: &[&[f32]], seen: &[&[f32]]) -> Vec<Match> {
     if known.is_empty() {
         return vec![Match { known: None, runner_up: None, threshold: None }; seen.len()];
     }
-    let similarities = similarities(scale, known, seen);
+    let common = scale.different.map_or(Vec::new(), |_| common(known, seen));
+    let similarities = Arch::new().dispatch(Comparison { known, seen, common: &common });
     let threshold = scale.threshold(known.len(), &similarities);
     let found = one_to_one(&similarities, threshold);
-    let mut taken = vec![false; known.len()];
-    found.iter().flatten().for_each(|at| taken[*at] = true);
-    let rest = |row: &[f64]| {
-        let free = row.iter().copied().enumerate().filter(|(at, _)| !taken[*at]);
-        free.max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0)))
-    };
-    let row = |(row, found): (&Vec<f64>, &Option<usize>)| Match {
-        known: found.map(|at| (at, row[at])),
-        runner_up: rest(row),
-        threshold: Some(threshold),
+    let taken: HashSet<usize> = found.iter().copied().flatten().collect();
+    let row = |(row, found): (&Vec<f64>, &Option<usize>)| {
+        let free = row.iter().copied().enumerate().filter(|(at, _)| !taken.contains(at));
+        let runner_up = free.max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0)));
+        Match { known: found.map(|at| (at, row[at])), runner_up, threshold: Some(threshold) }
     };
     similarities.iter().zip(&found).map(row).collect()
 }
@@ -108,7 +106,7 @@ fn one_to_one(similarities: &[Vec<f64>], threshold: f64) -> Vec<Option<usize>> {
     }
     pairs.sort_by(|a, b| b.0.total_cmp(&a.0).then((a.1, a.2).cmp(&(b.1, b.2))));
     let mut found = vec![None; similarities.len()];
-    let mut taken = std::collections::HashSet::new();
+    let mut taken = HashSet::new();
     for (_, seen, known) in pairs {
         if found[seen].is_none() && taken.insert(known) {
             found[seen] = Some(known);
@@ -117,16 +115,7 @@ fn one_to_one(similarities: &[Vec<f64>], threshold: f64) -> Vec<Option<usize>> {
     found
 }
 
-/// Of each of `identities` with each of `known`.
-fn similarities(scale: &Scale, known: &[&[f32]], seen: &[&[f32]]) -> Vec<Vec<f64>> {
-    let common = match scale.different {
-        Some(_) => common(known, seen),
-        None => Vec::new(),
-    };
-    Arch::new().dispatch(Comparison { known, seen, common: &common })
-}
-
-/// The only work that is done for every known person, so it determines the cost of a large library.
+/// Similarities of each of `seen` with each of `known`: the only work that is done for every known person, so it determines the cost of a large library.
 struct Comparison<'a> {
     known: &'a [&'a [f32]],
     seen: &'a [&'a [f32]],

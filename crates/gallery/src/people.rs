@@ -19,43 +19,32 @@ impl People {
     /// same as adding them as they came, to the last bit.
     pub fn add(&mut self, appearances: &[Appearance]) {
         for row in appearances {
-            let person = self.rows.entry(row.person_id).or_insert_with(|| new_person(row));
+            let person = self.rows.entry(row.person_id).or_insert_with(|| Person {
+                person_id: row.person_id,
+                n_videos: 0,
+                n_tracks: 0,
+                screen_secs: 0.0,
+                first_video_id: row.video_id.clone(),
+                first_cluster_id: row.cluster_id,
+                cohesion: 1.0,
+            });
             let vector = self.vectors.entry(row.person_id).or_insert_with(|| row.embedding.clone());
-            let cohesion;
-            (*vector, cohesion) = mean(person, vector, row);
-            person.cohesion = cohesion;
+            // The mean of the vectors of a person and one more, each as often as it has tracks.
+            let total = person.n_tracks.saturating_add(row.n_tracks);
+            let old = person.n_tracks as f64 * f64::from(person.cohesion) / total as f64;
+            let new = row.n_tracks as f64 / total as f64;
+            let both = vector.as_slice().iter().zip(row.embedding.as_slice());
+            let mean: Vec<f32> =
+                both.map(|(a, b)| (old * f64::from(*a) + new * f64::from(*b)) as f32).collect();
+            // Vectors that cancel out leave no direction; then the person keeps the one known so far.
+            if let Some(direction) = UnitVector::normalised(&mean) {
+                let length = mean.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt() as f32;
+                (*vector, person.cohesion) = (direction, length.min(1.0));
+            }
             person.n_videos += 1;
-            person.n_tracks = person.n_tracks.saturating_add(row.n_tracks);
+            person.n_tracks = total;
             person.screen_secs += row.screen_secs;
         }
-    }
-}
-
-/// The row of a person before the first appearance is added.
-fn new_person(row: &Appearance) -> Person {
-    Person {
-        person_id: row.person_id,
-        n_videos: 0,
-        n_tracks: 0,
-        screen_secs: 0.0,
-        first_video_id: row.video_id.clone(),
-        first_cluster_id: row.cluster_id,
-        cohesion: 1.0,
-    }
-}
-
-/// The mean of the vectors of a person and one more, each as often as it has tracks: direction and length.
-fn mean(person: &Person, vector: &UnitVector, row: &Appearance) -> (UnitVector, f32) {
-    let total = person.n_tracks.saturating_add(row.n_tracks) as f64;
-    let old = person.n_tracks as f64 * f64::from(person.cohesion) / total;
-    let new = row.n_tracks as f64 / total;
-    let both = vector.as_slice().iter().zip(row.embedding.as_slice());
-    let mean: Vec<f32> = both.map(|(a, b)| (old * f64::from(*a) + new * f64::from(*b)) as f32).collect();
-    let length = mean.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt() as f32;
-    // Vectors that cancel out leave no direction; then the person keeps the one known so far.
-    match UnitVector::normalised(&mean) {
-        Some(direction) => (direction, length.min(1.0)),
-        None => (vector.clone(), person.cohesion),
     }
 }
 

@@ -52,7 +52,7 @@ const VECTORS_KEY_DIGITS: usize = 16;
 const MOST_VECTOR_FILES: usize = 32;
 
 /// The content of `library.json`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Index {
     format: u32,
     next_person_id: i64,
@@ -169,16 +169,33 @@ impl Library {
     /// # Errors
     /// When the run's vectors cannot be compared with the library's, and when files cannot be used.
     pub fn add(&mut self, seen: &RunIdentities) -> Result<Added, Error> {
-        if let Some(rows) = self.unchanged(seen) {
+        let video_id = seen.video_id.as_str();
+        let old = self.index.videos.iter().position(|entry| entry.video_id == video_id);
+        // A run that has been added as it is, if its file is whole.
+        let unchanged = old.map(|at| &self.index.videos[at]);
+        let unchanged = unchanged.filter(|entry| entry.fingerprint == seen.fingerprint);
+        if let Some(rows) = unchanged.and_then(|entry| self.read(entry).ok()) {
             return Ok(Added::of(&rows, true));
         }
         self.check_embedder(seen)?;
         let rows = self.appearances(seen);
-        let entry = self.write_appearances(seen, &rows)?;
+        let key = seen.fingerprint.get(..KEY_DIGITS).unwrap_or_default();
+        let file = format!("{}/{video_id}.{key}.parquet", Appearance::TABLE.name);
+        let footer = Footer {
+            embedders: vec![seen.embedder.clone()],
+            ..self.footer::<Appearance>(seen.run_id.clone(), seen.fingerprint.clone())
+        };
+        let entry = Entry {
+            video_id: video_id.to_owned(),
+            run_id: seen.run_id.clone(),
+            fingerprint: seen.fingerprint.clone(),
+            sha256: write(&self.root.join(&file), &footer, rows.iter().cloned())?,
+            file,
+        };
         self.index.embedder = Some(seen.embedder.clone());
-        match self.index.videos.iter_mut().find(|other| other.video_id == entry.video_id) {
-            Some(old) => {
-                *old = entry;
+        match old {
+            Some(at) => {
+                self.index.videos[at] = entry;
                 self.people = self.sum_up()?;
                 self.index.vector_files.clear();
             }
@@ -223,14 +240,6 @@ impl Library {
         replace(&index, json.as_bytes())?;
         remove(&self.root.join(VECTORS_1))?;
         self.sweep()
-    }
-
-    /// The appearances of a run that has been added as it is, if their file is whole.
-    fn unchanged(&self, seen: &RunIdentities) -> Option<Vec<Appearance>> {
-        let same = |entry: &&Entry| {
-            entry.video_id == seen.video_id.as_str() && entry.fingerprint == seen.fingerprint
-        };
-        self.index.videos.iter().find(same).and_then(|entry| self.read(entry).ok())
     }
 
     fn check_embedder(&self, seen: &RunIdentities) -> Result<(), Error> {
@@ -278,23 +287,6 @@ impl Library {
         let rows = seen.people.iter().zip(&found).map(row).collect();
         self.index.next_person_id = next;
         rows
-    }
-
-    fn write_appearances(&self, seen: &RunIdentities, rows: &[Appearance]) -> Result<Entry, Error> {
-        let key = seen.fingerprint.get(..KEY_DIGITS).unwrap_or_default();
-        let file = format!("{}/{}.{key}.parquet", Appearance::TABLE.name, seen.video_id);
-        let footer = Footer {
-            embedders: vec![seen.embedder.clone()],
-            ..self.footer::<Appearance>(seen.run_id.clone(), seen.fingerprint.clone())
-        };
-        let sha256 = write(&self.root.join(&file), &footer, rows.iter().cloned())?;
-        Ok(Entry {
-            video_id: seen.video_id.to_string(),
-            run_id: seen.run_id.clone(),
-            fingerprint: seen.fingerprint.clone(),
-            file,
-            sha256,
-        })
     }
 
     fn footer<R: Row>(&self, run_id: String, fingerprint: String) -> Footer {
@@ -437,14 +429,7 @@ impl Index {
         let json = match fs::read(path) {
             Ok(json) => json,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-                return Ok(Self {
-                    format: FORMAT,
-                    next_person_id: 0,
-                    embedder: None,
-                    people_sha256: String::new(),
-                    vector_files: Vec::new(),
-                    videos: Vec::new(),
-                });
+                return Ok(Self { format: FORMAT, ..Self::default() });
             }
             Err(e) => return Err(run::Error::io("read", path)(e).into()),
         };

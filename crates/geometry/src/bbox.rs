@@ -2,40 +2,29 @@
 
 use std::ops::{Add, Div, Mul, Sub};
 
-/// A coordinate of a box: `f32` or `f64`.
+/// A coordinate of a box: `f32` or `f64`. The default is 0.
 pub trait Coordinate:
-    Copy + PartialOrd + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self> + Div<Output = Self>
+    Copy
+    + Default
+    + PartialOrd
+    + Add<Output = Self>
+    + Sub<Output = Self>
+    + Mul<Output = Self>
+    + Div<Output = Self>
 {
-    /// 0.
-    const ZERO: Self;
-    /// The smaller of two coordinates.
-    fn min(self, other: Self) -> Self;
-    /// The larger of two coordinates.
-    fn max(self, other: Self) -> Self;
 }
 
-impl Coordinate for f32 {
-    const ZERO: Self = 0.0;
+impl Coordinate for f32 {}
+impl Coordinate for f64 {}
 
-    fn min(self, other: Self) -> Self {
-        Self::min(self, other)
-    }
-
-    fn max(self, other: Self) -> Self {
-        Self::max(self, other)
-    }
+/// The smaller of two coordinates; the other one where one is no number.
+fn smaller<T: Coordinate>(a: T, b: T) -> T {
+    if a < b || b.partial_cmp(&b).is_none() { a } else { b }
 }
 
-impl Coordinate for f64 {
-    const ZERO: Self = 0.0;
-
-    fn min(self, other: Self) -> Self {
-        Self::min(self, other)
-    }
-
-    fn max(self, other: Self) -> Self {
-        Self::max(self, other)
-    }
+/// The larger of two coordinates; the other one where one is no number.
+fn larger<T: Coordinate>(a: T, b: T) -> T {
+    if a > b || b.partial_cmp(&b).is_none() { a } else { b }
 }
 
 /// A box in pixels, half-open, the origin at the upper left corner of the upright picture.
@@ -79,11 +68,12 @@ impl<T: Coordinate> BBox<T> {
 
     /// Intersection over union of two boxes, 0 (disjoint) to 1 (equal); 0 for two empty boxes.
     pub fn iou(&self, other: &Self) -> T {
-        let width = (self.x_max.min(other.x_max) - self.x_min.max(other.x_min)).max(T::ZERO);
-        let height = (self.y_max.min(other.y_max) - self.y_min.max(other.y_min)).max(T::ZERO);
+        let zero = T::default();
+        let width = larger(smaller(self.x_max, other.x_max) - larger(self.x_min, other.x_min), zero);
+        let height = larger(smaller(self.y_max, other.y_max) - larger(self.y_min, other.y_min), zero);
         let shared = width * height;
         let all = self.area() + other.area() - shared;
-        if all > T::ZERO { shared / all } else { T::ZERO }
+        if all > zero { shared / all } else { zero }
     }
 
     /// The box `share` (0 to 1) of the way from `self` to `other`.

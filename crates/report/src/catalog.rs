@@ -30,6 +30,9 @@ pub struct Explained {
     pub title: String,
     /// Where it stands.
     pub section: Section,
+    /// Whether it is in the closing summary of a run.
+    #[serde(default)]
+    pub summary: bool,
     /// How it is computed.
     pub formula: String,
     /// Lowest to highest value; which end is good.

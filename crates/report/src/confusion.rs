@@ -1,6 +1,6 @@
 //! Which cluster holds whose faces: clusters × people, counted in boxes.
 
-use serde::Serialize;
+use serde_json::{Value, json};
 
 use crate::input::Comparison;
 use crate::{format, palette};
@@ -10,90 +10,62 @@ const MAX_ROWS: usize = 60;
 /// Most people in the table; first are those of the first rows.
 const MAX_COLUMNS: usize = 60;
 
-/// The table.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub(crate) struct Confusion {
-    people: Vec<String>,
-    rows: Vec<Row>,
-    /// Labelled boxes that were never found, by person.
-    missed: Vec<Cell>,
-    /// Clusters that are not shown.
-    hidden: usize,
-    /// People who are not shown.
-    hidden_people: usize,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize)]
-struct Row {
-    name: String,
-    class: String,
-    cells: Vec<Cell>,
-    /// Boxes that match no labelled face.
-    nobody: Cell,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize)]
-struct Cell {
-    /// Empty for zero: zeros would hide the cells that count.
-    text: String,
-    /// Share of the row, 0 to 1, that gives the shade.
-    shade: String,
-}
-
-fn cell(count: usize, whole: usize) -> Cell {
-    let text = if count == 0 { String::new() } else { format::count(count) };
-    Cell { text, shade: format!("{:.2}", count as f64 / whole.max(1) as f64) }
-}
-
 /// The person with most boxes in a row of [`Comparison::boxes`]; of equals, the first.
 pub(crate) fn majority(row: &[usize]) -> Option<usize> {
     let most = row.iter().copied().max().filter(|most| *most > 0)?;
     row.iter().position(|count| *count == most)
 }
 
-/// Draws the table; `name` gives the name of a cluster.
-pub(crate) fn draw(labels: &Comparison, name: impl Fn(Option<i64>) -> String) -> Confusion {
+/// Draws the table; `names` are those of the clusters. Cells are shaded by their share of the row, and empty
+/// for zero: zeros would hide the cells that count.
+pub(crate) fn draw(labels: &Comparison, names: &[(i64, String)]) -> Value {
     let mut groups: Vec<Option<i64>> =
         labels.boxes.keys().chain(labels.false_boxes.keys()).copied().collect();
     // Noise last, and each cluster once.
     groups.sort_unstable_by_key(|group| (group.is_none(), *group));
     groups.dedup();
-    let shown = largest(&groups, labels);
-    let mut order = people_order(&shown, labels);
-    order.truncate(MAX_COLUMNS);
+    let n_groups = groups.len();
     let none = vec![0; labels.people.len()];
-    let row = |group: &Option<i64>| {
-        let people = labels.boxes.get(group).unwrap_or(&none);
-        let nobody = labels.false_boxes.get(group).copied().unwrap_or(0);
-        let whole = people.iter().sum::<usize>() + nobody;
-        Row {
-            name: name(*group),
-            class: palette::class(*group),
-            cells: order.iter().map(|p| cell(people[*p], whole)).collect(),
-            nobody: cell(nobody, whole),
-        }
-    };
-    let missed: usize = labels.missed.iter().sum();
-    Confusion {
-        people: order.iter().map(|p| labels.people[*p].clone()).collect(),
-        rows: shown.iter().map(row).collect(),
-        missed: order.iter().map(|p| cell(labels.missed[*p], missed)).collect(),
-        hidden: groups.len() - shown.len(),
-        hidden_people: labels.people.len() - order.len(),
-    }
-}
-
-/// At most [`MAX_ROWS`] of `groups`, in their order, the ones with the most boxes.
-fn largest(groups: &[Option<i64>], labels: &Comparison) -> Vec<Option<i64>> {
-    let boxes = |group: &Option<i64>| {
-        let known: usize = labels.boxes.get(group).map_or(0, |row| row.iter().sum());
-        known + labels.false_boxes.get(group).unwrap_or(&0)
-    };
-    let mut by_size: Vec<usize> = (0..groups.len()).collect();
-    by_size.sort_by_key(|at| std::cmp::Reverse(boxes(&groups[*at])));
+    let people_of = |group: &Option<i64>| labels.boxes.get(group).unwrap_or(&none);
+    let nobody_of = |group: &Option<i64>| labels.false_boxes.get(group).copied().unwrap_or(0);
+    let whole_of = |group: &Option<i64>| people_of(group).iter().sum::<usize>() + nobody_of(group);
+    // The ones with the most boxes, in their order.
+    let mut by_size: Vec<usize> = (0..n_groups).collect();
+    by_size.sort_by_key(|at| std::cmp::Reverse(whole_of(&groups[*at])));
     by_size.truncate(MAX_ROWS);
     by_size.sort_unstable();
-    by_size.into_iter().map(|at| groups[at]).collect()
+    let shown: Vec<_> = by_size.into_iter().map(|at| groups[at]).collect();
+    let mut order = people_order(&shown, labels);
+    order.truncate(MAX_COLUMNS);
+    let cell = |count: usize, whole: usize| {
+        let text = if count == 0 { String::new() } else { format::count(count) };
+        json!({ "text": text, "shade": format!("{:.2}", count as f64 / whole.max(1) as f64) })
+    };
+    let row = |group: &Option<i64>| {
+        let (people, whole) = (people_of(group), whole_of(group));
+        let name = match group {
+            None => "Noise".into(),
+            Some(id) => names
+                .iter()
+                .find(|(known, _)| known == id)
+                .map_or_else(|| format!("Cluster {id}"), |(_, name)| name.clone()),
+        };
+        json!({
+            "name": name,
+            "class": palette::class(*group),
+            "cells": order.iter().map(|p| cell(people[*p], whole)).collect::<Vec<_>>(),
+            "nobody": cell(nobody_of(group), whole),
+        })
+    };
+    let missed: usize = labels.missed.iter().sum();
+    json!({
+        "people": order.iter().map(|p| &labels.people[*p]).collect::<Vec<_>>(),
+        "rows": shown.iter().map(row).collect::<Vec<_>>(),
+        // Labelled boxes that were never found, by person.
+        "missed": order.iter().map(|p| cell(labels.missed[*p], missed)).collect::<Vec<_>>(),
+        "hidden": n_groups - shown.len(),
+        "hidden_people": labels.people.len() - order.len(),
+    })
 }
 
 /// People ordered by the cluster that holds most of them, so that a good result is a diagonal.
@@ -123,12 +95,11 @@ mod tests {
             missed: vec![0, 3],
             ..Comparison::default()
         };
-        let table = draw(&labels, |group| format!("{group:?}"));
-        assert_eq!(table.people, ["bert", "anna"]);
-        let texts: Vec<Vec<&str>> =
-            table.rows.iter().map(|row| row.cells.iter().map(|c| c.text.as_str()).collect()).collect();
+        let table = draw(&labels, &[]);
+        assert_eq!(table["people"], json!(["bert", "anna"]));
+        let texts = [0, 1, 2, 3].map(|row| [0, 1].map(|cell| &table["rows"][row]["cells"][cell]["text"]));
         assert_eq!(texts, [["2", ""], ["", "1"], ["", ""], ["", "1"]]);
-        assert_eq!((table.rows[2].nobody.text.as_str(), table.missed[0].text.as_str()), ("5", "3"));
+        assert_eq!([&table["rows"][2]["nobody"]["text"], &table["missed"][0]["text"]], ["5", "3"]);
     }
 
     #[test]
@@ -140,10 +111,12 @@ mod tests {
             missed: vec![0; 100],
             ..Comparison::default()
         };
-        let table = draw(&labels, |group| format!("{group:?}"));
-        assert_eq!((table.rows.len(), table.hidden), (MAX_ROWS, 40));
-        assert_eq!((table.people.len(), table.hidden_people), (MAX_COLUMNS, 40));
-        assert!(table.rows.iter().all(|row| row.cells.iter().any(|cell| cell.text == "1")));
+        let table = draw(&labels, &[]);
+        let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+        let rows = list(&table["rows"]);
+        assert_eq!((rows.len(), &table["hidden"]), (MAX_ROWS, &json!(40)));
+        assert_eq!((list(&table["people"]).len(), &table["hidden_people"]), (MAX_COLUMNS, &json!(40)));
+        assert!(rows.iter().all(|row| list(&row["cells"]).iter().any(|cell| cell["text"] == "1")));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Serialize;
+use serde_json::{Value, json};
 
 use crate::input::Tables;
 use crate::{format, palette};
@@ -10,35 +10,9 @@ use crate::{format, palette};
 /// Most people in the table, those longest on screen; a larger table cannot be read.
 const MAX_PEOPLE: usize = 24;
 
-/// The table, the same along both sides.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub(crate) struct CoOccurrence {
-    people: Vec<String>,
-    rows: Vec<Row>,
-    /// Number of people without a row.
-    hidden: usize,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize)]
-struct Row {
-    name: String,
-    class: String,
-    cells: Vec<Cell>,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize)]
-struct Cell {
-    /// Empty for people who never share a frame.
-    text: String,
-    /// Share of the largest cell, 0 to 1, that gives the shade.
-    shade: String,
-    /// Whether the cell is the time of one person alone.
-    alone: bool,
-}
-
 /// Number of frames of every pair of clusters, the smaller first; of a cluster with itself, the number of
 /// frames that it has alone.
-fn frames(tables: &Tables<'_>) -> BTreeMap<(i64, i64), usize> {
+fn frames(tables: &Tables) -> BTreeMap<(i64, i64), usize> {
     let mut frames = BTreeMap::new();
     for faces in tables.boxes.chunk_by(|a, b| a.frame_idx == b.frame_idx) {
         let here: Vec<i64> =
@@ -54,8 +28,9 @@ fn frames(tables: &Tables<'_>) -> BTreeMap<(i64, i64), usize> {
     frames
 }
 
-/// Draws the table; `None` with fewer than two people. `names` are the people, longest on screen first.
-pub(crate) fn draw(tables: &Tables<'_>, names: &[(i64, String)]) -> Option<CoOccurrence> {
+/// Draws the table, the same along both sides; `None` with fewer than two people. `names` are the people,
+/// longest on screen first. Cells are empty for people who never share a frame.
+pub(crate) fn draw(tables: &Tables, names: &[(i64, String)]) -> Option<Value> {
     let shown = &names[..names.len().min(MAX_PEOPLE)];
     if shown.len() < 2 {
         return None;
@@ -68,16 +43,15 @@ pub(crate) fn draw(tables: &Tables<'_>, names: &[(i64, String)]) -> Option<CoOcc
         let n = count(a, b);
         let text = if n == 0 { String::new() } else { format::length(n as f64 * frame) };
         let shade = n as f64 / largest.unwrap_or(0).max(1) as f64;
-        Cell { text, shade: format!("{:.2}", shade.sqrt()), alone: a == b }
+        json!({ "text": text, "shade": format!("{:.2}", shade.sqrt()), "alone": a == b })
     };
-    let row = |(a, name): &(i64, String)| Row {
-        name: name.clone(),
-        class: palette::class(Some(*a)),
-        cells: shown.iter().map(|(b, _)| cell(*a, *b)).collect(),
+    let row = |(a, name): &(i64, String)| {
+        let cells: Vec<_> = shown.iter().map(|(b, _)| cell(*a, *b)).collect();
+        json!({ "name": name, "class": palette::class(Some(*a)), "cells": cells })
     };
-    Some(CoOccurrence {
-        people: shown.iter().map(|(_, name)| name.clone()).collect(),
-        rows: shown.iter().map(row).collect(),
-        hidden: names.len() - shown.len(),
-    })
+    Some(json!({
+        "people": shown.iter().map(|(_, name)| name).collect::<Vec<_>>(),
+        "rows": shown.iter().map(row).collect::<Vec<_>>(),
+        "hidden": names.len() - shown.len(),
+    }))
 }

@@ -1,7 +1,7 @@
 //! The tree of merges: leaves are tracks, heights are distances, colours are clusters.
 
 use schema::tables::Linkage;
-use serde::Serialize;
+use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
 use crate::{Report, format, palette};
@@ -31,70 +31,6 @@ const BAND: f64 = 40.0;
 const BODY: f64 = 240.0;
 /// Room below the leaves for clusters' numbers.
 const BOTTOM: f64 = 34.0;
-
-/// The drawing, in user units of its view box.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub(crate) struct Dendrogram {
-    width: String,
-    height: String,
-    left: f64,
-    base: String,
-    links: Vec<Link>,
-    tips: Vec<Tip>,
-    groups: Vec<Group>,
-    ticks: Vec<Tick>,
-    cut: Option<Tick>,
-    /// Where the tree was cut, 0 unless it was.
-    threshold: f64,
-    /// Lower edge of the band of forbidden merges.
-    band: Option<String>,
-    n_tracks: usize,
-    /// Heights of all merges that no constraint forbids; the script reads them when the cut is moved.
-    heights: String,
-    /// The distance at the top of the tree, its upper edge, and its height.
-    top: f64,
-    body_top: String,
-    body: f64,
-    /// Branches that are closed into one leaf.
-    closed: usize,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize)]
-struct Link {
-    d: String,
-    class: String,
-    title: String,
-    /// Height, which the script compares with a moved cut; merges above the tree stay forbidden.
-    at: String,
-    /// The clearest track of either branch.
-    tracks: [i64; 2],
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize)]
-struct Tip {
-    x: String,
-    y: String,
-    class: String,
-    title: String,
-    track: i64,
-}
-
-/// Neighbouring leaves of one cluster.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-struct Group {
-    x: String,
-    width: String,
-    middle: String,
-    class: String,
-    title: String,
-    number: Option<String>,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize)]
-struct Tick {
-    y: String,
-    label: String,
-}
 
 /// What lies under a node.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -132,14 +68,14 @@ impl Owner {
     }
 }
 
-/// Draws the tree; `None` when there is no merge to draw. `threshold` is where the tree was cut; heights
-/// above `limit` are merges that a constraint forbids, [`FORBIDDEN`] unless given.
+/// Draws the tree, in user units of its view box; `None` when there is no merge to draw. `threshold` is where
+/// the tree was cut; heights above `limit` are merges that a constraint forbids, [`FORBIDDEN`] unless given.
 pub(crate) fn draw(
     tracks: &[Leaf],
     linkage: &[Linkage],
     threshold: Option<f64>,
     limit: Option<f64>,
-) -> Result<Option<Dendrogram>> {
+) -> Result<Option<Value>> {
     if linkage.is_empty() {
         return Ok(None);
     }
@@ -151,26 +87,45 @@ pub(crate) fn draw(
     for (at, leaf) in leaves.iter().enumerate() {
         places[*leaf] = (scale.x(at), scale.y(0.0));
     }
-    let links = (opened..nodes.len()).filter_map(|at| link(&nodes, at, &mut places, &scale)).collect();
-    Ok(Some(Dendrogram {
-        width: units(scale.width),
-        height: units(scale.base() + BOTTOM),
-        left: LEFT,
-        base: units(scale.base()),
-        links,
-        tips: leaves.iter().enumerate().map(|(at, leaf)| tip(tracks, &nodes, *leaf, at, &scale)).collect(),
-        groups: groups(&nodes, &leaves, &scale),
-        ticks: scale.ticks(),
-        cut: threshold.map(|cut| Tick { y: units(scale.y(cut)), label: format!("cut at {cut:.2}") }),
-        threshold: threshold.unwrap_or(0.0),
-        band: scale.forbidden.then(|| units(TOP + BAND)),
-        n_tracks: tracks.len(),
-        heights: heights(linkage, scale.limit),
-        top: scale.top,
-        body_top: units(scale.body_top()),
-        body: BODY,
-        closed: leaves.iter().filter(|leaf| nodes[**leaf].size > 1).count(),
-    }))
+    let links: Vec<_> =
+        (opened..nodes.len()).filter_map(|at| link(&nodes, at, &mut places, &scale)).collect();
+    let tip = |(at, leaf): (usize, &usize)| {
+        let node = nodes[*leaf];
+        let what = match tracks.get(*leaf) {
+            Some(track) => format!("track {}", track.track_id),
+            None => format!("{} tracks, merged below distance {:.3}", format::count(node.size), node.height),
+        };
+        json!({
+            "x": units(scale.x(at)), "y": units(scale.base()), "class": node.owner.class(),
+            "title": format!("{what}, {}", node.owner.name()), "track": node.track,
+        })
+    };
+    let allowed = linkage.iter().map(|merge| merge.distance).filter(|distance| *distance <= scale.limit);
+    let heights: Vec<_> = allowed.map(|distance| format!("{distance:.4}")).collect();
+    let cut = |cut: f64| json!({ "y": units(scale.y(cut)), "label": format!("cut at {cut:.2}") });
+    Ok(Some(json!({
+        "width": units(scale.width),
+        "height": units(scale.base() + BOTTOM),
+        "left": LEFT,
+        "base": units(scale.base()),
+        "links": links,
+        "tips": leaves.iter().enumerate().map(tip).collect::<Vec<_>>(),
+        "groups": groups(&nodes, &leaves, &scale),
+        "ticks": scale.ticks(),
+        "cut": threshold.map(cut),
+        "threshold": threshold.unwrap_or(0.0),
+        // Lower edge of the band of forbidden merges.
+        "band": scale.forbidden.then(|| units(TOP + BAND)),
+        "n_tracks": tracks.len(),
+        // Of all merges that no constraint forbids; the script reads them when the cut is moved.
+        "heights": heights.join(" "),
+        // The distance at the top of the tree, its upper edge, and its height.
+        "top": scale.top,
+        "body_top": units(scale.body_top()),
+        "body": BODY,
+        // Number of branches that are closed into one leaf.
+        "closed": leaves.iter().filter(|leaf| nodes[**leaf].size > 1).count(),
+    })))
 }
 
 /// Every node of the tree; an error when a merge names a node that is not there or not free.
@@ -205,29 +160,15 @@ fn build(tracks: &[Leaf], linkage: &[Linkage]) -> Result<Vec<Node>> {
     Ok(nodes)
 }
 
-/// Two branches that meet.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Merge {
-    /// Where.
-    pub(crate) height: f64,
-    /// The clearest track of either.
-    pub(crate) tracks: [i64; 2],
-}
-
-/// Every merge that no constraint forbids.
-pub(crate) fn merges(report: &Report<'_>) -> Result<Vec<Merge>> {
-    let nodes = build(&report.leaves(), report.tables.linkage)?;
+/// Height and the clearest track of either branch of every merge that no constraint forbids.
+pub(crate) fn merges(report: &Report<'_>) -> Result<Vec<(f64, [i64; 2])>> {
+    let nodes = build(&report.leaves(), &report.tables.linkage)?;
     let allowed = nodes.iter().filter(|node| node.height <= report.forbidden_above.unwrap_or(FORBIDDEN));
     let merge = |node: &Node| {
         let (a, b) = node.children?;
-        Some(Merge { height: node.height, tracks: [nodes[a].track, nodes[b].track] })
+        Some((node.height, [nodes[a].track, nodes[b].track]))
     };
     Ok(allowed.filter_map(merge).collect())
-}
-
-fn heights(linkage: &[Linkage], limit: f64) -> String {
-    let allowed = linkage.iter().map(|merge| merge.distance).filter(|distance| *distance <= limit);
-    allowed.map(|distance| format!("{distance:.4}")).collect::<Vec<_>>().join(" ")
 }
 
 /// Nodes drawn as leaves, from left to right. Nodes before `opened` are not looked into.
@@ -293,12 +234,12 @@ impl Scale {
         self.base() - BODY * (distance / self.top).clamp(0.0, 1.0)
     }
 
-    fn ticks(&self) -> Vec<Tick> {
+    fn ticks(&self) -> Vec<Value> {
         let steps = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0];
         let step = steps.into_iter().find(|s| self.top / s <= 6.0).unwrap_or((self.top / 6.0).ceil());
         let values = (0..).map(|i| f64::from(i) * step).take_while(|v| *v <= self.top);
         let label = |v: f64| if step < 0.1 { format!("{v:.2}") } else { format!("{v:.1}") };
-        values.map(|v| Tick { y: units(self.y(v)), label: label(v) }).collect()
+        values.map(|v| json!({ "y": units(self.y(v)), "label": label(v) })).collect()
     }
 }
 
@@ -307,7 +248,7 @@ fn units(value: f64) -> String {
 }
 
 /// The bracket of a merge, which also becomes the place of its node.
-fn link(nodes: &[Node], at: usize, places: &mut [(f64, f64)], scale: &Scale) -> Option<Link> {
+fn link(nodes: &[Node], at: usize, places: &mut [(f64, f64)], scale: &Scale) -> Option<Value> {
     let node = nodes[at];
     let (left, right) = node.children?;
     let ((xl, yl), (xr, yr)) = (places[left], places[right]);
@@ -316,35 +257,20 @@ fn link(nodes: &[Node], at: usize, places: &mut [(f64, f64)], scale: &Scale) -> 
     let why = if node.height > scale.limit { ", forbidden by a constraint" } else { "" };
     let distance = if node.height > scale.limit { node.height - scale.limit } else { node.height };
     let [xl, yl, xr, yr, y] = [xl, yl, xr, yr, y].map(units);
-    Some(Link {
-        d: format!("M{xl} {yl}V{y}H{xr}V{yr}"),
-        at: format!("{:.4}", node.height),
-        tracks: [nodes[left].track, nodes[right].track],
-        class: node.owner.class(),
-        title: format!(
-            "distance {distance:.3}{why}, {} tracks, {}",
-            format::count(node.size),
-            node.owner.name()
-        ),
-    })
+    let (size, owner) = (format::count(node.size), node.owner.name());
+    Some(json!({
+        "d": format!("M{xl} {yl}V{y}H{xr}V{yr}"),
+        // The script compares the height with a moved cut; merges above the tree stay forbidden.
+        "at": format!("{:.4}", node.height),
+        // The clearest track of either branch.
+        "tracks": [nodes[left].track, nodes[right].track],
+        "class": node.owner.class(),
+        "title": format!("distance {distance:.3}{why}, {size} tracks, {owner}"),
+    }))
 }
 
-fn tip(tracks: &[Leaf], nodes: &[Node], leaf: usize, at: usize, scale: &Scale) -> Tip {
-    let node = nodes[leaf];
-    let what = match tracks.get(leaf) {
-        Some(track) => format!("track {}", track.track_id),
-        None => format!("{} tracks, merged below distance {:.3}", format::count(node.size), node.height),
-    };
-    Tip {
-        x: units(scale.x(at)),
-        y: units(scale.base()),
-        class: node.owner.class(),
-        title: format!("{what}, {}", node.owner.name()),
-        track: node.track,
-    }
-}
-
-fn groups(nodes: &[Node], leaves: &[usize], scale: &Scale) -> Vec<Group> {
+/// Neighbouring leaves of one cluster.
+fn groups(nodes: &[Node], leaves: &[usize], scale: &Scale) -> Vec<Value> {
     /// Drawing units that a number needs.
     const DIGIT: f64 = 7.0;
     let mut groups = Vec::new();
@@ -356,14 +282,12 @@ fn groups(nodes: &[Node], leaves: &[usize], scale: &Scale) -> Vec<Group> {
         let Some(owner) = run.first().map(|leaf| nodes[*leaf].owner) else { continue };
         let tracks: usize = run.iter().map(|leaf| nodes[*leaf].size).sum();
         let number = if let Owner::Cluster(Some(id)) = owner { Some(id.to_string()) } else { None };
-        groups.push(Group {
-            x: units(x + 1.0),
-            width: units((width - 2.0).max(1.0)),
-            middle: units(x + width / 2.0),
-            class: owner.class(),
-            title: format!("{}, {}", owner.name(), format::counted(tracks, "track", "tracks")),
-            number: number.filter(|number| number.len() as f64 * DIGIT <= width + 2.0),
-        });
+        groups.push(json!({
+            "x": units(x + 1.0), "width": units((width - 2.0).max(1.0)), "middle": units(x + width / 2.0),
+            "class": owner.class(),
+            "title": format!("{}, {}", owner.name(), format::counted(tracks, "track", "tracks")),
+            "number": number.filter(|number| number.len() as f64 * DIGIT <= width + 2.0),
+        }));
     }
     groups
 }
@@ -404,13 +328,13 @@ mod tests {
         let leaves = tracks(&[Some(0), Some(1), Some(0), None]);
         let linkage = merges(&[(0, 2, 0.1), (1, 3, 0.8), (4, 5, 2.9)]);
         let tree = draw(&leaves, &linkage, Some(0.6), None).unwrap().unwrap();
-        let classes: Vec<_> = tree.links.iter().map(|link| link.class.as_str()).collect();
-        assert_eq!(classes, ["k0", "kx", "kx"]);
-        assert!(tree.links[2].title.contains("0.900, forbidden"));
-        assert_eq!((tree.links[2].tracks, tree.heights.as_str()), ([2, 3], "0.1000 0.8000"));
-        let numbers: Vec<_> = tree.groups.iter().map(|group| group.number.as_deref()).collect();
+        let links = &tree["links"];
+        assert_eq!([0, 1, 2].map(|at| &links[at]["class"]), ["k0", "kx", "kx"]);
+        assert!(links[2]["title"].as_str().unwrap().contains("0.900, forbidden"));
+        assert_eq!((&links[2]["tracks"], &tree["heights"]), (&json!([2, 3]), &json!("0.1000 0.8000")));
+        let numbers = [0, 1, 2].map(|at| tree["groups"][at]["number"].as_str());
         assert_eq!(numbers, [Some("0"), Some("1"), None]);
-        assert!(tree.band.is_some());
+        assert!(!tree["band"].is_null());
     }
 
     #[test]
@@ -431,13 +355,14 @@ mod tests {
             .map(|i| (i, if i == 1 { 0 } else { n as i64 + i - 2 }, i as f64 / n as f64))
             .collect();
         let tree = draw(&leaves, &merges(&chain), None, None).unwrap().unwrap();
-        assert_eq!((tree.tips.len(), tree.links.len(), tree.closed), (500, 499, 1));
+        let count = |name: &str| tree[name].as_array().unwrap().len();
+        assert_eq!((count("tips"), count("links"), &tree["closed"]), (500, 499, &json!(1)));
     }
 
     #[test]
     fn several_roots_stand_side_by_side() {
         let leaves = tracks(&[Some(0), Some(0), Some(1), Some(1)]);
         let tree = draw(&leaves, &merges(&[(0, 1, 0.1), (2, 3, 0.2)]), None, None).unwrap().unwrap();
-        assert_eq!((tree.tips.len(), tree.links.len(), tree.groups.len()), (4, 2, 2));
+        assert_eq!(["tips", "links", "groups"].map(|name| tree[name].as_array().unwrap().len()), [4, 2, 2]);
     }
 }

@@ -8,8 +8,8 @@ use image::DynamicImage;
 use image::codecs::jpeg::JpegEncoder;
 use image::imageops::FilterType;
 use schema::io::TableReader;
-use schema::tables::{Crop, Identity};
-use serde::Serialize;
+use schema::tables::Crop;
+use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
 use crate::input::Tables;
@@ -52,21 +52,38 @@ impl Faces {
     /// When the table breaks the contract, or a picture cannot be decoded.
     pub fn read(
         reader: TableReader<Crop>,
-        tables: &Tables<'_>,
+        tables: &Tables,
         samples: usize,
         thumbnail_px: u32,
         mut progress: impl FnMut(u64, u64),
     ) -> Result<Self> {
-        let wanted = Wanted::new(tables, samples);
+        let exemplars: BTreeSet<_> =
+            tables.identities.iter().map(|i| (i.exemplar_track_id, i.exemplar_frame_idx)).collect();
+        let tracks_of: BTreeMap<i64, i64> =
+            tables.identities.iter().map(|i| (i.cluster_id, i.n_tracks.max(1))).collect();
+        // One more than the samples, because the exemplar may be among them.
+        let samples = i64::try_from(samples + 1).unwrap_or(i64::MAX);
+        // How many of the best faces of each track.
+        let ranks: BTreeMap<i64, i64> = (tables.clusters.iter())
+            .filter_map(|c| Some((c.track_id, samples / tracks_of.get(&c.cluster_id?)? + 1)))
+            .collect();
+        let is_wanted = |crop: &Crop| {
+            crop.rank < ranks.get(&crop.track_id).copied().unwrap_or(1)
+                || exemplars.contains(&(crop.track_id, crop.frame_idx))
+        };
         let total = reader.row_count();
         let (mut done, mut faces) = (0, Self::default());
         for batch in reader {
             for crop in batch? {
                 done += 1;
-                if let Some(png) = crop.image.as_ref().filter(|_| wanted.wants(&crop)) {
-                    let face = Face::new(&crop, png, thumbnail_px)?;
-                    faces.by_track.entry(crop.track_id).or_default().push(face);
-                }
+                let Some(png) = crop.image.as_ref().filter(|_| is_wanted(&crop)) else { continue };
+                let Crop { track_id, frame_idx, quality, .. } = crop;
+                let unreadable = |source| Error::Crop { track_id, frame_idx, source };
+                let image = picture::decode_png(png, crop.width, crop.height).map_err(unreadable)?;
+                let large = jpeg(&image, thumbnail_px).map_err(unreadable)?;
+                let small = jpeg(&image, thumbnail_px / 2).map_err(unreadable)?;
+                let face = Face { track_id, frame_idx, quality, large, small };
+                faces.by_track.entry(track_id).or_default().push(face);
             }
             progress(done, total);
         }
@@ -107,48 +124,6 @@ impl Faces {
     }
 }
 
-/// Which crops the page may show.
-struct Wanted {
-    exemplars: BTreeSet<(i64, i64)>,
-    /// How many of the best of each track.
-    ranks: BTreeMap<i64, i64>,
-}
-
-impl Wanted {
-    fn new(tables: &Tables<'_>, samples: usize) -> Self {
-        let exemplar = |i: &Identity| (i.exemplar_track_id, i.exemplar_frame_idx);
-        let tracks_of: BTreeMap<i64, i64> =
-            tables.identities.iter().map(|i| (i.cluster_id, i.n_tracks.max(1))).collect();
-        // One more than the samples, because the exemplar may be among them.
-        let samples = i64::try_from(samples + 1).unwrap_or(i64::MAX);
-        let ranks = tables.clusters.iter().filter_map(|c| {
-            let n_tracks = tracks_of.get(&c.cluster_id?)?;
-            Some((c.track_id, samples / n_tracks + 1))
-        });
-        Self { exemplars: tables.identities.iter().map(exemplar).collect(), ranks: ranks.collect() }
-    }
-
-    fn wants(&self, crop: &Crop) -> bool {
-        crop.rank < self.ranks.get(&crop.track_id).copied().unwrap_or(1)
-            || self.exemplars.contains(&(crop.track_id, crop.frame_idx))
-    }
-}
-
-impl Face {
-    fn new(crop: &Crop, png: &[u8], px: u32) -> Result<Self> {
-        let Crop { track_id, frame_idx, quality, .. } = *crop;
-        let unreadable = |source| Error::Crop { track_id, frame_idx, source };
-        let image = picture::decode_png(png, crop.width, crop.height).map_err(unreadable)?;
-        Ok(Self {
-            track_id,
-            frame_idx,
-            quality,
-            large: jpeg(&image, px).map_err(unreadable)?,
-            small: jpeg(&image, px / 2).map_err(unreadable)?,
-        })
-    }
-}
-
 /// The image as JPEG, no edge longer than `px`.
 fn jpeg(image: &DynamicImage, px: u32) -> image::ImageResult<Vec<u8>> {
     let large = image.width().max(image.height()) > px;
@@ -158,20 +133,12 @@ fn jpeg(image: &DynamicImage, px: u32) -> image::ImageResult<Vec<u8>> {
     Ok(bytes)
 }
 
-/// A picture on the page.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Picture {
-    /// `data:` address.
-    src: String,
-    /// Text in place of the picture.
-    alt: String,
-}
-
-/// Limits the size of all pictures on the page, and counts the pictures left out.
+/// Limits the size of all pictures on the page, and counts the pictures left out. A picture has a `data:`
+/// address and a text in its place.
 #[derive(Debug)]
-pub struct ThumbnailBudget {
+pub(crate) struct ThumbnailBudget {
     chars_left: usize,
-    left_out: usize,
+    pub(crate) left_out: usize,
 }
 
 impl Default for ThumbnailBudget {
@@ -183,32 +150,23 @@ impl Default for ThumbnailBudget {
 
 impl ThumbnailBudget {
     /// The face in full size; `None` when the budget is spent.
-    pub fn large(&mut self, face: &Face, alt: String) -> Option<Picture> {
+    pub(crate) fn large(&mut self, face: &Face, alt: String) -> Option<Value> {
         self.picture(&face.large, alt)
     }
 
     /// The face in half size; `None` when the budget is spent.
-    pub fn small(&mut self, face: &Face, alt: String) -> Option<Picture> {
+    pub(crate) fn small(&mut self, face: &Face, alt: String) -> Option<Value> {
         self.picture(&face.small, alt)
     }
 
-    /// Number of pictures left out.
-    pub fn left_out(&self) -> usize {
-        self.left_out
-    }
-
-    fn picture(&mut self, jpeg: &[u8], alt: String) -> Option<Picture> {
+    fn picture(&mut self, jpeg: &[u8], alt: String) -> Option<Value> {
         let src = format!("data:image/jpeg;base64,{}", STANDARD.encode(jpeg));
-        match self.chars_left.checked_sub(src.len()) {
-            None => {
-                self.left_out += 1;
-                None
-            }
-            Some(left) => {
-                self.chars_left = left;
-                Some(Picture { src, alt })
-            }
-        }
+        let Some(left) = self.chars_left.checked_sub(src.len()) else {
+            self.left_out += 1;
+            return None;
+        };
+        self.chars_left = left;
+        Some(json!({ "src": src, "alt": alt }))
     }
 }
 
@@ -249,6 +207,6 @@ mod tests {
         assert!(thumbnails.large(&face, String::new()).is_some());
         assert!(thumbnails.large(&face, String::new()).is_none());
         assert!(thumbnails.small(&face, String::new()).is_some());
-        assert_eq!(thumbnails.left_out(), 1);
+        assert_eq!(thumbnails.left_out, 1);
     }
 }

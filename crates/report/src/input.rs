@@ -14,7 +14,7 @@ pub struct Report<'a> {
     /// Name of the run.
     pub run_id: &'a str,
     /// Tables of the run.
-    pub tables: Tables<'a>,
+    pub tables: &'a Tables,
     /// Faces of the run.
     pub faces: &'a Faces,
     /// Comparison with labels; `None` without labels.
@@ -36,33 +36,33 @@ pub struct Report<'a> {
 }
 
 /// Tables of a run, without the pictures.
-#[derive(Debug, Clone, Copy)]
-pub struct Tables<'a> {
+#[derive(Debug, Clone)]
+pub struct Tables {
     /// The video.
-    pub video: &'a Video,
+    pub video: Video,
     /// Time of each frame, seconds.
-    pub times: &'a [f64],
+    pub times: Vec<f64>,
     /// Shots, in order.
-    pub shots: &'a [Shot],
+    pub shots: Vec<Shot>,
     /// Tracks, by `track_id`.
-    pub tracks: &'a [Track],
+    pub tracks: Vec<Track>,
     /// One row per track, by `track_id`.
-    pub clusters: &'a [Cluster],
+    pub clusters: Vec<Cluster>,
     /// One row per person, by `cluster_id`.
-    pub identities: &'a [Identity],
+    pub identities: Vec<Identity>,
     /// Calibrated similarities, rising.
-    pub calibration: &'a [Calibration],
+    pub calibration: Vec<Calibration>,
     /// Merges of the tree.
-    pub linkage: &'a [Linkage],
+    pub linkage: Vec<Linkage>,
     /// Tracks that are the leaves of `linkage`, in the order of its nodes.
-    pub leaves: &'a [i64],
+    pub leaves: Vec<i64>,
     /// Boxes of all tracks, by frame.
-    pub boxes: &'a [TrackBox],
+    pub boxes: Vec<TrackBox>,
 }
 
-impl<'a> Tables<'a> {
+impl Tables {
     /// Finds the row of `tracks` with this id.
-    pub fn track(&self, track_id: i64) -> Option<&'a Track> {
+    pub fn track(&self, track_id: i64) -> Option<&Track> {
         self.tracks.binary_search_by_key(&track_id, |t| t.track_id).ok().map(|at| &self.tracks[at])
     }
 
@@ -120,10 +120,12 @@ pub struct LabelledTrack {
     pub track_id: i64,
     /// Cluster of the track; `None` for noise.
     pub cluster_id: Option<i64>,
-    /// Person that most of its labelled boxes show.
+    /// Person that most of its labelled boxes show; of several, the one seen first.
     pub person: usize,
     /// Number of labelled boxes.
     pub n_boxes: usize,
+    /// Those that show `person`.
+    pub n_person: usize,
 }
 
 /// Identity F1 that was reached, and what each stage costs; together 1.

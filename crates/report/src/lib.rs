@@ -20,7 +20,6 @@ mod histogram;
 pub mod input;
 mod palette;
 mod people;
-mod recipe;
 mod reliability;
 mod review;
 mod similarity;
@@ -33,74 +32,35 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
-use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value, context};
+use minijinja::{AutoEscape, Environment, UndefinedBehavior, context};
 use schema::tables::MetricUnit;
-use serde::Serialize;
+use serde_json::{Value, json};
 
 use catalog::Section;
-use confusion::Confusion;
-use cooccurrence::CoOccurrence;
-use dendrogram::{Dendrogram, Leaf};
+use dendrogram::Leaf;
 pub use error::{Error, Result};
 use faces::ThumbnailBudget;
-use histogram::Histogram;
-use input::Budget;
 pub use input::Report;
-use people::{Noise, Person, Truth};
-use recipe::Recipe;
-use reliability::Reliability;
-use review::Review;
-use similarity::Similarity;
+use input::{Budget, Tables};
+use people::Truth;
 pub use subtitles::subtitles;
-use timeline::Timeline;
 
 /// Drawings stand in front of both, as macros.
 const PAGE: &str = concat!(include_str!("plots.j2"), include_str!("index.html.j2"));
 const PLOT: &str = concat!(include_str!("plots.j2"), include_str!("plot.svg.j2"));
 const PLOT_STYLE: &str = include_str!("plots.css");
 const SCRIPT: &str = include_str!("page.js");
-
-/// The context of the template.
-#[derive(Debug, Serialize)]
-struct Page {
-    run_id: String,
-    file_name: String,
-    lede: String,
-    facts: Vec<Fact>,
-    warnings: Vec<Warning>,
-    people: Vec<Person>,
-    noise: Option<Noise>,
-    timeline: Timeline,
-    histograms: Vec<Histogram>,
-    dendrogram: Option<Dendrogram>,
-    company: Option<CoOccurrence>,
-    similarity: Option<Similarity>,
-    reliability: Option<Reliability>,
-    review: Review,
-    budget: Vec<BudgetRow>,
-    recipes: &'static [Recipe],
-    confusion: Option<Confusion>,
-    labelled: Vec<FigureRow>,
-    tracking: Vec<FigureRow>,
-    details: Vec<FigureRow>,
-    budget_figures: Vec<FigureRow>,
-    unlabelled: Vec<FigureRow>,
-    stages: Vec<StageRow>,
-    pictures_left_out: usize,
-    style: String,
-    script: &'static str,
-    script_hash: String,
-}
-
-/// The cost of a stage; the first row is the identity F1 that was reached.
-#[derive(Debug, Serialize)]
-struct BudgetRow {
-    stage: usize,
-    title: &'static str,
-    points: String,
-    width: String,
-    what: &'static str,
-}
+/// Names of the drawings. The template leaves those empty that have nothing to show.
+const PLOTS: [&str; 8] = [
+    "timeline",
+    "tracks-per-person",
+    "screen-time",
+    "dendrogram",
+    "company",
+    "similarity",
+    "reliability",
+    "confusion",
+];
 
 /// The page, and drawings by name.
 #[derive(Debug)]
@@ -109,47 +69,6 @@ pub struct Rendered {
     pub page: String,
     /// Files of the folder `plots`, SVG.
     pub plots: Vec<(&'static str, String)>,
-}
-
-/// A fact of the summary.
-#[derive(Debug, Serialize)]
-struct Fact {
-    label: &'static str,
-    value: String,
-    note: String,
-}
-
-#[derive(Debug, Serialize)]
-struct Warning {
-    stage: String,
-    message: String,
-}
-
-/// A figure with its explanation, counted in one or more ways.
-#[derive(Debug, Serialize)]
-struct FigureRow {
-    #[serde(flatten)]
-    explained: &'static catalog::Explained,
-    by_track: Option<Counted>,
-    by_frame: Option<Counted>,
-    overall: Option<Counted>,
-}
-
-/// A value and what it is over.
-#[derive(Debug, Serialize)]
-struct Counted {
-    value: String,
-    /// Empty when not estimated.
-    interval: String,
-    /// Empty for plain counts, where it would repeat the value.
-    n: String,
-}
-
-#[derive(Debug, Serialize)]
-struct StageRow {
-    name: String,
-    producer: String,
-    config: Vec<(String, String)>,
 }
 
 impl Report<'_> {
@@ -162,61 +81,58 @@ impl Report<'_> {
         environment.set_auto_escape_callback(|_| AutoEscape::Html);
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
-        let page = self.page()?;
-        let names = page.plots();
-        let page = Value::from(Serde(page));
+        let page = minijinja::Value::from(Serde(self.page()?));
         let style = palette::resolved(PLOT_STYLE);
-        let plot = |name| {
+        let mut plots = Vec::new();
+        for name in PLOTS {
             let own = context! { plot => name, style => &style, ..page.clone() };
-            Ok((name, environment.render_str(PLOT, own)?))
-        };
-        let plots = names.into_iter().map(plot).collect::<Result<_>>()?;
-        Ok(Rendered { page: environment.render_str(PAGE, page.clone())?, plots })
+            plots.push((name, environment.render_str(PLOT, own)?));
+        }
+        plots.retain(|(_, plot)| !plot.trim().is_empty());
+        Ok(Rendered { page: environment.render_str(PAGE, page)?, plots })
     }
 
-    fn page(&self) -> Result<Page> {
+    /// The context of the template.
+    fn page(&self) -> Result<Value> {
+        let tables = self.tables;
         let truth = self.labels.map(Truth::new);
         let mut thumbnails = ThumbnailBudget::default();
         let people = people::draw(self, truth.as_ref(), &mut thumbnails);
         let noise = people::noise(self, truth.as_ref(), &mut thumbnails);
         let names: Vec<(i64, String)> =
-            self.tables.identities.iter().map(|i| (i.cluster_id, people::name(i))).collect();
+            tables.identities.iter().map(|i| (i.cluster_id, people::name(i))).collect();
         let review = review::draw(self, truth.as_ref(), &mut thumbnails)?;
-        let confusion = truth.as_ref().map(|truth| truth.confusion(&names));
-        Ok(Page {
-            run_id: self.run_id.to_owned(),
-            file_name: self.tables.video.file_name.clone(),
-            lede: self.lede(),
-            facts: self.facts(),
-            warnings: self.warnings(),
-            people,
-            noise,
-            timeline: timeline::draw(&self.tables, &names),
-            histograms: histogram::draw(&self.tables),
-            dendrogram: dendrogram::draw(
-                &self.leaves(),
-                self.tables.linkage,
-                self.cut,
-                self.forbidden_above,
-            )?,
-            company: cooccurrence::draw(&self.tables, &names),
-            similarity: similarity::draw(self.tables.calibration),
-            reliability: reliability::draw(self.reliability),
-            review,
-            budget: self.budget.as_ref().map(budget_rows).unwrap_or_default(),
-            recipes: &recipe::RECIPES,
-            confusion,
-            labelled: self.figure_rows(Section::Labels),
-            tracking: self.figure_rows(Section::Tracking),
-            details: self.figure_rows(Section::Details),
-            budget_figures: self.figure_rows(Section::Budget),
-            unlabelled: self.figure_rows(Section::Unlabelled),
-            stages: self.stage_rows(),
-            pictures_left_out: thumbnails.left_out(),
-            style: [&palette::style(), include_str!("style.css"), PLOT_STYLE].concat(),
-            script: SCRIPT,
-            script_hash: source_hash(SCRIPT),
-        })
+        let warning = |(stage, message): (&str, &String)| json!({ "stage": stage, "message": message });
+        let warnings = self.stages.iter().flat_map(|stage| stage.warnings.iter().map(|w| (stage.name, w)));
+        let stage = |stage: &input::Stage<'_>| json!({ "name": stage.name, "producer": stage.producer, "config": settings(stage.config) });
+        Ok(json!({
+            "run_id": self.run_id,
+            "file_name": tables.video.file_name,
+            "lede": self.lede(),
+            "facts": self.facts(),
+            "warnings": warnings.map(warning).collect::<Vec<_>>(),
+            "people": people,
+            "noise": noise,
+            "timeline": timeline::draw(tables, &names),
+            "histograms": histogram::draw(tables),
+            "dendrogram": dendrogram::draw(&self.leaves(), &tables.linkage, self.cut, self.forbidden_above)?,
+            "company": cooccurrence::draw(tables, &names),
+            "similarity": similarity::draw(&tables.calibration),
+            "reliability": reliability::draw(self.reliability),
+            "review": review,
+            "budget": self.budget.as_ref().map(budget_rows).unwrap_or_default(),
+            "confusion": self.labels.map(|labels| confusion::draw(labels, &names)),
+            "labelled": self.figure_rows(Section::Labels),
+            "tracking": self.figure_rows(Section::Tracking),
+            "details": self.figure_rows(Section::Details),
+            "budget_figures": self.figure_rows(Section::Budget),
+            "unlabelled": self.figure_rows(Section::Unlabelled),
+            "stages": self.stages.iter().map(stage).collect::<Vec<_>>(),
+            "pictures_left_out": thumbnails.left_out,
+            "style": format!("{}{}{PLOT_STYLE}", palette::style(), include_str!("style.css")),
+            "script": SCRIPT,
+            "script_hash": source_hash(SCRIPT),
+        }))
     }
 
     /// Leaves of the tree of merges.
@@ -232,7 +148,7 @@ impl Report<'_> {
     }
 
     fn lede(&self) -> String {
-        let input::Tables { video, tracks, identities, .. } = self.tables;
+        let Tables { video, tracks, identities, .. } = self.tables;
         let length = format::length(video.duration_secs);
         let Some(first) = identities.iter().max_by(|a, b| a.screen_secs.total_cmp(&b.screen_secs)) else {
             return if tracks.is_empty() {
@@ -255,12 +171,13 @@ impl Report<'_> {
         }
     }
 
-    fn facts(&self) -> Vec<Fact> {
-        let input::Tables { video, shots, tracks, identities, clusters, .. } = self.tables;
+    fn facts(&self) -> Vec<Value> {
+        let Tables { video, shots, tracks, identities, clusters, .. } = self.tables;
         let rate = video.frame_count as f64 / video.duration_secs.max(1e-3);
         let noise = clusters.iter().filter(|c| c.is_noise).count();
         let frames = format::count(usize::try_from(video.frame_count).unwrap_or(0));
-        let fact = |label, value, note| Fact { label, value, note };
+        let fact =
+            |label, value: String, note: String| json!({ "label": label, "value": value, "note": note });
         vec![
             fact("People", format::count(identities.len()), String::new()),
             fact("Tracks", format::count(tracks.len()), format!("{} left as noise", format::count(noise))),
@@ -274,29 +191,24 @@ impl Report<'_> {
         ]
     }
 
-    fn warnings(&self) -> Vec<Warning> {
-        let mut warnings = Vec::new();
-        for stage in self.stages {
-            warnings.extend(
-                stage.warnings.iter().map(|m| Warning { stage: stage.name.to_owned(), message: m.clone() }),
-            );
-        }
-        warnings
-    }
-
     /// Figures of a section, the most telling first.
-    fn figure_rows(&self, section: Section) -> Vec<FigureRow> {
+    fn figure_rows(&self, section: Section) -> Vec<Value> {
         let explained = catalog::CATALOG.iter().filter(|e| e.section == section);
-        let rows = explained.map(|explained| FigureRow {
-            explained,
-            by_track: self.counted(&explained.name, MetricUnit::Track),
-            by_frame: self.counted(&explained.name, MetricUnit::Frame),
-            overall: self.counted(&explained.name, MetricUnit::Video),
+        let rows = explained.filter_map(|explained| {
+            let [by_track, by_frame, overall] = [MetricUnit::Track, MetricUnit::Frame, MetricUnit::Video]
+                .map(|unit| self.counted(&explained.name, unit));
+            let is_there = by_track.is_some() || by_frame.is_some() || overall.is_some();
+            let row = || {
+                json!({ "metric": explained, "by_track": by_track, "by_frame": by_frame, "overall": overall })
+            };
+            is_there.then(row)
         });
-        rows.filter(|r| r.by_track.is_some() || r.by_frame.is_some() || r.overall.is_some()).collect()
+        rows.collect()
     }
 
-    fn counted(&self, name: &str, unit: MetricUnit) -> Option<Counted> {
+    /// A value and what it is over. The interval is empty when it was not estimated, `n` for plain counts,
+    /// where it would repeat the value.
+    fn counted(&self, name: &str, unit: MetricUnit) -> Option<Value> {
         let figure = self.figures.iter().find(|f| f.name == name && f.unit == unit)?;
         let is_count = figure.value == figure.n as f64;
         let n = if is_count { String::new() } else { format::count(usize::try_from(figure.n).unwrap_or(0)) };
@@ -306,49 +218,24 @@ impl Report<'_> {
             }
             _ => String::new(),
         };
-        Some(Counted { value: format::figure(figure.value), interval, n })
-    }
-
-    fn stage_rows(&self) -> Vec<StageRow> {
-        let row = |stage: &input::Stage<'_>| StageRow {
-            name: stage.name.to_owned(),
-            producer: stage.producer.to_owned(),
-            config: settings(stage.config),
-        };
-        self.stages.iter().map(row).collect()
+        Some(json!({ "value": format::figure(figure.value), "interval": interval, "n": n }))
     }
 }
 
-impl Page {
-    /// Names of the drawings that are not empty.
-    fn plots(&self) -> Vec<&'static str> {
-        let all = [
-            ("timeline", !self.timeline.is_empty()),
-            ("tracks-per-person", !self.people.is_empty()),
-            ("screen-time", !self.people.is_empty()),
-            ("dendrogram", self.dendrogram.is_some()),
-            ("company", self.company.is_some()),
-            ("similarity", self.similarity.is_some()),
-            ("reliability", self.reliability.is_some()),
-            ("confusion", self.confusion.is_some()),
-        ];
-        all.into_iter().filter(|(_, drawn)| *drawn).map(|(name, _)| name).collect()
-    }
-}
-
-fn budget_rows(budget: &Budget) -> Vec<BudgetRow> {
+/// The cost of each stage; the first row is the identity F1 that was reached.
+fn budget_rows(budget: &Budget) -> Vec<Value> {
     const COSTS: [(&str, &str); 4] = [
         ("Loss by detection", "missed and false faces"),
         ("Loss by tracking", "tracks that show two people"),
         ("Loss by embeddings", "errors that no cut of the dendrogram can repair"),
         ("Loss by the cut", "difference to the best cut; below zero if the result is better than every cut"),
     ];
-    let row = |stage, title, value: f64, what| BudgetRow {
-        stage,
-        title,
-        points: format!("{:.1}", value * 100.0).replace('-', "\u{2212}"),
-        width: format!("{:.2}%", value.max(0.0) * 100.0),
-        what,
+    let row = |stage: usize, title, value: f64, what| {
+        json!({
+            "stage": stage, "title": title, "what": what,
+            "points": format!("{:.1}", value * 100.0).replace('-', "\u{2212}"),
+            "width": format!("{:.2}%", value.max(0.0) * 100.0),
+        })
     };
     let reached = row(0, "Reached", budget.reached, "identity F1 of this run, of 100");
     let costs = budget.costs.into_iter().zip(COSTS).enumerate().rev();
@@ -364,16 +251,17 @@ fn source_hash(script: &str) -> String {
     format!("sha256-{}", STANDARD.encode(bytes))
 }
 
-fn settings(config: &serde_json::Value) -> Vec<(String, String)> {
+/// Keys and values of a configuration; those of a section under `section.key`.
+fn settings(config: &Value) -> Vec<(String, String)> {
     let mut lines = Vec::new();
     for (key, value) in config.as_object().into_iter().flatten() {
         match value {
-            serde_json::Value::Object(_) => {
+            Value::Object(_) => {
                 lines.extend(
                     settings(value).into_iter().map(|(inner, text)| (format!("{key}.{inner}"), text)),
                 );
             }
-            serde_json::Value::String(text) => lines.push((key.clone(), text.clone())),
+            Value::String(text) => lines.push((key.clone(), text.clone())),
             other => lines.push((key.clone(), other.to_string())),
         }
     }

@@ -1,6 +1,6 @@
 //! The reliability diagram: stated confidence against the share of tracks that are right.
 
-use serde::Serialize;
+use serde_json::{Value, json};
 
 use crate::format;
 use crate::input::ReliabilityBin;
@@ -9,39 +9,22 @@ use crate::input::ReliabilityBin;
 const SIZE: f64 = 300.0;
 const MARGIN: f64 = 34.0;
 
-/// The drawing, in user units of its view box.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub(crate) struct Reliability {
-    size: f64,
-    low: f64,
-    high: f64,
-    dots: Vec<Dot>,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize)]
-struct Dot {
-    x: String,
-    y: String,
-    radius: String,
-    title: String,
-}
-
-/// Draws the bins; `None` without bins.
-pub(crate) fn draw(bins: &[ReliabilityBin]) -> Option<Reliability> {
+/// Draws the bins, in user units of the view box; `None` without bins.
+pub(crate) fn draw(bins: &[ReliabilityBin]) -> Option<Value> {
     let total: usize = bins.iter().map(|bin| bin.n).sum();
     let place = |share: f64| MARGIN + share * (SIZE - 2.0 * MARGIN);
-    let dot = |bin: &ReliabilityBin| Dot {
-        x: format!("{:.1}", place(bin.stated)),
-        y: format!("{:.1}", SIZE - place(bin.right)),
-        // An area that grows with the number of tracks, and can always be seen.
-        radius: format!("{:.1}", 3.0 + 12.0 * (bin.n as f64 / total as f64).sqrt()),
-        title: format!(
-            "{}: confidence {:.2}, correct in {}",
-            format::counted(bin.n, "track", "tracks"),
-            bin.stated,
-            format::percent(bin.right)
-        ),
+    let dot = |bin: &ReliabilityBin| {
+        let tracks = format::counted(bin.n, "track", "tracks");
+        let correct = format::percent(bin.right);
+        json!({
+            "x": format!("{:.1}", place(bin.stated)),
+            "y": format!("{:.1}", SIZE - place(bin.right)),
+            // An area that grows with the number of tracks, and can always be seen.
+            "radius": format!("{:.1}", 3.0 + 12.0 * (bin.n as f64 / total as f64).sqrt()),
+            "title": format!("{tracks}: confidence {:.2}, correct in {correct}", bin.stated),
+        })
     };
-    let dots: Vec<Dot> = bins.iter().map(dot).collect();
-    (!dots.is_empty()).then_some(Reliability { size: SIZE, low: MARGIN, high: SIZE - MARGIN, dots })
+    let dots: Vec<_> = bins.iter().map(dot).collect();
+    let drawing = || json!({ "size": SIZE, "low": MARGIN, "high": SIZE - MARGIN, "dots": dots });
+    (!bins.is_empty()).then(drawing)
 }

@@ -5,7 +5,8 @@
 //! the file of a film has some megabytes instead of a line for every box of every frame.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
+
+use geometry::BBox;
 
 use crate::input::{Tables, TrackBox};
 use crate::{palette, people};
@@ -16,24 +17,23 @@ const TOLERANCE: f64 = 1.0;
 const MAX_BOXES: usize = 60;
 
 /// Renders the whole file.
-pub fn subtitles(tables: &Tables<'_>) -> String {
+pub fn subtitles(tables: &Tables) -> String {
     let mut text = header(tables);
     let mut tracks: BTreeMap<i64, Vec<&TrackBox>> = BTreeMap::new();
-    for found in tables.boxes {
+    for found in &tables.boxes {
         tracks.entry(found.track_id).or_default().push(found);
     }
     let names: BTreeMap<i64, String> =
         tables.identities.iter().map(|i| (i.cluster_id, plain(&people::name(i)))).collect();
     for track in tracks.values() {
         for stretch in stretches(track) {
-            // Writing into a string cannot fail.
-            let _ = write!(text, "{}", Event::new(tables.times, stretch, &names));
+            text.push_str(&event(&tables.times, stretch, &names));
         }
     }
     text
 }
 
-fn header(tables: &Tables<'_>) -> String {
+fn header(tables: &Tables) -> String {
     let (width, height) = (tables.video.width, tables.video.height);
     let size = (height / 24).max(10);
     let border = (height / 240).max(1);
@@ -85,74 +85,42 @@ fn is_straight(boxes: &[&TrackBox]) -> bool {
     })
 }
 
-/// A box with a name above it, which moves from one place to another.
-struct Event {
-    start: f64,
-    end: f64,
-    /// Times at which the box leaves its first place and reaches its last, milliseconds after `start`.
-    way: (i64, i64),
-    from: [f64; 4],
-    to: [f64; 4],
-    colour: String,
-    name: String,
-}
-
-impl Event {
-    fn new(times: &[f64], stretch: &[&TrackBox], names: &BTreeMap<i64, String>) -> Self {
-        let (first, last) = (stretch[0], stretch[stretch.len() - 1]);
-        let at = |frame: i64| usize::try_from(frame).ok().and_then(|frame| times.get(frame)).copied();
-        let (t_first, t_last) = (at(first.frame_idx).unwrap_or(0.0), at(last.frame_idx).unwrap_or(0.0));
-        // From halfway after the frame before to halfway before the frame after, so that no rounding of
-        // times moves a box into a frame that is not its own.
-        let before = at(first.frame_idx - 1).map_or(0.0, |before| f64::midpoint(before, t_first));
-        let after = at(last.frame_idx + 1).map_or(t_last + 1.0, |after| f64::midpoint(t_last, after));
-        let millis = |t: f64| ((t - before) * 1000.0).round() as i64;
-        let (red_green, blue) = palette::bright(first.cluster_id).split_at(4);
-        let (red, green) = red_green.split_at(2);
-        let name = first.cluster_id.and_then(|id| names.get(&id).cloned());
-        Self {
-            start: before,
-            end: after,
-            way: (millis(t_first), millis(t_last)),
-            from: first.bbox.edges(),
-            to: last.bbox.edges(),
-            colour: format!("&H{blue}{green}{red}&"),
-            name: name.unwrap_or_else(|| "?".into()),
-        }
-    }
-
-    fn moves(&self, lift: f64) -> String {
-        let ([x, y, ..], [to_x, to_y, ..]) = (self.from, self.to);
-        let (leaves, arrives) = self.way;
+/// A box with a name above it, which moves from the place of the first to that of the last box of a stretch.
+fn event(times: &[f64], stretch: &[&TrackBox], names: &BTreeMap<i64, String>) -> String {
+    /// Its scale in percent is its size in pixels.
+    const SQUARE: &str = "m 0 0 l 100 0 100 100 0 100";
+    let (first, last) = (stretch[0], stretch[stretch.len() - 1]);
+    let at = |frame: i64| usize::try_from(frame).ok().and_then(|frame| times.get(frame)).copied();
+    let (t_first, t_last) = (at(first.frame_idx).unwrap_or(0.0), at(last.frame_idx).unwrap_or(0.0));
+    // From halfway after the frame before to halfway before the frame after, so that no rounding of
+    // times moves a box into a frame that is not its own.
+    let before = at(first.frame_idx - 1).map_or(0.0, |before| f64::midpoint(before, t_first));
+    let after = at(last.frame_idx + 1).map_or(t_last + 1.0, |after| f64::midpoint(t_last, after));
+    // Times at which the box leaves its first place and reaches its last.
+    let millis = |t: f64| ((t - before) * 1000.0).round() as i64;
+    let (leaves, arrives) = (millis(t_first), millis(t_last));
+    let ([x, y, ..], [to_x, to_y, ..]) = (first.bbox.edges(), last.bbox.edges());
+    let moves = |lift: f64| {
         if leaves == arrives {
             return format!("\\pos({x:.1},{:.1})", y - lift);
         }
         format!("\\move({x:.1},{:.1},{to_x:.1},{:.1},{leaves},{arrives})", y - lift, to_y - lift)
+    };
+    let size = |bbox: &BBox<f64>| format!("\\fscx{:.1}\\fscy{:.1}", bbox.width(), bbox.height());
+    let mut grows = size(&first.bbox);
+    if leaves != arrives {
+        grows += &format!("\\t({leaves},{arrives},{})", size(&last.bbox));
     }
-
-    /// The drawing is a square of 100 pixels, so its scale in percent is its size in pixels.
-    fn grows(&self) -> String {
-        let size = |[x, y, to_x, to_y]: [f64; 4]| format!("\\fscx{:.1}\\fscy{:.1}", to_x - x, to_y - y);
-        let (leaves, arrives) = self.way;
-        if leaves == arrives {
-            return size(self.from);
-        }
-        format!("{}\\t({leaves},{arrives},{})", size(self.from), size(self.to))
-    }
-}
-
-impl std::fmt::Display for Event {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        const SQUARE: &str = "m 0 0 l 100 0 100 100 0 100";
-        let (start, end, colour) = (clock(self.start), clock(self.end), &self.colour);
-        writeln!(
-            f,
-            "Dialogue: 0,{start},{end},box,,0,0,0,,{{{}{}\\3c{colour}\\p1}}{SQUARE}",
-            self.moves(0.0),
-            self.grows()
-        )?;
-        writeln!(f, "Dialogue: 1,{start},{end},name,,0,0,0,,{{{}\\1c{colour}}}{}", self.moves(3.0), self.name)
-    }
+    let (start, end) = (clock(before), clock(after));
+    let (red_green, blue) = palette::bright(first.cluster_id).split_at(4);
+    let (red, green) = red_green.split_at(2);
+    let colour = format!("&H{blue}{green}{red}&");
+    let name = first.cluster_id.and_then(|id| names.get(&id)).map_or("?", String::as_str);
+    let (at_box, at_name) = (moves(0.0), moves(3.0));
+    format!(
+        "Dialogue: 0,{start},{end},box,,0,0,0,,{{{at_box}{grows}\\3c{colour}\\p1}}{SQUARE}\n\
+         Dialogue: 1,{start},{end},name,,0,0,0,,{{{at_name}\\1c{colour}}}{name}\n"
+    )
 }
 
 /// `0:01:02.34`.
@@ -163,7 +131,6 @@ fn clock(secs: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use geometry::BBox;
     use proptest::prelude::*;
 
     use super::*;
@@ -188,7 +155,7 @@ mod tests {
         let times = [0.0, 0.04, 0.08, 0.12];
         let boxes = [found(1, 0.0), found(2, 8.0)];
         let names = BTreeMap::from([(1, plain("An{\\b1}na"))]);
-        let text = Event::new(&times, &boxes.iter().collect::<Vec<_>>(), &names).to_string();
+        let text = event(&times, &boxes.iter().collect::<Vec<_>>(), &names);
         let expected = "Dialogue: 0,0:00:00.02,0:00:00.10,box,,0,0,0,,{\\move(0.0,10.0,8.0,10.0,20,60)\
              \\fscx50.0\\fscy60.0\\t(20,60,\\fscx50.0\\fscy60.0)\\3c&H52a5ff&\\p1}m 0 0 l 100 0 100 100 0 100\n\
              Dialogue: 1,0:00:00.02,0:00:00.10,name,,0,0,0,,{\\move(0.0,7.0,8.0,7.0,20,60)\\1c&H52a5ff&}Anb1na\n";

@@ -13,7 +13,7 @@ use arrow::array::{
 use arrow::compute::{cast, take};
 use arrow::datatypes::{DataType, Field, Float32Type, Schema, TimeUnit};
 use failure::catch_panic;
-use formats::export::Format;
+use formats::export::FORMATS;
 use formats::run::Run;
 use gallery::Library;
 use parquet::arrow::ArrowWriter;
@@ -62,10 +62,7 @@ pub fn runs(data: &[u8]) {
     fs::write(root.join("manifest.json"), manifest.to_string()).unwrap();
     validate(&root).unwrap().faults.iter().for_each(|fault| is_told(fault));
     if let Ok(run) = Run::read(&root) {
-        Format::NAMES
-            .iter()
-            .filter_map(|name| Format::by_name(name))
-            .for_each(|format| _ = format.write(&run));
+        FORMATS.into_iter().for_each(|(_, write)| _ = write(&run));
     }
 }
 

@@ -1,6 +1,6 @@
 //! Formats of boxes: CSV, MOTChallenge, COCO, CVAT.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 
 use schema::cell::Category as _;
@@ -144,7 +144,10 @@ pub(super) fn cvat(run: &Run) -> String {
         width = video.width,
         height = video.height,
     );
-    let boxes = run.boxes_by_track();
+    let mut boxes: HashMap<i64, Vec<&Detection>> = HashMap::new();
+    for row in &run.boxes {
+        boxes.entry(row.track_id.unwrap_or(-1)).or_default().push(row);
+    }
     for track in &run.tracks {
         let identity = run.cluster_of(track.track_id).map_or_else(String::new, |id| run.name(id));
         let _ = writeln!(xml, "  <track id=\"{}\" label=\"face\" source=\"auto\">", track.track_id);

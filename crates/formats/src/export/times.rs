@@ -12,10 +12,7 @@ use crate::xml::escape;
 pub(super) fn webvtt(run: &Run) -> String {
     let mut cues: Vec<(f64, f64, i64)> = Vec::new();
     for (cluster_id, spans) in run.presence() {
-        cues.extend(spans.into_iter().map(|span| {
-            let (start, end) = run.secs(span);
-            (start, end, cluster_id)
-        }));
+        cues.extend(spans.into_iter().map(|span| run.secs(span)).map(|(from, to)| (from, to, cluster_id)));
     }
     cues.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.2.cmp(&b.2)));
     let mut text = String::from("WEBVTT\n");
@@ -66,7 +63,8 @@ fn word(text: &str) -> String {
 
 /// A timeline as long as the video, with a track a person; gaps where the person is away.
 pub(super) fn otio(run: &Run) -> String {
-    let rate = run.rate();
+    // Exact where all frames are equally long, else the mean.
+    let rate = run.times.nominal_fps();
     let units = |secs: f64| (secs * rate).round();
     let time = |value: f64| json!({ "OTIO_SCHEMA": "RationalTime.1", "rate": rate, "value": value });
     let range = |start: f64, end: f64| json!({ "OTIO_SCHEMA": "TimeRange.1", "start_time": time(start), "duration": time(end - start) });

@@ -83,23 +83,20 @@ pub enum Source {
 }
 
 impl Source {
-    /// Names, as on the command line.
-    pub const NAMES: [&'static str; 3] = ["csv", "mot", "cvat"];
+    /// Every format with its name on the command line and the ending of its files.
+    pub const ALL: [(Self, &'static str, &'static str); 3] =
+        [(Self::Csv, "csv", "csv"), (Self::Mot, "mot", "txt"), (Self::Cvat, "cvat", "xml")];
 
     /// The format called `name`.
     pub fn by_name(name: &str) -> Option<Self> {
-        let all = [Self::Csv, Self::Mot, Self::Cvat];
-        Self::NAMES.iter().position(|known| *known == name).map(|at| all[at])
+        Self::ALL.into_iter().find(|(_, known, _)| *known == name).map(|(source, ..)| source)
     }
 
     /// The format of a file, by the ending of its name.
     pub fn of(path: &Path) -> Option<Self> {
-        match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
-            "csv" => Some(Self::Csv),
-            "txt" => Some(Self::Mot),
-            "xml" => Some(Self::Cvat),
-            _ => None,
-        }
+        let ending = path.extension()?.to_str()?;
+        let found = Self::ALL.into_iter().find(|(.., known)| known.eq_ignore_ascii_case(ending));
+        found.map(|(source, ..)| source)
     }
 
     /// Number of the first frame in this format.

@@ -21,30 +21,24 @@ type Column = (usize, String);
 struct Columns {
     frame: Column,
     corner: [Column; 2],
-    size: [Extent; 2],
+    /// Width and height, or the right and lower edge, which the flag marks.
+    extent: [(Column, bool); 2],
     identity: Column,
     shot: Option<Column>,
 }
 
-/// The column that says how far a box reaches.
-enum Extent {
-    Length(Column),
-    End(Column),
-}
-
 impl Columns {
     fn locate(header: &StringRecord) -> Result<Self, String> {
+        let missing = |names: &[&str]| format!("missing column `{}`", names.first().unwrap_or(&""));
         let need = |names: &[&str]| find(header, names)?.ok_or_else(|| missing(names));
-        let extent = |length: &[&str], end: &[&str]| {
-            if let Some(column) = find(header, length)? {
-                return Ok(Extent::Length(column));
-            }
-            find(header, end)?.map(Extent::End).ok_or_else(|| missing(length))
+        let extent = |length: &[&str], edge: &[&str]| match find(header, length)? {
+            Some(column) => Ok((column, false)),
+            None => find(header, edge)?.map(|column| (column, true)).ok_or_else(|| missing(length)),
         };
         Ok(Self {
             frame: need(FRAME)?,
             corner: [need(X)?, need(Y)?],
-            size: [extent(WIDTH, RIGHT)?, extent(HEIGHT, BOTTOM)?],
+            extent: [extent(WIDTH, RIGHT)?, extent(HEIGHT, BOTTOM)?],
             identity: need(IDENTITY)?,
             shot: find(header, SHOT)?,
         })
@@ -62,10 +56,6 @@ fn find(header: &StringRecord, names: &[&str]) -> Result<Option<Column>, String>
         return Ok(Some((at, column.to_owned())));
     }
     Ok(None)
-}
-
-fn missing(names: &[&str]) -> String {
-    format!("missing column `{}`", names.first().unwrap_or(&""))
 }
 
 /// Reads all lines, in the order of the file.
@@ -94,12 +84,11 @@ fn parse(record: &ByteRecord, columns: &Columns) -> Result<(i64, Option<Face>), 
         return Ok((frame, None));
     }
     let value = |(at, name): &Column| number(name, text(record, *at)?);
-    let size = |extent: &Extent, from: f64| match extent {
-        Extent::Length(column) => value(column),
-        Extent::End(column) => Ok(value(column)? - from),
+    let size = |(column, is_edge): &(Column, bool), from: f64| {
+        value(column).map(|extent| if *is_edge { extent - from } else { extent })
     };
     let (x, y) = (value(&columns.corner[0])?, value(&columns.corner[1])?);
-    let bbox = bbox(x, y, size(&columns.size[0], x)?, size(&columns.size[1], y)?)?;
+    let bbox = bbox(x, y, size(&columns.extent[0], x)?, size(&columns.extent[1], y)?)?;
     let identity = identity(name);
     let mut shot = None;
     // A face that is not judged needs no shot.
