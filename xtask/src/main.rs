@@ -36,7 +36,7 @@ const VERBS: &str =
 enum Task {
     /// Runs continuous integration: format, lints, build, schemas, tests
     Check(check::Options),
-    /// Measures speed, alternating with a baseline on the same cores
+    /// Measures accuracy, or speed next to a baseline on the same cores
     Bench(bench::Options),
     /// Generates schemas/ and docs/reference from the source
     Schemas {

@@ -1,7 +1,8 @@
-//! `cargo xtask bench`: how fast it is, beside a yardstick that ran on the same cores at the same time.
+//! `cargo xtask bench`: speed, beside a baseline that ran on the same cores at the same time, and accuracy.
 //!
-//! Every benchmark gives one JSON object; its table is made of that object.
+//! Every benchmark of speed gives one JSON object; its table is made of that object.
 
+mod accuracy;
 mod contestant;
 mod library;
 mod linking;
@@ -51,6 +52,8 @@ pub(crate) struct Options {
 
 #[derive(Debug, Subcommand)]
 enum Bench {
+    /// Whole runs on labelled clips and their re-encoded copies, scored
+    Accuracy(accuracy::Options),
     /// A whole run, next to ffmpeg decoding the same video
     Pipeline(pipeline::Options),
     /// Every embedding network, next to onnxruntime
@@ -69,6 +72,7 @@ enum Bench {
 pub(crate) fn bench(options: &Options) -> Result<()> {
     let install = options.install;
     let (object, text): (Value, fn(&Value) -> String) = match &options.bench {
+        Bench::Accuracy(accuracy) => return accuracy::accuracy(accuracy, install),
         Bench::Pipeline(pipeline) => (pipeline::pipeline(pipeline, install)?, pipeline::text),
         Bench::Embed(embed) => (networks::embed(embed, install)?, networks::text),
         Bench::Detect(detect) => (networks::detect(detect, install)?, networks::text),
