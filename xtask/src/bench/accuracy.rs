@@ -54,7 +54,9 @@ pub(super) fn accuracy(options: &Options, install: bool) -> Result<()> {
     python.arg("--work").arg(workspace::target().join("bench-accuracy")).args(["--clips", &options.clips]);
     python.args(["--copies", &options.copies, "--seed", &options.seed.to_string()]);
     for (name, file) in [("--before", &options.before), ("--out", &options.out)] {
-        file.iter().for_each(|file| drop(python.arg(name).arg(file)));
+        if let Some(file) = file {
+            python.arg(name).arg(file);
+        }
     }
     process::show(python.arg("--").args(&options.options))
 }
