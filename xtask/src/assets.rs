@@ -4,13 +4,15 @@
 //! licence. They are third-party pictures, so they stay in the cache and never enter the
 //! repository. Who is in which shot is known by construction and written beside the clip.
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use console::{Error, Result, exit, process};
+use console::{Error, Result, process};
 use fetch::Package;
 use fetch::cache::{self, Scratch};
+use serde::Deserialize;
 
 const FACE_RECOGNITION: Package = Package {
     name: "face_recognition",
@@ -21,152 +23,101 @@ const FACE_RECOGNITION: Package = Package {
 /// Folder of the photos inside the package.
 const PHOTO_FOLDER: &str = "face_recognition-1.3.0/tests/test_images";
 
-/// A photo: file name, SHA-256, who is on it.
-#[derive(Debug, PartialEq, Eq)]
+/// What the clip shows: two people, each returning several times and at several scales, once together.
+const SCRIPT: &str = include_str!("clip.json");
+
+/// Photos and shots of the clip.
+#[derive(Debug, Deserialize)]
+struct Script {
+    photos: Vec<Photo>,
+    shots: Vec<Shot>,
+}
+
+/// A photo of the package.
+#[derive(Debug, Deserialize)]
 struct Photo {
-    file: &'static str,
-    sha256: &'static str,
-    person: &'static str,
+    file: String,
+    sha256: String,
 }
-
-const PORTRAIT: Photo = Photo {
-    file: "obama.jpg",
-    sha256: "0930e3aa8cae5920329c0c8cbc6a2ab70f47b0e67b432875beaa95cbf7e741f6",
-    person: "obama",
-};
-const SPEECH: Photo = Photo {
-    file: "obama2.jpg",
-    sha256: "a7efcc907375274796f39646510704aa86672d59f6d5469d69af3c85590976a6",
-    person: "obama",
-};
-const STANDING: Photo = Photo {
-    file: "obama3.jpg",
-    sha256: "76ac6bf97c36dc2da0ad16a537d6a5ac1b10f48d49aac29a0cca9a17cdbc3ca3",
-    person: "obama",
-};
-const BIDEN: Photo = Photo {
-    file: "biden.jpg",
-    sha256: "3c17508bb91554c637a2eabddfae790e5bb1caba93130814fc2ac50be9760c4c",
-    person: "biden",
-};
-/// The same speech as a PNG: the networks are compared with their reference on it, because no two
-/// JPEG decoders agree to the last bit.
-const LOSSLESS: Photo = Photo {
-    file: "32bit.png",
-    sha256: "44dca895a7d635a4aedddd91a4f37af9a8a5b44e66154282a24645a757b5f627",
-    person: "obama",
-};
-const PHOTOS: [&Photo; 5] = [&PORTRAIT, &SPEECH, &STANDING, &BIDEN, &LOSSLESS];
-
-/// The upper left part of a photo, pixels, shown as high as the frame.
-#[derive(Debug)]
-struct Part {
-    photo: &'static Photo,
-    width: u32,
-    height: u32,
-}
-
-const PORTRAIT_WHOLE: Part = Part { photo: &PORTRAIT, width: 910, height: 1137 };
-/// Without the onlooker at the right edge, whose half face would have no label.
-const SPEECH_CLOSE: Part = Part { photo: &SPEECH, width: 546, height: 1200 };
-const STANDING_CLOSE: Part = Part { photo: &STANDING, width: 1434, height: 1500 };
-const STANDING_FAR: Part = Part { photo: &STANDING, width: 1434, height: 2333 };
-const BIDEN_CLOSE: Part = Part { photo: &BIDEN, width: 970, height: 1500 };
-const BIDEN_FAR: Part = Part { photo: &BIDEN, width: 970, height: 2204 };
-
-/// Where the camera looks: magnification, and the centre as fractions of width and height.
-type View = (f64, f64, f64);
 
 /// A shot: parts side by side, its length, and the camera's way.
-#[derive(Debug)]
+#[derive(Debug, Deserialize)]
 struct Shot {
-    parts: &'static [Part],
+    parts: Vec<Part>,
     frames: u32,
     from: View,
     to: View,
 }
 
-/// Two people, each returning several times and at several scales, once together.
-const SHOTS: [Shot; 9] = [
-    Shot { parts: &[PORTRAIT_WHOLE], frames: 70, from: (1.0, 0.5, 0.5), to: (1.5, 0.5, 0.34) },
-    Shot { parts: &[BIDEN_CLOSE], frames: 65, from: (1.4, 0.44, 0.36), to: (1.4, 0.60, 0.36) },
-    Shot { parts: &[SPEECH_CLOSE], frames: 70, from: (1.3, 0.61, 0.40), to: (1.3, 0.45, 0.44) },
-    Shot { parts: &[BIDEN_CLOSE], frames: 60, from: (1.9, 0.53, 0.30), to: (1.1, 0.5, 0.46) },
-    Shot { parts: &[STANDING_CLOSE], frames: 70, from: (1.1, 0.5, 0.46), to: (1.8, 0.5, 0.32) },
-    Shot { parts: &[SPEECH_CLOSE, BIDEN_CLOSE], frames: 75, from: (1.0, 0.5, 0.5), to: (1.12, 0.5, 0.46) },
-    Shot { parts: &[BIDEN_FAR], frames: 60, from: (1.2, 0.46, 0.42), to: (1.2, 0.56, 0.42) },
-    Shot { parts: &[PORTRAIT_WHOLE], frames: 65, from: (1.7, 0.58, 0.30), to: (1.7, 0.43, 0.33) },
-    Shot { parts: &[STANDING_FAR], frames: 65, from: (1.15, 0.52, 0.44), to: (1.7, 0.5, 0.30) },
-];
+/// The upper left part of a photo, pixels, shown as high as the frame, and who is on it.
+#[derive(Debug, Deserialize)]
+struct Part {
+    photo: String,
+    width: u32,
+    height: u32,
+    person: String,
+}
+
+/// Where the camera looks: magnification, and the centre as fractions of width and height.
+type View = (f64, f64, f64);
 
 /// The canvas the camera moves over; three times the clip, so that slow moves stay smooth.
 const CANVAS: (u32, u32) = (1920, 1080);
 const SIZE: &str = "640x360";
 const FPS: &str = "25";
+/// The same bits on every machine with the same encoder: one thread, nothing of the day or the host.
+const ENCODING: &str = "-c:v libx264 -preset medium -crf 18 -g 50 -threads 1 -map_metadata -1 -fflags +bitexact \
+                        -flags:v +bitexact";
 
+/// Nine shots of two people.
 const CLIP: &str = "clip.mkv";
+/// A clip without a face.
 const NO_FACE: &str = "noface.mp4";
+/// Columns shot, first_frame, end_frame_exclusive.
 const SHOT_TRUTH: &str = "clip.shots.csv";
+/// Columns shot, people; several are joined by `+`.
 const PEOPLE_TRUTH: &str = "clip.people.csv";
 const RECIPE: &str = "recipe.txt";
 
-/// The composed files.
-#[derive(Debug)]
-pub(crate) struct Clips {
-    /// Nine shots of two people.
-    pub(crate) clip: PathBuf,
-    /// Columns shot, first_frame, end_frame_exclusive.
-    pub(crate) shots: PathBuf,
-    /// Columns shot, people; several are joined by `+`.
-    pub(crate) people: PathBuf,
-    /// A clip without a face.
-    pub(crate) no_face: PathBuf,
-    /// Folder of the photos.
-    pub(crate) photos: PathBuf,
-}
+/// The composed files, and the variables by which the tests find them.
+const FILES: [(&str, &str); 4] = [
+    ("FACETRACK_CLIP", CLIP),
+    ("FACETRACK_CLIP_SHOTS", SHOT_TRUTH),
+    ("FACETRACK_CLIP_PEOPLE", PEOPLE_TRUTH),
+    ("FACETRACK_CLIP_NO_FACE", NO_FACE),
+];
 
-impl Clips {
-    fn at(dir: &Path, photos: PathBuf) -> Self {
-        Self {
-            clip: dir.join(CLIP),
-            shots: dir.join(SHOT_TRUTH),
-            people: dir.join(PEOPLE_TRUTH),
-            no_face: dir.join(NO_FACE),
-            photos,
-        }
-    }
-
-    fn are_there(&self) -> bool {
-        [&self.clip, &self.shots, &self.people, &self.no_face].iter().all(|path| path.is_file())
-    }
-}
-
-/// Makes sure that the clips are there, composing them when their recipe has changed.
-pub(crate) fn obtain() -> Result<Clips> {
-    let dir = cache::folder("clips")?;
-    let clips = Clips::at(&dir, cache::folder("photos")?);
+/// Makes sure that the clips are there, composing them when their recipe has changed; returns the variables by
+/// which the tests find clips and photos.
+pub(crate) fn obtain() -> Result<Vec<(&'static str, OsString)>> {
+    let script = script()?;
+    let (dir, photos) = (cache::folder("clips")?, cache::folder("photos")?);
     let scratch = Scratch::new("clips")?;
-    obtain_photos(&clips.photos, &scratch)?;
-    let recipe = recipe();
-    if clips.are_there() && fs::read_to_string(dir.join(RECIPE)).is_ok_and(|found| found == recipe) {
-        return Ok(clips);
+    obtain_photos(&script, &photos, &scratch)?;
+    let are_there = FILES.iter().all(|(_, file)| dir.join(file).is_file());
+    if !are_there || fs::read_to_string(dir.join(RECIPE)).ok() != Some(script.recipe()) {
+        script.compose(&photos, &scratch.path().join("clips"))?;
+        scratch.publish("clips", &dir)?;
     }
-    compose(&clips.photos, &scratch.path().join("clips"), &recipe)?;
-    scratch.publish("clips", &dir)?;
-    Ok(clips)
+    let mut found: Vec<_> = FILES.iter().map(|(variable, file)| (*variable, dir.join(file).into())).collect();
+    found.push(("FACETRACK_PHOTOS_DIR", photos.into()));
+    Ok(found)
 }
 
-fn obtain_photos(dir: &Path, scratch: &Scratch) -> Result<()> {
-    for photo in PHOTOS {
-        let path = dir.join(photo.file);
+fn script() -> Result<Script> {
+    serde_json::from_str(SCRIPT).map_err(|e| Error::unexpected(format!("failed to read clip.json: {e}")))
+}
+
+fn obtain_photos(script: &Script, dir: &Path, scratch: &Scratch) -> Result<()> {
+    for Photo { file, sha256 } in &script.photos {
+        let path = dir.join(file);
         if path.is_file() {
-            fetch::verify(&path, photo.sha256)?;
+            fetch::verify(&path, sha256)?;
             continue;
         }
         let archive = archive(dir, scratch)?;
-        let member = format!("{PHOTO_FOLDER}/{}", photo.file);
-        fetch::extract(&archive, &member, photo.sha256, &scratch.path().join(photo.file))?;
-        scratch.publish(photo.file, &path)?;
+        fetch::extract(&archive, &format!("{PHOTO_FOLDER}/{file}"), sha256, &scratch.path().join(file))?;
+        scratch.publish(file, &path)?;
     }
     Ok(())
 }
@@ -188,88 +139,83 @@ fn archive(dir: &Path, scratch: &Scratch) -> Result<PathBuf> {
     Ok(downloaded)
 }
 
-fn compose(photos: &Path, to: &Path, recipe: &str) -> Result<()> {
-    fs::create_dir_all(to).map_err(Error::io("create", to))?;
-    let mut clip = ffmpeg();
-    for part in SHOTS.iter().flat_map(|shot| shot.parts) {
-        clip.arg("-i").arg(photos.join(part.photo.file));
+impl Script {
+    fn compose(&self, photos: &Path, to: &Path) -> Result<()> {
+        fs::create_dir_all(to).map_err(Error::io("create", to))?;
+        let encode = |file: &str, inputs: &[OsString], options: &[&str]| {
+            let mut ffmpeg = Command::new("ffmpeg");
+            ffmpeg.args(["-nostdin", "-v", "error", "-y"]).args(inputs).args(options);
+            let done = process::capture(ffmpeg.args(ENCODING.split(' ')).arg(to.join(file)))?;
+            if done.status.success() {
+                return Ok(());
+            }
+            let why = process::tail(&done.stderr, 2);
+            Err(Error::unexpected(format!("ffmpeg failed to compose the test clip: {why}")))
+        };
+        let parts = self.shots.iter().flat_map(|shot| &shot.parts);
+        let inputs: Vec<_> = parts.flat_map(|part| ["-i".into(), photos.join(&part.photo).into()]).collect();
+        let graph = ["-filter_complex_threads", "1", "-filter_complex", &self.filter(), "-map", "[clip]"];
+        encode(CLIP, &inputs, &graph)?;
+        let inputs = ["-f", "lavfi", "-i", &no_face_source()].map(OsString::from);
+        encode(NO_FACE, &inputs, &["-pix_fmt", "yuv420p"])?;
+        let texts =
+            [(SHOT_TRUTH, self.shot_truth()), (PEOPLE_TRUTH, self.people_truth()), (RECIPE, self.recipe())];
+        for (name, text) in texts {
+            let path = to.join(name);
+            fs::write(&path, text).map_err(Error::io("write", &path))?;
+        }
+        Ok(())
     }
-    clip.args(["-filter_complex_threads", "1", "-filter_complex", &filter(), "-map", "[clip]"]);
-    encode(clip.args(ENCODING).arg(to.join(CLIP)))?;
-    let mut no_face = ffmpeg();
-    no_face.args(["-f", "lavfi", "-i", &no_face_source(), "-pix_fmt", "yuv420p"]);
-    encode(no_face.args(ENCODING).arg(to.join(NO_FACE)))?;
-    for (name, text) in
-        [(SHOT_TRUTH, shot_truth()), (PEOPLE_TRUTH, people_truth()), (RECIPE, recipe.to_owned())]
-    {
-        let path = to.join(name);
-        fs::write(&path, text).map_err(Error::io("write", &path))?;
+
+    /// Everything that decides the clips, to notice when they are out of date.
+    fn recipe(&self) -> String {
+        let inputs: String =
+            self.photos.iter().map(|photo| format!("{} {}\n", photo.sha256, photo.file)).collect();
+        let (shots, people) = (self.shot_truth(), self.people_truth());
+        let parts = [inputs, self.filter(), no_face_source(), ENCODING.to_owned(), shots, people];
+        format!("{}\n", hash::bytes(parts.join("\n").as_bytes()))
     }
-    Ok(())
-}
 
-/// The same bits on every machine with the same encoder: one thread, nothing of the day or the host.
-const ENCODING: [&str; 16] = [
-    "-c:v",
-    "libx264",
-    "-preset",
-    "medium",
-    "-crf",
-    "18",
-    "-g",
-    "50",
-    "-threads",
-    "1",
-    "-map_metadata",
-    "-1",
-    "-fflags",
-    "+bitexact",
-    "-flags:v",
-    "+bitexact",
-];
-
-fn ffmpeg() -> Command {
-    let mut command = Command::new("ffmpeg");
-    command.args(["-nostdin", "-v", "error", "-y"]);
-    command
-}
-
-fn encode(command: &mut Command) -> Result<()> {
-    let done = process::capture(command)?;
-    if done.status.success() {
-        return Ok(());
+    /// The filter graph: inputs are the parts of all shots in order.
+    fn filter(&self) -> String {
+        let mut graph = Vec::new();
+        let mut input = 0;
+        for (number, shot) in self.shots.iter().enumerate() {
+            let first = input;
+            for part in &shot.parts {
+                graph.push(cell(input, part, CANVAS.0 / shot.parts.len() as u32));
+                input += 1;
+            }
+            graph.push(camera(number, first..input, shot));
+        }
+        let all: String = (0..self.shots.len()).map(|number| format!("[shot{number}]")).collect();
+        graph.push(format!("{all}concat=n={}[clip]", self.shots.len()));
+        graph.join(";")
     }
-    let why = process::tail(&done.stderr, 2);
-    Err(Error::new(exit::UNEXPECTED, format!("ffmpeg failed to compose the test clip: {why}")))
+
+    fn shot_truth(&self) -> String {
+        let mut text = String::from("shot,first_frame,end_frame_exclusive\n");
+        let mut first = 0;
+        for (number, shot) in self.shots.iter().enumerate() {
+            let end = first + shot.frames;
+            text += &format!("{number},{first},{end}\n");
+            first = end;
+        }
+        text
+    }
+
+    fn people_truth(&self) -> String {
+        let mut text = String::from("shot,people\n");
+        for (number, shot) in self.shots.iter().enumerate() {
+            let people: Vec<_> = shot.parts.iter().map(|part| part.person.as_str()).collect();
+            text += &format!("{number},{}\n", people.join("+"));
+        }
+        text
+    }
 }
 
 fn no_face_source() -> String {
     format!("testsrc2=size={SIZE}:rate={FPS}:duration=2")
-}
-
-/// Everything that decides the clips, to notice when they are out of date.
-fn recipe() -> String {
-    let inputs: String = PHOTOS.iter().map(|photo| format!("{} {}\n", photo.sha256, photo.file)).collect();
-    let parts = [inputs, filter(), no_face_source(), ENCODING.join(" "), shot_truth(), people_truth()];
-    format!("{}\n", hash::bytes(parts.join("\n").as_bytes()))
-}
-
-/// The filter graph: inputs are the parts of all shots in order.
-fn filter() -> String {
-    let mut graph = Vec::new();
-    let mut input = 0;
-    for (number, shot) in SHOTS.iter().enumerate() {
-        let width = CANVAS.0 / shot.parts.len() as u32;
-        let first = input;
-        for part in shot.parts {
-            graph.push(cell(input, part, width));
-            input += 1;
-        }
-        graph.push(camera(number, first..input, shot));
-    }
-    let all: String = (0..SHOTS.len()).map(|number| format!("[shot{number}]")).collect();
-    graph.push(format!("{all}concat=n={}[clip]", SHOTS.len()));
-    graph.join(";")
 }
 
 /// A part of a photo as high as the canvas, before its own blurred magnification.
@@ -299,39 +245,20 @@ fn camera(number: usize, inputs: std::ops::Range<usize>, shot: &Shot) -> String 
     )
 }
 
-fn shot_truth() -> String {
-    let mut text = String::from("shot,first_frame,end_frame_exclusive\n");
-    let mut first = 0;
-    for (number, shot) in SHOTS.iter().enumerate() {
-        let end = first + shot.frames;
-        text += &format!("{number},{first},{end}\n");
-        first = end;
-    }
-    text
-}
-
-fn people_truth() -> String {
-    let mut text = String::from("shot,people\n");
-    for (number, shot) in SHOTS.iter().enumerate() {
-        let people: Vec<_> = shot.parts.iter().map(|part| part.photo.person).collect();
-        text += &format!("{number},{}\n", people.join("+"));
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_truth_follows_from_the_shots() {
-        assert!(shot_truth().ends_with("\n8,535,600\n"), "{}", shot_truth());
-        assert!(people_truth().contains("\n5,obama+biden\n"), "{}", people_truth());
+        let script = script().unwrap_or_else(|error| unreachable!("{error:?}"));
+        assert!(script.shot_truth().ends_with("\n8,535,600\n"), "{}", script.shot_truth());
+        assert!(script.people_truth().contains("\n5,obama+biden\n"), "{}", script.people_truth());
     }
 
     #[test]
     fn the_graph_names_every_input_once() {
-        let graph = filter();
+        let graph = script().map(|script| script.filter()).unwrap_or_default();
         for input in 0..10 {
             assert_eq!(graph.matches(&format!("[{input}:v]")).count(), 1);
         }
@@ -340,7 +267,7 @@ mod tests {
 
     #[test]
     fn the_camera_stays_inside_the_canvas() {
-        for shot in &SHOTS {
+        for shot in script().iter().flat_map(|script| &script.shots) {
             for (zoom, x, y) in [shot.from, shot.to] {
                 let half = 0.5 / zoom - 1e-9;
                 assert!(x >= half && x <= 1.0 - half, "{shot:?}");

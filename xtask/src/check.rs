@@ -141,13 +141,7 @@ fn obtain_assets(strict: bool) -> Result<Variables> {
     if let Some(dir) = asset("weights", strict, obtain_weights)? {
         found.push(("FACETRACK_WEIGHTS_DIR", dir.into()));
     }
-    if let Some(clips) = asset("test clip", strict, assets::obtain)? {
-        found.push(("FACETRACK_CLIP", clips.clip.into()));
-        found.push(("FACETRACK_CLIP_SHOTS", clips.shots.into()));
-        found.push(("FACETRACK_CLIP_PEOPLE", clips.people.into()));
-        found.push(("FACETRACK_CLIP_NO_FACE", clips.no_face.into()));
-        found.push(("FACETRACK_PHOTOS_DIR", clips.photos.into()));
-    }
+    found.extend(asset("test clip", strict, assets::obtain)?.into_iter().flatten());
     if let Some(python) = asset("python", strict, || PYTHON.obtain())? {
         found.push(("FACETRACK_PYTHON", python.into()));
     }

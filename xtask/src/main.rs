@@ -17,29 +17,16 @@ mod system;
 mod workspace;
 
 use std::ffi::OsString;
+use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
-use console::{Result, process};
-
-use crate::bench::{accuracy, library, linking, networks, pipeline};
+use clap::Parser;
+use console::{Error, Result, process};
 
 /// Verbs of `facetrack` that are passed on to it.
-const VERBS: [&str; 12] = [
-    "run",
-    "library",
-    "export",
-    "import",
-    "validate",
-    "redact",
-    "forget",
-    "models",
-    "doctor",
-    "settings",
-    "stage",
-    "completions",
-];
+const VERBS: &str =
+    "run library export import validate redact forget models doctor settings stage completions";
 
 /// Tasks of FaceTrackLinking
 ///
@@ -51,8 +38,7 @@ enum Task {
     /// Runs continuous integration: format, lints, build, schemas, tests
     Check(check::Options),
     /// Measures accuracy, or speed next to a baseline on the same cores
-    #[command(subcommand)]
-    Bench(Bench),
+    Bench(bench::Options),
     /// Makes the Debian package and the tarball of the program, in target/dist
     Dist(dist::Options),
     /// Generates schemas/ and docs/reference from the source
@@ -79,42 +65,9 @@ enum Task {
     },
 }
 
-#[derive(Debug, Subcommand)]
-enum Bench {
-    /// Whole runs on labelled clips and their re-encoded copies, scored
-    Accuracy(accuracy::Options),
-    /// A whole run, next to ffmpeg decoding the same video
-    Pipeline(pipeline::Options),
-    /// Every embedding network, next to onnxruntime
-    Embed(networks::Embed),
-    /// The face detector, next to OpenCV and onnxruntime; one picture per thread
-    Detect(networks::Detect),
-    /// Linking of synthetic people, next to naive linkage, SciPy and HDBSCAN
-    Cluster(linking::Synthetic),
-    /// Linking of labelled runs, next to other methods and the oracle
-    Link(linking::Labelled),
-    /// Adding a video to galleries of several sizes, and the accuracy of matching
-    Library(library::Options),
-}
-
-impl Bench {
-    fn json(&self) -> bool {
-        let shared = match self {
-            Self::Accuracy(_) => return false,
-            Self::Pipeline(options) => &options.shared,
-            Self::Embed(embed) => &embed.options.shared,
-            Self::Detect(detect) => &detect.options.shared,
-            Self::Cluster(options) => &options.shared,
-            Self::Link(options) => &options.shared,
-            Self::Library(options) => &options.shared,
-        };
-        shared.json
-    }
-}
-
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().skip(1).collect();
-    if arguments.first().is_some_and(|verb| VERBS.iter().any(|known| verb == known)) {
+    if arguments.first().is_some_and(|verb| VERBS.split(' ').any(|known| verb == known)) {
         let json = arguments.iter().any(|argument| argument == "--json");
         return match hand_over(arguments) {
             Ok(()) => ExitCode::SUCCESS,
@@ -122,7 +75,7 @@ fn main() -> ExitCode {
         };
     }
     let task = Task::parse();
-    let json = matches!(&task, Task::Bench(bench) if bench.json());
+    let json = matches!(&task, Task::Bench(options) if options.json);
     match process::watch_interrupts().and_then(|()| perform(task)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => error.report("xtask", json),
@@ -137,20 +90,16 @@ fn hand_over(mut arguments: Vec<OsString>) -> Result<()> {
     let needs: &[_] = if install { &[system::RUN, system::FETCH] } else { &[system::RUN] };
     system::ensure(needs, install)?;
     workspace::build()?;
-    Err(workspace::hand_over(&arguments))
+    // This process goes on as `facetrack`; it returns only where that fails.
+    let error = workspace::facetrack().args(&arguments).exec();
+    Err(Error::io("start", &workspace::program("facetrack"))(error))
 }
 
 fn perform(task: Task) -> Result<()> {
     match task {
         Task::Check(options) => check::check(&options),
-        Task::Bench(Bench::Accuracy(options)) => accuracy::accuracy(&options),
+        Task::Bench(options) => bench::bench(&options),
         Task::Dist(options) => dist::dist(&options),
-        Task::Bench(Bench::Pipeline(options)) => pipeline::pipeline(&options),
-        Task::Bench(Bench::Embed(embed)) => networks::embed(&embed),
-        Task::Bench(Bench::Detect(detect)) => networks::detect(&detect),
-        Task::Bench(Bench::Cluster(options)) => linking::cluster(&options),
-        Task::Bench(Bench::Link(options)) => linking::link(&options),
-        Task::Bench(Bench::Library(options)) => library::library(&options),
         Task::Schemas { check, release } => schemas::schemas(check, release.as_deref()),
         Task::Regress(options) => regress::regress(&options),
         Task::Dataset { name, run, labels } => regress::store(&name, &run, &labels),

@@ -1,7 +1,7 @@
 //! Pythons of our own with pinned packages, so that the system's is left alone.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use console::{Error, Result, process};
@@ -24,10 +24,17 @@ impl Environment {
         let dir = cache::root()?.join(self.folder);
         let (program, pins) = (dir.join("bin").join("python"), dir.join("requirements.txt"));
         let wanted = self.packages.join("\n") + "\n";
-        if fs::read_to_string(&pins).is_ok_and(|found| found == wanted) && self.works(&program) {
+        let works = || {
+            let import = format!("import {}", self.modules);
+            process::capture(Command::new(&program).args(["-c", &import]))
+                .is_ok_and(|done| done.status.success())
+        };
+        if fs::read_to_string(&pins).is_ok_and(|found| found == wanted) && works() {
             return Ok(program);
         }
-        make(&dir)?;
+        let mut venv = Command::new("python3");
+        quietly(venv.args(["-m", "venv", "--clear"]).arg(&dir), "create a Python environment")
+            .map_err(|error| error.hint_unless_interrupted("apt-get install -y python3-venv"))?;
         let mut pip = Command::new(&program);
         pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
         quietly(pip.args(["--only-binary", ":all:"]).args(self.packages), "install Python packages")?;
@@ -35,17 +42,6 @@ impl Environment {
         fs::write(&pins, wanted).map_err(Error::io("write", &pins))?;
         Ok(program)
     }
-
-    fn works(&self, program: &Path) -> bool {
-        let import = format!("import {}", self.modules);
-        process::capture(Command::new(program).args(["-c", &import])).is_ok_and(|done| done.status.success())
-    }
-}
-
-fn make(dir: &Path) -> Result<()> {
-    let mut venv = Command::new("python3");
-    quietly(venv.args(["-m", "venv", "--clear"]).arg(dir), "create a Python environment")
-        .map_err(|error| error.hint_unless_interrupted("apt-get install -y python3-venv"))
 }
 
 fn quietly(command: &mut Command, what: &str) -> Result<()> {

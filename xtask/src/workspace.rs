@@ -1,8 +1,6 @@
 //! Where the workspace is, how its cargo is called, and how its programs are built and started.
 
 use std::env;
-use std::ffi::OsString;
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -59,12 +57,6 @@ pub(crate) fn build() -> Result<()> {
         eprintln!("building facetrack, which takes minutes the first time");
     }
     process::show(&mut cargo).map_err(|e| e.hint_unless_interrupted("see the compiler's messages above"))
-}
-
-/// Ends this program and goes on as `facetrack` with these arguments; returns only where that fails.
-pub(crate) fn hand_over(arguments: &[OsString]) -> Error {
-    let error = facetrack().args(arguments).exec();
-    Error::io("start", &program("facetrack"))(error)
 }
 
 /// Runs one of our programs silently; its error and its exit code become the error.

@@ -3,14 +3,14 @@
 //! A terminal sends Ctrl-C to the whole process group, so children receive it too, and this process only has
 //! to outlive them. A signal that is sent to this process alone is passed on: the child is killed after a pause.
 
-use std::io::{ErrorKind, Read};
+use std::io::{ErrorKind, Read as _};
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use wait4::{ResUse, Wait4 as _};
+use wait4::Wait4 as _;
 
 use crate::{Error, Result};
 
@@ -63,16 +63,6 @@ pub struct Cost {
     pub peak_bytes: u64,
 }
 
-impl Cost {
-    fn new(started: Instant, used: &ResUse) -> Self {
-        Self {
-            wall_secs: started.elapsed().as_secs_f64(),
-            cpu_secs: (used.rusage.utime + used.rusage.stime).as_secs_f64(),
-            peak_bytes: used.rusage.maxrss,
-        }
-    }
-}
-
 /// Runs a program whose output people see, on standard error: standard output is for data.
 pub fn show(command: &mut Command) -> Result<()> {
     command.stdin(Stdio::null()).stdout(Stdio::from(std::io::stderr()));
@@ -89,10 +79,17 @@ pub fn capture(command: &mut Command) -> Result<Captured> {
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     let started = Instant::now();
     let mut child = spawn(command)?;
-    let stderr = child.stderr.take().map(|pipe| thread::spawn(move || read_all(pipe)));
+    let reader = child.stderr.take().map(|mut pipe| {
+        thread::spawn(move || {
+            let mut bytes = Vec::new();
+            // What was read before an error is still worth showing.
+            let _ = pipe.read_to_end(&mut bytes);
+            bytes
+        })
+    });
     let (status, cost) = wait_since(started, &mut child)?;
-    let stderr = stderr.and_then(|reader| reader.join().ok()).unwrap_or_default();
-    Ok(Captured { status, stderr, cost })
+    let stderr = reader.and_then(|reader| reader.join().ok()).unwrap_or_default();
+    Ok(Captured { status, stderr: String::from_utf8_lossy(&stderr).into_owned(), cost })
 }
 
 /// Whether a program exists and ends well.
@@ -141,7 +138,12 @@ pub fn wait_since(started: Instant, child: &mut Child) -> Result<(ExitStatus, Co
     if interrupted() || by_signal {
         Err(Error::interrupted())
     } else {
-        Ok((used.status, Cost::new(started, &used)))
+        let cost = Cost {
+            wall_secs: started.elapsed().as_secs_f64(),
+            cpu_secs: (used.rusage.utime + used.rusage.stime).as_secs_f64(),
+            peak_bytes: used.rusage.maxrss,
+        };
+        Ok((used.status, cost))
     }
 }
 
@@ -152,14 +154,6 @@ pub fn ended(status: ExitStatus) -> String {
         (None, Some(signal)) => format!("signal {signal}"),
         (None, None) => "unknown end".into(),
     }
-}
-
-/// Reads a pipe to its end; bytes that are not UTF-8 become replacement characters.
-fn read_all(mut pipe: impl Read) -> String {
-    let mut bytes = Vec::new();
-    // What was read before an error is still worth showing.
-    let _ = pipe.read_to_end(&mut bytes);
-    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// The last lines of a text that hold something.

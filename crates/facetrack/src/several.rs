@@ -19,56 +19,50 @@ const VIDEOS: [&str; 12] =
     ["mkv", "mp4", "webm", "mov", "m4v", "avi", "ts", "m2ts", "flv", "ogg", "ogv", "wmv"];
 /// Name of the library beside the runs.
 const LIBRARY: &str = "library";
+const RESUMES: &str = "interrupted; the same command resumes after the last finished stage";
 
 /// Runs every stage on one video; or on each of several, whose people are then linked.
 pub(crate) fn run(args: &RunArgs) -> Result<()> {
     let videos = videos(args.given())?;
-    match (videos.as_slice(), &args.library) {
+    let result = match (videos.as_slice(), &args.library) {
         ([video], None) => single::run(args, video),
-        _ => run_each(args, &videos).map_err(single::resumes),
-    }
+        _ => run_each(args, &videos),
+    };
+    result.map_err(|error| if error.is_interrupt() { Error::new(exit::INTERRUPTED, RESUMES) } else { error })
 }
 
 /// The video files given by paths, folders and patterns, each once.
 fn videos<'a>(given: impl IntoIterator<Item = &'a PathBuf>) -> Result<Vec<PathBuf>> {
     let mut videos = Vec::new();
     for path in given {
-        let found = match path.to_str().filter(|text| !path.exists() && text.contains(['*', '?', '['])) {
-            Some(pattern) => matching(pattern)?,
-            None if path.is_dir() => in_folder(path)?,
-            None => vec![path.clone()],
-        };
-        videos.extend(found);
+        if let Some(pattern) = path.to_str().filter(|text| !path.exists() && text.contains(['*', '?', '['])) {
+            let wrong = |e| Error::new(exit::USAGE, format!("invalid pattern `{pattern}`: {e}"));
+            let before = videos.len();
+            videos.extend(glob::glob(pattern).map_err(wrong)?.flatten().filter(|path| path.is_file()));
+            if videos.len() == before {
+                return Err(Error::new(exit::INPUT, format!("no file matches `{pattern}`")));
+            }
+        } else if path.is_dir() {
+            let is_video = |path: &PathBuf| {
+                let ending = path.extension().map(|e| e.to_string_lossy().to_lowercase());
+                ending.is_some_and(|e| VIDEOS.contains(&e.as_str())) && path.is_file()
+            };
+            let entries = fs::read_dir(path).map_err(Error::io("read", path))?;
+            let mut found: Vec<_> = entries.flatten().map(|entry| entry.path()).filter(is_video).collect();
+            if found.is_empty() {
+                let error =
+                    Error::new(exit::INPUT, format!("the folder `{}` contains no video", path.display()));
+                return Err(error.hint(format!("video files end in {}", VIDEOS.join(", "))));
+            }
+            found.sort();
+            videos.extend(found);
+        } else {
+            videos.push(path.clone());
+        }
     }
     let mut seen = BTreeSet::new();
     videos.retain(|video| seen.insert(video.clone()));
     Ok(videos)
-}
-
-fn matching(pattern: &str) -> Result<Vec<PathBuf>> {
-    let wrong = |e: glob::PatternError| Error::new(exit::USAGE, format!("invalid pattern `{pattern}`: {e}"));
-    let found: Vec<_> = glob::glob(pattern).map_err(wrong)?.flatten().filter(|path| path.is_file()).collect();
-    if found.is_empty() {
-        return Err(Error::new(exit::INPUT, format!("no file matches `{pattern}`")));
-    }
-    Ok(found)
-}
-
-/// The videos in a folder, by name.
-fn in_folder(folder: &Path) -> Result<Vec<PathBuf>> {
-    let entries = fs::read_dir(folder).map_err(Error::io("read", folder))?;
-    let ending = |path: &Path| path.extension().map(|e| e.to_string_lossy().to_lowercase());
-    let is_video =
-        |path: &PathBuf| ending(path).is_some_and(|e| VIDEOS.contains(&e.as_str())) && path.is_file();
-    let mut found: Vec<_> = entries.flatten().map(|entry| entry.path()).filter(is_video).collect();
-    found.sort();
-    if found.is_empty() {
-        let message = format!("the folder `{}` contains no video", folder.display());
-        return Err(
-            Error::new(exit::INPUT, message).hint(format!("video files end in {}", VIDEOS.join(", ")))
-        );
-    }
-    Ok(found)
 }
 
 /// Runs each video, then matches the people of all of them. A failed video does not stop the others.
@@ -89,18 +83,28 @@ fn run_each(args: &RunArgs, videos: &[PathBuf]) -> Result<()> {
     for (number, (video, run_dir)) in videos.iter().zip(run_dirs).enumerate() {
         let place = format!("[{}/{}]", number + 1, videos.len());
         let runs_left = videos[number + 1..].iter().map(|later| size(later)).sum::<f64>() / size(video);
-        match run_one(&plan, video, run_dir, &place, runs_left) {
-            Ok(run_dir) => done.push(run_dir),
-            Err(error) if error.is_interrupt() => return Err(error),
-            Err(error) => {
-                report_failed(args, video, &place, &error);
-                failed.push((video, error));
+        let error = match run_one(&plan, video, run_dir, &place, runs_left) {
+            Ok(run_dir) => {
+                done.push(run_dir);
+                continue;
             }
+            Err(error) if error.is_interrupt() => return Err(error),
+            Err(error) => error,
+        };
+        let Error { message, hint, code, .. } = &error;
+        if args.json {
+            let video = video.display().to_string();
+            say(&json!({
+                "event": "video_failed", "video": video, "message": message, "hint": hint, "exit_code": code,
+            })
+            .to_string());
         }
+        eprintln!("{place} {}: failed: {message}", name(video));
+        hint.iter().for_each(|hint| eprintln!("hint: {hint}"));
+        failed.push((video, error));
     }
     if !done.is_empty() {
-        let figures = link(args, &library, &done)?;
-        close(args, &library, &figures, &failed, started.elapsed().as_secs_f64());
+        link(args, &library, &done, &failed, started)?;
     }
     match failed.first() {
         None => Ok(()),
@@ -162,8 +166,7 @@ fn run_one(plan: &Plan<'_>, video: &Path, run_dir: PathBuf, place: &str, runs_le
         let (video, run_dir) = (video.display().to_string(), run_dir.display().to_string());
         say(&json!({ "event": "video_started", "video": video, "run_dir": run_dir }).to_string());
     }
-    let mut screen = Screen::new(args.json, args.quiet).without_closings();
-    screen.set_runs_left(runs_left);
+    let mut screen = Screen::new(args.json, args.quiet).of_several(runs_left);
     let finished = plan.run(video, &run_dir, &mut screen)?;
     if args.json {
         say(&single::closing_event(&run_dir, &finished).to_string());
@@ -171,24 +174,6 @@ fn run_one(plan: &Plan<'_>, video: &Path, run_dir: PathBuf, place: &str, runs_le
         eprintln!("{place} {}: {}", name(video), line(&finished, started.elapsed().as_secs_f64()));
     }
     Ok(run_dir)
-}
-
-fn report_failed(args: &RunArgs, video: &Path, place: &str, error: &Error) {
-    let Error { message, hint, code, .. } = error;
-    if args.json {
-        let event = json!({
-            "event": "video_failed",
-            "video": video.display().to_string(),
-            "message": message,
-            "hint": hint,
-            "exit_code": code,
-        });
-        say(&event.to_string());
-    }
-    eprintln!("{place} {}: failed: {message}", name(video));
-    if let Some(hint) = hint {
-        eprintln!("hint: {hint}");
-    }
 }
 
 fn name(video: &Path) -> String {
@@ -217,41 +202,33 @@ fn counted(n: u64, one: &str, many: &str) -> String {
     format!("{n} {}", if n == 1 { one } else { many })
 }
 
-/// Adds runs to the library.
-fn link(args: &RunArgs, library: &Path, runs: &[PathBuf]) -> Result<Map<String, Value>> {
+/// Adds runs to the library, and reports it: an event for programs; for people a summary, and the path of the table
+/// alone on standard output.
+fn link(
+    args: &RunArgs,
+    library: &Path,
+    runs: &[PathBuf],
+    failed: &[(&PathBuf, Error)],
+    started: Instant,
+) -> Result<()> {
     let mut reporter = Reporter::new("library", args.json);
     let figures = people::add(library, runs, &mut reporter)?;
     process::check_interrupt()?;
     if args.json {
         reporter.done(people::is_unchanged(&figures), &figures, Map::new());
-    }
-    Ok(figures)
-}
-
-/// An event for programs; for people a summary, and the path of the table alone on standard output.
-fn close(
-    args: &RunArgs,
-    library: &Path,
-    figures: &Map<String, Value>,
-    failed: &[(&PathBuf, Error)],
-    secs: f64,
-) {
-    if args.json {
         let failed: Vec<_> = failed.iter().map(|(video, _)| video.display().to_string()).collect();
-        let event = json!({
-            "event": "library_finished",
-            "library": library.display().to_string(),
-            "failed": failed,
-            "figures": figures,
-        });
+        let library = library.display().to_string();
+        let event =
+            json!({ "event": "library_finished", "library": library, "failed": failed, "figures": figures });
         say(&event.to_string());
-        return;
+        return Ok(());
     }
     if !args.quiet {
-        eprintln!("library: {}", summary(figures));
-        eprintln!("finished in {}; table of people:", duration(secs));
+        eprintln!("library: {}", summary(&figures));
+        eprintln!("finished in {}; table of people:", duration(started.elapsed().as_secs_f64()));
     }
     say(figures.get("table").and_then(Value::as_str).unwrap_or_default());
+    Ok(())
 }
 
 fn summary(figures: &Map<String, Value>) -> String {

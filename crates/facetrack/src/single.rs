@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
+use console::process::Cost;
 use console::{Error, Result, duration, exit, rounded, say};
 use evaluate::labels::Labels;
 use run::manifest::STAGES;
+use run::redact::Request;
 use run::stage::read_config;
 use schema::Row as _;
 use schema::io::read_all;
@@ -19,39 +21,30 @@ use crate::cli::RunArgs;
 use crate::models;
 use crate::progress::Screen;
 use crate::sources::{self, Source};
-use crate::stages::{self, Finished, Job};
+use crate::stages::{self, Finished};
 use crate::{annotate, redact, skip};
 
 /// The page, below the run directory.
 const PAGE: &str = "report/index.html";
-const RESUMES: &str = "interrupted; the same command resumes after the last finished stage";
 
 /// What every stage reported at its end, in their order.
 pub(crate) type Done = Vec<(&'static str, Finished)>;
 
 /// What holds for every video of a call: settings and files, all checked before the first stage.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Plan<'a> {
     pub(crate) args: &'a RunArgs,
     /// Settings that override the configuration file, each a line of TOML.
-    settings: Vec<String>,
+    pub(crate) settings: Vec<String>,
     /// The networks that turn crops into vectors.
-    embedders: Vec<Source>,
+    pub(crate) embedders: Vec<Source>,
     /// Folder of the pinned weights.
-    weights: PathBuf,
+    pub(crate) weights: PathBuf,
 }
 
-/// Runs every stage on one video.
+/// Runs every stage on one video, and reports the results: to programs an event; to people a summary, and on
+/// standard output the path of the page alone.
 pub(crate) fn run(args: &RunArgs, video: &Path) -> Result<()> {
-    run_all(args, video).map_err(resumes)
-}
-
-/// Adds a hint to an interrupt that finished stages are kept.
-pub(crate) fn resumes(error: Error) -> Error {
-    if error.is_interrupt() { Error::new(exit::INTERRUPTED, RESUMES) } else { error }
-}
-
-fn run_all(args: &RunArgs, video: &Path) -> Result<()> {
     let started = Instant::now();
     check_file(video, "video", exit::INPUT)?;
     if let Some(out) = &args.annotate {
@@ -64,7 +57,25 @@ fn run_all(args: &RunArgs, video: &Path) -> Result<()> {
     if let Some(out) = &args.annotate {
         annotate::annotate(video, &run_dir, out, args.json || args.quiet)?;
     }
-    close(args, &run_dir, &done, started.elapsed().as_secs_f64());
+    if args.json {
+        say(&closing_event(&run_dir, &done).to_string());
+        return Ok(());
+    }
+    if !args.quiet {
+        let is_shown = |stage: &str| args.verbose || args.labels.is_some() && stage == evaluate::STAGE.name;
+        eprint!("{}", figures(done.iter().filter(|(stage, _)| is_shown(stage))));
+        if let Ok(people) = read_all::<Identity>(&run_dir.join(Identity::TABLE.file_name())) {
+            let main = people.iter().filter(|person| person.screen_secs >= BRIEF_SECS).count();
+            eprintln!("{}", sentence(main, people.len() - main));
+        }
+        eprintln!("tables: {}", run_dir.display());
+        eprintln!("finished in {}; page:", duration(started.elapsed().as_secs_f64()));
+    }
+    let page = run_dir.join(PAGE);
+    say(&page.display().to_string());
+    if args.open {
+        open(&page);
+    }
     Ok(())
 }
 
@@ -77,10 +88,16 @@ impl<'a> Plan<'a> {
         }
         args.weights.iter().try_for_each(|own| check_file(&own.path, "weights file", exit::INPUT))?;
         args.config.iter().try_for_each(|path| check_file(path, "configuration file", exit::USAGE))?;
+        // Every section is read as its stage will read it.
         let settings = args.settings.lines();
-        let config = check_settings(args.config.as_deref(), &settings)?;
-        let embedders = sources::sources(&config, &args.weights)?;
-        embed::check(&config, &sources::own_files(&embedders))?;
+        let (file, lines) = (args.config.as_deref(), settings.iter().map(String::as_str).collect::<Vec<_>>());
+        read_config::<ingest::Config>(file, &lines, ingest::STAGE.name)?;
+        read_config::<detect_track::Config>(file, &lines, detect_track::STAGE.name)?.check()?;
+        let embed: embed::Config = read_config(file, &lines, embed::STAGE.name)?;
+        read_config::<cluster::Config>(file, &lines, cluster::STAGE.name)?.check()?;
+        read_config::<evaluate::Config>(file, &lines, evaluate::STAGE.name)?.check()?;
+        let embedders = sources::sources(&embed, &args.weights)?;
+        embed::check(&embed, &sources::own_files(&embedders))?;
         if let Some(edits) = &args.edits {
             cluster::edits::check(edits).map_err(cluster::Error::from)?;
         }
@@ -101,73 +118,37 @@ impl<'a> Plan<'a> {
 
     /// Runs every stage on a video.
     pub(crate) fn run(&self, video: &Path, run_dir: &Path, screen: &mut Screen) -> Result<Done> {
-        let args = self.args;
-        let mut job = Job {
-            video,
-            labels: self.args.labels.as_deref(),
-            edits: args.edits.as_deref(),
-            run_dir,
-            config: args.config.as_deref(),
-            settings: self.settings.clone(),
-            from: args.from.as_deref(),
-            threads: args.threads,
-            weights: &self.weights,
-            embedders: &self.embedders,
-        };
+        let RunArgs { no_crops, skip_bad, json, .. } = *self.args;
         let mut done = Vec::new();
         for stage in STAGES {
-            let result = match stage {
-                "detect-track" if args.skip_bad => skip::run(stage, &mut job, screen, args.json),
-                _ => stages::run(stage, &job, screen, args.json),
-            };
-            done.push((stage, result?));
+            let run = if skip_bad && stage == "detect-track" { skip::run } else { stages::run };
+            done.push((stage, run(stage, self, video, run_dir, screen)?));
             // Only `embed` needs pictures; the page then goes without.
-            if args.no_crops && stage == "embed" {
-                redact::pictures(run_dir, args.json)?;
+            if no_crops && stage == "embed" {
+                redact::start(run_dir, &Request { pictures: true, ..Request::default() }, json)?;
             }
         }
-        if args.no_crops {
-            redact::scan(run_dir, args.json)?;
+        if no_crops {
+            redact::start(run_dir, &Request::default(), json)?;
         }
         Ok(done)
     }
 }
 
-/// Reads every section as its stage will, and gives that of `embed`, which says what weights are needed.
-fn check_settings(file: Option<&Path>, settings: &[String]) -> Result<embed::Config> {
-    let lines: Vec<_> = settings.iter().map(String::as_str).collect();
-    read_config::<ingest::Config>(file, &lines, ingest::STAGE.name)?;
-    let detect: detect_track::Config = read_config(file, &lines, detect_track::STAGE.name)?;
-    detect.check()?;
-    let config = read_config(file, &lines, embed::STAGE.name)?;
-    let cluster: cluster::Config = read_config(file, &lines, cluster::STAGE.name)?;
-    cluster.check()?;
-    let evaluate: evaluate::Config = read_config(file, &lines, evaluate::STAGE.name)?;
-    evaluate.check()?;
-    Ok(config)
-}
-
 /// Fails unless `path` is a file with something in it that we may read.
 pub(crate) fn check_file(path: &Path, what: &str, code: u8) -> Result<()> {
     let shown = path.display();
-    let wrong = |message: String| Err(Error::new(code, message));
-    let metadata = match fs::metadata(path) {
-        Ok(metadata) => metadata,
-        Err(e) if e.kind() == ErrorKind::NotFound => {
-            return wrong(format!("the {what} `{shown}` does not exist"));
+    let unreadable = |e: std::io::Error| format!("failed to read the {what} `{shown}`: {e}");
+    let checked = match fs::metadata(path) {
+        Err(e) if e.kind() == ErrorKind::NotFound => Err(format!("the {what} `{shown}` does not exist")),
+        Err(e) => Err(unreadable(e)),
+        Ok(found) if found.is_dir() => Err(format!("the {what} `{shown}` is a directory")),
+        Ok(found) if found.is_file() && found.len() == 0 && code == exit::INPUT => {
+            Err(format!("the {what} `{shown}` is empty"))
         }
-        Err(e) => return wrong(format!("failed to read the {what} `{shown}`: {e}")),
+        Ok(_) => File::open(path).map(drop).map_err(unreadable),
     };
-    if metadata.is_dir() {
-        return wrong(format!("the {what} `{shown}` is a directory"));
-    }
-    if metadata.is_file() && metadata.len() == 0 && code == exit::INPUT {
-        return wrong(format!("the {what} `{shown}` is empty"));
-    }
-    match File::open(path) {
-        Ok(_) => Ok(()),
-        Err(e) => wrong(format!("failed to read the {what} `{shown}`: {e}")),
-    }
+    checked.map_err(|message| Error::new(code, message))
 }
 
 /// Makes the run directory and finds out whether it can be written to.
@@ -185,43 +166,10 @@ fn default_run_dir(video: &Path) -> PathBuf {
     Path::new("runs").join(video.file_stem().unwrap_or("video".as_ref()))
 }
 
-/// Reports the results: to programs an event; to people a summary, and on standard output the path of the page
-/// alone.
-fn close(args: &RunArgs, run_dir: &Path, finished: &[(&'static str, Finished)], secs: f64) {
-    let page = run_dir.join(PAGE);
-    if args.json {
-        say(&closing_event(run_dir, finished).to_string());
-        return;
-    }
-    if !args.quiet {
-        if args.verbose {
-            eprint!("{}", figures(finished));
-        } else if args.labels.is_some() {
-            let judged: Vec<_> = finished.iter().filter(|(name, _)| *name == evaluate::STAGE.name).collect();
-            eprint!("{}", figures(judged));
-        }
-        if let Some(people) = people(run_dir) {
-            eprintln!("{people}");
-        }
-        eprintln!("tables: {}", run_dir.display());
-        eprintln!("finished in {}; page:", duration(secs));
-    }
-    say(&page.display().to_string());
-    if args.open {
-        open(&page);
-    }
-}
-
 /// Shorter appearances are usually of passers-by, seconds.
 const BRIEF_SECS: f64 = 4.0;
 
-/// Describes who is in the video, in one sentence; nothing where the table cannot be read.
-fn people(run_dir: &Path) -> Option<String> {
-    let people: Vec<Identity> = read_all(&run_dir.join(Identity::TABLE.file_name())).ok()?;
-    let main = people.iter().filter(|person| person.screen_secs >= BRIEF_SECS).count();
-    Some(sentence(main, people.len() - main))
-}
-
+/// Describes how many people are in the video, in one sentence.
 fn sentence(main: usize, brief: usize) -> String {
     let people = |n: usize| if n == 1 { "1 main person".to_owned() } else { format!("{n} main people") };
     match (main, brief) {
@@ -243,25 +191,21 @@ fn open(page: &Path) {
 
 /// The closing event of a run: where its results are, what each stage found and took.
 pub(crate) fn closing_event(run_dir: &Path, finished: &[(&'static str, Finished)]) -> Value {
-    let page = run_dir.join(PAGE);
-    let skipped: Vec<_> = finished.iter().filter(|(_, f)| f.skipped).map(|(name, _)| *name).collect();
-    let figures: Map<String, Value> =
-        finished.iter().map(|(name, f)| ((*name).to_owned(), Value::Object(f.figures.clone()))).collect();
-    let costs: Map<String, Value> = finished.iter().map(|(name, f)| ((*name).to_owned(), cost(f))).collect();
+    let of_each = |value: fn(&Finished) -> Value| {
+        finished.iter().map(|(name, stage)| ((*name).to_owned(), value(stage))).collect::<Map<_, _>>()
+    };
+    let cost = |stage: &Finished| {
+        let Cost { wall_secs, cpu_secs, peak_bytes } = stage.cost;
+        json!({ "wall_secs": wall_secs, "cpu_secs": cpu_secs, "peak_bytes": peak_bytes })
+    };
     json!({
         "event": "run_finished",
         "run_dir": run_dir.display().to_string(),
-        "report": page.display().to_string(),
-        "skipped": skipped,
-        "figures": figures,
-        "costs": costs,
+        "report": run_dir.join(PAGE).display().to_string(),
+        "skipped": finished.iter().filter(|(_, f)| f.skipped).map(|(name, _)| *name).collect::<Vec<_>>(),
+        "figures": of_each(|stage| Value::Object(stage.figures.clone())),
+        "costs": of_each(cost),
     })
-}
-
-/// Time and memory of a stage's process.
-fn cost(finished: &Finished) -> Value {
-    let cost = finished.cost;
-    json!({ "wall_secs": cost.wall_secs, "cpu_secs": cost.cpu_secs, "peak_bytes": cost.peak_bytes })
 }
 
 /// Figures that a line has room for; more make a table.

@@ -6,12 +6,13 @@
 
 use std::path::Path;
 
-use console::{Result, say};
+use console::Result;
 use run::stage::read_config;
 use serde_json::json;
 
 use crate::progress::Screen;
-use crate::stages::{self, Event, Finished, Job};
+use crate::single::Plan;
+use crate::stages::{self, Event, Finished};
 
 /// Largest number of crashes; after more, the video or the machine is broken.
 const MAX_CRASHES: usize = 8;
@@ -24,28 +25,29 @@ type Stretch = (i64, i64);
 /// Runs a stage repeatedly, skipping the frames that crash it.
 pub(crate) fn run(
     stage: &'static str,
-    job: &mut Job<'_>,
+    plan: &Plan<'_>,
+    video: &Path,
+    run_dir: &Path,
     screen: &mut Screen,
-    json: bool,
 ) -> Result<Finished> {
-    let asked = job.settings.clone();
-    let mut left_out = earlier(&job.run_dir.join("config.toml"));
+    // The frames that an earlier run left out, from its settings.
+    let config = run_dir.join("config.toml");
+    let earlier = read_config::<detect_track::Config>(Some(&config), &[], detect_track::STAGE.name);
+    let mut left_out = earlier.map(|config| config.skip_frames).unwrap_or_default();
     let mut crashes = 0;
     loop {
-        job.settings.clone_from(&asked);
-        job.settings.extend(setting(&left_out));
-        let error = match stages::run(stage, job, screen, json) {
+        let mut plan = plan.clone();
+        plan.settings.extend(setting(&left_out));
+        let error = match stages::run(stage, &plan, video, run_dir, screen) {
             Err(error) if error.is_crash && crashes < MAX_CRASHES => error,
             other => return other,
         };
-        let Some(frame) = stages::frame_at_crash(stage, job.run_dir) else { return Err(error) };
+        let Some(frame) = stages::frame_at_crash(stage, run_dir) else { return Err(error) };
         widen(&mut left_out, frame);
         let (first, last) = left_out.last().copied().unwrap_or_default();
         let message = format!("{}\nrunning again without frames {first} to {last}", error.message);
-        if json {
-            say(&json!({ "event": "warning", "stage": stage, "message": message }).to_string());
-        }
-        screen.hear(&Event::Warning(message));
+        screen.repeat(&json!({ "event": "warning", "stage": stage, "message": message }).to_string());
+        screen.hear(&Event::Warning { message });
         crashes += 1;
     }
 }
@@ -66,12 +68,6 @@ fn widen(left_out: &mut Vec<Stretch>, frame: i64) {
 fn setting(left_out: &[Stretch]) -> Option<String> {
     let stretches: Vec<_> = left_out.iter().map(|(first, last)| format!("[{first}, {last}]")).collect();
     (!stretches.is_empty()).then(|| format!("detect-track.skip_frames = [{}]", stretches.join(", ")))
-}
-
-/// The frames that an earlier run left out, from its settings.
-fn earlier(config: &Path) -> Vec<Stretch> {
-    let earlier = read_config::<detect_track::Config>(Some(config), &[], detect_track::STAGE.name);
-    earlier.map(|config| config.skip_frames).unwrap_or_default()
 }
 
 #[cfg(test)]

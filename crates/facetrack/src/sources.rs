@@ -59,9 +59,18 @@ pub(crate) fn sources(config: &Config, own: &[Own]) -> Result<Vec<Source>> {
     let wanted = config.networks()?;
     let mut files = Vec::new();
     for Own { name, path } in own {
-        files.push((owner(*name, &wanted, path)?, path.clone()));
+        files.push((owner(*name, &wanted, path)?, path));
     }
-    wanted.into_iter().map(|name| source(name, &files)).collect()
+    let source = |name: Name| {
+        if let Some((_, path)) = files.iter().rfind(|(owner, _)| *owner == name) {
+            return Ok(Source::Own { name, path: path.to_path_buf() });
+        }
+        models::by_name(name.as_str()).map(Source::Pinned).ok_or_else(|| {
+            Error::new(exit::INPUT, format!("there are no freely usable weights for `{name}`"))
+                .hint(format!("pass your own weights with --weights {name}=FILE"))
+        })
+    };
+    wanted.iter().copied().map(source).collect()
 }
 
 /// The user's own weights among the sources, as the stage `embed` takes them.
@@ -89,16 +98,6 @@ fn owner(name: Option<Name>, wanted: &[Name], path: &Path) -> Result<Name> {
         (None, _) => Err(usage(format!("several embedders could use the weights `{}`", path.display()))
             .hint("name the embedder: --weights NAME=FILE")),
     }
-}
-
-fn source(name: Name, own: &[(Name, PathBuf)]) -> Result<Source> {
-    if let Some((name, path)) = own.iter().rfind(|(owner, _)| *owner == name) {
-        return Ok(Source::Own { name: *name, path: path.clone() });
-    }
-    models::by_name(name.as_str()).map(Source::Pinned).ok_or_else(|| {
-        Error::new(exit::INPUT, format!("there are no freely usable weights for `{name}`"))
-            .hint(format!("pass your own weights with --weights {name}=FILE"))
-    })
 }
 
 #[cfg(test)]

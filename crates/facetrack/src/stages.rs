@@ -8,20 +8,21 @@ use std::ffi::OsString;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::path::Path;
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::Instant;
 
 use console::process::{self, Cost};
-use console::{Error, Result, exit, say};
+use console::{Error, Result, exit};
 use run::manifest::STAGES;
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::models;
 use crate::progress::Screen;
-use crate::sources::Source;
+use crate::single::Plan;
 
 /// Number of lines kept of the output of a stage that are no events.
 const STRAY_LINES: usize = 40;
@@ -30,113 +31,65 @@ const PANICKED: i32 = 101;
 /// SIGILL, SIGABRT, SIGBUS, SIGFPE, SIGSEGV: faults of the program itself.
 const FAULTS: [i32; 5] = [4, 6, 7, 8, 11];
 
-/// Arguments of a run for its stages.
-#[derive(Debug, Clone)]
-pub(crate) struct Job<'a> {
-    /// The video.
-    pub(crate) video: &'a Path,
-    /// Ground truth, if any.
-    pub(crate) labels: Option<&'a Path>,
-    /// Edits, if any.
-    pub(crate) edits: Option<&'a Path>,
-    /// Where results go.
-    pub(crate) run_dir: &'a Path,
-    /// Configuration, if any.
-    pub(crate) config: Option<&'a Path>,
-    /// Settings that override it, each a line of TOML.
-    pub(crate) settings: Vec<String>,
-    /// This stage and the later ones run even if nothing has changed.
-    pub(crate) from: Option<&'a str>,
-    /// Worker threads.
-    pub(crate) threads: Option<usize>,
-    /// Folder of the pinned weights.
-    pub(crate) weights: &'a Path,
-    /// The networks that turn crops into vectors.
-    pub(crate) embedders: &'a [Source],
-}
-
-impl<'a> Job<'a> {
-    /// The stages behind `embed` once more, with the settings of an earlier run.
-    pub(crate) fn again(run_dir: &'a Path, config: &'a Path) -> Self {
-        Self {
-            video: Path::new(""),
-            labels: None,
-            edits: None,
-            run_dir,
-            config: Some(config),
-            settings: Vec::new(),
-            from: None,
-            threads: None,
-            weights: Path::new(""),
-            embedders: &[],
-        }
+/// The arguments of a stage.
+fn arguments(stage: &str, plan: &Plan<'_>, video: &Path, run_dir: &Path) -> Vec<OsString> {
+    let Plan { args, settings, embedders, weights } = plan;
+    let mut all: Vec<OsString> = Vec::new();
+    let mut option = |name: &str, value: OsString| all.extend([name.into(), value]);
+    option("--run-dir", run_dir.into());
+    if ["ingest", "detect-track"].contains(&stage) {
+        option("--video", video.into());
     }
-
-    /// The arguments of a stage.
-    fn arguments(&self, stage: &str) -> Vec<OsString> {
-        let mut args: Vec<OsString> = Vec::new();
-        let mut option = |name: &str, value: OsString| args.extend([name.into(), value]);
-        option("--run-dir", self.run_dir.into());
-        if ["ingest", "detect-track"].contains(&stage) {
-            option("--video", self.video.into());
-        }
-        match stage {
-            "detect-track" => option("--weights", models::YUNET.safetensors(self.weights).into()),
-            "embed" => {
-                for source in self.embedders {
-                    let (name, value) = source.arguments(self.weights);
-                    option(name, value);
-                }
+    match stage {
+        "detect-track" => option("--weights", models::YUNET.safetensors(weights).into()),
+        "embed" => {
+            for source in embedders {
+                let (name, value) = source.arguments(weights);
+                option(name, value);
             }
-            "cluster" => self.edits.into_iter().for_each(|edits| option("--edits", edits.into())),
-            "evaluate" => self.labels.into_iter().for_each(|labels| option("--labels", labels.into())),
-            _ => {}
         }
-        if let Some(config) = self.config {
-            option("--config", config.into());
-        }
-        for setting in &self.settings {
-            option("--set", setting.into());
-        }
-        if let Some(threads) = self.threads {
-            option("--threads", threads.to_string().into());
-        }
-        if self.forces(stage) {
-            args.push("--force".into());
-        }
-        args.push("--json".into());
-        args
+        "cluster" => args.edits.iter().for_each(|edits| option("--edits", edits.into())),
+        "evaluate" => args.labels.iter().for_each(|labels| option("--labels", labels.into())),
+        _ => {}
     }
-
-    fn forces(&self, stage: &str) -> bool {
-        let place = |name: &str| STAGES.iter().position(|known| *known == name);
-        self.from.and_then(place).is_some_and(|from| place(stage) >= Some(from))
+    args.config.iter().for_each(|config| option("--config", config.into()));
+    settings.iter().for_each(|setting| option("--set", setting.into()));
+    args.threads.iter().for_each(|threads| option("--threads", threads.to_string().into()));
+    let place = |name: &str| STAGES.iter().position(|known| *known == name);
+    if args.from.as_deref().and_then(place).is_some_and(|from| place(stage) >= Some(from)) {
+        all.push("--force".into());
     }
+    all.push("--json".into());
+    all
 }
 
 /// Event of a stage.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
 pub(crate) enum Event {
     /// So much is done; a total of 0 is unknown.
     Progress { done: u64, total: u64, unit: String },
     /// Something went wrong without ending the stage.
-    Warning(String),
+    Warning { message: String },
     /// Why the stage ends early.
     Error { message: String, hint: Option<String> },
     /// The stage has its results.
     Finished(Finished),
     /// An event of a later version.
+    #[serde(other)]
     Other,
 }
 
 /// How a stage finished.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 pub(crate) struct Finished {
     /// Whether an earlier result still held.
     pub(crate) skipped: bool,
     /// Duration reported by the stage.
+    #[serde(rename = "duration_secs")]
     pub(crate) secs: f64,
     /// Duration and memory measured by the parent process.
+    #[serde(skip)]
     pub(crate) cost: Cost,
     /// Summary values.
     pub(crate) figures: Map<String, Value>,
@@ -144,82 +97,58 @@ pub(crate) struct Finished {
 
 impl Event {
     /// Reads a line; `None` when it is no event.
-    pub(crate) fn parse(line: &str) -> Option<Self> {
-        let event: Value = serde_json::from_str(line).ok()?;
-        let text = |key: &str| event.get(key).and_then(Value::as_str).map(str::to_owned);
-        let number = |key: &str| event.get(key).and_then(Value::as_u64).unwrap_or(0);
-        Some(match event.get("event")?.as_str()? {
-            "progress" => Self::Progress {
-                done: number("done"),
-                total: number("total"),
-                unit: text("unit").unwrap_or_default(),
-            },
-            "warning" => Self::Warning(text("message").unwrap_or_default()),
-            "error" => Self::Error { message: text("message").unwrap_or_default(), hint: text("hint") },
-            "finished" => Self::Finished(Finished {
-                skipped: event.get("skipped").and_then(Value::as_bool).unwrap_or(false),
-                secs: event.get("duration_secs").and_then(Value::as_f64).unwrap_or(0.0),
-                cost: Cost::default(),
-                figures: event.get("figures").and_then(Value::as_object).cloned().unwrap_or_default(),
-            }),
-            _ => Self::Other,
-        })
+    fn parse(line: &str) -> Option<Self> {
+        serde_json::from_str(line).ok()
     }
 }
 
-/// Runs a stage to its end, as a process of its own. With `json` its events go to standard output as they are.
-pub(crate) fn run(stage: &'static str, job: &Job<'_>, screen: &mut Screen, json: bool) -> Result<Finished> {
+/// Runs a stage to its end, as a process of its own.
+pub(crate) fn run(
+    stage: &'static str,
+    plan: &Plan<'_>,
+    video: &Path,
+    run_dir: &Path,
+    screen: &mut Screen,
+) -> Result<Finished> {
     screen.begin(stage);
     let program = std::env::current_exe()
         .map_err(|e| Error::unexpected(format!("failed to locate the program file: {e}")))?;
     let mut command = Command::new(program);
-    command.args(["stage", stage]).args(job.arguments(stage));
-    let result = listen_to(&mut command, screen, json).and_then(|(heard, status, cost)| {
-        Ok(Finished { cost, ..heard.conclude(stage, status, job.run_dir)? })
-    });
-    match &result {
-        Ok(finished) => screen.finished(finished),
-        Err(error) if error.is_interrupt() => screen.clear(),
-        Err(_) => screen.failed(),
-    }
+    command.args(["stage", stage]).args(arguments(stage, plan, video, run_dir));
+    let result = listen_to(&mut command, screen)
+        .and_then(|(heard, status, cost)| Ok(Finished { cost, ..heard.conclude(stage, status, run_dir)? }));
+    screen.end(&result);
     result
 }
 
-fn listen_to(command: &mut Command, screen: &mut Screen, json: bool) -> Result<(Heard, ExitStatus, Cost)> {
+fn listen_to(command: &mut Command, screen: &mut Screen) -> Result<(Heard, ExitStatus, Cost)> {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let started = Instant::now();
     let mut child = process::spawn(command)?;
-    let lines = lines_of(&mut child);
+    let (send, lines) = mpsc::channel();
+    child.stdout.take().into_iter().for_each(|pipe| forward(true, pipe, send.clone()));
+    child.stderr.take().into_iter().for_each(|pipe| forward(false, pipe, send.clone()));
+    drop(send);
     let mut heard = Heard::default();
-    heard.listen(&lines, screen, json);
+    heard.listen(&lines, screen);
     let (status, cost) = process::wait_since(started, &mut child)?;
     // Whatever was said between our last look and the end.
-    heard.listen(&lines, screen, json);
+    heard.listen(&lines, screen);
     Ok((heard, status, cost))
 }
 
 /// A line, and whether it came from standard output, where events are.
 type Line = (bool, String);
 
-fn lines_of(child: &mut Child) -> Receiver<Line> {
-    let (send, lines) = mpsc::channel();
-    let pipes: [(bool, Option<Box<dyn std::io::Read + Send>>); 2] = [
-        (true, child.stdout.take().map(|pipe| Box::new(pipe) as _)),
-        (false, child.stderr.take().map(|pipe| Box::new(pipe) as _)),
-    ];
-    for (events, pipe) in pipes {
-        let send = send.clone();
-        thread::spawn(move || {
-            for line in
-                pipe.into_iter().flat_map(|p| BufReader::new(p).split(b'\n')).map_while(std::io::Result::ok)
-            {
-                if send.send((events, String::from_utf8_lossy(&line).into_owned())).is_err() {
-                    return;
-                }
+/// Sends the lines of a pipe on, in a thread of its own.
+fn forward(events: bool, pipe: impl std::io::Read + Send + 'static, to: Sender<Line>) {
+    thread::spawn(move || {
+        for line in BufReader::new(pipe).split(b'\n').map_while(std::io::Result::ok) {
+            if to.send((events, String::from_utf8_lossy(&line).into_owned())).is_err() {
+                return;
             }
-        });
-    }
-    lines
+        }
+    });
 }
 
 /// State of the events of a stage.
@@ -232,32 +161,27 @@ struct Heard {
 
 impl Heard {
     /// Reads until the stage closes both its streams, or the program is asked to stop.
-    fn listen(&mut self, lines: &Receiver<Line>, screen: &mut Screen, json: bool) {
+    fn listen(&mut self, lines: &Receiver<Line>, screen: &mut Screen) {
         loop {
-            match lines.recv_timeout(process::TICK) {
-                Ok((events, line)) => self.hear(events, line, screen, json),
-                Err(RecvTimeoutError::Timeout) if !process::interrupted() => {}
+            let (events, line) = match lines.recv_timeout(process::TICK) {
+                Ok(line) => line,
+                Err(RecvTimeoutError::Timeout) if !process::interrupted() => continue,
                 Err(_) => return,
+            };
+            let Some(event) = Event::parse(&line).filter(|_| events) else {
+                if self.stray.len() == STRAY_LINES {
+                    self.stray.pop_front();
+                }
+                self.stray.push_back(line);
+                continue;
+            };
+            screen.repeat(&line);
+            screen.hear(&event);
+            match event {
+                Event::Finished(finished) => self.finished = Some(finished),
+                Event::Error { message, hint } => self.error = Some((message, hint)),
+                _ => {}
             }
-        }
-    }
-
-    fn hear(&mut self, events: bool, line: String, screen: &mut Screen, json: bool) {
-        let Some(event) = Event::parse(&line).filter(|_| events) else {
-            if self.stray.len() == STRAY_LINES {
-                self.stray.pop_front();
-            }
-            self.stray.push_back(line);
-            return;
-        };
-        if json {
-            say(&line);
-        }
-        screen.hear(&event);
-        match event {
-            Event::Finished(finished) => self.finished = Some(finished),
-            Event::Error { message, hint } => self.error = Some((message, hint)),
-            _ => {}
         }
     }
 
@@ -265,12 +189,12 @@ impl Heard {
         if let (true, Some(finished)) = (status.success(), self.finished) {
             return Ok(finished);
         }
-        let stray: String = self.stray.iter().map(|line| format!("{line}\n")).collect();
         if let Some((message, hint)) = self.error {
             let code = status.code().and_then(|c| u8::try_from(c).ok()).filter(|c| *c != 0);
             let code = code.unwrap_or(exit::UNEXPECTED);
             return Err(Error { hint, in_events: true, ..Error::new(code, message) });
         }
+        let stray: String = self.stray.iter().map(|line| format!("{line}\n")).collect();
         Err(crashed(stage, status, &stray, run_dir))
     }
 }
@@ -295,29 +219,27 @@ fn crashed(stage: &str, status: ExitStatus, stray: &str, run_dir: &Path) -> Erro
     if !words.is_empty() {
         message += &format!("; its last output:\n{words}");
     }
+    let logs = run_dir.join("logs");
+    let (events, output) = (logs.join(format!("{stage}.jsonl")), logs.join(format!("{stage}.stderr.txt")));
+    // The crash is reported even if its output cannot be kept.
+    let mut hint = match fs::create_dir_all(&logs).and_then(|()| fs::write(&output, stray)) {
+        Ok(()) => format!("logs are in {} and {}", output.display(), events.display()),
+        Err(_) => format!("the log is {}", events.display()),
+    };
     let is_crash =
         status.code() == Some(PANICKED) || status.signal().is_some_and(|signal| FAULTS.contains(&signal));
-    let mut hint = match keep(stage, stray, run_dir) {
-        Some(path) => format!("logs are in {} and {}", path.display(), events_log(stage, run_dir).display()),
-        None => format!("the log is {}", events_log(stage, run_dir).display()),
-    };
     if let Some(frame) = frame.filter(|_| is_crash) {
-        hint += &format!("\n{}", past_crash(stage, frame));
+        // To leave frames out, one must know which there are, and that is what `ingest` reads.
+        hint += &match (stage, frame) {
+            ("ingest", 0) => "\n--skip-bad cannot help here: use another copy of the video".into(),
+            ("ingest", _) => format!(
+                "\n--skip-bad cannot help here; save the part before this frame with\n\
+                 ffmpeg -i VIDEO -map 0:v:0 -c copy -frames:v {frame} part.mkv"
+            ),
+            _ => "\nrun with --skip-bad to continue without the frames around it".to_owned(),
+        };
     }
     Error { is_crash, ..Error::new(code, message).hint(hint) }
-}
-
-/// How to go on after a crash at a frame. To leave frames out, one must know which there are, and that is
-/// what `ingest` reads.
-fn past_crash(stage: &str, frame: i64) -> String {
-    match (stage, frame) {
-        ("ingest", 0) => "--skip-bad cannot help here: use another copy of the video".into(),
-        ("ingest", _) => format!(
-            "--skip-bad cannot help here; save the part before this frame with\n\
-             ffmpeg -i VIDEO -map 0:v:0 -c copy -frames:v {frame} part.mkv"
-        ),
-        _ => "run with --skip-bad to continue without the frames around it".into(),
-    }
 }
 
 /// The next frame that a stage was to hand on when it crashed: its bookmark is there only if it did not
@@ -326,29 +248,19 @@ pub(crate) fn frame_at_crash(stage: &str, run_dir: &Path) -> Option<i64> {
     fs::read_to_string(run_dir.join("logs").join(format!("{stage}.at"))).ok()?.trim().parse().ok()
 }
 
-fn events_log(stage: &str, run_dir: &Path) -> PathBuf {
-    run_dir.join("logs").join(format!("{stage}.jsonl"))
-}
-
-/// Keeps what a crashed stage said; the crash is reported even if that fails.
-fn keep(stage: &str, stray: &str, run_dir: &Path) -> Option<PathBuf> {
-    let dir = run_dir.join("logs");
-    let path = dir.join(format!("{stage}.stderr.txt"));
-    fs::create_dir_all(&dir).and_then(|()| fs::write(&path, stray)).ok().map(|()| path)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::RunArgs;
+    use crate::sources::Source;
 
-    fn line(stage: &str, change: impl FnOnce(&mut Job<'_>)) -> String {
-        let embedders: Vec<_> = models::by_name("sface").map(Source::Pinned).into_iter().collect();
-        let again = Job::again(Path::new("out"), Path::new(""));
-        let (video, weights) = (Path::new("v.mkv"), Path::new("w"));
-        let mut job = Job { video, config: None, weights, embedders: &embedders, ..again };
-        change(&mut job);
-        let words: Vec<_> = job.arguments(stage).iter().map(|a| a.display().to_string()).collect();
-        words.join(" ")
+    fn line(stage: &str, change: impl FnOnce(&mut RunArgs, &mut Vec<String>)) -> String {
+        let embedders = models::by_name("sface").map(Source::Pinned).into_iter().collect();
+        let (mut args, mut settings) = (RunArgs::default(), Vec::new());
+        change(&mut args, &mut settings);
+        let plan = Plan { args: &args, settings, embedders, weights: "w".into() };
+        let all = arguments(stage, &plan, Path::new("v.mkv"), Path::new("out"));
+        all.iter().map(|a| a.display().to_string()).collect::<Vec<_>>().join(" ")
     }
 
     #[test]
@@ -361,30 +273,33 @@ mod tests {
             "--run-dir out --json",
         ];
         for (stage, expected) in STAGES.iter().zip(expected) {
-            assert_eq!(line(stage, |_| ()), expected);
+            assert_eq!(line(stage, |_, _| ()), expected);
         }
     }
 
     #[test]
     fn options_reach_the_stages() {
-        let change = |job: &mut Job<'_>| {
-            job.labels = Some(Path::new("t.csv"));
-            job.config = Some(Path::new("c.toml"));
-            job.threads = Some(2);
+        let change = |args: &mut RunArgs, _: &mut Vec<String>| {
+            args.labels = Some("t.csv".into());
+            args.config = Some("c.toml".into());
+            args.threads = Some(2);
         };
         assert_eq!(line("cluster", change), "--run-dir out --config c.toml --threads 2 --json");
         let expected = "--run-dir out --labels t.csv --config c.toml --threads 2 --json";
         assert_eq!(line("evaluate", change), expected);
-        let change = |job: &mut Job<'_>| job.edits = Some(Path::new("e.csv"));
+        let change = |args: &mut RunArgs, _: &mut Vec<String>| args.edits = Some("e.csv".into());
         assert_eq!(line("cluster", change), "--run-dir out --edits e.csv --json");
         assert_eq!(line("evaluate", change), "--run-dir out --json");
-        let change = |job: &mut Job<'_>| job.settings = vec!["a.b = 1".into(), "a.c = 2".into()];
+        let change = |_: &mut RunArgs, settings: &mut Vec<String>| {
+            *settings = vec!["a.b = 1".into(), "a.c = 2".into()]
+        };
         assert_eq!(line("cluster", change), "--run-dir out --set a.b = 1 --set a.c = 2 --json");
     }
 
     #[test]
     fn from_forces_that_stage_and_the_later_ones() {
-        let forced = STAGES.map(|stage| line(stage, |job| job.from = Some("embed")).contains("--force"));
+        let forced =
+            STAGES.map(|stage| line(stage, |args, _| args.from = Some("embed".into())).contains("--force"));
         assert_eq!(forced, [false, false, true, true, true]);
     }
 

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
-use run::validate::{Rows, Verdict, Wrong, check_recorded, each, note, read_table};
+use run::validate::{Rows, Verdict, Wrong, check_recorded, each, read_table};
 use schema::tables::{Appearance, Person, PersonVector};
 use schema::{Row, UnitVector};
 
@@ -50,7 +50,7 @@ pub fn validate(root: &Path) -> Result<Verdict, Error> {
     if appearances.len() == index.videos.len() {
         let mut sums = People::default();
         appearances.iter().for_each(|(_, table)| sums.add(&table.rows));
-        each(people.as_ref(), &mut faults, |_, row| check_person(row, &sums));
+        each(people.as_ref(), &mut faults, |wrong, _, _, row| check_person(wrong, row, &sums));
         check_vectors(&vectors, &sums.vectors, &mut faults);
     }
     let mut rows = BTreeMap::new();
@@ -84,45 +84,41 @@ fn check_appearances(
     let ids = people.map(|people| people.rows.iter().map(|row| row.person_id).collect::<BTreeSet<_>>());
     for (video_id, table) in appearances {
         let mut here = BTreeSet::new();
-        for (at, row) in table.rows.iter().enumerate() {
-            let mut wrong = Wrong::default();
-            wrong.unless(row.video_id.as_str() == *video_id, || {
-                format!("belongs to the video {}, {INDEX} names {video_id}", row.video_id)
-            });
-            wrong.unless(here.insert(row.person_id), || {
-                format!("is the second cluster of person {}", row.person_id)
-            });
-            wrong.unless(ids.as_ref().is_none_or(|ids| ids.contains(&row.person_id)), || {
-                format!("names person {}, which is not in `people`", row.person_id)
-            });
-            note(faults, table, at, wrong);
-        }
+        each(table, faults, |wrong, _, _, row| {
+            let Appearance { video_id: own, person_id, .. } = row;
+            let is_same = own.as_str() == *video_id;
+            wrong.unless(is_same, format_args!("belongs to the video {own}, {INDEX} names {video_id}"));
+            let is_new = here.insert(*person_id);
+            wrong.unless(is_new, format_args!("is the second cluster of person {person_id}"));
+            let is_known = ids.as_ref().is_none_or(|ids| ids.contains(person_id));
+            wrong.unless(is_known, format_args!("names person {person_id}, which is not in `people`"));
+        });
     }
 }
 
-fn check_person(row: &Person, sums: &People) -> Wrong {
-    let mut wrong = Wrong::default();
-    let Some(sum) = sums.rows.get(&row.person_id) else {
-        wrong.unless(false, || format!("is person {}, which is not in `appearances`", row.person_id));
-        return wrong;
+fn check_person(wrong: &mut Wrong, row: &Person, sums: &People) {
+    let Person { person_id, n_videos, n_tracks, screen_secs, first_video_id, first_cluster_id, .. } = row;
+    let Some(sum) = sums.rows.get(person_id) else {
+        return wrong.unless(false, format_args!("is person {person_id}, which is not in `appearances`"));
     };
-    for (what, found, expected) in
-        [("videos", row.n_videos, sum.n_videos), ("tracks", row.n_tracks, sum.n_tracks)]
+    for (what, found, expected) in [("videos", *n_videos, sum.n_videos), ("tracks", *n_tracks, sum.n_tracks)]
     {
-        wrong.unless(found == expected, || {
-            format!("has {found} {what}, the sum in `appearances` is {expected}")
-        });
+        wrong.unless(
+            found == expected,
+            format_args!("has {found} {what}, the sum in `appearances` is {expected}"),
+        );
     }
-    let differ = (row.screen_secs - sum.screen_secs).abs() > SAME * sum.screen_secs.abs();
-    wrong.unless(!differ, || {
-        format!("has {} s on screen, the sum in `appearances` is {}", row.screen_secs, sum.screen_secs)
-    });
-    let is_first = (&row.first_video_id, row.first_cluster_id) == (&sum.first_video_id, sum.first_cluster_id);
-    wrong.unless(is_first, || {
-        let (video, cluster) = (&row.first_video_id, row.first_cluster_id);
-        format!("was first cluster {cluster} of {video}, which `appearances` do not say")
-    });
-    wrong
+    let differ = (screen_secs - sum.screen_secs).abs() > SAME * sum.screen_secs.abs();
+    wrong.unless(
+        !differ,
+        format_args!("has {screen_secs} s on screen, the sum in `appearances` is {}", sum.screen_secs),
+    );
+    wrong.unless(
+        (first_video_id, *first_cluster_id) == (&sum.first_video_id, sum.first_cluster_id),
+        format_args!(
+            "was first cluster {first_cluster_id} of {first_video_id}, which `appearances` do not say"
+        ),
+    );
 }
 
 /// Of a person in several files, the last one counts.
@@ -133,19 +129,18 @@ fn check_vectors(
 ) {
     let mut seen = BTreeSet::new();
     for table in vectors.iter().rev() {
-        for (at, row) in table.rows.iter().enumerate() {
+        each(table, faults, |wrong, _, _, row| {
             if !seen.insert(row.person_id) {
-                continue;
+                return;
             }
-            let mut wrong = Wrong::default();
             let is_sum = sums.get(&row.person_id).is_some_and(|sum| {
                 let (found, sum) = (row.embedding.as_slice(), sum.as_slice());
                 found.len() == sum.len() && found.iter().zip(sum).all(|(a, b)| (a - b).abs() <= SAME_VECTOR)
             });
-            wrong.unless(is_sum, || {
-                format!("has a vector of person {} that `appearances` do not add up to", row.person_id)
-            });
-            note(faults, table, at, wrong);
-        }
+            wrong.unless(
+                is_sum,
+                format_args!("has a vector of person {} that `appearances` do not add up to", row.person_id),
+            );
+        });
     }
 }

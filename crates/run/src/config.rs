@@ -18,7 +18,11 @@ pub fn read_config<C: Default + DeserializeOwned>(
     settings: &[&str],
     stage: &str,
 ) -> Result<C> {
-    let mut sections = file.map(read_toml).transpose()?.unwrap_or_default();
+    let mut sections = toml::Table::new();
+    if let Some(path) = file {
+        let unreadable = |e: std::io::Error| Error::Config { path: path.into(), reason: e.to_string() };
+        sections = parse_toml(&std::fs::read_to_string(path).map_err(unreadable)?, path)?;
+    }
     for setting in settings {
         merge(&mut sections, parse_toml(setting, format!("--set {setting}").as_ref())?);
     }
@@ -40,11 +44,6 @@ pub fn read_config<C: Default + DeserializeOwned>(
         None => Ok(C::default()),
         Some(section) => section.try_into().map_err(|e| wrong(format!("[{stage}] {}", plain(e.message())))),
     }
-}
-
-fn read_toml(path: &Path) -> Result<toml::Table> {
-    let unreadable = |e: std::io::Error| Error::Config { path: path.into(), reason: e.to_string() };
-    parse_toml(&std::fs::read_to_string(path).map_err(unreadable)?, path)
 }
 
 /// Parses TOML; `path` says where it comes from.

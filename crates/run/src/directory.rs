@@ -103,9 +103,10 @@ impl RunDir {
             ..StageRecord::default()
         };
         new.fingerprint = fingerprint(&new);
+        let is_whole = |record: &StageRecord| record.outputs.iter().all(|output| self.verify(output).is_ok());
         match self.manifest.stage(plan.stage) {
             _ if plan.force => Ok(Begin::Run(self.start(new))),
-            Some(record) if record.fingerprint == new.fingerprint && self.is_whole(record) => {
+            Some(record) if record.fingerprint == new.fingerprint && is_whole(record) => {
                 Ok(Begin::UpToDate(record.clone()))
             }
             _ if self.manifest.pinned.contains(&new.stage) => {
@@ -113,10 +114,6 @@ impl RunDir {
             }
             _ => Ok(Begin::Run(self.start(new))),
         }
-    }
-
-    fn is_whole(&self, record: &StageRecord) -> bool {
-        record.outputs.iter().all(|output| self.verify(output).is_ok())
     }
 
     fn start(&self, record: StageRecord) -> StageRun {
@@ -167,7 +164,7 @@ impl RunDir {
         if self.manifest.video.as_ref() == Some(&video) {
             return Ok(());
         }
-        self.reader.manifest.video = Some(video);
+        self.set_video(video);
         self.write_manifest()
     }
 
@@ -300,8 +297,7 @@ impl StageRun {
             file: R::TABLE.file_name(),
             table_version: Some(R::TABLE.version.to_owned()),
             rows: Some(rows),
-            size_bytes: 0,
-            sha256: String::new(),
+            ..Output::default()
         });
         Ok(())
     }
@@ -320,13 +316,7 @@ impl StageRun {
             fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
         }
         write_synced(&temporary(&path), content)?;
-        self.outputs.push(Output {
-            file: file.to_owned(),
-            table_version: None,
-            rows: None,
-            size_bytes: 0,
-            sha256: String::new(),
-        });
+        self.outputs.push(Output { file: file.to_owned(), ..Output::default() });
         Ok(())
     }
 

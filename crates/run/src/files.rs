@@ -70,14 +70,12 @@ pub fn replace(path: &Path, content: &[u8]) -> Result<()> {
 /// Gives a file its name that was written and brought to disk as its [`temporary`].
 pub fn publish(path: &Path) -> Result<()> {
     fs::rename(temporary(path), path).map_err(Error::io("write", path))?;
-    path.parent().map_or(Ok(()), sync_directory)
+    let sync =
+        |folder| File::open(folder).and_then(|folder| folder.sync_all()).map_err(Error::io("write", folder));
+    path.parent().map_or(Ok(()), sync)
 }
 
 pub(crate) fn write_synced(path: &Path, content: &[u8]) -> Result<()> {
     let mut file = File::create(path).map_err(Error::io("create", path))?;
     file.write_all(content).and_then(|()| file.sync_all()).map_err(Error::io("write", path))
-}
-
-fn sync_directory(path: &Path) -> Result<()> {
-    File::open(path).and_then(|folder| folder.sync_all()).map_err(Error::io("write", path))
 }

@@ -110,7 +110,7 @@ pub struct Input {
 }
 
 /// A file a stage wrote.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Output {
     /// Path below the run directory, with `/`.
     pub file: String,

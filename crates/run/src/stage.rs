@@ -113,28 +113,15 @@ impl<C: Default + DeserializeOwned> Job<C> {
     /// # Errors
     /// The configuration is wrong, or the run directory cannot be used.
     pub fn open(stage: Stage, arguments: &Arguments) -> Result<Self> {
+        let settings: Vec<_> = arguments.settings.iter().map(String::as_str).collect();
+        let config = read_config(arguments.config.as_deref(), &settings, stage.name)?;
+        let run = RunDir::open(&arguments.run_dir)?;
         let mut reporter = Reporter::new(stage.name, arguments.json);
-        let (run, config) = prepare(stage, arguments, &mut reporter)?;
-        Ok(Self::new(stage, arguments, run, config, reporter))
-    }
-
-    fn new(stage: Stage, arguments: &Arguments, run: RunDir, config: C, reporter: Reporter) -> Self {
+        reporter.log_to(&run.root().join("logs"))?;
+        let cores = || std::thread::available_parallelism().map_or(1, Into::into);
         let threads = arguments.threads.unwrap_or_else(cores);
-        Self { stage, run, config, threads, force: arguments.force, reporter }
+        Ok(Self { stage, run, config, threads, force: arguments.force, reporter })
     }
-}
-
-/// Opens the run directory, reads the configuration of the stage, and begins the log.
-fn prepare<C: Default + DeserializeOwned>(
-    stage: Stage,
-    arguments: &Arguments,
-    reporter: &mut Reporter,
-) -> Result<(RunDir, C)> {
-    let settings: Vec<_> = arguments.settings.iter().map(String::as_str).collect();
-    let config = read_config(arguments.config.as_deref(), &settings, stage.name)?;
-    let run = RunDir::open(&arguments.run_dir)?;
-    reporter.log_to(&run.root().join("logs"))?;
-    Ok((run, config))
 }
 
 /// Runs a stage as a process of its own: opens the run directory, runs `body`, reports how it ended.
@@ -147,19 +134,14 @@ where
     C: Default + Serialize + DeserializeOwned,
     E: Failure + From<Error>,
 {
-    let mut reporter = Reporter::new(stage.name, arguments.json);
-    let mut job = match prepare(stage, arguments, &mut reporter) {
-        Ok((run, config)) => Job::new(stage, arguments, run, config, reporter),
-        Err(error) => return reporter.failed(&error),
+    let mut job = match Job::open(stage, arguments) {
+        Ok(job) => job,
+        Err(error) => return Reporter::new(stage.name, arguments.json).failed(&error),
     };
     match body(&mut job) {
         Ok(outcome) => job.reporter.finished(&outcome),
         Err(error) => job.reporter.failed(&error),
     }
-}
-
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, Into::into)
 }
 
 /// Speaks events: to standard output and the log as JSON Lines, or to people on standard error.
@@ -172,7 +154,9 @@ pub struct Reporter {
     stage: &'static str,
     json: bool,
     log: Option<File>,
-    bookmark: Bookmark,
+    /// A file that says how far a stage has come, there only while it runs: after a crash it stays.
+    bookmark_path: PathBuf,
+    bookmark: Option<File>,
     started: Instant,
     last_progress: Option<Instant>,
 }
@@ -180,8 +164,8 @@ pub struct Reporter {
 impl Reporter {
     /// A reporter of the program that calls itself `stage`, without a log.
     pub fn new(stage: &'static str, json: bool) -> Self {
-        let bookmark = Bookmark::default();
-        Self { stage, json, log: None, bookmark, started: Instant::now(), last_progress: None }
+        let (bookmark_path, started) = (PathBuf::new(), Instant::now());
+        Self { stage, json, log: None, bookmark_path, bookmark: None, started, last_progress: None }
     }
 
     fn log_to(&mut self, folder: &Path) -> Result<()> {
@@ -194,7 +178,8 @@ impl Reporter {
             json!({ "event": "started", "stage": self.stage, "producer": PRODUCER, "arguments": arguments });
         let _ = writeln!(log, "{started}");
         self.log = Some(log);
-        self.bookmark = Bookmark::at(folder.join(format!("{}.at", self.stage)));
+        self.bookmark_path = folder.join(format!("{}.at", self.stage));
+        self.remove_bookmark();
         Ok(())
     }
 
@@ -206,7 +191,7 @@ impl Reporter {
 
     /// Prints the final message of a failure.
     pub fn failed(mut self, error: &dyn Failure) -> ExitCode {
-        self.bookmark.remove();
+        self.remove_bookmark();
         let hint = error.hint();
         self.say(&format!("error: {error}"));
         if let Some(hint) = &hint {
@@ -218,7 +203,7 @@ impl Reporter {
     }
 
     fn finished(mut self, outcome: &Outcome) -> ExitCode {
-        self.bookmark.remove();
+        self.remove_bookmark();
         let record = &outcome.record;
         for warning in &record.warnings {
             self.warn(warning);
@@ -235,6 +220,10 @@ impl Reporter {
         let event = json!({ "skipped": skipped, "duration_secs": secs, "figures": figures, "rows": rows });
         self.emit("finished", event, true);
         ExitCode::SUCCESS
+    }
+
+    fn remove_bookmark(&self) {
+        let _ = std::fs::remove_file(&self.bookmark_path);
     }
 
     /// Prints a line for people. Like [`Self::emit`], it ignores a failed write.
@@ -268,36 +257,13 @@ impl Progress for Reporter {
         self.emit("progress", json!({ "done": done, "total": total, "unit": unit }), false);
     }
 
-    fn bookmark(&mut self, frame_idx: i64) {
-        self.bookmark.set(frame_idx);
-    }
-}
-
-/// A file that says how far a stage has come, there only while it runs: after a crash it stays.
-#[derive(Debug, Default)]
-struct Bookmark {
-    path: PathBuf,
-    file: Option<File>,
-}
-
-impl Bookmark {
-    fn at(path: PathBuf) -> Self {
-        let bookmark = Self { path, file: None };
-        bookmark.remove();
-        bookmark
-    }
-
     /// As little as possible, because it is done for every frame; a bookmark that fails is none.
-    fn set(&mut self, frame_idx: i64) {
-        if self.file.is_none() {
-            self.file = File::create(&self.path).ok();
+    fn bookmark(&mut self, frame_idx: i64) {
+        if self.bookmark.is_none() {
+            self.bookmark = File::create(&self.bookmark_path).ok();
         }
-        if let Some(file) = &self.file {
+        if let Some(file) = &self.bookmark {
             let _ = file.write_all_at(format!("{frame_idx:<20}").as_bytes(), 0);
         }
-    }
-
-    fn remove(&self) {
-        let _ = std::fs::remove_file(&self.path);
     }
 }

@@ -1,5 +1,6 @@
 //! Facts of the container and its packets.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use ffmpeg::codec::packet::side_data::Type as SideData;
@@ -79,15 +80,6 @@ pub struct Index {
     pub warnings: Vec<String>,
 }
 
-/// Numbers of frames that are skipped, by reason.
-#[derive(Debug, Default)]
-struct LeftOut {
-    empty: usize,
-    untimed: usize,
-    before_start: usize,
-    doubled: usize,
-}
-
 /// Checks whether a file is a video by its beginning, in a time that does not depend on its size.
 ///
 /// # Errors
@@ -101,53 +93,30 @@ pub fn check(path: &Path) -> Result<()> {
 ///
 /// # Errors
 /// Every [`Error`]; [`Error::Decoder`] when there is no decoder for the stream.
-pub fn index(path: &Path, progress: impl FnMut(u64)) -> Result<Index> {
+pub fn index(path: &Path, mut progress: impl FnMut(u64)) -> Result<Index> {
     let (mut input, stream) = open(path)?;
     let facts = facts(path, &input, stream)?;
     let mut warnings = oddities(&input, stream);
-    let mut left_out = LeftOut::default();
-    let (mut packets, stopped) = read_packets(&mut input, stream, &mut left_out, progress);
-    packets.sort_by_key(|p| p.pts_ticks);
-    let listed = packets.len();
-    packets.dedup_by_key(|p| p.pts_ticks);
-    left_out.doubled = listed - packets.len();
-    if packets.is_empty() {
-        return Err(Error::NoFrames { path: path.to_path_buf() });
-    }
-    warnings.extend(stopped.map(|why| format!("reading stopped after {listed} frames: {why}")));
-    warn_of_frames(&mut warnings, &left_out, &packets);
-    warn_of_holes(&mut warnings, &facts, &packets);
-    warn_if_short(&mut warnings, &facts, &packets);
-    Ok(Index { facts, packets, warnings })
-}
-
-/// Packets in the order of the file, and why reading stopped if that was not at the end.
-fn read_packets(
-    input: &mut Input,
-    stream: usize,
-    left_out: &mut LeftOut,
-    mut progress: impl FnMut(u64),
-) -> (Vec<PacketInfo>, Option<ffmpeg::Error>) {
-    let known = input.stream(stream).map(|s| s.start_time()).filter(|t| *t != ffmpeg::ffi::AV_NOPTS_VALUE);
-    let first_ticks = known.unwrap_or(i64::MIN);
+    let [mut empty, mut untimed, mut before_start] = [0; 3];
+    let start = input.stream(stream).map(|s| s.start_time()).filter(|t| *t != ffmpeg::ffi::AV_NOPTS_VALUE);
     let mut packets = Vec::new();
-    loop {
+    let stopped = loop {
         // Reading does not release what a packet held: only dropping it does.
         let mut packet = Packet::empty();
-        match packet.read(input) {
+        match packet.read(&mut input) {
             Ok(()) if packet.stream() == stream => {}
             Ok(()) => continue,
-            Err(ffmpeg::Error::Eof) => return (packets, None),
-            Err(e) => return (packets, Some(e)),
+            Err(ffmpeg::Error::Eof) => break None,
+            Err(e) => break Some(e),
         }
         progress(u64::try_from(packet.position()).unwrap_or(0));
         // Only damage is counted here.
         let ticks = packet.pts().or(packet.dts()).filter(|ticks| ticks.unsigned_abs() <= MAX_TICKS as u64);
         match ticks {
-            _ if packet.size() == 0 => left_out.empty += 1,
-            None => left_out.untimed += 1,
+            _ if packet.size() == 0 => empty += 1,
+            None => untimed += 1,
             // An edit list drops frames before the start: they are decoded, never shown.
-            Some(pts_ticks) if pts_ticks < first_ticks => left_out.before_start += 1,
+            Some(pts_ticks) if start.is_some_and(|start| pts_ticks < start) => before_start += 1,
             Some(pts_ticks) => packets.push(PacketInfo {
                 pts_ticks,
                 duration_ticks: packet.duration().clamp(0, MAX_TICKS),
@@ -155,21 +124,28 @@ fn read_packets(
                 is_corrupt: packet.is_corrupt(),
             }),
         }
+    };
+    packets.sort_by_key(|p| p.pts_ticks);
+    let listed = packets.len();
+    packets.dedup_by_key(|p| p.pts_ticks);
+    if packets.is_empty() {
+        return Err(Error::NoFrames { path: path.to_path_buf() });
     }
-}
-
-fn warn_of_frames(warnings: &mut Vec<String>, left_out: &LeftOut, packets: &[PacketInfo]) {
+    warnings.extend(stopped.map(|why| format!("reading stopped after {listed} frames: {why}")));
     for (count, what) in [
-        (left_out.empty, "skipped because they are empty"),
-        (left_out.untimed, "skipped because they have no presentation time"),
-        (left_out.before_start, "skipped because they lie before the start of the presentation"),
-        (left_out.doubled, "skipped because another frame has the same time"),
+        (empty, "skipped because they are empty"),
+        (untimed, "skipped because they have no presentation time"),
+        (before_start, "skipped because they lie before the start of the presentation"),
+        (listed - packets.len(), "skipped because another frame has the same time"),
         (packets.iter().filter(|p| p.is_corrupt).count(), "marked as damaged by the container"),
     ] {
         if count > 0 {
             warnings.push(format!("frames {what}: {count}"));
         }
     }
+    warn_of_holes(&mut warnings, &facts, &packets);
+    warn_if_short(&mut warnings, &facts, &packets);
+    Ok(Index { facts, packets, warnings })
 }
 
 /// Warnings about properties of the stream that lower accuracy.
@@ -262,24 +238,20 @@ pub(crate) fn open(path: &Path) -> Result<(Input, usize)> {
         e => not_video(e.to_string()),
     })?;
     let best = input.streams().best(media::Type::Video).filter(is_video).map(|s| s.index());
-    match best {
-        Some(stream) => Ok((input, stream)),
-        None => Err(Error::NoVideoStream { path: path.to_path_buf(), streams: kinds(&input) }),
-    }
+    let Some(stream) = best else {
+        let kinds: BTreeSet<_> =
+            input.streams().map(|s| format!("{:?}", s.parameters().medium()).to_lowercase()).collect();
+        let kinds = kinds.into_iter().collect::<Vec<_>>().join(" and ");
+        let streams = if kinds.is_empty() { "an empty container".into() } else { kinds };
+        return Err(Error::NoVideoStream { path: path.to_path_buf(), streams });
+    };
+    Ok((input, stream))
 }
 
 /// Cover art is a picture that goes with sound, not a video.
 fn is_video(stream: &ffmpeg::Stream<'_>) -> bool {
     let is_cover = stream.disposition().contains(Disposition::ATTACHED_PIC);
     stream.parameters().medium() == media::Type::Video && !is_cover
-}
-
-fn kinds(input: &Input) -> String {
-    let mut kinds: Vec<_> =
-        input.streams().map(|s| format!("{:?}", s.parameters().medium()).to_lowercase()).collect();
-    kinds.sort();
-    kinds.dedup();
-    if kinds.is_empty() { "an empty container".into() } else { kinds.join(" and ") }
 }
 
 pub(crate) fn facts(path: &Path, input: &Input, stream: usize) -> Result<Facts> {
@@ -297,6 +269,8 @@ pub(crate) fn facts(path: &Path, input: &Input, stream: usize) -> Result<Facts> 
     if u64::from(width) * u64::from(height) > MAX_PIXELS {
         return Err(Error::TooLarge { path: path.to_path_buf(), width, height });
     }
+    let started = input.streams().filter(|s| s.start_time() != ffmpeg::ffi::AV_NOPTS_VALUE);
+    let starts = started.map(|s| s.start_time() as f64 * f64::from(s.time_base()));
     Ok(Facts {
         container: input.format().name().to_owned(),
         codec,
@@ -306,17 +280,9 @@ pub(crate) fn facts(path: &Path, input: &Input, stream: usize) -> Result<Facts> 
         is_mirrored: orientation.is_mirrored,
         time_base_num: found.time_base().numerator(),
         time_base_den: found.time_base().denominator(),
-        start_secs: start_secs(input),
+        start_secs: starts.min_by(f64::total_cmp).unwrap_or(0.0),
         announced_secs: Some(input.duration()).filter(|d| *d > 0).map(|d| d as f64 / 1e6),
     })
-}
-
-fn start_secs(input: &Input) -> f64 {
-    let starts = input
-        .streams()
-        .filter(|s| s.start_time() != ffmpeg::ffi::AV_NOPTS_VALUE)
-        .map(|s| s.start_time() as f64 * f64::from(s.time_base()));
-    starts.min_by(f64::total_cmp).unwrap_or(0.0)
 }
 
 /// Reads the display matrix: nine 32-bit integers, of which the first two say where the stored x

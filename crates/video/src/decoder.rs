@@ -149,13 +149,9 @@ impl Decoder {
 
     fn end(&mut self) -> Result<Option<Picture>> {
         match self.first_error.take() {
-            Some(e) if !self.has_begun => Err(self.failed(e)),
+            Some(e) if !self.has_begun => Err(Error::decoder(&self.path, &self.facts.codec)(e)),
             _ => Ok(None),
         }
-    }
-
-    fn failed(&self, e: ffmpeg::Error) -> Error {
-        Error::decoder(&self.path, &self.facts.codec)(e)
     }
 
     /// Returns `None` for pictures that a damaged stream outputs late or twice.
@@ -176,7 +172,7 @@ impl Decoder {
     /// Skips what cannot be decoded: decoders fail on damage in many ways, and the next packet may be intact.
     fn lose(&mut self, e: ffmpeg::Error) -> Result<()> {
         if is_errno(&e, libc::ENOMEM) {
-            return Err(self.failed(e));
+            return Err(Error::decoder(&self.path, &self.facts.codec)(e));
         }
         self.lost += 1;
         self.is_impaired = true;
@@ -197,7 +193,10 @@ impl Decoder {
                     if e != ffmpeg::Error::Eof {
                         self.stopped = Some(e.to_string());
                     }
-                    return self.drain();
+                    if std::mem::replace(&mut self.draining, true) {
+                        return Ok(());
+                    }
+                    return self.decoder.send_eof().or_else(|e| self.lose(e));
                 }
             }
         }
@@ -219,14 +218,6 @@ impl Decoder {
         self.lost += u64::from(self.is_skipping);
         self.is_impaired |= self.is_skipping;
         self.is_skipping
-    }
-
-    fn drain(&mut self) -> Result<()> {
-        if self.draining {
-            return Ok(());
-        }
-        self.draining = true;
-        self.decoder.send_eof().or_else(|e| self.lose(e))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Upright pixels at a wanted size, straight from the decoder's planes.
 
-use pulp::{Arch, Simd, WithSimd};
+use pulp::Arch;
 
 use crate::decoder::Picture;
 use crate::orientation::{Orientation, Region};
@@ -65,18 +65,16 @@ impl Converter {
         let Self { unpacker, luma, chroma, .. } = self;
         let planes = unpacker.planes(&picture.frame)?;
         if planes.y.size() == size {
-            Arch::new().dispatch(Cut { planes: &planes, region: stored, data: &mut data });
+            Arch::new().dispatch(
+                #[inline(always)]
+                || cut(&planes, stored, &mut data),
+            );
         } else {
-            let luma = resampler(luma, planes.y, size);
-            let chroma = resampler(chroma, planes.u, size);
-            Arch::new().dispatch(Scale {
-                planes: &planes,
-                luma,
-                chroma,
-                size,
-                region: stored,
-                data: &mut data,
-            });
+            let (luma, chroma) = (resampler(luma, planes.y, size), resampler(chroma, planes.u, size));
+            Arch::new().dispatch(
+                #[inline(always)]
+                || scale(&planes, [luma, chroma], size, stored, &mut data),
+            );
         }
         let data = orientation.upright::<3>(data, (stored.width, stored.height));
         Ok(Image { width: region.width, height: region.height, channels: 3, data })
@@ -93,7 +91,15 @@ impl Converter {
         let mut data = vec![0; width * height];
         let planes = self.unpacker.planes(&picture.frame)?;
         let luma = resampler(&mut self.luma, planes.y, size);
-        Arch::new().dispatch(ScaleLuma { planes: &planes, luma, width: size.0, data: &mut data });
+        Arch::new().dispatch(
+            #[inline(always)]
+            || {
+                for (y, out) in data.chunks_exact_mut(size.0).enumerate() {
+                    luma.row(&planes.y, y, out);
+                    planes.matrix.widen(out);
+                }
+            },
+        );
         Ok(Image { width, height, channels: 1, data: orientation.upright::<1>(data, size) })
     }
 
@@ -124,33 +130,22 @@ fn resampler<'a>(
 }
 
 /// RGB of a region at the picture's own size.
-struct Cut<'a> {
-    planes: &'a Planes<'a>,
-    region: Region,
-    data: &'a mut [u8],
-}
-
-impl WithSimd for Cut<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _simd: S) {
-        let Self { planes, region: Region { x, y, width, .. }, data } = self;
-        let (across, down) = planes.chroma_shift();
-        // Whole colour pixels: the first may begin left of the region.
-        let (first, skip) = (x >> across, x - (x >> across << across));
-        let count = (skip + width).div_ceil(1 << across);
-        let (mut u, mut v) = (vec![0; count << across], vec![0; count << across]);
-        let mut widened = None;
-        for (y, out) in (y..).zip(data.chunks_exact_mut(3 * width)) {
-            if widened != Some(y >> down) {
-                repeat(&planes.u.row(y >> down)[first..][..count], across, &mut u);
-                repeat(&planes.v.row(y >> down)[first..][..count], across, &mut v);
-                widened = Some(y >> down);
-            }
-            let luma = &planes.y.row(y)[x..][..width];
-            planes.matrix.rgb_row(luma, &u[skip..][..width], &v[skip..][..width], out);
+#[inline(always)]
+fn cut(planes: &Planes<'_>, Region { x, y, width, .. }: Region, data: &mut [u8]) {
+    let (across, down) = planes.chroma_shift();
+    // Whole colour pixels: the first may begin left of the region.
+    let (first, skip) = (x >> across, x - (x >> across << across));
+    let count = (skip + width).div_ceil(1 << across);
+    let (mut u, mut v) = (vec![0; count << across], vec![0; count << across]);
+    let mut widened = None;
+    for (y, out) in (y..).zip(data.chunks_exact_mut(3 * width)) {
+        if widened != Some(y >> down) {
+            repeat(&planes.u.row(y >> down)[first..][..count], across, &mut u);
+            repeat(&planes.v.row(y >> down)[first..][..count], across, &mut v);
+            widened = Some(y >> down);
         }
+        let luma = &planes.y.row(y)[x..][..width];
+        planes.matrix.rgb_row(luma, &u[skip..][..width], &v[skip..][..width], out);
     }
 }
 
@@ -164,52 +159,23 @@ fn repeat(from: &[u8], shift: u32, to: &mut [u8]) {
     }
 }
 
-/// RGB of a region at another size than the picture's own.
-struct Scale<'a> {
-    planes: &'a Planes<'a>,
-    luma: &'a mut Resampler,
-    chroma: &'a mut Resampler,
-    /// Of the whole picture.
+/// RGB of a region at another size than the picture's own; `size` is that of the whole picture.
+#[inline(always)]
+fn scale(
+    planes: &Planes<'_>,
+    [luma, chroma]: [&mut Resampler; 2],
     size: (usize, usize),
     region: Region,
-    data: &'a mut [u8],
-}
-
-impl WithSimd for Scale<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _simd: S) {
-        let Self { planes, luma, chroma, size, region, data } = self;
-        let mut rows = vec![0; 3 * size.0];
-        let (y_row, rest) = rows.split_at_mut(size.0);
-        let (u_row, v_row) = rest.split_at_mut(size.0);
-        for (y, out) in (region.y..).zip(data.chunks_exact_mut(3 * region.width)) {
-            luma.row(&planes.y, y, y_row);
-            chroma.row(&planes.u, y, u_row);
-            chroma.row(&planes.v, y, v_row);
-            let [y, u, v] = [&*y_row, u_row, v_row].map(|row| &row[region.x..][..region.width]);
-            planes.matrix.rgb_row(y, u, v, out);
-        }
-    }
-}
-
-/// Luma at another size.
-struct ScaleLuma<'a> {
-    planes: &'a Planes<'a>,
-    luma: &'a mut Resampler,
-    width: usize,
-    data: &'a mut [u8],
-}
-
-impl WithSimd for ScaleLuma<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _simd: S) {
-        for (y, out) in self.data.chunks_exact_mut(self.width).enumerate() {
-            self.luma.row(&self.planes.y, y, out);
-            self.planes.matrix.widen(out);
-        }
+    data: &mut [u8],
+) {
+    let mut rows = vec![0; 3 * size.0];
+    let (y_row, rest) = rows.split_at_mut(size.0);
+    let (u_row, v_row) = rest.split_at_mut(size.0);
+    for (y, out) in (region.y..).zip(data.chunks_exact_mut(3 * region.width)) {
+        luma.row(&planes.y, y, y_row);
+        chroma.row(&planes.u, y, u_row);
+        chroma.row(&planes.v, y, v_row);
+        let [y, u, v] = [&*y_row, u_row, v_row].map(|row| &row[region.x..][..region.width]);
+        planes.matrix.rgb_row(y, u, v, out);
     }
 }

@@ -4,7 +4,7 @@ use ffmpeg::color::{Range, Space};
 use ffmpeg::format::Pixel;
 use ffmpeg::frame;
 use ffmpeg::software::scaling::{Context, Flags};
-use pulp::{Arch, Simd, WithSimd};
+use pulp::Arch;
 
 use crate::colour::Matrix;
 
@@ -75,7 +75,11 @@ impl Unpacker {
         }
         if let Some(excess) = excess_bits(format).filter(|_| has_plain_rows(2)) {
             for (i, bytes) in self.narrowed.iter_mut().enumerate() {
-                Arch::new().dispatch(Narrow { from: stored(frame, i), excess, to: bytes });
+                let from = stored(frame, i);
+                Arch::new().dispatch(
+                    #[inline(always)]
+                    || narrow(from, excess, bytes),
+                );
             }
             let plane = |i: usize| {
                 let Plane { width, height, .. } = stored(frame, i);
@@ -84,33 +88,28 @@ impl Unpacker {
             return Ok(Planes::new(plane, Matrix::new(space(frame), is_full_range(frame, format))));
         }
         let target = nearest_planar(format);
-        self.unpack(frame, target).map_err(|e| e.to_string())?;
-        let matrix = if is_ycbcr(format) {
-            Matrix::new(space(frame), is_full_range(frame, target))
-        } else {
-            // The scaler makes BT.601 of limited range out of what is no Y'CbCr.
-            Matrix::new(Space::SMPTE170M, false)
-        };
-        Ok(Planes::new(|i| stored(&self.unpacked, i), matrix))
-    }
-
-    fn unpack(&mut self, frame: &frame::Video, target: Pixel) -> Result<(), ffmpeg::Error> {
-        let (format, width, height) = (frame.format(), frame.width(), frame.height());
+        let (width, height) = (frame.width(), frame.height());
         let known = self.scaler.take().filter(|scaler| {
             let (from, to) = (scaler.input(), scaler.output());
             (from.format, from.width, from.height, to.format) == (format, width, height, target)
         });
-        let mut scaler = match known {
-            Some(scaler) => scaler,
+        let message = |e: ffmpeg::Error| e.to_string();
+        let scaler = match known {
+            Some(scaler) => self.scaler.insert(scaler),
             None => {
                 self.unpacked = frame::Video::empty();
                 let flags = Flags::BILINEAR | Flags::ACCURATE_RND | Flags::BITEXACT;
-                Context::get(format, width, height, target, width, height, flags)?
+                let scaler = Context::get(format, width, height, target, width, height, flags);
+                self.scaler.insert(scaler.map_err(message)?)
             }
         };
-        scaler.run(frame, &mut self.unpacked)?;
-        self.scaler = Some(scaler);
-        Ok(())
+        scaler.run(frame, &mut self.unpacked).map_err(message)?;
+        let matrix = match is_ycbcr(format) {
+            true => Matrix::new(space(frame), is_full_range(frame, target)),
+            // The scaler makes BT.601 of limited range out of what is no Y'CbCr.
+            false => Matrix::new(Space::SMPTE170M, false),
+        };
+        Ok(Planes::new(|i| stored(&self.unpacked, i), matrix))
     }
 }
 
@@ -125,24 +124,13 @@ fn stored(frame: &frame::Video, plane: usize) -> Plane<'_> {
 }
 
 /// Rounds pixels of two bytes, the lower one first, to one byte.
-struct Narrow<'a> {
-    from: Plane<'a>,
-    excess: u32,
-    to: &'a mut Vec<u8>,
-}
-
-impl WithSimd for Narrow<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _simd: S) {
-        let Self { from, excess, to } = self;
-        let half = 1 << (excess - 1);
-        to.resize(from.width * from.height, 0);
-        for (row, to) in from.data.chunks(from.stride).zip(to.chunks_exact_mut(from.width)) {
-            for (pair, byte) in row.as_chunks().0.iter().zip(to) {
-                *byte = (u16::from_le_bytes(*pair).saturating_add(half) >> excess).min(255) as u8;
-            }
+#[inline(always)]
+fn narrow(from: Plane<'_>, excess: u32, to: &mut Vec<u8>) {
+    let half = 1 << (excess - 1);
+    to.resize(from.width * from.height, 0);
+    for (row, to) in from.data.chunks(from.stride).zip(to.chunks_exact_mut(from.width)) {
+        for (pair, byte) in row.as_chunks().0.iter().zip(to) {
+            *byte = (u16::from_le_bytes(*pair).saturating_add(half) >> excess).min(255) as u8;
         }
     }
 }
@@ -230,7 +218,7 @@ mod tests {
         let mut bytes = Vec::new();
         // Two rows of three pixels, the fourth is padding.
         let from = Plane { data: &deep, stride: 8, width: 3, height: 2 };
-        Arch::new().dispatch(Narrow { from, excess: 2, to: &mut bytes });
+        narrow(from, 2, &mut bytes);
         assert_eq!(bytes, [0, 0, 1, 255, 255, 128]);
     }
 

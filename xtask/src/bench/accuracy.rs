@@ -12,8 +12,8 @@ use crate::{system, workspace};
 const SCRIPT: &str = include_str!("accuracy.py");
 
 /// What `cargo xtask bench accuracy` takes.
-#[derive(Debug, Clone, PartialEq, Default, Args)]
-pub(crate) struct Options {
+#[derive(Debug, Args)]
+pub(super) struct Options {
     /// Folder of labelled clips: NAME.mp4 or NAME.mkv beside NAME.csv
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
@@ -35,24 +35,28 @@ pub(crate) struct Options {
     /// Options of every run, after `--`
     #[arg(last = true, value_name = "OPTION")]
     options: Vec<String>,
-    /// Install missing system packages with apt-get
-    #[arg(long = "install-deps")]
-    install: bool,
 }
 
 /// Runs and scores every clip and copy; copies and finished runs are kept in `target/bench-accuracy`.
-pub(crate) fn accuracy(options: &Options) -> Result<()> {
-    system::ensure(&[system::RUN, system::TESTS], options.install)?;
+pub(super) fn accuracy(options: &Options, install: bool) -> Result<()> {
+    system::ensure(&[system::RUN, system::TESTS], install)?;
     workspace::build()?;
     let scratch = Scratch::new("accuracy")?;
     let script = scratch.path().join("accuracy.py");
     std::fs::write(&script, SCRIPT).map_err(Error::io("write", &script))?;
     let mut python = Command::new("python3");
-    python.arg(&script).arg("--program").arg(workspace::program("facetrack")).arg("--data").arg(&options.data);
+    python
+        .arg(&script)
+        .arg("--program")
+        .arg(workspace::program("facetrack"))
+        .arg("--data")
+        .arg(&options.data);
     python.arg("--work").arg(workspace::target().join("bench-accuracy")).args(["--clips", &options.clips]);
     python.args(["--copies", &options.copies, "--seed", &options.seed.to_string()]);
     for (name, file) in [("--before", &options.before), ("--out", &options.out)] {
-        file.iter().for_each(|file| drop(python.arg(name).arg(file)));
+        if let Some(file) = file {
+            python.arg(name).arg(file);
+        }
     }
     process::show(python.arg("--").args(&options.options))
 }

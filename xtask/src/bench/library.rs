@@ -3,19 +3,19 @@
 use std::process::Command;
 
 use clap::Args;
-use console::{Result, rounded, say};
+use console::Result;
 use fetch::cache::Scratch;
 use serde_json::{Value, json};
 
-use super::{Shared, Spread, listen, table};
+use super::{Column, listen, number, shown, spread, table, word};
 use crate::{parse_count, workspace};
 
 /// Additions that a figure is taken from.
-const ADDITIONS: usize = 11;
+const ADDITIONS: u64 = 11;
 
 /// What `cargo xtask bench library` takes.
-#[derive(Debug, Clone, PartialEq, Default, Args)]
-pub(crate) struct Options {
+#[derive(Debug, Args)]
+pub(super) struct Options {
     /// Videos that are there before
     #[arg(long, value_name = "N,..", value_delimiter = ',', value_parser = parse_count, default_value = "50,100,500")]
     stored: Vec<usize>,
@@ -28,8 +28,6 @@ pub(crate) struct Options {
     /// Start of the random numbers
     #[arg(long, value_name = "N", default_value = "1")]
     seed: u64,
-    #[command(flatten)]
-    pub(crate) shared: Shared,
 }
 
 fn parse_share(text: &str) -> std::result::Result<f64, String> {
@@ -37,10 +35,10 @@ fn parse_share(text: &str) -> std::result::Result<f64, String> {
 }
 
 /// Measures additions.
-pub(crate) fn library(options: &Options) -> Result<()> {
+pub(super) fn library(options: &Options) -> Result<Value> {
     workspace::build_all()?;
     let scratch = Scratch::new("bench")?;
-    let videos = options.stored.iter().max().copied().unwrap_or(0) + ADDITIONS;
+    let videos = options.stored.iter().max().copied().unwrap_or(0) as u64 + ADDITIONS;
     let mut command = Command::new(workspace::program("ftl-bench-library"));
     command.arg(scratch.path()).args(["--videos", &videos.to_string()]);
     command.args(["--people", &options.people.to_string(), "--seed", &options.seed.to_string()]);
@@ -48,88 +46,59 @@ pub(crate) fn library(options: &Options) -> Result<()> {
         command.args(["--returning", &share.to_string()]);
     }
     let (lines, _) = listen(&mut command)?;
-    let rows: Vec<_> = options.stored.iter().map(|stored| Row::new(*stored, &lines)).collect();
-    let scores = lines.last().cloned().unwrap_or_default();
-    say(if options.shared.json { object(options, &rows, &scores).to_string() } else { text(&rows, &scores) }
-        .trim_end());
-    Ok(())
-}
-
-/// Additions to a library of about one size.
-#[derive(Debug, PartialEq)]
-struct Row {
-    stored: usize,
-    people: u64,
-    secs: Spread,
-    cpu_secs: Spread,
-}
-
-impl Row {
-    fn new(stored: usize, lines: &[Value]) -> Self {
-        let additions: Vec<_> = lines
-            .iter()
-            .filter(|line| {
-                line["stored"].as_u64().is_some_and(|n| (stored..stored + ADDITIONS).contains(&(n as usize)))
-            })
-            .collect();
-        Self {
-            stored,
-            people: additions.first().and_then(|line| line["people"].as_u64()).unwrap_or(0),
-            secs: Spread::of(additions.iter().filter_map(|line| line["secs"].as_f64())),
-            cpu_secs: Spread::of(additions.iter().filter_map(|line| line["cpu_secs"].as_f64())),
-        }
+    let mut rows: Vec<Value> = Vec::new();
+    for stored in &options.stored {
+        let row = row(*stored as u64, &lines, rows.first());
+        rows.push(row);
     }
-
-    fn ratio(&self, first: &Self) -> f64 {
-        self.secs.median / first.secs.median
-    }
-}
-
-fn text(rows: &[Row], scores: &Value) -> String {
-    let mut cells =
-        vec![["videos in the gallery", "people", "ms per addition", "ratio", "CPU ms"].map(str::to_owned)];
-    let in_ms =
-        |secs: &Spread| Spread { median: secs.median * 1e3, min: secs.min * 1e3, max: secs.max * 1e3 };
-    cells.extend(rows.iter().map(|row| {
-        [
-            row.stored.to_string(),
-            row.people.to_string(),
-            in_ms(&row.secs).shown(),
-            rounded(row.ratio(&rows[0])),
-            in_ms(&row.cpu_secs).shown(),
-        ]
-    }));
-    let number = |key: &str| scores[key].as_f64().unwrap_or(0.0);
-    format!(
-        "{}ms: median of {ADDITIONS} additions (least–most), including reading, comparing, writing and fsync\n\
-         {} appearances of {} people, matched to {}: B³ precision {:.4}, recall {:.4}, F1 {:.4}\n",
-        table(&cells),
-        scores["appearances"],
-        scores["people_true"],
-        scores["people_found"],
-        number("b3_precision"),
-        number("b3_recall"),
-        number("b3_f1"),
-    )
-}
-
-fn object(options: &Options, rows: &[Row], scores: &Value) -> Value {
-    let row = |row: &Row| {
-        json!({
-            "stored": row.stored,
-            "people": row.people,
-            "secs": row.secs.json(),
-            "cpu_secs": row.cpu_secs.json(),
-            "ratio": row.ratio(&rows[0]),
-        })
-    };
-    json!({
+    Ok(json!({
         "bench": "library",
         "people": options.people,
         "seed": options.seed,
-        "rows": rows.iter().map(row).collect::<Vec<_>>(),
-        "accuracy": scores,
+        "rows": rows,
+        "accuracy": lines.last().cloned().unwrap_or_default(),
+    }))
+}
+
+/// Additions to a library of about one size; `first` is the row that others are compared with.
+fn row(stored: u64, lines: &[Value], first: Option<&Value>) -> Value {
+    let sizes = stored..stored + ADDITIONS;
+    let is_near = |line: &&Value| line["stored"].as_u64().is_some_and(|n| sizes.contains(&n));
+    let additions: Vec<_> = lines.iter().filter(is_near).collect();
+    let spread_of = |key: &str| spread(additions.iter().filter_map(|line| line[key].as_f64()));
+    let median = |secs: &Value| secs["median"].as_f64().unwrap_or(0.0);
+    let secs = spread_of("secs");
+    json!({
+        "stored": stored,
+        "people": additions.first().and_then(|line| line["people"].as_u64()).unwrap_or(0),
+        "ratio": median(&secs) / median(first.map_or(&secs, |first| &first["secs"])),
+        "secs": secs,
+        "cpu_secs": spread_of("cpu_secs"),
     })
+}
+
+const COLUMNS: [Column; 5] = [
+    ("videos in the gallery", |row| word(&row["stored"])),
+    ("people", |row| word(&row["people"])),
+    ("ms per addition", |row| shown(&row["secs"], 1e3)),
+    ("ratio", |row| number(&row["ratio"], 1.0)),
+    ("CPU ms", |row| shown(&row["cpu_secs"], 1e3)),
+];
+
+pub(super) fn text(object: &Value) -> String {
+    let scores = &object["accuracy"];
+    let score = |key: &str| scores[key].as_f64().unwrap_or(0.0);
+    format!(
+        "{}ms: median of {ADDITIONS} additions (least–most), including reading, comparing, writing and fsync\n\
+         {} appearances of {} people, matched to {}: B³ precision {:.4}, recall {:.4}, F1 {:.4}\n",
+        table(&COLUMNS, object["rows"].as_array().into_iter().flatten()),
+        scores["appearances"],
+        scores["people_true"],
+        scores["people_found"],
+        score("b3_precision"),
+        score("b3_recall"),
+        score("b3_f1"),
+    )
 }
 
 #[cfg(test)]
@@ -151,8 +120,9 @@ mod tests {
     #[test]
     fn additions_to_libraries_of_about_one_size_make_a_row() {
         let lines = lines();
-        let rows = [0, 20].map(|stored| Row::new(stored, &lines));
-        let found = text(&rows, &lines[31]);
+        let first = row(0, &lines, None);
+        let rows = [row(20, &lines, Some(&first)), first].into_iter().rev().collect::<Vec<_>>();
+        let found = text(&json!({ "rows": rows, "accuracy": lines[31] }));
         let expected = [
             "videos in the gallery  people   ms per addition  ratio            CPU ms",
             "0                           0  15.0 (10.0–20.0)   1.00  7.50 (5.00–10.0)",

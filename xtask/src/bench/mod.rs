@@ -1,19 +1,22 @@
 //! `cargo xtask bench`: speed, beside a baseline that ran on the same cores at the same time, and accuracy.
+//!
+//! Every benchmark of speed gives one JSON object; its table is made of that object.
 
-pub(crate) mod accuracy;
+mod accuracy;
 mod contestant;
-pub(crate) mod library;
-pub(crate) mod linking;
-pub(crate) mod networks;
-pub(crate) mod pipeline;
+mod library;
+mod linking;
+mod networks;
+mod pipeline;
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use console::process::{self, Cost};
-use console::{Error, Result, rounded};
+use console::{Error, Result, rounded, say};
+use fetch::cache::Scratch;
 use serde_json::{Value, json};
 
 use crate::python::Environment;
@@ -34,15 +37,51 @@ pub(crate) const PYTHON: Environment = Environment {
     modules: "cv2, finch, numpy, onnx, onnxruntime, pyarrow, scipy, sklearn",
 };
 
-/// What every benchmark takes.
-#[derive(Debug, Clone, PartialEq, Default, Args)]
-pub(crate) struct Shared {
+/// What `cargo xtask bench` takes.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    #[command(subcommand)]
+    bench: Bench,
     /// Install missing system packages with apt-get
-    #[arg(long = "install-deps")]
+    #[arg(long = "install-deps", global = true)]
     install: bool,
     /// One JSON object on standard output in place of the table
-    #[arg(long)]
+    #[arg(long, global = true)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Bench {
+    /// Whole runs on labelled clips and their re-encoded copies, scored
+    Accuracy(accuracy::Options),
+    /// A whole run, next to ffmpeg decoding the same video
+    Pipeline(pipeline::Options),
+    /// Every embedding network, next to onnxruntime
+    Embed(networks::Embed),
+    /// The face detector, next to OpenCV and onnxruntime; one picture per thread
+    Detect(networks::Detect),
+    /// Linking of synthetic people, next to naive linkage, SciPy and HDBSCAN
+    Cluster(linking::Synthetic),
+    /// Linking of labelled runs, next to other methods and the oracle
+    Link(linking::Labelled),
+    /// Adding a video to galleries of several sizes, and the accuracy of matching
+    Library(library::Options),
+}
+
+/// Runs a benchmark and prints its table, or its object.
+pub(crate) fn bench(options: &Options) -> Result<()> {
+    let install = options.install;
+    let (object, text): (Value, fn(&Value) -> String) = match &options.bench {
+        Bench::Accuracy(accuracy) => return accuracy::accuracy(accuracy, install),
+        Bench::Pipeline(pipeline) => (pipeline::pipeline(pipeline, install)?, pipeline::text),
+        Bench::Embed(embed) => (networks::embed(embed, install)?, networks::text),
+        Bench::Detect(detect) => (networks::detect(detect, install)?, networks::text),
+        Bench::Cluster(people) => (linking::cluster(people, install)?, linking::text),
+        Bench::Link(runs) => (linking::link(runs, install)?, linking::runs_text),
+        Bench::Library(library) => (library::library(library)?, library::text),
+    };
+    say(if options.json { object.to_string() } else { text(&object) }.trim_end());
+    Ok(())
 }
 
 /// The JSON lines that a program prints, and what it took.
@@ -60,45 +99,60 @@ fn listen(command: &mut Command) -> Result<(Vec<Value>, Cost)> {
     Err(Error::unexpected(format!("`{}` failed ({how}); its messages are above", process::line(command))))
 }
 
-/// What repeated measurements of one thing gave.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Spread {
-    median: f64,
-    min: f64,
-    max: f64,
-}
-
-impl Spread {
-    /// Of at least one value; zeros otherwise.
-    fn of(values: impl IntoIterator<Item = f64>) -> Self {
-        let mut values: Vec<f64> = values.into_iter().collect();
-        values.sort_by(f64::total_cmp);
-        let at = |i: usize| values.get(i).copied().unwrap_or(0.0);
-        let last = values.len().saturating_sub(1);
-        Self { median: (at(last / 2) + at(last.div_ceil(2))) / 2.0, min: at(0), max: at(last) }
+/// A folder with the scripts of the other side.
+fn scripts(files: &[(&str, &str)]) -> Result<Scratch> {
+    let scratch = Scratch::new("bench")?;
+    for (file, text) in files {
+        scratch.write(&scratch.path().join(file), text)?;
     }
-
-    /// `1.23 (1.20–1.31)`; the median alone when there is no spread.
-    fn shown(&self) -> String {
-        let [median, min, max] = [self.median, self.min, self.max].map(rounded);
-        if min == max { median } else { format!("{median} ({min}–{max})") }
-    }
-
-    fn json(&self) -> Value {
-        json!({ "median": self.median, "min": self.min, "max": self.max })
-    }
+    Ok(scratch)
 }
 
 fn every_core() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
+/// What repeated measurements of one thing gave: `median`, `min` and `max` of at least one value; zeros
+/// otherwise.
+fn spread(values: impl IntoIterator<Item = f64>) -> Value {
+    let mut values: Vec<f64> = values.into_iter().collect();
+    values.sort_by(f64::total_cmp);
+    let at = |i: usize| values.get(i).copied().unwrap_or(0.0);
+    let last = values.len().saturating_sub(1);
+    json!({ "median": (at(last / 2) + at(last.div_ceil(2))) / 2.0, "min": at(0), "max": at(last) })
+}
+
+/// A [`spread`] in another unit, `1.23 (1.20–1.31)`: the median alone when there is no spread, empty for null.
+fn shown(spread: &Value, unit: f64) -> String {
+    let [median, min, max] = ["median", "min", "max"].map(|key| number(&spread[key], unit));
+    if min == max { median } else { format!("{median} ({min}–{max})") }
+}
+
+/// A number in another unit; empty for null.
+fn number(value: &Value, unit: f64) -> String {
+    value.as_f64().map_or_else(String::new, |value| rounded(value * unit))
+}
+
+/// The text of a cell; empty for null.
+fn word(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// A column of a table: its heading, and the text of its cell in a row.
+type Column = (&'static str, fn(&Value) -> String);
+
 /// Columns of text, the first one flush left, the others flush right.
-fn table<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) -> String {
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+fn table<'a>(columns: &[Column], rows: impl IntoIterator<Item = &'a Value>) -> String {
+    let mut lines = vec![columns.iter().map(|(heading, _)| (*heading).to_owned()).collect::<Vec<_>>()];
+    lines.extend(rows.into_iter().map(|row| columns.iter().map(|(_, cell)| cell(row)).collect()));
+    let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
     let mut text = String::new();
-    for row in rows {
-        let cells = row.iter().enumerate().map(|(column, cell)| match column {
+    for line in &lines {
+        let cells = line.iter().enumerate().map(|(column, cell)| match column {
             0 => format!("{cell:<0$}", width(0)),
             _ => format!("{cell:>0$}", width(column)),
         });
@@ -114,15 +168,18 @@ mod tests {
 
     #[test]
     fn a_spread_is_median_least_and_most() {
-        assert_eq!(Spread::of([3.0, 1.0, 2.0]), Spread { median: 2.0, min: 1.0, max: 3.0 });
-        assert_eq!(Spread::of([4.0, 1.0]), Spread { median: 2.5, min: 1.0, max: 4.0 });
-        assert_eq!(Spread::of([3.0, 1.0, 2.0]).shown(), "2.00 (1.00–3.00)");
-        assert_eq!(Spread::of([12.34]).shown(), "12.3");
+        assert_eq!(spread([3.0, 1.0, 2.0]), json!({ "median": 2.0, "min": 1.0, "max": 3.0 }));
+        assert_eq!(spread([4.0, 1.0]), json!({ "median": 2.5, "min": 1.0, "max": 4.0 }));
+        assert_eq!(shown(&spread([3.0, 1.0, 2.0]), 1.0), "2.00 (1.00–3.00)");
+        assert_eq!(shown(&spread([12.34]), 1.0), "12.3");
+        assert_eq!(shown(&spread([0.01234]), 1e3), "12.3");
+        assert_eq!(shown(&Value::Null, 1.0), "");
     }
 
     #[test]
     fn columns_line_up() {
-        let rows = [["", "s"], ["ingest", "1.00"], ["run", ""]].map(|row| row.map(str::to_owned));
-        assert_eq!(table(&rows), "           s\ningest  1.00\nrun\n");
+        let columns: [Column; 2] = [("", |row| word(&row[0])), ("s", |row| word(&row[1]))];
+        let rows = [json!(["ingest", "1.00"]), json!(["run", null])];
+        assert_eq!(table(&columns, &rows), "           s\ningest  1.00\nrun\n");
     }
 }

@@ -9,19 +9,19 @@ use std::process::Command;
 
 use clap::Args;
 use console::process::{self, Cost};
-use console::{Error, Result, duration, exit, rounded, say};
+use console::{Error, Result, duration, exit, rounded};
 use fetch::cache::Scratch;
 use serde_json::{Map, Value, json};
 
-use super::{Shared, Spread, every_core, listen, table};
+use super::{Column, every_core, listen, number, shown, spread, table, word};
 use crate::{parse_count, parse_size, system, workspace};
 
 /// The stages whose costs are shown.
 const STAGES: [&str; 5] = ["ingest", "detect-track", "embed", "cluster", "evaluate"];
 
 /// What `cargo xtask bench pipeline` takes.
-#[derive(Debug, Clone, Default, Args)]
-pub(crate) struct Options {
+#[derive(Debug, Args)]
+pub(super) struct Options {
     /// The video, mkv or mp4
     #[arg(long, value_name = "PATH")]
     video: PathBuf,
@@ -34,24 +34,33 @@ pub(crate) struct Options {
     /// Rounds, ffmpeg and then a run in each
     #[arg(long, value_name = "N", value_parser = parse_count, default_value = "3")]
     repeat: usize,
-    #[command(flatten)]
-    pub(crate) shared: Shared,
 }
 
-/// Measures, and prints a table or an object.
-pub(crate) fn pipeline(options: &Options) -> Result<()> {
+/// Measures, round by round.
+pub(super) fn pipeline(options: &Options, install: bool) -> Result<Value> {
     let scratch = Scratch::new("bench")?;
     fs::File::open(&options.video)
         .map_err(|e| Error::new(exit::INPUT, format!("failed to read `{}`: {e}", options.video.display())))?;
-    system::ensure(&[system::RUN], options.shared.install)?;
+    system::ensure(&[system::RUN], install)?;
     workspace::build()?;
     let video = match options.scale {
         Some(size) => scaled(&options.video, size, scratch.path())?,
         None => options.video.clone(),
     };
-    let report = measure(options, &video, &scratch.path().join("run"))?;
-    say(if options.shared.json { report.json().to_string() } else { report.table() }.trim_end());
-    Ok(())
+    let threads = options.threads.unwrap_or_else(every_core);
+    let mut rounds = Vec::new();
+    for number in 1..=options.repeat {
+        // The yardstick: ffmpeg decodes every frame and throws it away.
+        let mut command = ffmpeg();
+        command.args(["-threads", &threads.to_string(), "-i"]).arg(&video);
+        let decode = finish(command.args(["-map", "0:v:0", "-f", "null", "-"]))?;
+        let round = run_once(&video, &scratch.path().join("run"), threads, decode)?;
+        let [decode, run] = [decode.wall_secs, round.run_secs].map(duration);
+        eprintln!("round {number} of {}: decode only {decode}, run {run}", options.repeat);
+        rounds.push(round);
+    }
+    let name = options.video.file_name().unwrap_or(options.video.as_os_str());
+    Ok(report(&name.display().to_string(), options.scale, threads, &rounds))
 }
 
 /// A copy at another size, frame for frame.
@@ -80,31 +89,6 @@ fn finish(command: &mut Command) -> Result<Cost> {
     Err(Error::new(exit::INPUT, format!("ffmpeg failed to decode the video: {why}")))
 }
 
-fn measure(options: &Options, video: &Path, run_dir: &Path) -> Result<Report> {
-    let threads = options.threads.unwrap_or_else(every_core);
-    let mut rounds = Vec::new();
-    for number in 1..=options.repeat {
-        let decode = decode_only(video, threads)?;
-        let round = run_once(video, run_dir, threads, decode)?;
-        eprintln!(
-            "round {number} of {}: decode only {}, run {}",
-            options.repeat,
-            duration(decode.wall_secs),
-            duration(round.run_secs)
-        );
-        rounds.push(round);
-    }
-    let name = options.video.file_name().unwrap_or(options.video.as_os_str());
-    Ok(Report { video: name.display().to_string(), scale: options.scale, threads, rounds })
-}
-
-/// The yardstick: ffmpeg decodes every frame and throws it away.
-fn decode_only(video: &Path, threads: usize) -> Result<Cost> {
-    let mut command = ffmpeg();
-    command.args(["-threads", &threads.to_string(), "-i"]).arg(video);
-    finish(command.args(["-map", "0:v:0", "-f", "null", "-"]))
-}
-
 /// A run into a fresh directory, and what its stages took.
 fn run_once(video: &Path, run_dir: &Path, threads: usize, decode: Cost) -> Result<Round> {
     let mut command = workspace::facetrack();
@@ -116,7 +100,7 @@ fn run_once(video: &Path, run_dir: &Path, threads: usize, decode: Cost) -> Resul
         decode,
         run_secs: cost.wall_secs,
         ingested: last["figures"]["ingest"].clone(),
-        stages: STAGES.map(|stage| (stage, read_cost(&last["costs"][stage]))).to_vec(),
+        stages: STAGES.map(|stage| read_cost(&last["costs"][stage])).to_vec(),
     })
 }
 
@@ -135,140 +119,97 @@ struct Round {
     run_secs: f64,
     /// The figures of `ingest`.
     ingested: Value,
-    stages: Vec<(&'static str, Cost)>,
+    /// In the order of [`STAGES`].
+    stages: Vec<Cost>,
 }
 
 impl Round {
     /// The run as a whole: its own time, and what its stages took together.
     fn run(&self) -> Cost {
-        let costs = || self.stages.iter().map(|(_, cost)| *cost);
         Cost {
             wall_secs: self.run_secs,
-            cpu_secs: costs().map(|cost| cost.cpu_secs).sum(),
-            peak_bytes: costs().map(|cost| cost.peak_bytes).max().unwrap_or(0),
+            cpu_secs: self.stages.iter().map(|cost| cost.cpu_secs).sum(),
+            peak_bytes: self.stages.iter().map(|cost| cost.peak_bytes).max().unwrap_or(0),
         }
     }
 }
 
 /// All that was measured.
-#[derive(Debug)]
-struct Report {
-    video: String,
-    scale: Option<(u32, u32)>,
-    threads: usize,
-    rounds: Vec<Round>,
-}
-
-/// Measurements of one program over all rounds.
-struct Line {
-    name: &'static str,
-    wall_secs: Spread,
-    cpu_secs: Spread,
-    peak_bytes: Spread,
-}
-
-impl Line {
-    fn new(name: &'static str, costs: &[Cost]) -> Self {
-        let spread = |value: fn(&Cost) -> f64| Spread::of(costs.iter().map(value));
-        Self {
-            name,
-            wall_secs: spread(|cost| cost.wall_secs),
-            cpu_secs: spread(|cost| cost.cpu_secs),
-            peak_bytes: spread(|cost| cost.peak_bytes as f64),
-        }
-    }
-
-    fn json(&self) -> Value {
+fn report(video: &str, scale: Option<(u32, u32)>, threads: usize, rounds: &[Round]) -> Value {
+    let line = |cost: &dyn Fn(&Round) -> Cost| {
+        let spread_of = |value: fn(&Cost) -> f64| spread(rounds.iter().map(|round| value(&cost(round))));
         json!({
-            "wall_secs": self.wall_secs.json(),
-            "cpu_secs": self.cpu_secs.json(),
-            "peak_bytes": self.peak_bytes.json(),
+            "wall_secs": spread_of(|cost| cost.wall_secs),
+            "cpu_secs": spread_of(|cost| cost.cpu_secs),
+            "peak_bytes": spread_of(|cost| cost.peak_bytes as f64),
         })
-    }
+    };
+    let (decode, run) = (line(&|round| round.decode), line(&Round::run));
+    let measured = rounds.first().map_or(0, |round| round.stages.len());
+    let stages = STAGES.iter().enumerate().take(measured);
+    let stages: Map<_, _> =
+        stages.map(|(i, name)| ((*name).to_owned(), line(&|round| round.stages[i]))).collect();
+    // How many times more a run takes than decoding, round by round.
+    let ratio = |value: fn(&Cost) -> f64| spread(rounds.iter().map(|r| value(&r.run()) / value(&r.decode)));
+    // The same in every round.
+    let ingested = |key: &str| rounds.first().and_then(|round| round.ingested[key].as_f64()).unwrap_or(0.0);
+    let (frames, secs) = (ingested("frames"), ingested("duration_secs"));
+    json!({
+        "bench": "pipeline",
+        "video": video,
+        "scale": scale.map(|(width, height)| format!("{width}x{height}")),
+        "threads": threads,
+        "repeat": rounds.len(),
+        "frames": frames as u64,
+        "duration_secs": secs,
+        "ratio": { "wall": ratio(|cost| cost.wall_secs), "cpu": ratio(|cost| cost.cpu_secs) },
+        "frames_per_sec": { "decode": per_sec(frames, &decode), "run": per_sec(frames, &run) },
+        "times_real_time": { "decode": per_sec(secs, &decode), "run": per_sec(secs, &run) },
+        "decode": decode,
+        "stages": stages,
+        "run": run,
+    })
 }
 
-impl Report {
-    /// A figure of `ingest`, the same in every round.
-    fn ingested(&self, key: &str) -> f64 {
-        self.rounds.first().and_then(|round| round.ingested[key].as_f64()).unwrap_or(0.0)
-    }
+/// An amount by the second of the usual time.
+fn per_sec(amount: f64, line: &Value) -> f64 {
+    amount / line["wall_secs"]["median"].as_f64().unwrap_or(0.0)
+}
 
-    fn line(&self, name: &'static str, cost: impl Fn(&Round) -> Cost) -> Line {
-        Line::new(name, &self.rounds.iter().map(cost).collect::<Vec<_>>())
-    }
+const COLUMNS: [Column; 6] = [
+    ("", |row| word(&row["name"])),
+    ("wall s", |row| shown(&row["wall_secs"], 1.0)),
+    ("CPU s", |row| shown(&row["cpu_secs"], 1.0)),
+    ("peak MiB", |row| number(&row["peak_bytes"]["max"], 1.0 / f64::from(1 << 20))),
+    ("frames/s", |row| number(&row["frames_per_sec"], 1.0)),
+    ("× real time", |row| number(&row["times_real_time"], 1.0)),
+];
 
-    fn stages(&self) -> Vec<Line> {
-        let names = self.rounds.first().map_or(&[][..], |round| &round.stages).iter().map(|(name, _)| *name);
-        names.enumerate().map(|(i, name)| self.line(name, |round| round.stages[i].1)).collect()
-    }
-
-    fn decode(&self) -> Line {
-        self.line("decode only", |round| round.decode)
-    }
-
-    fn run(&self) -> Line {
-        self.line("run", Round::run)
-    }
-
-    /// How many times more a run takes than decoding, round by round.
-    fn ratio(&self, value: fn(&Cost) -> f64) -> Spread {
-        Spread::of(self.rounds.iter().map(|round| value(&round.run()) / value(&round.decode)))
-    }
-
-    fn json(&self) -> Value {
-        let stages: Map<_, _> =
-            self.stages().iter().map(|line| (line.name.to_owned(), line.json())).collect();
-        let (frames, secs) = (self.ingested("frames"), self.ingested("duration_secs"));
-        let rate = |amount: f64, line: &Line| amount / line.wall_secs.median;
-        json!({
-            "bench": "pipeline",
-            "video": self.video,
-            "scale": self.scale.map(|(width, height)| format!("{width}x{height}")),
-            "threads": self.threads,
-            "repeat": self.rounds.len(),
-            "frames": frames as u64,
-            "duration_secs": secs,
-            "decode": self.decode().json(),
-            "stages": stages,
-            "run": self.run().json(),
-            "ratio": { "wall": self.ratio(|c| c.wall_secs).json(), "cpu": self.ratio(|c| c.cpu_secs).json() },
-            "frames_per_sec": { "decode": rate(frames, &self.decode()), "run": rate(frames, &self.run()) },
-            "times_real_time": { "decode": rate(secs, &self.decode()), "run": rate(secs, &self.run()) },
-        })
-    }
-
-    fn table(&self) -> String {
-        let (frames, secs) = (self.ingested("frames"), self.ingested("duration_secs"));
-        let row = |line: &Line| {
-            [
-                line.name.to_owned(),
-                line.wall_secs.shown(),
-                line.cpu_secs.shown(),
-                rounded(line.peak_bytes.max / f64::from(1 << 20)),
-                rounded(frames / line.wall_secs.median),
-                rounded(secs / line.wall_secs.median),
-            ]
-        };
-        let mut rows =
-            vec![["", "wall s", "CPU s", "peak MiB", "frames/s", "× real time"].map(str::to_owned)];
-        let lines = [vec![self.decode()], self.stages(), vec![self.run()]];
-        rows.extend(lines.iter().flatten().map(row));
-        let [wall, cpu] = [self.ratio(|c| c.wall_secs), self.ratio(|c| c.cpu_secs)].map(|r| r.shown());
-        rows.push(["run ÷ decode only".into(), wall, cpu, String::new(), String::new(), String::new()]);
-        format!("{}\n{}", self.heading(), table(&rows))
-    }
-
-    fn heading(&self) -> String {
-        let size = self.scale.map_or(String::new(), |(width, height)| format!(" at {width}×{height}"));
-        format!(
-            "{}{size}: {} frames, {} s; threads: {}; median of {} (least–most)",
-            self.video,
-            self.ingested("frames"),
-            rounded(self.ingested("duration_secs")),
-            self.threads,
-            self.rounds.len(),
-        )
-    }
+pub(super) fn text(report: &Value) -> String {
+    let secs = report["duration_secs"].as_f64().unwrap_or(0.0);
+    let row = |name: &str, line: &Value| {
+        let mut row = line.clone();
+        row["name"] = name.into();
+        row["frames_per_sec"] = per_sec(report["frames"].as_f64().unwrap_or(0.0), line).into();
+        row["times_real_time"] = per_sec(secs, line).into();
+        row
+    };
+    let mut rows = vec![row("decode only", &report["decode"])];
+    rows.extend(STAGES.iter().filter_map(|stage| Some(row(stage, report["stages"].get(stage)?))));
+    rows.push(row("run", &report["run"]));
+    let ratio = &report["ratio"];
+    rows.push(json!({ "name": "run ÷ decode only", "wall_secs": ratio["wall"], "cpu_secs": ratio["cpu"] }));
+    let scale =
+        report["scale"].as_str().map_or(String::new(), |size| format!(" at {}", size.replace('x', "×")));
+    format!(
+        "{}{scale}: {} frames, {} s; threads: {}; median of {} (least–most)\n{}",
+        word(&report["video"]),
+        report["frames"],
+        rounded(secs),
+        report["threads"],
+        report["repeat"],
+        table(&COLUMNS, &rows),
+    )
 }
 
 #[cfg(test)]
@@ -276,20 +217,15 @@ mod tests {
     use super::*;
 
     /// Two rounds of a film of 100 frames in four seconds.
-    fn report() -> Report {
+    fn measured() -> Value {
         let cost = |wall_secs, cpu_secs, mib: u64| Cost { wall_secs, cpu_secs, peak_bytes: mib << 20 };
         let round = |slow: f64| Round {
             decode: cost(0.5 * slow, 1.0 * slow, 40),
             run_secs: 2.5 * slow * slow,
             ingested: json!({"frames": 100, "duration_secs": 4.0}),
-            stages: vec![("ingest", cost(0.5, 0.25, 20)), ("detect-track", cost(1.5 * slow, 2.75, 300))],
+            stages: vec![cost(0.5, 0.25, 20), cost(1.5 * slow, 2.75, 300)],
         };
-        Report {
-            video: "a.mkv".into(),
-            scale: Some((1280, 720)),
-            threads: 2,
-            rounds: vec![round(1.0), round(2.0)],
-        }
+        report("a.mkv", Some((1280, 720)), 2, &[round(1.0), round(2.0)])
     }
 
     #[test]
@@ -303,12 +239,12 @@ detect-track         2.25 (1.50–3.00)              2.75       300      44.4   
 run                  6.25 (2.50–10.0)              3.00       300      16.0        0.640
 run ÷ decode only    7.50 (5.00–10.0)  2.25 (1.50–3.00)
 ";
-        assert_eq!(report().table(), expected);
+        assert_eq!(text(&measured()), expected);
     }
 
     #[test]
     fn programs_read_the_same() {
-        let object = report().json();
+        let object = measured();
         let spread = |median: f64, min: f64, max: f64| json!({"median": median, "min": min, "max": max});
         assert_eq!(object["decode"]["wall_secs"], spread(0.75, 0.5, 1.0));
         assert_eq!(object["stages"]["detect-track"]["cpu_secs"], spread(2.75, 2.75, 2.75));

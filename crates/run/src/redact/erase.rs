@@ -20,7 +20,15 @@ struct Removal {
 
 impl Removal {
     fn new(run: &RunDir, request: &Request) -> Result<Self, Error> {
-        let tracks = tracks_of(run, &request.identities)?;
+        let mut tracks = BTreeSet::new();
+        let clusters: Vec<Cluster> = if request.identities.is_empty() { Vec::new() } else { run.read()? };
+        for identity in &request.identities {
+            let before = tracks.len();
+            tracks.extend(clusters.iter().filter(|c| c.cluster_id == Some(*identity)).map(|c| c.track_id));
+            if tracks.len() == before {
+                return Err(Error::NoIdentity { run: run.root().to_path_buf(), identity: *identity });
+            }
+        }
         let rows: Vec<Track> = run.read()?;
         let shown = rows.iter().filter(|t| tracks.contains(&t.track_id)).map(|t| t.shot_idx);
         let shown: BTreeSet<i64> = shown.collect();
@@ -30,6 +38,10 @@ impl Removal {
         Ok(Self { tracks, shots, pictures: request.pictures || has_no_pictures(run) })
     }
 
+    fn keep<R>(&self, track_id: i64, row: R) -> Option<R> {
+        (!self.tracks.contains(&track_id)).then_some(row)
+    }
+
     /// A box without a track may show any person, so that in these shots it is removed too.
     fn hides(&self, detection: &Detection) -> bool {
         match detection.track_id {
@@ -37,24 +49,6 @@ impl Removal {
             None => self.shots.iter().any(|(first, last)| (*first..=*last).contains(&detection.frame_idx)),
         }
     }
-}
-
-/// The tracks of the people, each of whom must have a track.
-fn tracks_of(run: &RunDir, identities: &[i64]) -> Result<BTreeSet<i64>, Error> {
-    let mut tracks = BTreeSet::new();
-    if identities.is_empty() {
-        return Ok(tracks);
-    }
-    let clusters: Vec<Cluster> = run.read()?;
-    for identity in identities {
-        let before = tracks.len();
-        let theirs = clusters.iter().filter(|c| c.cluster_id == Some(*identity));
-        tracks.extend(theirs.map(|c| c.track_id));
-        if tracks.len() == before {
-            return Err(Error::NoIdentity { run: run.root().to_path_buf(), identity: *identity });
-        }
-    }
-    Ok(tracks)
 }
 
 /// Removes what the request asks for from the tables, and the results that later stages made of them; gives a
@@ -68,27 +62,27 @@ pub fn redact_run(run: &mut RunDir, request: &Request) -> Result<StageRecord, Er
     if gone.tracks.is_empty() && gone.pictures == has_no_pictures(run) {
         return Ok(record(Vec::new(), figures));
     }
-    let lost = lost(run);
-    let mut found = run.revise("detect-track", &[])?;
-    rewrite_found(run, &mut found, &gone)?;
-    note(run, &mut found, &gone);
-    found.pin();
-    let mut embedded = run.revise("embed", &[&found])?;
-    rewrite_embedded(run, &mut embedded, &gone)?;
-    run.commit_all(vec![found, embedded])?;
-    Ok(record(lost, figures))
-}
-
-/// Warnings about files of the user that later stages now run without.
-fn lost(run: &RunDir) -> Vec<String> {
+    // Warnings about files of the user that later stages now run without.
     let was_read = |name: &str| run.manifest().stages.iter().any(|s| s.inputs.iter().any(|i| i.name == name));
     let words = [
         ("labels", "the labels are removed from the run, because they may name a removed person"),
         ("edits", "tracks are linked without the edits, which may name removed tracks"),
     ];
-    words.into_iter().filter(|(name, _)| was_read(name)).map(|(_, words)| words.to_owned()).collect()
+    let lost =
+        words.into_iter().filter(|(name, _)| was_read(name)).map(|(_, words)| words.to_owned()).collect();
+    let mut found = run.revise("detect-track", &[])?;
+    rewrite_found(run, &mut found, &gone)?;
+    let mut embedded = run.revise("embed", &[&found])?;
+    let crops = rewrite(run, &mut embedded, |row: Embedding| gone.keep(row.track_id, row))?;
+    let tracks = rewrite(run, &mut embedded, |row: TrackEmbedding| gone.keep(row.track_id, row))?;
+    embedded.figure("crops_embedded", crops);
+    embedded.figure("tracks_embedded", tracks);
+    run.commit_all(vec![found, embedded])?;
+    Ok(record(lost, figures))
 }
 
+/// Writes the tables of `detect-track` anew. What was removed is recorded in the manifest: every later run repeats
+/// the warning.
 fn rewrite_found(run: &RunDir, stage: &mut StageRun, gone: &Removal) -> Result<(), Error> {
     rewrite(run, stage, Some::<Shot>)?;
     let mut faces = 0;
@@ -102,26 +96,28 @@ fn rewrite_found(run: &RunDir, stage: &mut StageRun, gone: &Removal) -> Result<(
         last = (row.frame_idx, det_idx);
         Some(Detection { det_idx, ..row })
     })?;
-    let tracks = rewrite(run, stage, |row: Track| keep(row.track_id, row, gone))?;
+    let tracks = rewrite(run, stage, |row: Track| gone.keep(row.track_id, row))?;
     rewrite(run, stage, |row: Crop| {
         let image = row.image.clone().filter(|_| !gone.pictures);
-        keep(row.track_id, Crop { image, ..row }, gone)
+        gone.keep(row.track_id, Crop { image, ..row })
     })?;
     stage.figure("tracks", tracks);
     stage.figure("faces_detected", faces);
+    let mut tracks = removed_tracks(run);
+    let before = tracks.len();
+    tracks.extend(&gone.tracks);
+    if tracks.len() > before {
+        let count = tracks.len() - before;
+        let tracks_are = if count == 1 { "track is" } else { "tracks are" };
+        stage.warn(format!("{count} {tracks_are} removed; --from detect-track would restore them"));
+        stage.figure(TRACKS, tracks);
+    }
+    if gone.pictures && !has_no_pictures(run) {
+        stage.warn("pictures were removed; --from detect-track would restore them");
+        stage.figure(PICTURES, true);
+    }
+    stage.pin();
     Ok(())
-}
-
-fn rewrite_embedded(run: &RunDir, stage: &mut StageRun, gone: &Removal) -> Result<(), Error> {
-    let crops = rewrite(run, stage, |row: Embedding| keep(row.track_id, row, gone))?;
-    let tracks = rewrite(run, stage, |row: TrackEmbedding| keep(row.track_id, row, gone))?;
-    stage.figure("crops_embedded", crops);
-    stage.figure("tracks_embedded", tracks);
-    Ok(())
-}
-
-fn keep<R>(track_id: i64, row: R, gone: &Removal) -> Option<R> {
-    (!gone.tracks.contains(&track_id)).then_some(row)
 }
 
 /// Writes a table again with the rows that `change` keeps; gives their number.
@@ -141,21 +137,4 @@ fn rewrite<R: Row + Clone>(
     }
     stage.finish(writer)?;
     Ok(rows)
-}
-
-/// Records in the manifest what was removed: every later run repeats the warning.
-fn note(run: &RunDir, stage: &mut StageRun, gone: &Removal) {
-    let mut tracks: BTreeSet<i64> = removed_tracks(run).into_iter().collect();
-    let before = tracks.len();
-    tracks.extend(&gone.tracks);
-    if tracks.len() > before {
-        let count = tracks.len() - before;
-        let tracks_are = if count == 1 { "track is" } else { "tracks are" };
-        stage.warn(format!("{count} {tracks_are} removed; --from detect-track would restore them"));
-        stage.figure(TRACKS, tracks);
-    }
-    if gone.pictures && !has_no_pictures(run) {
-        stage.warn("pictures were removed; --from detect-track would restore them");
-        stage.figure(PICTURES, true);
-    }
 }

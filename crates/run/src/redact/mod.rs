@@ -14,6 +14,7 @@
 mod erase;
 mod scan;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use failure::{Failure, exit};
@@ -25,7 +26,7 @@ pub use scan::redact_check;
 
 use crate::manifest::StageRecord;
 use crate::reader::RunReader;
-use crate::stage::{Job, Outcome, Stage};
+use crate::stage::Stage;
 
 /// The task, as its events name it. It is no stage: the manifest has no record of it.
 pub const TASK: Stage = Stage {
@@ -114,19 +115,6 @@ impl From<schema::Error> for Error {
     }
 }
 
-/// Removes what the request asks for; without a request, checks that what was removed is gone.
-///
-/// # Errors
-/// See [`Error`].
-pub fn redact_job(job: &mut Job<Config>, request: &Request) -> Result<Outcome, Error> {
-    let record = if *request == Request::default() {
-        redact_check(&job.run)?
-    } else {
-        redact_run(&mut job.run, request)?
-    };
-    Ok(Outcome { record, skipped: false })
-}
-
 /// A record for the closing event only.
 fn record(warnings: Vec<String>, figures: impl IntoIterator<Item = (&'static str, Value)>) -> StageRecord {
     StageRecord {
@@ -138,15 +126,17 @@ fn record(warnings: Vec<String>, figures: impl IntoIterator<Item = (&'static str
     }
 }
 
+/// Figure of `detect-track`; null where there is none.
+fn figure<'a>(run: &'a RunReader, name: &str) -> &'a Value {
+    run.manifest().stage("detect-track").and_then(|record| record.figures.get(name)).unwrap_or(&Value::Null)
+}
+
 /// Tracks that were removed from the run.
-fn removed_tracks(run: &RunReader) -> Vec<i64> {
-    let figures = run.manifest().stage("detect-track").map(|record| &record.figures);
-    let list = figures.and_then(|figures| figures.get(TRACKS)).and_then(Value::as_array);
-    list.into_iter().flatten().filter_map(Value::as_i64).collect()
+fn removed_tracks(run: &RunReader) -> BTreeSet<i64> {
+    figure(run, TRACKS).as_array().into_iter().flatten().filter_map(Value::as_i64).collect()
 }
 
 /// Whether the pictures were removed from the run.
 fn has_no_pictures(run: &RunReader) -> bool {
-    let figures = run.manifest().stage("detect-track").map(|record| &record.figures);
-    figures.and_then(|figures| figures.get(PICTURES)) == Some(&Value::Bool(true))
+    *figure(run, PICTURES) == true
 }

@@ -32,7 +32,7 @@ struct Scan<'a> {
 /// See [`Error`].
 pub fn redact_check(run: &RunReader) -> Result<StageRecord, Error> {
     run.verify_all()?;
-    let mut scan = Scan { run, tracks: removed_tracks(run).into_iter().collect(), rows: 0 };
+    let mut scan = Scan { run, tracks: removed_tracks(run), rows: 0 };
     scan.table(|row: &Detection| [row.track_id])?;
     scan.table(|row: &Track| [Some(row.track_id)])?;
     scan.table(|row: &Crop| [Some(row.track_id)])?;
@@ -52,11 +52,9 @@ pub fn redact_check(run: &RunReader) -> Result<StageRecord, Error> {
         ("rows_scanned", json!(scan.rows)),
         ("files_scanned", json!(known.len())),
     ];
-    Ok(record(foreign.iter().map(|path| not_ours(path)).collect(), figures))
-}
-
-fn not_ours(path: &Path) -> String {
-    format!("`{}` does not belong to this run and was not checked", path.display())
+    let not_ours =
+        |path: &PathBuf| format!("`{}` does not belong to this run and was not checked", path.display());
+    Ok(record(foreign.iter().map(not_ours).collect(), figures))
 }
 
 impl Scan<'_> {

@@ -1,13 +1,15 @@
 //! Rules beyond single rows: within a table, and between the tables of a run. They also apply to rows that
 //! break the contract by themselves, so sums must not overflow.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::fmt::Display;
+use std::hash::Hash;
 
 use crate::error::Error;
 use schema::io::MOST_FAULTS;
 use schema::tables::{
-    Calibration, Cluster, Constraint, ConstraintKind, Crop, Detection, DetectionSource, Embedding, Frame,
-    Identity, Label, Linkage, Shot, Track, TrackEmbedding, Transition, Video,
+    Cluster, Constraint, ConstraintKind, Crop, Detection, DetectionSource, Frame, Identity, Label, Shot,
+    Track, Transition, Video,
 };
 use schema::{Row, Symbol};
 
@@ -22,45 +24,82 @@ const PNG: [u8; 8] = [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1a, b'\n'];
 pub(super) fn check(tables: &Tables) -> Vec<Error> {
     let mut faults = Vec::new();
     let world = World::new(tables);
-    one_video(tables, &mut faults);
-    each(&tables.videos, &mut faults, |_, row| video(row, &world));
-    each(&tables.frames, &mut faults, |at, row| frame(row, at, &world));
-    each(&tables.shots, &mut faults, |at, row| shot(row, at, &world));
-    each(&tables.detections, &mut faults, |at, row| detection(row, at, &world));
-    each(&tables.tracks, &mut faults, |_, row| track(row, &world));
-    each(&tables.crops, &mut faults, |at, row| crop(row, at, &world));
-    each(&tables.embeddings, &mut faults, |_, row| embedding(row, &world));
-    each(&tables.track_embeddings, &mut faults, |_, row| track_embedding(row, &world));
-    each(&tables.constraints, &mut faults, |_, row| constraint(row, &world));
-    each(&tables.clusters, &mut faults, |_, row| cluster(row, &world));
-    every_track_has_a_cluster(&world, &mut faults);
-    each(&tables.calibration, &mut faults, |at, row| calibration(row, at, &world));
-    dendrogram(&world, &mut faults);
-    each(&tables.identities, &mut faults, |at, row| identity(row, at, &world));
-    each(&tables.labels, &mut faults, |at, row| label(row, at, &world));
+    one_video(&world, &mut faults);
+    each(&tables.videos, &mut faults, |wrong, _, _, row| video(wrong, row, &world));
+    each(&tables.frames, &mut faults, |wrong, at, before, row| {
+        wrong.counts(row.frame_idx, at, "frame_idx");
+        let is_later = before.is_none_or(|before| before.pts_ticks < row.pts_ticks);
+        wrong.unless(is_later, "has a time that is not after the time of the previous frame");
+    });
+    each(&tables.shots, &mut faults, |wrong, at, before, row| shot(wrong, at, before, row, &world));
+    each(&tables.detections, &mut faults, |wrong, _, before, row| detection(wrong, before, row, &world));
+    each(&tables.tracks, &mut faults, |wrong, _, _, row| track(wrong, row, &world));
+    each(&tables.crops, &mut faults, |wrong, _, before, row| crop(wrong, before, row, &world));
+    each(&tables.embeddings, &mut faults, |wrong, _, _, row| {
+        wrong.find(&world.tracks, row.track_id);
+        wrong.unless(row.norm > 0.0, format_args!("has norm {}", row.norm));
+        wrong.embedder(&row.embedder, &tables.embeddings);
+        let (track_id, frame_idx) = (row.track_id, row.frame_idx);
+        let has_crop = world.crops.as_ref().is_none_or(|crops| crops.contains(&(track_id, frame_idx)));
+        wrong.unless(
+            has_crop,
+            format_args!("belongs to track {track_id} at frame {frame_idx}, which has no crop"),
+        );
+    });
+    each(&tables.track_embeddings, &mut faults, |wrong, _, _, row| {
+        wrong.find(&world.tracks, row.track_id);
+        wrong.range(row.spread, [0.0, 2.0], "the spread");
+        wrong.embedder(&row.embedder, &tables.track_embeddings);
+        let key = (&row.embedder, row.track_id);
+        let most = world.vectors.as_ref().map_or(i64::MAX, |vectors| *vectors.get(&key).unwrap_or(&0));
+        let (n, is_possible) = (row.n_crops, (1..=most).contains(&row.n_crops));
+        wrong.unless(is_possible, format_args!("is pooled from {n} crops, `embeddings` has {most}"));
+    });
+    each(&tables.constraints, &mut faults, |wrong, _, _, row| constraint(wrong, row, &world));
+    each(&tables.clusters, &mut faults, |wrong, _, _, row| {
+        wrong.find(&world.tracks, row.track_id);
+        wrong.range(row.confidence, [0.0, 1.0], "the confidence");
+        for cluster_id in [row.cluster_id, row.runner_up_cluster_id].into_iter().flatten() {
+            wrong.find(&world.identities, cluster_id);
+        }
+        let is_other = row.runner_up_cluster_id.is_none() || row.runner_up_cluster_id != row.cluster_id;
+        wrong.unless(is_other, "is its own runner-up");
+    });
+    each(&tables.tracks, &mut faults, |wrong, _, _, row| {
+        let has_cluster = world.clusters.rows.as_ref().is_none_or(|rows| rows.contains_key(&row.track_id));
+        wrong.unless(has_cluster, format_args!("has track {}, which is not in `clusters`", row.track_id));
+    });
+    each(&tables.calibration, &mut faults, |wrong, _, before, row| {
+        wrong.range(row.similarity, [-1.0, 1.0], "the similarity");
+        wrong.range(row.same, [0.0, 1.0], "the probability");
+        let rises = before.is_none_or(|before| before.same <= row.same && before.similarity < row.similarity);
+        wrong.unless(rises, "is smaller than in the previous row");
+    });
+    dendrogram(tables, &mut faults);
+    each(&tables.identities, &mut faults, |wrong, at, before, row| identity(wrong, at, before, row, &world));
+    each(&tables.labels, &mut faults, |wrong, at, _, row| label(wrong, at, row, &world));
     faults
 }
 
-/// Applies a rule to every row; the rule gives all faults of a row.
+/// Applies a rule to every row. The rule gets the number of the row, the row before it, and the row, and notes all
+/// faults of the row; of all faults the first [`MOST_FAULTS`] count.
 pub fn each<'a, R: Row + 'a>(
     table: impl Into<Option<&'a Rows<R>>>,
     faults: &mut Vec<Error>,
-    rule: impl Fn(usize, &R) -> Wrong,
+    mut rule: impl FnMut(&mut Wrong, usize, Option<&R>, &R),
 ) {
     let Some(table) = table.into() else { return };
+    let mut before = None;
     for (at, row) in table.rows.iter().enumerate() {
-        note(faults, table, at, rule(at, row));
+        let mut wrong = Wrong::default();
+        rule(&mut wrong, at, before, row);
+        before = Some(row);
+        let room = MOST_FAULTS.saturating_sub(faults.len());
+        faults.extend(wrong.0.into_iter().take(room).map(|reason| {
+            schema::Error::Row { path: table.path.clone(), table: R::TABLE.name, row: at as u64, reason }
+                .into()
+        }));
     }
-}
-
-/// Adds the faults of row `at`, up to [`MOST_FAULTS`].
-pub fn note<R: Row>(faults: &mut Vec<Error>, table: &Rows<R>, at: usize, wrong: Wrong) {
-    let room = MOST_FAULTS.saturating_sub(faults.len());
-    faults.extend(wrong.0.into_iter().take(room).map(|reason| fault(table, at, reason)));
-}
-
-fn fault<R: Row>(table: &Rows<R>, at: usize, reason: String) -> Error {
-    schema::Error::Row { path: table.path.clone(), table: R::TABLE.name, row: at as u64, reason }.into()
 }
 
 /// The faults of a row, as predicates of a sentence about it.
@@ -69,75 +108,86 @@ pub struct Wrong(Vec<String>);
 
 impl Wrong {
     /// Adds a fault unless `holds`.
-    pub fn unless(&mut self, holds: bool, reason: impl FnOnce() -> String) {
+    pub fn unless(&mut self, holds: bool, reason: impl Display) {
         if !holds {
-            self.0.push(reason());
+            self.0.push(reason.to_string());
         }
     }
 
     fn range(&mut self, value: impl Into<f64>, [low, high]: [f64; 2], what: &str) {
         let value = value.into();
-        self.unless((low..=high).contains(&value), || {
-            format!("has {what} {value}; it must be {low} to {high}")
-        });
+        let holds = (low..=high).contains(&value);
+        self.unless(holds, format_args!("has {what} {value}; it must be {low} to {high}"));
+    }
+
+    /// `*_idx` counts from zero without holes.
+    fn counts(&mut self, idx: i64, at: usize, what: &str) {
+        self.unless(usize::try_from(idx) == Ok(at), format_args!("has {what} {idx}, expected {at}"));
     }
 
     /// Finds what a row refers to; notes a fault where that table is there and it is not in it.
-    fn find<'a, K: std::hash::Hash + Eq + std::fmt::Display, T>(
-        &mut self,
-        index: &'a Index<K, T>,
-        key: K,
-    ) -> Option<&'a T> {
-        let found = index.rows.as_ref()?.get(&key);
-        self.unless(found.is_some(), || {
-            format!("names {} {key}, which is not in `{}`", index.what, index.table)
-        });
+    fn find<'a, R: Row>(&mut self, index: &Index<'a, R>, key: i64) -> Option<&'a R> {
+        let found = index.rows.as_ref()?.get(&key).copied();
+        let Index { what, .. } = index;
+        self.unless(found.is_some(), format_args!("names {what} {key}, which is not in `{}`", R::TABLE.name));
         found
+    }
+
+    fn embedder<R>(&mut self, embedder: &Symbol, table: &Option<Rows<R>>) {
+        let is_same = |name: &String| name == embedder.as_str();
+        let is_known = table.as_ref().is_none_or(|table| table.embedders.iter().any(is_same));
+        self.unless(is_known, format_args!("has the embedder `{embedder}`, which is not in the footer"));
+    }
+
+    /// First and last frame are there, in order, at the times that are claimed.
+    fn span(&mut self, frames: [i64; 2], secs: [f64; 2], world: &World<'_>) {
+        self.unless(frames[0] <= frames[1], format_args!("ends at frame {}, before it begins", frames[1]));
+        for (frame_idx, secs) in frames.into_iter().zip(secs) {
+            let Some(Frame { t_secs, .. }) = self.find(&world.frames, frame_idx) else { continue };
+            let is_same = (t_secs - secs).abs() <= SAME_SECS;
+            self.unless(is_same, format_args!("has frame {frame_idx} at {secs} s, `frames` at {t_secs} s"));
+        }
     }
 }
 
 /// Rows by key; none where the table is not there.
-struct Index<K, T> {
-    table: &'static str,
+struct Index<'a, R> {
     what: &'static str,
-    rows: Option<HashMap<K, T>>,
+    rows: Option<HashMap<i64, &'a R>>,
 }
 
-impl<'a, R: Row> Index<i64, &'a R> {
+impl<'a, R> Index<'a, R> {
     fn new(table: &'a Option<Rows<R>>, what: &'static str, key: impl Fn(&R) -> i64) -> Self {
         let rows = table.as_ref().map(|table| table.rows.iter().map(|row| (key(row), row)).collect());
-        Self { table: R::TABLE.name, what, rows }
+        Self { what, rows }
     }
-}
-
-/// What is known of each track beside its row.
-#[derive(Debug, Default, Clone)]
-struct Seen {
-    /// Frames with a box.
-    boxes: i64,
-    /// Boxes that the detector saw.
-    detected: i64,
 }
 
 /// Everything that rows refer to.
 struct World<'a> {
     tables: &'a Tables,
     video: Option<&'a Video>,
-    frames: Index<i64, &'a Frame>,
-    shots: Index<i64, &'a Shot>,
-    tracks: Index<i64, &'a Track>,
-    clusters: Index<i64, &'a Cluster>,
-    identities: Index<i64, &'a Identity>,
-    seen: Option<HashMap<i64, Seen>>,
+    frames: Index<'a, Frame>,
+    shots: Index<'a, Shot>,
+    tracks: Index<'a, Track>,
+    clusters: Index<'a, Cluster>,
+    identities: Index<'a, Identity>,
+    /// Number of boxes of each track.
+    boxes: Option<HashMap<i64, i64>>,
+    /// Number of boxes of each track that the detector saw.
+    detected: Option<HashMap<i64, i64>>,
     /// Track and frame of each crop; none where the pictures were taken out.
     crops: Option<HashSet<(i64, i64)>>,
     /// Number of vectors of crops by embedder and track.
     vectors: Option<HashMap<(&'a Symbol, i64), i64>>,
-    members: Option<BTreeMap<i64, i64>>,
+    /// Number of tracks of each cluster.
+    members: Option<HashMap<i64, i64>>,
 }
 
 impl<'a> World<'a> {
     fn new(tables: &'a Tables) -> Self {
+        let crops = tables.crops.as_ref().filter(|table| !table.rows.is_empty());
+        let is_detected = |row: &Detection| row.source == DetectionSource::Detected;
         Self {
             tables,
             video: tables.videos.as_ref().and_then(|videos| videos.rows.first()),
@@ -146,283 +196,152 @@ impl<'a> World<'a> {
             tracks: Index::new(&tables.tracks, "track", |row| row.track_id),
             clusters: Index::new(&tables.clusters, "track", |row| row.track_id),
             identities: Index::new(&tables.identities, "cluster", |row| row.cluster_id),
-            seen: tables.detections.as_ref().map(|table| seen(&table.rows)),
-            crops: tables
-                .crops
-                .as_ref()
-                .filter(|table| !table.rows.is_empty())
-                .map(|table| table.rows.iter().map(|row| (row.track_id, row.frame_idx)).collect()),
-            vectors: tables.embeddings.as_ref().map(|table| {
-                let mut count = HashMap::new();
-                table
-                    .rows
-                    .iter()
-                    .for_each(|row| *count.entry((&row.embedder, row.track_id)).or_default() += 1);
-                count
-            }),
-            members: tables.clusters.as_ref().map(|table| {
-                let mut count = BTreeMap::new();
-                table
-                    .rows
-                    .iter()
-                    .filter_map(|row| row.cluster_id)
-                    .for_each(|id| *count.entry(id).or_default() += 1);
-                count
-            }),
+            boxes: counted(&tables.detections, |row| row.track_id),
+            detected: counted(&tables.detections, |row| row.track_id.filter(|_| is_detected(row))),
+            crops: crops.map(|table| table.rows.iter().map(|row| (row.track_id, row.frame_idx)).collect()),
+            vectors: counted(&tables.embeddings, |row| Some((&row.embedder, row.track_id))),
+            members: counted(&tables.clusters, |row| row.cluster_id),
         }
     }
 }
 
-fn seen(detections: &[Detection]) -> HashMap<i64, Seen> {
-    let mut all: HashMap<i64, Seen> = HashMap::new();
-    for row in detections {
-        let Some(track_id) = row.track_id else { continue };
-        let seen = all.entry(track_id).or_default();
-        seen.boxes += 1;
-        seen.detected += i64::from(row.source == DetectionSource::Detected);
-    }
-    all
+/// How many rows have each key; rows without a key do not count.
+fn counted<'a, R, K: Hash + Eq>(
+    table: &'a Option<Rows<R>>,
+    key: impl Fn(&'a R) -> Option<K>,
+) -> Option<HashMap<K, i64>> {
+    let mut count = HashMap::new();
+    table.as_ref()?.rows.iter().filter_map(key).for_each(|key| *count.entry(key).or_default() += 1);
+    Some(count)
 }
 
 /// All tables of a run speak of the same video.
-fn one_video(tables: &Tables, faults: &mut Vec<Error>) {
-    let Some(video_id) = tables.videos.as_ref().and_then(|t| t.rows.first()).map(|v| &v.video_id) else {
-        return;
-    };
+fn one_video(world: &World<'_>, faults: &mut Vec<Error>) {
+    let Some(Video { video_id, .. }) = world.video else { return };
     macro_rules! same {
-        ($($field:ident),+) => { $(each(&tables.$field, faults, |_, row| {
-            let mut wrong = Wrong::default();
-            wrong.unless(row.video_id == *video_id, || {
-                format!("belongs to the video {}, `videos` names {video_id}", row.video_id)
-            });
-            wrong
+        ($($field:ident)+) => { $(each(&world.tables.$field, faults, |wrong, _, _, row| {
+            let own = &row.video_id;
+            wrong.unless(own == video_id, format_args!("belongs to the video {own}, `videos` names {video_id}"));
         });)+ };
     }
-    same!(
-        videos,
-        frames,
-        shots,
-        detections,
-        tracks,
-        crops,
-        embeddings,
-        track_embeddings,
-        constraints,
-        clusters,
-        calibration,
-        linkage,
-        identities,
-        metrics,
-        labels
-    );
-}
-
-fn video(row: &Video, world: &World<'_>) -> Wrong {
-    let mut wrong = Wrong::default();
-    wrong
-        .unless(row.width > 0 && row.height > 0, || format!("has a frame of {} × {}", row.width, row.height));
-    wrong.unless(row.time_base_num > 0 && row.time_base_den > 0, || "has a time base of 0 or less".into());
-    wrong.unless([0, 90, 180, 270].contains(&row.rotation_degrees), || {
-        format!("has a rotation of {} degrees", row.rotation_degrees)
-    });
-    wrong.unless(row.sha256.len() == 64 && row.sha256.starts_with(row.video_id.as_str()), || {
-        "has a video_id that is not the beginning of its SHA-256".into()
-    });
-    if let Some(frames) = &world.tables.frames {
-        let found = frames.rows.len();
-        wrong.unless(usize::try_from(row.frame_count) == Ok(found), || {
-            format!("declares {} frames, `frames` has {found}", row.frame_count)
-        });
-    }
-    wrong
-}
-
-/// `*_idx` counts from zero without holes.
-fn counts(wrong: &mut Wrong, idx: i64, at: usize, what: &str) {
-    wrong.unless(usize::try_from(idx) == Ok(at), || format!("has {what} {idx}, expected {at}"));
-}
-
-fn frame(row: &Frame, at: usize, world: &World<'_>) -> Wrong {
-    let mut wrong = Wrong::default();
-    counts(&mut wrong, row.frame_idx, at, "frame_idx");
-    let before = at.checked_sub(1).and_then(|before| world.tables.frames.as_ref()?.rows.get(before));
-    wrong.unless(before.is_none_or(|before| before.pts_ticks < row.pts_ticks), || {
-        "has a time that is not after the time of the previous frame".into()
-    });
-    wrong
-}
-
-/// First and last frame are there, in order, at the times that are claimed.
-fn span(wrong: &mut Wrong, frames: [i64; 2], secs: [f64; 2], world: &World<'_>) {
-    wrong.unless(frames[0] <= frames[1], || format!("ends at frame {}, before it begins", frames[1]));
-    for (frame_idx, secs) in frames.into_iter().zip(secs) {
-        if let Some(frame) = wrong.find(&world.frames, frame_idx) {
-            wrong.unless((frame.t_secs - secs).abs() <= SAME_SECS, || {
-                format!("has frame {frame_idx} at {secs} s, `frames` at {} s", frame.t_secs)
-            });
-        }
+    same! {
+        videos frames shots detections tracks crops embeddings track_embeddings constraints clusters calibration
+        linkage identities metrics labels
     }
 }
 
-fn shot(row: &Shot, at: usize, world: &World<'_>) -> Wrong {
-    let mut wrong = Wrong::default();
-    counts(&mut wrong, row.shot_idx, at, "shot_idx");
-    span(&mut wrong, [row.first_frame_idx, row.last_frame_idx], [row.first_t_secs, row.last_t_secs], world);
-    let rows = world.tables.shots.as_ref().map_or(&[][..], |table| &table.rows);
-    let before = at.checked_sub(1).and_then(|before| rows.get(before));
+fn video(wrong: &mut Wrong, row: &Video, world: &World<'_>) {
+    let Video { width, height, rotation_degrees, frame_count, .. } = row;
+    wrong.unless(*width > 0 && *height > 0, format_args!("has a frame of {width} × {height}"));
+    wrong.unless(row.time_base_num > 0 && row.time_base_den > 0, "has a time base of 0 or less");
+    let is_right = [0, 90, 180, 270].contains(rotation_degrees);
+    wrong.unless(is_right, format_args!("has a rotation of {rotation_degrees} degrees"));
+    let is_key = row.sha256.len() == 64 && row.sha256.starts_with(row.video_id.as_str());
+    wrong.unless(is_key, "has a video_id that is not the beginning of its SHA-256");
+    if let Some(found) = world.tables.frames.as_ref().map(|frames| frames.rows.len()) {
+        let is_all = usize::try_from(*frame_count) == Ok(found);
+        wrong.unless(is_all, format_args!("declares {frame_count} frames, `frames` has {found}"));
+    }
+}
+
+fn shot(wrong: &mut Wrong, at: usize, before: Option<&Shot>, row: &Shot, world: &World<'_>) {
+    let Shot { first_frame_idx: first, last_frame_idx: last, .. } = *row;
+    wrong.counts(row.shot_idx, at, "shot_idx");
+    wrong.span([first, last], [row.first_t_secs, row.last_t_secs], world);
     let next = before.map_or(0, |before| before.last_frame_idx.saturating_add(1));
-    wrong.unless(row.first_frame_idx == next, || {
-        format!("begins at frame {}, expected frame {next}", row.first_frame_idx)
-    });
-    let is_last = at + 1 == rows.len();
+    wrong.unless(first == next, format_args!("begins at frame {first}, expected frame {next}"));
+    let is_last = world.tables.shots.as_ref().is_some_and(|shots| at + 1 == shots.rows.len());
     let frame_count = world.video.map(|video| video.frame_count).filter(|_| is_last);
-    wrong.unless(frame_count.is_none_or(|count| row.last_frame_idx.saturating_add(1) == count), || {
-        format!("is the last shot and ends at frame {}, not at the end of the video", row.last_frame_idx)
-    });
-    wrong.unless((row.transition == Transition::Start) == (at == 0), || {
-        "must have the transition `start` exactly when it is the first shot".into()
-    });
+    wrong.unless(
+        frame_count.is_none_or(|count| last.saturating_add(1) == count),
+        format_args!("is the last shot and ends at frame {last}, not at the end of the video"),
+    );
+    let is_start = row.transition == Transition::Start;
+    wrong.unless(is_start == (at == 0), "must have the transition `start` exactly when it is the first shot");
     if let Some(score) = row.score {
         wrong.range(score, [0.0, 1.0], "the score");
     }
-    wrong
 }
 
-fn detection(row: &Detection, at: usize, world: &World<'_>) -> Wrong {
-    let mut wrong = Wrong::default();
-    let rows = world.tables.detections.as_ref().map_or(&[][..], |table| &table.rows);
-    let before = at.checked_sub(1).and_then(|before| rows.get(before));
-    let next = before
-        .filter(|before| before.frame_idx == row.frame_idx)
-        .map_or(0, |before| before.det_idx.saturating_add(1));
-    wrong.unless(row.det_idx == next, || format!("has det_idx {}, expected {next}", row.det_idx));
-    wrong.find(&world.frames, row.frame_idx);
-    if let Some(video) = world.video {
-        wrong.unless(is_in_frame(row, video), || {
-            format!(
-                "has a box outside the frame of {} × {}: x {}..{}, y {}..{}",
-                video.width, video.height, row.x_min, row.x_max, row.y_min, row.y_max
-            )
-        });
+fn detection(wrong: &mut Wrong, before: Option<&Detection>, row: &Detection, world: &World<'_>) {
+    let Detection { frame_idx, det_idx, x_min, x_max, y_min, y_max, .. } = *row;
+    let before = before.filter(|before| before.frame_idx == frame_idx);
+    let next = before.map_or(0, |before| before.det_idx.saturating_add(1));
+    wrong.unless(det_idx == next, format_args!("has det_idx {det_idx}, expected {next}"));
+    wrong.find(&world.frames, frame_idx);
+    if let Some(Video { width, height, .. }) = world.video {
+        // Faces reach over the edge of the frame, so their boxes may; a box beside it shows nothing.
+        let inside = |low: f32, high: f32, size: i64| high > 0.0 && f64::from(low) < size as f64;
+        wrong.unless(
+            inside(x_min, x_max, *width) && inside(y_min, y_max, *height),
+            format_args!(
+                "has a box outside the frame of {width} × {height}: x {x_min}..{x_max}, y {y_min}..{y_max}"
+            ),
+        );
     }
     for (value, what) in
         [(row.score, "the score"), (row.sharpness, "the sharpness"), (row.frontality, "the frontality")]
     {
         value.into_iter().for_each(|value| wrong.range(value, [0.0, 1.0], what));
     }
-    let detected = row.source == DetectionSource::Detected;
-    wrong.unless(row.score.is_some() == detected, || {
-        "must have a score exactly when its source is `detected`".into()
-    });
+    let is_detected = row.source == DetectionSource::Detected;
+    let is_scored = row.score.is_some();
+    wrong.unless(is_scored == is_detected, "must have a score exactly when its source is `detected`");
     if let Some(track) = row.track_id.and_then(|track_id| wrong.find(&world.tracks, track_id)) {
-        wrong.unless((track.first_frame_idx..=track.last_frame_idx).contains(&row.frame_idx), || {
-            let (first, last) = (track.first_frame_idx, track.last_frame_idx);
-            format!("is at frame {}, its track {} at frames {first} to {last}", row.frame_idx, track.track_id)
-        });
+        let Track { track_id, first_frame_idx: first, last_frame_idx: last, .. } = track;
+        wrong.unless(
+            (*first..=*last).contains(&frame_idx),
+            format_args!("is at frame {frame_idx}, its track {track_id} at frames {first} to {last}"),
+        );
     }
-    wrong
 }
 
-/// Faces reach over the edge of the frame, so their boxes may; a box beside it shows nothing.
-fn is_in_frame(row: &Detection, video: &Video) -> bool {
-    let inside = |low: f32, high: f32, size: i64| high > 0.0 && f64::from(low) < size as f64;
-    inside(row.x_min, row.x_max, video.width) && inside(row.y_min, row.y_max, video.height)
-}
-
-fn track(row: &Track, world: &World<'_>) -> Wrong {
-    let mut wrong = Wrong::default();
-    span(&mut wrong, [row.first_frame_idx, row.last_frame_idx], [row.first_t_secs, row.last_t_secs], world);
-    if let Some(shot) = wrong.find(&world.shots, row.shot_idx) {
+fn track(wrong: &mut Wrong, row: &Track, world: &World<'_>) {
+    let Track { track_id, shot_idx, n_detections, first_frame_idx: first, last_frame_idx: last, .. } = *row;
+    wrong.span([first, last], [row.first_t_secs, row.last_t_secs], world);
+    if let Some(shot) = wrong.find(&world.shots, shot_idx) {
         let frames = shot.first_frame_idx..=shot.last_frame_idx;
-        wrong.unless(frames.contains(&row.first_frame_idx) && frames.contains(&row.last_frame_idx), || {
-            format!("leaves its shot {}", row.shot_idx)
-        });
+        let stays = frames.contains(&first) && frames.contains(&last);
+        wrong.unless(stays, format_args!("leaves its shot {shot_idx}"));
     }
     wrong.range(row.mean_score, [0.0, 1.0], "the mean score");
-    if let Some(seen) = &world.seen {
-        let Seen { boxes, detected } = seen.get(&row.track_id).cloned().unwrap_or_default();
-        let frames = row.last_frame_idx.saturating_sub(row.first_frame_idx).saturating_add(1);
-        wrong.unless(boxes == frames, || format!("has {frames} frames, but {boxes} boxes in `detections`"));
-        wrong.unless(detected == row.n_detections, || {
-            format!("declares {} detections, `detections` has {detected}", row.n_detections)
-        });
+    let counts =
+        [&world.boxes, &world.detected].map(|count| Some(*count.as_ref()?.get(&track_id).unwrap_or(&0)));
+    if let [Some(boxes), Some(detected)] = counts {
+        let frames = last.saturating_sub(first).saturating_add(1);
+        wrong.unless(boxes == frames, format_args!("has {frames} frames, but {boxes} boxes in `detections`"));
+        wrong.unless(
+            detected == n_detections,
+            format_args!("declares {n_detections} detections, `detections` has {detected}"),
+        );
     }
-    wrong
 }
 
-fn crop(row: &Crop, at: usize, world: &World<'_>) -> Wrong {
-    let mut wrong = Wrong::default();
-    let rows = world.tables.crops.as_ref().map_or(&[][..], |table| &table.rows);
-    let before = at.checked_sub(1).and_then(|before| rows.get(before));
-    let next = before
-        .filter(|before| before.track_id == row.track_id)
-        .map_or(0, |before| before.rank.saturating_add(1));
-    wrong.unless(row.rank == next, || format!("has rank {}, expected {next}", row.rank));
+fn crop(wrong: &mut Wrong, before: Option<&Crop>, row: &Crop, world: &World<'_>) {
+    let Crop { track_id, rank, frame_idx, width, height, .. } = *row;
+    let before = before.filter(|before| before.track_id == track_id);
+    let next = before.map_or(0, |before| before.rank.saturating_add(1));
+    wrong.unless(rank == next, format_args!("has rank {rank}, expected {next}"));
     wrong.range(row.quality, [0.0, 1.0], "the quality");
-    // A run may keep no pictures.
+    // A run may keep no pictures. A PNG has its size in its header.
     if let Some(image) = &row.image {
-        picture(row, image, &mut wrong);
-    }
-    if let Some(track) = wrong.find(&world.tracks, row.track_id) {
-        wrong.unless((track.first_frame_idx..=track.last_frame_idx).contains(&row.frame_idx), || {
-            format!("is from frame {}, which is outside its track", row.frame_idx)
-        });
-    }
-    wrong
-}
-
-/// Whether a picture is a PNG of the size that its row claims.
-fn picture(row: &Crop, image: &[u8], wrong: &mut Wrong) {
-    let size =
-        |from: usize| image.get(from..from + 4)?.try_into().ok().map(u32::from_be_bytes).map(i64::from);
-    let found = size(16).zip(size(20)).filter(|_| image.starts_with(&PNG));
-    wrong.unless(found == Some((row.width, row.height)), || match found {
-        Some((width, height)) => {
-            format!("declares {} × {} pixels, its image has {width} × {height}", row.width, row.height)
+        let size =
+            |from: usize| image.get(from..from + 4)?.try_into().ok().map(u32::from_be_bytes).map(i64::from);
+        match size(16).zip(size(20)).filter(|_| image.starts_with(&PNG)) {
+            None => wrong.unless(false, "has an image that is not a PNG"),
+            Some((across, down)) => wrong.unless(
+                (across, down) == (width, height),
+                format_args!("declares {width} × {height} pixels, its image has {across} × {down}"),
+            ),
         }
-        None => "has an image that is not a PNG".into(),
-    });
-}
-
-fn embedding(row: &Embedding, world: &World<'_>) -> Wrong {
-    let mut wrong = Wrong::default();
-    wrong.find(&world.tracks, row.track_id);
-    wrong.unless(row.norm > 0.0, || format!("has norm {}", row.norm));
-    known_embedder(&mut wrong, &row.embedder, world.tables.embeddings.as_ref().map(|table| &table.embedders));
-    if let Some(crops) = &world.crops {
-        wrong.unless(crops.contains(&(row.track_id, row.frame_idx)), || {
-            format!("belongs to track {} at frame {}, which has no crop", row.track_id, row.frame_idx)
-        });
     }
-    wrong
+    if let Some(track) = wrong.find(&world.tracks, track_id) {
+        let is_inside = (track.first_frame_idx..=track.last_frame_idx).contains(&frame_idx);
+        wrong.unless(is_inside, format_args!("is from frame {frame_idx}, which is outside its track"));
+    }
 }
 
-fn known_embedder(wrong: &mut Wrong, embedder: &Symbol, known: Option<&Vec<String>>) {
-    let known = known.is_none_or(|known| known.iter().any(|name| name == embedder.as_str()));
-    wrong.unless(known, || format!("has the embedder `{embedder}`, which is not in the footer"));
-}
-
-fn track_embedding(row: &TrackEmbedding, world: &World<'_>) -> Wrong {
-    let mut wrong = Wrong::default();
-    wrong.find(&world.tracks, row.track_id);
-    wrong.range(row.spread, [0.0, 2.0], "the spread");
-    known_embedder(
-        &mut wrong,
-        &row.embedder,
-        world.tables.track_embeddings.as_ref().map(|table| &table.embedders),
-    );
-    let most = match &world.vectors {
-        Some(vectors) => vectors.get(&(&row.embedder, row.track_id)).copied().unwrap_or(0),
-        None => i64::MAX,
-    };
-    wrong.unless((1..=most).contains(&row.n_crops), || {
-        format!("is pooled from {} crops, `embeddings` has {most}", row.n_crops)
-    });
-    wrong
-}
-
-fn constraint(row: &Constraint, world: &World<'_>) -> Wrong {
-    let mut wrong = Wrong::default();
+fn constraint(wrong: &mut Wrong, row: &Constraint, world: &World<'_>) {
     wrong.range(row.weight, [0.0, 1.0], "the weight");
     wrong.find(&world.tracks, row.track_a);
     wrong.find(&world.tracks, row.track_b);
@@ -433,122 +352,71 @@ fn constraint(row: &Constraint, world: &World<'_>) -> Wrong {
             ConstraintKind::CannotLink => together,
             ConstraintKind::MustLink => !together,
         };
-        wrong.unless(row.violated == violated, || {
-            let what = if violated { "goes" } else { "does not go" };
-            format!("says violated = {}, but `clusters` {what} against it", row.violated)
-        });
+        let what = if violated { "goes" } else { "does not go" };
+        wrong.unless(
+            row.violated == violated,
+            format_args!("says violated = {}, but `clusters` {what} against it", row.violated),
+        );
     }
-    wrong
-}
-
-fn cluster(row: &Cluster, world: &World<'_>) -> Wrong {
-    let mut wrong = Wrong::default();
-    wrong.find(&world.tracks, row.track_id);
-    wrong.range(row.confidence, [0.0, 1.0], "the confidence");
-    for cluster_id in [row.cluster_id, row.runner_up_cluster_id].into_iter().flatten() {
-        wrong.find(&world.identities, cluster_id);
-    }
-    wrong.unless(row.runner_up_cluster_id.is_none() || row.runner_up_cluster_id != row.cluster_id, || {
-        "is its own runner-up".into()
-    });
-    wrong
-}
-
-fn every_track_has_a_cluster(world: &World<'_>, faults: &mut Vec<Error>) {
-    let (Some(tracks), Some(clusters)) = (&world.tables.tracks, &world.clusters.rows) else { return };
-    for (at, row) in tracks.rows.iter().enumerate() {
-        if !clusters.contains_key(&row.track_id) {
-            let reason = format!("has track {}, which is not in `clusters`", row.track_id);
-            note(faults, tracks, at, Wrong(vec![reason]));
-        }
-    }
-}
-
-fn calibration(row: &Calibration, at: usize, world: &World<'_>) -> Wrong {
-    let mut wrong = Wrong::default();
-    wrong.range(row.similarity, [-1.0, 1.0], "the similarity");
-    wrong.range(row.same, [0.0, 1.0], "the probability");
-    let before = at.checked_sub(1).and_then(|before| world.tables.calibration.as_ref()?.rows.get(before));
-    wrong.unless(
-        before.is_none_or(|before| before.same <= row.same && before.similarity < row.similarity),
-        || "is smaller than in the previous row".into(),
-    );
-    wrong
 }
 
 /// The merges are a forest over the tracks: every node is joined once, heights never fall.
-fn dendrogram(world: &World<'_>, faults: &mut Vec<Error>) {
-    let Some(linkage) = &world.tables.linkage else { return };
+fn dendrogram(tables: &Tables, faults: &mut Vec<Error>) {
+    let Some(linkage) = &tables.linkage else { return };
     // The number of leaves follows from a complete tree.
-    let leaves = world.tables.track_embeddings.as_ref().map_or(linkage.rows.len() + 1, |table| {
+    let leaves = tables.track_embeddings.as_ref().map_or(linkage.rows.len() + 1, |table| {
         let first = table.embedders.first().map_or("", String::as_str);
         table.rows.iter().filter(|row| row.embedder.as_str() == first).count()
     });
     let mut sizes: Vec<i64> = vec![1; leaves];
     let mut joined = BTreeSet::new();
-    let mut height = f64::NEG_INFINITY;
-    for (at, row) in linkage.rows.iter().enumerate() {
-        let wrong = merge(row, at, height, &sizes, &mut joined);
-        note(faults, linkage, at, wrong);
-        height = row.distance;
+    each(linkage, faults, |wrong, at, before, row| {
+        wrong.counts(row.step, at, "step");
+        wrong.unless(row.left < row.right, "must have the smaller node in `left`");
+        let height = before.map_or(f64::NEG_INFINITY, |before| before.distance);
+        wrong.unless(row.distance >= height, format_args!("decreases from {height} to {}", row.distance));
+        let size = |node: i64| usize::try_from(node).ok().and_then(|node| sizes.get(node)).copied();
+        for node in [row.left, row.right] {
+            wrong.unless(size(node).is_some(), format_args!("merges node {node}, which does not exist yet"));
+            wrong.unless(joined.insert(node), format_args!("merges node {node}, which is merged already"));
+        }
+        if let Some((left, right)) = size(row.left).zip(size(row.right)) {
+            let (size, parts) = (row.size, left.saturating_add(right));
+            wrong.unless(size == parts, format_args!("has {size} tracks, its parts have {parts}"));
+        }
         sizes.push(row.size);
-    }
+    });
 }
 
-fn merge(row: &Linkage, at: usize, height: f64, sizes: &[i64], joined: &mut BTreeSet<i64>) -> Wrong {
-    let mut wrong = Wrong::default();
-    counts(&mut wrong, row.step, at, "step");
-    wrong.unless(row.left < row.right, || "must have the smaller node in `left`".into());
-    wrong.unless(row.distance >= height, || format!("decreases from {height} to {}", row.distance));
-    let size = |node: i64| usize::try_from(node).ok().and_then(|node| sizes.get(node)).copied();
-    for node in [row.left, row.right] {
-        wrong.unless(size(node).is_some(), || format!("merges node {node}, which does not exist yet"));
-        wrong.unless(joined.insert(node), || format!("merges node {node}, which is merged already"));
-    }
-    if let Some((left, right)) = size(row.left).zip(size(row.right)) {
-        let parts = left.saturating_add(right);
-        wrong.unless(row.size == parts, || format!("has {} tracks, its parts have {parts}", row.size));
-    }
-    wrong
-}
-
-fn identity(row: &Identity, at: usize, world: &World<'_>) -> Wrong {
-    let mut wrong = Wrong::default();
-    counts(&mut wrong, row.cluster_id, at, "cluster_id");
-    let before = at.checked_sub(1).and_then(|before| world.tables.identities.as_ref()?.rows.get(before));
-    wrong.unless(before.is_none_or(|before| before.screen_secs >= row.screen_secs), || {
-        "has more screen time than the previous row".into()
-    });
-    wrong.unless(row.first_t_secs <= row.last_t_secs, || {
-        "has a last appearance before its first appearance".into()
-    });
+fn identity(wrong: &mut Wrong, at: usize, before: Option<&Identity>, row: &Identity, world: &World<'_>) {
+    let Identity { cluster_id, n_tracks, exemplar_track_id, .. } = *row;
+    wrong.counts(cluster_id, at, "cluster_id");
+    let is_sorted = before.is_none_or(|before| before.screen_secs >= row.screen_secs);
+    wrong.unless(is_sorted, "has more screen time than the previous row");
+    wrong.unless(row.first_t_secs <= row.last_t_secs, "has a last appearance before its first appearance");
     wrong.find(&world.frames, row.exemplar_frame_idx);
     if let Some(members) = &world.members {
-        let found = members.get(&row.cluster_id).copied().unwrap_or(0);
-        wrong.unless(row.n_tracks == found, || {
-            format!("declares {} tracks, `clusters` has {found}", row.n_tracks)
-        });
+        let found = members.get(&cluster_id).copied().unwrap_or(0);
+        wrong.unless(n_tracks == found, format_args!("declares {n_tracks} tracks, `clusters` has {found}"));
     }
-    if let Some(exemplar) = wrong.find(&world.clusters, row.exemplar_track_id) {
-        wrong.unless(exemplar.cluster_id == Some(row.cluster_id), || {
-            format!("has its exemplar in track {}, which is not in the cluster", row.exemplar_track_id)
-        });
+    if let Some(exemplar) = wrong.find(&world.clusters, exemplar_track_id) {
+        wrong.unless(
+            exemplar.cluster_id == Some(cluster_id),
+            format_args!("has its exemplar in track {exemplar_track_id}, which is not in the cluster"),
+        );
     }
-    wrong
 }
 
-fn label(row: &Label, at: usize, world: &World<'_>) -> Wrong {
-    let mut wrong = Wrong::default();
-    counts(&mut wrong, row.label_idx, at, "label_idx");
-    wrong.unless(row.frame_idx.is_some() != row.track_id.is_some(), || "must name a frame or a track".into());
+fn label(wrong: &mut Wrong, at: usize, row: &Label, world: &World<'_>) {
+    wrong.counts(row.label_idx, at, "label_idx");
+    wrong.unless(row.frame_idx.is_some() != row.track_id.is_some(), "must name a frame or a track");
     row.frame_idx.map(|frame_idx| wrong.find(&world.frames, frame_idx));
     row.track_id.map(|track_id| wrong.find(&world.tracks, track_id));
     match (row.x_min, row.y_min, row.x_max, row.y_max) {
         (None, None, None, None) => {}
         (Some(x_min), Some(y_min), Some(x_max), Some(y_max)) => {
-            wrong.unless(x_min < x_max && y_min < y_max, || "has an empty box".into());
+            wrong.unless(x_min < x_max && y_min < y_max, "has an empty box");
         }
-        _ => wrong.unless(false, || "has an incomplete box".into()),
+        _ => wrong.unless(false, "has an incomplete box"),
     }
-    wrong
 }
