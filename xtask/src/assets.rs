@@ -104,6 +104,11 @@ pub(crate) fn obtain() -> Result<Vec<(&'static str, OsString)>> {
     Ok(found)
 }
 
+/// The clip with two people, once [`obtain`] has made it.
+pub(crate) fn clip() -> Result<PathBuf> {
+    Ok(cache::folder("clips")?.join(CLIP))
+}
+
 fn script() -> Result<Script> {
     serde_json::from_str(SCRIPT).map_err(|e| Error::unexpected(format!("failed to read clip.json: {e}")))
 }

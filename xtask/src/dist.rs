@@ -60,7 +60,8 @@ pub(crate) fn dist(options: &Options) -> Result<()> {
     say(&packages.deb.display().to_string());
     say(&packages.tarball.display().to_string());
     if options.test {
-        let skipped = test(&packages, &assets::obtain()?.clip, &check::obtain_weights()?)?;
+        assets::obtain()?;
+        let skipped = test(&packages, &assets::clip()?, &check::obtain_weights()?)?;
         if skipped > 0 && check::is_strict() {
             return Err(Error::unexpected("the test was skipped, which counts as a failure here"));
         }
