@@ -12,7 +12,7 @@ use console::process::{self, Cost};
 use console::{Error, Result, exit, rounded};
 use serde_json::{Value, json};
 
-use super::contestant::Contestant;
+use super::runner::Runner;
 use super::{Column, PYTHON, every_core, listen, number, scripts, table, word};
 use crate::{parse_count, system, workspace};
 
@@ -152,7 +152,7 @@ pub(super) fn link(options: &Labelled, install: bool) -> Result<Value> {
     let (python, scratch) = (PYTHON.obtain()?, scripts(&SCRIPTS)?);
     let mut command = Command::new(python);
     command.arg(scratch.path().join("runs.py")).args(&options.runs);
-    Ok(std::mem::take(&mut Contestant::start(&mut command)?.about))
+    Ok(std::mem::take(&mut Runner::start(&mut command)?.about))
 }
 
 fn check_labels(run: &Path) -> Result<()> {

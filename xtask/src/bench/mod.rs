@@ -3,11 +3,11 @@
 //! Every benchmark of speed gives one JSON object; its table is made of that object.
 
 mod accuracy;
-mod contestant;
 mod library;
 mod linking;
 mod networks;
 mod pipeline;
+mod runner;
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};

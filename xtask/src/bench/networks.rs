@@ -14,18 +14,18 @@ use console::{Result, rounded};
 use fetch::cache;
 use serde_json::{Value, json};
 
-use super::contestant::{Contestant, Took};
+use super::runner::{Runner, Took};
 use super::{Column, PYTHON, number, scripts, shown, spread, table, word};
 use crate::{parse_count, parse_size, system, workspace};
 
 const SCRIPTS: [(&str, &str); 2] = [
-    ("contestant.py", include_str!("contestant.py")),
+    ("runner.py", include_str!("runner.py")),
     ("networks.py", include_str!("../../../crates/embed/tests/reference/networks.py")),
 ];
 
 /// Embedding networks with pinned weights.
 const PINNED: [&str; 4] = ["sface", "dlib", "facenet", "vgg"];
-/// Embedding networks without; `contestant.py` makes seeded weights.
+/// Embedding networks without; `runner.py` makes seeded weights.
 const SEEDED: [&str; 5] = ["iresnet18", "iresnet34", "iresnet50", "iresnet100", "mobilefacenet"];
 const DETECTOR: &str = "yunet";
 
@@ -123,9 +123,9 @@ fn measure(
         };
         for threads in options.threads.iter().copied() {
             let mut command = Command::new(&python);
-            command.arg(scratch.path().join("contestant.py")).args([reference, name]);
+            command.arg(scratch.path().join("runner.py")).args([reference, name]);
             command.arg(&folder).arg(threads.to_string()).args(&size);
-            let mut theirs = Contestant::start(&mut command)?;
+            let mut theirs = Runner::start(&mut command)?;
             for isa in &isas {
                 let mut command = Command::new(workspace::program("ftl-bench"));
                 command.args(["network", name, "--weights"]).arg(&weights);
@@ -134,10 +134,10 @@ fn measure(
                 if !size.is_empty() {
                     command.arg("--size").args(&size);
                 }
-                let mut ours = Contestant::start(&mut command)?;
+                let mut ours = Runner::start(&mut command)?;
                 let own = [threads];
                 for batch in if batches.is_empty() { &own } else { batches } {
-                    let rounds = race(&mut ours, &mut theirs, *batch, options.repeat)?;
+                    let rounds = alternate(&mut ours, &mut theirs, *batch, options.repeat)?;
                     let row = row(name, reference, [*batch, threads], [&ours.about, &theirs.about], &rounds);
                     let ratio = number(&row["ratio"]["median"], 1.0);
                     eprintln!(
@@ -157,17 +157,17 @@ type Round = [Took; 2];
 
 /// Has both pass the same batches by turns. The first turn is not counted; it says how many batches
 /// are enough.
-fn race(ours: &mut Contestant, theirs: &mut Contestant, batch: usize, repeat: usize) -> Result<Vec<Round>> {
+fn alternate(ours: &mut Runner, theirs: &mut Runner, batch: usize, repeat: usize) -> Result<Vec<Round>> {
     let mut secs = f64::INFINITY;
-    for contestant in [&mut *ours, &mut *theirs] {
-        contestant.pass(batch, 1)?;
-        secs = secs.min(contestant.pass(batch, 1)?.wall_secs);
+    for runner in [&mut *ours, &mut *theirs] {
+        runner.pass(batch, 1)?;
+        secs = secs.min(runner.pass(batch, 1)?.wall_secs);
     }
     let count = (LEAST_SECS / secs).ceil().clamp(1.0, 1e6) as usize;
     let images = (batch * count) as f64;
-    let pass = |contestant: &mut Contestant| -> Result<Took> {
+    let pass = |runner: &mut Runner| -> Result<Took> {
         thread::sleep(PAUSE);
-        let took = contestant.pass(batch, count)?;
+        let took = runner.pass(batch, count)?;
         Ok(Took { wall_secs: took.wall_secs / images, cpu_secs: took.cpu_secs.map(|secs| secs / images) })
     };
     (0..repeat).map(|_| Ok([pass(ours)?, pass(theirs)?])).collect()
@@ -310,10 +310,10 @@ peak: avx512, threads 2: 200 GFLOP/s a thread
 
     #[test]
     fn every_network_has_weights() {
-        let (_, contestant) = SCRIPTS[0];
+        let (_, runner) = SCRIPTS[0];
         for name in PINNED.into_iter().chain(SEEDED).chain([DETECTOR]) {
             let kind: String = name.chars().take_while(|c| c.is_alphabetic()).collect();
-            assert!(contestant.contains(&kind), "{name}");
+            assert!(runner.contains(&kind), "{name}");
         }
     }
 }

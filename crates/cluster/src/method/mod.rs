@@ -410,7 +410,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn link_tells_how_far_it_is() {
+    fn link_reports_its_progress() {
         let people = testkit::people::people(300, 16, 1);
         let rows = (0..300).map(|row| people.vector(row)).collect();
         let items = Items::new(rows, people.cannot_link.clone()).unwrap();
