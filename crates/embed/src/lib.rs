@@ -3,7 +3,7 @@
 //! Reads `crops`; writes `embeddings`, `track_embeddings` and `track_views`.
 //!
 //! * [`Embedder`]: an embedder. Networks have one file each with source, preprocessing, `new` and `forward`:
-//!   [`sface`], the default, [`dlib`], [`facenet`], [`vgg`], and behind [`arcface`] [`iresnet`] and
+//!   [`sface`], the default, [`retail`], a view beside it, [`dlib`], [`facenet`], [`vgg`], and behind [`arcface`] [`iresnet`] and
 //!   [`mobilefacenet`].
 //! * [`spec`]: the table of embedders, one row each.
 //! * [`bag_of_words`]: SIFT and ORB as bags of visual words, built from [`descriptors`] and [`bow`].
@@ -30,6 +30,7 @@ mod norm;
 mod placed;
 mod pool;
 mod preparation;
+pub mod retail;
 pub mod sface;
 mod sources;
 pub mod spec;
@@ -46,15 +47,16 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 use run::stage::{Job, Outcome, Progress, Stage};
 use run::{Begin, RunDir};
 use schema::tables::Crop;
+use serde::Deserialize as _;
 
 use crate::bow::Descriptors;
-pub use crate::config::Config;
+pub use crate::config::{AUTO, Config, Embedders};
 use crate::descriptors::{Kind, describe};
 pub use crate::pool::{Pooled, pool};
 use crate::sources::Sources;
 pub use crate::sources::WeightFile;
 pub use crate::spec::{EmbedderSpec, Name};
-use crate::writer::Writer;
+use crate::writer::{ViewWriter, Writer};
 
 /// Name, version and description of the stage.
 pub const STAGE: Stage = Stage { name: "embed", version: 5, about: "Computes embeddings of face images" };
@@ -220,6 +222,9 @@ fn vectors(output: &Tensor) -> candle_core::Result<Vec<Vec<f32>>> {
 /// # Errors
 /// See [`Error`].
 pub fn run(job: &mut Job<Config>, files: &[WeightFile]) -> Result<Outcome, Error> {
+    let earlier = job.run.manifest().stage(STAGE.name).filter(|_| !job.force);
+    let earlier = earlier.and_then(|record| Config::deserialize(record.config.clone()).ok());
+    job.config = job.config.resolved(earlier.as_ref(), |name| files.iter().any(|file| file.name == name));
     let config = job.config.clone();
     let networks = config.networks()?;
     let place = Place::open(config.device.parse()?, config.precision.parse()?)?;
@@ -229,24 +234,36 @@ pub fn run(job: &mut Job<Config>, files: &[WeightFile]) -> Result<Outcome, Error
         Begin::UpToDate(record) => return Ok(Outcome::skipped(record)),
         Begin::Run(stage) => stage,
     };
-    let mut embedders = Vec::new();
-    let mut notes = Vec::new();
-    for name in &config.embedders {
-        let embedder = sources.embedder(*name, &config, |kind| described(&job.run, kind))?;
-        notes.push(sources.note(*name, embedder.as_ref(), &config));
-        embedders.push(embedder);
-    }
+    let load = |names: &[Name]| -> Result<Vec<_>, Error> {
+        let load = |name: &Name| {
+            let embedder = sources.embedder(*name, &config, |kind| described(&job.run, kind))?;
+            Ok((sources.note(*name, embedder.as_ref(), &config), embedder))
+        };
+        names.iter().map(load).collect()
+    };
+    let (notes, mut embedders): (Vec<_>, Vec<_>) = load(config.embedders.names())?.into_iter().unzip();
+    let (view_notes, mut views): (Vec<_>, Vec<_>) = load(&config.views)?.into_iter().unzip();
     let mut writer = Writer::new(&stage, job.run.video_id()?, &notes)?;
+    let mut view_writer = ViewWriter::new(&stage, job.run.video_id()?, &view_notes)?;
     let threads = ThreadPoolBuilder::new().num_threads(job.threads).build();
     let pool = threads.map_err(|e| Error::Threads { reason: e.to_string() })?;
     // Rows are sorted by embedder; the footer keeps the order of the settings.
     embedders.sort_by_key(|embedder| embedder.name());
-    for (i, embedder) in embedders.iter().enumerate() {
-        let passed = Passed { embedders: i as u64, of: embedders.len() as u64 };
-        embed_table(job, embedder.as_ref(), &passed, &pool, &mut writer)?;
+    views.sort_by_key(|embedder| embedder.name());
+    let of = (embedders.len() + views.len()) as u64;
+    for (i, embedder) in embedders.iter().chain(&views).enumerate() {
+        let passed = Passed { embedders: i as u64, of };
+        let write = |crops: &[Crop], vectors| match i.checked_sub(embedders.len()) {
+            None => writer.write(embedder.as_ref(), crops, vectors),
+            Some(_) => view_writer.write(embedder.as_ref(), crops, &vectors),
+        };
+        embed_table(job, embedder.as_ref(), &passed, &pool, write)?;
     }
+    let names = config.embedders.names().iter().chain(&config.views).map(|name| name.as_str());
+    stage.figure("embedders", names.collect::<Vec<_>>().join(" + "));
     stage.figure("device", device);
     writer.finish(&mut stage)?;
+    view_writer.finish(&mut stage)?;
     Ok(job.commit(stage)?)
 }
 
@@ -294,7 +311,7 @@ fn embed_table(
     embedder: &dyn Embedder,
     passed: &Passed,
     pool: &ThreadPool,
-    writer: &mut Writer,
+    mut write: impl FnMut(&[Crop], Vec<Vec<f32>>) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let path = job.run.root().join("crops.parquet");
     let mut batches = job.run.open_table::<Crop>()?;
@@ -311,7 +328,7 @@ fn embed_table(
         let rest = waiting.split_off(whole);
         for crops in passes(&waiting, CROPS_PER_PASS.max(embedder.batch() * job.threads)) {
             let work = Work { embedder, flip: job.config.flip, path: &path };
-            writer.write(embedder, crops, work.vectors(crops, pool)?)?;
+            write(crops, work.vectors(crops, pool)?)?;
             done += crops.len() as u64;
             job.reporter.advance(done, passed.of * total, "crops");
         }

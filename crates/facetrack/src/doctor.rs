@@ -112,6 +112,10 @@ fn weights(dir: Option<&Path>) -> Result<Vec<Finding>> {
         match (state, is_needed) {
             ("ready", _) => Finding::of(&what, state),
             (_, true) => Finding::of(&what, state).remedy(format!("facetrack models fetch {name}")),
+            (_, false) if name == "retail" => Finding::of(
+                &what,
+                "not downloaded; optional, linking is better with it: facetrack models fetch retail",
+            ),
             (_, false) => Finding::of(&what, "not downloaded; optional, downloaded on demand"),
         }
     };

@@ -85,7 +85,12 @@ impl<'a> Plan<'a> {
         args.config.iter().try_for_each(|path| check_file(path, "configuration file", exit::USAGE))?;
         let settings = args.settings.lines();
         let config = check_settings(args.config.as_deref(), &settings)?;
-        let embedders = sources::sources(&config, &args.weights)?;
+        let at_hand = |name: embed::Name| {
+            let weights = models::by_name(name.as_str());
+            // A folder that cannot be read is reported when the other weights are obtained.
+            weights.is_some_and(|weights| weights.is_at_hand(args.weights_dir.given()).unwrap_or(false))
+        };
+        let embedders = sources::sources(&config, &args.weights, at_hand)?;
         embed::check(&config, &sources::own_files(&embedders))?;
         if let Some(edits) = &args.edits {
             cluster::edits::check(edits).map_err(cluster::Error::from)?;
@@ -217,6 +222,9 @@ fn close(args: &RunArgs, run_dir: &Path, finished: &[(&'static str, Finished)], 
         if let Some(people) = people(run_dir) {
             eprintln!("{people}");
         }
+        if let Some(embedders) = embedders(finished) {
+            eprintln!("embedders: {embedders}");
+        }
         eprintln!("tables: {}", run_dir.display());
         eprintln!("finished in {}; page:", duration(secs));
     }
@@ -224,6 +232,12 @@ fn close(args: &RunArgs, run_dir: &Path, finished: &[(&'static str, Finished)], 
     if args.open {
         open(&page);
     }
+}
+
+/// The embedders that faces were compared by.
+fn embedders<'a>(finished: &'a [(&'static str, Finished)]) -> Option<&'a str> {
+    let (_, embed) = finished.iter().find(|(name, _)| *name == embed::STAGE.name)?;
+    embed.figures.get("embedders")?.as_str()
 }
 
 /// Shorter appearances are usually of passers-by, seconds.
