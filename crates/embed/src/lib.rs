@@ -42,6 +42,7 @@ use std::path::{Path, PathBuf};
 use candle_core::{DType, Tensor};
 use failure::{Failure, exit};
 use nn::device::{self, Place};
+use nn::pinned::{Origin, PinnedWeights};
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use run::stage::{Job, Outcome, Progress, Stage};
@@ -151,7 +152,19 @@ impl Failure for Error {
                 Some("build the program with its default features, or use another embedder".into())
             }
             Self::Run(e) => e.hint(),
-            Self::NoWeights { embedder } => Some(format!("pass the weights with --weights {embedder}=FILE")),
+            Self::NoWeights { embedder } => {
+                let pass = format!("pass the weights with --weights {embedder}=FILE");
+                // A run that was made with them keeps its embedders, and does not download these.
+                let is_stored = |pinned: &PinnedWeights| matches!(pinned.origin, Origin::Storage(_));
+                Some(if embedder.spec().pinned().is_some_and(is_stored) {
+                    format!(
+                        "obtain the weights with `facetrack models fetch {embedder}`, {pass}, or choose the embedders \
+                         anew with --from embed"
+                    )
+                } else {
+                    pass
+                })
+            }
             Self::Crop { .. } => Some("run again with --from detect-track".into()),
             Self::NotFinite { .. } => {
                 Some("the weights are damaged, belong to another network, or need --precision f32".into())
