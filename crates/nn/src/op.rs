@@ -5,9 +5,9 @@ use std::ops::Range;
 use candle_core::{Result, Tensor, bail};
 use pulp::Arch;
 
-use crate::band::{Band, CELL, Extent, Spare};
 use crate::conv::{self, Activation, Conv2d, Depthwise, Window};
 use crate::kernel::{self, Epilogue, Pooling};
+use crate::row_buffer::{CHANNEL_BLOCK, Extent, RowBuffer, Spare};
 use crate::stock;
 
 /// An operation on one map.
@@ -67,9 +67,9 @@ impl Layer {
     fn run(
         &self,
         arch: Arch,
-        input: &Band,
+        input: &RowBuffer,
         rows: Range<usize>,
-        out: &mut Band,
+        out: &mut RowBuffer,
         spare: &mut Spare,
     ) -> Result<()> {
         match self {
@@ -105,7 +105,7 @@ pub(crate) enum Op {
 impl Op {
     pub(crate) fn add(activation: Activation) -> Self {
         let channels = if let Activation::Prelu(slopes) = &activation { slopes.len() } else { 0 };
-        let epilogue = Epilogue::new(&activation, channels.next_multiple_of(CELL));
+        let epilogue = Epilogue::new(&activation, channels.next_multiple_of(CHANNEL_BLOCK));
         Self::Add(activation, epilogue)
     }
 
@@ -134,8 +134,8 @@ impl Op {
                 if from.iter().any(|e| (e.height, e.width) != (first.height, first.width)) {
                     bail!("concat: the maps have different sizes");
                 }
-                if from[..from.len() - 1].iter().any(|e| e.channels % CELL != 0) {
-                    bail!("concat: all maps except the last need a multiple of {CELL} channels");
+                if from[..from.len() - 1].iter().any(|e| e.channels % CHANNEL_BLOCK != 0) {
+                    bail!("concat: all maps except the last need a multiple of {CHANNEL_BLOCK} channels");
                 }
                 Ok(Extent { channels, ..*first })
             }
@@ -169,16 +169,16 @@ impl Op {
     pub(crate) fn cell(&self) -> usize {
         match self {
             Self::Layer(Layer::Dense(layer)) => layer.cell(),
-            _ => CELL,
+            _ => CHANNEL_BLOCK,
         }
     }
 
     pub(crate) fn run(
         &self,
         arch: Arch,
-        inputs: &[&Band],
+        inputs: &[&RowBuffer],
         rows: Range<usize>,
-        out: &mut Band,
+        out: &mut RowBuffer,
         spare: &mut Spare,
     ) -> Result<()> {
         match (self, inputs) {
@@ -201,11 +201,11 @@ impl Op {
     }
 }
 
-fn add(arch: Arch, parts: [&Band; 2], rows: Range<usize>, epilogue: &Epilogue, out: &mut Band) {
+fn add(arch: Arch, parts: [&RowBuffer; 2], rows: Range<usize>, epilogue: &Epilogue, out: &mut RowBuffer) {
     let height = out.extent().height;
     for row in rows {
         for block in 0..out.blocks() {
-            let part = |band: &'_ Band| {
+            let part = |band: &'_ RowBuffer| {
                 let from = band.extent().height;
                 let row = (block < band.blocks() && row % height < from)
                     .then(|| row / height * from + row % height);
@@ -217,7 +217,7 @@ fn add(arch: Arch, parts: [&Band; 2], rows: Range<usize>, epilogue: &Epilogue, o
     }
 }
 
-fn scale(arch: Arch, input: &Band, gate: &Band, rows: Range<usize>, out: &mut Band) {
+fn scale(arch: Arch, input: &RowBuffer, gate: &RowBuffer, rows: Range<usize>, out: &mut RowBuffer) {
     let height = out.extent().height;
     for row in rows {
         for block in 0..out.blocks() {
@@ -230,14 +230,14 @@ fn scale(arch: Arch, input: &Band, gate: &Band, rows: Range<usize>, out: &mut Ba
     }
 }
 
-fn sigmoid(input: &Band, rows: &Range<usize>, out: &mut Band) {
+fn sigmoid(input: &RowBuffer, rows: &Range<usize>, out: &mut RowBuffer) {
     for row in rows.clone() {
         for block in 0..out.blocks() {
             // What follows the last channel stays 0.
-            let channels = (out.extent().channels - block * CELL).min(CELL);
-            let cells = out.row_mut(block, row).as_chunks_mut::<CELL>().0.iter_mut();
-            for (cell, input) in cells.zip(input.row(block, row).as_chunks::<CELL>().0) {
-                *cell = [0.0; CELL];
+            let channels = (out.extent().channels - block * CHANNEL_BLOCK).min(CHANNEL_BLOCK);
+            let cells = out.row_mut(block, row).as_chunks_mut::<CHANNEL_BLOCK>().0.iter_mut();
+            for (cell, input) in cells.zip(input.row(block, row).as_chunks::<CHANNEL_BLOCK>().0) {
+                *cell = [0.0; CHANNEL_BLOCK];
                 let values = cell.iter_mut().zip(input).take(channels);
                 values.for_each(|(out, x)| *out = 1.0 / (1.0 + (-x).exp()));
             }
@@ -245,7 +245,7 @@ fn sigmoid(input: &Band, rows: &Range<usize>, out: &mut Band) {
     }
 }
 
-fn concat(inputs: &[&Band], rows: &Range<usize>, out: &mut Band) {
+fn concat(inputs: &[&RowBuffer], rows: &Range<usize>, out: &mut RowBuffer) {
     let mut place = 0;
     for input in inputs {
         for block in 0..input.blocks() {

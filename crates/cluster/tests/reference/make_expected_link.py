@@ -29,7 +29,7 @@ def table(dim, random):
     )
 
 
-def made_up(n, people, dim, random):
+def synthetic(n, people, dim, random):
     """Vectors, norms and pairs that must stay apart, by the model; persons are unequally frequent."""
     quality = table(dim, random)
     person = random.choice(people, n, p=(w := 1.0 / np.arange(1, people + 1)) / w.sum())
@@ -161,7 +161,7 @@ def main():
     random = np.random.default_rng(7)
     cases = []
     for n, people, dim in [(20, 4, 48), (40, 9, 48), (60, 8, 64)]:
-        quality, u, norms, pairs = made_up(n, people, dim, random)
+        quality, u, norms, pairs = synthetic(n, people, dim, random)
         labels, alpha = link(quality, u, norms, pairs)
         cases.append(
             dict(

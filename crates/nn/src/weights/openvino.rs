@@ -75,7 +75,7 @@ fn shape(layer: Node<'_, '_>, data: Node<'_, '_>) -> Parsed<Vec<usize>> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use proptest::prelude::*;
 
