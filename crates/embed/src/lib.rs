@@ -1,9 +1,9 @@
 //! Stage 3, `embed`: computes embeddings of crops, and pools those of a track into one.
 //!
-//! Reads `crops`; writes `embeddings` and `track_embeddings`.
+//! Reads `crops`; writes `embeddings`, `track_embeddings` and `track_views`.
 //!
 //! * [`Embedder`]: an embedder. Networks have one file each with source, preprocessing, `new` and `forward`:
-//!   [`sface`], the default, [`dlib`], [`facenet`], [`vgg`], and behind [`arcface`] [`iresnet`] and
+//!   [`sface`], the default, [`retail`], a view beside it, [`dlib`], [`facenet`], [`vgg`], and behind [`arcface`] [`iresnet`] and
 //!   [`mobilefacenet`].
 //! * [`spec`]: the table of embedders, one row each.
 //! * [`bag_of_words`]: SIFT and ORB as bags of visual words, built from [`descriptors`] and [`bow`].
@@ -30,6 +30,7 @@ mod norm;
 mod placed;
 mod pool;
 mod preparation;
+pub mod retail;
 pub mod sface;
 mod sources;
 pub mod spec;
@@ -41,23 +42,25 @@ use std::path::{Path, PathBuf};
 use candle_core::{DType, Tensor};
 use failure::{Failure, exit};
 use nn::device::{self, Place};
+use nn::pinned::{Origin, PinnedWeights};
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use run::stage::{Job, Outcome, Progress, Stage};
 use run::{Begin, RunDir};
 use schema::tables::Crop;
+use serde::Deserialize as _;
 
 use crate::bow::Descriptors;
-pub use crate::config::Config;
+pub use crate::config::{AUTO, Config, Embedders};
 use crate::descriptors::{Kind, describe};
 pub use crate::pool::{Pooled, pool};
 use crate::sources::Sources;
 pub use crate::sources::WeightFile;
 pub use crate::spec::{EmbedderSpec, Name};
-use crate::writer::Writer;
+use crate::writer::{ViewWriter, Writer};
 
 /// Name, version and description of the stage.
-pub const STAGE: Stage = Stage { name: "embed", version: 4, about: "Computes embeddings of face images" };
+pub const STAGE: Stage = Stage { name: "embed", version: 5, about: "Computes embeddings of face images" };
 
 /// Crops embedded between two progress reports; bounds memory.
 const CROPS_PER_PASS: usize = 256;
@@ -149,7 +152,19 @@ impl Failure for Error {
                 Some("build the program with its default features, or use another embedder".into())
             }
             Self::Run(e) => e.hint(),
-            Self::NoWeights { embedder } => Some(format!("pass the weights with --weights {embedder}=FILE")),
+            Self::NoWeights { embedder } => {
+                let pass = format!("pass the weights with --weights {embedder}=FILE");
+                // A run that was made with them keeps its embedders, and does not download these.
+                let is_stored = |pinned: &PinnedWeights| matches!(pinned.origin, Origin::Storage(_));
+                Some(if embedder.spec().pinned().is_some_and(is_stored) {
+                    format!(
+                        "obtain the weights with `facetrack models fetch {embedder}`, {pass}, or choose the embedders \
+                         anew with --from embed"
+                    )
+                } else {
+                    pass
+                })
+            }
             Self::Crop { .. } => Some("run again with --from detect-track".into()),
             Self::NotFinite { .. } => {
                 Some("the weights are damaged, belong to another network, or need --precision f32".into())
@@ -220,6 +235,9 @@ fn vectors(output: &Tensor) -> candle_core::Result<Vec<Vec<f32>>> {
 /// # Errors
 /// See [`Error`].
 pub fn run(job: &mut Job<Config>, files: &[WeightFile]) -> Result<Outcome, Error> {
+    let earlier = job.run.manifest().stage(STAGE.name).filter(|_| !job.force);
+    let earlier = earlier.and_then(|record| Config::deserialize(record.config.clone()).ok());
+    job.config = job.config.resolved(earlier.as_ref(), |name| files.iter().any(|file| file.name == name));
     let config = job.config.clone();
     let networks = config.networks()?;
     let place = Place::open(config.device.parse()?, config.precision.parse()?)?;
@@ -229,24 +247,36 @@ pub fn run(job: &mut Job<Config>, files: &[WeightFile]) -> Result<Outcome, Error
         Begin::UpToDate(record) => return Ok(Outcome::skipped(record)),
         Begin::Run(stage) => stage,
     };
-    let mut embedders = Vec::new();
-    let mut notes = Vec::new();
-    for name in &config.embedders {
-        let embedder = sources.embedder(*name, &config, |kind| described(&job.run, kind))?;
-        notes.push(sources.note(*name, embedder.as_ref(), &config));
-        embedders.push(embedder);
-    }
+    let load = |names: &[Name]| -> Result<Vec<_>, Error> {
+        let load = |name: &Name| {
+            let embedder = sources.embedder(*name, &config, |kind| described(&job.run, kind))?;
+            Ok((sources.note(*name, embedder.as_ref(), &config), embedder))
+        };
+        names.iter().map(load).collect()
+    };
+    let (notes, mut embedders): (Vec<_>, Vec<_>) = load(config.embedders.names())?.into_iter().unzip();
+    let (view_notes, mut views): (Vec<_>, Vec<_>) = load(&config.views)?.into_iter().unzip();
     let mut writer = Writer::new(&stage, job.run.video_id()?, &notes)?;
+    let mut view_writer = ViewWriter::new(&stage, job.run.video_id()?, &view_notes)?;
     let threads = ThreadPoolBuilder::new().num_threads(job.threads).build();
     let pool = threads.map_err(|e| Error::Threads { reason: e.to_string() })?;
     // Rows are sorted by embedder; the footer keeps the order of the settings.
     embedders.sort_by_key(|embedder| embedder.name());
-    for (i, embedder) in embedders.iter().enumerate() {
-        let passed = Passed { embedders: i as u64, of: embedders.len() as u64 };
-        embed_table(job, embedder.as_ref(), &passed, &pool, &mut writer)?;
+    views.sort_by_key(|embedder| embedder.name());
+    let of = (embedders.len() + views.len()) as u64;
+    for (i, embedder) in embedders.iter().chain(&views).enumerate() {
+        let passed = Passed { embedders: i as u64, of };
+        let write = |crops: &[Crop], vectors| match i.checked_sub(embedders.len()) {
+            None => writer.write(embedder.as_ref(), crops, vectors),
+            Some(_) => view_writer.write(embedder.as_ref(), crops, &vectors),
+        };
+        embed_table(job, embedder.as_ref(), &passed, &pool, write)?;
     }
+    let names = config.embedders.names().iter().chain(&config.views).map(|name| name.as_str());
+    stage.figure("embedders", names.collect::<Vec<_>>().join(" + "));
     stage.figure("device", device);
     writer.finish(&mut stage)?;
+    view_writer.finish(&mut stage)?;
     Ok(job.commit(stage)?)
 }
 
@@ -294,7 +324,7 @@ fn embed_table(
     embedder: &dyn Embedder,
     passed: &Passed,
     pool: &ThreadPool,
-    writer: &mut Writer,
+    mut write: impl FnMut(&[Crop], Vec<Vec<f32>>) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let path = job.run.root().join("crops.parquet");
     let mut batches = job.run.open_table::<Crop>()?;
@@ -311,7 +341,7 @@ fn embed_table(
         let rest = waiting.split_off(whole);
         for crops in passes(&waiting, CROPS_PER_PASS.max(embedder.batch() * job.threads)) {
             let work = Work { embedder, flip: job.config.flip, path: &path };
-            writer.write(embedder, crops, work.vectors(crops, pool)?)?;
+            write(crops, work.vectors(crops, pool)?)?;
             done += crops.len() as u64;
             job.reporter.advance(done, passed.of * total, "crops");
         }

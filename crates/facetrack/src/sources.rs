@@ -54,12 +54,21 @@ impl Source {
     }
 }
 
-/// The networks that these settings ask for, each with the user's weights or the pinned ones.
-pub(crate) fn sources(config: &Config, own: &[Own]) -> Result<Vec<Source>> {
-    let wanted = config.networks()?;
+/// The networks that these settings ask for, each with the user's weights or the pinned ones; of those that are only
+/// used where their weights are at hand, those of which the user gives the weights or `is_at_hand`.
+pub(crate) fn sources(
+    config: &Config,
+    own: &[Own],
+    is_at_hand: impl Fn(Name) -> bool,
+) -> Result<Vec<Source>> {
+    let needed = config.networks()?;
+    let is_given = |name| own.iter().any(|own| own.name == Some(name));
+    let wanted = config.resolved(None, |name| is_given(name) || is_at_hand(name)).networks()?;
     let mut files = Vec::new();
     for Own { name, path } in own {
-        files.push((owner(*name, &wanted, path)?, path));
+        // A file without a name is never of a network that could do without it.
+        let networks = if name.is_some() { &wanted } else { &needed };
+        files.push((owner(*name, networks, path)?, path));
     }
     let source = |name: Name| {
         if let Some((_, path)) = files.iter().rfind(|(owner, _)| *owner == name) {
@@ -105,9 +114,17 @@ mod tests {
     use super::*;
 
     fn arguments(settings: &str, own: &[&str]) -> std::result::Result<Vec<String>, String> {
+        arguments_with(false, settings, own)
+    }
+
+    fn arguments_with(
+        at_hand: bool,
+        settings: &str,
+        own: &[&str],
+    ) -> std::result::Result<Vec<String>, String> {
         let own: Vec<_> = own.iter().map(|text| Own::parse(text)).collect::<std::result::Result<_, _>>()?;
         let config = run::stage::read_config(None, &[settings], "embed").map_err(|e| e.to_string())?;
-        let sources = sources(&config, &own).map_err(|error| error.message)?;
+        let sources = sources(&config, &own, |_| at_hand).map_err(|error| error.message)?;
         let shown = |source: &Source| {
             let (option, value) = source.arguments("w".as_ref());
             format!("{option} {}", value.display())
@@ -122,6 +139,20 @@ mod tests {
         assert_eq!(arguments("", &["my=1.onnx"]), Ok(vec!["--own-weights sface=my=1.onnx".into()]));
         let expected = ["--own-weights arcface=r50.onnx", "--weights sface=w/sface.safetensors"];
         assert_eq!(arguments(both, &["arcface=r50.onnx"]), Ok(expected.map(String::from).to_vec()));
+    }
+
+    #[test]
+    fn a_view_is_used_where_its_weights_are_at_hand() {
+        let sface = "--weights sface=w/sface.safetensors";
+        let retail = "--weights retail=w/retail.safetensors";
+        assert_eq!(arguments_with(true, "", &[]), Ok(vec![retail.into(), sface.into()]));
+        assert_eq!(
+            arguments_with(true, "", &["my.onnx"]),
+            Ok(vec![retail.into(), "--own-weights sface=my.onnx".into()])
+        );
+        let own = "--own-weights retail=r.xml";
+        assert_eq!(arguments("", &["retail=r.xml"]), Ok(vec![own.into(), sface.into()]));
+        assert_eq!(arguments_with(true, "embed.embedders = ['sface']", &[]), Ok(vec![sface.into()]));
     }
 
     #[test]

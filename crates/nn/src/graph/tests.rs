@@ -284,7 +284,7 @@ proptest! {
     #[test]
     fn a_graph_is_its_maps(
         (n, height, width, channels) in (1..4usize, 9..20usize, 9..20usize, 1..40usize),
-        choices in prop::collection::vec((0..7usize, 0..9usize, 0..9usize, window()), 1..9),
+        choices in prop::collection::vec((0..8usize, 0..9usize, 0..9usize, window()), 1..9),
     ) {
         let input = tensor(&[n, height, width, channels], 10);
         let graph = |place| random_graph(place, [height, width], channels, &choices);
@@ -326,6 +326,12 @@ fn random_graph(
             4 => (builder.layer(a, Layer::AvgPool(window)), window.outputs(size), channels),
             5 if size == other_size && channels.is_multiple_of(CHANNEL_BLOCK) => {
                 (builder.concat(&[a, a, b]), size, 2 * channels + other)
+            }
+            6 => {
+                let whole = Window { size, stride: 1, padding: [0; 2] };
+                let mean = builder.layer(a, Layer::AvgPool(whole));
+                let gate = builder.layer(mean, Layer::Sigmoid);
+                (builder.scale(a, gate), size, channels)
             }
             _ => {
                 let size = std::array::from_fn(|axis| size[axis].max(other_size[axis]));

@@ -7,6 +7,7 @@ mod add;
 mod dense;
 mod depthwise;
 mod pool;
+mod scale;
 pub(crate) mod winograd;
 
 pub(crate) use add::Add;
@@ -14,6 +15,7 @@ pub(crate) use dense::Dense;
 pub(crate) use depthwise::Depthwise;
 pub(crate) use pool::{Pool, Pooling};
 use pulp::{Arch, Simd, WithSimd};
+pub(crate) use scale::Scale;
 
 use crate::row_buffer::CHANNEL_BLOCK;
 

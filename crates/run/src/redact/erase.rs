@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use schema::Row;
-use schema::tables::{Cluster, Crop, Detection, Embedding, Shot, Track, TrackEmbedding};
+use schema::tables::{Cluster, Crop, Detection, Embedding, Shot, Track, TrackEmbedding, TrackView};
 use serde_json::json;
 
 use super::{Error, PICTURES, Request, TRACKS, has_no_pictures, record, removed_tracks};
@@ -75,6 +75,10 @@ pub fn redact_run(run: &mut RunDir, request: &Request) -> Result<StageRecord, Er
     let mut embedded = run.revise("embed", &[&found])?;
     let crops = rewrite(run, &mut embedded, |row: Embedding| gone.keep(row.track_id, row))?;
     let tracks = rewrite(run, &mut embedded, |row: TrackEmbedding| gone.keep(row.track_id, row))?;
+    // Runs of older versions do not have the table.
+    if run.recorded(TrackView::TABLE.name).is_ok() {
+        rewrite(run, &mut embedded, |row: TrackView| gone.keep(row.track_id, row))?;
+    }
     embedded.figure("crops_embedded", crops);
     embedded.figure("tracks_embedded", tracks);
     run.commit_all(vec![found, embedded])?;

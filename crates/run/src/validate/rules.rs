@@ -6,6 +6,7 @@ use std::fmt::Display;
 use std::hash::Hash;
 
 use crate::error::Error;
+use schema::footer::Embedder;
 use schema::io::MOST_FAULTS;
 use schema::tables::{
     Cluster, Constraint, ConstraintKind, Crop, Detection, DetectionSource, Frame, Identity, Label, Shot,
@@ -54,6 +55,15 @@ pub(super) fn check(tables: &Tables) -> Vec<Error> {
         let most = world.vectors.as_ref().map_or(i64::MAX, |vectors| *vectors.get(&key).unwrap_or(&0));
         let (n, is_possible) = (row.n_crops, (1..=most).contains(&row.n_crops));
         wrong.unless(is_possible, format_args!("is pooled from {n} crops, `embeddings` has {most}"));
+    });
+    each(&tables.track_views, &mut faults, |wrong, _, _, row| {
+        wrong.find(&world.tracks, row.track_id);
+        wrong.embedder(&row.embedder, &tables.track_views);
+        let known = tables.track_views.iter().flat_map(|table| &table.embedders);
+        let dim = known.into_iter().find(|known| known.name == row.embedder.as_str()).map(|known| known.dim);
+        let found = row.embedding.0.as_slice().len();
+        let dim = dim.unwrap_or(found);
+        wrong.unless(found == dim, format_args!("has a vector of length {found}, the footer declares {dim}"));
     });
     each(&tables.constraints, &mut faults, |wrong, _, _, row| constraint(wrong, row, &world));
     each(&tables.clusters, &mut faults, |wrong, _, _, row| {
@@ -134,7 +144,7 @@ impl Wrong {
     }
 
     fn embedder<R>(&mut self, embedder: &Symbol, table: &Option<Rows<R>>) {
-        let is_same = |name: &String| name == embedder.as_str();
+        let is_same = |known: &schema::footer::Embedder| known.name == embedder.as_str();
         let is_known = table.as_ref().is_none_or(|table| table.embedders.iter().any(is_same));
         self.unless(is_known, format_args!("has the embedder `{embedder}`, which is not in the footer"));
     }
@@ -225,7 +235,7 @@ fn one_video(world: &World<'_>, faults: &mut Vec<Error>) {
         });)+ };
     }
     same! {
-        videos frames shots detections tracks crops embeddings track_embeddings constraints clusters calibration
+        videos frames shots detections tracks crops embeddings track_embeddings track_views constraints clusters calibration
         linkage identities metrics labels
     }
 }
@@ -365,7 +375,7 @@ fn dendrogram(tables: &Tables, faults: &mut Vec<Error>) {
     let Some(linkage) = &tables.linkage else { return };
     // The number of leaves follows from a complete tree.
     let leaves = tables.track_embeddings.as_ref().map_or(linkage.rows.len() + 1, |table| {
-        let first = table.embedders.first().map_or("", String::as_str);
+        let first = table.embedders.first().map_or("", |first| &first.name);
         table.rows.iter().filter(|row| row.embedder.as_str() == first).count()
     });
     let mut sizes: Vec<i64> = vec![1; leaves];
