@@ -41,11 +41,11 @@ use crate::constraints::Known;
 use crate::edits::EditFile;
 use crate::identities::Linked;
 use crate::linkage::Metric;
-use crate::method::{Crop, Items};
+use crate::method::{Crop, Items, Outfit};
 
 /// Name, version and description of the stage.
 pub const STAGE: Stage =
-    Stage { name: "cluster", version: 4, about: "Links the tracks that show the same person" };
+    Stage { name: "cluster", version: 5, about: "Links the tracks that show the same person" };
 
 /// Upper limit on tracks: the pair matrix takes 18 bytes per pair, 4 GiB at the limit.
 const MAX_TRACKS: usize = 20_000;
@@ -172,7 +172,7 @@ pub fn run(job: &mut Job<Config>, edits: Option<&Path>) -> Result<Outcome, Error
     let people = edits.groups(&track_ids);
     let is_one = |(a, b)| people.are_one(track_ids.binary_search(&a).ok(), track_ids.binary_search(&b).ok());
     let known = constraints::known(&overlaps, &edits, |pair| one_picture.contains(&pair) || is_one(pair));
-    let items = items(&vectors, &crops, &known)?;
+    let items = items(&vectors, &crops, &known)?.with_outfits(outfits(&tracks, &vectors))?;
     let quality = footer.embedders.first().and_then(|embedder| embedder.quality.as_ref());
     let method = job.config.method(same_up_to, quality, !edits.is_empty(), job.threads);
     let with_vectors: Vec<i64> = vectors.iter().map(|v| v.track_id).collect();
@@ -243,7 +243,7 @@ fn items<'a>(
     crops: &'a [Embedding],
     known: &[Known],
 ) -> Result<Items<'a>, method::Error> {
-    let place = |track_id: i64| vectors.binary_search_by_key(&track_id, |v| v.track_id).ok();
+    let place = |track_id: i64| place(vectors, track_id);
     let cannot_link = known.iter().filter(|known| known.forbids()).map(|known| known.pair);
     let cannot_link = cannot_link.filter_map(|(a, b)| place(a).zip(place(b))).collect();
     let crop = |crop: &'a Embedding| {
@@ -251,6 +251,25 @@ fn items<'a>(
     };
     Items::new(vectors.iter().map(|v| v.embedding.as_slice()).collect(), cannot_link)?
         .with_crops(crops.iter().filter_map(crop).collect())
+}
+
+/// The clothes of the tracks that have a vector, where they were measured.
+fn outfits<'a>(tracks: &'a [Track], vectors: &[TrackEmbedding]) -> Vec<Outfit<'a>> {
+    let outfit = |track: &'a Track| {
+        Some(Outfit {
+            item: place(vectors, track.track_id)?,
+            torso: track.torso.as_ref()?.as_slice(),
+            first_secs: track.first_t_secs,
+            last_secs: track.last_t_secs,
+            shot: track.shot_idx,
+        })
+    };
+    tracks.iter().filter_map(outfit).collect()
+}
+
+/// Place of a track among those that have a vector.
+fn place(vectors: &[TrackEmbedding], track_id: i64) -> Option<usize> {
+    vectors.binary_search_by_key(&track_id, |v| v.track_id).ok()
 }
 
 /// Rows of `calibration`: bins in which there are pairs.

@@ -13,6 +13,7 @@ use crate::detector::Detector;
 use crate::face::{DetectedFace, Face, suppress};
 use crate::follow::{Follower, Trajectory};
 use crate::pipeline::schedule::{Order, Task};
+use crate::torso::{self, Counts};
 
 /// Shorter side of the picture that a detector sees unless the user says how large the smallest
 /// face is, pixels.
@@ -91,15 +92,17 @@ impl<'a> Examiner<'a> {
         }
         let across = width as f32 / small_width as f32;
         let down = height as f32 / small_height as f32;
-        let mut faces: Vec<Face> = faces.into_iter().map(|face| face.scaled(across, down)).collect();
-        faces.sort_by(|a, b| {
+        let torso = |face: &Face| if self.config.context { torso::look(&small, &face.bbox) } else { None };
+        let mut faces: Vec<_> =
+            faces.into_iter().map(|face| (face.scaled(across, down), torso(&face))).collect();
+        faces.sort_by(|(a, _), (b, _)| {
             a.bbox.x_min.total_cmp(&b.bbox.x_min).then(a.bbox.y_min.total_cmp(&b.bbox.y_min))
         });
-        faces.into_iter().map(|face| self.see(picture, face)).collect()
+        faces.into_iter().map(|(face, torso)| self.see(picture, face, torso)).collect()
     }
 
     /// Cuts the image of a face out of the full-size picture, of which nothing else is converted.
-    fn see(&mut self, picture: &Picture, face: Face) -> Result<DetectedFace, String> {
+    fn see(&mut self, picture: &Picture, face: Face, torso: Option<Counts>) -> Result<DetectedFace, String> {
         let (width, height) = self.size;
         let crop = match Alignment::new(&face, width, height) {
             Some(alignment) => {
@@ -108,7 +111,7 @@ impl<'a> Examiner<'a> {
             }
             None => None,
         };
-        Ok(DetectedFace { face, crop, trajectory: Vec::new() })
+        Ok(DetectedFace { face, crop, torso, trajectory: Vec::new() })
     }
 
     /// Where the faces of the first picture are in the others.
