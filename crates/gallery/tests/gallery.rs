@@ -369,7 +369,7 @@ fn what_is_no_library_or_no_run_is_refused() {
     for (wrong, reason) in [
         (text.replace("\"format\":2", "\"format\":3"), "it has format 3, and this version reads 1 and 2"),
         (text.replace("appearances/", "../"), "it names"),
-        ("{".into(), "EOF"),
+        ("{".into(), "invalid JSON at line 1 column 1"),
     ] {
         fs::write(&index, wrong).unwrap();
         let error = Library::open(&place.root()).unwrap_err();
