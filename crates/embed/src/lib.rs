@@ -1,6 +1,6 @@
 //! Stage 3, `embed`: computes embeddings of crops, and pools those of a track into one.
 //!
-//! Reads `crops`; writes `embeddings` and `track_embeddings`.
+//! Reads `crops`; writes `embeddings`, `track_embeddings` and `track_views`.
 //!
 //! * [`Embedder`]: an embedder. Networks have one file each with source, preprocessing, `new` and `forward`:
 //!   [`sface`], the default, [`dlib`], [`facenet`], [`vgg`], and behind [`arcface`] [`iresnet`] and
@@ -57,7 +57,7 @@ pub use crate::spec::{EmbedderSpec, Name};
 use crate::writer::Writer;
 
 /// Name, version and description of the stage.
-pub const STAGE: Stage = Stage { name: "embed", version: 4, about: "Computes embeddings of face images" };
+pub const STAGE: Stage = Stage { name: "embed", version: 5, about: "Computes embeddings of face images" };
 
 /// Crops embedded between two progress reports; bounds memory.
 const CROPS_PER_PASS: usize = 256;

@@ -1,15 +1,15 @@
-//! The two tables of this stage.
+//! The tables of this stage.
 
 use numeric::vector::norm;
 use run::StageRun;
 use schema::footer::Embedder as Note;
 use schema::io::TableWriter;
-use schema::tables::{Crop, Embedding, TrackEmbedding};
+use schema::tables::{Crop, Embedding, TrackEmbedding, TrackView};
 use schema::{Symbol, UnitVector};
 
 use crate::{Embedder, Error, pool};
 
-/// Writes the two tables of this stage.
+/// Writes the tables of this stage.
 pub(crate) struct Writer {
     video_id: Symbol,
     /// Length of the file's vectors.
@@ -96,6 +96,7 @@ impl Writer {
         }
         stage.finish(self.embeddings)?;
         stage.finish(self.tracks)?;
+        stage.write::<TrackView>([])?;
         Ok(())
     }
 }

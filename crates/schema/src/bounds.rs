@@ -51,7 +51,7 @@ impl Wanted<'_> {
         };
         let declared = match self.column.cell {
             CellType::Vector(len) => len,
-            CellType::UnitVector => dim,
+            CellType::UnitVector | CellType::Ragged => dim,
             _ => 1,
         };
         declared.max(found).max(1) as u64

@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use arrow::array::{
     Array, ArrayRef, AsArray, BinaryArray, BooleanArray, DictionaryArray, FixedSizeListArray, Float32Array,
-    Float64Array, Int32Array, Int64Array, StringArray, new_null_array,
+    Float64Array, Int32Array, Int64Array, ListArray, StringArray, new_null_array,
 };
-use arrow::buffer::NullBuffer;
+use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Float32Type, Float64Type, Int64Type};
 
@@ -40,6 +40,8 @@ pub enum CellType {
     Vector(usize),
     /// 32-bit floats of unit Euclidean norm; every row of a file has the same length.
     UnitVector,
+    /// 32-bit floats of unit Euclidean norm; rows of a file may differ in length.
+    Ragged,
 }
 
 impl CellType {
@@ -57,6 +59,7 @@ impl CellType {
             Self::Bytes => DataType::Binary,
             Self::Vector(len) => vector_type(len),
             Self::UnitVector => vector_type(dim),
+            Self::Ragged => DataType::List(vector_item()),
         }
     }
 
@@ -70,7 +73,7 @@ impl CellType {
             },
             Self::Bytes => matches!(found, DataType::Binary | DataType::LargeBinary | DataType::BinaryView),
             Self::Vector(len) => is_vector(found, Some(len)),
-            Self::UnitVector => is_vector(found, None),
+            Self::UnitVector | Self::Ragged => is_vector(found, None),
             _ => *found == self.arrow(0),
         }
     }
@@ -93,7 +96,12 @@ fn is_vector(found: &DataType, len: Option<usize>) -> bool {
 
 fn vector_type(len: usize) -> DataType {
     let len = i32::try_from(len).unwrap_or(i32::MAX);
-    DataType::FixedSizeList(Arc::new(Field::new("item", DataType::Float32, false)), len)
+    DataType::FixedSizeList(vector_item(), len)
+}
+
+/// The field of a vector's components.
+fn vector_item() -> Arc<Field> {
+    Arc::new(Field::new("item", DataType::Float32, false))
 }
 
 /// A non-null value of some [`CellType`].
@@ -350,13 +358,12 @@ fn vectors_to_array<'a>(
             None => flat.resize(flat.len() + len, 0.0),
         }
     }
-    let child = Arc::new(Field::new("item", DataType::Float32, false));
     let nulls = valid.contains(&false).then(|| NullBuffer::from(valid.clone()));
     let width = i32::try_from(len).map_err(|e| e.to_string())?;
     if len == 0 {
         return Ok(new_null_array(&vector_type(0), valid.len()));
     }
-    let array = FixedSizeListArray::try_new(child, width, Arc::new(Float32Array::from(flat)), nulls);
+    let array = FixedSizeListArray::try_new(vector_item(), width, Arc::new(Float32Array::from(flat)), nulls);
     Ok(Arc::new(array.map_err(|e| e.to_string())?))
 }
 
@@ -405,6 +412,23 @@ pub(crate) fn check_lengths(array: &ArrayRef, dim: usize) -> Result<(), String> 
     match found {
         Some(found) if found != dim => {
             Err(format!("contains a vector of length {found}, the footer declares {dim}"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Reports a vector that is longer than those of every embedder in the footer.
+pub(crate) fn check_longest(array: &ArrayRef, dim: usize) -> Result<(), String> {
+    let longest = if let Some(list) = array.as_fixed_size_list_opt() {
+        (!list.is_empty()).then(|| usize::try_from(list.value_length()).unwrap_or(0))
+    } else if let Some(list) = array.as_list_opt::<i32>() {
+        list.offsets().lengths().max()
+    } else {
+        array.as_list_opt::<i64>().ok_or("is not a list")?.offsets().lengths().max()
+    };
+    match longest {
+        Some(longest) if longest > dim => {
+            Err(format!("contains a vector of length {longest}, the footer declares at most {dim}"))
         }
         _ => Ok(()),
     }
@@ -463,7 +487,7 @@ impl UnitVector {
 }
 
 fn norm(vector: &[f32]) -> f64 {
-    vector.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt()
+    vector.iter().fold(0.0, |sum, x| sum + f64::from(*x).powi(2)).sqrt()
 }
 
 impl Value for UnitVector {
@@ -481,5 +505,32 @@ impl Value for UnitVector {
         } else {
             Err(format!("has norm {norm}, expected 1"))
         }
+    }
+}
+
+/// A unit vector in a column whose vectors may differ in length, as those of several embedders do.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ragged(pub UnitVector);
+
+impl Value for Ragged {
+    const TYPE: CellType = CellType::Ragged;
+    fn to_array(values: &[Option<&Self>], dim: usize) -> Result<ArrayRef, String> {
+        let longest = values.iter().flatten().map(|v| v.0.0.len()).max().unwrap_or(0);
+        if longest > dim {
+            return Err(format!("contains a vector of length {longest}, the footer declares at most {dim}"));
+        }
+        let slices = values.iter().map(|v| v.map_or(&[][..], |v| v.0.as_slice()));
+        let offsets = OffsetBuffer::from_lengths(slices.clone().map(<[f32]>::len));
+        let components: Float32Array = slices.flatten().copied().collect::<Vec<_>>().into();
+        let valid: NullBuffer = values.iter().map(Option::is_some).collect::<Vec<_>>().into();
+        let nulls = Some(valid).filter(|valid| valid.null_count() > 0);
+        let array = ListArray::try_new(vector_item(), offsets, Arc::new(components), nulls);
+        Ok(Arc::new(array.map_err(|e| e.to_string())?))
+    }
+    fn from_array(array: &ArrayRef) -> Result<Vec<Option<Self>>, String> {
+        Ok(<UnitVector as Value>::from_array(array)?.into_iter().map(|v| v.map(Self)).collect())
+    }
+    fn check(&self) -> Result<(), String> {
+        Value::check(&self.0)
     }
 }

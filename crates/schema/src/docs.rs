@@ -23,6 +23,7 @@ pub fn type_name(cell: CellType) -> String {
         CellType::Bytes => "binary".into(),
         CellType::Vector(len) => format!("fixed_size_list<float32>[{len}]"),
         CellType::UnitVector => "fixed_size_list<float32>[dim], unit norm".into(),
+        CellType::Ragged => "list<float32>, unit norm".into(),
     }
 }
 

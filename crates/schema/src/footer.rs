@@ -21,8 +21,9 @@ pub struct Footer {
     pub run_id: String,
     /// Fingerprint of the stage run that wrote the file.
     pub fingerprint: String,
-    /// For tables of vectors, what made them; empty elsewhere. Tracks are linked by the first one's
-    /// vectors. All vectors of a file have one length: shorter ones end in zeros.
+    /// For tables of vectors, what made them; empty elsewhere. In `embeddings` and `track_embeddings`, the first
+    /// is the main embedder, and all vectors of the file have one length: shorter ones end in zeros. Every vector
+    /// of `track_views` has the length of its embedder.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub embedders: Vec<Embedder>,
 }

@@ -18,7 +18,7 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 
 use crate::bounds::{self, Wanted};
-use crate::cell::{CellType, check_lengths};
+use crate::cell::{CellType, check_lengths, check_longest};
 use crate::error::{Error, Result};
 use crate::footer::{self, Footer, MAX_DIM};
 use crate::table::{Column, Row, Table};
@@ -113,7 +113,7 @@ fn properties(
     for column in table.columns {
         // Vectors and images never repeat: a dictionary would only cost time.
         let leaf = match column.cell {
-            CellType::Vector(_) | CellType::UnitVector => {
+            CellType::Vector(_) | CellType::UnitVector | CellType::Ragged => {
                 vec![column.name.into(), "list".into(), "item".into()]
             }
             CellType::Bytes => vec![column.name.into()],
@@ -289,10 +289,12 @@ impl<R: Row + Clone> TableReader<R> {
         self.spend(&arrays, batch.num_rows())?;
         let rows = R::from_arrays(&arrays).map_err(column_error::<R>(&self.path))?;
         for (column, array) in R::TABLE.columns.iter().zip(&arrays) {
-            if column.cell == CellType::UnitVector {
-                check_lengths(array, self.footer.dim())
-                    .map_err(|e| column_error::<R>(&self.path)((column.name, e)))?;
-            }
+            let checked = match column.cell {
+                CellType::UnitVector => check_lengths(array, self.footer.dim()),
+                CellType::Ragged => check_longest(array, self.footer.dim()),
+                _ => Ok(()),
+            };
+            checked.map_err(|e| column_error::<R>(&self.path)((column.name, e)))?;
         }
         Ok(rows)
     }

@@ -21,6 +21,6 @@ pub mod published;
 pub mod table;
 pub mod tables;
 
-pub use cell::{Symbol, UnitVector};
+pub use cell::{Ragged, Symbol, UnitVector};
 pub use error::{Error, Result};
 pub use table::Row;

@@ -6,7 +6,7 @@
 //! of `videos`; `t_secs` is the same moment in seconds since the start of the container. A missing value
 //! is null.
 
-use crate::cell::{Symbol, UnitVector};
+use crate::cell::{Ragged, Symbol, UnitVector};
 use crate::table::{Row as _, Table, category, table};
 
 category! {
@@ -299,6 +299,26 @@ table! {
 }
 
 table! {
+    /// One row per track and further embedder, whose vectors are additional evidence for linking beside those of
+    /// the main embedder in `track_embeddings`. Empty for a run with one embedder.
+    TrackView = "track_views" "1.0.0", written by "embed", sorted by (video_id, embedder, track_id),
+    checked by check_track_view {
+        /// Key of the video.
+        video_id: Symbol,
+        /// Name of the embedder; the footer holds the SHA-256 and the licence of its weights, and its quality
+        /// table.
+        embedder: Symbol,
+        /// Key of the track.
+        track_id: i64,
+        /// Pooled embedding of the track, of unit norm; as long as the vectors of its embedder.
+        embedding: Ragged,
+        /// Mean of the crops' raw norms, each weighed by its fourth power, `Σn⁵ / Σn⁴`, above 0, in the network's
+        /// own unit; larger for clearer faces.
+        norm: f32,
+    }
+}
+
+table! {
     /// One row per constraint on a pair of tracks.
     Constraint = "constraints" "1.0.0", written by "cluster", sorted by (video_id, track_a, track_b, kind),
     checked by check_constraint {
@@ -527,7 +547,7 @@ table! {
 }
 
 /// Every table of a run, in the order of the stages.
-pub const ALL: [&Table; 15] = [
+pub const ALL: [&Table; 16] = [
     Video::TABLE,
     Frame::TABLE,
     Shot::TABLE,
@@ -536,6 +556,7 @@ pub const ALL: [&Table; 15] = [
     Crop::TABLE,
     Embedding::TABLE,
     TrackEmbedding::TABLE,
+    TrackView::TABLE,
     Constraint::TABLE,
     Cluster::TABLE,
     Calibration::TABLE,
@@ -578,6 +599,10 @@ fn check_crop(row: &Crop) -> Result<(), String> {
         "has an image of {}×{} pixels; each side must be 1 to {MAX_CROP_SIDE}",
         row.width, row.height
     ))
+}
+
+fn check_track_view(row: &TrackView) -> Result<(), String> {
+    if row.norm > 0.0 { Ok(()) } else { Err(format!("has norm {}", row.norm)) }
 }
 
 fn check_constraint(row: &Constraint) -> Result<(), String> {

@@ -8,7 +8,7 @@ use schema::io::{TableWriter, open, read_all, read_footer};
 use schema::table::Table;
 use schema::tables::{
     Appearance, Calibration, Cluster, Constraint, Crop, Detection, Embedding, Frame, Identity, Label,
-    Linkage, Metric, Person, PersonVector, Shot, Track, TrackEmbedding, Video,
+    Linkage, Metric, Person, PersonVector, Shot, Track, TrackEmbedding, TrackView, Video,
 };
 use schema::{Error, Row};
 
@@ -22,7 +22,7 @@ macro_rules! readers {
 }
 
 /// Every table of a run, and those of a library.
-pub(crate) const READERS: [Reader; 18] = readers!(
+pub(crate) const READERS: [Reader; 19] = readers!(
     Video,
     Frame,
     Shot,
@@ -31,6 +31,7 @@ pub(crate) const READERS: [Reader; 18] = readers!(
     Crop,
     Embedding,
     TrackEmbedding,
+    TrackView,
     Constraint,
     Cluster,
     Calibration,

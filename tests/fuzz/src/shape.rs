@@ -140,7 +140,7 @@ fn good(table: &Table, column: &Column, rows: usize, dim: usize) -> ArrayRef {
         CellType::Category(words) => Arc::new(StringArray::from(vec![words[0]; rows])),
         CellType::Bytes => Arc::new(BinaryArray::from(vec![b"PNG".as_slice(); rows])),
         CellType::Vector(len) => vectors(rows, len, real),
-        CellType::UnitVector => vectors(rows, dim, (1.0 / (dim.max(1) as f32)).sqrt()),
+        CellType::UnitVector | CellType::Ragged => vectors(rows, dim, (1.0 / (dim.max(1) as f32)).sqrt()),
     }
 }
 
@@ -202,7 +202,7 @@ fn odd_values(data: &mut Unstructured<'_>, cell: CellType, rows: usize) -> Optio
         CellType::Bytes => Arc::new(BinaryArray::from_iter_values(
             (0..rows).map(|_| data.arbitrary::<&[u8]>().unwrap_or(&[])),
         )),
-        CellType::Vector(_) | CellType::UnitVector => return None,
+        CellType::Vector(_) | CellType::UnitVector | CellType::Ragged => return None,
     })
 }
 

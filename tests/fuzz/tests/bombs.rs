@@ -27,7 +27,7 @@ use schema::Row;
 use schema::cell::CellType;
 use schema::footer::KEY;
 use schema::table::Table;
-use schema::tables::{Crop, Frame, Label, Linkage, TrackEmbedding};
+use schema::tables::{Crop, Frame, Label, Linkage, TrackEmbedding, TrackView};
 use serde_json::json;
 use testkit::assets;
 
@@ -110,7 +110,7 @@ fn constant(cell: CellType, rows: usize) -> ArrayRef {
         CellType::Symbol => words("v", rows),
         CellType::Category(words) => self::words(words[0], rows),
         CellType::Vector(len) => lists(rows, len),
-        CellType::UnitVector => lists(rows, 2),
+        CellType::UnitVector | CellType::Ragged => lists(rows, 2),
         _ => arrow::array::new_null_array(&cell.arrow(0), rows),
     }
 }
@@ -162,6 +162,8 @@ fn a_long_word_in_every_row() {
 fn a_list_without_end() {
     let bomb = Bomb::of::<TrackEmbedding>(vec![("embedding", lists(1, 60_000_000))]);
     explodes("track_embeddings.parquet", bomb, "column `embedding` has 60000000 values for 1 rows");
+    let bomb = Bomb::of::<TrackView>(vec![("embedding", lists(1, 60_000_000))]);
+    explodes("track_views.parquet", bomb, "column `embedding` has 60000000 values for 1 rows");
 }
 
 /// Numbers that rise by one are stored as that.

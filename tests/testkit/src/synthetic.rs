@@ -8,7 +8,8 @@ use run::{Begin, Plan, Result, RunDir, StageRun};
 use schema::footer::Embedder;
 use schema::tables::{
     Calibration, Cluster, Constraint, ConstraintKind, ConstraintReason, Crop, Detection, DetectionSource,
-    Embedding, Frame, FrameStatus, Identity, Linkage, Shot, Track, TrackEmbedding, Transition, Video,
+    Embedding, Frame, FrameStatus, Identity, Linkage, Shot, Track, TrackEmbedding, TrackView, Transition,
+    Video,
 };
 use schema::{Symbol, UnitVector};
 use serde_json::Value;
@@ -276,7 +277,8 @@ impl SyntheticRun {
                 spread: 0.0,
             })?;
         }
-        stage.finish(tracks)
+        stage.finish(tracks)?;
+        stage.write::<TrackView>([])
     }
 
     fn cluster(&self, stage: &mut StageRun, id: &Symbol, linking: &Linking) -> Result<()> {

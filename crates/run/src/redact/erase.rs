@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use schema::Row;
-use schema::tables::{Cluster, Crop, Detection, Embedding, Shot, Track, TrackEmbedding};
+use schema::tables::{Cluster, Crop, Detection, Embedding, Shot, Track, TrackEmbedding, TrackView};
 use serde_json::json;
 
 use super::{Error, PICTURES, Request, TRACKS, has_no_pictures, record, removed_tracks};
@@ -115,6 +115,10 @@ fn rewrite_found(run: &RunDir, stage: &mut StageRun, gone: &Removal) -> Result<(
 fn rewrite_embedded(run: &RunDir, stage: &mut StageRun, gone: &Removal) -> Result<(), Error> {
     let crops = rewrite(run, stage, |row: Embedding| keep(row.track_id, row, gone))?;
     let tracks = rewrite(run, stage, |row: TrackEmbedding| keep(row.track_id, row, gone))?;
+    // Runs of older versions do not have the table.
+    if run.recorded(TrackView::TABLE.name).is_ok() {
+        rewrite(run, stage, |row: TrackView| keep(row.track_id, row, gone))?;
+    }
     stage.figure("crops_embedded", crops);
     stage.figure("tracks_embedded", tracks);
     Ok(())

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use schema::Row;
 use schema::tables::{
-    Cluster, Constraint, Crop, Detection, Embedding, Identity, Label, Track, TrackEmbedding,
+    Cluster, Constraint, Crop, Detection, Embedding, Identity, Label, Track, TrackEmbedding, TrackView,
 };
 use serde_json::json;
 
@@ -38,6 +38,7 @@ pub fn redact_check(run: &RunReader) -> Result<StageRecord, Error> {
     scan.table(|row: &Crop| [Some(row.track_id)])?;
     scan.table(|row: &Embedding| [Some(row.track_id)])?;
     scan.table(|row: &TrackEmbedding| [Some(row.track_id)])?;
+    scan.table(|row: &TrackView| [Some(row.track_id)])?;
     scan.table(|row: &Constraint| [Some(row.track_a), Some(row.track_b)])?;
     scan.table(|row: &Cluster| [Some(row.track_id)])?;
     scan.table(|row: &Identity| [Some(row.exemplar_track_id)])?;

@@ -4,10 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::error::Error;
+use schema::footer::Embedder;
 use schema::io::MOST_FAULTS;
 use schema::tables::{
     Calibration, Cluster, Constraint, ConstraintKind, Crop, Detection, DetectionSource, Embedding, Frame,
-    Identity, Label, Linkage, Shot, Track, TrackEmbedding, Transition, Video,
+    Identity, Label, Linkage, Shot, Track, TrackEmbedding, TrackView, Transition, Video,
 };
 use schema::{Row, Symbol};
 
@@ -31,6 +32,7 @@ pub(super) fn check(tables: &Tables) -> Vec<Error> {
     each(&tables.crops, &mut faults, |at, row| crop(row, at, &world));
     each(&tables.embeddings, &mut faults, |_, row| embedding(row, &world));
     each(&tables.track_embeddings, &mut faults, |_, row| track_embedding(row, &world));
+    each(&tables.track_views, &mut faults, |_, row| track_view(row, &world));
     each(&tables.constraints, &mut faults, |_, row| constraint(row, &world));
     each(&tables.clusters, &mut faults, |_, row| cluster(row, &world));
     every_track_has_a_cluster(&world, &mut faults);
@@ -207,6 +209,7 @@ fn one_video(tables: &Tables, faults: &mut Vec<Error>) {
         crops,
         embeddings,
         track_embeddings,
+        track_views,
         constraints,
         clusters,
         calibration,
@@ -397,8 +400,8 @@ fn embedding(row: &Embedding, world: &World<'_>) -> Wrong {
     wrong
 }
 
-fn known_embedder(wrong: &mut Wrong, embedder: &Symbol, known: Option<&Vec<String>>) {
-    let known = known.is_none_or(|known| known.iter().any(|name| name == embedder.as_str()));
+fn known_embedder(wrong: &mut Wrong, embedder: &Symbol, known: Option<&Vec<Embedder>>) {
+    let known = known.is_none_or(|known| known.iter().any(|known| known.name == embedder.as_str()));
     wrong.unless(known, || format!("has the embedder `{embedder}`, which is not in the footer"));
 }
 
@@ -418,6 +421,18 @@ fn track_embedding(row: &TrackEmbedding, world: &World<'_>) -> Wrong {
     wrong.unless((1..=most).contains(&row.n_crops), || {
         format!("is pooled from {} crops, `embeddings` has {most}", row.n_crops)
     });
+    wrong
+}
+
+fn track_view(row: &TrackView, world: &World<'_>) -> Wrong {
+    let mut wrong = Wrong::default();
+    wrong.find(&world.tracks, row.track_id);
+    let known = world.tables.track_views.as_ref().map(|table| &table.embedders);
+    known_embedder(&mut wrong, &row.embedder, known);
+    let embedder = known.and_then(|known| known.iter().find(|known| known.name == row.embedder.as_str()));
+    let found = row.embedding.0.as_slice().len();
+    let dim = embedder.map_or(found, |embedder| embedder.dim);
+    wrong.unless(found == dim, || format!("has a vector of length {found}, the footer declares {dim}"));
     wrong
 }
 
@@ -481,7 +496,7 @@ fn dendrogram(world: &World<'_>, faults: &mut Vec<Error>) {
     let Some(linkage) = &world.tables.linkage else { return };
     // The number of leaves follows from a complete tree.
     let leaves = world.tables.track_embeddings.as_ref().map_or(linkage.rows.len() + 1, |table| {
-        let first = table.embedders.first().map_or("", String::as_str);
+        let first = table.embedders.first().map_or("", |first| &first.name);
         table.rows.iter().filter(|row| row.embedder.as_str() == first).count()
     });
     let mut sizes: Vec<i64> = vec![1; leaves];

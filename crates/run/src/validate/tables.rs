@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use schema::Row;
+use schema::footer::Embedder;
 use schema::io;
 use schema::tables::{
     self, Appearance, Calibration, Cluster, Constraint, Crop, Detection, Embedding, Frame, Identity, Label,
-    Linkage, Metric, Person, PersonVector, Shot, Track, TrackEmbedding, Video,
+    Linkage, Metric, Person, PersonVector, Shot, Track, TrackEmbedding, TrackView, Video,
 };
 
 use super::Files;
@@ -21,8 +22,8 @@ pub struct Rows<R> {
     pub path: PathBuf,
     /// Every row.
     pub rows: Vec<R>,
-    /// Names of the embedders in the footer, the one that tracks are linked by first.
-    pub embedders: Vec<String>,
+    /// The embedders in the footer, the main one first.
+    pub embedders: Vec<Embedder>,
 }
 
 macro_rules! every_table {
@@ -69,6 +70,7 @@ every_table! {
     crops: Crop,
     embeddings: Embedding,
     track_embeddings: TrackEmbedding,
+    track_views: TrackView,
     constraints: Constraint,
     clusters: Cluster,
     calibration: Calibration,
@@ -106,7 +108,7 @@ pub fn read_table<R: Row + Clone + 'static>(path: &Path, faults: &mut Vec<Error>
             return None;
         }
     };
-    let embedders = reader.footer().embedders.iter().map(|embedder| embedder.name.clone()).collect();
+    let embedders = reader.footer().embedders.clone();
     let mut rows = Vec::new();
     let found = reader.inspect(|row| rows.push(slim(row)));
     let whole = found.iter().all(|fault| matches!(fault, schema::Error::Row { .. }));

@@ -14,7 +14,7 @@ use parquet::basic::{Compression, ZstdLevel};
 use schema::Row;
 use schema::footer::KEY;
 use schema::io::read_all;
-use schema::tables::{Crop, Detection, Embedding, Linkage, MetricUnit, TrackEmbedding};
+use schema::tables::{Crop, Detection, Embedding, Linkage, MetricUnit, TrackEmbedding, TrackView};
 
 use crate::raw::Raw;
 use crate::rows::{DIM, crop, detection, linkage, metric, track_embedding};
@@ -137,6 +137,7 @@ fn tables_without_rows() {
         reads_as::<TrackEmbedding>(&format!("dim {dim}"), Raw::of::<TrackEmbedding>(&[], dim), &[]);
         reads_as::<Embedding>(&format!("dim {dim}"), Raw::of::<Embedding>(&[], dim), &[]);
     }
+    reads_as::<TrackView>("one embedder", Raw::of::<TrackView>(&[], 0), &[]);
     reads_as::<Detection>("no faces", Raw::of::<Detection>(&[], 0), &[]);
     reads_as::<Crop>("no crops", Raw::of::<Crop>(&[], 0), &[]);
 }

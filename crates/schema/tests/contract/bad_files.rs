@@ -18,13 +18,13 @@ use parquet::file::reader::{FileReader as _, SerializedFileReader};
 use schema::footer::KEY;
 use schema::io::{TableWriter, read_all};
 use schema::tables::{
-    Cluster, Constraint, Crop, Detection, Frame, Linkage, MetricUnit, Track, TrackEmbedding,
+    Cluster, Constraint, Crop, Detection, Frame, Linkage, MetricUnit, Track, TrackEmbedding, TrackView,
 };
 use schema::{Error, Row, UnitVector};
 
 use crate::raw::{Raw, footer};
 use crate::rows::{
-    DIM, cluster, constraint, crop, detection, frame, linkage, metric, track, track_embedding,
+    DIM, cluster, constraint, crop, detection, frame, linkage, metric, track, track_embedding, track_view,
 };
 use crate::snapshot::{assert_matches, describe};
 
@@ -187,6 +187,18 @@ const VECTORS: &[Case] = &[
         raw.footer_field("embedders", dim).write(p);
         refused::<TrackEmbedding>(p)
     }),
+    ("a view longer than those of every embedder", |p| {
+        let raw = Raw::of(&[track_view("a", &[1.0; DIM + 1]), track_view("b", &[1.0])], DIM + 1);
+        let embedder = serde_json::json!([{ "name": "a", "dim": DIM, "weights_sha256": "", "license": "" }]);
+        raw.footer_field("embedders", embedder).write(p);
+        refused::<TrackView>(p)
+    }),
+    ("an empty view", |p| {
+        let raw = Raw::of(&[track_view("a", &[1.0; DIM])], DIM);
+        raw.set("embedding", Arc::new(lists(&[&[]]))).write(p);
+        refused::<TrackView>(p)
+    }),
+    ("a view of raw norm 0", |p| rows(p, &[TrackView { norm: 0.0, ..track_view("a", &[1.0; DIM]) }], DIM)),
     ("numbers for vectors", |p| vectors(p, Float32Array::from(vec![1.0, 1.0]))),
     ("lists of lists for vectors", |p| {
         let inner = lists(&[&[Some(1.0)], &[Some(1.0)]]);
@@ -350,6 +362,10 @@ fn a_writer_refuses_vectors_of_another_length_than_its_footer_says() {
         error.ends_with("column `embedding` of `track_embeddings` contains a vector of length 2, expected 3"),
         "{error}"
     );
+    let mut writer = TableWriter::create(&path, &footer::<TrackView>(DIM)).unwrap();
+    writer.push(track_view("a", &[1.0; DIM + 1])).unwrap();
+    let error = writer.finish().unwrap_err().to_string();
+    assert!(error.contains("contains a vector of length 4, the footer declares at most 3"), "{error}");
 }
 
 /// A reader that has met an error has nothing more to say.

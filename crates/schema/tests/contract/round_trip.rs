@@ -6,12 +6,12 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::strategy::BoxedStrategy;
-use schema::cell::{Category, MAX_WHOLE, UnitVector};
+use schema::cell::{Category, MAX_WHOLE, Ragged, UnitVector};
 use schema::footer::Footer;
 use schema::io::{TableWriter, open, read_all};
 use schema::tables::{
     Cluster, Constraint, Crop, Detection, Embedding, Frame, Identity, Label, Linkage, MAX_CROP_SIDE, Metric,
-    Shot, TORSO_BINS, Track, TrackEmbedding, Video,
+    Shot, TORSO_BINS, Track, TrackEmbedding, TrackView, Video,
 };
 use schema::{Row, Symbol};
 
@@ -205,6 +205,21 @@ fn track_embedding() -> BoxedStrategy<TrackEmbedding> {
         .boxed()
 }
 
+fn track_view() -> BoxedStrategy<TrackView> {
+    let components = vec(-1.0..1.0_f32, 1..=DIM);
+    let vector = components.prop_filter_map("no direction", |v| UnitVector::normalised(&v)).boxed();
+    let norm = 1e-30..1e30_f32;
+    (symbol(), symbol(), int(), vector, norm)
+        .prop_map(|(video_id, embedder, track_id, vector, norm)| TrackView {
+            video_id,
+            embedder,
+            track_id,
+            embedding: Ragged(vector),
+            norm,
+        })
+        .boxed()
+}
+
 fn constraint() -> BoxedStrategy<Constraint> {
     (symbol(), ascending(int()), word(), word(), float(), any::<bool>())
         .prop_map(|(video_id, tracks, kind, reason, weight, violated)| Constraint {
@@ -342,6 +357,7 @@ mod comes_back_as_written {
 
     round_trips! {
         video: 0, frame: 0, shot: 0, detection: 0, track: 0, crop: 0, embedding: DIM, track_embedding: DIM,
+        track_view: DIM,
         constraint: 0, cluster: 0, linkage: 0, identity: 0, metric: 0, label: 0,
     }
 }

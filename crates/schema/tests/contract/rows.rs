@@ -1,9 +1,9 @@
 //! Small valid rows, one maker per table that the tests break.
 
-use schema::cell::UnitVector;
+use schema::cell::{Ragged, UnitVector};
 use schema::tables::{
     Cluster, Constraint, ConstraintKind, ConstraintReason, Crop, Detection, DetectionSource, Frame,
-    FrameStatus, Linkage, Metric, MetricUnit, Track, TrackEmbedding,
+    FrameStatus, Linkage, Metric, MetricUnit, Track, TrackEmbedding, TrackView,
 };
 
 /// Length of the vectors of [`track_embedding`].
@@ -81,6 +81,16 @@ pub(crate) fn track_embedding(track_id: i64) -> TrackEmbedding {
         embedding: UnitVector::normalised(&[1.0, 2.0, 2.0]).unwrap(),
         n_crops: 1,
         spread: 0.0,
+    }
+}
+
+pub(crate) fn track_view(embedder: &str, vector: &[f32]) -> TrackView {
+    TrackView {
+        video_id: "v".into(),
+        embedder: embedder.into(),
+        track_id: 0,
+        embedding: Ragged(UnitVector::normalised(vector).unwrap()),
+        norm: 9.0,
     }
 }
 
