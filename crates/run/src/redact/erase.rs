@@ -116,7 +116,7 @@ fn rewrite_embedded(run: &RunDir, stage: &mut StageRun, gone: &Removal) -> Resul
     let crops = rewrite(run, stage, |row: Embedding| keep(row.track_id, row, gone))?;
     let tracks = rewrite(run, stage, |row: TrackEmbedding| keep(row.track_id, row, gone))?;
     // Runs of older versions do not have the table.
-    if run.recorded(TrackView::TABLE.name).is_ok() {
+    if run.has::<TrackView>() {
         rewrite(run, stage, |row: TrackView| keep(row.track_id, row, gone))?;
     }
     stage.figure("crops_embedded", crops);
