@@ -56,8 +56,7 @@ impl Groups {
         let mut crops: Vec<Crop<'_>> =
             items.crops().iter().map(|crop| Crop { item: self.of[crop.item], ..*crop }).collect();
         crops.sort_by_key(|crop| crop.item);
-        let seen: Vec<Vec<Option<(Vec<f32>, f32)>>> =
-            items.views().iter().map(|view| self.seen(&view.seen)).collect();
+        let seen: Vec<_> = items.views().iter().map(|view| self.seen(&view.seen)).collect();
         let views = items.views().iter().zip(&seen).map(|(view, seen)| FurtherView {
             quality: view.quality,
             seen: seen
