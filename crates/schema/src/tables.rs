@@ -227,7 +227,7 @@ table! {
         /// Index of the frame with the best crop.
         best_frame_idx: i64,
         /// Colour histogram of the clothes below the face, the mean over frames, of sum 1: CIE L*a*b* in 5 bins
-        /// of L* from 0 to 100, times 8 of a* and 8 of b* from −64 to 64; b* varies fastest. Null when too
+        /// of L* from 0 to 100, times 8 of a* and 8 of b* from −64 to 64; b* varies fastest; null when too
         /// little of the torso is in the picture, when not measured, and before version 1.1.0.
         torso: Option<Box<[f32; TORSO_BINS]>>,
     }
