@@ -290,24 +290,24 @@ mod tests {
         vec![("b3_f1".into(), "track".into(), value)]
     }
 
-    fn told(expected: &[Expected], found: &[(String, String, f64)]) -> Vec<String> {
+    fn message(expected: &[Expected], found: &[(String, String, f64)]) -> Vec<String> {
         differences(expected, found).iter().map(|difference| tell("set", difference)).collect()
     }
 
     #[test]
     fn figures_may_move_within_their_tolerance_only() {
-        assert_eq!(told(&expected(0.9), &found(0.9049)), [] as [&str; 0]);
+        assert_eq!(message(&expected(0.9), &found(0.9049)), [] as [&str; 0]);
         let worse = "set  b3_f1 (track): 0.9 → 0.88 (-0.02, tolerance 0.005)";
-        assert_eq!(told(&expected(0.9), &found(0.88)), [worse]);
+        assert_eq!(message(&expected(0.9), &found(0.88)), [worse]);
         let better = "set  b3_f1 (track): 0.9 → 0.92 (+0.02, tolerance 0.005)";
-        assert_eq!(told(&expected(0.9), &found(0.92)), [better]);
-        assert_eq!(told(&expected(0.9), &found(f64::NAN)).len(), 1);
+        assert_eq!(message(&expected(0.9), &found(0.92)), [better]);
+        assert_eq!(message(&expected(0.9), &found(f64::NAN)).len(), 1);
     }
 
     #[test]
-    fn figures_that_come_and_go_are_told() {
-        assert_eq!(told(&expected(0.9), &[]), ["set  b3_f1 (track): 0.9 → missing"]);
-        assert_eq!(told(&[], &found(0.9)), ["set  b3_f1 (track): new, 0.9"]);
+    fn figures_that_come_and_go_are_reported() {
+        assert_eq!(message(&expected(0.9), &[]), ["set  b3_f1 (track): 0.9 → missing"]);
+        assert_eq!(message(&[], &found(0.9)), ["set  b3_f1 (track): new, 0.9"]);
     }
 
     #[test]

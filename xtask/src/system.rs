@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn libclang_is_told_from_its_relatives() {
+    fn libclang_is_distinguished_from_similar_names() {
         for name in
             ["libclang.so", "libclang.so.1", "libclang-14.so.1", "libclang-14.so.14.0.6", "libclang.dylib"]
         {

@@ -400,7 +400,7 @@ mod tests {
     }
 
     #[test]
-    fn follows_two_faces_whatever_their_order() {
+    fn follows_two_faces_in_any_order() {
         let frames: Vec<Vec<(f32, f32)>> = (0..10)
             .map(|i| {
                 let (a, b) = ((f32::from(i as u8) * 5.0, 0.9), (300.0, 0.8));
@@ -471,7 +471,7 @@ mod tests {
     }
 
     #[test]
-    fn people_who_cross_and_look_alike_are_split() {
+    fn tracks_of_similar_people_who_cross_are_split() {
         let (truth, assigned) = crossing([Some(vec![1.0, 0.0]), Some(vec![1.0, 0.0])]);
         assert!(is_pure(&truth, &assigned), "{assigned:?}");
     }

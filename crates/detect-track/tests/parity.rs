@@ -1,5 +1,5 @@
 //! YuNet against onnxruntime on a real photo. Expected faces come from `make_expected.py`.
-#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use candle_core::Device;
 use detect_track::face::Face;

@@ -136,7 +136,7 @@ fn means(rows: &[Vec<f32>], owners: &[usize], mut centres: Vec<Vec<f32>>) -> Vec
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use proptest::collection::vec;
     use proptest::prelude::*;

@@ -226,7 +226,7 @@ fn mix(a: [f32; 3], b: [f32; 3], share: f32) -> [f32; 3] {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use candle_core::{DType, Device};
 

@@ -435,7 +435,7 @@ fn decode(crop: &Crop) -> Result<(Vec<u8>, usize), String> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use candle_core::Device;
 

@@ -42,10 +42,10 @@ impl Config {
         // Without names, blocks cannot be distinguished: assume the published depth with as many
         // convolutions.
         let unnamed = count(vb, "Conv.", ".1");
-        let alike = |blocks: &[usize; 4]| convolutions(*blocks) == unnamed;
+        let matches = |blocks: &[usize; 4]| convolutions(*blocks) == unnamed;
         let blocks = match unnamed {
             0 => Some(named),
-            _ => [Self::SMALL, Self::LARGE].map(|config| config.blocks).into_iter().find(alike),
+            _ => [Self::SMALL, Self::LARGE].map(|config| config.blocks).into_iter().find(matches),
         };
         Some(Self { blocks: blocks?, scale }).filter(|config| config.scale > 0)
     }

@@ -57,7 +57,7 @@ pub(crate) fn pixels(rgb: &[u8], side: usize, middle: usize) -> Result<(&[[u8; 3
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
 

@@ -1,6 +1,6 @@
 //! SIFT and ORB against OpenCV's own Python bindings on squares of a photo: `make_bow.py`.
 #![cfg(feature = "opencv")]
-#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use embed::descriptors::{Kind, describe};
 use serde::Deserialize;

@@ -1,6 +1,6 @@
 //! Every network against its reference on real crops: onnxruntime, dlib or OpenCV, see
 //! `reference/make_expected.py`.
-#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::collections::HashMap;
 use std::fs;

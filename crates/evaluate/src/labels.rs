@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_faces_and_empty_frames_are_told_apart() {
+    fn unknown_faces_and_empty_frames_are_distinguished() {
         let labels = parse(b"frame,x,y,w,h,identity\n0,0,0,0,0,-\n1,0,0,5,5,?\n2,0,0,5,5,\n").unwrap();
         let kinds: Vec<_> = labels.lines.iter().map(|line| line.face.is_some()).collect();
         assert_eq!(kinds, [false, true, true]);

@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn as_many_are_drawn_as_there_are_and_one_alone_tells_nothing() {
+    fn a_draw_has_the_size_of_the_sample_and_one_item_gives_no_interval() {
         let all = |drawn: &[u32]| vec![f64::from(drawn.iter().sum::<u32>())];
         assert_eq!(intervals(7, all).unwrap(), [Interval { low: 7.0, high: 7.0 }]);
         assert_eq!(intervals(1, all), None);

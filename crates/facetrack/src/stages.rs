@@ -404,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn strangers_are_heard_from_unknown_events() {
+    fn lines_that_are_no_events_are_distinguished_from_unknown_events() {
         assert_eq!(Event::parse(r#"{"event":"checkpoint"}"#), Some(Event::Other));
         for stranger in ["", "thread 'main' panicked", "{}", "[1]", r#"{"event":3}"#] {
             assert_eq!(Event::parse(stranger), None, "{stranger}");
@@ -421,7 +421,7 @@ mod tests {
     }
 
     #[test]
-    fn ends_without_a_reason_are_heard_apart() {
+    fn crashes_are_distinguished_by_their_exit_status() {
         let tell = |raw: i32| {
             let heard = Heard { stray: ["last words".to_owned()].into(), ..Heard::default() };
             let error = heard.conclude("embed", ExitStatus::from_raw(raw), Path::new("/dev/null/none"));

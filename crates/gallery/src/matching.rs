@@ -103,8 +103,8 @@ pub fn find(scale: &Scale, known: &[&[f32]], seen: &[&[f32]]) -> Vec<Match> {
 fn one_to_one(similarities: &[Vec<f64>], threshold: f64) -> Vec<Option<usize>> {
     let mut pairs = Vec::new();
     for (seen, row) in similarities.iter().enumerate() {
-        let alike = row.iter().enumerate().filter(|(_, similarity)| **similarity >= threshold);
-        pairs.extend(alike.map(|(known, similarity)| (*similarity, seen, known)));
+        let similar = row.iter().enumerate().filter(|(_, similarity)| **similarity >= threshold);
+        pairs.extend(similar.map(|(known, similarity)| (*similarity, seen, known)));
     }
     pairs.sort_by(|a, b| b.0.total_cmp(&a.0).then((a.1, a.2).cmp(&(b.1, b.2))));
     let mut found = vec![None; similarities.len()];
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn it_takes_more_among_more_people_where_one_knows_how_alike_they_are() {
+    fn the_threshold_rises_with_the_number_of_people() {
         let embedder = |similarity| Embedder {
             name: "e".into(),
             dim: 2,
@@ -278,7 +278,7 @@ mod tests {
         assert!(known.threshold(10, &[]) > 0.4 && known.threshold(10_000, &[]) < 0.7);
         let unknown = Scale::of(&embedder(None));
         assert!((unknown.threshold(10_000, &[]) - 0.363).abs() < 1e-12);
-        // Pairs of different people that are less alike than expected ask for less; those of one person for
+        // Pairs of different people that are less similar than expected ask for less; those of one person for
         // nothing.
         let narrow: Vec<f64> = (0..100_000).map(|i| if i % 2 == 0 { 0.01 } else { 0.11 }).collect();
         let threshold = known.threshold(100, std::slice::from_ref(&narrow));
@@ -300,14 +300,14 @@ mod tests {
         let (seen, known) = slices.split_at(1);
         let scale = Scale { same_from: 0.363, different: Some(0.06) };
         assert_eq!(find(&scale, known, seen)[0].known, None);
-        assert!(find(&RAW, known, seen)[0].known.is_some(), "0.64 alike by their light");
+        assert!(find(&RAW, known, seen)[0].known.is_some(), "0.64 similar by their light");
         assert_eq!(find(&scale, &slices, seen)[0].known.map(|(at, _)| at), Some(0));
     }
 
     proptest! {
         /// As the slow way: look for the best pair again and again.
         #[test]
-        fn pairs_are_taken_from_the_most_alike_down(
+        fn the_most_similar_pairs_are_taken_first(
             known in prop::collection::vec(-180.0..180.0_f32, 0..6),
             seen in prop::collection::vec(-180.0..180.0_f32, 0..6),
         ) {
@@ -319,9 +319,9 @@ mod tests {
                 let mut best: Option<(f64, usize, usize)> = None;
                 for s in &left_seen {
                     for k in &left_known {
-                        let alike = similarity(&seen[*s], &known[*k]);
-                        if alike >= 0.5 && best.is_none_or(|best| alike > best.0) {
-                            best = Some((alike, *s, *k));
+                        let similar = similarity(&seen[*s], &known[*k]);
+                        if similar >= 0.5 && best.is_none_or(|best| similar > best.0) {
+                            best = Some((similar, *s, *k));
                         }
                     }
                 }

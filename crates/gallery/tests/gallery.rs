@@ -333,7 +333,7 @@ fn a_library_of_format_1_is_upgraded() {
 }
 
 #[test]
-fn a_damaged_video_is_told_and_can_be_added_again() {
+fn a_damaged_video_is_reported_and_can_be_added_again() {
     let place = Place::new();
     let [a, b] = [place.run("a", &[1, 2]), place.run("bb", &[2, 3])];
     place.add(&a);
@@ -377,7 +377,7 @@ fn what_is_no_library_or_no_run_is_refused() {
     }
 }
 
-/// Nobody else's word for how well it links: people who do not exist, as alike as faces.
+/// Synthetic people whose similarities are those of faces.
 #[test]
 fn people_of_many_videos_are_found_again() {
     let place = Place::new();

@@ -38,7 +38,7 @@ fn hex(digest: &[u8]) -> String {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     #[test]
     fn a_pipe_is_not_waited_for() {

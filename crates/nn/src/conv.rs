@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use candle_core::{DType, Result, Tensor, bail};
 use pulp::Arch;
 
-use crate::band::{Aligned, Band, CELL, Extent, Spare};
+use crate::row_buffer::{Aligned, CHANNEL_BLOCK, Extent, RowBuffer, Spare};
 use crate::winograd::{self, Winograd};
 use crate::{kernel, stock};
 
@@ -119,7 +119,7 @@ impl Form {
     ) -> Result<Self> {
         let floats = |t: &Tensor| t.flatten_all()?.to_dtype(DType::F32)?.to_vec1();
         let mut bias: Vec<f32> = floats(bias)?;
-        bias.resize(bias.len().next_multiple_of(CELL), 0.0);
+        bias.resize(bias.len().next_multiple_of(CHANNEL_BLOCK), 0.0);
         let epilogue = kernel::Epilogue::new(activation, bias.len());
         Ok(Self::Packed(Packed { weight: pack(&floats(weight)?), bias, epilogue }))
     }
@@ -198,7 +198,7 @@ impl Conv2d {
 
     /// Channels of an input cell: pictures are not padded to whole cells.
     pub(crate) fn cell(&self) -> usize {
-        if self.inputs == 3 { 3 } else { CELL }
+        if self.inputs == 3 { 3 } else { CHANNEL_BLOCK }
     }
 
     /// Number of weights that are read for outputs of size `to`.
@@ -219,9 +219,9 @@ impl Conv2d {
     pub(crate) fn run(
         &self,
         arch: Arch,
-        input: &Band,
+        input: &RowBuffer,
         rows: Range<usize>,
-        out: &mut Band,
+        out: &mut RowBuffer,
         spare: &mut Spare,
     ) -> Result<()> {
         let packed = self.form.for_kernels()?;
@@ -254,9 +254,9 @@ impl Conv2d {
         &self,
         packed: &Packed,
         arch: Arch,
-        input: &Band,
+        input: &RowBuffer,
         rows: Range<usize>,
-        out: &mut Band,
+        out: &mut RowBuffer,
         spare: &mut Spare,
     ) {
         let (cell, width, height) = (self.cell(), out.extent().width, out.extent().height);
@@ -281,9 +281,9 @@ impl Conv2d {
         &self,
         packed: &Packed,
         arch: Arch,
-        input: &Band,
+        input: &RowBuffer,
         rows: Range<usize>,
-        out: &mut Band,
+        out: &mut RowBuffer,
         spare: &mut Spare,
     ) {
         let Window { size, stride, padding } = self.window;
@@ -320,7 +320,7 @@ impl Conv2d {
         arch: Arch,
         input: &[f32],
         (starts, rows, pixels): (&[usize], &[usize], usize),
-        (out, row): (&mut Band, usize),
+        (out, row): (&mut RowBuffer, usize),
     ) {
         let (pitch, at) = (out.pitch(), out.offset(0, row));
         arch.dispatch(kernel::Dense {
@@ -340,7 +340,7 @@ impl Conv2d {
 
 /// The input row under row `y` of the window, for output row `row` of images of `height` rows; `None` on the
 /// padding.
-fn source(window: Window, input: &Band, row: usize, height: usize, y: usize) -> Option<usize> {
+fn source(window: Window, input: &RowBuffer, row: usize, height: usize, y: usize) -> Option<usize> {
     let from = input.extent().height;
     let y = (row % height * window.stride + y).checked_sub(window.padding[0]).filter(|y| *y < from)?;
     Some(row / height * from + y)
@@ -349,7 +349,7 @@ fn source(window: Window, input: &Band, row: usize, height: usize, y: usize) -> 
 /// Copies the input pixels under column `x` of the window along a whole row, with zeros for the padding.
 fn pick(
     window: Window,
-    input: &Band,
+    input: &RowBuffer,
     (block, row, x): (usize, Option<usize>, usize),
     target: &mut [f32],
     cell: usize,
@@ -357,8 +357,8 @@ fn pick(
     let Some(row) = row.map(|row| input.row(block, row)) else { return target.fill(0.0) };
     match (input.cell(), cell) {
         (3, 3) => pick_cells::<3, 3>(window, row, x, target),
-        (_, 3) => pick_cells::<CELL, 3>(window, row, x, target),
-        _ => pick_cells::<CELL, CELL>(window, row, x, target),
+        (_, 3) => pick_cells::<CHANNEL_BLOCK, 3>(window, row, x, target),
+        _ => pick_cells::<CHANNEL_BLOCK, CHANNEL_BLOCK>(window, row, x, target),
     }
 }
 
@@ -394,14 +394,15 @@ fn by_image(rows: Range<usize>, height: usize) -> impl Iterator<Item = Range<usi
 }
 
 fn pack(weight: &[f32], outputs: usize, inputs: usize, taps: usize) -> Aligned {
-    let cell = if inputs == 3 { 3 } else { CELL };
+    let cell = if inputs == 3 { 3 } else { CHANNEL_BLOCK };
     let blocks = inputs.div_ceil(cell);
-    let mut packed = Aligned::zeros(outputs.div_ceil(CELL) * blocks * taps * cell * CELL);
+    let mut packed = Aligned::zeros(outputs.div_ceil(CHANNEL_BLOCK) * blocks * taps * cell * CHANNEL_BLOCK);
     for (i, values) in weight.chunks_exact(taps).enumerate() {
         let (output, input) = (i / inputs, i % inputs);
         for (tap, value) in values.iter().enumerate() {
-            let tap = ((output / CELL) * blocks + input / cell) * taps + tap;
-            packed.as_mut_slice()[(tap * cell + input % cell) * CELL + output % CELL] = *value;
+            let tap = ((output / CHANNEL_BLOCK) * blocks + input / cell) * taps + tap;
+            packed.as_mut_slice()[(tap * cell + input % cell) * CHANNEL_BLOCK + output % CHANNEL_BLOCK] =
+                *value;
         }
     }
     packed
@@ -430,10 +431,12 @@ impl Depthwise {
         let channels = Self::check(weight, bias, window, &activation)?;
         let taps = window.taps();
         let pack = |weight: &[f32]| {
-            let mut packed = Aligned::zeros(channels.next_multiple_of(CELL) * taps);
+            let mut packed = Aligned::zeros(channels.next_multiple_of(CHANNEL_BLOCK) * taps);
             for (i, value) in weight.iter().enumerate() {
                 let (channel, tap) = (i / taps, i % taps);
-                packed.as_mut_slice()[((channel / CELL) * taps + tap) * CELL + channel % CELL] = *value;
+                packed.as_mut_slice()
+                    [((channel / CHANNEL_BLOCK) * taps + tap) * CHANNEL_BLOCK + channel % CHANNEL_BLOCK] =
+                    *value;
             }
             packed
         };
@@ -463,10 +466,16 @@ impl Depthwise {
         self.form.by_candle(x.dtype(), |weight, bias| stock::depthwise(x, weight, bias, self.window))
     }
 
-    pub(crate) fn run(&self, arch: Arch, input: &Band, rows: Range<usize>, out: &mut Band) -> Result<()> {
+    pub(crate) fn run(
+        &self,
+        arch: Arch,
+        input: &RowBuffer,
+        rows: Range<usize>,
+        out: &mut RowBuffer,
+    ) -> Result<()> {
         let packed = self.form.for_kernels()?;
         let width = out.extent().width;
-        let zeros = vec![0.0; input.extent().width * CELL];
+        let zeros = vec![0.0; input.extent().width * CHANNEL_BLOCK];
         let (input_pitch, pitch) = (input.pitch(), out.pitch());
         for row in rows {
             let starts = starts(self.window, input, row, out.extent().height);
@@ -494,7 +503,7 @@ impl Depthwise {
 
 /// Where the input rows under the window begin for output row `row` of images of `height` rows; `None` on
 /// the padding.
-fn starts(window: Window, input: &Band, row: usize, height: usize) -> Vec<Option<usize>> {
+fn starts(window: Window, input: &RowBuffer, row: usize, height: usize) -> Vec<Option<usize>> {
     let sources = (0..window.size[0]).map(|y| source(window, input, row, height, y));
     sources.map(|row| row.map(|row| input.offset(0, row))).collect()
 }
@@ -504,9 +513,9 @@ pub(crate) fn pool(
     pooling: kernel::Pooling,
     window: Window,
     arch: Arch,
-    input: &Band,
+    input: &RowBuffer,
     rows: Range<usize>,
-    out: &mut Band,
+    out: &mut RowBuffer,
 ) {
     let (width, pitch) = (out.extent().width, out.pitch());
     for row in rows {

@@ -6,11 +6,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, DType, Layout, Result, Shape, Tensor, bail};
 use pulp::Arch;
 
-use crate::band::{Band, CELL, Extent, Spare};
 use crate::conv::{Activation, Window};
 use crate::isa;
 pub use crate::op::Layer;
 use crate::op::Op;
+use crate::row_buffer::{CHANNEL_BLOCK, Extent, RowBuffer, Spare};
 use crate::stock;
 
 #[cfg(test)]
@@ -219,8 +219,8 @@ impl Graph {
     fn run(&self, source: &Source<'_>, extents: &[Extent]) -> Result<Vec<f32>> {
         let last = extents[extents.len() - 1];
         let mut spare = self.spare().pop().unwrap_or_default();
-        let mut bands: Vec<_> = extents.iter().map(|e| Band::new(*e, CELL)).collect();
-        bands[0] = Band::new(extents[0], self.input_cell());
+        let mut bands: Vec<_> = extents.iter().map(|e| RowBuffer::new(*e, CHANNEL_BLOCK)).collect();
+        bands[0] = RowBuffer::new(extents[0], self.input_cell());
         let mut out = Vec::with_capacity(last.len());
         for Stage { map, step } in self.stages(extents) {
             if map < self.nodes.len() {
@@ -243,7 +243,7 @@ impl Graph {
     /// Channels of the cells in which all that read the input want it.
     fn input_cell(&self) -> usize {
         let cells = self.readers[0].iter().map(|reader| self.nodes[*reader].op.cell());
-        cells.max().unwrap_or(CELL)
+        cells.max().unwrap_or(CHANNEL_BLOCK)
     }
 
     fn spare(&self) -> MutexGuard<'_, Vec<Spare>> {
@@ -256,7 +256,7 @@ impl Graph {
         source: &Source<'_>,
         map: usize,
         end: usize,
-        bands: &mut [Band],
+        bands: &mut [RowBuffer],
         spare: &mut Spare,
     ) -> Result<()> {
         let ends = self.ends(map, end, bands);
@@ -282,8 +282,8 @@ impl Graph {
     }
 
     /// Up to which row every map is needed for the rows of `map` up to `end`.
-    fn ends(&self, map: usize, end: usize, bands: &[Band]) -> Vec<usize> {
-        let mut ends: Vec<_> = bands.iter().map(Band::end).collect();
+    fn ends(&self, map: usize, end: usize, bands: &[RowBuffer]) -> Vec<usize> {
+        let mut ends: Vec<_> = bands.iter().map(RowBuffer::end).collect();
         ends[map] = end;
         for (i, node) in self.nodes.iter().enumerate().rev() {
             let to = &bands[i + 1];
@@ -325,7 +325,7 @@ impl Graph {
     }
 
     /// First row of a map that is needed for what comes next.
-    fn keep(&self, map: usize, bands: &[Band]) -> usize {
+    fn keep(&self, map: usize, bands: &[RowBuffer]) -> usize {
         let first = |reader: &usize| {
             let next = &bands[reader + 1];
             let to = next.extent();
@@ -353,17 +353,18 @@ fn inputs(window: Window, from: usize, to: usize, row: usize) -> Range<usize> {
 
 /// Appends rows of a band to a map with its channels last.
 #[inline(always)]
-fn append(band: &Band, rows: Range<usize>, out: &mut Vec<f32>) {
+fn append(band: &RowBuffer, rows: Range<usize>, out: &mut Vec<f32>) {
     let Extent { width, channels, .. } = band.extent();
     for row in rows {
         let start = out.len();
         out.resize(start + width * channels, 0.0);
         for block in 0..band.blocks() {
-            let cells = band.row(block, row).as_chunks::<CELL>().0;
+            let cells = band.row(block, row).as_chunks::<CHANNEL_BLOCK>().0;
             for (pixel, cell) in out[start..].chunks_exact_mut(channels).zip(cells) {
-                match pixel[block * CELL..].first_chunk_mut() {
+                match pixel[block * CHANNEL_BLOCK..].first_chunk_mut() {
                     Some(target) => *target = *cell,
-                    None => pixel[block * CELL..].copy_from_slice(&cell[..channels - block * CELL]),
+                    None => pixel[block * CHANNEL_BLOCK..]
+                        .copy_from_slice(&cell[..channels - block * CHANNEL_BLOCK]),
                 }
             }
         }
@@ -378,7 +379,7 @@ enum Source<'a> {
 }
 
 impl Source<'_> {
-    fn fill(&self, arch: Arch, band: &mut Band, rows: Range<usize>) {
+    fn fill(&self, arch: Arch, band: &mut RowBuffer, rows: Range<usize>) {
         match self {
             Self::F32(values) => fill(arch, values, band, rows),
             Self::U8(values) => fill(arch, values, band, rows),
@@ -391,15 +392,15 @@ impl Source<'_> {
 }
 
 /// Copies rows of a map with its channels last into a band.
-fn fill<T: Copy + Into<f32>>(arch: Arch, values: &[T], band: &mut Band, rows: Range<usize>) {
+fn fill<T: Copy + Into<f32>>(arch: Arch, values: &[T], band: &mut RowBuffer, rows: Range<usize>) {
     match band.cell() {
         3 => arch.dispatch(|| fill_cells::<T, 3>(values, band, rows)),
-        _ => arch.dispatch(|| fill_cells::<T, CELL>(values, band, rows)),
+        _ => arch.dispatch(|| fill_cells::<T, CHANNEL_BLOCK>(values, band, rows)),
     }
 }
 
 #[inline(always)]
-fn fill_cells<T: Copy + Into<f32>, const K: usize>(values: &[T], band: &mut Band, rows: Range<usize>) {
+fn fill_cells<T: Copy + Into<f32>, const K: usize>(values: &[T], band: &mut RowBuffer, rows: Range<usize>) {
     let Extent { width, channels, .. } = band.extent();
     for row in rows {
         let values = &values[row * width * channels..][..width * channels];
@@ -423,7 +424,7 @@ fn fill_cells<T: Copy + Into<f32>, const K: usize>(values: &[T], band: &mut Band
 }
 
 /// Adds a map of half the size, its channels last, to rows of a band.
-fn add_doubled(values: &[f32], band: &mut Band, rows: Range<usize>) {
+fn add_doubled(values: &[f32], band: &mut RowBuffer, rows: Range<usize>) {
     let Extent { width, channels, .. } = band.extent();
     let (cell, row_len) = (band.cell(), width / 2 * channels);
     for row in rows {

@@ -18,7 +18,6 @@
 //!
 //! **Architecture invariant:** this crate knows no particular network and no image file.
 
-mod band;
 pub mod conv;
 pub mod device;
 pub mod graph;
@@ -26,6 +25,7 @@ pub mod isa;
 mod kernel;
 mod op;
 pub mod pinned;
+mod row_buffer;
 mod stock;
 pub mod weights;
 mod winograd;

@@ -5,9 +5,9 @@ use std::ops::Range;
 use candle_core::{Result, Tensor, bail};
 use pulp::Arch;
 
-use crate::band::{Band, CELL, Extent, Spare};
 use crate::conv::{self, Activation, Conv2d, Depthwise, Window};
 use crate::kernel::{self, Epilogue, Pooling};
+use crate::row_buffer::{CHANNEL_BLOCK, Extent, RowBuffer, Spare};
 use crate::stock;
 
 /// An operation on one map.
@@ -62,9 +62,9 @@ impl Layer {
     fn run(
         &self,
         arch: Arch,
-        input: &Band,
+        input: &RowBuffer,
         rows: Range<usize>,
-        out: &mut Band,
+        out: &mut RowBuffer,
         spare: &mut Spare,
     ) -> Result<()> {
         match self {
@@ -97,7 +97,7 @@ pub(crate) enum Op {
 impl Op {
     pub(crate) fn add(activation: Activation) -> Self {
         let channels = if let Activation::Prelu(slopes) = &activation { slopes.len() } else { 0 };
-        let epilogue = Epilogue::new(&activation, channels.next_multiple_of(CELL));
+        let epilogue = Epilogue::new(&activation, channels.next_multiple_of(CHANNEL_BLOCK));
         Self::Add(activation, epilogue)
     }
 
@@ -123,8 +123,8 @@ impl Op {
                 if from.iter().any(|e| (e.height, e.width) != (first.height, first.width)) {
                     bail!("concat: the maps have different sizes");
                 }
-                if from[..from.len() - 1].iter().any(|e| e.channels % CELL != 0) {
-                    bail!("concat: all maps except the last need a multiple of {CELL} channels");
+                if from[..from.len() - 1].iter().any(|e| e.channels % CHANNEL_BLOCK != 0) {
+                    bail!("concat: all maps except the last need a multiple of {CHANNEL_BLOCK} channels");
                 }
                 Ok(Extent { channels, ..*first })
             }
@@ -152,16 +152,16 @@ impl Op {
     pub(crate) fn cell(&self) -> usize {
         match self {
             Self::Layer(Layer::Dense(layer)) => layer.cell(),
-            _ => CELL,
+            _ => CHANNEL_BLOCK,
         }
     }
 
     pub(crate) fn run(
         &self,
         arch: Arch,
-        inputs: &[&Band],
+        inputs: &[&RowBuffer],
         rows: Range<usize>,
-        out: &mut Band,
+        out: &mut RowBuffer,
         spare: &mut Spare,
     ) -> Result<()> {
         match (self, inputs) {
@@ -182,11 +182,11 @@ impl Op {
     }
 }
 
-fn add(arch: Arch, parts: [&Band; 2], rows: Range<usize>, epilogue: &Epilogue, out: &mut Band) {
+fn add(arch: Arch, parts: [&RowBuffer; 2], rows: Range<usize>, epilogue: &Epilogue, out: &mut RowBuffer) {
     let height = out.extent().height;
     for row in rows {
         for block in 0..out.blocks() {
-            let part = |band: &'_ Band| {
+            let part = |band: &'_ RowBuffer| {
                 let from = band.extent().height;
                 let row = (block < band.blocks() && row % height < from)
                     .then(|| row / height * from + row % height);
@@ -198,7 +198,7 @@ fn add(arch: Arch, parts: [&Band; 2], rows: Range<usize>, epilogue: &Epilogue, o
     }
 }
 
-fn concat(inputs: &[&Band], rows: &Range<usize>, out: &mut Band) {
+fn concat(inputs: &[&RowBuffer], rows: &Range<usize>, out: &mut RowBuffer) {
     let mut place = 0;
     for input in inputs {
         for block in 0..input.blocks() {

@@ -266,7 +266,7 @@ fn first_line(error: &candle_core::Error) -> String {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
 
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn a_weight_that_is_no_number_is_told_with_file_and_tensor() {
+    fn a_weight_that_is_no_number_is_reported_with_file_and_tensor() {
         for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             let (_dir, path) = saved(&[1.0, value]);
             let error = Weights::read(&path, &Device::Cpu).err().unwrap();
@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn a_torn_file_is_told_with_its_format() {
+    fn a_torn_file_is_reported_with_its_format() {
         let (_dir, path) = saved(&[1.0]);
         let whole = read(&path).unwrap();
         std::fs::write(&path, &whole[..whole.len() - 1]).unwrap();

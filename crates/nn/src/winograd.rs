@@ -7,11 +7,11 @@ use std::ops::Range;
 
 use pulp::Arch;
 
-use crate::band::{Aligned, Band, CELL, Extent, Spare};
 use crate::conv::Window;
 use crate::kernel::winograd::{Forward, Inverse, REACH, Tile, WEIGHTS};
 pub(crate) use crate::kernel::winograd::{POINTS, SIDE};
 use crate::kernel::{Dense, Epilogue, dispatch};
+use crate::row_buffer::{Aligned, CHANNEL_BLOCK, Extent, RowBuffer, Spare};
 
 /// Floats of transformed tiles that are to be in the cache together.
 const CACHED: usize = 256 << 10;
@@ -21,13 +21,13 @@ const LEAST_OUTPUTS: usize = 6;
 /// Whether Winograd suits a layer with output maps of size `to`.
 pub(crate) fn suits(window: Window, inputs: usize, to: Extent) -> bool {
     let three = window.size == [3, 3] && window.stride == 1;
-    three && inputs >= CELL && to.height.min(to.width) >= LEAST_OUTPUTS
+    three && inputs >= CHANNEL_BLOCK && to.height.min(to.width) >= LEAST_OUTPUTS
 }
 
 /// `G g Gᵀ` of every pair of an output and an input: from `[block of outputs][block of inputs][tap][input]
 /// [output]` to `[point][block of outputs][input][output]`.
 pub(crate) fn transform(weight: &[f32]) -> Aligned {
-    const CELLS: usize = CELL * CELL;
+    const CELLS: usize = CHANNEL_BLOCK * CHANNEL_BLOCK;
     let pitch = weight.len() / 9;
     let mut points = Aligned::zeros(POINTS * pitch);
     for (i, taps) in weight.chunks_exact(9 * CELLS).take(pitch / CELLS).enumerate() {
@@ -60,18 +60,18 @@ impl Winograd<'_> {
     pub(crate) fn run(
         &self,
         arch: Arch,
-        input: &Band,
+        input: &RowBuffer,
         rows: Range<usize>,
-        out: &mut Band,
+        out: &mut RowBuffer,
         spare: &mut Spare,
     ) {
-        let blocks = [self.inputs.div_ceil(CELL), self.bias.len() / CELL];
+        let blocks = [self.inputs.div_ceil(CHANNEL_BLOCK), self.bias.len() / CHANNEL_BLOCK];
         let tiles = self.tiles(input, rows, out);
         // As many tiles at a time as the cache holds, and enough to read large weights once for many.
-        let room = CACHED.max(self.weight.len()) / (POINTS * CELL * (blocks[0] + blocks[1]));
+        let room = CACHED.max(self.weight.len()) / (POINTS * CHANNEL_BLOCK * (blocks[0] + blocks[1]));
         let most = tiles.len().div_ceil(tiles.len().div_ceil(room.max(1)).max(1));
         // A line more, so that the points of a tile do not share the same few sets of the cache.
-        let pitches = blocks.map(|blocks| (blocks * most + 1) * CELL);
+        let pitches = blocks.map(|blocks| (blocks * most + 1) * CHANNEL_BLOCK);
         let mut spaces = pitches.map(|pitch| spare.take(POINTS * pitch));
         let zeros = vec![0.0; self.bias.len()];
         for tiles in tiles.chunks(most) {
@@ -90,11 +90,11 @@ impl Winograd<'_> {
                 },
             );
             let starts: Vec<_> = (0..blocks[0]).map(|block| block * tiles.len()).collect();
-            let weights = self.weight.chunks_exact(blocks[0] * CELL * self.bias.len());
+            let weights = self.weight.chunks_exact(blocks[0] * CHANNEL_BLOCK * self.bias.len());
             for (point, weight) in weights.take(POINTS).enumerate() {
                 arch.dispatch(Dense {
                     input: &points[point * pitches[0]..],
-                    cell: CELL,
+                    cell: CHANNEL_BLOCK,
                     starts: &starts,
                     rows: &[0],
                     weight,
@@ -102,7 +102,7 @@ impl Winograd<'_> {
                     epilogue: &Epilogue::Identity,
                     pixels: tiles.len(),
                     out: &mut products[point * pitches[1]..],
-                    pitch: tiles.len() * CELL,
+                    pitch: tiles.len() * CHANNEL_BLOCK,
                 });
             }
             let (pitch, width) = (out.pitch(), out.extent().width);
@@ -123,7 +123,7 @@ impl Winograd<'_> {
         spaces.into_iter().for_each(|space| spare.give(space));
     }
 
-    fn tiles(&self, input: &Band, rows: Range<usize>, out: &Band) -> Vec<Tile> {
+    fn tiles(&self, input: &RowBuffer, rows: Range<usize>, out: &RowBuffer) -> Vec<Tile> {
         let (from, to) = (input.extent(), out.extent());
         let mut tiles = Vec::new();
         let mut row = rows.start;

@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn products_agree_whatever_the_order_of_summation() {
+    fn products_are_independent_of_the_order_of_summation() {
         let a: Vec<f32> = (0..37_u8).map(f32::from).collect();
         let expected: u32 = (0..37).map(|x| x * x).sum();
         assert_eq!(dot(&a, &a), expected as f32);

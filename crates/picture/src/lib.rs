@@ -22,7 +22,7 @@ pub fn decode_png(png: &[u8], width: i64, height: i64) -> ImageResult<DynamicIma
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use image::{ImageError, RgbImage};
 

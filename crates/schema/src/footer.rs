@@ -54,7 +54,7 @@ pub struct Embedder {
     /// Cosine distance up to which two tracks more likely show one person, where it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub same_up_to: Option<f64>,
-    /// How alike tracks usually are, where it is known.
+    /// Distribution of the similarity of tracks, where it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub similarity: Option<Similarity>,
     /// What the raw norm of a vector says of how much of it is the person, where it is known.

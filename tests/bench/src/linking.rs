@@ -19,7 +19,7 @@ use cluster::method::{Crop, Items};
 use serde_json::json;
 use testkit::people;
 
-use crate::race::cpu_secs;
+use crate::requests::cpu_secs;
 use crate::{Result, say};
 
 /// Pause between two progress messages.

@@ -2,7 +2,7 @@
 
 mod linking;
 mod networks;
-mod race;
+mod requests;
 
 use std::error::Error;
 use std::io::Write as _;
@@ -17,7 +17,7 @@ type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 fn main() -> ExitCode {
     let matches = cli().get_matches();
     let done = match matches.subcommand() {
-        Some(("network", arguments)) => race::answer_requests(arguments),
+        Some(("network", arguments)) => requests::answer_requests(arguments),
         Some(("people", arguments)) => linking::make_people(arguments),
         Some(("cluster", arguments)) => linking::link_people(arguments),
         _ => Ok(()),
@@ -35,7 +35,7 @@ fn cli() -> Command {
     Command::new("ftl-bench")
         .about("Our side of `cargo xtask bench`")
         .subcommand_required(true)
-        .subcommands([race::command(), linking::people_command(), linking::cluster_command()])
+        .subcommands([requests::command(), linking::people_command(), linking::cluster_command()])
 }
 
 /// Worker threads.

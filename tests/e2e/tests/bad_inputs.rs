@@ -47,7 +47,7 @@ impl Place {
     }
 
     /// The message, with the paths of this machine replaced.
-    fn told(&self, said: &Said) -> String {
+    fn message(&self, said: &Said) -> String {
         let error = said.events("error").next().unwrap_or_else(|| panic!("no error: {said:?}"));
         assert_eq!(said.code.map(i64::from), error["exit_code"].as_i64(), "{said:?}");
         assert_eq!(said.stderr, "", "with --json only events are spoken");
@@ -67,7 +67,7 @@ impl Place {
         let said = line.run_stages(stages);
         let (stage, last) = said.last().unwrap();
         assert_eq!(Some(stage), stages.last(), "ended early: {last:?}");
-        let told = self.told(last);
+        let told = self.message(last);
         if line.run_dir.is_dir() {
             assert_eq!(untidy(&line.run_dir), [""; 0]);
             let manifest = Manifest::read(&line.run_dir).unwrap();
@@ -192,7 +192,7 @@ const DETECTORS: &[Case] = &[
             .arg(&p.line.run_dir)
             .arg("--video")
             .arg(&p.line.video);
-        Some(format!("detect-track: {}", p.told(&Said::of(command.arg("--json")))))
+        Some(format!("detect-track: {}", p.message(&Said::of(command.arg("--json")))))
     }),
 ];
 
@@ -233,7 +233,7 @@ const RUNS: &[Case] = &[
         fs::create_dir_all(&p.line.run_dir).unwrap();
         fs::write(p.line.run_dir.join("manifest.json"), "{").unwrap();
         let said = p.line.run("ingest");
-        Some(format!("ingest: {}", p.told(&said)))
+        Some(format!("ingest: {}", p.message(&said)))
     }),
     ("another video in the same run", |p| {
         assert_eq!(p.line.run("ingest").code, Some(0));
@@ -241,7 +241,7 @@ const RUNS: &[Case] = &[
         let before = hashes(&p.line.run_dir);
         let said = Line { video: copy, ..p.line.clone() }.run("ingest");
         assert_eq!(hashes(&p.line.run_dir), before);
-        Some(format!("ingest: {}", p.told(&said)))
+        Some(format!("ingest: {}", p.message(&said)))
     }),
 ];
 
@@ -291,7 +291,7 @@ fn bad_labels_end_in_the_stored_words() {
     let mut text = String::new();
     let mut try_labels = |name: &str, labels: PathBuf| {
         let said = Line { labels: Some(labels), ..line.clone() }.run("evaluate");
-        text += &format!("{name}\n  {}\n", place.told(&said));
+        text += &format!("{name}\n  {}\n", place.message(&said));
         assert_eq!(hashes(&line.run_dir), before, "{name}: the earlier result is gone");
     };
     for (name, content) in cases {
@@ -345,14 +345,14 @@ fn a_directory_that_may_not_be_written_is_named() {
         let line = Line { run_dir: run_dir.clone(), ..place.line.clone() };
         let ingest = line.command("ingest");
         let writable = fs::write(folder.path().join("probe"), "").is_ok();
-        let mut command = if writable { as_nobody(&ingest) } else { ingest };
+        let mut command = if writable { as_unprivileged_user(&ingest) } else { ingest };
         let may_run = Command::new(command.get_program()).args(command.get_args()).arg("--version").output();
         if !may_run.is_ok_and(|done| done.status.success()) {
             // Nobody may not even start our programs here, which is no fault of theirs.
             return;
         }
         let said = Said::of(command.arg("--json"));
-        let told = place.told(&said).replace(folder.path().to_str().unwrap(), "$LOCKED");
+        let told = place.message(&said).replace(folder.path().to_str().unwrap(), "$LOCKED");
         assert!(told.starts_with("exit 1: failed to create `$LOCKED/locked"), "{told}");
         assert!(told.contains("Permission denied"), "{told}");
         assert!(told.ends_with("hint: use a --run-dir with write permission"), "{told}");
@@ -361,7 +361,7 @@ fn a_directory_that_may_not_be_written_is_named() {
     fs::set_permissions(folder.path().join("locked"), Permissions::from_mode(0o755)).unwrap();
 }
 
-fn as_nobody(command: &Command) -> Command {
+fn as_unprivileged_user(command: &Command) -> Command {
     let mut nobody = Command::new("setpriv");
     nobody.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
     nobody.arg(command.get_program()).args(command.get_args());
@@ -449,7 +449,7 @@ fn a_damaged_table_is_refused_and_made_again() {
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
     fs::write(&table, bytes).unwrap();
-    let told = place.told(&copied.run("embed"));
+    let told = place.message(&copied.run("embed"));
     assert!(
         told.starts_with("exit 4: `$HERE/copy/r/crops.parquet` was changed after its stage wrote it"),
         "{told}"

@@ -136,7 +136,7 @@ fn runs_without_labels_are_not_judged() {
 }
 
 #[test]
-fn what_cannot_be_measured_is_told() {
+fn what_cannot_be_measured_is_reported() {
     for (arguments, code) in
         [(&["--scale", "0x10"][..], 2), (&["--repeat", "0"], 2), (&["--video", "none.mkv"], 2)]
     {

@@ -20,7 +20,7 @@ use schema::tables::{
 use testkit::assets;
 use testkit::files::repository;
 use testkit::line::Line;
-use testkit::made_up::{self, MadeUp, must};
+use testkit::synthetic_run::{self, SyntheticRun, must};
 
 const FORMATS: [&str; 7] = ["csv", "mot", "coco", "cvat", "webvtt", "rttm", "otio"];
 
@@ -44,14 +44,16 @@ fn validate(path: &Path, folder: &Path) -> Option<(Option<i32>, Vec<String>)> {
 }
 
 /// A small made-up run: a dozen people, some together.
-fn small(name: &str) -> Option<MadeUp> {
-    made_up::finished("tracks = 40\nseed = 4\n", &folder(name))
+fn small(name: &str) -> Option<SyntheticRun> {
+    synthetic_run::finished("tracks = 40\nseed = 4\n", &folder(name))
 }
 
 #[test]
 fn runs_are_as_they_should_be() {
     for dataset in ["none", "one", "two", "identical", "constrained"] {
-        let Some(made) = made_up::finished(&made_up::recipe(dataset), &folder(dataset)) else { return };
+        let Some(made) = synthetic_run::finished(&synthetic_run::recipe(dataset), &folder(dataset)) else {
+            return;
+        };
         assert_eq!(validate(&made.run, &made.run), Some((Some(0), vec![])), "{dataset}");
         assert_eq!(
             validate(&made.run.join("tracks.parquet"), &made.run),
@@ -62,7 +64,7 @@ fn runs_are_as_they_should_be() {
 }
 
 #[test]
-fn a_table_that_a_stage_did_not_write_is_told() {
+fn a_table_that_a_stage_did_not_write_is_reported() {
     let Some(made) = small("changed") else { return };
     let path = made.run.join("tracks.parquet");
     let mut bytes = fs::read(&path).unwrap();
@@ -85,7 +87,7 @@ fn a_library_is_what_its_videos_add_up_to() {
     let library = folder.join("library");
     for seed in [4, 5] {
         let recipe = format!("tracks = 40\nseed = {seed}\n");
-        let Some(made) = made_up::finished(&recipe, &folder.join(format!("run{seed}"))) else { return };
+        let Some(made) = synthetic_run::finished(&recipe, &folder.join(format!("run{seed}"))) else { return };
         let mut add = Command::new(&program);
         add.args(["library", "add"]).arg("--library").arg(&library).arg("--run-dir").arg(&made.run);
         assert!(add.output().unwrap().status.success());
@@ -293,7 +295,7 @@ fn reading_goes_on_after_the_first_fault() {
 }
 
 #[test]
-fn what_is_no_table_is_told() {
+fn what_is_no_table_is_reported() {
     let folder = folder("no-table");
     fs::write(folder.join("x.parquet"), "no").unwrap();
     let Some(mut command) = exchange() else { return };
@@ -326,7 +328,9 @@ fn other_tools_read_what_we_export() {
 
 #[test]
 fn other_tools_read_what_we_export_of_nothing() {
-    let Some(made) = made_up::finished(&made_up::recipe("none"), &folder("export-none")) else { return };
+    let Some(made) = synthetic_run::finished(&synthetic_run::recipe("none"), &folder("export-none")) else {
+        return;
+    };
     let exports = folder("none-exports");
     let Some(()) = export(&made.run, &exports) else { return };
     python("formats", &[&made.run, &exports]);
@@ -357,7 +361,7 @@ fn labels_come_back_as_they_went() {
         let Some(mut command) = exchange() else { return };
         let import = command.arg("import").args(["--from", from]).arg("--out").arg(&labels);
         must(import.arg("--labels").arg(exports.join(format)));
-        let Some(()) = made_up::judge(&made.run, &labels) else { return };
+        let Some(()) = synthetic_run::judge(&made.run, &labels) else { return };
         let metrics = read_all::<Metric>(&made.run.join("metrics.parquet")).unwrap();
         let value =
             |name: &str| metrics.iter().find(|m| m.name == name).unwrap_or_else(|| panic!("{name}")).value;

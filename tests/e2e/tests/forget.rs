@@ -146,7 +146,7 @@ fn without_person(line: &Line, pictures: &BTreeSet<&str>) -> Vec<String> {
 
 /// Other settings would detect the removed person again, so they are refused unless forced.
 #[test]
-fn nobody_is_brought_back_by_accident() {
+fn a_redacted_person_does_not_come_back() {
     let Some(line) = line("pinned") else { return };
     line.run_all();
     let before = table_hashes(&line.run_dir);

@@ -102,7 +102,7 @@ fn faces_are_found_in_turned_deep_and_late_videos() {
 
 /// Damage costs frames, never the run; the times of the other frames stay correct, and a warning is printed.
 #[test]
-fn a_damaged_middle_is_told() {
+fn a_damaged_middle_is_reported() {
     for name in ["damaged.mkv", "damaged.mp4"] {
         let Some(path) = video(name, &["-g", "25", "-cluster_time_limit", "1000"]) else { return };
         let mut bytes = fs::read(&path).unwrap();

@@ -171,7 +171,7 @@ fn damaged_videos_end_in_an_error_or_a_part() {
         *outcomes.entry(outcome.to_owned()).or_default() += 1;
     }
     println!("damaged videos gave {outcomes:?}");
-    assert!(outcomes.len() == 3, "the damage is all alike: {outcomes:?}");
+    assert!(outcomes.len() == 3, "all damage has one outcome: {outcomes:?}");
 }
 
 fn refused(video: &Path, words: &str) {
@@ -227,7 +227,7 @@ fn files_without_end_are_refused_at_once() {
 
 /// What is written while it is read is not what the tables would say it is.
 #[test]
-fn a_video_that_grows_is_told() {
+fn a_video_that_grows_is_reported() {
     let Some(path) = second("grows.mkv", &["-c:v", "libx264"]) else { return };
     let file = fs::OpenOptions::new().append(true).open(&path).unwrap();
     // Zeros behind it cost some time, and nothing else.

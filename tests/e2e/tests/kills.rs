@@ -243,7 +243,7 @@ impl Drop for SmallDisk {
 
 /// The disk fills up in every stage that writes more than a little; with more room the run goes on.
 #[test]
-fn a_full_disk_is_told_and_costs_nothing() {
+fn a_full_disk_is_reported_and_costs_nothing() {
     let Some(Undisturbed { tables, .. }) = undisturbed() else { return };
     let Some(line) = line("full") else { return };
     let place = line.run_dir.parent().unwrap();
@@ -265,7 +265,7 @@ fn a_full_disk_is_told_and_costs_nothing() {
 
 /// The same without a disk of one's own: no file may grow beyond a limit.
 #[test]
-fn a_write_that_is_refused_is_told_and_costs_nothing() {
+fn a_write_that_is_refused_is_reported_and_costs_nothing() {
     let Some(Undisturbed { tables, .. }) = undisturbed() else { return };
     let Some(line) = line("limited") else { return };
     for blocks in ["1", "8", "64"] {
@@ -305,7 +305,7 @@ fn crashed(run_dir: &Path, arguments: &[&str]) -> Option<Output> {
 }
 
 #[test]
-fn a_crash_is_told_with_its_frame() {
+fn a_crash_is_reported_with_its_frame() {
     let Some(Undisturbed { tables, .. }) = undisturbed() else { return };
     let run_dir = folder("crashed");
     let Some(done) = crashed(&run_dir, &["--quiet"]) else { return };
@@ -318,7 +318,7 @@ fn a_crash_is_told_with_its_frame() {
 
 /// `ingest` reads what frames there are, so none can be left out before; what comes before can be saved.
 #[test]
-fn a_crash_while_the_frames_are_listed_is_told_with_its_frame() {
+fn a_crash_while_the_frames_are_listed_is_reported_with_its_frame() {
     let run_dir = folder("unlisted");
     let video = run_dir.with_file_name("long.mkv");
     let Some(mut ffmpeg) = assets::require_ffmpeg() else { return };

@@ -16,7 +16,7 @@ use schema::io::read_all;
 use schema::tables::{Cluster, Crop};
 use testkit::assets;
 use testkit::files::{copy, hashes};
-use testkit::made_up::{self, must};
+use testkit::synthetic_run::{self, must};
 
 fn folder(name: &str) -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("regress").join(name);
@@ -27,7 +27,7 @@ fn folder(name: &str) -> PathBuf {
 
 /// A threshold that splits people costs far more than two hundredths of B-cubed F1.
 #[test]
-fn a_loss_is_told_and_ends_with_five() {
+fn a_loss_is_reported_and_ends_with_five() {
     let Some(xtask) = assets::require_program("xtask") else { return };
     let mut command = Command::new(xtask);
     command.args(["regress", "--dataset", "friends_a", "--set", "cluster.method = 'agglomerative'"]);
@@ -56,7 +56,7 @@ fn a_dataset_that_is_not_there_is_wrong_usage() {
 #[test]
 fn a_stored_run_is_linked_as_the_run_was() {
     let folder = folder("stored");
-    let Some(made) = made_up::finished("tracks = 60\nseed = 6\n", &folder) else { return };
+    let Some(made) = synthetic_run::finished("tracks = 60\nseed = 6\n", &folder) else { return };
     let store = |into: &Path| {
         let mut command = Command::new(assets::require_program("ftl-datasets").unwrap());
         command.arg("store").arg("--run").arg(&made.run).arg("--into").arg(into);
@@ -79,9 +79,9 @@ fn a_stored_run_is_linked_as_the_run_was() {
 
 /// Names in the labels of a dataset are numbers, and who is who stays as it was.
 #[test]
-fn a_dataset_names_nobody() {
+fn a_dataset_contains_no_names() {
     let folder = folder("names");
-    let Some(made) = made_up::finished("tracks = 3\nseed = 1\n", &folder) else { return };
+    let Some(made) = synthetic_run::finished("tracks = 3\nseed = 1\n", &folder) else { return };
     let labels = folder.join("named.csv");
     fs::write(
         &labels,

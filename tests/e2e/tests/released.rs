@@ -14,7 +14,7 @@ use schema::tables::ALL;
 use serde_json::Value;
 use testkit::assets;
 use testkit::files::{copy, repository, walk};
-use testkit::made_up::{self, must};
+use testkit::synthetic_run::{self, must};
 
 fn folder(name: &str) -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("released").join(name);
@@ -66,7 +66,7 @@ fn release(name: &str) -> Option<PathBuf> {
     let folder = folder(name);
     let documents = folder.join("schemas");
     copy(&repository().join("schemas"), &documents);
-    let made = made_up::finished(&made_up::recipe("constrained"), &folder)?;
+    let made = synthetic_run::finished(&synthetic_run::recipe("constrained"), &folder)?;
     must(assets::require_facetrack(&["schemas"])?.arg(&documents).arg("--release").arg(&made.run));
     Some(documents)
 }
@@ -125,7 +125,7 @@ fn a_released_table_cannot_change_without_another_version() {
 }
 
 #[test]
-fn a_released_version_without_its_table_is_told() {
+fn a_released_version_without_its_table_is_reported() {
     let Some(documents) = release("missing") else { return };
     fs::remove_file(documents.join("tracks/1.0.0.parquet")).unwrap();
     let Some((passed, said)) = schemas(&documents, &["--check"]) else { return };

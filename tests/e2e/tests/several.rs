@@ -96,7 +96,7 @@ fn text(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn people_have_one_id_in_both_halves_of_a_clip_and_a_bad_file_is_told() {
+fn people_have_one_id_in_both_halves_of_a_clip_and_a_bad_file_is_reported() {
     let Some(parts) = Parts::cut("people") else { return };
     let library = parts.folder.join("runs/library");
     fs::write(parts.video("broken"), "no video").unwrap();
@@ -136,7 +136,7 @@ fn people_have_one_id_in_both_halves_of_a_clip_and_a_bad_file_is_told() {
 }
 
 #[test]
-fn what_cannot_be_meant_is_told_before_anything_runs() {
+fn contradictory_arguments_are_refused_before_the_first_stage() {
     let Some(program) = assets::require_program("facetrack") else { return };
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("several_usage");
     fs::create_dir_all(folder.join("empty")).unwrap();

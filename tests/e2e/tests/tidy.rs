@@ -227,7 +227,7 @@ fn stages_see_only_what_they_may() {
 }
 
 #[test]
-fn members_are_named_and_set_up_alike() {
+fn members_have_one_form() {
     for (name, member) in members() {
         let folder = folder(&member);
         assert_eq!(Path::new(&folder).file_name().unwrap().to_str(), Some(name.as_str()), "{folder}");

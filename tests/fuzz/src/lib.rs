@@ -47,7 +47,7 @@ pub fn tables(data: &[u8]) {
 }
 
 /// Asserts that a message is a sentence for people.
-fn is_told(error: &dyn std::error::Error) {
+fn assert_message(error: &dyn std::error::Error) {
     let text = error.to_string();
     assert!(!text.trim().is_empty(), "an error without words");
 }

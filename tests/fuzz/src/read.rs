@@ -12,7 +12,7 @@ use schema::tables::{
 };
 use schema::{Error, Row};
 
-use crate::is_told;
+use crate::assert_message;
 
 /// A table and its reader.
 type Reader = (&'static Table, fn(&Path));
@@ -57,7 +57,7 @@ pub(crate) fn table(number: usize, path: &Path) {
 
 fn read<R: Row + Clone + PartialEq + Debug>(path: &Path) {
     let faults = open::<R>(path).map_or_else(|error| vec![error], |reader| reader.inspect(drop));
-    faults.iter().for_each(|fault| is_told(fault));
+    faults.iter().for_each(|fault| assert_message(fault));
     let first = faults.first().map(Error::to_string);
     match read_all::<R>(path) {
         Err(error) => assert_eq!(Some(error.to_string()), first, "reading and inspecting disagree"),

@@ -29,7 +29,7 @@ use schema::tables::ALL;
 use serde_json::{Value, json};
 
 use crate::read::{self, APPEARANCES, READERS};
-use crate::{is_told, one_of, place, up_to};
+use crate::{assert_message, one_of, place, up_to};
 
 /// Whole numbers that arithmetic stumbles over.
 const NUMBERS: [i64; 10] = [0, 1, -1, 2, 255, i32::MAX as i64, 1 << 40, 1 << 62, i64::MAX, i64::MIN];
@@ -60,7 +60,7 @@ pub fn runs(data: &[u8]) {
         "inputs": [], "outputs": outputs.collect::<Vec<_>>(), "warnings": [], "figures": {}, "duration_secs": 0.0 });
     let manifest = json!({ "format": 1, "run_id": "r", "video": null, "stages": [stage] });
     fs::write(root.join("manifest.json"), manifest.to_string()).unwrap();
-    validate(&root).unwrap().faults.iter().for_each(|fault| is_told(fault));
+    validate(&root).unwrap().faults.iter().for_each(|fault| assert_message(fault));
     if let Ok(run) = Run::read(&root) {
         Format::NAMES
             .iter()
@@ -82,7 +82,7 @@ fn library(appearances: &Path) {
         "vectors": { "n_records": 0, "crc32": 0 }, "videos": [entry] });
     fs::write(root.join("library.json"), index.to_string()).unwrap();
     if let Err(error) = Library::open(&root) {
-        is_told(&error);
+        assert_message(&error);
     }
     let _ = gallery::validate::validate(&root);
 }

@@ -14,7 +14,7 @@ use run::stage::read_config;
 use schema::footer::Footer;
 use schema::{Row as _, Symbol};
 
-use crate::{is_told, place, up_to};
+use crate::{assert_message, place, up_to};
 
 /// The JSON of a footer.
 pub fn footers(data: &[u8]) {
@@ -28,7 +28,7 @@ pub fn footers(data: &[u8]) {
 pub fn manifests(data: &[u8]) {
     let path = place::file(manifest::FILE_NAME, data);
     match Manifest::read(&place::folder()) {
-        Err(error) => is_told(&error),
+        Err(error) => assert_message(&error),
         Ok(manifest) => {
             let manifest = manifest.unwrap();
             for output in manifest.stages.iter().flat_map(|stage| &stage.outputs) {
@@ -48,7 +48,7 @@ pub fn indexes(data: &[u8]) {
     fs::create_dir_all(&root).unwrap();
     fs::write(root.join("library.json"), data).unwrap();
     match Library::open(&root) {
-        Err(error) => is_told(&error),
+        Err(error) => assert_message(&error),
         Ok(mut library) => {
             library.commit().unwrap();
             drop(library);
@@ -60,7 +60,7 @@ pub fn indexes(data: &[u8]) {
 /// Weights of every format.
 pub fn weights(data: &[u8]) {
     match read_tensors(&place::file("weights", data)) {
-        Err(error) => is_told(&error),
+        Err(error) => assert_message(&error),
         Ok(tensors) => {
             for tensor in tensors.values() {
                 let values = tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
@@ -96,7 +96,7 @@ pub fn labels(data: &[u8]) {
 
 fn take(path: &Path, content: &[u8]) {
     match Labels::parse(path, content, FRAMES) {
-        Err(error) => is_told(&error),
+        Err(error) => assert_message(&error),
         Ok(labels) => {
             assert!(labels.lines.iter().all(|line| (0..FRAMES).contains(&line.frame)));
             labels.rows(&Symbol::from("v")).for_each(|row| assert_eq!(row.check(), Ok(()), "{row:?}"));
@@ -108,7 +108,7 @@ fn take(path: &Path, content: &[u8]) {
 pub fn edits(data: &[u8]) {
     let ids: Vec<i64> = (0..9).collect();
     match Edits::parse(Path::new("edits.csv"), data, &ids) {
-        Err(error) => is_told(&error),
+        Err(error) => assert_message(&error),
         Ok(edits) => {
             let known = |(a, b): &(i64, i64)| a < b && ids.contains(a) && ids.contains(b);
             assert!(edits.pairs().all(|(pair, _)| known(&pair)));
@@ -127,10 +127,10 @@ pub fn settings(data: &[u8]) {
         [&[], &["cluster.k = 3"][..], &["cluster = 3"], &["cluster.method = 'dbscan'"]][up_to(data, 3)];
     let path = place::file("config.toml", data.peek_bytes(data.len()).unwrap_or_default());
     match read_config::<cluster::Config>(Some(&path), overrides, "cluster") {
-        Err(error) => is_told(&error),
+        Err(error) => assert_message(&error),
         Ok(config) => {
             if let Err(error) = config.check() {
-                is_told(&error);
+                assert_message(&error);
             }
             let json = serde_json::to_value(&config).unwrap();
             assert_eq!(

@@ -19,7 +19,7 @@ use testkit::files::walk;
 use testkit::snapshot;
 
 /// What a person reads of an error.
-fn told(error: &dyn Failure) -> String {
+fn message(error: &dyn Failure) -> String {
     let hint = error.hint().map_or_else(String::new, |hint| format!("\n  hint: {hint}"));
     format!("exit {}: {error}{hint}", error.exit_code())
 }
@@ -27,34 +27,34 @@ fn told(error: &dyn Failure) -> String {
 fn manifest(path: &Path) -> Option<String> {
     let root = tempfile::tempdir().unwrap();
     fs::copy(path, root.path().join("manifest.json")).unwrap();
-    Some(told(&Manifest::read(root.path()).err()?).replace(root.path().to_str().unwrap(), "$RUN"))
+    Some(message(&Manifest::read(root.path()).err()?).replace(root.path().to_str().unwrap(), "$RUN"))
 }
 
 fn index(path: &Path) -> Option<String> {
     let root = tempfile::tempdir().unwrap();
     fs::copy(path, root.path().join("library.json")).unwrap();
-    Some(told(&Library::open(root.path()).err()?).replace(root.path().to_str().unwrap(), "$LIBRARY"))
+    Some(message(&Library::open(root.path()).err()?).replace(root.path().to_str().unwrap(), "$LIBRARY"))
 }
 
 fn labels(path: &Path) -> Option<String> {
-    Some(told(&Labels::parse(path, &fs::read(path).unwrap(), 100).err()?))
+    Some(message(&Labels::parse(path, &fs::read(path).unwrap(), 100).err()?))
 }
 
 fn imported(path: &Path) -> Option<String> {
     let source = Source::of(path).unwrap();
     let (line, reason) = source.read(&fs::read(path).unwrap(), source.first_frame(), None).err()?;
-    Some(told(&formats::Error::Labels { path: path.to_path_buf(), line, reason }))
+    Some(message(&formats::Error::Labels { path: path.to_path_buf(), line, reason }))
 }
 
 fn edited(path: &Path) -> Option<String> {
     let error: edits::Error = Edits::parse(path, &fs::read(path).unwrap(), &[0, 1, 2, 3]).err()?;
-    Some(told(&cluster::Error::from(error)))
+    Some(message(&cluster::Error::from(error)))
 }
 
 fn set(path: &Path) -> Option<String> {
     match read_config::<cluster::Config>(Some(path), &[], "cluster") {
-        Err(error) => Some(told(&error)),
-        Ok(config) => Some(told(&config.check().err()?)),
+        Err(error) => Some(message(&error)),
+        Ok(config) => Some(message(&config.check().err()?)),
     }
 }
 
@@ -63,7 +63,7 @@ fn refusal(folder: &str, path: &Path) -> Option<String> {
     match folder {
         "manifests" => manifest(path),
         "indexes" => index(path),
-        "weights" => Some(told(&read_tensors(path).err()?)),
+        "weights" => Some(message(&read_tensors(path).err()?)),
         "labels" => labels(path),
         "imports" => imported(path),
         "edits" => edited(path),

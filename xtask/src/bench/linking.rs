@@ -13,7 +13,7 @@ use console::{Error, Result, exit, rounded, say};
 use fetch::cache::Scratch;
 use serde_json::{Value, json};
 
-use super::contestant::Contestant;
+use super::runner::Runner;
 use super::{PYTHON, Shared, every_core, listen, table};
 use crate::{parse_count, system, workspace};
 
@@ -97,7 +97,7 @@ pub(crate) fn link(options: &Labelled) -> Result<()> {
     let (python, scratch) = (PYTHON.obtain()?, scripts()?);
     let mut command = Command::new(python);
     command.arg(scratch.path().join("runs.py")).args(&options.runs);
-    let found = std::mem::take(&mut Contestant::start(&mut command)?.about);
+    let found = std::mem::take(&mut Runner::start(&mut command)?.about);
     say(if options.shared.json { found.to_string() } else { runs_text(&found) }.trim_end());
     Ok(())
 }
@@ -136,7 +136,7 @@ impl Hall {
         let mut rows = Vec::new();
         for linker in LINKERS.iter().filter(|linker| n <= linker.most) {
             let row = self.measure(linker, &folder, n, dim)?;
-            eprintln!("{}", row.told());
+            eprintln!("{}", row.message());
             rows.push(row);
         }
         fs::remove_dir_all(&folder).map_err(Error::io("remove", &folder))?;
@@ -201,7 +201,7 @@ struct Row {
 }
 
 impl Row {
-    fn told(&self) -> String {
+    fn message(&self) -> String {
         let [wall_secs, b3_f1] =
             ["wall_secs", "b3_f1"].map(|name| self.figure(name).map_or("?".into(), rounded));
         format!("{}, {} × {}: {wall_secs} s, B³ {b3_f1}", self.linker, self.n, self.dim)

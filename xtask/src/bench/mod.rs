@@ -1,10 +1,10 @@
 //! `cargo xtask bench`: how fast it is, beside a yardstick that ran on the same cores at the same time.
 
-mod contestant;
 pub(crate) mod library;
 pub(crate) mod linking;
 pub(crate) mod networks;
 pub(crate) mod pipeline;
+mod runner;
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};

@@ -14,18 +14,18 @@ use console::{Result, rounded, say};
 use fetch::cache::{self, Scratch};
 use serde_json::{Value, json};
 
-use super::contestant::{Contestant, Took};
+use super::runner::{Runner, Took};
 use super::{PYTHON, Shared, Spread, table};
 use crate::{parse_count, parse_size, system, workspace};
 
 const SCRIPTS: [(&str, &str); 2] = [
-    ("contestant.py", include_str!("contestant.py")),
+    ("runner.py", include_str!("runner.py")),
     ("networks.py", include_str!("../../../crates/embed/tests/reference/networks.py")),
 ];
 
 /// Embedding networks with pinned weights.
 const PINNED: [&str; 4] = ["sface", "dlib", "facenet", "vgg"];
-/// Embedding networks without; `contestant.py` makes seeded weights.
+/// Embedding networks without; `runner.py` makes seeded weights.
 const SEEDED: [&str; 5] = ["iresnet18", "iresnet34", "iresnet50", "iresnet100", "mobilefacenet"];
 const DETECTOR: &str = "yunet";
 
@@ -141,13 +141,13 @@ impl Hall<'_> {
         let isas = if given.is_empty() { &widest[..] } else { &given };
         let mut rows = Vec::new();
         for threads in self.options.threads.iter().copied() {
-            let mut theirs = Contestant::start(&mut self.theirs(name, reference, threads))?;
+            let mut theirs = Runner::start(&mut self.theirs(name, reference, threads))?;
             for isa in isas {
-                let mut ours = Contestant::start(&mut self.ours(name, threads, *isa))?;
+                let mut ours = Runner::start(&mut self.ours(name, threads, *isa))?;
                 for batch in self.batches(threads) {
-                    let rounds = race(&mut ours, &mut theirs, batch, self.options.repeat)?;
+                    let rounds = alternate(&mut ours, &mut theirs, batch, self.options.repeat)?;
                     let row = Row::new(name, reference, (batch, threads), [&ours, &theirs], rounds);
-                    eprintln!("{}", row.told());
+                    eprintln!("{}", row.message());
                     rows.push(row);
                 }
             }
@@ -176,7 +176,7 @@ impl Hall<'_> {
 
     fn theirs(&self, name: &str, reference: &str, threads: usize) -> Command {
         let mut command = Command::new(&self.python);
-        command.arg(self.scripts.join("contestant.py")).args([reference, name]);
+        command.arg(self.scripts.join("runner.py")).args([reference, name]);
         command.arg(&self.folder).arg(threads.to_string());
         if let Some((width, height)) = self.size {
             command.args([width.to_string(), height.to_string()]);
@@ -190,17 +190,17 @@ type Round = [Took; 2];
 
 /// Has both pass the same batches by turns. The first turn is not counted; it says how many batches
 /// are enough.
-fn race(ours: &mut Contestant, theirs: &mut Contestant, batch: usize, repeat: usize) -> Result<Vec<Round>> {
+fn alternate(ours: &mut Runner, theirs: &mut Runner, batch: usize, repeat: usize) -> Result<Vec<Round>> {
     let mut secs = f64::INFINITY;
-    for contestant in [&mut *ours, &mut *theirs] {
-        contestant.pass(batch, 1)?;
-        secs = secs.min(contestant.pass(batch, 1)?.wall_secs);
+    for runner in [&mut *ours, &mut *theirs] {
+        runner.pass(batch, 1)?;
+        secs = secs.min(runner.pass(batch, 1)?.wall_secs);
     }
     let count = (LEAST_SECS / secs).ceil().clamp(1.0, 1e6) as usize;
     let images = (batch * count) as f64;
-    let pass = |contestant: &mut Contestant| -> Result<Took> {
+    let pass = |runner: &mut Runner| -> Result<Took> {
         thread::sleep(PAUSE);
-        let took = contestant.pass(batch, count)?;
+        let took = runner.pass(batch, count)?;
         Ok(Took { wall_secs: took.wall_secs / images, cpu_secs: took.cpu_secs.map(|secs| secs / images) })
     };
     (0..repeat).map(|_| Ok([pass(ours)?, pass(theirs)?])).collect()
@@ -226,7 +226,7 @@ impl Row {
         network: &str,
         reference: &'static str,
         (batch, threads): (usize, usize),
-        [ours, theirs]: [&Contestant; 2],
+        [ours, theirs]: [&Runner; 2],
         rounds: Vec<Round>,
     ) -> Self {
         Self {
@@ -265,7 +265,7 @@ impl Row {
         self.flops() / self.peak_flops
     }
 
-    fn told(&self) -> String {
+    fn message(&self) -> String {
         let Self { network, batch, threads, isa, reference, .. } = self;
         let ratio = rounded(self.ratio().median);
         format!("{network}, batch {batch}, threads {threads}, {isa}: {ratio} × {reference}")
@@ -427,10 +427,10 @@ peak: avx512, threads 2: 200 GFLOP/s a thread
 
     #[test]
     fn every_network_has_weights() {
-        let (_, contestant) = SCRIPTS[0];
+        let (_, runner) = SCRIPTS[0];
         for name in PINNED.into_iter().chain(SEEDED).chain([DETECTOR]) {
             let kind: String = name.chars().take_while(|c| c.is_alphabetic()).collect();
-            assert!(contestant.contains(&kind), "{name}");
+            assert!(runner.contains(&kind), "{name}");
         }
     }
 }

@@ -378,7 +378,7 @@ fn repair(labels: &mut Vec<Option<usize>>, pairs: &Pairs) {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
 pub(crate) mod tests {
     use std::collections::BTreeSet;
 
@@ -493,7 +493,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn link_tells_how_far_it_is() {
+    fn link_reports_its_progress() {
         let people = testkit::people::people(300, 16, 1);
         let rows = (0..300).map(|row| people.vector(row)).collect();
         let items = Items::new(rows, people.cannot_link.clone()).unwrap();

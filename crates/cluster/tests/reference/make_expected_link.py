@@ -31,7 +31,7 @@ def table(dim, random):
     )
 
 
-def made_up(n, people, dim, random):
+def synthetic(n, people, dim, random):
     """Vectors, norms and pairs that must stay apart, by the model; persons are unequally frequent."""
     quality = table(dim, random)
     person = random.choice(people, n, p=(w := 1.0 / np.arange(1, people + 1)) / w.sum())
@@ -268,7 +268,7 @@ def main():
     random = np.random.default_rng(7)
     cases = []
     for n, people, dim in [(20, 4, 48), (40, 9, 48), (60, 8, 64)]:
-        quality, u, norms, pairs, person = made_up(n, people, dim, random)
+        quality, u, norms, pairs, person = synthetic(n, people, dim, random)
         further_random = np.random.default_rng(n)
         further = table(dim + 10, further_random) | dict(person_variance=0.67, evidence_dim=float(dim))
         further_u, further_norms = seen(further, person, people, dim + 10, further_random)

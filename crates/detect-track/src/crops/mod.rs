@@ -6,7 +6,7 @@
 
 mod best;
 #[cfg(all(test, feature = "opencv"))]
-#[expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod parity;
 mod sharpness;
 mod shrink;
@@ -181,7 +181,7 @@ fn similarity(Landmarks(from): &Landmarks, Landmarks(to): &Landmarks) -> Option<
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use geometry::BBox;
 

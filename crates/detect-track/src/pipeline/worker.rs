@@ -154,7 +154,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_detector_sees_the_same_picture_whatever_the_resolution() {
+    fn the_detector_input_size_is_independent_of_the_resolution() {
         assert_eq!(detector_size(640, 360, None, 15.0), (640, 360));
         assert_eq!(detector_size(1920, 1080, None, 15.0), (640, 360));
         assert_eq!(detector_size(1080, 1920, None, 15.0), (360, 640));

@@ -2,7 +2,7 @@
 
 Everything here is written from what the networks' authors published and shares nothing with our
 Rust. Weights are functions `get(name, shape)`: a converted file (`stored`) or `seeded` ones, which a
-test makes alike without storing them. Layouts are NCHW, as onnxruntime has them.
+test makes in the same way without storing them. Layouts are NCHW, as onnxruntime has them.
 """
 import json
 import numpy as np, onnx

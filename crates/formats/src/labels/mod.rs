@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn mot_that_is_none_is_told_by_line() {
+    fn invalid_mot_is_reported_by_line() {
         let cases = [
             ("1,7,10,20,30\n", (1, "the row has 5 cells; MOTChallenge has at least 6")),
             ("1,7,10,20,30,40\n2,7,ten,20,30,40\n", (2, "`left`: \"ten\" is not a number")),
@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn cvat_that_is_none_is_told_by_line() {
+    fn invalid_cvat_is_reported_by_line() {
         assert!(read(Source::Cvat, "<annotations>\n<track></annotations>").is_err_and(|(line, _)| line == 2));
         let no_box =
             "<annotations>\n<track id='0' label='a'>\n<box frame='0' xtl='1'/></track></annotations>";

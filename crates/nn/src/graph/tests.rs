@@ -1,6 +1,6 @@
 //! Layers and graphs against candle's own operations, over random shapes, with every instruction set
 //! that the machine has.
-#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use candle_core::{DType, Device};
 use proptest::prelude::*;
@@ -324,7 +324,7 @@ fn random_graph(
             }
             3 => (builder.layer(a, Layer::MaxPool(window)), window.outputs(size), channels),
             4 => (builder.layer(a, Layer::AvgPool(window)), window.outputs(size), channels),
-            5 if size == other_size && channels.is_multiple_of(CELL) => {
+            5 if size == other_size && channels.is_multiple_of(CHANNEL_BLOCK) => {
                 (builder.concat(&[a, a, b]), size, 2 * channels + other)
             }
             _ => {
@@ -467,7 +467,7 @@ fn maps_that_do_not_fit_are_an_error() {
 }
 
 #[test]
-fn maps_that_nobody_needs_are_dropped() {
+fn unused_maps_are_dropped() {
     let (mut builder, input) = Builder::new();
     let unused = builder.layer(input, picture_layer());
     let pooled = builder.layer(input, Layer::MaxPool(Window::square(2, 2, 0)));

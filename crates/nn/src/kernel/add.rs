@@ -3,7 +3,7 @@
 use pulp::Simd;
 
 use super::{Epilogue, Finish, Identity, OnCells, Prelu, Relu, cells, cells_mut};
-use crate::band::CELL;
+use crate::row_buffer::CHANNEL_BLOCK;
 
 /// One row of one block of channels: the sum of `parts`, of which either may be shorter than the row.
 pub(crate) struct Add<'a> {
@@ -17,10 +17,10 @@ impl OnCells for Add<'_> {
     #[inline(always)]
     fn run<S: Simd, const N: usize>(self, simd: S) {
         match self.epilogue {
-            Epilogue::Identity => self.finished::<S, N>(simd, Identity, &[0.0; CELL]),
-            Epilogue::Relu => self.finished::<S, N>(simd, Relu, &[0.0; CELL]),
+            Epilogue::Identity => self.finished::<S, N>(simd, Identity, &[0.0; CHANNEL_BLOCK]),
+            Epilogue::Relu => self.finished::<S, N>(simd, Relu, &[0.0; CHANNEL_BLOCK]),
             Epilogue::Prelu(slopes) => {
-                let slopes = &slopes[self.block * CELL..];
+                let slopes = &slopes[self.block * CHANNEL_BLOCK..];
                 self.finished::<S, N>(simd, Prelu, slopes);
             }
         }

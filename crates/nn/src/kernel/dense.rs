@@ -3,14 +3,14 @@
 use pulp::{Simd, WithSimd};
 
 use super::{Epilogue, Finish, Identity, Prelu, Relu, cells, cells_mut};
-use crate::band::CELL;
+use crate::row_buffer::CHANNEL_BLOCK;
 
 /// Outputs for `pixels` consecutive pixels of each of some rows, whose outputs follow each other. The input
 /// of tap `t` for pixel `p` of row `r` is cell `rows[r] + starts[t] + p`.
 pub(crate) struct Dense<'a> {
     /// Cells of `cell` channels.
     pub(crate) input: &'a [f32],
-    /// 3 or [`CELL`].
+    /// 3 or [`CHANNEL_BLOCK`].
     pub(crate) cell: usize,
     pub(crate) starts: &'a [usize],
     pub(crate) rows: &'a [usize],
@@ -32,7 +32,7 @@ impl WithSimd for Dense<'_> {
     fn with_simd<S: Simd>(self, simd: S) {
         match self.cell {
             3 => self.with_cell::<S, 3>(simd),
-            _ => self.with_cell::<S, CELL>(simd),
+            _ => self.with_cell::<S, CHANNEL_BLOCK>(simd),
         }
     }
 }
@@ -46,14 +46,14 @@ impl Dense<'_> {
             16 => self.run::<S, K, 1, 2, 14>(simd),
             8 => self.run::<S, K, 2, 1, 6>(simd),
             4 => self.run::<S, K, 4, 1, 6>(simd),
-            _ => self.run::<S, K, CELL, 1, 1>(simd),
+            _ => self.run::<S, K, CHANNEL_BLOCK, 1, 1>(simd),
         }
     }
 
     /// `N` vectors a cell, up to `G` blocks of outputs and `FULL` pixels at a time.
     #[inline(always)]
     fn run<S: Simd, const K: usize, const N: usize, const G: usize, const FULL: usize>(&mut self, simd: S) {
-        let blocks = self.bias.len() / CELL;
+        let blocks = self.bias.len() / CHANNEL_BLOCK;
         let whole = blocks - blocks % G;
         for block in (0..whole).step_by(G) {
             self.group::<S, K, N, G, FULL>(simd, block);
@@ -164,8 +164,8 @@ impl<const K: usize, const N: usize, const G: usize, const P: usize> Tile<'_, '_
     fn store<S: Simd>(self, simd: S, sums: Sums<S, N, G, P>, finish: impl Finish, slopes: &[f32]) {
         for g in 0..G {
             let slope = cells::<S, N>(slopes)[self.block + g];
-            let start = (self.block + g) * self.job.pitch + self.output * CELL;
-            let out = cells_mut::<S, N>(&mut self.job.out[start..][..P * CELL]);
+            let start = (self.block + g) * self.job.pitch + self.output * CHANNEL_BLOCK;
+            let out = cells_mut::<S, N>(&mut self.job.out[start..][..P * CHANNEL_BLOCK]);
             let out: &mut [[S::f32s; N]; P] = &mut out.as_chunks_mut().0[0];
             for (out, sums) in out.iter_mut().zip(&sums) {
                 for v in 0..N {

@@ -5,8 +5,8 @@ use std::ops::Range;
 use pulp::Simd;
 
 use super::{Epilogue, Finish, Identity, OnCells, Prelu, Relu, cells, cells_mut};
-use crate::band::CELL;
 use crate::conv::Window;
+use crate::row_buffer::CHANNEL_BLOCK;
 
 /// One output row of all channels.
 pub(crate) struct Depthwise<'a> {
@@ -67,7 +67,7 @@ impl Depthwise<'_> {
                 weight,
                 bias: *bias,
                 slope: *slope,
-                out: cells_mut::<S, N>(&mut self.out[block * self.pitch..][..self.width * CELL]),
+                out: cells_mut::<S, N>(&mut self.out[block * self.pitch..][..self.width * CHANNEL_BLOCK]),
             };
             row.run(simd, finish);
         }
@@ -142,15 +142,15 @@ impl<'a, S: Simd, const N: usize> Row<'a, S, N> {
     #[inline(always)]
     fn pixel(&mut self, simd: S, at: usize, finish: impl Finish) {
         let Window { size: [_, size], stride, padding: [_, padding] } = self.window;
-        let width = self.zeros.len() / CELL;
+        let width = self.zeros.len() / CHANNEL_BLOCK;
         // Columns of the kernel that are on the map.
         let from = padding.saturating_sub(at * stride);
         let to = size.min((width + padding).saturating_sub(at * stride));
         let mut sums = self.bias;
         for (y, start) in self.starts.iter().enumerate() {
             let Some(start) = start else { continue };
-            let start = start + (at * stride + from - padding) * CELL;
-            let inputs = cells::<S, N>(&self.input[start..][..(to - from) * CELL]);
+            let start = start + (at * stride + from - padding) * CHANNEL_BLOCK;
+            let inputs = cells::<S, N>(&self.input[start..][..(to - from) * CHANNEL_BLOCK]);
             for (input, weight) in inputs.iter().zip(&self.weight[y * size + from..]) {
                 for v in 0..N {
                     sums[v] = simd.mul_add_e_f32s(input[v], weight[v], sums[v]);

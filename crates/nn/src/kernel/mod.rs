@@ -1,6 +1,6 @@
 //! The inner loops, generic over the vector width; all safe code.
 //!
-//! All kernels read and write cells of [`CELL`](crate::band::CELL) channels. A cell is `N` vectors: 1 with
+//! All kernels read and write cells of [`CHANNEL_BLOCK`](crate::row_buffer::CHANNEL_BLOCK) channels. A cell is `N` vectors: 1 with
 //! AVX-512, 2 with AVX2, 4 with NEON, 16 "vectors" of one lane otherwise.
 
 mod add;
@@ -15,7 +15,7 @@ pub(crate) use depthwise::Depthwise;
 pub(crate) use pool::{Pool, Pooling};
 use pulp::{Arch, Simd, WithSimd};
 
-use crate::band::CELL;
+use crate::row_buffer::CHANNEL_BLOCK;
 
 use crate::conv::Activation;
 
@@ -40,7 +40,7 @@ impl<K: OnCells> WithSimd for Vectors<K> {
             16 => self.0.run::<S, 1>(simd),
             8 => self.0.run::<S, 2>(simd),
             4 => self.0.run::<S, 4>(simd),
-            _ => self.0.run::<S, CELL>(simd),
+            _ => self.0.run::<S, CHANNEL_BLOCK>(simd),
         }
     }
 }

@@ -3,8 +3,8 @@
 use pulp::Simd;
 
 use super::{OnCells, cells, cells_mut};
-use crate::band::CELL;
 use crate::conv::Window;
+use crate::row_buffer::CHANNEL_BLOCK;
 
 /// Kind of pooling.
 #[derive(Debug, Clone, Copy)]
@@ -56,7 +56,7 @@ impl OnCells for Pool<'_> {
 
 impl Pool<'_> {
     fn row<S: Simd, const N: usize>(&mut self, block: usize) -> &mut [[S::f32s; N]] {
-        cells_mut::<S, N>(&mut self.out[block * self.pitch..][..self.width * CELL])
+        cells_mut::<S, N>(&mut self.out[block * self.pitch..][..self.width * CHANNEL_BLOCK])
     }
 
     /// One tap of the window after the other, each for the whole row.
@@ -68,7 +68,7 @@ impl Pool<'_> {
         fold: impl Fn(S::f32s, S::f32s) -> S::f32s,
     ) {
         let Window { size: [_, columns], stride, padding: [_, padding] } = self.window;
-        let (starts, input, len) = (self.starts, self.input, self.input_width * CELL);
+        let (starts, input, len) = (self.starts, self.input, self.input_width * CHANNEL_BLOCK);
         let input = &input[block * self.input_pitch..];
         let out = self.row::<S, N>(block);
         out.fill([start; N]);

@@ -4,7 +4,7 @@
 use pulp::Simd;
 
 use super::{Epilogue, Finish, Identity, OnCells, Prelu, Relu, cells, cells_mut};
-use crate::band::CELL;
+use crate::row_buffer::CHANNEL_BLOCK;
 
 /// Outputs of a tile along an axis.
 pub(crate) const SIDE: usize = 4;
@@ -67,12 +67,13 @@ impl OnCells for Forward<'_> {
                 for (row, start) in square.0.iter_mut().zip(&tile.inputs) {
                     match (start, inside) {
                         (Some(start), Some(x)) => {
-                            let cells = cells::<S, N>(&input[start + x * CELL..][..REACH * CELL]);
+                            let cells =
+                                cells::<S, N>(&input[start + x * CHANNEL_BLOCK..][..REACH * CHANNEL_BLOCK]);
                             forward(simd, &cells.as_chunks().0[0], row);
                         }
                         (Some(start), None) => {
                             let mut cut = [[zero; N]; REACH];
-                            let cells = cells::<S, N>(&input[*start..][..self.input_width * CELL]);
+                            let cells = cells::<S, N>(&input[*start..][..self.input_width * CHANNEL_BLOCK]);
                             let left = self.padding.saturating_sub(tile.x);
                             let seen = cells.get(tile.x + left - self.padding..).unwrap_or_default();
                             cut[left..].iter_mut().zip(seen).for_each(|(to, from)| *to = *from);
@@ -81,7 +82,7 @@ impl OnCells for Forward<'_> {
                         (None, _) => *row = [[zero; N]; REACH],
                     }
                 }
-                let out = &mut self.out[(block * self.tiles.len() + i) * CELL..];
+                let out = &mut self.out[(block * self.tiles.len() + i) * CHANNEL_BLOCK..];
                 let mut column = [[zero; N]; REACH];
                 let mut points = [[zero; N]; REACH];
                 for x in 0..REACH {
@@ -90,7 +91,7 @@ impl OnCells for Forward<'_> {
                     }
                     forward(simd, &column, &mut points);
                     for y in 0..REACH {
-                        let out = &mut out[(y * REACH + x) * self.pitch..][..CELL];
+                        let out = &mut out[(y * REACH + x) * self.pitch..][..CHANNEL_BLOCK];
                         cells_mut::<S, N>(out)[0] = points[y];
                     }
                 }
@@ -160,12 +161,12 @@ impl Inverse<'_> {
         let bias_and_slope = cells::<S, N>(self.bias).iter().zip(cells::<S, N>(slopes));
         for (block, (bias, slope)) in bias_and_slope.enumerate() {
             for (i, tile) in self.tiles.iter().enumerate() {
-                let input = &self.input[(block * self.tiles.len() + i) * CELL..];
+                let input = &self.input[(block * self.tiles.len() + i) * CHANNEL_BLOCK..];
                 for v in 0..N {
                     for x in 0..REACH {
                         let mut column = [simd.splat_f32s(0.0); REACH];
                         for y in 0..REACH {
-                            let point = &input[(y * REACH + x) * self.input_pitch..][..CELL];
+                            let point = &input[(y * REACH + x) * self.input_pitch..][..CHANNEL_BLOCK];
                             column[y] = cells::<S, N>(point)[0][v];
                         }
                         narrow.0[x] = inverse(simd, column);
@@ -183,7 +184,7 @@ impl Inverse<'_> {
                 for (start, row) in tile.outputs.iter().zip(&square.0) {
                     let Some(start) = start else { continue };
                     let start = block * self.pitch + start;
-                    let out = cells_mut::<S, N>(&mut self.out[start..][..self.width * CELL]);
+                    let out = cells_mut::<S, N>(&mut self.out[start..][..self.width * CHANNEL_BLOCK]);
                     let out = &mut out[tile.x..];
                     match out.first_chunk_mut() {
                         Some(out) => *out = *row,

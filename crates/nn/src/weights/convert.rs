@@ -30,7 +30,7 @@ fn chosen(mut tensors: Tensors, names: &[(&str, &str)]) -> std::result::Result<T
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use candle_core::{Device, Tensor};
 

@@ -168,7 +168,7 @@ fn split(values: &mut Vec<f32>, first: &[usize; 4], second: &[usize; 4]) -> Pars
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use std::collections::BTreeMap;
 

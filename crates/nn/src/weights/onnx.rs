@@ -46,7 +46,7 @@ fn name_by_reader(nodes: &[Node], tensors: &mut Tensors) {
     let mut counts: HashMap<&str, usize> = HashMap::new();
     for node in nodes {
         let count = counts.entry(&node.op_type).or_default();
-        for (i, input) in node.input.iter().enumerate().filter(|(_, name)| is_made_up(name)) {
+        for (i, input) in node.input.iter().enumerate().filter(|(_, name)| is_generated(name)) {
             if let Some(tensor) = tensors.get(input).cloned() {
                 tensors.insert(format!("{}.{count}.{i}", node.op_type), tensor);
             }
@@ -56,7 +56,7 @@ fn name_by_reader(nodes: &[Node], tensors: &mut Tensors) {
 }
 
 /// `685` or `onnx::Conv_685`.
-fn is_made_up(name: &str) -> bool {
+fn is_generated(name: &str) -> bool {
     let number = if name.starts_with("onnx::") { name.rsplit('_').next().unwrap_or(name) } else { name };
     !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit())
 }
@@ -208,7 +208,7 @@ struct TensorProto {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use proptest::prelude::*;
 
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn tensors_with_made_up_names_are_also_named_by_their_readers() {
+    fn tensors_with_generated_names_are_also_named_by_their_readers() {
         let one = |name: &str, value| floats_of(name, &[1], &[value]);
         let nodes = vec![
             node("Conv", &["x", "a.weight", "12"]),
@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn weights_in_another_file_are_told() {
+    fn weights_in_another_file_are_reported() {
         let away = TensorProto { data_location: EXTERNAL, ..floats_of("w", &[1], &[]) };
         assert_eq!(parsed_graph(vec![], vec![away]).unwrap_err(), "`w` is stored in another file");
     }

@@ -20,7 +20,7 @@ fn both(clip: &Clip, (width, height): (usize, usize), options: &str) -> Option<(
     Some((ours, theirs))
 }
 
-fn assert_alike(name: &str, (ours, theirs): (Image, Vec<u8>)) {
+fn assert_similar(name: &str, (ours, theirs): (Image, Vec<u8>)) {
     let difference = |(a, b): (&u8, &u8)| f64::from(a.abs_diff(*b));
     let differences: Vec<_> = ours.data.iter().zip(&theirs).map(difference).collect();
     let mean = differences.iter().sum::<f64>() / differences.len() as f64;
@@ -53,7 +53,7 @@ fn streams_say_what_their_colours_mean() {
         let tags = ["-vf", &filter, "-colorspace", space, "-color_range", range];
         let Some(clip) = smooth("tagged.mkv", (160, 96), &tags) else { return };
         // At half the size no colour pixel is spread over several.
-        assert_alike(&name, both(&clip, (80, 48), "").unwrap());
+        assert_similar(&name, both(&clip, (80, 48), "").unwrap());
     }
 }
 
@@ -64,7 +64,7 @@ fn streams_that_say_nothing_are_taken_as_players_take_them() {
     {
         let Some(clip) = smooth("untagged.mkv", size, &["-pix_fmt", "yuv444p"]) else { return };
         let size = (size.0 as usize, size.1 as usize);
-        assert_alike(space, both(&clip, size, &format!(":in_color_matrix={space}")).unwrap());
+        assert_similar(space, both(&clip, size, &format!(":in_color_matrix={space}")).unwrap());
     }
 }
 
@@ -74,7 +74,7 @@ fn pictures_without_luma_keep_their_colours() {
     for (codec, format) in [("libx264rgb", "gbrp"), ("ffv1", "bgr0"), ("png", "rgb24"), ("libx264", "gray")] {
         let arguments = ["-f", "lavfi", "-i", &source, "-c:v", codec, "-qp", "4", "-pix_fmt", format];
         let Some(clip) = Clip::new("rgb.mkv", &arguments) else { return };
-        assert_alike(format, both(&clip, (160, 96), "").unwrap());
+        assert_similar(format, both(&clip, (160, 96), "").unwrap());
     }
 }
 
@@ -82,11 +82,11 @@ fn pictures_without_luma_keep_their_colours() {
 fn pictures_are_scaled_by_area() {
     let Some(clip) = smooth("scaled.mkv", (320, 180), &["-pix_fmt", "yuv420p"]) else { return };
     for size in [(160, 90), (128, 72), (107, 60), (64, 36), (80, 180), (320, 45)] {
-        assert_alike(&format!("{size:?}"), both(&clip, size, "").unwrap());
+        assert_similar(&format!("{size:?}"), both(&clip, size, "").unwrap());
     }
     // FFmpeg enlarges by area in steps; interpolation is bilinear.
     let (ours, theirs) = both(&clip, (640, 360), ":flags=bilinear+accurate_rnd+full_chroma_int").unwrap();
-    assert_alike("enlarged", (ours, theirs));
+    assert_similar("enlarged", (ours, theirs));
 }
 
 #[test]

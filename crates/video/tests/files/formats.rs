@@ -96,7 +96,7 @@ fn interlaced_video_is_read_as_it_is() {
 }
 
 #[test]
-fn pixels_that_are_not_square_are_told() {
+fn pixels_that_are_not_square_are_reported() {
     for name in ["wide.mp4", "wide.mkv"] {
         let Some(clip) = Clip::of_counter(name, &["-vf", "setsar=64/45", "-c:v", "libx264"]) else { return };
         assert_frames(&clip, 0..FRAMES);
@@ -107,7 +107,7 @@ fn pixels_that_are_not_square_are_told() {
 }
 
 #[test]
-fn high_dynamic_range_is_told() {
+fn high_dynamic_range_is_reported() {
     let hdr = [
         ["-c:v", "libx265", "-x265-params"].as_slice(),
         &["log-level=none:transfer=smpte2084:colorprim=bt2020:colormatrix=bt2020nc"],

@@ -58,7 +58,7 @@ fn pictures_are_turned_as_ffmpeg_turns_them() {
 }
 
 #[test]
-fn other_angles_are_told_and_left_alone() {
+fn other_angles_are_reported_and_left_alone() {
     let eighth_turn = [46341, 46341, -46341, 46341];
     let Some(clip) = stored("null") else { return };
     set_matrix(&clip, eighth_turn);

@@ -87,7 +87,7 @@ class Run:
         return {name: float(value) for name, value in found.items()}
 
     def auc(self):
-        """Of pairs of tracks: how often two of one person are more alike than two of two."""
+        """Of pairs of tracks: how often two tracks of one person are more similar than two of different people."""
         from sklearn.metrics import roc_auc_score
 
         tracks = np.flatnonzero(self.judged)

@@ -100,7 +100,7 @@ impl Law {
         for pair in pairs {
             let [a, b] = pair.tracks.map(|track| track as usize);
             let is_one = labels[a] == labels[b];
-            let odds = tracks.together(a, b);
+            let odds = tracks.merge_gain(a, b);
             if cannot_link.binary_search(&(a.min(b), a.max(b))).is_ok() || (!is_one && odds < -SURE) {
                 different.push(f64::from(pair.distance));
             }
@@ -226,7 +226,7 @@ impl Between {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
 

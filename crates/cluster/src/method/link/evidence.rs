@@ -173,7 +173,7 @@ impl Sums {
     }
 
     /// `L(A ∪ B) − L(A) − L(B)`.
-    pub(super) fn together(&self, a: usize, b: usize) -> f64 {
+    pub(super) fn merge_gain(&self, a: usize, b: usize) -> f64 {
         self.with(a, self, b)
     }
 
@@ -280,7 +280,7 @@ mod tests {
         let determinant = d * d - c * c;
         let one = -0.5 * (d * (x * x + y * y) - 2.0 * c * x * y) / determinant - 0.5 * determinant.ln();
         let two = -0.5 * (x * x + y * y) / d - 0.5 * (d * d).ln();
-        assert!((sums.together(0, 1) - (one - two)).abs() < 1e-6);
+        assert!((sums.merge_gain(0, 1) - (one - two)).abs() < 1e-6);
         let both = sums.grouped(&[0, 0], 1);
         assert!((both.without(0, &sums, 1) - (one - two)).abs() < 1e-6);
         let mut moved = sums.grouped(&[0, 1], 2);

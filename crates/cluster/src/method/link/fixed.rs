@@ -63,7 +63,7 @@ pub(super) fn fits(items: &Items<'_>, labels: &[usize], cut: f64) -> Vec<Fit> {
         sums[*label].iter_mut().zip(*vector).for_each(|(sum, x)| *sum += f64::from(*x));
         counts[*label] += 1;
     }
-    let rivals = items.cannot_link_of();
+    let cannot_link_of = items.cannot_link_of();
     let fit = |item: usize| {
         let product = |label: usize| {
             let pairs = sums[label].iter().zip(items.vectors()[item]);
@@ -75,7 +75,7 @@ pub(super) fn fits(items: &Items<'_>, labels: &[usize], cut: f64) -> Vec<Fit> {
             others => 1.0 - (product(labels[item]) - 1.0) / others as f64,
         };
         let is_open = |label: &usize| {
-            *label != labels[item] && !rivals[item].iter().any(|rival| labels[*rival] == *label)
+            *label != labels[item] && !cannot_link_of[item].iter().any(|other| labels[*other] == *label)
         };
         let others =
             (0..count).filter(is_open).map(|label| (label, 1.0 - product(label) / counts[label] as f64));

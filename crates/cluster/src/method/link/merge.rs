@@ -88,7 +88,7 @@ pub(super) struct Merger<'a> {
     /// Clusters that each is compared with, as they were when it was last joined.
     near: Vec<Vec<u32>>,
     /// The same for cannot-linked clusters, which are complete.
-    rivals: Vec<Vec<u32>>,
+    cannot_link_of: Vec<Vec<u32>>,
     heap: BinaryHeap<Pair>,
     living: usize,
     /// Gains up to this value are ignored.
@@ -102,12 +102,12 @@ impl<'a> Merger<'a> {
     /// Creates the state with every track alone; pairs of `cannot_link` are never merged.
     pub(super) fn new(sums: Sums, prior: &'a Prior, cannot_link: &[(usize, usize)], limits: Limits) -> Self {
         let n = sums.vectors().len();
-        let mut rivals = vec![Vec::new(); n];
+        let mut cannot_link_of = vec![Vec::new(); n];
         for (a, b) in cannot_link {
-            rivals[*a].push(*b as u32);
-            rivals[*b].push(*a as u32);
+            cannot_link_of[*a].push(*b as u32);
+            cannot_link_of[*b].push(*a as u32);
         }
-        rivals.iter_mut().for_each(|rivals| rivals.sort_unstable());
+        cannot_link_of.iter_mut().for_each(|cannot_link_of| cannot_link_of.sort_unstable());
         Self {
             sums,
             prior,
@@ -116,7 +116,7 @@ impl<'a> Merger<'a> {
             clusters: Merges::new(n),
             versions: vec![0; n],
             near: vec![Vec::new(); n],
-            rivals,
+            cannot_link_of,
             heap: BinaryHeap::new(),
             living: n,
             floor: f64::NEG_INFINITY,
@@ -199,7 +199,7 @@ impl<'a> Merger<'a> {
             }
         }
         for a in living {
-            self.settle(a as usize);
+            self.refresh(a as usize);
             let near = std::mem::take(&mut self.near[a as usize]);
             for b in near.iter().filter(|b| **b > a) {
                 self.consider(a as usize, *b as usize);
@@ -209,9 +209,9 @@ impl<'a> Merger<'a> {
         has_all
     }
 
-    /// Calls the neighbours and rivals of a cluster what they are now, each once.
-    fn settle(&mut self, cluster: usize) {
-        for list in [&mut self.near[cluster], &mut self.rivals[cluster]] {
+    /// Calls the neighbours and cannot_link_of of a cluster what they are now, each once.
+    fn refresh(&mut self, cluster: usize) {
+        for list in [&mut self.near[cluster], &mut self.cannot_link_of[cluster]] {
             list.iter_mut().for_each(|other| *other = self.clusters.first(*other));
             list.sort_unstable();
             list.dedup();
@@ -219,14 +219,14 @@ impl<'a> Merger<'a> {
         }
     }
 
-    /// Puts a pair on the heap if it is wanted; returns its gain. The rivals of `a` are settled.
+    /// Puts a pair on the heap if it is wanted; returns its gain. The cannot_link_of of `a` are up to date.
     fn consider(&mut self, a: usize, b: usize) -> Option<f64> {
-        // What `b` was before it was joined does not matter: rivals are settled, and `b` is a cluster.
-        if self.rivals[a].binary_search(&(b as u32)).is_ok() != self.is_forbidden {
+        // What `b` was before it was joined does not matter: cannot_link_of are up to date, and `b` is a cluster.
+        if self.cannot_link_of[a].binary_search(&(b as u32)).is_ok() != self.is_forbidden {
             return None;
         }
         let prior = self.prior.merge(self.sums.count(a), self.sums.count(b));
-        let gain = self.sums.together(a, b) + prior + self.clothes.value(a, b);
+        let gain = self.sums.merge_gain(a, b) + prior + self.clothes.value(a, b);
         if gain > self.floor {
             let (a, b) = (a.min(b), a.max(b));
             let versions = [self.versions[a], self.versions[b]];
@@ -245,11 +245,11 @@ impl<'a> Merger<'a> {
         // No pair has that version.
         self.versions[from] = u32::MAX;
         self.living -= 1;
-        for lists in [&mut self.near, &mut self.rivals] {
+        for lists in [&mut self.near, &mut self.cannot_link_of] {
             let list = std::mem::take(&mut lists[from]);
             lists[into].extend(list);
         }
-        self.settle(into);
+        self.refresh(into);
         let near = std::mem::take(&mut self.near[into]);
         let mut gains: Vec<(f64, u32)> = Vec::with_capacity(near.len());
         for other in near {

@@ -351,22 +351,23 @@ impl Round<'_> {
             merges = tree(n, merger.joined());
         }
         drop(merger);
-        let rivals = rivals(n, self.cannot_link);
-        let mut clusters = Clusters::new(&singles, &prior, &rivals, labels, search).with_clothes(&self.worn);
-        clusters.settle(&self.tracks.least_clear_first(), stop, &mut |part| advance(0.5 + 0.5 * part));
+        let cannot_link_of = cannot_link_of(n, self.cannot_link);
+        let mut clusters =
+            Clusters::new(&singles, &prior, &cannot_link_of, labels, search).with_clothes(&self.worn);
+        clusters.reassign(&self.tracks.least_clear_first(), stop, &mut |part| advance(0.5 + 0.5 * part));
         let standings = if is_last { clusters.standings() } else { Vec::new() };
         Partition { labels: clusters.labels().to_vec(), merges, standings }
     }
 }
 
 /// For each of `n` tracks, its cannot-linked tracks.
-fn rivals(n: usize, cannot_link: &[(usize, usize)]) -> Vec<Vec<usize>> {
-    let mut rivals = vec![Vec::new(); n];
+fn cannot_link_of(n: usize, cannot_link: &[(usize, usize)]) -> Vec<Vec<usize>> {
+    let mut cannot_link_of = vec![Vec::new(); n];
     for (a, b) in cannot_link {
-        rivals[*a].push(*b);
-        rivals[*b].push(*a);
+        cannot_link_of[*a].push(*b);
+        cannot_link_of[*b].push(*a);
     }
-    rivals
+    cannot_link_of
 }
 
 /// Merges with their heights. A merge may gain more than one before it, which made it possible; it is drawn as high.

@@ -227,7 +227,7 @@ fn interpolate(xs: &[f64], ys: &[f64], x: f64) -> f64 {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
     use crate::method::link::evidence::Sums;
@@ -299,8 +299,8 @@ mod tests {
         let sums = Sums::new(&tracks, &[vec![0.0; 2], vec![0.0; 3]], 1);
         let alone = Tracks { views: tracks.views[..1].to_vec() };
         let first = Sums::new(&alone, &[vec![0.0; 2]], 1);
-        assert!((sums.together(1, 2) - first.together(1, 2)).abs() < 1e-12);
-        assert!(sums.together(0, 1) > first.together(0, 1) + 0.1);
+        assert!((sums.merge_gain(1, 2) - first.merge_gain(1, 2)).abs() < 1e-12);
+        assert!(sums.merge_gain(0, 1) > first.merge_gain(0, 1) + 0.1);
     }
 
     #[test]

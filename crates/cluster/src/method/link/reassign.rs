@@ -22,7 +22,7 @@ pub(super) struct Clusters<'a> {
     tracks: &'a Sums,
     prior: &'a Prior,
     /// For each track, its cannot-linked tracks.
-    rivals: &'a [Vec<usize>],
+    cannot_link_of: &'a [Vec<usize>],
     worn: Option<&'a Worn>,
     labels: Vec<usize>,
     sums: Sums,
@@ -45,14 +45,14 @@ impl<'a> Clusters<'a> {
     pub(super) fn new(
         tracks: &'a Sums,
         prior: &'a Prior,
-        rivals: &'a [Vec<usize>],
+        cannot_link_of: &'a [Vec<usize>],
         labels: Vec<usize>,
         search: Search,
     ) -> Self {
         let count = labels.iter().max().map_or(0, |last| last + 1);
         let sums = tracks.grouped(&labels, count);
         let search = Search { k: CANDIDATES, ..search };
-        Self { tracks, prior, rivals, worn: None, labels, sums, search }
+        Self { tracks, prior, cannot_link_of, worn: None, labels, sums, search }
     }
 
     /// With what clothes say of pairs of tracks.
@@ -62,7 +62,7 @@ impl<'a> Clusters<'a> {
 
     /// Moves tracks, in that order, until all are where they fit best. With [`Stop::Clusters`] no cluster
     /// comes or goes. Reports the completed share, 0 to 1, to `advance`.
-    pub(super) fn settle(&mut self, order: &[usize], stop: Stop, advance: &mut dyn FnMut(f64)) {
+    pub(super) fn reassign(&mut self, order: &[usize], stop: Stop, advance: &mut dyn FnMut(f64)) {
         let mut asking = order.to_vec();
         let mut near = vec![Vec::new(); order.len()];
         for round in 0..ROUNDS {
@@ -137,7 +137,7 @@ impl<'a> Clusters<'a> {
     fn gain(&self, track: usize, label: usize, clothes: &HashMap<u32, Mean>) -> Option<f64> {
         let is_own = self.labels[track] == label;
         let mates = self.sums.count(label) - if is_own { self.tracks.count(track) } else { 0 };
-        if mates == 0 || self.rivals[track].iter().any(|rival| self.labels[*rival] == label) {
+        if mates == 0 || self.cannot_link_of[track].iter().any(|other| self.labels[*other] == label) {
             return None;
         }
         let evidence = if is_own {

@@ -1,4 +1,4 @@
-#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use proptest::prelude::*;
 use testkit::people::{people, quality};
@@ -78,7 +78,7 @@ fn naive(
             }
         };
         let labels: Vec<usize> = (0..n).map(label).collect();
-        let evidence = singles.grouped(&labels, 3).together(0, 1);
+        let evidence = singles.grouped(&labels, 3).merge_gain(0, 1);
         let clothes: Vec<f64> = a
             .iter()
             .flat_map(|track| &worn[*track])
@@ -159,18 +159,18 @@ proptest! {
 
     /// Whatever is asked for, constraints hold, the number is right, and no track would rather be elsewhere.
     #[test]
-    fn settled_tracks_are_where_they_fit_best((tracks, pairs, worn) in cases(), k in 1..24_usize) {
+    fn reassigned_tracks_are_in_their_best_cluster((tracks, pairs, worn) in cases(), k in 1..24_usize) {
         let n = tracks.len();
         let singles = shifted(&tracks, 0.0);
         let prior = Prior::new(n, 2.0);
         let limits = Limits { all_pairs: 100, known: 100, search: search(24, 1) };
-        let rivals = rivals(n, &pairs);
+        let cannot_link_of = cannot_link_of(n, &pairs);
         for stop in [Stop::Gain(0.0), Stop::Clusters(k.min(n))] {
             let mut merger = Merger::new(singles.clone(), &prior, &pairs, limits).with_clothes(&worn);
             merger.run(stop, &mut |_| ());
-            let clusters = Clusters::new(&singles, &prior, &rivals, merger.labels(), limits.search);
+            let clusters = Clusters::new(&singles, &prior, &cannot_link_of, merger.labels(), limits.search);
             let mut clusters = clusters.with_clothes(&worn);
-            clusters.settle(&tracks.least_clear_first(), stop, &mut |_| ());
+            clusters.reassign(&tracks.least_clear_first(), stop, &mut |_| ());
             let labels = clusters.labels().to_vec();
             let count = labels.iter().max().unwrap() + 1;
             if stop == Stop::Gain(0.0) {

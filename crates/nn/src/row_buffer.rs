@@ -7,7 +7,7 @@ use candle_core::{Result, Shape};
 use crate::conv::Window;
 
 /// Channels of a block: one cache line of f32, and a whole number of vectors on every instruction set.
-pub(crate) const CELL: usize = 16;
+pub(crate) const CHANNEL_BLOCK: usize = 16;
 
 /// Size of a feature map: all images of a pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,13 +55,13 @@ pub(crate) struct Aligned {
 
 impl Aligned {
     pub(crate) fn zeros(len: usize) -> Self {
-        let data = vec![0.0; len + CELL];
-        let start = data.as_ptr().align_offset(CELL * size_of::<f32>()).min(CELL);
+        let data = vec![0.0; len + CHANNEL_BLOCK];
+        let start = data.as_ptr().align_offset(CHANNEL_BLOCK * size_of::<f32>()).min(CHANNEL_BLOCK);
         Self { data, start }
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.data.len().saturating_sub(CELL)
+        self.data.len().saturating_sub(CHANNEL_BLOCK)
     }
 
     pub(crate) fn as_slice(&self) -> &[f32] {
@@ -76,10 +76,10 @@ impl Aligned {
 /// Consecutive rows of a map: `[block of channels][row][x][channel within the block]`. Rows are
 /// numbered through all images.
 #[derive(Debug)]
-pub(crate) struct Band {
+pub(crate) struct RowBuffer {
     data: Aligned,
     extent: Extent,
-    /// Channels of a block: [`CELL`], or 3 for the pixels of a picture.
+    /// Channels of a block: [`CHANNEL_BLOCK`], or 3 for the pixels of a picture.
     cell: usize,
     /// Number of rows that the memory holds.
     capacity: usize,
@@ -89,7 +89,7 @@ pub(crate) struct Band {
     end: usize,
 }
 
-impl Band {
+impl RowBuffer {
     /// No rows yet of a map of this size.
     pub(crate) fn new(extent: Extent, cell: usize) -> Self {
         Self { data: Aligned::default(), extent, cell, capacity: 0, least: 0, first: 0, end: 0 }
@@ -202,7 +202,7 @@ impl Band {
 
 /// A cache line more than `len`: blocks whose distance is a power of two would share a few sets of the cache.
 fn pitch(len: usize) -> usize {
-    len + CELL
+    len + CHANNEL_BLOCK
 }
 
 /// Pool of released memory. The memory released last is reused first, because it is still in the cache.

@@ -1,4 +1,4 @@
-//! A program that passes images through a network on request, as `ftl-bench` and `contestant.py` do.
+//! A program that passes images through a network on request, as `ftl-bench` and `runner.py` do.
 //!
 //! One JSON object a line: something about itself when it is ready, then, for every line
 //! `BATCH COUNT` we write, what it took to pass that many batches of so many images.
@@ -20,7 +20,7 @@ pub(super) struct Took {
 }
 
 /// A running program; it ends with the value.
-pub(super) struct Contestant {
+pub(super) struct Runner {
     name: String,
     child: Child,
     requests: ChildStdin,
@@ -29,7 +29,7 @@ pub(super) struct Contestant {
     pub(super) about: Value,
 }
 
-impl Contestant {
+impl Runner {
     /// Starts a program and waits until it is ready.
     pub(super) fn start(command: &mut Command) -> Result<Self> {
         let program = Path::new(command.get_program());
@@ -39,9 +39,9 @@ impl Contestant {
         let (requests, answers) =
             pipes.ok_or_else(|| Error::unexpected(format!("`{name}` was started without pipes")))?;
         let answers = BufReader::new(answers);
-        let mut contestant = Self { name, child, requests, answers, about: Value::Null };
-        contestant.about = contestant.answer()?;
-        Ok(contestant)
+        let mut runner = Self { name, child, requests, answers, about: Value::Null };
+        runner.about = runner.answer()?;
+        Ok(runner)
     }
 
     /// Has `count` batches of `batch` images passed.
@@ -69,7 +69,7 @@ impl Contestant {
     }
 }
 
-impl Drop for Contestant {
+impl Drop for Runner {
     fn drop(&mut self) {
         // It has nothing to lose, and may have ended already.
         let _ = self.child.kill();
@@ -81,31 +81,31 @@ impl Drop for Contestant {
 mod tests {
     use super::*;
 
-    fn start(script: &str) -> Result<Contestant> {
-        Contestant::start(Command::new("sh").args(["-c", script]))
+    fn start(script: &str) -> Result<Runner> {
+        Runner::start(Command::new("sh").args(["-c", script]))
     }
 
     #[test]
     fn a_contestant_says_what_it_is_and_what_it_took() -> Result<()> {
         let script = r#"echo '{"macs":7}'; read batch count
             echo "{\"wall_secs\":$batch,\"cpu_secs\":$count}""#;
-        let mut contestant = start(script)?;
-        assert_eq!(contestant.about["macs"], 7);
-        assert_eq!(contestant.pass(2, 3)?, Took { wall_secs: 2.0, cpu_secs: Some(3.0) });
+        let mut runner = start(script)?;
+        assert_eq!(runner.about["macs"], 7);
+        assert_eq!(runner.pass(2, 3)?, Took { wall_secs: 2.0, cpu_secs: Some(3.0) });
         Ok(())
     }
 
     #[test]
-    fn what_goes_wrong_is_told() {
+    fn what_goes_wrong_is_reported() {
         let told = |script: &str| {
             let failure = start(script).and_then(|mut c| c.pass(1, 1)).err();
             failure.map(|f| f.message)
         };
-        assert_eq!(told("exit 1").as_deref(), Some("`sh` ended too early"));
-        assert_eq!(told("echo '{}'").as_deref(), Some("`sh` ended too early"));
-        assert_eq!(told("echo oh").as_deref(), Some("unexpected output of `sh`: `oh`"));
+        assert_eq!(message("exit 1").as_deref(), Some("`sh` ended too early"));
+        assert_eq!(message("echo '{}'").as_deref(), Some("`sh` ended too early"));
+        assert_eq!(message("echo oh").as_deref(), Some("unexpected output of `sh`: `oh`"));
         assert_eq!(
-            told("echo '{}'; read a; echo '{\"wall_secs\":0}'").as_deref(),
+            message("echo '{}'; read a; echo '{\"wall_secs\":0}'").as_deref(),
             Some("unexpected output of `sh`: `{\"wall_secs\":0}`")
         );
     }

@@ -1,6 +1,6 @@
 //! Passing batches through a network, and the time it takes.
 //!
-//! Speaks the protocol of the contestants, one JSON object a line: says `isa` and `peak_flops` (of all
+//! Speaks the protocol of the runners, one JSON object a line: says `isa` and `peak_flops` (of all
 //! its threads together) once it is ready; then, for every line `BATCH COUNT` on standard input, passes
 //! that many batches of so many images, one after the other, and says `wall_secs` and `cpu_secs`.
 
@@ -145,7 +145,7 @@ pub(crate) fn cpu_secs() -> Option<f64> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use std::sync::Mutex;
 

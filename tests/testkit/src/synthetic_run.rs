@@ -9,7 +9,7 @@ use crate::{assets, recipe};
 
 /// A finished run, and its labels.
 #[derive(Debug, Clone)]
-pub struct MadeUp {
+pub struct SyntheticRun {
     /// The run directory.
     pub run: PathBuf,
     /// The truth.
@@ -18,9 +18,9 @@ pub struct MadeUp {
 
 /// Makes up a run in `folder` from a recipe, links it and judges it; `None`, after saying why, when a program
 /// is not built.
-pub fn finished(recipe: &str, folder: &Path) -> Option<MadeUp> {
+pub fn finished(recipe: &str, folder: &Path) -> Option<SyntheticRun> {
     fs::create_dir_all(folder).unwrap();
-    let made = MadeUp { run: folder.join("r"), labels: folder.join("labels.csv") };
+    let made = SyntheticRun { run: folder.join("r"), labels: folder.join("labels.csv") };
     recipe::write(&toml::from_str(recipe).unwrap(), &made.run, &made.labels).unwrap();
     must(assets::require_facetrack(&["stage", "cluster", "--run-dir"])?.arg(&made.run));
     judge(&made.run, &made.labels)?;

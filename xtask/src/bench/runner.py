@@ -1,8 +1,8 @@
 """The other side of `cargo xtask bench embed` and `detect`: a network by onnxruntime or OpenCV.
 
-    python contestant.py RUNTIME NETWORK WEIGHTS_DIR THREADS [WIDTH HEIGHT]
+    python runner.py RUNTIME NETWORK WEIGHTS_DIR THREADS [WIDTH HEIGHT]
 
-Speaks the protocol of the contestants, one JSON object a line: says `macs`, multiplications of one
+Speaks the protocol of the runners, one JSON object a line: says `macs`, multiplications of one
 image, once it is ready; then, for every line `BATCH COUNT` on standard input, passes that many batches
 of so many images, one after the other, and says `wall_secs` and `cpu_secs`.
 """
