@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 use crate::linkage::{FORBIDDEN, Linkage, Metric};
-use crate::method::{Agglomerative, Cut, Dbscan, Hdbscan, KMeans, Link, Method, Scale};
+use crate::method::{Agglomerative, Clothes, Cut, Dbscan, Hdbscan, KMeans, Link, Method, Scale};
 
 /// Fewest tracks of a person: many people in films have two tracks.
 const FEWEST: usize = 2;
@@ -43,7 +43,7 @@ pub struct Entry {
 
 /// Every method and the settings that it takes.
 pub const METHODS: [Entry; 5] = [
-    Entry { method: Name::Link, name: "link", takes: &["threshold", "k"] },
+    Entry { method: Name::Link, name: "link", takes: &["threshold", "k", "clothes"] },
     Entry {
         method: Name::Agglomerative,
         name: "agglomerative",
@@ -101,6 +101,9 @@ pub struct Config {
     pub constraints: Option<bool>,
     /// Seed of the random numbers. Default: 0.
     pub seed: Option<u64>,
+    /// What the clothes of two tracks may say, where the embedder's quality table is known: with `veto`, which it is
+    /// unless given, that they show two people, with `both` also that they show one, with `off` nothing.
+    pub clothes: Option<Clothes>,
 }
 
 impl Config {
@@ -151,6 +154,7 @@ impl Config {
             ("min_cluster_size", self.min_cluster_size.is_some()),
             ("constraints", self.constraints.is_some()),
             ("seed", self.seed.is_some()),
+            ("clothes", self.clothes.is_some()),
         ];
         keys.into_iter().filter_map(|(key, given)| given.then_some(key)).collect()
     }
@@ -194,7 +198,8 @@ impl Config {
                     (None, Some(height)) => Cut::Height(height),
                     (None, None) => Cut::Best,
                 };
-                Box::new(Link { scale, cut, threads })
+                let clothes = self.clothes.unwrap_or_default();
+                Box::new(Link { scale, cut, clothes, threads })
             }
             Name::Agglomerative => {
                 let linkage = self.linkage.unwrap_or_default();

@@ -139,6 +139,7 @@ mod tests {
             n_detections: 2,
             mean_score: 0.9,
             best_frame_idx: first,
+            torso: None,
         }
     }
 

@@ -4,7 +4,7 @@ use numeric::merges::Merges;
 use numeric::vector::{add, direction};
 
 use crate::linkage::{Merge, numbered};
-use crate::method::{Assignment, Crop, Error, Items, Method, Tree};
+use crate::method::{Assignment, Crop, Error, FurtherView, Items, Method, Outfit, Tree, mean_norm};
 
 /// Groups of items that must be linked.
 #[derive(Debug, Clone, PartialEq)]
@@ -57,7 +57,19 @@ impl Groups {
         let mut crops: Vec<Crop<'_>> =
             items.crops().iter().map(|crop| Crop { item: self.of[crop.item], ..*crop }).collect();
         crops.sort_by_key(|crop| crop.item);
-        let joined = Items::new(means.iter().map(Vec::as_slice).collect(), cannot_link)?.with_crops(crops)?;
+        let seen: Vec<_> = items.views().iter().map(|view| self.seen(&view.seen)).collect();
+        let views = items.views().iter().zip(&seen).map(|(view, seen)| FurtherView {
+            quality: view.quality,
+            seen: seen
+                .iter()
+                .map(|seen| seen.as_ref().map(|(vector, norm)| (vector.as_slice(), *norm)))
+                .collect(),
+        });
+        let outfits = items.outfits().iter().map(|outfit| Outfit { item: self.of[outfit.item], ..*outfit });
+        let joined = Items::new(means.iter().map(Vec::as_slice).collect(), cannot_link)?
+            .with_crops(crops)?
+            .with_views(views.collect())?
+            .with_outfits(outfits.collect())?;
         Ok(self.spread(method.assign(&joined, advance)?))
     }
 
@@ -67,6 +79,18 @@ impl Groups {
         let mut members = vec![Vec::new(); self.count];
         self.of.iter().zip(vectors).for_each(|(group, vector)| members[*group].push(*vector));
         members.iter().map(|members| mean(members)).collect()
+    }
+
+    /// What a further embedder sees of each group: the mean direction, and the norm as that of a track is made of
+    /// those of its crops.
+    fn seen(&self, seen: &[Option<(&[f32], f32)>]) -> Vec<Option<(Vec<f32>, f32)>> {
+        let mut members: Vec<Vec<(&[f32], f32)>> = vec![Vec::new(); self.count];
+        self.of.iter().zip(seen).for_each(|(group, seen)| members[*group].extend(*seen));
+        let of = |members: Vec<(&[f32], f32)>| {
+            let (vectors, norms): (Vec<_>, Vec<_>) = members.into_iter().unzip();
+            (!vectors.is_empty()).then(|| (mean(&vectors), mean_norm(norms.into_iter()) as f32))
+        };
+        members.into_iter().map(of).collect()
     }
 
     /// Converts an assignment of groups to an assignment of their items.
@@ -153,7 +177,12 @@ mod tests {
     fn a_constraint_of_one_item_holds_for_its_whole_group() {
         let vectors = vec![vec![1.0, 0.0], vec![0.0, 1.0], vec![1.0, 0.0]];
         let scale = crate::method::Scale::Distance(0.5);
-        let link = crate::method::Link { scale, cut: crate::method::Cut::Best, threads: 1 };
+        let link = crate::method::Link {
+            scale,
+            cut: crate::method::Cut::Best,
+            clothes: crate::method::Clothes::Off,
+            threads: 1,
+        };
         let linked = |pairs: &[(usize, usize)], cannot_link: &[(usize, usize)]| {
             let groups = Groups::new(3, pairs.iter().copied());
             groups.assign(&link, &items(&vectors, cannot_link), &mut |_, _| ()).unwrap().labels

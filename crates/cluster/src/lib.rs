@@ -1,6 +1,6 @@
 //! Stage 4, `cluster`: links the tracks that show the same person.
 //!
-//! Reads `frames`, `tracks`, `embeddings` and `track_embeddings`; writes `constraints`, `clusters`,
+//! Reads `frames`, `tracks`, `embeddings`, `track_embeddings` and `track_views`; writes `constraints`, `clusters`,
 //! `identities`, `calibration` and `linkage`.
 //!
 //! * [`method`]: ways of linking, behind one trait.
@@ -32,8 +32,8 @@ use failure::{Failure, exit};
 use run::manifest::Input;
 use run::stage::{Job, Outcome, Progress, Stage};
 use run::{Begin, RunDir};
-use schema::footer::Footer;
-use schema::tables::{Calibration, Embedding, Frame, Linkage, Track, TrackEmbedding};
+use schema::footer::{Embedder, Footer};
+use schema::tables::{Calibration, Embedding, Frame, Linkage, Track, TrackEmbedding, TrackView};
 use schema::{Row, Symbol};
 
 pub use crate::config::{Config, Entry, METHODS, Name};
@@ -41,11 +41,11 @@ use crate::constraints::Known;
 use crate::edits::EditFile;
 use crate::identities::Linked;
 use crate::linkage::Metric;
-use crate::method::{Crop, Items};
+use crate::method::{Crop, FurtherView, Items, Outfit};
 
 /// Name, version and description of the stage.
 pub const STAGE: Stage =
-    Stage { name: "cluster", version: 4, about: "Links the tracks that show the same person" };
+    Stage { name: "cluster", version: 5, about: "Links the tracks that show the same person" };
 
 /// Upper limit on tracks: the pair matrix takes 18 bytes per pair, 4 GiB at the limit.
 const MAX_TRACKS: usize = 20_000;
@@ -145,7 +145,11 @@ pub fn run(job: &mut Job<Config>, edits: Option<&Path>) -> Result<Outcome, Error
     job.config.check()?;
     let file = edits.map(EditFile::read).transpose()?;
     let inputs: Vec<Input> = file.iter().map(EditFile::input).collect();
-    let mut stage = match job.begin(&["frames", "tracks", "embeddings", "track_embeddings"], &inputs)? {
+    let mut inputs_of_run = vec!["frames", "tracks", "embeddings", "track_embeddings"];
+    // Runs of older versions do not have the table.
+    let has_views = job.run.has::<TrackView>();
+    inputs_of_run.extend(has_views.then_some(TrackView::TABLE.name));
+    let mut stage = match job.begin(&inputs_of_run, &inputs)? {
         Begin::UpToDate(record) => return Ok(Outcome::skipped(record)),
         Begin::Run(stage) => stage,
     };
@@ -167,12 +171,15 @@ pub fn run(job: &mut Job<Config>, edits: Option<&Path>) -> Result<Outcome, Error
         return Err(Error::TooManyTracks { n_tracks: vectors.len() });
     }
     let crops = read_first_embedder(&job.run, |row: &Embedding| &row.embedder)?.1;
+    let (further, seen) = if has_views { further(&job.run)? } else { Default::default() };
     let overlaps = constraints::overlaps(&tracks);
     let one_picture = constraints::look_like_one_picture(&overlaps, &vectors, &crops);
     let people = edits.groups(&track_ids);
     let is_one = |(a, b)| people.are_one(track_ids.binary_search(&a).ok(), track_ids.binary_search(&b).ok());
     let known = constraints::known(&overlaps, &edits, |pair| one_picture.contains(&pair) || is_one(pair));
-    let items = items(&vectors, &crops, &known)?;
+    let items = items(&vectors, &crops, &known)?
+        .with_views(views(&further, &seen, &vectors))?
+        .with_outfits(outfits(&tracks, &vectors))?;
     let quality = footer.embedders.first().and_then(|embedder| embedder.quality.as_ref());
     let method = job.config.method(same_up_to, quality, !edits.is_empty(), job.threads);
     let with_vectors: Vec<i64> = vectors.iter().map(|v| v.track_id).collect();
@@ -243,7 +250,7 @@ fn items<'a>(
     crops: &'a [Embedding],
     known: &[Known],
 ) -> Result<Items<'a>, method::Error> {
-    let place = |track_id: i64| vectors.binary_search_by_key(&track_id, |v| v.track_id).ok();
+    let place = |track_id: i64| place(vectors, track_id);
     let cannot_link = known.iter().filter(|known| known.forbids()).map(|known| known.pair);
     let cannot_link = cannot_link.filter_map(|(a, b)| place(a).zip(place(b))).collect();
     let crop = |crop: &'a Embedding| {
@@ -251,6 +258,50 @@ fn items<'a>(
     };
     Items::new(vectors.iter().map(|v| v.embedding.as_slice()).collect(), cannot_link)?
         .with_crops(crops.iter().filter_map(crop).collect())
+}
+
+/// The further embedders, and what they see of tracks.
+fn further(run: &RunDir) -> Result<(Vec<Embedder>, Vec<TrackView>), Error> {
+    let embedders = run.open_table::<TrackView>()?.footer().embedders.clone();
+    Ok((embedders, run.read()?))
+}
+
+/// The tracks that have a vector, as each further embedder whose quality table is known sees them.
+fn views<'a>(
+    embedders: &'a [Embedder],
+    rows: &'a [TrackView],
+    vectors: &[TrackEmbedding],
+) -> Vec<FurtherView<'a>> {
+    let view = |embedder: &'a Embedder| {
+        let quality = embedder.quality.as_ref()?;
+        let mut seen = vec![None; vectors.len()];
+        for row in rows.iter().filter(|row| row.embedder.as_str() == embedder.name) {
+            if let Some(item) = place(vectors, row.track_id) {
+                seen[item] = Some((row.embedding.0.as_slice(), row.norm));
+            }
+        }
+        seen.iter().any(Option::is_some).then_some(FurtherView { quality, seen })
+    };
+    embedders.iter().filter_map(view).collect()
+}
+
+/// The clothes of the tracks that have a vector, where they were measured.
+fn outfits<'a>(tracks: &'a [Track], vectors: &[TrackEmbedding]) -> Vec<Outfit<'a>> {
+    let outfit = |track: &'a Track| {
+        Some(Outfit {
+            item: place(vectors, track.track_id)?,
+            torso: track.torso.as_ref()?.as_slice(),
+            first_secs: track.first_t_secs,
+            last_secs: track.last_t_secs,
+            shot: track.shot_idx,
+        })
+    };
+    tracks.iter().filter_map(outfit).collect()
+}
+
+/// Place of a track among those that have a vector.
+fn place(vectors: &[TrackEmbedding], track_id: i64) -> Option<usize> {
+    vectors.binary_search_by_key(&track_id, |v| v.track_id).ok()
 }
 
 /// Rows of `calibration`: bins in which there are pairs.

@@ -6,8 +6,10 @@ use std::collections::BTreeMap;
 
 use cluster::linkage::{Linkage, Metric, Pairs};
 use cluster::method::{
-    Agglomerative, Crop, Cut, Dbscan, Hdbscan, Items, KMeans, Link, Method, Scale, silhouette,
+    Agglomerative, Clothes, Crop, Cut, Dbscan, FurtherView, Hdbscan, Items, KMeans, Link, Method, Outfit,
+    Scale, silhouette,
 };
+use schema::footer::Quality;
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -221,17 +223,43 @@ fn few_and_equal_tracks_are_as_scikit_learn_has_them() {
 
 #[derive(Deserialize)]
 struct Evidence {
-    quality: schema::footer::Quality,
+    quality: Quality,
     vectors: Vec<Vec<f32>>,
     norms: Vec<f32>,
     cannot_link: Vec<(usize, usize)>,
+    further: Further,
+    outfits: Vec<Worn>,
+    one: Partitions,
+    two: Partitions,
+    veto: Partitions,
+    clothed: Partitions,
+}
+
+#[derive(Deserialize)]
+struct Further {
+    quality: Quality,
+    vectors: Vec<Option<Vec<f32>>>,
+    norms: Vec<f32>,
+}
+
+#[derive(Deserialize)]
+struct Worn {
+    item: usize,
+    torso: Vec<f32>,
+    first_secs: f64,
+    last_secs: f64,
+    shot: i64,
+}
+
+#[derive(Deserialize)]
+struct Partitions {
     alpha: f64,
     labels: Vec<i64>,
     at_distance_08: Vec<i64>,
     in_5_clusters: Vec<i64>,
 }
 
-/// Made by `reference/make_expected_link.py`.
+/// Made by `reference/make_expected_link.py`: with one embedder, with two, and both with clothes.
 #[test]
 fn link_is_its_definition() {
     let cases: Vec<Evidence> = serde_json::from_str(include_str!("expected/link.json")).unwrap();
@@ -239,24 +267,46 @@ fn link_is_its_definition() {
         let crops = case.vectors.iter().zip(&case.norms).enumerate();
         let crops = crops.map(|(item, (vector, norm))| Crop { item, vector, norm: *norm }).collect();
         let rows = case.vectors.iter().map(Vec::as_slice).collect();
-        let items = Items::new(rows, case.cannot_link.clone()).unwrap().with_crops(crops).unwrap();
-        for (cut, expected) in [
-            (Cut::Best, &case.labels),
-            (Cut::Height(0.8), &case.at_distance_08),
-            (Cut::Clusters(5), &case.in_5_clusters),
+        let outfits = case.outfits.iter().map(|worn| Outfit {
+            item: worn.item,
+            torso: &worn.torso,
+            first_secs: worn.first_secs,
+            last_secs: worn.last_secs,
+            shot: worn.shot,
+        });
+        let one = Items::new(rows, case.cannot_link.clone()).unwrap().with_crops(crops).unwrap();
+        let one = one.with_outfits(outfits.collect()).unwrap();
+        let seen = case.further.vectors.iter().zip(&case.further.norms);
+        let seen = seen.map(|(vector, norm)| Some((vector.as_deref()?, *norm))).collect();
+        let view = FurtherView { quality: &case.further.quality, seen };
+        let two = one.clone().with_views(vec![view]).unwrap();
+        for (name, items, clothes, expected) in [
+            ("one", &one, Clothes::Off, &case.one),
+            ("two", &two, Clothes::Off, &case.two),
+            ("veto", &one, Clothes::Veto, &case.veto),
+            ("clothed", &two, Clothes::Both, &case.clothed),
         ] {
-            let link = Link { scale: Scale::Evidence(case.quality.clone()), cut, threads: 2 };
-            let found = link.assign(&items, &mut |_, _| ()).unwrap();
-            let alpha = found.calibration.as_ref().unwrap().alpha;
-            assert!((alpha / case.alpha - 1.0).abs() < 1e-6, "{alpha} for {}", case.alpha);
-            // Noise is alone.
-            for (label, own) in found.labels.iter().zip(expected) {
-                let is_alone = expected.iter().filter(|other| *other == own).count() == 1;
-                assert!(label.is_some() || is_alone, "{cut:?}");
+            for (cut, labels) in [
+                (Cut::Best, &expected.labels),
+                (Cut::Height(0.8), &expected.at_distance_08),
+                (Cut::Clusters(5), &expected.in_5_clusters),
+            ] {
+                let link = Link { scale: Scale::Evidence(case.quality.clone()), cut, clothes, threads: 2 };
+                is_its_definition(&link, items, labels, expected.alpha, name);
             }
-            let expected: Vec<_> =
-                found.labels.iter().zip(expected).map(|(l, e)| l.map_or(-1, |_| *e)).collect();
-            assert_eq!(found.labels, renamed(&expected), "{cut:?}");
         }
     }
+}
+
+fn is_its_definition(link: &Link, items: &Items<'_>, expected: &[i64], alpha: f64, name: &str) {
+    let found = link.assign(items, &mut |_, _| ()).unwrap();
+    let of_link = found.calibration.as_ref().unwrap().alpha;
+    assert!((of_link / alpha - 1.0).abs() < 1e-6, "{name}: {of_link} for {alpha}");
+    // Noise is alone.
+    for (label, own) in found.labels.iter().zip(expected) {
+        let is_alone = expected.iter().filter(|other| *other == own).count() == 1;
+        assert!(label.is_some() || is_alone, "{name} {:?}", link.cut);
+    }
+    let expected: Vec<_> = found.labels.iter().zip(expected).map(|(l, e)| l.map_or(-1, |_| *e)).collect();
+    assert_eq!(found.labels, renamed(&expected), "{name} {:?}", link.cut);
 }

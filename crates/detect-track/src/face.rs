@@ -4,6 +4,7 @@ use geometry::{BBox, Landmarks};
 
 use crate::crops::AlignedCrop;
 use crate::follow::Trajectory;
+use crate::torso::Counts;
 
 /// A detection in one picture.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -36,6 +37,8 @@ pub struct DetectedFace {
     pub face: Face,
     /// Its aligned crop; `None` when it could not be aligned.
     pub crop: Option<AlignedCrop>,
+    /// Colours of the clothes; `None` when not measured.
+    pub torso: Option<Counts>,
     /// Where it was in the frames up to the next anchor frame, if faces are followed.
     pub trajectory: Trajectory,
 }

@@ -5,7 +5,7 @@
 //! * [`pipeline`]: decode → shot boundaries → faces in worker threads → in order again.
 //! * [`detector`]: what a face detector offers; [`yunet`]: the default one; `haar`: the classical one.
 //! * [`follow`]: faces from frame to frame by correlation filters.
-//! * [`shots`], [`spans`], [`tracker`], [`crops`], [`face`]: pure parts.
+//! * [`shots`], [`spans`], [`tracker`], [`crops`], [`torso`], [`face`]: pure parts.
 //! * [`track_writer`]: turns what the pipeline finds into rows, shot by shot.
 //!
 //! **Architecture invariant:** the only code that decodes pixels of the video, and it does so once.
@@ -25,6 +25,7 @@ pub mod haar;
 pub mod pipeline;
 pub mod shots;
 pub mod spans;
+pub mod torso;
 pub mod track_writer;
 pub mod tracker;
 pub mod yunet;
@@ -47,7 +48,7 @@ use crate::tracker::{TrackerConfig, TrackerKind};
 /// Name, version and description of the stage.
 pub const STAGE: Stage = Stage {
     name: "detect-track",
-    version: 2,
+    version: 3,
     about: "Detects shots and faces, and tracks each face through its shot",
 };
 
@@ -74,6 +75,8 @@ pub struct Config {
     /// Largest number of crops kept per track, 1 to 256; fewer are kept if further ones would look the
     /// same.
     pub crops_per_track: u32,
+    /// Whether the colours of clothes are measured, as evidence for linking.
+    pub context: bool,
     /// Intervals of frames that are not examined, `[[first, last], …]`; `--skip-bad` sets them.
     pub skip_frames: Vec<(i64, i64)>,
     /// Settings of shot detection.
@@ -93,6 +96,7 @@ impl Default for Config {
             min_score: 0.5,
             max_overlap: 0.3,
             crops_per_track: 6,
+            context: true,
             skip_frames: Vec::new(),
             shots: ShotConfig::default(),
             association: TrackerConfig::default(),

@@ -15,6 +15,7 @@ use crate::crops::{AlignedCrop, BestCrops, SIDE};
 use crate::face::DetectedFace;
 use crate::pipeline::PipelineSink;
 use crate::shots::Boundary;
+use crate::torso::{Counts, MeanTorso};
 use crate::tracker::{EndedTrack, TrackDetection, Tracker, fill_gaps, mean_score};
 use crate::{Config, Error};
 
@@ -39,6 +40,8 @@ struct OpenShot {
     tracker: Tracker,
     /// By the tracker's number of the track; `None` once the track has ended.
     best_crops: Vec<Option<BestCrops>>,
+    /// The same for the colours of clothes.
+    torsos: Vec<MeanTorso>,
     /// Key of the track in the tables, by the tracker's number; `None` when it was rejected.
     track_ids: Vec<Option<i64>>,
     /// Boxes of the tracks that have ended, each with the tracker's number of its track.
@@ -53,6 +56,7 @@ impl OpenShot {
             boundary,
             tracker,
             best_crops: Vec::new(),
+            torsos: Vec::new(),
             track_ids: Vec::new(),
             boxes: Vec::new(),
         }
@@ -126,7 +130,8 @@ impl<'a> TrackWriter<'a> {
             // A track without an aligned face has no crop and cannot be embedded.
             if is_credible && !crops.is_empty() {
                 shot.track_ids[number] = Some(self.n_tracks);
-                self.write_track(&detections, &crops)?;
+                let torso = std::mem::take(&mut shot.torsos[number]).finish();
+                self.write_track(&detections, &crops, torso)?;
                 let filled = fill_gaps(&detections, |frame| self.times.t_secs(frame));
                 shot.boxes.extend(filled.into_iter().map(|detection| (number, detection)));
             }
@@ -139,6 +144,7 @@ impl<'a> TrackWriter<'a> {
         &mut self,
         detections: &[TrackDetection],
         crops: &[(i64, AlignedCrop)],
+        torso: Option<Counts>,
     ) -> Result<(), Error> {
         let ([first, ..], [.., last], [best, ..]) = (detections, detections, crops) else { return Ok(()) };
         let track_id = self.n_tracks;
@@ -154,6 +160,7 @@ impl<'a> TrackWriter<'a> {
             n_detections: detections.len() as i64,
             mean_score: mean_score(detections),
             best_frame_idx: best.0,
+            torso,
         })?;
         for (rank, (frame_idx, image)) in crops.iter().enumerate() {
             self.crops.push(Crop {
@@ -219,8 +226,10 @@ impl PipelineSink for TrackWriter<'_> {
         for (found, track) in faces.into_iter().zip(tracks) {
             if track == shot.best_crops.len() {
                 shot.best_crops.push(Some(BestCrops::new(self.config.crops_per_track as usize)));
+                shot.torsos.push(MeanTorso::default());
                 shot.track_ids.push(None);
             }
+            found.torso.into_iter().for_each(|torso| shot.torsos[track].add(torso));
             if let Some((best, crop)) = shot.best_crops[track].as_mut().zip(found.crop) {
                 best.offer(frame_idx, crop);
             }

@@ -366,7 +366,7 @@ mod tests {
             appearance,
         });
         let trajectory = trajectory.iter().map(|(frame, x)| (*frame, bbox(*x))).collect();
-        DetectedFace { face: Face { bbox: bbox(x), landmarks: None, score }, crop, trajectory }
+        DetectedFace { face: Face { bbox: bbox(x), landmarks: None, score }, crop, torso: None, trajectory }
     }
 
     /// What each step gave, and the tracks at the end.

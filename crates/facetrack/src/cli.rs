@@ -182,6 +182,9 @@ pub(crate) struct Settings {
     /// Size of the smallest face to detect, in pixels of the video
     #[arg(long, value_name = "PIXELS", value_parser = parse_number)]
     min_face_px: Option<f64>,
+    /// Do not measure the colours of clothes
+    #[arg(long)]
+    no_context: bool,
     /// Embedders; tracks are linked by the first. auto: sface, with retail as a view where its weights are at hand
     #[arg(long, value_delimiter = ',', value_parser = embedders())]
     embedder: Vec<String>,
@@ -229,6 +232,7 @@ impl Settings {
             ("detect-track.detector", text(&self.detector)),
             ("detect-track.tracker", text(&self.tracker)),
             ("detect-track.min_face_px", self.min_face_px.map(|px| format!("{px:?}"))),
+            ("detect-track.context", self.no_context.then(|| "false".to_owned())),
             ("embed.embedders", embedders),
             ("embed.views", list(&self.view)),
             ("embed.flip", flag(self.flip)),

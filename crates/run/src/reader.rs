@@ -51,6 +51,11 @@ impl RunReader {
         self.manifest.video.as_ref().ok_or_else(|| self.missing("videos"))
     }
 
+    /// Whether a finished stage wrote this table: older versions of a stage may not know it.
+    pub fn has<R: Row>(&self) -> bool {
+        self.recorded(R::TABLE.name).is_ok()
+    }
+
     /// Opens a table of a finished stage.
     pub fn open_table<R: Row + Clone>(&self) -> Result<TableReader<R>> {
         self.recorded(R::TABLE.name)?;

@@ -451,6 +451,20 @@ impl<const N: usize> Value for [f32; N] {
     }
 }
 
+/// A large value, kept out of its row.
+impl<T: Value> Value for Box<T> {
+    const TYPE: CellType = T::TYPE;
+    fn to_array(values: &[Option<&Self>], dim: usize) -> Result<ArrayRef, String> {
+        T::to_array(&values.iter().map(|value| value.map(|value| &**value)).collect::<Vec<_>>(), dim)
+    }
+    fn from_array(array: &ArrayRef) -> Result<Vec<Option<Self>>, String> {
+        Ok(T::from_array(array)?.into_iter().map(|value| value.map(Self::new)).collect())
+    }
+    fn check(&self) -> Result<(), String> {
+        T::check(self)
+    }
+}
+
 /// A vector of Euclidean norm 1 (within [`UnitVector::TOLERANCE`]).
 #[derive(Debug, Clone, PartialEq)]
 pub struct UnitVector(Vec<f32>);

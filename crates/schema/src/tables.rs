@@ -200,9 +200,12 @@ table! {
     }
 }
 
+/// Bins of a colour histogram: 5 of L*, 8 of a*, 8 of b*.
+pub const TORSO_BINS: usize = 320;
+
 table! {
     /// One row per track: one face followed through one shot.
-    Track = "tracks" "1.0.0", written by "detect-track", sorted by (video_id, track_id), checked by check_track {
+    Track = "tracks" "1.1.0", written by "detect-track", sorted by (video_id, track_id), checked by check_track {
         /// Key of the video.
         video_id: Symbol,
         /// Key of the track, numbered in order of first appearance.
@@ -223,6 +226,10 @@ table! {
         mean_score: f32,
         /// Index of the frame with the best crop.
         best_frame_idx: i64,
+        /// Colour histogram of the clothes below the face, the mean over frames, of sum 1: CIE L*a*b* in 5 bins
+        /// of L* from 0 to 100, times 8 of a* and 8 of b* from −64 to 64; b* varies fastest; null when too
+        /// little of the torso is in the picture, when not measured, and before version 1.1.0.
+        torso: Option<Box<[f32; TORSO_BINS]>>,
     }
 }
 

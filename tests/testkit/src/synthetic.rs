@@ -197,6 +197,7 @@ impl SyntheticRun {
             n_detections: track.n_frames(),
             mean_score: 0.9,
             best_frame_idx: track.frames.0,
+            torso: None,
         }))?;
         let mut crops = stage.create::<Crop>(&[])?;
         for (track_id, track) in (0..).zip(&self.tracks) {

@@ -19,11 +19,14 @@ mod silhouette;
 
 use std::collections::{BTreeMap, HashMap};
 
+use schema::footer::Quality;
+
 pub use self::agglomerative::{Agglomerative, Cut};
 pub use self::dbscan::Dbscan;
 pub use self::hdbscan::Hdbscan;
 pub use self::kmeans::{KMeans, Partition};
-pub use self::link::{BINS, Calibration, Link, Scale};
+pub(crate) use self::link::mean_norm;
+pub use self::link::{BINS, Calibration, Clothes, Link, Scale};
 pub use self::silhouette::silhouette;
 use crate::linkage::{self, FORBIDDEN, Merge, Metric, Pairs};
 
@@ -90,6 +93,8 @@ pub struct Items<'a> {
     vectors: Vec<&'a [f32]>,
     cannot_link: Vec<(usize, usize)>,
     crops: Vec<Crop<'a>>,
+    views: Vec<FurtherView<'a>>,
+    outfits: Vec<Outfit<'a>>,
 }
 
 /// One crop of an item: its embedding is a part of the vector of the item.
@@ -101,6 +106,30 @@ pub struct Crop<'a> {
     pub vector: &'a [f32],
     /// Raw norm of the embedding, 0 or more; larger for clear faces.
     pub norm: f32,
+}
+
+/// Items as a further embedder sees them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FurtherView<'a> {
+    /// Quality table of the embedder.
+    pub quality: &'a Quality,
+    /// Vector of each item, of unit length, and its raw norm; `None` without a vector.
+    pub seen: Vec<Option<(&'a [f32], f32)>>,
+}
+
+/// What the person of an item wears for some time.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Outfit<'a> {
+    /// Place of the item.
+    pub item: usize,
+    /// Colour histogram of the torso, of sum 1; every outfit has one of the same length.
+    pub torso: &'a [f32],
+    /// From when, seconds.
+    pub first_secs: f64,
+    /// Until when, seconds.
+    pub last_secs: f64,
+    /// Index of the shot.
+    pub shot: i64,
 }
 
 impl<'a> Items<'a> {
@@ -121,7 +150,7 @@ impl<'a> Items<'a> {
                 return Err(Error::NotFinite { item });
             }
         }
-        Ok(Self { vectors, cannot_link, crops: Vec::new() })
+        Ok(Self { vectors, cannot_link, crops: Vec::new(), views: Vec::new(), outfits: Vec::new() })
     }
 
     /// Adds crops, which must be sorted by their items; an item may have no crop.
@@ -139,6 +168,47 @@ impl<'a> Items<'a> {
             }
         }
         Ok(Self { crops, ..self })
+    }
+
+    /// As further embedders see them.
+    ///
+    /// # Errors
+    /// [`Error::NotFinite`] and [`Error::Length`], also of a view that does not see all items.
+    pub fn with_views(self, views: Vec<FurtherView<'a>>) -> Result<Self, Error> {
+        for view in &views {
+            let (expected, found) = (self.len(), view.seen.len());
+            if found != expected {
+                return Err(Error::Length { item: found, expected, found });
+            }
+            let expected = view.seen.iter().flatten().map(|(vector, _)| vector.len()).next().unwrap_or(0);
+            for (item, seen) in view.seen.iter().enumerate() {
+                let Some((vector, norm)) = seen else { continue };
+                if vector.len() != expected {
+                    return Err(Error::Length { item, expected, found: vector.len() });
+                }
+                if !norm.is_finite() || !vector.iter().all(|x| x.is_finite()) {
+                    return Err(Error::NotFinite { item });
+                }
+            }
+        }
+        Ok(Self { views, ..self })
+    }
+
+    /// With what some of the items wear.
+    ///
+    /// # Errors
+    /// [`Error::NotFinite`] and [`Error::Length`], with the item.
+    pub fn with_outfits(self, outfits: Vec<Outfit<'a>>) -> Result<Self, Error> {
+        let expected = outfits.first().map_or(0, |first| first.torso.len());
+        for Outfit { item, torso, first_secs, last_secs, .. } in &outfits {
+            if torso.len() != expected {
+                return Err(Error::Length { item: *item, expected, found: torso.len() });
+            }
+            if !(first_secs + last_secs).is_finite() || !torso.iter().all(|x| x.is_finite()) {
+                return Err(Error::NotFinite { item: *item });
+            }
+        }
+        Ok(Self { outfits, ..self })
     }
 
     /// Number of items.
@@ -164,6 +234,16 @@ impl<'a> Items<'a> {
     /// Returns the crops, sorted by item.
     pub fn crops(&self) -> &[Crop<'a>] {
         &self.crops
+    }
+
+    /// The items as further embedders see them.
+    pub fn views(&self) -> &[FurtherView<'a>] {
+        &self.views
+    }
+
+    /// What some of the items wear.
+    pub fn outfits(&self) -> &[Outfit<'a>] {
+        &self.outfits
     }
 
     /// Returns the distances of all pairs, with the cannot-link pairs marked.
@@ -333,7 +413,12 @@ pub(crate) mod tests {
         let mut methods: Vec<Box<dyn Method>> = Vec::new();
         for scale in [Scale::Distance(0.5), Scale::Evidence(testkit::people::quality(4))] {
             for cut in [Cut::Best, Cut::Clusters(1), Cut::Height(0.5)] {
-                methods.push(Box::new(Link { scale: scale.clone(), cut, threads: 1 }));
+                methods.push(Box::new(Link {
+                    scale: scale.clone(),
+                    cut,
+                    clothes: Clothes::Both,
+                    threads: 1,
+                }));
             }
         }
         for metric in metrics {
@@ -416,7 +501,7 @@ pub(crate) mod tests {
         let items = Items::new(rows, people.cannot_link.clone()).unwrap();
         let scale = Scale::Evidence(testkit::people::quality(16));
         let mut steps = Vec::new();
-        Link { scale, cut: Cut::Best, threads: 2 }
+        Link { scale, cut: Cut::Best, clothes: Clothes::Off, threads: 2 }
             .assign(&items, &mut |done, of| steps.push((done, of)))
             .unwrap();
         assert!(steps.is_sorted() && steps.iter().all(|(_, of)| *of == 900), "{steps:?}");

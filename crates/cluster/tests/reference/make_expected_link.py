@@ -1,4 +1,5 @@
-"""Makes ../expected/link.json: tracks of people who do not exist, and the partitions of `link` by its definition.
+"""Makes ../expected/link.json: tracks of people who do not exist, and the partitions of `link` by its definition, with
+one embedder, with two, and with clothes.
 
     python3 make_expected_link.py
 
@@ -13,7 +14,8 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import gammaln, psi
 
-CAUTION, PRIOR_VARIANCE, CLEAR, ROUNDS = 0.85, 0.1, 0.25, 10
+CAUTION, PRIOR_VARIANCE, CLEAR, ROUNDS, JOINT_WEIGHT = 0.85, 0.1, 0.25, 10, 0.35
+MOST_GAP, SURE, UNIT, CLOTHES_ROUNDS, BOUND = 240.0, 2.0, 0.15, 3, 2.0
 
 
 def table(dim, random):
@@ -33,6 +35,13 @@ def synthetic(n, people, dim, random):
     """Vectors, norms and pairs that must stay apart, by the model; persons are unequally frequent."""
     quality = table(dim, random)
     person = random.choice(people, n, p=(w := 1.0 / np.arange(1, people + 1)) / w.sum())
+    u, norms = seen(quality, person, people, dim, random)
+    apart = {tuple(sorted(p)) for p in random.integers(0, n, (n // 2, 2)).tolist() if person[p[0]] != person[p[1]]}
+    return quality, u, norms, sorted(apart), person
+
+
+def seen(quality, person, people, dim, random):
+    n = len(person)
     norms = np.round(np.clip(random.normal(9.5, 1.6, n), 5.0, 14.5), 2)
     q = np.log(norms)
     a, om = (np.interp(q, np.log(quality["norms"]), quality[k]) for k in ("gain", "noise"))
@@ -40,9 +49,21 @@ def synthetic(n, people, dim, random):
     e = random.normal(0, 1, (n, dim)) * np.sqrt(om / dim)[:, None]
     offset = random.normal(0, 0.35 / np.sqrt(dim), dim)
     u = offset + np.array(quality["mean"]) + np.outer(q - np.log(9), quality["slope"]) + a[:, None] * y[person] + e
-    u = np.round(u / np.linalg.norm(u, axis=1, keepdims=True), 4)
-    apart = {tuple(sorted(p)) for p in random.integers(0, n, (n // 2, 2)).tolist() if person[p[0]] != person[p[1]]}
-    return quality, u, norms, sorted(apart)
+    return np.round(u / np.linalg.norm(u, axis=1, keepdims=True), 4), norms
+
+
+def dressed(person, people, random):
+    """Outfits of 12 colours, two tracks a shot, a shot every 15 seconds; some are not seen. People may share clothes."""
+    wardrobe = random.dirichlet(np.full(12, 0.4), people)
+    wardrobe[-1] = wardrobe[0]
+    outfits = []
+    for i, p in enumerate(person):
+        torso = random.dirichlet(40 * wardrobe[p] + 0.3)
+        first = 15.0 * (i // 2) + round(random.uniform(0, 5), 2)
+        if random.uniform() < 0.9:
+            torso = np.round(torso, 4).tolist()
+            outfits.append(dict(item=i, torso=torso, first_secs=first, last_secs=first + 4.0, shot=i // 2))
+    return outfits
 
 
 def likelihood(t, square, precision):
@@ -68,15 +89,49 @@ def offset_of(t, v, a, om, labels):
     return total / weights
 
 
-def merge(t, f, lam, apart, alpha, stop, k):
-    members = [[i] for i in range(len(f))]
+class View:
+    """What one embedder says; `u` may have rows of None."""
+
+    def __init__(self, t, u, norms, weight):
+        known = np.array([row is not None for row in u])
+        width = len(next(row for row in u if row is not None))
+        u = np.array([np.zeros(width) if row is None else row for row in u])
+        q = np.log(np.where(known, norms, 1.0).astype(float))
+        self.t, self.weight = t, weight
+        self.v = u - np.array(t["mean"]) - np.outer(q - np.log(t["centre_norm"]), t["slope"])
+        self.a, self.om = (np.interp(q, np.log(t["norms"]), t[key]) for key in ("gain", "noise"))
+        self.v[~known], self.a[~known], self.om[~known] = 0.0, 0.0, np.inf
+        self.lam = CAUTION * self.a**2 / self.om
+        ratio = self.lam * t["person_variance"]
+        self.rho = ratio / (1 + ratio)
+        self.worth = ratio * t["evidence_dim"] * weight
+
+    def f(self, labels):
+        scale = np.where(self.a > 0, self.lam / np.where(self.a > 0, self.a, 1), 0)
+        return scale[:, None] * (self.v - offset_of(self.t, self.v, self.a, self.om, labels))
+
+    def likelihood(self, square, precision):
+        return self.weight * likelihood(self.t, square, precision)
+
+
+def evidence(views, fs, members):
+    pairs = zip(views, fs)
+    return sum(view.likelihood((f[members].sum(0) ** 2).sum(), view.lam[members].sum()) for view, f in pairs)
+
+
+def clothing(worn, a, b):
+    """Mean over the pairs of outfits between two sets of tracks."""
+    odds = [odds for i in a for j in b for odds in worn.get((i, j), [])]
+    return sum(odds) / len(odds) if odds else 0.0
+
+
+def merge(views, fs, worn, apart, alpha, stop, k):
+    members = [[i] for i in range(len(apart))]
 
     def gain(a, b):
-        def of(c):
-            return likelihood(t, (f[c].sum(0) ** 2).sum(), lam[c].sum())
-
         prior = gammaln(len(a + b)) - gammaln(len(a)) - gammaln(len(b)) - np.log(alpha)
-        return of(a + b) - of(a) - of(b) + prior
+        of = [evidence(views, fs, c) for c in (a + b, a, b)]
+        return of[0] - of[1] - of[2] + prior + clothing(worn, a, b)
 
     while len(members) > (k or 1):
         pairs = [
@@ -90,28 +145,25 @@ def merge(t, f, lam, apart, alpha, stop, k):
             break
         i, j = -best[1], -best[2]
         members[i] += members.pop(j)
-    labels = np.zeros(len(f), int)
+    labels = np.zeros(len(apart), int)
     for c, m in enumerate(members):
         labels[m] = c
     return labels
 
 
-def reassign(t, f, lam, apart, labels, alpha, stop, k):
-    own = likelihood(t, (f**2).sum(1), lam)
+def reassign(views, fs, worn, apart, labels, alpha, stop, k):
     for _ in range(30):
         moved = False
-        for i in np.argsort(lam, kind="stable"):
+        for i in np.argsort(sum(view.worth for view in views), kind="stable"):
             if k and (labels == labels[i]).sum() == 1:
                 continue
             best, to = (-np.inf if k else stop), None
             for c in sorted(set(labels)):
-                j = labels == c
-                j[i] = False
-                if not j.any() or apart[i, j].any():
+                j = [other for other in np.flatnonzero(labels == c) if other != i]
+                if not j or apart[i, j].any():
                     continue
-                g, l = f[j].sum(0), lam[j].sum()
-                gain = likelihood(t, ((g + f[i]) ** 2).sum(), l + lam[i]) - likelihood(t, (g**2).sum(), l) - own[i]
-                gain += np.log(j.sum() / alpha)
+                of = [evidence(views, fs, m) for m in ([*j, i], j, [i])]
+                gain = of[0] - of[1] - of[2] + np.log(len(j) / alpha) + clothing(worn, [i], j)
                 if gain > best:
                     best, to = gain, c
             if to is None:
@@ -128,55 +180,123 @@ def numbered(labels):
     return [numbers.setdefault(int(label), len(numbers)) for label in labels]
 
 
-def link(t, u, norms, pairs, stop=0.0, k=None):
-    n, q = len(u), np.log(norms)
-    v = u - np.array(t["mean"]) - np.outer(q - np.log(t["centre_norm"]), t["slope"])
-    a, om = (np.interp(q, np.log(t["norms"]), t[key]) for key in ("gain", "noise"))
-    lam = CAUTION * a * a / om
-    ratio = lam * t["person_variance"]
-    clear = ratio / (1 + ratio) >= CLEAR
+def outfit_pairs(outfits):
+    for x, a in enumerate(outfits):
+        for b in outfits[x + 1 :]:
+            gap = max(a["first_secs"], b["first_secs"]) - min(a["last_secs"], b["last_secs"])
+            if gap <= MOST_GAP and a["item"] != b["item"]:
+                distance = np.sqrt(max(0.0, 1 - np.sqrt(np.array(a["torso"]) * b["torso"]).sum()))
+                yield a["item"], b["item"], distance, a["shot"] == b["shot"]
+
+
+def law_of(views, fs, outfits, apart, labels):
+    """Slope, middle and intercept, or None where faces prove too little."""
+    p, q, taught = [], [], set()
+    for i, j, distance, one_shot in outfit_pairs(outfits):
+        odds = evidence(views, fs, [i, j]) - evidence(views, fs, [i]) - evidence(views, fs, [j])
+        if apart[i, j] or (labels[i] != labels[j] and odds < -SURE):
+            q.append(distance)
+        if labels[i] == labels[j] and odds > SURE and not one_shot:
+            p.append(distance)
+            taught |= {i, j}
+    if min(len(p), len(q)) < 3:
+        return None
+    middle, half = (np.mean(p) + np.mean(q)) / 2, len(taught) / 2
+    z = np.column_stack([(np.r_[p, q] - middle) / UNIT, np.ones(len(p) + len(q))])
+    y = np.r_[np.ones(len(p)), np.zeros(len(q))]
+    w = np.r_[np.full(len(p), half / len(p)), np.full(len(q), half / len(q))]
+    b, ridge = np.zeros(2), np.diag([1, 0.1])
+    for _ in range(50):
+        odds = 1 / (1 + np.exp(-z @ b))
+        hessian = (z * (w * odds * (1 - odds))[:, None]).T @ z + ridge
+        b = b + np.linalg.solve(hessian, z.T @ (w * (y - odds)) - ridge @ b)
+    return b[0], middle, b[1]
+
+
+def worn_by(law, outfits, bounds):
+    worn = {}
+    for i, j, distance, _ in outfit_pairs(outfits) if law else []:
+        odds = np.clip(law[0] * (distance - law[1]) / UNIT + law[2], *bounds)
+        worn.setdefault((i, j), []).append(odds)
+        worn.setdefault((j, i), []).append(odds)
+    return worn
+
+
+def link(views, pairs, outfits, bounds):
+    n = len(views[0].a)
+    clear = np.max([view.rho for view in views], 0) >= CLEAR
     if clear.sum() < 6:
         clear[:] = True
     apart = np.zeros((n, n), bool)
     for i, j in pairs:
         apart[i, j] = apart[j, i] = True
 
-    def one(labels, alpha, stop=0.0, k=None):
-        f = (lam / a)[:, None] * (v - offset_of(t, v, a, om, labels))
-        merged = merge(t, f, lam, apart, alpha, stop, k)
-        return np.array(numbered(reassign(t, f, lam, apart, merged, alpha, stop, k)))
+    def one(labels, alpha, worn, stop=0.0, k=None):
+        fs = [view.f(labels) for view in views]
+        merged = merge(views, fs, worn, apart, alpha, stop, k)
+        return np.array(numbered(reassign(views, fs, worn, apart, merged, alpha, stop, k)))
 
-    labels, alpha, seen = np.arange(n), min(8.0, 10.0 * n), []
-    for _ in range(ROUNDS):
-        before = labels
-        labels = one(before, alpha)
-        if labels.tolist() in seen or len(seen) + 1 == ROUNDS:
+    def rounds(worn):
+        labels, alpha, seen = np.arange(n), min(8.0, 10.0 * n), []
+        for _ in range(ROUNDS):
+            before = labels
+            labels = one(before, alpha, worn)
+            if labels.tolist() in seen or len(seen) + 1 == ROUNDS:
+                break
+            seen.append(labels.tolist())
+            alpha = np.sqrt(alpha_of(len(set(labels)), n) * alpha_of(len(set(labels[clear])), int(clear.sum())))
+        return before, labels, alpha
+
+    worn = {}
+    before, labels, alpha = rounds(worn)
+    for _ in range(CLOTHES_ROUNDS if outfits else 0):
+        law = law_of(views, [view.f(labels) for view in views], outfits, apart, labels)
+        worn, old = worn_by(law, outfits, bounds), labels
+        before, labels, alpha = rounds(worn)
+        if labels.tolist() == old.tolist():
             break
-        seen.append(labels.tolist())
-        alpha = np.sqrt(alpha_of(len(set(labels)), n) * alpha_of(len(set(labels[clear])), int(clear.sum())))
-    return one(before, alpha, stop, k).tolist(), float(alpha)
+    return dict(
+        alpha=float(alpha),
+        labels=labels.tolist(),
+        # The distance 0.8 is 5 nats of log odds: 20 / (20 + 5).
+        at_distance_08=one(before, alpha, worn, stop=5.0).tolist(),
+        in_5_clusters=one(before, alpha, worn, k=5).tolist(),
+    )
 
 
 def main():
     random = np.random.default_rng(7)
     cases = []
     for n, people, dim in [(20, 4, 48), (40, 9, 48), (60, 8, 64)]:
-        quality, u, norms, pairs = synthetic(n, people, dim, random)
-        labels, alpha = link(quality, u, norms, pairs)
-        cases.append(
-            dict(
-                quality=quality,
-                vectors=u.tolist(),
-                norms=norms.tolist(),
-                cannot_link=pairs,
-                alpha=alpha,
-                labels=labels,
-                # The distance 0.8 is 5 nats of log odds: 20 / (20 + 5).
-                at_distance_08=link(quality, u, norms, pairs, stop=5.0)[0],
-                in_5_clusters=link(quality, u, norms, pairs, k=5)[0],
-            )
+        quality, u, norms, pairs, person = synthetic(n, people, dim, random)
+        further_random = np.random.default_rng(n)
+        further = table(dim + 10, further_random) | dict(person_variance=0.67, evidence_dim=float(dim))
+        further_u, further_norms = seen(further, person, people, dim + 10, further_random)
+        known = further_random.uniform(size=n) < 0.9
+        further_u = [row.tolist() if is_known else None for row, is_known in zip(further_u, known)]
+        outfits = dressed(person, people, further_random)
+        alone = [View(quality, u.tolist(), norms, 1.0)]
+        both = [
+            View(quality, u.tolist(), norms, JOINT_WEIGHT),
+            View(further, further_u, further_norms, JOINT_WEIGHT),
+        ]
+        case = dict(
+            quality=quality,
+            vectors=u.tolist(),
+            norms=norms.tolist(),
+            cannot_link=pairs,
+            further=dict(quality=further, vectors=further_u, norms=further_norms.tolist()),
+            outfits=outfits,
+            one=link(alone, pairs, (), (0, 0)),
+            two=link(both, pairs, (), (0, 0)),
+            veto=link(alone, pairs, outfits, (-BOUND, 0.0)),
+            clothed=link(both, pairs, outfits, (-BOUND, BOUND)),
         )
-        print(n, people, max(labels) + 1, round(alpha, 3))
+        cases.append(case)
+        for name in ("one", "two", "veto", "clothed"):
+            found = case[name]["labels"]
+            right = np.equal.outer(found, found) == np.equal.outer(person, person)
+            print(n, people, name, max(found) + 1, round(case[name]["alpha"], 3), round(right.mean(), 3))
     out = Path(__file__).parent.parent / "expected" / "link.json"
     out.write_text("[\n" + ",\n".join(json.dumps(case) for case in cases) + "\n]\n")
 

@@ -14,6 +14,7 @@ use crate::detector::Detector;
 use crate::face::{DetectedFace, Face, suppress};
 use crate::follow::{Follower, Trajectory};
 use crate::pipeline::schedule::{Order, Task};
+use crate::torso::{self, Counts};
 
 /// Shorter side of the detector's input picture if `min_face_px` is not set, pixels.
 const SHORT_SIDE_PX: f64 = 360.0;
@@ -93,15 +94,17 @@ impl<'a> Examiner<'a> {
         }
         let across = width as f32 / small_width as f32;
         let down = height as f32 / small_height as f32;
-        let mut faces: Vec<Face> = faces.into_iter().map(|face| face.scaled(across, down)).collect();
-        faces.sort_by(|a, b| {
+        let torso = |face: &Face| if self.config.context { torso::look(&small, &face.bbox) } else { None };
+        let mut faces: Vec<_> =
+            faces.into_iter().map(|face| (face.scaled(across, down), torso(&face))).collect();
+        faces.sort_by(|(a, _), (b, _)| {
             a.bbox.x_min.total_cmp(&b.bbox.x_min).then(a.bbox.y_min.total_cmp(&b.bbox.y_min))
         });
-        faces.into_iter().map(|face| self.see(picture, face)).collect()
+        faces.into_iter().map(|(face, torso)| self.see(picture, face, torso)).collect()
     }
 
     /// Cuts the crop of a face from the full-size picture; only the region of the crop is converted to RGB.
-    fn see(&mut self, picture: &Picture, face: Face) -> Result<DetectedFace, String> {
+    fn see(&mut self, picture: &Picture, face: Face, torso: Option<Counts>) -> Result<DetectedFace, String> {
         let (width, height) = self.size;
         let crop = match Alignment::new(&face, width, height) {
             Some(alignment) => {
@@ -110,7 +113,7 @@ impl<'a> Examiner<'a> {
             }
             None => None,
         };
-        Ok(DetectedFace { face, crop, trajectory: Vec::new() })
+        Ok(DetectedFace { face, crop, torso, trajectory: Vec::new() })
     }
 
     /// Returns the trajectory of each face of the first picture through the other pictures.

@@ -76,7 +76,7 @@ pub fn redact_run(run: &mut RunDir, request: &Request) -> Result<StageRecord, Er
     let crops = rewrite(run, &mut embedded, |row: Embedding| gone.keep(row.track_id, row))?;
     let tracks = rewrite(run, &mut embedded, |row: TrackEmbedding| gone.keep(row.track_id, row))?;
     // Runs of older versions do not have the table.
-    if run.recorded(TrackView::TABLE.name).is_ok() {
+    if run.has::<TrackView>() {
         rewrite(run, &mut embedded, |row: TrackView| gone.keep(row.track_id, row))?;
     }
     embedded.figure("crops_embedded", crops);

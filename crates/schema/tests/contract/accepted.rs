@@ -14,10 +14,12 @@ use parquet::basic::{Compression, ZstdLevel};
 use schema::Row;
 use schema::footer::KEY;
 use schema::io::read_all;
-use schema::tables::{Crop, Detection, Embedding, Linkage, MetricUnit, TrackEmbedding, TrackView};
+use schema::tables::{
+    Crop, Detection, Embedding, Linkage, MetricUnit, TORSO_BINS, Track, TrackEmbedding, TrackView,
+};
 
 use crate::raw::Raw;
-use crate::rows::{DIM, crop, detection, linkage, metric, track_embedding};
+use crate::rows::{DIM, crop, detection, linkage, metric, track, track_embedding};
 
 fn reads_as<R: Row + Clone + PartialEq + Debug>(name: &str, raw: Raw, rows: &[R]) {
     let folder = tempfile::tempdir().unwrap();
@@ -96,6 +98,16 @@ fn vectors_that_may_be_null() {
     reads_as("fixed-size list", raw.clone(), &rows);
     let plain = DataType::List(Arc::new(Field::new("element", DataType::Float32, true)));
     reads_as("list", raw.clone().set("landmarks", cast(&raw.column("landmarks"), &plain).unwrap()), &rows);
+}
+
+/// Version 1.0.0 of `tracks` has no column `torso`.
+#[test]
+fn a_table_of_an_earlier_minor_version() {
+    let torso = Some(Box::new([1.0 / TORSO_BINS as f32; TORSO_BINS]));
+    let rows = [track(0), Track { torso, ..track(1) }];
+    reads_as("some measured", Raw::of(&rows, 0), &rows);
+    let before = Raw::of(&rows, 0).without("torso").footer_field("version", "1.0.0".into());
+    reads_as("before the column", before, &[track(0), track(1)]);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use schema::footer::Footer;
 use schema::io::{TableWriter, open, read_all};
 use schema::tables::{
     Cluster, Constraint, Crop, Detection, Embedding, Frame, Identity, Label, Linkage, MAX_CROP_SIDE, Metric,
-    Shot, Track, TrackEmbedding, TrackView, Video,
+    Shot, TORSO_BINS, Track, TrackEmbedding, TrackView, Video,
 };
 use schema::{Row, Symbol};
 
@@ -142,20 +142,20 @@ fn detection() -> BoxedStrategy<Detection> {
 
 fn track() -> BoxedStrategy<Track> {
     let numbers = (symbol(), int(), int(), ascending(int()), any::<bool>());
-    (numbers, (double(), double()), int(), float())
-        .prop_map(|((video_id, track_id, shot_idx, frames, best_last), times, n_detections, mean_score)| {
-            Track {
-                video_id,
-                track_id,
-                shot_idx,
-                first_frame_idx: frames.0,
-                last_frame_idx: frames.1,
-                first_t_secs: times.0,
-                last_t_secs: times.1,
-                n_detections,
-                mean_score,
-                best_frame_idx: if best_last { frames.1 } else { frames.0 },
-            }
+    let torso = proptest::option::of(float().prop_map(|value| Box::new([value; TORSO_BINS])));
+    (numbers, (double(), double()), (int(), float()), torso)
+        .prop_map(|((video_id, track_id, shot_idx, frames, best_last), times, detected, torso)| Track {
+            video_id,
+            track_id,
+            shot_idx,
+            first_frame_idx: frames.0,
+            last_frame_idx: frames.1,
+            first_t_secs: times.0,
+            last_t_secs: times.1,
+            n_detections: detected.0,
+            mean_score: detected.1,
+            best_frame_idx: if best_last { frames.1 } else { frames.0 },
+            torso,
         })
         .boxed()
 }

@@ -55,6 +55,7 @@ pub(crate) fn track(track_id: i64) -> Track {
         n_detections: 5,
         mean_score: 0.9,
         best_frame_idx: 4,
+        torso: None,
     }
 }
 

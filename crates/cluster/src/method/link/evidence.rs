@@ -13,10 +13,15 @@
 //!
 //! with `E` the number of independent components. So evidence for two clusters being one person is `L(A ∪ B)
 //! − L(A) − L(B)`: it adds up over tracks, and unclear tracks contribute little.
+//!
+//! Several embedders are several views of the tracks, each with sums and parameters of its own. Their
+//! evidence is added, with a weight below one, because embedders err together.
+
+use std::ops::Range;
 
 use numeric::vector::dot_in_lanes as dot;
 
-use super::quality::Tracks;
+use super::quality::{Tracks, View};
 use crate::items::Vectors;
 use crate::parallel::in_parallel;
 
@@ -38,74 +43,123 @@ pub(super) fn log_odds(distance: f64) -> f64 {
     HALF_LOG_ODDS * similarity / (1.0 - similarity.abs())
 }
 
+/// One view in the sums of a cluster.
+#[derive(Debug, Clone, PartialEq)]
+struct Part {
+    /// Its components of `F`.
+    columns: Range<usize>,
+    /// `β`.
+    person: f64,
+    /// `E`, times the weight of the view.
+    dim: f64,
+    /// Factor of `F` where views are compared by direction: 1 for the first view.
+    scale: f32,
+}
+
+impl Part {
+    fn of(tracks: &Tracks) -> Vec<Self> {
+        let mut end = 0;
+        let part = |view: &View| {
+            let start = end;
+            end += view.vectors.dim();
+            let scale = (view.worth() / tracks.views[0].worth()).sqrt() as f32;
+            Self { columns: start..end, person: view.person, dim: view.dim, scale }
+        };
+        tracks.views.iter().map(part).collect()
+    }
+
+    fn likelihood(&self, square: f64, precision: f64) -> f64 {
+        let spread = self.person * precision;
+        0.5 * self.dim * (self.person * square / (1.0 + spread) - spread.ln_1p())
+    }
+}
+
 /// Clusters as sums over their tracks.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Sums {
-    person: f64,
-    dim: f64,
-    /// `F`.
+    parts: Vec<Part>,
+    /// `F` of all views, one after the other.
     vectors: Vectors,
-    /// `|F|²`.
+    /// `|F|²` of each cluster and view.
     squares: Vec<f64>,
-    /// `Λ`.
+    /// `Λ` of each cluster and view.
     precisions: Vec<f64>,
-    /// `L`.
+    /// `L`, summed over views.
     evidence: Vec<f64>,
     counts: Vec<u32>,
 }
 
 impl Sums {
-    /// Every track as a cluster of its own; `dim` is `E`.
-    pub(super) fn new(tracks: &Tracks, offset: &[f64], dim: f64, threads: usize) -> Self {
-        let width = tracks.vectors.dim();
+    /// Every track as a cluster of its own, with the offset of the video in each view.
+    pub(super) fn new(tracks: &Tracks, offsets: &[Vec<f64>], threads: usize) -> Self {
+        let parts = Part::of(tracks);
+        let width = parts.last().map_or(1, |part| part.columns.end);
         let all: Vec<usize> = (0..tracks.len()).collect();
         let batches: Vec<&[usize]> = all.chunks(BATCH).collect();
         let scaled = |batch: &&[usize]| {
             let mut values = Vec::with_capacity(batch.len() * width);
             for track in *batch {
-                let scale = tracks.precision(*track) / tracks.gain[*track];
-                let row = tracks.vectors.row(*track).iter().zip(offset);
-                values.extend(row.map(|(x, offset)| (scale * (f64::from(*x) - offset)) as f32));
+                for (view, offset) in tracks.views.iter().zip(offsets) {
+                    // A track without a vector has neither precision nor gain.
+                    let scale = view.precision(*track) / view.gain[*track].max(f64::MIN_POSITIVE);
+                    let row = view.vectors.row(*track).iter().zip(offset);
+                    values.extend(row.map(|(x, offset)| (scale * (f64::from(*x) - offset)) as f32));
+                }
             }
             values
         };
         let values = in_parallel(threads, &batches, scaled, &mut |_| ()).concat();
-        let precisions = all.iter().map(|track| tracks.precision(*track)).collect();
-        Self::of(tracks.person, dim, Vectors::trusted(width, values), precisions, vec![1; all.len()])
+        let precisions = all.iter().flat_map(|track| tracks.views.iter().map(|view| view.precision(*track)));
+        Self::of(parts, Vectors::trusted(width, values), precisions.collect(), vec![1; all.len()])
     }
 
-    fn of(person: f64, dim: f64, vectors: Vectors, precisions: Vec<f64>, counts: Vec<u32>) -> Self {
+    fn of(parts: Vec<Part>, vectors: Vectors, precisions: Vec<f64>, counts: Vec<u32>) -> Self {
         let n = counts.len();
-        let mut sums =
-            Self { person, dim, vectors, squares: vec![0.0; n], precisions, evidence: vec![0.0; n], counts };
+        let squares = vec![0.0; n * parts.len()];
+        let mut sums = Self { parts, vectors, squares, precisions, evidence: vec![0.0; n], counts };
         (0..n).for_each(|cluster| sums.weigh(cluster));
         sums
     }
 
     /// The clusters of `labels`, of which there are `count`; clusters are rows of the result.
     pub(super) fn grouped(&self, labels: &[usize], count: usize) -> Self {
-        let width = self.vectors.dim();
+        let (width, views) = (self.vectors.dim(), self.parts.len());
         let mut values = vec![0.0_f32; count * width];
-        let (mut precisions, mut counts) = (vec![0.0; count], vec![0; count]);
+        let (mut precisions, mut counts) = (vec![0.0; count * views], vec![0; count]);
         for (track, label) in labels.iter().enumerate() {
             let sum = values[label * width..][..width].iter_mut();
             sum.zip(self.vectors.row(track)).for_each(|(sum, x)| *sum += x);
-            precisions[*label] += self.precisions[track];
+            let sum = precisions[label * views..][..views].iter_mut();
+            sum.zip(&self.precisions[track * views..]).for_each(|(sum, precision)| *sum += precision);
             counts[*label] += self.counts[track];
         }
-        Self::of(self.person, self.dim, Vectors::trusted(width, values), precisions, counts)
+        Self::of(self.parts.clone(), Vectors::trusted(width, values), precisions, counts)
     }
 
     /// Updates the values derived from the sums of a cluster.
     fn weigh(&mut self, cluster: usize) {
         let row = self.vectors.row(cluster);
-        self.squares[cluster] = f64::from(dot(row, row));
-        self.evidence[cluster] = self.likelihood(self.squares[cluster], self.precisions[cluster]);
+        let mut evidence = 0.0;
+        for (view, part) in self.parts.iter().enumerate() {
+            let at = cluster * self.parts.len() + view;
+            let row = &row[part.columns.clone()];
+            self.squares[at] = f64::from(dot(row, row));
+            evidence += part.likelihood(self.squares[at], self.precisions[at]);
+        }
+        self.evidence[cluster] = evidence;
     }
 
-    fn likelihood(&self, square: f64, precision: f64) -> f64 {
-        let spread = self.person * precision;
-        0.5 * self.dim * (self.person * square / (1.0 + spread) - spread.ln_1p())
+    /// `L(A ∪ B)`, or with the sign −1 `L(A \ B)`, with `b` of other sums.
+    fn joint(&self, a: usize, other: &Self, b: usize, sign: f64) -> f64 {
+        let (row, other_row) = (self.vectors.row(a), other.vectors.row(b));
+        let mut evidence = 0.0;
+        for (view, part) in self.parts.iter().enumerate() {
+            let [at, other_at] = [a, b].map(|cluster| cluster * self.parts.len() + view);
+            let product = f64::from(dot(&row[part.columns.clone()], &other_row[part.columns.clone()]));
+            let square = self.squares[at] + other.squares[other_at] + sign * 2.0 * product;
+            evidence += part.likelihood(square, self.precisions[at] + sign * other.precisions[other_at]);
+        }
+        evidence
     }
 
     /// `F` of all clusters.
@@ -125,24 +179,21 @@ impl Sums {
 
     /// The same with `b` of other sums.
     pub(super) fn with(&self, a: usize, other: &Self, b: usize) -> f64 {
-        let product = f64::from(dot(self.vectors.row(a), other.vectors.row(b)));
-        let square = self.squares[a] + other.squares[b] + 2.0 * product;
-        let precision = self.precisions[a] + other.precisions[b];
-        self.likelihood(square, precision) - self.evidence[a] - other.evidence[b]
+        self.joint(a, other, b, 1.0) - self.evidence[a] - other.evidence[b]
     }
 
     /// `L(A) − L(A \ B) − L(B)`, where `b` of other sums is a part of `a`.
     pub(super) fn without(&self, a: usize, other: &Self, b: usize) -> f64 {
-        let product = f64::from(dot(self.vectors.row(a), other.vectors.row(b)));
-        let square = self.squares[a] + other.squares[b] - 2.0 * product;
-        let rest = self.likelihood(square, self.precisions[a] - other.precisions[b]);
-        self.evidence[a] - rest - other.evidence[b]
+        self.evidence[a] - self.joint(a, other, b, -1.0) - other.evidence[b]
     }
 
     /// Adds the sums of one cluster to those of another.
     pub(super) fn merge(&mut self, into: usize, from: usize) {
         self.vectors.add_into(into, from);
-        self.precisions[into] += self.precisions[from];
+        for view in 0..self.parts.len() {
+            let [into, from] = [into, from].map(|cluster| cluster * self.parts.len() + view);
+            self.precisions[into] += self.precisions[from];
+        }
         self.counts[into] += self.counts[from];
         self.weigh(into);
     }
@@ -152,7 +203,10 @@ impl Sums {
         let sign = if is_added { 1.0 } else { -1.0 };
         let row = self.vectors.row_mut(cluster).iter_mut();
         row.zip(other.vectors.row(track)).for_each(|(sum, x)| *sum += sign * x);
-        self.precisions[cluster] += f64::from(sign) * other.precisions[track];
+        for view in 0..self.parts.len() {
+            let [at, other_at] = [cluster, track].map(|row| row * self.parts.len() + view);
+            self.precisions[at] += f64::from(sign) * other.precisions[other_at];
+        }
         self.counts[cluster] = self.counts[cluster].wrapping_add_signed(sign as i32);
         self.weigh(cluster);
     }
@@ -160,8 +214,8 @@ impl Sums {
     /// A cluster without tracks, behind all others; returns its number.
     pub(super) fn push_empty(&mut self) -> usize {
         self.vectors.push_zeros();
-        self.squares.push(0.0);
-        self.precisions.push(0.0);
+        self.squares.resize(self.squares.len() + self.parts.len(), 0.0);
+        self.precisions.resize(self.squares.len(), 0.0);
         self.evidence.push(0.0);
         self.counts.push(0);
         self.counts.len() - 1
@@ -169,12 +223,25 @@ impl Sums {
 
     /// Unit vectors along `F`, by which neighbours are looked for; zeros stay zeros.
     pub(super) fn directions(&self) -> Vectors {
-        let rows = (0..self.counts.len()).map(|row| self.vectors.row(row));
-        let unit = rows.flat_map(|row| {
+        let all: Vec<usize> = (0..self.counts.len()).collect();
+        let mut towards = self.towards(&all);
+        for row in 0..all.len() {
+            let row = towards.row_mut(row);
             let length = dot(row, row).sqrt().max(f32::MIN_POSITIVE);
-            row.iter().map(move |x| x / length)
-        });
-        Vectors::trusted(self.vectors.dim(), unit.collect())
+            row.iter_mut().for_each(|x| *x /= length);
+        }
+        towards
+    }
+
+    /// `F` of some clusters, each view scaled to what its components are worth as evidence.
+    pub(super) fn towards(&self, clusters: &[usize]) -> Vectors {
+        let mut towards = self.vectors.some(clusters);
+        for row in 0..clusters.len() {
+            for part in self.parts.iter().skip(1) {
+                towards.row_mut(row)[part.columns.clone()].iter_mut().for_each(|x| *x *= part.scale);
+            }
+        }
+        towards
     }
 }
 
@@ -194,17 +261,18 @@ mod tests {
     #[test]
     fn evidence_is_the_likelihood_ratio_of_normal_densities() {
         let [gain, noise, person] = [0.6_f64, 0.5, 0.7];
-        let tracks = |values: Vec<f32>| Tracks {
+        let view = |values: Vec<f32>| View {
             gain: vec![gain; values.len()],
             noise: vec![noise; values.len()],
             vectors: Vectors::trusted(1, values),
             person,
+            dim: 1.0,
         };
         let (x, y) = (0.8_f32, -0.3_f32);
         // The precision is taken to 0.85, so what is compared with has so much more noise.
         let noise = noise / 0.85;
-        let pair = tracks(vec![x, y]);
-        let sums = Sums::new(&pair, &[0.0], 1.0, 1);
+        let pair = Tracks { views: vec![view(vec![x, y])] };
+        let sums = Sums::new(&pair, &[vec![0.0]], 1);
         let [x, y] = [x, y].map(f64::from);
         // Covariance of a pair of one person: c off the diagonal, c + noise on it; of two people c is 0 off it.
         let c = gain * gain * person;

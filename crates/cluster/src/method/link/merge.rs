@@ -1,6 +1,6 @@
 //! Greedy merging: the pair of clusters with the largest gain is merged, repeatedly.
 //!
-//! The gain is the log odds of one person against two: evidence plus prior. It is neither monotone nor
+//! The gain is the log odds of one person against two: evidence plus prior plus clothes. It is neither monotone nor
 //! reducible (two unclear clusters may each gain little with a third, and their union much), so neighbour
 //! chains do not apply. A heap holds the gains of pairs, each with the versions that the two clusters had
 //! then. Up to [`Limits::all_pairs`] clusters all pairs are in it, and the result equals the definition,
@@ -14,6 +14,7 @@ use std::collections::BinaryHeap;
 use numeric::merges::Merges;
 
 use super::alpha::Prior;
+use super::clothes::{Between, Worn};
 use super::evidence::Sums;
 use crate::neighbours::{self, Rows, Search};
 
@@ -80,6 +81,7 @@ const SEARCHES: usize = 3;
 pub(super) struct Merger<'a> {
     sums: Sums,
     prior: &'a Prior,
+    clothes: Between,
     limits: Limits,
     clusters: Merges,
     versions: Vec<u32>,
@@ -109,6 +111,7 @@ impl<'a> Merger<'a> {
         Self {
             sums,
             prior,
+            clothes: Between::default(),
             limits,
             clusters: Merges::new(n),
             versions: vec![0; n],
@@ -120,6 +123,11 @@ impl<'a> Merger<'a> {
             is_forbidden: false,
             joined: Vec::new(),
         }
+    }
+
+    /// With what clothes say of pairs of tracks.
+    pub(super) fn with_clothes(self, worn: &Worn) -> Self {
+        Self { clothes: Between::new(worn), ..self }
     }
 
     /// Merges clusters up to the stop. Reports the completed share, 0 to 1, to `advance`.
@@ -217,7 +225,8 @@ impl<'a> Merger<'a> {
         if self.cannot_link_of[a].binary_search(&(b as u32)).is_ok() != self.is_forbidden {
             return None;
         }
-        let gain = self.sums.merge_gain(a, b) + self.prior.merge(self.sums.count(a), self.sums.count(b));
+        let prior = self.prior.merge(self.sums.count(a), self.sums.count(b));
+        let gain = self.sums.merge_gain(a, b) + prior + self.clothes.value(a, b);
         if gain > self.floor {
             let (a, b) = (a.min(b), a.max(b));
             let versions = [self.versions[a], self.versions[b]];
@@ -230,6 +239,7 @@ impl<'a> Merger<'a> {
         let [into, from] = pair.clusters.map(|cluster| cluster as usize);
         self.joined.push(Joined { into, from, gain: pair.gain, forbidden: self.is_forbidden });
         self.sums.merge(into, from);
+        self.clothes.merge(into, from);
         self.clusters.unite(into as u32, from as u32);
         self.versions[into] += 1;
         // No pair has that version.

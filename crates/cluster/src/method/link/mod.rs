@@ -6,6 +6,9 @@
 //! 3. [`merge`]: merges the two clusters with the largest gain of [`evidence`], while a gain is above zero.
 //! 4. [`reassign`]: moves every track to its best cluster.
 //!
+//! 5. [`clothes`]: what the clothes of two tracks say, learned from what their faces prove; then again from
+//!    step 2 with it.
+//!
 //! Steps 2 to 4 are repeated until a partition repeats. No similarity is compared with a threshold: evidence
 //! adds up over the tracks of a cluster, and the prior says how much of it is needed. Tracks that share a
 //! frame stay apart.
@@ -14,6 +17,7 @@
 
 mod alpha;
 mod calibration;
+mod clothes;
 mod evidence;
 mod fixed;
 mod merge;
@@ -24,20 +28,27 @@ mod reassign;
 mod tests;
 
 use schema::footer::Quality;
+use serde::{Deserialize, Serialize};
 
 use self::alpha::Prior;
 pub use self::calibration::{BINS, Calibration};
+use self::clothes::{Law, Pair, Worn};
 use self::evidence::{Sums, distance, log_odds};
 use self::merge::{Joined, Limits, Merger, Stop};
+pub(crate) use self::quality::mean_norm;
 use self::quality::{Norms, Tracks};
 use self::reassign::{Clusters, Standing};
-use super::{Assignment, Cut, Error, Fit, Items, Method, Tree, numbers};
+use super::{Assignment, Cut, Error, Fit, Items, Method, Outfit, Tree, numbers};
 use crate::agglomerate::CANNOT_LINK_PENALTY;
 use crate::linkage::{self, FORBIDDEN, Merge};
 use crate::neighbours::Search;
 
 /// Rounds of learning, at most. They nearly always end by themselves after three to five.
 const ROUNDS: usize = 10;
+/// Rounds of learning with clothes, at most.
+const CLOTHES_ROUNDS: usize = 3;
+/// Most log odds that clothes give for or against one person.
+const CLOTHES_BOUND: f64 = 2.0;
 /// Tracks that are learned from, at most: from more, some are taken, evenly.
 const LEARN_FROM: usize = 4000;
 /// Items up to which the tree is made beyond the stop, too.
@@ -60,8 +71,34 @@ pub struct Link {
     pub scale: Scale,
     /// Where merging ends: by itself with [`Cut::Best`].
     pub cut: Cut,
+    /// What clothes may say; only evidence takes them.
+    pub clothes: Clothes,
     /// Threads, from 1; they don't change the result.
     pub threads: usize,
+}
+
+/// What clothes may say of two tracks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Clothes {
+    /// Nothing.
+    Off,
+    /// That they are two people.
+    #[default]
+    Veto,
+    /// That they are two people or one.
+    Both,
+}
+
+impl Clothes {
+    /// Least and most log odds.
+    fn bounds(self) -> Option<[f64; 2]> {
+        match self {
+            Self::Off => None,
+            Self::Veto => Some([-CLOTHES_BOUND, 0.0]),
+            Self::Both => Some([-CLOTHES_BOUND, CLOTHES_BOUND]),
+        }
+    }
 }
 
 /// Measure by which clusters are compared.
@@ -116,10 +153,17 @@ impl Link {
         let n = items.len();
         let norms = Norms::new(items, table.centre_norm);
         let tracks = Tracks::new(items, &norms, table)?;
-        let limits = self.limits();
         let step = n.div_ceil(LEARN_FROM);
-        let (sample, sample_pairs) = sample(&tracks, items.cannot_link(), step);
-        let learned = learn(&sample, &sample_pairs, table.evidence_dim, limits);
+        let bounds = self.clothes.bounds();
+        let pairs = |outfits: &[Outfit<'_>]| match bounds {
+            Some(_) => clothes::pairs(outfits, self.threads),
+            None => Vec::new(),
+        };
+        let limits = self.limits();
+        let sample = Sample::of(&tracks, items, step);
+        let round =
+            Round { tracks: &sample.tracks, cannot_link: &sample.cannot_link, worn: Worn::new(), limits };
+        let learned = learn(round, &pairs(&sample.outfits), bounds);
         advance(n, STEPS * n);
 
         let stop = match self.cut {
@@ -127,18 +171,20 @@ impl Link {
             Cut::Height(height) => Stop::Gain(log_odds(height)),
             Cut::Clusters(k) => Stop::Clusters(k),
         };
-        let round =
-            Round { tracks: &tracks, cannot_link: items.cannot_link(), dim: table.evidence_dim, limits };
+        let worn = learned.law.zip(bounds);
+        let worn =
+            worn.map(|(law, bounds)| law.apply(&pairs(items.outfits()), n, bounds)).unwrap_or_default();
+        let round = Round { tracks: &tracks, cannot_link: items.cannot_link(), worn, limits };
         let mut part = |share: f64| advance(n + (share * (2 * n) as f64) as usize, STEPS * n);
         let found = round.run(&learned, stop, true, &mut part);
         let mut calibration = Calibration {
             open: vec![0; BINS],
             cannot_link: vec![0; BINS],
             alpha: learned.alpha,
-            offset: learned.offset.iter().map(|x| x * x).sum(),
+            offset: learned.offsets[0].iter().map(|x| x * x).sum(),
         };
-        let singles = Sums::new(&sample, &learned.offset, table.evidence_dim, self.threads);
-        calibration.count(&singles, &Prior::new(2, learned.alpha), &sample_pairs);
+        let singles = Sums::new(&sample.tracks, &learned.offsets, self.threads);
+        calibration.count(&singles, &Prior::new(2, learned.alpha), &sample.cannot_link);
         let cut = match self.cut {
             Cut::Best => distance(0.0),
             Cut::Height(height) => height,
@@ -192,47 +238,87 @@ fn fit(standing: &Standing) -> Fit {
     }
 }
 
-/// Every `step`th track, and the pairs of `cannot_link` among them.
-fn sample(tracks: &Tracks, cannot_link: &[(usize, usize)], step: usize) -> (Tracks, Vec<(usize, usize)>) {
-    if step <= 1 {
-        return (tracks.clone(), cannot_link.to_vec());
+/// Tracks that are learned from.
+struct Sample<'a> {
+    tracks: Tracks,
+    cannot_link: Vec<(usize, usize)>,
+    outfits: Vec<Outfit<'a>>,
+}
+
+impl<'a> Sample<'a> {
+    /// Every `step`th track, with what is known of those.
+    fn of(tracks: &Tracks, items: &Items<'a>, step: usize) -> Self {
+        let is_in = |track: usize| track.is_multiple_of(step.max(1));
+        let some: Vec<usize> = (0..tracks.len()).filter(|track| is_in(*track)).collect();
+        let pairs = items.cannot_link().iter().filter(|(a, b)| is_in(*a) && is_in(*b));
+        let outfits = items.outfits().iter().filter(|outfit| is_in(outfit.item));
+        Self {
+            tracks: tracks.some(&some),
+            cannot_link: pairs.map(|(a, b)| (a / step, b / step)).collect(),
+            outfits: outfits.map(|outfit| Outfit { item: outfit.item / step, ..*outfit }).collect(),
+        }
     }
-    let some: Vec<usize> = (0..tracks.len()).step_by(step).collect();
-    let is_in = |track: usize| track.is_multiple_of(step);
-    let pairs = cannot_link.iter().filter(|(a, b)| is_in(*a) && is_in(*b));
-    (tracks.some(&some), pairs.map(|(a, b)| (a / step, b / step)).collect())
 }
 
 /// Parameters learned from a video.
 #[derive(Debug, Clone, PartialEq)]
 struct Learned {
-    offset: Vec<f64>,
+    /// Of each view.
+    offsets: Vec<Vec<f64>>,
     alpha: f64,
+    /// `None` where clothes say nothing.
+    law: Option<Law>,
 }
 
-/// Repeats rounds until a partition repeats.
-fn learn(tracks: &Tracks, cannot_link: &[(usize, usize)], dim: f64, limits: Limits) -> Learned {
-    let round = Round { tracks, cannot_link, dim, limits };
+/// Learns from faces alone, then with what they teach of clothes, until a partition repeats.
+fn learn(mut round: Round<'_>, pairs: &[Pair], bounds: Option<[f64; 2]>) -> Learned {
+    let (mut learned, mut labels) = learn_rounds(&round);
+    for _ in 0..CLOTHES_ROUNDS {
+        let Some(bounds) = bounds else { break };
+        let singles = Sums::new(round.tracks, &offsets(round.tracks, &labels), round.limits.search.threads);
+        let law = Law::learn(pairs, &labels, &singles, round.cannot_link);
+        if law.is_none() && round.worn.is_empty() {
+            break;
+        }
+        round.worn = law.map(|law| law.apply(pairs, labels.len(), bounds)).unwrap_or_default();
+        let before = std::mem::take(&mut labels);
+        (learned, labels) = learn_rounds(&round);
+        learned.law = law;
+        if labels == before {
+            break;
+        }
+    }
+    learned
+}
+
+/// Repeats rounds until a partition repeats; returns it, too.
+fn learn_rounds(round: &Round<'_>) -> (Learned, Vec<usize>) {
+    let tracks = round.tracks;
     let mut labels: Vec<usize> = (0..tracks.len()).collect();
     let mut seen: Vec<Vec<usize>> = Vec::new();
     let mut alpha = alpha::start(tracks.len());
     loop {
-        let learned = Learned { offset: offset::offset(tracks, &labels), alpha };
+        let learned = Learned { offsets: offsets(tracks, &labels), alpha, law: None };
         labels = round.run(&learned, Stop::Gain(0.0), false, &mut |_| ()).labels;
         if seen.len() + 1 == ROUNDS || seen.contains(&labels) {
-            return learned;
+            return (learned, labels);
         }
         alpha = alpha::learn(tracks, &labels);
         seen.push(labels.clone());
     }
 }
 
+/// The offset of the video in each view.
+fn offsets(tracks: &Tracks, labels: &[usize]) -> Vec<Vec<f64>> {
+    tracks.views.iter().map(|view| offset::offset(view, labels)).collect()
+}
+
 /// One round of merging and reassignment.
 struct Round<'a> {
     tracks: &'a Tracks,
     cannot_link: &'a [(usize, usize)],
-    /// Number of independent components.
-    dim: f64,
+    /// What clothes say.
+    worn: Worn,
     limits: Limits,
 }
 
@@ -251,9 +337,10 @@ impl Round<'_> {
     fn run(&self, learned: &Learned, stop: Stop, is_last: bool, advance: &mut dyn FnMut(f64)) -> Partition {
         let n = self.tracks.len();
         let search = self.limits.search;
-        let singles = Sums::new(self.tracks, &learned.offset, self.dim, search.threads);
+        let singles = Sums::new(self.tracks, &learned.offsets, search.threads);
         let prior = Prior::new(n, learned.alpha);
-        let mut merger = Merger::new(singles.clone(), &prior, self.cannot_link, self.limits);
+        let mut merger =
+            Merger::new(singles.clone(), &prior, self.cannot_link, self.limits).with_clothes(&self.worn);
         merger.run(stop, &mut |part| advance(0.5 * part));
         let labels = merger.labels();
         let mut merges = Vec::new();
@@ -265,7 +352,8 @@ impl Round<'_> {
         }
         drop(merger);
         let cannot_link_of = cannot_link_of(n, self.cannot_link);
-        let mut clusters = Clusters::new(&singles, &prior, &cannot_link_of, labels, search);
+        let mut clusters =
+            Clusters::new(&singles, &prior, &cannot_link_of, labels, search).with_clothes(&self.worn);
         clusters.reassign(&self.tracks.least_clear_first(), stop, &mut |part| advance(0.5 + 0.5 * part));
         let standings = if is_last { clusters.standings() } else { Vec::new() };
         Partition { labels: clusters.labels().to_vec(), merges, standings }

@@ -11,13 +11,14 @@
 //!
 //! so a person with many tracks does not dominate the offset.
 
-use super::quality::Tracks;
+use super::quality::View;
 
 /// `τ`: prior variance of the offset, the expected value of its squared length.
 const PRIOR_VARIANCE: f64 = 0.1;
 
-/// Returns the offset of the video. `labels` has the cluster of each track, numbered from zero without gaps.
-pub(super) fn offset(tracks: &Tracks, labels: &[usize]) -> Vec<f64> {
+/// Returns the offset of the video in one view. `labels` has the cluster of each track, numbered from zero without
+/// gaps.
+pub(super) fn offset(tracks: &View, labels: &[usize]) -> Vec<f64> {
     let clusters = labels.iter().max().map_or(0, |last| last + 1);
     let (mut first, mut second) = (vec![0.0; clusters], vec![0.0; clusters]);
     for (track, label) in labels.iter().enumerate() {
@@ -47,11 +48,12 @@ mod tests {
     #[test]
     fn people_weigh_about_the_same_however_often_they_are_seen() {
         let rows = [[1.0, 0.0], [1.0, 0.0], [1.0, 0.0], [1.0, 0.0], [0.0, 1.0]];
-        let tracks = Tracks {
+        let tracks = View {
             vectors: Vectors::trusted(2, rows.concat()),
             gain: vec![1.0; 5],
             noise: vec![0.3; 5],
             person: 0.6,
+            dim: 2.0,
         };
         let strangers = offset(&tracks, &[0, 1, 2, 3, 4]);
         let people = offset(&tracks, &[0, 0, 0, 0, 1]);

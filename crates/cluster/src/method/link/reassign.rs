@@ -1,15 +1,15 @@
 //! Reassignment of single tracks after merging.
 //!
 //! The least clear tracks come first. A track is removed from its cluster and joins the cluster with the best
-//! log odds, evidence plus prior, or stays alone if none are above the stop; until no track moves. An early
+//! log odds, evidence plus prior plus clothes, or stays alone if none are above the stop; until no track moves. An early
 //! merge of unclear tracks can so be undone when the people are known.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::alpha::Prior;
+use super::clothes::{self, Mean, Worn};
 use super::evidence::Sums;
 use super::merge::Stop;
-use crate::items::Vectors;
 use crate::neighbours::{self, Rows, Search};
 use crate::parallel::in_parallel;
 
@@ -23,6 +23,7 @@ pub(super) struct Clusters<'a> {
     prior: &'a Prior,
     /// For each track, its cannot-linked tracks.
     cannot_link_of: &'a [Vec<usize>],
+    worn: Option<&'a Worn>,
     labels: Vec<usize>,
     sums: Sums,
     search: Search,
@@ -50,7 +51,13 @@ impl<'a> Clusters<'a> {
     ) -> Self {
         let count = labels.iter().max().map_or(0, |last| last + 1);
         let sums = tracks.grouped(&labels, count);
-        Self { tracks, prior, cannot_link_of, labels, sums, search: Search { k: CANDIDATES, ..search } }
+        let search = Search { k: CANDIDATES, ..search };
+        Self { tracks, prior, cannot_link_of, worn: None, labels, sums, search }
+    }
+
+    /// With what clothes say of pairs of tracks.
+    pub(super) fn with_clothes(self, worn: &'a Worn) -> Self {
+        Self { worn: Some(worn), ..self }
     }
 
     /// Moves tracks, in that order, until all are where they fit best. With [`Stop::Clusters`] no cluster
@@ -114,8 +121,9 @@ impl<'a> Clusters<'a> {
         let mut candidates: Vec<usize> = candidates.chain([own]).collect();
         candidates.sort_unstable();
         candidates.dedup();
+        let clothes = self.clothes(track);
         for label in candidates {
-            if let Some(gain) = self.gain(track, label)
+            if let Some(gain) = self.gain(track, label, &clothes)
                 && gain > best
             {
                 (best, to) = (gain, Some(label));
@@ -126,7 +134,7 @@ impl<'a> Clusters<'a> {
 
     /// Log odds that a track belongs to a cluster, against being alone; `None` where there is no other track, or one
     /// that it must stay apart from.
-    fn gain(&self, track: usize, label: usize) -> Option<f64> {
+    fn gain(&self, track: usize, label: usize, clothes: &HashMap<u32, Mean>) -> Option<f64> {
         let is_own = self.labels[track] == label;
         let mates = self.sums.count(label) - if is_own { self.tracks.count(track) } else { 0 };
         if mates == 0 || self.cannot_link_of[track].iter().any(|other| self.labels[*other] == label) {
@@ -137,7 +145,14 @@ impl<'a> Clusters<'a> {
         } else {
             self.sums.with(label, self.tracks, track)
         };
-        Some(evidence + self.prior.merge(mates, self.tracks.count(track)))
+        let clothes = clothes.get(&(label as u32)).map_or(0.0, |mean| mean.value());
+        Some(evidence + self.prior.merge(mates, self.tracks.count(track)) + clothes)
+    }
+
+    /// What clothes say of a track and each cluster.
+    fn clothes(&self, track: usize) -> HashMap<u32, Mean> {
+        let worn = self.worn.and_then(|worn| worn.get(track));
+        worn.map_or_else(HashMap::new, |worn| clothes::means(worn, |other| self.labels[other]))
     }
 
     /// Whether a track is the only one of its cluster.
@@ -173,12 +188,13 @@ impl<'a> Clusters<'a> {
 
     fn standing(&self, track: usize, candidates: &[usize]) -> Standing {
         let label = self.labels[track];
-        let own = self.gain(track, label).unwrap_or(0.0);
+        let clothes = self.clothes(track);
+        let own = self.gain(track, label, &clothes).unwrap_or(0.0);
         let mut next: Option<(usize, f64)> = None;
         // Relative to its own, so that no exponential is too large for all of them.
         let mut others = if self.is_alone(track) { 0.0 } else { (-own).exp() };
         for other in candidates.iter().copied().filter(|other| *other != label) {
-            let Some(gain) = self.gain(track, other) else { continue };
+            let Some(gain) = self.gain(track, other, &clothes) else { continue };
             others += (gain - own).exp();
             if next.is_none_or(|(_, best)| gain > best) {
                 next = Some((other, gain));
@@ -193,7 +209,7 @@ impl<'a> Clusters<'a> {
         if clusters.len() <= CANDIDATES {
             return vec![(0..clusters.len()).collect(); tracks.len()];
         }
-        let (means, directions) = (self.sums.directions(), self.tracks_towards(tracks));
+        let (means, directions) = (self.sums.directions(), self.tracks.towards(tracks));
         let rows: Vec<u32> = (0..tracks.len() as u32).collect();
         let among = Rows { of: &means, rows: &clusters };
         let queries = Rows { of: &directions, rows: &rows };
@@ -204,9 +220,5 @@ impl<'a> Clusters<'a> {
         }
         candidates.iter_mut().for_each(|labels| labels.sort_unstable());
         candidates
-    }
-
-    fn tracks_towards(&self, tracks: &[usize]) -> Vectors {
-        self.tracks.vectors().some(tracks)
     }
 }
