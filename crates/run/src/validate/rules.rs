@@ -144,7 +144,7 @@ impl Wrong {
     }
 
     fn embedder<R>(&mut self, embedder: &Symbol, table: &Option<Rows<R>>) {
-        let is_same = |known: &schema::footer::Embedder| known.name == embedder.as_str();
+        let is_same = |known: &Embedder| known.name == embedder.as_str();
         let is_known = table.as_ref().is_none_or(|table| table.embedders.iter().any(is_same));
         self.unless(is_known, format_args!("has the embedder `{embedder}`, which is not in the footer"));
     }
