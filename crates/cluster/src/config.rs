@@ -101,8 +101,8 @@ pub struct Config {
     pub constraints: Option<bool>,
     /// Seed of the random numbers. Default: 0.
     pub seed: Option<u64>,
-    /// What the clothes of two tracks may say, where the embedder's quality table is known: with `veto`, which it is
-    /// unless given, that they show two people, with `both` also that they show one, with `off` nothing.
+    /// Evidence of clothes for `link` with an embedder that has a quality table: `veto`, different clothes speak
+    /// against one person; `both`, similar clothes also speak for one person; `off`. Default: `veto`.
     pub clothes: Option<Clothes>,
 }
 
