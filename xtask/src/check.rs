@@ -36,7 +36,7 @@ const PYTHON: Environment = Environment {
               pycocotools, webvtt",
 };
 /// How a test says that something it needs could not be had.
-pub(crate) const SKIPPED: &str = "SKIPPED:";
+const SKIPPED: &str = "SKIPPED:";
 
 /// What `cargo xtask check` takes.
 #[derive(Debug, Clone, Copy, Args)]
