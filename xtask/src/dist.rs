@@ -219,7 +219,7 @@ pub(crate) fn test(packages: &Packages, clip: &Path, weights: &Path) -> Result<u
     if !process::succeeds("unshare", &["--mount", "--net", "--pid", "--fork", "sh", "-c", probe]) {
         let reason = "the packages are not tested: a fresh Debian needs root and the right to mount";
         eprintln!("warning: {reason}");
-        return Ok(u64::from(std::env::var_os("FACETRACK_NO_SKIP").is_some_and(|value| value != "0")));
+        return Ok(u64::from(check::is_on(check::NO_SKIP)));
     }
     let folder = workspace::target().join("dist/test");
     remove(&folder)?;
