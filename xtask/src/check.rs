@@ -36,7 +36,7 @@ const PYTHON: Environment = Environment {
               pycocotools, webvtt",
 };
 /// How a test says that something it needs could not be had.
-pub(crate) const SKIPPED: &str = "SKIPPED:";
+const SKIPPED: &str = "SKIPPED:";
 
 /// What `cargo xtask check` takes.
 #[derive(Debug, Clone, Copy, Args)]
@@ -78,8 +78,15 @@ pub(crate) fn check(options: &Options) -> Result<()> {
 
 /// Where a skipped test is a failure: in continuous integration, or when asked for.
 pub(crate) fn is_strict() -> bool {
-    let on = |name: &str| env::var_os(name).is_some_and(|v| !v.is_empty() && v != "0" && v != "false");
-    on("CI") || on("FACETRACK_NO_SKIP")
+    is_on("CI") || is_on(NO_SKIP)
+}
+
+/// The variable that asks for skipped tests to fail.
+pub(crate) const NO_SKIP: &str = "FACETRACK_NO_SKIP";
+
+/// Whether a variable of the environment is set and does not say no.
+pub(crate) fn is_on(name: &str) -> bool {
+    env::var_os(name).is_some_and(|value| !value.is_empty() && value != "0" && value != "false")
 }
 
 fn lint() -> Result<()> {
@@ -149,7 +156,7 @@ fn obtain_assets(strict: bool) -> Result<Variables> {
         found.push(("FACETRACK_BENCH_PYTHON", python.into()));
     }
     if strict {
-        found.push(("FACETRACK_NO_SKIP", "1".into()));
+        found.push((NO_SKIP, "1".into()));
     }
     Ok(found)
 }

@@ -27,8 +27,8 @@ pub(crate) fn draw(labels: &Comparison, names: &[(i64, String)]) -> Value {
     let n_groups = groups.len();
     let none = vec![0; labels.people.len()];
     let people_of = |group: &Option<i64>| labels.boxes.get(group).unwrap_or(&none);
-    let nobody_of = |group: &Option<i64>| labels.false_boxes.get(group).copied().unwrap_or(0);
-    let whole_of = |group: &Option<i64>| people_of(group).iter().sum::<usize>() + nobody_of(group);
+    let false_boxes_of = |group: &Option<i64>| labels.false_boxes.get(group).copied().unwrap_or(0);
+    let whole_of = |group: &Option<i64>| people_of(group).iter().sum::<usize>() + false_boxes_of(group);
     // The ones with the most boxes, in their order.
     let mut by_size: Vec<usize> = (0..n_groups).collect();
     by_size.sort_by_key(|at| std::cmp::Reverse(whole_of(&groups[*at])));
@@ -54,7 +54,7 @@ pub(crate) fn draw(labels: &Comparison, names: &[(i64, String)]) -> Value {
             "name": name,
             "class": palette::class(*group),
             "cells": order.iter().map(|p| cell(people[*p], whole)).collect::<Vec<_>>(),
-            "nobody": cell(nobody_of(group), whole),
+            "false_boxes": cell(false_boxes_of(group), whole),
         })
     };
     let missed: usize = labels.missed.iter().sum();
@@ -99,7 +99,7 @@ mod tests {
         assert_eq!(table["people"], json!(["bert", "anna"]));
         let texts = [0, 1, 2, 3].map(|row| [0, 1].map(|cell| &table["rows"][row]["cells"][cell]["text"]));
         assert_eq!(texts, [["2", ""], ["", "1"], ["", ""], ["", "1"]]);
-        assert_eq!([&table["rows"][2]["nobody"]["text"], &table["missed"][0]["text"]], ["5", "3"]);
+        assert_eq!([&table["rows"][2]["false_boxes"]["text"], &table["missed"][0]["text"]], ["5", "3"]);
     }
 
     #[test]

@@ -47,15 +47,15 @@ impl<'a> Truth<'a> {
     /// The person, or no person, that most scored boxes of a cluster show, and the share of these boxes.
     fn of_cluster(&self, cluster_id: i64) -> Option<String> {
         let group = Some(cluster_id);
-        let nobody = self.labels.false_boxes.get(&group).copied().unwrap_or(0);
+        let false_boxes = self.labels.false_boxes.get(&group).copied().unwrap_or(0);
         let people = self.labels.boxes.get(&group).map_or(&[][..], Vec::as_slice);
         let known: usize = people.iter().sum();
-        let share = |count: usize| format::percent(count as f64 / (known + nobody).max(1) as f64);
+        let share = |count: usize| format::percent(count as f64 / (known + false_boxes).max(1) as f64);
         match confusion::majority(people).map(|person| (person, people[person])) {
-            Some((person, count)) if count >= nobody => {
+            Some((person, count)) if count >= false_boxes => {
                 Some(format!("{}, {}", self.labels.people[person], share(count)))
             }
-            _ => (nobody > 0).then(|| format!("noise, {}", share(nobody))),
+            _ => (false_boxes > 0).then(|| format!("noise, {}", share(false_boxes))),
         }
     }
 }

@@ -67,13 +67,13 @@ impl Place {
         let said = line.run_stages(stages);
         let (stage, last) = said.last().unwrap();
         assert_eq!(Some(stage), stages.last(), "ended early: {last:?}");
-        let told = self.message(last);
+        let message = self.message(last);
         if line.run_dir.is_dir() {
             assert_eq!(untidy(&line.run_dir), [""; 0]);
             let manifest = Manifest::read(&line.run_dir).unwrap();
             assert!(manifest.is_none_or(|m| m.stage(stage).is_none()), "{stage} is recorded as finished");
         }
-        format!("{stage}: {told}")
+        format!("{stage}: {message}")
     }
 }
 
@@ -249,8 +249,8 @@ fn assert_stored<'a>(snapshot: &str, cases: impl IntoIterator<Item = &'a Case>) 
     let mut text = String::new();
     for (name, case) in cases {
         let Some(place) = Place::new(&name.replace(' ', "-")) else { return };
-        let Some(told) = case(&place) else { return };
-        text += &format!("{name}\n  {told}\n");
+        let Some(message) = case(&place) else { return };
+        text += &format!("{name}\n  {message}\n");
     }
     snapshot::assert_matches(snapshot, &text);
 }
@@ -352,10 +352,10 @@ fn a_directory_that_may_not_be_written_is_named() {
             return;
         }
         let said = Said::of(command.arg("--json"));
-        let told = place.message(&said).replace(folder.path().to_str().unwrap(), "$LOCKED");
-        assert!(told.starts_with("exit 1: failed to create `$LOCKED/locked"), "{told}");
-        assert!(told.contains("Permission denied"), "{told}");
-        assert!(told.ends_with("hint: use a --run-dir with write permission"), "{told}");
+        let message = place.message(&said).replace(folder.path().to_str().unwrap(), "$LOCKED");
+        assert!(message.starts_with("exit 1: failed to create `$LOCKED/locked"), "{message}");
+        assert!(message.contains("Permission denied"), "{message}");
+        assert!(message.ends_with("hint: use a --run-dir with write permission"), "{message}");
     }
     fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
     fs::set_permissions(folder.path().join("locked"), Permissions::from_mode(0o755)).unwrap();
@@ -449,10 +449,10 @@ fn a_damaged_table_is_refused_and_made_again() {
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
     fs::write(&table, bytes).unwrap();
-    let told = place.message(&copied.run("embed"));
+    let message = place.message(&copied.run("embed"));
     assert!(
-        told.starts_with("exit 4: `$HERE/copy/r/crops.parquet` was changed after its stage wrote it"),
-        "{told}"
+        message.starts_with("exit 4: `$HERE/copy/r/crops.parquet` was changed after its stage wrote it"),
+        "{message}"
     );
     assert_eq!(copied.run_again(), ["detect-track"]);
     assert_eq!(testkit::files::table_hashes(&copied.run_dir), testkit::files::table_hashes(&line.run_dir));

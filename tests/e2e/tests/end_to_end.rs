@@ -338,10 +338,10 @@ fn the_doctor_finds_this_machine_fit() {
     }
     let Some(mut doctor) = assets::require_facetrack(&["doctor"]) else { return };
     let done = doctor.output().unwrap();
-    let told = String::from_utf8(done.stdout).unwrap();
-    assert!(done.status.success(), "{told}{}", String::from_utf8_lossy(&done.stderr));
+    let message = String::from_utf8(done.stdout).unwrap();
+    assert!(done.status.success(), "{message}{}", String::from_utf8_lossy(&done.stderr));
     for looked_at in ["facetrack", "system", "ffmpeg", "cascades", "weights of sface", "device", "cache"] {
-        assert!(told.lines().any(|line| line.trim().starts_with(looked_at)), "{looked_at} in {told}");
+        assert!(message.lines().any(|line| line.trim().starts_with(looked_at)), "{looked_at} in {message}");
     }
 }
 
@@ -602,9 +602,9 @@ fn edits_are_heeded_and_listed() {
 
     let said = run(&format!("{a},{b},must_link\n{a},{b},cannot_link\n"));
     assert_eq!(said.code, Some(3));
-    let told = said.events("error").next().unwrap()["message"].as_str().unwrap();
+    let message = said.events("error").next().unwrap()["message"].as_str().unwrap();
     assert!(
-        told.ends_with(&format!("tracks {a} and {b} have both a must_link and a cannot_link row")),
-        "{told}"
+        message.ends_with(&format!("tracks {a} and {b} have both a must_link and a cannot_link row")),
+        "{message}"
     );
 }

@@ -381,9 +381,9 @@ fn labels_that_cannot_be_understood_end_with_three() {
         let said = String::from_utf8(done.stderr).unwrap().replace(&format!("{}/", folder.display()), "");
         Some((done.status.code(), said, done.stdout))
     };
-    let told = "error: `gt.txt`, line 1: the row has 3 cells; MOTChallenge has at least 6\n";
+    let message = "error: `gt.txt`, line 1: the row has 3 cells; MOTChallenge has at least 6\n";
     let Some(found) = run("gt.txt") else { return };
-    assert_eq!(found, (Some(3), told.to_owned(), vec![]));
+    assert_eq!(found, (Some(3), message.to_owned(), vec![]));
     let Some((code, said, _)) = run("gt.dat") else { return };
     assert_eq!(code, Some(2));
     assert!(said.contains("hint: set the format with --from"), "{said}");

@@ -177,9 +177,9 @@ fn who_is_not_there_cannot_be_forgotten() {
     line.run_all();
     let before = hashes(&line.run_dir);
     let done = task(&["redact", "--run-dir", "RUN", "--identity", "99"], &line).unwrap();
-    let told = String::from_utf8_lossy(&done.stderr).into_owned();
-    assert_eq!(done.status.code(), Some(2), "{told}");
-    assert!(told.contains("has no identity 99"), "{told}");
+    let message = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert_eq!(done.status.code(), Some(2), "{message}");
+    assert!(message.contains("has no identity 99"), "{message}");
     assert_eq!(hashes(&line.run_dir), before);
 }
 

@@ -174,8 +174,8 @@ fn an_interrupted_run_says_so_and_goes_on_later() {
     let done = child.wait_with_output().unwrap();
     assert_eq!(done.status.code(), Some(130));
     assert_eq!(done.stdout, b"");
-    let told = String::from_utf8(done.stderr).unwrap();
-    assert_eq!(told, "interrupted; the same command resumes after the last finished stage\n");
+    let message = String::from_utf8(done.stderr).unwrap();
+    assert_eq!(message, "interrupted; the same command resumes after the last finished stage\n");
     assert_whole(&run_dir, tables, "after the interrupt");
     let manifest = Manifest::read(&run_dir).unwrap().unwrap();
     assert!(manifest.stage("ingest").is_some() && manifest.stage("embed").is_none());
@@ -310,9 +310,9 @@ fn a_crash_is_reported_with_its_frame() {
     let run_dir = folder("crashed");
     let Some(done) = crashed(&run_dir, &["--quiet"]) else { return };
     assert_eq!(done.status.code(), Some(1));
-    let told = String::from_utf8(done.stderr).unwrap();
-    assert!(told.starts_with("error: detect-track was killed by signal 6 at about frame "), "{told}");
-    assert!(told.contains("run with --skip-bad to continue without the frames around it"), "{told}");
+    let message = String::from_utf8(done.stderr).unwrap();
+    assert!(message.starts_with("error: detect-track was killed by signal 6 at about frame "), "{message}");
+    assert!(message.contains("run with --skip-bad to continue without the frames around it"), "{message}");
     assert_whole(&run_dir, tables, "after the crash");
 }
 
@@ -328,12 +328,12 @@ fn a_crash_while_the_frames_are_listed_is_reported_with_its_frame() {
     let Some(command) = task_on(&video, &run_dir, &["--quiet", "--skip-bad"]) else { return };
     let done = crash(command, &run_dir, "ingest");
     assert_eq!(done.status.code(), Some(1));
-    let told = String::from_utf8(done.stderr).unwrap();
-    let frame = told.strip_prefix("error: ingest was killed by signal 6 at about frame ").unwrap();
+    let message = String::from_utf8(done.stderr).unwrap();
+    let frame = message.strip_prefix("error: ingest was killed by signal 6 at about frame ").unwrap();
     let frame: u64 = frame.split_whitespace().next().unwrap().parse().unwrap();
-    assert!((50..300_000).contains(&frame), "{told}");
+    assert!((50..300_000).contains(&frame), "{message}");
     let rescue = format!("ffmpeg -i VIDEO -map 0:v:0 -c copy -frames:v {frame} part.mkv");
-    assert!(told.contains("--skip-bad cannot help here") && told.contains(&rescue), "{told}");
+    assert!(message.contains("--skip-bad cannot help here") && message.contains(&rescue), "{message}");
     assert_eq!(untidy(&run_dir), [""; 0]);
 }
 

@@ -4,12 +4,10 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use clap::Args;
-use console::{Error, Result, process};
-use fetch::cache::Scratch;
+use console::{Result, process};
 
+use super::scripts;
 use crate::{system, workspace};
-
-const SCRIPT: &str = include_str!("accuracy.py");
 
 /// What `cargo xtask bench accuracy` takes.
 #[derive(Debug, Args)]
@@ -41,16 +39,10 @@ pub(super) struct Options {
 pub(super) fn accuracy(options: &Options, install: bool) -> Result<()> {
     system::ensure(&[system::RUN, system::TESTS], install)?;
     workspace::build()?;
-    let scratch = Scratch::new("accuracy")?;
-    let script = scratch.path().join("accuracy.py");
-    std::fs::write(&script, SCRIPT).map_err(Error::io("write", &script))?;
+    let scratch = scripts(&[("accuracy.py", include_str!("accuracy.py"))])?;
     let mut python = Command::new("python3");
-    python
-        .arg(&script)
-        .arg("--program")
-        .arg(workspace::program("facetrack"))
-        .arg("--data")
-        .arg(&options.data);
+    python.arg(scratch.path().join("accuracy.py")).arg("--program").arg(workspace::program("facetrack"));
+    python.arg("--data").arg(&options.data);
     python.arg("--work").arg(workspace::target().join("bench-accuracy")).args(["--clips", &options.clips]);
     python.args(["--copies", &options.copies, "--seed", &options.seed.to_string()]);
     for (name, file) in [("--before", &options.before), ("--out", &options.out)] {
