@@ -265,7 +265,25 @@ impl WeightsDir {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum LibraryVerb {
-    /// Match the people of finished runs to the people of the gallery
+    /// Make the gallery of these runs and no others; the order of the runs does not matter, and people keep their ids
+    Build {
+        /// Directory of the gallery
+        #[arg(long, value_name = "DIR")]
+        library: PathBuf,
+        /// A finished run; may be repeated
+        #[arg(long, value_name = "DIR", required_unless_present = "runs_from")]
+        run_dir: Vec<PathBuf>,
+        /// A file with one run directory per line; `-` reads standard input
+        #[arg(long, value_name = "FILE")]
+        runs_from: Option<PathBuf>,
+        /// Number of worker threads; does not change the result [default: all cores]
+        #[arg(long, value_name = "N", value_parser = parse_count)]
+        threads: Option<usize>,
+        /// Print JSON Lines
+        #[arg(long)]
+        json: bool,
+    },
+    /// Match the people of finished runs to the people of the gallery, one run after the other
     Add {
         /// Directory of the gallery
         #[arg(long, value_name = "DIR")]

@@ -4,18 +4,26 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use failure::Failure as _;
-use gallery::{Error, Library, RunIdentities};
+use gallery::{Added, Error, Library, RunIdentities};
 use run::stage::{Progress as _, Reporter};
 use serde_json::{Map, Value, json};
 
 use crate::cli::LibraryVerb;
 
-/// Adds runs to a library, or removes a video.
+/// Builds a library, adds runs to it, or removes a video.
 pub(crate) fn main(verb: &LibraryVerb) -> ExitCode {
-    let (LibraryVerb::Add { json, .. } | LibraryVerb::Remove { json, .. }) = verb;
+    let (LibraryVerb::Build { json, .. } | LibraryVerb::Add { json, .. } | LibraryVerb::Remove { json, .. }) =
+        verb;
     let mut reporter = Reporter::new("library", *json);
     let result = match verb {
-        LibraryVerb::Add { library, run_dir, .. } => add(library, run_dir, &mut reporter),
+        LibraryVerb::Build { library, run_dir, runs_from, threads, .. } => {
+            let threads = threads.unwrap_or_else(cores);
+            match listed(run_dir, runs_from.as_deref()) {
+                Ok(runs) => add(library, &runs, How::Build, threads, &mut reporter),
+                Err(error) => Err(error),
+            }
+        }
+        LibraryVerb::Add { library, run_dir, .. } => add(library, run_dir, How::Add, 1, &mut reporter),
         LibraryVerb::Remove { library, video_id, .. } => Library::open(library).and_then(|mut library| {
             library.remove(video_id)?;
             library.commit()?;
@@ -33,44 +41,90 @@ pub(crate) fn is_unchanged(figures: &Map<String, Value>) -> bool {
     figures.get("changed") == Some(&Value::Bool(false))
 }
 
-/// Adds runs, in their order. One that cannot be added does not keep the others out.
+/// How runs come into a library.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum How {
+    /// One after the other; people of videos that are not among the runs stay.
+    Add,
+    /// All at once; the library is of these runs and of no others.
+    Build,
+    /// [`How::Build`] if the library has no video that is not among the runs, otherwise [`How::Add`].
+    Either,
+}
+
+/// Brings runs into a library. One that cannot be read does not keep the others out.
 pub(crate) fn add(
     library: &Path,
     runs: &[PathBuf],
+    how: How,
+    threads: usize,
     reporter: &mut Reporter,
 ) -> Result<Map<String, Value>, Error> {
     let mut library = Library::open(library)?;
     if library.is_upgraded() {
         reporter.warn("the library was upgraded: its vectors are now the table `person_vectors`");
     }
-    let (mut runs_added, mut codes, mut changed) = (Vec::new(), Vec::new(), false);
+    let (mut seen, mut codes) = (Vec::new(), Vec::new());
+    let mut report = |error: &Error, reporter: &mut Reporter| {
+        let hint = error.hint().map_or_else(String::new, |hint| format!("; {hint}"));
+        reporter.warn(&format!("{error}{hint}"));
+        codes.push(error.exit_code());
+    };
     for (number, run) in runs.iter().enumerate() {
-        match RunIdentities::read(run).and_then(|seen| Ok((library.add(&seen)?, seen))) {
-            Ok((added, seen)) => {
-                changed |= !added.up_to_date;
-                let (run, video) = (&seen.run_id, seen.video_id.as_str());
-                runs_added.push(
-                    json!({ "run_id": run, "video_id": video, "known": added.known, "new": added.new }),
-                );
-            }
-            Err(error) => {
-                let hint = error.hint().map_or_else(String::new, |hint| format!("; {hint}"));
-                reporter.warn(&format!("{error}{hint}"));
-                codes.push(error.exit_code());
-            }
+        match RunIdentities::read(run) {
+            Ok(run) => seen.push(run),
+            Err(error) => report(&error, reporter),
         }
         reporter.advance(number as u64 + 1, runs.len() as u64, "runs");
     }
+    let is_build = how == How::Build || how == How::Either && library.is_of(&seen);
+    let mut added = Vec::new();
+    if is_build {
+        added = library.build(&seen, threads)?;
+    } else {
+        seen.retain(|run| match library.add(run) {
+            Ok(of_run) => {
+                added.push(of_run);
+                true
+            }
+            Err(error) => {
+                report(&error, reporter);
+                false
+            }
+        });
+    }
+    let changed = is_build || added.iter().any(|of_run| !of_run.up_to_date);
     if changed {
         library.commit()?;
     }
     if let Some(code) = codes.first() {
         return Err(Error::Some { failed: codes.len(), runs: runs.len(), code: *code });
     }
+    let of_run = |(run, added): (&RunIdentities, &Added)| json!({ "run_id": run.run_id, "video_id": run.video_id.as_str(), "known": added.known, "new": added.new });
     let mut figures = figures(&library);
+    let changed = added.iter().any(|of_run| !of_run.up_to_date);
     figures.insert("changed".into(), changed.into());
-    figures.insert("runs".into(), runs_added.into());
+    figures.insert("runs".into(), seen.iter().zip(&added).map(of_run).collect());
     Ok(figures)
+}
+
+/// The runs that are named, and those in a file or on standard input (`-`), one path a line.
+fn listed(run_dirs: &[PathBuf], from: Option<&Path>) -> Result<Vec<PathBuf>, Error> {
+    let mut runs = run_dirs.to_vec();
+    if let Some(from) = from {
+        let text = match from.to_str() {
+            Some("-") => std::io::read_to_string(std::io::stdin()),
+            _ => std::fs::read_to_string(from),
+        };
+        let text = text.map_err(|error| Error::Run(run::Error::io("read", from)(error)))?;
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+        runs.extend(lines.map(PathBuf::from));
+    }
+    Ok(runs)
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, Into::into)
 }
 
 fn figures(library: &Library) -> Map<String, Value> {

@@ -10,7 +10,7 @@ use run::stage::Reporter;
 use serde_json::{Map, Value, json};
 
 use crate::cli::RunArgs;
-use crate::people;
+use crate::people::{self, How};
 use crate::progress::Screen;
 use crate::single::{self, Done, Plan};
 
@@ -212,7 +212,7 @@ fn link(
     started: Instant,
 ) -> Result<()> {
     let mut reporter = Reporter::new("library", args.json);
-    let figures = people::add(library, runs, &mut reporter)?;
+    let figures = people::add(library, runs, How::Either, args.threads.unwrap_or(1), &mut reporter)?;
     process::check_interrupt()?;
     if args.json {
         reporter.done(people::is_unchanged(&figures), &figures, Map::new());

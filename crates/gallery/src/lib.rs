@@ -1,18 +1,21 @@
 //! The people of several videos, with one id per person.
 //!
-//! A *library* is a directory beside the runs. Runs are added to it one at a time, and each is read once: its
-//! clusters are compared with the known people, each of which has one vector in the library.
+//! A *library* is a directory beside the runs. It is built of a set of runs, whose order does not matter, or runs are
+//! added to it one at a time: the clusters of an added run are compared with the known people, each of which has one
+//! vector in the library, so that earlier decisions stay.
 //!
 //! * [`identities`]: the people of a finished run.
+//! * `linking`: links the people of all runs at once; pure.
 //! * [`matching`]: matches the people of a run with the known people; pure.
 //! * [`people`]: the people that appearances add up to; pure.
 //! * [`store`]: the directory: lock, index, files that are absent or whole.
 //! * [`mod@validate`]: the rules of a library.
 //!
 //! **Architecture invariant:** no stage and no row of a run depends on a library. `people` is what
-//! `appearances` add up to in the order in which videos were added, to the last bit.
+//! `appearances` add up to in the order of `library.json`, to the last bit.
 
 pub mod identities;
+mod linking;
 pub mod matching;
 pub mod people;
 pub mod store;
@@ -50,6 +53,15 @@ pub enum Error {
         /// Embedder of the library.
         expected: String,
     },
+    /// Two runs are of one video, so that one of them would count twice.
+    #[error("`{}` and `{}` are runs of one video", runs[0].display(), runs[1].display())]
+    TwoRuns {
+        /// The run directories.
+        runs: Box<[PathBuf; 2]>,
+    },
+    /// The people cannot be linked.
+    #[error("failed to link the people of the gallery: {0}")]
+    Items(#[from] cluster::items::Error),
     /// `library.json` cannot be understood.
     #[error("`{}` is not the index of a gallery of this version: {reason}", path.display())]
     Index {
@@ -100,6 +112,8 @@ impl Failure for Error {
             Self::OtherEmbedder { .. } => Some(
                 "run the video again with the --embedder of the gallery, or use another --library".into(),
             ),
+            Self::TwoRuns { .. } => Some("name one of them".into()),
+            Self::Items(_) => None,
             Self::NoVideo { .. } => Some("library.json lists the videos".into()),
             Self::Some { .. } => None,
         }
@@ -108,7 +122,8 @@ impl Failure for Error {
     fn exit_code(&self) -> u8 {
         match self {
             Self::Run(e) | Self::Library(e) => e.exit_code(),
-            Self::OtherEmbedder { .. } | Self::NoVideo { .. } => exit::USAGE,
+            Self::OtherEmbedder { .. } | Self::NoVideo { .. } | Self::TwoRuns { .. } => exit::USAGE,
+            Self::Items(_) => exit::CONTRACT,
             Self::Index { .. } => exit::CONTRACT,
             Self::Some { code, .. } => *code,
         }

@@ -27,6 +27,10 @@ pub struct Scale {
 }
 
 impl Scale {
+    /// Of an embedder without a law.
+    #[cfg(test)]
+    pub(crate) const RAW: Self = Self { same_from: 0.5, different: None };
+
     /// From the footer of the vectors of a run.
     pub fn of(embedder: &Embedder) -> Self {
         Self {
@@ -35,8 +39,13 @@ impl Scale {
         }
     }
 
+    /// Whether what all vectors have in common is subtracted before they are compared.
+    pub(crate) fn has_common(&self) -> bool {
+        self.different.is_some()
+    }
+
     /// Similarity that it takes to be one of `n` people, from 1, whose pairs with others are `similarities`.
-    fn threshold(&self, n: usize, similarities: &[Vec<f64>]) -> f64 {
+    pub(crate) fn threshold(&self, n: usize, similarities: &[Vec<f64>]) -> f64 {
         let Some(different) = self.different else { return self.same_from };
         let gap = (self.same_from - different) / DIFFERENT_SD;
         let deviations = (gap * gap + 2.0 * (n.max(1) as f64).ln()).sqrt();
@@ -164,7 +173,7 @@ fn products(columns: &[[f32; SIDE_BY_SIDE]], vector: &[f32]) -> [f32; SIDE_BY_SI
 }
 
 /// What all vectors have in common: their mean, shrunk where there are few.
-fn common(known: &[&[f32]], seen: &[&[f32]]) -> Vec<f32> {
+pub(crate) fn common(known: &[&[f32]], seen: &[&[f32]]) -> Vec<f32> {
     let all = || known.iter().chain(seen);
     let mut sum = vec![0.0_f64; all().next().map_or(0, |vector| vector.len())];
     for vector in all() {
@@ -176,7 +185,7 @@ fn common(known: &[&[f32]], seen: &[&[f32]]) -> Vec<f32> {
 
 /// A vector without what is common, of unit length; what it was, where nothing would be left.
 #[inline(always)]
-fn without(vector: &[f32], common: &[f32], rest: &mut Vec<f32>) {
+pub(crate) fn without(vector: &[f32], common: &[f32], rest: &mut Vec<f32>) {
     rest.clear();
     rest.extend_from_slice(vector);
     rest.iter_mut().zip(common).for_each(|(x, common)| *x -= common);
@@ -205,7 +214,7 @@ mod tests {
 
     use super::*;
 
-    const RAW: Scale = Scale { same_from: 0.5, different: None };
+    const RAW: Scale = Scale::RAW;
 
     /// Unit vectors at these angles, degrees.
     fn at(degrees: &[f32]) -> Vec<[f32; 2]> {

@@ -23,6 +23,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
+use numeric::vector::dot_in_lanes as dot;
 use run::files::{self, lock, publish, remove, replace, temporary};
 use run::plain_json;
 use schema::cell::MAX_WHOLE;
@@ -31,7 +32,9 @@ use schema::io::{self, PRODUCER, TableWriter};
 use schema::tables::{Appearance, Person, PersonVector};
 use schema::{Row, UnitVector};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
+use crate::linking::{self, Item};
 use crate::matching::{self, Match, Scale};
 use crate::people::People;
 use crate::{Error, RunIdentities};
@@ -48,6 +51,8 @@ const VECTORS_1: &str = "vectors.bin";
 const KEY_DIGITS: usize = 8;
 /// Digits of a fingerprint in the name of a file of vectors.
 const VECTORS_KEY_DIGITS: usize = 16;
+/// Similarity of the means of two clusters of one video, of two runs, from which they are the same people.
+const SAME_MEMBERS: f32 = 0.9;
 /// Most files of vectors.
 const MOST_VECTOR_FILES: usize = 32;
 
@@ -158,6 +163,12 @@ impl Library {
         self.people.rows.values()
     }
 
+    /// Whether all videos of the library are among these runs.
+    pub fn is_of(&self, runs: &[RunIdentities]) -> bool {
+        let among: HashSet<_> = runs.iter().map(|run| run.video_id.as_str()).collect();
+        self.index.videos.iter().all(|entry| among.contains(entry.video_id.as_str()))
+    }
+
     /// Number of videos.
     pub fn n_videos(&self) -> usize {
         self.index.videos.len()
@@ -177,21 +188,11 @@ impl Library {
         if let Some(rows) = unchanged.and_then(|entry| self.read(entry).ok()) {
             return Ok(Added::of(&rows, true));
         }
-        self.check_embedder(seen)?;
+        if self.n_videos() > 0 {
+            self.check_embedder(seen)?;
+        }
         let rows = self.appearances(seen);
-        let key = seen.fingerprint.get(..KEY_DIGITS).unwrap_or_default();
-        let file = format!("{}/{video_id}.{key}.parquet", Appearance::TABLE.name);
-        let footer = Footer {
-            embedders: vec![seen.embedder.clone()],
-            ..self.footer::<Appearance>(seen.run_id.clone(), seen.fingerprint.clone())
-        };
-        let entry = Entry {
-            video_id: video_id.to_owned(),
-            run_id: seen.run_id.clone(),
-            fingerprint: seen.fingerprint.clone(),
-            sha256: write(&self.root.join(&file), &footer, rows.iter().cloned())?,
-            file,
-        };
+        let entry = self.write_appearances(seen, &rows, &self.index)?;
         self.index.embedder = Some(seen.embedder.clone());
         match old {
             Some(at) => {
@@ -206,6 +207,114 @@ impl Library {
         }
         self.write_vectors(rows.iter().map(|row| row.person_id).collect())?;
         Ok(Added::of(&rows, false))
+    }
+
+    /// Makes this the library of these runs and of no others. The people depend on the set of runs only, not on their
+    /// order or on what the library held before; but people who were in the library keep their ids, as far as they have
+    /// the same members. Says for each run, in their order, what was added.
+    ///
+    /// # Errors
+    /// When two runs are of one video, when vectors cannot be compared with each other, and when files cannot be used.
+    pub fn build(&mut self, runs: &[RunIdentities], threads: usize) -> Result<Vec<Added>, Error> {
+        let mut seen: Vec<&RunIdentities> = runs.iter().collect();
+        seen.sort_by(|a, b| a.video_id.as_str().cmp(b.video_id.as_str()));
+        if let Some(two) = seen.windows(2).find(|two| two[0].video_id == two[1].video_id) {
+            let runs = [two[0].run_dir.clone(), two[1].run_dir.clone()];
+            return Err(Error::TwoRuns { runs: Box::new(runs) });
+        }
+        let old = self.index.clone();
+        self.index.embedder = seen.first().map(|run| run.embedder.clone());
+        for run in &seen {
+            self.check_embedder(run)?;
+        }
+        let item = |(video, run): (usize, &&RunIdentities)| {
+            let person = |person: &crate::identities::RunIdentity| (video, person.clone());
+            run.people.iter().map(person).collect::<Vec<_>>()
+        };
+        let people: Vec<_> = seen.iter().enumerate().flat_map(item).collect();
+        let items: Vec<_> = people
+            .iter()
+            .map(|(video, person)| Item {
+                video: *video as u32,
+                weight: person.n_tracks.max(1) as f32,
+                vector: person.vector.as_slice(),
+            })
+            .collect();
+        let Some(scale) = self.index.embedder.as_ref().map(Scale::of) else {
+            self.index.videos.clear();
+            self.people = People::default();
+            return Ok(Vec::new());
+        };
+        let linked = linking::link(&scale, &items, threads)?;
+        let ids = self.ids(&seen, &linked.labels)?;
+        let mut videos = Vec::new();
+        let mut added = HashMap::new();
+        let mut at = 0;
+        self.people = People::default();
+        for run in seen {
+            let row = |(at, person): (usize, &crate::identities::RunIdentity)| {
+                let standing = linked.standings[at];
+                let is_alone = standing.own.is_none();
+                Appearance {
+                    video_id: run.video_id.clone(),
+                    cluster_id: person.cluster_id,
+                    person_id: ids[linked.labels[at]],
+                    similarity: standing.own,
+                    threshold: Some(linked.threshold).filter(|_| !(is_alone && standing.runner_up.is_none())),
+                    runner_up_person_id: standing.runner_up.map(|(label, _)| ids[label]),
+                    margin: standing.margin(linked.threshold),
+                    n_tracks: person.n_tracks,
+                    screen_secs: person.screen_secs,
+                    embedding: person.vector.clone(),
+                }
+            };
+            let rows: Vec<_> = (at..).zip(&run.people).map(row).collect();
+            at += rows.len();
+            let entry = self.write_appearances(run, &rows, &old)?;
+            added.insert(run.video_id.as_str(), Added::of(&rows, old.videos.contains(&entry)));
+            videos.push(entry);
+            self.people.add(&rows);
+        }
+        self.index.videos = videos;
+        self.index.vector_files.clear();
+        Ok(runs.iter().filter_map(|run| added.get(run.video_id.as_str()).copied()).collect())
+    }
+
+    /// Ids of clusters, by their labels: the id of the person of the library with most of their tracks, each id once;
+    /// new ids for the others, in the order of the labels.
+    fn ids(&mut self, seen: &[&RunIdentities], labels: &[usize]) -> Result<Vec<i64>, Error> {
+        let mut votes: HashMap<(usize, i64), i64> = HashMap::new();
+        let mut at = 0;
+        for run in seen {
+            let entry = self.index.videos.iter().find(|entry| entry.video_id == run.video_id.as_str());
+            // A file that was damaged cannot say whose ids these were.
+            let old = entry.and_then(|entry| self.read(entry).ok()).unwrap_or_default();
+            for (place, person) in (at..).zip(&run.people) {
+                let similar = |row: &&Appearance| dot(row.embedding.as_slice(), person.vector.as_slice());
+                let nearest = old.iter().max_by(|a, b| similar(a).total_cmp(&similar(b)));
+                if let Some(row) = nearest.filter(|row| similar(row) >= SAME_MEMBERS) {
+                    *votes.entry((labels[place], row.person_id)).or_default() += person.n_tracks.max(1);
+                }
+            }
+            at += run.people.len();
+        }
+        let mut votes: Vec<_> = votes.into_iter().collect();
+        votes.sort_unstable_by_key(|((label, id), tracks)| (-tracks, *id, *label));
+        let mut ids = vec![None; labels.iter().max().map_or(0, |last| last + 1)];
+        let mut taken = HashSet::new();
+        for ((label, id), _) in votes {
+            if ids[label].is_none() && taken.insert(id) {
+                ids[label] = Some(id);
+            }
+        }
+        let mut next = self.index.next_person_id;
+        let mut new = || {
+            next += 1;
+            next - 1
+        };
+        let ids = ids.into_iter().map(|id| id.unwrap_or_else(&mut new)).collect();
+        self.index.next_person_id = next;
+        Ok(ids)
     }
 
     /// Removes a video, and the people who are in no other video. Their ids stay unused.
@@ -242,8 +351,40 @@ impl Library {
         self.sweep()
     }
 
+    /// Writes the rows of a run, unless a file of `old` holds them.
+    fn write_appearances(
+        &self,
+        seen: &RunIdentities,
+        rows: &[Appearance],
+        old: &Index,
+    ) -> Result<Entry, Error> {
+        let video_id = seen.video_id.as_str();
+        // A file that counts is never changed, so another decision has another name.
+        let decision = |row: &Appearance| json!([row.person_id, row.similarity, row.threshold, row.margin]);
+        let decisions: Vec<_> = rows.iter().map(decision).collect();
+        let key = hash::bytes(json!([seen.fingerprint, decisions]).to_string().as_bytes());
+        let key = key.get(..KEY_DIGITS).unwrap_or_default();
+        let file = format!("{}/{video_id}.{key}.parquet", Appearance::TABLE.name);
+        if let Some(entry) = old.videos.iter().find(|entry| entry.file == file)
+            && self.read(entry).is_ok()
+        {
+            return Ok(entry.clone());
+        }
+        let footer = Footer {
+            embedders: vec![seen.embedder.clone()],
+            ..self.footer::<Appearance>(seen.run_id.clone(), seen.fingerprint.clone())
+        };
+        Ok(Entry {
+            video_id: video_id.to_owned(),
+            run_id: seen.run_id.clone(),
+            fingerprint: seen.fingerprint.clone(),
+            sha256: write(&self.root.join(&file), &footer, rows.iter().cloned())?,
+            file,
+        })
+    }
+
     fn check_embedder(&self, seen: &RunIdentities) -> Result<(), Error> {
-        let Some(ours) = self.index.embedder.as_ref().filter(|_| self.n_videos() > 0) else { return Ok(()) };
+        let Some(ours) = self.index.embedder.as_ref() else { return Ok(()) };
         let theirs = &seen.embedder;
         if (&theirs.name, theirs.dim, &theirs.weights_sha256) == (&ours.name, ours.dim, &ours.weights_sha256)
         {
@@ -416,7 +557,7 @@ impl Index {
     /// Digest of all that decides the people: the videos, in their order.
     fn fingerprint(&self) -> String {
         let fingerprints: Vec<_> = self.videos.iter().map(|entry| &entry.fingerprint).collect();
-        hash::bytes(serde_json::json!(fingerprints).to_string().as_bytes())
+        hash::bytes(json!(fingerprints).to_string().as_bytes())
     }
 
     /// Reads the index at `path`; an empty one where there is no file.

@@ -194,6 +194,78 @@ fn the_same_order_gives_the_same_bytes_one_by_one_or_together() {
     assert!(single.people().iter().any(|person| person.n_videos > 1));
 }
 
+/// Six videos of a world, as runs of this place.
+fn six(place: &Place) -> Vec<RunIdentities> {
+    let mut world = World::new(5, RETURNING);
+    let write = |video: usize| {
+        let run_dir = place.folder.path().join(format!("v{video}"));
+        write_run(&run_dir, &format!("v{video}"), &embedder(), &world.video(12)).unwrap();
+        RunIdentities::read(&run_dir).unwrap()
+    };
+    (0..6).map(write).collect()
+}
+
+fn build(place: &Place, runs: &[RunIdentities]) {
+    let mut library = Library::open(&place.root()).unwrap();
+    library.build(runs, 2).unwrap();
+    library.commit().unwrap();
+}
+
+#[test]
+fn a_library_that_is_built_depends_on_the_set_of_runs_only() {
+    let place = Place::new();
+    let mut runs = six(&place);
+    build(&place, &runs);
+    let built = place.bytes();
+    assert!(place.people().iter().any(|person| person.n_videos > 2));
+    for order in 1..8 {
+        let place = Place::new();
+        runs.rotate_left(order);
+        runs.swap(0, order % 3 + 1);
+        build(&place, &runs);
+        assert_eq!(place.bytes(), built, "order {order}");
+        // Again over what is there.
+        runs.reverse();
+        build(&place, &runs);
+        assert_eq!(place.bytes(), built, "order {order}, again");
+    }
+}
+
+#[test]
+fn a_library_that_is_built_again_keeps_ids_and_nothing_that_is_not_listed() {
+    let place = Place::new();
+    let [a, b, c] = [place.run("a", &[1, 2, 3]), place.run("bb", &[3, 4, 1]), place.run("ccc", &[4, 5])];
+    build(&place, &[a.clone(), c.clone()]);
+    let (ids_of_a, ids_of_c) = (place.ids_of(&a), place.ids_of(&c));
+    build(&place, &[c.clone(), b.clone(), a.clone()]);
+    assert_eq!((place.ids_of(&a), place.ids_of(&c)), (ids_of_a.clone(), ids_of_c.clone()));
+    assert_eq!(place.ids_of(&b), [ids_of_a[2], ids_of_c[0], ids_of_a[0]]);
+    // The video is run again with other people, in another order; another video is gone.
+    let again = place.run("a", &[9, 3, 2]);
+    build(&place, &[again.clone(), b.clone()]);
+    let ids = place.ids_of(&again);
+    assert_eq!(ids[1..], [ids_of_a[2], ids_of_a[1]]);
+    assert!(!ids_of_a.contains(&ids[0]) && !ids_of_c.contains(&ids[0]));
+    assert_eq!(place.files("appearances").len(), 2);
+    assert!(!place.people().iter().any(|person| person.person_id == ids_of_c[1]));
+}
+
+#[test]
+fn two_runs_of_one_video_and_runs_of_two_embedders_are_refused() {
+    let place = Place::new();
+    let a = place.run("a", &[1]);
+    let mut library = Library::open(&place.root()).unwrap();
+    let error = library.build(&[a.clone(), a.clone()], 1).unwrap_err();
+    assert!(matches!(error, Error::TwoRuns { .. }), "{error}");
+    let other = Embedder { name: "other".into(), ..embedder() };
+    let b = place.run_by(&other, "bb", &[1]);
+    let error = library.build(&[a, b], 1).unwrap_err();
+    assert!(matches!(error, Error::OtherEmbedder { .. }), "{error}");
+    drop(library);
+    build(&place, &[]);
+    assert_eq!(place.people(), []);
+}
+
 #[test]
 fn vectors_of_different_embedders_never_meet() {
     let place = Place::new();

@@ -37,7 +37,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     // For its test in the browser `report` has the stage make a page.
     ("report", &["evaluate", "failure", "geometry", "hash", "picture", "run", "schema"]),
     ("evaluate", &["failure", "formats", "geometry", "hash", "numeric", "report", "run", "schema"]),
-    ("gallery", &["failure", "hash", "numeric", "run", "schema"]),
+    ("gallery", &["cluster", "failure", "hash", "numeric", "run", "schema"]),
     ("console", &["failure"]),
     ("fetch", &["console", "hash"]),
     (
