@@ -87,6 +87,30 @@ category! {
     }
 }
 
+category! {
+    /// Kind of a correction.
+    EditOp {
+        /// The people of all sides are one person.
+        Merge = "merge",
+        /// The faces of side 0 leave their person and become a new one.
+        Split = "split",
+        /// The faces of side 0 go to the person of side 1.
+        Move = "move",
+        /// The person of side 0 has the name `name`.
+        Name = "name",
+        /// The faces of side 0 stay together, whatever linking says.
+        Lock = "lock",
+        /// The tracks of side 0 show no face.
+        NotAFace = "not_a_face",
+        /// The people of side 0 and of side 1 are one person: the answer to a question.
+        Same = "same",
+        /// The people of side 0 and of side 1 are two people: the answer to a question.
+        Different = "different",
+        /// The edit `undoes` no longer counts; an edit counts again once the undo of it is undone.
+        Undo = "undo",
+    }
+}
+
 table! {
     /// One row per video; a run has exactly one.
     Video = "videos" "1.0.0", written by "ingest", sorted by (video_id) {
@@ -546,6 +570,56 @@ table! {
     }
 }
 
+table! {
+    /// One row per correction that a person made, in the order in which they were made. Rows are only added; an
+    /// undo is a row. Only the removal of a person (`redact`) takes rows out.
+    Edit = "edits" "1.0.0", written by "edits", sorted by (edit_id), checked by check_edit {
+        /// Key of the edit, from 1.
+        edit_id: i64,
+        /// Kind of the edit.
+        op: EditOp,
+        /// Time at which the edit was made, UTC, as in `2026-11-28T18:20:00Z`.
+        made_at: String,
+        /// Who made the edit.
+        author: String,
+        /// Why; null when no reason was given.
+        reason: Option<String>,
+        /// Name of the person; null unless `op` is `name`, and for a name that is taken away.
+        name: Option<String>,
+        /// Key of the edit that no longer counts; null unless `op` is `undo`.
+        undoes: Option<i64>,
+    }
+}
+
+table! {
+    /// One row per box that an edit is about. An edit names faces by video, time and box, never by track, so that
+    /// later runs find them whatever their tracks are. Rows whose `edit_id` has no row in `edits` do not count.
+    EditAnchor = "edit_anchors" "1.0.0", written by "edits", sorted by (edit_id, side, mark_idx, anchor_idx),
+    checked by check_edit_anchor {
+        /// Key of the edit.
+        edit_id: i64,
+        /// Group of faces within the edit, from zero: 0 the first group, 1 the second.
+        side: i64,
+        /// Index of the mark within its side, from zero. A mark is the boxes of one track of the run that the
+        /// edit was made on.
+        mark_idx: i64,
+        /// Index of the box within its mark, from zero, in order of time.
+        anchor_idx: i64,
+        /// SHA-256 of the video file, lower-case hexadecimal.
+        video_sha256: Symbol,
+        /// Presentation time of the frame, seconds since the start of the container.
+        t_secs: f64,
+        /// Left edge, pixels.
+        x_min: f32,
+        /// Top edge, pixels.
+        y_min: f32,
+        /// Right edge, pixels.
+        x_max: f32,
+        /// Bottom edge, pixels.
+        y_max: f32,
+    }
+}
+
 /// Every table of a run, in the order of the stages.
 pub const ALL: [&Table; 16] = [
     Video::TABLE,
@@ -569,16 +643,44 @@ pub const ALL: [&Table; 16] = [
 /// Every table of a library of several runs.
 pub const LIBRARY: [&Table; 3] = [Person::TABLE, Appearance::TABLE, PersonVector::TABLE];
 
+/// The tables of corrections, in a run and in a library. No stage writes them.
+pub const EDITS: [&Table; 2] = [Edit::TABLE, EditAnchor::TABLE];
+
+/// Returns every table: those of a run, of corrections, and of a library.
+pub fn all() -> impl Iterator<Item = &'static Table> {
+    ALL.into_iter().chain(EDITS).chain(LIBRARY)
+}
+
 /// Returns the stage that writes the table `name`; "ingest", the first stage, for an unknown name.
 pub fn producer(name: &str) -> &'static str {
     ALL.iter().find(|t| t.name == name).map_or("ingest", |t| t.producer)
 }
 
+fn check_edit(row: &Edit) -> Result<(), String> {
+    match row.op {
+        EditOp::Undo if row.undoes.is_none_or(|undone| undone >= row.edit_id) => {
+            Err("must name an earlier edit in `undoes`".into())
+        }
+        EditOp::Undo => Ok(()),
+        _ if row.undoes.is_some() => Err("has `undoes` and is no undo".into()),
+        op if op != EditOp::Name && row.name.is_some() => Err("has `name` and names no person".into()),
+        _ => Ok(()),
+    }
+}
+
+fn check_edit_anchor(row: &EditAnchor) -> Result<(), String> {
+    check_box([row.x_min, row.y_min, row.x_max, row.y_max])
+}
+
 fn check_detection(row: &Detection) -> Result<(), String> {
-    if row.x_min < row.x_max && row.y_min < row.y_max {
+    check_box([row.x_min, row.y_min, row.x_max, row.y_max])
+}
+
+fn check_box([x_min, y_min, x_max, y_max]: [f32; 4]) -> Result<(), String> {
+    if x_min < x_max && y_min < y_max {
         return Ok(());
     }
-    Err(format!("has an empty box: x {}..{}, y {}..{}", row.x_min, row.x_max, row.y_min, row.y_max))
+    Err(format!("has an empty box: x {x_min}..{x_max}, y {y_min}..{y_max}"))
 }
 
 fn check_track(row: &Track) -> Result<(), String> {
