@@ -366,12 +366,14 @@ table! {
 
 table! {
     /// One row per track: the cluster that the track was assigned to.
-    Cluster = "clusters" "1.0.0", written by "cluster", sorted by (video_id, track_id), checked by check_cluster {
+    Cluster = "clusters" "1.1.0", written by "cluster", sorted by (video_id, track_id), checked by check_cluster {
         /// Key of the video.
         video_id: Symbol,
         /// Key of the track.
         track_id: i64,
-        /// Key of the cluster, one per person, numbered in order of decreasing screen time; null for noise.
+        /// Key of the cluster, one per person; null for noise. Linking numbers clusters in order of decreasing
+        /// screen time. Edits leave these numbers as they are: a person who is merged into another leaves a gap,
+        /// and a new person has the next number.
         cluster_id: Option<i64>,
         /// Whether the track is noise: left out of every cluster.
         is_noise: bool,
@@ -383,6 +385,11 @@ table! {
         /// Distance to the runner-up minus the distance to the assigned cluster, as the linking method
         /// measures distances (see `linkage`); null without a runner-up.
         margin: Option<f32>,
+        /// Key of the cluster that linking assigned, before edits; null for noise, and before version 1.1.0.
+        linked_cluster_id: Option<i64>,
+        /// Whether an edit says that the track shows no face, so that it belongs to no person; null before version
+        /// 1.1.0.
+        not_a_face: Option<bool>,
     }
 }
 
@@ -433,12 +440,12 @@ table! {
 
 table! {
     /// One row per cluster: one person and the person's time on screen.
-    Identity = "identities" "1.0.0", written by "cluster", sorted by (video_id, cluster_id) {
+    Identity = "identities" "1.1.0", written by "cluster", sorted by (video_id, cluster_id) {
         /// Key of the video.
         video_id: Symbol,
         /// Key of the cluster.
         cluster_id: i64,
-        /// Name of the person; null unless a user has supplied one.
+        /// Name of the person, from the edits; null when no edit names the person.
         name: Option<String>,
         /// Number of tracks.
         n_tracks: i64,
@@ -454,6 +461,26 @@ table! {
         exemplar_track_id: i64,
         /// Index of the frame of the exemplar.
         exemplar_frame_idx: i64,
+        /// Stable key of the person, 16 hexadecimal digits, which later runs and edits keep; null before version
+        /// 1.1.0.
+        person_uid: Option<String>,
+    }
+}
+
+impl Identity {
+    /// What people read: the name of the person, or a number that counts from 1, as in "Person 3".
+    pub fn label(&self) -> String {
+        self.name.clone().unwrap_or_else(|| Self::numbered(self.cluster_id))
+    }
+
+    /// What people read of a person without a name, as in "Person 3".
+    pub fn numbered(cluster_id: i64) -> String {
+        format!("Person {}", Self::number(cluster_id))
+    }
+
+    /// The number of a person that people read, from 1.
+    pub fn number(cluster_id: i64) -> i64 {
+        cluster_id.saturating_add(1)
     }
 }
 
@@ -712,10 +739,13 @@ fn check_constraint(row: &Constraint) -> Result<(), String> {
 }
 
 fn check_cluster(row: &Cluster) -> Result<(), String> {
-    if row.is_noise == row.cluster_id.is_none() {
-        return Ok(());
+    if row.is_noise != row.cluster_id.is_none() {
+        return Err("must have `is_noise` exactly when `cluster_id` is null".into());
     }
-    Err("must have `is_noise` exactly when `cluster_id` is null".into())
+    if row.not_a_face == Some(true) && !row.is_noise {
+        return Err("is no face and has a cluster".into());
+    }
+    Ok(())
 }
 
 fn check_appearance(row: &Appearance) -> Result<(), String> {

@@ -20,7 +20,7 @@ use schema::Row;
 use schema::io::read_all;
 use schema::tables::{
     ALL, Cluster, Constraint, Crop, Detection, DetectionSource, Embedding, Frame, Identity, Label, Linkage,
-    Metric, Shot, Track, TrackEmbedding, Transition, Video,
+    Metric, Shot, Track, TrackEmbedding, TrackView, Transition, Video,
 };
 use testkit::assets;
 use testkit::files::{copy, hashes, table_hashes, untidy};
@@ -442,8 +442,11 @@ fn every_embedder_finds_its_place() {
     // With the views of the run without the others, which depend on the weights that are present.
     let views: BTreeSet<_> = done.read::<TrackView>().iter().map(|row| row.embedder.to_string()).collect();
     let embedders = "embedders = ['sface', 'fusion', 'sift', 'orb', 'facenet', 'dlib']";
-    fs::write(&config, format!("[embed]\n{embedders}\nviews = {views:?}\n").replace('{', "[").replace('}', "]"))
-        .unwrap();
+    fs::write(
+        &config,
+        format!("[embed]\n{embedders}\nviews = {views:?}\n").replace('{', "[").replace('}', "]"),
+    )
+    .unwrap();
     line.config = Some(config);
     assert_eq!(line.run_again(), ["embed", "cluster", "evaluate"]);
     let run = RunDir::open(&line.run_dir).unwrap();
@@ -559,52 +562,4 @@ fn a_video_that_changes_between_two_stages_is_refused() {
     assert_eq!(said.code, Some(3), "{said:?}");
     let error = said.events("error").next().unwrap();
     assert!(error["message"].as_str().unwrap().ends_with("has changed since `ingest` read it"), "{error}");
-}
-
-/// Edits: two people become one although they share a frame, and one person becomes two.
-#[test]
-fn edits_are_heeded_and_listed() {
-    let Some(done) = done() else { return };
-    let line = done.copied("edits");
-    let read = |line: &Line| {
-        let path = |table: &str| line.run_dir.join(table);
-        let clusters: Vec<Cluster> = read_all(&path(&Cluster::TABLE.file_name())).unwrap();
-        let constraints: Vec<Constraint> = read_all(&path(&Constraint::TABLE.file_name())).unwrap();
-        let linkage: Vec<Linkage> = read_all(&path(&Linkage::TABLE.file_name())).unwrap();
-        (clusters, constraints, linkage)
-    };
-    let (clusters, constraints, linkage) = read(&line);
-    let (a, b) = constraints.first().map(|both| (both.track_a, both.track_b)).unwrap();
-    let edits = line.run_dir.with_file_name("edits.csv");
-    let run = |content: &str| {
-        fs::write(&edits, format!("track_a,track_b,kind\n{content}")).unwrap();
-        Said::of(line.command("cluster").arg("--edits").arg(&edits).arg("--json"))
-    };
-
-    let said = run(&format!("{b},{a},must_link\n"));
-    assert_eq!(said.code, Some(0), "{said:?}");
-    let (joined, known, tree) = read(&line);
-    let of = |clusters: &[Cluster], id: i64| clusters.iter().find(|c| c.track_id == id).unwrap().cluster_id;
-    assert!(of(&joined, a).is_some() && of(&joined, a) == of(&joined, b));
-    assert_eq!(tree.len(), linkage.len());
-    let words: Vec<_> = known
-        .iter()
-        .filter(|row| (row.track_a, row.track_b) == (a, b))
-        .map(|row| format!("{:?} {:?} {} {}", row.kind, row.reason, row.weight, row.violated))
-        .collect();
-    assert_eq!(words, ["CannotLink Overlap 0 true", "MustLink Edit 1 false"]);
-
-    let mates = |c: &&Cluster| c.track_id != a && c.cluster_id == of(&clusters, a);
-    let mate = clusters.iter().find(mates).unwrap().track_id;
-    assert_eq!(run(&format!("{a},{mate},cannot_link\n")).code, Some(0));
-    let (parted, ..) = read(&line);
-    assert_ne!(of(&parted, a), of(&parted, mate));
-
-    let said = run(&format!("{a},{b},must_link\n{a},{b},cannot_link\n"));
-    assert_eq!(said.code, Some(3));
-    let message = said.events("error").next().unwrap()["message"].as_str().unwrap();
-    assert!(
-        message.ends_with(&format!("tracks {a} and {b} have both a must_link and a cannot_link row")),
-        "{message}"
-    );
 }

@@ -212,6 +212,5 @@ mod tests {
         };
         assert_eq!((late(0.0199), late(-0.0199)), (vec![0], vec![0]));
         assert_eq!(late(1000.0), [0i64; 0]);
-        assert_eq!(faces.frame_at(0.1), Some(2), "the earlier of two");
     }
 }

@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::files::{publish, temporary};
 
 /// Lock of the log.
-const LOCK: &str = ".edits.lock";
+pub(crate) const LOCK: &str = ".edits.lock";
 
 /// The log of edits of a run directory or of a library, as it was when it was read or written last.
 #[derive(Debug, Clone)]
@@ -370,11 +370,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut log = Log::open(folder.path()).unwrap();
         assert_eq!((log.entries().len(), log.fingerprint()), (0, None));
-        let named = Edit {
-            name: Some("Ross".into()),
-            reason: Some("credits".into()),
-            ..edit(EditOp::Name, &[3])
-        };
+        let named =
+            Edit { name: Some("Ross".into()), reason: Some("credits".into()), ..edit(EditOp::Name, &[3]) };
         assert_eq!(log.append(edit(EditOp::Merge, &[1, 2, 1])).unwrap(), 1);
         assert_eq!(log.append(named.clone()).unwrap(), 2);
         let again = Log::open(folder.path()).unwrap();

@@ -15,6 +15,7 @@ use schema::Symbol;
 use serde::Serialize;
 
 pub use faces::{Faces, MOST_ANCHORS};
+pub(crate) use log::LOCK;
 pub use log::Log;
 pub use schema::tables::EditOp;
 
