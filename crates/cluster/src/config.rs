@@ -97,13 +97,29 @@ pub struct Config {
     pub min_samples: Option<usize>,
     /// Size of the smallest cluster, from 2; smaller ones are noise. Default: 2.
     pub min_cluster_size: Option<usize>,
-    /// Whether tracks that share a frame are never linked. Default: with `--edits`; with `link` always.
+    /// Whether tracks that share a frame are never linked. Default: with `edits = "relink"`; with `link` always.
     pub constraints: Option<bool>,
     /// Seed of the random numbers. Default: 0.
     pub seed: Option<u64>,
     /// Evidence of clothes for `link` with an embedder that has a quality table: `veto`, different clothes speak
     /// against one person; `both`, similar clothes also speak for one person; `off`. Default: `veto`.
     pub clothes: Option<Clothes>,
+    /// What is done with the edits of the run: `apply` changes the people that linking found, `relink` also links
+    /// with what the edits say of pairs of tracks, `off` ignores them.
+    pub edits: Use,
+}
+
+/// What is done with the edits of the run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Use {
+    /// Edits change the people that linking found.
+    #[default]
+    Apply,
+    /// Linking learns from edits; then they are applied.
+    Relink,
+    /// Edits are ignored.
+    Off,
 }
 
 impl Config {
@@ -176,7 +192,7 @@ impl Config {
     }
 
     /// The method, with what was not given filled in. `known` is the embedder's [`Self::same_up_to`].
-    /// `quality` is its quality table, `edited` whether a person said something of pairs of tracks.
+    /// `quality` is its quality table, `edited` whether linking learns from edits.
     pub fn method(
         &self,
         known: Option<f64>,

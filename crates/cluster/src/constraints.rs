@@ -4,12 +4,14 @@
 use std::collections::{HashMap, HashSet};
 
 use numeric::vector::cosine_distance;
+use run::edits::EditOp;
 use schema::Symbol;
 use schema::tables::{
     Cluster, Constraint, ConstraintKind, ConstraintReason, Embedding, Track, TrackEmbedding,
 };
 
-use crate::edits::Edits;
+use crate::edits::Found;
+use crate::groups::Groups;
 
 /// Pairs of tracks, smaller id first, in order, that share a frame. A track has a box in every
 /// frame from its first to its last, so sharing a shot and a stretch of it is sharing a frame.
@@ -65,6 +67,73 @@ pub fn look_like_one_picture(
     overlaps.iter().filter(is_similar).copied().collect()
 }
 
+/// Pairs of tracks, smaller id first, in order and each once, that edits say something about.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Pairs {
+    /// Pairs that show one person.
+    pub must_link: Vec<(i64, i64)>,
+    /// Pairs that show two people, unless they are one by way of `must_link`.
+    pub cannot_link: Vec<(i64, i64)>,
+}
+
+impl Pairs {
+    /// The pairs of tracks that are to be linked again with what edits say, `track_ids` in order: tracks of a lock,
+    /// and those of a move, are one person, and so are the first tracks of the sides of a merge; the first tracks of
+    /// the sides of a split and of different people are two.
+    pub fn of(edits: &[Found], track_ids: &[i64]) -> Self {
+        let mut pairs = Self::default();
+        for edit in edits {
+            let firsts = || edit.sides.iter().filter_map(|side| side.first().copied());
+            let first = || firsts().next().into_iter();
+            match edit.op {
+                EditOp::Lock => pairs.must_link.extend(chain(edit.sides.iter().flatten().copied())),
+                EditOp::Move => {
+                    let moved = edit.sides.first().into_iter().flatten().copied();
+                    pairs.must_link.extend(chain(moved.chain(firsts().nth(1))));
+                }
+                EditOp::Merge | EditOp::Same => pairs.must_link.extend(chain(firsts())),
+                EditOp::Different | EditOp::Split => {
+                    pairs.cannot_link.extend(first().zip(firsts().skip(1)).map(|(a, b)| ordered(a, b)));
+                }
+                EditOp::Name | EditOp::NotAFace | EditOp::Undo => {}
+            }
+        }
+        for list in [&mut pairs.must_link, &mut pairs.cannot_link] {
+            list.retain(|(a, b)| a != b);
+            list.sort_unstable();
+            list.dedup();
+        }
+        let groups = pairs.groups(track_ids);
+        let place = |id: i64| track_ids.binary_search(&id).ok();
+        pairs.cannot_link.retain(|(a, b)| !groups.are_one(place(*a), place(*b)));
+        pairs
+    }
+
+    /// Whether there is no pair.
+    pub fn is_empty(&self) -> bool {
+        self.must_link.is_empty() && self.cannot_link.is_empty()
+    }
+
+    /// Tracks that must be linked, directly or by way of others.
+    pub fn groups(&self, track_ids: &[i64]) -> Groups {
+        let place = |id: i64| track_ids.binary_search(&id).ok();
+        let pairs = self.must_link.iter().filter_map(|(a, b)| place(*a).zip(place(*b)));
+        Groups::new(track_ids.len(), pairs)
+    }
+
+    /// Every pair with its kind.
+    fn each(&self) -> impl Iterator<Item = ((i64, i64), ConstraintKind)> {
+        let must_link = self.must_link.iter().map(|pair| (*pair, ConstraintKind::MustLink));
+        must_link.chain(self.cannot_link.iter().map(|pair| (*pair, ConstraintKind::CannotLink)))
+    }
+}
+
+/// Pairs of each track and the next.
+fn chain(tracks: impl IntoIterator<Item = i64>) -> Vec<(i64, i64)> {
+    let tracks: Vec<i64> = tracks.into_iter().collect();
+    tracks.windows(2).map(|pair| ordered(pair[0], pair[1])).collect()
+}
+
 /// A constraint on a pair of tracks, smaller id first.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Known {
@@ -87,7 +156,7 @@ impl Known {
 
 /// All constraints, in order. An edit overrules an overlap, and an overlap that `is_waived` or that is
 /// overruled is only recorded, with weight 0.
-pub fn known(overlaps: &[(i64, i64)], edits: &Edits, is_waived: impl Fn((i64, i64)) -> bool) -> Vec<Known> {
+pub fn known(overlaps: &[(i64, i64)], edits: &Pairs, is_waived: impl Fn((i64, i64)) -> bool) -> Vec<Known> {
     let overlaps = overlaps.iter().copied().filter(|pair| edits.cannot_link.binary_search(pair).is_err());
     let mut known: Vec<Known> = overlaps
         .map(|pair| Known {
@@ -97,7 +166,7 @@ pub fn known(overlaps: &[(i64, i64)], edits: &Edits, is_waived: impl Fn((i64, i6
             weight: if is_waived(pair) { 0.0 } else { 1.0 },
         })
         .collect();
-    let edits = edits.pairs();
+    let edits = edits.each();
     known.extend(edits.map(|(pair, kind)| Known { pair, kind, reason: ConstraintReason::Edit, weight: 1.0 }));
     known.sort_by_key(|known| (known.pair, known.kind == ConstraintKind::MustLink));
     known
@@ -151,7 +220,7 @@ mod tests {
 
     #[test]
     fn an_edit_comes_before_an_overlap() {
-        let edits = Edits { must_link: vec![(0, 3)], cannot_link: vec![(1, 2), (4, 5)] };
+        let edits = Pairs { must_link: vec![(0, 3)], cannot_link: vec![(1, 2), (4, 5)] };
         let found = known(&[(0, 1), (0, 3), (1, 2)], &edits, |pair| pair == (0, 3));
         let shown: Vec<_> = found
             .iter()
@@ -179,6 +248,8 @@ mod tests {
             confidence: 1.0,
             runner_up_cluster_id: None,
             margin: None,
+            linked_cluster_id: cluster_id,
+            not_a_face: None,
         };
         let clusters = [
             cluster(0, Some(0)),
@@ -187,7 +258,7 @@ mod tests {
             cluster(3, None),
             cluster(4, None),
         ];
-        let edits = Edits { must_link: vec![(0, 1), (0, 2), (3, 4)], cannot_link: vec![] };
+        let edits = Pairs { must_link: vec![(0, 1), (0, 2), (3, 4)], cannot_link: vec![] };
         let rows = rows(&"v".into(), &known(&[(0, 1), (1, 2), (3, 4)], &edits, |_| false), &clusters);
         let violated: Vec<_> =
             rows.iter().filter(|row| row.violated).map(|row| (row.track_a, row.track_b, row.kind)).collect();

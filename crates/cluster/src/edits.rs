@@ -1,251 +1,618 @@
-//! Pairs of tracks that a person marked as one person or as two, from a CSV file.
+//! What the edits of a person do to the people that linking found.
 //!
-//! A header and the columns `track_a`, `track_b` and `kind`, in any order, where `kind` is `must_link` or
-//! `cannot_link`, as in the table `constraints`. Other columns are ignored.
+//! [`Found`] is an edit with the tracks of this run that show its faces; [`People`] applies edits one after the
+//! other. An edit is about people as they are shown when it is applied: the person of a group of faces is the one
+//! who has most of their screen time. People that no edit mentions keep their members and their numbers.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
-use run::manifest::Input;
-use schema::tables::ConstraintKind;
-use serde::Deserialize;
+use run::edits::{Anchor, EditOp, Entry, Faces, Log};
+use schema::cell::Category as _;
+use schema::tables::{Cluster, Track};
 
-use crate::groups::Groups;
-
-/// What can be wrong with a file of edits.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum Error {
-    /// The file cannot be read.
-    #[error("failed to read the edits `{}`: {source}", path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// Message of the operating system.
-        source: std::io::Error,
-    },
-    /// A line is not what it should be.
-    #[error("`{}`, line {line}: {reason}", path.display())]
-    Line {
-        /// The file.
-        path: PathBuf,
-        /// Line, from 1; the header is line 1.
-        line: u64,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// Two tracks are said to be two people and, by way of others, one.
-    #[error("`{}`: tracks {track_a} and {track_b} have both a must_link and a cannot_link row", path.display())]
-    Contradiction {
-        /// The file.
-        path: PathBuf,
-        /// The smaller track id.
-        track_a: i64,
-        /// The larger track id.
-        track_b: i64,
-    },
+/// An edit, and the tracks that show its faces.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Found {
+    /// Key of the edit; 0 for one that is not in the log yet.
+    pub edit_id: i64,
+    /// What to do.
+    pub op: EditOp,
+    /// The name of the person.
+    pub name: Option<String>,
+    /// Tracks of each side, by id.
+    pub sides: Vec<BTreeSet<i64>>,
 }
 
-/// Pairs of tracks, smaller id first, in order and each once.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Edits {
-    /// Pairs that show one person.
-    pub must_link: Vec<(i64, i64)>,
-    /// Pairs that show two people.
-    pub cannot_link: Vec<(i64, i64)>,
-}
-
-/// A line of the file.
-#[derive(Debug, Deserialize)]
-struct Line {
-    track_a: i64,
-    track_b: i64,
-    kind: Kind,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Kind {
-    MustLink,
-    CannotLink,
-}
-
-/// A file of edits as it is on disk.
-#[derive(Debug)]
-pub(crate) struct EditFile {
-    path: PathBuf,
-    content: Vec<u8>,
-}
-
-impl EditFile {
-    pub(crate) fn read(path: &Path) -> Result<Self, Error> {
-        let path = path.to_path_buf();
-        match fs::read(&path) {
-            Ok(content) => Ok(Self { path, content }),
-            Err(source) => Err(Error::File { path, source }),
+impl Found {
+    /// Looks for the faces of an edit.
+    pub fn of(entry: &Entry, faces: &Faces) -> Self {
+        let side = |side: &Vec<_>| side.iter().flat_map(|mark| faces.find(mark)).collect();
+        Self {
+            edit_id: entry.edit_id,
+            op: entry.edit.op,
+            name: entry.edit.name.clone(),
+            sides: entry.edit.sides.iter().map(side).collect(),
         }
     }
 
-    /// As the stage's record names it.
-    pub(crate) fn input(&self) -> Input {
-        Input { name: "edits".into(), sha256: hash::bytes(&self.content) }
-    }
-
-    /// What it says about these tracks, ids in order.
-    pub(crate) fn parse(&self, track_ids: &[i64]) -> Result<Edits, Error> {
-        Edits::parse(&self.path, &self.content, track_ids)
+    fn side(&self, side: usize) -> BTreeSet<i64> {
+        self.sides.get(side).cloned().unwrap_or_default()
     }
 }
 
-/// What is wrong with a line, without its place, which the library says otherwise than we do.
-fn reason(error: &csv::Error) -> String {
-    match error.kind() {
-        csv::ErrorKind::Deserialize { err, .. } => match err.kind() {
-            csv::DeserializeErrorKind::ParseInt(_) => "the id of a track is a whole number".into(),
-            kind => kind.to_string().replace("unknown variant", "unknown kind"),
-        },
-        csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
-            format!("the row has {len} fields, the header has {expected_len}")
+/// Why an edit does not count.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// A group of its faces is not found.
+    NoFace,
+    /// One person would be twice in a frame.
+    OneFrame {
+        /// Two tracks that share a frame.
+        tracks: (i64, i64),
+    },
+    /// An earlier edit says otherwise.
+    Earlier {
+        /// Key of the earlier edit.
+        edit_id: i64,
+        /// What kind of edit that is.
+        op: EditOp,
+        /// A track of either side of the contradiction.
+        tracks: (i64, i64),
+    },
+}
+
+impl Refusal {
+    /// The reason as a clause, with each face by time and box.
+    pub fn reason(&self, faces: &Faces) -> String {
+        let text = |track_id: i64, anchor: Option<Anchor>| match anchor {
+            Some(Anchor { t_secs, bbox }) => format!(
+                "track {track_id} (at {t_secs:.2} s, x {:.0}, y {:.0}, {:.0} × {:.0} pixels)",
+                bbox.x_min,
+                bbox.y_min,
+                bbox.width(),
+                bbox.height()
+            ),
+            None => format!("track {track_id}"),
+        };
+        let face = |track_id: i64| {
+            text(track_id, faces.mark(track_id).and_then(|mark| mark.anchors.first().copied()))
+        };
+        match self {
+            Self::NoFace => "none of its faces is in this run".into(),
+            Self::OneFrame { tracks: (a, b) } => {
+                let (first, second) = faces.together(*a, *b).unzip();
+                let (first, second) = (text(*a, first), text(*b, second));
+                format!("{first} and {second} are in one frame, so they show two people")
+            }
+            Self::Earlier { edit_id, op, tracks: (a, b) } => {
+                format!("it contradicts edit {edit_id} ({}) for {} and {}", op.word(), face(*a), face(*b))
+            }
         }
-        csv::ErrorKind::Utf8 { .. } => "the text is not UTF-8".into(),
-        _ => error.to_string(),
     }
 }
 
-/// Checks the lines of a file of edits, for tracks that are not known yet.
-///
-/// # Errors
-/// [`Error::File`] and [`Error::Line`].
-pub fn check(path: &Path) -> Result<(), Error> {
-    let file = EditFile::read(path)?;
-    lines(&file.path, &file.content).map(|_| ())
+/// A track and its person.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Member {
+    cluster: Option<i64>,
+    is_face: bool,
+    /// Whether an edit put the track where it is.
+    is_edited: bool,
+    frames: i64,
 }
 
-/// The lines of the content of the file at `path`, which only serves messages, each with its number from 1.
-fn lines(path: &Path, content: &[u8]) -> Result<Vec<(u64, Line)>, Error> {
-    let wrong = |line: u64, reason: String| Error::Line { path: path.to_path_buf(), line, reason };
-    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(content);
-    let header = reader.headers().map_err(|e| wrong(1, e.to_string()))?.clone();
-    if let Some(missing) =
-        ["track_a", "track_b", "kind"].iter().find(|name| !header.iter().any(|h| h == **name))
-    {
-        return Err(wrong(1, format!("missing column `{missing}`")));
-    }
-    let mut lines = Vec::new();
-    for (number, record) in reader.records().enumerate() {
-        let record = record.map_err(|e| wrong(number as u64 + 2, reason(&e)))?;
-        let at = record.position().map_or(1, csv::Position::line);
-        let line: Line = record.deserialize(Some(&header)).map_err(|e| wrong(at, reason(&e)))?;
-        if line.track_a == line.track_b {
-            return Err(wrong(at, format!("`track_a` and `track_b` are the same track, {}", line.track_a)));
+/// A name, and the edit that gave it.
+#[derive(Debug, Clone, PartialEq)]
+struct Name {
+    text: Option<String>,
+    edit_id: i64,
+    tracks: BTreeSet<i64>,
+}
+
+/// The people of a run while edits are applied.
+#[derive(Debug, Clone)]
+pub struct People {
+    members: BTreeMap<i64, Member>,
+    names: BTreeMap<i64, Name>,
+    /// Edits that founded a person.
+    founders: BTreeMap<i64, i64>,
+    next_cluster: i64,
+    /// Tracks that share a frame with a track.
+    apart: Arc<HashMap<i64, Vec<i64>>>,
+    /// Edits that count, in order.
+    applied: Vec<Arc<Found>>,
+}
+
+impl People {
+    /// The people that linking found, before edits. `apart` are pairs of tracks that share a frame and show two
+    /// people.
+    pub fn linked(
+        clusters: &[Cluster],
+        tracks: &[Track],
+        apart: impl IntoIterator<Item = (i64, i64)>,
+    ) -> Self {
+        let frames: HashMap<i64, i64> =
+            tracks.iter().map(|t| (t.track_id, t.last_frame_idx - t.first_frame_idx + 1)).collect();
+        let member = |row: &Cluster| {
+            // Tables before version 1.1.0 have no edits of this kind.
+            let cluster = if row.not_a_face.is_some() { row.linked_cluster_id } else { row.cluster_id };
+            let frames = frames.get(&row.track_id).copied().unwrap_or(1);
+            (row.track_id, Member { cluster, is_face: true, is_edited: false, frames })
+        };
+        let members: BTreeMap<_, _> = clusters.iter().map(member).collect();
+        let next_cluster = members.values().filter_map(|m| m.cluster).max().map_or(0, |most| most + 1);
+        let mut neighbours: HashMap<i64, Vec<i64>> = HashMap::new();
+        for (a, b) in apart {
+            neighbours.entry(a).or_default().push(b);
+            neighbours.entry(b).or_default().push(a);
         }
-        lines.push((at, line));
+        Self {
+            members,
+            names: BTreeMap::new(),
+            founders: BTreeMap::new(),
+            next_cluster,
+            apart: Arc::new(neighbours),
+            applied: Vec::new(),
+        }
     }
-    Ok(lines)
-}
 
-impl Edits {
-    /// Parses the content of the file at `path` (which only serves messages) for these tracks, ids in order.
+    /// Applies the edits of a log that count, in their order; gives those that do not land.
+    pub fn apply_all(&mut self, log: &Log, faces: &Faces) -> Vec<(i64, Refusal)> {
+        let found = log.active().map(|entry| Found::of(entry, faces));
+        found.filter_map(|found| Some((found.edit_id, self.apply(found).err()?))).collect()
+    }
+
+    /// Applies an edit, or leaves everything as it is.
     ///
     /// # Errors
-    /// [`Error::Line`] and [`Error::Contradiction`].
-    pub fn parse(path: &Path, content: &[u8], track_ids: &[i64]) -> Result<Self, Error> {
-        let wrong = |line: u64, reason: String| Error::Line { path: path.to_path_buf(), line, reason };
-        let mut edits = Self::default();
-        for (at, line) in lines(path, content)? {
-            edits.add(&line, track_ids).map_err(|reason| wrong(at, reason))?;
-        }
-        for pairs in [&mut edits.must_link, &mut edits.cannot_link] {
-            pairs.sort_unstable();
-            pairs.dedup();
-        }
-        match edits.contradiction(track_ids) {
-            Some((track_a, track_b)) => {
-                Err(Error::Contradiction { path: path.to_path_buf(), track_a, track_b })
-            }
-            None => Ok(edits),
-        }
-    }
-
-    fn add(&mut self, line: &Line, track_ids: &[i64]) -> Result<(), String> {
-        let Line { track_a, track_b, kind } = line;
-        if let Some(unknown) = [track_a, track_b].into_iter().find(|id| track_ids.binary_search(id).is_err())
-        {
-            return Err(format!("unknown track {unknown}"));
-        }
-        let pairs = match kind {
-            Kind::MustLink => &mut self.must_link,
-            Kind::CannotLink => &mut self.cannot_link,
-        };
-        pairs.push((*track_a.min(track_b), *track_a.max(track_b)));
+    /// Why the edit does not count.
+    pub fn apply(&mut self, edit: Found) -> Result<(), Refusal> {
+        let mut next = self.clone();
+        next.change(&edit)?;
+        next.check(self, &edit)?;
+        next.applied.push(Arc::new(edit));
+        *self = next;
         Ok(())
     }
 
-    /// Whether there is no pair.
-    pub fn is_empty(&self) -> bool {
-        self.must_link.is_empty() && self.cannot_link.is_empty()
+    /// The person of a track; `None` for noise and for what is no face.
+    pub fn cluster_of(&self, track_id: i64) -> Option<i64> {
+        self.members.get(&track_id)?.cluster
     }
 
-    /// Tracks that must be linked, directly or by way of others.
-    pub fn groups(&self, track_ids: &[i64]) -> Groups {
-        let place = |id: i64| track_ids.binary_search(&id).ok();
-        let pairs = self.must_link.iter().filter_map(|(a, b)| place(*a).zip(place(*b)));
-        Groups::new(track_ids.len(), pairs)
+    /// Whether no edit says that a track shows no face.
+    pub fn is_face(&self, track_id: i64) -> bool {
+        self.members.get(&track_id).is_none_or(|member| member.is_face)
     }
 
-    /// A pair that cannot be linked and, by way of others, must be.
-    fn contradiction(&self, track_ids: &[i64]) -> Option<(i64, i64)> {
-        let groups = self.groups(track_ids);
-        let group = |id: i64| track_ids.binary_search(&id).ok().map(|place| groups.of(place));
-        self.cannot_link.iter().copied().find(|(a, b)| group(*a) == group(*b))
+    /// Whether an edit put the track where it is.
+    pub fn is_edited(&self, track_id: i64) -> bool {
+        self.members.get(&track_id).is_some_and(|member| member.is_edited)
     }
 
-    /// Every pair with its kind.
-    pub fn pairs(&self) -> impl Iterator<Item = ((i64, i64), ConstraintKind)> {
-        let must_link = self.must_link.iter().map(|pair| (*pair, ConstraintKind::MustLink));
-        must_link.chain(self.cannot_link.iter().map(|pair| (*pair, ConstraintKind::CannotLink)))
+    /// The name that edits gave a person.
+    pub fn name(&self, cluster: i64) -> Option<&str> {
+        self.names.get(&cluster)?.text.as_deref()
     }
+
+    /// The edit that made a person who is none of linking.
+    pub fn founder(&self, cluster: i64) -> Option<i64> {
+        self.founders.get(&cluster).copied()
+    }
+
+    /// Every person with the tracks, by number.
+    pub fn clusters(&self) -> BTreeMap<i64, Vec<i64>> {
+        let mut clusters: BTreeMap<i64, Vec<i64>> = BTreeMap::new();
+        for (track_id, member) in &self.members {
+            member.cluster.iter().for_each(|cluster| clusters.entry(*cluster).or_default().push(*track_id));
+        }
+        clusters
+    }
+
+    /// The person who has most of the screen time of these tracks; of several, the one with the smallest number.
+    pub fn holder(&self, tracks: &BTreeSet<i64>) -> Option<i64> {
+        let most = self.shares(tracks).into_iter().max_by_key(|(cluster, frames)| (*frames, -cluster));
+        most.map(|(cluster, _)| cluster)
+    }
+
+    /// Frames of these tracks, by person.
+    fn shares(&self, tracks: &BTreeSet<i64>) -> BTreeMap<i64, i64> {
+        let mut shares = BTreeMap::new();
+        for member in tracks.iter().filter_map(|track| self.members.get(track)) {
+            member.cluster.iter().for_each(|cluster| *shares.entry(*cluster).or_default() += member.frames);
+        }
+        shares
+    }
+
+    /// The people of a group of faces: the holder, and everyone of whom the group is the larger part, as when a later
+    /// run takes the person apart.
+    fn people(&self, tracks: &BTreeSet<i64>) -> BTreeSet<i64> {
+        let mut whole: BTreeMap<i64, i64> = BTreeMap::new();
+        for member in self.members.values() {
+            member.cluster.iter().for_each(|cluster| *whole.entry(*cluster).or_default() += member.frames);
+        }
+        let shares = self.shares(tracks).into_iter();
+        let most = shares.filter(|(cluster, frames)| 2 * frames > whole.get(cluster).copied().unwrap_or(0));
+        most.map(|(cluster, _)| cluster).chain(self.holder(tracks)).collect()
+    }
+
+    fn tracks_of(&self, cluster: i64) -> BTreeSet<i64> {
+        let members = self.members.iter().filter(|(_, member)| member.cluster == Some(cluster));
+        members.map(|(track_id, _)| *track_id).collect()
+    }
+
+    /// Faces among the tracks that belong to no person.
+    fn noise(&self, tracks: &BTreeSet<i64>) -> BTreeSet<i64> {
+        let is_noise = |track: &&i64| {
+            self.members.get(track).is_some_and(|member| member.cluster.is_none() && member.is_face)
+        };
+        tracks.iter().filter(is_noise).copied().collect()
+    }
+
+    fn put(&mut self, tracks: &BTreeSet<i64>, cluster: Option<i64>) {
+        for track in tracks {
+            if let Some(member) = self.members.get_mut(track).filter(|member| member.is_face) {
+                member.is_edited |= member.cluster != cluster;
+                member.cluster = cluster;
+            }
+        }
+    }
+
+    /// Makes a person of these tracks, unless they are one already.
+    fn found(&mut self, tracks: &BTreeSet<i64>, edit_id: i64) -> i64 {
+        if let Some(cluster) = self.holder(tracks).filter(|cluster| self.tracks_of(*cluster) == *tracks) {
+            return cluster;
+        }
+        let cluster = self.next_cluster;
+        self.next_cluster += 1;
+        self.founders.insert(cluster, edit_id);
+        self.put(tracks, Some(cluster));
+        cluster
+    }
+
+    /// The holder of the tracks, or a new person where all of them are noise; the noise among them joins.
+    fn gather(&mut self, tracks: &BTreeSet<i64>, edit_id: i64) -> i64 {
+        let noise = self.noise(tracks);
+        let Some(cluster) = self.holder(tracks) else { return self.found(tracks, edit_id) };
+        self.put(&noise, Some(cluster));
+        cluster
+    }
+
+    fn change(&mut self, edit: &Found) -> Result<(), Refusal> {
+        let is_shown = |side: BTreeSet<i64>| -> BTreeSet<i64> {
+            side.into_iter().filter(|track| self.members.get(track).is_some_and(|m| m.is_face)).collect()
+        };
+        let (first, second) = (is_shown(edit.side(0)), is_shown(edit.side(1)));
+        let needs_second = matches!(edit.op, EditOp::Merge | EditOp::Move | EditOp::Same | EditOp::Different);
+        if first.is_empty() || needs_second && second.is_empty() {
+            return Err(Refusal::NoFace);
+        }
+        match edit.op {
+            EditOp::Merge | EditOp::Same => {
+                let target = self.gather(&first, edit.edit_id);
+                for side in 1..edit.sides.len() {
+                    let side = edit.side(side);
+                    let noise = self.noise(&side);
+                    for person in self.people(&side).into_iter().filter(|person| *person != target) {
+                        self.put(&self.tracks_of(person), Some(target));
+                        if let Some(name) = self.names.remove(&person) {
+                            self.names.entry(target).or_insert(name);
+                        }
+                    }
+                    self.put(&noise, Some(target));
+                }
+            }
+            EditOp::Split => {
+                self.found(&first, edit.edit_id);
+            }
+            EditOp::Move => {
+                let rest = second.difference(&first).copied().collect();
+                let target = self.holder(&rest).ok_or(Refusal::NoFace)?;
+                self.put(&first, Some(target));
+            }
+            EditOp::Name => {
+                let person = self.gather(&first, edit.edit_id);
+                self.give_name(person, edit, first)?;
+            }
+            EditOp::Lock => {
+                let person = self.gather(&first, edit.edit_id);
+                self.put(&first, Some(person));
+            }
+            EditOp::NotAFace => {
+                self.put(&first, None);
+                for track in &first {
+                    self.members.get_mut(track).into_iter().for_each(|member| member.is_face = false);
+                }
+            }
+            EditOp::Different => self.separate(&first, &second, edit)?,
+            EditOp::Undo => {}
+        }
+        Ok(())
+    }
+
+    /// Names a person. Where two edits give one person names for different faces, as when a later run takes two
+    /// people for one, the name of more screen time stays.
+    fn give_name(&mut self, person: i64, edit: &Found, tracks: BTreeSet<i64>) -> Result<(), Refusal> {
+        if let Some(earlier) = self.names.get(&person).filter(|name| name.tracks.is_disjoint(&tracks)) {
+            let share = |tracks| self.shares(tracks).get(&person).copied().unwrap_or(0);
+            if share(&earlier.tracks) >= share(&tracks) {
+                let pair = earlier.tracks.first().zip(tracks.first());
+                return Err(Refusal::Earlier {
+                    edit_id: earlier.edit_id,
+                    op: EditOp::Name,
+                    tracks: pair.map_or((0, 0), |(a, b)| (*a, *b)),
+                });
+            }
+        }
+        self.names.insert(person, Name { text: edit.name.clone(), edit_id: edit.edit_id, tracks });
+        Ok(())
+    }
+
+    /// Makes two people of the sides. Of one person, the tracks of the second side leave, or of the first where the
+    /// person has no other tracks.
+    fn separate(
+        &mut self,
+        first: &BTreeSet<i64>,
+        second: &BTreeSet<i64>,
+        edit: &Found,
+    ) -> Result<(), Refusal> {
+        let is_most_of = |tracks: &BTreeSet<i64>, side: &BTreeSet<i64>| {
+            let n_frames = |tracks: &mut dyn Iterator<Item = &i64>| -> i64 {
+                tracks.filter_map(|track| self.members.get(track)).map(|member| member.frames).sum()
+            };
+            2 * n_frames(&mut tracks.intersection(side)) > n_frames(&mut tracks.iter())
+        };
+        let says_one = |earlier: &&Arc<Found>| {
+            let side_of = |tracks| earlier.sides.iter().position(|side| is_most_of(tracks, side));
+            let (a, b) = (side_of(first), side_of(second));
+            match earlier.op {
+                EditOp::Merge | EditOp::Same => a.is_some() && b.is_some() && a != b,
+                EditOp::Lock => a.is_some() && b.is_some(),
+                _ => false,
+            }
+        };
+        if let Some(earlier) = self.applied.iter().find(says_one) {
+            return Err(earlier_than(earlier, first, second));
+        }
+        let (Some(person), other) = (self.holder(first), self.holder(second)) else { return Ok(()) };
+        if other != Some(person) {
+            return Ok(());
+        }
+        let of_person = self.tracks_of(person);
+        let leaving = |tracks: &BTreeSet<i64>, staying: &BTreeSet<i64>| -> BTreeSet<i64> {
+            tracks.difference(staying).filter(|track| of_person.contains(track)).copied().collect()
+        };
+        let leave = Some(leaving(second, first)).filter(|leave| !leave.is_empty() && *leave != of_person);
+        let leave = leave.unwrap_or_else(|| leaving(first, second));
+        if !leave.is_empty() && leave != of_person {
+            self.found(&leave, edit.edit_id);
+        }
+        Ok(())
+    }
+
+    /// Whether the state after an edit is possible: `before` is the state before it.
+    fn check(&self, before: &Self, edit: &Found) -> Result<(), Refusal> {
+        let are_one = |state: &Self, a: i64, b: i64| {
+            state.cluster_of(a).is_some() && state.cluster_of(a) == state.cluster_of(b)
+        };
+        let moved =
+            self.members.keys().filter(|track| self.cluster_of(**track) != before.cluster_of(**track));
+        for track in moved {
+            let others = self.apart.get(track).into_iter().flatten();
+            for other in others.filter(|other| are_one(self, *track, **other)) {
+                if !are_one(before, *track, *other) {
+                    return Err(Refusal::OneFrame { tracks: (*track.min(other), *track.max(other)) });
+                }
+            }
+        }
+        for earlier in &self.applied {
+            let (first, second) = (earlier.side(0), earlier.side(1));
+            let is_broken = match earlier.op {
+                EditOp::Different => {
+                    let is_one = |state: &Self| {
+                        let holder = state.holder(&first);
+                        holder.is_some() && holder == state.holder(&second)
+                    };
+                    is_one(self) && !is_one(before)
+                }
+                EditOp::Lock => {
+                    let people = |state: &Self| -> BTreeSet<Option<i64>> {
+                        first.iter().map(|track| state.cluster_of(*track)).collect()
+                    };
+                    let (was, is) = (people(before), people(self));
+                    // Undone only by an undo; another lock does not join what is locked either.
+                    is.len() > was.len() || edit.op == EditOp::Lock && was.len() == 1 && is != was
+                }
+                _ => false,
+            };
+            if is_broken {
+                return Err(earlier_than(earlier, &edit.side(0), &edit.side(1)));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The refusal of an edit because of an earlier one.
+fn earlier_than(earlier: &Found, first: &BTreeSet<i64>, second: &BTreeSet<i64>) -> Refusal {
+    let a = first.first().copied().unwrap_or(0);
+    let b = second.first().or(earlier.sides.iter().flatten().find(|track| **track != a)).copied();
+    Refusal::Earlier { edit_id: earlier.edit_id, op: earlier.op, tracks: (a, b.unwrap_or(a)) }
 }
 
 #[cfg(test)]
 mod tests {
+    use numeric::random::SplitMix64;
+
     use super::*;
 
-    fn parse(content: &str) -> Result<Edits, String> {
-        let file = EditFile { path: "e.csv".into(), content: content.into() };
-        file.parse(&[1, 2, 3, 5, 8]).map_err(|e| e.to_string())
+    /// People of tracks of ten frames each, numbered from 0; track 9 is noise. Tracks 0 and 4 share a frame.
+    fn people() -> People {
+        let of = [Some(0), Some(0), Some(0), Some(0), Some(1), Some(1), Some(2), Some(2), Some(3), None];
+        let cluster = |(track_id, cluster_id): (i64, Option<i64>)| Cluster {
+            video_id: "v".into(),
+            track_id,
+            cluster_id,
+            is_noise: cluster_id.is_none(),
+            confidence: 0.5,
+            runner_up_cluster_id: None,
+            margin: None,
+            linked_cluster_id: cluster_id,
+            not_a_face: Some(false),
+        };
+        let track = |track_id: i64| Track {
+            video_id: "v".into(),
+            track_id,
+            shot_idx: 0,
+            first_frame_idx: 0,
+            last_frame_idx: 9,
+            first_t_secs: 0.0,
+            last_t_secs: 1.0,
+            n_detections: 1,
+            mean_score: 0.9,
+            best_frame_idx: 0,
+            torso: None,
+        };
+        let clusters: Vec<_> = (0..).zip(of).map(cluster).collect();
+        People::linked(&clusters, &(0..10).map(track).collect::<Vec<_>>(), [(0, 4)])
+    }
+
+    fn edit(edit_id: i64, op: EditOp, sides: &[&[i64]]) -> Found {
+        let sides = sides.iter().map(|side| side.iter().copied().collect()).collect();
+        Found { edit_id, op, name: None, sides }
+    }
+
+    fn named(edit_id: i64, name: &str, tracks: &[i64]) -> Found {
+        Found { name: Some(name.into()), ..edit(edit_id, EditOp::Name, &[tracks]) }
+    }
+
+    /// The tracks of every person, as text.
+    fn shown(people: &People) -> String {
+        let person = |(id, tracks): (&i64, &Vec<i64>)| {
+            format!("{id}:{}", tracks.iter().map(i64::to_string).collect::<Vec<_>>().join(","))
+        };
+        people.clusters().iter().map(person).collect::<Vec<_>>().join(" ")
+    }
+
+    fn after(edits: &[Found]) -> (String, Vec<Refusal>) {
+        let mut people = people();
+        let refused = edits.iter().filter_map(|edit| people.apply(edit.clone()).err()).collect();
+        (shown(&people), refused)
+    }
+
+    fn applied(edits: &[Found]) -> String {
+        let (shown, refused) = after(edits);
+        assert_eq!(refused, []);
+        shown
     }
 
     #[test]
-    fn pairs_are_ordered_and_said_once() {
-        let found = parse("kind,track_a,track_b,why\nmust_link, 3, 1,x\ncannot_link,5,8,\nmust_link,1,3,y\n");
-        assert_eq!(found, Ok(Edits { must_link: vec![(1, 3)], cannot_link: vec![(5, 8)] }));
-        assert_eq!(parse("track_a,track_b,kind\n"), Ok(Edits::default()));
+    fn each_kind_does_what_it_says_and_leaves_the_others() {
+        assert_eq!(applied(&[]), "0:0,1,2,3 1:4,5 2:6,7 3:8");
+        assert_eq!(applied(&[edit(1, EditOp::Merge, &[&[6, 7], &[8]])]), "0:0,1,2,3 1:4,5 2:6,7,8");
+        assert_eq!(applied(&[edit(1, EditOp::Merge, &[&[8], &[6, 7], &[4, 5]])]), "0:0,1,2,3 3:4,5,6,7,8");
+        assert_eq!(applied(&[edit(1, EditOp::Same, &[&[8], &[9]])]), "0:0,1,2,3 1:4,5 2:6,7 3:8,9");
+        assert_eq!(applied(&[edit(1, EditOp::Split, &[&[1, 3]])]), "0:0,2 1:4,5 2:6,7 3:8 4:1,3");
+        assert_eq!(
+            applied(&[edit(1, EditOp::Split, &[&[6, 7]])]),
+            "0:0,1,2,3 1:4,5 2:6,7 3:8",
+            "all of a person"
+        );
+        assert_eq!(applied(&[edit(1, EditOp::Move, &[&[9, 3], &[8]])]), "0:0,1,2 1:4,5 2:6,7 3:3,8,9");
+        assert_eq!(applied(&[edit(1, EditOp::NotAFace, &[&[8, 9, 1]])]), "0:0,2,3 1:4,5 2:6,7");
+        assert_eq!(applied(&[edit(1, EditOp::Different, &[&[0], &[1]])]), "0:0,2,3 1:4,5 2:6,7 3:8 4:1");
+        assert_eq!(applied(&[edit(1, EditOp::Different, &[&[0], &[8]])]), "0:0,1,2,3 1:4,5 2:6,7 3:8");
+    }
+
+    /// A later run has other people: the edit is about those who have most of the screen time of its faces.
+    #[test]
+    fn an_edit_is_about_who_holds_most_of_its_faces() {
+        // Of the first group, three of four tracks are person 0's; track 8 stays where it is.
+        let found = applied(&[edit(1, EditOp::Merge, &[&[1, 2, 3, 8], &[6]])]);
+        assert_eq!(found, "0:0,1,2,3,6,7 1:4,5 3:8");
+        // A person who was taken apart comes with all parts, and what was locked together comes together.
+        let found = applied(&[edit(1, EditOp::Merge, &[&[8], &[4, 5, 6, 7]])]);
+        assert_eq!(found, "0:0,1,2,3 3:4,5,6,7,8");
+        assert_eq!(applied(&[edit(1, EditOp::Lock, &[&[6, 7, 8, 9]])]), "0:0,1,2,3 1:4,5 2:6,7,8,9");
     }
 
     #[test]
-    fn what_cannot_be_meant_is_refused() {
-        let cases = [
-            ("", "`e.csv`, line 1: missing column `track_a`"),
-            ("track_a,kind\n", "`e.csv`, line 1: missing column `track_b`"),
-            ("track_a,track_b,kind\n1,2,must_link\n1,4,must_link\n", "`e.csv`, line 3: unknown track 4"),
-            (
-                "track_a,track_b,kind\n1,1,must_link\n",
-                "`e.csv`, line 2: `track_a` and `track_b` are the same track, 1",
-            ),
-            ("track_a,track_b,kind\n1,x,must_link\n", "`e.csv`, line 2: the id of a track is a whole number"),
-            (
-                "track_a,track_b,kind\n1,2,same\n",
-                "`e.csv`, line 2: unknown kind `same`, expected `must_link` or `cannot_link`",
-            ),
-            ("track_a,track_b,kind\n1,2\n", "`e.csv`, line 2: the row has 2 fields, the header has 3"),
-            (
-                "track_a,track_b,kind\n1,2,must_link\n3,2,must_link\n3,1,cannot_link\n",
-                "`e.csv`: tracks 1 and 3 have both a must_link and a cannot_link row",
-            ),
+    fn names_go_with_people() {
+        let mut people = people();
+        let edits = [
+            named(1, "Ross", &[6, 7]),
+            edit(2, EditOp::Merge, &[&[8], &[6, 7]]),
+            named(3, "Ann", &[4, 5]),
+            named(4, "Anna", &[4, 5]),
         ];
-        for (content, expected) in cases {
-            assert_eq!(parse(content), Err(expected.to_owned()), "{content}");
+        edits.into_iter().for_each(|edit| assert_eq!(people.apply(edit), Ok(())));
+        assert_eq!((people.name(3), people.name(1), people.name(0)), (Some("Ross"), Some("Anna"), None));
+        // Two names for different faces of one person: the name of more screen time stays.
+        let smaller = people.apply(named(5, "Joey", &[8]));
+        assert!(matches!(smaller, Err(Refusal::Earlier { edit_id: 1, .. })), "{smaller:?}");
+        assert_eq!(people.name(3), Some("Ross"));
+    }
+
+    #[test]
+    fn contradictions_are_refused_and_change_nothing() {
+        let refused = |edits: &[Found]| {
+            let (before, after) = (applied(&edits[..edits.len() - 1]), after(edits));
+            assert_eq!(after.0, before);
+            after.1.into_iter().next_back()
+        };
+        let frame = Some(Refusal::OneFrame { tracks: (0, 4) });
+        assert_eq!(refused(&[edit(1, EditOp::Merge, &[&[0, 1], &[4, 5]])]), frame);
+        assert_eq!(refused(&[edit(1, EditOp::Move, &[&[4], &[0, 1]])]), frame);
+        assert_eq!(refused(&[edit(1, EditOp::Merge, &[&[0], &[55]])]), Some(Refusal::NoFace));
+        let earlier = |op: EditOp, edits: &[Found]| match refused(edits) {
+            Some(Refusal::Earlier { edit_id: 1, op: found, .. }) => assert_eq!(found, op),
+            other => assert_eq!(other, None, "{edits:?}"),
+        };
+        let lock = || edit(1, EditOp::Lock, &[&[0, 1, 2, 3]]);
+        earlier(EditOp::Lock, &[lock(), edit(2, EditOp::Split, &[&[1]])]);
+        earlier(EditOp::Lock, &[lock(), edit(2, EditOp::Move, &[&[1], &[8]])]);
+        earlier(EditOp::Lock, &[lock(), edit(2, EditOp::NotAFace, &[&[1]])]);
+        earlier(EditOp::Lock, &[lock(), edit(2, EditOp::Lock, &[&[3, 6, 7]])]);
+        earlier(EditOp::Lock, &[lock(), edit(2, EditOp::Different, &[&[0], &[1]])]);
+        let different = || edit(1, EditOp::Different, &[&[6, 7], &[8]]);
+        earlier(EditOp::Different, &[different(), edit(2, EditOp::Same, &[&[8], &[7]])]);
+        earlier(EditOp::Different, &[different(), edit(2, EditOp::Merge, &[&[4], &[7], &[8]])]);
+        let same = edit(1, EditOp::Same, &[&[6, 7], &[8]]);
+        earlier(EditOp::Same, &[same, edit(2, EditOp::Different, &[&[6], &[8]])]);
+    }
+
+    #[test]
+    fn people_that_no_edit_mentions_keep_their_tracks() {
+        let mut random = SplitMix64::new(7);
+        let mut below = |n: usize| random.below(n) as i64;
+        for _ in 0..2000 {
+            let mut people = people();
+            let mut touched = BTreeSet::new();
+            for edit_id in 1..6 {
+                let ops = [
+                    EditOp::Merge,
+                    EditOp::Split,
+                    EditOp::Move,
+                    EditOp::Lock,
+                    EditOp::NotAFace,
+                    EditOp::Different,
+                ];
+                let op = ops[below(ops.len()) as usize];
+                let sides = [[below(10), below(10)], [below(10), below(10)]];
+                let edit = edit(edit_id, op, &[&sides[0], &sides[1]]);
+                let tracks = sides.concat();
+                let before = people.clone();
+                touched.extend(tracks.iter().filter_map(|track| before.cluster_of(*track)));
+                if people.apply(edit).is_err() {
+                    assert_eq!(shown(&people), shown(&before));
+                }
+            }
+            let start = self::people().clusters();
+            let now = people.clusters();
+            for (id, tracks) in start.iter().filter(|(id, _)| !touched.contains(*id)) {
+                assert_eq!(now.get(id), Some(tracks));
+            }
         }
     }
 }

@@ -1,9 +1,12 @@
 //! From rows from labels: who is on screen, when, and with which confidence.
 
+use std::collections::BTreeMap;
+
 use geometry::{FrameTimes, union};
 use schema::Symbol;
 use schema::tables::{Cluster, Embedding, Identity, Track, TrackEmbedding};
 
+use crate::edits::People;
 use crate::method::Fit;
 
 /// A finished clustering and the tables it was made from.
@@ -33,7 +36,7 @@ pub struct Rows {
 }
 
 impl Linked<'_> {
-    /// Rows of `clusters` and `identities`. Clusters are numbered by falling screen time, ties by
+    /// Rows of `clusters` and `identities` as linking says. Clusters are numbered by falling screen time, ties by
     /// their first track; tracks without a vector are noise.
     pub fn rows(&self) -> Rows {
         let members = self.members();
@@ -43,6 +46,7 @@ impl Linked<'_> {
         let mut cluster_ids = vec![0; members.len()];
         for (cluster_id, (label, identity)) in identities.iter_mut().enumerate() {
             identity.cluster_id = cluster_id as i64;
+            identity.person_uid = self.uid(&members[*label], "");
             cluster_ids[*label] = identity.cluster_id;
         }
         let clusters = self.tracks.iter().map(|track| self.cluster(track, &cluster_ids));
@@ -52,12 +56,58 @@ impl Linked<'_> {
         }
     }
 
-    /// Places in `vectors`, by label.
-    fn members(&self) -> Vec<Vec<usize>> {
+    /// The rows after edits. Rows of people that no edit changed are as linking says.
+    pub fn edited(&self, linked: Rows, people: &People) -> Rows {
+        let members = people.clusters();
+        let before =
+            |cluster_id: i64| linked.clusters.iter().filter(move |c| c.cluster_id == Some(cluster_id));
+        // Where most of a person went whose number is gone.
+        let gone = linked.identities.iter().map(|i| i.cluster_id).filter(|id| !members.contains_key(id));
+        let heirs: BTreeMap<i64, Option<i64>> =
+            gone.map(|id| (id, people.holder(&before(id).map(|c| c.track_id).collect()))).collect();
+        let cluster = |row: &Cluster| {
+            let cluster_id = people.cluster_of(row.track_id);
+            let is_edited = people.is_edited(row.track_id);
+            let heir = |id: i64| heirs.get(&id).copied().unwrap_or(Some(id));
+            let runner_up = row.runner_up_cluster_id.and_then(heir);
+            let runner_up = runner_up.filter(|id| !is_edited && Some(*id) != cluster_id);
+            Cluster {
+                cluster_id,
+                is_noise: cluster_id.is_none(),
+                // A person said so.
+                confidence: match cluster_id {
+                    Some(_) if is_edited => 1.0,
+                    Some(_) => row.confidence,
+                    None => 0.0,
+                },
+                runner_up_cluster_id: runner_up,
+                margin: row.margin.filter(|_| runner_up.is_some()),
+                not_a_face: Some(!people.is_face(row.track_id)),
+                ..row.clone()
+            }
+        };
+        let identity = |(cluster_id, members): (&i64, &Vec<i64>)| Identity {
+            cluster_id: *cluster_id,
+            name: people.name(*cluster_id).map(str::to_owned),
+            // Whoever an edit made has a track that another person had first.
+            person_uid: match linked.identities.iter().find(|row| row.cluster_id == *cluster_id) {
+                Some(row) => row.person_uid.clone(),
+                None => self.uid(members, "edit"),
+            },
+            ..self.identity(members)
+        };
+        Rows {
+            clusters: linked.clusters.iter().map(cluster).collect(),
+            identities: members.iter().map(identity).collect(),
+        }
+    }
+
+    /// Tracks by label.
+    fn members(&self) -> Vec<Vec<i64>> {
         let count = self.labels.iter().flatten().max().map_or(0, |most| most + 1);
         let mut members = vec![Vec::new(); count];
         for (place, label) in self.labels.iter().enumerate() {
-            label.iter().for_each(|label| members[*label].push(place));
+            label.iter().for_each(|label| members[*label].push(self.vectors[place].track_id));
         }
         members
     }
@@ -76,16 +126,22 @@ impl Linked<'_> {
             runner_up_cluster_id: runner_up.map(|(label, _)| cluster_ids[label]),
             // Noise has no cluster of its own to be nearer to.
             margin: label.and(runner_up).map(|(_, margin)| margin as f32),
+            linked_cluster_id: label.map(|label| cluster_ids[label]),
+            not_a_face: Some(false),
         }
     }
 
-    fn identity(&self, members: &[usize]) -> Identity {
-        let track_ids = || members.iter().map(|place| self.vectors[*place].track_id);
-        let tracks = || track_ids().filter_map(|track_id| self.track(track_id));
+    /// The row of a person with these tracks, without a number and a name.
+    fn identity(&self, members: &[i64]) -> Identity {
+        let tracks = || members.iter().filter_map(|track_id| self.track(*track_id));
         let presence = union(tracks().map(|track| (track.first_frame_idx, track.last_frame_idx)));
-        let clearest = track_ids()
-            .flat_map(|track_id| self.crops_of(track_id))
+        let clearest = members
+            .iter()
+            .flat_map(|track_id| self.crops_of(*track_id))
             .max_by(|a, b| a.norm.total_cmp(&b.norm).then(b.track_id.cmp(&a.track_id)));
+        // A person of edits may have no track with a vector.
+        let first = tracks().next().map(|track| (track.track_id, track.best_frame_idx));
+        let exemplar = clearest.map(|crop| (crop.track_id, crop.frame_idx)).or(first).unwrap_or_default();
         let edge = |pick: fn(f64, f64) -> f64, time: fn(&Track) -> f64| tracks().map(time).reduce(pick);
         Identity {
             video_id: tracks().next().map_or_else(|| Symbol::from(""), |t| t.video_id.clone()),
@@ -96,9 +152,18 @@ impl Linked<'_> {
             screen_secs: self.times.screen_secs(&presence),
             first_t_secs: edge(f64::min, |t| t.first_t_secs).unwrap_or(0.0),
             last_t_secs: edge(f64::max, |t| t.last_t_secs).unwrap_or(0.0),
-            exemplar_track_id: clearest.map_or(0, |crop| crop.track_id),
-            exemplar_frame_idx: clearest.map_or(0, |crop| crop.frame_idx),
+            exemplar_track_id: exemplar.0,
+            exemplar_frame_idx: exemplar.1,
+            person_uid: None,
         }
+    }
+
+    /// A key of 16 hexadecimal digits that follows from the video and the first track of a person.
+    fn uid(&self, members: &[i64], salt: &str) -> Option<String> {
+        let Track { video_id, first_t_secs, last_t_secs, n_detections, mean_score, .. } =
+            self.track(*members.first()?)?;
+        let first = format!("{video_id} {first_t_secs} {last_t_secs} {n_detections} {mean_score} {salt}");
+        Some(hash::bytes(first.as_bytes()).get(..16)?.to_owned())
     }
 
     fn track(&self, track_id: i64) -> Option<&Track> {

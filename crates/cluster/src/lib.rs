@@ -1,15 +1,16 @@
 //! Stage 4, `cluster`: links the tracks that show the same person.
 //!
-//! Reads `frames`, `tracks`, `embeddings`, `track_embeddings` and `track_views`; writes `constraints`, `clusters`,
+//! Reads `frames`, `tracks`, `embeddings`, `track_embeddings` and `track_views`, and with edits `detections`; writes `constraints`, `clusters`,
 //! `identities`, `calibration` and `linkage`.
 //!
 //! * [`method`]: ways of linking, behind one trait.
 //! * [`agglomerate`]: average linkage under constraints of up to a million items, over the
 //!   [`neighbours`] of their vectors.
 //! * [`linkage`]: distances, the dendrogram under constraints, and its cut.
-//! * [`mod@constraints`]: which tracks cannot show the same person, and which must; [`edits`] are those of a
-//!   person, [`groups`] applies them whatever the method.
+//! * [`mod@constraints`]: which tracks cannot show the same person, and which must; [`groups`] links the latter
+//!   whatever the method.
 //! * [`identities`]: rows from labels: who is on screen, when, and with which confidence.
+//! * [`edits`]: what the corrections of a person do to the people that linking found.
 //!
 //! **Architecture invariant:** sees vectors, times and constraints; never pixels, never labels. The
 //! result does not depend on threads or on the order of rows.
@@ -26,26 +27,30 @@ pub mod method;
 pub mod neighbours;
 mod parallel;
 
-use std::path::Path;
-
 use failure::{Failure, exit};
+use run::edits::{Faces, Log};
 use run::manifest::Input;
 use run::stage::{Job, Outcome, Progress, Stage};
-use run::{Begin, RunDir};
+use run::{Begin, RunDir, StageRun};
 use schema::footer::{Embedder, Footer};
 use schema::tables::{Calibration, Embedding, Frame, Linkage, Track, TrackEmbedding, TrackView};
 use schema::{Row, Symbol};
 
-pub use crate::config::{Config, Entry, METHODS, Name};
-use crate::constraints::Known;
-use crate::edits::EditFile;
+pub use crate::config::{Config, Entry, METHODS, Name, Use};
+use crate::constraints::{Known, Pairs};
+use crate::edits::{Found, People, Refusal};
 use crate::identities::Linked;
 use crate::linkage::Metric;
 use crate::method::{Crop, FurtherView, Items, Outfit};
 
 /// Name, version and description of the stage.
 pub const STAGE: Stage =
-    Stage { name: "cluster", version: 5, about: "Links the tracks that show the same person" };
+    Stage { name: "cluster", version: 6, about: "Links the tracks that show the same person" };
+
+/// The edits that count, as the manifest names them among the inputs.
+pub const EDITS: &str = "edits";
+/// The figure that lists the edits that do not land, by `edit_id`.
+pub const NOT_APPLIED: &str = "edits_not_applied";
 
 /// Upper limit on tracks: the pair matrix takes 18 bytes per pair, 4 GiB at the limit.
 const MAX_TRACKS: usize = 20_000;
@@ -82,9 +87,6 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
-    /// The edits cannot be used.
-    #[error(transparent)]
-    Edits(#[from] edits::Error),
     /// The method cannot link these tracks.
     #[error(transparent)]
     Method(#[from] method::Error),
@@ -114,13 +116,6 @@ impl Failure for Error {
             Self::Method(method::Error::TooFewTracks { .. }) => {
                 Some("set a smaller k, or remove it to choose k by the silhouette".into())
             }
-            Self::Edits(edits::Error::File { .. }) => Some("check the path of the edits file".into()),
-            Self::Edits(edits::Error::Line { .. }) => Some(
-                "edits are a UTF-8 CSV file with a header and the columns track_a, track_b, kind; track ids refer to \
-                 this run"
-                    .into(),
-            ),
-            Self::Edits(edits::Error::Contradiction { .. }) => Some("remove one of these edits".into()),
             Self::Config { .. } | Self::Method(_) => None,
         }
     }
@@ -132,20 +127,26 @@ impl Failure for Error {
             Self::NotTaken { .. } | Self::Threshold { .. } | Self::Config { .. } => exit::USAGE,
             Self::Method(method::Error::TooFewTracks { .. }) => exit::USAGE,
             Self::Method(method::Error::Library { .. }) => exit::UNEXPECTED,
-            Self::Edits(_) | Self::Method(_) | Self::TooManyTracks { .. } => exit::INPUT,
+            Self::Method(_) | Self::TooManyTracks { .. } => exit::INPUT,
         }
     }
 }
 
-/// Runs the stage; `edits` is the path of a file of [`edits`].
+/// Runs the stage.
 ///
 /// # Errors
 /// See [`Error`].
-pub fn run(job: &mut Job<Config>, edits: Option<&Path>) -> Result<Outcome, Error> {
+pub fn run(job: &mut Job<Config>) -> Result<Outcome, Error> {
     job.config.check()?;
-    let file = edits.map(EditFile::read).transpose()?;
-    let inputs: Vec<Input> = file.iter().map(EditFile::input).collect();
+    let log = match job.config.edits {
+        Use::Off => None,
+        Use::Apply | Use::Relink => Some(Log::open(job.run.root())?),
+    };
+    let edits = log.as_ref().and_then(|log| Some((log, log.fingerprint()?)));
+    let inputs: Vec<Input> =
+        edits.iter().map(|(_, sha256)| Input { name: EDITS.into(), sha256: sha256.clone() }).collect();
     let mut inputs_of_run = vec!["frames", "tracks", "embeddings", "track_embeddings"];
+    inputs_of_run.extend(edits.is_some().then_some("detections"));
     // Runs of older versions do not have the table.
     let has_views = job.run.has::<TrackView>();
     inputs_of_run.extend(has_views.then_some(TrackView::TABLE.name));
@@ -155,7 +156,14 @@ pub fn run(job: &mut Job<Config>, edits: Option<&Path>) -> Result<Outcome, Error
     };
     let tracks = job.run.read::<Track>()?;
     let track_ids: Vec<i64> = tracks.iter().map(|track| track.track_id).collect();
-    let edits = file.map(|file| file.parse(&track_ids)).transpose()?.unwrap_or_default();
+    let faces = edits.is_some().then(|| Faces::read(&job.run)).transpose()?.unwrap_or_default();
+    let taught = match &edits {
+        Some((log, _)) if job.config.edits == Use::Relink => {
+            let found: Vec<_> = log.active().map(|entry| Found::of(entry, &faces)).collect();
+            Pairs::of(&found, &track_ids)
+        }
+        _ => Pairs::default(),
+    };
     let (footer, vectors) = read_first_embedder(&job.run, |row: &TrackEmbedding| &row.embedder)?;
     let same_up_to = footer.embedders.first().and_then(|embedder| embedder.same_up_to);
     if let (Some(key), None, [first, ..]) =
@@ -174,20 +182,20 @@ pub fn run(job: &mut Job<Config>, edits: Option<&Path>) -> Result<Outcome, Error
     let (further, seen) = if has_views { further(&job.run)? } else { Default::default() };
     let overlaps = constraints::overlaps(&tracks);
     let one_picture = constraints::look_like_one_picture(&overlaps, &vectors, &crops);
-    let people = edits.groups(&track_ids);
+    let people = taught.groups(&track_ids);
     let is_one = |(a, b)| people.are_one(track_ids.binary_search(&a).ok(), track_ids.binary_search(&b).ok());
-    let known = constraints::known(&overlaps, &edits, |pair| one_picture.contains(&pair) || is_one(pair));
+    let known = constraints::known(&overlaps, &taught, |pair| one_picture.contains(&pair) || is_one(pair));
     let items = items(&vectors, &crops, &known)?
         .with_views(views(&further, &seen, &vectors))?
         .with_outfits(outfits(&tracks, &vectors))?;
     let quality = footer.embedders.first().and_then(|embedder| embedder.quality.as_ref());
-    let method = job.config.method(same_up_to, quality, !edits.is_empty(), job.threads);
+    let method = job.config.method(same_up_to, quality, !taught.is_empty(), job.threads);
     let with_vectors: Vec<i64> = vectors.iter().map(|v| v.track_id).collect();
     let mut advance = |done: usize, steps: usize| {
         let tracks = with_vectors.len() as u64;
         job.reporter.advance(done as u64 * tracks / steps.max(1) as u64, tracks, "tracks");
     };
-    let found = edits.groups(&with_vectors).assign(method.as_ref(), &items, &mut advance)?;
+    let found = taught.groups(&with_vectors).assign(method.as_ref(), &items, &mut advance)?;
     let fits = found.fits.unwrap_or_else(|| {
         method::silhouettes(&items.pairs(Metric::Cosine), &found.labels, job.config.same_up_to(same_up_to))
     });
@@ -201,7 +209,10 @@ pub fn run(job: &mut Job<Config>, edits: Option<&Path>) -> Result<Outcome, Error
         labels: &found.labels,
         fits: &fits,
     };
-    let rows = linked.rows();
+    let mut rows = linked.rows();
+    if let Some((log, _)) = edits {
+        rows = edited(&linked, rows, log, &faces, &known, &mut stage);
+    }
     let video_id = job.run.video_id()?;
     if let Some(tree) = &found.tree {
         stage.figure("threshold", tree.cut);
@@ -212,7 +223,10 @@ pub fn run(job: &mut Job<Config>, edits: Option<&Path>) -> Result<Outcome, Error
         stage.figure("offset", offset);
     }
     stage.figure("identities", rows.identities.len());
-    stage.figure("noise_tracks", rows.clusters.iter().filter(|c| c.is_noise).count());
+    stage.figure(
+        "noise_tracks",
+        rows.clusters.iter().filter(|c| c.is_noise && c.not_a_face != Some(true)).count(),
+    );
     stage.write(constraints::rows(&video_id, &known, &rows.clusters))?;
     stage.write(rows.clusters)?;
     stage.write(rows.identities)?;
@@ -228,6 +242,38 @@ pub fn run(job: &mut Job<Config>, edits: Option<&Path>) -> Result<Outcome, Error
     }))?;
     job.reporter.advance(tracks.len() as u64, tracks.len() as u64, "tracks");
     Ok(job.commit(stage)?)
+}
+
+/// Applies the edits of a log, and reports those that do not land.
+fn edited(
+    linked: &Linked<'_>,
+    rows: identities::Rows,
+    log: &Log,
+    faces: &Faces,
+    known: &[Known],
+    stage: &mut StageRun,
+) -> identities::Rows {
+    let apart = known.iter().filter(|known| known.forbids()).map(|known| known.pair);
+    let mut people = People::linked(&rows.clusters, linked.tracks, apart);
+    let refused = people.apply_all(log, faces);
+    let n_edits = log.active().count();
+    let (lost, contradicting): (Vec<_>, Vec<_>) =
+        refused.iter().partition(|(_, refusal)| *refusal == Refusal::NoFace);
+    if !lost.is_empty() {
+        let ids: Vec<_> = lost.iter().map(|(edit_id, _)| edit_id.to_string()).collect();
+        stage.warn(format!(
+            "{} of {n_edits} corrections found no face and {} not applied: {}",
+            lost.len(),
+            if lost.len() == 1 { "is" } else { "are" },
+            ids.join(", ")
+        ));
+    }
+    for (edit_id, refusal) in contradicting {
+        stage.warn(format!("correction {edit_id} is not applied: {}", refusal.reason(faces)));
+    }
+    stage.figure("edits", n_edits);
+    stage.figure(NOT_APPLIED, refused.iter().map(|(edit_id, _)| *edit_id).collect::<Vec<_>>());
+    linked.edited(rows, &people)
 }
 
 /// The rows of the embedder that tracks are linked by, and the footer of their table.

@@ -1,12 +1,12 @@
 //! What this stage reads of a run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use geometry::BBox;
 use report::input::{self, TrackBox};
 use run::RunDir;
 use schema::UnitVector;
-use schema::tables::{Cluster, Constraint, Detection, Frame, TrackEmbedding};
+use schema::tables::{Cluster, Constraint, Detection, Frame, Track, TrackEmbedding};
 
 use crate::cohesion::Point;
 use crate::error::Result;
@@ -43,7 +43,12 @@ pub struct Tables {
 impl Tables {
     /// Reads everything.
     pub fn read(run: &RunDir) -> Result<Self> {
-        let clusters: Vec<Cluster> = run.read()?;
+        // What an edit calls no face is in no count and no picture.
+        let (no_faces, clusters): (Vec<Cluster>, Vec<Cluster>) =
+            run.read()?.into_iter().partition(|row: &Cluster| row.not_a_face == Some(true));
+        let no_faces: BTreeSet<i64> = no_faces.iter().map(|row| row.track_id).collect();
+        let mut tracks: Vec<Track> = run.read()?;
+        tracks.retain(|track| !no_faces.contains(&track.track_id));
         let (n_detections, boxes) = read_boxes(run, &clusters)?;
         let (_, vectors) = run.read_first_embedder(|row: &TrackEmbedding| &row.embedder)?;
         let vectors: BTreeMap<_, _> = vectors.into_iter().map(|row| (row.track_id, row.embedding)).collect();
@@ -51,7 +56,7 @@ impl Tables {
             video: run.read_one()?,
             times: run.read::<Frame>()?.into_iter().map(|frame| frame.t_secs).collect(),
             shots: run.read()?,
-            tracks: run.read()?,
+            tracks,
             clusters,
             identities: run.read()?,
             calibration: run.read()?,
@@ -73,7 +78,7 @@ impl Tables {
     }
 }
 
-/// The number of all boxes, and the boxes that belong to a track.
+/// The number of all boxes, and the boxes that belong to a track of `clusters`; boxes of other tracks do not count.
 fn read_boxes(run: &RunDir, clusters: &[Cluster]) -> Result<(usize, Vec<TrackBox>)> {
     let cluster_of: BTreeMap<i64, Option<i64>> =
         clusters.iter().map(|c| (c.track_id, c.cluster_id)).collect();
@@ -85,7 +90,7 @@ fn read_boxes(run: &RunDir, clusters: &[Cluster]) -> Result<(usize, Vec<TrackBox
             let track_id = d.track_id?;
             let [x_min, y_min, x_max, y_max] = [d.x_min, d.y_min, d.x_max, d.y_max].map(f64::from);
             let bbox = BBox { x_min, y_min, x_max, y_max };
-            let cluster_id = cluster_of.get(&track_id).copied().flatten();
+            let cluster_id = *cluster_of.get(&track_id)?;
             Some(TrackBox { frame_idx: d.frame_idx, bbox, track_id, cluster_id })
         }));
     }

@@ -9,6 +9,7 @@ use clap_complete::Shell;
 use serde::de::DeserializeOwned;
 use serde::de::value::StrDeserializer;
 
+use crate::edits::EditsVerb;
 use crate::models;
 use crate::sources::Own;
 use crate::stage::Stage;
@@ -35,6 +36,9 @@ pub(crate) enum Verb {
     /// Manage a gallery: one person_id per person in several videos
     #[command(subcommand)]
     Library(LibraryVerb),
+    /// Correct a run: merge, split, name; corrections last, and can be undone
+    #[command(subcommand, after_help = EXIT_CODES)]
+    Edits(EditsVerb),
     /// Export a run to the format of another tool
     Export(ExportArgs),
     /// Convert labels of another tool to the CSV that `run --labels` reads
@@ -114,9 +118,12 @@ pub(crate) struct RunArgs {
     /// Ground truth, CSV: frame,x,y,w,h,identity; adds metrics to the report
     #[arg(long, value_name = "CSV")]
     pub(crate) labels: Option<PathBuf>,
-    /// Corrections, CSV: track_a,track_b,kind with kind must_link or cannot_link
+    /// Import corrections of this run, as `edits import` does, before anything runs
     #[arg(long, value_name = "CSV")]
     pub(crate) edits: Option<PathBuf>,
+    /// Fail with exit code 5 when a correction does not find its faces or is not applied
+    #[arg(long)]
+    pub(crate) strict: bool,
     /// Output folder [default: runs/NAME-OF-THE-VIDEO]; for several videos, the folder of their runs
     #[arg(long, value_name = "DIR")]
     pub(crate) run_dir: Option<PathBuf>,
@@ -209,6 +216,12 @@ pub(crate) struct Settings {
     /// Never link tracks that share a frame; link always does this
     #[arg(long)]
     constraints: bool,
+    /// Ignore the corrections of the run
+    #[arg(long)]
+    no_edits: bool,
+    /// Also link with what the corrections of the run say
+    #[arg(long, conflicts_with = "no_edits")]
+    relink_with_edits: bool,
     /// Device of the embedding networks
     #[arg(long, value_name = "cpu|cuda[:N]|auto", value_parser = parsed::<nn::device::Choice>)]
     device: Option<String>,
@@ -241,6 +254,8 @@ impl Settings {
             ("cluster.linkage", text(&self.linkage)),
             ("cluster.k", self.k.map(|k| k.to_string())),
             ("cluster.constraints", flag(self.constraints)),
+            ("cluster.edits", self.no_edits.then(|| "\"off\"".to_owned())),
+            ("cluster.edits", self.relink_with_edits.then(|| "\"relink\"".to_owned())),
             ("embed.device", text(&self.device)),
             ("embed.precision", text(&self.precision)),
         ];
@@ -347,8 +362,8 @@ pub(crate) struct RedactArgs {
     /// The run directory
     #[arg(long, value_name = "DIR", alias = "run")]
     pub(crate) run_dir: PathBuf,
-    /// People to remove, by their number on the page (cluster_id)
-    #[arg(long, value_name = "N,..", value_delimiter = ',')]
+    /// People to remove, by their number on the page
+    #[arg(long, value_name = "N,..", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) identity: Vec<u32>,
     /// Remove all pictures
     #[arg(long)]

@@ -7,11 +7,12 @@
 //! * [`cli`]: verbs and options. [`single`], [`several`]: `run` on one video, and on several that are linked.
 //! * [`stages`]: stages as processes: arguments, events, crashes. [`skip`]: past frames that crash one.
 //! * [`sources`], [`models`]: which networks a run needs, and their weights.
-//! * [`tables`]: `export`, `import`, `validate`. [`people`]: `library`. [`redact`], [`doctor`], [`settings`], [`annotate`].
+//! * [`tables`]: `export`, `import`, `validate`. [`people`]: `library`. [`edits`], [`redact`], [`doctor`], [`settings`], [`annotate`].
 
 mod annotate;
 mod cli;
 mod doctor;
+mod edits;
 mod models;
 mod people;
 mod progress;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
     let json = match &cli.verb {
         Verb::Run(run) => run.json,
         Verb::Redact(redact) => redact.json,
+        Verb::Edits(verb) => verb.json(),
         _ => false,
     };
     match dispatch(cli.verb) {
@@ -51,6 +53,7 @@ fn dispatch(verb: Verb) -> Result<ExitCode> {
         Verb::Library(verb) => return Ok(people::main(&verb)),
         Verb::Run(run) => process::watch_interrupts().and_then(|()| several::run(&run))?,
         Verb::Redact(redact) => process::watch_interrupts().and_then(|()| redact::redact(&redact))?,
+        Verb::Edits(verb) => process::watch_interrupts().and_then(|()| edits::main(&verb))?,
         Verb::Export(export) => tables::export(&export)?,
         Verb::Import(import) => tables::import(&import)?,
         Verb::Validate { path } => tables::validate(&path)?,

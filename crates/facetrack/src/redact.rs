@@ -4,16 +4,15 @@
 //! again with the settings that they had, because everything they wrote was made from the old tables; at last
 //! every table is read again. Labels name people, so the run loses them all.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use console::{Error, Result, exit, process, say};
 use run::redact::{self, Request, redact_check, redact_run};
 use run::stage::{Arguments, Job};
 use serde_json::{Map, Value, json};
 
-use crate::cli::{RedactArgs, RunArgs};
+use crate::cli::RedactArgs;
 use crate::progress::Screen;
-use crate::single::Plan;
 use crate::stages;
 
 /// Takes people or pictures out of a run; without either, checks that what was taken out is gone.
@@ -29,19 +28,13 @@ pub(crate) fn redact(arguments: &RedactArgs) -> Result<()> {
         start(&run_dir, &Request { pictures: true, ..Request::default() }, *json)?;
     }
     if !identity.is_empty() {
-        let identities = identity.iter().copied().map(i64::from).collect();
+        let identities = identity.iter().map(|number| i64::from(*number) - 1).collect();
         erased = start(&run_dir, &Request { identities, pictures: false }, *json)?;
     }
     let has_erased = *pictures || !identity.is_empty();
     if has_erased {
         // The stages after the erased ones start again, with the settings of the run.
-        let config = Some(run_dir.join("config.toml"));
-        let args = RunArgs { config, json: *json, ..RunArgs::default() };
-        let plan = Plan { args: &args, settings: Vec::new(), embedders: Vec::new(), weights: PathBuf::new() };
-        let mut screen = Screen::new(*json, false);
-        for stage in [cluster::STAGE.name, evaluate::STAGE.name] {
-            stages::run(stage, &plan, Path::new(""), &run_dir, &mut screen)?;
-        }
+        stages::link_again(&run_dir, Vec::new(), None, &mut Screen::new(*json, false), *json)?;
     }
     let scanned = start(&run_dir, &Request::default(), *json)?;
     let figure = |of: &Map<String, Value>, name: &str| of.get(name).and_then(Value::as_u64).unwrap_or(0);

@@ -168,6 +168,7 @@ fn run_one(plan: &Plan<'_>, video: &Path, run_dir: PathBuf, place: &str, runs_le
     }
     let mut screen = Screen::new(args.json, args.quiet).of_several(runs_left);
     let finished = plan.run(video, &run_dir, &mut screen)?;
+    single::check_edits(plan.args, &finished)?;
     if args.json {
         say(&single::closing_event(&run_dir, &finished).to_string());
     } else if !args.quiet {

@@ -22,7 +22,7 @@ use crate::models;
 use crate::progress::Screen;
 use crate::sources::{self, Source};
 use crate::stages::{self, Finished};
-use crate::{annotate, redact, skip};
+use crate::{annotate, edits, redact, skip};
 
 /// The page, below the run directory.
 const PAGE: &str = "report/index.html";
@@ -53,13 +53,19 @@ pub(crate) fn run(args: &RunArgs, video: &Path) -> Result<()> {
     let plan = Plan::check(args)?;
     let run_dir = prepare_run_dir(args.run_dir.clone().unwrap_or_else(|| default_run_dir(video)))?;
     let plan = plan.obtain_weights()?;
+    if let Some(file) = &args.edits {
+        let imported = edits::import(&run_dir, file, None, &edits::user())?;
+        if !args.json && !args.quiet {
+            eprintln!("{imported}; the track numbers are read as those of `{}`", run_dir.display());
+        }
+    }
     let done = plan.run(video, &run_dir, &mut Screen::new(args.json, args.quiet))?;
     if let Some(out) = &args.annotate {
         annotate::annotate(video, &run_dir, out, args.json || args.quiet)?;
     }
     if args.json {
         say(&closing_event(&run_dir, &done).to_string());
-        return Ok(());
+        return check_edits(args, &done);
     }
     if !args.quiet {
         let is_shown = |stage: &str| args.verbose || args.labels.is_some() && stage == evaluate::STAGE.name;
@@ -80,7 +86,22 @@ pub(crate) fn run(args: &RunArgs, video: &Path) -> Result<()> {
     if args.open {
         open(&page);
     }
-    Ok(())
+    check_edits(args, &done)
+}
+
+/// With `--strict`, fails when a correction does not land.
+pub(crate) fn check_edits(args: &RunArgs, done: &Done) -> Result<()> {
+    let cluster = done.iter().find(|(stage, _)| *stage == cluster::STAGE.name);
+    let lost = cluster.and_then(|(_, finished)| finished.figures.get(cluster::NOT_APPLIED)?.as_array());
+    match lost.filter(|lost| args.strict && !lost.is_empty()) {
+        None => Ok(()),
+        Some(lost) => {
+            let ids: Vec<_> = lost.iter().map(Value::to_string).collect();
+            let message = format!("corrections that are not applied: {}", ids.join(", "));
+            let hint = "`facetrack edits list RUN` gives the reasons; `edits undo RUN N` removes one";
+            Err(Error::new(exit::QUALITY, message).hint(hint))
+        }
+    }
 }
 
 impl<'a> Plan<'a> {
@@ -108,7 +129,8 @@ impl<'a> Plan<'a> {
         let embedders = sources::sources(&embed, &args.weights, at_hand)?;
         embed::check(&embed, &sources::own_files(&embedders))?;
         if let Some(edits) = &args.edits {
-            cluster::edits::check(edits).map_err(cluster::Error::from)?;
+            let content = fs::read(edits).map_err(Error::io("read", edits))?;
+            formats::edits::parse(edits, &content)?;
         }
         if let Some(labels) = &args.labels {
             let content = fs::read(labels).map_err(Error::io("read", labels))?;

@@ -46,9 +46,6 @@ pub(crate) enum Stage {
     Cluster {
         #[command(flatten)]
         shared: Shared,
-        /// Corrections, CSV: track_a,track_b,kind with kind must_link or cannot_link
-        #[arg(long, value_name = "CSV")]
-        edits: Option<PathBuf>,
     },
     #[command(about = evaluate::STAGE.about)]
     Evaluate {
@@ -108,9 +105,7 @@ pub(crate) fn main(stage: Stage) -> ExitCode {
             let files: Vec<_> = files(weights, false).chain(files(own_weights, true)).collect();
             stage::main(embed::STAGE, &shared.into(), |job| embed::run(job, &files))
         }
-        Stage::Cluster { shared, edits } => {
-            stage::main(cluster::STAGE, &shared.into(), |job| cluster::run(job, edits.as_deref()))
-        }
+        Stage::Cluster { shared } => stage::main(cluster::STAGE, &shared.into(), cluster::run),
         Stage::Evaluate { shared, labels } => {
             stage::main(evaluate::STAGE, &shared.into(), |job| evaluate::run(job, labels.as_deref()))
         }

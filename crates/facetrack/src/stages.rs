@@ -8,7 +8,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
@@ -20,6 +20,7 @@ use run::manifest::STAGES;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use crate::cli::RunArgs;
 use crate::models;
 use crate::progress::Screen;
 use crate::single::Plan;
@@ -48,7 +49,6 @@ fn arguments(stage: &str, plan: &Plan<'_>, video: &Path, run_dir: &Path) -> Vec<
                 option(name, value);
             }
         }
-        "cluster" => args.edits.iter().for_each(|edits| option("--edits", edits.into())),
         "evaluate" => args.labels.iter().for_each(|labels| option("--labels", labels.into())),
         _ => {}
     }
@@ -119,6 +119,40 @@ pub(crate) fn run(
         .and_then(|(heard, status, cost)| Ok(Finished { cost, ..heard.conclude(stage, status, run_dir)? }));
     screen.end(&result);
     result
+}
+
+/// Runs `cluster` and `evaluate` again on a run, with the settings of the run and those that override them.
+pub(crate) fn link_again(
+    run_dir: &Path,
+    settings: Vec<String>,
+    labels: Option<PathBuf>,
+    screen: &mut Screen,
+    json: bool,
+) -> Result<()> {
+    again(&[cluster::STAGE.name, evaluate::STAGE.name], run_dir, settings, labels, screen, json)
+}
+
+/// Runs `cluster` again on a run.
+pub(crate) fn cluster_again(
+    run_dir: &Path,
+    settings: Vec<String>,
+    screen: &mut Screen,
+    json: bool,
+) -> Result<()> {
+    again(&[cluster::STAGE.name], run_dir, settings, None, screen, json)
+}
+
+fn again(
+    stages: &[&'static str],
+    run_dir: &Path,
+    settings: Vec<String>,
+    labels: Option<PathBuf>,
+    screen: &mut Screen,
+    json: bool,
+) -> Result<()> {
+    let args = RunArgs { config: Some(run_dir.join("config.toml")), labels, json, ..RunArgs::default() };
+    let plan = Plan { args: &args, settings, embedders: Vec::new(), weights: PathBuf::new() };
+    stages.iter().try_for_each(|stage| run(stage, &plan, Path::new(""), run_dir, screen).map(drop))
 }
 
 fn listen_to(command: &mut Command, screen: &mut Screen) -> Result<(Heard, ExitStatus, Cost)> {
@@ -251,7 +285,6 @@ pub(crate) fn frame_at_crash(stage: &str, run_dir: &Path) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::RunArgs;
     use crate::sources::Source;
 
     fn line(stage: &str, change: impl FnOnce(&mut RunArgs, &mut Vec<String>)) -> String {
@@ -287,9 +320,6 @@ mod tests {
         assert_eq!(line("cluster", change), "--run-dir out --config c.toml --threads 2 --json");
         let expected = "--run-dir out --labels t.csv --config c.toml --threads 2 --json";
         assert_eq!(line("evaluate", change), expected);
-        let change = |args: &mut RunArgs, _: &mut Vec<String>| args.edits = Some("e.csv".into());
-        assert_eq!(line("cluster", change), "--run-dir out --edits e.csv --json");
-        assert_eq!(line("evaluate", change), "--run-dir out --json");
         let change = |_: &mut RunArgs, settings: &mut Vec<String>| {
             *settings = vec!["a.b = 1".into(), "a.c = 2".into()]
         };

@@ -1,10 +1,12 @@
 //! Import and export of the formats of other tools.
 //!
+//! * [`edits`]: corrections as CSV or JSON.
 //! * [`export`]: a run as CSV, MOTChallenge, COCO, CVAT, WebVTT, RTTM or OpenTimelineIO.
 //! * [`labels`]: ground truth of CSV files, MOTChallenge or CVAT, for import and for stage `evaluate`.
 //!
 //! **Architecture invariant:** this crate reads tables and does not change them.
 
+pub mod edits;
 pub mod export;
 pub mod labels;
 pub mod run;
@@ -35,7 +37,7 @@ pub enum Error {
         /// Message of the operating system.
         source: io::Error,
     },
-    /// A line of a label file is invalid.
+    /// A line of a file of labels or of corrections is invalid.
     #[error("`{}`, line {line}: {reason}", path.display())]
     Labels {
         /// The file.

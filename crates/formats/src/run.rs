@@ -1,6 +1,6 @@
 //! The people of a run, with the places and times at which they are seen.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 
 use geometry::{FrameTimes, Span};
@@ -30,13 +30,18 @@ impl Run {
     /// When a stage has not finished, or a table is not what the contract says.
     pub fn read(root: &Path) -> Result<Self> {
         let run = RunReader::open(root)?;
+        let mut clusters = run.read::<Cluster>()?;
+        // What an edit calls no face is not exported.
+        clusters.retain(|row| row.not_a_face != Some(true));
+        let faces: HashSet<i64> = clusters.iter().map(|row| row.track_id).collect();
         let mut boxes = run.read::<Detection>()?;
-        boxes.retain(|row| row.track_id.is_some());
-        let clusters = run.read::<Cluster>()?;
+        boxes.retain(|row| row.track_id.is_some_and(|track_id| faces.contains(&track_id)));
+        let mut tracks = run.read::<Track>()?;
+        tracks.retain(|track| faces.contains(&track.track_id));
         Ok(Self {
             video: run.read_one()?,
             times: run.read::<Frame>()?.iter().map(|row| (row.pts_ticks, row.t_secs)).collect(),
-            tracks: run.read()?,
+            tracks,
             people: run.read()?,
             boxes,
             cluster_of: clusters.iter().filter_map(|row| Some((row.track_id, row.cluster_id?))).collect(),
@@ -50,8 +55,8 @@ impl Run {
 
     /// What a person is called: by name, or as on the page.
     pub fn name(&self, cluster_id: i64) -> String {
-        let row = usize::try_from(cluster_id).ok().and_then(|at| self.people.get(at));
-        row.and_then(|row| row.name.clone()).unwrap_or_else(|| format!("Person {cluster_id}"))
+        let row = self.people.binary_search_by_key(&cluster_id, |row| row.cluster_id);
+        row.map_or_else(|_| Identity::numbered(cluster_id), |row| self.people[row].label())
     }
 
     /// When each person is on screen: spans of frames with at least one track of the person.

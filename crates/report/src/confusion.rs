@@ -1,5 +1,6 @@
 //! Which cluster holds whose faces: clusters × people, counted in boxes.
 
+use schema::tables::Identity;
 use serde_json::{Value, json};
 
 use crate::input::Comparison;
@@ -48,7 +49,7 @@ pub(crate) fn draw(labels: &Comparison, names: &[(i64, String)]) -> Value {
             Some(id) => names
                 .iter()
                 .find(|(known, _)| known == id)
-                .map_or_else(|| format!("Cluster {id}"), |(_, name)| name.clone()),
+                .map_or_else(|| Identity::numbered(*id), |(_, name)| name.clone()),
         };
         json!({
             "name": name,

@@ -1,6 +1,6 @@
 //! The tree of merges: leaves are tracks, heights are distances, colours are clusters.
 
-use schema::tables::Linkage;
+use schema::tables::{Identity, Linkage};
 use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
@@ -61,7 +61,7 @@ impl Owner {
 
     fn name(self) -> String {
         match self {
-            Self::Cluster(Some(id)) => format!("cluster {id}"),
+            Self::Cluster(Some(id)) => Identity::numbered(id),
             Self::Cluster(None) => "noise".into(),
             Self::Several => "several clusters".into(),
         }
@@ -281,7 +281,8 @@ fn groups(nodes: &[Node], leaves: &[usize], scale: &Scale) -> Vec<Value> {
         first += run.len();
         let Some(owner) = run.first().map(|leaf| nodes[*leaf].owner) else { continue };
         let tracks: usize = run.iter().map(|leaf| nodes[*leaf].size).sum();
-        let number = if let Owner::Cluster(Some(id)) = owner { Some(id.to_string()) } else { None };
+        let number =
+            if let Owner::Cluster(Some(id)) = owner { Some(Identity::number(id).to_string()) } else { None };
         groups.push(json!({
             "x": units(x + 1.0), "width": units((width - 2.0).max(1.0)), "middle": units(x + width / 2.0),
             "class": owner.class(),

@@ -1,5 +1,6 @@
 //! How the new labels are distributed: tracks and screen time of every cluster, as columns.
 
+use schema::tables::Identity;
 use serde_json::{Value, json};
 
 use crate::input::Tables;
@@ -42,8 +43,8 @@ fn chart(title: &str, sizes: &[Size]) -> Value {
     let column = |(at, (cluster_id, value, text)): (usize, &Size)| {
         let height = if largest > 0.0 { (value / largest * FULL_PX).max(1.0) } else { 1.0 };
         let y = TOP_PX + FULL_PX - height;
-        let short = cluster_id.map_or("noise".into(), |id| id.to_string());
-        let who = cluster_id.map_or("Noise".into(), |id| format!("Cluster {id}"));
+        let short = cluster_id.map_or("noise".into(), |id| Identity::number(id).to_string());
+        let who = cluster_id.map_or("Noise".into(), Identity::numbered);
         json!({
             "x": format!("{:.3}%", (at as f64 + 0.14) * step),
             "width": format!("{:.3}%", step * 0.72),

@@ -99,8 +99,7 @@ impl Report<'_> {
         let mut thumbnails = ThumbnailBudget::default();
         let people = people::draw(self, truth.as_ref(), &mut thumbnails);
         let noise = people::noise(self, truth.as_ref(), &mut thumbnails);
-        let names: Vec<(i64, String)> =
-            tables.identities.iter().map(|i| (i.cluster_id, people::name(i))).collect();
+        let names: Vec<(i64, String)> = tables.identities.iter().map(|i| (i.cluster_id, i.label())).collect();
         let review = review::draw(self, truth.as_ref(), &mut thumbnails)?;
         let warning = |(stage, message): (&str, &String)| json!({ "stage": stage, "message": message });
         let warnings = self.stages.iter().flat_map(|stage| stage.warnings.iter().map(|w| (stage.name, w)));
@@ -158,7 +157,7 @@ impl Report<'_> {
                 format!("{faces} found in {length} of video, but none was assigned to a person.")
             };
         };
-        let (name, time) = (people::name(first), format::length(first.screen_secs));
+        let (name, time) = (first.label(), format::length(first.screen_secs));
         let share = format::percent(first.screen_secs / video.duration_secs.max(1e-3));
         match identities.len() {
             1 => format!(

@@ -60,11 +60,6 @@ impl<'a> Truth<'a> {
     }
 }
 
-/// The name of a person: the given name, or a number.
-pub(crate) fn name(identity: &Identity) -> String {
-    identity.name.clone().unwrap_or_else(|| format!("Person {}", identity.cluster_id))
-}
-
 /// Every person, in the order of the table. Pictures are handed out in order of importance: the
 /// best face of each person, then samples, then a face beside every track.
 pub(crate) fn draw(
@@ -77,7 +72,7 @@ pub(crate) fn draw(
     let mut best = Vec::new();
     for identity in identities {
         let face = report.faces.at(identity.exemplar_track_id, identity.exemplar_frame_idx);
-        let alt = || format!("Best picture of {}", name(identity));
+        let alt = || format!("Best picture of {}", identity.label());
         best.push(face.and_then(|face| thumbnails.large(face, alt())));
     }
     let mut samples = Vec::new();
@@ -87,17 +82,17 @@ pub(crate) fn draw(
         let limit = report.samples_per_identity;
         let faces = sample(report, &tracks, limit + 1).into_iter();
         let others = faces.filter(|face| (face.track_id, face.frame_idx) != best).take(limit);
-        let pictures = others.filter_map(|face| thumbnails.large(face, alt(&name(identity), face)));
+        let pictures = others.filter_map(|face| thumbnails.large(face, alt(&identity.label(), face)));
         samples.push(pictures.collect::<Vec<_>>());
     }
     let mut left = MAX_LISTED;
     let person = |((identity, best), samples): ((&Identity, _), _)| {
         let tracks = tracks(report, Some(identity.cluster_id));
-        let rows = rows(report, whole(&tracks, &mut left), truth, thumbnails, &name(identity));
+        let rows = rows(report, whole(&tracks, &mut left), truth, thumbnails, &identity.label());
         let confidence: f64 = tracks.iter().map(|(cluster, _)| f64::from(cluster.confidence)).sum();
         json!({
             "anchor": format!("p{}", identity.cluster_id),
-            "name": name(identity),
+            "name": identity.label(),
             "class": palette::class(Some(identity.cluster_id)),
             "best": best,
             "time": format::length(identity.screen_secs),
@@ -174,7 +169,7 @@ fn rows(
     let runner_up = |cluster_id: i64| {
         let identity = report.tables.identities.iter().find(|i| i.cluster_id == cluster_id);
         json!({
-            "name": identity.map_or_else(|| format!("Person {cluster_id}"), self::name),
+            "name": identity.map_or_else(|| Identity::numbered(cluster_id), Identity::label),
             "class": palette::class(Some(cluster_id)),
             "anchor": format!("p{cluster_id}"),
         })

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::error::Result;
 use crate::faces::ThumbnailBudget;
 use crate::input::LabelledTrack;
-use crate::people::{self, Truth};
+use crate::people::Truth;
 use crate::{Report, dendrogram, format, palette};
 
 /// Most pairs of each list.
@@ -142,7 +142,7 @@ impl Reviewer<'_, '_> {
     }
 
     fn name(&self, cluster_id: i64) -> String {
-        self.identities.get(&cluster_id).map_or_else(|| format!("Person {cluster_id}"), |i| people::name(i))
+        self.identities.get(&cluster_id).map_or_else(|| Identity::numbered(cluster_id), |i| i.label())
     }
 
     fn track(&mut self, track_id: i64) -> Value {

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use geometry::BBox;
 
 use crate::input::{Tables, TrackBox};
-use crate::{palette, people};
+use crate::palette;
 
 /// How far a box may be from its straight line, pixels.
 const TOLERANCE: f64 = 1.0;
@@ -24,7 +24,7 @@ pub fn subtitles(tables: &Tables) -> String {
         tracks.entry(found.track_id).or_default().push(found);
     }
     let names: BTreeMap<i64, String> =
-        tables.identities.iter().map(|i| (i.cluster_id, plain(&people::name(i)))).collect();
+        tables.identities.iter().map(|i| (i.cluster_id, plain(&i.label()))).collect();
     for track in tracks.values() {
         for stretch in stretches(track) {
             text.push_str(&event(&tables.times, stretch, &names));

@@ -68,6 +68,14 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
+    /// An edit cannot be undone or redone.
+    #[error("the edits of `{}`: {reason}", path.display())]
+    Edit {
+        /// The run directory or library.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
     /// The configuration file cannot be understood.
     #[error("invalid configuration `{}`: {reason}", path.display())]
     Config {
@@ -103,6 +111,9 @@ impl Failure for Error {
                 "to restore it, run with --from {stage}; for other settings, use another --run-dir"
             )),
             Self::Manifest { .. } => Some("use another --run-dir, or delete this one".into()),
+            Self::Edit { path, .. } => {
+                Some(format!("`facetrack edits list {}` lists the edits", path.display()))
+            }
             Self::Config { .. } => Some("`facetrack settings` lists every section and setting".into()),
         }
     }
@@ -112,7 +123,7 @@ impl Failure for Error {
             Self::Table(error) => error.exit_code(),
             Self::NoRun { .. } => exit::INPUT,
             Self::Locked { .. } => exit::UNEXPECTED,
-            Self::Config { .. } | Self::Pinned { .. } => exit::USAGE,
+            Self::Config { .. } | Self::Edit { .. } | Self::Pinned { .. } => exit::USAGE,
             _ => exit::CONTRACT,
         }
     }

@@ -7,6 +7,7 @@
 //! * [`RunReader`]: read-only access, without the lock.
 //! * [`manifest`]: `manifest.json`, what ran with which inputs, outputs and hashes.
 //! * [`stage`]: what all stages share: arguments, configuration, progress events.
+//! * [`edits`]: corrections of a person, and the faces that they are about.
 //! * [`files`]: files that are absent or whole.
 //! * [`mod@validate`]: whether tables keep the contract, and agree with each other.
 //! * [`redact`]: removes people or pictures from a finished run.
@@ -16,6 +17,7 @@
 
 mod config;
 mod directory;
+pub mod edits;
 pub mod error;
 pub mod files;
 pub mod manifest;

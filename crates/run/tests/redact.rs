@@ -96,7 +96,7 @@ fn a_person_who_is_not_there_is_wrong_usage_and_changes_nothing() {
     let run = Run::new();
     let before = fs::read(run.root.join("manifest.json")).unwrap();
     let error = run.redact(&[0, 99], false).unwrap_err();
-    assert!(matches!(error, Error::NoIdentity { identity: 99, .. }) && error.exit_code() == 2, "{error}");
+    assert!(matches!(error, Error::NoIdentity { cluster_id: 99, .. }) && error.exit_code() == 2, "{error}");
     assert_eq!(fs::read(run.root.join("manifest.json")).unwrap(), before);
 }
 

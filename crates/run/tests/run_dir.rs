@@ -388,6 +388,7 @@ fn identity(screen_secs: f64) -> Identity {
         last_t_secs: 0.0,
         exemplar_track_id: 0,
         exemplar_frame_idx: 0,
+        person_uid: None,
     }
 }
 

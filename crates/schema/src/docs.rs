@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::cell::CellType;
 use crate::footer;
 use crate::table::{Column, Table};
-use crate::tables::{ALL, LIBRARY};
+use crate::tables;
 
 /// Returns the name of a cell type as the documents write it.
 pub fn type_name(cell: CellType) -> String {
@@ -29,7 +29,7 @@ pub fn type_name(cell: CellType) -> String {
 
 /// Returns every document as a pair of its path below `schemas/` and its content.
 pub fn documents() -> Vec<(PathBuf, String)> {
-    let mut documents: Vec<_> = tables()
+    let mut documents: Vec<_> = tables::all()
         .map(|table| {
             let path = PathBuf::from(table.name).join(format!("{}.json", table.version));
             (path, table_document(table))
@@ -37,11 +37,6 @@ pub fn documents() -> Vec<(PathBuf, String)> {
         .collect();
     documents.push(("README.md".into(), page()));
     documents
-}
-
-/// Returns the tables of a run, then the tables of a gallery.
-fn tables() -> impl Iterator<Item = &'static Table> {
-    ALL.into_iter().chain(LIBRARY)
 }
 
 /// Returns the JSON document of a table.
@@ -84,7 +79,7 @@ fn page() -> String {
          - Integers lie within ±2⁵³; floats are finite.\n\n\
          [Ten questions](ANALYSTS.md) are answered in pandas, Polars and DuckDB.\n",
     );
-    for table in tables() {
+    for table in tables::all() {
         let sort_key = table.sort_key.join(", ");
         // Writing to a String cannot fail.
         let _ = write!(

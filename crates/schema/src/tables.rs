@@ -87,6 +87,30 @@ category! {
     }
 }
 
+category! {
+    /// Kind of a correction.
+    EditOp {
+        /// The people of all sides are one person.
+        Merge = "merge",
+        /// The faces of side 0 leave their person and become a new one.
+        Split = "split",
+        /// The faces of side 0 go to the person of side 1.
+        Move = "move",
+        /// The person of side 0 has the name `name`.
+        Name = "name",
+        /// The faces of side 0 stay together, whatever linking says.
+        Lock = "lock",
+        /// The tracks of side 0 show no face.
+        NotAFace = "not_a_face",
+        /// The people of side 0 and of side 1 are one person: the answer to a question.
+        Same = "same",
+        /// The people of side 0 and of side 1 are two people: the answer to a question.
+        Different = "different",
+        /// The edit `undoes` no longer counts; an edit counts again once the undo of it is undone.
+        Undo = "undo",
+    }
+}
+
 table! {
     /// One row per video; a run has exactly one.
     Video = "videos" "1.0.0", written by "ingest", sorted by (video_id) {
@@ -342,12 +366,14 @@ table! {
 
 table! {
     /// One row per track: the cluster that the track was assigned to.
-    Cluster = "clusters" "1.0.0", written by "cluster", sorted by (video_id, track_id), checked by check_cluster {
+    Cluster = "clusters" "1.1.0", written by "cluster", sorted by (video_id, track_id), checked by check_cluster {
         /// Key of the video.
         video_id: Symbol,
         /// Key of the track.
         track_id: i64,
-        /// Key of the cluster, one per person, numbered in order of decreasing screen time; null for noise.
+        /// Key of the cluster, one per person; null for noise. Linking numbers clusters in order of decreasing
+        /// screen time. Edits leave these numbers as they are: a person who is merged into another leaves a gap,
+        /// and a new person has the next number.
         cluster_id: Option<i64>,
         /// Whether the track is noise: left out of every cluster.
         is_noise: bool,
@@ -359,6 +385,11 @@ table! {
         /// Distance to the runner-up minus the distance to the assigned cluster, as the linking method
         /// measures distances (see `linkage`); null without a runner-up.
         margin: Option<f32>,
+        /// Key of the cluster that linking assigned, before edits; null for noise, and before version 1.1.0.
+        linked_cluster_id: Option<i64>,
+        /// Whether an edit says that the track shows no face, so that it belongs to no person; null before version
+        /// 1.1.0.
+        not_a_face: Option<bool>,
     }
 }
 
@@ -409,12 +440,12 @@ table! {
 
 table! {
     /// One row per cluster: one person and the person's time on screen.
-    Identity = "identities" "1.0.0", written by "cluster", sorted by (video_id, cluster_id) {
+    Identity = "identities" "1.1.0", written by "cluster", sorted by (video_id, cluster_id) {
         /// Key of the video.
         video_id: Symbol,
         /// Key of the cluster.
         cluster_id: i64,
-        /// Name of the person; null unless a user has supplied one.
+        /// Name of the person, from the edits; null when no edit names the person.
         name: Option<String>,
         /// Number of tracks.
         n_tracks: i64,
@@ -430,6 +461,26 @@ table! {
         exemplar_track_id: i64,
         /// Index of the frame of the exemplar.
         exemplar_frame_idx: i64,
+        /// Stable key of the person, 16 hexadecimal digits, which later runs and edits keep; null before version
+        /// 1.1.0.
+        person_uid: Option<String>,
+    }
+}
+
+impl Identity {
+    /// What people read: the name of the person, or a number that counts from 1, as in "Person 3".
+    pub fn label(&self) -> String {
+        self.name.clone().unwrap_or_else(|| Self::numbered(self.cluster_id))
+    }
+
+    /// What people read of a person without a name, as in "Person 3".
+    pub fn numbered(cluster_id: i64) -> String {
+        format!("Person {}", Self::number(cluster_id))
+    }
+
+    /// The number of a person that people read, from 1.
+    pub fn number(cluster_id: i64) -> i64 {
+        cluster_id.saturating_add(1)
     }
 }
 
@@ -483,7 +534,7 @@ table! {
 
 table! {
     /// One row per person of a gallery, who appears in one or several of its videos.
-    Person = "people" "1.0.0", written by "library", sorted by (person_id) {
+    Person = "people" "1.1.0", written by "library", sorted by (person_id) {
         /// Key of the person. The key stays the same when videos are added and is never reused.
         person_id: i64,
         /// Number of videos in which the person appears.
@@ -499,13 +550,16 @@ table! {
         /// Similarity of the person across videos, 0 to 1: the norm of the mean of the embeddings in
         /// `appearances`, weighted by number of tracks.
         cohesion: f32,
+        /// Name of the person, that of the video which was added last of those that name the person; null when
+        /// none does, and before version 1.1.0.
+        name: Option<String>,
     }
 }
 
 table! {
     /// One row per cluster of a video in a gallery: the person that the cluster was matched to. One file per
     /// video.
-    Appearance = "appearances" "1.0.0", written by "library", sorted by (video_id, cluster_id),
+    Appearance = "appearances" "1.1.0", written by "library", sorted by (video_id, cluster_id),
     checked by check_appearance {
         /// Key of the video.
         video_id: Symbol,
@@ -532,6 +586,9 @@ table! {
         screen_secs: f64,
         /// Mean embedding of the cluster's tracks, of unit norm.
         embedding: UnitVector,
+        /// Name of the person in the video's `identities`; null when the person has none, and before version
+        /// 1.1.0.
+        name: Option<String>,
     }
 }
 
@@ -543,6 +600,56 @@ table! {
         person_id: i64,
         /// Mean of the person's embeddings in `appearances`, weighted by number of tracks, of unit norm.
         embedding: UnitVector,
+    }
+}
+
+table! {
+    /// One row per correction that a person made, in the order in which they were made. Rows are only added; an
+    /// undo is a row. Only the removal of a person (`redact`) takes rows out.
+    Edit = "edits" "1.0.0", written by "edits", sorted by (edit_id), checked by check_edit {
+        /// Key of the edit, from 1.
+        edit_id: i64,
+        /// Kind of the edit.
+        op: EditOp,
+        /// Time at which the edit was made, UTC, as in `2026-11-28T18:20:00Z`.
+        made_at: String,
+        /// Who made the edit.
+        author: String,
+        /// Why; null when no reason was given.
+        reason: Option<String>,
+        /// Name of the person; null unless `op` is `name`, and for a name that is taken away.
+        name: Option<String>,
+        /// Key of the edit that no longer counts; null unless `op` is `undo`.
+        undoes: Option<i64>,
+    }
+}
+
+table! {
+    /// One row per box that an edit is about. An edit names faces by video, time and box, never by track, so that
+    /// later runs find them whatever their tracks are. Rows whose `edit_id` has no row in `edits` do not count.
+    EditAnchor = "edit_anchors" "1.0.0", written by "edits", sorted by (edit_id, side, mark_idx, anchor_idx),
+    checked by check_edit_anchor {
+        /// Key of the edit.
+        edit_id: i64,
+        /// Group of faces within the edit, from zero: 0 the first group, 1 the second.
+        side: i64,
+        /// Index of the mark within its side, from zero. A mark is the boxes of one track of the run that the
+        /// edit was made on.
+        mark_idx: i64,
+        /// Index of the box within its mark, from zero, in order of time.
+        anchor_idx: i64,
+        /// SHA-256 of the video file, lower-case hexadecimal.
+        video_sha256: Symbol,
+        /// Presentation time of the frame, seconds since the start of the container.
+        t_secs: f64,
+        /// Left edge, pixels.
+        x_min: f32,
+        /// Top edge, pixels.
+        y_min: f32,
+        /// Right edge, pixels.
+        x_max: f32,
+        /// Bottom edge, pixels.
+        y_max: f32,
     }
 }
 
@@ -569,16 +676,44 @@ pub const ALL: [&Table; 16] = [
 /// Every table of a library of several runs.
 pub const LIBRARY: [&Table; 3] = [Person::TABLE, Appearance::TABLE, PersonVector::TABLE];
 
+/// The tables of corrections, in a run and in a library. No stage writes them.
+pub const EDITS: [&Table; 2] = [Edit::TABLE, EditAnchor::TABLE];
+
+/// Returns every table: those of a run, of corrections, and of a library.
+pub fn all() -> impl Iterator<Item = &'static Table> {
+    ALL.into_iter().chain(EDITS).chain(LIBRARY)
+}
+
 /// Returns the stage that writes the table `name`; "ingest", the first stage, for an unknown name.
 pub fn producer(name: &str) -> &'static str {
     ALL.iter().find(|t| t.name == name).map_or("ingest", |t| t.producer)
 }
 
+fn check_edit(row: &Edit) -> Result<(), String> {
+    match row.op {
+        EditOp::Undo if row.undoes.is_none_or(|undone| undone >= row.edit_id) => {
+            Err("must name an earlier edit in `undoes`".into())
+        }
+        EditOp::Undo => Ok(()),
+        _ if row.undoes.is_some() => Err("has `undoes` and is no undo".into()),
+        op if op != EditOp::Name && row.name.is_some() => Err("has `name` and names no person".into()),
+        _ => Ok(()),
+    }
+}
+
+fn check_edit_anchor(row: &EditAnchor) -> Result<(), String> {
+    check_box([row.x_min, row.y_min, row.x_max, row.y_max])
+}
+
 fn check_detection(row: &Detection) -> Result<(), String> {
-    if row.x_min < row.x_max && row.y_min < row.y_max {
+    check_box([row.x_min, row.y_min, row.x_max, row.y_max])
+}
+
+fn check_box([x_min, y_min, x_max, y_max]: [f32; 4]) -> Result<(), String> {
+    if x_min < x_max && y_min < y_max {
         return Ok(());
     }
-    Err(format!("has an empty box: x {}..{}, y {}..{}", row.x_min, row.x_max, row.y_min, row.y_max))
+    Err(format!("has an empty box: x {x_min}..{x_max}, y {y_min}..{y_max}"))
 }
 
 fn check_track(row: &Track) -> Result<(), String> {
@@ -610,10 +745,13 @@ fn check_constraint(row: &Constraint) -> Result<(), String> {
 }
 
 fn check_cluster(row: &Cluster) -> Result<(), String> {
-    if row.is_noise == row.cluster_id.is_none() {
-        return Ok(());
+    if row.is_noise != row.cluster_id.is_none() {
+        return Err("must have `is_noise` exactly when `cluster_id` is null".into());
     }
-    Err("must have `is_noise` exactly when `cluster_id` is null".into())
+    if row.not_a_face == Some(true) && !row.is_noise {
+        return Err("is no face and has a cluster".into());
+    }
+    Ok(())
 }
 
 fn check_appearance(row: &Appearance) -> Result<(), String> {

@@ -83,7 +83,7 @@ fn a_forgotten_person_is_gone_and_stays_gone() {
     let vectors = read::<Embedding>(&line);
     let page = fs::read_to_string(line.run_dir.join("report/index.html")).unwrap();
 
-    let Some(done) = task(&["redact", "--run-dir", "RUN", "--identity", "0"], &line) else { return };
+    let Some(done) = task(&["redact", "--run-dir", "RUN", "--identity", "1"], &line) else { return };
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     assert_eq!(untidy(&line.run_dir), [""; 0]);
     assert_tables_without(&line, &gone, &kept);
@@ -150,7 +150,7 @@ fn a_redacted_person_does_not_come_back() {
     let Some(line) = line("pinned") else { return };
     line.run_all();
     let before = table_hashes(&line.run_dir);
-    let Some(done) = task(&["forget", "--run", "RUN", "--identity", "0", "--json"], &line) else { return };
+    let Some(done) = task(&["forget", "--run", "RUN", "--identity", "1", "--json"], &line) else { return };
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     let forgotten = table_hashes(&line.run_dir);
     let config = line.run_dir.with_file_name("other.toml");
@@ -172,7 +172,7 @@ fn a_redacted_person_does_not_come_back() {
 #[test]
 fn who_is_not_there_cannot_be_forgotten() {
     let Some(line) = line("nobody") else { return };
-    let Some(done) = task(&["redact", "--run-dir", "RUN", "--identity", "0"], &line) else { return };
+    let Some(done) = task(&["redact", "--run-dir", "RUN", "--identity", "1"], &line) else { return };
     assert_eq!(done.status.code(), Some(3));
     line.run_all();
     let before = hashes(&line.run_dir);
@@ -191,7 +191,7 @@ fn the_scan_finds_what_is_left() {
     line.run_all();
     let clusters = fs::read(line.run_dir.join("clusters.parquet")).unwrap();
     let names: Vec<Cluster> = read(&line);
-    let Some(done) = task(&["redact", "--run-dir", "RUN", "--identity", "0"], &line) else { return };
+    let Some(done) = task(&["redact", "--run-dir", "RUN", "--identity", "1"], &line) else { return };
     assert!(done.status.success());
     fs::write(line.run_dir.join("notes.txt"), "mine").unwrap();
     let said = scan(&line);
@@ -270,7 +270,7 @@ fn a_run_without_pictures_keeps_none() {
     assert_eq!(said.code, Some(4), "{said:?}");
     assert!(said.events("error").next().unwrap()["message"].as_str().unwrap().ends_with("has no image"));
     // And a person can still be forgotten.
-    let done = task(&["redact", "--run-dir", "RUN", "--identity", "0"], &line).unwrap();
+    let done = task(&["redact", "--run-dir", "RUN", "--identity", "1"], &line).unwrap();
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     assert!(read::<Embedding>(&line).len() < read::<Embedding>(&with).len());
 }

@@ -12,7 +12,6 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use schema::tables::{ALL, LIBRARY};
 use serde_json::Value;
 use testkit::files::{repository, walk};
 
@@ -26,7 +25,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("picture", &[]),
     // Its tests draw random numbers.
     ("schema", &["failure", "hash", "numeric"]),
-    ("run", &["failure", "hash", "schema"]),
+    ("run", &["failure", "geometry", "hash", "schema"]),
     ("video", &["failure"]),
     ("nn", &["failure", "hash"]),
     ("ingest", &["failure", "hash", "run", "schema", "video"]),
@@ -346,12 +345,12 @@ fn the_architecture_names_every_member() {
 fn every_table_has_its_document_and_no_other_is_there() {
     let schemas = repository().join("schemas");
     let found: BTreeSet<_> = walk(&schemas, &[]).into_keys().collect();
-    for table in ALL.into_iter().chain(LIBRARY) {
+    for table in schema::tables::all() {
         let name = format!("{}/{}.json", table.name, table.version);
         assert!(found.contains(&name), "schemas/{name} is missing");
     }
     let folders: BTreeSet<_> = found.iter().filter_map(|name| name.split_once('/')).map(|(f, _)| f).collect();
-    assert_eq!(folders, ALL.iter().chain(&LIBRARY).map(|table| table.name).collect());
+    assert_eq!(folders, schema::tables::all().map(|table| table.name).collect());
 }
 
 /// Links between our own pages lead somewhere.

@@ -4,11 +4,12 @@ use std::fs;
 use std::path::Path;
 
 use arbitrary::Unstructured;
-use cluster::edits::Edits;
 use evaluate::labels::Labels;
+use formats::edits::{Content, parse};
 use formats::labels::{Source, write};
 use gallery::Library;
 use nn::weights::read_tensors;
+use run::edits::{Edit, Entry};
 use run::manifest::{self, Manifest};
 use run::stage::read_config;
 use schema::footer::Footer;
@@ -106,18 +107,21 @@ fn take(path: &Path, content: &[u8]) {
     }
 }
 
-/// Edits of the people in a run of nine tracks.
+/// A file of corrections: what is read of anchors can be written and read again.
 pub fn edits(data: &[u8]) {
-    let ids: Vec<i64> = (0..9).collect();
-    match Edits::parse(Path::new("edits.csv"), data, &ids) {
+    match parse(Path::new("edits.csv"), data) {
         Err(error) => assert_message(&error),
-        Ok(edits) => {
-            let known = |(a, b): &(i64, i64)| a < b && ids.contains(a) && ids.contains(b);
-            assert!(edits.pairs().all(|(pair, _)| known(&pair)));
-            let groups = edits.groups(&ids);
-            let place = |id: i64| usize::try_from(id).ok();
-            assert!(edits.must_link.iter().all(|(a, b)| groups.are_one(place(*a), place(*b))));
-            assert!(!edits.cannot_link.iter().any(|(a, b)| groups.are_one(place(*a), place(*b))));
+        Ok(Content::Pairs(pairs)) => assert!(pairs.iter().all(|pair| pair.tracks.0 != pair.tracks.1)),
+        Ok(Content::Edits(edits)) => {
+            let entry = |(edit_id, edit): (i64, &Edit)| Entry {
+                edit_id,
+                made_at: String::new(),
+                undoes: None,
+                edit: edit.clone(),
+            };
+            let entries: Vec<_> = (1..).zip(&edits).map(entry).collect();
+            let again = parse(Path::new("edits.json"), formats::edits::json(&entries).as_bytes()).unwrap();
+            assert!(again == Content::Edits(edits));
         }
     }
 }

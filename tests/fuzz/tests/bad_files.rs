@@ -7,7 +7,6 @@
 use std::fs;
 use std::path::Path;
 
-use cluster::edits::{self, Edits};
 use evaluate::labels::Labels;
 use failure::Failure;
 use formats::labels::Source;
@@ -47,8 +46,7 @@ fn imported(path: &Path) -> Option<String> {
 }
 
 fn edited(path: &Path) -> Option<String> {
-    let error: edits::Error = Edits::parse(path, &fs::read(path).unwrap(), &[0, 1, 2, 3]).err()?;
-    Some(message(&cluster::Error::from(error)))
+    Some(message(&formats::edits::parse(path, &fs::read(path).unwrap()).err()?))
 }
 
 fn set(path: &Path) -> Option<String> {

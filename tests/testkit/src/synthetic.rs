@@ -295,6 +295,8 @@ impl SyntheticRun {
             confidence: track.confidence,
             runner_up_cluster_id: track.cluster.zip(track.margin).map(|(id, _)| (id + 1) % n_clusters),
             margin: track.margin,
+            linked_cluster_id: track.cluster,
+            not_a_face: Some(false),
         }))?;
         stage.write(linking.calibration.iter().map(|&(bin, similarity, n_open, n_apart, same)| {
             Calibration { video_id: id.clone(), bin, similarity, n_open, n_apart, same }
@@ -347,6 +349,7 @@ impl SyntheticRun {
             last_t_secs: own().map(|(_, track)| secs(track.frames.1)).fold(0.0, f64::max),
             exemplar_track_id: exemplar.map_or(0, |(track_id, _)| track_id),
             exemplar_frame_idx: exemplar.map_or(0, |(_, track)| track.frames.0),
+            person_uid: Some(format!("{cluster_id:016x}")),
         }
     }
 }

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::{Error, PICTURES, Request, TRACKS, has_no_pictures, record, removed_tracks};
 use crate::directory::{RunDir, StageRun};
+use crate::edits::{EditOp, Faces, Log};
 use crate::manifest::StageRecord;
 
 /// What to remove.
@@ -26,7 +27,7 @@ impl Removal {
             let before = tracks.len();
             tracks.extend(clusters.iter().filter(|c| c.cluster_id == Some(*identity)).map(|c| c.track_id));
             if tracks.len() == before {
-                return Err(Error::NoIdentity { run: run.root().to_path_buf(), identity: *identity });
+                return Err(Error::NoIdentity { run: run.root().to_path_buf(), cluster_id: *identity });
             }
         }
         let rows: Vec<Track> = run.read()?;
@@ -64,12 +65,12 @@ pub fn redact_run(run: &mut RunDir, request: &Request) -> Result<StageRecord, Er
     }
     // Warnings about files of the user that later stages now run without.
     let was_read = |name: &str| run.manifest().stages.iter().any(|s| s.inputs.iter().any(|i| i.name == name));
-    let words = [
-        ("labels", "the labels are removed from the run, because they may name a removed person"),
-        ("edits", "tracks are linked without the edits, which may name removed tracks"),
-    ];
-    let lost =
-        words.into_iter().filter(|(name, _)| was_read(name)).map(|(_, words)| words.to_owned()).collect();
+    let labels = "the labels are removed from the run, because they may name a removed person";
+    let mut lost: Vec<String> = was_read("labels").then(|| labels.to_owned()).into_iter().collect();
+    let n_edits = forget_edits(run, &gone)?;
+    if n_edits > 0 {
+        lost.push(format!("{n_edits} corrections were about a removed person and are removed"));
+    }
     let mut found = run.revise("detect-track", &[])?;
     rewrite_found(run, &mut found, &gone)?;
     let mut embedded = run.revise("embed", &[&found])?;
@@ -83,6 +84,33 @@ pub fn redact_run(run: &mut RunDir, request: &Request) -> Result<StageRecord, Er
     embedded.figure("tracks_embedded", tracks);
     run.commit_all(vec![found, embedded])?;
     Ok(record(lost, figures))
+}
+
+/// Removes the marks of removed tracks from the log of edits, and edits that then lack a side; gives the number of
+/// those. A mark that no track of the run matches goes too where the same side of the edit showed a removed person.
+fn forget_edits(run: &RunDir, gone: &Removal) -> Result<usize, Error> {
+    let mut log = Log::open(run.root())?;
+    if gone.tracks.is_empty() || log.entries().is_empty() {
+        return Ok(0);
+    }
+    let before = log.entries().len();
+    let faces = Faces::read(run)?;
+    log.retain(|mut entry| {
+        let had = entry.edit.sides.len();
+        for side in &mut entry.edit.sides {
+            let found: Vec<Vec<i64>> = side.iter().map(|mark| faces.find(mark)).collect();
+            let is_gone = |tracks: &Vec<i64>| tracks.iter().any(|track| gone.tracks.contains(track));
+            if found.iter().any(is_gone) {
+                let mut found = found.iter();
+                side.retain(|_| found.next().is_some_and(|tracks| !tracks.is_empty() && !is_gone(tracks)));
+            }
+        }
+        // A split is about its first side only.
+        let needed = if entry.edit.op == EditOp::Split { had.min(1) } else { had };
+        let is_whole = entry.edit.sides.iter().take(needed).all(|side| !side.is_empty());
+        is_whole.then_some(entry)
+    })?;
+    Ok(before - log.entries().len())
 }
 
 /// Writes the tables of `detect-track` anew. What was removed is recorded in the manifest: every later run repeats

@@ -6,6 +6,9 @@
 //! keep the fingerprints that the stages look for: a later run accepts the shorter tables, and only a run from
 //! `detect-track` on detects the person again.
 //!
+//! The edits of a removed person go with the tracks, whether they count or are undone: their anchors, names and
+//! reasons.
+//!
 //! [`redact_check`] trusts none of that: it reads every table and every file of the run again.
 //!
 //! **Architecture invariant:** rows are only removed; nothing here adds a row or changes a kept one, except for
@@ -18,6 +21,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use failure::{Failure, exit};
+use schema::tables::Identity;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -48,7 +52,7 @@ pub struct Config {}
 /// What to remove. The default asks for a check only.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Request {
-    /// People, by their number in `identities`.
+    /// People, by `cluster_id`.
     pub identities: Vec<i64>,
     /// Every picture.
     pub pictures: bool,
@@ -62,12 +66,12 @@ pub enum Error {
     #[error(transparent)]
     Run(#[from] crate::Error),
     /// No track belongs to the person.
-    #[error("`{}` has no identity {identity}", run.display())]
+    #[error("`{}` has no person {}", run.display(), Identity::number(*cluster_id))]
     NoIdentity {
         /// The run directory.
         run: PathBuf,
-        /// The number asked for.
-        identity: i64,
+        /// Key of the cluster asked for.
+        cluster_id: i64,
     },
     /// A trace of a removed person or picture is left.
     #[error("`{}` still {what}", path.display())]
@@ -91,7 +95,7 @@ impl Failure for Error {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Run(e) => e.hint(),
-            Self::NoIdentity { .. } => Some("the page and the table `identities` list the numbers".into()),
+            Self::NoIdentity { .. } => Some("the page lists the people with their numbers".into()),
             Self::Trace { .. } => {
                 Some("redact the run again; if that does not help, delete the run directory".into())
             }

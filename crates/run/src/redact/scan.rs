@@ -5,12 +5,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use schema::Row;
+use schema::tables::EDITS;
 use schema::tables::{
     Cluster, Constraint, Crop, Detection, Embedding, Identity, Label, Track, TrackEmbedding, TrackView,
 };
 use serde_json::json;
 
 use super::{Error, has_no_pictures, record, removed_tracks};
+use crate::edits::LOCK;
 use crate::manifest::{self, StageRecord};
 use crate::reader::RunReader;
 
@@ -101,7 +103,9 @@ impl Scan<'_> {
 /// Whether the manifest records a file, or the file never names a person.
 fn is_ours(run: &RunReader, path: &Path) -> bool {
     let name = path.strip_prefix(run.root()).unwrap_or(path).to_string_lossy();
-    let around = [manifest::FILE_NAME, "config.toml", ".lock"].contains(&&*name) || name.starts_with("logs/");
+    let around = [manifest::FILE_NAME, "config.toml", ".lock", LOCK].contains(&&*name)
+        || EDITS.iter().any(|table| table.file_name() == name)
+        || name.starts_with("logs/");
     around || run.manifest().output(&name).is_some()
 }
 

@@ -8,8 +8,8 @@ use schema::Row;
 use schema::footer::Embedder;
 use schema::io;
 use schema::tables::{
-    self, Appearance, Calibration, Cluster, Constraint, Crop, Detection, Embedding, Frame, Identity, Label,
-    Linkage, Metric, Person, PersonVector, Shot, Track, TrackEmbedding, TrackView, Video,
+    self, Appearance, Calibration, Cluster, Constraint, Crop, Detection, Edit, EditAnchor, Embedding, Frame,
+    Identity, Label, Linkage, Metric, Person, PersonVector, Shot, Track, TrackEmbedding, TrackView, Video,
 };
 
 use super::Files;
@@ -41,7 +41,7 @@ macro_rules! every_table {
             /// Reads the tables that are there; faults of rows and files go to `faults`.
             pub fn read(files: &Files, faults: &mut Vec<Error>) -> Self {
                 for (name, path) in files {
-                    if !tables::ALL.iter().chain(&tables::LIBRARY).any(|table| table.name == name) {
+                    if !tables::all().any(|table| table.name == name) {
                         let reason = format!("unknown table `{name}`");
                         faults.push(schema::Error::NotParquet { path: path.clone(), reason }.into());
                     }
@@ -78,6 +78,8 @@ every_table! {
     identities: Identity,
     metrics: Metric,
     labels: Label,
+    edits: Edit,
+    edit_anchors: EditAnchor,
     people: Person,
     appearances: Appearance,
     person_vectors: PersonVector,

@@ -235,15 +235,17 @@ fn constraint() -> BoxedStrategy<Constraint> {
 }
 
 fn cluster() -> BoxedStrategy<Cluster> {
-    (symbol(), int(), maybe(int()), float(), maybe(int()), maybe(float()))
-        .prop_map(|(video_id, track_id, cluster_id, confidence, runner_up_cluster_id, margin)| Cluster {
+    (symbol(), int(), (maybe(int()), maybe(int())), float(), maybe(int()), maybe(float()))
+        .prop_map(|(video_id, track_id, clusters, confidence, runner_up_cluster_id, margin)| Cluster {
             video_id,
             track_id,
-            cluster_id,
-            is_noise: cluster_id.is_none(),
+            cluster_id: clusters.0,
+            is_noise: clusters.0.is_none(),
             confidence,
             runner_up_cluster_id,
             margin,
+            linked_cluster_id: clusters.1,
+            not_a_face: Some(clusters.0.is_none()),
         })
         .boxed()
 }
@@ -263,11 +265,12 @@ fn linkage() -> BoxedStrategy<Linkage> {
 
 fn identity() -> BoxedStrategy<Identity> {
     let times = (double(), double(), double());
-    (symbol(), int(), maybe(text()), (int(), int()), times, (int(), int()))
-        .prop_map(|(video_id, cluster_id, name, counts, times, exemplar)| Identity {
+    (symbol(), int(), (maybe(text()), maybe(text())), (int(), int()), times, (int(), int()))
+        .prop_map(|(video_id, cluster_id, names, counts, times, exemplar)| Identity {
             video_id,
             cluster_id,
-            name,
+            name: names.0,
+            person_uid: names.1,
             n_tracks: counts.0,
             n_frames: counts.1,
             screen_secs: times.0,

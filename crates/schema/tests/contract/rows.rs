@@ -115,6 +115,8 @@ pub(crate) fn cluster(track_id: i64, cluster_id: Option<i64>, is_noise: bool) ->
         confidence: 0.5,
         runner_up_cluster_id: None,
         margin: None,
+        linked_cluster_id: cluster_id,
+        not_a_face: None,
     }
 }
 

@@ -1,0 +1,673 @@
+//! `facetrack edits`: corrections of a run, which last whatever its tracks are called later.
+//!
+//! An edit is added to the log of the run ([`run::edits`]), then `cluster` and `evaluate` run again, so that the page
+//! shows its effect. People and tracks are named as the page shows them, and turned into anchors at once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use cluster::edits::{Found, People, Refusal};
+use console::{Error, Result, exit, say};
+use formats::edits::{Content, Pair};
+use run::RunReader;
+use run::edits::{Edit, EditOp, Entry, Faces, Log};
+use run::stage::read_config;
+use schema::Row as _;
+use schema::cell::Category as _;
+use schema::tables::{Cluster, Constraint, ConstraintKind, Identity, Track};
+use serde_json::json;
+
+use crate::progress::Screen;
+use crate::stages;
+
+/// The verbs of `facetrack edits`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum EditsVerb {
+    /// List the corrections of a run or a library, and whether each counts
+    List {
+        /// A run directory or a library
+        run: PathBuf,
+        /// Print JSON Lines
+        #[arg(long)]
+        json: bool,
+    },
+    /// Add a correction; people and tracks are named as the page shows them
+    #[command(subcommand)]
+    Add(AddVerb),
+    /// Add the corrections of a file: of `edits export`, or CSV with track_a,track_b,kind
+    Import {
+        /// The run directory
+        run: PathBuf,
+        /// The file
+        file: PathBuf,
+        /// The run whose track numbers the file has [default: RUN]
+        #[arg(long, value_name = "RUN")]
+        made_for: Option<PathBuf>,
+        #[command(flatten)]
+        act: Act,
+    },
+    /// Write the corrections that count, with the faces that they are about
+    Export {
+        /// A run directory or a library
+        run: PathBuf,
+        /// The format
+        #[arg(long, value_name = "FORMAT", value_parser = ["csv", "json"], default_value = "json")]
+        to: String,
+        /// Output file [default: standard output]
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+    /// Undo a correction
+    Undo {
+        /// The run directory
+        run: PathBuf,
+        /// Number of the correction [default: the last one that counts]
+        edit_id: Option<i64>,
+        #[command(flatten)]
+        act: Act,
+    },
+    /// Make the correction count again that was undone last
+    Redo {
+        /// The run directory
+        run: PathBuf,
+        #[command(flatten)]
+        act: Act,
+    },
+    /// Link again with what the corrections say; first shows what changes
+    Relink {
+        /// The run directory
+        run: PathBuf,
+        /// Only show what would change
+        #[arg(long)]
+        dry_run: bool,
+        #[command(flatten)]
+        act: Act,
+    },
+}
+
+impl EditsVerb {
+    /// Whether events are printed as JSON Lines.
+    pub(crate) fn json(&self) -> bool {
+        match self {
+            Self::List { json, .. } => *json,
+            Self::Import { act, .. }
+            | Self::Undo { act, .. }
+            | Self::Redo { act, .. }
+            | Self::Relink { act, .. } => act.json,
+            Self::Add(verb) => verb.run_and_act().1.json,
+            Self::Export { .. } => false,
+        }
+    }
+}
+
+/// What to add.
+#[derive(Debug, Subcommand)]
+pub(crate) enum AddVerb {
+    /// Several people are one person, who keeps the number of the first
+    Merge {
+        /// The run directory
+        run: PathBuf,
+        /// People, by number or name
+        #[arg(value_name = "PERSON", num_args = 2.., required = true)]
+        people: Vec<String>,
+        #[command(flatten)]
+        act: Act,
+    },
+    /// Tracks leave their person and become a new one
+    Split {
+        /// The run directory
+        run: PathBuf,
+        /// Tracks, by number
+        #[arg(value_name = "TRACK", required = true)]
+        tracks: Vec<i64>,
+        #[command(flatten)]
+        act: Act,
+    },
+    /// Tracks go to another person
+    Move {
+        /// The run directory
+        run: PathBuf,
+        /// Tracks, by number
+        #[arg(value_name = "TRACK", required = true)]
+        tracks: Vec<i64>,
+        /// The person, by number or name
+        #[arg(long, value_name = "PERSON")]
+        to: String,
+        #[command(flatten)]
+        act: Act,
+    },
+    /// Name a person
+    Name {
+        /// The run directory
+        run: PathBuf,
+        /// The person, by number or name
+        person: String,
+        /// The name; an empty name takes the name away
+        name: String,
+        #[command(flatten)]
+        act: Act,
+    },
+    /// The tracks of a person stay together, whatever linking says
+    Lock {
+        /// The run directory
+        run: PathBuf,
+        /// The person, by number or name
+        person: String,
+        #[command(flatten)]
+        act: Act,
+    },
+    /// Tracks show no face: they leave people, counts and exports
+    NotAFace {
+        /// The run directory
+        run: PathBuf,
+        /// Tracks, by number
+        #[arg(value_name = "TRACK", required = true)]
+        tracks: Vec<i64>,
+        #[command(flatten)]
+        act: Act,
+    },
+    /// Two people are one: the answer to a question
+    Same {
+        /// The run directory
+        run: PathBuf,
+        /// The people, by number or name
+        #[arg(value_name = "PERSON", num_args = 2, required = true)]
+        people: Vec<String>,
+        #[command(flatten)]
+        act: Act,
+    },
+    /// Two people are two, and are not merged later
+    Different {
+        /// The run directory
+        run: PathBuf,
+        /// The people, by number or name
+        #[arg(value_name = "PERSON", num_args = 2, required = true)]
+        people: Vec<String>,
+        #[command(flatten)]
+        act: Act,
+    },
+}
+
+impl AddVerb {
+    fn run_and_act(&self) -> (&Path, &Act) {
+        match self {
+            Self::Merge { run, act, .. }
+            | Self::Split { run, act, .. }
+            | Self::Move { run, act, .. }
+            | Self::Name { run, act, .. }
+            | Self::Lock { run, act, .. }
+            | Self::NotAFace { run, act, .. }
+            | Self::Same { run, act, .. }
+            | Self::Different { run, act, .. } => (run, act),
+        }
+    }
+}
+
+/// Options of every change.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct Act {
+    /// Who makes the correction [default: $USER]
+    #[arg(long, value_name = "NAME")]
+    author: Option<String>,
+    /// Why
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+    /// Do not link again: the next run does
+    #[arg(long)]
+    no_apply: bool,
+    /// Ground truth, CSV, for the metrics of the page
+    #[arg(long, value_name = "CSV")]
+    labels: Option<PathBuf>,
+    /// Print JSON Lines
+    #[arg(long)]
+    json: bool,
+}
+
+impl Act {
+    fn author(&self) -> String {
+        self.author.clone().unwrap_or_else(user)
+    }
+}
+
+/// The person at this machine.
+pub(crate) fn user() -> String {
+    std::env::var("USER").ok().filter(|user| !user.is_empty()).unwrap_or_else(|| "unknown".into())
+}
+
+/// Does what the verb says.
+pub(crate) fn main(verb: &EditsVerb) -> Result<()> {
+    match verb {
+        EditsVerb::List { run, json } => list(run, *json),
+        EditsVerb::Add(verb) => add(verb),
+        EditsVerb::Import { run, file, made_for, act } => {
+            let done = import(run, file, made_for.as_deref(), &act.author())?;
+            finish(run, act, &done)
+        }
+        EditsVerb::Export { run, to, out } => {
+            let log = open_log(run)?;
+            let text = match to.as_str() {
+                "csv" => formats::edits::csv(log.active()),
+                _ => formats::edits::json(log.active()),
+            };
+            match out {
+                Some(path) => run::files::replace(path, text.as_bytes()).map_err(Error::from),
+                None => {
+                    say(text.trim_end());
+                    Ok(())
+                }
+            }
+        }
+        EditsVerb::Undo { run, edit_id, act } => {
+            let mut log = open_log(run)?;
+            let undone = match edit_id {
+                Some(edit_id) => log.undo(*edit_id, &act.author()).map(|_| *edit_id)?,
+                None => log.undo_last(&act.author())?,
+            };
+            finish(run, act, &format!("correction {undone} is undone"))
+        }
+        EditsVerb::Redo { run, act } => {
+            let edit_id = open_log(run)?.redo(&act.author())?;
+            finish(run, act, &format!("correction {edit_id} counts again"))
+        }
+        EditsVerb::Relink { run, dry_run, act } => relink(run, *dry_run, act),
+    }
+}
+
+fn open_log(root: &Path) -> Result<Log> {
+    if !root.is_dir() {
+        return Err(Error::new(exit::INPUT, format!("`{}` does not exist", root.display())));
+    }
+    Ok(Log::open(root)?)
+}
+
+/// A run with its people as they are shown.
+struct Shown {
+    root: PathBuf,
+    faces: Faces,
+    clusters: Vec<Cluster>,
+    tracks: Vec<Track>,
+    apart: Vec<(i64, i64)>,
+}
+
+impl Shown {
+    fn read(root: &Path) -> Result<Self> {
+        let run = RunReader::open(root)?;
+        let apart = run.read::<Constraint>()?.into_iter();
+        let apart = apart.filter(|row| row.kind == ConstraintKind::CannotLink && row.weight > 0.0);
+        Ok(Self {
+            root: root.to_path_buf(),
+            faces: Faces::read(&run)?,
+            clusters: run.read()?,
+            tracks: run.read()?,
+            apart: apart.map(|row| (row.track_a, row.track_b)).collect(),
+        })
+    }
+
+    /// The people after the edits of a log.
+    fn people(&self, log: &Log) -> People {
+        self.people_and_refusals(log).0
+    }
+
+    fn people_and_refusals(&self, log: &Log) -> (People, BTreeMap<i64, Refusal>) {
+        let mut people = People::linked(&self.clusters, &self.tracks, self.apart.iter().copied());
+        let refused = people.apply_all(log, &self.faces);
+        (people, refused.into_iter().collect())
+    }
+
+    /// The tracks of a person who is named as on the page.
+    fn person(&self, people: &People, given: &str) -> Result<Vec<i64>> {
+        let clusters = people.clusters();
+        let name = |id: i64| people.name(id).map_or_else(|| Identity::numbered(id), str::to_owned);
+        let is_meant = |id: i64| {
+            let number = Identity::number(id).to_string();
+            given == number || given == name(id) || given == Identity::numbered(id)
+        };
+        let meant: Vec<i64> = clusters.keys().copied().filter(|id| is_meant(*id)).collect();
+        match meant.as_slice() {
+            [id] => Ok(clusters[id].clone()),
+            [] => {
+                let message = format!("`{}` has no person `{given}`", self.root.display());
+                let known: Vec<_> = clusters.keys().map(|id| name(*id)).take(12).collect();
+                let rest = clusters.len().checked_sub(known.len()).filter(|rest| *rest > 0);
+                let more = rest.map_or_else(String::new, |n| format!(" and {n} more"));
+                let hint = format!("the people of this run are {}{more}", known.join(", "));
+                Err(Error::new(exit::USAGE, message).hint(hint))
+            }
+            several => {
+                let numbers: Vec<_> = several.iter().map(|id| Identity::number(*id).to_string()).collect();
+                let message = format!("{} people are called `{given}`", several.len());
+                Err(Error::new(exit::USAGE, message)
+                    .hint(format!("use one of the numbers {}", numbers.join(", "))))
+            }
+        }
+    }
+
+    fn check_tracks(&self, tracks: &[i64]) -> Result<()> {
+        let known: BTreeSet<i64> = self.faces.track_ids().collect();
+        match tracks.iter().find(|track| !known.contains(track)) {
+            None => Ok(()),
+            Some(unknown) => {
+                let message = format!("`{}` has no track {unknown}", self.root.display());
+                Err(Error::new(exit::USAGE, message).hint("the page lists the tracks of every person"))
+            }
+        }
+    }
+
+    /// Adds edits to the log of the run, unless one of them contradicts what is there.
+    fn append(&self, make: impl FnOnce(&People) -> Result<Vec<Edit>>) -> Result<Vec<i64>> {
+        let mut log = Log::open(&self.root)?;
+        let before = log.entries().len();
+        log.append_with(|log| {
+            let mut people = self.people(log);
+            let edits = make(&people)?;
+            for edit in &edits {
+                let entry = Entry { edit_id: 0, made_at: String::new(), undoes: None, edit: edit.clone() };
+                match people.apply(Found::of(&entry, &self.faces)) {
+                    // An imported edit may be about faces that only other settings find.
+                    Ok(()) | Err(Refusal::NoFace) => {}
+                    Err(refusal) => {
+                        let what = edit.op.word();
+                        let message =
+                            format!("the correction ({what}) is refused: {}", refusal.reason(&self.faces));
+                        return Err(Error::new(exit::USAGE, message).hint(self.hint(&refusal)));
+                    }
+                }
+            }
+            Ok(edits)
+        })?;
+        Ok(log.entries().iter().skip(before).map(|entry| entry.edit_id).collect())
+    }
+
+    fn hint(&self, refusal: &Refusal) -> String {
+        let run = self.root.display();
+        match refusal {
+            Refusal::Earlier { edit_id, .. } => {
+                format!("`facetrack edits undo {run} {edit_id}` takes the earlier correction back")
+            }
+            Refusal::OneFrame { .. } | Refusal::NoFace => {
+                format!("`facetrack edits add split {run} TRACK` takes a wrong track out of a person first")
+            }
+        }
+    }
+}
+
+fn add(verb: &AddVerb) -> Result<()> {
+    let (run, act) = verb.run_and_act();
+    let shown = Shown::read(run)?;
+    let (mut op, mut text) = (EditOp::Undo, None);
+    let ids = shown.append(|people| {
+        let people_of = |given: &[String]| -> Result<Vec<Vec<i64>>> {
+            given.iter().map(|person| shown.person(people, person)).collect()
+        };
+        let sides;
+        (op, sides) = match verb {
+            AddVerb::Merge { people, .. } => (EditOp::Merge, people_of(people)?),
+            AddVerb::Same { people, .. } => (EditOp::Same, people_of(people)?),
+            AddVerb::Different { people, .. } => (EditOp::Different, people_of(people)?),
+            AddVerb::Name { person, name, .. } => {
+                text = Some(name.trim().to_owned()).filter(|name| !name.is_empty());
+                (EditOp::Name, people_of(std::slice::from_ref(person))?)
+            }
+            AddVerb::Lock { person, .. } => (EditOp::Lock, people_of(std::slice::from_ref(person))?),
+            AddVerb::Move { tracks, to, .. } => {
+                let mut target = shown.person(people, to)?;
+                target.retain(|track| !tracks.contains(track));
+                (EditOp::Move, vec![tracks.clone(), target])
+            }
+            AddVerb::Split { tracks, .. } => {
+                let held = people.holder(&tracks.iter().copied().collect());
+                let mut rest = held.and_then(|id| people.clusters().remove(&id)).unwrap_or_default();
+                rest.retain(|track| !tracks.contains(track));
+                (EditOp::Split, vec![tracks.clone(), rest])
+            }
+            AddVerb::NotAFace { tracks, .. } => (EditOp::NotAFace, vec![tracks.clone()]),
+        };
+        sides.iter().try_for_each(|side| shown.check_tracks(side))?;
+        if sides.len() > 1 && sides[1].is_empty() && op != EditOp::Split
+            || (1..sides.len()).any(|at| sides[..at].contains(&sides[at]))
+        {
+            return Err(Error::new(exit::USAGE, "the correction names one person twice"));
+        }
+        let sides = sides.into_iter().map(|side| shown.faces.marks(side)).collect();
+        let edit = Edit::new(op, act.author(), sides);
+        Ok(vec![Edit { name: text.clone(), reason: act.reason.clone(), ..edit }])
+    })?;
+    if let Some(name) = &text {
+        offer_merge(&shown, name)?;
+    }
+    let number = ids.last().copied().unwrap_or(0);
+    let name = text.map_or_else(String::new, |name| format!(" `{name}`"));
+    finish(run, act, &format!("correction {number}: {}{name}", op.word()))
+}
+
+/// Two people with one name are probably one person: says how to merge them.
+fn offer_merge(shown: &Shown, name: &str) -> Result<()> {
+    let people = shown.people(&Log::open(&shown.root)?);
+    let called = people.clusters().into_keys().filter(|id| people.name(*id) == Some(name));
+    let numbers: Vec<_> = called.map(|id| Identity::number(id).to_string()).collect();
+    if numbers.len() > 1 {
+        let (run, numbers) = (shown.root.display(), numbers.join(" "));
+        eprintln!(
+            "several people are called `{name}`: `facetrack edits add merge {run} {numbers}` makes them one"
+        );
+    }
+    Ok(())
+}
+
+/// Says what was done and, unless the person does not want so, links again.
+fn finish(run: &Path, act: &Act, done: &str) -> Result<()> {
+    if act.json {
+        say(&json!({ "event": "edited", "message": done }).to_string());
+    } else {
+        eprintln!("{done}");
+    }
+    if act.no_apply || !run.join(run::manifest::FILE_NAME).is_file() {
+        return Ok(());
+    }
+    let config: cluster::Config = read_config(Some(&run.join("config.toml")), &[], cluster::STAGE.name)?;
+    let settings = match config.edits {
+        // A run that ignored edits does not ignore those that are made now.
+        cluster::Use::Off => vec!["cluster.edits = \"apply\"".to_owned()],
+        cluster::Use::Apply | cluster::Use::Relink => Vec::new(),
+    };
+    apply(run, act, settings)
+}
+
+fn apply(run: &Path, act: &Act, settings: Vec<String>) -> Result<()> {
+    let run = std::path::absolute(run).map_err(Error::io("resolve", run))?;
+    stages::link_again(&run, settings, act.labels.clone(), &mut Screen::new(act.json, false), act.json)
+}
+
+/// Adds the corrections of a file to the log of a run; gives what was done, for people.
+pub(crate) fn import(run: &Path, file: &Path, made_for: Option<&Path>, author: &str) -> Result<String> {
+    let content = fs::read(file).map_err(Error::io("read the corrections", file))?;
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    let edits = match formats::edits::parse(file, &content)? {
+        Content::Edits(edits) => {
+            let shown = Shown::read(run)?;
+            let log = Log::open(run)?;
+            let is_known = |edit: &Edit| {
+                let says = |edit: &Edit| (edit.op, edit.name.clone(), edit.sides.clone());
+                log.active().any(|entry| says(&entry.edit) == says(edit))
+            };
+            let video = RunReader::open(run)?.video_file()?.sha256.clone();
+            let of_video =
+                |edit: &Edit| edit.sides.iter().flatten().any(|mark| mark.video_sha256.as_str() == video);
+            if !edits.is_empty() && !edits.iter().any(of_video) {
+                let message = format!("`{}` has corrections of other videos only", file.display());
+                return Err(
+                    Error::new(exit::INPUT, message).hint("import it to a run of the video it is about")
+                );
+            }
+            let new: Vec<_> = edits.into_iter().filter(|edit| of_video(edit) && !is_known(edit)).collect();
+            shown.append(|_| Ok(new))?
+        }
+        Content::Pairs(pairs) => {
+            let mark = format!("{name} {}", &hash::bytes(&content)[..16]);
+            if Log::open(run)?.entries().iter().any(|entry| entry.edit.reason.as_ref() == Some(&mark)) {
+                return Ok(format!("`{}` was imported before", file.display()));
+            }
+            let edits = resolve_pairs(file, &pairs, made_for.unwrap_or(run), author, &mark)?;
+            Shown::read(run)?.append(|_| Ok(edits))?
+        }
+    };
+    let corrections = if edits.len() == 1 { "correction" } else { "corrections" };
+    Ok(format!("imported {} {corrections} of `{}`", edits.len(), file.display()))
+}
+
+/// Turns pairs of track numbers into edits, by the run that the numbers are of.
+fn resolve_pairs(
+    file: &Path,
+    pairs: &[Pair],
+    made_for: &Path,
+    author: &str,
+    mark: &str,
+) -> Result<Vec<Edit>> {
+    let run = RunReader::open(made_for).map_err(|error| {
+        Error::from(error).hint(format!(
+            "`{}` has track numbers of an earlier run: run the video without --edits first, then import the file with \
+             `facetrack edits import`",
+            file.display()
+        ))
+    })?;
+    let tracks = run.hash_of(Track::TABLE.name).map(str::to_owned)?;
+    let faces = Faces::read(&run)?;
+    let edit = |pair: &Pair| {
+        let Pair { line, tracks: (a, b), is_one, tracks_sha256 } = pair;
+        let place = format!("`{}`, line {line}:", file.display());
+        if let Some(digits) = tracks_sha256.as_ref().filter(|digits| !tracks.starts_with(*digits)) {
+            let message = format!(
+                "{place} the track numbers are of another run (tracks {digits}…) than `{}`",
+                made_for.display()
+            );
+            return Err(Error::new(exit::INPUT, message).hint("name the run of the numbers with --made-for"));
+        }
+        let side = |track: i64| match faces.mark(track) {
+            Some(mark) => Ok(vec![mark]),
+            None => {
+                let message = format!("{place} unknown track {track}");
+                let hint = format!("the file names tracks of `{}`", made_for.display());
+                Err(Error::new(exit::INPUT, message).hint(hint))
+            }
+        };
+        let op = if *is_one { EditOp::Same } else { EditOp::Different };
+        let edit = Edit::new(op, author, vec![side(*a)?, side(*b)?]);
+        Ok(Edit { reason: Some(mark.to_owned()), ..edit })
+    };
+    pairs.iter().map(edit).collect()
+}
+
+fn list(root: &Path, json: bool) -> Result<()> {
+    let log = open_log(root)?;
+    // A library has edits and no tracks.
+    let refused = match root.join(run::manifest::FILE_NAME).is_file() {
+        true => Shown::read(root).map(|shown| {
+            let refusals = shown.people_and_refusals(&log).1;
+            refusals.into_iter().map(|(id, refusal)| (id, refusal.reason(&shown.faces))).collect()
+        })?,
+        false => BTreeMap::new(),
+    };
+    for entry in log.entries() {
+        let Entry { edit_id, made_at, undoes, edit } = entry;
+        let state = match refused.get(edit_id) {
+            _ if log.is_undone(*edit_id) => "undone".to_owned(),
+            Some(reason) => format!("not applied: {reason}"),
+            None => "counts".to_owned(),
+        };
+        let n_faces: Vec<usize> = edit.sides.iter().map(Vec::len).collect();
+        if json {
+            say(&json!({
+                "edit_id": edit_id, "op": edit.op.word(), "made_at": made_at, "author": edit.author,
+                "reason": edit.reason, "name": edit.name, "undoes": undoes, "faces": n_faces, "state": state,
+            })
+            .to_string());
+            continue;
+        }
+        let faces: Vec<_> = n_faces.iter().map(usize::to_string).collect();
+        let what = match (undoes, &edit.name) {
+            (Some(undone), _) => format!("of correction {undone}"),
+            (None, Some(name)) => format!("`{name}`, {} faces", faces.join(" + ")),
+            (None, None) => format!("{} faces", faces.join(" + ")),
+        };
+        let reason = edit.reason.as_ref().map_or_else(String::new, |reason| format!(" ({reason})"));
+        let author = &edit.author;
+        say(&format!("{edit_id}\t{made_at}\t{author}\t{} {what}{reason}\t{state}", edit.op.word()));
+    }
+    if log.entries().is_empty() && !json {
+        eprintln!("`{}` has no corrections", root.display());
+    }
+    Ok(())
+}
+
+/// Links with what the corrections say: in a copy first, to show what changes.
+fn relink(run: &Path, dry_run: bool, act: &Act) -> Result<()> {
+    let settings = vec!["cluster.edits = \"relink\"".to_owned()];
+    let root = std::path::absolute(run).map_err(Error::io("resolve", run))?;
+    let before: Vec<Cluster> = RunReader::open(&root)?.read()?;
+    let trial = root.join(".relink");
+    let copied = copy_tables(&root, &trial).and_then(|()| {
+        stages::cluster_again(&trial, settings.clone(), &mut Screen::new(act.json, true), act.json)
+    });
+    let after = copied.and_then(|()| Ok(RunReader::open(&trial)?.read::<Cluster>()?));
+    fs::remove_dir_all(&trial).map_err(Error::io("remove", &trial))?;
+    let changes = changes(&before, &after?);
+    changes.iter().for_each(|line| say(line));
+    eprintln!("{} of {} tracks change their person", changes.len(), before.len());
+    if dry_run {
+        return Ok(());
+    }
+    apply(&root, act, settings)?;
+    eprintln!("a later `facetrack run` keeps this with --relink-with-edits");
+    Ok(())
+}
+
+/// Links what `cluster` reads of a run into another folder; stages replace files and never write into them.
+fn copy_tables(from: &Path, to: &Path) -> Result<()> {
+    if to.exists() {
+        fs::remove_dir_all(to).map_err(Error::io("remove", to))?;
+    }
+    fs::create_dir(to).map_err(Error::io("create", to))?;
+    for entry in fs::read_dir(from).map_err(Error::io("read", from))? {
+        let path = entry.map_err(Error::io("read", from))?.path();
+        let name = path.file_name().unwrap_or_default().to_owned();
+        let is_table = path.extension().is_some_and(|ending| ending == "parquet");
+        if is_table || [run::manifest::FILE_NAME, "config.toml"].iter().any(|known| name == *known) {
+            fs::hard_link(&path, to.join(&name)).map_err(Error::io("link", &path))?;
+        }
+    }
+    Ok(())
+}
+
+/// The tracks whose person is another than before, people being matched by most of their tracks.
+fn changes(before: &[Cluster], after: &[Cluster]) -> Vec<String> {
+    let mut shared: BTreeMap<(i64, i64), usize> = BTreeMap::new();
+    for (old, new) in before.iter().zip(after) {
+        if let (Some(old), Some(new)) = (old.cluster_id, new.cluster_id) {
+            *shared.entry((new, old)).or_default() += 1;
+        }
+    }
+    let mut same: BTreeMap<i64, (usize, i64)> = BTreeMap::new();
+    for ((new, old), count) in shared {
+        let best = same.entry(new).or_insert((count, old));
+        if count > best.0 {
+            *best = (count, old);
+        }
+    }
+    let label = |id: Option<i64>| id.map_or_else(|| "noise".to_owned(), Identity::numbered);
+    let change = |(old, new): (&Cluster, &Cluster)| {
+        let was = new.cluster_id.map(|id| same.get(&id).map(|(_, old)| *old));
+        let is_same = match (old.cluster_id, was) {
+            (Some(old), Some(Some(was))) => old == was,
+            (None, None) => true,
+            _ => false,
+        };
+        let now = was.map_or_else(
+            || label(None),
+            |was| was.map_or_else(|| "a new person".into(), |id| label(Some(id))),
+        );
+        (!is_same).then(|| format!("track {}: {} → {now}", old.track_id, label(old.cluster_id)))
+    };
+    before.iter().zip(after).filter_map(change).collect()
+}

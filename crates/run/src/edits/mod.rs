@@ -1,0 +1,89 @@
+//! Corrections that a person made: who is one person, who is not, who is named what.
+//!
+//! * [`Log`]: the two tables `edits` and `edit_anchors` of a run directory or of a library, to which edits are only
+//!   added.
+//! * [`Faces`]: makes anchors of the tracks of a run, and finds the tracks of a later run by anchors.
+//!
+//! An edit names faces by video, time and box, never by track: see [`Mark`]. What an edit does to people is the
+//! business of the crate `cluster`.
+
+mod faces;
+mod log;
+
+use geometry::BBox;
+use schema::Symbol;
+use serde::Serialize;
+
+pub use faces::{Faces, MOST_ANCHORS};
+pub(crate) use log::LOCK;
+pub use log::Log;
+pub use schema::tables::EditOp;
+
+/// The box of a face in a frame.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Anchor {
+    /// Presentation time of the frame, seconds since the start of the container.
+    pub t_secs: f64,
+    /// The box, pixels of the upright frame.
+    pub bbox: BBox,
+}
+
+/// One face: boxes of one track of the run that the edit was made on, in order of time.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Mark {
+    /// SHA-256 of the video file, lower-case hexadecimal.
+    pub video_sha256: Symbol,
+    /// The boxes, at least one.
+    pub anchors: Vec<Anchor>,
+}
+
+/// What an edit says. An undo says which edit it is about, and nothing else.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Edit {
+    /// What to do.
+    pub op: EditOp,
+    /// The name of the person; `None` unless `op` is `name`, and to take a name away.
+    pub name: Option<String>,
+    /// Groups of faces: see [`EditOp`] for what each means.
+    pub sides: Vec<Vec<Mark>>,
+    /// Who made the edit.
+    pub author: String,
+    /// Why; `None` when no reason was given.
+    pub reason: Option<String>,
+}
+
+impl Edit {
+    /// An edit without a name and a reason.
+    pub fn new(op: EditOp, author: impl Into<String>, sides: Vec<Vec<Mark>>) -> Self {
+        Self { op, name: None, sides, author: author.into(), reason: None }
+    }
+}
+
+/// An edit of a log.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entry {
+    /// Key of the edit, from 1, rising in the order in which edits were made.
+    pub edit_id: i64,
+    /// Time at which the edit was made, UTC, as in `2026-11-28T18:20:00Z`.
+    pub made_at: String,
+    /// The edit that no longer counts; `None` unless `op` is `undo`.
+    pub undoes: Option<i64>,
+    /// What the edit says.
+    pub edit: Edit,
+}
+
+/// What decides the effect of an edit, for a fingerprint: neither who made it nor when.
+#[derive(Serialize)]
+struct Effect<'a>(&'static str, Option<&'a str>, Vec<Vec<(&'a str, Vec<(f64, [f32; 4])>)>>);
+
+impl<'a> From<&'a Edit> for Effect<'a> {
+    fn from(edit: &'a Edit) -> Self {
+        use schema::cell::Category as _;
+        let mark = |mark: &'a Mark| {
+            let anchors = mark.anchors.iter().map(|anchor| (anchor.t_secs, anchor.bbox.edges()));
+            (mark.video_sha256.as_str(), anchors.collect())
+        };
+        let sides = edit.sides.iter().map(|side| side.iter().map(mark).collect());
+        Self(edit.op.word(), edit.name.as_deref(), sides.collect())
+    }
+}
