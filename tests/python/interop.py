@@ -290,8 +290,9 @@ def main(task, schemas, run, folder=None):
     # The newest version of each, which a run of this program holds.
     newest = [max(folder.glob("*.json")) for folder in sorted(Path(schemas).glob("*/"))]
     documents = [json.loads(path.read_text()) for path in newest]
-    # Those of a library are not in a run.
-    tables = [Table(document, Path(run)) for document in documents if document["producer"] != "library"]
+    # Those of a library and of corrections are not in every run.
+    others = ("library", "edits")
+    tables = [Table(document, Path(run)) for document in documents if document["producer"] not in others]
     if not tables:
         sys.exit(f"no documents in {schemas}")
     for table in tables:
