@@ -1,6 +1,6 @@
 //! From rows from labels: who is on screen, when, and with which confidence.
 
-use geometry::{FrameTimes, union};
+use geometry::FrameTimes;
 use schema::Symbol;
 use schema::tables::{Cluster, Embedding, Identity, Track, TrackEmbedding};
 
@@ -82,7 +82,7 @@ impl Linked<'_> {
     fn identity(&self, members: &[usize]) -> Identity {
         let track_ids = || members.iter().map(|place| self.vectors[*place].track_id);
         let tracks = || track_ids().filter_map(|track_id| self.track(track_id));
-        let presence = union(tracks().map(|track| (track.first_frame_idx, track.last_frame_idx)));
+        let presence = self.times.union(tracks().map(|track| (track.first_frame_idx, track.last_frame_idx)));
         let clearest = track_ids()
             .flat_map(|track_id| self.crops_of(track_id))
             .max_by(|a, b| a.norm.total_cmp(&b.norm).then(b.track_id.cmp(&a.track_id)));

@@ -48,7 +48,7 @@ use crate::tracker::{TrackerConfig, TrackerKind};
 /// Name, version and description of the stage.
 pub const STAGE: Stage = Stage {
     name: "detect-track",
-    version: 3,
+    version: 4,
     about: "Detects shots and faces, and tracks each face through its shot",
 };
 

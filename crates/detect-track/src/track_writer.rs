@@ -16,7 +16,7 @@ use crate::face::DetectedFace;
 use crate::pipeline::PipelineSink;
 use crate::shots::Boundary;
 use crate::torso::{Counts, MeanTorso};
-use crate::tracker::{EndedTrack, TrackDetection, Tracker, fill_gaps, mean_score};
+use crate::tracker::{EndedTrack, TrackDetection, Tracker, TrackerConfig, fill_gaps, mean_score};
 use crate::{Config, Error};
 
 /// Writes the tables of this stage.
@@ -32,6 +32,8 @@ pub struct TrackWriter<'a> {
     n_shots: i64,
     n_tracks: i64,
     n_detections: u64,
+    /// Number of detections with a clear score.
+    n_clear: u64,
 }
 
 struct OpenShot {
@@ -49,8 +51,8 @@ struct OpenShot {
 }
 
 impl OpenShot {
-    fn new(first_frame_idx: i64, boundary: Boundary, config: &Config) -> Self {
-        let tracker = Tracker::new(config.association);
+    fn new(first_frame_idx: i64, boundary: Boundary, config: TrackerConfig) -> Self {
+        let tracker = Tracker::new(config);
         Self {
             first_frame_idx,
             boundary,
@@ -86,6 +88,7 @@ impl<'a> TrackWriter<'a> {
             n_shots: 0,
             n_tracks: 0,
             n_detections: 0,
+            n_clear: 0,
         })
     }
 
@@ -97,6 +100,12 @@ impl<'a> TrackWriter<'a> {
         stage.figure("shots", self.n_shots);
         stage.figure("tracks", self.n_tracks);
         stage.figure("faces_detected", self.n_detections);
+        if self.n_tracks == 0 && self.n_clear > 0 {
+            stage.warn(format!(
+                "faces were detected {} times, but each too briefly for a track: the tables have no person",
+                self.n_clear
+            ));
+        }
         stage.finish(self.shots)?;
         stage.finish(self.detections)?;
         stage.finish(self.tracks)?;
@@ -192,6 +201,8 @@ impl<'a> TrackWriter<'a> {
             det_idx = if detection.frame_idx == frame_idx { det_idx + 1 } else { 0 };
             frame_idx = detection.frame_idx;
             self.n_detections += u64::from(detection.score.is_some());
+            let is_clear = |score: f32| f64::from(score) >= self.config.association.clear_score;
+            self.n_clear += u64::from(detection.score.is_some_and(is_clear));
             self.detections.push(Detection {
                 video_id: self.video_id.clone(),
                 frame_idx,
@@ -216,7 +227,8 @@ impl<'a> TrackWriter<'a> {
 impl PipelineSink for TrackWriter<'_> {
     fn begin_shot(&mut self, first_frame_idx: i64, boundary: Boundary) -> Result<(), Error> {
         self.end_shot(first_frame_idx - 1)?;
-        self.shot = Some(OpenShot::new(first_frame_idx, boundary, self.config));
+        let config = self.config.association.at_pace_of(&self.times);
+        self.shot = Some(OpenShot::new(first_frame_idx, boundary, config));
         Ok(())
     }
 

@@ -16,7 +16,7 @@ use video::Index;
 /// Name, version and description of the stage.
 pub const STAGE: Stage = Stage {
     name: "ingest",
-    version: 2,
+    version: 3,
     about: "Reads the container of a video: frames, times, key frames, SHA-256",
 };
 
@@ -175,15 +175,15 @@ fn write(stage: &mut StageRun, file: &VideoFile, index: &Index) -> Result<(), Er
     Ok(())
 }
 
-/// The last frame lasts as long as the container says, or as long as the mean of the others.
+/// The last frame lasts as long as the container says, or as long as frames usually do.
 fn duration_secs(index: &Index) -> f64 {
-    let (Some(first), Some(last)) = (index.packets.first(), index.packets.last()) else { return 0.0 };
-    let secs = |ticks| index.facts.t_secs(ticks);
-    let shown = secs(last.pts_ticks) - secs(first.pts_ticks);
-    let gaps = index.packets.len().saturating_sub(1).max(1) as f64;
-    let last_secs = match last.duration_ticks {
-        0 => shown / gaps,
-        ticks => secs(last.pts_ticks + ticks) - secs(last.pts_ticks),
+    let secs: Vec<f64> = index.packets.iter().map(|packet| index.facts.t_secs(packet.pts_ticks)).collect();
+    let (Some(first), Some(last), Some(packet)) = (secs.first(), secs.last(), index.packets.last()) else {
+        return 0.0;
     };
-    shown + last_secs
+    let last_secs = match packet.duration_ticks {
+        0 => geometry::usual_gap(&secs).unwrap_or(0.0),
+        ticks => index.facts.t_secs(packet.pts_ticks + ticks) - last,
+    };
+    last - first + last_secs
 }

@@ -7,6 +7,7 @@ use ffmpeg::codec::threading;
 use ffmpeg::format::context::Input;
 use ffmpeg::{Packet, frame};
 
+use crate::clock::Clock;
 use crate::container::{self, Facts};
 use crate::error::{Error, Result};
 
@@ -34,6 +35,7 @@ pub struct Decoder {
     stream: usize,
     decoder: ffmpeg::decoder::Video,
     facts: Facts,
+    clock: Clock,
     packet: Packet,
     /// The decoder was full: `packet` is still to be sent.
     is_pending: bool,
@@ -82,6 +84,7 @@ impl Decoder {
         let decoder = opened.and_then(|decoder| decoder.video()).map_err(&failed)?;
         Ok(Self {
             path: path.to_path_buf(),
+            clock: Clock::new(&input, stream),
             input,
             stream,
             decoder,
@@ -156,7 +159,9 @@ impl Decoder {
 
     /// Returns `None` for pictures that a damaged stream outputs late or twice.
     fn picture(&mut self, frame: frame::Video) -> Option<Picture> {
-        let pts_ticks = frame.timestamp().or(frame.pts());
+        // Without a presentation time, FFmpeg guesses from the decoding time, which is late by the frames that
+        // the decoder reorders.
+        let pts_ticks = frame.pts().filter(|_| self.facts.has_presentation_times());
         if pts_ticks.is_some() && pts_ticks <= self.last_ticks {
             self.lost += 1;
             self.is_impaired = true;
@@ -188,7 +193,10 @@ impl Decoder {
             match self.packet.read(&mut self.input) {
                 // To a decoder, an empty packet is the end.
                 Ok(()) if self.packet.stream() != self.stream || self.packet.size() == 0 => {}
-                Ok(()) => self.is_pending = !self.skips(),
+                Ok(()) => {
+                    self.clock.set(&mut self.packet);
+                    self.is_pending = !self.skips();
+                }
                 Err(e) => {
                     if e != ffmpeg::Error::Eof {
                         self.stopped = Some(e.to_string());

@@ -8,6 +8,7 @@
 //! **Architecture invariant:** nothing else in the project opens a video. Only local files are
 //! read, and only by the demuxers of [`FORMATS`]: no playlist, no network protocol.
 
+mod clock;
 mod colour;
 mod container;
 mod decoder;
