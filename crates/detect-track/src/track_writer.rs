@@ -17,6 +17,7 @@ use crate::pipeline::PipelineSink;
 use crate::shots::Boundary;
 use crate::torso::{Counts, MeanTorso};
 use crate::tracker::{EndedTrack, TrackDetection, Tracker, TrackerConfig, fill_gaps, mean_score};
+use crate::view::View;
 use crate::{Config, Error};
 
 /// Writes the tables of this stage.
@@ -24,6 +25,7 @@ pub struct TrackWriter<'a> {
     video_id: Symbol,
     config: &'a Config,
     times: FrameTimes,
+    view: View,
     shots: TableWriter<Shot>,
     detections: TableWriter<Detection>,
     tracks: TableWriter<Track>,
@@ -75,11 +77,13 @@ impl<'a> TrackWriter<'a> {
         video_id: Symbol,
         config: &'a Config,
         times: FrameTimes,
+        view: View,
     ) -> Result<Self, Error> {
         Ok(Self {
             video_id,
             config,
             times,
+            view,
             shots: stage.create(&[])?,
             detections: stage.create(&[])?,
             tracks: stage.create(&[])?,
@@ -180,7 +184,7 @@ impl<'a> TrackWriter<'a> {
                 image: Some(png(&image.rgb).map_err(|reason| Error::Crop { frame_idx: *frame_idx, reason })?),
                 width: SIDE as i64,
                 height: SIDE as i64,
-                transform: image.transform,
+                transform: self.view.from_stored(image.transform),
                 quality: image.quality,
             })?;
         }
@@ -200,6 +204,8 @@ impl<'a> TrackWriter<'a> {
         for (track, detection) in boxes {
             det_idx = if detection.frame_idx == frame_idx { det_idx + 1 } else { 0 };
             frame_idx = detection.frame_idx;
+            let bbox = self.view.stored_box(&detection.bbox);
+            let landmarks = detection.landmarks.as_ref().map(|points| self.view.stored_landmarks(points));
             self.n_detections += u64::from(detection.score.is_some());
             let is_clear = |score: f32| f64::from(score) >= self.config.association.clear_score;
             self.n_clear += u64::from(detection.score.is_some_and(is_clear));
@@ -208,16 +214,16 @@ impl<'a> TrackWriter<'a> {
                 frame_idx,
                 det_idx,
                 track_id: track_ids[track],
-                x_min: detection.bbox.x_min,
-                y_min: detection.bbox.y_min,
-                x_max: detection.bbox.x_max,
-                y_max: detection.bbox.y_max,
+                x_min: bbox.x_min,
+                y_min: bbox.y_min,
+                x_max: bbox.x_max,
+                y_max: bbox.y_max,
                 score: detection.score,
-                landmarks: detection.landmarks.as_ref().map(Landmarks::flat),
+                landmarks: landmarks.as_ref().map(Landmarks::flat),
                 source: detection.source,
                 sharpness: detection.sharpness,
                 frontality: detection.landmarks.as_ref().map(Landmarks::frontality),
-                size_px: detection.bbox.size(),
+                size_px: bbox.size(),
             })?;
         }
         Ok(())

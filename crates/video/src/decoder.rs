@@ -65,23 +65,7 @@ impl Decoder {
     pub fn open(path: &Path, threads: usize) -> Result<Self> {
         let (input, stream) = container::open(path)?;
         let facts = container::facts(path, &input, stream)?;
-        let failed = Error::decoder(path, &facts.codec);
-        let no_frames = || Error::NoFrames { path: path.to_path_buf() };
-        let parameters = input.stream(stream).ok_or_else(no_frames)?;
-        let mut context =
-            ffmpeg::codec::Context::from_parameters(parameters.parameters()).map_err(&failed)?;
-        context.set_threading(threading::Config {
-            kind: threading::Type::Frame,
-            count: threads,
-            ..threading::Config::default()
-        });
-        let decoder = context.decoder();
-        let codec = ffmpeg::decoder::find(decoder.id()).ok_or(ffmpeg::Error::DecoderNotFound);
-        let mut limits = ffmpeg::Dictionary::new();
-        // A stream may change its size half way.
-        limits.set("max_pixels", container::MAX_PIXELS.to_string());
-        let opened = codec.and_then(|codec| decoder.open_as_with(codec, limits));
-        let decoder = opened.and_then(|decoder| decoder.video()).map_err(&failed)?;
+        let decoder = open_codec(path, &input, stream, &facts, threads)?;
         Ok(Self {
             path: path.to_path_buf(),
             clock: Clock::new(&input, stream),
@@ -227,6 +211,32 @@ impl Decoder {
         self.is_impaired |= self.is_skipping;
         self.is_skipping
     }
+}
+
+/// The decoder of a stream, on `threads` threads.
+pub(crate) fn open_codec(
+    path: &Path,
+    input: &Input,
+    stream: usize,
+    facts: &Facts,
+    threads: usize,
+) -> Result<ffmpeg::decoder::Video> {
+    let failed = Error::decoder(path, &facts.codec);
+    let no_frames = || Error::NoFrames { path: path.to_path_buf() };
+    let parameters = input.stream(stream).ok_or_else(no_frames)?;
+    let mut context = ffmpeg::codec::Context::from_parameters(parameters.parameters()).map_err(&failed)?;
+    context.set_threading(threading::Config {
+        kind: threading::Type::Frame,
+        count: threads,
+        ..threading::Config::default()
+    });
+    let decoder = context.decoder();
+    let codec = ffmpeg::decoder::find(decoder.id()).ok_or(ffmpeg::Error::DecoderNotFound);
+    let mut limits = ffmpeg::Dictionary::new();
+    // A stream may change its size half way.
+    limits.set("max_pixels", container::MAX_PIXELS.to_string());
+    let opened = codec.and_then(|codec| decoder.open_as_with(codec, limits));
+    opened.and_then(|decoder| decoder.video()).map_err(&failed)
 }
 
 fn is_errno(error: &ffmpeg::Error, number: i32) -> bool {

@@ -2,6 +2,7 @@
 //!
 //! * [`index`] reads packets only: facts and one [`PacketInfo`] per frame, no pixel decoded.
 //! * [`Decoder`] yields every [`Picture`] once, in order of presentation, on FFmpeg's threads.
+//! * [`Sampler`] decodes single key frames, for a first look.
 //! * [`Converter`] turns a picture into upright RGB or luma at a wanted size, straight from the
 //!   decoder's planes.
 //!
@@ -17,9 +18,11 @@ mod orientation;
 mod pixels;
 mod planes;
 mod resample;
+mod sampler;
 
 pub use container::{FORMATS, Facts, Index, PacketInfo, check, index};
 pub use decoder::{Decoder, Picture};
 pub use error::{Error, Result};
 pub use orientation::Region;
 pub use pixels::{Converter, Image};
+pub use sampler::Sampler;

@@ -8,6 +8,7 @@ use video::{Converter, Decoder, Picture};
 
 use crate::pipeline::dispatcher::Dispatcher;
 use crate::shots::{self, Boundary, ShotDetector, Verdict};
+use crate::view::View;
 use crate::{Config, Error};
 
 /// Pictures that wait for one anchor interval to end take at most this much memory, bytes.
@@ -25,6 +26,7 @@ pub(super) struct FrameSource<'a> {
     /// For each waiting frame, from the front, what is known of it.
     judged: VecDeque<Verdict>,
     luma: Converter,
+    view: View,
     last_anchor_secs: f64,
     last_idx: Option<i64>,
     damaged: u64,
@@ -35,13 +37,14 @@ pub(super) struct FrameSource<'a> {
 
 impl<'a> FrameSource<'a> {
     /// Frames of `decoder` for `dispatcher`.
-    pub(super) fn new(decoder: Decoder, config: &Config, dispatcher: Dispatcher<'a>) -> Self {
+    pub(super) fn new(decoder: Decoder, config: &Config, view: View, dispatcher: Dispatcher<'a>) -> Self {
         let fps = dispatcher.times().fps();
         let facts = decoder.facts();
         let picture_bytes = facts.width as usize * facts.height as usize * 3;
         let budget_secs = MAX_INTERVAL_BYTES as f64 / picture_bytes.max(1) as f64 / fps;
         Self {
-            luma: Converter::new(facts.rotation_degrees),
+            luma: Converter::new((facts.rotation_degrees + view.turn_degrees) % 360),
+            view,
             decoder,
             max_stride_secs: config.max_stride_secs.min(budget_secs),
             skipped: config.skip_frames.clone(),
@@ -68,7 +71,8 @@ impl<'a> FrameSource<'a> {
             self.last_idx = Some(frame_idx);
             decoded += 1;
             progress.advance(decoded, total.max(decoded), "frames");
-            let luma = self.luma.luma(&picture, shots::WIDTH, shots::HEIGHT);
+            let ((width, height), part) = self.view.squeezed(shots::WIDTH, shots::HEIGHT);
+            let luma = self.luma.luma_region(&picture, width, height, part);
             let luma = luma.map_err(|reason| self.dispatcher.failed(frame_idx, reason))?;
             self.waiting.push_back(picture);
             let verdict = self.shots.push(frame_idx, luma.data);
