@@ -26,7 +26,7 @@ const FIRST_FRAMES: (usize, usize) = (3, 120);
 const FACE_SAMPLES: usize = 10;
 /// Score of a face that says which way is up.
 const CLEAR: f32 = 0.8;
-/// Number of upright faces that end the search.
+/// Number of upright faces, if no other face lies on its side, that end the search.
 const ENOUGH: usize = 2;
 /// Width of the luma pictures in which bars are looked for, pixels at most.
 pub const PROBE_WIDTH: usize = 480;
@@ -256,20 +256,25 @@ impl Preview<'_> {
 
     /// The clockwise turn after which the faces in the pictures are upright, degrees.
     fn turn(&self, pictures: &[Image], detector: &mut dyn Detector) -> Result<u32, String> {
-        let mut upright = |picture: &Image| -> Result<usize, String> {
+        // Clear faces that are upright, and those that are not.
+        let mut count = |picture: &Image| -> Result<(usize, usize), String> {
             let faces = suppress(detector.detect(picture)?, self.config.max_overlap as f32);
-            Ok(faces.iter().filter(|face| face.score >= CLEAR && is_upright(face)).count())
+            let clear = faces.iter().filter(|face| face.score >= CLEAR);
+            let (upright, lying): (Vec<&Face>, _) = clear.partition(|face| is_upright(face));
+            Ok((upright.len(), lying.len()))
         };
-        let mut counts = [0; 4];
+        let (mut counts, mut lying) = ([0; 4], 0);
         for picture in pictures {
-            counts[0] += upright(picture)?;
-            if counts[0] >= ENOUGH {
+            let found = count(picture)?;
+            counts[0] += found.0;
+            lying += found.1;
+            if counts[0] >= ENOUGH && lying == 0 {
                 return Ok(0);
             }
         }
-        for (quarter, count) in counts.iter_mut().enumerate().skip(1) {
+        for (quarter, total) in counts.iter_mut().enumerate().skip(1) {
             for picture in pictures {
-                *count += upright(&picture.clone().turned(quarter as u32 * 90))?;
+                *total += count(&picture.clone().turned(quarter as u32 * 90))?.0;
             }
         }
         let best = (0..4).rev().max_by_key(|quarter| counts[*quarter]).unwrap_or(0);
@@ -419,5 +424,112 @@ fn cut_off(from: Region, part: Region, side: Side) -> usize {
         Side::Top => part.y - from.y,
         Side::Right => from.x + from.width - part.x - part.width,
         Side::Bottom => from.y + from.height - part.y - part.height,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Luma of `width × height` pixels.
+    fn picture(width: usize, height: usize, pixel: impl Fn(usize, usize) -> u8) -> Image {
+        let data =
+            (0..height).flat_map(|y| (0..width).map(move |x| (x, y))).map(|(x, y)| pixel(x, y)).collect();
+        Image { width, height, channels: 1, data }
+    }
+
+    /// A pixel of a busy scene that depends on `seed`.
+    fn busy(seed: usize, x: usize, y: usize) -> u8 {
+        let hash = (seed * 7919 + x * 104_729 + y * 1_299_709) ^ (x * y * 31 + seed * 17);
+        60 + (hash % 180) as u8
+    }
+
+    /// Pictures with a busy scene inside a region and `outside` around it.
+    fn framed(region: Region, outside: impl Fn(usize, usize) -> u8) -> Vec<Image> {
+        let Region { x: left, y: top, width, height } = region;
+        let inside =
+            |x: usize, y: usize| (left..left + width).contains(&x) && (top..top + height).contains(&y);
+        let pixel = |seed, x, y| if inside(x, y) { busy(seed, x, y) } else { outside(x, y) };
+        (0..6).map(|seed| picture(96, 54, |x, y| pixel(seed, x, y))).collect()
+    }
+
+    #[test]
+    fn bars_at_any_side_are_no_part_of_the_picture() {
+        for region in [
+            Region { x: 12, y: 0, width: 72, height: 54 },
+            Region { x: 0, y: 7, width: 96, height: 40 },
+            Region { x: 0, y: 0, width: 70, height: 54 },
+            Region { x: 20, y: 10, width: 50, height: 30 },
+        ] {
+            assert_eq!(active(&framed(region, |_, _| 1)), Some(region));
+        }
+    }
+
+    #[test]
+    fn a_still_frame_around_a_window_is_no_part_of_the_picture() {
+        let region = Region { x: 50, y: 20, width: 40, height: 30 };
+        assert_eq!(active(&framed(region, |x, y| busy(99, x, y))), Some(region));
+        assert_eq!(active(&framed(region, |x, y| busy(99, x, y))[..2]), None, "two pictures say too little");
+    }
+
+    #[test]
+    fn dark_and_calm_backgrounds_are_part_of_the_picture() {
+        let whole = Region { x: 0, y: 0, width: 96, height: 54 };
+        assert_eq!(active(&framed(whole, |_, _| 0)), None);
+        // A round spot in the dark, and a person before a wall.
+        let round = |seed: usize, dark: u8, x: usize, y: usize| {
+            let (dx, dy) = (x as f64 - 48.0, y as f64 - 27.0);
+            if dx.hypot(dy) < 20.0 { busy(seed, x, y) } else { dark }
+        };
+        for dark in [2, 130] {
+            let pictures: Vec<_> =
+                (0..6).map(|seed| picture(96, 54, |x, y| round(seed, dark, x, y))).collect();
+            assert_eq!(active(&pictures), None, "{dark}");
+        }
+        assert_eq!(active(&[]), None);
+    }
+
+    #[test]
+    fn places_return_to_the_stored_frame() {
+        let wide = View { size: (1024, 576), ..View::of_size(720, 576) };
+        for degrees in [0, 90, 180, 270] {
+            let picture = Region { x: 100, y: 40, width: 800, height: 500 };
+            let view = View { picture, ..wide }.turned(degrees);
+            let lying = degrees % 180 != 0;
+            assert_eq!(view.size, if lying { (576, 1024) } else { (1024, 576) });
+            let bbox = |r: Region| BBox::from_corner(r.x as f32, r.y as f32, r.width as f32, r.height as f32);
+            let stored = view.stored_box(&bbox(view.picture));
+            for (found, expected) in stored.edges().iter().zip([70.3125, 40.0, 632.8125, 540.0]) {
+                assert!((found - expected).abs() < 1e-3, "{degrees}: {stored:?}");
+            }
+            // The map from the stored frame is the map from the square frame after the way back.
+            let map = [0.5, 0.1, 3.0, -0.2, 0.4, 7.0];
+            let [a, b, c, d, e, f] = view.from_stored(map);
+            let Point { x, y } = view.stored_point(200.0, 300.0);
+            let expected =
+                (map[0] * 200.0 + map[1] * 300.0 + map[2], map[3] * 200.0 + map[4] * 300.0 + map[5]);
+            let found = (a * x + b * y + c, d * x + e * y + f);
+            assert!((found.0 - expected.0).abs() < 1e-2 && (found.1 - expected.1).abs() < 1e-2, "{degrees}");
+        }
+    }
+
+    #[test]
+    fn the_picture_has_the_wanted_size() {
+        let view =
+            View { picture: Region { x: 107, y: 0, width: 640, height: 360 }, ..View::of_size(854, 360) };
+        let ((width, height), part) = view.squeezed(64, 36);
+        assert_eq!(((width, height), part), ((85, 36), Region { x: 11, y: 0, width: 64, height: 36 }));
+        assert_eq!(view.scaled(1.0), ((854, 360), view.picture));
+        assert_eq!(View::of_size(9, 5).squeezed(64, 36).1, Region { x: 0, y: 0, width: 64, height: 36 });
+    }
+
+    #[test]
+    fn faces_are_upright_by_their_landmarks() {
+        let mean = Landmarks::mean_of(&BBox::from_corner(0.0, 0.0, 10.0, 10.0));
+        let face = |landmarks| Face { bbox: BBox::default(), landmarks, score: 0.9 };
+        let lying = Landmarks(mean.0.map(|point| Point { x: point.y, y: -point.x }));
+        assert!(is_upright(&face(Some(mean))) && is_upright(&face(None)));
+        assert!(!is_upright(&face(Some(lying))));
+        assert!(!is_upright(&face(Some(mean.scaled(1.0, -1.0)))));
     }
 }

@@ -117,8 +117,8 @@ fn stat(path: &Path) -> Result<VideoFile, video::Error> {
 /// modification are what they were then.
 fn identify(job: &Job<Config>, path: &Path) -> Result<VideoFile, Error> {
     let mut file = stat(path)?;
-    let absolute = Path::new(&file.path);
-    if !absolute.is_file() {
+    // The manifest's path is text, and a name need not be: the file is opened by the path that was given.
+    if !path.is_file() {
         return Err(video::Error::NotAFile { path: path.to_path_buf() }.into());
     }
     let known = job.run.manifest().video.as_ref();
@@ -127,7 +127,7 @@ fn identify(job: &Job<Config>, path: &Path) -> Result<VideoFile, Error> {
         None => {
             // A large file that is no video is refused before it is hashed.
             video::check(path)?;
-            run::files::sha256(absolute)?
+            run::files::sha256(path)?
         }
     };
     match known {
