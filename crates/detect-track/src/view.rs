@@ -26,8 +26,9 @@ const FIRST_FRAMES: (usize, usize) = (3, 120);
 const FACE_SAMPLES: usize = 10;
 /// Score of a face that says which way is up.
 const CLEAR: f32 = 0.8;
-/// Number of upright faces, if no other face lies on its side, that end the search.
-const ENOUGH: usize = 2;
+/// Faces by which the stored picture must be ahead of every turned one, and a turned one of all others.
+const UPRIGHT_LEAD: usize = 2;
+const TURNED_LEAD: usize = 3;
 /// Width of the luma pictures in which bars are looked for, pixels at most.
 pub const PROBE_WIDTH: usize = 480;
 /// Luma up to which a pixel of a bar is black, 0 to 255.
@@ -254,32 +255,24 @@ impl Preview<'_> {
         Ok(pictures)
     }
 
-    /// The clockwise turn after which the faces in the pictures are upright, degrees.
+    /// The clockwise turn after which the faces in the pictures are upright, degrees. Faces are found on their side
+    /// too, but fewer, so every turn is tried on one picture after the other until one is ahead.
     fn turn(&self, pictures: &[Image], detector: &mut dyn Detector) -> Result<u32, String> {
-        // Clear faces that are upright, and those that are not.
-        let mut count = |picture: &Image| -> Result<(usize, usize), String> {
-            let faces = suppress(detector.detect(picture)?, self.config.max_overlap as f32);
-            let clear = faces.iter().filter(|face| face.score >= CLEAR);
-            let (upright, lying): (Vec<&Face>, _) = clear.partition(|face| is_upright(face));
-            Ok((upright.len(), lying.len()))
-        };
-        let (mut counts, mut lying) = ([0; 4], 0);
+        let mut counts = [0; 4];
         for picture in pictures {
-            let found = count(picture)?;
-            counts[0] += found.0;
-            lying += found.1;
-            if counts[0] >= ENOUGH && lying == 0 {
-                return Ok(0);
+            for (quarter, count) in counts.iter_mut().enumerate() {
+                let turned = picture.clone().turned(quarter as u32 * 90);
+                let faces = suppress(detector.detect(&turned)?, self.config.max_overlap as f32);
+                *count += faces.iter().filter(|face| face.score >= CLEAR && is_upright(face)).count();
+            }
+            let best = (0..4).rev().max_by_key(|quarter| counts[*quarter]).unwrap_or(0);
+            let second = (0..4).filter(|quarter| *quarter != best).map(|quarter| counts[quarter]).max();
+            let lead = if best == 0 { UPRIGHT_LEAD } else { TURNED_LEAD };
+            if counts[best] >= second.unwrap_or(0) + lead {
+                return Ok(best as u32 * 90);
             }
         }
-        for (quarter, total) in counts.iter_mut().enumerate().skip(1) {
-            for picture in pictures {
-                *total += count(&picture.clone().turned(quarter as u32 * 90))?.0;
-            }
-        }
-        let best = (0..4).rev().max_by_key(|quarter| counts[*quarter]).unwrap_or(0);
-        let is_sure = counts[best] >= ENOUGH && counts[best] > 2 * counts[0];
-        Ok(if is_sure { best as u32 * 90 } else { 0 })
+        Ok(0)
     }
 }
 

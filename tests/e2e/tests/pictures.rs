@@ -107,7 +107,7 @@ fn recall(expected: &Seen, found: &Seen, place: impl Fn([f32; 4]) -> [f32; 4]) -
 
 #[test]
 fn bars_and_odd_pixels_change_neither_cuts_nor_faces() {
-    let Some(plain) = plain("plain.mkv") else { return };
+    let Some(plain) = plain("bars.mkv") else { return };
     let moved = |x: f32, y: f32| move |[l, t, r, b]: [f32; 4]| [l + x, t + y, r + x, b + y];
     let scaled = |x: f32, y: f32| move |[l, t, r, b]: [f32; 4]| [l * x, t * y, r * x, b * y];
     let cases: [(&str, &str, Box<dyn Fn([f32; 4]) -> [f32; 4]>); 6] = [
@@ -135,7 +135,7 @@ fn bars_and_odd_pixels_change_neither_cuts_nor_faces() {
 
 #[test]
 fn containers_of_archives_are_read_like_others() {
-    let Some(plain) = plain("plain.mkv") else { return };
+    let Some(plain) = plain("archives.mkv") else { return };
     for (name, arguments) in [
         ("bframes.avi", ["-c:v", "mpeg4", "-q:v", "2", "-bf", "2", "-vtag", "XVID"].as_slice()),
         ("film.mxf", &["-vf", "scale=1440:1080,setsar=4/3", "-c:v", "mpeg2video", "-q:v", "3"]),
