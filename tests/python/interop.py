@@ -71,6 +71,8 @@ class Column:
             return pa.list_(pa.field("item", pa.float32(), nullable=False), self.length)
         if self.is_word:
             return pa.dictionary(pa.int32(), pa.string())
+        if self.type == "list<float32>":
+            return pa.list_(pa.field("item", pa.float32(), nullable=False))
         return plain[self.type]
 
 
@@ -285,7 +287,9 @@ def answers(page, run, library):
 def main(task, schemas, run, folder=None):
     if task == "answers":
         return answers(schemas, run, folder)
-    documents = [json.loads(path.read_text()) for path in sorted(Path(schemas).glob("*/*.json"))]
+    # The newest version of each, which a run of this program holds.
+    newest = [max(folder.glob("*.json")) for folder in sorted(Path(schemas).glob("*/"))]
+    documents = [json.loads(path.read_text()) for path in newest]
     # Those of a library are not in a run.
     tables = [Table(document, Path(run)) for document in documents if document["producer"] != "library"]
     if not tables:
