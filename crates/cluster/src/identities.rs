@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use geometry::{FrameTimes, union};
+use geometry::FrameTimes;
 use schema::Symbol;
 use schema::tables::{Cluster, Embedding, Identity, Track, TrackEmbedding};
 
@@ -134,7 +134,7 @@ impl Linked<'_> {
     /// The row of a person with these tracks, without a number and a name.
     fn identity(&self, members: &[i64]) -> Identity {
         let tracks = || members.iter().filter_map(|track_id| self.track(*track_id));
-        let presence = union(tracks().map(|track| (track.first_frame_idx, track.last_frame_idx)));
+        let presence = self.times.union(tracks().map(|track| (track.first_frame_idx, track.last_frame_idx)));
         let clearest = members
             .iter()
             .flat_map(|track_id| self.crops_of(*track_id))

@@ -23,6 +23,12 @@ impl Face {
         self.landmarks.unwrap_or_else(|| Landmarks::mean_of(&self.bbox))
     }
 
+    /// The face in a picture whose origin lies `x` pixels to the left and `y` above.
+    pub fn moved(&self, x: f32, y: f32) -> Self {
+        let landmarks = self.landmarks.map(|landmarks| landmarks.moved(x, y));
+        Self { bbox: self.bbox.moved(x, y), landmarks, score: self.score }
+    }
+
     /// The face in a picture that is `across` times as wide and `down` times as high.
     pub fn scaled(&self, across: f32, down: f32) -> Self {
         let landmarks = self.landmarks.map(|landmarks| landmarks.scaled(across, down));

@@ -6,6 +6,7 @@
 //! * [`detector`]: what a face detector offers; [`yunet`]: the default one; `haar`: the classical one.
 //! * [`follow`]: faces from frame to frame by correlation filters.
 //! * [`shots`], [`spans`], [`tracker`], [`crops`], [`torso`], [`face`]: pure parts.
+//! * [`view`]: which part of the frame is the picture, and how it is shown.
 //! * [`track_writer`]: turns what the pipeline finds into rows, shot by shot.
 //!
 //! **Architecture invariant:** the only code that decodes pixels of the video, and it does so once.
@@ -28,6 +29,7 @@ pub mod spans;
 pub mod torso;
 pub mod track_writer;
 pub mod tracker;
+pub mod view;
 pub mod yunet;
 
 use std::path::{Path, PathBuf};
@@ -44,11 +46,12 @@ use crate::detector::DetectorKind;
 use crate::shots::ShotConfig;
 use crate::track_writer::TrackWriter;
 use crate::tracker::{TrackerConfig, TrackerKind};
+use crate::view::Preview;
 
 /// Name, version and description of the stage.
 pub const STAGE: Stage = Stage {
     name: "detect-track",
-    version: 3,
+    version: 4,
     about: "Detects shots and faces, and tracks each face through its shot",
 };
 
@@ -65,8 +68,8 @@ pub struct Config {
     pub tracker: TrackerKind,
     /// Longest time between two examined frames, 0 to 60 s.
     pub max_stride_secs: f64,
-    /// Size of the smallest face to find, 1 to 4096 pixels of the video. Default: a 24th of the shorter
-    /// side, with `haar` a 19th.
+    /// Size of the smallest face to find, 1 to 4096 pixels of the picture with square pixels. Default: a 24th of the
+    /// shorter side of the picture without bars, with `haar` a 19th.
     pub min_face_px: Option<f64>,
     /// Smallest score of a detection that is kept, 0 to 1.
     pub min_score: f64,
@@ -228,19 +231,33 @@ pub fn run(job: &mut Job<Config>, path: &Path, weights: Option<&Path>) -> Result
     };
     let new_detector = files.load(job.config.min_score as f32)?;
     // Batch by batch: of a long video only the times are kept.
-    let mut times = FrameTimes::default();
+    let (mut times, mut keys) = (FrameTimes::default(), Vec::new());
     for frames in job.run.open_table::<Frame>()? {
-        times.extend(frames?.iter().map(|frame| (frame.pts_ticks, frame.t_secs)));
+        let frames = frames?;
+        times.extend(frames.iter().map(|frame| (frame.pts_ticks, frame.t_secs)));
+        let is_skipped = |frame: &Frame| job.config.skips(frame.frame_idx);
+        let usable = frames.iter().filter(|frame| frame.is_key && !is_skipped(frame));
+        keys.extend(usable.map(|frame| frame.pts_ticks));
     }
-    let mut writer = TrackWriter::new(&stage, job.run.video_id()?, &job.config, times)?;
+    let preview = Preview { path, keys: &keys, n_frames: times.len(), config: &job.config };
+    let failed = |reason| Error::Frame { path: path.to_path_buf(), frame_idx: 0, reason };
+    let (view, unusual) = preview.choose(&mut *new_detector().map_err(failed)?)?;
+    unusual.into_iter().for_each(|warning| stage.warn(warning));
+    stage.figure("picture", view.to_string());
+    let mut writer = TrackWriter::new(&stage, job.run.video_id()?, &job.config, times, view)?;
     let warnings =
-        pipeline::run(path, &*new_detector, &job.config, job.threads, &mut writer, &mut job.reporter)?;
+        pipeline::run(path, &*new_detector, &job.config, view, job.threads, &mut writer, &mut job.reporter)?;
     warnings.into_iter().for_each(|warning| stage.warn(warning));
     writer.finish(&mut stage)?;
     Ok(job.commit(stage)?)
 }
 
 impl Config {
+    /// Whether a frame is not to be examined.
+    fn skips(&self, frame_idx: i64) -> bool {
+        self.skip_frames.iter().any(|(first, last)| (*first..=*last).contains(&frame_idx))
+    }
+
     /// Refuses values outside their ranges, and what needs OpenCV in a program built without it.
     ///
     /// # Errors

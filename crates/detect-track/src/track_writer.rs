@@ -16,7 +16,8 @@ use crate::face::DetectedFace;
 use crate::pipeline::PipelineSink;
 use crate::shots::Boundary;
 use crate::torso::{Counts, MeanTorso};
-use crate::tracker::{EndedTrack, TrackDetection, Tracker, fill_gaps, mean_score};
+use crate::tracker::{EndedTrack, TrackDetection, Tracker, TrackerConfig, fill_gaps, mean_score};
+use crate::view::View;
 use crate::{Config, Error};
 
 /// Writes the tables of this stage.
@@ -24,6 +25,7 @@ pub struct TrackWriter<'a> {
     video_id: Symbol,
     config: &'a Config,
     times: FrameTimes,
+    view: View,
     shots: TableWriter<Shot>,
     detections: TableWriter<Detection>,
     tracks: TableWriter<Track>,
@@ -32,6 +34,8 @@ pub struct TrackWriter<'a> {
     n_shots: i64,
     n_tracks: i64,
     n_detections: u64,
+    /// Number of detections with a clear score.
+    n_clear: u64,
 }
 
 struct OpenShot {
@@ -49,8 +53,8 @@ struct OpenShot {
 }
 
 impl OpenShot {
-    fn new(first_frame_idx: i64, boundary: Boundary, config: &Config) -> Self {
-        let tracker = Tracker::new(config.association);
+    fn new(first_frame_idx: i64, boundary: Boundary, config: TrackerConfig) -> Self {
+        let tracker = Tracker::new(config);
         Self {
             first_frame_idx,
             boundary,
@@ -73,11 +77,13 @@ impl<'a> TrackWriter<'a> {
         video_id: Symbol,
         config: &'a Config,
         times: FrameTimes,
+        view: View,
     ) -> Result<Self, Error> {
         Ok(Self {
             video_id,
             config,
             times,
+            view,
             shots: stage.create(&[])?,
             detections: stage.create(&[])?,
             tracks: stage.create(&[])?,
@@ -86,6 +92,7 @@ impl<'a> TrackWriter<'a> {
             n_shots: 0,
             n_tracks: 0,
             n_detections: 0,
+            n_clear: 0,
         })
     }
 
@@ -97,6 +104,12 @@ impl<'a> TrackWriter<'a> {
         stage.figure("shots", self.n_shots);
         stage.figure("tracks", self.n_tracks);
         stage.figure("faces_detected", self.n_detections);
+        if self.n_tracks == 0 && self.n_clear > 0 {
+            stage.warn(format!(
+                "faces were detected {} times, but each too briefly for a track: the tables have no person",
+                self.n_clear
+            ));
+        }
         stage.finish(self.shots)?;
         stage.finish(self.detections)?;
         stage.finish(self.tracks)?;
@@ -171,7 +184,7 @@ impl<'a> TrackWriter<'a> {
                 image: Some(png(&image.rgb).map_err(|reason| Error::Crop { frame_idx: *frame_idx, reason })?),
                 width: SIDE as i64,
                 height: SIDE as i64,
-                transform: image.transform,
+                transform: self.view.from_stored(image.transform),
                 quality: image.quality,
             })?;
         }
@@ -191,22 +204,26 @@ impl<'a> TrackWriter<'a> {
         for (track, detection) in boxes {
             det_idx = if detection.frame_idx == frame_idx { det_idx + 1 } else { 0 };
             frame_idx = detection.frame_idx;
+            let bbox = self.view.stored_box(&detection.bbox);
+            let landmarks = detection.landmarks.as_ref().map(|points| self.view.stored_landmarks(points));
             self.n_detections += u64::from(detection.score.is_some());
+            let is_clear = |score: f32| f64::from(score) >= self.config.association.clear_score;
+            self.n_clear += u64::from(detection.score.is_some_and(is_clear));
             self.detections.push(Detection {
                 video_id: self.video_id.clone(),
                 frame_idx,
                 det_idx,
                 track_id: track_ids[track],
-                x_min: detection.bbox.x_min,
-                y_min: detection.bbox.y_min,
-                x_max: detection.bbox.x_max,
-                y_max: detection.bbox.y_max,
+                x_min: bbox.x_min,
+                y_min: bbox.y_min,
+                x_max: bbox.x_max,
+                y_max: bbox.y_max,
                 score: detection.score,
-                landmarks: detection.landmarks.as_ref().map(Landmarks::flat),
+                landmarks: landmarks.as_ref().map(Landmarks::flat),
                 source: detection.source,
                 sharpness: detection.sharpness,
                 frontality: detection.landmarks.as_ref().map(Landmarks::frontality),
-                size_px: detection.bbox.size(),
+                size_px: bbox.size(),
             })?;
         }
         Ok(())
@@ -216,7 +233,8 @@ impl<'a> TrackWriter<'a> {
 impl PipelineSink for TrackWriter<'_> {
     fn begin_shot(&mut self, first_frame_idx: i64, boundary: Boundary) -> Result<(), Error> {
         self.end_shot(first_frame_idx - 1)?;
-        self.shot = Some(OpenShot::new(first_frame_idx, boundary, self.config));
+        let config = self.config.association.at_pace_of(&self.times);
+        self.shot = Some(OpenShot::new(first_frame_idx, boundary, config));
         Ok(())
     }
 

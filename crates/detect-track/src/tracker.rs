@@ -7,7 +7,7 @@
 //! never. A track counts if some of its detections are clear, whenever they come: hysteresis in
 //! the manner of Canny's edge detector (PAMI 1986), but in time.
 
-use geometry::{BBox, Landmarks};
+use geometry::{BBox, FrameTimes, Landmarks};
 use numeric::vector::dot;
 use schema::tables::DetectionSource;
 use serde::{Deserialize, Serialize};
@@ -40,8 +40,25 @@ pub struct TrackerConfig {
     pub min_margin: f64,
     /// Longest time without a detection or a followed position before a track ends, 0 to 60 s.
     pub max_gap_secs: f64,
-    /// Shortest track, 0 to 60 s; shorter ones, and those detected only once, are rejected.
+    /// Shortest track, 0 to 60 s; shorter tracks are rejected, and those detected only once unless this is 0 or
+    /// a single frame is shown for as long.
     pub min_track_secs: f64,
+}
+
+impl TrackerConfig {
+    /// The settings for a video with these frames: the next frame is never a gap, and no track need be longer
+    /// than the video or have two frames where one is shown for long enough.
+    pub fn at_pace_of(self, times: &FrameTimes) -> Self {
+        let frame_secs = times.frame_secs();
+        let is_slow = frame_secs >= self.min_track_secs;
+        let whole_secs = times.t_secs(times.len() as i64) - times.t_secs(0);
+        Self {
+            // Times are not exact, so half a frame is added.
+            max_gap_secs: self.max_gap_secs.max(1.5 * frame_secs),
+            min_track_secs: if is_slow { 0.0 } else { self.min_track_secs.min(whole_secs) },
+            ..self
+        }
+    }
 }
 
 impl Default for TrackerConfig {
@@ -310,7 +327,7 @@ fn predict(track: &[TrackDetection], frame_idx: i64, t_secs: f64) -> BBox {
 fn is_credible(track: &[TrackDetection], config: &TrackerConfig) -> bool {
     let (Some(first), Some(last)) = (track.first(), track.last()) else { return false };
     let clear = track.iter().filter(|detection| detection.is_clear(config)).count();
-    track.len() > 1
+    (track.len() > 1 || config.min_track_secs == 0.0)
         && last.t_secs - first.t_secs >= config.min_track_secs
         && clear > 0
         && clear as f64 >= config.min_clear_share * track.len() as f64
@@ -431,6 +448,23 @@ mod tests {
         frames.extend([seen; 7]);
         let (_, tracks) = track(&frames);
         assert_eq!(lengths(&tracks), [Some(14), Some(7)]);
+    }
+
+    #[test]
+    fn the_pace_of_a_video_sets_gaps_and_the_shortest_track() {
+        let pace = |secs: f64, n: i64| {
+            let times: FrameTimes = (0..n).map(|i| (i, i as f64 * secs)).collect();
+            let config = TrackerConfig::default().at_pace_of(&times);
+            (config.max_gap_secs, config.min_track_secs)
+        };
+        assert_eq!(pace(0.04, 100), (0.5, 0.2));
+        assert_eq!(pace(1.0, 11), (1.5, 0.0), "a frame a second");
+        assert_eq!(pace(0.04, 2), (0.5, 0.04), "two frames");
+        assert_eq!(pace(0.04, 1), (0.5, 0.0), "one frame");
+        let config = TrackerConfig { min_track_secs: 0.0, ..TrackerConfig::default() };
+        let detection = detection(0, 0.0, &[]);
+        assert!(is_credible(std::slice::from_ref(&detection), &config));
+        assert!(!is_credible(&[detection], &TrackerConfig::default()));
     }
 
     #[test]

@@ -16,6 +16,8 @@ use crate::error::{Error, Result};
 pub struct Labels {
     /// Lines, in the order of the file; frames that the format implies follow.
     pub lines: Vec<Line>,
+    /// Warnings about what was not used or is doubtful, for people.
+    pub warnings: Vec<String>,
 }
 
 impl Labels {
@@ -36,7 +38,7 @@ impl Labels {
             empty.remove(&line.frame);
         }
         lines.extend(empty.into_iter().map(|frame| Line { line: 1, frame, face: None }));
-        Ok(Self { lines })
+        Ok(Self { lines, warnings: read.warnings })
     }
 
     /// Rows of the table `labels`.

@@ -41,7 +41,7 @@ use tables::Tables;
 
 /// Name, version and description of the stage.
 pub const STAGE: Stage =
-    Stage { name: "evaluate", version: 4, about: "Computes the metrics of a run and writes the report" };
+    Stage { name: "evaluate", version: 5, about: "Computes the metrics of a run and writes the report" };
 
 /// What the labels say about the run.
 pub(crate) struct Judgement {
@@ -69,6 +69,7 @@ pub fn run(job: &mut Job<Config>, labels: Option<&Path>) -> Result<Outcome> {
     let shown = &tables.shown;
     let labels = file.map(|(path, content)| Labels::parse(path, &content, shown.video.frame_count));
     let labels = labels.transpose()?;
+    labels.iter().flat_map(|labels| &labels.warnings).for_each(|warning| stage.warn(warning));
     let judgement = labels.as_ref().map(|labels| {
         let judged = matching::judge(labels, &shown.boxes, job.config.min_iou);
         let budget = Budget::new(&judged, &shown.leaves, &shown.linkage);

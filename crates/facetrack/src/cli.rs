@@ -115,6 +115,9 @@ pub(crate) struct RunArgs {
     /// The same as VIDEO
     #[arg(long, value_name = "VIDEO", num_args = 1..)]
     pub(crate) video: Vec<PathBuf>,
+    /// Also search the folders in given folders
+    #[arg(long)]
+    pub(crate) recursive: bool,
     /// Ground truth, CSV: frame,x,y,w,h,identity; adds metrics to the report
     #[arg(long, value_name = "CSV")]
     pub(crate) labels: Option<PathBuf>,

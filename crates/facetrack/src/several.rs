@@ -1,6 +1,6 @@
 //! `facetrack run` on several videos: a run each, then one id for a person in all of them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -15,54 +15,139 @@ use crate::progress::Screen;
 use crate::single::{self, Done, Plan};
 
 /// Endings of the files that are taken out of a folder.
-const VIDEOS: [&str; 12] =
-    ["mkv", "mp4", "webm", "mov", "m4v", "avi", "ts", "m2ts", "flv", "ogg", "ogv", "wmv"];
+const VIDEOS: [&str; 28] = [
+    "3g2", "3gp", "asf", "avi", "dif", "divx", "dv", "f4v", "flv", "m2t", "m2ts", "m4v", "mj2", "mkv", "mod",
+    "mov", "mp4", "mpeg", "mpg", "mts", "mxf", "ogg", "ogv", "qt", "ts", "vob", "webm", "wmv",
+];
+/// Number of names that a line lists at most.
+const MAX_NAMES: usize = 20;
 /// Name of the library beside the runs.
 const LIBRARY: &str = "library";
 const RESUMES: &str = "interrupted; the same command resumes after the last finished stage";
 
 /// Runs every stage on one video; or on each of several, whose people are then linked.
 pub(crate) fn run(args: &RunArgs) -> Result<()> {
-    let videos = videos(args.given())?;
-    let result = match (videos.as_slice(), &args.library) {
-        ([video], None) => single::run(args, video),
-        _ => run_each(args, &videos),
+    let found = Found::of(args.given(), args.recursive)?;
+    found.say_left_out(args.json);
+    let is_folder = args.given().any(|path| path.is_dir());
+    let result = match (found.videos.as_slice(), &args.library) {
+        ([video], None) if !is_folder => single::run(args, video),
+        _ => run_each(args, &found.videos),
     };
     result.map_err(|error| if error.is_interrupt() { Error::new(exit::INTERRUPTED, RESUMES) } else { error })
 }
 
-/// The video files given by paths, folders and patterns, each once.
-fn videos<'a>(given: impl IntoIterator<Item = &'a PathBuf>) -> Result<Vec<PathBuf>> {
-    let mut videos = Vec::new();
-    for path in given {
-        if let Some(pattern) = path.to_str().filter(|text| !path.exists() && text.contains(['*', '?', '['])) {
-            let wrong = |e| Error::new(exit::USAGE, format!("invalid pattern `{pattern}`: {e}"));
-            let before = videos.len();
-            videos.extend(glob::glob(pattern).map_err(wrong)?.flatten().filter(|path| path.is_file()));
-            if videos.len() == before {
-                return Err(Error::new(exit::INPUT, format!("no file matches `{pattern}`")));
+/// What the given paths, folders and patterns stand for.
+#[derive(Debug, Default)]
+struct Found {
+    /// The video files, each once.
+    videos: Vec<PathBuf>,
+    /// Files in folders whose ending is not that of a video.
+    others: Vec<PathBuf>,
+    /// Folders in folders that were not searched.
+    folders: Vec<PathBuf>,
+}
+
+impl Found {
+    fn of<'a>(given: impl IntoIterator<Item = &'a PathBuf>, recursive: bool) -> Result<Self> {
+        let mut found = Self::default();
+        for path in given {
+            if let Some(pattern) =
+                path.to_str().filter(|text| !path.exists() && text.contains(['*', '?', '[']))
+            {
+                let wrong = |e| Error::new(exit::USAGE, format!("invalid pattern `{pattern}`: {e}"));
+                let before = found.videos.len();
+                found
+                    .videos
+                    .extend(glob::glob(pattern).map_err(wrong)?.flatten().filter(|path| path.is_file()));
+                if found.videos.len() == before {
+                    return Err(Error::new(exit::INPUT, format!("no file matches `{pattern}`")));
+                }
+            } else if path.is_dir() {
+                let before = found.videos.len();
+                found.search(path, recursive)?;
+                if found.videos.len() == before {
+                    let message = format!("the folder `{}` contains no video", path.display());
+                    let hint = match found.folders.is_empty() {
+                        true => format!("video files end in {}", VIDEOS.join(", ")),
+                        false => "search the folders in it with --recursive".into(),
+                    };
+                    return Err(Error::new(exit::INPUT, message).hint(hint));
+                }
+            } else {
+                found.videos.push(path.clone());
             }
-        } else if path.is_dir() {
-            let is_video = |path: &PathBuf| {
-                let ending = path.extension().map(|e| e.to_string_lossy().to_lowercase());
-                ending.is_some_and(|e| VIDEOS.contains(&e.as_str())) && path.is_file()
+        }
+        let mut seen = BTreeSet::new();
+        found.videos.retain(|video| seen.insert(video.clone()));
+        Ok(found)
+    }
+
+    /// Takes the videos of a folder, in the order of their paths. Links to folders are not followed.
+    fn search(&mut self, folder: &Path, recursive: bool) -> Result<()> {
+        let entries = fs::read_dir(folder).map_err(Error::io("read", folder))?;
+        let mut paths: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+        paths.sort();
+        for path in paths {
+            let ending = path.extension().map(|e| e.to_string_lossy().to_lowercase()).unwrap_or_default();
+            if path.is_dir() {
+                match recursive && !path.is_symlink() {
+                    true => self.search(&path, recursive)?,
+                    false => self.folders.push(path),
+                }
+            } else if path.is_file() && VIDEOS.contains(&ending.as_str()) {
+                self.videos.push(path);
+            } else {
+                self.others.push(path);
+            }
+        }
+        Ok(())
+    }
+
+    /// Lists what was found in folders and is not run, with the reason.
+    fn say_left_out(&self, json: bool) {
+        let reasons = [
+            (&self.others, "file", "without the ending of a video"),
+            (&self.folders, "folder", "because --recursive is not given"),
+        ];
+        for (paths, noun, reason) in reasons.into_iter().filter(|(paths, ..)| !paths.is_empty()) {
+            if json {
+                let paths: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
+                say(&json!({ "event": "left_out", "reason": reason, "paths": paths }).to_string());
+                continue;
+            }
+            let names: Vec<_> = paths.iter().take(MAX_NAMES).map(|path| name(path)).collect();
+            let more = match paths.len().saturating_sub(MAX_NAMES) {
+                0 => String::new(),
+                more => format!(" and {more} more"),
             };
-            let entries = fs::read_dir(path).map_err(Error::io("read", path))?;
-            let mut found: Vec<_> = entries.flatten().map(|entry| entry.path()).filter(is_video).collect();
-            if found.is_empty() {
-                let error =
-                    Error::new(exit::INPUT, format!("the folder `{}` contains no video", path.display()));
-                return Err(error.hint(format!("video files end in {}", VIDEOS.join(", "))));
-            }
-            found.sort();
-            videos.extend(found);
-        } else {
-            videos.push(path.clone());
+            let count = counted(paths.len() as u64, noun, &format!("{noun}s"));
+            eprintln!("warning: left out {count} {reason}: {}{more}", names.join(", "));
         }
     }
-    let mut seen = BTreeSet::new();
-    videos.retain(|video| seen.insert(video.clone()));
-    Ok(videos)
+}
+
+/// For each video that has the content of an earlier one, the two paths.
+fn copies(videos: &[PathBuf]) -> Result<Vec<(&PathBuf, &PathBuf)>> {
+    let mut by_size: BTreeMap<u64, Vec<&PathBuf>> = BTreeMap::new();
+    for video in videos {
+        if let Some(found) = fs::metadata(video).ok().filter(fs::Metadata::is_file) {
+            by_size.entry(found.len()).or_default().push(video);
+        }
+    }
+    let mut copies = Vec::new();
+    for same_size in by_size.values().filter(|same_size| same_size.len() > 1) {
+        let mut seen: BTreeMap<String, &PathBuf> = BTreeMap::new();
+        for video in same_size {
+            let hash = run::files::sha256(video)?;
+            if let Some(first) = seen.get(&hash) {
+                copies.push((*video, *first));
+            } else {
+                seen.insert(hash, *video);
+            }
+        }
+    }
+    Ok(copies)
 }
 
 /// Runs each video, then matches the people of all of them. A failed video does not stop the others.
@@ -77,6 +162,9 @@ fn run_each(args: &RunArgs, videos: &[PathBuf]) -> Result<()> {
     let library = args.library.clone().unwrap_or_else(|| runs.join(LIBRARY));
     let library = std::path::absolute(&library).map_err(Error::io("resolve", &library))?;
     let run_dirs = run_dirs(videos, &runs, &library)?;
+    for (copy, first) in copies(videos)? {
+        eprintln!("warning: `{}` is a copy of `{}`: both get a run", copy.display(), first.display());
+    }
     let plan = Plan::check(args)?.obtain_weights()?;
     let mut done = Vec::new();
     let mut failed = Vec::new();
@@ -277,13 +365,25 @@ mod tests {
         for name in ["b.mp4", "a.MKV", "notes.txt", "c[1].mkv"] {
             scratch.write(&at(name), "x")?;
         }
-        let found = |given: &[PathBuf]| videos(given).map_err(|error| error.code);
+        let found =
+            |given: &[PathBuf]| Found::of(given, false).map(|found| found.videos).map_err(|error| error.code);
         let all = ["a.MKV", "b.mp4", "c[1].mkv"].map(at).to_vec();
         assert_eq!(found(&[scratch.path().to_path_buf()]), Ok(all.clone()));
         assert_eq!(found(&[at("*.mp4"), at("b.mp4")]), Ok(vec![at("b.mp4")]), "each once");
         assert_eq!(found(&[at("c[1].mkv")]), Ok(vec![at("c[1].mkv")]), "a file before a pattern");
         assert_eq!(found(&[at("none.mkv")]), Ok(vec![at("none.mkv")]), "reported when its turn comes");
         assert_eq!(found(&[at("*.avi")]), Err(exit::INPUT));
+        fs::create_dir(at("season1")).map_err(Error::io("create", &at("season1")))?;
+        scratch.write(&at("season1/e1.MTS"), "y")?;
+        let below = [at("season1/e1.MTS"), at("a.MKV")];
+        let searched = Found::of(&[scratch.path().to_path_buf()], true)?;
+        assert_eq!(searched.videos, [all.as_slice(), &below[..1]].concat());
+        assert_eq!((searched.others, searched.folders.len()), (vec![at("notes.txt")], 0));
+        let searched = Found::of(&[scratch.path().to_path_buf()], false)?;
+        assert_eq!((searched.videos, searched.folders), (all.clone(), vec![at("season1")]));
+        let copied = copies(&all)?;
+        assert_eq!(copied, [(&all[1], &all[0]), (&all[2], &all[0])]);
+        assert_eq!(copies(&below)?, []);
         Ok(())
     }
 

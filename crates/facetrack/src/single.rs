@@ -174,9 +174,11 @@ pub(crate) fn check_file(path: &Path, what: &str, code: u8) -> Result<()> {
         Err(e) if e.kind() == ErrorKind::NotFound => Err(format!("the {what} `{shown}` does not exist")),
         Err(e) => Err(unreadable(e)),
         Ok(found) if found.is_dir() => Err(format!("the {what} `{shown}` is a directory")),
-        Ok(found) if found.is_file() && found.len() == 0 && code == exit::INPUT => {
-            Err(format!("the {what} `{shown}` is empty"))
+        // Opening a pipe would wait for another program.
+        Ok(found) if !found.is_file() => {
+            Err(format!("the {what} `{shown}` is a pipe or a device, not a file"))
         }
+        Ok(found) if found.len() == 0 && code == exit::INPUT => Err(format!("the {what} `{shown}` is empty")),
         Ok(_) => File::open(path).map(drop).map_err(unreadable),
     };
     checked.map_err(|message| Error::new(code, message))

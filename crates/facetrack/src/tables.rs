@@ -36,6 +36,7 @@ pub(crate) fn import(arguments: &ImportArgs) -> Result<()> {
     let first = first_frame.unwrap_or_else(|| source.first_frame());
     let wrong = |(line, reason)| Error::Labels { path: labels.clone(), line, reason };
     let read = source.read(&content, first, *frames).map_err(wrong)?;
+    read.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
     Ok(put(out.as_deref(), &labels::write(&read))?)
 }
 

@@ -67,7 +67,7 @@ impl Run {
                 spans.entry(id).or_default().push((track.first_frame_idx, track.last_frame_idx));
             }
         }
-        spans.into_iter().map(|(id, spans)| (id, geometry::union(spans))).collect()
+        spans.into_iter().map(|(id, spans)| (id, self.times.union(spans))).collect()
     }
 
     /// Time of a span of frames, seconds: from its first frame until the frame after its last one.

@@ -43,6 +43,11 @@ impl Landmarks {
         Self(self.0.map(|point| Point { x: point.x * across, y: point.y * down }))
     }
 
+    /// The landmarks moved right by `x` and down by `y` pixels.
+    pub fn moved(&self, x: f32, y: f32) -> Self {
+        Self(self.0.map(|point| Point { x: point.x + x, y: point.y + y }))
+    }
+
     /// x and y of the first point, x and y of the second, and so on.
     pub fn flat(&self) -> [f32; 10] {
         std::array::from_fn(|i| if i % 2 == 0 { self.0[i / 2].x } else { self.0[i / 2].y })

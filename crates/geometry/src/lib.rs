@@ -14,4 +14,4 @@ mod times;
 
 pub use crate::bbox::{BBox, Coordinate};
 pub use crate::landmarks::{Landmarks, Point};
-pub use crate::times::{FrameTimes, Span, union};
+pub use crate::times::{FrameTimes, Span, usual_gap};

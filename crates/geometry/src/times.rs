@@ -3,30 +3,29 @@
 /// A stretch of frames: number of the first and of the last, both included.
 pub type Span = (i64, i64);
 
-/// The union of spans as disjoint spans in order; spans that overlap or touch become one.
-pub fn union(spans: impl IntoIterator<Item = Span>) -> Vec<Span> {
-    let mut spans: Vec<Span> = spans.into_iter().collect();
-    spans.sort_unstable();
-    let mut union: Vec<Span> = Vec::new();
-    for (first, last) in spans {
-        match union.last_mut() {
-            Some(before) if first <= before.1 + 1 => before.1 = before.1.max(last),
-            _ => union.push((first, last)),
-        }
-    }
-    union
-}
-
-/// Frame rate of a video whose frame times do not tell, frames per second.
-const UNKNOWN_FPS: f64 = 25.0;
+/// Length of a frame of a video whose frame times do not tell, seconds.
+const UNKNOWN_FRAME_SECS: f64 = 0.04;
+/// A gap this many times longer than the usual one is a hole: nothing is known to be shown in it.
+const HOLE: f64 = 3.0;
+/// Rates at which editors conform, frames per second.
+const EDITING_RATES: [f64; 9] =
+    [24.0, 25.0, 30.0, 48.0, 50.0, 60.0, 24_000.0 / 1001.0, 30_000.0 / 1001.0, 60_000.0 / 1001.0];
 
 /// Presentation time of every frame of a video, by frame number.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct FrameTimes {
     /// Presentation timestamps in ticks of the stream's time base.
     ticks: Vec<i64>,
     /// Presentation times, seconds.
     secs: Vec<f64>,
+    /// Length of a usual frame, seconds.
+    frame_secs: f64,
+}
+
+impl Default for FrameTimes {
+    fn default() -> Self {
+        Self { ticks: Vec::new(), secs: Vec::new(), frame_secs: UNKNOWN_FRAME_SECS }
+    }
 }
 
 impl FromIterator<(i64, f64)> for FrameTimes {
@@ -44,7 +43,21 @@ impl Extend<(i64, f64)> for FrameTimes {
             self.ticks.push(ticks);
             self.secs.push(secs);
         }
+        self.frame_secs = usual_gap(&self.secs).unwrap_or(UNKNOWN_FRAME_SECS);
     }
+}
+
+/// Length of a usual gap between times in order: the mean of the gaps near their median, because many
+/// containers count in milliseconds, to which each single gap is rounded. `None` if no time differs from another.
+pub fn usual_gap(secs: &[f64]) -> Option<f64> {
+    let mut gaps: Vec<f64> = secs.windows(2).map(|pair| pair[1] - pair[0]).filter(|gap| *gap > 0.0).collect();
+    let middle = gaps.len().checked_sub(1)? / 2;
+    let (_, median, _) = gaps.select_nth_unstable_by(middle, f64::total_cmp);
+    let near = *median * 0.75..=*median * 1.25;
+    // In order of time, so that the sum does not depend on the selection.
+    let usual = secs.windows(2).map(|pair| pair[1] - pair[0]).filter(|gap| near.contains(gap));
+    let (sum, count) = usual.fold((0.0, 0.0), |(sum, count), gap| (sum + gap, count + 1.0));
+    Some(sum / count)
 }
 
 impl FrameTimes {
@@ -90,32 +103,65 @@ impl FrameTimes {
         i64::try_from(place).ok()
     }
 
-    /// Mean number of frames per second; 25 when the times do not tell.
+    /// Length of a usual frame, seconds: the median gap between frames; 0.04 when the times do not tell.
+    pub fn frame_secs(&self) -> f64 {
+        self.frame_secs
+    }
+
+    /// Usual number of frames per second, the inverse of [`Self::frame_secs`].
     pub fn fps(&self) -> f64 {
-        let steps = self.len().saturating_sub(1);
-        let secs = self.t_secs(steps as i64) - self.t_secs(0);
-        if steps > 0 && secs > 0.0 { steps as f64 / secs } else { UNKNOWN_FPS }
+        1.0 / self.frame_secs
     }
 
-    /// [`Self::fps`] as the whole or NTSC rate (24000/1001 and the like) that it is within 0.01 % of, if
-    /// any: many containers count in milliseconds, so the mean is only nearly the nominal rate.
-    pub fn nominal_fps(&self) -> f64 {
-        let mean = self.fps();
-        let ntsc = (mean * 1.001).round() / 1.001;
-        [mean.round(), ntsc].into_iter().find(|rate| (mean - rate).abs() < mean * 1e-4).unwrap_or(mean)
+    /// The rate at which editors conform that a whole multiple of [`Self::fps`] is nearest to: 30000/1001 for
+    /// 29.97, 24 for 12 frames per second.
+    pub fn editing_fps(&self) -> f64 {
+        let fps = self.fps();
+        let error = |rate: &f64| {
+            let share = (rate / fps).max(fps / rate);
+            // A multiple is as good as the rate itself, and a far one is not better than a near one.
+            (share / share.round() - 1.0).abs() + share.round() * 1e-6
+        };
+        EDITING_RATES.into_iter().min_by(|a, b| error(a).total_cmp(&error(b))).unwrap_or(25.0)
     }
 
-    /// Time at which the last frame ends if it is shown for as long as frames are on average, seconds.
+    /// Time at which the last frame ends if it is shown for as long as frames usually are, seconds.
     pub fn end_secs(&self) -> f64 {
-        let (Some(first), Some(last)) = (self.secs.first(), self.secs.last()) else { return 0.0 };
-        last + (last - first) / (self.len() as f64 - 1.0).max(1.0)
+        self.secs.last().map_or(0.0, |last| last + self.frame_secs)
     }
 
-    /// When a span begins and ends, seconds. It ends when the next frame is shown, or at `end_secs` if it
-    /// is the last of the video.
+    /// Whether nothing is known to be shown between the end of this frame and the next one.
+    pub fn is_before_hole(&self, frame_idx: i64) -> bool {
+        let (Some(at), Some(next)) = (self.at(frame_idx), self.at(frame_idx + 1)) else { return false };
+        next - at > HOLE * self.frame_secs
+    }
+
+    /// The union of spans as disjoint spans in order; spans that overlap, or touch without a hole between them,
+    /// become one.
+    pub fn union(&self, spans: impl IntoIterator<Item = Span>) -> Vec<Span> {
+        let mut spans: Vec<Span> = spans.into_iter().collect();
+        spans.sort_unstable();
+        let mut union: Vec<Span> = Vec::new();
+        for (first, last) in spans {
+            match union.last_mut() {
+                Some(before) if first <= before.1 + i64::from(!self.is_before_hole(before.1)) => {
+                    before.1 = before.1.max(last);
+                }
+                _ => union.push((first, last)),
+            }
+        }
+        union
+    }
+
+    /// When a span begins and ends, seconds. It ends when the next frame is shown; before a hole, after the
+    /// length of a usual frame; and at `end_secs` if it is the last of the video.
     pub fn on_screen(&self, (first, last): Span, end_secs: f64) -> (f64, f64) {
         let start = self.at(first).unwrap_or(0.0);
-        (start, self.at(last + 1).unwrap_or(end_secs).max(start))
+        let end = match self.at(last) {
+            Some(at) if self.is_before_hole(last) => at + self.frame_secs,
+            _ => self.at(last + 1).unwrap_or(end_secs),
+        };
+        (start, end.max(start))
     }
 
     /// Total time of disjoint spans, seconds; the last frame of the video ends at [`Self::end_secs`].
@@ -139,8 +185,9 @@ mod tests {
 
     #[test]
     fn spans_that_touch_become_one() {
-        assert_eq!(union([(8, 9), (0, 3), (2, 3), (4, 5)]), [(0, 5), (8, 9)]);
-        assert_eq!(union([]), []);
+        let times = every(0.5, 10);
+        assert_eq!(times.union([(8, 9), (0, 3), (2, 3), (4, 5)]), [(0, 5), (8, 9)]);
+        assert_eq!(times.union([]), []);
     }
 
     #[test]
@@ -152,12 +199,42 @@ mod tests {
     }
 
     #[test]
-    fn a_rate_is_the_mean_or_the_nominal_one() {
-        assert_eq!(every(0.04, 101).fps(), 25.0);
-        assert_eq!(FrameTimes::default().fps(), 25.0);
+    fn a_frame_is_as_long_as_frames_usually_are() {
+        assert_eq!(every(0.5, 101).fps(), 2.0);
+        assert_eq!((FrameTimes::default().fps(), every(1.0, 1).frame_secs()), (25.0, 0.04));
+        // A hole of ten minutes, and 29.97 frames a second in whole milliseconds.
+        let millis = |i: i64| (i as f64 * 1001.0 / 30.0).round() / 1e3 + if i < 125 { 0.0 } else { 600.0 };
+        let times: FrameTimes = (0..266).map(|i| (i, millis(i))).collect();
+        assert!((times.frame_secs() - 1001.0 / 30_000.0).abs() < 1e-5, "{}", times.frame_secs());
+        assert_eq!(times.editing_fps(), 30_000.0 / 1001.0);
+    }
+
+    #[test]
+    fn editors_conform_at_usual_rates() {
+        let rate = |fps: f64| every(1.0 / fps, 300).editing_fps();
+        for fps in EDITING_RATES {
+            assert_eq!(rate(fps), fps);
+        }
+        let others =
+            [(12.0, 24.0), (15.0, 30.0), (1.0, 24.0), (12.5, 25.0), (120.0, 60.0), (29.9, 30_000.0 / 1001.0)];
+        for (fps, expected) in others {
+            assert_eq!(rate(fps), expected, "{fps}");
+        }
         let millis: FrameTimes =
             (0..240).map(|i| (i, (f64::from(i as i32) / 23.976 * 1e3).round() / 1e3)).collect();
-        assert!((millis.nominal_fps() - 24000.0 / 1001.0).abs() < 1e-9);
+        assert_eq!(millis.editing_fps(), 24_000.0 / 1001.0);
+    }
+
+    #[test]
+    fn a_span_before_a_hole_ends_after_its_last_frame() {
+        let times: FrameTimes =
+            (0..10).map(|i| (i, i as f64 * 0.5 + if i < 5 { 0.0 } else { 600.0 })).collect();
+        assert_eq!(times.on_screen((1, 4), 700.0), (0.5, 2.5));
+        assert_eq!(times.on_screen((4, 5), 700.0), (2.0, 603.0), "a still picture goes on");
+        assert_eq!(times.union([(0, 4), (5, 9)]), [(0, 4), (5, 9)]);
+        assert_eq!(times.union([(0, 4), (4, 9)]), [(0, 9)]);
+        assert_eq!([3, 4, 9].map(|frame| times.is_before_hole(frame)), [false, true, false]);
+        assert_eq!(times.screen_secs(&[(0, 4), (8, 9)]), 3.5);
     }
 
     #[test]

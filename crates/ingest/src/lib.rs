@@ -16,7 +16,7 @@ use video::Index;
 /// Name, version and description of the stage.
 pub const STAGE: Stage = Stage {
     name: "ingest",
-    version: 2,
+    version: 3,
     about: "Reads the container of a video: frames, times, key frames, SHA-256",
 };
 
@@ -117,8 +117,8 @@ fn stat(path: &Path) -> Result<VideoFile, video::Error> {
 /// modification are what they were then.
 fn identify(job: &Job<Config>, path: &Path) -> Result<VideoFile, Error> {
     let mut file = stat(path)?;
-    let absolute = Path::new(&file.path);
-    if !absolute.is_file() {
+    // The manifest's path is text, and a name need not be: the file is opened by the path that was given.
+    if !path.is_file() {
         return Err(video::Error::NotAFile { path: path.to_path_buf() }.into());
     }
     let known = job.run.manifest().video.as_ref();
@@ -127,7 +127,7 @@ fn identify(job: &Job<Config>, path: &Path) -> Result<VideoFile, Error> {
         None => {
             // A large file that is no video is refused before it is hashed.
             video::check(path)?;
-            run::files::sha256(absolute)?
+            run::files::sha256(path)?
         }
     };
     match known {
@@ -175,15 +175,15 @@ fn write(stage: &mut StageRun, file: &VideoFile, index: &Index) -> Result<(), Er
     Ok(())
 }
 
-/// The last frame lasts as long as the container says, or as long as the mean of the others.
+/// The last frame lasts as long as the container says, or as long as frames usually do.
 fn duration_secs(index: &Index) -> f64 {
-    let (Some(first), Some(last)) = (index.packets.first(), index.packets.last()) else { return 0.0 };
-    let secs = |ticks| index.facts.t_secs(ticks);
-    let shown = secs(last.pts_ticks) - secs(first.pts_ticks);
-    let gaps = index.packets.len().saturating_sub(1).max(1) as f64;
-    let last_secs = match last.duration_ticks {
-        0 => shown / gaps,
-        ticks => secs(last.pts_ticks + ticks) - secs(last.pts_ticks),
+    let secs: Vec<f64> = index.packets.iter().map(|packet| index.facts.t_secs(packet.pts_ticks)).collect();
+    let (Some(first), Some(last), Some(packet)) = (secs.first(), secs.last(), index.packets.last()) else {
+        return 0.0;
     };
-    shown + last_secs
+    let last_secs = match packet.duration_ticks {
+        0 => geometry::usual_gap(&secs).unwrap_or(0.0),
+        ticks => index.facts.t_secs(packet.pts_ticks + ticks) - last,
+    };
+    last - first + last_secs
 }

@@ -8,18 +8,22 @@ use ffmpeg::format::context::Input;
 use ffmpeg::format::stream::Disposition;
 use ffmpeg::{FieldOrder, Packet, media};
 
+use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::orientation::Orientation;
 
 /// FFmpeg's names of the demuxers that may open a file. Playlists and scripts are not among them,
 /// so a file can never make the tool open another file or the network.
-pub const FORMATS: &str = "matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,avi,mpegts,mpeg,ogg,flv,asf";
+pub const FORMATS: &str = "matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,avi,mpegts,mpeg,mxf,dv,ogg,flv,asf";
 
 /// Pixels of the largest frame that is decoded, twice those of 8K: pictures in flight take memory.
 pub(crate) const MAX_PIXELS: u64 = 1 << 26;
 
 /// The largest time stamp, in ticks: whole numbers up to 2⁵³ are exact as 64-bit floats.
 const MAX_TICKS: i64 = 1 << 53;
+
+/// Aspects of pixels that pictures have; others are damage.
+const PIXEL_ASPECTS: std::ops::RangeInclusive<f64> = 0.2..=5.0;
 
 /// A gap this many times longer than the usual one is a hole.
 const HOLE: i64 = 3;
@@ -39,6 +43,8 @@ pub struct Facts {
     pub rotation_degrees: u32,
     /// Whether a stored frame is mirrored, left to right, before it is turned.
     pub is_mirrored: bool,
+    /// Width of a pixel of the upright frame relative to its height: 1 for square pixels.
+    pub pixel_aspect: f64,
     /// Numerator of the time base, seconds.
     pub time_base_num: i32,
     /// Denominator of the time base, seconds.
@@ -53,6 +59,12 @@ impl Facts {
     /// Seconds since the container's start.
     pub fn t_secs(&self, pts_ticks: i64) -> f64 {
         pts_ticks as f64 * f64::from(self.time_base_num) / f64::from(self.time_base_den) - self.start_secs
+    }
+
+    /// Whether the container stores when frames are shown. AVI stores only their order; presentation times that
+    /// FFmpeg makes up for AVI are late by the frames that the decoder reorders.
+    pub(crate) fn has_presentation_times(&self) -> bool {
+        self.container != "avi"
     }
 }
 
@@ -99,7 +111,9 @@ pub fn index(path: &Path, mut progress: impl FnMut(u64)) -> Result<Index> {
     let mut warnings = oddities(&input, stream);
     let [mut empty, mut untimed, mut before_start] = [0; 3];
     let start = input.stream(stream).map(|s| s.start_time()).filter(|t| *t != ffmpeg::ffi::AV_NOPTS_VALUE);
-    let mut packets = Vec::new();
+    let mut clock = Clock::new(&input, stream);
+    let is_in_range = |ticks: &i64| ticks.unsigned_abs() <= MAX_TICKS as u64;
+    let (mut packets, mut without_pts) = (Vec::new(), Vec::new());
     let stopped = loop {
         // Reading does not release what a packet held: only dropping it does.
         let mut packet = Packet::empty();
@@ -110,28 +124,34 @@ pub fn index(path: &Path, mut progress: impl FnMut(u64)) -> Result<Index> {
             Err(e) => break Some(e),
         }
         progress(u64::try_from(packet.position()).unwrap_or(0));
+        clock.set(&mut packet);
+        let frame = |pts_ticks| PacketInfo {
+            pts_ticks,
+            duration_ticks: packet.duration().clamp(0, MAX_TICKS),
+            is_key: packet.is_key(),
+            is_corrupt: packet.is_corrupt(),
+        };
         // Only damage is counted here.
-        let ticks = packet.pts().or(packet.dts()).filter(|ticks| ticks.unsigned_abs() <= MAX_TICKS as u64);
-        match ticks {
+        let pts = packet.pts().filter(|_| facts.has_presentation_times());
+        match (pts.filter(is_in_range), packet.dts().filter(is_in_range)) {
             _ if packet.size() == 0 => empty += 1,
-            None => untimed += 1,
             // An edit list drops frames before the start: they are decoded, never shown.
-            Some(pts_ticks) if start.is_some_and(|start| pts_ticks < start) => before_start += 1,
-            Some(pts_ticks) => packets.push(PacketInfo {
-                pts_ticks,
-                duration_ticks: packet.duration().clamp(0, MAX_TICKS),
-                is_key: packet.is_key(),
-                is_corrupt: packet.is_corrupt(),
-            }),
+            (Some(pts), _) if start.is_some_and(|start| pts < start) && !clock.may_jump() => {
+                before_start += 1
+            }
+            (Some(pts), _) => packets.push(frame(pts)),
+            (None, Some(dts)) => without_pts.push(frame(dts)),
+            (None, None) => untimed += 1,
         }
     };
-    packets.sort_by_key(|p| p.pts_ticks);
-    let listed = packets.len();
+    let listed = packets.len() + without_pts.len();
+    place(&mut packets, without_pts);
     packets.dedup_by_key(|p| p.pts_ticks);
     if packets.is_empty() {
         return Err(Error::NoFrames { path: path.to_path_buf() });
     }
     warnings.extend(stopped.map(|why| format!("reading stopped after {listed} frames: {why}")));
+    warn_of_jumps(&mut warnings, &facts, clock.jumps());
     for (count, what) in [
         (empty, "skipped because they are empty"),
         (untimed, "skipped because they have no presentation time"),
@@ -144,8 +164,27 @@ pub fn index(path: &Path, mut progress: impl FnMut(u64)) -> Result<Index> {
         }
     }
     warn_of_holes(&mut warnings, &facts, &packets);
-    warn_if_short(&mut warnings, &facts, &packets);
+    if clock.jumps().is_empty() {
+        warn_if_short(&mut warnings, &facts, &packets);
+    }
     Ok(Index { facts, packets, warnings })
+}
+
+/// Sorts packets by time and gives those without a presentation time, which have their decoding times, a place
+/// among them. If no packet has a presentation time, as in AVI, decoding times in order are presentation times.
+/// Otherwise, a decoding time that another packet has is replaced by the end of the video.
+fn place(packets: &mut Vec<PacketInfo>, without_pts: Vec<PacketInfo>) {
+    packets.sort_by_key(|p| p.pts_ticks);
+    let known: BTreeSet<i64> = packets.iter().map(|p| p.pts_ticks).collect();
+    for mut packet in without_pts {
+        if known.contains(&packet.pts_ticks)
+            && let Some(last) = packets.iter().max_by_key(|p| p.pts_ticks)
+        {
+            packet.pts_ticks = last.pts_ticks + last.duration_ticks.max(1);
+        }
+        packets.push(packet);
+    }
+    packets.sort_by_key(|p| p.pts_ticks);
 }
 
 /// Warnings about properties of the stream that lower accuracy.
@@ -164,13 +203,6 @@ fn oddities(input: &Input, stream: usize) -> Vec<String> {
                 .into(),
         );
     }
-    let aspect = found.sample_aspect_ratio();
-    let (across, down) = (aspect.numerator(), aspect.denominator());
-    if across > 0 && down > 0 && across != down {
-        odd.push(format!(
-            "pixels are not square ({across}:{down}): faces are detected in stretched pictures and may be missed"
-        ));
-    }
     if !matches!(parameters.field_order(), FieldOrder::Unknown | FieldOrder::Progressive) {
         odd.push("the video is interlaced and is not deinterlaced: moving faces have combed edges".into());
     }
@@ -180,6 +212,16 @@ fn oddities(input: &Input, stream: usize) -> Vec<String> {
         );
     }
     odd
+}
+
+/// A clock that jumps shows where recordings were joined.
+fn warn_of_jumps(warnings: &mut Vec<String>, facts: &Facts, jumps: &[(i64, i64)]) {
+    let Some((at, by)) = jumps.first() else { return };
+    let (at, by) = (facts.t_secs(*at), facts.t_secs(-by) - facts.t_secs(0));
+    let (n, noun) = (jumps.len(), if jumps.len() == 1 { "time" } else { "times" });
+    warnings.push(format!(
+        "the clock of the file jumps {n} {noun}, first by {by:+.1} s at {at:.1} s: the jumps are closed, as players do"
+    ));
 }
 
 /// A gap in the times is damage that the demuxer skipped silently, or a still picture in a stream of variable
@@ -278,11 +320,27 @@ pub(crate) fn facts(path: &Path, input: &Input, stream: usize) -> Result<Facts> 
         height,
         rotation_degrees: orientation.rotation_degrees,
         is_mirrored: orientation.is_mirrored,
+        pixel_aspect: pixel_aspect(&found, orientation),
         time_base_num: found.time_base().numerator(),
         time_base_den: found.time_base().denominator(),
         start_secs: starts.min_by(f64::total_cmp).unwrap_or(0.0),
         announced_secs: Some(input.duration()).filter(|d| *d > 0).map(|d| d as f64 / 1e6),
     })
+}
+
+/// Width of a pixel of the upright frame relative to its height, from the container or, where the container has
+/// none, from the codec, as FFmpeg's `av_guess_sample_aspect_ratio` chooses. 1 for what no picture has.
+fn pixel_aspect(stream: &ffmpeg::Stream<'_>, orientation: Orientation) -> f64 {
+    let ratio = |aspect: ffmpeg::Rational| {
+        let is_known = aspect.numerator() > 0 && aspect.denominator() > 0;
+        is_known.then(|| f64::from(aspect)).filter(|aspect| PIXEL_ASPECTS.contains(aspect))
+    };
+    let of_codec =
+        || ffmpeg::codec::Context::from_parameters(stream.parameters()).ok()?.decoder().video().ok();
+    let stored = ratio(stream.sample_aspect_ratio())
+        .or_else(|| of_codec().and_then(|picture| ratio(picture.aspect_ratio())))
+        .unwrap_or(1.0);
+    if orientation.is_lying() { 1.0 / stored } else { stored }
 }
 
 /// Reads the display matrix: nine 32-bit integers, of which the first two say where the stored x

@@ -7,6 +7,7 @@ use ffmpeg::codec::threading;
 use ffmpeg::format::context::Input;
 use ffmpeg::{Packet, frame};
 
+use crate::clock::Clock;
 use crate::container::{self, Facts};
 use crate::error::{Error, Result};
 
@@ -34,6 +35,7 @@ pub struct Decoder {
     stream: usize,
     decoder: ffmpeg::decoder::Video,
     facts: Facts,
+    clock: Clock,
     packet: Packet,
     /// The decoder was full: `packet` is still to be sent.
     is_pending: bool,
@@ -63,25 +65,10 @@ impl Decoder {
     pub fn open(path: &Path, threads: usize) -> Result<Self> {
         let (input, stream) = container::open(path)?;
         let facts = container::facts(path, &input, stream)?;
-        let failed = Error::decoder(path, &facts.codec);
-        let no_frames = || Error::NoFrames { path: path.to_path_buf() };
-        let parameters = input.stream(stream).ok_or_else(no_frames)?;
-        let mut context =
-            ffmpeg::codec::Context::from_parameters(parameters.parameters()).map_err(&failed)?;
-        context.set_threading(threading::Config {
-            kind: threading::Type::Frame,
-            count: threads,
-            ..threading::Config::default()
-        });
-        let decoder = context.decoder();
-        let codec = ffmpeg::decoder::find(decoder.id()).ok_or(ffmpeg::Error::DecoderNotFound);
-        let mut limits = ffmpeg::Dictionary::new();
-        // A stream may change its size half way.
-        limits.set("max_pixels", container::MAX_PIXELS.to_string());
-        let opened = codec.and_then(|codec| decoder.open_as_with(codec, limits));
-        let decoder = opened.and_then(|decoder| decoder.video()).map_err(&failed)?;
+        let decoder = open_codec(path, &input, stream, &facts, threads)?;
         Ok(Self {
             path: path.to_path_buf(),
+            clock: Clock::new(&input, stream),
             input,
             stream,
             decoder,
@@ -156,7 +143,9 @@ impl Decoder {
 
     /// Returns `None` for pictures that a damaged stream outputs late or twice.
     fn picture(&mut self, frame: frame::Video) -> Option<Picture> {
-        let pts_ticks = frame.timestamp().or(frame.pts());
+        // Without a presentation time, FFmpeg guesses from the decoding time, which is late by the frames that
+        // the decoder reorders.
+        let pts_ticks = frame.pts().filter(|_| self.facts.has_presentation_times());
         if pts_ticks.is_some() && pts_ticks <= self.last_ticks {
             self.lost += 1;
             self.is_impaired = true;
@@ -188,7 +177,10 @@ impl Decoder {
             match self.packet.read(&mut self.input) {
                 // To a decoder, an empty packet is the end.
                 Ok(()) if self.packet.stream() != self.stream || self.packet.size() == 0 => {}
-                Ok(()) => self.is_pending = !self.skips(),
+                Ok(()) => {
+                    self.clock.set(&mut self.packet);
+                    self.is_pending = !self.skips();
+                }
                 Err(e) => {
                     if e != ffmpeg::Error::Eof {
                         self.stopped = Some(e.to_string());
@@ -219,6 +211,32 @@ impl Decoder {
         self.is_impaired |= self.is_skipping;
         self.is_skipping
     }
+}
+
+/// The decoder of a stream, on `threads` threads.
+pub(crate) fn open_codec(
+    path: &Path,
+    input: &Input,
+    stream: usize,
+    facts: &Facts,
+    threads: usize,
+) -> Result<ffmpeg::decoder::Video> {
+    let failed = Error::decoder(path, &facts.codec);
+    let no_frames = || Error::NoFrames { path: path.to_path_buf() };
+    let parameters = input.stream(stream).ok_or_else(no_frames)?;
+    let mut context = ffmpeg::codec::Context::from_parameters(parameters.parameters()).map_err(&failed)?;
+    context.set_threading(threading::Config {
+        kind: threading::Type::Frame,
+        count: threads,
+        ..threading::Config::default()
+    });
+    let decoder = context.decoder();
+    let codec = ffmpeg::decoder::find(decoder.id()).ok_or(ffmpeg::Error::DecoderNotFound);
+    let mut limits = ffmpeg::Dictionary::new();
+    // A stream may change its size half way.
+    limits.set("max_pixels", container::MAX_PIXELS.to_string());
+    let opened = codec.and_then(|codec| decoder.open_as_with(codec, limits));
+    opened.and_then(|decoder| decoder.video()).map_err(&failed)
 }
 
 fn is_errno(error: &ffmpeg::Error, number: i32) -> bool {

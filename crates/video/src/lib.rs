@@ -2,12 +2,14 @@
 //!
 //! * [`index`] reads packets only: facts and one [`PacketInfo`] per frame, no pixel decoded.
 //! * [`Decoder`] yields every [`Picture`] once, in order of presentation, on FFmpeg's threads.
+//! * [`Sampler`] decodes single key frames, for a first look.
 //! * [`Converter`] turns a picture into upright RGB or luma at a wanted size, straight from the
 //!   decoder's planes.
 //!
 //! **Architecture invariant:** nothing else in the project opens a video. Only local files are
 //! read, and only by the demuxers of [`FORMATS`]: no playlist, no network protocol.
 
+mod clock;
 mod colour;
 mod container;
 mod decoder;
@@ -16,9 +18,11 @@ mod orientation;
 mod pixels;
 mod planes;
 mod resample;
+mod sampler;
 
 pub use container::{FORMATS, Facts, Index, PacketInfo, check, index};
 pub use decoder::{Decoder, Picture};
 pub use error::{Error, Result};
 pub use orientation::Region;
 pub use pixels::{Converter, Image};
+pub use sampler::Sampler;

@@ -20,6 +20,20 @@ pub struct Image {
     pub data: Vec<u8>,
 }
 
+impl Image {
+    /// The picture turned clockwise by 0, 90, 180 or 270 degrees.
+    pub fn turned(self, degrees: u32) -> Self {
+        let orientation = Orientation { is_mirrored: false, rotation_degrees: degrees };
+        let (size, channels) = ((self.width, self.height), self.channels);
+        let (width, height) = orientation.size(size);
+        let data = match channels {
+            1 => orientation.upright::<1>(self.data, size),
+            _ => orientation.upright::<3>(self.data, size),
+        };
+        Self { width, height, channels, data }
+    }
+}
+
 /// Scales, converts and rotates pictures; keeps its tables while the sizes stay the same.
 ///
 /// RGB follows what the stream says of its colours (BT.601, BT.709, BT.2020; full or limited range).
@@ -85,22 +99,40 @@ impl Converter {
     /// # Errors
     /// A message, if the pixel format cannot be converted or the size is zero.
     pub fn luma(&mut self, picture: &Picture, width: usize, height: usize) -> Result<Image, String> {
-        check(Region { x: 0, y: 0, width, height }, width, height)?;
+        self.luma_region(picture, width, height, Region { x: 0, y: 0, width, height })
+    }
+
+    /// A region of what [`luma`](Self::luma) gives for the same size, without the work for the rows above and
+    /// below.
+    ///
+    /// # Errors
+    /// Those of [`luma`](Self::luma), and when the region is empty or not inside the picture.
+    pub fn luma_region(
+        &mut self,
+        picture: &Picture,
+        width: usize,
+        height: usize,
+        region: Region,
+    ) -> Result<Image, String> {
+        check(region, width, height)?;
         let orientation = self.orientation(picture);
         let size = orientation.size((width, height));
-        let mut data = vec![0; width * height];
+        let stored = orientation.stored_region(region, size);
+        let (mut data, mut row) = (vec![0; region.width * region.height], vec![0; size.0]);
         let planes = self.unpacker.planes(&picture.frame)?;
         let luma = resampler(&mut self.luma, planes.y, size);
         Arch::new().dispatch(
             #[inline(always)]
             || {
-                for (y, out) in data.chunks_exact_mut(size.0).enumerate() {
-                    luma.row(&planes.y, y, out);
+                for (y, out) in (stored.y..).zip(data.chunks_exact_mut(stored.width)) {
+                    luma.row(&planes.y, y, &mut row);
+                    out.copy_from_slice(&row[stored.x..][..stored.width]);
                     planes.matrix.widen(out);
                 }
             },
         );
-        Ok(Image { width, height, channels: 1, data: orientation.upright::<1>(data, size) })
+        let data = orientation.upright::<1>(data, (stored.width, stored.height));
+        Ok(Image { width: region.width, height: region.height, channels: 1, data })
     }
 
     fn orientation(&self, picture: &Picture) -> Orientation {

@@ -25,7 +25,9 @@ use crate::face::DetectedFace;
 use crate::pipeline::dispatcher::Dispatcher;
 use crate::pipeline::source::FrameSource;
 use crate::pipeline::worker::Examiner;
+pub(crate) use crate::pipeline::worker::detector_scale;
 use crate::shots::Boundary;
+use crate::view::View;
 use crate::{Config, Error};
 
 /// Receives what the pipeline finds, strictly in order of frames.
@@ -57,6 +59,7 @@ pub fn run(
     path: &Path,
     new_detector: &NewDetector,
     config: &Config,
+    view: View,
     threads: usize,
     sink: &mut dyn PipelineSink,
     progress: &mut dyn Progress,
@@ -71,11 +74,11 @@ pub fn run(
     std::thread::scope(|scope| {
         for _ in 0..threads {
             let (taken, answers, facts) = (&taken, answers.clone(), &facts);
-            let new_examiner = || Ok(Examiner::new(new_detector()?, config, facts));
+            let new_examiner = || Ok(Examiner::new(new_detector()?, config, facts, view));
             scope.spawn(move || worker::work(taken, &answers, new_examiner()));
         }
         drop(answers);
         let dispatcher = Dispatcher::new(path, orders, received, config, threads, sink);
-        FrameSource::new(decoder, config, dispatcher).run(progress)
+        FrameSource::new(decoder, config, view, dispatcher).run(progress)
     })
 }

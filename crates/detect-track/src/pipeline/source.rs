@@ -8,6 +8,7 @@ use video::{Converter, Decoder, Picture};
 
 use crate::pipeline::dispatcher::Dispatcher;
 use crate::shots::{self, Boundary, ShotDetector, Verdict};
+use crate::view::View;
 use crate::{Config, Error};
 
 /// Pictures that wait for one anchor interval to end take at most this much memory, bytes.
@@ -25,21 +26,25 @@ pub(super) struct FrameSource<'a> {
     /// For each waiting frame, from the front, what is known of it.
     judged: VecDeque<Verdict>,
     luma: Converter,
+    view: View,
     last_anchor_secs: f64,
     last_idx: Option<i64>,
     damaged: u64,
     untimed: u64,
+    /// Packets that were lost before the last picture.
+    lost: u64,
 }
 
 impl<'a> FrameSource<'a> {
     /// Frames of `decoder` for `dispatcher`.
-    pub(super) fn new(decoder: Decoder, config: &Config, dispatcher: Dispatcher<'a>) -> Self {
+    pub(super) fn new(decoder: Decoder, config: &Config, view: View, dispatcher: Dispatcher<'a>) -> Self {
         let fps = dispatcher.times().fps();
         let facts = decoder.facts();
         let picture_bytes = facts.width as usize * facts.height as usize * 3;
         let budget_secs = MAX_INTERVAL_BYTES as f64 / picture_bytes.max(1) as f64 / fps;
         Self {
-            luma: Converter::new(facts.rotation_degrees),
+            luma: Converter::new((facts.rotation_degrees + view.turn_degrees) % 360),
+            view,
             decoder,
             max_stride_secs: config.max_stride_secs.min(budget_secs),
             skipped: config.skip_frames.clone(),
@@ -51,6 +56,7 @@ impl<'a> FrameSource<'a> {
             last_idx: None,
             damaged: 0,
             untimed: 0,
+            lost: 0,
         }
     }
 
@@ -65,7 +71,8 @@ impl<'a> FrameSource<'a> {
             self.last_idx = Some(frame_idx);
             decoded += 1;
             progress.advance(decoded, total.max(decoded), "frames");
-            let luma = self.luma.luma(&picture, shots::WIDTH, shots::HEIGHT);
+            let ((width, height), part) = self.view.squeezed(shots::WIDTH, shots::HEIGHT);
+            let luma = self.luma.luma_region(&picture, width, height, part);
             let luma = luma.map_err(|reason| self.dispatcher.failed(frame_idx, reason))?;
             self.waiting.push_back(picture);
             let verdict = self.shots.push(frame_idx, luma.data);
@@ -82,15 +89,18 @@ impl<'a> FrameSource<'a> {
         Ok(self.warnings(decoded, total))
     }
 
-    /// Number of a decoded frame: by its time, or the next one when it has none. Frames that the
-    /// container did not announce, or that come twice, get no number.
+    /// Number of a decoded frame: by its time or, when it has none, as in AVI, by its place in the order of
+    /// presentation, lost frames counted. Frames that the container did not announce, or that come twice, get no
+    /// number.
     fn number(&mut self, picture: &Picture) -> Option<i64> {
         self.damaged += u64::from(picture.is_damaged);
         let times = self.dispatcher.times();
         let next = self.last_idx.map_or(0, |last| last + 1);
+        let lost = self.decoder.lost();
+        let newly_lost = (lost - std::mem::replace(&mut self.lost, lost)) as i64;
         let frame_idx = match picture.pts_ticks {
             Some(pts) => times.frame_at(pts),
-            None => Some(next).filter(|i| usize::try_from(*i).is_ok_and(|i| i < times.len())),
+            None => Some(next + newly_lost).filter(|i| usize::try_from(*i).is_ok_and(|i| i < times.len())),
         };
         let usable = frame_idx.filter(|i| *i >= next);
         self.untimed += u64::from(usable.is_none());
@@ -129,7 +139,9 @@ impl<'a> FrameSource<'a> {
         let (t_secs, fps) = (times.t_secs(frame_idx), times.fps());
         // Times are not exact: a frame counts as due when it is nearer than the next one.
         let is_due = t_secs - self.last_anchor_secs + 0.5 / fps >= self.max_stride_secs;
-        let is_anchor = begins.is_some() || ends || is_due;
+        // What is seen on one side of a hole is not known of the other.
+        let is_cut_off = times.is_before_hole(frame_idx) || times.is_before_hole(frame_idx - 1);
+        let is_anchor = begins.is_some() || ends || is_due || is_cut_off;
         if is_anchor {
             self.last_anchor_secs = t_secs;
         }

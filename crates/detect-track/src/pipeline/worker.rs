@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, Sender};
 use std::sync::{Arc, Mutex};
 
 use geometry::BBox;
-use video::{Converter, Facts, Picture};
+use video::{Converter, Facts, Picture, Region};
 
 use crate::Config;
 use crate::crops::Alignment;
@@ -15,6 +15,7 @@ use crate::face::{DetectedFace, Face, suppress};
 use crate::follow::{Follower, Trajectory};
 use crate::pipeline::schedule::{Order, Task};
 use crate::torso::{self, Counts};
+use crate::view::View;
 
 /// Shorter side of the detector's input picture if `min_face_px` is not set, pixels.
 const SHORT_SIDE_PX: f64 = 360.0;
@@ -68,35 +69,35 @@ pub(super) fn work(
 pub(super) struct Examiner<'a> {
     detector: Box<dyn Detector + 'a>,
     config: &'a Config,
-    /// Width and height of the upright frame, pixels, in which boxes are returned even if a picture has
-    /// another size.
-    size: (usize, usize),
+    /// The picture in the frame; boxes are returned in pixels of its square frame, even if a picture has another
+    /// size.
+    view: View,
     small: Converter,
     full: Converter,
 }
 
 impl<'a> Examiner<'a> {
     /// Creates an examiner with its own detector, for the video that `facts` describes.
-    pub(super) fn new(detector: Box<dyn Detector + 'a>, config: &'a Config, facts: &Facts) -> Self {
-        let converter = || Converter::new(facts.rotation_degrees);
-        let size = (facts.width as usize, facts.height as usize);
-        Self { detector, config, size, small: converter(), full: converter() }
+    pub(super) fn new(
+        detector: Box<dyn Detector + 'a>,
+        config: &'a Config,
+        facts: &Facts,
+        view: View,
+    ) -> Self {
+        let converter = || Converter::new((facts.rotation_degrees + view.turn_degrees) % 360);
+        Self { detector, config, view, small: converter(), full: converter() }
     }
 
     fn examine(&mut self, picture: &Picture) -> Result<Vec<DetectedFace>, String> {
-        let (width, height) = self.size;
-        let (small_width, small_height) = self.small_size();
-        let small = self.small.rgb(picture, small_width, small_height)?;
+        let scale = self.scale();
+        let small = self.small.rgb_region(picture, scale.size.0, scale.size.1, scale.part)?;
         let faces = self.detector.detect(&small)?;
         let faces = suppress(faces, self.config.max_overlap as f32);
         if faces.is_empty() {
             return Ok(Vec::new());
         }
-        let across = width as f32 / small_width as f32;
-        let down = height as f32 / small_height as f32;
         let torso = |face: &Face| if self.config.context { torso::look(&small, &face.bbox) } else { None };
-        let mut faces: Vec<_> =
-            faces.into_iter().map(|face| (face.scaled(across, down), torso(&face))).collect();
+        let mut faces: Vec<_> = faces.into_iter().map(|face| (scale.out(&face), torso(&face))).collect();
         faces.sort_by(|(a, _), (b, _)| {
             a.bbox.x_min.total_cmp(&b.bbox.x_min).then(a.bbox.y_min.total_cmp(&b.bbox.y_min))
         });
@@ -105,7 +106,7 @@ impl<'a> Examiner<'a> {
 
     /// Cuts the crop of a face from the full-size picture; only the region of the crop is converted to RGB.
     fn see(&mut self, picture: &Picture, face: Face, torso: Option<Counts>) -> Result<DetectedFace, String> {
-        let (width, height) = self.size;
+        let (width, height) = self.view.size;
         let crop = match Alignment::new(&face, width, height) {
             Some(alignment) => {
                 let region = self.full.rgb_region(picture, width, height, alignment.region)?;
@@ -123,56 +124,102 @@ impl<'a> Examiner<'a> {
         pictures: &[(i64, Arc<Picture>)],
     ) -> Result<Vec<Trajectory>, String> {
         let Some(((_, first), others)) = pictures.split_first() else { return Ok(Vec::new()) };
-        let (width, height) = self.small_size();
-        let (across, down) = (self.size.0 as f32 / width as f32, self.size.1 as f32 / height as f32);
-        let boxes: Vec<BBox> = faces.iter().map(|face| face.bbox.scaled(1.0 / across, 1.0 / down)).collect();
-        let mut follower = Follower::new(&self.small.rgb(first, width, height)?, &boxes)?;
+        let scale = self.scale();
+        let boxes: Vec<BBox> = faces.iter().map(|face| scale.inside(&face.bbox)).collect();
+        let mut small = |picture| self.small.rgb_region(picture, scale.size.0, scale.size.1, scale.part);
+        let mut follower = Follower::new(&small(first)?, &boxes)?;
         for (frame_idx, picture) in others {
-            follower.step(*frame_idx, &self.small.rgb(picture, width, height)?)?;
+            follower.step(*frame_idx, &small(picture)?)?;
         }
         let mut trajectories = follower.finish();
-        trajectories.iter_mut().flatten().for_each(|(_, bbox)| *bbox = bbox.scaled(across, down));
+        trajectories.iter_mut().flatten().for_each(|(_, bbox)| *bbox = scale.outside(bbox));
         Ok(trajectories)
     }
 
-    /// Returns the width and height of the detector's input picture, pixels.
-    fn small_size(&self) -> (usize, usize) {
-        detector_size(self.size.0, self.size.1, self.config.min_face_px, self.detector.smallest_px())
+    /// Returns the size of the detector's input picture.
+    fn scale(&self) -> Scale {
+        let scale = detector_scale(&self.view, self.config.min_face_px, self.detector.smallest_px());
+        let (size, part) = self.view.scaled(scale);
+        let (across, down) =
+            (self.view.size.0 as f32 / size.0 as f32, self.view.size.1 as f32 / size.1 as f32);
+        Scale { size, part, across, down }
     }
 }
 
-/// Returns the width and height of a detector's input picture, pixels: a face of `min_face_px` pixels in the
-/// video has `smallest_px` pixels in the input picture.
-fn detector_size(width: usize, height: usize, min_face_px: Option<f64>, smallest_px: f64) -> (usize, usize) {
+/// The detector's input picture in relation to the square frame.
+#[derive(Debug, Clone, Copy)]
+struct Scale {
+    /// Width and height of the scaled frame, pixels.
+    size: (usize, usize),
+    /// The input picture within the scaled frame.
+    part: Region,
+    /// Width of the square frame relative to the scaled frame.
+    across: f32,
+    /// Height of the square frame relative to the scaled frame.
+    down: f32,
+}
+
+impl Scale {
+    fn shift(&self) -> (f32, f32) {
+        (self.part.x as f32, self.part.y as f32)
+    }
+
+    /// A face of the input picture in the square frame.
+    fn out(&self, face: &Face) -> Face {
+        let (x, y) = self.shift();
+        face.moved(x, y).scaled(self.across, self.down)
+    }
+
+    /// A box of the input picture in the square frame.
+    fn outside(&self, bbox: &BBox) -> BBox {
+        let (x, y) = self.shift();
+        bbox.moved(x, y).scaled(self.across, self.down)
+    }
+
+    /// A box of the square frame in the input picture.
+    fn inside(&self, bbox: &BBox) -> BBox {
+        let (x, y) = self.shift();
+        bbox.scaled(1.0 / self.across, 1.0 / self.down).moved(-x, -y)
+    }
+}
+
+/// Returns the scale of the detector's input picture: a face of `min_face_px` pixels in the picture has
+/// `smallest_px` pixels in the input picture.
+pub(crate) fn detector_scale(view: &View, min_face_px: Option<f64>, smallest_px: f64) -> f64 {
+    let (width, height) = (view.picture.width, view.picture.height);
     let (short, long) = (width.min(height) as f64, width.max(height) as f64);
     let wanted = min_face_px.map_or(SHORT_SIDE_PX / short, |min_face_px| smallest_px / min_face_px);
-    let scale = wanted.min(MAX_SCALE).min(MAX_SIDE_PX / long);
-    let scaled = |side: usize| ((side as f64 * scale).round() as usize).max(1);
-    (scaled(width), scaled(height))
+    wanted.min(MAX_SCALE).min(MAX_SIDE_PX / long)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// Size of the detector's input picture for a frame without bars.
+    fn input_size(width: usize, height: usize, min_face_px: Option<f64>) -> (usize, usize) {
+        let view = View::of_size(width, height);
+        view.scaled(detector_scale(&view, min_face_px, 15.0)).0
+    }
+
     #[test]
     fn the_detector_input_size_is_independent_of_the_resolution() {
-        assert_eq!(detector_size(640, 360, None, 15.0), (640, 360));
-        assert_eq!(detector_size(1920, 1080, None, 15.0), (640, 360));
-        assert_eq!(detector_size(1080, 1920, None, 15.0), (360, 640));
-        assert_eq!(detector_size(320, 180, None, 15.0), (640, 360));
+        assert_eq!(input_size(640, 360, None), (640, 360));
+        assert_eq!(input_size(1920, 1080, None), (640, 360));
+        assert_eq!(input_size(1080, 1920, None), (360, 640));
+        assert_eq!(input_size(320, 180, None), (640, 360));
     }
 
     #[test]
     fn smaller_faces_take_a_larger_picture() {
-        assert_eq!(detector_size(1920, 1080, Some(15.0), 15.0), (1920, 1080));
-        assert_eq!(detector_size(1920, 1080, Some(30.0), 15.0), (960, 540));
-        assert_eq!(detector_size(640, 360, Some(1.0), 15.0), (1280, 720));
+        assert_eq!(input_size(1920, 1080, Some(15.0)), (1920, 1080));
+        assert_eq!(input_size(1920, 1080, Some(30.0)), (960, 540));
+        assert_eq!(input_size(640, 360, Some(1.0)), (1280, 720));
     }
 
     #[test]
     fn extreme_shapes_stay_within_bounds() {
-        assert_eq!(detector_size(16384, 16, None, 15.0).0, 4096);
-        assert_eq!(detector_size(1, 1, None, 15.0), (2, 2));
+        assert_eq!(input_size(16384, 16, None).0, 4096);
+        assert_eq!(input_size(1, 1, None), (2, 2));
     }
 }

@@ -26,8 +26,8 @@ pub const HEIGHT: usize = 36;
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ShotConfig {
-    /// Smallest change between two frames that may be a cut: mean difference as a share of the luma range,
-    /// 0 to 1.
+    /// Smallest change between two frames that may be a cut, free of motion and of one gain and offset: mean
+    /// difference as a share of the luma range, 0 to 1.
     pub min_cut_change: f64,
     /// Smallest ratio of the change at a cut to the changes next to it, from 1.
     pub min_cut_ratio: f64,
@@ -96,7 +96,7 @@ impl ShotDetector {
     /// A detector at the beginning of a video of `fps` frames a second.
     pub fn new(config: ShotConfig, fps: f64) -> Self {
         Self {
-            cuts: CutDetector::new(config),
+            cuts: CutDetector::new(config, fps),
             gradual: GradualDetector::new(config, fps),
             waiting: VecDeque::new(),
             is_first: true,
@@ -181,6 +181,11 @@ pub(crate) mod samples {
         let mix =
             |(a, b): (&u8, &u8)| (f64::from(*a) + (f64::from(*b) - f64::from(*a)) * share).round() as u8;
         a.iter().zip(b).map(mix).collect()
+    }
+
+    /// The picture in another light: `gain` times as bright, and `offset` levels.
+    pub(crate) fn lit(picture: &[u8], gain: f64, offset: f64) -> Vec<u8> {
+        picture.iter().map(|v| (f64::from(*v) * gain + offset).round().clamp(0.0, 255.0) as u8).collect()
     }
 
     /// The picture moved by `pixels` to the left, its right edge repeated.

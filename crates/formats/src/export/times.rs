@@ -48,6 +48,8 @@ pub(super) fn rttm(run: &Run) -> String {
         let name = word(&run.name(cluster_id));
         for span in spans {
             let (start, end) = run.secs(span);
+            // Plus zero: a time just before the start would print as −0.
+            let start = start.max(0.0) + 0.0;
             let _ =
                 writeln!(lines, "SPEAKER {uri} 1 {start:.3} {:.3} <NA> <NA> {name} <NA> <NA>", end - start);
         }
@@ -61,16 +63,29 @@ fn word(text: &str) -> String {
     if word.is_empty() { "<NA>".into() } else { word }
 }
 
+/// A file name as a relative URL (RFC 3986): what is not an unreserved character is percent-encoded.
+fn url(name: &str) -> String {
+    let mut url = String::new();
+    for byte in name.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => url.push(byte.into()),
+            _ => {
+                let _ = write!(url, "%{byte:02X}");
+            }
+        }
+    }
+    url
+}
+
 /// A timeline as long as the video, with a track a person; gaps where the person is away.
 pub(super) fn otio(run: &Run) -> String {
-    // Exact where all frames are equally long, else the mean.
-    let rate = run.times.nominal_fps();
+    let rate = run.times.editing_fps();
     let units = |secs: f64| (secs * rate).round();
     let time = |value: f64| json!({ "OTIO_SCHEMA": "RationalTime.1", "rate": rate, "value": value });
     let range = |start: f64, end: f64| json!({ "OTIO_SCHEMA": "TimeRange.1", "start_time": time(start), "duration": time(end - start) });
     let media = json!({
         "OTIO_SCHEMA": "ExternalReference.1",
-        "target_url": run.video.file_name,
+        "target_url": url(&run.video.file_name),
         "available_range": range(0.0, units(run.video.duration_secs)),
         "metadata": { "facetrack": { "sha256": run.video.sha256 } },
     });
@@ -125,6 +140,13 @@ mod tests {
     fn a_field_is_one_word() {
         assert_eq!(word(" Ida  B. "), "Ida_B.");
         assert_eq!(word(" "), "<NA>");
+    }
+
+    #[test]
+    fn names_of_files_become_urls() {
+        assert_eq!(url("100% #1?.mkv"), "100%25%20%231%3F.mkv");
+        assert_eq!(url("a-b_c~1.mp4"), "a-b_c~1.mp4");
+        assert_eq!(url("é:/.mkv"), "%C3%A9%3A%2F.mkv");
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! CVAT 1.1, for video or for images, as XML.
 
+use std::collections::BTreeSet;
+
 use roxmltree::{Document, Node};
 
 use super::{Face, Labels, Line, MOST_FRAMES, Wrong, bbox, frame, identity};
@@ -17,33 +19,58 @@ pub(super) fn read(content: &str) -> Result<Labels, Wrong> {
     }
     let mut labels = Labels::default();
     let mut images = Vec::new();
+    let tracks = || root.children().filter(|node| node.has_tag_name("track"));
+    let is_named =
+        tracks().flat_map(boxes).any(|node| IDENTITY.iter().any(|name| attribute(node, name).is_some()));
+    let different: BTreeSet<_> = tracks().filter_map(|node| node.attribute("label")).collect();
+    // Where the labels alone differ, they are the people.
+    let label_is_person = !is_named && different.len() > 1;
+    if !is_named && different.len() == 1 && tracks().count() > 1 {
+        labels
+            .warnings
+            .push("the tracks of the labels do not say who is who: each counts as one person".into());
+    }
     for node in root.children().filter(Node::is_element) {
         match node.tag_name().name() {
-            "track" => track(node, &mut labels)?,
+            "track" => track(node, label_is_person, &mut labels)?,
             "image" => images.push(image(node, &mut labels)?),
             _ => {}
         }
+    }
+    let others = root.children().filter(|node| node.has_tag_name("track") || node.has_tag_name("image"));
+    let others = others.flat_map(|node| node.children()).filter(Node::is_element);
+    let others = others.filter(|node| !["box", "tag"].contains(&node.tag_name().name())).count();
+    if others > 0 {
+        labels.warnings.push(format!("shapes of the labels that are no boxes and are left out: {others}"));
     }
     labels.looked_at = looked_at(root).chain(images).collect();
     Ok(labels)
 }
 
-/// Every frame of the task or of the job: labelling with CVAT goes through all of them.
-fn looked_at(root: Node<'_, '_>) -> std::ops::Range<i64> {
-    let number = |name: &str| {
+/// The frames of the task or of the job: labelling with CVAT goes through all that its frame filter leaves.
+fn looked_at(root: Node<'_, '_>) -> std::iter::StepBy<std::ops::Range<i64>> {
+    let text = |name: &str| {
         let meta = root.children().find(|node| node.has_tag_name("meta"))?;
-        let node = meta.descendants().find(|node| node.has_tag_name(name))?;
-        frame(name, node.text()?).ok()
+        meta.descendants().find(|node| node.has_tag_name(name))?.text()
     };
+    let number = |name: &str| frame(name, text(name)?).ok();
+    let step =
+        text("frame_filter").and_then(|filter| filter.trim().strip_prefix("step=")?.trim().parse().ok());
+    let step = step.filter(|step| *step > 0).unwrap_or(1);
     let first = number("start_frame").unwrap_or(0);
-    let end = number("stop_frame").map(|last| last + 1).or_else(|| Some(first + number("size")?));
-    let end = end.filter(|end| end - first <= MOST_FRAMES);
-    end.map_or(0..0, |end| first..end)
+    let length = |size: i64| size.saturating_mul(i64::try_from(step).unwrap_or(i64::MAX));
+    let end = number("stop_frame").map(|last| last + 1);
+    let end = end.or_else(|| Some(first.saturating_add(length(number("size")?))));
+    let end = end.filter(|end| end.saturating_sub(first) <= MOST_FRAMES);
+    end.map_or(0..0, |end| first..end).step_by(step)
 }
 
-fn track(node: Node<'_, '_>, labels: &mut Labels) -> Result<(), Wrong> {
+fn track(node: Node<'_, '_>, label_is_person: bool, labels: &mut Labels) -> Result<(), Wrong> {
     let label = node.attribute("label").unwrap_or("track");
-    let own = format!("{label} {}", node.attribute("id").unwrap_or("?"));
+    let own = match label_is_person {
+        true => label.to_owned(),
+        false => format!("{label} {}", node.attribute("id").unwrap_or("?")),
+    };
     for node in boxes(node).filter(|node| node.attribute("outside") != Some("1")) {
         let frame = frame_of(node, "frame")?;
         labels.lines.push(Line { line: line(node), frame, face: Some(face(node, &own)?) });

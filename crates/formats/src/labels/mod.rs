@@ -9,7 +9,7 @@ mod cvat;
 mod mot;
 mod table;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// Most frames, more than a day of video at 60 a second; a number in a foreign file must not fill the memory.
@@ -51,9 +51,40 @@ pub struct Labels {
     pub lines: Vec<Line>,
     /// Frames that were looked at although they may have no line, because the format or the caller says so.
     pub looked_at: BTreeSet<i64>,
+    /// Warnings about what was not used or is doubtful, for people.
+    pub warnings: Vec<String>,
 }
 
 impl Labels {
+    /// Leaves out faces that stand in the file twice, and warns of them and of people with two faces in a frame.
+    fn without_doubles(&mut self) {
+        let mut seen: BTreeMap<(i64, String), [f64; 4]> = BTreeMap::new();
+        let (mut doubles, mut twice) = (Vec::new(), Vec::new());
+        self.lines.retain(|line| {
+            let Some(Face { bbox, identity: Some(identity), .. }) = &line.face else { return true };
+            match seen.insert((line.frame, identity.clone()), *bbox) {
+                Some(before) if before == *bbox => {
+                    doubles.push(line.line);
+                    false
+                }
+                Some(_) => {
+                    twice.push(line.line);
+                    true
+                }
+                None => true,
+            }
+        });
+        for (lines, what) in [
+            (doubles, "repeat an earlier line and are left out"),
+            (twice, "give a person a second box in a frame"),
+        ] {
+            if let Some(first) = lines.first() {
+                self.warnings
+                    .push(format!("lines of the labels that {what}: {}, first line {first}", lines.len()));
+            }
+        }
+    }
+
     /// Fails at the first frame that a video of `frame_count` frames does not have.
     ///
     /// # Errors
@@ -127,6 +158,7 @@ impl Source {
         let implied = std::mem::take(&mut labels.looked_at).into_iter();
         labels.looked_at = implied.map(|frame| frame.saturating_sub(first)).collect();
         labels.looked_at.extend(0..frames.unwrap_or(0));
+        labels.without_doubles();
         Ok(labels)
     }
 }
@@ -284,6 +316,30 @@ mod tests {
     }
 
     #[test]
+    fn csv_of_spreadsheets_is_read() {
+        let expected = "frame,x,y,w,h,identity,shot\n4,1,2.5,10,20,ida,0\n";
+        for text in [
+            "\u{feff}Frame;X;Y;W;H;Identity;Shot\n4.0;1;2,5;10;20;ida;0.0\n",
+            "FRAME\tX\tY\tW\tH\tIDENTITY\tSHOT\n4\t1\t2.5\t10\t20\tida\t0\n",
+        ] {
+            assert_eq!(read(Source::Csv, text).as_deref(), Ok(expected));
+        }
+    }
+
+    #[test]
+    fn doubled_lines_are_left_out_and_reported() {
+        let text =
+            "frame,x,y,w,h,identity\n1,1,1,5,5,ida\n1,1,1,5,5,ida\n1,9,1,5,5,ida\n1,1,1,5,5,?\n1,1,1,5,5,?\n";
+        let labels = Source::Csv.read(text.as_bytes(), 0, None).unwrap_or_default();
+        assert_eq!(labels.lines.iter().map(|line| line.line).collect::<Vec<_>>(), [2, 4, 5, 6]);
+        let expected = [
+            "lines of the labels that repeat an earlier line and are left out: 1, first line 3",
+            "lines of the labels that give a person a second box in a frame: 1, first line 4",
+        ];
+        assert_eq!(labels.warnings, expected);
+    }
+
+    #[test]
     fn csv_keeps_frames_without_faces() {
         let text = "frame,x,y,w,h,identity\n0,0,0,0,0,-\n1,1,1,5,5,ida\n";
         assert_eq!(read(Source::Csv, text).as_deref(), Ok(text));
@@ -302,6 +358,42 @@ mod tests {
             </annotations>"#;
         let expected = "frame,x,y,w,h,identity\n0,1,2,10,20,ida\n1,5,2,6,20,face 1\n1,7,2,4,20,?\n2,0,0,0,0,-\n3,0,0,0,0,-\n";
         assert_eq!(read(Source::Cvat, text).as_deref(), Ok(expected));
+    }
+
+    #[test]
+    fn cvat_with_a_step_says_which_frames_were_looked_at() {
+        let text = r#"<annotations><meta><task><size>3</size><start_frame>2</start_frame><stop_frame>9</stop_frame>
+            <frame_filter>step=3</frame_filter></task></meta><track id="0" label="face">
+            <box frame="5" outside="0" xtl="1" ytl="2" xbr="11" ybr="22"><attribute name="identity">ida</attribute></box>
+            </track></annotations>"#;
+        let expected = "frame,x,y,w,h,identity\n2,0,0,0,0,-\n5,1,2,10,20,ida\n8,0,0,0,0,-\n";
+        assert_eq!(read(Source::Cvat, text).as_deref(), Ok(expected));
+    }
+
+    /// Two tracks with these labels and without attributes.
+    fn cvat_labels(a: &str, b: &str) -> Labels {
+        let track = |id: u8, label: &str| {
+            let at = r#"frame="0" outside="0" ytl="2" ybr="22""#;
+            format!(r#"<track id="{id}" label="{label}"><box {at} xtl="{id}1" xbr="{id}9"/></track>"#)
+        };
+        let text = format!("<annotations>{}{}</annotations>", track(0, a), track(1, b));
+        Source::Cvat.read(text.as_bytes(), 0, None).unwrap_or_default()
+    }
+
+    #[test]
+    fn labels_that_differ_are_people_and_one_label_is_none() {
+        let people = |labels: &Labels| -> Vec<_> {
+            labels
+                .lines
+                .iter()
+                .map(|line| line.face.as_ref().and_then(|face| face.identity.clone()))
+                .collect()
+        };
+        let named = cvat_labels("ida", "bo");
+        assert_eq!((people(&named), named.warnings), (vec![Some("ida".into()), Some("bo".into())], vec![]));
+        let alike = cvat_labels("face", "face");
+        assert_eq!(people(&alike), [Some("face 0".into()), Some("face 1".into())]);
+        assert_eq!(alike.warnings.len(), 1);
     }
 
     #[test]

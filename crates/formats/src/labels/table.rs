@@ -25,6 +25,7 @@ struct Columns {
     extent: [(Column, bool); 2],
     identity: Column,
     shot: Option<Column>,
+    has_decimal_commas: bool,
 }
 
 impl Columns {
@@ -41,6 +42,7 @@ impl Columns {
             extent: [extent(WIDTH, RIGHT)?, extent(HEIGHT, BOTTOM)?],
             identity: need(IDENTITY)?,
             shot: find(header, SHOT)?,
+            has_decimal_commas: false,
         })
     }
 }
@@ -58,11 +60,21 @@ fn find(header: &StringRecord, names: &[&str]) -> Result<Option<Column>, String>
     Ok(None)
 }
 
+/// The separator of a table, of comma, semicolon and tab the most frequent in its header.
+fn separator(content: &[u8]) -> u8 {
+    let header = content.split(|byte| *byte == b'\n').next().unwrap_or(&[]);
+    let count = |separator: &u8| header.iter().filter(|byte| *byte == separator).count();
+    [b'\t', b';', b','].into_iter().max_by_key(count).unwrap_or(b',')
+}
+
 /// Reads all lines, in the order of the file.
 pub(super) fn read(content: &[u8]) -> Result<Labels, Wrong> {
-    let mut reader = ReaderBuilder::new().trim(Trim::All).from_reader(content);
+    let separator = separator(content);
+    let mut reader = ReaderBuilder::new().delimiter(separator).trim(Trim::All).from_reader(content);
     let header = reader.headers().map_err(|error| (1, reason(&error)))?.clone();
-    let columns = Columns::locate(&header).map_err(|reason| (1, reason))?;
+    // A spreadsheet that parts cells by semicolons writes decimal commas.
+    let has_decimal_commas = separator == b';';
+    let columns = Columns { has_decimal_commas, ..Columns::locate(&header).map_err(|reason| (1, reason))? };
     let mut labels = Labels::default();
     let mut record = ByteRecord::new();
     loop {
@@ -83,7 +95,10 @@ fn parse(record: &ByteRecord, columns: &Columns) -> Result<(i64, Option<Face>), 
     if name == "-" {
         return Ok((frame, None));
     }
-    let value = |(at, name): &Column| number(name, text(record, *at)?);
+    let value = |(at, name): &Column| match (columns.has_decimal_commas, text(record, *at)?) {
+        (true, cell) => number(name, &cell.replace(',', ".")),
+        (false, cell) => number(name, cell),
+    };
     let size = |(column, is_edge): &(Column, bool), from: f64| {
         value(column).map(|extent| if *is_edge { extent - from } else { extent })
     };
@@ -94,7 +109,9 @@ fn parse(record: &ByteRecord, columns: &Columns) -> Result<(i64, Option<Face>), 
     // A face that is not judged needs no shot.
     if let Some((at, name)) = columns.shot.as_ref().filter(|_| identity.is_some()) {
         let cell = text(record, *at)?;
-        let whole = cell.parse().map_err(|_| format!("column `{name}`: {cell:?} is not an integer"));
+        // Programs that keep whole numbers with a hole as floating point write `0.0`.
+        let whole = cell.strip_suffix(".0").unwrap_or(cell).parse();
+        let whole = whole.map_err(|_| format!("column `{name}`: {cell:?} is not an integer"));
         shot = if cell.is_empty() { None } else { Some(whole?) };
     }
     Ok((frame, Some(Face { bbox, identity, shot })))

@@ -1,0 +1,528 @@
+//! The picture of a video: which part of the stored frame it is, and how it is shown.
+//!
+//! A frame may have pixels that are not square, bars around the picture, a window that alone moves, and it may lie
+//! on its side. A [`View`] is chosen once, from pictures spread over the video, before any face is detected. Faces
+//! are detected, followed and cut in the *square frame*: the upright stored frame with square pixels, turned by
+//! [`View::turn_degrees`]. All sizes and thresholds refer to [`View::picture`], the part of the square frame that is
+//! not bars. Tables hold boxes in pixels of the upright stored frame, to which [`View::stored_box`] maps.
+
+use std::path::Path;
+
+use geometry::{BBox, Landmarks, Point};
+use video::{Converter, Decoder, Facts, Image, Picture, Region, Sampler};
+
+use crate::detector::Detector;
+use crate::face::{Face, suppress};
+use crate::pipeline::detector_scale;
+use crate::{Config, Error};
+
+/// Key frames from which a view is chosen, at most.
+const SAMPLES: usize = 24;
+/// Key frames below which the first frames of the video are decoded instead.
+const MIN_KEYS: usize = 8;
+/// Share of the frames that are decoded then, and their largest number.
+const FIRST_FRAMES: (usize, usize) = (3, 120);
+/// Pictures in which faces are looked for, at most.
+const FACE_SAMPLES: usize = 10;
+/// Score of a face that says which way is up.
+const CLEAR: f32 = 0.8;
+/// Faces by which the stored picture must be ahead of every turned one, and a turned one of all others.
+const UPRIGHT_LEAD: usize = 2;
+const TURNED_LEAD: usize = 3;
+/// Width of the luma pictures in which bars are looked for, pixels at most.
+pub const PROBE_WIDTH: usize = 480;
+/// Luma up to which a pixel of a bar is black, 0 to 255.
+const BLACK: u8 = 28;
+/// Difference of luma over time from which a pixel changes, and at an edge from which it is no bar.
+const CHANGE: u8 = 14;
+/// Share of the pixels of a line that may differ in a bar.
+const STRAY: f64 = 0.02;
+/// Share of the pixels along the edge of the picture that must differ from the bar beside them.
+const EDGE: f64 = 0.5;
+/// Share of the frame's width or height below which a bar is not worth a crop.
+const MIN_BAR: f64 = 0.03;
+/// Smallest picture, as a share of the width and height of the frame.
+const MIN_PICTURE: f64 = 0.1;
+/// Fewest pictures from which a still frame around a window can be known.
+const MIN_PROBES: usize = 4;
+
+/// Where the picture is in the stored frame, and how it is shown.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct View {
+    /// Width and height of the upright stored frame, pixels.
+    stored: (usize, usize),
+    /// Clockwise turn beyond what the container declares: 0, 90, 180 or 270 degrees.
+    pub turn_degrees: u32,
+    /// Width and height of the square frame, pixels.
+    pub size: (usize, usize),
+    /// The picture within the square frame.
+    pub picture: Region,
+}
+
+impl View {
+    /// A frame of square pixels without bars.
+    #[cfg(test)]
+    pub(crate) fn of_size(width: usize, height: usize) -> Self {
+        let picture = Region { x: 0, y: 0, width, height };
+        Self { stored: (width, height), turn_degrees: 0, size: (width, height), picture }
+    }
+
+    /// The whole frame, not turned.
+    pub fn whole(facts: &Facts) -> Self {
+        let stored = (facts.width as usize, facts.height as usize);
+        let (width, height) = (f64::from(facts.width), f64::from(facts.height));
+        // The side that is stored with too few pixels grows, so that no detail is lost.
+        let size = match facts.pixel_aspect {
+            aspect if aspect >= 1.0 => ((width * aspect).round() as usize, stored.1),
+            aspect => (stored.0, (height / aspect).round() as usize),
+        };
+        let picture = Region { x: 0, y: 0, width: size.0, height: size.1 };
+        Self { stored, turn_degrees: 0, size, picture }
+    }
+
+    /// The same picture, turned clockwise by a multiple of 90 degrees.
+    pub fn turned(self, degrees: u32) -> Self {
+        let mut view = self;
+        for _ in 0..degrees / 90 {
+            let Region { x, y, width, height } = view.picture;
+            let picture = Region { x: view.size.1 - y - height, y: x, width: height, height: width };
+            let turn_degrees = (view.turn_degrees + 90) % 360;
+            view = Self { turn_degrees, size: (view.size.1, view.size.0), picture, ..view };
+        }
+        view
+    }
+
+    /// Whether the picture is the whole frame.
+    pub fn is_whole(&self) -> bool {
+        (self.picture.width, self.picture.height) == self.size
+    }
+
+    /// The square frame scaled so that the picture is nearly `scale` times as large, and the picture within.
+    pub fn scaled(&self, scale: f64) -> ((usize, usize), Region) {
+        let side = |pixels: usize| ((pixels as f64 * scale).round() as usize).max(1);
+        self.fitted(side(self.size.0), side(self.size.1), side(self.picture.width), side(self.picture.height))
+    }
+
+    /// The square frame scaled so that the picture has this width and height, and the picture within.
+    pub fn squeezed(&self, width: usize, height: usize) -> ((usize, usize), Region) {
+        let whole = |size: usize, picture: usize, side: usize| {
+            ((size as f64 * side as f64 / picture as f64).round() as usize).max(side)
+        };
+        let (across, down) =
+            (whole(self.size.0, self.picture.width, width), whole(self.size.1, self.picture.height, height));
+        self.fitted(across, down, width, height)
+    }
+
+    fn fitted(&self, across: usize, down: usize, width: usize, height: usize) -> ((usize, usize), Region) {
+        let place = |at: usize, whole: usize, scaled: usize, side: usize| {
+            let place = (at as f64 * scaled as f64 / whole as f64).round() as usize;
+            place.min(scaled.saturating_sub(side))
+        };
+        let (width, height) = (width.min(across), height.min(down));
+        let x = place(self.picture.x, self.size.0, across, width);
+        let y = place(self.picture.y, self.size.1, down, height);
+        ((across, down), Region { x, y, width, height })
+    }
+
+    /// A point of the square frame in the upright stored frame.
+    fn stored_point(&self, x: f32, y: f32) -> Point {
+        let (width, height) = (self.size.0 as f32, self.size.1 as f32);
+        let (x, y, width, height) = match self.turn_degrees {
+            90 => (y, width - x, height, width),
+            180 => (width - x, height - y, width, height),
+            270 => (height - y, x, height, width),
+            _ => (x, y, width, height),
+        };
+        Point { x: x * (self.stored.0 as f32 / width), y: y * (self.stored.1 as f32 / height) }
+    }
+
+    /// A box of the square frame in the upright stored frame.
+    pub fn stored_box(&self, bbox: &BBox) -> BBox {
+        let (a, b) = (self.stored_point(bbox.x_min, bbox.y_min), self.stored_point(bbox.x_max, bbox.y_max));
+        BBox { x_min: a.x.min(b.x), y_min: a.y.min(b.y), x_max: a.x.max(b.x), y_max: a.y.max(b.y) }
+    }
+
+    /// Landmarks in the square frame in the upright stored frame.
+    pub fn stored_landmarks(&self, landmarks: &Landmarks) -> Landmarks {
+        Landmarks(landmarks.0.map(|point| self.stored_point(point.x, point.y)))
+    }
+
+    /// An affine map from the square frame, row by row, as a map from the upright stored frame.
+    pub fn from_stored(&self, [a, b, c, d, e, f]: [f32; 6]) -> [f32; 6] {
+        if self.turn_degrees == 0 && self.stored == self.size {
+            return [a, b, c, d, e, f];
+        }
+        // The map from the stored to the square frame, by the images of three points.
+        let (width, height) = (self.size.0 as f32, self.size.1 as f32);
+        let across = |x: f32| x / self.stored.0 as f32;
+        let down = |y: f32| y / self.stored.1 as f32;
+        let square = |x: f32, y: f32| match self.turn_degrees {
+            90 => (width - down(y) * width, across(x) * height),
+            180 => (width - across(x) * width, height - down(y) * height),
+            270 => (down(y) * width, height - across(x) * height),
+            _ => (across(x) * width, down(y) * height),
+        };
+        let mapped = |x: f32, y: f32| {
+            let (x, y) = square(x, y);
+            (a * x + b * y + c, d * x + e * y + f)
+        };
+        let (origin, right, below) = (mapped(0.0, 0.0), mapped(1.0, 0.0), mapped(0.0, 1.0));
+        [right.0 - origin.0, below.0 - origin.0, origin.0, right.1 - origin.1, below.1 - origin.1, origin.1]
+    }
+}
+
+impl std::fmt::Display for View {
+    /// The picture as `WIDTHxHEIGHT+X+Y of WIDTHxHEIGHT`, in pixels of the square frame, and the turn.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Region { x, y, width, height } = self.picture;
+        write!(f, "{width}x{height}+{x}+{y} of {}x{}", self.size.0, self.size.1)?;
+        match self.turn_degrees {
+            0 => Ok(()),
+            degrees => write!(f, ", turned by {degrees} degrees"),
+        }
+    }
+}
+
+/// What the choice of a view is made from.
+pub struct Preview<'a> {
+    /// The video.
+    pub path: &'a Path,
+    /// Times of the key frames, ticks, in order.
+    pub keys: &'a [i64],
+    /// Number of frames.
+    pub n_frames: usize,
+    /// Settings of the stage.
+    pub config: &'a Config,
+}
+
+impl Preview<'_> {
+    /// Chooses the view of a video, and says what is unusual about it. A video of which nothing can be decoded in
+    /// advance is seen whole.
+    ///
+    /// # Errors
+    /// Those of opening the video, and of the detector.
+    pub fn choose(&self, detector: &mut dyn Detector) -> Result<(View, Vec<String>), Error> {
+        let facts = Decoder::open(self.path, 1)?.facts().clone();
+        let mut view = View::whole(&facts);
+        let pictures = self.pictures()?;
+        let mut warnings = Vec::new();
+        let failed = |reason| Error::Frame { path: self.path.to_path_buf(), frame_idx: 0, reason };
+        let mut converter = Converter::new(facts.rotation_degrees);
+        let scale = (PROBE_WIDTH as f64 / view.size.0.max(view.size.1) as f64).min(1.0);
+        let (probe, _) = view.scaled(scale);
+        let luma = pictures.iter().map(|picture| converter.luma(picture, probe.0, probe.1));
+        let luma = luma.collect::<Result<Vec<_>, _>>().map_err(failed)?;
+        if let Some(part) = active(&luma) {
+            view.picture = enlarged(part, probe, view.size);
+        }
+        let mut upright = Vec::new();
+        let step = pictures.len().div_ceil(FACE_SAMPLES).max(1);
+        for picture in pictures.iter().step_by(step) {
+            let scale = detector_scale(&view, self.config.min_face_px, detector.smallest_px());
+            let (whole, part) = view.scaled(scale);
+            upright.push(converter.rgb_region(picture, whole.0, whole.1, part).map_err(failed)?);
+        }
+        let turn = self.turn(&upright, detector).map_err(failed)?;
+        if turn > 0 {
+            warnings.push(format!(
+                "no face is upright, but faces are in the picture turned by {turn} degrees clockwise: the picture is \
+                 turned, and boxes refer to the frame as it is stored"
+            ));
+        }
+        Ok((view.turned(turn), warnings))
+    }
+
+    /// Pictures spread over the video.
+    fn pictures(&self) -> Result<Vec<Picture>, Error> {
+        if self.keys.len() >= MIN_KEYS {
+            let mut sampler = Sampler::open(self.path)?;
+            let wanted = SAMPLES.min(self.keys.len());
+            let keys = (0..wanted).map(|i| self.keys[(2 * i + 1) * self.keys.len() / (2 * wanted)]);
+            return Ok(keys.filter_map(|ticks| sampler.key_frame(ticks)).collect());
+        }
+        let mut decoder = Decoder::open(self.path, 1)?;
+        let (share, most) = FIRST_FRAMES;
+        let n_frames = (self.n_frames / share).clamp(1, most);
+        let step = n_frames.div_ceil(SAMPLES);
+        let mut pictures = Vec::new();
+        for i in 0..n_frames {
+            // What the decoder has to say about damage, it says when the video is decoded.
+            let Ok(Some(picture)) = decoder.next_picture() else { break };
+            if i % step == 0 {
+                pictures.push(picture);
+            }
+        }
+        Ok(pictures)
+    }
+
+    /// The clockwise turn after which the faces in the pictures are upright, degrees. Faces are found on their side
+    /// too, but fewer, so every turn is tried on one picture after the other until one is ahead.
+    fn turn(&self, pictures: &[Image], detector: &mut dyn Detector) -> Result<u32, String> {
+        let mut counts = [0; 4];
+        for picture in pictures {
+            for (quarter, count) in counts.iter_mut().enumerate() {
+                let turned = picture.clone().turned(quarter as u32 * 90);
+                let faces = suppress(detector.detect(&turned)?, self.config.max_overlap as f32);
+                *count += faces.iter().filter(|face| face.score >= CLEAR && is_upright(face)).count();
+            }
+            let best = (0..4).rev().max_by_key(|quarter| counts[*quarter]).unwrap_or(0);
+            let second = (0..4).filter(|quarter| *quarter != best).map(|quarter| counts[quarter]).max();
+            let lead = if best == 0 { UPRIGHT_LEAD } else { TURNED_LEAD };
+            if counts[best] >= second.unwrap_or(0) + lead {
+                return Ok(best as u32 * 90);
+            }
+        }
+        Ok(0)
+    }
+}
+
+/// Whether the mouth is below the eyes rather than beside them. Faces without landmarks are of detectors that find
+/// upright faces only.
+fn is_upright(face: &Face) -> bool {
+    let Some(Landmarks([right, left, _, mouth_right, mouth_left])) = face.landmarks else { return true };
+    let down = mouth_right.y + mouth_left.y - right.y - left.y;
+    let across = mouth_right.x + mouth_left.x - right.x - left.x;
+    down > across.abs()
+}
+
+/// A region of a probe in the frame of which the probe is a small copy; no part of the region is lost.
+fn enlarged(part: Region, probe: (usize, usize), size: (usize, usize)) -> Region {
+    let span = |at: usize, length: usize, from: usize, to: usize| {
+        let (first, end) = (at * to / from, ((at + length) * to).div_ceil(from));
+        (first, end.min(to) - first)
+    };
+    let (x, width) = span(part.x, part.width, probe.0, size.0);
+    let (y, height) = span(part.y, part.height, probe.1, size.1);
+    Region { x, y, width, height }
+}
+
+/// The part of pictures of one size that is neither black bars nor, if the pictures are enough, a still frame around
+/// a window. The edges of the part must be straight: half the pixels along them differ from what lies outside, so
+/// neither a dark nor a calm background is taken for bars.
+pub fn active(pictures: &[Image]) -> Option<Region> {
+    let first = pictures.first()?;
+    let whole = Region { x: 0, y: 0, width: first.width, height: first.height };
+    // Whether a pixel is ever no part of black bars.
+    let mut bright = Mask::new(whole, |at| {
+        let lit = pictures.iter().filter(|picture| picture.data[at] > BLACK).count();
+        (lit * 10 > pictures.len(), lit > 0)
+    });
+    let mut part = bright.shrunk(whole);
+    if pictures.len() >= MIN_PROBES {
+        let mut moving = Mask::new(whole, |at| {
+            let values = pictures.iter().map(|picture| picture.data[at]);
+            let (low, high) = values.fold((u8::MAX, 0), |(low, high), v| (low.min(v), high.max(v)));
+            let moves = high - low > CHANGE;
+            (moves, moves)
+        });
+        part = moving.shrunk(part);
+    }
+    let is_large = |side: usize, whole: usize| side as f64 >= MIN_PICTURE * whole as f64;
+    let is_picture = is_large(part.width, whole.width) && is_large(part.height, whole.height);
+    (is_picture && part != whole).then_some(part)
+}
+
+/// Which pixels are not bars: often, and at all.
+struct Mask {
+    frame: Region,
+    often: Vec<bool>,
+    ever: Vec<bool>,
+}
+
+/// A side of a region.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Side {
+    Left,
+    Top,
+    Right,
+    Bottom,
+}
+
+const SIDES: [Side; 4] = [Side::Left, Side::Top, Side::Right, Side::Bottom];
+
+impl Mask {
+    fn new(frame: Region, pixel: impl Fn(usize) -> (bool, bool)) -> Self {
+        let (often, ever) = (0..frame.width * frame.height).map(pixel).unzip();
+        Self { frame, often, ever }
+    }
+
+    /// Share of the pixels of a line of the region, `depth` lines inside a side, that the mask holds.
+    fn share(&self, pixels: &[bool], part: Region, side: Side, depth: usize) -> f64 {
+        let Region { x, y, width, height } = part;
+        let row = |y: usize| {
+            (0..width).filter(|i| pixels[y * self.frame.width + x + i]).count() as f64 / width as f64
+        };
+        let column = |x: usize| {
+            (0..height).filter(|i| pixels[(y + i) * self.frame.width + x]).count() as f64 / height as f64
+        };
+        match side {
+            Side::Left => column(x + depth),
+            Side::Right => column(x + width - 1 - depth),
+            Side::Top => row(y + depth),
+            Side::Bottom => row(y + height - 1 - depth),
+        }
+    }
+
+    /// The region without its bars.
+    fn shrunk(&mut self, from: Region) -> Region {
+        let mut kept: Vec<Side> = Vec::new();
+        loop {
+            let part = self.without_bars(from, &kept);
+            let wrong = SIDES.into_iter().find(|side| {
+                let cut = cut_off(from, part, *side);
+                cut > 0 && !self.is_edge(from, part, *side, cut)
+            });
+            match wrong {
+                Some(side) => kept.push(side),
+                None => return part,
+            }
+        }
+    }
+
+    /// Cuts lines that are bars off the sides that are not `kept`.
+    fn without_bars(&self, from: Region, kept: &[Side]) -> Region {
+        let mut part = from;
+        loop {
+            let before = part;
+            for side in SIDES.into_iter().filter(|side| !kept.contains(side)) {
+                while part.width > 2 && part.height > 2 && self.share(&self.often, part, side, 0) <= STRAY {
+                    match side {
+                        Side::Left => (part.x, part.width) = (part.x + 1, part.width - 1),
+                        Side::Top => (part.y, part.height) = (part.y + 1, part.height - 1),
+                        Side::Right => part.width -= 1,
+                        Side::Bottom => part.height -= 1,
+                    }
+                }
+            }
+            if part == before {
+                return part;
+            }
+        }
+    }
+
+    /// Whether the bar is wide enough and ends in a straight edge.
+    fn is_edge(&self, from: Region, part: Region, side: Side, cut: usize) -> bool {
+        let whole = if matches!(side, Side::Left | Side::Right) { from.width } else { from.height };
+        // The first line may be half bar: codecs and scalers blur edges.
+        let share =
+            [1, 2].map(|depth| self.share(&self.ever, part, side, depth)).into_iter().fold(0.0, f64::max);
+        cut as f64 >= MIN_BAR * whole as f64 && share >= EDGE
+    }
+}
+
+/// Number of lines between a side of a region and that of a part of the region.
+fn cut_off(from: Region, part: Region, side: Side) -> usize {
+    match side {
+        Side::Left => part.x - from.x,
+        Side::Top => part.y - from.y,
+        Side::Right => from.x + from.width - part.x - part.width,
+        Side::Bottom => from.y + from.height - part.y - part.height,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Luma of `width × height` pixels.
+    fn picture(width: usize, height: usize, pixel: impl Fn(usize, usize) -> u8) -> Image {
+        let data =
+            (0..height).flat_map(|y| (0..width).map(move |x| (x, y))).map(|(x, y)| pixel(x, y)).collect();
+        Image { width, height, channels: 1, data }
+    }
+
+    /// A pixel of a busy scene that depends on `seed`.
+    fn busy(seed: usize, x: usize, y: usize) -> u8 {
+        let hash = (seed * 7919 + x * 104_729 + y * 1_299_709) ^ (x * y * 31 + seed * 17);
+        60 + (hash % 180) as u8
+    }
+
+    /// Pictures with a busy scene inside a region and `outside` around it.
+    fn framed(region: Region, outside: impl Fn(usize, usize) -> u8) -> Vec<Image> {
+        let Region { x: left, y: top, width, height } = region;
+        let inside =
+            |x: usize, y: usize| (left..left + width).contains(&x) && (top..top + height).contains(&y);
+        let pixel = |seed, x, y| if inside(x, y) { busy(seed, x, y) } else { outside(x, y) };
+        (0..6).map(|seed| picture(96, 54, |x, y| pixel(seed, x, y))).collect()
+    }
+
+    #[test]
+    fn bars_at_any_side_are_no_part_of_the_picture() {
+        for region in [
+            Region { x: 12, y: 0, width: 72, height: 54 },
+            Region { x: 0, y: 7, width: 96, height: 40 },
+            Region { x: 0, y: 0, width: 70, height: 54 },
+            Region { x: 20, y: 10, width: 50, height: 30 },
+        ] {
+            assert_eq!(active(&framed(region, |_, _| 1)), Some(region));
+        }
+    }
+
+    #[test]
+    fn a_still_frame_around_a_window_is_no_part_of_the_picture() {
+        let region = Region { x: 50, y: 20, width: 40, height: 30 };
+        assert_eq!(active(&framed(region, |x, y| busy(99, x, y))), Some(region));
+        assert_eq!(active(&framed(region, |x, y| busy(99, x, y))[..2]), None, "two pictures say too little");
+    }
+
+    #[test]
+    fn dark_and_calm_backgrounds_are_part_of_the_picture() {
+        let whole = Region { x: 0, y: 0, width: 96, height: 54 };
+        assert_eq!(active(&framed(whole, |_, _| 0)), None);
+        // A round spot in the dark, and a person before a wall.
+        let round = |seed: usize, dark: u8, x: usize, y: usize| {
+            let (dx, dy) = (x as f64 - 48.0, y as f64 - 27.0);
+            if dx.hypot(dy) < 20.0 { busy(seed, x, y) } else { dark }
+        };
+        for dark in [2, 130] {
+            let pictures: Vec<_> =
+                (0..6).map(|seed| picture(96, 54, |x, y| round(seed, dark, x, y))).collect();
+            assert_eq!(active(&pictures), None, "{dark}");
+        }
+        assert_eq!(active(&[]), None);
+    }
+
+    #[test]
+    fn places_return_to_the_stored_frame() {
+        let wide = View { size: (1024, 576), ..View::of_size(720, 576) };
+        for degrees in [0, 90, 180, 270] {
+            let picture = Region { x: 100, y: 40, width: 800, height: 500 };
+            let view = View { picture, ..wide }.turned(degrees);
+            let lying = degrees % 180 != 0;
+            assert_eq!(view.size, if lying { (576, 1024) } else { (1024, 576) });
+            let bbox = |r: Region| BBox::from_corner(r.x as f32, r.y as f32, r.width as f32, r.height as f32);
+            let stored = view.stored_box(&bbox(view.picture));
+            for (found, expected) in stored.edges().iter().zip([70.3125, 40.0, 632.8125, 540.0]) {
+                assert!((found - expected).abs() < 1e-3, "{degrees}: {stored:?}");
+            }
+            // The map from the stored frame is the map from the square frame after the way back.
+            let map = [0.5, 0.1, 3.0, -0.2, 0.4, 7.0];
+            let [a, b, c, d, e, f] = view.from_stored(map);
+            let Point { x, y } = view.stored_point(200.0, 300.0);
+            let expected =
+                (map[0] * 200.0 + map[1] * 300.0 + map[2], map[3] * 200.0 + map[4] * 300.0 + map[5]);
+            let found = (a * x + b * y + c, d * x + e * y + f);
+            assert!((found.0 - expected.0).abs() < 1e-2 && (found.1 - expected.1).abs() < 1e-2, "{degrees}");
+        }
+    }
+
+    #[test]
+    fn the_picture_has_the_wanted_size() {
+        let view =
+            View { picture: Region { x: 107, y: 0, width: 640, height: 360 }, ..View::of_size(854, 360) };
+        let ((width, height), part) = view.squeezed(64, 36);
+        assert_eq!(((width, height), part), ((85, 36), Region { x: 11, y: 0, width: 64, height: 36 }));
+        assert_eq!(view.scaled(1.0), ((854, 360), view.picture));
+        assert_eq!(View::of_size(9, 5).squeezed(64, 36).1, Region { x: 0, y: 0, width: 64, height: 36 });
+    }
+
+    #[test]
+    fn faces_are_upright_by_their_landmarks() {
+        let mean = Landmarks::mean_of(&BBox::from_corner(0.0, 0.0, 10.0, 10.0));
+        let face = |landmarks| Face { bbox: BBox::default(), landmarks, score: 0.9 };
+        let lying = Landmarks(mean.0.map(|point| Point { x: point.y, y: -point.x }));
+        assert!(is_upright(&face(Some(mean))) && is_upright(&face(None)));
+        assert!(!is_upright(&face(Some(lying))));
+        assert!(!is_upright(&face(Some(mean.scaled(1.0, -1.0)))));
+    }
+}

@@ -1,0 +1,193 @@
+//! Videos whose picture or time is not plain: bars, odd pixels, a turn, flicker, holes, few frames, old containers.
+//! Each is made from the test clip, and shots and faces are compared with those of the clip itself.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that meets the unexpected should end there"
+)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use schema::io::read_all;
+use schema::tables::{Detection, Frame, Shot, Track, Video};
+use testkit::assets;
+use testkit::line::Line;
+
+/// Frames that are taken of the clip: two shots and the beginning of a third.
+const FRAMES: usize = 150;
+/// First frames of their shots.
+const SHOTS: [i64; 3] = [0, 70, 135];
+
+/// What the first two stages find.
+struct Seen {
+    video: Video,
+    frames: Vec<Frame>,
+    shots: Vec<i64>,
+    tracks: Vec<Track>,
+    boxes: Vec<Detection>,
+    warnings: Vec<String>,
+}
+
+fn folder(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("pictures").join(name);
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+/// Makes a video of the first frames of the clip with arguments of `ffmpeg`.
+fn make(path: &Path, arguments: &[&str]) -> Option<()> {
+    let clip = assets::require("FACETRACK_CLIP")?;
+    let mut ffmpeg = assets::require_ffmpeg()?;
+    ffmpeg.arg("-i").arg(clip).args(["-an", "-frames:v", &FRAMES.to_string()]).args(arguments).arg(path);
+    assert!(ffmpeg.status().unwrap().success(), "{arguments:?}");
+    Some(())
+}
+
+fn see(video: &Path) -> Option<Seen> {
+    let run_dir = video.with_file_name("run");
+    let line = Line::on(video, &run_dir)?;
+    let said = ["ingest", "detect-track"].map(|stage| line.run(stage));
+    let mut warnings = Vec::new();
+    for said in &said {
+        assert_eq!(said.code, Some(0), "{}", said.stderr);
+        let events = said.events.iter().filter(|event| event["event"] == "warning");
+        warnings.extend(events.map(|event| event["message"].as_str().unwrap().to_owned()));
+    }
+    let mut boxes: Vec<Detection> = read_all(&run_dir.join("detections.parquet")).unwrap();
+    boxes.retain(|row| row.track_id.is_some());
+    let shots: Vec<Shot> = read_all(&run_dir.join("shots.parquet")).unwrap();
+    Some(Seen {
+        video: read_all(&run_dir.join("videos.parquet")).unwrap().remove(0),
+        frames: read_all(&run_dir.join("frames.parquet")).unwrap(),
+        shots: shots.iter().map(|shot| shot.first_frame_idx).collect(),
+        tracks: read_all(&run_dir.join("tracks.parquet")).unwrap(),
+        boxes,
+        warnings,
+    })
+}
+
+/// What is seen in the clip after `arguments`, in a file of this name.
+fn seen(name: &str, arguments: &[&str]) -> Option<Seen> {
+    let video = folder(name).join(name);
+    make(&video, arguments)?;
+    see(&video)
+}
+
+const CODEC: [&str; 4] = ["-c:v", "libx264", "-crf", "12"];
+
+fn filtered(name: &str, filter: &str) -> Option<Seen> {
+    seen(name, &[["-vf", filter].as_slice(), &CODEC].concat())
+}
+
+fn plain(name: &str) -> Option<Seen> {
+    let plain = seen(name, &CODEC)?;
+    assert_eq!((plain.shots.as_slice(), plain.warnings.len()), (&SHOTS[..], 0), "{:?}", plain.warnings);
+    Some(plain)
+}
+
+/// Share of the boxes of `expected`, each edge moved by `place`, that `found` has too.
+fn recall(expected: &Seen, found: &Seen, place: impl Fn([f32; 4]) -> [f32; 4]) -> f64 {
+    let is_found = |row: &&Detection| {
+        let [left, top, right, bottom] = place([row.x_min, row.y_min, row.x_max, row.y_max]);
+        found.boxes.iter().filter(|other| other.frame_idx == row.frame_idx).any(|other| {
+            let width = (right.min(other.x_max) - left.max(other.x_min)).max(0.0);
+            let height = (bottom.min(other.y_max) - top.max(other.y_min)).max(0.0);
+            let shared = width * height;
+            let both =
+                (right - left) * (bottom - top) + (other.x_max - other.x_min) * (other.y_max - other.y_min);
+            shared > 0.5 * (both - shared)
+        })
+    };
+    expected.boxes.iter().filter(is_found).count() as f64 / expected.boxes.len() as f64
+}
+
+#[test]
+fn bars_and_odd_pixels_change_neither_cuts_nor_faces() {
+    let Some(plain) = plain("bars.mkv") else { return };
+    let moved = |x: f32, y: f32| move |[l, t, r, b]: [f32; 4]| [l + x, t + y, r + x, b + y];
+    let scaled = |x: f32, y: f32| move |[l, t, r, b]: [f32; 4]| [l * x, t * y, r * x, b * y];
+    let cases: [(&str, &str, Box<dyn Fn([f32; 4]) -> [f32; 4]>); 6] = [
+        ("sides.mp4", "pad=854:360:107:0", Box::new(moved(107.0, 0.0))),
+        ("letterbox.mp4", "pad=640:480:0:60", Box::new(moved(0.0, 60.0))),
+        ("around.mp4", "pad=960:540:200:100", Box::new(moved(200.0, 100.0))),
+        ("wide.mkv", "scale=720:576,setsar=64/45", Box::new(scaled(1.125, 1.6))),
+        ("flicker.mp4", "eq=brightness='0.06*sin(2*PI*t*8)':eval=frame", Box::new(|edges| edges)),
+        (
+            "sideways.mp4",
+            "transpose=1",
+            Box::new(|[left, top, right, bottom]| [360.0 - bottom, left, 360.0 - top, right]),
+        ),
+    ];
+    for (name, filter, place) in cases {
+        let Some(found) = filtered(name, filter) else { return };
+        assert_eq!(found.shots, SHOTS, "{name}");
+        let recall = recall(&plain, &found, place);
+        assert!(recall >= 0.95, "{name}: {recall}");
+        assert_eq!(found.tracks.len(), plain.tracks.len(), "{name}");
+        // Only a turned picture is worth a warning.
+        assert_eq!(found.warnings.len(), usize::from(name == "sideways.mp4"), "{name}: {:?}", found.warnings);
+    }
+}
+
+#[test]
+fn containers_of_archives_are_read_like_others() {
+    let Some(plain) = plain("archives.mkv") else { return };
+    for (name, arguments) in [
+        ("bframes.avi", ["-c:v", "mpeg4", "-q:v", "2", "-bf", "2", "-vtag", "XVID"].as_slice()),
+        ("film.mxf", &["-vf", "scale=1440:1080,setsar=4/3", "-c:v", "mpeg2video", "-q:v", "3"]),
+        ("narrow.mpg", &["-vf", "scale=352:576,setsar=24/11", "-c:v", "mpeg2video", "-q:v", "3"]),
+    ] {
+        let Some(found) = seen(name, arguments) else { return };
+        assert_eq!(found.warnings, [""; 0], "{name}");
+        assert_eq!(found.shots, SHOTS, "{name}");
+        assert_eq!(found.frames.len(), FRAMES, "{name}");
+        let (across, down) = (found.video.width as f32 / 640.0, found.video.height as f32 / 360.0);
+        let recall = recall(&plain, &found, |[l, t, r, b]| [l * across, t * down, r * across, b * down]);
+        assert!(recall >= 0.95, "{name}: {recall}");
+    }
+}
+
+#[test]
+fn holes_and_jumps_of_the_clock_do_not_stretch_a_video() {
+    let hole =
+        ["-vf", "setpts='PTS+if(gte(N,100),600/TB,0)'", "-fps_mode", "vfr", "-enc_time_base", "1/1000"];
+    let Some(found) = seen("hole.mkv", &[hole.as_slice(), &CODEC].concat()) else { return };
+    assert_eq!(found.warnings.len(), 1, "{:?}", found.warnings);
+    assert!((found.video.duration_secs - 606.0).abs() < 0.1, "{}", found.video.duration_secs);
+    let is_cut_off = |track: &Track| track.last_frame_idx < 100 || track.first_frame_idx >= 100;
+    assert!(found.tracks.iter().all(is_cut_off));
+    // A track is cut off at the hole, not before it.
+    assert!(found.tracks.iter().any(|track| track.last_frame_idx == 99));
+
+    let folder = folder("joined");
+    let (first, second) = (folder.join("a.ts"), folder.join("b.ts"));
+    for (path, offset) in [(&first, "1000"), (&second, "20")] {
+        let Some(()) = make(path, &[CODEC.as_slice(), &["-output_ts_offset", offset]].concat()) else {
+            return;
+        };
+    }
+    let joined = folder.join("joined.ts");
+    fs::write(&joined, [fs::read(first).unwrap(), fs::read(second).unwrap()].concat()).unwrap();
+    let Some(found) = see(&joined) else { return };
+    assert!((found.video.duration_secs - 12.0).abs() < 0.1, "{}", found.video.duration_secs);
+    assert!(found.warnings.iter().any(|warning| warning.contains("clock of the file jumps 1 time")));
+    assert_eq!(found.frames.len(), 2 * FRAMES);
+}
+
+#[test]
+fn slow_videos_and_single_frames_have_people() {
+    let slow = ["-vf", "select='not(mod(n,25))',setpts=N/TB", "-r", "1"];
+    for (name, arguments) in [
+        ("slow.mp4", [slow.as_slice(), &CODEC].concat()),
+        ("two.mkv", [&["-frames:v", "2"], CODEC.as_slice()].concat()),
+        ("one.mkv", [&["-frames:v", "1"], CODEC.as_slice()].concat()),
+    ] {
+        let Some(found) = seen(name, &arguments) else { return };
+        assert!(!found.tracks.is_empty(), "{name}");
+        assert_eq!(found.warnings, [""; 0], "{name}");
+    }
+}
