@@ -105,12 +105,15 @@ fn recall(expected: &Seen, found: &Seen, place: impl Fn([f32; 4]) -> [f32; 4]) -
     expected.boxes.iter().filter(is_found).count() as f64 / expected.boxes.len() as f64
 }
 
+/// Where a box of the clip, as left, top, right and bottom, lies in a copy.
+type Moved = Box<dyn Fn([f32; 4]) -> [f32; 4]>;
+
 #[test]
 fn bars_and_odd_pixels_change_neither_cuts_nor_faces() {
     let Some(plain) = plain("bars.mkv") else { return };
     let moved = |x: f32, y: f32| move |[l, t, r, b]: [f32; 4]| [l + x, t + y, r + x, b + y];
     let scaled = |x: f32, y: f32| move |[l, t, r, b]: [f32; 4]| [l * x, t * y, r * x, b * y];
-    let cases: [(&str, &str, Box<dyn Fn([f32; 4]) -> [f32; 4]>); 6] = [
+    let cases: [(&str, &str, Moved); 6] = [
         ("sides.mp4", "pad=854:360:107:0", Box::new(moved(107.0, 0.0))),
         ("letterbox.mp4", "pad=640:480:0:60", Box::new(moved(0.0, 60.0))),
         ("around.mp4", "pad=960:540:200:100", Box::new(moved(200.0, 100.0))),
