@@ -510,7 +510,11 @@ mod tests {
         assert_eq!(applied(&[edit(1, EditOp::Merge, &[&[8], &[6, 7], &[4, 5]])]), "0:0,1,2,3 3:4,5,6,7,8");
         assert_eq!(applied(&[edit(1, EditOp::Same, &[&[8], &[9]])]), "0:0,1,2,3 1:4,5 2:6,7 3:8,9");
         assert_eq!(applied(&[edit(1, EditOp::Split, &[&[1, 3]])]), "0:0,2 1:4,5 2:6,7 3:8 4:1,3");
-        assert_eq!(applied(&[edit(1, EditOp::Split, &[&[6, 7]])]), "0:0,1,2,3 1:4,5 2:6,7 3:8", "all of a person");
+        assert_eq!(
+            applied(&[edit(1, EditOp::Split, &[&[6, 7]])]),
+            "0:0,1,2,3 1:4,5 2:6,7 3:8",
+            "all of a person"
+        );
         assert_eq!(applied(&[edit(1, EditOp::Move, &[&[9, 3], &[8]])]), "0:0,1,2 1:4,5 2:6,7 3:3,8,9");
         assert_eq!(applied(&[edit(1, EditOp::NotAFace, &[&[8, 9, 1]])]), "0:0,2,3 1:4,5 2:6,7");
         assert_eq!(applied(&[edit(1, EditOp::Different, &[&[0], &[1]])]), "0:0,2,3 1:4,5 2:6,7 3:8 4:1");

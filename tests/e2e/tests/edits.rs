@@ -291,7 +291,10 @@ fn contradictions_are_refused_and_files_are_imported() {
     // Both people are in one shot.
     let (code, _, stderr) = edits(&line, "add merge RUN 1 2");
     assert_eq!(code, 2, "{stderr}");
-    assert!(stderr.contains("are in one frame, so they show two people") && stderr.contains("pixels"), "{stderr}");
+    assert!(
+        stderr.contains("are in one frame, so they show two people") && stderr.contains("pixels"),
+        "{stderr}"
+    );
     edit(&line, "add lock RUN 1 --no-apply");
     let track = people(&line)[&1][0];
     let (code, _, stderr) = edits(&line, &format!("add split RUN {track}"));
@@ -336,9 +339,8 @@ fn a_removed_person_leaves_the_corrections() {
     edit(&line, "add name RUN 2 Joey --no-apply");
     edit(&line, "add name RUN 1 Rachel --no-apply");
     edit(&line, "undo RUN");
-    let names = |line: &Line| {
-        read::<Identity>(line).into_iter().filter_map(|person| person.name).collect::<Vec<_>>()
-    };
+    let names =
+        |line: &Line| read::<Identity>(line).into_iter().filter_map(|person| person.name).collect::<Vec<_>>();
     assert_eq!(names(&line), ["Ross", "Joey"]);
     let page = |line: &Line| fs::read_to_string(line.run_dir.join("report/index.html")).unwrap();
     assert!(page(&line).contains("Ross"));
