@@ -92,9 +92,8 @@ const player = {
     $("no-video").textContent = run.video.problem ?? "";
     for (const id of ["screen", "play", "sound"]) $(id).hidden = this.mode === "missing";
     $("screen").style.aspectRatio = `${run.video.width} / ${run.video.height}`;
-    $("screen").style.maxWidth = `calc(46vh * ${run.video.width / run.video.height})`;
+    $("screen").style.setProperty("--shape", run.video.width / run.video.height);
     if (this.mode === "direct") video.src = "/video";
-    else if (this.mode !== "missing") this.load(0);
     video.addEventListener("error", () => this.failed());
     video.addEventListener("timeupdate", () => this.tick());
     for (const name of ["seeked", "loadeddata"]) video.addEventListener(name, () => paint());
@@ -308,10 +307,10 @@ function who(p) {
   const box = h("input", { type: "checkbox", checked: chosen.has(p.id), "aria-label": `Select ${p.label}`, "data-focus": `c${p.id}`, onchange: () => choose(p.id) });
   const card = h("article", { className: chosen.has(p.id) ? "who chosen" : "who", "aria-label": p.label, "data-person": p.id, "--k": colour(p.id) },
     h("label", {}, box), p.is_locked && h("span", { className: "lock" }, "locked"),
-    Object.assign(faceButton(face, p.label, `p${p.id}`, false), { }),
+    faceButton(face, p.label, `p${p.id}`, false),
     h("div", { className: "facts" },
       h("button", { type: "button", className: "plain", "data-focus": `p${p.id}`, title: p.label, onclick: () => open(p.id) }, p.label),
-      h("small", {}, `${length(p.secs)} · ${times(p.tracks.length, "track", "tracks")}`)));
+      h("small", {}, length(p.secs), h("span", { className: "more" }, ` · ${times(p.tracks.length, "track", "tracks")}`))));
   card.querySelector(".face").dataset.focus = `f${p.id}`;
   draggable(card, () => `p${p.id}`);
   return droppable(card, (data) => {
@@ -456,7 +455,7 @@ function drawPerson() {
     const box = h("input", { type: "checkbox", checked: chosenTracks.has(id), "aria-label": `Select the track at ${clock(track.from)}`, "data-focus": `k${id}`, onchange: () => chooseTrack(id) });
     return draggable(h("article", { className: chosenTracks.has(id) ? "tile chosen" : "tile", "aria-label": name, "data-track": id },
       h("label", {}, box), faceButton(track.face, "this track", `t${id}`, false),
-      h("p", {}, `${clock(track.from)}, ${length(track.to - track.from)}`, p && doubt >= 5 ? h("span", { className: "doubt" }, h("br"), `${doubt} % likely wrong`) : null)),
+      h("p", {}, `${clock(track.from)}, ${length(track.to - track.from)}`, p && doubt >= 5 ? h("span", { className: "doubt" }, h("br"), `perhaps wrong: ${doubt} %`) : null)),
     () => { if (!chosenTracks.has(id)) { chosenTracks.clear(); chosenTracks.add(id); } return "t"; });
   };
   const chips = state.people.filter((other) => other.is_main && other.id !== shown).slice(0, 24).map((other) => droppable(
@@ -699,7 +698,10 @@ async function main() {
   const { state: first, tables } = await get("/api/state");
   $("tables").textContent = tables;
   take(first);
-  head(0);
+  // Films begin in black, so the first picture is that of the first person.
+  const lead = state.people[0]?.faces[0];
+  player.about = lead ? `p${state.people[0].id}` : null;
+  player.seek(lead?.t ?? 0);
   if (run.is_read_only) say("Read-only: nothing can be changed here.");
   document.documentElement.dataset.ready = "yes";
   setTimeout(poll, POLL_MS);
