@@ -71,6 +71,8 @@ class Column:
             return pa.list_(pa.field("item", pa.float32(), nullable=False), self.length)
         if self.is_word:
             return pa.dictionary(pa.int32(), pa.string())
+        if self.type == "list<float32>":
+            return pa.list_(pa.field("item", pa.float32(), nullable=False))
         return plain[self.type]
 
 
@@ -285,9 +287,12 @@ def answers(page, run, library):
 def main(task, schemas, run, folder=None):
     if task == "answers":
         return answers(schemas, run, folder)
-    documents = [json.loads(path.read_text()) for path in sorted(Path(schemas).glob("*/*.json"))]
-    # Those of a library are not in a run.
-    tables = [Table(document, Path(run)) for document in documents if document["producer"] != "library"]
+    # The newest version of each, which a run of this program holds.
+    newest = [max(folder.glob("*.json")) for folder in sorted(Path(schemas).glob("*/"))]
+    documents = [json.loads(path.read_text()) for path in newest]
+    # Those of a library and of corrections are not in every run.
+    others = ("library", "edits")
+    tables = [Table(document, Path(run)) for document in documents if document["producer"] not in others]
     if not tables:
         sys.exit(f"no documents in {schemas}")
     for table in tables:

@@ -27,11 +27,27 @@ fn page(name: &str, text: &str, check: bool) -> Result<()> {
 }
 
 /// Verbs of `facetrack`, in the order of its help.
-const VERBS: [&str; 15] = [
+const VERBS: [&str; 31] = [
     "run",
     "library",
     "library add",
     "library remove",
+    "edits",
+    "edits list",
+    "edits add",
+    "edits add merge",
+    "edits add split",
+    "edits add move",
+    "edits add name",
+    "edits add lock",
+    "edits add not-a-face",
+    "edits add same",
+    "edits add different",
+    "edits import",
+    "edits export",
+    "edits undo",
+    "edits redo",
+    "edits relink",
     "export",
     "import",
     "validate",

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use run::edits::{EditOp, Entry, Faces, Log};
+use run::edits::{Anchor, EditOp, Entry, Faces, Log};
 use schema::cell::Category as _;
 use schema::tables::{Cluster, Track};
 
@@ -65,21 +65,25 @@ pub enum Refusal {
 impl Refusal {
     /// The reason as a clause, with each face by time and box.
     pub fn reason(&self, faces: &Faces) -> String {
-        let face = |track_id: i64| match faces.mark(track_id).as_ref().and_then(|mark| mark.anchors.first()) {
-            Some(anchor) => {
-                let [x, y, width, height] =
-                    [anchor.bbox.x_min, anchor.bbox.y_min, anchor.bbox.width(), anchor.bbox.height()];
-                format!(
-                    "track {track_id} (at {:.2} s, x {x:.0}, y {y:.0}, {width:.0} × {height:.0} pixels)",
-                    anchor.t_secs
-                )
-            }
+        let text = |track_id: i64, anchor: Option<Anchor>| match anchor {
+            Some(Anchor { t_secs, bbox }) => format!(
+                "track {track_id} (at {t_secs:.2} s, x {:.0}, y {:.0}, {:.0} × {:.0} pixels)",
+                bbox.x_min,
+                bbox.y_min,
+                bbox.width(),
+                bbox.height()
+            ),
             None => format!("track {track_id}"),
+        };
+        let face = |track_id: i64| {
+            text(track_id, faces.mark(track_id).and_then(|mark| mark.anchors.first().copied()))
         };
         match self {
             Self::NoFace => "none of its faces is in this run".into(),
             Self::OneFrame { tracks: (a, b) } => {
-                format!("{} and {} are in one frame, so they show two people", face(*a), face(*b))
+                let (first, second) = faces.together(*a, *b).unzip();
+                let (first, second) = (text(*a, first), text(*b, second));
+                format!("{first} and {second} are in one frame, so they show two people")
             }
             Self::Earlier { edit_id, op, tracks: (a, b) } => {
                 format!("it contradicts edit {edit_id} ({}) for {} and {}", op.word(), face(*a), face(*b))
@@ -439,7 +443,7 @@ fn earlier_than(earlier: &Found, first: &BTreeSet<i64>, second: &BTreeSet<i64>) 
 
 #[cfg(test)]
 mod tests {
-    use numeric::random::Random;
+    use numeric::random::SplitMix64;
 
     use super::*;
 
@@ -580,7 +584,7 @@ mod tests {
 
     #[test]
     fn people_that_no_edit_mentions_keep_their_tracks() {
-        let mut random = Random::new(7);
+        let mut random = SplitMix64::new(7);
         let mut below = |n: usize| random.below(n) as i64;
         for _ in 0..2000 {
             let mut people = people();

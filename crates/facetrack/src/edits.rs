@@ -434,9 +434,26 @@ fn add(verb: &AddVerb) -> Result<()> {
         let edit = Edit::new(op, act.author(), sides);
         Ok(vec![Edit { name: text.clone(), reason: act.reason.clone(), ..edit }])
     })?;
+    if let Some(name) = &text {
+        offer_merge(&shown, name)?;
+    }
     let number = ids.last().copied().unwrap_or(0);
     let name = text.map_or_else(String::new, |name| format!(" `{name}`"));
     finish(run, act, &format!("correction {number}: {}{name}", op.word()))
+}
+
+/// Two people with one name are probably one person: says how to merge them.
+fn offer_merge(shown: &Shown, name: &str) -> Result<()> {
+    let people = shown.people(&Log::open(&shown.root)?);
+    let called = people.clusters().into_keys().filter(|id| people.name(*id) == Some(name));
+    let numbers: Vec<_> = called.map(|id| Identity::number(id).to_string()).collect();
+    if numbers.len() > 1 {
+        let (run, numbers) = (shown.root.display(), numbers.join(" "));
+        eprintln!(
+            "several people are called `{name}`: `facetrack edits add merge {run} {numbers}` makes them one"
+        );
+    }
+    Ok(())
 }
 
 /// Says what was done and, unless the person does not want so, links again.

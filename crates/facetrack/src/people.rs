@@ -5,7 +5,10 @@ use std::process::ExitCode;
 
 use failure::Failure as _;
 use gallery::{Error, Library, RunIdentities};
+use run::RunReader;
+use run::edits::{Edit, EditOp, Faces, Log};
 use run::stage::{Progress as _, Reporter};
+use schema::tables::{Cluster, Identity};
 use serde_json::{Map, Value, json};
 
 use crate::cli::LibraryVerb;
@@ -64,6 +67,12 @@ pub(crate) fn add(
     if changed {
         library.commit()?;
     }
+    for run in runs {
+        // A run that cannot be read was reported above.
+        if let Ok(named) = share_names(&library, run).map(|n| n > 0) {
+            named.then(|| reporter.warn(&renamed(run)));
+        }
+    }
     if let Some(code) = codes.first() {
         return Err(Error::Some { failed: codes.len(), runs: runs.len(), code: *code });
     }
@@ -71,6 +80,42 @@ pub(crate) fn add(
     figures.insert("changed".into(), changed.into());
     figures.insert("runs".into(), runs_added.into());
     Ok(figures)
+}
+
+fn renamed(run: &Path) -> String {
+    let run = run.display();
+    format!("the library names people of `{run}`; the next `facetrack run` shows the names")
+}
+
+/// Names people of a run as the library does, where the run does not name them and no correction did; gives their number.
+fn share_names(library: &Library, root: &Path) -> Result<usize, Error> {
+    let run = RunReader::open(root)?;
+    let people = library.people_of(run.video_id()?.as_str())?;
+    let unnamed: Vec<i64> =
+        run.read::<Identity>()?.iter().filter(|row| row.name.is_none()).map(|row| row.cluster_id).collect();
+    let named = people.into_iter().filter_map(|(id, person)| Some((id, person.name.clone()?)));
+    let named: Vec<_> = named.filter(|(id, _)| unnamed.contains(id)).collect();
+    if named.is_empty() {
+        return Ok(0);
+    }
+    let (faces, clusters) = (Faces::read(&run)?, run.read::<Cluster>()?);
+    let edit = |(id, name): &(i64, String)| {
+        let tracks = clusters.iter().filter(|row| row.cluster_id == Some(*id)).map(|row| row.track_id);
+        let edit = Edit::new(EditOp::Name, "library", vec![faces.marks(tracks)]);
+        Edit { name: Some(name.clone()), reason: Some("same person in another video".into()), ..edit }
+    };
+    let mut log = Log::open(root)?;
+    let mut n_named = 0;
+    log.append_with(|log| {
+        // An edit that was undone is not made again.
+        let is_known = |edit: &Edit| {
+            log.entries().iter().any(|old| old.edit.name == edit.name && old.edit.sides == edit.sides)
+        };
+        let edits: Vec<_> = named.iter().map(edit).filter(|edit| !is_known(edit)).collect();
+        n_named = edits.len();
+        Ok::<_, Error>(edits)
+    })?;
+    Ok(n_named)
 }
 
 fn figures(library: &Library) -> Map<String, Value> {

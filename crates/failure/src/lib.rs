@@ -19,7 +19,7 @@ pub mod exit {
     pub const INPUT: u8 = 3;
     /// A table or manifest breaks the contract of its version. Run again: no.
     pub const CONTRACT: u8 = 4;
-    /// A quality gate was not met (`cargo xtask regress`). Run again: no.
+    /// A quality gate was not met (`cargo xtask regress`), or a correction was not applied (`run --strict`). Run again: no.
     pub const QUALITY: u8 = 5;
     /// Interrupted by Ctrl-C, 128 + SIGINT as in shells; finished stages are kept. Run again: yes, the same
     /// command resumes.

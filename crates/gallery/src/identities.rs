@@ -37,6 +37,8 @@ pub struct RunIdentity {
     pub n_tracks: i64,
     /// Time on screen, seconds.
     pub screen_secs: f64,
+    /// Name of the person; `None` when no edit of the run names the person.
+    pub name: Option<String>,
     /// Mean of the track vectors.
     pub vector: UnitVector,
 }
@@ -75,8 +77,8 @@ impl RunIdentities {
             // A person without a vector cannot be compared.
             let sum: Vec<f32> = sums.remove(&row.cluster_id)?.into_iter().map(|x| x as f32).collect();
             let vector = UnitVector::normalised(&sum)?;
-            let Identity { cluster_id, n_tracks, screen_secs, .. } = row;
-            Some(RunIdentity { cluster_id, n_tracks, screen_secs, vector })
+            let Identity { cluster_id, n_tracks, screen_secs, name, .. } = row;
+            Some(RunIdentity { cluster_id, n_tracks, screen_secs, name, vector })
         };
         let people = run.read::<Identity>()?.into_iter().filter_map(person).collect();
         Ok(Self {

@@ -27,6 +27,7 @@ impl People {
                 first_video_id: row.video_id.clone(),
                 first_cluster_id: row.cluster_id,
                 cohesion: 1.0,
+                name: None,
             });
             let vector = self.vectors.entry(row.person_id).or_insert_with(|| row.embedding.clone());
             // The mean of the vectors of a person and one more, each as often as it has tracks.
@@ -40,6 +41,9 @@ impl People {
             if let Some(direction) = UnitVector::normalised(&mean) {
                 let length = mean.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt() as f32;
                 (*vector, person.cohesion) = (direction, length.min(1.0));
+            }
+            if row.name.is_some() {
+                person.name.clone_from(&row.name);
             }
             person.n_videos += 1;
             person.n_tracks = total;
@@ -64,6 +68,7 @@ mod tests {
             n_tracks,
             screen_secs: 2.0,
             embedding: UnitVector::normalised(&vector)?,
+            name: None,
         })
     }
 

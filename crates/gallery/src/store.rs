@@ -158,6 +158,17 @@ impl Library {
         self.people.rows.values()
     }
 
+    /// The person of each cluster of a video, by `cluster_id`; none for a video that is not here.
+    ///
+    /// # Errors
+    /// When the file of the video cannot be read.
+    pub fn people_of(&self, video_id: &str) -> Result<Vec<(i64, &Person)>, Error> {
+        let entry = self.index.videos.iter().find(|entry| entry.video_id == video_id);
+        let rows = entry.map(|entry| self.read(entry)).transpose()?.unwrap_or_default();
+        let person = |row: &Appearance| Some((row.cluster_id, self.people.rows.get(&row.person_id)?));
+        Ok(rows.iter().filter_map(person).collect())
+    }
+
     /// Number of videos.
     pub fn n_videos(&self) -> usize {
         self.index.videos.len()
@@ -283,6 +294,7 @@ impl Library {
             n_tracks: person.n_tracks,
             screen_secs: person.screen_secs,
             embedding: person.vector.clone(),
+            name: person.name.clone(),
         };
         let rows = seen.people.iter().zip(&found).map(row).collect();
         self.index.next_person_id = next;

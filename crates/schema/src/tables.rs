@@ -537,7 +537,7 @@ table! {
 
 table! {
     /// One row per person of a gallery, who appears in one or several of its videos.
-    Person = "people" "1.0.0", written by "library", sorted by (person_id) {
+    Person = "people" "1.1.0", written by "library", sorted by (person_id) {
         /// Key of the person. The key stays the same when videos are added and is never reused.
         person_id: i64,
         /// Number of videos in which the person appears.
@@ -553,13 +553,16 @@ table! {
         /// Similarity of the person across videos, 0 to 1: the norm of the mean of the embeddings in
         /// `appearances`, weighted by number of tracks.
         cohesion: f32,
+        /// Name of the person, that of the video which was added last of those that name the person; null when
+        /// none does, and before version 1.1.0.
+        name: Option<String>,
     }
 }
 
 table! {
     /// One row per cluster of a video in a gallery: the person that the cluster was matched to. One file per
     /// video.
-    Appearance = "appearances" "1.0.0", written by "library", sorted by (video_id, cluster_id),
+    Appearance = "appearances" "1.1.0", written by "library", sorted by (video_id, cluster_id),
     checked by check_appearance {
         /// Key of the video.
         video_id: Symbol,
@@ -586,6 +589,9 @@ table! {
         screen_secs: f64,
         /// Mean embedding of the cluster's tracks, of unit norm.
         embedding: UnitVector,
+        /// Name of the person in the video's `identities`; null when the person has none, and before version
+        /// 1.1.0.
+        name: Option<String>,
     }
 }
 

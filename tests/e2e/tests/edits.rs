@@ -310,6 +310,12 @@ fn contradictions_are_refused_and_files_are_imported() {
     }
     edit(&line, "undo RUN");
 
+    edit(&line, "add name RUN 1 Ross --no-apply");
+    let stderr = edit(&line, "add name RUN 2 Ross --no-apply");
+    assert!(stderr.contains("several people are called `Ross`") && stderr.contains("1 2` makes"), "{stderr}");
+    edit(&line, "undo RUN --no-apply");
+    edit(&line, "undo RUN");
+
     // Track numbers are read as those of the run that they were made for, once.
     let own = people(&line)[&1].clone();
     let file = line.run_dir.with_file_name("edits.csv");

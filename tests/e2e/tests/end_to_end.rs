@@ -441,12 +441,9 @@ fn every_embedder_finds_its_place() {
     let config = line.run_dir.with_file_name("embedders.toml");
     // With the views of the run without the others, which depend on the weights that are present.
     let views: BTreeSet<_> = done.read::<TrackView>().iter().map(|row| row.embedder.to_string()).collect();
+    let views: Vec<_> = views.into_iter().collect();
     let embedders = "embedders = ['sface', 'fusion', 'sift', 'orb', 'facenet', 'dlib']";
-    fs::write(
-        &config,
-        format!("[embed]\n{embedders}\nviews = {views:?}\n").replace('{', "[").replace('}', "]"),
-    )
-    .unwrap();
+    fs::write(&config, format!("[embed]\n{embedders}\nviews = {views:?}\n")).unwrap();
     line.config = Some(config);
     assert_eq!(line.run_again(), ["embed", "cluster", "evaluate"]);
     let run = RunDir::open(&line.run_dir).unwrap();

@@ -127,7 +127,7 @@ fn a_released_table_cannot_change_without_another_version() {
 #[test]
 fn a_released_version_without_its_table_is_reported() {
     let Some(documents) = release("missing") else { return };
-    fs::remove_file(documents.join("tracks/1.0.0.parquet")).unwrap();
+    fs::remove_file(documents.join("shots/1.0.0.parquet")).unwrap();
     let Some((passed, said)) = schemas(&documents, &["--check"]) else { return };
     assert!(!passed && said.contains("every released version has an example"), "{said}");
 }

@@ -92,6 +92,16 @@ impl Faces {
         track_ids.into_iter().filter_map(|track_id| self.mark(track_id)).collect()
     }
 
+    /// The boxes of two tracks in the first frame that both have a box in.
+    pub fn together(&self, a: i64, b: i64) -> Option<(Anchor, Anchor)> {
+        let (first, second) = (self.tracks.get(&a)?, self.tracks.get(&b)?);
+        let anchor = |face: &Face| Anchor { t_secs: self.times.t_secs(face.frame_idx), bbox: face.bbox };
+        first.iter().find_map(|face| {
+            let other = second.binary_search_by_key(&face.frame_idx, |face| face.frame_idx).ok()?;
+            Some((anchor(face), anchor(&second[other])))
+        })
+    }
+
     /// The tracks that show the face of a mark, by id; none where the face is not found.
     ///
     /// Of the anchors that lie between the first and the last frame of such a track, the track has a box with an
@@ -185,6 +195,14 @@ mod tests {
         // Between the anchors there is nothing to go by.
         assert_eq!(found(&[(1, 16, 47, 0.0)]), [0i64; 0]);
         assert_eq!(found(&[]), [0i64; 0]);
+    }
+
+    #[test]
+    fn faces_of_one_frame_are_given_at_that_frame() {
+        let faces = faces(&[(0, 0, 50, 0.0), (1, 40, 99, 200.0), (2, 60, 99, 400.0)]);
+        let (a, b) = faces.together(0, 1).unwrap();
+        assert_eq!((a.t_secs, a.bbox.x_min, b.t_secs, b.bbox.x_min), (1.6, 0.0, 1.6, 200.0));
+        assert_eq!(faces.together(0, 2), None);
     }
 
     #[test]

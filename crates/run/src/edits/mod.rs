@@ -74,7 +74,10 @@ pub struct Entry {
 
 /// What decides the effect of an edit, for a fingerprint: neither who made it nor when.
 #[derive(Serialize)]
-struct Effect<'a>(&'static str, Option<&'a str>, Vec<Vec<(&'a str, Vec<(f64, [f32; 4])>)>>);
+struct Effect<'a>(&'static str, Option<&'a str>, Vec<Vec<Face<'a>>>);
+
+/// A mark: the video, and the time and edges of each box.
+type Face<'a> = (&'a str, Vec<(f64, [f32; 4])>);
 
 impl<'a> From<&'a Edit> for Effect<'a> {
     fn from(edit: &'a Edit) -> Self {

@@ -66,6 +66,13 @@ fn files(root: &Path) -> Result<(Files, Vec<Error>)> {
             files.insert(name.to_owned(), path);
         }
     }
+    // The log of edits is beside the stages: no manifest records it.
+    for table in schema::tables::EDITS {
+        let path = root.join(table.file_name());
+        if path.is_file() {
+            files.insert(table.name.to_owned(), path);
+        }
+    }
     Ok((files, faults))
 }
 

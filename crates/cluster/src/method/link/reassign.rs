@@ -60,9 +60,10 @@ impl<'a> Clusters<'a> {
         Self { worn: Some(worn), ..self }
     }
 
-    /// Moves tracks, in that order, until all are where they fit best. With [`Stop::Clusters`] no cluster
-    /// comes or goes. Reports the completed share, 0 to 1, to `advance`.
-    pub(super) fn reassign(&mut self, order: &[usize], stop: Stop, advance: &mut dyn FnMut(f64)) {
+    /// Moves tracks, in that order, until all are where they fit best; says whether they are. They may not be after
+    /// all rounds: what clothes say is a mean over pairs and no sum, so that tracks can move in a circle. With
+    /// [`Stop::Clusters`] no cluster comes or goes. Reports the completed share, 0 to 1, to `advance`.
+    pub(super) fn reassign(&mut self, order: &[usize], stop: Stop, advance: &mut dyn FnMut(f64)) -> bool {
         let mut asking = order.to_vec();
         let mut near = vec![Vec::new(); order.len()];
         for round in 0..ROUNDS {
@@ -101,6 +102,7 @@ impl<'a> Clusters<'a> {
             };
         }
         self.forget_empty();
+        asking.is_empty()
     }
 
     /// Number of clusters, with empty ones.
