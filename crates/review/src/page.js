@@ -4,7 +4,7 @@
 
 const $ = (id) => document.getElementById(id);
 const video = $("video"), canvas = $("boxes");
-const COLOURS = 8, SAME_SCENE_SECS = 2, BOXES_SECS = 10, POLL_MS = 2000, TILES_AT_ONCE = 300;
+const COLOURS = 8, SAME_SCENE_SECS = 2, BOXES_SECS = 10, NEAR_SECS = 1.5, POLL_MS = 2000, TILES_AT_ONCE = 300;
 let run, state, trackOf = new Map(), personOf = new Map(), doubtOf = new Map();
 let view = "home", shown = null, chosen = new Set(), chosenTracks = new Set(), byTime = false, busy = false;
 
@@ -114,10 +114,11 @@ const player = {
     $("no-video").textContent = run.video.has_ffmpeg ? "This video cannot be played." : "This browser does not play this video; install `ffmpeg` and start `facetrack review` again.";
   },
   load(t) {
-    // A stream that is copied begins at a key frame.
-    this.base = this.mode === "remux" ? run.video.keys.findLast((key) => key <= t + 0.001) ?? 0 : t;
-    video.src = `/video/${this.mode === "remux" ? "copy" : "encode"}/${this.base.toFixed(4)}`;
-    if (t > this.base) video.addEventListener("loadedmetadata", () => { video.currentTime = t - this.base; }, { once: true });
+    // A stream that is copied begins at a key frame; where there is none shortly before, it is encoded.
+    const key = this.mode === "remux" ? run.video.keys.findLast((key) => key <= t + 0.001) : undefined;
+    const isCopied = key !== undefined && t - key < NEAR_SECS;
+    this.base = isCopied ? key : t;
+    video.src = `/video/${isCopied ? "copy" : "encode"}/${this.base.toFixed(4)}`;
   },
   seek(t) {
     this.wanted = t = Math.min(Math.max(t, 0), run.video.duration);

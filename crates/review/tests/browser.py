@@ -164,7 +164,7 @@ def plays(browser, folder, address):
     wait(browser, "video.readyState >= 2")
     browser.click("#main-cast .face")
     at = browser.js("state.people[0].faces[0].t")
-    wait(browser, f"Math.abs(video.currentTime - {at}) < 3 && player.about === 'p' + state.people[0].id")
+    wait(browser, f"Math.abs(player.time() - {at}) < 5 && player.about === 'p' + state.people[0].id")
     wait(browser, "canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data.some(v => v)")
     browser.js("video.pause()")
     browser.picture(os.path.join(folder, "played.png"), whole=False)

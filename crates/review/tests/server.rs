@@ -99,6 +99,10 @@ fn acts_reach_the_log_and_are_undone() {
     assert_eq!(done["state"]["people"], start, "everything is undone");
     let done = server.act(&cookie, &json!({ "do": "redo" }));
     assert_eq!(person(&done["state"], a).unwrap()["name"], "Ross Geller");
+    let again = (0..20).find(|_| server.act(&cookie, &json!({ "do": "redo" }))["state"]["redo"] == false);
+    assert!(again.is_some(), "what can be done again ends");
+    (0..20).for_each(|_| drop(server.act(&cookie, &json!({ "do": "undo" }))));
+    server.act(&cookie, &json!({ "do": "redo" }));
     let made = server.made.clone();
     drop(server);
     assert!(made.load(Ordering::SeqCst) > 0, "the tables are made when the server ends");
@@ -119,7 +123,8 @@ fn every_answer_takes_its_question_from_the_queue() {
     for _ in 0..400 {
         let question = state["questions"][0].clone();
         let Some(key) = question["key"].as_str() else { break };
-        let tracks: Vec<_> = question["sides"].as_array().unwrap().iter().map(|side| &side["tracks"]).collect();
+        let tracks: Vec<_> =
+            question["sides"].as_array().unwrap().iter().map(|side| &side["tracks"]).collect();
         let asked = json!([question["kind"], tracks]);
         assert!(!seen.contains(&asked), "{asked} is asked twice");
         seen.push(asked);
