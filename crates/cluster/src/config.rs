@@ -102,7 +102,7 @@ pub struct Config {
     /// Seed of the random numbers. Default: 0.
     pub seed: Option<u64>,
     /// Evidence of clothes for `link` with an embedder that has a quality table: `veto`, different clothes speak
-    /// against one person; `both`, similar clothes also speak for one person; `off`. Default: `veto`.
+    /// against one person; `both`, similar clothes also speak for one person; `off`. Default: `both`.
     pub clothes: Option<Clothes>,
     /// What is done with the edits of the run: `apply` changes the people that linking found, `relink` also links
     /// with what the edits say of pairs of tracks, `off` ignores them.

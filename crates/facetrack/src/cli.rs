@@ -11,6 +11,7 @@ use serde::de::value::StrDeserializer;
 
 use crate::edits::EditsVerb;
 use crate::models;
+use crate::review::ReviewArgs;
 use crate::sources::Own;
 use crate::stage::Stage;
 
@@ -39,6 +40,9 @@ pub(crate) enum Verb {
     /// Correct a run: merge, split, name; corrections last, and can be undone
     #[command(subcommand, after_help = EXIT_CODES)]
     Edits(EditsVerb),
+    /// Check and correct a run in the browser: a page on this machine
+    #[command(after_help = EXIT_CODES)]
+    Review(ReviewArgs),
     /// Export a run to the format of another tool
     Export(ExportArgs),
     /// Convert labels of another tool to the CSV that `run --labels` reads

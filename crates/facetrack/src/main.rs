@@ -7,7 +7,7 @@
 //! * [`cli`]: verbs and options. [`single`], [`several`]: `run` on one video, and on several that are linked.
 //! * [`stages`]: stages as processes: arguments, events, crashes. [`skip`]: past frames that crash one.
 //! * [`sources`], [`models`]: which networks a run needs, and their weights.
-//! * [`tables`]: `export`, `import`, `validate`. [`people`]: `library`. [`edits`], [`redact`], [`doctor`], [`settings`], [`annotate`].
+//! * [`tables`]: `export`, `import`, `validate`. [`people`]: `library`. [`edits`], [`review`], [`redact`], [`doctor`], [`settings`], [`annotate`].
 
 mod annotate;
 mod cli;
@@ -17,6 +17,7 @@ mod models;
 mod people;
 mod progress;
 mod redact;
+mod review;
 mod settings;
 mod several;
 mod single;
@@ -54,6 +55,7 @@ fn dispatch(verb: Verb) -> Result<ExitCode> {
         Verb::Run(run) => process::watch_interrupts().and_then(|()| several::run(&run))?,
         Verb::Redact(redact) => process::watch_interrupts().and_then(|()| redact::redact(&redact))?,
         Verb::Edits(verb) => process::watch_interrupts().and_then(|()| edits::main(&verb))?,
+        Verb::Review(review) => process::watch_interrupts().and_then(|()| review::main(&review))?,
         Verb::Export(export) => tables::export(&export)?,
         Verb::Import(import) => tables::import(&import)?,
         Verb::Validate { path } => tables::validate(&path)?,

@@ -71,7 +71,7 @@ pub(crate) fn run(args: &RunArgs, video: &Path) -> Result<()> {
         let is_shown = |stage: &str| args.verbose || args.labels.is_some() && stage == evaluate::STAGE.name;
         eprint!("{}", figures(done.iter().filter(|(stage, _)| is_shown(stage))));
         if let Ok(people) = read_all::<Identity>(&run_dir.join(Identity::TABLE.file_name())) {
-            let main = people.iter().filter(|person| person.screen_secs >= BRIEF_SECS).count();
+            let main = people.iter().filter(|person| person.screen_secs >= Identity::BRIEF_SECS).count();
             eprintln!("{}", sentence(main, people.len() - main));
         }
         let embed = done.iter().find(|(stage, _)| *stage == embed::STAGE.name);
@@ -199,21 +199,18 @@ fn default_run_dir(video: &Path) -> PathBuf {
     Path::new("runs").join(video.file_stem().unwrap_or("video".as_ref()))
 }
 
-/// Shorter appearances are usually of passers-by, seconds.
-const BRIEF_SECS: f64 = 4.0;
-
 /// Describes how many people are in the video, in one sentence.
 fn sentence(main: usize, brief: usize) -> String {
     let people = |n: usize| if n == 1 { "1 main person".to_owned() } else { format!("{n} main people") };
     match (main, brief) {
         (0, 0) => "no people were found".into(),
         (main, 0) => people(main),
-        (main, brief) => format!("{}, {brief} seen for under {BRIEF_SECS} s", people(main)),
+        (main, brief) => format!("{}, {brief} seen for under {} s", people(main), Identity::BRIEF_SECS),
     }
 }
 
 /// Opens a page in the user's browser; a failure costs nothing but a warning.
-fn open(page: &Path) {
+pub(crate) fn open(page: &Path) {
     let opener = if cfg!(target_os = "macos") { "open" } else { "xdg-open" };
     let mut command = Command::new(opener);
     command.arg(page).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());

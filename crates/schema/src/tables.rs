@@ -468,6 +468,9 @@ table! {
 }
 
 impl Identity {
+    /// Shorter appearances are usually of passers-by, seconds.
+    pub const BRIEF_SECS: f64 = 4.0;
+
     /// What people read: the name of the person, or a number that counts from 1, as in "Person 3".
     pub fn label(&self) -> String {
         self.name.clone().unwrap_or_else(|| Self::numbered(self.cluster_id))

@@ -36,6 +36,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     // For its test in the browser `report` has the stage make a page.
     ("report", &["evaluate", "failure", "geometry", "hash", "picture", "run", "schema"]),
     ("evaluate", &["failure", "formats", "geometry", "hash", "numeric", "report", "run", "schema"]),
+    ("review", &["cluster", "failure", "geometry", "hash", "numeric", "run", "schema"]),
     ("gallery", &["cluster", "failure", "hash", "numeric", "run", "schema"]),
     ("console", &["failure"]),
     ("fetch", &["console", "hash"]),
@@ -54,6 +55,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "hash",
             "ingest",
             "nn",
+            "review",
             "run",
             "schema",
         ],
@@ -81,20 +83,21 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
     ("rayon", &["embed"]),
     ("ndarray", &["cluster"]),
     ("petal", &["cluster"]),
+    // The server of the review page, which only this machine reaches.
+    ("hyper", &["review"]),
+    ("tokio", &["review"]),
     // Nothing that speaks to the network.
     ("reqwest", &[]),
     ("ureq", &[]),
-    ("hyper", &[]),
     ("curl", &[]),
     ("hf-hub", &[]),
-    ("tokio", &[]),
 ];
 
 /// Words that only these members may have in their sources: who decodes, who sees what.
 const WORDS: &[(&str, &[&str])] = &[
     ("Decoder", &["video", "detect-track"]),
     ("ParquetRecordBatch", &["schema"]),
-    ("std::net", &[]),
+    ("std::net", &["review"]),
     ("TcpStream", &[]),
     ("set_hook", &["failure"]),
 ];
@@ -102,8 +105,8 @@ const WORDS: &[(&str, &[&str])] = &[
 /// Which members may take these rows out of `schema::tables`: who sees pictures, vectors and labels.
 const SEES: &[(&str, &[&str])] = &[
     ("Label", &["evaluate", "run"]),
-    ("Crop", &["detect-track", "embed", "report", "run", "testkit"]),
-    ("Detection", &["detect-track", "evaluate", "formats", "run", "testkit"]),
+    ("Crop", &["detect-track", "embed", "report", "review", "run", "testkit"]),
+    ("Detection", &["detect-track", "evaluate", "formats", "review", "run", "testkit"]),
     ("Embedding", &["embed", "cluster", "run", "testkit"]),
     ("Metric", &["evaluate", "report", "run"]),
 ];

@@ -84,9 +84,9 @@ pub enum Clothes {
     /// Nothing.
     Off,
     /// That they are two people.
-    #[default]
     Veto,
     /// That they are two people or one.
+    #[default]
     Both,
 }
 

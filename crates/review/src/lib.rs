@@ -1,0 +1,155 @@
+//! The review page: a server of this machine on which a person corrects a run.
+//!
+//! * [`guard`]: who is let in. [`range`], [`video`], [`pictures`]: what is shown.
+//! * [`session`]: the run in memory, and what a person does with it. [`queue`]: which question comes next.
+//! * [`remake`]: tables follow the edits. [`server`]: requests and answers.
+//!
+//! The page is one HTML, one CSS and one JavaScript file in this program; a browser loads nothing from elsewhere.
+
+mod guard;
+mod pictures;
+pub mod queue;
+mod range;
+mod remake;
+mod server;
+mod session;
+mod video;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use failure::{Failure, exit};
+use run::RunReader;
+use schema::tables::Frame;
+
+use crate::guard::Guard;
+pub use crate::remake::Make;
+use crate::remake::Remake;
+use crate::server::App;
+use crate::session::Session;
+use crate::video::Source;
+
+/// What the page shows, and to whom.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The run directory.
+    pub run: PathBuf,
+    /// The video file, where it is no longer where the manifest says.
+    pub video: Option<PathBuf>,
+    /// Port; 0 for a free one.
+    pub port: u16,
+    /// Whether nothing can be changed.
+    pub is_read_only: bool,
+    /// Who makes the edits.
+    pub author: String,
+}
+
+/// Why there is no page.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The run cannot be read.
+    #[error(transparent)]
+    Run(#[from] run::Error),
+    /// A table cannot be read.
+    #[error(transparent)]
+    Schema(#[from] schema::Error),
+    /// A file of the run is elsewhere.
+    #[error("`{}` is a link to a file outside the run", path.display())]
+    Outside {
+        /// The link.
+        path: PathBuf,
+    },
+    /// The video is not that of the run.
+    #[error("`{}` is not the video of the run: its content differs", path.display())]
+    OtherVideo {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The port is not free.
+    #[error("failed to serve at 127.0.0.1, port {port}: {source}")]
+    Port {
+        /// The port.
+        port: u16,
+        /// The reason of the system.
+        source: std::io::Error,
+    },
+    /// The pictures have no place.
+    #[error("failed to keep the pictures in the folder of temporary files: {source}")]
+    Pictures {
+        /// The reason of the system.
+        source: std::io::Error,
+    },
+    /// The server ended.
+    #[error("the server ended: {0}")]
+    Server(#[source] std::io::Error),
+}
+
+impl Failure for Error {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Run(error) => error.hint(),
+            Self::Schema(error) => error.hint(),
+            Self::Outside { .. } => Some("copy the file into the run directory".into()),
+            Self::OtherVideo { .. } => Some("name the file that was analysed with `--video FILE`".into()),
+            Self::Port { .. } => Some("leave `--port` out for a free port".into()),
+            Self::Pictures { .. } => Some("set TMPDIR to a folder with free space".into()),
+            Self::Server(_) => None,
+        }
+    }
+
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::Run(error) => error.exit_code(),
+            Self::Schema(error) => error.exit_code(),
+            Self::Outside { .. } | Self::OtherVideo { .. } => exit::INPUT,
+            Self::Port { .. } => exit::USAGE,
+            Self::Pictures { .. } | Self::Server(_) => exit::UNEXPECTED,
+        }
+    }
+}
+
+/// Serves the page until `is_stopped`. `ready` gets the address that opens the page, once, in one browser; `make`
+/// makes the tables of the run from its edits.
+///
+/// # Errors
+/// See [`Error`].
+pub fn serve(
+    options: &Options,
+    make: &Make<'_>,
+    is_stopped: &dyn Fn() -> bool,
+    ready: impl FnOnce(&str),
+) -> Result<(), Error> {
+    let run = RunReader::open(&options.run)?;
+    check_links(run.root())?;
+    let frames: Vec<Frame> = run.read()?;
+    let video = Source::find(&run, options.video.as_deref(), &frames)?;
+    let session = Session::open(&run, &frames, options.author.clone(), options.is_read_only)?;
+    let fixed = session.fixed(&video);
+    let failed = |source| Error::Port { port: options.port, source };
+    let listener = server::bind(options.port).map_err(failed)?;
+    let port = listener.local_addr().map_err(failed)?.port();
+    let (token, cookie) = (guard::secret().map_err(Error::Server)?, guard::secret().map_err(Error::Server)?);
+    let address = format!("http://127.0.0.1:{port}/?token={token}");
+    let remake = Arc::new(Remake::default());
+    let app = Arc::new(App::new(Guard::new(port, token, cookie), session, fixed, video, remake.clone()));
+    std::thread::scope(|scope| {
+        scope.spawn(|| remake.work(make));
+        ready(&address);
+        let result = server::serve(listener, app, is_stopped);
+        remake.end();
+        result.map_err(Error::Server)
+    })
+}
+
+/// Fails where a file of the run is a link to one outside the run.
+fn check_links(root: &Path) -> Result<(), Error> {
+    let whole = root.canonicalize().unwrap_or_else(|_| root.to_path_buf());
+    for entry in fs::read_dir(root).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_symlink() && !path.canonicalize().is_ok_and(|target| target.starts_with(&whole)) {
+            return Err(Error::Outside { path });
+        }
+    }
+    Ok(())
+}

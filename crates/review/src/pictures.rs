@@ -1,0 +1,68 @@
+//! The pictures of faces: kept in a file without a name, because those of a film are too many for memory.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::io::Write as _;
+use std::os::unix::fs::FileExt as _;
+
+use geometry::FrameTimes;
+use run::RunReader;
+use schema::tables;
+
+use crate::Error;
+
+/// A picture.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Crop {
+    pub(crate) track: i64,
+    pub(crate) rank: i64,
+    /// Time of the frame, seconds.
+    pub(crate) t_secs: f64,
+    /// Quality, 0 to 1: score, size, sharpness and frontality together.
+    pub(crate) quality: f32,
+}
+
+/// The pictures of a run.
+#[derive(Debug)]
+pub(crate) struct Pictures {
+    file: File,
+    /// Place and length in the file, by track and rank.
+    places: HashMap<(i64, i64), (u64, usize)>,
+    by_track: BTreeMap<i64, Vec<Crop>>,
+}
+
+impl Pictures {
+    /// Copies the pictures out of the table `crops`.
+    pub(crate) fn read(run: &RunReader, times: &FrameTimes) -> Result<Self, Error> {
+        let failed = |source| Error::Pictures { source };
+        let mut file = tempfile::tempfile().map_err(failed)?;
+        let (mut places, mut by_track) = (HashMap::new(), BTreeMap::<_, Vec<_>>::new());
+        let mut end = 0;
+        for batch in run.open_table::<tables::Crop>()? {
+            for row in batch? {
+                // `redact` takes pictures out and leaves the row.
+                let Some(image) = row.image else { continue };
+                file.write_all(&image).map_err(failed)?;
+                places.insert((row.track_id, row.rank), (end, image.len()));
+                end += image.len() as u64;
+                let t_secs = times.t_secs(row.frame_idx);
+                let crop = Crop { track: row.track_id, rank: row.rank, t_secs, quality: row.quality };
+                by_track.entry(row.track_id).or_default().push(crop);
+            }
+        }
+        Ok(Self { file, places, by_track })
+    }
+
+    /// The pictures of a track, the best first.
+    pub(crate) fn of(&self, track: i64) -> impl Iterator<Item = Crop> {
+        self.by_track.get(&track).into_iter().flatten().copied()
+    }
+
+    /// The bytes of a picture: PNG.
+    pub(crate) fn get(&self, track: i64, rank: i64) -> Option<Vec<u8>> {
+        let (start, length) = *self.places.get(&(track, rank))?;
+        let mut bytes = vec![0; length];
+        self.file.read_exact_at(&mut bytes, start).ok()?;
+        Some(bytes)
+    }
+}

@@ -1,0 +1,555 @@
+//! The questions, in the order in which their answers put most screen time right.
+//!
+//! The value of a question is the probability that the answer changes something, times the screen time that it
+//! changes. For two people it is the time of the one seen less: two people who look like one with probability 0.4,
+//! on screen for 90 s and 12 s, are worth 0.4 × 12 s = 4.8 s. A track of 3 s that is wrong with probability 0.5 is
+//! worth 1.5 s and comes later. Equal values put whole people before tracks.
+//!
+//! Probabilities come from what linking left: the confidence of a track, the similarity of its vector to those of its
+//! person and of others, and the height at which the dendrogram joins two people.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use numeric::vector::{direction, dot_in_lanes};
+
+/// Steepness of the probability of one person over cosine similarity.
+const STEEPNESS: f64 = 14.0;
+/// Vectors of people are means and more alike than vectors of tracks, by cosine similarity.
+const CLOSER: f64 = 0.08;
+/// Log odds of the dendrogram are those of all crops taken as independent, which they are not.
+const LOG_ODDS_PER_CROP: f64 = 3.0;
+/// Most people that are compared with each other, by screen time.
+const MOST_COMPARED: usize = 200;
+/// Most pairs of people that become questions.
+const MOST_PAIRS: usize = 300;
+/// Least value of a question, as a share of the screen time of all tracks.
+const LEAST_SHARE: f64 = 2e-4;
+/// Least value of a question, seconds.
+const LEAST_SECS: f64 = 0.1;
+/// Value of the name of a person per second on screen: names put right only what turns out to be the same name.
+const NAME_VALUE: f64 = 0.02;
+
+/// A track, as the questions see it.
+#[derive(Debug, Clone)]
+pub struct Track<'a> {
+    /// Key of the track.
+    pub track_id: i64,
+    /// Time on screen, seconds.
+    pub secs: f64,
+    /// Key of the person; `None` for noise.
+    pub person: Option<i64>,
+    /// Whether no edit says that the track shows no face.
+    pub is_face: bool,
+    /// Whether a person said that the track belongs where it is.
+    pub is_confirmed: bool,
+    /// Confidence of linking, 0 to 1.
+    pub confidence: f64,
+    /// Key of the person who is second best.
+    pub runner_up: Option<i64>,
+    /// Mean score of the detector, 0 to 1.
+    pub score: f64,
+    /// Vector of unit norm, where there is one.
+    pub vector: Option<&'a [f32]>,
+}
+
+/// A person, as the questions see it.
+#[derive(Debug, Clone, Default)]
+pub struct Person {
+    /// Whether the person has a name.
+    pub is_named: bool,
+    /// Whether the person counts as one of the main cast.
+    pub is_main: bool,
+}
+
+/// Everything that the order depends on.
+#[derive(Debug, Clone)]
+pub struct Evidence<'a> {
+    /// Tracks, by key.
+    pub tracks: Vec<Track<'a>>,
+    /// People, by key.
+    pub people: BTreeMap<i64, Person>,
+    /// Pairs of people who are two, the smaller key first: they share a frame, or a person said so.
+    pub apart: HashSet<(i64, i64)>,
+    /// Cosine similarity from which two tracks are more likely of one person.
+    pub same_from: f64,
+    /// Log odds that the tracks of a pair are of one person, by the dendrogram.
+    pub tree: Tree,
+    /// Keys of questions that are not to be asked again.
+    pub passed: BTreeSet<String>,
+}
+
+/// What is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Are two people one?
+    Same,
+    /// Is a track without a person one of this person?
+    Join,
+    /// Does a track belong to its person?
+    Belongs,
+    /// Does a track show a face?
+    Face,
+    /// Who is this?
+    Name,
+}
+
+/// A question.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Question {
+    /// Key, which stays the same while the question does.
+    pub key: String,
+    /// What is asked.
+    pub kind: Kind,
+    /// The person of each side; `None` for a track without one.
+    pub people: Vec<Option<i64>>,
+    /// The tracks of each side, by key.
+    pub sides: Vec<Vec<i64>>,
+    /// Probability that the answer changes something.
+    pub probability: f64,
+    /// Screen time that the answer is expected to put right, seconds.
+    pub value_secs: f64,
+}
+
+/// The questions, and how much is settled.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Queue {
+    /// Questions, the most valuable first.
+    pub questions: Vec<Question>,
+    /// Share of the screen time that is expected to be right, 0 to 1.
+    pub settled: f64,
+    /// Probability that each track is wrong where it is, in the order of the tracks.
+    pub doubts: Vec<f64>,
+}
+
+/// The dendrogram of a run.
+#[derive(Debug, Clone, Default)]
+pub struct Tree {
+    /// Leaf of each track.
+    leaves: HashMap<i64, usize>,
+    /// Parent of each node, and its height.
+    parents: Vec<Option<(usize, f64)>>,
+}
+
+impl Tree {
+    /// The tree of tracks and merges (left, right, distance); without merges, nothing is known.
+    pub fn new(tracks: &[i64], merges: impl IntoIterator<Item = (i64, i64, f64)>) -> Self {
+        let mut parents = vec![None; tracks.len()];
+        for (left, right, distance) in merges {
+            let node = parents.len();
+            for child in [left, right] {
+                let child = usize::try_from(child).ok().and_then(|child| parents.get_mut(child));
+                child.into_iter().for_each(|parent| *parent = Some((node, distance)));
+            }
+            parents.push(None);
+        }
+        Self { leaves: tracks.iter().copied().zip(0..).collect(), parents }
+    }
+
+    /// Height at which two tracks meet; `None` where the tree does not say.
+    pub fn height(&self, a: i64, b: i64) -> Option<f64> {
+        let (mut a, mut b) = (*self.leaves.get(&a)?, *self.leaves.get(&b)?);
+        let mut height = None;
+        // A parent has a larger number than its children, so this ends.
+        while a != b {
+            let lower = if a < b { &mut a } else { &mut b };
+            let (parent, distance) = (*self.parents.get(*lower)?)?;
+            (*lower, height) = (parent, Some(distance));
+        }
+        height
+    }
+}
+
+/// Log odds `g` of a height `1 − g / (20 + |g|)` (see the table `linkage`).
+fn log_odds(height: f64) -> f64 {
+    let share = (1.0 - height).clamp(-0.99, 0.99);
+    20.0 * share / (1.0 - share.abs())
+}
+
+fn sigmoid(x: f64) -> f64 {
+    1.0 / (1.0 + (-x).exp())
+}
+
+/// A person's tracks, time and mean vector.
+struct Group {
+    person: i64,
+    tracks: Vec<usize>,
+    secs: f64,
+    /// Sum of the vectors of the tracks, each weighed by [`weight`].
+    sum: Vec<f64>,
+    /// Direction of the sum; empty without vectors.
+    vector: Vec<f32>,
+}
+
+/// Weight of a track in the mean of its person: long tracks count more, up to a limit.
+fn weight(track: &Track<'_>) -> f64 {
+    track.secs.clamp(0.1, 5.0)
+}
+
+impl Evidence<'_> {
+    /// All questions that are worth asking, the most valuable first.
+    pub fn queue(&self) -> Queue {
+        let groups = self.groups();
+        let mut doubts = vec![0.0_f64; self.tracks.len()];
+        let mut questions = self.pairs(&groups);
+        let place: HashMap<i64, usize> = self.tracks.iter().map(|t| t.track_id).zip(0..).collect();
+        for question in &questions {
+            for track in question.sides.get(1).into_iter().flatten().filter_map(|track| place.get(track)) {
+                doubts[*track] = doubts[*track].max(question.probability);
+            }
+        }
+        let mut wrong = vec![0.0; self.tracks.len()];
+        for question in self.of_tracks(&groups) {
+            let track = question.sides[0].first().and_then(|track| place.get(track));
+            for track in track.into_iter().copied() {
+                wrong[track] = f64::max(wrong[track], question.probability);
+            }
+            questions.push(question);
+        }
+        let total: f64 = self.tracks.iter().filter(|track| track.is_face).map(|track| track.secs).sum();
+        let least = LEAST_SECS.max(LEAST_SHARE * total);
+        questions
+            .retain(|q| (q.kind == Kind::Name || q.value_secs >= least) && !self.passed.contains(&q.key));
+        // What is not asked, because it was answered or is small, is taken for settled.
+        let asked: HashSet<i64> =
+            questions.iter().filter(|q| q.kind != Kind::Name).flat_map(touched).collect();
+        let expected: f64 = (0..self.tracks.len())
+            .filter(|at| asked.contains(&self.tracks[*at].track_id))
+            .map(|at| doubts[at].max(wrong[at]) * self.tracks[at].secs)
+            .sum();
+        questions.extend(self.names(&groups).into_iter().filter(|q| !self.passed.contains(&q.key)));
+        questions.sort_by(|a, b| {
+            b.value_secs.total_cmp(&a.value_secs).then(a.kind.cmp(&b.kind)).then_with(|| a.key.cmp(&b.key))
+        });
+        let settled = if total > 0.0 { 1.0 - (expected / total).clamp(0.0, 1.0) } else { 1.0 };
+        Queue { questions, settled, doubts: wrong }
+    }
+
+    fn groups(&self) -> Vec<Group> {
+        let mut members: BTreeMap<i64, Vec<usize>> = BTreeMap::new();
+        for (at, track) in self.tracks.iter().enumerate() {
+            track.person.iter().for_each(|person| members.entry(*person).or_default().push(at));
+        }
+        let group = |(person, tracks): (i64, Vec<usize>)| {
+            let mut sum: Vec<f64> = Vec::new();
+            for at in &tracks {
+                let Some(vector) = self.tracks[*at].vector else { continue };
+                sum.resize(vector.len().max(sum.len()), 0.0);
+                let weight = weight(&self.tracks[*at]);
+                sum.iter_mut().zip(vector).for_each(|(sum, x)| *sum += weight * f64::from(*x));
+            }
+            let secs = tracks.iter().map(|at| self.tracks[*at].secs).sum();
+            let vector = direction(&sum, 1e-9).unwrap_or_default();
+            Group { person, tracks, secs, sum, vector }
+        };
+        let mut groups: Vec<_> = members.into_iter().map(group).collect();
+        groups.sort_by(|a, b| b.secs.total_cmp(&a.secs).then(a.person.cmp(&b.person)));
+        groups
+    }
+
+    fn are_apart(&self, a: i64, b: i64) -> bool {
+        self.apart.contains(&(a.min(b), a.max(b)))
+    }
+
+    /// Probability that vectors of two people are of one.
+    fn one_by_vectors(&self, a: &[f32], b: &[f32]) -> f64 {
+        if a.is_empty() || a.len() != b.len() {
+            return 0.0;
+        }
+        STEEPNESS * (f64::from(dot_in_lanes(a, b)) - self.same_from - CLOSER)
+    }
+
+    /// Questions about two people.
+    fn pairs(&self, groups: &[Group]) -> Vec<Question> {
+        let groups = &groups[..groups.len().min(MOST_COMPARED)];
+        let mut found = Vec::new();
+        for (at, a) in groups.iter().enumerate() {
+            for b in groups[at + 1..].iter().filter(|b| !self.are_apart(a.person, b.person)) {
+                let by_vectors = self.one_by_vectors(&a.vector, &b.vector);
+                // Groups are in order of time, so `b` is seen less.
+                found.push((sigmoid(by_vectors) * b.secs, by_vectors, a, b));
+            }
+        }
+        found.sort_by(|a, b| b.0.total_cmp(&a.0));
+        found.truncate(MOST_PAIRS);
+        let question = |(_, by_vectors, a, b): (f64, f64, &Group, &Group)| {
+            let longest = |group: &Group| {
+                let longest = group
+                    .tracks
+                    .iter()
+                    .max_by(|x, y| self.tracks[**x].secs.total_cmp(&self.tracks[**y].secs));
+                longest.map(|at| self.tracks[*at].track_id)
+            };
+            let height = longest(a).zip(longest(b)).and_then(|(a, b)| self.tree.height(a, b));
+            let probability = sigmoid(match height {
+                Some(height) => {
+                    0.6 * by_vectors + 0.4 * (log_odds(height) / LOG_ODDS_PER_CROP).clamp(-3.0, 3.0)
+                }
+                None => by_vectors,
+            });
+            let sides = vec![self.ids(a), self.ids(b)];
+            let first = |side: &Vec<i64>| side.iter().min().copied().unwrap_or(0);
+            let (x, y) = (first(&sides[0]), first(&sides[1]));
+            Question {
+                key: format!("same:{}:{}", x.min(y), x.max(y)),
+                kind: Kind::Same,
+                people: vec![Some(a.person), Some(b.person)],
+                sides,
+                probability,
+                value_secs: probability * b.secs,
+            }
+        };
+        found.into_iter().map(question).collect()
+    }
+
+    /// Questions about single tracks.
+    fn of_tracks(&self, groups: &[Group]) -> Vec<Question> {
+        let by_person: HashMap<i64, &Group> = groups.iter().map(|group| (group.person, group)).collect();
+        let mut questions = Vec::new();
+        for track in self.tracks.iter().filter(|track| track.is_face) {
+            let own = track.person.and_then(|person| by_person.get(&person));
+            let (kind, other, probability) = match own {
+                // The larger part of a person is the person.
+                Some(own) if track.is_confirmed || 2.0 * track.secs > own.secs => continue,
+                Some(own) => (Kind::Belongs, Some(*own), self.stranger(track, own, groups)),
+                None => {
+                    let Some((group, odds)) = self.nearest(track, groups, None) else { continue };
+                    (Kind::Join, Some(group), sigmoid(odds))
+                }
+            };
+            let track_id = track.track_id;
+            if let Some(other) = other {
+                let rest = self.ids(other).into_iter().filter(|id| *id != track_id).collect();
+                questions.push(Question {
+                    key: format!("{}:{track_id}", if kind == Kind::Join { "join" } else { "belongs" }),
+                    kind,
+                    people: vec![track.person, Some(other.person)],
+                    sides: vec![vec![track_id], rest],
+                    probability,
+                    value_secs: probability * track.secs,
+                });
+            }
+            let no_face = 0.6 * sigmoid((0.72 - track.score) / 0.04);
+            questions.push(Question {
+                key: format!("face:{track_id}"),
+                kind: Kind::Face,
+                people: vec![track.person],
+                sides: vec![vec![track_id]],
+                probability: no_face,
+                value_secs: no_face * track.secs,
+            });
+        }
+        questions
+    }
+
+    /// Probability that a track shows another person than its own.
+    fn stranger(&self, track: &Track<'_>, own: &Group, groups: &[Group]) -> f64 {
+        let by_linking = 0.5 * (1.0 - track.confidence);
+        let Some(vector) = track.vector else { return by_linking };
+        // Its own part of the mean is taken off.
+        let weight = weight(track);
+        let rest: Vec<f64> =
+            own.sum.iter().zip(vector).map(|(sum, x)| sum - weight * f64::from(*x)).collect();
+        let Some(rest) = direction(&rest, 1e-9) else { return by_linking };
+        let to_own = f64::from(dot_in_lanes(vector, &rest));
+        let to_other = self.nearest(track, groups, Some(own.person));
+        let to_other = to_other.map_or(self.same_from, |(_, odds)| odds / STEEPNESS + self.same_from);
+        let by_vectors = sigmoid(STEEPNESS * (to_other.max(self.same_from - 0.1) - to_own));
+        by_linking.max(0.5 * by_vectors)
+    }
+
+    /// The person nearest to a track, and the log odds that the track shows that person.
+    fn nearest<'g>(
+        &self,
+        track: &Track<'_>,
+        groups: &'g [Group],
+        but: Option<i64>,
+    ) -> Option<(&'g Group, f64)> {
+        let vector = track.vector?;
+        let groups = groups.iter().take(MOST_COMPARED).filter(|group| Some(group.person) != but);
+        let odds =
+            groups.map(|group| (group, self.one_by_vectors(vector, &group.vector) + STEEPNESS * CLOSER));
+        odds.max_by(|a, b| a.1.total_cmp(&b.1))
+    }
+
+    /// Questions for the names of the main cast.
+    fn names(&self, groups: &[Group]) -> Vec<Question> {
+        let is_open = |group: &&Group| {
+            self.people.get(&group.person).is_some_and(|person| person.is_main && !person.is_named)
+        };
+        let question = |group: &Group| {
+            let tracks = self.ids(group);
+            Question {
+                key: format!("name:{}", tracks.iter().min().copied().unwrap_or(0)),
+                kind: Kind::Name,
+                people: vec![Some(group.person)],
+                sides: vec![tracks],
+                probability: NAME_VALUE,
+                value_secs: NAME_VALUE * group.secs,
+            }
+        };
+        groups.iter().filter(is_open).map(question).collect()
+    }
+
+    fn ids(&self, group: &Group) -> Vec<i64> {
+        group.tracks.iter().map(|at| self.tracks[*at].track_id).collect()
+    }
+}
+
+/// The tracks whose place a question is about: those of the person seen less, or the track.
+fn touched(question: &Question) -> impl Iterator<Item = i64> + use<> {
+    let side = usize::from(question.kind == Kind::Same);
+    question.sides.get(side).cloned().unwrap_or_default().into_iter()
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A unit vector in a plane, by its angle in degrees.
+    fn vector(degrees: f32) -> Vec<f32> {
+        vec![degrees.to_radians().cos(), degrees.to_radians().sin()]
+    }
+
+    /// Tracks with person, seconds and angle.
+    fn evidence<'a>(rows: &[(Option<i64>, f64)], vectors: &'a [Vec<f32>]) -> Evidence<'a> {
+        let track =
+            |(track_id, ((person, secs), vector)): (i64, (&(Option<i64>, f64), &'a Vec<f32>))| Track {
+                track_id,
+                secs: *secs,
+                person: *person,
+                is_face: true,
+                is_confirmed: false,
+                confidence: 1.0,
+                runner_up: None,
+                score: 0.95,
+                vector: Some(vector),
+            };
+        Evidence {
+            tracks: (0..).zip(rows.iter().zip(vectors)).map(track).collect(),
+            people: rows.iter().filter_map(|row| Some((row.0?, Person::default()))).collect(),
+            apart: HashSet::new(),
+            same_from: 0.4,
+            tree: Tree::default(),
+            passed: BTreeSet::new(),
+        }
+    }
+
+    fn keys(queue: &Queue) -> Vec<&str> {
+        queue.questions.iter().map(|question| question.key.as_str()).collect()
+    }
+
+    #[test]
+    fn the_people_with_most_time_at_stake_come_first() {
+        // 0 and 1 look alike, as do 2 and 3, who are seen for longer; 4 is like none.
+        let vectors: Vec<_> = [0.0, 50.0, 120.0, 170.0, 260.0].map(vector).into();
+        let rows = [(Some(0), 60.0), (Some(1), 5.0), (Some(2), 40.0), (Some(3), 30.0), (Some(4), 20.0)];
+        let queue = evidence(&rows, &vectors).queue();
+        assert_eq!(keys(&queue)[..2], ["same:2:3", "same:0:1"]);
+        let (first, second) = (&queue.questions[0], &queue.questions[1]);
+        assert!((first.value_secs / second.value_secs - 6.0).abs() < 0.01, "the time of the one seen less");
+        assert_eq!(first.sides, [[2], [3]]);
+        assert!(queue.settled > 0.5 && queue.settled < 1.0);
+    }
+
+    #[test]
+    fn what_was_answered_is_not_asked_again() {
+        let vectors: Vec<_> = [0.0, 50.0].map(vector).into();
+        let mut evidence = evidence(&[(Some(0), 60.0), (Some(1), 5.0)], &vectors);
+        assert_eq!(keys(&evidence.queue()), ["same:0:1"]);
+        evidence.passed.insert("same:0:1".into());
+        assert_eq!((keys(&evidence.queue()), evidence.queue().settled), (vec![], 1.0));
+        evidence.passed.clear();
+        evidence.apart.insert((0, 1));
+        assert_eq!(keys(&evidence.queue()), [""; 0]);
+    }
+
+    #[test]
+    fn whole_people_come_before_tracks_of_the_same_value() {
+        let question = |kind, key: &str| Question {
+            key: key.into(),
+            kind,
+            people: vec![],
+            sides: vec![],
+            probability: 0.5,
+            value_secs: 1.0,
+        };
+        let mut questions =
+            [question(Kind::Belongs, "a"), question(Kind::Face, "b"), question(Kind::Same, "c")];
+        questions.sort_by(|a, b| a.kind.cmp(&b.kind));
+        assert_eq!(questions.map(|question| question.key), ["c", "a", "b"]);
+    }
+
+    #[test]
+    fn a_stranger_in_a_person_is_found_and_stands_out() {
+        let vectors: Vec<_> = [0.0, 5.0, 355.0, 90.0, 95.0, 86.0].map(vector).into();
+        // Track 3 is with person 0 and looks like person 1.
+        let people = [0, 0, 0, 0, 1, 1].map(|person| (Some(person), 4.0));
+        let mut evidence = evidence(&people, &vectors);
+        let queue = evidence.queue();
+        let question = queue.questions.iter().find(|question| question.kind == Kind::Belongs).unwrap();
+        assert_eq!((question.sides[0].as_slice(), question.sides[1].as_slice()), (&[3][..], &[0, 1, 2][..]));
+        let most = queue.doubts.iter().copied().fold(0.0, f64::max);
+        assert_eq!(queue.doubts[3], most);
+        evidence.tracks[3].is_confirmed = true;
+        assert!(!evidence.queue().questions.iter().any(|question| question.key == "belongs:3"));
+    }
+
+    #[test]
+    fn noise_is_offered_to_the_person_it_looks_like() {
+        let vectors: Vec<_> = [0.0, 90.0, 84.0].map(vector).into();
+        let queue = evidence(&[(Some(0), 50.0), (Some(1), 40.0), (None, 3.0)], &vectors).queue();
+        let question = queue.questions.iter().find(|question| question.kind == Kind::Join).unwrap();
+        assert_eq!((question.key.as_str(), question.people.as_slice()), ("join:2", &[None, Some(1)][..]));
+    }
+
+    #[test]
+    fn unsure_detections_are_asked_about_and_sure_ones_are_not() {
+        let vectors: Vec<_> = [0.0, 2.0, 4.0].map(vector).into();
+        let mut evidence = evidence(&[(Some(0), 9.0), (Some(0), 8.0), (Some(0), 2.0)], &vectors);
+        evidence.tracks[2].score = 0.6;
+        assert_eq!(keys(&evidence.queue()), ["face:2"]);
+    }
+
+    #[test]
+    fn names_of_the_main_cast_are_asked_for() {
+        let vectors: Vec<_> = [0.0, 180.0].map(vector).into();
+        let mut evidence = evidence(&[(Some(0), 90.0), (Some(1), 80.0)], &vectors);
+        evidence.people.insert(0, Person { is_named: false, is_main: true });
+        evidence.people.insert(1, Person { is_named: true, is_main: true });
+        assert_eq!(keys(&evidence.queue()), ["name:0"]);
+        assert_eq!(evidence.queue().settled, 1.0, "a name is no screen time");
+    }
+
+    #[test]
+    fn the_tree_gives_the_height_at_which_tracks_meet() {
+        // Tracks 7 and 9 meet at 0.3, track 11 joins them at 0.8.
+        let tree = Tree::new(&[7, 9, 11], [(0, 1, 0.3), (2, 3, 0.8)]);
+        assert_eq!(tree.height(7, 9), Some(0.3));
+        assert_eq!((tree.height(11, 9), tree.height(7, 11)), (Some(0.8), Some(0.8)));
+        assert_eq!((tree.height(7, 8), Tree::default().height(0, 1)), (None, None));
+        // 1 − g / (20 + |g|) with g = −5 is 1.2.
+        assert!((log_odds(1.2) + 5.0).abs() < 1e-9 && log_odds(1.0) == 0.0);
+    }
+
+    proptest! {
+        #[test]
+        fn any_evidence_gives_an_ordered_queue(
+            rows in prop::collection::vec((prop::option::of(0_i64..6), 0.0_f64..50.0, 0.0_f32..360.0), 0..40)
+        ) {
+            let vectors: Vec<_> = rows.iter().map(|row| vector(row.2)).collect();
+            let rows: Vec<_> = rows.iter().map(|row| (row.0, row.1)).collect();
+            let queue = evidence(&rows, &vectors).queue();
+            prop_assert!(queue.questions.is_sorted_by(|a, b| a.value_secs >= b.value_secs));
+            let distinct: BTreeSet<_> = keys(&queue).into_iter().collect();
+            prop_assert_eq!(distinct.len(), queue.questions.len());
+            prop_assert!((0.0..=1.0).contains(&queue.settled));
+            prop_assert_eq!(queue.doubts.len(), rows.len());
+            let sides = queue.questions.iter().flat_map(|question| &question.sides);
+            prop_assert!(sides.into_iter().all(|side| !side.is_empty()));
+        }
+    }
+}
