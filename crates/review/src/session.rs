@@ -719,7 +719,7 @@ impl Session {
             let at = self.tracks.binary_search_by_key(track, |track| track.track_id).ok()?;
             Some((self.tracks[at].first_frame_idx, self.tracks[at].last_frame_idx))
         };
-        self.times.screen_secs(&geometry::union(tracks.iter().filter_map(span)))
+        self.times.screen_secs(&self.times.union(tracks.iter().filter_map(span)))
     }
 
     /// The people who are on screen for more than a moment, and as many as have most of the screen time together.
