@@ -143,8 +143,10 @@ def direct(browser, address):
     wait(browser, f"person({first}).is_locked")
     browser.key("l")
     wait(browser, f"!person({first}).is_locked")
-    track = browser.js("Number(document.querySelector('.tile').dataset.track)")
-    browser.js("document.querySelector('.tile input').focus()")
+    # One that shares no frame with the others, because such a track could not come back.
+    track = browser.js(f"""(() => {{ const own = person({first}).tracks.map(id => trackOf.get(id));
+        return own.find(x => own.every(y => x === y || x.from >= y.to || y.from >= x.to)).id; }})()""")
+    browser.js(f"document.querySelector('[data-track=\"{track}\"] input').focus()")
     browser.key(" ")
     browser.check("chosenTracks.size === 1")
     browser.key("s")
