@@ -9,6 +9,7 @@
 //! person and of others, and the height at which the dendrogram joins two people.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
 use numeric::vector::{direction, dot_in_lanes};
 
@@ -73,7 +74,7 @@ pub struct Evidence<'a> {
     /// Cosine similarity from which two tracks are more likely of one person.
     pub same_from: f64,
     /// Log odds that the tracks of a pair are of one person, by the dendrogram.
-    pub tree: Tree,
+    pub tree: Arc<Tree>,
     /// Keys of questions that are not to be asked again.
     pub passed: BTreeSet<String>,
 }
@@ -433,7 +434,7 @@ mod tests {
             people: rows.iter().filter_map(|row| Some((row.0?, Person::default()))).collect(),
             apart: HashSet::new(),
             same_from: 0.4,
-            tree: Tree::default(),
+            tree: Arc::default(),
             passed: BTreeSet::new(),
         }
     }
