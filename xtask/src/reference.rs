@@ -27,7 +27,7 @@ fn page(name: &str, text: &str, check: bool) -> Result<()> {
 }
 
 /// Verbs of `facetrack`, in the order of its help.
-const VERBS: [&str; 31] = [
+const VERBS: [&str; 32] = [
     "run",
     "library",
     "library add",
@@ -48,6 +48,7 @@ const VERBS: [&str; 31] = [
     "edits undo",
     "edits redo",
     "edits relink",
+    "review",
     "export",
     "import",
     "validate",

@@ -256,7 +256,12 @@ function appearances(tracks) {
   return spans;
 }
 
+let drawn = "";
 function drawTimeline() {
+  // Most answers leave the bars as they are.
+  const now = JSON.stringify(state.people.map((p) => [p.id, p.label, p.is_main, p.tracks]));
+  if (now === drawn) return;
+  drawn = now;
   const cast = state.people.filter((p) => p.is_main), share = (t) => `${(100 * t) / run.video.duration}%`;
   $("names").replaceChildren(...cast.map((p) => h("span", { title: p.label }, p.label)));
   $("bars").replaceChildren(...cast.map((p) => {

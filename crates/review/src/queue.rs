@@ -8,7 +8,9 @@
 //! Probabilities come from what linking left: the confidence of a track, the similarity of its vector to those of its
 //! person and of others, and the height at which the dendrogram joins two people.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
 use numeric::vector::{direction, dot_in_lanes};
 
@@ -73,7 +75,7 @@ pub struct Evidence<'a> {
     /// Cosine similarity from which two tracks are more likely of one person.
     pub same_from: f64,
     /// Log odds that the tracks of a pair are of one person, by the dendrogram.
-    pub tree: Tree,
+    pub tree: Arc<Tree>,
     /// Keys of questions that are not to be asked again.
     pub passed: BTreeSet<String>,
 }
@@ -109,6 +111,14 @@ pub struct Question {
     pub probability: f64,
     /// Screen time that the answer is expected to put right, seconds.
     pub value_secs: f64,
+}
+
+impl Question {
+    /// The most valuable first, then whole people before tracks.
+    fn order(&self, other: &Self) -> Ordering {
+        let by_value = other.value_secs.total_cmp(&self.value_secs);
+        by_value.then(self.kind.cmp(&other.kind)).then_with(|| self.key.cmp(&other.key))
+    }
 }
 
 /// The questions, and how much is settled.
@@ -218,9 +228,7 @@ impl Evidence<'_> {
             .map(|at| doubts[at].max(wrong[at]) * self.tracks[at].secs)
             .sum();
         questions.extend(self.names(&groups).into_iter().filter(|q| !self.passed.contains(&q.key)));
-        questions.sort_by(|a, b| {
-            b.value_secs.total_cmp(&a.value_secs).then(a.kind.cmp(&b.kind)).then_with(|| a.key.cmp(&b.key))
-        });
+        questions.sort_by(Question::order);
         let settled = if total > 0.0 { 1.0 - (expected / total).clamp(0.0, 1.0) } else { 1.0 };
         Queue { questions, settled, doubts: wrong }
     }
@@ -416,24 +424,23 @@ mod tests {
 
     /// Tracks with person, seconds and angle.
     fn evidence<'a>(rows: &[(Option<i64>, f64)], vectors: &'a [Vec<f32>]) -> Evidence<'a> {
-        let track =
-            |(track_id, ((person, secs), vector)): (i64, (&(Option<i64>, f64), &'a Vec<f32>))| Track {
-                track_id,
-                secs: *secs,
-                person: *person,
-                is_face: true,
-                is_confirmed: false,
-                confidence: 1.0,
-                runner_up: None,
-                score: 0.95,
-                vector: Some(vector),
-            };
+        let track = |track_id: usize| Track {
+            track_id: track_id as i64,
+            secs: rows[track_id].1,
+            person: rows[track_id].0,
+            is_face: true,
+            is_confirmed: false,
+            confidence: 1.0,
+            runner_up: None,
+            score: 0.95,
+            vector: Some(&vectors[track_id]),
+        };
         Evidence {
-            tracks: (0..).zip(rows.iter().zip(vectors)).map(track).collect(),
+            tracks: (0..rows.len()).map(track).collect(),
             people: rows.iter().filter_map(|row| Some((row.0?, Person::default()))).collect(),
             apart: HashSet::new(),
             same_from: 0.4,
-            tree: Tree::default(),
+            tree: Arc::default(),
             passed: BTreeSet::new(),
         }
     }
@@ -479,7 +486,7 @@ mod tests {
         };
         let mut questions =
             [question(Kind::Belongs, "a"), question(Kind::Face, "b"), question(Kind::Same, "c")];
-        questions.sort_by(|a, b| a.kind.cmp(&b.kind));
+        questions.sort_by(Question::order);
         assert_eq!(questions.map(|question| question.key), ["c", "a", "b"]);
     }
 

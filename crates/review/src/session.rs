@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use cluster::edits::{Found, People, Refusal};
@@ -250,7 +251,7 @@ pub(crate) struct Session {
     clusters: BTreeMap<i64, Cluster>,
     shots: Vec<Shot>,
     vectors: HashMap<i64, Vec<f32>>,
-    tree: Tree,
+    tree: Arc<Tree>,
     same_from: f64,
     apart: Vec<(i64, i64)>,
     /// Boxes by frame and track: left, top, width, height.
@@ -317,7 +318,7 @@ impl Session {
             clusters: clusters.into_iter().map(|row| (row.track_id, row)).collect(),
             shots: run.read()?,
             vectors: embeddings.iter().map(|row| (row.track_id, row.embedding.as_slice().to_vec())).collect(),
-            tree: Tree::new(&with_vectors, merges),
+            tree: Arc::new(Tree::new(&with_vectors, merges)),
             same_from: same_up_to.map_or(SAME_FROM, |distance| 1.0 - distance),
             apart,
             boxes,

@@ -68,7 +68,7 @@ fn a_run_is_corrected_in_a_browser() {
     let addresses = servers.iter().map(|server| &server.address);
     let done =
         Command::new(python).arg(script).arg(usual.parent().unwrap()).args(addresses).output().unwrap();
-    print!("{}", String::from_utf8_lossy(&done.stdout));
+    eprint!("{}", String::from_utf8_lossy(&done.stdout));
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     assert!(Log::open(&usual).unwrap().entries().len() >= 20, "20 answers are in the log");
 }

@@ -1,6 +1,6 @@
 //! The server as a browser, another page and a stranger meet it.
 
-#![allow(clippy::unwrap_used, reason = "a failed test should stop where it fails")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a failed test should stop where it fails")]
 
 mod support;
 
