@@ -177,9 +177,10 @@ function paint() {
     const piece = Math.floor(t / BOXES_SECS);
     if (t % BOXES_SECS > BOXES_SECS / 2) boxes(piece + 1);
     for (const [id, rows] of boxes(piece)) {
-      const row = rows.findLast(([at]) => at <= t + 0.02);
-      if (!row || t - row[0] > 0.2) continue;
-      const track = Number(id), owner = personOf.get(track), isMeant = player.about === `t${track}` || player.about === `p${owner}`;
+      const track = Number(id), row = rows.findLast(([at]) => at <= t + 0.005);
+      // After a cut, the boxes of the scene before are gone.
+      if (!row || t > trackOf.get(track).to - 0.005) continue;
+      const owner = personOf.get(track), isMeant = player.about === `t${track}` || player.about === `p${owner}`;
       const [, x, y, w, hh] = row.map((v) => v * k);
       const hue = colour(owner)?.slice(4, -1);
       pen.strokeStyle = hue ? getComputedStyle(document.documentElement).getPropertyValue(hue) : "#ddd";

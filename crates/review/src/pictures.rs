@@ -7,13 +7,13 @@ use std::os::unix::fs::FileExt as _;
 
 use geometry::FrameTimes;
 use run::RunReader;
-use schema::tables;
+use schema::tables::Crop;
 
 use crate::Error;
 
-/// A picture.
+/// A picture that is kept.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Crop {
+pub(crate) struct Kept {
     pub(crate) track: i64,
     pub(crate) rank: i64,
     /// Time of the frame, seconds.
@@ -28,7 +28,7 @@ pub(crate) struct Pictures {
     file: File,
     /// Place and length in the file, by track and rank.
     places: HashMap<(i64, i64), (u64, usize)>,
-    by_track: BTreeMap<i64, Vec<Crop>>,
+    by_track: BTreeMap<i64, Vec<Kept>>,
 }
 
 impl Pictures {
@@ -38,7 +38,7 @@ impl Pictures {
         let mut file = tempfile::tempfile().map_err(failed)?;
         let (mut places, mut by_track) = (HashMap::new(), BTreeMap::<_, Vec<_>>::new());
         let mut end = 0;
-        for batch in run.open_table::<tables::Crop>()? {
+        for batch in run.open_table::<Crop>()? {
             for row in batch? {
                 // `redact` takes pictures out and leaves the row.
                 let Some(image) = row.image else { continue };
@@ -46,15 +46,15 @@ impl Pictures {
                 places.insert((row.track_id, row.rank), (end, image.len()));
                 end += image.len() as u64;
                 let t_secs = times.t_secs(row.frame_idx);
-                let crop = Crop { track: row.track_id, rank: row.rank, t_secs, quality: row.quality };
-                by_track.entry(row.track_id).or_default().push(crop);
+                let kept = Kept { track: row.track_id, rank: row.rank, t_secs, quality: row.quality };
+                by_track.entry(row.track_id).or_default().push(kept);
             }
         }
         Ok(Self { file, places, by_track })
     }
 
     /// The pictures of a track, the best first.
-    pub(crate) fn of(&self, track: i64) -> impl Iterator<Item = Crop> {
+    pub(crate) fn of(&self, track: i64) -> impl Iterator<Item = Kept> {
         self.by_track.get(&track).into_iter().flatten().copied()
     }
 

@@ -818,7 +818,7 @@ impl Session {
         let parts = (MOST_FACES - 1).min(all.len());
         let part = |i: usize| &all[i * all.len() / parts..(i + 1) * all.len() / parts];
         let others = (0..parts).filter_map(|i| part(i).iter().max_by(|a, b| a.quality.total_cmp(&b.quality)));
-        let picture = |crop: crate::pictures::Crop| Picture {
+        let picture = |crop: crate::pictures::Kept| Picture {
             track: crop.track,
             rank: Some(crop.rank),
             t: crop.t_secs,
