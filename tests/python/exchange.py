@@ -8,6 +8,7 @@ Complaints go to standard error, the exit code is 1.
 
 import html
 import sys
+import urllib.parse
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +40,7 @@ class Run:
         boxes = boxes.merge(self.tracks[["track_id", "shot_idx"]], on="track_id")
         boxes["w"], boxes["h"] = boxes.x_max - boxes.x_min, boxes.y_max - boxes.y_min
         names = zip(self.people["cluster_id"], self.people["name"])
-        self.names = {c: f"Person {c}" if pd.isna(name) else name for c, name in names}
+        self.names = {c: f"Person {c + 1}" if pd.isna(name) else name for c, name in names}
         people = [None if pd.isna(c) else self.names[int(c)] for c in boxes.cluster_id]
         boxes["person"] = pd.Series(people, dtype=object)
         self.boxes = boxes.sort_values(["frame_idx", "det_idx"], ignore_index=True)
@@ -188,7 +189,8 @@ def read_otio(run, path):
         for clip in clips:
             at = track.range_of_child(clip)
             check(at.start_time == clip.source_range.start_time, "otio shows another part than it stands at")
-            check(clip.media_reference.target_url == run.video.file_name, "otio names another file")
+            found_name = urllib.parse.unquote(clip.media_reference.target_url)
+            check(found_name == run.video.file_name, "otio names another file")
             found.append((at.start_time.to_seconds(), at.end_time_exclusive().to_seconds()))
         mean = run.video.duration_secs / run.video.frame_count
         near(wanted, np.reshape(found, (-1, 2)) if wanted else found, f"times of {track.name}", 0.51 * mean)

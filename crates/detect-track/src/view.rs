@@ -152,22 +152,18 @@ impl View {
         if self.turn_degrees == 0 && self.stored == self.size {
             return [a, b, c, d, e, f];
         }
-        // The map from the stored to the square frame, by the images of three points.
+        // The map from the stored to the square frame.
         let (width, height) = (self.size.0 as f32, self.size.1 as f32);
-        let across = |x: f32| x / self.stored.0 as f32;
-        let down = |y: f32| y / self.stored.1 as f32;
-        let square = |x: f32, y: f32| match self.turn_degrees {
-            90 => (width - down(y) * width, across(x) * height),
-            180 => (width - across(x) * width, height - down(y) * height),
-            270 => (down(y) * width, height - across(x) * height),
-            _ => (across(x) * width, down(y) * height),
+        let (stored_width, stored_height) = (self.stored.0 as f32, self.stored.1 as f32);
+        let [xx, xy, x0, yx, yy, y0] = match self.turn_degrees {
+            90 => [0.0, -width / stored_height, width, height / stored_width, 0.0, 0.0],
+            180 => [-width / stored_width, 0.0, width, 0.0, -height / stored_height, height],
+            270 => [0.0, width / stored_height, 0.0, -height / stored_width, 0.0, height],
+            _ => [width / stored_width, 0.0, 0.0, 0.0, height / stored_height, 0.0],
         };
-        let mapped = |x: f32, y: f32| {
-            let (x, y) = square(x, y);
-            (a * x + b * y + c, d * x + e * y + f)
-        };
-        let (origin, right, below) = (mapped(0.0, 0.0), mapped(1.0, 0.0), mapped(0.0, 1.0));
-        [right.0 - origin.0, below.0 - origin.0, origin.0, right.1 - origin.1, below.1 - origin.1, origin.1]
+        let after = |p: f32, q: f32, r: f32| [p * xx + q * yx, p * xy + q * yy, p * x0 + q * y0 + r];
+        let ([a, b, c], [d, e, f]) = (after(a, b, c), after(d, e, f));
+        [a, b, c, d, e, f]
     }
 }
 
@@ -470,14 +466,14 @@ mod tests {
         let whole = Region { x: 0, y: 0, width: 96, height: 54 };
         assert_eq!(active(&framed(whole, |_, _| 0)), None);
         // A round spot in the dark, and a person before a wall.
-        let round = |seed: usize, dark: u8, x: usize, y: usize| {
-            let (dx, dy) = (x as f64 - 48.0, y as f64 - 27.0);
-            if dx.hypot(dy) < 20.0 { busy(seed, x, y) } else { dark }
+        let round = |seed: usize, calm: u8, x: usize, y: usize| {
+            let (dx, dy) = (x as f64 - 160.0, y as f64 - 90.0);
+            if dx.hypot(dy) < 70.0 { busy(seed, x, y) } else { calm }
         };
-        for dark in [2, 130] {
+        for calm in [2, 130] {
             let pictures: Vec<_> =
-                (0..6).map(|seed| picture(96, 54, |x, y| round(seed, dark, x, y))).collect();
-            assert_eq!(active(&pictures), None, "{dark}");
+                (0..6).map(|seed| picture(320, 180, |x, y| round(seed, calm, x, y))).collect();
+            assert_eq!(active(&pictures), None, "{calm}");
         }
         assert_eq!(active(&[]), None);
     }

@@ -359,6 +359,7 @@ mod tests {
             |path: &str, code| check_file(Path::new(path), "video", code).err().map(|f| (f.code, f.message));
         assert_eq!(tell("/no/such.mkv", 3), Some((3, "the video `/no/such.mkv` does not exist".into())));
         assert_eq!(tell("/", 3), Some((3, "the video `/` is a directory".into())));
-        assert_eq!(tell("/dev/null", 3), None);
+        let device = "the video `/dev/null` is a pipe or a device, not a file";
+        assert_eq!(tell("/dev/null", 3), Some((3, device.into())));
     }
 }

@@ -273,7 +273,7 @@ fn bad_labels_end_in_the_stored_words() {
     let cases: &[(&str, &[u8])] = &[
         ("an empty file", b""),
         ("a missing column", b"frame,x,y,w,h\n"),
-        ("another separator", b"frame;x;y;w;h;identity\n1;2;3;4;5;a\n"),
+        ("another separator", b"frame|x|y|w|h|identity\n1|2|3|4|5|a\n"),
         ("a column twice", b"frame,x,y,w,h,identity,x\n"),
         ("a frame that is no number", b"frame,x,y,w,h,identity\n0,1,2,3,4,a\nten,1,2,3,4,a\n"),
         ("a frame after the end", b"frame,x,y,w,h,identity\n999999,1,2,3,4,a\n"),

@@ -179,7 +179,7 @@ fn who_is_not_there_cannot_be_forgotten() {
     let done = task(&["redact", "--run-dir", "RUN", "--identity", "99"], &line).unwrap();
     let message = String::from_utf8_lossy(&done.stderr).into_owned();
     assert_eq!(done.status.code(), Some(2), "{message}");
-    assert!(message.contains("has no identity 99"), "{message}");
+    assert!(message.contains("has no person 99"), "{message}");
     assert_eq!(hashes(&line.run_dir), before);
 }
 

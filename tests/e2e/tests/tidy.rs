@@ -28,7 +28,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("run", &["failure", "geometry", "hash", "schema"]),
     ("video", &["failure"]),
     ("nn", &["failure", "hash"]),
-    ("ingest", &["failure", "hash", "run", "schema", "video"]),
+    ("ingest", &["failure", "geometry", "hash", "run", "schema", "video"]),
     ("detect-track", &["failure", "geometry", "hash", "nn", "numeric", "run", "schema", "video"]),
     ("embed", &["failure", "nn", "numeric", "picture", "run", "schema"]),
     ("cluster", &["failure", "geometry", "hash", "numeric", "run", "schema"]),
