@@ -220,7 +220,7 @@ fn a_library_that_is_built_depends_on_the_set_of_runs_only() {
     assert!(place.people().iter().any(|person| person.n_videos > 2));
     for order in 1..8 {
         let place = Place::new();
-        runs.rotate_left(order);
+        runs.rotate_left(order % 6);
         runs.swap(0, order % 3 + 1);
         build(&place, &runs);
         assert_eq!(place.bytes(), built, "order {order}");

@@ -334,7 +334,7 @@ mod tests {
         assert!(links[2]["title"].as_str().unwrap().contains("0.900, forbidden"));
         assert_eq!((&links[2]["tracks"], &tree["heights"]), (&json!([2, 3]), &json!("0.1000 0.8000")));
         let numbers = [0, 1, 2].map(|at| tree["groups"][at]["number"].as_str());
-        assert_eq!(numbers, [Some("0"), Some("1"), None]);
+        assert_eq!(numbers, [Some("1"), Some("2"), None]);
         assert!(!tree["band"].is_null());
     }
 
