@@ -93,12 +93,15 @@ impl Items<'_> {
     }
 }
 
-/// Two clusters that may be merged, by their nodes.
+/// Two clusters that may be merged.
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct Candidate {
-    similarity: f32,
-    a: u32,
-    b: u32,
+pub struct Candidate {
+    /// Similarity of the two.
+    pub similarity: f32,
+    /// Node of the one.
+    pub a: u32,
+    /// Node of the other.
+    pub b: u32,
 }
 
 impl Candidate {

@@ -225,8 +225,8 @@ impl People {
         shares
     }
 
-    /// The people of a group of faces: the holder, and everyone of whom the group is the larger part, as when a later
-    /// run takes the person apart.
+    /// The people of a group of faces: the holder, and every person with most of the frames in the group, as when a
+    /// later run takes the person apart.
     fn people(&self, tracks: &BTreeSet<i64>) -> BTreeSet<i64> {
         let mut whole: BTreeMap<i64, i64> = BTreeMap::new();
         for member in self.members.values() {

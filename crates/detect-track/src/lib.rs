@@ -231,7 +231,7 @@ pub fn run(job: &mut Job<Config>, path: &Path, weights: Option<&Path>) -> Result
     };
     let new_detector = files.load(job.config.min_score as f32)?;
     // Batch by batch: of a long video only the times are kept.
-    let (mut times, mut keys) = (FrameTimes::default(), Vec::new());
+    let (mut times, mut keys) = (Vec::new(), Vec::new());
     for frames in job.run.open_table::<Frame>()? {
         let frames = frames?;
         times.extend(frames.iter().map(|frame| (frame.pts_ticks, frame.t_secs)));
@@ -239,6 +239,7 @@ pub fn run(job: &mut Job<Config>, path: &Path, weights: Option<&Path>) -> Result
         let usable = frames.iter().filter(|frame| frame.is_key && !is_skipped(frame));
         keys.extend(usable.map(|frame| frame.pts_ticks));
     }
+    let times: FrameTimes = times.into_iter().collect();
     let preview = Preview { path, keys: &keys, n_frames: times.len(), config: &job.config };
     let failed = |reason| Error::Frame { path: path.to_path_buf(), frame_idx: 0, reason };
     let (view, unusual) = preview.choose(&mut *new_detector().map_err(failed)?)?;

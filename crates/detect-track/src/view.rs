@@ -92,11 +92,6 @@ impl View {
         view
     }
 
-    /// Whether the picture is the whole frame.
-    pub fn is_whole(&self) -> bool {
-        (self.picture.width, self.picture.height) == self.size
-    }
-
     /// The square frame scaled so that the picture is nearly `scale` times as large, and the picture within.
     pub fn scaled(&self, scale: f64) -> ((usize, usize), Region) {
         let side = |pixels: usize| ((pixels as f64 * scale).round() as usize).max(1);

@@ -466,13 +466,16 @@ fn finish(run: &Path, act: &Act, done: &str) -> Result<()> {
     if act.no_apply || !run.join(run::manifest::FILE_NAME).is_file() {
         return Ok(());
     }
+    apply(run, act, heeding(run)?)
+}
+
+/// The setting with which `cluster` heeds edits that are made now, also in a run that ignored edits.
+pub(crate) fn heeding(run: &Path) -> run::Result<Vec<String>> {
     let config: cluster::Config = read_config(Some(&run.join("config.toml")), &[], cluster::STAGE.name)?;
-    let settings = match config.edits {
-        // A run that ignored edits does not ignore those that are made now.
+    Ok(match config.edits {
         cluster::Use::Off => vec!["cluster.edits = \"apply\"".to_owned()],
         cluster::Use::Apply | cluster::Use::Relink => Vec::new(),
-    };
-    apply(run, act, settings)
+    })
 }
 
 fn apply(run: &Path, act: &Act, settings: Vec<String>) -> Result<()> {
@@ -488,10 +491,7 @@ pub(crate) fn import(run: &Path, file: &Path, made_for: Option<&Path>, author: &
         Content::Edits(edits) => {
             let shown = Shown::read(run)?;
             let log = Log::open(run)?;
-            let is_known = |edit: &Edit| {
-                let says = |edit: &Edit| (edit.op, edit.name.clone(), edit.sides.clone());
-                log.active().any(|entry| says(&entry.edit) == says(edit))
-            };
+            let is_known = |edit: &Edit| log.active().any(|entry| entry.edit.says_the_same(edit));
             let video = RunReader::open(run)?.video_file()?.sha256.clone();
             let of_video =
                 |edit: &Edit| edit.sides.iter().flatten().any(|mark| mark.video_sha256.as_str() == video);

@@ -7,7 +7,7 @@ use failure::Failure as _;
 use gallery::{Added, Error, Library, RunIdentities};
 use run::RunReader;
 use run::edits::{Edit, EditOp, Faces, Log};
-use run::stage::{Progress as _, Reporter};
+use run::stage::{Progress as _, Reporter, cores};
 use schema::tables::{Cluster, Identity};
 use serde_json::{Map, Value, json};
 
@@ -96,11 +96,14 @@ pub(crate) fn add(
             }
         });
     }
-    let changed = is_build || added.iter().any(|of_run| !of_run.up_to_date);
-    if changed {
+    let changed = added.iter().any(|of_run| !of_run.up_to_date);
+    // A library that is built may lack videos that it had.
+    if is_build || changed {
         library.commit()?;
     }
-    for run in runs {
+    // Without a name in the library, no run needs to be read again.
+    let has_names = library.people().any(|person| person.name.is_some());
+    for run in runs.iter().filter(|_| has_names) {
         // A run that cannot be read was reported above.
         if let Ok(named) = share_names(&library, run).map(|n| n > 0) {
             named.then(|| reporter.warn(&renamed(run)));
@@ -109,9 +112,11 @@ pub(crate) fn add(
     if let Some(code) = codes.first() {
         return Err(Error::Some { failed: codes.len(), runs: runs.len(), code: *code });
     }
-    let of_run = |(run, added): (&RunIdentities, &Added)| json!({ "run_id": run.run_id, "video_id": run.video_id.as_str(), "known": added.known, "new": added.new });
+    let of_run = |(run, added): (&RunIdentities, &Added)| {
+        let (run, video) = (&run.run_id, run.video_id.as_str());
+        json!({ "run_id": run, "video_id": video, "known": added.known, "new": added.new })
+    };
     let mut figures = figures(&library);
-    let changed = added.iter().any(|of_run| !of_run.up_to_date);
     figures.insert("changed".into(), changed.into());
     figures.insert("runs".into(), seen.iter().zip(&added).map(of_run).collect());
     Ok(figures)
@@ -130,10 +135,6 @@ fn listed(run_dirs: &[PathBuf], from: Option<&Path>) -> Result<Vec<PathBuf>, Err
         runs.extend(lines.map(PathBuf::from));
     }
     Ok(runs)
-}
-
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, Into::into)
 }
 
 fn renamed(run: &Path) -> String {
@@ -162,9 +163,7 @@ fn share_names(library: &Library, root: &Path) -> Result<usize, Error> {
     let mut n_named = 0;
     log.append_with(|log| {
         // An edit that was undone is not made again.
-        let is_known = |edit: &Edit| {
-            log.entries().iter().any(|old| old.edit.name == edit.name && old.edit.sides == edit.sides)
-        };
+        let is_known = |edit: &Edit| log.entries().iter().any(|old| old.edit.says_the_same(edit));
         let edits: Vec<_> = named.iter().map(edit).filter(|edit| !is_known(edit)).collect();
         n_named = edits.len();
         Ok::<_, Error>(edits)

@@ -6,9 +6,8 @@ use std::process::{Command, Stdio};
 
 use clap::Args;
 use console::{Error, Result, process, say};
-use run::stage::read_config;
 
-use crate::edits::user;
+use crate::edits::{heeding, user};
 use crate::single::open;
 
 /// Arguments of `review`.
@@ -63,15 +62,12 @@ pub(crate) fn main(args: &ReviewArgs) -> Result<()> {
 fn make_tables(run: &Path, labels: Option<&Path>) -> std::result::Result<(), String> {
     let program = std::env::current_exe().map_err(|error| error.to_string())?;
     let config = run.join("config.toml");
-    let settings: cluster::Config =
-        read_config(Some(&config), &[], cluster::STAGE.name).map_err(|error| error.to_string())?;
+    let settings = heeding(run).map_err(|error| error.to_string())?;
     for stage in [cluster::STAGE.name, evaluate::STAGE.name] {
         let mut command = Command::new(&program);
         command.args(["stage", stage, "--run-dir"]).arg(run).arg("--config").arg(&config);
-        // A run that ignored edits does not ignore those that are made now.
-        if stage == cluster::STAGE.name && settings.edits == cluster::Use::Off {
-            command.args(["--set", "cluster.edits = \"apply\""]);
-        }
+        let settings = settings.iter().filter(|_| stage == cluster::STAGE.name);
+        command.args(settings.flat_map(|setting| ["--set", setting]));
         let labels = labels.filter(|_| stage == evaluate::STAGE.name);
         command.args(labels.iter().flat_map(|labels| [Path::new("--labels"), labels]));
         let done =

@@ -185,8 +185,7 @@ pub fn parse(path: &Path, content: &[u8]) -> Result<Content> {
         let line = record.position().map_or(1, csv::Position::line);
         lines.push((line, record));
     }
-    let read = |(line, record): &(u64, csv::StringRecord)| (*line, record.clone());
-    let lines = lines.iter().map(read);
+    let lines = lines.into_iter();
     if has(&["track_a", "track_b", "kind"]) {
         let pair = |(line, record): (u64, csv::StringRecord)| pair(path, line, &record, &header);
         return Ok(Content::Pairs(lines.map(pair).collect::<Result<_>>()?));

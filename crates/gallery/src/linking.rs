@@ -5,9 +5,9 @@
 //! video are never merged. The mean of a cluster is less noisy than its members, so that two clusters can become
 //! more similar by merges; neighbours are therefore searched among the means again until nothing merges.
 
-use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
+use cluster::agglomerate::Candidate;
 use cluster::items::{self, Vectors};
 use cluster::neighbours::{self, Rows, Search};
 use numeric::merges::Merges;
@@ -118,29 +118,6 @@ fn sampled(items: &[Item<'_>], rows: &Vectors) -> Vec<Vec<f64>> {
 /// An inner product in one order.
 fn dot(a: &[f32], b: &[f32]) -> f32 {
     numeric::vector::dot_in_lanes(a, b)
-}
-
-/// Two clusters that may be merged, by their nodes.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Candidate {
-    similarity: f32,
-    a: u32,
-    b: u32,
-}
-
-impl Eq for Candidate {}
-
-impl PartialOrd for Candidate {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-/// The most similar is the greatest; among equals that of the first nodes.
-impl Ord for Candidate {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.similarity.total_cmp(&other.similarity).then_with(|| (other.a, other.b).cmp(&(self.a, self.b)))
-    }
 }
 
 /// Clusters while they grow. A cluster goes by its first item, by which sums and the like are kept.

@@ -34,6 +34,7 @@ use schema::{Row, UnitVector};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::identities::RunIdentity;
 use crate::linking::{self, Item};
 use crate::matching::{self, Match, Scale};
 use crate::people::People;
@@ -238,19 +239,14 @@ impl Library {
         for run in &seen {
             self.check_embedder(run)?;
         }
-        let item = |(video, run): (usize, &&RunIdentities)| {
-            let person = |person: &crate::identities::RunIdentity| (video, person.clone());
-            run.people.iter().map(person).collect::<Vec<_>>()
-        };
-        let people: Vec<_> = seen.iter().enumerate().flat_map(item).collect();
-        let items: Vec<_> = people
-            .iter()
-            .map(|(video, person)| Item {
-                video: *video as u32,
+        let mut items = Vec::new();
+        for (video, run) in (0..).zip(&seen) {
+            items.extend(run.people.iter().map(|person| Item {
+                video,
                 weight: person.n_tracks.max(1) as f32,
                 vector: person.vector.as_slice(),
-            })
-            .collect();
+            }));
+        }
         let Some(scale) = self.index.embedder.as_ref().map(Scale::of) else {
             self.index.videos.clear();
             self.people = People::default();
@@ -263,7 +259,7 @@ impl Library {
         let mut at = 0;
         self.people = People::default();
         for run in seen {
-            let row = |(at, person): (usize, &crate::identities::RunIdentity)| {
+            let row = |(at, person): (usize, &RunIdentity)| {
                 let standing = linked.standings[at];
                 let is_alone = standing.own.is_none();
                 Appearance {
@@ -425,7 +421,7 @@ impl Library {
             next += 1;
             next - 1
         };
-        let row = |(person, found): (&crate::identities::RunIdentity, &Match)| Appearance {
+        let row = |(person, found): (&RunIdentity, &Match)| Appearance {
             video_id: seen.video_id.clone(),
             cluster_id: person.cluster_id,
             person_id: found.known.map_or_else(&mut new_id, |(at, _)| ids[at]),

@@ -29,21 +29,11 @@ impl Default for FrameTimes {
 }
 
 impl FromIterator<(i64, f64)> for FrameTimes {
+    /// Takes frames in order, each its timestamp in ticks and its time in seconds.
     fn from_iter<I: IntoIterator<Item = (i64, f64)>>(times: I) -> Self {
-        let mut all = Self::default();
-        all.extend(times);
-        all
-    }
-}
-
-impl Extend<(i64, f64)> for FrameTimes {
-    /// Adds the next frames, each its timestamp in ticks and its time in seconds.
-    fn extend<I: IntoIterator<Item = (i64, f64)>>(&mut self, times: I) {
-        for (ticks, secs) in times {
-            self.ticks.push(ticks);
-            self.secs.push(secs);
-        }
-        self.frame_secs = usual_gap(&self.secs).unwrap_or(UNKNOWN_FRAME_SECS);
+        let (ticks, secs): (Vec<_>, Vec<_>) = times.into_iter().unzip();
+        let frame_secs = usual_gap(&secs).unwrap_or(UNKNOWN_FRAME_SECS);
+        Self { ticks, secs, frame_secs }
     }
 }
 

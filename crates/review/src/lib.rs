@@ -30,7 +30,7 @@ use crate::server::App;
 use crate::session::Session;
 use crate::video::Source;
 
-/// What the page shows, and to whom.
+/// What the page shows, and who makes its edits.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// The run directory.

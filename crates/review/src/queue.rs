@@ -16,7 +16,7 @@ use numeric::vector::{direction, dot_in_lanes};
 
 /// Steepness of the probability of one person over cosine similarity.
 const STEEPNESS: f64 = 14.0;
-/// Vectors of people are means and more alike than vectors of tracks, by cosine similarity.
+/// How much more similar vectors of people, which are means, are than vectors of tracks, by cosine.
 const CLOSER: f64 = 0.08;
 /// Log odds of the dendrogram are those of all crops taken as independent, which they are not.
 const LOG_ODDS_PER_CROP: f64 = 3.0;
@@ -259,7 +259,7 @@ impl Evidence<'_> {
         self.apart.contains(&(a.min(b), a.max(b)))
     }
 
-    /// Probability that vectors of two people are of one.
+    /// Log odds that vectors of two people are of one; 0 where they cannot be compared.
     fn one_by_vectors(&self, a: &[f32], b: &[f32]) -> f64 {
         if a.is_empty() || a.len() != b.len() {
             return 0.0;
@@ -451,7 +451,7 @@ mod tests {
 
     #[test]
     fn the_people_with_most_time_at_stake_come_first() {
-        // 0 and 1 look alike, as do 2 and 3, who are seen for longer; 4 is like none.
+        // 0 and 1 are similar, as are 2 and 3, who are seen for longer; 4 is like none.
         let vectors: Vec<_> = [0.0, 50.0, 120.0, 170.0, 260.0].map(vector).into();
         let rows = [(Some(0), 60.0), (Some(1), 5.0), (Some(2), 40.0), (Some(3), 30.0), (Some(4), 20.0)];
         let queue = evidence(&rows, &vectors).queue();

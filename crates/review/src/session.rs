@@ -592,14 +592,6 @@ impl Session {
         Ok(())
     }
 
-    /// Whether an edit was undone since the last one was made, and not done again.
-    fn can_redo(&self) -> bool {
-        let is_edit =
-            |id: i64| self.log.entries().iter().any(|e| e.edit_id == id && e.edit.op != EditOp::Undo);
-        let undos = self.log.entries().iter().rev().take_while(|entry| entry.edit.op == EditOp::Undo);
-        undos.into_iter().any(|e| !self.log.is_undone(e.edit_id) && e.undoes.is_some_and(is_edit))
-    }
-
     /// The lock that holds all tracks of a person.
     fn lock_of(&self, members: &[i64]) -> Option<i64> {
         let is_lock = |entry: &&Entry| {
@@ -774,7 +766,7 @@ impl Session {
             left: self.queue.questions.len(),
             settled: (self.queue.settled * 100.0).floor() as u8,
             undo,
-            redo: self.can_redo(),
+            redo: self.log.can_redo(),
             refused: self.refused.iter().map(|(id, why)| (*id, why.reason(&self.faces))).collect(),
         }
     }

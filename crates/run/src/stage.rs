@@ -107,6 +107,11 @@ pub struct Arguments {
     pub json: bool,
 }
 
+/// Number of threads that this process may run at a time: the default of `threads`.
+pub fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, Into::into)
+}
+
 impl<C: Default + DeserializeOwned> Job<C> {
     /// Opens the run directory and reads the configuration; the log begins.
     ///
@@ -118,7 +123,6 @@ impl<C: Default + DeserializeOwned> Job<C> {
         let run = RunDir::open(&arguments.run_dir)?;
         let mut reporter = Reporter::new(stage.name, arguments.json);
         reporter.log_to(&run.root().join("logs"))?;
-        let cores = || std::thread::available_parallelism().map_or(1, Into::into);
         let threads = arguments.threads.unwrap_or_else(cores);
         Ok(Self { stage, run, config, threads, force: arguments.force, reporter })
     }

@@ -391,9 +391,9 @@ mod tests {
         };
         let named = cvat_labels("ida", "bo");
         assert_eq!((people(&named), named.warnings), (vec![Some("ida".into()), Some("bo".into())], vec![]));
-        let alike = cvat_labels("face", "face");
-        assert_eq!(people(&alike), [Some("face 0".into()), Some("face 1".into())]);
-        assert_eq!(alike.warnings.len(), 1);
+        let repeated = cvat_labels("face", "face");
+        assert_eq!(people(&repeated), [Some("face 0".into()), Some("face 1".into())]);
+        assert_eq!(repeated.warnings.len(), 1);
     }
 
     #[test]

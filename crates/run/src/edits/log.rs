@@ -69,11 +69,9 @@ impl Log {
         (!effects.is_empty()).then(|| hash::bytes(json.as_bytes()))
     }
 
-    /// Adds an edit and brings it to disk; gives its key.
-    ///
-    /// # Errors
-    /// When a table cannot be read or written.
-    pub fn append(&mut self, edit: Edit) -> Result<i64> {
+    /// Adds an edit; gives its key.
+    #[cfg(test)]
+    fn append(&mut self, edit: Edit) -> Result<i64> {
         self.append_with(|_| Ok::<_, Error>(vec![edit])).map(|()| self.last_id())
     }
 
@@ -124,16 +122,23 @@ impl Log {
     /// When there is no such edit, and when a table cannot be read or written.
     pub fn redo(&mut self, author: &str) -> Result<i64> {
         let undo = self.undo_one(author, |log| {
-            let undone = log.undone();
-            let is_edit = |edit_id: i64| log.entry(edit_id).is_some_and(|e| e.edit.op != EditOp::Undo);
-            let since = log.entries.iter().rev().take_while(|entry| entry.edit.op == EditOp::Undo);
-            since
-                .filter(|entry| !undone.contains(&entry.edit_id))
-                .find(|entry| entry.undoes.is_some_and(is_edit))
-                .map(|entry| entry.edit_id)
-                .ok_or_else(|| "there is nothing to redo".into())
+            log.last_undo().map(|entry| entry.edit_id).ok_or_else(|| "there is nothing to redo".into())
         })?;
         Ok(self.entry(undo).and_then(|entry| entry.undoes).unwrap_or(undo))
+    }
+
+    /// Whether [`Self::redo`] has something to do.
+    pub fn can_redo(&self) -> bool {
+        self.last_undo().is_some()
+    }
+
+    /// The undo that a redo would undo: of the undos since the last edit, the last one that undid an edit and is not
+    /// undone itself.
+    fn last_undo(&self) -> Option<&Entry> {
+        let undone = self.undone();
+        let is_edit = |edit_id: i64| self.entry(edit_id).is_some_and(|e| e.edit.op != EditOp::Undo);
+        let since = self.entries.iter().rev().take_while(|entry| entry.edit.op == EditOp::Undo);
+        since.filter(|entry| !undone.contains(&entry.edit_id)).find(|entry| entry.undoes.is_some_and(is_edit))
     }
 
     /// Changes or removes entries, as when a person is removed from the run; an undo of what is no longer there is

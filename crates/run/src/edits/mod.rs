@@ -57,6 +57,11 @@ impl Edit {
     pub fn new(op: EditOp, author: impl Into<String>, sides: Vec<Vec<Mark>>) -> Self {
         Self { op, name: None, sides, author: author.into(), reason: None }
     }
+
+    /// Whether two edits have the same effect; author and reason may differ.
+    pub fn says_the_same(&self, other: &Self) -> bool {
+        (self.op, &self.name, &self.sides) == (other.op, &other.name, &other.sides)
+    }
 }
 
 /// An edit of a log.
