@@ -133,18 +133,20 @@ def show(results, before, seed):
         print("  ".join(cell.ljust(w) if i < 2 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths))))
 
 
-def main():
-    parser = argparse.ArgumentParser()
+def arguments(parser):
+    """What every bench on labelled clips takes."""
     parser.add_argument("--program", type=Path, required=True)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--clips", required=True)
     parser.add_argument("--copies", required=True)
     parser.add_argument("--seed", type=int, required=True)
-    parser.add_argument("--before", type=Path)
     parser.add_argument("--out", type=Path)
     parser.add_argument("options", nargs="*", help="passed to every run")
-    args = parser.parse_args()
+
+
+def clips_of(args):
+    """The clips that were asked for: name, then video and labels."""
     wanted = [c for c in args.clips.split(",") if c]
     clips = {}
     for labels in sorted(args.data.glob("*.csv")):
@@ -158,24 +160,38 @@ def main():
     unknown = [c for c in args.copies.split(",") if c and c not in COPIES]
     if unknown:
         sys.exit(f"error: unknown copy `{unknown[0]}`, expected {', '.join(COPIES)}")
-    folder, runs = args.work / "copies", args.work / "runs"
-    folder.mkdir(parents=True, exist_ok=True)
-    jobs = [(name, "original") for name in clips]
-    jobs += [(name, copy) for name in clips for copy in args.copies.split(",") if copy]
+    return clips
 
-    def job(name, copy):
-        video, labels = clips[name]
-        if copy != "original":
-            video, labels = recode(video, labels, copy, folder, args.seed)
-        return judge(args.program, video, labels, runs / f"{name}.{copy}", args.options)
 
-    results = {name: {} for name in clips}
+def jobs(args):
+    """Clip, copy, video, labels and run directory of everything that was asked for."""
+    for name, (video, labels) in clips_of(args).items():
+        for copy in ["original", *filter(None, args.copies.split(","))]:
+            yield name, copy, video, labels, args.work / "runs" / f"{name}.{copy}"
+
+
+def run_job(args, name, copy, video, labels, run):
+    """The figures of a clip or copy, and its labels; the copy and what is finished of the run are kept."""
+    if copy != "original":
+        folder = args.work / "copies"
+        folder.mkdir(parents=True, exist_ok=True)
+        video, labels = recode(video, labels, copy, folder, args.seed)
+    return judge(args.program, video, labels, run, args.options), labels
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    arguments(parser)
+    parser.add_argument("--before", type=Path)
+    args = parser.parse_args()
+    results = {}
+    todo = list(jobs(args))
     with concurrent.futures.ThreadPoolExecutor(max(1, (os.cpu_count() or 2) // 2)) as pool:
-        running = {pool.submit(job, *each): each for each in jobs}
+        running = {pool.submit(run_job, args, *job): job for job in todo}
         for done, future in enumerate(concurrent.futures.as_completed(running), 1):
-            name, copy = running[future]
-            results[name][copy] = future.result()
-            print(f"{done} of {len(jobs)}: {name} {copy}", file=sys.stderr)
+            name, copy, *_ = running[future]
+            results.setdefault(name, {})[copy] = future.result()[0]
+            print(f"{done} of {len(todo)}: {name} {copy}", file=sys.stderr)
     before = json.loads(args.before.read_text()) if args.before else None
     show(results, before, args.seed)
     if args.out:

@@ -1,6 +1,6 @@
 //! `cargo xtask bench accuracy`: whole runs on labelled clips and on re-encoded copies of them, scored.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use clap::Args;
@@ -9,9 +9,9 @@ use console::{Result, process};
 use super::scripts;
 use crate::{system, workspace};
 
-/// What `cargo xtask bench accuracy` takes.
+/// The labelled clips, and what is done with all of them.
 #[derive(Debug, Args)]
-pub(super) struct Options {
+pub(super) struct Clips {
     /// Folder of labelled clips: NAME.mp4 or NAME.mkv beside NAME.csv
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
@@ -21,12 +21,9 @@ pub(super) struct Options {
     /// Copies of each clip; an empty list leaves them out
     #[arg(long, value_name = "COPY,..", default_value = "crf16,crf20,crf23,hevc,mirrored,bars")]
     copies: String,
-    /// Seed of the copies and of the intervals
+    /// Seed of the copies and of everything random
     #[arg(long, value_name = "N", default_value = "1")]
     seed: u64,
-    /// Compare with the results of an earlier call, clip by clip
-    #[arg(long, value_name = "JSON")]
-    before: Option<PathBuf>,
     /// Store the results
     #[arg(long, value_name = "JSON")]
     out: Option<PathBuf>,
@@ -35,20 +32,33 @@ pub(super) struct Options {
     options: Vec<String>,
 }
 
+/// What `cargo xtask bench accuracy` takes.
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    #[command(flatten)]
+    clips: Clips,
+    /// Compare with the results of an earlier call, clip by clip
+    #[arg(long, value_name = "JSON")]
+    before: Option<PathBuf>,
+}
+
 /// Runs and scores every clip and copy; copies and finished runs are kept in `target/bench-accuracy`.
 pub(super) fn accuracy(options: &Options, install: bool) -> Result<()> {
+    let before = options.before.iter().flat_map(|file| ["--before".into(), file.display().to_string()]);
+    python("accuracy.py", &options.clips, &before.collect::<Vec<String>>(), install)
+}
+
+/// Runs one of the scripts on the clips.
+pub(super) fn python(script: &str, clips: &Clips, arguments: &[String], install: bool) -> Result<()> {
     system::ensure(&[system::RUN, system::TESTS], install)?;
     workspace::build()?;
-    let scratch = scripts(&[("accuracy.py", include_str!("accuracy.py"))])?;
+    let scratch =
+        scripts(&[("accuracy.py", include_str!("accuracy.py")), ("review.py", include_str!("review.py"))])?;
     let mut python = Command::new("python3");
-    python.arg(scratch.path().join("accuracy.py")).arg("--program").arg(workspace::program("facetrack"));
-    python.arg("--data").arg(&options.data);
-    python.arg("--work").arg(workspace::target().join("bench-accuracy")).args(["--clips", &options.clips]);
-    python.args(["--copies", &options.copies, "--seed", &options.seed.to_string()]);
-    for (name, file) in [("--before", &options.before), ("--out", &options.out)] {
-        if let Some(file) = file {
-            python.arg(name).arg(file);
-        }
-    }
-    process::show(python.arg("--").args(&options.options))
+    python.arg(scratch.path().join(script)).arg("--program").arg(workspace::program("facetrack"));
+    python.arg("--data").arg(&clips.data);
+    python.arg("--work").arg(workspace::target().join("bench-accuracy")).args(["--clips", &clips.clips]);
+    python.args(["--copies", &clips.copies, "--seed", &clips.seed.to_string()]).args(arguments);
+    python.args(clips.out.iter().flat_map(|file| [Path::new("--out"), file]));
+    process::show(python.arg("--").args(&clips.options))
 }

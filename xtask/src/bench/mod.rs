@@ -7,6 +7,7 @@ mod library;
 mod linking;
 mod networks;
 mod pipeline;
+mod review;
 mod runner;
 
 use std::io::{BufRead as _, BufReader};
@@ -54,6 +55,8 @@ pub(crate) struct Options {
 enum Bench {
     /// Whole runs on labelled clips and their re-encoded copies, scored
     Accuracy(accuracy::Options),
+    /// A simulated person answering the questions of the review page on labelled clips
+    Review(review::Options),
     /// A whole run, next to ffmpeg decoding the same video
     Pipeline(pipeline::Options),
     /// Every embedding network, next to onnxruntime
@@ -73,6 +76,7 @@ pub(crate) fn bench(options: &Options) -> Result<()> {
     let install = options.install;
     let (object, text): (Value, fn(&Value) -> String) = match &options.bench {
         Bench::Accuracy(accuracy) => return accuracy::accuracy(accuracy, install),
+        Bench::Review(review) => return review::review(review, install),
         Bench::Pipeline(pipeline) => (pipeline::pipeline(pipeline, install)?, pipeline::text),
         Bench::Embed(embed) => (networks::embed(embed, install)?, networks::text),
         Bench::Detect(detect) => (networks::detect(detect, install)?, networks::text),

@@ -172,9 +172,14 @@ pub(super) struct Mean {
 }
 
 impl Mean {
-    fn add(&mut self, other: Self) {
+    pub(super) fn add(&mut self, other: Self) {
         self.sum += other.sum;
         self.count += other.count;
+    }
+
+    /// Of one pair.
+    pub(super) fn of(odds: f32) -> Self {
+        Self { sum: f64::from(odds), count: 1 }
     }
 
     /// 0 without pairs.
@@ -188,7 +193,7 @@ pub(super) fn means(worn: &[(u32, f32)], label: impl Fn(usize) -> usize) -> Hash
     let mut means: HashMap<u32, Mean> = HashMap::new();
     for (other, odds) in worn {
         let mean = means.entry(label(*other as usize) as u32).or_default();
-        mean.add(Mean { sum: f64::from(*odds), count: 1 });
+        mean.add(Mean::of(*odds));
     }
     means
 }

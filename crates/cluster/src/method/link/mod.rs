@@ -5,9 +5,9 @@
 //!    the clusters of the previous round.
 //! 3. [`merge`]: merges the two clusters with the largest gain of [`evidence`], while a gain is above zero.
 //! 4. [`reassign`]: moves every track to its best cluster.
-//!
 //! 5. [`clothes`]: what the clothes of two tracks say, learned from what their faces prove; then again from
 //!    step 2 with it.
+//! 6. [`posterior`]: how often the cluster of a track would be the same by chance.
 //!
 //! Steps 2 to 4 are repeated until a partition repeats. No similarity is compared with a threshold: evidence
 //! adds up over the tracks of a cluster, and the prior says how much of it is needed. Tracks that share a
@@ -21,7 +21,9 @@ mod clothes;
 mod evidence;
 mod fixed;
 mod merge;
+mod odds;
 mod offset;
+mod posterior;
 mod quality;
 mod reassign;
 #[cfg(test)]
@@ -35,6 +37,7 @@ pub use self::calibration::{BINS, Calibration};
 use self::clothes::{Law, Pair, Worn};
 use self::evidence::{Sums, distance, log_odds};
 use self::merge::{Joined, Limits, Merger, Stop};
+pub use self::odds::{Model, Odds};
 pub(crate) use self::quality::mean_norm;
 use self::quality::{Norms, Tracks};
 use self::reassign::{Clusters, Standing};
@@ -192,7 +195,7 @@ impl Link {
                 n.checked_sub(k + 1).and_then(|last| found.merges.get(last)).map_or(0.0, |merge| merge.height)
             }
         };
-        let fits = found.standings.iter().map(fit).collect();
+        let fits = found.standings.iter().zip(&found.confidences).map(fit).collect();
         let tree = Tree { merges: found.merges, cut, forbidden: FORBIDDEN };
         advance(STEPS * n, STEPS * n);
         Ok(self.finish(&norms, found.labels, fits, tree, Some(calibration)))
@@ -230,12 +233,9 @@ impl Link {
     }
 }
 
-fn fit(standing: &Standing) -> Fit {
+fn fit((standing, confidence): (&Standing, &f64)) -> Fit {
     let margin = |gain: f64| distance(gain) - distance(standing.own);
-    Fit {
-        confidence: standing.confidence,
-        runner_up: standing.next.map(|(label, gain)| (label, margin(gain))),
-    }
+    Fit { confidence: *confidence, runner_up: standing.next.map(|(label, gain)| (label, margin(gain))) }
 }
 
 /// Tracks that are learned from.
@@ -330,6 +330,8 @@ struct Partition {
     merges: Vec<Merge>,
     /// Of the last round.
     standings: Vec<Standing>,
+    /// Of the last round: confidence of each track.
+    confidences: Vec<f64>,
 }
 
 impl Round<'_> {
@@ -355,8 +357,13 @@ impl Round<'_> {
         let mut clusters =
             Clusters::new(&singles, &prior, &cannot_link_of, labels, search).with_clothes(&self.worn);
         clusters.reassign(&self.tracks.least_clear_first(), stop, &mut |part| advance(0.5 + 0.5 * part));
-        let standings = if is_last { clusters.standings() } else { Vec::new() };
-        Partition { labels: clusters.labels().to_vec(), merges, standings }
+        let (mut standings, mut confidences) = (Vec::new(), Vec::new());
+        if is_last {
+            standings = clusters.standings();
+            let certainty: Vec<f64> = standings.iter().map(|standing| standing.certainty).collect();
+            confidences = posterior::confidences(&clusters, self.tracks, &certainty, search.threads);
+        }
+        Partition { labels: clusters.labels().to_vec(), merges, standings, confidences }
     }
 }
 

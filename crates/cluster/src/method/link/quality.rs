@@ -163,7 +163,12 @@ impl Tracks {
 
     /// Whether a track is clear to at least one embedder.
     pub(super) fn is_clear(&self, track: usize) -> bool {
-        self.views.iter().any(|view| view.reliability(track) >= CLEAR)
+        self.reliability(track) >= CLEAR
+    }
+
+    /// Reliability of a track to the embedder that sees it most clearly, 0 to 1.
+    pub(super) fn reliability(&self, track: usize) -> f64 {
+        self.views.iter().map(|view| view.reliability(track)).fold(0.0, f64::max)
     }
 
     /// Tracks by rising precision, summed over views by what it is worth; ties by their order.

@@ -14,10 +14,11 @@ use crate::neighbours::{self, Rows, Search};
 use crate::parallel::in_parallel;
 
 /// Clusters that a track is compared with where there are more: those whose sums lie nearest in direction.
-const CANDIDATES: usize = 64;
+pub(super) const CANDIDATES: usize = 64;
 const ROUNDS: usize = 30;
 
 /// Clusters during reassignment.
+#[derive(Clone)]
 pub(super) struct Clusters<'a> {
     tracks: &'a Sums,
     prior: &'a Prior,
@@ -36,8 +37,8 @@ pub(super) struct Standing {
     pub(super) own: f64,
     /// The best other cluster that no constraint forbids.
     pub(super) next: Option<(usize, f64)>,
-    /// Probability of its own cluster against the others and against being alone.
-    pub(super) confidence: f64,
+    /// Probability of its own cluster against the others and against being alone, as long as all other tracks stay.
+    pub(super) certainty: f64,
 }
 
 impl<'a> Clusters<'a> {
@@ -83,10 +84,8 @@ impl<'a> Clusters<'a> {
                 let from = self.labels[track];
                 let to = self.best(track, candidates, stop);
                 if to != Some(from) {
-                    let to = to.unwrap_or_else(|| self.sums.push_empty());
-                    self.sums.put(from, self.tracks, track, false);
-                    self.sums.put(to, self.tracks, track, true);
-                    self.labels[track] = to;
+                    let to = to.unwrap_or_else(|| self.push_empty());
+                    self.put(track, to);
                     changed.extend([from, to]);
                 }
             }
@@ -105,8 +104,20 @@ impl<'a> Clusters<'a> {
         asking.is_empty()
     }
 
+    /// A further cluster, without tracks.
+    pub(super) fn push_empty(&mut self) -> usize {
+        self.sums.push_empty()
+    }
+
+    /// Moves a track to another cluster.
+    pub(super) fn put(&mut self, track: usize, to: usize) {
+        self.sums.put(self.labels[track], self.tracks, track, false);
+        self.sums.put(to, self.tracks, track, true);
+        self.labels[track] = to;
+    }
+
     /// Number of clusters, with empty ones.
-    fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.sums.vectors().len()
     }
 
@@ -136,7 +147,7 @@ impl<'a> Clusters<'a> {
 
     /// Log odds that a track belongs to a cluster, against being alone; `None` where there is no other track, or one
     /// that it must stay apart from.
-    fn gain(&self, track: usize, label: usize, clothes: &HashMap<u32, Mean>) -> Option<f64> {
+    pub(super) fn gain(&self, track: usize, label: usize, clothes: &HashMap<u32, Mean>) -> Option<f64> {
         let is_own = self.labels[track] == label;
         let mates = self.sums.count(label) - if is_own { self.tracks.count(track) } else { 0 };
         if mates == 0 || self.cannot_link_of[track].iter().any(|other| self.labels[*other] == label) {
@@ -151,8 +162,13 @@ impl<'a> Clusters<'a> {
         Some(evidence + self.prior.merge(mates, self.tracks.count(track)) + clothes)
     }
 
+    /// Log odds that two clusters are one person, clothes aside.
+    pub(super) fn merge_gain(&self, a: usize, b: usize) -> f64 {
+        self.sums.merge_gain(a, b) + self.prior.merge(self.sums.count(a), self.sums.count(b))
+    }
+
     /// What clothes say of a track and each cluster.
-    fn clothes(&self, track: usize) -> HashMap<u32, Mean> {
+    pub(super) fn clothes(&self, track: usize) -> HashMap<u32, Mean> {
         let worn = self.worn.and_then(|worn| worn.get(track));
         worn.map_or_else(HashMap::new, |worn| clothes::means(worn, |other| self.labels[other]))
     }
@@ -202,11 +218,11 @@ impl<'a> Clusters<'a> {
                 next = Some((other, gain));
             }
         }
-        Standing { own, next, confidence: 1.0 / (1.0 + others) }
+        Standing { own, next, certainty: 1.0 / (1.0 + others) }
     }
 
     /// For each of some tracks the clusters nearest to it, in order.
-    fn candidates(&self, tracks: &[usize]) -> Vec<Vec<usize>> {
+    pub(super) fn candidates(&self, tracks: &[usize]) -> Vec<Vec<usize>> {
         let clusters: Vec<u32> = (0..self.len() as u32).collect();
         if clusters.len() <= CANDIDATES {
             return vec![(0..clusters.len()).collect(); tracks.len()];

@@ -181,7 +181,7 @@ proptest! {
                 for standing in clusters.standings().into_iter().filter(|_| is_settled) {
                     let next = standing.next.map_or(f64::NEG_INFINITY, |(_, gain)| gain);
                     prop_assert!(standing.own >= next.max(0.0) - ROUNDING);
-                    prop_assert!((0.0..=1.0).contains(&standing.confidence));
+                    prop_assert!((0.0..=1.0).contains(&standing.certainty));
                 }
             } else {
                 // There are fewer clusters if no further merge is allowed or reassignment empties a cluster.

@@ -1,0 +1,87 @@
+//! Log odds that people are one, for questions to a user: those by which linking merges and reassigns.
+
+use std::collections::HashMap;
+
+use schema::footer::Quality;
+
+use super::alpha::{self, Prior};
+use super::clothes::{self, Law, Mean, Worn};
+use super::evidence::Sums;
+use super::quality::{Norms, Tracks};
+use super::reassign::Clusters;
+use super::{Clothes, cannot_link_of, offsets};
+use crate::method::{Error, Items};
+use crate::neighbours::Search;
+
+/// What a partition teaches of a video: its offset, the number of people to expect, and what clothes say.
+#[derive(Debug, Clone)]
+pub struct Model {
+    tracks: Sums,
+    prior: Prior,
+    worn: Worn,
+    cannot_link_of: Vec<Vec<usize>>,
+    search: Search,
+}
+
+impl Model {
+    /// Of items in the clusters `labels`, one per item, by the quality table of their embedder.
+    ///
+    /// # Errors
+    /// [`Error::Quality`] when a table is inconsistent or does not fit the vectors.
+    pub fn new(
+        items: &Items<'_>,
+        table: &Quality,
+        clothes: Clothes,
+        labels: &[usize],
+        threads: usize,
+    ) -> Result<Self, Error> {
+        let tracks = Tracks::new(items, &Norms::new(items, table.centre_norm), table)?;
+        let sums = Sums::new(&tracks, &offsets(&tracks, labels), threads);
+        let mut worn = Worn::new();
+        if let Some(bounds) = clothes.bounds() {
+            let pairs = clothes::pairs(items.outfits(), threads);
+            let law = Law::learn(&pairs, labels, &sums, items.cannot_link());
+            worn = law.map(|law| law.apply(&pairs, labels.len(), bounds)).unwrap_or_default();
+        }
+        Ok(Self {
+            prior: Prior::new(labels.len(), alpha::learn(&tracks, labels)),
+            tracks: sums,
+            worn,
+            cannot_link_of: cannot_link_of(labels.len(), items.cannot_link()),
+            search: Search { k: 1, exact_pairs: usize::MAX, probes: 1, threads },
+        })
+    }
+
+    /// The log odds where the items are in the clusters `labels`, numbered from zero.
+    pub fn odds(&self, labels: Vec<usize>) -> Odds<'_> {
+        let mut clothes: HashMap<(usize, usize), Mean> = HashMap::new();
+        for (track, worn) in self.worn.iter().enumerate() {
+            for (other, odds) in worn {
+                clothes.entry((labels[track], labels[*other as usize])).or_default().add(Mean::of(*odds));
+            }
+        }
+        let clusters = Clusters::new(&self.tracks, &self.prior, &self.cannot_link_of, labels, self.search);
+        Odds { clusters: clusters.with_clothes(&self.worn), clothes }
+    }
+}
+
+/// Log odds in one partition.
+pub struct Odds<'a> {
+    clusters: Clusters<'a>,
+    /// What clothes say of two clusters.
+    clothes: HashMap<(usize, usize), Mean>,
+}
+
+impl Odds<'_> {
+    /// Log odds that two clusters are one person, constraints aside.
+    pub fn one(&self, a: usize, b: usize) -> f64 {
+        let clothes = self.clothes.get(&(a, b)).map_or(0.0, |mean| mean.value());
+        self.clusters.merge_gain(a, b) + clothes
+    }
+
+    /// Log odds that an item belongs to a cluster, against being alone; `None` where there is no other item, or one that
+    /// the item must stay apart from.
+    pub fn belongs(&self, item: usize, cluster: usize) -> Option<f64> {
+        self.clusters.gain(item, cluster, &self.clusters.clothes(item))
+    }
+}

@@ -1,0 +1,21 @@
+//! `cargo xtask bench review`: a simulated person answers the questions of the review page on labelled clips.
+
+use clap::Args;
+use console::Result;
+
+use super::accuracy::{Clips, python};
+
+/// What `cargo xtask bench review` takes.
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    #[command(flatten)]
+    clips: Clips,
+    /// Answers that the simulated person gives to each run
+    #[arg(long, value_name = "N", default_value = "25")]
+    answers: usize,
+}
+
+/// Runs every clip and copy, answers the questions, and prints B³ by the number of answers.
+pub(super) fn review(options: &Options, install: bool) -> Result<()> {
+    python("review.py", &options.clips, &["--answers".into(), options.answers.to_string()], install)
+}
