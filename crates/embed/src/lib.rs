@@ -40,7 +40,7 @@ mod writer;
 use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Tensor};
-use failure::{Failure, exit};
+use failure::{Advice, Failure, exit};
 use nn::device::{self, Place};
 use nn::pinned::{Origin, PinnedWeights};
 use rayon::prelude::*;
@@ -143,46 +143,36 @@ pub enum Error {
 }
 
 impl Failure for Error {
-    fn hint(&self) -> Option<String> {
+    fn advice(&self) -> Advice {
         match self {
-            Self::Weights(e) => e.hint(),
-            Self::Device(e) => e.hint(),
-            Self::Schema(e) => e.hint(),
-            Self::NeedsOpenCv { .. } => {
-                Some("build the program with its default features, or use another embedder".into())
-            }
-            Self::Run(e) => e.hint(),
+            Self::Weights(e) => e.advice(),
+            Self::Device(e) => e.advice(),
+            Self::Schema(e) => e.advice(),
+            Self::Run(e) => e.advice(),
+            Self::NeedsOpenCv { .. } => Advice::new(
+                exit::USAGE,
+                "build the program with its default features, or use another embedder",
+            ),
             Self::NoWeights { embedder } => {
                 let pass = format!("pass the weights with --weights {embedder}=FILE");
                 // A run that was made with them keeps its embedders, and does not download these.
                 let is_stored = |pinned: &PinnedWeights| matches!(pinned.origin, Origin::Storage(_));
-                Some(if embedder.spec().pinned().is_some_and(is_stored) {
-                    format!(
+                let hint = match embedder.spec().pinned().is_some_and(is_stored) {
+                    true => format!(
                         "obtain the weights with `facetrack models fetch {embedder}`, {pass}, or choose the embedders \
                          anew with --from embed"
-                    )
-                } else {
-                    pass
-                })
+                    ),
+                    false => pass,
+                };
+                Advice::new(exit::INPUT, hint)
             }
-            Self::Crop { .. } => Some("run again with --from detect-track".into()),
-            Self::NotFinite { .. } => {
-                Some("the weights are damaged, belong to another network, or need --precision f32".into())
-            }
-            Self::Config { .. } | Self::Network { .. } | Self::Threads { .. } => None,
-        }
-    }
-
-    fn exit_code(&self) -> u8 {
-        match self {
-            Self::Weights(e) => e.exit_code(),
-            Self::Device(e) => e.exit_code(),
-            Self::Schema(e) => e.exit_code(),
-            Self::Run(e) => e.exit_code(),
-            Self::NeedsOpenCv { .. } | Self::Config { .. } => exit::USAGE,
-            Self::NoWeights { .. } | Self::NotFinite { .. } => exit::INPUT,
-            Self::Crop { .. } => exit::CONTRACT,
-            Self::Network { .. } | Self::Threads { .. } => exit::UNEXPECTED,
+            Self::Crop { .. } => Advice::new(exit::CONTRACT, "run again with --from detect-track"),
+            Self::NotFinite { .. } => Advice::new(
+                exit::INPUT,
+                "the weights are damaged, belong to another network, or need --precision f32",
+            ),
+            Self::Config { .. } => exit::USAGE.into(),
+            Self::Network { .. } | Self::Threads { .. } => exit::UNEXPECTED.into(),
         }
     }
 }

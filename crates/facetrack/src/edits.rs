@@ -16,7 +16,7 @@ use run::edits::{Edit, EditOp, Entry, Faces, Log};
 use run::stage::read_config;
 use schema::Row as _;
 use schema::cell::Category as _;
-use schema::tables::{Cluster, Constraint, ConstraintKind, Identity, Track};
+use schema::tables::{Cluster, Identity, Track};
 use serde_json::json;
 
 use crate::progress::Screen;
@@ -286,23 +286,13 @@ fn open_log(root: &Path) -> Result<Log> {
 struct Shown {
     root: PathBuf,
     faces: Faces,
-    clusters: Vec<Cluster>,
-    tracks: Vec<Track>,
-    apart: Vec<(i64, i64)>,
+    linked: People,
 }
 
 impl Shown {
     fn read(root: &Path) -> Result<Self> {
         let run = RunReader::open(root)?;
-        let apart = run.read::<Constraint>()?.into_iter();
-        let apart = apart.filter(|row| row.kind == ConstraintKind::CannotLink && row.weight > 0.0);
-        Ok(Self {
-            root: root.to_path_buf(),
-            faces: Faces::read(&run)?,
-            clusters: run.read()?,
-            tracks: run.read()?,
-            apart: apart.map(|row| (row.track_a, row.track_b)).collect(),
-        })
+        Ok(Self { root: root.to_path_buf(), faces: Faces::read(&run)?, linked: People::read(&run)? })
     }
 
     /// The people after the edits of a log.
@@ -311,7 +301,7 @@ impl Shown {
     }
 
     fn people_and_refusals(&self, log: &Log) -> (People, BTreeMap<i64, Refusal>) {
-        let mut people = People::linked(&self.clusters, &self.tracks, self.apart.iter().copied());
+        let mut people = self.linked.clone();
         let refused = people.apply_all(log, &self.faces);
         (people, refused.into_iter().collect())
     }

@@ -4,8 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use candle_core::{DType, Device, Result, Tensor};
-use failure::catch_panic;
-use failure::{Failure, exit};
+use failure::{Advice, Failure, catch_panic, exit};
 
 /// Devices that a user can select.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,17 +53,14 @@ pub enum Error {
 }
 
 impl Failure for Error {
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::UnknownDevice(_) | Self::UnknownPrecision(_) => None,
-            Self::NotBuilt => Some("see \"With a GPU\" in CONTRIBUTING.md, or use `cpu`".into()),
-            Self::Unavailable { .. } => Some("run `nvidia-smi` to list the cards, or use `cpu`".into()),
-            Self::HalfOnCpu => Some("use `f32` on the CPU".into()),
-        }
-    }
-
-    fn exit_code(&self) -> u8 {
-        exit::USAGE
+    fn advice(&self) -> Advice {
+        let hint = match self {
+            Self::UnknownDevice(_) | Self::UnknownPrecision(_) => return exit::USAGE.into(),
+            Self::NotBuilt => "see \"With a GPU\" in CONTRIBUTING.md, or use `cpu`",
+            Self::Unavailable { .. } => "run `nvidia-smi` to list the cards, or use `cpu`",
+            Self::HalfOnCpu => "use `f32` on the CPU",
+        };
+        Advice::new(exit::USAGE, hint)
     }
 }
 
