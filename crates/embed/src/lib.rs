@@ -2,7 +2,8 @@
 //!
 //! Reads `crops`; writes `embeddings`, `track_embeddings` and `track_views`.
 //!
-//! * [`Embedder`]: an embedder. Networks have one file each with source, preprocessing, `new` and `forward`:
+//! * [`Embedder`]: an embedder. Networks have one file each with source, preprocessing and `network`, which builds a
+//!   [`Network`]:
 //!   [`sface`], the default, [`retail`], a view beside it, [`dlib`], [`facenet`], [`vgg`], and behind [`arcface`] [`iresnet`] and
 //!   [`mobilefacenet`].
 //! * [`spec`]: the table of embedders, one row each.
@@ -26,8 +27,8 @@ pub mod facenet;
 pub mod fusion;
 pub mod iresnet;
 pub mod mobilefacenet;
+mod network;
 mod norm;
-mod placed;
 mod pool;
 mod preparation;
 pub mod retail;
@@ -39,7 +40,7 @@ mod writer;
 
 use std::path::{Path, PathBuf};
 
-use candle_core::{DType, Tensor};
+use candle_core::Tensor;
 use failure::{Advice, Failure, exit};
 use nn::device::{self, Place};
 use nn::pinned::{Origin, PinnedWeights};
@@ -53,6 +54,7 @@ use serde::Deserialize as _;
 use crate::bow::Descriptors;
 pub use crate::config::{AUTO, Config, Embedders};
 use crate::descriptors::{Kind, describe};
+pub use crate::network::Network;
 pub use crate::pool::{Pooled, pool};
 use crate::sources::Sources;
 pub use crate::sources::WeightFile;
@@ -213,11 +215,6 @@ pub trait Embedder: Sync {
     /// # Errors
     /// candle's own.
     fn embed(&self, inputs: &Tensor) -> candle_core::Result<Vec<Vec<f32>>>;
-}
-
-/// The rows of a network's output, `(n, dim)`, wherever and in whatever precision it is.
-fn vectors(output: &Tensor) -> candle_core::Result<Vec<Vec<f32>>> {
-    output.to_dtype(DType::F32)?.to_vec2()
 }
 
 /// Runs the stage with the weights in `files`.

@@ -6,13 +6,14 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
+use candle_nn::VarBuilder;
 use nn::pinned::PinnedWeights;
-use nn::weights::{self, Weights};
 use schema::footer::{Quality, Similarity};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::descriptors::Kind;
-use crate::{Embedder, arcface, bag_of_words, dlib, facenet, fusion, retail, sface, vgg};
+use crate::network::Network;
+use crate::{arcface, bag_of_words, dlib, facenet, fusion, retail, sface, vgg};
 
 /// Properties of an embedder.
 #[derive(Debug, Clone, Copy)]
@@ -39,8 +40,8 @@ pub struct EmbedderSpec {
 pub enum Source {
     /// A network with a weight file of its own.
     Network {
-        /// Builds the network.
-        load: fn(&Weights) -> weights::Result<Box<dyn Embedder>>,
+        /// Builds the network from its tensors.
+        build: fn(&VarBuilder<'_>) -> candle_core::Result<Network>,
         /// Published weights; `None` where the user brings the file.
         weights: Option<PinnedWeights>,
     },
