@@ -470,7 +470,8 @@ pub(crate) fn heeding(run: &Path) -> run::Result<Vec<String>> {
 
 fn apply(run: &Path, act: &Act, settings: Vec<String>) -> Result<()> {
     let run = std::path::absolute(run).map_err(Error::io("resolve", run))?;
-    stages::link_again(&run, settings, act.labels.clone(), &mut Screen::new(act.json, false), act.json)
+    let screen = &mut Screen::new(act.json, false);
+    stages::again(&[cluster::STAGE, evaluate::STAGE], &run, settings, act.labels.clone(), screen)
 }
 
 /// Adds the corrections of a file to the log of a run; gives what was done, for people.
@@ -598,7 +599,8 @@ fn relink(run: &Path, dry_run: bool, act: &Act) -> Result<()> {
     let before: Vec<Cluster> = RunReader::open(&root)?.read()?;
     let trial = root.join(".relink");
     let copied = copy_tables(&root, &trial).and_then(|()| {
-        stages::cluster_again(&trial, settings.clone(), &mut Screen::new(act.json, true), act.json)
+        let screen = &mut Screen::new(act.json, true);
+        stages::again(&[cluster::STAGE], &trial, settings.clone(), None, screen)
     });
     let after = copied.and_then(|()| Ok(RunReader::open(&trial)?.read::<Cluster>()?));
     fs::remove_dir_all(&trial).map_err(Error::io("remove", &trial))?;
