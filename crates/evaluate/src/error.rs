@@ -11,9 +11,6 @@ pub enum Error {
     /// The run directory or one of its tables is not what the contract says.
     #[error(transparent)]
     Run(#[from] run::Error),
-    /// A table cannot be used.
-    #[error(transparent)]
-    Schema(#[from] schema::Error),
     /// A configuration value is out of its range.
     #[error("[evaluate] {key} must be {range}")]
     Setting {
@@ -55,7 +52,6 @@ impl Failure for Error {
     fn advice(&self) -> Advice {
         match self {
             Self::Run(error) => error.advice(),
-            Self::Schema(error) => error.advice(),
             Self::Report(error) => error.advice(),
             Self::Setting { .. } => Advice::new(exit::USAGE, "correct the value in the configuration file"),
             Self::LabelsFile { .. } => Advice::new(exit::INPUT, "check the path of the labels file"),

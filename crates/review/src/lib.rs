@@ -51,9 +51,6 @@ pub enum Error {
     /// The run cannot be read.
     #[error(transparent)]
     Run(#[from] run::Error),
-    /// A table cannot be read.
-    #[error(transparent)]
-    Schema(#[from] schema::Error),
     /// A file of the run is elsewhere.
     #[error("`{}` is a link to a file outside the run", path.display())]
     Outside {
@@ -89,7 +86,6 @@ impl Failure for Error {
     fn advice(&self) -> Advice {
         match self {
             Self::Run(error) => error.advice(),
-            Self::Schema(error) => error.advice(),
             Self::Outside { .. } => Advice::new(exit::INPUT, "copy the file into the run directory"),
             Self::OtherVideo { .. } => {
                 Advice::new(exit::INPUT, "name the file that was analysed with `--video FILE`")

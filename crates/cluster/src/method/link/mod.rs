@@ -38,7 +38,7 @@ use self::merge::{Joined, Limits, Merger, Stop};
 pub(crate) use self::quality::mean_norm;
 use self::quality::{Norms, Tracks};
 use self::reassign::{Clusters, Standing};
-use super::{Assignment, Cut, Error, Fit, Items, Method, Outfit, Tree, numbers};
+use super::{Assignment, Cut, Error, Fit, Items, Method, Outfit, Tree, cannot_link_of, numbers};
 use crate::agglomerate::CANNOT_LINK_PENALTY;
 use crate::linkage::{self, FORBIDDEN, Merge};
 use crate::neighbours::Search;
@@ -358,16 +358,6 @@ impl Round<'_> {
         let standings = if is_last { clusters.standings() } else { Vec::new() };
         Partition { labels: clusters.labels().to_vec(), merges, standings }
     }
-}
-
-/// For each of `n` tracks, its cannot-linked tracks.
-fn cannot_link_of(n: usize, cannot_link: &[(usize, usize)]) -> Vec<Vec<usize>> {
-    let mut cannot_link_of = vec![Vec::new(); n];
-    for (a, b) in cannot_link {
-        cannot_link_of[*a].push(*b);
-        cannot_link_of[*b].push(*a);
-    }
-    cannot_link_of
 }
 
 /// Merges with their heights. A merge may gain more than one before it, which made it possible; it is drawn as high.
