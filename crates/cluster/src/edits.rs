@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use run::RunReader;
-use run::edits::{Anchor, EditOp, Entry, Faces, Log};
+use run::edits::{Anchor, Edit, EditOp, Entry, Faces, Log};
 use schema::cell::Category as _;
 use schema::tables::{Cluster, Constraint, Track};
 
@@ -26,15 +26,16 @@ pub struct Found {
 }
 
 impl Found {
-    /// Looks for the faces of an edit.
+    /// Looks for the faces of an edit of the log.
     pub fn of(entry: &Entry, faces: &Faces) -> Self {
+        Self { edit_id: entry.edit_id, ..Self::new(&entry.edit, faces) }
+    }
+
+    /// Looks for the faces of an edit that is not in the log yet.
+    pub fn new(edit: &Edit, faces: &Faces) -> Self {
         let side = |side: &Vec<_>| side.iter().flat_map(|mark| faces.find(mark)).collect();
-        Self {
-            edit_id: entry.edit_id,
-            op: entry.edit.op,
-            name: entry.edit.name.clone(),
-            sides: entry.edit.sides.iter().map(side).collect(),
-        }
+        let sides = edit.sides.iter().map(side).collect();
+        Self { edit_id: 0, op: edit.op, name: edit.name.clone(), sides }
     }
 
     fn side(&self, side: usize) -> BTreeSet<i64> {

@@ -353,8 +353,7 @@ impl Shown {
             let mut people = self.people(log);
             let edits = make(&people)?;
             for edit in &edits {
-                let entry = Entry { edit_id: 0, made_at: String::new(), undoes: None, edit: edit.clone() };
-                match people.apply(Found::of(&entry, &self.faces)) {
+                match people.apply(Found::new(edit, &self.faces)) {
                     // An imported edit may be about faces that only other settings find.
                     Ok(()) | Err(Refusal::NoFace) => {}
                     Err(refusal) => {

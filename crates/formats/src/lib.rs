@@ -44,20 +44,6 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
-    /// The format of a file is not known from its extension.
-    #[error("unknown format of `{}`", path.display())]
-    UnknownFormat {
-        /// The file.
-        path: PathBuf,
-    },
-    /// Validation found faults, which the program has printed.
-    #[error("found {faults} faults in `{}`", path.display())]
-    Faults {
-        /// Validated file or directory.
-        path: PathBuf,
-        /// Number of faults.
-        faults: usize,
-    },
 }
 
 /// Result of this crate.
@@ -67,9 +53,6 @@ impl Failure for Error {
     fn advice(&self) -> Advice {
         match self {
             Self::Run(error) => error.advice(),
-            Self::UnknownFormat { .. } => {
-                Advice::new(exit::USAGE, "set the format with --from: csv, mot (.txt) or cvat (.xml)")
-            }
             Self::Labels { reason, .. } if reason.starts_with("missing column") => Advice::new(
                 exit::INPUT,
                 "labels need the columns frame, x, y, w, h and identity, or common names for these, such as \
@@ -77,7 +60,6 @@ impl Failure for Error {
             ),
             Self::Io { action: "read", .. } | Self::Labels { .. } => exit::INPUT.into(),
             Self::Io { .. } => exit::UNEXPECTED.into(),
-            Self::Faults { .. } => exit::CONTRACT.into(),
         }
     }
 }

@@ -301,13 +301,9 @@ impl Library {
                 ids[label] = Some(id);
             }
         }
-        let mut next = self.index.next_person_id;
-        let mut new = || {
-            next += 1;
-            next - 1
-        };
-        let ids = ids.into_iter().map(|id| id.unwrap_or_else(&mut new)).collect();
-        self.index.next_person_id = next;
+        let mut new = self.index.next_person_id..;
+        let ids = ids.into_iter().filter_map(|id| id.or_else(|| new.next())).collect();
+        self.index.next_person_id = new.start;
         Ok(ids)
     }
 
@@ -400,17 +396,13 @@ impl Library {
         let known: Vec<_> = ids.iter().map(|id| self.people.vectors[id].as_slice()).collect();
         let vectors: Vec<_> = seen.people.iter().map(|person| person.vector.as_slice()).collect();
         let found = matching::find(&Scale::of(&seen.embedder), &known, &vectors);
-        let mut next = self.index.next_person_id;
-        let mut new_id = || {
-            next += 1;
-            next - 1
-        };
+        let mut new = self.index.next_person_id..;
         let row = |(person, found): (&RunIdentity, &Match)| {
-            let person_id = found.known.map_or_else(&mut new_id, |(at, _)| ids[at]);
-            appearance(seen, person, person_id, found, &ids)
+            let person_id = found.known.map(|(at, _)| ids[at]).or_else(|| new.next());
+            Some(appearance(seen, person, person_id?, found, &ids))
         };
-        let rows = seen.people.iter().zip(&found).map(row).collect();
-        self.index.next_person_id = next;
+        let rows = seen.people.iter().zip(&found).filter_map(row).collect();
+        self.index.next_person_id = new.start;
         rows
     }
 

@@ -102,15 +102,6 @@ impl FromStr for Precision {
     }
 }
 
-impl fmt::Display for Precision {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Single => "f32",
-            Self::Half => "f16",
-        })
-    }
-}
-
 /// An available device, and the precision of networks on it.
 #[derive(Debug, Clone)]
 pub struct Place {
@@ -189,8 +180,8 @@ mod tests {
 
     #[test]
     fn precisions_are_read_as_they_are_written() {
-        for precision in [Precision::Single, Precision::Half] {
-            assert_eq!(precision.to_string().parse(), Ok(precision));
+        for (text, precision) in [("f32", Precision::Single), ("f16", Precision::Half)] {
+            assert_eq!(text.parse(), Ok(precision));
         }
         assert_eq!("half".parse::<Precision>(), Err(Error::UnknownPrecision("half".into())));
     }

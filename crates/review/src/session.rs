@@ -524,8 +524,7 @@ impl Session {
         };
         let sides = sides.into_iter().enumerate().map(marks).collect();
         let edit = Edit { name, ..Edit::new(op, self.author.clone(), sides) };
-        let entry = Entry { edit_id: 0, made_at: String::new(), undoes: None, edit: edit.clone() };
-        let found = Found::of(&entry, &self.faces);
+        let found = Found::new(&edit, &self.faces);
         let (linked, faces, cache) = (&self.linked, &self.faces, &mut self.found);
         let mut refusal = None;
         let result = self.log.append_with(|log| {

@@ -28,7 +28,7 @@ pub use self::kmeans::{KMeans, Partition};
 pub(crate) use self::link::mean_norm;
 pub use self::link::{BINS, Calibration, Clothes, Link, Scale};
 pub use self::silhouette::silhouette;
-use crate::linkage::{self, FORBIDDEN, Merge, Metric, Pairs};
+use crate::linkage::{self, FORBIDDEN, Linkage, Merge, Metric, Pairs};
 
 /// A way to decide which items show one person.
 pub trait Method {
@@ -362,7 +362,7 @@ fn repair(labels: &mut Vec<Option<usize>>, pairs: &Pairs) {
         if !among.has_forbidden() {
             continue;
         }
-        let merges = linkage::average_linkage(among);
+        let merges = linkage::linkage(among, Linkage::Average);
         let parts = linkage::cut(members.len(), &merges, FORBIDDEN.next_down());
         members.iter().zip(&parts).for_each(|(item, part)| labels[*item] = Some(next + part));
         next += members.len();
