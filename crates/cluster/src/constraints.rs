@@ -134,62 +134,43 @@ fn chain(tracks: impl IntoIterator<Item = i64>) -> Vec<(i64, i64)> {
     tracks.windows(2).map(|pair| ordered(pair[0], pair[1])).collect()
 }
 
-/// A constraint on a pair of tracks, smaller id first.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Known {
-    /// The tracks.
-    pub pair: (i64, i64),
-    /// Whether they are one person.
-    pub kind: ConstraintKind,
-    /// Where the constraint comes from.
-    pub reason: ConstraintReason,
-    /// 1, or 0 where it is only noted.
-    pub weight: f32,
-}
-
-impl Known {
-    /// Whether the two cannot be linked.
-    pub fn forbids(&self) -> bool {
-        self.kind == ConstraintKind::CannotLink && self.weight > 0.0
-    }
-}
-
-/// All constraints, in order. An edit overrules an overlap, and an overlap that `is_waived` or that is
-/// overruled is only recorded, with weight 0.
-pub fn known(overlaps: &[(i64, i64)], edits: &Pairs, is_waived: impl Fn((i64, i64)) -> bool) -> Vec<Known> {
+/// All constraints, in the order of their table. An edit overrules an overlap, and an overlap that `is_waived` or
+/// that is overruled is only recorded, with weight 0. None is marked as violated; see [`mark_violated`].
+pub fn known(
+    video_id: &Symbol,
+    overlaps: &[(i64, i64)],
+    edits: &Pairs,
+    is_waived: impl Fn((i64, i64)) -> bool,
+) -> Vec<Constraint> {
+    let constraint = |(track_a, track_b), kind, reason, weight| Constraint {
+        video_id: video_id.clone(),
+        track_a,
+        track_b,
+        kind,
+        reason,
+        weight,
+        violated: false,
+    };
     let overlaps = overlaps.iter().copied().filter(|pair| edits.cannot_link.binary_search(pair).is_err());
-    let mut known: Vec<Known> = overlaps
-        .map(|pair| Known {
-            pair,
-            kind: ConstraintKind::CannotLink,
-            reason: ConstraintReason::Overlap,
-            weight: if is_waived(pair) { 0.0 } else { 1.0 },
+    let mut known: Vec<Constraint> = overlaps
+        .map(|pair| {
+            let weight = if is_waived(pair) { 0.0 } else { 1.0 };
+            constraint(pair, ConstraintKind::CannotLink, ConstraintReason::Overlap, weight)
         })
         .collect();
-    let edits = edits.each();
-    known.extend(edits.map(|(pair, kind)| Known { pair, kind, reason: ConstraintReason::Edit, weight: 1.0 }));
-    known.sort_by_key(|known| (known.pair, known.kind == ConstraintKind::MustLink));
+    known.extend(edits.each().map(|(pair, kind)| constraint(pair, kind, ConstraintReason::Edit, 1.0)));
+    known.sort_by_key(|row| (row.track_a, row.track_b, row.kind == ConstraintKind::MustLink));
     known
 }
 
-/// Rows of `constraints`.
-pub fn rows(video_id: &Symbol, known: &[Known], clusters: &[Cluster]) -> Vec<Constraint> {
+/// Marks the constraints that the clusters go against.
+pub fn mark_violated(constraints: &mut [Constraint], clusters: &[Cluster]) {
     let cluster: HashMap<i64, Option<i64>> = clusters.iter().map(|c| (c.track_id, c.cluster_id)).collect();
     let of = |track_id: i64| cluster.get(&track_id).copied().flatten();
-    let row = |known: &Known| {
-        let (track_a, track_b) = known.pair;
-        let is_one = of(track_a).is_some() && of(track_a) == of(track_b);
-        Constraint {
-            video_id: video_id.clone(),
-            track_a,
-            track_b,
-            kind: known.kind,
-            reason: known.reason,
-            weight: known.weight,
-            violated: is_one != (known.kind == ConstraintKind::MustLink),
-        }
-    };
-    known.iter().map(row).collect()
+    for row in constraints {
+        let is_one = of(row.track_a).is_some() && of(row.track_a) == of(row.track_b);
+        row.violated = is_one != (row.kind == ConstraintKind::MustLink);
+    }
 }
 
 #[cfg(test)]
@@ -221,11 +202,12 @@ mod tests {
     #[test]
     fn an_edit_comes_before_an_overlap() {
         let edits = Pairs { must_link: vec![(0, 3)], cannot_link: vec![(1, 2), (4, 5)] };
-        let found = known(&[(0, 1), (0, 3), (1, 2)], &edits, |pair| pair == (0, 3));
+        let found = known(&"v".into(), &[(0, 1), (0, 3), (1, 2)], &edits, |pair| pair == (0, 3));
         let shown: Vec<_> = found
             .iter()
             .map(|k| {
-                (k.pair, k.kind == ConstraintKind::MustLink, k.reason == ConstraintReason::Edit, k.forbids())
+                let is_must_link = k.kind == ConstraintKind::MustLink;
+                ((k.track_a, k.track_b), is_must_link, k.reason == ConstraintReason::Edit, k.forbids())
             })
             .collect();
         let expected = [
@@ -259,7 +241,8 @@ mod tests {
             cluster(4, None),
         ];
         let edits = Pairs { must_link: vec![(0, 1), (0, 2), (3, 4)], cannot_link: vec![] };
-        let rows = rows(&"v".into(), &known(&[(0, 1), (1, 2), (3, 4)], &edits, |_| false), &clusters);
+        let mut rows = known(&"v".into(), &[(0, 1), (1, 2), (3, 4)], &edits, |_| false);
+        mark_violated(&mut rows, &clusters);
         let violated: Vec<_> =
             rows.iter().filter(|row| row.violated).map(|row| (row.track_a, row.track_b, row.kind)).collect();
         let (cannot, must) = (ConstraintKind::CannotLink, ConstraintKind::MustLink);

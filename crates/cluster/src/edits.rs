@@ -7,9 +7,10 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use run::edits::{Anchor, EditOp, Entry, Faces, Log};
+use run::RunReader;
+use run::edits::{Anchor, Edit, EditOp, Entry, Faces, Log};
 use schema::cell::Category as _;
-use schema::tables::{Cluster, Track};
+use schema::tables::{Cluster, Constraint, Track};
 
 /// An edit, and the tracks that show its faces.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,15 +26,16 @@ pub struct Found {
 }
 
 impl Found {
-    /// Looks for the faces of an edit.
+    /// Looks for the faces of an edit of the log.
     pub fn of(entry: &Entry, faces: &Faces) -> Self {
+        Self { edit_id: entry.edit_id, ..Self::new(&entry.edit, faces) }
+    }
+
+    /// Looks for the faces of an edit that is not in the log yet.
+    pub fn new(edit: &Edit, faces: &Faces) -> Self {
         let side = |side: &Vec<_>| side.iter().flat_map(|mark| faces.find(mark)).collect();
-        Self {
-            edit_id: entry.edit_id,
-            op: entry.edit.op,
-            name: entry.edit.name.clone(),
-            sides: entry.edit.sides.iter().map(side).collect(),
-        }
+        let sides = edit.sides.iter().map(side).collect();
+        Self { edit_id: 0, op: edit.op, name: edit.name.clone(), sides }
     }
 
     fn side(&self, side: usize) -> BTreeSet<i64> {
@@ -115,8 +117,6 @@ struct Name {
 pub struct People {
     members: BTreeMap<i64, Member>,
     names: BTreeMap<i64, Name>,
-    /// Edits that founded a person.
-    founders: BTreeMap<i64, i64>,
     next_cluster: i64,
     /// Tracks that share a frame with a track.
     apart: Arc<HashMap<i64, Vec<i64>>>,
@@ -125,13 +125,16 @@ pub struct People {
 }
 
 impl People {
-    /// The people that linking found, before edits. `apart` are pairs of tracks that share a frame and show two
-    /// people.
-    pub fn linked(
-        clusters: &[Cluster],
-        tracks: &[Track],
-        apart: impl IntoIterator<Item = (i64, i64)>,
-    ) -> Self {
+    /// The people of a run that linking found, before edits.
+    ///
+    /// # Errors
+    /// A table is missing or damaged.
+    pub fn read(run: &RunReader) -> run::Result<Self> {
+        Ok(Self::linked(&run.read()?, &run.read()?, &run.read()?))
+    }
+
+    /// The people that linking found, before edits. Tracks that share a frame show two people.
+    pub fn linked(clusters: &[Cluster], tracks: &[Track], constraints: &[Constraint]) -> Self {
         let frames: HashMap<i64, i64> =
             tracks.iter().map(|t| (t.track_id, t.last_frame_idx - t.first_frame_idx + 1)).collect();
         let member = |row: &Cluster| {
@@ -143,14 +146,13 @@ impl People {
         let members: BTreeMap<_, _> = clusters.iter().map(member).collect();
         let next_cluster = members.values().filter_map(|m| m.cluster).max().map_or(0, |most| most + 1);
         let mut neighbours: HashMap<i64, Vec<i64>> = HashMap::new();
-        for (a, b) in apart {
-            neighbours.entry(a).or_default().push(b);
-            neighbours.entry(b).or_default().push(a);
+        for row in constraints.iter().filter(|row| row.forbids()) {
+            neighbours.entry(row.track_a).or_default().push(row.track_b);
+            neighbours.entry(row.track_b).or_default().push(row.track_a);
         }
         Self {
             members,
             names: BTreeMap::new(),
-            founders: BTreeMap::new(),
             next_cluster,
             apart: Arc::new(neighbours),
             applied: Vec::new(),
@@ -196,9 +198,10 @@ impl People {
         self.names.get(&cluster)?.text.as_deref()
     }
 
-    /// The edit that made a person who is none of linking.
-    pub fn founder(&self, cluster: i64) -> Option<i64> {
-        self.founders.get(&cluster).copied()
+    /// Pairs of tracks that show two people, whatever edits say.
+    pub fn apart(&self) -> impl Iterator<Item = (i64, i64)> {
+        let pairs = self.apart.iter().flat_map(|(a, others)| others.iter().map(|b| (*a, *b)));
+        pairs.filter(|(a, b)| a < b)
     }
 
     /// Every person with the tracks, by number.
@@ -260,21 +263,20 @@ impl People {
     }
 
     /// Makes a person of these tracks, unless they are one already.
-    fn found(&mut self, tracks: &BTreeSet<i64>, edit_id: i64) -> i64 {
+    fn found(&mut self, tracks: &BTreeSet<i64>) -> i64 {
         if let Some(cluster) = self.holder(tracks).filter(|cluster| self.tracks_of(*cluster) == *tracks) {
             return cluster;
         }
         let cluster = self.next_cluster;
         self.next_cluster += 1;
-        self.founders.insert(cluster, edit_id);
         self.put(tracks, Some(cluster));
         cluster
     }
 
     /// The holder of the tracks, or a new person where all of them are noise; the noise among them joins.
-    fn gather(&mut self, tracks: &BTreeSet<i64>, edit_id: i64) -> i64 {
+    fn gather(&mut self, tracks: &BTreeSet<i64>) -> i64 {
         let noise = self.noise(tracks);
-        let Some(cluster) = self.holder(tracks) else { return self.found(tracks, edit_id) };
+        let Some(cluster) = self.holder(tracks) else { return self.found(tracks) };
         self.put(&noise, Some(cluster));
         cluster
     }
@@ -290,7 +292,7 @@ impl People {
         }
         match edit.op {
             EditOp::Merge | EditOp::Same => {
-                let target = self.gather(&first, edit.edit_id);
+                let target = self.gather(&first);
                 for side in 1..edit.sides.len() {
                     let side = edit.side(side);
                     let noise = self.noise(&side);
@@ -304,7 +306,7 @@ impl People {
                 }
             }
             EditOp::Split => {
-                self.found(&first, edit.edit_id);
+                self.found(&first);
             }
             EditOp::Move => {
                 let rest = second.difference(&first).copied().collect();
@@ -312,11 +314,11 @@ impl People {
                 self.put(&first, Some(target));
             }
             EditOp::Name => {
-                let person = self.gather(&first, edit.edit_id);
+                let person = self.gather(&first);
                 self.give_name(person, edit, first)?;
             }
             EditOp::Lock => {
-                let person = self.gather(&first, edit.edit_id);
+                let person = self.gather(&first);
                 self.put(&first, Some(person));
             }
             EditOp::NotAFace => {
@@ -325,7 +327,7 @@ impl People {
                     self.members.get_mut(track).into_iter().for_each(|member| member.is_face = false);
                 }
             }
-            EditOp::Different => self.separate(&first, &second, edit)?,
+            EditOp::Different => self.separate(&first, &second)?,
             EditOp::Undo => {}
         }
         Ok(())
@@ -351,12 +353,7 @@ impl People {
 
     /// Makes two people of the sides. Of one person, the tracks of the second side leave, or of the first where the
     /// person has no other tracks.
-    fn separate(
-        &mut self,
-        first: &BTreeSet<i64>,
-        second: &BTreeSet<i64>,
-        edit: &Found,
-    ) -> Result<(), Refusal> {
+    fn separate(&mut self, first: &BTreeSet<i64>, second: &BTreeSet<i64>) -> Result<(), Refusal> {
         let is_most_of = |tracks: &BTreeSet<i64>, side: &BTreeSet<i64>| {
             let n_frames = |tracks: &mut dyn Iterator<Item = &i64>| -> i64 {
                 tracks.filter_map(|track| self.members.get(track)).map(|member| member.frames).sum()
@@ -386,7 +383,7 @@ impl People {
         let leave = Some(leaving(second, first)).filter(|leave| !leave.is_empty() && *leave != of_person);
         let leave = leave.unwrap_or_else(|| leaving(first, second));
         if !leave.is_empty() && leave != of_person {
-            self.found(&leave, edit.edit_id);
+            self.found(&leave);
         }
         Ok(())
     }
@@ -446,6 +443,7 @@ mod tests {
     use numeric::random::SplitMix64;
 
     use super::*;
+    use crate::constraints::{Pairs, known};
 
     /// People of tracks of ten frames each, numbered from 0; track 9 is noise. Tracks 0 and 4 share a frame.
     fn people() -> People {
@@ -475,7 +473,8 @@ mod tests {
             torso: None,
         };
         let clusters: Vec<_> = (0..).zip(of).map(cluster).collect();
-        People::linked(&clusters, &(0..10).map(track).collect::<Vec<_>>(), [(0, 4)])
+        let overlap = known(&"v".into(), &[(0, 4)], &Pairs::default(), |_| false);
+        People::linked(&clusters, &(0..10).map(track).collect::<Vec<_>>(), &overlap)
     }
 
     fn edit(edit_id: i64, op: EditOp, sides: &[&[i64]]) -> Found {

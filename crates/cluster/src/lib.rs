@@ -27,17 +27,17 @@ pub mod method;
 pub mod neighbours;
 mod parallel;
 
-use failure::{Failure, exit};
+use failure::{Advice, Failure, exit};
 use run::edits::{Faces, Log};
 use run::manifest::Input;
 use run::stage::{Job, Outcome, Progress, Stage};
 use run::{Begin, RunDir, StageRun};
-use schema::footer::{Embedder, Footer};
-use schema::tables::{Calibration, Embedding, Frame, Linkage, Track, TrackEmbedding, TrackView};
+use schema::footer::Embedder;
+use schema::tables::{Calibration, Constraint, Embedding, Frame, Linkage, Track, TrackEmbedding, TrackView};
 use schema::{Row, Symbol};
 
 pub use crate::config::{Config, Entry, METHODS, Name, Use};
-use crate::constraints::{Known, Pairs};
+use crate::constraints::Pairs;
 use crate::edits::{Found, People, Refusal};
 use crate::identities::Linked;
 use crate::linkage::Metric;
@@ -59,9 +59,6 @@ const MAX_TRACKS: usize = 20_000;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The run directory cannot be used.
-    #[error(transparent)]
-    Schema(#[from] schema::Error),
     /// The run directory cannot be used.
     #[error(transparent)]
     Run(#[from] run::Error),
@@ -99,35 +96,28 @@ pub enum Error {
 }
 
 impl Failure for Error {
-    fn hint(&self) -> Option<String> {
+    fn advice(&self) -> Advice {
         match self {
-            Self::Schema(e) => e.hint(),
-            Self::Run(e) => e.hint(),
+            Self::Run(e) => e.advice(),
             Self::NotTaken { method, key } => {
                 let taking = METHODS.iter().filter(|entry| entry.takes.contains(key));
                 let taking: Vec<_> = taking.map(|entry| entry.name).collect();
                 let own = method.entry().takes.join(", ");
-                Some(format!("{key} is for {}; {method} takes {own}", taking.join(", ")))
+                Advice::new(exit::USAGE, format!("{key} is for {}; {method} takes {own}", taking.join(", ")))
             }
-            Self::Threshold { .. } => {
-                Some("a smaller threshold splits more, a larger one joins more; remove the setting for the default".into())
+            Self::Threshold { .. } => Advice::new(
+                exit::USAGE,
+                "a smaller threshold splits more, a larger one joins more; remove the setting for the default",
+            ),
+            Self::TooManyTracks { .. } => {
+                Advice::new(exit::INPUT, "use the method `link`, or split the video and run each part")
             }
-            Self::TooManyTracks { .. } => Some("use the method `link`, or split the video and run each part".into()),
             Self::Method(method::Error::TooFewTracks { .. }) => {
-                Some("set a smaller k, or remove it to choose k by the silhouette".into())
+                Advice::new(exit::USAGE, "set a smaller k, or remove it to choose k by the silhouette")
             }
-            Self::Config { .. } | Self::Method(_) => None,
-        }
-    }
-
-    fn exit_code(&self) -> u8 {
-        match self {
-            Self::Schema(e) => e.exit_code(),
-            Self::Run(e) => e.exit_code(),
-            Self::NotTaken { .. } | Self::Threshold { .. } | Self::Config { .. } => exit::USAGE,
-            Self::Method(method::Error::TooFewTracks { .. }) => exit::USAGE,
-            Self::Method(method::Error::Library { .. }) => exit::UNEXPECTED,
-            Self::Method(_) | Self::TooManyTracks { .. } => exit::INPUT,
+            Self::Config { .. } => exit::USAGE.into(),
+            Self::Method(method::Error::Library { .. }) => exit::UNEXPECTED.into(),
+            Self::Method(_) => exit::INPUT.into(),
         }
     }
 }
@@ -164,7 +154,7 @@ pub fn run(job: &mut Job<Config>) -> Result<Outcome, Error> {
         }
         _ => Pairs::default(),
     };
-    let (footer, vectors) = read_first_embedder(&job.run, |row: &TrackEmbedding| &row.embedder)?;
+    let (footer, vectors) = job.run.read_first_embedder(|row: &TrackEmbedding| &row.embedder)?;
     let same_up_to = footer.embedders.first().and_then(|embedder| embedder.same_up_to);
     if let (Some(key), None, [first, ..]) =
         (job.config.wants_distance(), same_up_to, footer.embedders.as_slice())
@@ -178,13 +168,15 @@ pub fn run(job: &mut Job<Config>) -> Result<Outcome, Error> {
     if vectors.len() > MAX_TRACKS && job.config.method != Name::Link {
         return Err(Error::TooManyTracks { n_tracks: vectors.len() });
     }
-    let crops = read_first_embedder(&job.run, |row: &Embedding| &row.embedder)?.1;
+    let crops = job.run.read_first_embedder(|row: &Embedding| &row.embedder)?.1;
     let (further, seen) = if has_views { further(&job.run)? } else { Default::default() };
     let overlaps = constraints::overlaps(&tracks);
     let one_picture = constraints::look_like_one_picture(&overlaps, &vectors, &crops);
     let people = taught.groups(&track_ids);
     let is_one = |(a, b)| people.are_one(track_ids.binary_search(&a).ok(), track_ids.binary_search(&b).ok());
-    let known = constraints::known(&overlaps, &taught, |pair| one_picture.contains(&pair) || is_one(pair));
+    let video_id = job.run.video_id()?;
+    let is_waived = |pair| one_picture.contains(&pair) || is_one(pair);
+    let mut known = constraints::known(&video_id, &overlaps, &taught, is_waived);
     let items = items(&vectors, &crops, &known)?
         .with_views(views(&further, &seen, &vectors))?
         .with_outfits(outfits(&tracks, &vectors))?;
@@ -213,7 +205,6 @@ pub fn run(job: &mut Job<Config>) -> Result<Outcome, Error> {
     if let Some((log, _)) = edits {
         rows = edited(&linked, rows, log, &faces, &known, &mut stage);
     }
-    let video_id = job.run.video_id()?;
     if let Some(tree) = &found.tree {
         stage.figure("threshold", tree.cut);
         stage.figure("forbidden_above", tree.forbidden);
@@ -227,7 +218,8 @@ pub fn run(job: &mut Job<Config>) -> Result<Outcome, Error> {
         "noise_tracks",
         rows.clusters.iter().filter(|c| c.is_noise && c.not_a_face != Some(true)).count(),
     );
-    stage.write(constraints::rows(&video_id, &known, &rows.clusters))?;
+    constraints::mark_violated(&mut known, &rows.clusters);
+    stage.write(known)?;
     stage.write(rows.clusters)?;
     stage.write(rows.identities)?;
     stage.write(found.calibration.iter().flat_map(|calibration| curve(&video_id, calibration)))?;
@@ -250,11 +242,10 @@ fn edited(
     rows: identities::Rows,
     log: &Log,
     faces: &Faces,
-    known: &[Known],
+    known: &[Constraint],
     stage: &mut StageRun,
 ) -> identities::Rows {
-    let apart = known.iter().filter(|known| known.forbids()).map(|known| known.pair);
-    let mut people = People::linked(&rows.clusters, linked.tracks, apart);
+    let mut people = People::linked(&rows.clusters, linked.tracks, known);
     let refused = people.apply_all(log, faces);
     let n_edits = log.active().count();
     let (lost, contradicting): (Vec<_>, Vec<_>) =
@@ -276,29 +267,15 @@ fn edited(
     linked.edited(rows, &people)
 }
 
-/// The rows of the embedder that tracks are linked by, and the footer of their table.
-fn read_first_embedder<R: Row + Clone>(
-    run: &RunDir,
-    embedder: impl Fn(&R) -> &Symbol,
-) -> Result<(Footer, Vec<R>), Error> {
-    let table = run.open_table::<R>()?;
-    let footer = table.footer().clone();
-    let mut rows = Vec::new();
-    for batch in table {
-        rows.extend(batch?.into_iter().filter(|row| footer.is_first(embedder(row).as_str())));
-    }
-    Ok((footer, rows))
-}
-
 /// The tracks that have a vector, with their crops, and which of them cannot be linked.
 fn items<'a>(
     vectors: &'a [TrackEmbedding],
     crops: &'a [Embedding],
-    known: &[Known],
+    known: &[Constraint],
 ) -> Result<Items<'a>, method::Error> {
     let place = |track_id: i64| place(vectors, track_id);
-    let cannot_link = known.iter().filter(|known| known.forbids()).map(|known| known.pair);
-    let cannot_link = cannot_link.filter_map(|(a, b)| place(a).zip(place(b))).collect();
+    let cannot_link = known.iter().filter(|known| known.forbids());
+    let cannot_link = cannot_link.filter_map(|row| place(row.track_a).zip(place(row.track_b))).collect();
     let crop = |crop: &'a Embedding| {
         Some(Crop { item: place(crop.track_id)?, vector: crop.embedding.as_slice(), norm: crop.norm })
     };

@@ -88,11 +88,6 @@ pub struct Pairs {
 }
 
 impl Pairs {
-    /// Cosine distances between unit vectors of one length; nothing is forbidden yet.
-    pub fn cosine(vectors: &[&[f32]]) -> Self {
-        Self::of(vectors, Metric::Cosine)
-    }
-
     /// Distances between unit vectors of one length; nothing is forbidden yet.
     pub fn of(vectors: &[&[f32]], metric: Metric) -> Self {
         let n = vectors.len();
@@ -177,11 +172,6 @@ pub struct Merge {
     pub height: f64,
     /// Items under the new node.
     pub size: usize,
-}
-
-/// [`linkage`] by the mean distance.
-pub fn average_linkage(pairs: Pairs) -> Vec<Merge> {
-    linkage(pairs, Linkage::Average)
 }
 
 /// The whole dendrogram, n − 1 merges. For [`Linkage::Ward`] distances must be Euclidean.
@@ -348,7 +338,7 @@ mod tests {
         #[test]
         fn heights_never_fall_and_sizes_add_up(case in cases()) {
             let n = case.len();
-            let merges = average_linkage(case);
+            let merges = linkage(case, Linkage::Average);
             prop_assert_eq!(merges.len(), n - 1);
             prop_assert!(merges.windows(2).all(|pair| pair[0].height <= pair[1].height));
             prop_assert!(merges.last().is_none_or(|last| last.size == n));
@@ -357,7 +347,7 @@ mod tests {
 
         #[test]
         fn a_cut_below_two_keeps_every_constraint(case in cases(), threshold in 0.0..1.99_f64) {
-            let labels = cut(case.len(), &average_linkage(case.clone()), threshold);
+            let labels = cut(case.len(), &linkage(case.clone(), Linkage::Average), threshold);
             for a in 0..case.len() {
                 for b in a + 1..case.len() {
                     prop_assert!(labels[a] != labels[b] || !case.is_forbidden(a, b));
@@ -368,15 +358,15 @@ mod tests {
 
     #[test]
     fn nothing_and_one_item() {
-        assert_eq!(average_linkage(pairs(0, vec![], vec![])), []);
-        assert_eq!(average_linkage(pairs(1, vec![], vec![])), []);
+        assert_eq!(linkage(pairs(0, vec![], vec![]), Linkage::Average), []);
+        assert_eq!(linkage(pairs(1, vec![], vec![]), Linkage::Average), []);
         assert_eq!(cut(1, &[], 1.0), [0]);
     }
 
     #[test]
     fn equal_vectors_join_at_zero() {
         let vector: &[f32] = &[0.6, 0.8];
-        let merges = average_linkage(Pairs::cosine(&[vector; 5]));
+        let merges = linkage(Pairs::of(&[vector; 5], Metric::Cosine), Linkage::Average);
         assert!(merges.iter().all(|m| m.height < 1e-6));
         assert_eq!(cut(5, &merges, 0.1), [0; 5]);
     }

@@ -34,7 +34,7 @@ pub mod yunet;
 
 use std::path::{Path, PathBuf};
 
-use failure::{Failure, exit};
+use failure::{Advice, Failure, exit};
 use geometry::FrameTimes;
 use run::Begin;
 use run::manifest::{Input, VideoFile};
@@ -181,36 +181,31 @@ pub enum Error {
 }
 
 impl Failure for Error {
-    fn hint(&self) -> Option<String> {
+    fn advice(&self) -> Advice {
         match self {
-            Self::Video(e) => e.hint(),
-            Self::Weights(e) => e.hint(),
-            Self::NoWeights => Some("pass the weights with --weights, or use the detector `haar`".into()),
-            Self::NeedsOpenCv { .. } => Some(
-                "build the program with its default features, or use the detector yunet and the tracker assoc"
-                    .into(),
-            ),
-            Self::Cascade { .. } => {
-                Some("install Debian's package opencv-data, or set [detect-track] cascades to the folder of the cascades".into())
+            Self::Video(e) => e.advice(),
+            Self::Weights(e) => e.advice(),
+            Self::Schema(e) => e.advice(),
+            Self::Run(e) => e.advice(),
+            Self::NoWeights => {
+                Advice::new(exit::USAGE, "pass the weights with --weights, or use the detector `haar`")
             }
-            Self::Schema(e) => e.hint(),
-            Self::Run(e) => e.hint(),
-            Self::VideoChanged { .. } => Some("run again with --from ingest".into()),
-            Self::NothingDecoded { .. } => Some("check that the file is complete and can be played".into()),
-            Self::Frame { .. } | Self::Crop { .. } => None,
-            Self::Config { .. } => Some("`facetrack settings` lists every setting and its range".into()),
-        }
-    }
-
-    fn exit_code(&self) -> u8 {
-        match self {
-            Self::Video(e) => e.exit_code(),
-            Self::Weights(e) => e.exit_code(),
-            Self::Schema(e) => e.exit_code(),
-            Self::Run(e) => e.exit_code(),
-            Self::Cascade { .. } | Self::VideoChanged { .. } | Self::NothingDecoded { .. } => exit::INPUT,
-            Self::Frame { .. } | Self::Crop { .. } => exit::UNEXPECTED,
-            Self::NoWeights | Self::NeedsOpenCv { .. } | Self::Config { .. } => exit::USAGE,
+            Self::NeedsOpenCv { .. } => Advice::new(
+                exit::USAGE,
+                "build the program with its default features, or use the detector yunet and the tracker assoc",
+            ),
+            Self::Cascade { .. } => Advice::new(
+                exit::INPUT,
+                "install Debian's package opencv-data, or set [detect-track] cascades to the folder of the cascades",
+            ),
+            Self::VideoChanged { .. } => Advice::new(exit::INPUT, "run again with --from ingest"),
+            Self::NothingDecoded { .. } => {
+                Advice::new(exit::INPUT, "check that the file is complete and can be played")
+            }
+            Self::Frame { .. } | Self::Crop { .. } => exit::UNEXPECTED.into(),
+            Self::Config { .. } => {
+                Advice::new(exit::USAGE, "`facetrack settings` lists every setting and its range")
+            }
         }
     }
 }

@@ -36,30 +36,19 @@ const HALF: Window = Window::square(2, 2, 0);
 /// Pixels per cell of the three output maps.
 const STRIDES: [usize; 3] = [8, 16, 32];
 
-/// 1×1 convolution, then a depthwise 3×3 one: `weight` and `bias` of the two layers, by their names
-/// in the checkpoint.
-fn unit(vb: &VarBuilder<'_>, [point, depth]: [Named<'_>; 2], channels: [usize; 2]) -> Result<Vec<Layer>> {
-    let [inputs, outputs] = channels;
-    let point = Conv2d::new(
-        &vb.get((outputs, inputs, 1, 1), point.weight)?,
-        &vb.get(outputs, point.bias)?,
-        Window::POINT,
-        Activation::Identity,
-    )?;
-    let depth = Depthwise::new(
-        &vb.get((outputs, 1, 3, 3), depth.weight)?,
-        &vb.get(outputs, depth.bias)?,
-        Window::three(1),
-        Activation::Relu,
-    )?;
+/// 1×1 convolution, by its name in the checkpoint, then a depthwise 3×3 one, by those of its weight and bias.
+fn unit(
+    vb: &VarBuilder<'_>,
+    point: &str,
+    (weight, bias): (&str, &str),
+    [inputs, outputs]: [usize; 2],
+) -> Result<Vec<Layer>> {
+    let named = vb.pp(point);
+    let (kernel, summand) = (named.get((outputs, inputs, 1, 1), "weight")?, named.get(outputs, "bias")?);
+    let point = Conv2d::new(&kernel, &summand, Window::POINT, Activation::Identity)?;
+    let (kernel, summand) = (vb.get((outputs, 1, 3, 3), weight)?, vb.get(outputs, bias)?);
+    let depth = Depthwise::new(&kernel, &summand, Window::three(1), Activation::Relu)?;
     Ok(vec![point.into(), depth.into()])
-}
-
-/// Names of a layer's tensors in the checkpoint.
-#[derive(Clone, Copy)]
-struct Named<'a> {
-    weight: &'a str,
-    bias: &'a str,
 }
 
 /// The four heads of one output map (class, object, box, points: 1 + 1 + 4 + 10 channels), which
@@ -97,11 +86,7 @@ impl YuNet {
     /// # Errors
     /// When a tensor is missing or has another shape.
     pub fn new(vb: &VarBuilder<'_>) -> Result<Self> {
-        let unit = |name: &str, depth: (&str, &str), channels| {
-            let (weight, bias) = (format!("{name}.weight"), format!("{name}.bias"));
-            let point = Named { weight: &weight, bias: &bias };
-            unit(vb, [point, Named { weight: depth.0, bias: depth.1 }], channels)
-        };
+        let unit = |name: &str, depth, channels| unit(vb, name, depth, channels);
         let bgr = vb.get((16, 3, 3, 3), "420")?;
         let rgb = bgr.index_select(&Tensor::new(&[2_u32, 1, 0], vb.device())?, 1)?;
         let stem = Conv2d::new(&rgb, &vb.get(16, "421")?, Window::three(2), Activation::Relu)?;

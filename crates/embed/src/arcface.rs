@@ -1,4 +1,4 @@
-//! Networks of insightface, with weights that the user brings: [`IResNet`] and [`MobileFaceNet`].
+//! Networks of insightface, with weights that the user brings: [`iresnet`] and [`mobilefacenet`].
 //!
 //! Source: Deng, Guo, Xue, Zafeiriou, "ArcFace: Additive Angular Margin Loss for Deep Face Recognition",
 //! CVPR 2019; layers as in insightface's `arcface_torch`. Licence and training data are those of the weights:
@@ -10,12 +10,11 @@ use candle_core::{Result, Shape, Tensor, bail};
 use candle_nn::VarBuilder;
 use nn::conv::Activation;
 
-use crate::iresnet::{self, IResNet};
-use crate::mobilefacenet::{self, MobileFaceNet};
+use crate::network::Network;
 use crate::norm::{Names, Norm, prelu};
 use crate::preparation::{Preparation, RGB};
 use crate::spec::{EmbedderSpec, Source};
-use crate::{Embedder, vectors};
+use crate::{iresnet, mobilefacenet};
 
 const INPUT: Preparation = Preparation { side: 112, channels: RGB, means: [127.5; 3], divisor: 127.5 };
 /// Length of the vectors.
@@ -49,67 +48,37 @@ impl Config {
             None => bail!("the weights match neither an IResNet nor a MobileFaceNet of insightface"),
         }
     }
+
+    /// Builds the network, which maps `(n, 112, 112, 3)`, values −1 to 1, to `(n, 512)`.
+    ///
+    /// # Errors
+    /// When a tensor is missing or has another shape.
+    pub fn network(self, vb: &VarBuilder<'_>) -> Result<Network> {
+        let graph = match self {
+            Self::IResNet(config) => iresnet::graph(config, vb)?,
+            Self::MobileFaceNet(config) => mobilefacenet::graph(config, vb)?,
+        };
+        Ok(Network::new(&SPEC, graph, |rgb, side| INPUT.middle(rgb, side)))
+    }
 }
 
 /// The embedder `arcface`.
 pub const SPEC: EmbedderSpec = EmbedderSpec {
     name: "arcface",
     dim: DIM,
-    source: Source::Network {
-        load: |weights| Ok(Box::new(weights.load("arcface", |vb| ArcFace::new(&vb))?)),
-        weights: None,
-    },
+    source: Source::Network { build: network, weights: None },
     same_up_to: None,
     similarity: None,
     quality: None,
 };
 
-/// One of the networks.
-pub enum ArcFace {
-    /// See [`IResNet`].
-    IResNet(IResNet),
-    /// See [`MobileFaceNet`].
-    MobileFaceNet(MobileFaceNet),
-}
-
-impl ArcFace {
-    /// Builds the network that the tensors belong to: those of a state dict of PyTorch under their names there,
-    /// or of an exported ONNX file, where names that the exporter made up are replaced as in
-    /// [`nn::weights`].
-    ///
-    /// # Errors
-    /// When they belong to none, or when a tensor is missing or has another shape.
-    pub fn new(vb: &VarBuilder<'_>) -> Result<Self> {
-        Ok(match Config::find(vb)? {
-            Config::IResNet(config) => Self::IResNet(IResNet::new(config, vb)?),
-            Config::MobileFaceNet(config) => Self::MobileFaceNet(MobileFaceNet::new(config, vb)?),
-        })
-    }
-
-    /// Maps `(n, 112, 112, 3)`, values −1 to 1, to `(n, 512)`.
-    ///
-    /// # Errors
-    /// When the tensor has another shape.
-    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        match self {
-            Self::IResNet(network) => network.forward(x),
-            Self::MobileFaceNet(network) => network.forward(x),
-        }
-    }
-}
-
-impl Embedder for ArcFace {
-    fn spec(&self) -> &'static EmbedderSpec {
-        &SPEC
-    }
-
-    fn prepare(&self, rgb: &[u8], side: usize) -> std::result::Result<Tensor, String> {
-        INPUT.middle(rgb, side)
-    }
-
-    fn embed(&self, inputs: &Tensor) -> Result<Vec<Vec<f32>>> {
-        vectors(&self.forward(inputs)?)
-    }
+/// Builds the network that the tensors belong to: those of a state dict of PyTorch under their names there, or of an
+/// exported ONNX file, where names that the exporter made up are replaced as in [`nn::weights`].
+///
+/// # Errors
+/// When they belong to none, or when a tensor is missing or has another shape.
+pub fn network(vb: &VarBuilder<'_>) -> Result<Network> {
+    Config::find(vb)?.network(vb)
 }
 
 /// Tensors in the order in which a network needs them, under their names in the PyTorch module. An exporter

@@ -10,12 +10,12 @@
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 use nn::conv::{Activation, Conv2d, Window};
-use nn::graph::{Builder, Graph, Layer, Map};
+use nn::graph::{Builder, Layer, Map};
 use nn::pinned::{Origin, Package, PinnedFile, PinnedWeights};
 
+use crate::network::Network;
 use crate::preparation::{Preparation, RGB, pixels};
 use crate::spec::{EmbedderSpec, Source};
-use crate::{Embedder, vectors};
 
 const INPUT: Preparation =
     Preparation { side: 150, channels: RGB, means: [122.782, 117.001, 104.298], divisor: 256.0 };
@@ -55,7 +55,7 @@ pub const SPEC: EmbedderSpec = EmbedderSpec {
     name: "dlib",
     dim: DIM,
     source: Source::Network {
-        load: |weights| Ok(Box::new(weights.load("dlib", |vb| Dlib::new(&vb))?)),
+        build: network,
         weights: Some(PinnedWeights {
             name: "dlib",
             origin: Origin::Package(Package {
@@ -78,51 +78,39 @@ pub const SPEC: EmbedderSpec = EmbedderSpec {
     quality: None,
 };
 
-/// The network, each affine layer folded into the convolution before it.
-pub struct Dlib(Graph);
-
-impl Dlib {
-    /// Builds the network from `conv0.weight`, `conv0.bias`, `affine0.gamma`, `affine0.beta` and so on, numbered
-    /// from input to output, and `fc0.weight`.
-    ///
-    /// # Errors
-    /// When a tensor is missing or has another shape.
-    pub fn new(vb: &VarBuilder<'_>) -> Result<Self> {
-        let (builder, input) = Builder::new();
-        let mut network = Network { vb, builder, convolutions: 0 };
-        let map = network.conv(input, (32, 3), Window::square(7, 2, 0), Activation::Relu)?;
-        let mut map = network.builder.layer(map, Layer::MaxPool(Window::square(3, 2, 0)));
-        let mut inputs = 32;
-        for (outputs, halves) in BLOCKS {
-            map = network.block(map, (outputs, inputs), halves)?;
-            inputs = outputs;
-        }
-        let mut builder = network.builder;
-        let mean = builder.layer(map, Layer::AvgPool(Window::square(LAST_SIDE, 1, 0)));
-        let weight = vb.get((DIM, inputs), "fc0.weight")?.reshape((DIM, inputs, 1, 1))?;
-        let bias = weight.zeros_like()?.narrow(1, 0, 1)?.flatten_all()?;
-        let vector = builder.layer(mean, Conv2d::new(&weight, &bias, Window::POINT, Activation::Identity)?);
-        Ok(Self(builder.build(vector)))
+/// Builds the network, each affine layer folded into the convolution before it, from `conv0.weight`, `conv0.bias`,
+/// `affine0.gamma`, `affine0.beta` and so on, numbered from input to output, and `fc0.weight`. It maps
+/// `(n, 150, 150, 3)`, see [`normalised`], to `(n, 128)`.
+///
+/// # Errors
+/// When a tensor is missing or has another shape.
+pub fn network(vb: &VarBuilder<'_>) -> Result<Network> {
+    let (builder, input) = Builder::new();
+    let mut network = Draft { vb, builder, convolutions: 0 };
+    let map = network.conv(input, (32, 3), Window::square(7, 2, 0), Activation::Relu)?;
+    let mut map = network.builder.layer(map, Layer::MaxPool(Window::square(3, 2, 0)));
+    let mut inputs = 32;
+    for (outputs, halves) in BLOCKS {
+        map = network.block(map, (outputs, inputs), halves)?;
+        inputs = outputs;
     }
-
-    /// Maps `(n, 150, 150, 3)`, see [`normalised`], to `(n, 128)`.
-    ///
-    /// # Errors
-    /// When the tensor has another shape.
-    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        self.0.forward(x)?.flatten_from(1)
-    }
+    let mut builder = network.builder;
+    let mean = builder.layer(map, Layer::AvgPool(Window::square(LAST_SIDE, 1, 0)));
+    let weight = vb.get((DIM, inputs), "fc0.weight")?.reshape((DIM, inputs, 1, 1))?;
+    let bias = weight.zeros_like()?.narrow(1, 0, 1)?.flatten_all()?;
+    let vector = builder.layer(mean, Conv2d::new(&weight, &bias, Window::POINT, Activation::Identity)?);
+    Ok(Network::new(&SPEC, builder.build(vector), aligned))
 }
 
 /// The network while it is put together.
-struct Network<'a> {
+struct Draft<'a> {
     vb: &'a VarBuilder<'a>,
     builder: Builder,
     /// So far.
     convolutions: usize,
 }
 
-impl Network<'_> {
+impl Draft<'_> {
     fn conv(
         &mut self,
         input: Map,
@@ -153,27 +141,18 @@ impl Network<'_> {
     }
 }
 
-impl Embedder for Dlib {
-    fn spec(&self) -> &'static EmbedderSpec {
-        &SPEC
-    }
-
-    fn prepare(&self, rgb: &[u8], side: usize) -> std::result::Result<Tensor, String> {
-        let (pixels, margin) = pixels(rgb, side, MIDDLE)?;
-        let [columns, rows] = [0, 1].map(|axis| places(axis, margin as f32, side));
-        let value = |row: Place, column: Place| {
-            let [above, below] = [row.before, row.after].map(|y| {
-                let [left, right] = [column.before, column.after].map(|x| pixels[y * side + x]);
-                mix(left.map(f32::from), right.map(f32::from), column.share)
-            });
-            mix(above, below, row.share)
-        };
-        INPUT.input(rows.iter().flat_map(|row| columns.iter().map(|column| value(*row, *column))))
-    }
-
-    fn embed(&self, inputs: &Tensor) -> Result<Vec<Vec<f32>>> {
-        vectors(&self.forward(inputs)?)
-    }
+/// The input for a crop, aligned as dlib does.
+fn aligned(rgb: &[u8], side: usize) -> std::result::Result<Tensor, String> {
+    let (pixels, margin) = pixels(rgb, side, MIDDLE)?;
+    let [columns, rows] = [0, 1].map(|axis| places(axis, margin as f32, side));
+    let value = |row: Place, column: Place| {
+        let [above, below] = [row.before, row.after].map(|y| {
+            let [left, right] = [column.before, column.after].map(|x| pixels[y * side + x]);
+            mix(left.map(f32::from), right.map(f32::from), column.share)
+        });
+        mix(above, below, row.share)
+    };
+    INPUT.input(rows.iter().flat_map(|row| columns.iter().map(|column| value(*row, *column))))
 }
 
 /// The input for the middle 150×150 pixels of an RGB picture of `side × side`, which are aligned as dlib does.
@@ -230,19 +209,13 @@ fn mix(a: [f32; 3], b: [f32; 3], share: f32) -> [f32; 3] {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
-    use candle_core::{DType, Device};
-
     use super::*;
-
-    fn network() -> Dlib {
-        Dlib::new(&VarBuilder::zeros(DType::F32, &Device::Cpu)).unwrap()
-    }
 
     /// The input's pixels for a crop whose red is the column and whose green is the row.
     fn ramp(side: usize) -> Vec<[f32; 3]> {
         let pixel = |i: usize| [(i % side) as u8, (i / side) as u8, 7];
         let rgb: Vec<u8> = (0..side * side).flat_map(pixel).collect();
-        let input = network().prepare(&rgb, side).unwrap().flatten_all().unwrap();
+        let input = aligned(&rgb, side).unwrap().flatten_all().unwrap();
         let values: Vec<f32> = input.to_vec1().unwrap();
         let raw = |pixel: &[f32; 3]| std::array::from_fn(|i| pixel[i] * INPUT.divisor + INPUT.means[i]);
         values.as_chunks::<3>().0.iter().map(raw).collect()

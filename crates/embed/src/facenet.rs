@@ -15,10 +15,10 @@ use nn::conv::{Activation, Conv2d, Window};
 use nn::graph::{Builder, Graph, Layer, Map};
 use nn::pinned::{Origin, Package, PinnedFile, PinnedWeights};
 
+use crate::network::Network;
 use crate::norm::Norm;
 use crate::preparation::{Preparation, RGB};
 use crate::spec::{EmbedderSpec, Source};
-use crate::{Embedder, vectors};
 
 const INPUT: Preparation = Preparation { side: 160, channels: RGB, means: [127.5; 3], divisor: 128.0 };
 /// Length of the vectors.
@@ -77,7 +77,7 @@ pub const SPEC: EmbedderSpec = EmbedderSpec {
     name: "facenet",
     dim: DIM,
     source: Source::Network {
-        load: |weights| Ok(Box::new(weights.load("facenet", |vb| FaceNet::new(&vb))?)),
+        build: network,
         weights: Some(PinnedWeights {
             name: "facenet",
             origin: Origin::Package(Package {
@@ -100,42 +100,30 @@ pub const SPEC: EmbedderSpec = EmbedderSpec {
     quality: None,
 };
 
-/// The network.
-pub struct FaceNet(Graph);
-
-impl FaceNet {
-    /// Builds the network from the tensors of the checkpoint, under their names there.
-    ///
-    /// # Errors
-    /// When a tensor is missing or has another shape.
-    pub fn new(vb: &VarBuilder<'_>) -> Result<Self> {
-        let (builder, input) = Builder::new();
-        let mut network = Network { vb, builder };
-        let x = network.chain(Part { map: input, channels: 3 }, "", STEM)?;
-        let x = network.pool(x);
-        let mut x = network.chain(x, "", STEM_2)?;
-        for i in 1..=5 {
-            x = network.residual(x, &format!("Repeat/block35_{i}"), BLOCK_35, (0.17, Activation::Relu))?;
-        }
-        x = network.mixed(x, "Mixed_6a", MIXED_6A)?;
-        for i in 1..=10 {
-            x = network.residual(x, &format!("Repeat_1/block17_{i}"), BLOCK_17, (0.1, Activation::Relu))?;
-        }
-        x = network.mixed(x, "Mixed_7a", MIXED_7A)?;
-        for i in 1..=5 {
-            x = network.residual(x, &format!("Repeat_2/block8_{i}"), BLOCK_8, (0.2, Activation::Relu))?;
-        }
-        x = network.residual(x, "Block8", BLOCK_8, (1.0, Activation::Identity))?;
-        network.finish(x)
+/// Builds the network from the tensors of the checkpoint, under their names there. It maps `(n, 160, 160, 3)`,
+/// values −1 to 1, to `(n, 512)`.
+///
+/// # Errors
+/// When a tensor is missing or has another shape.
+pub fn network(vb: &VarBuilder<'_>) -> Result<Network> {
+    let (builder, input) = Builder::new();
+    let mut network = Draft { vb, builder };
+    let x = network.chain(Part { map: input, channels: 3 }, "", STEM)?;
+    let x = network.pool(x);
+    let mut x = network.chain(x, "", STEM_2)?;
+    for i in 1..=5 {
+        x = network.residual(x, &format!("Repeat/block35_{i}"), BLOCK_35, (0.17, Activation::Relu))?;
     }
-
-    /// Maps `(n, 160, 160, 3)`, values −1 to 1, to `(n, 512)`.
-    ///
-    /// # Errors
-    /// When the tensor has another shape.
-    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        self.0.forward(x)?.flatten_from(1)
+    x = network.mixed(x, "Mixed_6a", MIXED_6A)?;
+    for i in 1..=10 {
+        x = network.residual(x, &format!("Repeat_1/block17_{i}"), BLOCK_17, (0.1, Activation::Relu))?;
     }
+    x = network.mixed(x, "Mixed_7a", MIXED_7A)?;
+    for i in 1..=5 {
+        x = network.residual(x, &format!("Repeat_2/block8_{i}"), BLOCK_8, (0.2, Activation::Relu))?;
+    }
+    x = network.residual(x, "Block8", BLOCK_8, (1.0, Activation::Identity))?;
+    Ok(Network::new(&SPEC, network.finish(x)?, |rgb, side| INPUT.middle(rgb, side)))
 }
 
 /// A map and its channels.
@@ -146,12 +134,12 @@ struct Part {
 }
 
 /// The network while it is put together.
-struct Network<'a> {
+struct Draft<'a> {
     vb: &'a VarBuilder<'a>,
     builder: Builder,
 }
 
-impl Network<'_> {
+impl Draft<'_> {
     /// Convolutions one after the other; `path` is their folder in the graph, with its slash.
     fn chain(&mut self, mut x: Part, path: &str, layers: &[Conv]) -> Result<Part> {
         for (name, outputs, window) in layers {
@@ -204,7 +192,7 @@ impl Network<'_> {
     }
 
     /// The mean over the map, a matrix and a batch norm without scales.
-    fn finish(mut self, x: Part) -> Result<FaceNet> {
+    fn finish(mut self, x: Part) -> Result<Graph> {
         let mean = self.builder.layer(x.map, Layer::AvgPool(Window::square(LAST_SIDE, 1, 0)));
         let [shift, norm_mean, variance] = ["beta", "moving_mean", "moving_variance"]
             .map(|name| self.get(DIM, &format!("Bottleneck/BatchNorm/{name}")));
@@ -214,7 +202,7 @@ impl Network<'_> {
         let (weight, bias) = norm.after(&matrix.reshape((DIM, x.channels, 1, 1))?)?;
         let last = Conv2d::new(&weight, &bias, Window::POINT, Activation::Identity)?;
         let vector = self.builder.layer(mean, last);
-        Ok(FaceNet(self.builder.build(vector)))
+        Ok(self.builder.build(vector))
     }
 
     fn weight(&self, name: &str, (outputs, inputs): (usize, usize), window: Window) -> Result<Tensor> {
@@ -224,19 +212,5 @@ impl Network<'_> {
 
     fn get(&self, shape: impl Into<Shape>, name: &str) -> Result<Tensor> {
         self.vb.get(shape, &format!("InceptionResnetV1/{name}"))
-    }
-}
-
-impl Embedder for FaceNet {
-    fn spec(&self) -> &'static EmbedderSpec {
-        &SPEC
-    }
-
-    fn prepare(&self, rgb: &[u8], side: usize) -> std::result::Result<Tensor, String> {
-        INPUT.middle(rgb, side)
-    }
-
-    fn embed(&self, inputs: &Tensor) -> Result<Vec<Vec<f32>>> {
-        vectors(&self.forward(inputs)?)
     }
 }

@@ -4,7 +4,7 @@
 //! as in `iresnet.py` of insightface's `arcface_torch`. Licence, training data and preprocessing: see
 //! [`arcface`](crate::arcface).
 
-use candle_core::{Result, Tensor};
+use candle_core::Result;
 use candle_nn::VarBuilder;
 use nn::conv::{Activation, Conv2d, Depthwise, Window};
 use nn::graph::{Builder, Graph, Map};
@@ -40,55 +40,41 @@ impl Config {
     }
 }
 
-/// The network. Batch norms are folded into the layers, but for those before convolutions with a border: the
-/// border is zeros behind the norm.
-pub struct IResNet(Graph);
-
-impl IResNet {
-    /// Builds the network from tensors named as in [`ArcFace::new`](crate::arcface::ArcFace::new).
-    ///
-    /// # Errors
-    /// When a tensor is missing or has another shape.
-    pub fn new(config: Config, vb: &VarBuilder<'_>) -> Result<Self> {
-        let (builder, input) = Builder::new();
-        let mut network = Network { tensors: Tensors::new(vb), builder };
-        let (weight, bias) = network.tensors.conv("conv1", "bn1", (CHANNELS[0], 3, 3, 3))?;
-        let activation = network.tensors.prelu("prelu", CHANNELS[0])?;
-        let stem = Conv2d::new(&weight, &bias, Window::three(1), activation)?;
-        let mut map = network.builder.layer(input, stem);
-        let mut inputs = CHANNELS[0];
-        for (i, (outputs, blocks)) in CHANNELS.into_iter().zip(config.blocks).enumerate() {
-            for block in 0..blocks {
-                map =
-                    network.block(map, &format!("layer{}.{block}", i + 1), (outputs, inputs), block == 0)?;
-                inputs = outputs;
-            }
+/// Builds the network from tensors named as in [`arcface::network`](crate::arcface::network). Batch norms are folded
+/// into the layers, but for those before convolutions with a border: the border is zeros behind the norm.
+///
+/// # Errors
+/// When a tensor is missing or has another shape.
+pub(crate) fn graph(config: Config, vb: &VarBuilder<'_>) -> Result<Graph> {
+    let (builder, input) = Builder::new();
+    let mut network = Draft { tensors: Tensors::new(vb), builder };
+    let (weight, bias) = network.tensors.conv("conv1", "bn1", (CHANNELS[0], 3, 3, 3))?;
+    let activation = network.tensors.prelu("prelu", CHANNELS[0])?;
+    let stem = Conv2d::new(&weight, &bias, Window::three(1), activation)?;
+    let mut map = network.builder.layer(input, stem);
+    let mut inputs = CHANNELS[0];
+    for (i, (outputs, blocks)) in CHANNELS.into_iter().zip(config.blocks).enumerate() {
+        for block in 0..blocks {
+            map = network.block(map, &format!("layer{}.{block}", i + 1), (outputs, inputs), block == 0)?;
+            inputs = outputs;
         }
-        let Network { tensors, mut builder } = network;
-        let matrix = tensors.get((DIM, inputs * LAST_SIDE * LAST_SIDE), "fc.weight")?;
-        let bias = tensors.get(DIM, "fc.bias")?;
-        let after = tensors.norm("features", DIM)?;
-        let last = tensors.norm("bn2", inputs)?.around(&matrix, &bias, &after, LAST_SIDE)?;
-        let vector = builder.layer(map, last);
-        Ok(Self(builder.build(vector)))
     }
-
-    /// Maps `(n, 112, 112, 3)`, values −1 to 1, to `(n, 512)`.
-    ///
-    /// # Errors
-    /// When the tensor has another shape.
-    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        self.0.forward(x)?.flatten_from(1)
-    }
+    let Draft { tensors, mut builder } = network;
+    let matrix = tensors.get((DIM, inputs * LAST_SIDE * LAST_SIDE), "fc.weight")?;
+    let bias = tensors.get(DIM, "fc.bias")?;
+    let after = tensors.norm("features", DIM)?;
+    let last = tensors.norm("bn2", inputs)?.around(&matrix, &bias, &after, LAST_SIDE)?;
+    let vector = builder.layer(map, last);
+    Ok(builder.build(vector))
 }
 
 /// The network while it is put together.
-struct Network<'a> {
+struct Draft<'a> {
     tensors: Tensors<'a>,
     builder: Builder,
 }
 
-impl Network<'_> {
+impl Draft<'_> {
     /// A residual block; the first of a layer halves the map.
     fn block(
         &mut self,

@@ -2,7 +2,8 @@
 //!
 //! Reads `crops`; writes `embeddings`, `track_embeddings` and `track_views`.
 //!
-//! * [`Embedder`]: an embedder. Networks have one file each with source, preprocessing, `new` and `forward`:
+//! * [`Embedder`]: an embedder. Networks have one file each with source, preprocessing and `network`, which builds a
+//!   [`Network`]:
 //!   [`sface`], the default, [`retail`], a view beside it, [`dlib`], [`facenet`], [`vgg`], and behind [`arcface`] [`iresnet`] and
 //!   [`mobilefacenet`].
 //! * [`spec`]: the table of embedders, one row each.
@@ -26,8 +27,8 @@ pub mod facenet;
 pub mod fusion;
 pub mod iresnet;
 pub mod mobilefacenet;
+mod network;
 mod norm;
-mod placed;
 mod pool;
 mod preparation;
 pub mod retail;
@@ -39,8 +40,8 @@ mod writer;
 
 use std::path::{Path, PathBuf};
 
-use candle_core::{DType, Tensor};
-use failure::{Failure, exit};
+use candle_core::Tensor;
+use failure::{Advice, Failure, exit};
 use nn::device::{self, Place};
 use nn::pinned::{Origin, PinnedWeights};
 use rayon::prelude::*;
@@ -53,6 +54,7 @@ use serde::Deserialize as _;
 use crate::bow::Descriptors;
 pub use crate::config::{AUTO, Config, Embedders};
 use crate::descriptors::{Kind, describe};
+pub use crate::network::Network;
 pub use crate::pool::{Pooled, pool};
 use crate::sources::Sources;
 pub use crate::sources::WeightFile;
@@ -143,46 +145,36 @@ pub enum Error {
 }
 
 impl Failure for Error {
-    fn hint(&self) -> Option<String> {
+    fn advice(&self) -> Advice {
         match self {
-            Self::Weights(e) => e.hint(),
-            Self::Device(e) => e.hint(),
-            Self::Schema(e) => e.hint(),
-            Self::NeedsOpenCv { .. } => {
-                Some("build the program with its default features, or use another embedder".into())
-            }
-            Self::Run(e) => e.hint(),
+            Self::Weights(e) => e.advice(),
+            Self::Device(e) => e.advice(),
+            Self::Schema(e) => e.advice(),
+            Self::Run(e) => e.advice(),
+            Self::NeedsOpenCv { .. } => Advice::new(
+                exit::USAGE,
+                "build the program with its default features, or use another embedder",
+            ),
             Self::NoWeights { embedder } => {
                 let pass = format!("pass the weights with --weights {embedder}=FILE");
                 // A run that was made with them keeps its embedders, and does not download these.
                 let is_stored = |pinned: &PinnedWeights| matches!(pinned.origin, Origin::Storage(_));
-                Some(if embedder.spec().pinned().is_some_and(is_stored) {
-                    format!(
+                let hint = match embedder.spec().pinned().is_some_and(is_stored) {
+                    true => format!(
                         "obtain the weights with `facetrack models fetch {embedder}`, {pass}, or choose the embedders \
                          anew with --from embed"
-                    )
-                } else {
-                    pass
-                })
+                    ),
+                    false => pass,
+                };
+                Advice::new(exit::INPUT, hint)
             }
-            Self::Crop { .. } => Some("run again with --from detect-track".into()),
-            Self::NotFinite { .. } => {
-                Some("the weights are damaged, belong to another network, or need --precision f32".into())
-            }
-            Self::Config { .. } | Self::Network { .. } | Self::Threads { .. } => None,
-        }
-    }
-
-    fn exit_code(&self) -> u8 {
-        match self {
-            Self::Weights(e) => e.exit_code(),
-            Self::Device(e) => e.exit_code(),
-            Self::Schema(e) => e.exit_code(),
-            Self::Run(e) => e.exit_code(),
-            Self::NeedsOpenCv { .. } | Self::Config { .. } => exit::USAGE,
-            Self::NoWeights { .. } | Self::NotFinite { .. } => exit::INPUT,
-            Self::Crop { .. } => exit::CONTRACT,
-            Self::Network { .. } | Self::Threads { .. } => exit::UNEXPECTED,
+            Self::Crop { .. } => Advice::new(exit::CONTRACT, "run again with --from detect-track"),
+            Self::NotFinite { .. } => Advice::new(
+                exit::INPUT,
+                "the weights are damaged, belong to another network, or need --precision f32",
+            ),
+            Self::Config { .. } => exit::USAGE.into(),
+            Self::Network { .. } | Self::Threads { .. } => exit::UNEXPECTED.into(),
         }
     }
 }
@@ -223,11 +215,6 @@ pub trait Embedder: Sync {
     /// # Errors
     /// candle's own.
     fn embed(&self, inputs: &Tensor) -> candle_core::Result<Vec<Vec<f32>>>;
-}
-
-/// The rows of a network's output, `(n, dim)`, wherever and in whatever precision it is.
-fn vectors(output: &Tensor) -> candle_core::Result<Vec<Vec<f32>>> {
-    output.to_dtype(DType::F32)?.to_vec2()
 }
 
 /// Runs the stage with the weights in `files`.

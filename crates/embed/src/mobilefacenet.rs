@@ -58,53 +58,40 @@ fn convolutions(blocks: [usize; 4]) -> usize {
     1 + first + rest + 2
 }
 
-/// The network, batch norms folded into the convolutions.
-pub struct MobileFaceNet(Graph);
-
-impl MobileFaceNet {
-    /// Builds the network from tensors named as in [`ArcFace::new`](crate::arcface::ArcFace::new).
-    ///
-    /// # Errors
-    /// When a tensor is missing or has another shape.
-    pub fn new(config: Config, vb: &VarBuilder<'_>) -> Result<Self> {
-        let Config { blocks, scale } = config;
-        let (builder, input) = Builder::new();
-        let mut network = Network { tensors: Tensors::new(vb), builder };
-        let narrow = GROUPS * scale;
-        let wide = 2 * narrow;
-        let mut map = if blocks[0] == 1 {
-            network.grouped_stem(input, scale)?
-        } else {
-            let map = network.conv(input, (narrow, 3), "layers.0", Window::three(2))?;
-            network.residual(map, narrow, "layers.1", (blocks[0], 128))?
-        };
-        let parts = [(narrow, narrow, 128, 128), (narrow, wide, 256, 256), (wide, wide, 512, 256)];
-        for (i, (inputs, outputs, groups, residual_groups)) in parts.into_iter().enumerate() {
-            let (down, residual) = (format!("layers.{}", 2 * i + 2), format!("layers.{}", 2 * i + 3));
-            map = network.bottleneck(map, (outputs, inputs), &down, (groups, 2))?;
-            map = network.residual(map, outputs, &residual, (blocks[i + 1], residual_groups))?;
-        }
-        map = network.conv(map, (DIM, wide), "conv_sep", Window::POINT)?;
-        map = network.last(map)?;
-        Ok(Self(network.builder.build(map)))
+/// Builds the network, batch norms folded into the convolutions, from tensors named as in
+/// [`arcface::network`](crate::arcface::network).
+///
+/// # Errors
+/// When a tensor is missing or has another shape.
+pub(crate) fn graph(Config { blocks, scale }: Config, vb: &VarBuilder<'_>) -> Result<Graph> {
+    let (builder, input) = Builder::new();
+    let mut network = Draft { tensors: Tensors::new(vb), builder };
+    let narrow = GROUPS * scale;
+    let wide = 2 * narrow;
+    let mut map = if blocks[0] == 1 {
+        network.grouped_stem(input, scale)?
+    } else {
+        let map = network.conv(input, (narrow, 3), "layers.0", Window::three(2))?;
+        network.residual(map, narrow, "layers.1", (blocks[0], 128))?
+    };
+    let parts = [(narrow, narrow, 128, 128), (narrow, wide, 256, 256), (wide, wide, 512, 256)];
+    for (i, (inputs, outputs, groups, residual_groups)) in parts.into_iter().enumerate() {
+        let (down, residual) = (format!("layers.{}", 2 * i + 2), format!("layers.{}", 2 * i + 3));
+        map = network.bottleneck(map, (outputs, inputs), &down, (groups, 2))?;
+        map = network.residual(map, outputs, &residual, (blocks[i + 1], residual_groups))?;
     }
-
-    /// Maps `(n, 112, 112, 3)`, values −1 to 1, to `(n, 512)`.
-    ///
-    /// # Errors
-    /// When the tensor has another shape.
-    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        self.0.forward(x)?.flatten_from(1)
-    }
+    map = network.conv(map, (DIM, wide), "conv_sep", Window::POINT)?;
+    map = network.last(map)?;
+    Ok(network.builder.build(map))
 }
 
 /// The network while it is put together.
-struct Network<'a> {
+struct Draft<'a> {
     tensors: Tensors<'a>,
     builder: Builder,
 }
 
-impl Network<'_> {
+impl Draft<'_> {
     /// The first two convolutions, the second one of [`GROUPS`] groups of `size` channels.
     ///
     /// Every output of a group is a sum of depthwise convolutions, each of another channel of the group: number

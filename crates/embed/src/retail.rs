@@ -10,13 +10,13 @@
 use candle_core::{Device, Result, Tensor, bail};
 use candle_nn::VarBuilder;
 use nn::conv::{Activation, Conv2d, Depthwise, Window};
-use nn::graph::{Builder, Graph, Layer, Map};
+use nn::graph::{Builder, Layer, Map};
 use nn::pinned::{Origin, PinnedFile, PinnedWeights};
 use schema::footer::{Quality, Similarity};
 
+use crate::network::Network;
 use crate::preparation::{BGR, pixels};
 use crate::spec::{EmbedderSpec, Source};
-use crate::{Embedder, vectors};
 
 /// Side of the part of a crop that is resampled, pixels.
 const CROP: usize = 160;
@@ -47,7 +47,7 @@ pub const SPEC: EmbedderSpec = EmbedderSpec {
     name: "retail",
     dim: DIM,
     source: Source::Network {
-        load: |weights| Ok(Box::new(weights.load("retail", |vb| Retail::new(&vb))?)),
+        build: network,
         weights: Some(PinnedWeights {
             name: "retail",
             origin: Origin::Storage(
@@ -150,88 +150,57 @@ fn quality() -> Quality {
     }
 }
 
-/// The network with its input's map.
-pub struct Retail {
-    graph: Graph,
-    /// Factor and summand of every input channel, BGR.
-    scale: Vec<f32>,
-    shift: Vec<f32>,
-    warp: Warp,
-}
-
-impl Retail {
-    /// Builds the network from the constants of the IR, numbered in its order.
-    ///
-    /// # Errors
-    /// When a tensor is missing or has another shape.
-    pub fn new(vb: &VarBuilder<'_>) -> Result<Self> {
-        let mut constants = Constants { vb, next: 0 };
-        let (scale, shift) = (constants.per_channel(3)?, constants.per_channel(3)?);
-        let (mut builder, input) = Builder::new();
-        let (weight, bias) = (constants.weight(STEM, 3, 3)?, constants.per_channel(STEM)?);
-        let layer = Conv2d::new(&weight, &bias, Window::three(2), constants.prelu(STEM)?)?;
-        let mut map = builder.layer(input, layer);
-        map = builder.layer(map, constants.depthwise(STEM, 1)?);
-        let (mut channels, mut side) = (STEM, SIDE / 2);
-        let blocks = BLOCKS.iter().flat_map(|(inner, outputs, stride, count)| {
-            std::iter::repeat_n((*inner, *outputs, *stride), *count)
-        });
-        for (inner, outputs, stride) in blocks {
-            let before = map;
-            side /= stride;
-            map = builder.layer(map, constants.point(channels, inner)?);
-            map = builder.layer(map, constants.depthwise(inner, stride)?);
-            map = builder.layer(map, constants.linear(inner, outputs)?);
-            map = constants.gate(&mut builder, map, outputs, side)?;
-            if stride == 1 && channels == outputs {
-                map = builder.add(before, map, Activation::Identity);
-            }
-            channels = outputs;
+/// Builds the network from the constants of the IR, numbered in its order. It maps `(n, 128, 128, 3)`, BGR, scaled by
+/// its first constants, to `(n, 256)`.
+///
+/// # Errors
+/// When a tensor is missing or has another shape.
+pub fn network(vb: &VarBuilder<'_>) -> Result<Network> {
+    let mut constants = Constants { vb, next: 0 };
+    // Factor and summand of every input channel.
+    let scale: Vec<f32> = constants.per_channel(3)?.to_vec1()?;
+    let shift: Vec<f32> = constants.per_channel(3)?.to_vec1()?;
+    let (mut builder, input) = Builder::new();
+    let (weight, bias) = (constants.weight(STEM, 3, 3)?, constants.per_channel(STEM)?);
+    let layer = Conv2d::new(&weight, &bias, Window::three(2), constants.prelu(STEM)?)?;
+    let mut map = builder.layer(input, layer);
+    map = builder.layer(map, constants.depthwise(STEM, 1)?);
+    let (mut channels, mut side) = (STEM, SIDE / 2);
+    let blocks = BLOCKS
+        .iter()
+        .flat_map(|(inner, outputs, stride, count)| std::iter::repeat_n((*inner, *outputs, *stride), *count));
+    for (inner, outputs, stride) in blocks {
+        let before = map;
+        side /= stride;
+        map = builder.layer(map, constants.point(channels, inner)?);
+        map = builder.layer(map, constants.depthwise(inner, stride)?);
+        map = builder.layer(map, constants.linear(inner, outputs)?);
+        map = constants.gate(&mut builder, map, outputs, side)?;
+        if stride == 1 && channels == outputs {
+            map = builder.add(before, map, Activation::Identity);
         }
-        map = builder.layer(map, constants.point(channels, LAST)?);
-        let pooling = constants.get((LAST, 1, 1, LAST_SIDE, LAST_SIDE))?;
-        let pooling = pooling.reshape((LAST, 1, LAST_SIDE, LAST_SIDE))?;
-        let (bias, window) = (constants.per_channel(LAST)?, Window::square(LAST_SIDE, 1, 0));
-        map = builder.layer(map, Depthwise::new(&pooling, &bias, window, Activation::Identity)?);
-        let matrix = constants.weight(DIM, LAST, 1)?;
-        let none = Tensor::zeros(DIM, matrix.dtype(), matrix.device())?;
-        map = builder.layer(map, Conv2d::new(&matrix, &none, Window::POINT, Activation::Identity)?);
-        Ok(Self {
-            graph: builder.build(map),
-            scale: scale.to_vec1()?,
-            shift: shift.to_vec1()?,
-            warp: Warp::new(),
-        })
+        channels = outputs;
     }
-
-    /// Maps `(n, 128, 128, 3)`, BGR, scaled as [`Embedder::prepare`] does, to `(n, 256)`.
-    ///
-    /// # Errors
-    /// When the tensor has another shape.
-    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        self.graph.forward(x)?.flatten_from(1)
-    }
-}
-
-impl Embedder for Retail {
-    fn spec(&self) -> &'static EmbedderSpec {
-        &SPEC
-    }
-
-    fn prepare(&self, rgb: &[u8], side: usize) -> std::result::Result<Tensor, String> {
-        let mut input = self.warp.apply(rgb, side)?;
+    map = builder.layer(map, constants.point(channels, LAST)?);
+    let pooling = constants.get((LAST, 1, 1, LAST_SIDE, LAST_SIDE))?;
+    let pooling = pooling.reshape((LAST, 1, LAST_SIDE, LAST_SIDE))?;
+    let (bias, window) = (constants.per_channel(LAST)?, Window::square(LAST_SIDE, 1, 0));
+    map = builder.layer(map, Depthwise::new(&pooling, &bias, window, Activation::Identity)?);
+    let matrix = constants.weight(DIM, LAST, 1)?;
+    let none = Tensor::zeros(DIM, matrix.dtype(), matrix.device())?;
+    map = builder.layer(map, Conv2d::new(&matrix, &none, Window::POINT, Activation::Identity)?);
+    let warp = Warp::new();
+    let prepare = move |rgb: &[u8], side| {
+        let mut input = warp.apply(rgb, side)?;
         // The network pads its input with zeros after this, so that this cannot be folded into the first layer.
         for pixel in input.as_chunks_mut::<3>().0 {
             for (i, value) in pixel.iter_mut().enumerate() {
-                *value = *value * self.scale[i] + self.shift[i];
+                *value = *value * scale[i] + shift[i];
             }
         }
         Tensor::from_vec(input, (1, SIDE, SIDE, 3), &Device::Cpu).map_err(|e| e.to_string())
-    }
-
-    fn embed(&self, inputs: &Tensor) -> Result<Vec<Vec<f32>>> {
-        vectors(&self.forward(inputs)?)
-    }
+    };
+    Ok(Network::new(&SPEC, builder.build(map), prepare))
 }
 
 /// The constants of the IR, one after the other.

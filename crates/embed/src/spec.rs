@@ -2,17 +2,17 @@
 //!
 //! A new embedder is one file with its network, which ends in its row, and one entry of [`ALL`].
 
-use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
+use candle_nn::VarBuilder;
 use nn::pinned::PinnedWeights;
-use nn::weights::{self, Weights};
 use schema::footer::{Quality, Similarity};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::descriptors::Kind;
-use crate::{Embedder, arcface, bag_of_words, dlib, facenet, fusion, retail, sface, vgg};
+use crate::network::Network;
+use crate::{arcface, bag_of_words, dlib, facenet, fusion, retail, sface, vgg};
 
 /// Properties of an embedder.
 #[derive(Debug, Clone, Copy)]
@@ -39,8 +39,8 @@ pub struct EmbedderSpec {
 pub enum Source {
     /// A network with a weight file of its own.
     Network {
-        /// Builds the network.
-        load: fn(&Weights) -> weights::Result<Box<dyn Embedder>>,
+        /// Builds the network from its tensors.
+        build: fn(&VarBuilder<'_>) -> candle_core::Result<Network>,
         /// Published weights; `None` where the user brings the file.
         weights: Option<PinnedWeights>,
     },
@@ -97,62 +97,37 @@ impl EmbedderSpec {
 /// SPDX expression of an unknown licence.
 pub(crate) const UNKNOWN_LICENSE: &str = "NOASSERTION";
 
-/// An embedder by its name, which is how settings and tables write it.
-#[derive(Clone, Copy)]
-pub struct Name(&'static EmbedderSpec);
+/// An embedder by its name, one of [`NAMES`], which is how settings and tables write it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(transparent)]
+pub struct Name(&'static str);
 
 impl Name {
     /// The default embedder.
-    pub const SFACE: Self = Self(&sface::SPEC);
+    pub const SFACE: Self = Self(sface::SPEC.name);
     /// The network whose vectors are further evidence beside those of SFace.
-    pub const RETAIL: Self = Self(&retail::SPEC);
+    pub const RETAIL: Self = Self(retail::SPEC.name);
     /// The small network that `fusion` adds to SFace.
-    pub const DLIB: Self = Self(&dlib::SPEC);
+    pub const DLIB: Self = Self(dlib::SPEC.name);
 
     /// All of them, in alphabetical order.
     pub fn all() -> impl ExactSizeIterator<Item = Self> {
-        ALL.into_iter().map(Self)
+        NAMES.into_iter().map(Self)
     }
 
     /// Row of the table.
     pub fn spec(self) -> &'static EmbedderSpec {
-        self.0
+        ALL[NAMES.partition_point(|name| *name < self.0)]
     }
 
     /// As written in tables and settings.
     pub fn as_str(self) -> &'static str {
-        self.0.name
+        self.0
     }
 
     /// Whether it is a network, with a weight file of its own.
     pub fn is_network(self) -> bool {
-        matches!(self.0.source, Source::Network { .. })
-    }
-}
-
-impl PartialEq for Name {
-    fn eq(&self, other: &Self) -> bool {
-        self.as_str() == other.as_str()
-    }
-}
-
-impl Eq for Name {}
-
-impl PartialOrd for Name {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Name {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.as_str().cmp(other.as_str())
-    }
-}
-
-impl fmt::Debug for Name {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+        matches!(self.spec().source, Source::Network { .. })
     }
 }
 
@@ -168,12 +143,6 @@ impl FromStr for Name {
     fn from_str(text: &str) -> Result<Self, String> {
         let unknown = || format!("unknown embedder `{text}`; known embedders: {}", NAMES.join(", "));
         Self::all().find(|name| name.as_str() == text).ok_or_else(unknown)
-    }
-}
-
-impl Serialize for Name {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.as_str())
     }
 }
 

@@ -10,15 +10,15 @@
 //! Preprocessing: the middle 112×112 pixels of an aligned crop, BGR, 0 to 255, less the mean of each
 //! channel.
 
-use candle_core::{Result, Tensor};
+use candle_core::Result;
 use candle_nn::VarBuilder;
 use nn::conv::{Activation, Conv2d, Window};
 use nn::graph::{Graph, Layer};
 use nn::pinned::{Origin, Package, PinnedFile, PinnedWeights};
 
+use crate::network::Network;
 use crate::preparation::{BGR, Preparation};
 use crate::spec::{EmbedderSpec, Source};
-use crate::{Embedder, vectors};
 
 const INPUT: Preparation =
     Preparation { side: 112, channels: BGR, means: [103.939, 116.779, 123.68], divisor: 1.0 };
@@ -49,7 +49,7 @@ pub const SPEC: EmbedderSpec = EmbedderSpec {
     name: "vgg",
     dim: DIM,
     source: Source::Network {
-        load: |weights| Ok(Box::new(weights.load("vgg", |vb| Vgg::new(&vb))?)),
+        build: network,
         weights: Some(PinnedWeights {
             name: "vgg",
             origin: Origin::Package(Package {
@@ -72,50 +72,23 @@ pub const SPEC: EmbedderSpec = EmbedderSpec {
     quality: None,
 };
 
-/// The network.
-pub struct Vgg(Graph);
-
-impl Vgg {
-    /// Builds the network from the tensors `conv1_1.weight`, `conv1_1.bias` to `conv5_3.bias`, named as its
-    /// authors do.
-    ///
-    /// # Errors
-    /// When a tensor is missing or has another shape.
-    pub fn new(vb: &VarBuilder<'_>) -> Result<Self> {
-        let (mut layers, mut inputs) = (Vec::new(), 3);
-        for (group, (outputs, count)) in GROUPS.into_iter().enumerate() {
-            for number in 1..=count {
-                let vb = vb.pp(format!("conv{}_{number}", group + 1));
-                let weight = vb.get((outputs, inputs, 3, 3), "weight")?;
-                let bias = vb.get(outputs, "bias")?;
-                layers.push(Conv2d::new(&weight, &bias, Window::three(1), Activation::Relu)?.into());
-                inputs = outputs;
-            }
-            layers.push(Layer::MaxPool(Window::square(2, 2, 0)));
+/// Builds the network from the tensors `conv1_1.weight`, `conv1_1.bias` to `conv5_3.bias`, named as its authors do.
+/// It maps `(n, 112, 112, 3)`, BGR less its means, to `(n, 512)`.
+///
+/// # Errors
+/// When a tensor is missing or has another shape.
+pub fn network(vb: &VarBuilder<'_>) -> Result<Network> {
+    let (mut layers, mut inputs) = (Vec::new(), 3);
+    for (group, (outputs, count)) in GROUPS.into_iter().enumerate() {
+        for number in 1..=count {
+            let vb = vb.pp(format!("conv{}_{number}", group + 1));
+            let weight = vb.get((outputs, inputs, 3, 3), "weight")?;
+            let bias = vb.get(outputs, "bias")?;
+            layers.push(Conv2d::new(&weight, &bias, Window::three(1), Activation::Relu)?.into());
+            inputs = outputs;
         }
-        layers.push(Layer::AvgPool(Window::square(LAST_SIDE, 1, 0)));
-        Ok(Self(Graph::chain(layers)))
+        layers.push(Layer::MaxPool(Window::square(2, 2, 0)));
     }
-
-    /// Maps `(n, 112, 112, 3)`, BGR less its means, to `(n, 512)`.
-    ///
-    /// # Errors
-    /// When the tensor has another shape.
-    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        self.0.forward(x)?.flatten_from(1)
-    }
-}
-
-impl Embedder for Vgg {
-    fn spec(&self) -> &'static EmbedderSpec {
-        &SPEC
-    }
-
-    fn prepare(&self, rgb: &[u8], side: usize) -> std::result::Result<Tensor, String> {
-        INPUT.middle(rgb, side)
-    }
-
-    fn embed(&self, inputs: &Tensor) -> Result<Vec<Vec<f32>>> {
-        vectors(&self.forward(inputs)?)
-    }
+    layers.push(Layer::AvgPool(Window::square(LAST_SIDE, 1, 0)));
+    Ok(Network::new(&SPEC, Graph::chain(layers), |rgb, side| INPUT.middle(rgb, side)))
 }

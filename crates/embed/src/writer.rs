@@ -44,13 +44,7 @@ impl Writer {
     ) -> Result<(), Error> {
         // Zeros at the end change neither norm nor angle.
         vectors.iter_mut().for_each(|vector| vector.resize(self.dim, 0.0));
-        let mut vectors = vectors.iter();
-        for track in crops.chunk_by(|a, b| a.track_id == b.track_id) {
-            let mut crops: Vec<_> = track.iter().zip(vectors.by_ref()).collect();
-            crops.sort_by_key(|(crop, _)| crop.frame_idx);
-            self.write_track(embedder, &crops)?;
-        }
-        Ok(())
+        tracks(crops, &vectors).try_for_each(|crops| self.write_track(embedder, &crops))
     }
 
     fn write_track(&mut self, embedder: &dyn Embedder, crops: &[(&Crop, &Vec<f32>)]) -> Result<(), Error> {
@@ -100,6 +94,19 @@ impl Writer {
     }
 }
 
+/// The crops of every track with their vectors, in the order of frames.
+fn tracks<'a>(
+    crops: &'a [Crop],
+    vectors: &'a [Vec<f32>],
+) -> impl Iterator<Item = Vec<(&'a Crop, &'a Vec<f32>)>> {
+    let mut vectors = vectors.iter();
+    crops.chunk_by(|a, b| a.track_id == b.track_id).map(move |track| {
+        let mut crops: Vec<_> = track.iter().zip(vectors.by_ref()).collect();
+        crops.sort_by_key(|(crop, _)| crop.frame_idx);
+        crops
+    })
+}
+
 /// Writes the vectors of views.
 pub(crate) struct ViewWriter {
     video_id: Symbol,
@@ -119,11 +126,7 @@ impl ViewWriter {
         crops: &[Crop],
         vectors: &[Vec<f32>],
     ) -> Result<(), Error> {
-        let mut vectors = vectors.iter();
-        for track in crops.chunk_by(|a, b| a.track_id == b.track_id) {
-            // In the order of frames, as the main embedder's are pooled.
-            let mut crops: Vec<_> = track.iter().zip(vectors.by_ref()).collect();
-            crops.sort_by_key(|(crop, _)| crop.frame_idx);
+        for crops in tracks(crops, vectors) {
             // A vector of norm 0 has no direction and cannot be compared.
             let usable = crops.iter().map(|(_, vector)| vector.as_slice());
             let usable: Vec<_> = usable.filter(|v| UnitVector::normalised(v).is_some()).collect();
@@ -131,7 +134,7 @@ impl ViewWriter {
             self.views.push(TrackView {
                 video_id: self.video_id.clone(),
                 embedder: embedder.name().into(),
-                track_id: track[0].track_id,
+                track_id: crops[0].0.track_id,
                 embedding: Ragged(pooled.vector),
                 norm: mean_norm(&usable),
             })?;

@@ -10,15 +10,8 @@ use std::sync::{Arc, Mutex};
 use candle_core::{DType, Device, Shape, Tensor};
 use candle_nn::var_builder::SimpleBackend;
 use candle_nn::{Init, VarBuilder};
-use embed::Embedder;
-use embed::arcface::{ArcFace, Config};
-use embed::dlib::Dlib;
-use embed::facenet::FaceNet;
-use embed::iresnet::{self, IResNet};
-use embed::mobilefacenet::{self, MobileFaceNet};
-use embed::retail::Retail;
-use embed::sface::SFace;
-use embed::vgg::Vgg;
+use embed::arcface::Config;
+use embed::{Embedder, arcface, dlib, facenet, iresnet, mobilefacenet, retail, sface, vgg};
 use image::RgbImage;
 use nn::weights::Weights;
 use numeric::random::SplitMix64;
@@ -95,28 +88,28 @@ fn agrees(name: &str, network: &dyn Embedder, prepare: impl Fn(&[u8]) -> Result<
 #[test]
 fn sface_gives_what_onnxruntime_gives() {
     let Some(weights) = weights("sface") else { return };
-    let network = weights.load("sface", |vb| SFace::new(&vb)).unwrap();
+    let network = weights.load("sface", |vb| sface::network(&vb)).unwrap();
     agrees("sface", &network, |crop| network.prepare(crop, CROP as usize));
 }
 
 #[test]
 fn dlib_gives_what_dlib_gives() {
     let Some(weights) = weights("dlib") else { return };
-    let network = weights.load("dlib", |vb| Dlib::new(&vb)).unwrap();
-    agrees("dlib", &network, |crop| embed::dlib::normalised(crop, CROP as usize));
+    let network = weights.load("dlib", |vb| dlib::network(&vb)).unwrap();
+    agrees("dlib", &network, |crop| dlib::normalised(crop, CROP as usize));
 }
 
 #[test]
 fn facenet_gives_what_opencv_gives() {
     let Some(weights) = weights("facenet") else { return };
-    let network = weights.load("facenet", |vb| FaceNet::new(&vb)).unwrap();
+    let network = weights.load("facenet", |vb| facenet::network(&vb)).unwrap();
     agrees("facenet", &network, |crop| network.prepare(crop, CROP as usize));
 }
 
 #[test]
 fn vgg_gives_what_onnxruntime_gives() {
     let Some(weights) = weights("vgg") else { return };
-    let network = weights.load("vgg", |vb| Vgg::new(&vb)).unwrap();
+    let network = weights.load("vgg", |vb| vgg::network(&vb)).unwrap();
     agrees("vgg", &network, |crop| network.prepare(crop, CROP as usize));
 }
 
@@ -124,7 +117,7 @@ fn vgg_gives_what_onnxruntime_gives() {
 fn retail_gives_what_openvino_gives() {
     let Some(path) = find_retail() else { return };
     let weights = Weights::read(&path, &Device::Cpu).unwrap();
-    let network = weights.load("retail", |vb| Retail::new(&vb)).unwrap();
+    let network = weights.load("retail", |vb| retail::network(&vb)).unwrap();
     agrees("retail", &network, |crop| network.prepare(crop, CROP as usize));
 }
 
@@ -139,7 +132,7 @@ fn iresnets_give_what_onnxruntime_gives() {
         ("iresnet100", C::R100),
     ] {
         let seeded = Seeded::new(name.ends_with("exported"));
-        let network = ArcFace::IResNet(IResNet::new(config, &seeded.builder()).unwrap());
+        let network = Config::IResNet(config).network(&seeded.builder()).unwrap();
         agrees(name, &network, |crop| network.prepare(crop, CROP as usize));
         assert_eq!(Config::find(&seeded.stored(|t| t)).unwrap(), Config::IResNet(config), "{name}");
     }
@@ -152,7 +145,7 @@ fn mobilefacenets_give_what_onnxruntime_gives() {
         [("mobilefacenet", C::SMALL), ("mobilefacenet_exported", C::SMALL), ("mobilefacenet_large", C::LARGE)]
     {
         let seeded = Seeded::new(name.ends_with("exported"));
-        let network = ArcFace::MobileFaceNet(MobileFaceNet::new(config, &seeded.builder()).unwrap());
+        let network = Config::MobileFaceNet(config).network(&seeded.builder()).unwrap();
         agrees(name, &network, |crop| network.prepare(crop, CROP as usize));
         assert_eq!(Config::find(&seeded.stored(|t| t)).unwrap(), Config::MobileFaceNet(config), "{name}");
     }
@@ -163,15 +156,15 @@ fn mobilefacenets_give_what_onnxruntime_gives() {
 fn networks_are_found_where_only_some_names_are_lost() {
     let input = Tensor::rand(-1.0_f32, 1.0, (1, 112, 112, 3), &Device::Cpu).unwrap();
     let resnet = Seeded::new(false);
-    let resnet_vectors =
-        IResNet::new(iresnet::Config::R18, &resnet.builder()).unwrap().forward(&input).unwrap();
+    let embed = |config: Config, tensors| config.network(&tensors).unwrap().embed(&input).unwrap();
+    let resnet_vectors = embed(Config::IResNet(iresnet::Config::R18), resnet.builder());
     let mobile = Seeded::new(false);
     let config = mobilefacenet::Config { blocks: [2, 3, 1, 1], scale: 1 };
-    let mobile_vectors = MobileFaceNet::new(config, &mobile.builder()).unwrap().forward(&input).unwrap();
+    let mobile_vectors = embed(Config::MobileFaceNet(config), mobile.builder());
     for (seeded, expected) in [(resnet, resnet_vectors), (mobile, mobile_vectors)] {
-        let network = ArcFace::new(&seeded.stored(partly_renamed)).unwrap();
+        let network = arcface::network(&seeded.stored(partly_renamed)).unwrap();
         let found = network.embed(&input).unwrap();
-        assert_eq!(found, expected.to_vec2::<f32>().unwrap());
+        assert_eq!(found, expected);
     }
 }
 
@@ -257,7 +250,7 @@ fn noise(name: &str) -> impl Iterator<Item = f32> {
 #[test]
 fn a_crop_that_is_too_small_is_refused() {
     let Some(weights) = weights("sface") else { return };
-    let network = weights.load("sface", |vb| SFace::new(&vb)).unwrap();
+    let network = weights.load("sface", |vb| sface::network(&vb)).unwrap();
     assert_eq!(network.prepare(&[0; 300], 10).unwrap_err(), "is 10 pixels wide; at least 112 are needed");
 }
 
@@ -265,8 +258,8 @@ fn a_crop_that_is_too_small_is_refused() {
 fn weights_of_another_network_are_refused() {
     let Some(weights) = weights("yunet") else { return };
     let message = |error: Option<nn::weights::Error>| error.unwrap().to_string();
-    let sface = message(weights.load("sface", |vb| SFace::new(&vb)).err());
+    let sface = message(weights.load("sface", |vb| sface::network(&vb)).err());
     assert!(sface.contains("does not contain the weights of `sface`"), "{sface}");
-    let arcface = message(weights.load("arcface", |vb| ArcFace::new(&vb)).err());
+    let arcface = message(weights.load("arcface", |vb| arcface::network(&vb)).err());
     assert!(arcface.contains("neither an IResNet nor a MobileFaceNet"), "{arcface}");
 }

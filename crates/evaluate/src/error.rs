@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use failure::{Failure, exit};
+use failure::{Advice, Failure, exit};
 
 /// Errors of this stage.
 #[derive(Debug, thiserror::Error)]
@@ -11,9 +11,6 @@ pub enum Error {
     /// The run directory or one of its tables is not what the contract says.
     #[error(transparent)]
     Run(#[from] run::Error),
-    /// A table cannot be used.
-    #[error(transparent)]
-    Schema(#[from] schema::Error),
     /// A configuration value is out of its range.
     #[error("[evaluate] {key} must be {range}")]
     Setting {
@@ -52,29 +49,17 @@ pub enum Error {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Failure for Error {
-    fn hint(&self) -> Option<String> {
+    fn advice(&self) -> Advice {
         match self {
-            Self::Run(error) => error.hint(),
-            Self::Schema(error) => error.hint(),
-            Self::Setting { .. } => Some("correct the value in the configuration file".into()),
-            Self::LabelsFile { .. } => Some("check the path of the labels file".into()),
-            Self::Labels { .. } => Some(
-                "labels are a UTF-8 CSV file with a header and the columns frame, x, y, w, h, identity"
-                    .into(),
+            Self::Run(error) => error.advice(),
+            Self::Report(error) => error.advice(),
+            Self::Setting { .. } => Advice::new(exit::USAGE, "correct the value in the configuration file"),
+            Self::LabelsFile { .. } => Advice::new(exit::INPUT, "check the path of the labels file"),
+            Self::Labels { .. } => Advice::new(
+                exit::INPUT,
+                "labels are a UTF-8 CSV file with a header and the columns frame, x, y, w, h, identity",
             ),
-            Self::Report(error) => error.hint(),
-            Self::Json(_) => None,
-        }
-    }
-
-    fn exit_code(&self) -> u8 {
-        match self {
-            Self::Run(error) => error.exit_code(),
-            Self::Schema(error) => error.exit_code(),
-            Self::Setting { .. } => exit::USAGE,
-            Self::LabelsFile { .. } | Self::Labels { .. } => exit::INPUT,
-            Self::Report(error) => error.exit_code(),
-            Self::Json(_) => exit::UNEXPECTED,
+            Self::Json(_) => exit::UNEXPECTED.into(),
         }
     }
 }

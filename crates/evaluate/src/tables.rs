@@ -84,7 +84,7 @@ fn read_boxes(run: &RunDir, clusters: &[Cluster]) -> Result<(usize, Vec<TrackBox
         clusters.iter().map(|c| (c.track_id, c.cluster_id)).collect();
     let (mut n, mut found) = (0, Vec::new());
     for batch in run.open_table::<Detection>()? {
-        let batch = batch?;
+        let batch = batch.map_err(run::Error::from)?;
         n += batch.len();
         found.extend(batch.into_iter().filter_map(|d| {
             let track_id = d.track_id?;

@@ -16,7 +16,7 @@ use run::edits::{Edit, EditOp, Entry, Faces, Log};
 use run::stage::read_config;
 use schema::Row as _;
 use schema::cell::Category as _;
-use schema::tables::{Cluster, Constraint, ConstraintKind, Identity, Track};
+use schema::tables::{Cluster, Identity, Track};
 use serde_json::json;
 
 use crate::progress::Screen;
@@ -286,23 +286,13 @@ fn open_log(root: &Path) -> Result<Log> {
 struct Shown {
     root: PathBuf,
     faces: Faces,
-    clusters: Vec<Cluster>,
-    tracks: Vec<Track>,
-    apart: Vec<(i64, i64)>,
+    linked: People,
 }
 
 impl Shown {
     fn read(root: &Path) -> Result<Self> {
         let run = RunReader::open(root)?;
-        let apart = run.read::<Constraint>()?.into_iter();
-        let apart = apart.filter(|row| row.kind == ConstraintKind::CannotLink && row.weight > 0.0);
-        Ok(Self {
-            root: root.to_path_buf(),
-            faces: Faces::read(&run)?,
-            clusters: run.read()?,
-            tracks: run.read()?,
-            apart: apart.map(|row| (row.track_a, row.track_b)).collect(),
-        })
+        Ok(Self { root: root.to_path_buf(), faces: Faces::read(&run)?, linked: People::read(&run)? })
     }
 
     /// The people after the edits of a log.
@@ -311,7 +301,7 @@ impl Shown {
     }
 
     fn people_and_refusals(&self, log: &Log) -> (People, BTreeMap<i64, Refusal>) {
-        let mut people = People::linked(&self.clusters, &self.tracks, self.apart.iter().copied());
+        let mut people = self.linked.clone();
         let refused = people.apply_all(log, &self.faces);
         (people, refused.into_iter().collect())
     }
@@ -363,8 +353,7 @@ impl Shown {
             let mut people = self.people(log);
             let edits = make(&people)?;
             for edit in &edits {
-                let entry = Entry { edit_id: 0, made_at: String::new(), undoes: None, edit: edit.clone() };
-                match people.apply(Found::of(&entry, &self.faces)) {
+                match people.apply(Found::new(edit, &self.faces)) {
                     // An imported edit may be about faces that only other settings find.
                     Ok(()) | Err(Refusal::NoFace) => {}
                     Err(refusal) => {
@@ -480,7 +469,8 @@ pub(crate) fn heeding(run: &Path) -> run::Result<Vec<String>> {
 
 fn apply(run: &Path, act: &Act, settings: Vec<String>) -> Result<()> {
     let run = std::path::absolute(run).map_err(Error::io("resolve", run))?;
-    stages::link_again(&run, settings, act.labels.clone(), &mut Screen::new(act.json, false), act.json)
+    let screen = &mut Screen::new(act.json, false);
+    stages::again(&[cluster::STAGE, evaluate::STAGE], &run, settings, act.labels.clone(), screen)
 }
 
 /// Adds the corrections of a file to the log of a run; gives what was done, for people.
@@ -608,7 +598,8 @@ fn relink(run: &Path, dry_run: bool, act: &Act) -> Result<()> {
     let before: Vec<Cluster> = RunReader::open(&root)?.read()?;
     let trial = root.join(".relink");
     let copied = copy_tables(&root, &trial).and_then(|()| {
-        stages::cluster_again(&trial, settings.clone(), &mut Screen::new(act.json, true), act.json)
+        let screen = &mut Screen::new(act.json, true);
+        stages::again(&[cluster::STAGE], &trial, settings.clone(), None, screen)
     });
     let after = copied.and_then(|()| Ok(RunReader::open(&trial)?.read::<Cluster>()?));
     fs::remove_dir_all(&trial).map_err(Error::io("remove", &trial))?;

@@ -21,10 +21,8 @@ pub(crate) fn main(verb: &LibraryVerb) -> ExitCode {
     let result = match verb {
         LibraryVerb::Build { library, run_dir, runs_from, threads, .. } => {
             let threads = threads.unwrap_or_else(cores);
-            match listed(run_dir, runs_from.as_deref()) {
-                Ok(runs) => add(library, &runs, How::Build, threads, &mut reporter),
-                Err(error) => Err(error),
-            }
+            listed(run_dir, runs_from.as_deref())
+                .and_then(|runs| add(library, &runs, How::Build, threads, &mut reporter))
         }
         LibraryVerb::Add { library, run_dir, .. } => add(library, run_dir, How::Add, 1, &mut reporter),
         LibraryVerb::Remove { library, video_id, .. } => Library::open(library).and_then(|mut library| {

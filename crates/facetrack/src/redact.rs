@@ -34,7 +34,8 @@ pub(crate) fn redact(arguments: &RedactArgs) -> Result<()> {
     let has_erased = *pictures || !identity.is_empty();
     if has_erased {
         // The stages after the erased ones start again, with the settings of the run.
-        stages::link_again(&run_dir, Vec::new(), None, &mut Screen::new(*json, false), *json)?;
+        let screen = &mut Screen::new(*json, false);
+        stages::again(&[cluster::STAGE, evaluate::STAGE], &run_dir, Vec::new(), None, screen)?;
     }
     let scanned = start(&run_dir, &Request::default(), *json)?;
     let figure = |of: &Map<String, Value>, name: &str| of.get(name).and_then(Value::as_u64).unwrap_or(0);

@@ -17,6 +17,7 @@ use std::time::Instant;
 use console::process::{self, Cost};
 use console::{Error, Result, exit};
 use run::manifest::STAGES;
+use run::stage::Stage;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -121,38 +122,17 @@ pub(crate) fn run(
     result
 }
 
-/// Runs `cluster` and `evaluate` again on a run, with the settings of the run and those that override them.
-pub(crate) fn link_again(
+/// Runs stages again on a run, with the settings of the run and those that override them.
+pub(crate) fn again(
+    stages: &[Stage],
     run_dir: &Path,
     settings: Vec<String>,
     labels: Option<PathBuf>,
     screen: &mut Screen,
-    json: bool,
 ) -> Result<()> {
-    again(&[cluster::STAGE.name, evaluate::STAGE.name], run_dir, settings, labels, screen, json)
-}
-
-/// Runs `cluster` again on a run.
-pub(crate) fn cluster_again(
-    run_dir: &Path,
-    settings: Vec<String>,
-    screen: &mut Screen,
-    json: bool,
-) -> Result<()> {
-    again(&[cluster::STAGE.name], run_dir, settings, None, screen, json)
-}
-
-fn again(
-    stages: &[&'static str],
-    run_dir: &Path,
-    settings: Vec<String>,
-    labels: Option<PathBuf>,
-    screen: &mut Screen,
-    json: bool,
-) -> Result<()> {
-    let args = RunArgs { config: Some(run_dir.join("config.toml")), labels, json, ..RunArgs::default() };
+    let args = RunArgs { config: Some(run_dir.join("config.toml")), labels, ..RunArgs::default() };
     let plan = Plan { args: &args, settings, embedders: Vec::new(), weights: PathBuf::new() };
-    stages.iter().try_for_each(|stage| run(stage, &plan, Path::new(""), run_dir, screen).map(drop))
+    stages.iter().try_for_each(|stage| run(stage.name, &plan, Path::new(""), run_dir, screen).map(drop))
 }
 
 fn listen_to(command: &mut Command, screen: &mut Screen) -> Result<(Heard, ExitStatus, Cost)> {

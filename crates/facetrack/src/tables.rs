@@ -30,7 +30,10 @@ pub(crate) fn import(arguments: &ImportArgs) -> Result<()> {
         Some(name) => Source::by_name(name),
         None => Source::of(labels),
     };
-    let source = source.ok_or_else(|| Error::UnknownFormat { path: labels.clone() })?;
+    let source = source.ok_or_else(|| {
+        console::Error::new(exit::USAGE, format!("unknown format of `{}`", labels.display()))
+            .hint("set the format with --from: csv, mot (.txt) or cvat (.xml)")
+    })?;
     let content =
         fs::read(labels).map_err(|source| Error::Io { action: "read", path: labels.clone(), source })?;
     let first = first_frame.unwrap_or_else(|| source.first_frame());
@@ -60,7 +63,8 @@ pub(crate) fn validate(path: &Path) -> Result<()> {
         eprintln!("`{}`: {} tables with {rows} rows are valid", path.display(), verdict.rows.len());
         return Ok(());
     }
-    Err(Error::Faults { path: path.to_path_buf(), faults: verdict.faults.len() }.into())
+    let message = format!("found {} faults in `{}`", verdict.faults.len(), path.display());
+    Err(console::Error::new(exit::CONTRACT, message))
 }
 
 /// Writes to the file that was named, or to standard output.

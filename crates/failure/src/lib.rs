@@ -26,14 +26,38 @@ pub mod exit {
     pub const INTERRUPTED: u8 = 130;
 }
 
+/// What follows from an error, beside its message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Advice {
+    /// The exit code of the process, one of [`exit`].
+    pub exit_code: u8,
+    /// What the user can do about the error; `None` if there is nothing to add to the message.
+    pub hint: Option<String>,
+}
+
+impl Advice {
+    /// An exit code and a hint.
+    pub fn new(exit_code: u8, hint: impl Into<String>) -> Self {
+        Self { exit_code, hint: Some(hint.into()) }
+    }
+}
+
+impl From<u8> for Advice {
+    fn from(exit_code: u8) -> Self {
+        Self { exit_code, hint: None }
+    }
+}
+
 /// An error as the user sees it: one sentence (its `Display`), a hint, an exit code.
 pub trait Failure: std::error::Error {
-    /// What the user can do about the error.
+    /// Returns the exit code of the process, and what the user can do about the error.
+    fn advice(&self) -> Advice;
+    /// Returns what the user can do about the error.
     fn hint(&self) -> Option<String> {
-        None
+        self.advice().hint
     }
-    /// The exit code of the process, one of [`exit`].
+    /// Returns the exit code of the process, one of [`exit`].
     fn exit_code(&self) -> u8 {
-        exit::UNEXPECTED
+        self.advice().exit_code
     }
 }

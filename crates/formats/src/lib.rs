@@ -15,15 +15,12 @@ mod xml;
 use std::io;
 use std::path::PathBuf;
 
-use failure::{Failure, exit};
+use failure::{Advice, Failure, exit};
 
 /// Errors of this crate.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A table cannot be used.
-    #[error(transparent)]
-    Schema(#[from] schema::Error),
     /// The run directory cannot be used.
     #[error(transparent)]
     Run(#[from] ::run::Error),
@@ -47,50 +44,22 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
-    /// The format of a file is not known from its extension.
-    #[error("unknown format of `{}`", path.display())]
-    UnknownFormat {
-        /// The file.
-        path: PathBuf,
-    },
-    /// Validation found faults, which the program has printed.
-    #[error("found {faults} faults in `{}`", path.display())]
-    Faults {
-        /// Validated file or directory.
-        path: PathBuf,
-        /// Number of faults.
-        faults: usize,
-    },
 }
 
 /// Result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Failure for Error {
-    fn hint(&self) -> Option<String> {
+    fn advice(&self) -> Advice {
         match self {
-            Self::Schema(error) => error.hint(),
-            Self::Run(error) => error.hint(),
-            Self::UnknownFormat { .. } => {
-                Some("set the format with --from: csv, mot (.txt) or cvat (.xml)".into())
-            }
-            Self::Labels { reason, .. } if reason.starts_with("missing column") => Some(
+            Self::Run(error) => error.advice(),
+            Self::Labels { reason, .. } if reason.starts_with("missing column") => Advice::new(
+                exit::INPUT,
                 "labels need the columns frame, x, y, w, h and identity, or common names for these, such as \
-                 frame_idx, left, top, x_max, y_max or name"
-                    .into(),
+                 frame_idx, left, top, x_max, y_max or name",
             ),
-            Self::Io { .. } | Self::Labels { .. } | Self::Faults { .. } => None,
-        }
-    }
-
-    fn exit_code(&self) -> u8 {
-        match self {
-            Self::Schema(error) => error.exit_code(),
-            Self::Run(error) => error.exit_code(),
-            Self::Io { action: "read", .. } | Self::Labels { .. } => exit::INPUT,
-            Self::Io { .. } => exit::UNEXPECTED,
-            Self::UnknownFormat { .. } => exit::USAGE,
-            Self::Faults { .. } => exit::CONTRACT,
+            Self::Io { action: "read", .. } | Self::Labels { .. } => exit::INPUT.into(),
+            Self::Io { .. } => exit::UNEXPECTED.into(),
         }
     }
 }

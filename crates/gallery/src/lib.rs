@@ -23,7 +23,7 @@ pub mod validate;
 
 use std::path::PathBuf;
 
-use failure::{Failure, exit};
+use failure::{Advice, Failure, exit};
 
 pub use crate::identities::RunIdentities;
 pub use crate::store::{Added, Library};
@@ -97,35 +97,32 @@ impl From<schema::Error> for Error {
 }
 
 impl Failure for Error {
-    fn hint(&self) -> Option<String> {
+    fn advice(&self) -> Advice {
         match self {
-            Self::Run(e) => e.hint(),
-            Self::Library(run::Error::Locked { .. }) => {
-                Some("wait for the other process to end, or use another --library".into())
-            }
-            Self::Library(run::Error::Table(schema::Error::Io { action, .. })) if *action != "read" => {
-                Some("use a --library directory with write permission".into())
-            }
-            Self::Library(_) | Self::Index { .. } => {
-                Some("use another --library, or delete this one: runs can be added again".into())
-            }
-            Self::OtherEmbedder { .. } => Some(
-                "run the video again with the --embedder of the gallery, or use another --library".into(),
+            Self::Run(e) => e.advice(),
+            Self::Library(error) => Advice::new(
+                error.exit_code(),
+                match error {
+                    run::Error::Locked { .. } => {
+                        "wait for the other process to end, or use another --library"
+                    }
+                    run::Error::Table(schema::Error::Io { action, .. }) if *action != "read" => {
+                        "use a --library directory with write permission"
+                    }
+                    _ => ADD_AGAIN,
+                },
             ),
-            Self::TwoRuns { .. } => Some("name one of them".into()),
-            Self::Items(_) => None,
-            Self::NoVideo { .. } => Some("library.json lists the videos".into()),
-            Self::Some { .. } => None,
-        }
-    }
-
-    fn exit_code(&self) -> u8 {
-        match self {
-            Self::Run(e) | Self::Library(e) => e.exit_code(),
-            Self::OtherEmbedder { .. } | Self::NoVideo { .. } | Self::TwoRuns { .. } => exit::USAGE,
-            Self::Items(_) => exit::CONTRACT,
-            Self::Index { .. } => exit::CONTRACT,
-            Self::Some { code, .. } => *code,
+            Self::Index { .. } => Advice::new(exit::CONTRACT, ADD_AGAIN),
+            Self::OtherEmbedder { .. } => Advice::new(
+                exit::USAGE,
+                "run the video again with the --embedder of the gallery, or use another --library",
+            ),
+            Self::TwoRuns { .. } => Advice::new(exit::USAGE, "name one of them"),
+            Self::Items(_) => exit::CONTRACT.into(),
+            Self::NoVideo { .. } => Advice::new(exit::USAGE, "library.json lists the videos"),
+            Self::Some { code, .. } => (*code).into(),
         }
     }
 }
+
+const ADD_AGAIN: &str = "use another --library, or delete this one: runs can be added again";

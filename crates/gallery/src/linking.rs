@@ -12,7 +12,7 @@ use cluster::items::{self, Vectors};
 use cluster::neighbours::{self, Rows, Search};
 use numeric::merges::Merges;
 
-use crate::matching::{Scale, common, without};
+use crate::matching::{Match, Scale, common, without};
 
 /// Neighbours that a cluster knows in a search.
 const NEIGHBOURS: usize = 64;
@@ -40,30 +40,10 @@ pub(crate) struct Item<'a> {
 pub(crate) struct Linked {
     /// Cluster of each item; clusters are numbered by their first items.
     pub(crate) labels: Vec<usize>,
-    /// Similarity that the last merge had to have.
-    pub(crate) threshold: f64,
-    /// Where each item stands.
-    pub(crate) standings: Vec<Standing>,
-}
-
-/// An item and its cluster.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub(crate) struct Standing {
-    /// Similarity to the mean of the other items of its cluster; `None` where there are none.
-    pub(crate) own: Option<f64>,
-    /// The most similar other cluster without a person of its video.
-    pub(crate) runner_up: Option<(usize, f64)>,
-}
-
-impl Standing {
-    /// Distance of the similarity from the other decision, as [`Match::margin`](crate::matching::Match::margin).
-    pub(crate) fn margin(&self, threshold: f64) -> Option<f64> {
-        let next = self.runner_up.map(|(_, similarity)| similarity);
-        match self.own {
-            Some(own) => Some(own - next.map_or(threshold, |next| next.max(threshold))),
-            None => next.map(|next| threshold - next),
-        }
-    }
+    /// Match of each item: its cluster with the similarity to the mean of the other items there, `None` where there
+    /// are none, and the most similar other cluster without a person of its video. The threshold of an item with
+    /// neither is `None`.
+    pub(crate) matches: Vec<Match>,
 }
 
 /// Links items, which are in an order that does not depend on how they arrived.
@@ -72,8 +52,7 @@ impl Standing {
 /// When vectors differ in length or are not finite, and from 2³¹ items on.
 pub(crate) fn link(scale: &Scale, items: &[Item<'_>], threads: usize) -> Result<Linked, items::Error> {
     let Some(first) = items.first() else {
-        let threshold = scale.threshold(0, &[]);
-        return Ok(Linked { labels: Vec::new(), threshold, standings: Vec::new() });
+        return Ok(Linked { labels: Vec::new(), matches: Vec::new() });
     };
     let vectors: Vec<&[f32]> = items.iter().map(|item| item.vector).collect();
     let common = if scale.has_common() { common(&vectors, &[]) } else { vec![0.0; first.vector.len()] };
@@ -100,8 +79,8 @@ pub(crate) fn link(scale: &Scale, items: &[Item<'_>], threads: usize) -> Result<
         threshold = scale.threshold(n, &sample);
     }
     let labels = clusters.forest.labels(items.len());
-    let standings = clusters.standings(items, &rows, &labels, &search)?;
-    Ok(Linked { labels, threshold, standings })
+    let matches = clusters.matches(items, &rows, (&labels, threshold), &search)?;
+    Ok(Linked { labels, matches })
 }
 
 /// Similarities of pairs from different videos, of an even sample.
@@ -248,14 +227,14 @@ impl Clusters {
         self.videos[into].sort_unstable();
     }
 
-    /// Where each item stands.
-    fn standings(
+    /// See [`Linked::matches`]; `threshold` is what the last merge had to have.
+    fn matches(
         &mut self,
         items: &[Item<'_>],
         rows: &Vectors,
-        labels: &[usize],
+        (labels, threshold): (&[usize], f64),
         search: &Search,
-    ) -> Result<Vec<Standing>, items::Error> {
+    ) -> Result<Vec<Match>, items::Error> {
         let living = self.living();
         let means = self.means(&living)?;
         let all: Vec<u32> = (0..living.len() as u32).collect();
@@ -269,21 +248,23 @@ impl Clusters {
         let search = Search { k: 1, ..*search };
         let (among, of) = (Rows { of: &means, rows: &all }, Rows { of: rows, rows: &queries });
         let found = neighbours::nearest(among, of, f32::MIN, penalty, &search, &mut |_| ());
-        let mut standings = vec![Standing::default(); items.len()];
+        let mut matches = vec![Match { known: None, runner_up: None, threshold: None }; items.len()];
         for edge in found.edges {
-            standings[edge.a as usize].runner_up = Some((edge.b as usize, f64::from(edge.similarity)));
+            matches[edge.a as usize].runner_up = Some((edge.b as usize, f64::from(edge.similarity)));
         }
-        for (at, (standing, label)) in standings.iter_mut().zip(labels).enumerate() {
+        for (at, (found, label)) in matches.iter_mut().zip(labels).enumerate() {
             if self.videos[living[*label] as usize].len() > 1 {
                 let own = rows.row(at);
                 let sum = self.sum(living[*label]);
                 let others: Vec<f32> =
                     sum.iter().zip(own).map(|(sum, x)| sum - items[at].weight * x).collect();
                 let length = dot(&others, &others).sqrt();
-                standing.own = Some(f64::from(if length > 0.0 { dot(&others, own) / length } else { 0.0 }));
+                let similarity = if length > 0.0 { dot(&others, own) / length } else { 0.0 };
+                found.known = Some((*label, f64::from(similarity)));
             }
+            found.threshold = found.known.or(found.runner_up).map(|_| threshold);
         }
-        Ok(standings)
+        Ok(matches)
     }
 }
 
@@ -315,15 +296,15 @@ mod tests {
     }
 
     #[test]
-    fn standings_say_how_sure_a_decision_is() {
+    fn matches_say_how_sure_a_decision_is() {
         let linked = partition(&[(0, 0.0), (1, 10.0), (1, 90.0)]);
         let cos = |degrees: f64| degrees.to_radians().cos();
-        let own: Vec<_> = linked.standings.iter().map(|standing| standing.own).collect();
+        let own: Vec<_> = linked.matches.iter().map(|found| Some(found.known?.1)).collect();
         assert!((own[0].unwrap_or(0.0) - cos(10.0)).abs() < 1e-6 && own[2].is_none(), "{own:?}");
         // The third may not join the first, which has a person of its video.
-        assert_eq!(linked.standings[2].runner_up, None);
-        assert_eq!(linked.standings[0].runner_up.map(|(label, _)| label), Some(1));
-        assert!((linked.standings[0].margin(0.5).unwrap_or(0.0) - (cos(10.0) - 0.5)).abs() < 1e-6);
+        assert_eq!(linked.matches[2].runner_up, None);
+        assert_eq!(linked.matches[0].runner_up.map(|(label, _)| label), Some(1));
+        assert!((linked.matches[0].margin().unwrap_or(0.0) - (cos(10.0) - 0.5)).abs() < 1e-6);
     }
 
     proptest! {

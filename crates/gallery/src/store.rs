@@ -28,7 +28,7 @@ use run::files::{self, lock, publish, remove, replace, temporary};
 use run::plain_json;
 use schema::cell::MAX_WHOLE;
 use schema::footer::{Embedder, Footer, MAX_DIM};
-use schema::io::{self, PRODUCER, TableWriter};
+use schema::io;
 use schema::tables::{Appearance, Person, PersonVector};
 use schema::{Row, UnitVector};
 use serde::{Deserialize, Serialize};
@@ -260,21 +260,7 @@ impl Library {
         self.people = People::default();
         for run in seen {
             let row = |(at, person): (usize, &RunIdentity)| {
-                let standing = linked.standings[at];
-                let is_alone = standing.own.is_none();
-                Appearance {
-                    video_id: run.video_id.clone(),
-                    cluster_id: person.cluster_id,
-                    person_id: ids[linked.labels[at]],
-                    similarity: standing.own,
-                    threshold: Some(linked.threshold).filter(|_| !(is_alone && standing.runner_up.is_none())),
-                    runner_up_person_id: standing.runner_up.map(|(label, _)| ids[label]),
-                    margin: standing.margin(linked.threshold),
-                    n_tracks: person.n_tracks,
-                    screen_secs: person.screen_secs,
-                    embedding: person.vector.clone(),
-                    name: person.name.clone(),
-                }
+                appearance(run, person, ids[linked.labels[at]], &linked.matches[at], &ids)
             };
             let rows: Vec<_> = (at..).zip(&run.people).map(row).collect();
             at += rows.len();
@@ -315,13 +301,9 @@ impl Library {
                 ids[label] = Some(id);
             }
         }
-        let mut next = self.index.next_person_id;
-        let mut new = || {
-            next += 1;
-            next - 1
-        };
-        let ids = ids.into_iter().map(|id| id.unwrap_or_else(&mut new)).collect();
-        self.index.next_person_id = next;
+        let mut new = self.index.next_person_id..;
+        let ids = ids.into_iter().filter_map(|id| id.or_else(|| new.next())).collect();
+        self.index.next_person_id = new.start;
         Ok(ids)
     }
 
@@ -349,7 +331,7 @@ impl Library {
         if self.index.vector_files.is_empty() {
             self.write_vectors(BTreeSet::new())?;
         }
-        let footer = self.footer::<Person>(self.name(), self.index.fingerprint());
+        let footer = self.footer::<Person>(self.index.fingerprint());
         self.index.people_sha256 = write(&path, &footer, self.people.rows.values().cloned())?;
         let index = self.root.join(INDEX);
         let json = serde_json::to_string(&self.index)
@@ -378,10 +360,8 @@ impl Library {
         {
             return Ok(entry.clone());
         }
-        let footer = Footer {
-            embedders: vec![seen.embedder.clone()],
-            ..self.footer::<Appearance>(seen.run_id.clone(), seen.fingerprint.clone())
-        };
+        let (run_id, fingerprint) = (seen.run_id.clone(), seen.fingerprint.clone());
+        let footer = Footer::of::<Appearance>(run_id, fingerprint, std::slice::from_ref(&seen.embedder));
         Ok(Entry {
             video_id: video_id.to_owned(),
             run_id: seen.run_id.clone(),
@@ -416,43 +396,20 @@ impl Library {
         let known: Vec<_> = ids.iter().map(|id| self.people.vectors[id].as_slice()).collect();
         let vectors: Vec<_> = seen.people.iter().map(|person| person.vector.as_slice()).collect();
         let found = matching::find(&Scale::of(&seen.embedder), &known, &vectors);
-        let mut next = self.index.next_person_id;
-        let mut new_id = || {
-            next += 1;
-            next - 1
+        let mut new = self.index.next_person_id..;
+        let row = |(person, found): (&RunIdentity, &Match)| {
+            let person_id = found.known.map(|(at, _)| ids[at]).or_else(|| new.next());
+            Some(appearance(seen, person, person_id?, found, &ids))
         };
-        let row = |(person, found): (&RunIdentity, &Match)| Appearance {
-            video_id: seen.video_id.clone(),
-            cluster_id: person.cluster_id,
-            person_id: found.known.map_or_else(&mut new_id, |(at, _)| ids[at]),
-            similarity: found.known.map(|(_, similarity)| similarity),
-            threshold: found.threshold,
-            runner_up_person_id: found.runner_up.map(|(at, _)| ids[at]),
-            margin: found.margin(),
-            n_tracks: person.n_tracks,
-            screen_secs: person.screen_secs,
-            embedding: person.vector.clone(),
-            name: person.name.clone(),
-        };
-        let rows = seen.people.iter().zip(&found).map(row).collect();
-        self.index.next_person_id = next;
+        let rows = seen.people.iter().zip(&found).filter_map(row).collect();
+        self.index.next_person_id = new.start;
         rows
     }
 
-    fn footer<R: Row>(&self, run_id: String, fingerprint: String) -> Footer {
-        Footer {
-            table: R::TABLE.name.to_owned(),
-            version: R::TABLE.version.to_owned(),
-            producer: PRODUCER.to_owned(),
-            run_id,
-            fingerprint,
-            embedders: self.index.embedder.iter().cloned().collect(),
-        }
-    }
-
-    /// The name of the library, for footers.
-    fn name(&self) -> String {
-        self.root.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    /// The footer of a table of all people.
+    fn footer<R: Row>(&self, fingerprint: String) -> Footer {
+        let name = self.root.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        Footer::of::<R>(name, fingerprint, self.index.embedder.as_slice())
     }
 
     /// Reads the people, or computes them again where files are not what `library.json` says.
@@ -507,7 +464,7 @@ impl Library {
         let fingerprint = hash::bytes([last, &self.index.fingerprint()].concat().as_bytes());
         let key = fingerprint.get(..VECTORS_KEY_DIGITS).unwrap_or_default();
         let file = format!("{}/{key}.parquet", PersonVector::TABLE.name);
-        let footer = self.footer::<PersonVector>(self.name(), fingerprint);
+        let footer = self.footer::<PersonVector>(fingerprint);
         let row =
             |id: i64| Some(PersonVector { person_id: id, embedding: self.people.vectors.get(&id)?.clone() });
         let sha256 = write(&self.root.join(&file), &footer, ids.into_iter().filter_map(row))?;
@@ -605,6 +562,29 @@ impl Index {
     }
 }
 
+/// The row of a person of a run; `ids` are those of the people who the match is among.
+fn appearance(
+    run: &RunIdentities,
+    person: &RunIdentity,
+    person_id: i64,
+    found: &Match,
+    ids: &[i64],
+) -> Appearance {
+    Appearance {
+        video_id: run.video_id.clone(),
+        cluster_id: person.cluster_id,
+        person_id,
+        similarity: found.known.map(|(_, similarity)| similarity),
+        threshold: found.threshold,
+        runner_up_person_id: found.runner_up.map(|(at, _)| ids[at]),
+        margin: found.margin(),
+        n_tracks: person.n_tracks,
+        screen_secs: person.screen_secs,
+        embedding: person.vector.clone(),
+        name: person.name.clone(),
+    }
+}
+
 /// Whether a path is named like a file of the library, finished or not: `appearances/<hex>.<hex>.parquet[.tmp]`
 /// or `person_vectors/<hex>.parquet[.tmp]`.
 fn is_ours(path: &Path) -> bool {
@@ -625,11 +605,7 @@ fn write<R: Row + Clone>(
     footer: &Footer,
     rows: impl Iterator<Item = R>,
 ) -> Result<String, Error> {
-    let mut writer = TableWriter::<R>::create(&temporary(path), footer)?;
-    for row in rows {
-        writer.push(row)?;
-    }
-    writer.finish()?;
+    io::write_all(&temporary(path), footer, rows)?;
     let sha256 = files::sha256(&temporary(path))?;
     publish(path)?;
     Ok(sha256)

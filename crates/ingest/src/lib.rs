@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use failure::{Failure, exit};
+use failure::{Advice, Failure, exit};
 use run::manifest::{Input, VideoFile};
 use run::stage::{Job, Outcome, Progress, Stage};
 use run::{Begin, StageRun};
@@ -34,9 +34,6 @@ pub enum Error {
     Video(#[from] video::Error),
     /// The run directory cannot be used.
     #[error(transparent)]
-    Schema(#[from] schema::Error),
-    /// The run directory cannot be used.
-    #[error(transparent)]
     Run(#[from] run::Error),
     /// The video changed while it was being read.
     #[error("`{}` changed while it was being read", path.display())]
@@ -55,25 +52,14 @@ pub enum Error {
 }
 
 impl Failure for Error {
-    fn hint(&self) -> Option<String> {
+    fn advice(&self) -> Advice {
         match self {
-            Self::Video(e) => e.hint(),
-            Self::Schema(e) => e.hint(),
-            Self::Run(e) => e.hint(),
+            Self::Video(e) => e.advice(),
+            Self::Run(e) => e.advice(),
             Self::Changing { .. } => {
-                Some("the file may still be copied; run again when it is complete".into())
+                Advice::new(exit::INPUT, "the file may still be copied; run again when it is complete")
             }
-            Self::OtherVideo { .. } => Some("choose another directory with --run-dir".into()),
-        }
-    }
-
-    fn exit_code(&self) -> u8 {
-        match self {
-            Self::Video(e) => e.exit_code(),
-            Self::Schema(e) => e.exit_code(),
-            Self::Run(e) => e.exit_code(),
-            Self::Changing { .. } => exit::INPUT,
-            Self::OtherVideo { .. } => exit::USAGE,
+            Self::OtherVideo { .. } => Advice::new(exit::USAGE, "choose another directory with --run-dir"),
         }
     }
 }

@@ -4,8 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use candle_core::{DType, Device, Result, Tensor};
-use failure::catch_panic;
-use failure::{Failure, exit};
+use failure::{Advice, Failure, catch_panic, exit};
 
 /// Devices that a user can select.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,17 +53,14 @@ pub enum Error {
 }
 
 impl Failure for Error {
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::UnknownDevice(_) | Self::UnknownPrecision(_) => None,
-            Self::NotBuilt => Some("see \"With a GPU\" in CONTRIBUTING.md, or use `cpu`".into()),
-            Self::Unavailable { .. } => Some("run `nvidia-smi` to list the cards, or use `cpu`".into()),
-            Self::HalfOnCpu => Some("use `f32` on the CPU".into()),
-        }
-    }
-
-    fn exit_code(&self) -> u8 {
-        exit::USAGE
+    fn advice(&self) -> Advice {
+        let hint = match self {
+            Self::UnknownDevice(_) | Self::UnknownPrecision(_) => return exit::USAGE.into(),
+            Self::NotBuilt => "see \"With a GPU\" in CONTRIBUTING.md, or use `cpu`",
+            Self::Unavailable { .. } => "run `nvidia-smi` to list the cards, or use `cpu`",
+            Self::HalfOnCpu => "use `f32` on the CPU",
+        };
+        Advice::new(exit::USAGE, hint)
     }
 }
 
@@ -103,15 +99,6 @@ impl FromStr for Precision {
             "f16" => Ok(Self::Half),
             _ => Err(Error::UnknownPrecision(text.into())),
         }
-    }
-}
-
-impl fmt::Display for Precision {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Single => "f32",
-            Self::Half => "f16",
-        })
     }
 }
 
@@ -193,8 +180,8 @@ mod tests {
 
     #[test]
     fn precisions_are_read_as_they_are_written() {
-        for precision in [Precision::Single, Precision::Half] {
-            assert_eq!(precision.to_string().parse(), Ok(precision));
+        for (text, precision) in [("f32", Precision::Single), ("f16", Precision::Half)] {
+            assert_eq!(text.parse(), Ok(precision));
         }
         assert_eq!("half".parse::<Precision>(), Err(Error::UnknownPrecision("half".into())));
     }

@@ -12,8 +12,7 @@ use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
-use failure::catch_panic;
-use failure::{Failure, exit};
+use failure::{Advice, Failure, catch_panic, exit};
 
 pub use self::convert::convert;
 
@@ -91,12 +90,9 @@ pub type Tensors = HashMap<String, Tensor>;
 type Parsed<T> = std::result::Result<T, String>;
 
 impl Failure for Error {
-    fn hint(&self) -> Option<String> {
-        Some("`facetrack models fetch` obtains pinned weights anew, or says which file to put where".into())
-    }
-
-    fn exit_code(&self) -> u8 {
-        exit::INPUT
+    fn advice(&self) -> Advice {
+        let hint = "`facetrack models fetch` obtains pinned weights anew, or says which file to put where";
+        Advice::new(exit::INPUT, hint)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Errors of this crate.
 
-use failure::{Failure, exit};
+use failure::{Advice, Failure, exit};
 
 /// Error of making the page.
 #[derive(Debug, thiserror::Error)]
@@ -34,20 +34,12 @@ pub enum Error {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Failure for Error {
-    fn hint(&self) -> Option<String> {
+    fn advice(&self) -> Advice {
         match self {
-            Self::Table(error) => error.hint(),
-            Self::Crop { .. } => Some("run again with --from detect-track".into()),
-            Self::Linkage { .. } => Some("run again with --from cluster".into()),
-            Self::Page(_) => None,
-        }
-    }
-
-    fn exit_code(&self) -> u8 {
-        match self {
-            Self::Table(error) => error.exit_code(),
-            Self::Crop { .. } | Self::Linkage { .. } => exit::CONTRACT,
-            Self::Page(_) => exit::UNEXPECTED,
+            Self::Table(error) => error.advice(),
+            Self::Crop { .. } => Advice::new(exit::CONTRACT, "run again with --from detect-track"),
+            Self::Linkage { .. } => Advice::new(exit::CONTRACT, "run again with --from cluster"),
+            Self::Page(_) => exit::UNEXPECTED.into(),
         }
     }
 }

@@ -19,7 +19,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use failure::{Failure, exit};
+use failure::{Advice, Failure, exit};
 use run::RunReader;
 use schema::tables::Frame;
 
@@ -51,9 +51,6 @@ pub enum Error {
     /// The run cannot be read.
     #[error(transparent)]
     Run(#[from] run::Error),
-    /// A table cannot be read.
-    #[error(transparent)]
-    Schema(#[from] schema::Error),
     /// A file of the run is elsewhere.
     #[error("`{}` is a link to a file outside the run", path.display())]
     Outside {
@@ -86,25 +83,16 @@ pub enum Error {
 }
 
 impl Failure for Error {
-    fn hint(&self) -> Option<String> {
+    fn advice(&self) -> Advice {
         match self {
-            Self::Run(error) => error.hint(),
-            Self::Schema(error) => error.hint(),
-            Self::Outside { .. } => Some("copy the file into the run directory".into()),
-            Self::OtherVideo { .. } => Some("name the file that was analysed with `--video FILE`".into()),
-            Self::Port { .. } => Some("leave `--port` out for a free port".into()),
-            Self::Pictures { .. } => Some("set TMPDIR to a folder with free space".into()),
-            Self::Server(_) => None,
-        }
-    }
-
-    fn exit_code(&self) -> u8 {
-        match self {
-            Self::Run(error) => error.exit_code(),
-            Self::Schema(error) => error.exit_code(),
-            Self::Outside { .. } | Self::OtherVideo { .. } => exit::INPUT,
-            Self::Port { .. } => exit::USAGE,
-            Self::Pictures { .. } | Self::Server(_) => exit::UNEXPECTED,
+            Self::Run(error) => error.advice(),
+            Self::Outside { .. } => Advice::new(exit::INPUT, "copy the file into the run directory"),
+            Self::OtherVideo { .. } => {
+                Advice::new(exit::INPUT, "name the file that was analysed with `--video FILE`")
+            }
+            Self::Port { .. } => Advice::new(exit::USAGE, "leave `--port` out for a free port"),
+            Self::Pictures { .. } => Advice::new(exit::UNEXPECTED, "set TMPDIR to a folder with free space"),
+            Self::Server(_) => exit::UNEXPECTED.into(),
         }
     }
 }

@@ -39,7 +39,7 @@ impl Pictures {
         let (mut places, mut by_track) = (HashMap::new(), BTreeMap::<_, Vec<_>>::new());
         let mut end = 0;
         for batch in run.open_table::<Crop>()? {
-            for row in batch? {
+            for row in batch.map_err(run::Error::from)? {
                 // `redact` takes pictures out and leaves the row.
                 let Some(image) = row.image else { continue };
                 file.write_all(&image).map_err(failed)?;

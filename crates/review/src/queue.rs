@@ -46,8 +46,6 @@ pub struct Track<'a> {
     pub is_confirmed: bool,
     /// Confidence of linking, 0 to 1.
     pub confidence: f64,
-    /// Key of the person who is second best.
-    pub runner_up: Option<i64>,
     /// Mean score of the detector, 0 to 1.
     pub score: f64,
     /// Vector of unit norm, where there is one.
@@ -431,7 +429,6 @@ mod tests {
             is_face: true,
             is_confirmed: false,
             confidence: 1.0,
-            runner_up: None,
             score: 0.95,
             vector: Some(&vectors[track_id]),
         };

@@ -16,7 +16,7 @@ use schema::Row as _;
 use schema::Symbol;
 use schema::cell::Category as _;
 use schema::tables::{
-    Cluster, Constraint, ConstraintKind, Detection, Frame, Identity, Linkage, Shot, Track, TrackEmbedding,
+    Cluster, Constraint, ConstraintReason, Detection, Frame, Identity, Linkage, Shot, Track, TrackEmbedding,
 };
 use serde::{Deserialize, Serialize};
 
@@ -248,12 +248,12 @@ pub(crate) struct Session {
     is_read_only: bool,
     times: FrameTimes,
     tracks: Vec<Track>,
-    clusters: BTreeMap<i64, Cluster>,
+    /// Confidence of linking, by track.
+    confidence: HashMap<i64, f64>,
     shots: Vec<Shot>,
     vectors: HashMap<i64, Vec<f32>>,
     tree: Arc<Tree>,
     same_from: f64,
-    apart: Vec<(i64, i64)>,
     /// Boxes by frame and track: left, top, width, height.
     boxes: Vec<(i64, i64, [f32; 4])>,
     faces: Faces,
@@ -293,20 +293,15 @@ impl Session {
         let faces = Faces::new(sha256, times.clone(), detections);
         let tracks: Vec<Track> = run.read()?;
         let clusters: Vec<Cluster> = run.read()?;
-        let apart = run.read::<Constraint>()?.into_iter();
+        let mut constraints: Vec<Constraint> = run.read()?;
         // Edits are applied here, so what they left in the table is no evidence.
-        let apart = apart.filter(|row| {
-            row.kind == ConstraintKind::CannotLink
-                && row.reason == schema::tables::ConstraintReason::Overlap
-                && row.weight > 0.0
-        });
-        let apart: Vec<_> = apart.map(|row| (row.track_a, row.track_b)).collect();
+        constraints.retain(|row| row.reason == ConstraintReason::Overlap);
         let (footer, embeddings) = run.read_first_embedder(|row: &TrackEmbedding| &row.embedder)?;
         let with_vectors: Vec<i64> = embeddings.iter().map(|row| row.track_id).collect();
         let merges = run.read::<Linkage>()?;
         let merges = merges.iter().map(|row| (row.left, row.right, row.distance));
         let same_up_to = footer.embedders.first().and_then(|embedder| embedder.same_up_to);
-        let linked = People::linked(&clusters, &tracks, apart.iter().copied());
+        let linked = People::linked(&clusters, &tracks, &constraints);
         let log = Log::open(run.root())?;
         let mut session = Self {
             root: run.root().to_path_buf(),
@@ -315,12 +310,11 @@ impl Session {
             pictures: Pictures::read(run, &times)?,
             times,
             tracks,
-            clusters: clusters.into_iter().map(|row| (row.track_id, row)).collect(),
+            confidence: clusters.iter().map(|row| (row.track_id, f64::from(row.confidence))).collect(),
             shots: run.read()?,
             vectors: embeddings.iter().map(|row| (row.track_id, row.embedding.as_slice().to_vec())).collect(),
             tree: Arc::new(Tree::new(&with_vectors, merges)),
             same_from: same_up_to.map_or(SAME_FROM, |distance| 1.0 - distance),
-            apart,
             boxes,
             faces,
             people: linked.clone(),
@@ -530,8 +524,7 @@ impl Session {
         };
         let sides = sides.into_iter().enumerate().map(marks).collect();
         let edit = Edit { name, ..Edit::new(op, self.author.clone(), sides) };
-        let entry = Entry { edit_id: 0, made_at: String::new(), undoes: None, edit: edit.clone() };
-        let found = Found::of(&entry, &self.faces);
+        let found = Found::new(&edit, &self.faces);
         let (linked, faces, cache) = (&self.linked, &self.faces, &mut self.found);
         let mut refusal = None;
         let result = self.log.append_with(|log| {
@@ -554,8 +547,12 @@ impl Session {
     }
 
     fn frames_of(&self, track: i64) -> i64 {
-        let at = self.tracks.binary_search_by_key(&track, |track| track.track_id);
-        at.map_or(0, |at| self.tracks[at].last_frame_idx - self.tracks[at].first_frame_idx)
+        self.track(track).map_or(0, |track| track.last_frame_idx - track.first_frame_idx)
+    }
+
+    fn track(&self, track_id: i64) -> Option<&Track> {
+        let at = self.tracks.binary_search_by_key(&track_id, |track| track.track_id).ok()?;
+        Some(&self.tracks[at])
     }
 
     /// A refusal as the page shows it: both faces, and what said otherwise.
@@ -625,8 +622,8 @@ impl Session {
 
     /// Pairs of people who are two: they share a frame, or a person said so.
     fn people_apart(&self) -> HashSet<(i64, i64)> {
-        let by_frames = self.apart.iter().filter_map(|(a, b)| {
-            let (a, b) = (self.people.cluster_of(*a)?, self.people.cluster_of(*b)?);
+        let by_frames = self.people.apart().filter_map(|(a, b)| {
+            let (a, b) = (self.people.cluster_of(a)?, self.people.cluster_of(b)?);
             (a != b).then(|| (a.min(b), a.max(b)))
         });
         let said = self.log.active().filter(|e| matches!(e.edit.op, EditOp::Different | EditOp::Split));
@@ -641,16 +638,6 @@ impl Session {
     fn evidence(&self) -> Evidence<'_> {
         let people = self.people.clusters();
         let main = self.main_cast(&people);
-        // Where the people of linking are now, by most of their time.
-        let mut of_linking: BTreeMap<i64, BTreeSet<i64>> = BTreeMap::new();
-        for row in self.clusters.values() {
-            let linked = row.linked_cluster_id.or(row.cluster_id);
-            if let Some(id) = linked {
-                of_linking.entry(id).or_default().insert(row.track_id);
-            }
-        }
-        let heirs: BTreeMap<i64, i64> =
-            of_linking.iter().filter_map(|(id, tracks)| Some((*id, self.people.holder(tracks)?))).collect();
         let confirmed = self.confirmed();
         let mut passed = self.passed.clone();
         for entry in self.log.active().filter(|entry| entry.edit.op == EditOp::Different) {
@@ -660,8 +647,6 @@ impl Session {
             passed.extend(track.and_then(|side| side.first()).map(|track| format!("join:{track}")));
         }
         let track = |track: &Track| {
-            let row = self.clusters.get(&track.track_id);
-            let runner_up = row.and_then(|row| heirs.get(&row.runner_up_cluster_id?).copied());
             // After edits, the table says 1 of tracks that edits have put where they are.
             queue::Track {
                 track_id: track.track_id,
@@ -669,8 +654,7 @@ impl Session {
                 person: self.people.cluster_of(track.track_id),
                 is_face: self.people.is_face(track.track_id),
                 is_confirmed: confirmed.contains(&track.track_id),
-                confidence: row.map_or(0.0, |row| f64::from(row.confidence)),
-                runner_up,
+                confidence: self.confidence.get(&track.track_id).copied().unwrap_or(0.0),
                 score: f64::from(track.mean_score),
                 vector: self.vectors.get(&track.track_id).map(Vec::as_slice),
             }
@@ -708,11 +692,9 @@ impl Session {
 
     /// Time on screen of tracks together, seconds.
     fn screen_secs(&self, tracks: &[i64]) -> f64 {
-        let span = |track: &i64| {
-            let at = self.tracks.binary_search_by_key(track, |track| track.track_id).ok()?;
-            Some((self.tracks[at].first_frame_idx, self.tracks[at].last_frame_idx))
-        };
-        self.times.screen_secs(&self.times.union(tracks.iter().filter_map(span)))
+        let tracks = tracks.iter().filter_map(|track| self.track(*track));
+        let spans = tracks.map(|track| (track.first_frame_idx, track.last_frame_idx));
+        self.times.screen_secs(&self.times.union(spans))
     }
 
     /// The people who are on screen for more than a moment, and as many as have most of the screen time together.
@@ -793,9 +775,10 @@ impl Session {
 
     /// The best picture of a track.
     fn best(&self, track: i64) -> Picture {
-        self.strip(&[track]).first().copied().unwrap_or_else(|| {
-            let at = self.tracks.binary_search_by_key(&track, |track| track.track_id);
-            Picture { track, rank: None, t: at.map_or(0.0, |at| self.tracks[at].first_t_secs) }
+        self.strip(&[track]).first().copied().unwrap_or_else(|| Picture {
+            track,
+            rank: None,
+            t: self.track(track).map_or(0.0, |track| track.first_t_secs),
         })
     }
 

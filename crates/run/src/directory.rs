@@ -278,14 +278,7 @@ impl StageRun {
     /// Starts writing a table. `embedders` says what made the vectors, whose length is that of the
     /// first; it is empty for tables without vectors.
     pub fn create<R: Row + Clone>(&self, embedders: &[Embedder]) -> Result<TableWriter<R>> {
-        let footer = Footer {
-            table: R::TABLE.name.to_owned(),
-            version: R::TABLE.version.to_owned(),
-            producer: PRODUCER.to_owned(),
-            run_id: self.run_id.clone(),
-            fingerprint: self.record.fingerprint.clone(),
-            embedders: embedders.to_vec(),
-        };
+        let footer = Footer::of::<R>(self.run_id.clone(), self.record.fingerprint.clone(), embedders);
         let path = temporary(&self.root.join(R::TABLE.file_name()));
         Ok(TableWriter::create(&path, &footer)?)
     }

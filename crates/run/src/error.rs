@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use failure::{Failure, exit};
+use failure::{Advice, Failure, exit};
 
 /// What can go wrong between a stage and a run directory.
 #[derive(Debug, thiserror::Error)]
@@ -98,33 +98,28 @@ impl Error {
 }
 
 impl Failure for Error {
-    fn hint(&self) -> Option<String> {
+    fn advice(&self) -> Advice {
         match self {
-            Self::Table(error) => error.hint(),
-            Self::NoRun { .. } => Some("run the video first".into()),
-            Self::Changed { .. } => Some(schema::error::RESTORE.into()),
-            Self::Locked { .. } => Some("wait for the other process to end, or use another --run-dir".into()),
+            Self::Table(error) => error.advice(),
+            Self::NoRun { .. } => Advice::new(exit::INPUT, "run the video first"),
+            Self::Changed { .. } => Advice::new(exit::CONTRACT, schema::error::RESTORE),
+            Self::Locked { .. } => {
+                Advice::new(exit::UNEXPECTED, "wait for the other process to end, or use another --run-dir")
+            }
             Self::MissingInput { stage, .. } | Self::Unfinished { stage, .. } => {
-                Some(format!("run again with --from {stage}"))
+                Advice::new(exit::CONTRACT, format!("run again with --from {stage}"))
             }
-            Self::Pinned { stage, .. } => Some(format!(
-                "to restore it, run with --from {stage}; for other settings, use another --run-dir"
-            )),
-            Self::Manifest { .. } => Some("use another --run-dir, or delete this one".into()),
+            Self::Pinned { stage, .. } => Advice::new(
+                exit::USAGE,
+                format!("to restore it, run with --from {stage}; for other settings, use another --run-dir"),
+            ),
+            Self::Manifest { .. } => Advice::new(exit::CONTRACT, "use another --run-dir, or delete this one"),
             Self::Edit { path, .. } => {
-                Some(format!("`facetrack edits list {}` lists the edits", path.display()))
+                Advice::new(exit::USAGE, format!("`facetrack edits list {}` lists the edits", path.display()))
             }
-            Self::Config { .. } => Some("`facetrack settings` lists every section and setting".into()),
-        }
-    }
-
-    fn exit_code(&self) -> u8 {
-        match self {
-            Self::Table(error) => error.exit_code(),
-            Self::NoRun { .. } => exit::INPUT,
-            Self::Locked { .. } => exit::UNEXPECTED,
-            Self::Config { .. } | Self::Edit { .. } | Self::Pinned { .. } => exit::USAGE,
-            _ => exit::CONTRACT,
+            Self::Config { .. } => {
+                Advice::new(exit::USAGE, "`facetrack settings` lists every section and setting")
+            }
         }
     }
 }

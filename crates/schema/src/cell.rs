@@ -402,36 +402,31 @@ fn vectors_from_array(array: &ArrayRef) -> Result<Vec<Option<Vec<f32>>>, String>
 /// Says so when a vector of the column has another length than the footer promises: readers compare
 /// vectors with each other, so a file of plain lists must not smuggle in odd ones.
 pub(crate) fn check_lengths(array: &ArrayRef, dim: usize) -> Result<(), String> {
-    let found = if let Some(list) = array.as_fixed_size_list_opt() {
-        (!list.is_empty()).then(|| usize::try_from(list.value_length()).unwrap_or(0))
-    } else if let Some(list) = array.as_list_opt::<i32>() {
-        list.offsets().lengths().find(|len| *len != dim)
-    } else {
-        array.as_list_opt::<i64>().ok_or("is not a list")?.offsets().lengths().find(|len| *len != dim)
-    };
-    match found {
-        Some(found) if found != dim => {
-            Err(format!("contains a vector of length {found}, the footer declares {dim}"))
-        }
-        _ => Ok(()),
+    match lengths(array)?.find(|length| *length != dim) {
+        Some(found) => Err(format!("contains a vector of length {found}, the footer declares {dim}")),
+        None => Ok(()),
     }
 }
 
 /// Reports a vector that is longer than those of every embedder in the footer.
 pub(crate) fn check_longest(array: &ArrayRef, dim: usize) -> Result<(), String> {
-    let longest = if let Some(list) = array.as_fixed_size_list_opt() {
-        (!list.is_empty()).then(|| usize::try_from(list.value_length()).unwrap_or(0))
-    } else if let Some(list) = array.as_list_opt::<i32>() {
-        list.offsets().lengths().max()
-    } else {
-        array.as_list_opt::<i64>().ok_or("is not a list")?.offsets().lengths().max()
-    };
-    match longest {
+    match lengths(array)?.max() {
         Some(longest) if longest > dim => {
             Err(format!("contains a vector of length {longest}, the footer declares at most {dim}"))
         }
         _ => Ok(()),
     }
+}
+
+/// Lengths of the vectors of a column.
+fn lengths(array: &ArrayRef) -> Result<Box<dyn Iterator<Item = usize> + '_>, String> {
+    Ok(if let Some(list) = array.as_fixed_size_list_opt() {
+        Box::new(std::iter::repeat_n(usize::try_from(list.value_length()).unwrap_or(0), list.len()))
+    } else if let Some(list) = array.as_list_opt::<i32>() {
+        Box::new(list.offsets().lengths())
+    } else {
+        Box::new(array.as_list_opt::<i64>().ok_or("is not a list")?.offsets().lengths())
+    })
 }
 
 impl<const N: usize> Value for [f32; N] {

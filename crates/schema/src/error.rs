@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use failure::{Failure, exit};
+use failure::{Advice, Failure, exit};
 
 /// What can go wrong when a table is written or read.
 #[derive(Debug, thiserror::Error)]
@@ -99,28 +99,29 @@ impl Error {
 }
 
 impl Failure for Error {
-    fn hint(&self) -> Option<String> {
+    fn advice(&self) -> Advice {
         match self {
-            Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
-                Some("free disk space and run the same command again; finished stages are kept".into())
+            Self::Io { action, source, .. } => match (source.kind(), *action) {
+                (io::ErrorKind::StorageFull, _) => Advice::new(
+                    exit::UNEXPECTED,
+                    "free disk space and run the same command again; finished stages are kept",
+                ),
+                (io::ErrorKind::PermissionDenied, _) | (_, "create") => {
+                    Advice::new(exit::UNEXPECTED, "use a --run-dir with write permission")
+                }
+                _ => exit::UNEXPECTED.into(),
+            },
+            Self::Row { .. } => exit::CONTRACT.into(),
+            Self::NotParquet { .. } | Self::Column { .. } | Self::Footer { .. } => {
+                Advice::new(exit::CONTRACT, RESTORE)
             }
-            Self::Io { action: "create", .. } => Some("use a --run-dir with write permission".into()),
-            Self::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
-                Some("use a --run-dir with write permission".into())
+            Self::TooOld { table, .. } => Advice::new(
+                exit::CONTRACT,
+                format!("run again with --from {}", crate::tables::producer(table)),
+            ),
+            Self::TooNew { .. } => {
+                Advice::new(exit::CONTRACT, "upgrade facetrack to the version that wrote the file")
             }
-            Self::Io { .. } | Self::Row { .. } => None,
-            Self::NotParquet { .. } | Self::Column { .. } | Self::Footer { .. } => Some(RESTORE.into()),
-            Self::TooOld { table, .. } => {
-                Some(format!("run again with --from {}", crate::tables::producer(table)))
-            }
-            Self::TooNew { .. } => Some("upgrade facetrack to the version that wrote the file".into()),
-        }
-    }
-
-    fn exit_code(&self) -> u8 {
-        match self {
-            Self::Io { .. } => exit::UNEXPECTED,
-            _ => exit::CONTRACT,
         }
     }
 }

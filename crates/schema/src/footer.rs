@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::Row;
+use crate::io::PRODUCER;
+
 /// Name of the file-level metadata key.
 pub const KEY: &str = "facetrack";
 
@@ -29,6 +32,18 @@ pub struct Footer {
 }
 
 impl Footer {
+    /// For a table of rows `R` that this program writes.
+    pub fn of<R: Row>(run_id: String, fingerprint: String, embedders: &[Embedder]) -> Self {
+        Self {
+            table: R::TABLE.name.to_owned(),
+            version: R::TABLE.version.to_owned(),
+            producer: PRODUCER.to_owned(),
+            run_id,
+            fingerprint,
+            embedders: embedders.to_vec(),
+        }
+    }
+
     /// Length of the vectors in the file, that of the longest; 0 for a table without vectors.
     pub fn dim(&self) -> usize {
         self.embedders.iter().map(|embedder| embedder.dim).max().unwrap_or(0)

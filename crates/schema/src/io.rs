@@ -200,6 +200,17 @@ fn parquet<T, E: std::fmt::Display>(
         .map_err(|e| e.to_string())
 }
 
+/// Writes a whole table to `path`; gives the number of its rows.
+pub fn write_all<R: Row + Clone>(
+    path: &Path,
+    footer: &Footer,
+    rows: impl IntoIterator<Item = R>,
+) -> Result<u64> {
+    let mut writer = TableWriter::create(path, footer)?;
+    rows.into_iter().try_for_each(|row| writer.push(row))?;
+    writer.finish()
+}
+
 /// Every row of the table at `path`.
 pub fn read_all<R: Row + Clone>(path: &Path) -> Result<Vec<R>> {
     let mut rows = Vec::new();

@@ -364,6 +364,13 @@ table! {
     }
 }
 
+impl Constraint {
+    /// Whether the two tracks cannot be linked.
+    pub fn forbids(&self) -> bool {
+        self.kind == ConstraintKind::CannotLink && self.weight > 0.0
+    }
+}
+
 table! {
     /// One row per track: the cluster that the track was assigned to.
     Cluster = "clusters" "1.1.0", written by "cluster", sorted by (video_id, track_id), checked by check_cluster {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use failure::{Failure, exit};
+use failure::{Advice, Failure, exit};
 
 /// Errors of video files.
 #[derive(Debug, thiserror::Error)]
@@ -83,7 +83,7 @@ impl Error {
 }
 
 impl Failure for Error {
-    fn hint(&self) -> Option<String> {
+    fn advice(&self) -> Advice {
         let hint = match self {
             Self::Unreadable { .. } => "check the path and the permissions of the file",
             Self::NotAFile { .. } => "pass the path of a video file",
@@ -97,10 +97,6 @@ impl Failure for Error {
             Self::TooLarge { .. } => "if the file is not damaged, make a smaller copy of it",
             Self::Decoder { .. } => "convert it first: ffmpeg -i FILE -c:v libx264 -crf 16 out.mkv",
         };
-        Some(hint.into())
-    }
-
-    fn exit_code(&self) -> u8 {
-        exit::INPUT
+        Advice::new(exit::INPUT, hint)
     }
 }

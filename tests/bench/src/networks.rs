@@ -38,14 +38,14 @@ pub(crate) fn load(name: &str, weights: &Path, size: &[usize]) -> Result<Box<dyn
     if name == "yunet" {
         return Ok(Box::new(Detector::new(&weights, size)?));
     }
-    let embedder = if OTHERS.contains(&name) { "arcface" } else { name };
-    match embedder.parse::<Name>()?.spec().source {
-        Source::Network { load, .. } => Ok(Box::new(load(&weights)?)),
+    let embedder: Name = if OTHERS.contains(&name) { "arcface" } else { name }.parse()?;
+    match embedder.spec().source {
+        Source::Network { build, .. } => Ok(Box::new(weights.load(embedder.as_str(), |vb| build(&vb))?)),
         Source::Vocabulary(_) | Source::Fusion => Err(format!("{name} is no network").into()),
     }
 }
 
-impl Network for Box<dyn Embedder> {
+impl Network for embed::Network {
     fn most(&self) -> usize {
         self.batch()
     }

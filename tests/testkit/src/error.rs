@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use failure::{Failure, exit};
+use failure::{Advice, Failure, exit};
 
 /// Errors of this module.
 #[derive(Debug, thiserror::Error)]
@@ -54,22 +54,13 @@ impl Error {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Failure for Error {
-    fn hint(&self) -> Option<String> {
+    fn advice(&self) -> Advice {
         match self {
-            Self::Schema(error) => error.hint(),
-            Self::Run(error) => error.hint(),
-            Self::Recipe { .. } => Some("datasets/README.md describes recipes".into()),
-            Self::Io { .. } | Self::Labels { .. } => None,
-        }
-    }
-
-    fn exit_code(&self) -> u8 {
-        match self {
-            Self::Schema(error) => error.exit_code(),
-            Self::Run(error) => error.exit_code(),
-            Self::Recipe { .. } => exit::USAGE,
-            Self::Labels { .. } => exit::INPUT,
-            Self::Io { .. } => exit::UNEXPECTED,
+            Self::Schema(error) => error.advice(),
+            Self::Run(error) => error.advice(),
+            Self::Recipe { .. } => Advice::new(exit::USAGE, "datasets/README.md describes recipes"),
+            Self::Labels { .. } => exit::INPUT.into(),
+            Self::Io { .. } => exit::UNEXPECTED.into(),
         }
     }
 }

@@ -7,7 +7,7 @@ use proptest::test_runner::RngSeed;
 use testkit::people::{People, people};
 
 use super::*;
-use crate::linkage::{Pairs, average_linkage, cut};
+use crate::linkage::{Linkage, Metric, Pairs, cut, linkage};
 
 /// Seeded: the two sides round differently, and random vectors that are nearly as far from one as from
 /// another would now and then be merged in another order.
@@ -180,10 +180,10 @@ fn the_definition_agrees_with_nearest_neighbour_chains() {
     let mut case = Case::of(&people(400, 16, 4));
     case.weights.fill(1.0);
     let rows: Vec<&[f32]> = (0..400).map(|i| case.vectors.row(i)).collect();
-    let mut pairs = Pairs::cosine(&rows);
+    let mut pairs = Pairs::of(&rows, Metric::Cosine);
     case.cannot_link.iter().for_each(|(a, b)| pairs.forbid(*a, *b));
     assert!(!case.cannot_link.is_empty());
-    assert_eq!(case.naive(0.6).labels, cut(400, &average_linkage(pairs), 0.6));
+    assert_eq!(case.naive(0.6).labels, cut(400, &linkage(pairs, Linkage::Average), 0.6));
 }
 
 #[test]

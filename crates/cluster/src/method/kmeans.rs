@@ -5,7 +5,7 @@ use numeric::random::SplitMix64;
 use numeric::vector::norm_f64;
 
 use super::silhouette::{self, MOST_CLUSTERS};
-use super::{Assignment, Error, Items, Method};
+use super::{Assignment, Error, Items, Method, cannot_link_of};
 use crate::linkage::Metric;
 
 /// Runs from other centres, of which the best counts.
@@ -80,8 +80,11 @@ impl KMeans {
     /// Lloyd's rounds from these centres (k rows as long as the vectors) until no item moves. A centre
     /// without items is set to the item that lies farthest from its own, as scikit-learn does.
     pub fn lloyd(&self, items: &Items<'_>, centres: Vec<Vec<f64>>) -> Partition {
-        let cannot_link =
-            if self.constraints { items.cannot_link_of() } else { vec![Vec::new(); items.len()] };
+        let cannot_link = if self.constraints {
+            cannot_link_of(items.len(), items.cannot_link())
+        } else {
+            vec![Vec::new(); items.len()]
+        };
         let assign = |centres: &mut Vec<Vec<f64>>| {
             let mut labels = nearest_centres(items, centres, &cannot_link);
             fill_empty(items, centres, &mut labels);

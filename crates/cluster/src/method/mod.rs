@@ -28,7 +28,7 @@ pub use self::kmeans::{KMeans, Partition};
 pub(crate) use self::link::mean_norm;
 pub use self::link::{BINS, Calibration, Clothes, Link, Model, Odds, Scale};
 pub use self::silhouette::silhouette;
-use crate::linkage::{self, FORBIDDEN, Merge, Metric, Pairs};
+use crate::linkage::{self, FORBIDDEN, Linkage, Merge, Metric, Pairs};
 
 /// A way to decide which items show one person.
 pub trait Method {
@@ -143,12 +143,7 @@ impl<'a> Items<'a> {
         cannot_link.dedup();
         let expected = vectors.first().map_or(0, |first| first.len());
         for (item, vector) in vectors.iter().enumerate() {
-            if vector.len() != expected {
-                return Err(Error::Length { item, expected, found: vector.len() });
-            }
-            if !vector.iter().all(|x| x.is_finite()) {
-                return Err(Error::NotFinite { item });
-            }
+            check(item, vector, expected, 0.0)?;
         }
         Ok(Self { vectors, cannot_link, crops: Vec::new(), views: Vec::new(), outfits: Vec::new() })
     }
@@ -160,12 +155,7 @@ impl<'a> Items<'a> {
     pub fn with_crops(self, crops: Vec<Crop<'a>>) -> Result<Self, Error> {
         let expected = self.vectors.first().map_or(0, |first| first.len());
         for Crop { item, vector, norm } in &crops {
-            if vector.len() != expected {
-                return Err(Error::Length { item: *item, expected, found: vector.len() });
-            }
-            if !norm.is_finite() || !vector.iter().all(|x| x.is_finite()) {
-                return Err(Error::NotFinite { item: *item });
-            }
+            check(*item, vector, expected, f64::from(*norm))?;
         }
         Ok(Self { crops, ..self })
     }
@@ -183,12 +173,7 @@ impl<'a> Items<'a> {
             let expected = view.seen.iter().flatten().map(|(vector, _)| vector.len()).next().unwrap_or(0);
             for (item, seen) in view.seen.iter().enumerate() {
                 let Some((vector, norm)) = seen else { continue };
-                if vector.len() != expected {
-                    return Err(Error::Length { item, expected, found: vector.len() });
-                }
-                if !norm.is_finite() || !vector.iter().all(|x| x.is_finite()) {
-                    return Err(Error::NotFinite { item });
-                }
+                check(item, vector, expected, f64::from(*norm))?;
             }
         }
         Ok(Self { views, ..self })
@@ -201,12 +186,7 @@ impl<'a> Items<'a> {
     pub fn with_outfits(self, outfits: Vec<Outfit<'a>>) -> Result<Self, Error> {
         let expected = outfits.first().map_or(0, |first| first.torso.len());
         for Outfit { item, torso, first_secs, last_secs, .. } in &outfits {
-            if torso.len() != expected {
-                return Err(Error::Length { item: *item, expected, found: torso.len() });
-            }
-            if !(first_secs + last_secs).is_finite() || !torso.iter().all(|x| x.is_finite()) {
-                return Err(Error::NotFinite { item: *item });
-            }
+            check(*item, torso, expected, first_secs + last_secs)?;
         }
         Ok(Self { outfits, ..self })
     }
@@ -252,16 +232,27 @@ impl<'a> Items<'a> {
         self.cannot_link.iter().for_each(|(a, b)| pairs.forbid(*a, *b));
         pairs
     }
+}
 
-    /// Returns, for every item, the items with which it has a cannot-link constraint.
-    fn cannot_link_of(&self) -> Vec<Vec<usize>> {
-        let mut others = vec![Vec::new(); self.len()];
-        for (a, b) in &self.cannot_link {
-            others[*a].push(*b);
-            others[*b].push(*a);
-        }
-        others
+/// Checks the vector of an item, and a number that belongs to it.
+fn check(item: usize, vector: &[f32], expected: usize, number: f64) -> Result<(), Error> {
+    if vector.len() != expected {
+        return Err(Error::Length { item, expected, found: vector.len() });
     }
+    if !number.is_finite() || !vector.iter().all(|x| x.is_finite()) {
+        return Err(Error::NotFinite { item });
+    }
+    Ok(())
+}
+
+/// For each of `n` items, the items that cannot be linked with it.
+fn cannot_link_of(n: usize, cannot_link: &[(usize, usize)]) -> Vec<Vec<usize>> {
+    let mut others = vec![Vec::new(); n];
+    for (a, b) in cannot_link {
+        others[*a].push(*b);
+        others[*b].push(*a);
+    }
+    others
 }
 
 /// Result of a method.
@@ -371,7 +362,7 @@ fn repair(labels: &mut Vec<Option<usize>>, pairs: &Pairs) {
         if !among.has_forbidden() {
             continue;
         }
-        let merges = linkage::average_linkage(among);
+        let merges = linkage::linkage(among, Linkage::Average);
         let parts = linkage::cut(members.len(), &merges, FORBIDDEN.next_down());
         members.iter().zip(&parts).for_each(|(item, part)| labels[*item] = Some(next + part));
         next += members.len();

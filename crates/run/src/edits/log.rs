@@ -12,7 +12,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use geometry::BBox;
 use schema::footer::Footer;
-use schema::io::{self, PRODUCER, TableWriter};
+use schema::io;
 use schema::{Row, tables};
 
 use super::{Anchor, Edit, EditOp, Effect, Entry, Mark};
@@ -313,17 +313,9 @@ impl Log {
 
     /// Writes a table under its temporary name.
     fn prepare<R: Row + Clone>(&self, rows: impl IntoIterator<Item = R>) -> Result<()> {
-        let footer = Footer {
-            table: R::TABLE.name.to_owned(),
-            version: R::TABLE.version.to_owned(),
-            producer: PRODUCER.to_owned(),
-            run_id: self.root.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-            fingerprint: String::new(),
-            embedders: Vec::new(),
-        };
-        let mut writer = TableWriter::create(&temporary(&self.path::<R>()), &footer)?;
-        rows.into_iter().try_for_each(|row| writer.push(row))?;
-        writer.finish()?;
+        let run_id = self.root.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let footer = Footer::of::<R>(run_id, String::new(), &[]);
+        io::write_all(&temporary(&self.path::<R>()), &footer, rows)?;
         Ok(())
     }
 }

@@ -20,7 +20,7 @@ mod scan;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use failure::{Failure, exit};
+use failure::{Advice, Failure, exit};
 use schema::tables::Identity;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -92,23 +92,17 @@ pub enum Error {
 }
 
 impl Failure for Error {
-    fn hint(&self) -> Option<String> {
+    fn advice(&self) -> Advice {
         match self {
-            Self::Run(e) => e.hint(),
-            Self::NoIdentity { .. } => Some("the page lists the people with their numbers".into()),
-            Self::Trace { .. } => {
-                Some("redact the run again; if that does not help, delete the run directory".into())
+            Self::Run(e) => e.advice(),
+            Self::NoIdentity { .. } => {
+                Advice::new(exit::USAGE, "the page lists the people with their numbers")
             }
-            Self::Io { .. } => None,
-        }
-    }
-
-    fn exit_code(&self) -> u8 {
-        match self {
-            Self::Run(e) => e.exit_code(),
-            Self::NoIdentity { .. } => exit::USAGE,
-            Self::Trace { .. } => exit::CONTRACT,
-            Self::Io { .. } => exit::UNEXPECTED,
+            Self::Trace { .. } => Advice::new(
+                exit::CONTRACT,
+                "redact the run again; if that does not help, delete the run directory",
+            ),
+            Self::Io { .. } => exit::UNEXPECTED.into(),
         }
     }
 }

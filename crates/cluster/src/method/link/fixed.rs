@@ -1,7 +1,7 @@
 //! Linking for embedders without a quality table: average linkage under constraints, up to the embedder's
 //! distance.
 
-use super::{EXACT_PAIRS, PROBES, WHOLE_TREE};
+use super::{EXACT_PAIRS, PROBES, WHOLE_TREE, cannot_link_of};
 use crate::agglomerate;
 use crate::items::Vectors;
 use crate::linkage::{self, Merge};
@@ -63,7 +63,7 @@ pub(super) fn fits(items: &Items<'_>, labels: &[usize], cut: f64) -> Vec<Fit> {
         sums[*label].iter_mut().zip(*vector).for_each(|(sum, x)| *sum += f64::from(*x));
         counts[*label] += 1;
     }
-    let cannot_link_of = items.cannot_link_of();
+    let cannot_link_of = cannot_link_of(items.len(), items.cannot_link());
     let fit = |item: usize| {
         let product = |label: usize| {
             let pairs = sums[label].iter().zip(items.vectors()[item]);

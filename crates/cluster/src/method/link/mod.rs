@@ -41,7 +41,7 @@ pub use self::odds::{Model, Odds};
 pub(crate) use self::quality::mean_norm;
 use self::quality::{Norms, Tracks};
 use self::reassign::{Clusters, Standing};
-use super::{Assignment, Cut, Error, Fit, Items, Method, Outfit, Tree, numbers};
+use super::{Assignment, Cut, Error, Fit, Items, Method, Outfit, Tree, cannot_link_of, numbers};
 use crate::agglomerate::CANNOT_LINK_PENALTY;
 use crate::linkage::{self, FORBIDDEN, Merge};
 use crate::neighbours::Search;
@@ -365,16 +365,6 @@ impl Round<'_> {
         }
         Partition { labels: clusters.labels().to_vec(), merges, standings, confidences }
     }
-}
-
-/// For each of `n` tracks, its cannot-linked tracks.
-fn cannot_link_of(n: usize, cannot_link: &[(usize, usize)]) -> Vec<Vec<usize>> {
-    let mut cannot_link_of = vec![Vec::new(); n];
-    for (a, b) in cannot_link {
-        cannot_link_of[*a].push(*b);
-        cannot_link_of[*b].push(*a);
-    }
-    cannot_link_of
 }
 
 /// Merges with their heights. A merge may gain more than one before it, which made it possible; it is drawn as high.
