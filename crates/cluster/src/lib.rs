@@ -9,6 +9,7 @@
 //! * [`linkage`]: distances, the dendrogram under constraints, and its cut.
 //! * [`mod@constraints`]: which tracks cannot show the same person, and which must; [`groups`] links the latter
 //!   whatever the method.
+//! * [`seen`]: what embedders see of the tracks of a run.
 //! * [`identities`]: rows from labels: who is on screen, when, and with which confidence.
 //! * [`edits`]: what the corrections of a person do to the people that linking found.
 //!
@@ -26,14 +27,14 @@ pub mod linkage;
 pub mod method;
 pub mod neighbours;
 mod parallel;
+pub mod seen;
 
 use failure::{Advice, Failure, exit};
 use run::edits::{Faces, Log};
 use run::manifest::Input;
 use run::stage::{Job, Outcome, Progress, Stage};
-use run::{Begin, RunDir, StageRun};
-use schema::footer::Embedder;
-use schema::tables::{Calibration, Constraint, Embedding, Frame, Linkage, Track, TrackEmbedding, TrackView};
+use run::{Begin, StageRun};
+use schema::tables::{Calibration, Constraint, Frame, Linkage, Track, TrackView};
 use schema::{Row, Symbol};
 
 pub use crate::config::{Config, Entry, METHODS, Name, Use};
@@ -41,7 +42,7 @@ use crate::constraints::Pairs;
 use crate::edits::{Found, People, Refusal};
 use crate::identities::Linked;
 use crate::linkage::Metric;
-use crate::method::{Crop, FurtherView, Items, Outfit};
+use crate::seen::Seen;
 
 /// Name, version and description of the stage.
 pub const STAGE: Stage =
@@ -154,11 +155,10 @@ pub fn run(job: &mut Job<Config>) -> Result<Outcome, Error> {
         }
         _ => Pairs::default(),
     };
-    let (footer, vectors) = job.run.read_first_embedder(|row: &TrackEmbedding| &row.embedder)?;
-    let same_up_to = footer.embedders.first().and_then(|embedder| embedder.same_up_to);
-    if let (Some(key), None, [first, ..]) =
-        (job.config.wants_distance(), same_up_to, footer.embedders.as_slice())
-    {
+    let seen = Seen::read(&job.run)?;
+    let (vectors, crops) = (&seen.vectors, &seen.crops);
+    let same_up_to = seen.embedder.as_ref().and_then(|embedder| embedder.same_up_to);
+    if let (Some(key), None, Some(first)) = (job.config.wants_distance(), same_up_to, &seen.embedder) {
         stage.warn(format!(
             "the distances of `{}` are not calibrated; tracks are linked with the threshold of SFace, which may be \
              wrong; set [cluster] {key}",
@@ -168,20 +168,15 @@ pub fn run(job: &mut Job<Config>) -> Result<Outcome, Error> {
     if vectors.len() > MAX_TRACKS && job.config.method != Name::Link {
         return Err(Error::TooManyTracks { n_tracks: vectors.len() });
     }
-    let crops = job.run.read_first_embedder(|row: &Embedding| &row.embedder)?.1;
-    let (further, seen) = if has_views { further(&job.run)? } else { Default::default() };
     let overlaps = constraints::overlaps(&tracks);
-    let one_picture = constraints::look_like_one_picture(&overlaps, &vectors, &crops);
+    let one_picture = constraints::look_like_one_picture(&overlaps, vectors, crops);
     let people = taught.groups(&track_ids);
     let is_one = |(a, b)| people.are_one(track_ids.binary_search(&a).ok(), track_ids.binary_search(&b).ok());
     let video_id = job.run.video_id()?;
     let is_waived = |pair| one_picture.contains(&pair) || is_one(pair);
     let mut known = constraints::known(&video_id, &overlaps, &taught, is_waived);
-    let items = items(&vectors, &crops, &known)?
-        .with_views(views(&further, &seen, &vectors))?
-        .with_outfits(outfits(&tracks, &vectors))?;
-    let quality = footer.embedders.first().and_then(|embedder| embedder.quality.as_ref());
-    let method = job.config.method(same_up_to, quality, !taught.is_empty(), job.threads);
+    let items = seen.items(&tracks, &known)?;
+    let method = job.config.method(same_up_to, seen.quality(), !taught.is_empty(), job.threads);
     let with_vectors: Vec<i64> = vectors.iter().map(|v| v.track_id).collect();
     let mut advance = |done: usize, steps: usize| {
         let tracks = with_vectors.len() as u64;
@@ -195,8 +190,8 @@ pub fn run(job: &mut Job<Config>) -> Result<Outcome, Error> {
     let times = frames.iter().map(|frame| (frame.pts_ticks, frame.t_secs)).collect();
     let linked = Linked {
         tracks: &tracks,
-        vectors: &vectors,
-        crops: &crops,
+        vectors,
+        crops,
         times: &times,
         labels: &found.labels,
         fits: &fits,
@@ -265,66 +260,6 @@ fn edited(
     stage.figure("edits", n_edits);
     stage.figure(NOT_APPLIED, refused.iter().map(|(edit_id, _)| *edit_id).collect::<Vec<_>>());
     linked.edited(rows, &people)
-}
-
-/// The tracks that have a vector, with their crops, and which of them cannot be linked.
-fn items<'a>(
-    vectors: &'a [TrackEmbedding],
-    crops: &'a [Embedding],
-    known: &[Constraint],
-) -> Result<Items<'a>, method::Error> {
-    let place = |track_id: i64| place(vectors, track_id);
-    let cannot_link = known.iter().filter(|known| known.forbids());
-    let cannot_link = cannot_link.filter_map(|row| place(row.track_a).zip(place(row.track_b))).collect();
-    let crop = |crop: &'a Embedding| {
-        Some(Crop { item: place(crop.track_id)?, vector: crop.embedding.as_slice(), norm: crop.norm })
-    };
-    Items::new(vectors.iter().map(|v| v.embedding.as_slice()).collect(), cannot_link)?
-        .with_crops(crops.iter().filter_map(crop).collect())
-}
-
-/// The further embedders, and what they see of tracks.
-fn further(run: &RunDir) -> Result<(Vec<Embedder>, Vec<TrackView>), Error> {
-    let embedders = run.open_table::<TrackView>()?.footer().embedders.clone();
-    Ok((embedders, run.read()?))
-}
-
-/// The tracks that have a vector, as each further embedder whose quality table is known sees them.
-fn views<'a>(
-    embedders: &'a [Embedder],
-    rows: &'a [TrackView],
-    vectors: &[TrackEmbedding],
-) -> Vec<FurtherView<'a>> {
-    let view = |embedder: &'a Embedder| {
-        let quality = embedder.quality.as_ref()?;
-        let mut seen = vec![None; vectors.len()];
-        for row in rows.iter().filter(|row| row.embedder.as_str() == embedder.name) {
-            if let Some(item) = place(vectors, row.track_id) {
-                seen[item] = Some((row.embedding.0.as_slice(), row.norm));
-            }
-        }
-        seen.iter().any(Option::is_some).then_some(FurtherView { quality, seen })
-    };
-    embedders.iter().filter_map(view).collect()
-}
-
-/// The clothes of the tracks that have a vector, where they were measured.
-fn outfits<'a>(tracks: &'a [Track], vectors: &[TrackEmbedding]) -> Vec<Outfit<'a>> {
-    let outfit = |track: &'a Track| {
-        Some(Outfit {
-            item: place(vectors, track.track_id)?,
-            torso: track.torso.as_ref()?.as_slice(),
-            first_secs: track.first_t_secs,
-            last_secs: track.last_t_secs,
-            shot: track.shot_idx,
-        })
-    };
-    tracks.iter().filter_map(outfit).collect()
-}
-
-/// Place of a track among those that have a vector.
-fn place(vectors: &[TrackEmbedding], track_id: i64) -> Option<usize> {
-    vectors.binary_search_by_key(&track_id, |v| v.track_id).ok()
 }
 
 /// Rows of `calibration`: bins in which there are pairs.

@@ -51,6 +51,9 @@ pub enum Error {
     /// The run cannot be read.
     #[error(transparent)]
     Run(#[from] run::Error),
+    /// Linking cannot compare the vectors of the run.
+    #[error(transparent)]
+    Vectors(#[from] cluster::method::Error),
     /// A file of the run is elsewhere.
     #[error("`{}` is a link to a file outside the run", path.display())]
     Outside {
@@ -86,6 +89,7 @@ impl Failure for Error {
     fn advice(&self) -> Advice {
         match self {
             Self::Run(error) => error.advice(),
+            Self::Vectors(_) => exit::INPUT.into(),
             Self::Outside { .. } => Advice::new(exit::INPUT, "copy the file into the run directory"),
             Self::OtherVideo { .. } => {
                 Advice::new(exit::INPUT, "name the file that was analysed with `--video FILE`")

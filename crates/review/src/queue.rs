@@ -5,21 +5,21 @@
 //! on screen for 90 s and 12 s, are worth 0.4 × 12 s = 4.8 s. A track of 3 s that is wrong with probability 0.5 is
 //! worth 1.5 s and comes later. Equal values put whole people before tracks.
 //!
-//! Probabilities come from what linking left: the confidence of a track, the similarity of its vector to those of its
-//! person and of others, and the height at which the dendrogram joins two people.
+//! Probabilities come from the log odds by which linking merges and reassigns ([`cluster::method::Odds`]), for the people
+//! as they are now; of an embedder without a quality table, from the similarity of vectors.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::sync::Arc;
 
+use cluster::method::Odds;
 use numeric::vector::{direction, dot_in_lanes};
 
-/// Steepness of the probability of one person over cosine similarity.
+/// Log odds of linking per log odds of the truth: linking takes the tracks of a person as independent, which they are not.
+const OVERCONFIDENCE: f64 = 4.0;
+/// Steepness of the probability of one person over cosine similarity, without a quality table.
 const STEEPNESS: f64 = 14.0;
 /// How much more similar vectors of people, which are means, are than vectors of tracks, by cosine.
 const CLOSER: f64 = 0.08;
-/// Log odds of the dendrogram are those of all crops taken as independent, which they are not.
-const LOG_ODDS_PER_CROP: f64 = 3.0;
 /// Most people that are compared with each other, by screen time.
 const MOST_COMPARED: usize = 200;
 /// Most pairs of people that become questions.
@@ -44,8 +44,8 @@ pub struct Track<'a> {
     pub is_face: bool,
     /// Whether a person said that the track belongs where it is.
     pub is_confirmed: bool,
-    /// Confidence of linking, 0 to 1.
-    pub confidence: f64,
+    /// Place of the track among those that linking sees.
+    pub item: Option<usize>,
     /// Mean score of the detector, 0 to 1.
     pub score: f64,
     /// Vector of unit norm, where there is one.
@@ -62,7 +62,7 @@ pub struct Person {
 }
 
 /// Everything that the order depends on.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Evidence<'a> {
     /// Tracks, by key.
     pub tracks: Vec<Track<'a>>,
@@ -72,8 +72,10 @@ pub struct Evidence<'a> {
     pub apart: HashSet<(i64, i64)>,
     /// Cosine similarity from which two tracks are more likely of one person.
     pub same_from: f64,
-    /// Log odds that the tracks of a pair are of one person, by the dendrogram.
-    pub tree: Arc<Tree>,
+    /// Log odds of the people as they are; `None` for an embedder without a quality table.
+    pub odds: Option<Odds<'a>>,
+    /// Number of each person in `odds`.
+    pub numbers: HashMap<i64, usize>,
     /// Keys of questions that are not to be asked again.
     pub passed: BTreeSet<String>,
 }
@@ -128,50 +130,6 @@ pub struct Queue {
     pub settled: f64,
     /// Probability that each track is wrong where it is, in the order of the tracks.
     pub doubts: Vec<f64>,
-}
-
-/// The dendrogram of a run.
-#[derive(Debug, Clone, Default)]
-pub struct Tree {
-    /// Leaf of each track.
-    leaves: HashMap<i64, usize>,
-    /// Parent of each node, and its height.
-    parents: Vec<Option<(usize, f64)>>,
-}
-
-impl Tree {
-    /// The tree of tracks and merges (left, right, distance); without merges, nothing is known.
-    pub fn new(tracks: &[i64], merges: impl IntoIterator<Item = (i64, i64, f64)>) -> Self {
-        let mut parents = vec![None; tracks.len()];
-        for (left, right, distance) in merges {
-            let node = parents.len();
-            for child in [left, right] {
-                let child = usize::try_from(child).ok().and_then(|child| parents.get_mut(child));
-                child.into_iter().for_each(|parent| *parent = Some((node, distance)));
-            }
-            parents.push(None);
-        }
-        Self { leaves: tracks.iter().copied().zip(0..).collect(), parents }
-    }
-
-    /// Height at which two tracks meet; `None` where the tree does not say.
-    pub fn height(&self, a: i64, b: i64) -> Option<f64> {
-        let (mut a, mut b) = (*self.leaves.get(&a)?, *self.leaves.get(&b)?);
-        let mut height = None;
-        // A parent has a larger number than its children, so this ends.
-        while a != b {
-            let lower = if a < b { &mut a } else { &mut b };
-            let (parent, distance) = (*self.parents.get(*lower)?)?;
-            (*lower, height) = (parent, Some(distance));
-        }
-        height
-    }
-}
-
-/// Log odds `g` of a height `1 − g / (20 + |g|)` (see the table `linkage`).
-fn log_odds(height: f64) -> f64 {
-    let share = (1.0 - height).clamp(-0.99, 0.99);
-    20.0 * share / (1.0 - share.abs())
 }
 
 fn sigmoid(x: f64) -> f64 {
@@ -257,12 +215,40 @@ impl Evidence<'_> {
         self.apart.contains(&(a.min(b), a.max(b)))
     }
 
-    /// Log odds that vectors of two people are of one; 0 where they cannot be compared.
-    fn one_by_vectors(&self, a: &[f32], b: &[f32]) -> f64 {
+    /// Log odds that two people are one.
+    fn one(&self, a: &Group, b: &Group) -> f64 {
+        match &self.odds {
+            Some(odds) => {
+                let numbers = self.numbers.get(&a.person).zip(self.numbers.get(&b.person));
+                numbers.map_or(0.0, |(a, b)| odds.one(*a, *b) / OVERCONFIDENCE)
+            }
+            None => self.by_vectors(&a.vector, &b.vector) - STEEPNESS * CLOSER,
+        }
+    }
+
+    /// Log odds that a track belongs to a person, against being alone; `None` where that cannot be.
+    fn belongs(&self, track: &Track<'_>, to: &Group) -> Option<f64> {
+        match &self.odds {
+            Some(odds) => {
+                let gain = odds.belongs(track.item?, *self.numbers.get(&to.person)?)?;
+                Some(gain / OVERCONFIDENCE)
+            }
+            None if track.person == Some(to.person) => {
+                // The track's own part of the mean is taken off.
+                let weight = weight(track);
+                let rest = to.sum.iter().zip(track.vector?).map(|(sum, x)| sum - weight * f64::from(*x));
+                Some(self.by_vectors(track.vector?, &direction(&rest.collect::<Vec<_>>(), 1e-9)?))
+            }
+            None => Some(self.by_vectors(track.vector?, &to.vector)),
+        }
+    }
+
+    /// Log odds that vectors are of one person; 0 where they cannot be compared.
+    fn by_vectors(&self, a: &[f32], b: &[f32]) -> f64 {
         if a.is_empty() || a.len() != b.len() {
             return 0.0;
         }
-        STEEPNESS * (f64::from(dot_in_lanes(a, b)) - self.same_from - CLOSER)
+        STEEPNESS * (f64::from(dot_in_lanes(a, b)) - self.same_from)
     }
 
     /// Questions about two people.
@@ -271,28 +257,14 @@ impl Evidence<'_> {
         let mut found = Vec::new();
         for (at, a) in groups.iter().enumerate() {
             for b in groups[at + 1..].iter().filter(|b| !self.are_apart(a.person, b.person)) {
-                let by_vectors = self.one_by_vectors(&a.vector, &b.vector);
+                let probability = sigmoid(self.one(a, b));
                 // Groups are in order of time, so `b` is seen less.
-                found.push((sigmoid(by_vectors) * b.secs, by_vectors, a, b));
+                found.push((probability * b.secs, probability, a, b));
             }
         }
         found.sort_by(|a, b| b.0.total_cmp(&a.0));
         found.truncate(MOST_PAIRS);
-        let question = |(_, by_vectors, a, b): (f64, f64, &Group, &Group)| {
-            let longest = |group: &Group| {
-                let longest = group
-                    .tracks
-                    .iter()
-                    .max_by(|x, y| self.tracks[**x].secs.total_cmp(&self.tracks[**y].secs));
-                longest.map(|at| self.tracks[*at].track_id)
-            };
-            let height = longest(a).zip(longest(b)).and_then(|(a, b)| self.tree.height(a, b));
-            let probability = sigmoid(match height {
-                Some(height) => {
-                    0.6 * by_vectors + 0.4 * (log_odds(height) / LOG_ODDS_PER_CROP).clamp(-3.0, 3.0)
-                }
-                None => by_vectors,
-            });
+        let question = |(value_secs, probability, a, b): (f64, f64, &Group, &Group)| {
             let sides = vec![self.ids(a), self.ids(b)];
             let first = |side: &Vec<i64>| side.iter().min().copied().unwrap_or(0);
             let (x, y) = (first(&sides[0]), first(&sides[1]));
@@ -302,7 +274,7 @@ impl Evidence<'_> {
                 people: vec![Some(a.person), Some(b.person)],
                 sides,
                 probability,
-                value_secs: probability * b.secs,
+                value_secs,
             }
         };
         found.into_iter().map(question).collect()
@@ -317,11 +289,14 @@ impl Evidence<'_> {
             let (kind, other, probability) = match own {
                 // The larger part of a person is the person.
                 Some(own) if track.is_confirmed || 2.0 * track.secs > own.secs => continue,
-                Some(own) => (Kind::Belongs, Some(*own), self.stranger(track, own, groups)),
-                None => {
-                    let Some((group, odds)) = self.nearest(track, groups, None) else { continue };
-                    (Kind::Join, Some(group), sigmoid(odds))
-                }
+                Some(own) => match self.likeliest(track, groups, Some(own.person)) {
+                    (Some(own), probability) => (Kind::Belongs, Some(own), 1.0 - probability),
+                    (None, _) => (Kind::Belongs, Some(*own), 0.0),
+                },
+                None => match self.likeliest(track, groups, None) {
+                    (Some(group), probability) => (Kind::Join, Some(group), probability),
+                    (None, _) => continue,
+                },
             };
             let track_id = track.track_id;
             if let Some(other) = other {
@@ -348,34 +323,20 @@ impl Evidence<'_> {
         questions
     }
 
-    /// Probability that a track shows another person than its own.
-    fn stranger(&self, track: &Track<'_>, own: &Group, groups: &[Group]) -> f64 {
-        let by_linking = 0.5 * (1.0 - track.confidence);
-        let Some(vector) = track.vector else { return by_linking };
-        // Its own part of the mean is taken off.
-        let weight = weight(track);
-        let rest: Vec<f64> =
-            own.sum.iter().zip(vector).map(|(sum, x)| sum - weight * f64::from(*x)).collect();
-        let Some(rest) = direction(&rest, 1e-9) else { return by_linking };
-        let to_own = f64::from(dot_in_lanes(vector, &rest));
-        let to_other = self.nearest(track, groups, Some(own.person));
-        let to_other = to_other.map_or(self.same_from, |(_, odds)| odds / STEEPNESS + self.same_from);
-        let by_vectors = sigmoid(STEEPNESS * (to_other.max(self.same_from - 0.1) - to_own));
-        by_linking.max(0.5 * by_vectors)
-    }
-
-    /// The person nearest to a track, and the log odds that the track shows that person.
-    fn nearest<'g>(
-        &self,
-        track: &Track<'_>,
-        groups: &'g [Group],
-        but: Option<i64>,
-    ) -> Option<(&'g Group, f64)> {
-        let vector = track.vector?;
-        let groups = groups.iter().take(MOST_COMPARED).filter(|group| Some(group.person) != but);
-        let odds =
-            groups.map(|group| (group, self.one_by_vectors(vector, &group.vector) + STEEPNESS * CLOSER));
-        odds.max_by(|a, b| a.1.total_cmp(&b.1))
+    /// A person, or else the one whom a track shows most likely, and the probability that the track shows that person
+    /// rather than another or a new one.
+    fn likeliest<'g>(&self, track: &Track<'_>, groups: &'g [Group], asked: Option<i64>) -> (Option<&'g Group>, f64) {
+        let is_own = |group: &Group| track.person == Some(group.person);
+        let compared = groups.iter().enumerate().filter(|(at, group)| *at < MOST_COMPARED || is_own(group));
+        let odds = compared.filter_map(|(_, group)| Some((group, self.belongs(track, group)?)));
+        let odds: Vec<(&Group, f64)> = odds.collect();
+        let best = match asked {
+            Some(person) => odds.iter().find(|(group, _)| group.person == person),
+            None => odds.iter().max_by(|a, b| a.1.total_cmp(&b.1)),
+        };
+        let Some((group, own)) = best else { return (None, 0.0) };
+        let all: f64 = odds.iter().map(|(_, other)| (other - own).exp()).sum();
+        (Some(group), 1.0 / (all + (-own).exp()))
     }
 
     /// Questions for the names of the main cast.
@@ -428,7 +389,7 @@ mod tests {
             person: rows[track_id].0,
             is_face: true,
             is_confirmed: false,
-            confidence: 1.0,
+            item: None,
             score: 0.95,
             vector: Some(&vectors[track_id]),
         };
@@ -437,7 +398,8 @@ mod tests {
             people: rows.iter().filter_map(|row| Some((row.0?, Person::default()))).collect(),
             apart: HashSet::new(),
             same_from: 0.4,
-            tree: Arc::default(),
+            odds: None,
+            numbers: HashMap::new(),
             passed: BTreeSet::new(),
         }
     }
@@ -526,17 +488,6 @@ mod tests {
         evidence.people.insert(1, Person { is_named: true, is_main: true });
         assert_eq!(keys(&evidence.queue()), ["name:0"]);
         assert_eq!(evidence.queue().settled, 1.0, "a name is no screen time");
-    }
-
-    #[test]
-    fn the_tree_gives_the_height_at_which_tracks_meet() {
-        // Tracks 7 and 9 meet at 0.3, track 11 joins them at 0.8.
-        let tree = Tree::new(&[7, 9, 11], [(0, 1, 0.3), (2, 3, 0.8)]);
-        assert_eq!(tree.height(7, 9), Some(0.3));
-        assert_eq!((tree.height(11, 9), tree.height(7, 11)), (Some(0.8), Some(0.8)));
-        assert_eq!((tree.height(7, 8), Tree::default().height(0, 1)), (None, None));
-        // 1 − g / (20 + |g|) with g = −5 is 1.2.
-        assert!((log_odds(1.2) + 5.0).abs() < 1e-9 && log_odds(1.0) == 0.0);
     }
 
     proptest! {

@@ -5,10 +5,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::SystemTime;
 
 use cluster::edits::{Found, People, Refusal};
+use cluster::method::Model;
+use cluster::seen::Seen;
 use geometry::FrameTimes;
 use run::RunReader;
 use run::edits::{Edit, EditOp, Entry, Faces, Log};
@@ -16,13 +17,13 @@ use schema::Row as _;
 use schema::Symbol;
 use schema::cell::Category as _;
 use schema::tables::{
-    Cluster, Constraint, ConstraintReason, Detection, Frame, Identity, Linkage, Shot, Track, TrackEmbedding,
+    Cluster, Constraint, ConstraintReason, Detection, Frame, Identity, Shot, Track,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
 use crate::pictures::Pictures;
-use crate::queue::{self, Evidence, Kind, Question, Queue, Tree};
+use crate::queue::{self, Evidence, Kind, Question, Queue};
 use crate::video;
 
 /// Most marks of one side of an edit about a whole person: those of the longest tracks say who is meant.
@@ -248,11 +249,10 @@ pub(crate) struct Session {
     is_read_only: bool,
     times: FrameTimes,
     tracks: Vec<Track>,
-    /// Confidence of linking, by track.
-    confidence: HashMap<i64, f64>,
     shots: Vec<Shot>,
-    vectors: HashMap<i64, Vec<f32>>,
-    tree: Arc<Tree>,
+    seen: Seen,
+    /// What linking has learned of the video; `None` for an embedder without a quality table.
+    model: Option<Model>,
     same_from: f64,
     /// Boxes by frame and track: left, top, width, height.
     boxes: Vec<(i64, i64, [f32; 4])>,
@@ -296,12 +296,10 @@ impl Session {
         let mut constraints: Vec<Constraint> = run.read()?;
         // Edits are applied here, so what they left in the table is no evidence.
         constraints.retain(|row| row.reason == ConstraintReason::Overlap);
-        let (footer, embeddings) = run.read_first_embedder(|row: &TrackEmbedding| &row.embedder)?;
-        let with_vectors: Vec<i64> = embeddings.iter().map(|row| row.track_id).collect();
-        let merges = run.read::<Linkage>()?;
-        let merges = merges.iter().map(|row| (row.left, row.right, row.distance));
-        let same_up_to = footer.embedders.first().and_then(|embedder| embedder.same_up_to);
+        let seen = Seen::read(run)?;
+        let same_up_to = seen.embedder.as_ref().and_then(|embedder| embedder.same_up_to);
         let linked = People::linked(&clusters, &tracks, &constraints);
+        let model = seen.model(&tracks, &constraints, |track| linked.cluster_of(track))?;
         let log = Log::open(run.root())?;
         let mut session = Self {
             root: run.root().to_path_buf(),
@@ -310,10 +308,9 @@ impl Session {
             pictures: Pictures::read(run, &times)?,
             times,
             tracks,
-            confidence: clusters.iter().map(|row| (row.track_id, f64::from(row.confidence))).collect(),
             shots: run.read()?,
-            vectors: embeddings.iter().map(|row| (row.track_id, row.embedding.as_slice().to_vec())).collect(),
-            tree: Arc::new(Tree::new(&with_vectors, merges)),
+            seen,
+            model,
             same_from: same_up_to.map_or(SAME_FROM, |distance| 1.0 - distance),
             boxes,
             faces,
@@ -647,18 +644,19 @@ impl Session {
             passed.extend(track.and_then(|side| side.first()).map(|track| format!("join:{track}")));
         }
         let track = |track: &Track| {
-            // After edits, the table says 1 of tracks that edits have put where they are.
+            let item = self.seen.place(track.track_id);
             queue::Track {
                 track_id: track.track_id,
                 secs: self.secs(track),
                 person: self.people.cluster_of(track.track_id),
                 is_face: self.people.is_face(track.track_id),
                 is_confirmed: confirmed.contains(&track.track_id),
-                confidence: self.confidence.get(&track.track_id).copied().unwrap_or(0.0),
+                item,
                 score: f64::from(track.mean_score),
-                vector: self.vectors.get(&track.track_id).map(Vec::as_slice),
+                vector: item.map(|item| self.seen.vectors[item].embedding.as_slice()),
             }
         };
+        let (labels, numbers) = self.seen.labels(|track| self.people.cluster_of(track));
         let person = |id: &i64| {
             (*id, queue::Person { is_named: self.people.name(*id).is_some(), is_main: main.contains(id) })
         };
@@ -667,7 +665,8 @@ impl Session {
             people: people.keys().map(person).collect(),
             apart: self.people_apart(),
             same_from: self.same_from,
-            tree: self.tree.clone(),
+            odds: self.model.as_ref().map(|model| model.odds(labels)),
+            numbers,
             passed,
         }
     }

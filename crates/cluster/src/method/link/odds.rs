@@ -66,6 +66,7 @@ impl Model {
 }
 
 /// Log odds in one partition.
+#[derive(Debug)]
 pub struct Odds<'a> {
     clusters: Clusters<'a>,
     /// What clothes say of two clusters.

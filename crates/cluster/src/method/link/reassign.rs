@@ -18,7 +18,7 @@ pub(super) const CANDIDATES: usize = 64;
 const ROUNDS: usize = 30;
 
 /// Clusters during reassignment.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub(super) struct Clusters<'a> {
     tracks: &'a Sums,
     prior: &'a Prior,

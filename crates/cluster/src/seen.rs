@@ -1,0 +1,123 @@
+//! What the embedders of a run see of its tracks.
+
+use std::collections::HashMap;
+
+use run::RunReader;
+use schema::footer::{Embedder, Quality};
+use schema::tables::{Constraint, Embedding, Track, TrackEmbedding, TrackView};
+
+use crate::method::{Clothes, Crop, Error, FurtherView, Items, Model, Outfit};
+
+/// Vectors of the tracks of a run.
+#[derive(Debug)]
+pub struct Seen {
+    /// The embedder that tracks are linked by; `None` in a run without tracks.
+    pub embedder: Option<Embedder>,
+    /// Vectors of tracks, by `track_id`.
+    pub vectors: Vec<TrackEmbedding>,
+    /// Vectors of crops, by `track_id`.
+    pub crops: Vec<Embedding>,
+    /// Further embedders.
+    further: Vec<Embedder>,
+    /// What the further embedders see.
+    views: Vec<TrackView>,
+}
+
+impl Seen {
+    /// Reads the tables of `embed`.
+    ///
+    /// # Errors
+    /// When a table cannot be read.
+    pub fn read(run: &RunReader) -> run::Result<Self> {
+        let (footer, vectors) = run.read_first_embedder(|row: &TrackEmbedding| &row.embedder)?;
+        let (_, crops) = run.read_first_embedder(|row: &Embedding| &row.embedder)?;
+        // Runs of older versions do not have the table.
+        let (further, views) = match run.has::<TrackView>() {
+            true => (run.open_table::<TrackView>()?.footer().embedders.clone(), run.read()?),
+            false => Default::default(),
+        };
+        Ok(Self { embedder: footer.embedders.into_iter().next(), vectors, crops, further, views })
+    }
+
+    /// The quality table of the embedder that tracks are linked by.
+    pub fn quality(&self) -> Option<&Quality> {
+        self.embedder.as_ref()?.quality.as_ref()
+    }
+
+    /// Place of a track among those that have a vector.
+    pub fn place(&self, track_id: i64) -> Option<usize> {
+        self.vectors.binary_search_by_key(&track_id, |v| v.track_id).ok()
+    }
+
+    /// The tracks that have a vector, and which of them cannot be linked.
+    ///
+    /// # Errors
+    /// When vectors are not finite, or differ in length.
+    pub fn items<'a>(&'a self, tracks: &'a [Track], known: &[Constraint]) -> Result<Items<'a>, Error> {
+        let cannot_link = known.iter().filter(|known| known.forbids());
+        let cannot_link =
+            cannot_link.filter_map(|row| self.place(row.track_a).zip(self.place(row.track_b))).collect();
+        let crop = |crop: &'a Embedding| {
+            let item = self.place(crop.track_id)?;
+            Some(Crop { item, vector: crop.embedding.as_slice(), norm: crop.norm })
+        };
+        Items::new(self.vectors.iter().map(|v| v.embedding.as_slice()).collect(), cannot_link)?
+            .with_crops(self.crops.iter().filter_map(crop).collect())?
+            .with_views(self.further.iter().filter_map(|embedder| self.view(embedder)).collect())?
+            .with_outfits(tracks.iter().filter_map(|track| self.outfit(track)).collect())
+    }
+
+    /// What a further embedder sees, if its quality table is known.
+    fn view<'a>(&'a self, embedder: &'a Embedder) -> Option<FurtherView<'a>> {
+        let quality = embedder.quality.as_ref()?;
+        let mut seen = vec![None; self.vectors.len()];
+        for row in self.views.iter().filter(|row| row.embedder.as_str() == embedder.name) {
+            if let Some(item) = self.place(row.track_id) {
+                seen[item] = Some((row.embedding.0.as_slice(), row.norm));
+            }
+        }
+        seen.iter().any(Option::is_some).then_some(FurtherView { quality, seen })
+    }
+
+    /// The clothes of a track, where they were measured.
+    fn outfit<'a>(&self, track: &'a Track) -> Option<Outfit<'a>> {
+        Some(Outfit {
+            item: self.place(track.track_id)?,
+            torso: track.torso.as_ref()?.as_slice(),
+            first_secs: track.first_t_secs,
+            last_secs: track.last_t_secs,
+            shot: track.shot_idx,
+        })
+    }
+
+    /// What the people of a finished run teach, for questions about them; `None` for an embedder without a quality table.
+    /// `person` gives the person of a track.
+    ///
+    /// # Errors
+    /// When vectors are not finite or differ in length, or a quality table does not fit the vectors.
+    pub fn model(
+        &self,
+        tracks: &[Track],
+        known: &[Constraint],
+        person: impl Fn(i64) -> Option<i64>,
+    ) -> Result<Option<Model>, Error> {
+        let Some(quality) = self.quality() else { return Ok(None) };
+        let labels = self.labels(person).0;
+        Model::new(&self.items(tracks, known)?, quality, Clothes::default(), &labels, 1).map(Some)
+    }
+
+    /// The cluster of each track that has a vector, numbered from zero, and the number of each person; a track without a
+    /// person is a cluster of its own.
+    pub fn labels(&self, person: impl Fn(i64) -> Option<i64>) -> (Vec<usize>, HashMap<i64, usize>) {
+        let (mut numbers, mut count) = (HashMap::new(), 0);
+        let mut next = || {
+            count += 1;
+            count - 1
+        };
+        let label = |row: &TrackEmbedding| match person(row.track_id) {
+            Some(person) => *numbers.entry(person).or_insert_with(&mut next),
+            None => next(),
+        };
+        (self.vectors.iter().map(label).collect(), numbers)
+    }
+}
