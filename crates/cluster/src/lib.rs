@@ -188,14 +188,8 @@ pub fn run(job: &mut Job<Config>) -> Result<Outcome, Error> {
     });
     let frames = job.run.read::<Frame>()?;
     let times = frames.iter().map(|frame| (frame.pts_ticks, frame.t_secs)).collect();
-    let linked = Linked {
-        tracks: &tracks,
-        vectors,
-        crops,
-        times: &times,
-        labels: &found.labels,
-        fits: &fits,
-    };
+    let linked =
+        Linked { tracks: &tracks, vectors, crops, times: &times, labels: &found.labels, fits: &fits };
     let mut rows = linked.rows();
     if let Some((log, _)) = edits {
         rows = edited(&linked, rows, log, &faces, &known, &mut stage);

@@ -16,9 +16,7 @@ use run::edits::{Edit, EditOp, Entry, Faces, Log};
 use schema::Row as _;
 use schema::Symbol;
 use schema::cell::Category as _;
-use schema::tables::{
-    Cluster, Constraint, ConstraintReason, Detection, Frame, Identity, Shot, Track,
-};
+use schema::tables::{Cluster, Constraint, ConstraintReason, Detection, Frame, Identity, Shot, Track};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
@@ -249,6 +247,8 @@ pub(crate) struct Session {
     is_read_only: bool,
     times: FrameTimes,
     tracks: Vec<Track>,
+    /// Confidence of linking, by track.
+    confidence: HashMap<i64, f64>,
     shots: Vec<Shot>,
     seen: Seen,
     /// What linking has learned of the video; `None` for an embedder without a quality table.
@@ -308,6 +308,7 @@ impl Session {
             pictures: Pictures::read(run, &times)?,
             times,
             tracks,
+            confidence: clusters.iter().map(|row| (row.track_id, f64::from(row.confidence))).collect(),
             shots: run.read()?,
             seen,
             model,
@@ -651,6 +652,8 @@ impl Session {
                 person: self.people.cluster_of(track.track_id),
                 is_face: self.people.is_face(track.track_id),
                 is_confirmed: confirmed.contains(&track.track_id),
+                // After edits, the table says 1 of tracks that edits have put where they are.
+                confidence: self.confidence.get(&track.track_id).copied().unwrap_or(0.0),
                 item,
                 score: f64::from(track.mean_score),
                 vector: item.map(|item| self.seen.vectors[item].embedding.as_slice()),

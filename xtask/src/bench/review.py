@@ -126,6 +126,9 @@ def by_queue(server, true, secs, answers):
         if done["problem"]:
             done = server.act(do="answer", question=question["key"], answer="unsure")
         state = done["state"]
+        # A face that the labels do not name cannot be answered for; a person who knows the film could.
+        if how == "unsure":
+            continue
         curve.append(b_cubed(state, true))
         # The same name again: the page offers to merge, which is one more answer.
         if done["same_name"] and len(curve) <= answers:
