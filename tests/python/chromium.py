@@ -130,12 +130,18 @@ class Browser:
     def nameless(self):
         """What a screen reader would come to and could not name."""
         asks = {"link", "button", "image", "slider", "heading", "region", "table", "DisclosureTriangle"}
-        nodes = self.call("Accessibility.getFullAXTree")["nodes"]
-        seen = [node for node in nodes if not node.get("ignored") and node.get("role", {}).get("value") in asks]
-        assert seen, "a page without anything to read"
         unnamed = {"table", "image"}  # Tables stand in named regions; faces beside names may say nothing.
-        return [node for node in seen
-                if not node.get("name", {}).get("value") and node["role"]["value"] not in unnamed]
+        # The tree follows the page after a while, on a busy machine after a long one.
+        for _ in range(40):
+            nodes = self.call("Accessibility.getFullAXTree")["nodes"]
+            seen = [node for node in nodes if not node.get("ignored") and node.get("role", {}).get("value") in asks]
+            found = [node for node in seen
+                     if not node.get("name", {}).get("value") and node["role"]["value"] not in unnamed]
+            if seen and not found:
+                break
+            time.sleep(0.5)
+        assert seen, "a page without anything to read"
+        return found
 
     def close(self):
         self.session = None

@@ -27,9 +27,10 @@ fn page(name: &str, text: &str, check: bool) -> Result<()> {
 }
 
 /// Verbs of `facetrack`, in the order of its help.
-const VERBS: [&str; 32] = [
+const VERBS: [&str; 33] = [
     "run",
     "library",
+    "library build",
     "library add",
     "library remove",
     "edits",

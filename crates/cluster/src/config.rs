@@ -191,6 +191,10 @@ impl Config {
         known.unwrap_or(SFACE_SAME_UP_TO)
     }
 
+    fn cut(&self, threshold: Option<f64>) -> Cut {
+        self.k.map(Cut::Clusters).or(threshold.map(Cut::Height)).unwrap_or(Cut::Best)
+    }
+
     /// The method, with what was not given filled in. `known` is the embedder's [`Self::same_up_to`].
     /// `quality` is its quality table, `edited` whether linking learns from edits.
     pub fn method(
@@ -209,22 +213,13 @@ impl Config {
         match self.method {
             Name::Link => {
                 let scale = quality.cloned().map_or(Scale::Distance(same_up_to), Scale::Evidence);
-                let cut = match (self.k, self.threshold) {
-                    (Some(k), _) => Cut::Clusters(k),
-                    (None, Some(height)) => Cut::Height(height),
-                    (None, None) => Cut::Best,
-                };
                 let clothes = self.clothes.unwrap_or_default();
-                Box::new(Link { scale, cut, clothes, threads })
+                Box::new(Link { scale, cut: self.cut(self.threshold), clothes, threads })
             }
             Name::Agglomerative => {
                 let linkage = self.linkage.unwrap_or_default();
                 let is_mean_cosine = (linkage, metric) == (Linkage::Average, Metric::Cosine);
-                let cut = match (self.k, self.threshold.or(known.filter(|_| is_mean_cosine))) {
-                    (Some(k), _) => Cut::Clusters(k),
-                    (None, Some(height)) => Cut::Height(height),
-                    (None, None) => Cut::Best,
-                };
+                let cut = self.cut(self.threshold.or(known.filter(|_| is_mean_cosine)));
                 Box::new(Agglomerative { metric, linkage, cut, constraints })
             }
             Name::Kmeans => Box::new(KMeans { metric, k: self.k, seed: self.seed.unwrap_or(0), constraints }),

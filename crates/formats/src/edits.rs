@@ -178,7 +178,7 @@ pub fn parse(path: &Path, content: &[u8]) -> Result<Content> {
     }
     let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(content);
     let header = reader.headers().map_err(|error| wrong(path, 1, error.to_string()))?.clone();
-    let has = |columns: &[&str]| columns.iter().all(|column| header.iter().any(|name| name == *column));
+    let has = |columns: &str| columns.split(' ').all(|column| header.iter().any(|name| name == column));
     let mut lines = Vec::new();
     for (number, record) in reader.records().enumerate() {
         let record = record.map_err(|error| wrong(path, number as u64 + 2, reason(&error)))?;
@@ -186,22 +186,11 @@ pub fn parse(path: &Path, content: &[u8]) -> Result<Content> {
         lines.push((line, record));
     }
     let lines = lines.into_iter();
-    if has(&["track_a", "track_b", "kind"]) {
+    if has("track_a track_b kind") {
         let pair = |(line, record): (u64, csv::StringRecord)| pair(path, line, &record, &header);
         return Ok(Content::Pairs(lines.map(pair).collect::<Result<_>>()?));
     }
-    if has(&[
-        "edit_id",
-        "op",
-        "side",
-        "mark_idx",
-        "video_sha256",
-        "t_secs",
-        "x_min",
-        "y_min",
-        "x_max",
-        "y_max",
-    ]) {
+    if has("edit_id op side mark_idx video_sha256 t_secs x_min y_min x_max y_max") {
         return parse_anchors(path, lines, &header).map(Content::Edits);
     }
     let expected = "the header has neither track_a, track_b and kind nor the columns that `facetrack edits export` writes";

@@ -33,6 +33,15 @@ impl Activation {
             _ => Ok(()),
         }
     }
+
+    /// The activation with a slope for each of `channels`; those that are added are 0.
+    pub(crate) fn padded(&self, channels: usize) -> Self {
+        let mut padded = self.clone();
+        if let Self::Prelu(slopes) = &mut padded {
+            slopes.resize(channels, 0.0);
+        }
+        padded
+    }
 }
 
 /// Geometry of a kernel: size, stride and padding. Pairs are (rows, columns).
@@ -120,7 +129,7 @@ impl Form {
         let floats = |t: &Tensor| t.flatten_all()?.to_dtype(DType::F32)?.to_vec1();
         let mut bias: Vec<f32> = floats(bias)?;
         bias.resize(bias.len().next_multiple_of(CHANNEL_BLOCK), 0.0);
-        let epilogue = kernel::Epilogue::new(activation, bias.len());
+        let epilogue = activation.padded(bias.len());
         Ok(Self::Packed(Packed { weight: pack(&floats(weight)?), bias, epilogue }))
     }
 

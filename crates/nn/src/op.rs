@@ -105,7 +105,7 @@ pub(crate) enum Op {
 impl Op {
     pub(crate) fn add(activation: Activation) -> Self {
         let channels = if let Activation::Prelu(slopes) = &activation { slopes.len() } else { 0 };
-        let epilogue = Epilogue::new(&activation, channels.next_multiple_of(CHANNEL_BLOCK));
+        let epilogue = activation.padded(channels.next_multiple_of(CHANNEL_BLOCK));
         Self::Add(activation, epilogue)
     }
 

@@ -4,7 +4,8 @@ use schema::tables::{Identity, Linkage};
 use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
-use crate::{Report, format, palette};
+use crate::format::{self, units};
+use crate::{Report, palette};
 
 /// A leaf of the tree.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -241,10 +242,6 @@ impl Scale {
         let label = |v: f64| if step < 0.1 { format!("{v:.2}") } else { format!("{v:.1}") };
         values.map(|v| json!({ "y": units(self.y(v)), "label": label(v) })).collect()
     }
-}
-
-fn units(value: f64) -> String {
-    format!("{value:.1}")
 }
 
 /// The bracket of a merge, which also becomes the place of its node.

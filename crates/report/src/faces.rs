@@ -30,9 +30,9 @@ pub struct Face {
     /// Quality, 0 to 1.
     pub quality: f32,
     /// JPEG, at most `thumbnail_px` pixels.
-    large: Vec<u8>,
+    pub(crate) large: Vec<u8>,
     /// JPEG of half that size.
-    small: Vec<u8>,
+    pub(crate) small: Vec<u8>,
 }
 
 /// Every face that the page may show, by track, the best first.
@@ -149,17 +149,8 @@ impl Default for ThumbnailBudget {
 }
 
 impl ThumbnailBudget {
-    /// The face in full size; `None` when the budget is spent.
-    pub(crate) fn large(&mut self, face: &Face, alt: String) -> Option<Value> {
-        self.picture(&face.large, alt)
-    }
-
-    /// The face in half size; `None` when the budget is spent.
-    pub(crate) fn small(&mut self, face: &Face, alt: String) -> Option<Value> {
-        self.picture(&face.small, alt)
-    }
-
-    fn picture(&mut self, jpeg: &[u8], alt: String) -> Option<Value> {
+    /// A picture of a face; `None` when the budget is spent.
+    pub(crate) fn picture(&mut self, jpeg: &[u8], alt: String) -> Option<Value> {
         let src = format!("data:image/jpeg;base64,{}", STANDARD.encode(jpeg));
         let Some(left) = self.chars_left.checked_sub(src.len()) else {
             self.left_out += 1;
@@ -204,9 +195,9 @@ mod tests {
     fn no_picture_exceeds_the_budget() {
         let mut thumbnails = ThumbnailBudget { chars_left: 5000, left_out: 0 };
         let face = face(0, 0);
-        assert!(thumbnails.large(&face, String::new()).is_some());
-        assert!(thumbnails.large(&face, String::new()).is_none());
-        assert!(thumbnails.small(&face, String::new()).is_some());
+        assert!(thumbnails.picture(&face.large, String::new()).is_some());
+        assert!(thumbnails.picture(&face.large, String::new()).is_none());
+        assert!(thumbnails.picture(&face.small, String::new()).is_some());
         assert_eq!(thumbnails.left_out, 1);
     }
 }

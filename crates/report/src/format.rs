@@ -32,6 +32,11 @@ pub(crate) fn length(secs: f64) -> String {
     }
 }
 
+/// A length or place in a drawing, user units.
+pub(crate) fn units(value: f64) -> String {
+    format!("{value:.1}")
+}
+
 /// Frames per second: `25`, `23.976`.
 pub(crate) fn rate(rate: f64) -> String {
     let text = format!("{rate:.3}");

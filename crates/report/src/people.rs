@@ -73,7 +73,7 @@ pub(crate) fn draw(
     for identity in identities {
         let face = report.faces.at(identity.exemplar_track_id, identity.exemplar_frame_idx);
         let alt = || format!("Best picture of {}", identity.label());
-        best.push(face.and_then(|face| thumbnails.large(face, alt())));
+        best.push(face.and_then(|face| thumbnails.picture(&face.large, alt())));
     }
     let mut samples = Vec::new();
     for identity in identities {
@@ -82,7 +82,8 @@ pub(crate) fn draw(
         let limit = report.samples_per_identity;
         let faces = sample(report, &tracks, limit + 1).into_iter();
         let others = faces.filter(|face| (face.track_id, face.frame_idx) != best).take(limit);
-        let pictures = others.filter_map(|face| thumbnails.large(face, alt(&identity.label(), face)));
+        let pictures =
+            others.filter_map(|face| thumbnails.picture(&face.large, alt(&identity.label(), face)));
         samples.push(pictures.collect::<Vec<_>>());
     }
     let mut left = MAX_LISTED;
@@ -122,7 +123,8 @@ pub(crate) fn noise(
         return None;
     }
     let faces = sample(report, &tracks, MAX_NOISE_SAMPLES).into_iter();
-    let samples: Vec<_> = faces.filter_map(|face| thumbnails.small(face, alt("Noise", face))).collect();
+    let samples: Vec<_> =
+        faces.filter_map(|face| thumbnails.picture(&face.small, alt("Noise", face))).collect();
     let listed = whole(&tracks, &mut { MAX_LISTED });
     Some(json!({
         "n_tracks": format::counted(tracks.len(), "track", "tracks"),
@@ -182,7 +184,7 @@ fn rows(
         });
         json!({
             "id": track.track_id,
-            "face": face.and_then(|face| thumbnails.small(face, alt(name, face))),
+            "face": face.and_then(|face| thumbnails.picture(&face.small, alt(name, face))),
             "from": format::moment(track.first_t_secs),
             "to": format::moment(track.last_t_secs),
             "length": format::length(track.last_t_secs - track.first_t_secs + frame),

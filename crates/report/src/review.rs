@@ -150,7 +150,7 @@ impl Reviewer<'_, '_> {
         let who = cluster.map_or("noise".into(), |id| self.name(id));
         let face = self.report.faces.best(track_id);
         json!({
-            "face": face.and_then(|face| self.thumbnails.large(face, format!("Track {track_id}, {who}"))),
+            "face": face.and_then(|face| self.thumbnails.picture(&face.large, format!("Track {track_id}, {who}"))),
             "name": format!("Track {track_id}"),
             "class": palette::class(cluster),
             "anchor": format!("t{track_id}"),
@@ -162,7 +162,7 @@ impl Reviewer<'_, '_> {
         let exemplar = self.identities.get(&cluster_id);
         let face = exemplar.and_then(|i| self.report.faces.at(i.exemplar_track_id, i.exemplar_frame_idx));
         json!({
-            "face": face.and_then(|face| self.thumbnails.large(face, format!("Best picture of {name}"))),
+            "face": face.and_then(|face| self.thumbnails.picture(&face.large, format!("Best picture of {name}"))),
             "name": name,
             "class": palette::class(Some(cluster_id)),
             "anchor": format!("p{cluster_id}"),

@@ -3,7 +3,7 @@
 use schema::tables::Calibration;
 use serde_json::{Value, json};
 
-use crate::format;
+use crate::format::{self, units};
 
 /// Size of the drawing, user units, and room for axes.
 const WIDTH: f64 = 960.0;
@@ -97,10 +97,6 @@ pub(crate) fn draw(calibration: &[Calibration]) -> Option<Value> {
 fn height(share: f64) -> f64 {
     let base = HEIGHT - BOTTOM;
     base - share.clamp(0.0, 1.0) * (base - TOP)
-}
-
-fn units(value: f64) -> String {
-    format!("{value:.1}")
 }
 
 #[cfg(test)]

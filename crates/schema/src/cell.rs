@@ -13,7 +13,7 @@ use arrow::array::{
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Field, Float32Type, Float64Type, Int64Type};
+use arrow::datatypes::{DataType, Field, Float32Type};
 
 use crate::footer::MAX_DIM;
 
@@ -162,17 +162,17 @@ impl<T: Value> Cell for Option<T> {
 }
 
 macro_rules! primitive_value {
-    ($type:ty, $cell:ident, $array:ident, $downcast:expr, $check:expr) => {
+    ($type:ty, $cell:ident, $array:ident, $check:expr) => {
         impl Value for $type {
             const TYPE: CellType = CellType::$cell;
             fn to_array(values: &[Option<&Self>], _dim: usize) -> Result<ArrayRef, String> {
                 Ok(Arc::new($array::from(values.iter().map(|v| v.copied()).collect::<Vec<_>>())))
             }
             fn from_array(array: &ArrayRef) -> Result<Vec<Option<Self>>, String> {
-                Ok($downcast(array).ok_or("has another type")?.iter().collect())
+                Ok(array.as_any().downcast_ref::<$array>().ok_or("has another type")?.iter().collect())
             }
             fn check(&self) -> Result<(), String> {
-                $check(self)
+                $check(*self)
             }
         }
     };
@@ -194,28 +194,10 @@ fn finite(value: impl Into<f64>) -> Result<(), String> {
     if value.is_finite() { Ok(()) } else { Err(format!("is {value}, which is not finite")) }
 }
 
-primitive_value!(bool, Bool, BooleanArray, |a: &ArrayRef| a.as_boolean_opt().cloned(), |_: &bool| Ok(()));
-primitive_value!(
-    i64,
-    Int64,
-    Int64Array,
-    |a: &ArrayRef| a.as_primitive_opt::<Int64Type>().cloned(),
-    |v: &i64| whole(*v)
-);
-primitive_value!(
-    f32,
-    Float32,
-    Float32Array,
-    |a: &ArrayRef| a.as_primitive_opt::<Float32Type>().cloned(),
-    |v: &f32| finite(*v)
-);
-primitive_value!(
-    f64,
-    Float64,
-    Float64Array,
-    |a: &ArrayRef| a.as_primitive_opt::<Float64Type>().cloned(),
-    |v: &f64| finite(*v)
-);
+primitive_value!(bool, Bool, BooleanArray, |_| Ok(()));
+primitive_value!(i64, Int64, Int64Array, whole);
+primitive_value!(f32, Float32, Float32Array, finite);
+primitive_value!(f64, Float64, Float64Array, finite);
 
 /// Casts to `to`, which [`CellType::accepts`] has already found lossless.
 fn normalise(array: &ArrayRef, to: &DataType) -> Result<ArrayRef, String> {

@@ -386,20 +386,15 @@ fn check_footer(path: &Path, table: &'static Table, json: Option<&str>) -> Resul
     let found = parse_version(&footer.version)
         .ok_or_else(|| wrong(format!("its version is {:?}", footer.version)))?;
     let ours = parse_version(table.version).unwrap_or_default();
-    match (found.0.cmp(&ours.0), found.1 > ours.1) {
-        (Ordering::Less, _) => Err(Error::TooOld {
-            path: path.to_path_buf(),
-            table: table.name,
-            found: footer.version,
-            expected: table.version,
-        }),
-        (Ordering::Greater, _) | (Ordering::Equal, true) => Err(Error::TooNew {
-            path: path.to_path_buf(),
-            table: table.name,
-            found: footer.version,
-            expected: table.version,
-        }),
-        (Ordering::Equal, false) => Ok(footer),
+    let order = found.0.cmp(&ours.0);
+    if order == Ordering::Equal && found.1 <= ours.1 {
+        return Ok(footer);
+    }
+    let (path, found) = (path.to_path_buf(), footer.version);
+    let Table { name: table, version: expected, .. } = *table;
+    match order {
+        Ordering::Less => Err(Error::TooOld { path, table, found, expected }),
+        Ordering::Equal | Ordering::Greater => Err(Error::TooNew { path, table, found, expected }),
     }
 }
 

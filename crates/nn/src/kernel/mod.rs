@@ -19,7 +19,8 @@ pub(crate) use scale::Scale;
 
 use crate::row_buffer::CHANNEL_BLOCK;
 
-use crate::conv::Activation;
+/// Operation on sums before they are stored: an activation with its slopes padded to whole cells.
+pub(crate) use crate::conv::Activation as Epilogue;
 
 /// A kernel that is compiled for cells of `N` vectors.
 pub(crate) trait OnCells {
@@ -43,28 +44,6 @@ impl<K: OnCells> WithSimd for Vectors<K> {
             8 => self.0.run::<S, 2>(simd),
             4 => self.0.run::<S, 4>(simd),
             _ => self.0.run::<S, CHANNEL_BLOCK>(simd),
-        }
-    }
-}
-
-/// Operation on sums before they are stored: an activation with its slopes padded to whole cells.
-#[derive(Debug)]
-pub(crate) enum Epilogue {
-    Identity,
-    Relu,
-    Prelu(Vec<f32>),
-}
-
-impl Epilogue {
-    pub(crate) fn new(activation: &Activation, padded: usize) -> Self {
-        match activation {
-            Activation::Identity => Self::Identity,
-            Activation::Relu => Self::Relu,
-            Activation::Prelu(slopes) => {
-                let mut slopes = slopes.clone();
-                slopes.resize(padded, 0.0);
-                Self::Prelu(slopes)
-            }
         }
     }
 }
