@@ -1,8 +1,11 @@
-//! What the edits of a person do to the people that linking found.
+//! Applies the edits of the user to the people that linking found.
 //!
 //! [`Found`] is an edit with the tracks of this run that show its faces; [`People`] applies edits one after the
-//! other. An edit is about people as they are shown when it is applied: the person of a group of faces is the one
-//! who has most of their screen time. People that no edit mentions keep their members and their numbers.
+//! other. An edit changes the people that result from the earlier edits. A group of faces stands for the person who
+//! has most of the screen time of the faces. People that no edit mentions keep their tracks and their numbers.
+//!
+//! *Example.* Person 0 has the tracks 0 to 3, and person 1 has the tracks 4 and 5. The edit "split tracks 1 and 3"
+//! leaves person 0 with the tracks 0 and 2, and makes the person 2 of the tracks 1 and 3.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -15,11 +18,11 @@ use schema::tables::{Cluster, Constraint, Track};
 /// An edit, and the tracks that show its faces.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Found {
-    /// Key of the edit; 0 for one that is not in the log yet.
+    /// Key of the edit; 0 for an edit that is not in the log yet.
     pub edit_id: i64,
-    /// What to do.
+    /// Kind of the edit.
     pub op: EditOp,
-    /// The name of the person.
+    /// The name of the person; `None` unless `op` is `name`, and `None` removes a name.
     pub name: Option<String>,
     /// Tracks of each side, by id.
     pub sides: Vec<BTreeSet<i64>>,
@@ -43,21 +46,21 @@ impl Found {
     }
 }
 
-/// Why an edit does not count.
+/// Reason why an edit is not applied.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
-    /// A group of its faces is not found.
+    /// The run has no track for a group of faces of the edit.
     NoFace,
     /// One person would be twice in a frame.
     OneFrame {
         /// Two tracks that share a frame.
         tracks: (i64, i64),
     },
-    /// An earlier edit says otherwise.
+    /// The edit contradicts an earlier one.
     Earlier {
         /// Key of the earlier edit.
         edit_id: i64,
-        /// What kind of edit that is.
+        /// Kind of the earlier edit.
         op: EditOp,
         /// A track of either side of the contradiction.
         tracks: (i64, i64),
@@ -65,7 +68,7 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// The reason as a clause, with each face by time and box.
+    /// Returns the reason as a clause, with the time and the box of each face.
     pub fn reason(&self, faces: &Faces) -> String {
         let text = |track_id: i64, anchor: Option<Anchor>| match anchor {
             Some(Anchor { t_secs, bbox }) => format!(
@@ -81,14 +84,14 @@ impl Refusal {
             text(track_id, faces.mark(track_id).and_then(|mark| mark.anchors.first().copied()))
         };
         match self {
-            Self::NoFace => "none of its faces is in this run".into(),
+            Self::NoFace => "this run has no track with the faces of the correction".into(),
             Self::OneFrame { tracks: (a, b) } => {
                 let (first, second) = faces.together(*a, *b).unzip();
                 let (first, second) = (text(*a, first), text(*b, second));
                 format!("{first} and {second} are in one frame, so they show two people")
             }
             Self::Earlier { edit_id, op, tracks: (a, b) } => {
-                format!("it contradicts edit {edit_id} ({}) for {} and {}", op.word(), face(*a), face(*b))
+                format!("it contradicts correction {edit_id} ({}): {} and {}", op.word(), face(*a), face(*b))
             }
         }
     }
@@ -99,7 +102,7 @@ impl Refusal {
 struct Member {
     cluster: Option<i64>,
     is_face: bool,
-    /// Whether an edit put the track where it is.
+    /// Whether an edit assigned the track to its person.
     is_edited: bool,
     frames: i64,
 }
@@ -118,7 +121,7 @@ pub struct People {
     members: BTreeMap<i64, Member>,
     names: BTreeMap<i64, Name>,
     next_cluster: i64,
-    /// Tracks that share a frame with a track.
+    /// For each track, the tracks that share a frame with it and show other people.
     apart: Arc<HashMap<i64, Vec<i64>>>,
     /// Edits that count, in order.
     applied: Vec<Arc<Found>>,
@@ -138,7 +141,7 @@ impl People {
         let frames: HashMap<i64, i64> =
             tracks.iter().map(|t| (t.track_id, t.last_frame_idx - t.first_frame_idx + 1)).collect();
         let member = |row: &Cluster| {
-            // Tables before version 1.1.0 have no edits of this kind.
+            // Before version 1.1.0 of the table, `cluster_id` is the result of linking.
             let cluster = if row.not_a_face.is_some() { row.linked_cluster_id } else { row.cluster_id };
             let frames = frames.get(&row.track_id).copied().unwrap_or(1);
             (row.track_id, Member { cluster, is_face: true, is_edited: false, frames })
@@ -159,16 +162,17 @@ impl People {
         }
     }
 
-    /// Applies the edits of a log that count, in their order; gives those that do not land.
+    /// Applies the edits of a log that count, in their order. Returns the edits that are not applied, with the
+    /// reasons.
     pub fn apply_all(&mut self, log: &Log, faces: &Faces) -> Vec<(i64, Refusal)> {
         let found = log.active().map(|entry| Found::of(entry, faces));
         found.filter_map(|found| Some((found.edit_id, self.apply(found).err()?))).collect()
     }
 
-    /// Applies an edit, or leaves everything as it is.
+    /// Applies an edit, or changes nothing if the edit is refused.
     ///
     /// # Errors
-    /// Why the edit does not count.
+    /// The reason why the edit is refused.
     pub fn apply(&mut self, edit: Found) -> Result<(), Refusal> {
         let mut next = self.clone();
         next.change(&edit)?;
@@ -178,22 +182,22 @@ impl People {
         Ok(())
     }
 
-    /// The person of a track; `None` for noise and for what is no face.
+    /// Returns the person of a track; `None` for noise and for a track that shows no face.
     pub fn cluster_of(&self, track_id: i64) -> Option<i64> {
         self.members.get(&track_id)?.cluster
     }
 
-    /// Whether no edit says that a track shows no face.
+    /// Returns whether a track shows a face, which an edit can deny.
     pub fn is_face(&self, track_id: i64) -> bool {
         self.members.get(&track_id).is_none_or(|member| member.is_face)
     }
 
-    /// Whether an edit put the track where it is.
+    /// Returns whether an edit assigned the track to its person.
     pub fn is_edited(&self, track_id: i64) -> bool {
         self.members.get(&track_id).is_some_and(|member| member.is_edited)
     }
 
-    /// The name that edits gave a person.
+    /// Returns the name that edits gave a person; `None` for a person without a name.
     pub fn name(&self, cluster: i64) -> Option<&str> {
         self.names.get(&cluster)?.text.as_deref()
     }
@@ -204,7 +208,7 @@ impl People {
         pairs.filter(|(a, b)| a < b)
     }
 
-    /// Every person with the tracks, by number.
+    /// Returns the tracks of every person, by key of the person.
     pub fn clusters(&self) -> BTreeMap<i64, Vec<i64>> {
         let mut clusters: BTreeMap<i64, Vec<i64>> = BTreeMap::new();
         for (track_id, member) in &self.members {
@@ -213,13 +217,14 @@ impl People {
         clusters
     }
 
-    /// The person who has most of the screen time of these tracks; of several, the one with the smallest number.
+    /// Returns the person who has most frames of these tracks; of several, the person with the smallest number.
+    /// `None` if all tracks are without a person.
     pub fn holder(&self, tracks: &BTreeSet<i64>) -> Option<i64> {
         let most = self.shares(tracks).into_iter().max_by_key(|(cluster, frames)| (*frames, -cluster));
         most.map(|(cluster, _)| cluster)
     }
 
-    /// Frames of these tracks, by person.
+    /// Returns the number of frames of these tracks, by person.
     fn shares(&self, tracks: &BTreeSet<i64>) -> BTreeMap<i64, i64> {
         let mut shares = BTreeMap::new();
         for member in tracks.iter().filter_map(|track| self.members.get(track)) {
@@ -228,8 +233,8 @@ impl People {
         shares
     }
 
-    /// The people of a group of faces: the holder, and every person with most of the frames in the group, as when a
-    /// later run takes the person apart.
+    /// Returns the people of a group of faces: the holder, and every person with more than half of the frames in the
+    /// group, for example when a later run splits the person of the group.
     fn people(&self, tracks: &BTreeSet<i64>) -> BTreeSet<i64> {
         let mut whole: BTreeMap<i64, i64> = BTreeMap::new();
         for member in self.members.values() {
@@ -245,7 +250,7 @@ impl People {
         members.map(|(track_id, _)| *track_id).collect()
     }
 
-    /// Faces among the tracks that belong to no person.
+    /// Returns those of the tracks that show a face and have no person.
     fn noise(&self, tracks: &BTreeSet<i64>) -> BTreeSet<i64> {
         let is_noise = |track: &&i64| {
             self.members.get(track).is_some_and(|member| member.cluster.is_none() && member.is_face)
@@ -262,7 +267,7 @@ impl People {
         }
     }
 
-    /// Makes a person of these tracks, unless they are one already.
+    /// Makes a new person of these tracks, unless the tracks are exactly one person already. Returns the person.
     fn found(&mut self, tracks: &BTreeSet<i64>) -> i64 {
         if let Some(cluster) = self.holder(tracks).filter(|cluster| self.tracks_of(*cluster) == *tracks) {
             return cluster;
@@ -273,7 +278,8 @@ impl People {
         cluster
     }
 
-    /// The holder of the tracks, or a new person where all of them are noise; the noise among them joins.
+    /// Returns the holder of the tracks, or a new person if all tracks are noise; assigns the noise among the tracks
+    /// to that person.
     fn gather(&mut self, tracks: &BTreeSet<i64>) -> i64 {
         let noise = self.noise(tracks);
         let Some(cluster) = self.holder(tracks) else { return self.found(tracks) };
@@ -333,8 +339,8 @@ impl People {
         Ok(())
     }
 
-    /// Names a person. Where two edits give one person names for different faces, as when a later run takes two
-    /// people for one, the name of more screen time stays.
+    /// Names a person. If two edits name different faces of one person, for example when a later run merges two
+    /// people, the name with more screen time stays.
     fn give_name(&mut self, person: i64, edit: &Found, tracks: BTreeSet<i64>) -> Result<(), Refusal> {
         if let Some(earlier) = self.names.get(&person).filter(|name| name.tracks.is_disjoint(&tracks)) {
             let share = |tracks| self.shares(tracks).get(&person).copied().unwrap_or(0);
@@ -351,8 +357,8 @@ impl People {
         Ok(())
     }
 
-    /// Makes two people of the sides. Of one person, the tracks of the second side leave, or of the first where the
-    /// person has no other tracks.
+    /// Makes two people of the two sides. If both sides are one person, the tracks of the second side leave the
+    /// person, or those of the first side if the person has no tracks besides the second side.
     fn separate(&mut self, first: &BTreeSet<i64>, second: &BTreeSet<i64>) -> Result<(), Refusal> {
         let is_most_of = |tracks: &BTreeSet<i64>, side: &BTreeSet<i64>| {
             let n_frames = |tracks: &mut dyn Iterator<Item = &i64>| -> i64 {
@@ -388,7 +394,7 @@ impl People {
         Ok(())
     }
 
-    /// Whether the state after an edit is possible: `before` is the state before it.
+    /// Checks the state after an edit against shared frames and earlier edits; `before` is the state before the edit.
     fn check(&self, before: &Self, edit: &Found) -> Result<(), Refusal> {
         let are_one = |state: &Self, a: i64, b: i64| {
             state.cluster_of(a).is_some() && state.cluster_of(a) == state.cluster_of(b)
@@ -418,7 +424,7 @@ impl People {
                         first.iter().map(|track| state.cluster_of(*track)).collect()
                     };
                     let (was, is) = (people(before), people(self));
-                    // Undone only by an undo; another lock does not join what is locked either.
+                    // No edit takes locked tracks apart, and no second lock joins them with other tracks.
                     is.len() > was.len() || edit.op == EditOp::Lock && was.len() == 1 && is != was
                 }
                 _ => false,
@@ -431,7 +437,7 @@ impl People {
     }
 }
 
-/// The refusal of an edit because of an earlier one.
+/// Returns the refusal of an edit that contradicts an earlier one.
 fn earlier_than(earlier: &Found, first: &BTreeSet<i64>, second: &BTreeSet<i64>) -> Refusal {
     let a = first.first().copied().unwrap_or(0);
     let b = second.first().or(earlier.sides.iter().flatten().find(|track| **track != a)).copied();
@@ -445,7 +451,7 @@ mod tests {
     use super::*;
     use crate::constraints::{Pairs, known};
 
-    /// People of tracks of ten frames each, numbered from 0; track 9 is noise. Tracks 0 and 4 share a frame.
+    /// Returns four people with nine tracks of ten frames each; track 9 is noise. Tracks 0 and 4 share a frame.
     fn people() -> People {
         let of = [Some(0), Some(0), Some(0), Some(0), Some(1), Some(1), Some(2), Some(2), Some(3), None];
         let cluster = |(track_id, cluster_id): (i64, Option<i64>)| Cluster {
@@ -486,7 +492,7 @@ mod tests {
         Found { name: Some(name.into()), ..edit(edit_id, EditOp::Name, &[tracks]) }
     }
 
-    /// The tracks of every person, as text.
+    /// Returns the tracks of every person, as text.
     fn shown(people: &People) -> String {
         let person = |(id, tracks): (&i64, &Vec<i64>)| {
             format!("{id}:{}", tracks.iter().map(i64::to_string).collect::<Vec<_>>().join(","))
@@ -516,7 +522,7 @@ mod tests {
         assert_eq!(
             applied(&[edit(1, EditOp::Split, &[&[6, 7]])]),
             "0:0,1,2,3 1:4,5 2:6,7 3:8",
-            "all of a person"
+            "a split of all tracks of a person changes nothing"
         );
         assert_eq!(applied(&[edit(1, EditOp::Move, &[&[9, 3], &[8]])]), "0:0,1,2 1:4,5 2:6,7 3:3,8,9");
         assert_eq!(applied(&[edit(1, EditOp::NotAFace, &[&[8, 9, 1]])]), "0:0,2,3 1:4,5 2:6,7");
@@ -524,13 +530,13 @@ mod tests {
         assert_eq!(applied(&[edit(1, EditOp::Different, &[&[0], &[8]])]), "0:0,1,2,3 1:4,5 2:6,7 3:8");
     }
 
-    /// A later run has other people: the edit is about those who have most of the screen time of its faces.
+    /// In a later run, an edit changes the people who have most of the screen time of its faces.
     #[test]
     fn an_edit_is_about_who_holds_most_of_its_faces() {
-        // Of the first group, three of four tracks are person 0's; track 8 stays where it is.
+        // Three of the four tracks of the first group belong to person 0; track 8 keeps its person.
         let found = applied(&[edit(1, EditOp::Merge, &[&[1, 2, 3, 8], &[6]])]);
         assert_eq!(found, "0:0,1,2,3,6,7 1:4,5 3:8");
-        // A person who was taken apart comes with all parts, and what was locked together comes together.
+        // A person who was split is merged with all parts, and a lock joins the people of its tracks.
         let found = applied(&[edit(1, EditOp::Merge, &[&[8], &[4, 5, 6, 7]])]);
         assert_eq!(found, "0:0,1,2,3 3:4,5,6,7,8");
         assert_eq!(applied(&[edit(1, EditOp::Lock, &[&[6, 7, 8, 9]])]), "0:0,1,2,3 1:4,5 2:6,7,8,9");

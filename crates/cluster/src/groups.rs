@@ -81,8 +81,8 @@ impl Groups {
         members.iter().map(|members| mean(members)).collect()
     }
 
-    /// What a further embedder sees of each group: the mean direction, and the norm as that of a track is made of
-    /// those of its crops.
+    /// Returns the vector and the raw norm of each group in the view of a further embedder: the mean direction of its
+    /// items, and the mean of their norms by [`mean_norm`]; `None` for a group without a vector in this view.
     fn seen(&self, seen: &[Option<(&[f32], f32)>]) -> Vec<Option<(Vec<f32>, f32)>> {
         let mut members: Vec<Vec<(&[f32], f32)>> = vec![Vec::new(); self.count];
         self.of.iter().zip(seen).for_each(|(group, seen)| members[*group].extend(*seen));
@@ -141,7 +141,7 @@ mod tests {
     use crate::method::tests::{cases, items, methods};
 
     #[test]
-    fn groups_are_joined_by_way_of_others() {
+    fn groups_are_transitive() {
         let groups = Groups::new(6, [(4, 1), (2, 5), (5, 4)]);
         assert_eq!(groups, Groups { of: vec![0, 1, 1, 2, 1, 1], count: 3 });
     }
@@ -157,7 +157,7 @@ mod tests {
             for method in methods() {
                 let found = groups.assign(method.as_ref(), &items, &mut |_, _| ());
                 let Ok(found) = found else {
-                    // `k` may be more than there are groups.
+                    // `k` may be larger than the number of groups.
                     let too_few = matches!(found, Err(Error::TooFewTracks { .. }));
                     prop_assert!(too_few);
                     continue;

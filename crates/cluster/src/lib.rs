@@ -1,7 +1,7 @@
 //! Stage 4, `cluster`: links the tracks that show the same person.
 //!
-//! Reads `frames`, `tracks`, `embeddings`, `track_embeddings` and `track_views`, and with edits `detections`; writes `constraints`, `clusters`,
-//! `identities`, `calibration` and `linkage`.
+//! Reads `frames`, `tracks`, `embeddings`, `track_embeddings` and `track_views`, and with edits also `detections`;
+//! writes `constraints`, `clusters`, `identities`, `calibration` and `linkage`.
 //!
 //! * [`method`]: ways of linking, behind one trait.
 //! * [`agglomerate`]: average linkage under constraints of up to a million items, over the
@@ -11,7 +11,7 @@
 //!   whatever the method.
 //! * [`seen`]: what embedders see of the tracks of a run.
 //! * [`identities`]: rows from labels: who is on screen, when, and with which confidence.
-//! * [`edits`]: what the corrections of a person do to the people that linking found.
+//! * [`edits`]: applies the edits of the user to the people that linking found.
 //!
 //! **Architecture invariant:** sees vectors, times and constraints; never pixels, never labels. The
 //! result does not depend on threads or on the order of rows.
@@ -46,11 +46,11 @@ use crate::seen::Seen;
 
 /// Name, version and description of the stage.
 pub const STAGE: Stage =
-    Stage { name: "cluster", version: 6, about: "Links the tracks that show the same person" };
+    Stage { name: "cluster", version: 7, about: "Links the tracks that show the same person" };
 
 /// The edits that count, as the manifest names them among the inputs.
 pub const EDITS: &str = "edits";
-/// The figure that lists the edits that do not land, by `edit_id`.
+/// Name of the figure with the `edit_id` of each edit that is not applied.
 pub const NOT_APPLIED: &str = "edits_not_applied";
 
 /// Upper limit on tracks: the pair matrix takes 18 bytes per pair, 4 GiB at the limit.
@@ -225,7 +225,7 @@ pub fn run(job: &mut Job<Config>) -> Result<Outcome, Error> {
     Ok(job.commit(stage)?)
 }
 
-/// Applies the edits of a log, and reports those that do not land.
+/// Applies the edits of a log, and adds warnings about the edits that are not applied.
 fn edited(
     linked: &Linked<'_>,
     rows: identities::Rows,

@@ -1,7 +1,7 @@
-//! Other programs: started, waited for, and ended together with this one on Ctrl-C.
+//! Child processes: starts programs, waits for them, and ends them on Ctrl-C.
 //!
-//! A terminal sends Ctrl-C to the whole process group, so children receive it too, and this process only has
-//! to outlive them. A signal that is sent to this process alone is passed on: the child is killed after a pause.
+//! A terminal sends Ctrl-C to the whole process group, so children receive the signal too, and this process only
+//! waits for their end. If the signal is sent to this process alone, this process kills the child after a pause.
 
 use std::io::{ErrorKind, Read as _};
 use std::os::unix::process::ExitStatusExt as _;
@@ -14,16 +14,16 @@ use wait4::Wait4 as _;
 
 use crate::{Error, Result};
 
-/// Time that a child has to end by itself after an interrupt.
+/// Time between an interrupt and the killing of a child that has not ended.
 const GRACE: Duration = Duration::from_secs(2);
-/// Pause between two looks of a waiting loop, which is also the error of measured times.
+/// Interval at which a waiting loop checks the child; also the error of measured times.
 pub const TICK: Duration = Duration::from_millis(5);
-/// SIGHUP, SIGINT and SIGTERM: the child was asked to end.
+/// Signals that request the end of a process: SIGHUP, SIGINT and SIGTERM.
 const ASKED_TO_END: [i32; 3] = [1, 2, 15];
 
 static SIGNALS: AtomicUsize = AtomicUsize::new(0);
 
-/// Makes Ctrl-C set [`interrupted`] in place of ending this process at once.
+/// Makes Ctrl-C set [`interrupted`] instead of ending this process at once.
 pub fn watch_interrupts() -> Result<()> {
     let count = || {
         SIGNALS.fetch_add(1, Ordering::SeqCst);
@@ -31,7 +31,7 @@ pub fn watch_interrupts() -> Result<()> {
     ctrlc::set_handler(count).map_err(|e| Error::unexpected(format!("failed to handle Ctrl-C: {e}")))
 }
 
-/// Whether this process was asked to stop.
+/// Returns whether this process received Ctrl-C or another request to end.
 pub fn interrupted() -> bool {
     SIGNALS.load(Ordering::SeqCst) > 0
 }
@@ -41,29 +41,29 @@ pub fn check_interrupt() -> Result<()> {
     if interrupted() { Err(Error::interrupted()) } else { Ok(()) }
 }
 
-/// What a finished program wrote to standard error, how it ended, and its cost.
+/// Exit status, standard error and cost of a finished program.
 #[derive(Debug)]
 pub struct Captured {
-    /// How it ended.
+    /// Exit status of the program.
     pub status: ExitStatus,
-    /// Its standard error.
+    /// Standard error of the program.
     pub stderr: String,
-    /// Time and memory that it took.
+    /// Time and memory that the program took.
     pub cost: Cost,
 }
 
 /// Time and memory that a process took.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Cost {
-    /// From its start to its end, seconds.
+    /// Time from the start to the end of the process, seconds.
     pub wall_secs: f64,
-    /// On all cores together, in user and kernel mode, seconds.
+    /// Processor time on all cores together, in user and kernel mode, seconds.
     pub cpu_secs: f64,
     /// Largest resident memory, bytes.
     pub peak_bytes: u64,
 }
 
-/// Runs a program whose output people see, on standard error: standard output is for data.
+/// Runs a program and shows its output on standard error, because standard output is for data.
 pub fn show(command: &mut Command) -> Result<()> {
     command.stdin(Stdio::null()).stdout(Stdio::from(std::io::stderr()));
     let mut child = spawn(command)?;
@@ -74,7 +74,7 @@ pub fn show(command: &mut Command) -> Result<()> {
     Err(Error::unexpected(format!("`{}` failed ({})", line(command), ended(status))))
 }
 
-/// Runs a program silently and keeps what it printed on standard error.
+/// Runs a program without showing its output, and returns its standard error.
 pub fn capture(command: &mut Command) -> Result<Captured> {
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     let started = Instant::now();
@@ -82,7 +82,7 @@ pub fn capture(command: &mut Command) -> Result<Captured> {
     let reader = child.stderr.take().map(|mut pipe| {
         thread::spawn(move || {
             let mut bytes = Vec::new();
-            // What was read before an error is still worth showing.
+            // After an error, the bytes that were read so far are still useful.
             let _ = pipe.read_to_end(&mut bytes);
             bytes
         })
@@ -92,7 +92,7 @@ pub fn capture(command: &mut Command) -> Result<Captured> {
     Ok(Captured { status, stderr: String::from_utf8_lossy(&stderr).into_owned(), cost })
 }
 
-/// Whether a program exists and ends well.
+/// Returns whether a program can be started and ends with exit code 0.
 pub fn succeeds(program: &str, args: &[&str]) -> bool {
     let quiet = || Stdio::null();
     let status = Command::new(program).args(args).stdin(quiet()).stdout(quiet()).stderr(quiet()).status();
@@ -111,12 +111,13 @@ pub fn spawn(command: &mut Command) -> Result<Child> {
     })
 }
 
-/// Waits for a child; an interrupt ends the child too and comes back as a failure.
+/// Waits for the end of a child. An interrupt ends the child too, and is returned as an error.
 pub fn wait(child: &mut Child) -> Result<ExitStatus> {
     wait_since(Instant::now(), child).map(|(status, _)| status)
 }
 
-/// Waits for a child that was started then, as [`wait`] does, and says what it took.
+/// Waits for the end of a child that was started at `started`, as [`wait`] does. Returns the exit status and the
+/// cost.
 pub fn wait_since(started: Instant, child: &mut Child) -> Result<(ExitStatus, Cost)> {
     let refused = |e| Error::unexpected(format!("failed to wait for a program: {e}"));
     let mut asked: Option<Instant> = None;
@@ -127,7 +128,7 @@ pub fn wait_since(started: Instant, child: &mut Child) -> Result<(ExitStatus, Co
         if interrupted() {
             let since = *asked.get_or_insert_with(Instant::now);
             if since.elapsed() > GRACE || SIGNALS.load(Ordering::SeqCst) > 1 {
-                // It may have ended in this very moment, which is what we want.
+                // An error means that the child has just ended.
                 let _ = child.kill();
             }
         }
@@ -147,7 +148,7 @@ pub fn wait_since(started: Instant, child: &mut Child) -> Result<(ExitStatus, Co
     }
 }
 
-/// Describes how a program ended.
+/// Returns the exit status of a program as text.
 pub fn ended(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("exit code {code}"),
@@ -156,13 +157,13 @@ pub fn ended(status: ExitStatus) -> String {
     }
 }
 
-/// The last lines of a text that hold something.
+/// Returns the last `lines` lines of a text that are not empty.
 pub fn tail(text: &str, lines: usize) -> String {
     let all: Vec<&str> = text.lines().filter(|l| !l.trim().is_empty()).collect();
     all[all.len().saturating_sub(lines)..].join("\n")
 }
 
-/// The command as it is typed in a shell.
+/// Returns a command as typed in a shell, without quoting.
 pub fn line(command: &Command) -> String {
     let program = std::path::Path::new(command.get_program());
     let name = program.file_name().unwrap_or(program.as_os_str()).display().to_string();

@@ -14,13 +14,13 @@ pub(crate) fn rgb(picture: &Image) -> opencv::Result<BoxedRef<'_, Mat>> {
     Mat::new_rows_cols_with_bytes::<Vec3b>(int(picture.height), int(picture.width), &picture.data)
 }
 
-/// Converts a number of pixels.
+/// Converts a number of pixels to the integer type of OpenCV.
 pub(crate) fn int(value: usize) -> i32 {
     i32::try_from(value).unwrap_or(i32::MAX)
 }
 
-/// Switches OpenCV's own threads off: the workers of the pipeline use all cores already, and what
-/// OpenCV's threads find comes in an order that changes from run to run.
+/// Switches OpenCV's own threads off: the workers of the pipeline already use all cores, and the order of the
+/// results of OpenCV's threads changes from run to run.
 ///
 /// # Errors
 /// OpenCV's error.

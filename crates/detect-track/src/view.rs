@@ -1,10 +1,14 @@
-//! The picture of a video: which part of the stored frame it is, and how it is shown.
+//! The picture of a video: its part of the stored frame, its pixel aspect and its rotation.
 //!
-//! A frame may have pixels that are not square, bars around the picture, a window that alone moves, and it may lie
-//! on its side. A [`View`] is chosen once, from pictures spread over the video, before any face is detected. Faces
-//! are detected, followed and cut in the *square frame*: the upright stored frame with square pixels, turned by
-//! [`View::turn_degrees`]. All sizes and thresholds refer to [`View::picture`], the part of the square frame that is
-//! not bars. Tables hold boxes in pixels of the upright stored frame, to which [`View::stored_box`] maps.
+//! A frame may have non-square pixels, bars around the picture, or a still frame around a window; a frame may also
+//! lie on its side. A [`View`] is chosen once, from pictures spread over the video, before any face is detected.
+//! Faces are detected, followed and cut in the *square frame*: the upright stored frame with square pixels, turned by
+//! [`View::turn_degrees`]. All sizes and thresholds refer to [`View::picture`], the part of the square frame without
+//! bars. Tables hold boxes in pixels of the upright stored frame; [`View::stored_box`] converts boxes to these
+//! pixels.
+//!
+//! *Example.* A frame of 720 × 576 stored pixels with the aspect 64:45 has a square frame of 1024 × 576 pixels. With
+//! black bars of 72 lines at the top and at the bottom, the picture is the region of 1024 × 432 pixels at (0, 72).
 
 use std::path::Path;
 
@@ -16,42 +20,43 @@ use crate::face::{Face, suppress};
 use crate::pipeline::detector_scale;
 use crate::{Config, Error};
 
-/// Key frames from which a view is chosen, at most.
+/// Largest number of key frames from which a view is chosen.
 const SAMPLES: usize = 24;
-/// Key frames below which the first frames of the video are decoded instead.
+/// Smallest number of key frames; with fewer key frames, the first frames of the video are decoded instead.
 const MIN_KEYS: usize = 8;
-/// Share of the frames that are decoded then, and their largest number.
+/// Divisor of the number of frames that gives the number of first frames to decode, and the largest such number.
 const FIRST_FRAMES: (usize, usize) = (3, 120);
-/// Pictures in which faces are looked for, at most.
+/// Largest number of pictures in which faces are detected to find the rotation.
 const FACE_SAMPLES: usize = 10;
-/// Score of a face that says which way is up.
+/// Smallest score of a face that counts for the rotation, 0 to 1.
 const CLEAR: f32 = 0.8;
-/// Faces by which the stored picture must be ahead of every turned one, and a turned one of all others.
+/// Number of upright faces by which the unturned picture must lead over every turned picture.
 const UPRIGHT_LEAD: usize = 2;
+/// Number of upright faces by which a turned picture must lead over all others.
 const TURNED_LEAD: usize = 3;
-/// Width of the luma pictures in which bars are looked for, pixels at most.
+/// Largest side of the luma pictures in which bars are searched for, pixels.
 pub const PROBE_WIDTH: usize = 480;
-/// Luma up to which a pixel of a bar is black, 0 to 255.
+/// Largest luma of a black pixel, 0 to 255.
 const BLACK: u8 = 28;
-/// Difference of luma over time from which a pixel changes, and at an edge from which it is no bar.
+/// Difference of luma over time above which a pixel is moving, 0 to 255.
 const CHANGE: u8 = 14;
-/// Share of the pixels of a line that may differ in a bar.
+/// Largest share of the pixels of a line in a bar that are not black or still, 0 to 1.
 const STRAY: f64 = 0.02;
-/// Share of the pixels along the edge of the picture that must differ from the bar beside them.
+/// Smallest share of the pixels along the edge of the picture that differ from the bar, 0 to 1.
 const EDGE: f64 = 0.5;
-/// Share of the frame's width or height below which a bar is not worth a crop.
+/// Smallest width or height of a bar, as a share of that of the frame, 0 to 1; smaller bars stay in the picture.
 const MIN_BAR: f64 = 0.03;
-/// Smallest picture, as a share of the width and height of the frame.
+/// Smallest width and height of the picture, as a share of those of the frame, 0 to 1.
 const MIN_PICTURE: f64 = 0.1;
-/// Fewest pictures from which a still frame around a window can be known.
+/// Smallest number of pictures from which a still frame around a window can be recognized.
 const MIN_PROBES: usize = 4;
 
-/// Where the picture is in the stored frame, and how it is shown.
+/// Place of the picture in the stored frame, with its pixel aspect and its rotation.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct View {
     /// Width and height of the upright stored frame, pixels.
     stored: (usize, usize),
-    /// Clockwise turn beyond what the container declares: 0, 90, 180 or 270 degrees.
+    /// Clockwise turn in addition to the rotation that the container declares: 0, 90, 180 or 270 degrees.
     pub turn_degrees: u32,
     /// Width and height of the square frame, pixels.
     pub size: (usize, usize),
@@ -60,18 +65,18 @@ pub struct View {
 }
 
 impl View {
-    /// A frame of square pixels without bars.
+    /// Creates the view of a frame with square pixels and without bars.
     #[cfg(test)]
     pub(crate) fn of_size(width: usize, height: usize) -> Self {
         let picture = Region { x: 0, y: 0, width, height };
         Self { stored: (width, height), turn_degrees: 0, size: (width, height), picture }
     }
 
-    /// The whole frame, not turned.
+    /// Creates the view of the whole frame, not turned.
     pub fn whole(facts: &Facts) -> Self {
         let stored = (facts.width as usize, facts.height as usize);
         let (width, height) = (f64::from(facts.width), f64::from(facts.height));
-        // The side that is stored with too few pixels grows, so that no detail is lost.
+        // The side with too few stored pixels is enlarged, so that no detail is lost.
         let size = match facts.pixel_aspect {
             aspect if aspect >= 1.0 => ((width * aspect).round() as usize, stored.1),
             aspect => (stored.0, (height / aspect).round() as usize),
@@ -80,7 +85,7 @@ impl View {
         Self { stored, turn_degrees: 0, size, picture }
     }
 
-    /// The same picture, turned clockwise by a multiple of 90 degrees.
+    /// Returns the same view, turned clockwise by a multiple of 90 degrees.
     pub fn turned(self, degrees: u32) -> Self {
         let mut view = self;
         for _ in 0..degrees / 90 {
@@ -92,13 +97,14 @@ impl View {
         view
     }
 
-    /// The square frame scaled so that the picture is nearly `scale` times as large, and the picture within.
+    /// Returns the size of the square frame scaled by about `scale`, and the region of the picture within it.
     pub fn scaled(&self, scale: f64) -> ((usize, usize), Region) {
         let side = |pixels: usize| ((pixels as f64 * scale).round() as usize).max(1);
         self.fitted(side(self.size.0), side(self.size.1), side(self.picture.width), side(self.picture.height))
     }
 
-    /// The square frame scaled so that the picture has this width and height, and the picture within.
+    /// Returns the size of the square frame scaled such that the picture has this width and height, and the region of
+    /// the picture within the frame.
     pub fn squeezed(&self, width: usize, height: usize) -> ((usize, usize), Region) {
         let whole = |size: usize, picture: usize, side: usize| {
             ((size as f64 * side as f64 / picture as f64).round() as usize).max(side)
@@ -119,7 +125,7 @@ impl View {
         ((across, down), Region { x, y, width, height })
     }
 
-    /// A point of the square frame in the upright stored frame.
+    /// Converts a point of the square frame to the upright stored frame.
     fn stored_point(&self, x: f32, y: f32) -> Point {
         let (width, height) = (self.size.0 as f32, self.size.1 as f32);
         let (x, y, width, height) = match self.turn_degrees {
@@ -131,18 +137,18 @@ impl View {
         Point { x: x * (self.stored.0 as f32 / width), y: y * (self.stored.1 as f32 / height) }
     }
 
-    /// A box of the square frame in the upright stored frame.
+    /// Converts a box of the square frame to the upright stored frame.
     pub fn stored_box(&self, bbox: &BBox) -> BBox {
         let (a, b) = (self.stored_point(bbox.x_min, bbox.y_min), self.stored_point(bbox.x_max, bbox.y_max));
         BBox { x_min: a.x.min(b.x), y_min: a.y.min(b.y), x_max: a.x.max(b.x), y_max: a.y.max(b.y) }
     }
 
-    /// Landmarks in the square frame in the upright stored frame.
+    /// Converts landmarks in the square frame to the upright stored frame.
     pub fn stored_landmarks(&self, landmarks: &Landmarks) -> Landmarks {
         Landmarks(landmarks.0.map(|point| self.stored_point(point.x, point.y)))
     }
 
-    /// An affine map from the square frame, row by row, as a map from the upright stored frame.
+    /// Converts an affine map from the square frame, row by row, to a map from the upright stored frame.
     pub fn from_stored(&self, [a, b, c, d, e, f]: [f32; 6]) -> [f32; 6] {
         if self.turn_degrees == 0 && self.stored == self.size {
             return [a, b, c, d, e, f];
@@ -163,7 +169,7 @@ impl View {
 }
 
 impl std::fmt::Display for View {
-    /// The picture as `WIDTHxHEIGHT+X+Y of WIDTHxHEIGHT`, in pixels of the square frame, and the turn.
+    /// Writes the picture as `WIDTHxHEIGHT+X+Y of WIDTHxHEIGHT`, in pixels of the square frame, and the turn.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Region { x, y, width, height } = self.picture;
         write!(f, "{width}x{height}+{x}+{y} of {}x{}", self.size.0, self.size.1)?;
@@ -174,7 +180,7 @@ impl std::fmt::Display for View {
     }
 }
 
-/// What the choice of a view is made from.
+/// Inputs for the choice of a view.
 pub struct Preview<'a> {
     /// The video.
     pub path: &'a Path,
@@ -187,11 +193,11 @@ pub struct Preview<'a> {
 }
 
 impl Preview<'_> {
-    /// Chooses the view of a video, and says what is unusual about it. A video of which nothing can be decoded in
-    /// advance is seen whole.
+    /// Chooses the view of a video, and returns warnings about the view. If no picture can be decoded in advance, the
+    /// view is the whole frame.
     ///
     /// # Errors
-    /// Those of opening the video, and of the detector.
+    /// When the video cannot be opened, and when the detector fails.
     pub fn choose(&self, detector: &mut dyn Detector) -> Result<(View, Vec<String>), Error> {
         let facts = Decoder::open(self.path, 1)?.facts().clone();
         let mut view = View::whole(&facts);
@@ -223,7 +229,7 @@ impl Preview<'_> {
         Ok((view.turned(turn), warnings))
     }
 
-    /// Pictures spread over the video.
+    /// Returns pictures spread over the video; pictures of its beginning if the video has few key frames.
     fn pictures(&self) -> Result<Vec<Picture>, Error> {
         if self.keys.len() >= MIN_KEYS {
             let mut sampler = Sampler::open(self.path)?;
@@ -237,7 +243,7 @@ impl Preview<'_> {
         let step = n_frames.div_ceil(SAMPLES);
         let mut pictures = Vec::new();
         for i in 0..n_frames {
-            // What the decoder has to say about damage, it says when the video is decoded.
+            // The later decoding of the whole video reports damage.
             let Ok(Some(picture)) = decoder.next_picture() else { break };
             if i % step == 0 {
                 pictures.push(picture);
@@ -246,8 +252,9 @@ impl Preview<'_> {
         Ok(pictures)
     }
 
-    /// The clockwise turn after which the faces in the pictures are upright, degrees. Faces are found on their side
-    /// too, but fewer, so every turn is tried on one picture after the other until one is ahead.
+    /// Returns the clockwise turn after which the faces in the pictures are upright, in degrees. The detector also
+    /// finds some faces that lie on their side, so every turn is tried on one picture after the other until one turn
+    /// leads.
     fn turn(&self, pictures: &[Image], detector: &mut dyn Detector) -> Result<u32, String> {
         let mut counts = [0; 4];
         for picture in pictures {
@@ -267,8 +274,8 @@ impl Preview<'_> {
     }
 }
 
-/// Whether the mouth is below the eyes rather than beside them. Faces without landmarks are of detectors that find
-/// upright faces only.
+/// Returns whether the mouth is below the eyes rather than beside them. A detector without landmarks finds upright
+/// faces only, so the result is `true` for a face without landmarks.
 fn is_upright(face: &Face) -> bool {
     let Some(Landmarks([right, left, _, mouth_right, mouth_left])) = face.landmarks else { return true };
     let down = mouth_right.y + mouth_left.y - right.y - left.y;
@@ -276,7 +283,7 @@ fn is_upright(face: &Face) -> bool {
     down > across.abs()
 }
 
-/// A region of a probe in the frame of which the probe is a small copy; no part of the region is lost.
+/// Converts a region of a small copy of a frame to a region of the frame, rounded outwards.
 fn enlarged(part: Region, probe: (usize, usize), size: (usize, usize)) -> Region {
     let span = |at: usize, length: usize, from: usize, to: usize| {
         let (first, end) = (at * to / from, ((at + length) * to).div_ceil(from));
@@ -287,13 +294,14 @@ fn enlarged(part: Region, probe: (usize, usize), size: (usize, usize)) -> Region
     Region { x, y, width, height }
 }
 
-/// The part of pictures of one size that is neither black bars nor, if the pictures are enough, a still frame around
-/// a window. The edges of the part must be straight: half the pixels along them differ from what lies outside, so
-/// neither a dark nor a calm background is taken for bars.
+/// Returns the part of pictures of one size that is neither black bars nor, with at least `MIN_PROBES` pictures, a
+/// still frame around a window; `None` if this part is the whole picture or too small. The edges of the part must be
+/// straight: half of the pixels along an edge must differ from the bar, so a dark or a still background does not
+/// count as a bar.
 pub fn active(pictures: &[Image]) -> Option<Region> {
     let first = pictures.first()?;
     let whole = Region { x: 0, y: 0, width: first.width, height: first.height };
-    // Whether a pixel is ever no part of black bars.
+    // A pixel that is not black in more than a tenth of the pictures, and in any picture.
     let mut bright = Mask::new(whole, |at| {
         let lit = pictures.iter().filter(|picture| picture.data[at] > BLACK).count();
         (lit * 10 > pictures.len(), lit > 0)
@@ -313,7 +321,7 @@ pub fn active(pictures: &[Image]) -> Option<Region> {
     (is_picture && part != whole).then_some(part)
 }
 
-/// Which pixels are not bars: often, and at all.
+/// Pixels that are not bars: in many pictures, and in at least one picture.
 struct Mask {
     frame: Region,
     often: Vec<bool>,
@@ -337,7 +345,7 @@ impl Mask {
         Self { frame, often, ever }
     }
 
-    /// Share of the pixels of a line of the region, `depth` lines inside a side, that the mask holds.
+    /// Returns the share of the pixels in a line of the region, `depth` lines inside a side, that are set, 0 to 1.
     fn share(&self, pixels: &[bool], part: Region, side: Side, depth: usize) -> f64 {
         let Region { x, y, width, height } = part;
         let row = |y: usize| {
@@ -354,7 +362,7 @@ impl Mask {
         }
     }
 
-    /// The region without its bars.
+    /// Returns the region without its bars.
     fn shrunk(&mut self, from: Region) -> Region {
         let mut kept: Vec<Side> = Vec::new();
         loop {
@@ -370,7 +378,7 @@ impl Mask {
         }
     }
 
-    /// Cuts lines that are bars off the sides that are not `kept`.
+    /// Removes lines that are bars from all sides except those in `kept`.
     fn without_bars(&self, from: Region, kept: &[Side]) -> Region {
         let mut part = from;
         loop {
@@ -391,7 +399,7 @@ impl Mask {
         }
     }
 
-    /// Whether the bar is wide enough and ends in a straight edge.
+    /// Returns whether a bar of `cut` lines is wide enough and ends in a straight edge.
     fn is_edge(&self, from: Region, part: Region, side: Side, cut: usize) -> bool {
         let whole = if matches!(side, Side::Left | Side::Right) { from.width } else { from.height };
         // The first line may be half bar: codecs and scalers blur edges.
@@ -401,7 +409,7 @@ impl Mask {
     }
 }
 
-/// Number of lines between a side of a region and that of a part of the region.
+/// Returns the number of lines between a side of a region and the same side of a part of the region.
 fn cut_off(from: Region, part: Region, side: Side) -> usize {
     match side {
         Side::Left => part.x - from.x,
@@ -415,20 +423,20 @@ fn cut_off(from: Region, part: Region, side: Side) -> usize {
 mod tests {
     use super::*;
 
-    /// Luma of `width × height` pixels.
+    /// Returns a luma picture of `width × height` pixels.
     fn picture(width: usize, height: usize, pixel: impl Fn(usize, usize) -> u8) -> Image {
         let data =
             (0..height).flat_map(|y| (0..width).map(move |x| (x, y))).map(|(x, y)| pixel(x, y)).collect();
         Image { width, height, channels: 1, data }
     }
 
-    /// A pixel of a busy scene that depends on `seed`.
+    /// Returns the luma of a pixel in a scene with much detail, which depends on `seed`.
     fn busy(seed: usize, x: usize, y: usize) -> u8 {
         let hash = (seed * 7919 + x * 104_729 + y * 1_299_709) ^ (x * y * 31 + seed * 17);
         60 + (hash % 180) as u8
     }
 
-    /// Pictures with a busy scene inside a region and `outside` around it.
+    /// Returns pictures with changing detail inside a region and `outside` around the region.
     fn framed(region: Region, outside: impl Fn(usize, usize) -> u8) -> Vec<Image> {
         let Region { x: left, y: top, width, height } = region;
         let inside =
@@ -453,7 +461,7 @@ mod tests {
     fn a_still_frame_around_a_window_is_no_part_of_the_picture() {
         let region = Region { x: 50, y: 20, width: 40, height: 30 };
         assert_eq!(active(&framed(region, |x, y| busy(99, x, y))), Some(region));
-        assert_eq!(active(&framed(region, |x, y| busy(99, x, y))[..2]), None, "two pictures say too little");
+        assert_eq!(active(&framed(region, |x, y| busy(99, x, y))[..2]), None, "two pictures are too few");
     }
 
     #[test]
@@ -486,7 +494,8 @@ mod tests {
             for (found, expected) in stored.edges().iter().zip([70.3125, 40.0, 632.8125, 540.0]) {
                 assert!((found - expected).abs() < 1e-3, "{degrees}: {stored:?}");
             }
-            // The map from the stored frame is the map from the square frame after the way back.
+            // The converted map, applied to the stored point, must equal the original map, applied to the square
+            // point.
             let map = [0.5, 0.1, 3.0, -0.2, 0.4, 7.0];
             let [a, b, c, d, e, f] = view.from_stored(map);
             let Point { x, y } = view.stored_point(200.0, 300.0);

@@ -37,10 +37,10 @@ pub(crate) enum Verb {
     /// Manage a gallery: one person_id per person in several videos
     #[command(subcommand)]
     Library(LibraryVerb),
-    /// Correct a run: merge, split, name; corrections last, and can be undone
+    /// Correct a run: merge, split and name people; later runs keep the corrections
     #[command(subcommand, after_help = EXIT_CODES)]
     Edits(EditsVerb),
-    /// Check and correct a run in the browser: a page on this machine
+    /// Check and correct a run in the browser, with a page that only this machine can open
     #[command(after_help = EXIT_CODES)]
     Review(ReviewArgs),
     /// Export a run to the format of another tool
@@ -64,7 +64,7 @@ pub(crate) enum Verb {
         #[command(flatten)]
         weights: WeightsDir,
     },
-    /// Print every setting with its default and its meaning: a configuration file to start from
+    /// Print a configuration file with every setting, its default and its meaning
     Settings,
     /// Run a single stage on a run directory
     #[command(subcommand, after_help = EXIT_CODES)]
@@ -119,16 +119,16 @@ pub(crate) struct RunArgs {
     /// The same as VIDEO
     #[arg(long, value_name = "VIDEO", num_args = 1..)]
     pub(crate) video: Vec<PathBuf>,
-    /// Also search the folders in given folders
+    /// Also search the subfolders of given folders
     #[arg(long)]
     pub(crate) recursive: bool,
     /// Ground truth, CSV: frame,x,y,w,h,identity; adds metrics to the report
     #[arg(long, value_name = "CSV")]
     pub(crate) labels: Option<PathBuf>,
-    /// Import corrections of this run, as `edits import` does, before anything runs
-    #[arg(long, value_name = "CSV")]
+    /// Before the first stage, import the corrections of a file, JSON or CSV, as `facetrack edits import` does
+    #[arg(long, value_name = "FILE")]
     pub(crate) edits: Option<PathBuf>,
-    /// Fail with exit code 5 when a correction does not find its faces or is not applied
+    /// Fail with exit code 5 if a correction is not applied
     #[arg(long)]
     pub(crate) strict: bool,
     /// Output folder [default: runs/NAME-OF-THE-VIDEO]; for several videos, the folder of their runs
@@ -193,16 +193,16 @@ pub(crate) struct Settings {
     /// Face tracker
     #[arg(long, value_parser = one_of::<detect_track::tracker::TrackerKind>())]
     tracker: Option<String>,
-    /// Size of the smallest face to detect, in pixels of the video
+    /// Size of the smallest face to detect, in pixels of the picture with square pixels
     #[arg(long, value_name = "PIXELS", value_parser = parse_number)]
     min_face_px: Option<f64>,
     /// Do not measure the colours of clothes
     #[arg(long)]
     no_context: bool,
-    /// Embedders; tracks are linked by the first. auto: sface, with retail as a view where its weights are at hand
+    /// Embedders; tracks are linked by the first. auto: sface, and retail as a view if its weights are present
     #[arg(long, value_delimiter = ',', value_parser = embedders())]
     embedder: Vec<String>,
-    /// Networks whose vectors are further evidence for linking beside those of the first embedder
+    /// Views: networks whose evidence is added to that of the first embedder for linking; needs --embedder
     #[arg(long, value_name = "EMBEDDER", value_delimiter = ',', value_parser = one_of::<embed::Name>(), requires = "embedder")]
     view: Vec<String>,
     /// Embed every face and its mirror image; takes twice the time
@@ -226,7 +226,7 @@ pub(crate) struct Settings {
     /// Ignore the corrections of the run
     #[arg(long)]
     no_edits: bool,
-    /// Also link with what the corrections of the run say
+    /// Use the corrections of the run as constraints for linking, too
     #[arg(long, conflicts_with = "no_edits")]
     relink_with_edits: bool,
     /// Device of the embedding networks
@@ -287,7 +287,7 @@ impl WeightsDir {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum LibraryVerb {
-    /// Make the gallery of these runs and no others; the order of the runs does not matter, and people keep their ids
+    /// Make the gallery from these runs only; the result does not depend on the order of the runs
     Build {
         /// Directory of the gallery
         #[arg(long, value_name = "DIR")]

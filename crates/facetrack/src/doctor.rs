@@ -41,7 +41,7 @@ pub(crate) fn doctor(weights_dir: Option<&Path>) -> Result<()> {
     findings.extend([
         finding("cache", format!("{}, {}", root.display(), room(&root))),
         optional("python3", &["-m", "pip", "--version"], "downloads weights, see `facetrack models fetch`"),
-        optional("ffmpeg", &["-version"], "draws boxes for --annotate"),
+        optional("ffmpeg", &["-version"], "for `run --annotate` and for `review`"),
         finding("cascades", found.into()),
     ]);
     report(findings)

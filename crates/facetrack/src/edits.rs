@@ -1,7 +1,8 @@
-//! `facetrack edits`: corrections of a run, which last whatever its tracks are called later.
+//! `facetrack edits`: corrections of a run, which stay valid when the tracks get other numbers.
 //!
-//! An edit is added to the log of the run ([`run::edits`]), then `cluster` and `evaluate` run again, so that the page
-//! shows its effect. People and tracks are named as the page shows them, and turned into anchors at once.
+//! The program adds an edit to the log of the run ([`run::edits`]). Then `cluster` and `evaluate` run again, so that
+//! the page shows the effect of the edit. The command line names people and tracks as the page does; the program
+//! converts the names to anchors at once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -25,9 +26,9 @@ use crate::stages;
 /// The verbs of `facetrack edits`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum EditsVerb {
-    /// List the corrections of a run or a library, and whether each counts
+    /// List the corrections of a run, and whether each one counts
     List {
-        /// A run directory or a library
+        /// The run directory
         run: PathBuf,
         /// Print JSON Lines
         #[arg(long)]
@@ -36,21 +37,22 @@ pub(crate) enum EditsVerb {
     /// Add a correction; people and tracks are named as the page shows them
     #[command(subcommand)]
     Add(AddVerb),
-    /// Add the corrections of a file: of `edits export`, or CSV with track_a,track_b,kind
+    /// Add the corrections of a file that `edits export` wrote, or of a CSV file with the columns
+    /// track_a,track_b,kind
     Import {
         /// The run directory
         run: PathBuf,
         /// The file
         file: PathBuf,
-        /// The run whose track numbers the file has [default: RUN]
+        /// The run to which the track numbers in a CSV file belong [default: RUN]
         #[arg(long, value_name = "RUN")]
         made_for: Option<PathBuf>,
         #[command(flatten)]
         act: Act,
     },
-    /// Write the corrections that count, with the faces that they are about
+    /// Write the corrections that count, with the times and boxes of their faces
     Export {
-        /// A run directory or a library
+        /// The run directory
         run: PathBuf,
         /// The format
         #[arg(long, value_name = "FORMAT", value_parser = ["csv", "json"], default_value = "json")]
@@ -68,18 +70,18 @@ pub(crate) enum EditsVerb {
         #[command(flatten)]
         act: Act,
     },
-    /// Make the correction count again that was undone last
+    /// Restore the correction that was undone last
     Redo {
         /// The run directory
         run: PathBuf,
         #[command(flatten)]
         act: Act,
     },
-    /// Link again with what the corrections say; first shows what changes
+    /// Link again with the corrections as constraints; first list the tracks that change their person
     Relink {
         /// The run directory
         run: PathBuf,
-        /// Only show what would change
+        /// Only list the tracks that would change their person
         #[arg(long)]
         dry_run: bool,
         #[command(flatten)]
@@ -105,7 +107,7 @@ impl EditsVerb {
 /// What to add.
 #[derive(Debug, Subcommand)]
 pub(crate) enum AddVerb {
-    /// Several people are one person, who keeps the number of the first
+    /// Merge several people into one person, who keeps the number of the first
     Merge {
         /// The run directory
         run: PathBuf,
@@ -115,7 +117,7 @@ pub(crate) enum AddVerb {
         #[command(flatten)]
         act: Act,
     },
-    /// Tracks leave their person and become a new one
+    /// Make a new person of tracks, which leave their person
     Split {
         /// The run directory
         run: PathBuf,
@@ -125,7 +127,7 @@ pub(crate) enum AddVerb {
         #[command(flatten)]
         act: Act,
     },
-    /// Tracks go to another person
+    /// Move tracks to another person
     Move {
         /// The run directory
         run: PathBuf,
@@ -144,12 +146,12 @@ pub(crate) enum AddVerb {
         run: PathBuf,
         /// The person, by number or name
         person: String,
-        /// The name; an empty name takes the name away
+        /// The name; an empty name ("") removes the name
         name: String,
         #[command(flatten)]
         act: Act,
     },
-    /// The tracks of a person stay together, whatever linking says
+    /// Keep the tracks of a person together, whatever later runs find
     Lock {
         /// The run directory
         run: PathBuf,
@@ -158,7 +160,7 @@ pub(crate) enum AddVerb {
         #[command(flatten)]
         act: Act,
     },
-    /// Tracks show no face: they leave people, counts and exports
+    /// Mark tracks that show no face; people, counts and exports leave these tracks out
     NotAFace {
         /// The run directory
         run: PathBuf,
@@ -168,7 +170,7 @@ pub(crate) enum AddVerb {
         #[command(flatten)]
         act: Act,
     },
-    /// Two people are one: the answer to a question
+    /// Answer that two people are one person, who keeps the number of the first
     Same {
         /// The run directory
         run: PathBuf,
@@ -178,7 +180,7 @@ pub(crate) enum AddVerb {
         #[command(flatten)]
         act: Act,
     },
-    /// Two people are two, and are not merged later
+    /// Answer that two people are different; later corrections cannot merge them
     Different {
         /// The run directory
         run: PathBuf,
@@ -211,10 +213,10 @@ pub(crate) struct Act {
     /// Who makes the correction [default: $USER]
     #[arg(long, value_name = "NAME")]
     author: Option<String>,
-    /// Why
+    /// Reason for the correction
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
-    /// Do not link again: the next run does
+    /// Only add the correction to the log; the next `facetrack run` applies it
     #[arg(long)]
     no_apply: bool,
     /// Ground truth, CSV, for the metrics of the page
@@ -231,12 +233,12 @@ impl Act {
     }
 }
 
-/// The person at this machine.
+/// Returns the name of the user of this machine, from `USER`; "unknown" without this variable.
 pub(crate) fn user() -> String {
     std::env::var("USER").ok().filter(|user| !user.is_empty()).unwrap_or_else(|| "unknown".into())
 }
 
-/// Does what the verb says.
+/// Executes a verb of `facetrack edits`.
 pub(crate) fn main(verb: &EditsVerb) -> Result<()> {
     match verb {
         EditsVerb::List { run, json } => list(run, *json),
@@ -282,7 +284,7 @@ fn open_log(root: &Path) -> Result<Log> {
     Ok(Log::open(root)?)
 }
 
-/// A run with its people as they are shown.
+/// A run with the tables that are needed to find its people and faces.
 struct Shown {
     root: PathBuf,
     faces: Faces,
@@ -295,7 +297,7 @@ impl Shown {
         Ok(Self { root: root.to_path_buf(), faces: Faces::read(&run)?, linked: People::read(&run)? })
     }
 
-    /// The people after the edits of a log.
+    /// Returns the people after the edits of a log.
     fn people(&self, log: &Log) -> People {
         self.people_and_refusals(log).0
     }
@@ -306,7 +308,7 @@ impl Shown {
         (people, refused.into_iter().collect())
     }
 
-    /// The tracks of a person who is named as on the page.
+    /// Returns the tracks of a person, given by the number or the name on the page.
     fn person(&self, people: &People, given: &str) -> Result<Vec<i64>> {
         let clusters = people.clusters();
         let name = |id: i64| people.name(id).map_or_else(|| Identity::numbered(id), str::to_owned);
@@ -345,7 +347,8 @@ impl Shown {
         }
     }
 
-    /// Adds edits to the log of the run, unless one of them contradicts what is there.
+    /// Adds edits to the log of the run, unless one of the edits contradicts an earlier one. Returns the keys of the
+    /// edits.
     fn append(&self, make: impl FnOnce(&People) -> Result<Vec<Edit>>) -> Result<Vec<i64>> {
         let mut log = Log::open(&self.root)?;
         let before = log.entries().len();
@@ -354,12 +357,12 @@ impl Shown {
             let edits = make(&people)?;
             for edit in &edits {
                 match people.apply(Found::new(edit, &self.faces)) {
-                    // An imported edit may be about faces that only other settings find.
+                    // The faces of an imported edit may be found only with other settings.
                     Ok(()) | Err(Refusal::NoFace) => {}
                     Err(refusal) => {
                         let what = edit.op.word();
                         let message =
-                            format!("the correction ({what}) is refused: {}", refusal.reason(&self.faces));
+                            format!("the correction `{what}` is refused: {}", refusal.reason(&self.faces));
                         return Err(Error::new(exit::USAGE, message).hint(self.hint(&refusal)));
                     }
                 }
@@ -373,10 +376,10 @@ impl Shown {
         let run = self.root.display();
         match refusal {
             Refusal::Earlier { edit_id, .. } => {
-                format!("`facetrack edits undo {run} {edit_id}` takes the earlier correction back")
+                format!("`facetrack edits undo {run} {edit_id}` undoes the earlier correction")
             }
             Refusal::OneFrame { .. } | Refusal::NoFace => {
-                format!("`facetrack edits add split {run} TRACK` takes a wrong track out of a person first")
+                format!("first split the wrong track off: `facetrack edits add split {run} TRACK`")
             }
         }
     }
@@ -431,7 +434,7 @@ fn add(verb: &AddVerb) -> Result<()> {
     finish(run, act, &format!("correction {number}: {}{name}", op.word()))
 }
 
-/// Two people with one name are probably one person: says how to merge them.
+/// Prints how to merge the people who have one name, because such people are probably one person.
 fn offer_merge(shown: &Shown, name: &str) -> Result<()> {
     let people = shown.people(&Log::open(&shown.root)?);
     let called = people.clusters().into_keys().filter(|id| people.name(*id) == Some(name));
@@ -445,7 +448,7 @@ fn offer_merge(shown: &Shown, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Says what was done and, unless the person does not want so, links again.
+/// Reports the change and, without `--no-apply`, runs `cluster` and `evaluate` again.
 fn finish(run: &Path, act: &Act, done: &str) -> Result<()> {
     if act.json {
         say(&json!({ "event": "edited", "message": done }).to_string());
@@ -458,7 +461,7 @@ fn finish(run: &Path, act: &Act, done: &str) -> Result<()> {
     apply(run, act, heeding(run)?)
 }
 
-/// The setting with which `cluster` heeds edits that are made now, also in a run that ignored edits.
+/// Returns the settings with which `cluster` applies edits, also in a run that was made with `--no-edits`.
 pub(crate) fn heeding(run: &Path) -> run::Result<Vec<String>> {
     let config: cluster::Config = read_config(Some(&run.join("config.toml")), &[], cluster::STAGE.name)?;
     Ok(match config.edits {
@@ -473,7 +476,7 @@ fn apply(run: &Path, act: &Act, settings: Vec<String>) -> Result<()> {
     stages::again(&[cluster::STAGE, evaluate::STAGE], &run, settings, act.labels.clone(), screen)
 }
 
-/// Adds the corrections of a file to the log of a run; gives what was done, for people.
+/// Adds the corrections of a file to the log of a run. Returns a message about the result.
 pub(crate) fn import(run: &Path, file: &Path, made_for: Option<&Path>, author: &str) -> Result<String> {
     let content = fs::read(file).map_err(Error::io("read the corrections", file))?;
     let name = file.file_name().unwrap_or_default().to_string_lossy();
@@ -486,9 +489,9 @@ pub(crate) fn import(run: &Path, file: &Path, made_for: Option<&Path>, author: &
             let of_video =
                 |edit: &Edit| edit.sides.iter().flatten().any(|mark| mark.video_sha256.as_str() == video);
             if !edits.is_empty() && !edits.iter().any(of_video) {
-                let message = format!("`{}` has corrections of other videos only", file.display());
+                let message = format!("`{}` contains only corrections of other videos", file.display());
                 return Err(
-                    Error::new(exit::INPUT, message).hint("import it to a run of the video it is about")
+                    Error::new(exit::INPUT, message).hint("import the file to a run of the same video")
                 );
             }
             let new: Vec<_> = edits.into_iter().filter(|edit| of_video(edit) && !is_known(edit)).collect();
@@ -507,7 +510,7 @@ pub(crate) fn import(run: &Path, file: &Path, made_for: Option<&Path>, author: &
     Ok(format!("imported {} {corrections} of `{}`", edits.len(), file.display()))
 }
 
-/// Turns pairs of track numbers into edits, by the run that the numbers are of.
+/// Converts pairs of track numbers to edits, with the tracks of the run `made_for`.
 fn resolve_pairs(
     file: &Path,
     pairs: &[Pair],
@@ -529,16 +532,16 @@ fn resolve_pairs(
         let place = format!("`{}`, line {line}:", file.display());
         if let Some(digits) = tracks_sha256.as_ref().filter(|digits| !tracks.starts_with(*digits)) {
             let message = format!(
-                "{place} the track numbers are of another run (tracks {digits}…) than `{}`",
+                "{place} the track numbers belong to another run (SHA-256 of the tracks: {digits}…) than `{}`",
                 made_for.display()
             );
-            return Err(Error::new(exit::INPUT, message).hint("name the run of the numbers with --made-for"));
+            return Err(Error::new(exit::INPUT, message).hint("pass that other run with `--made-for`"));
         }
         let side = |track: i64| match faces.mark(track) {
             Some(mark) => Ok(vec![mark]),
             None => {
                 let message = format!("{place} unknown track {track}");
-                let hint = format!("the file names tracks of `{}`", made_for.display());
+                let hint = format!("the track numbers of the file must be those of `{}`", made_for.display());
                 Err(Error::new(exit::INPUT, message).hint(hint))
             }
         };
@@ -551,7 +554,7 @@ fn resolve_pairs(
 
 fn list(root: &Path, json: bool) -> Result<()> {
     let log = open_log(root)?;
-    // A library has edits and no tracks.
+    // Without a manifest there are no tracks to compare with.
     let refused = match root.join(run::manifest::FILE_NAME).is_file() {
         true => Shown::read(root).map(|shown| {
             let refusals = shown.people_and_refusals(&log).1;
@@ -591,7 +594,7 @@ fn list(root: &Path, json: bool) -> Result<()> {
     Ok(())
 }
 
-/// Links with what the corrections say: in a copy first, to show what changes.
+/// Links again with the corrections as constraints. A copy of the tables is linked first, to list the changes.
 fn relink(run: &Path, dry_run: bool, act: &Act) -> Result<()> {
     let settings = vec!["cluster.edits = \"relink\"".to_owned()];
     let root = std::path::absolute(run).map_err(Error::io("resolve", run))?;
@@ -610,11 +613,12 @@ fn relink(run: &Path, dry_run: bool, act: &Act) -> Result<()> {
         return Ok(());
     }
     apply(&root, act, settings)?;
-    eprintln!("a later `facetrack run` keeps this with --relink-with-edits");
+    eprintln!("to keep this result, pass `--relink-with-edits` to each later `facetrack run`");
     Ok(())
 }
 
-/// Links what `cluster` reads of a run into another folder; stages replace files and never write into them.
+/// Makes hard links in another folder to the files that `cluster` reads; stages replace files and never write into
+/// them, so the run does not change.
 fn copy_tables(from: &Path, to: &Path) -> Result<()> {
     if to.exists() {
         fs::remove_dir_all(to).map_err(Error::io("remove", to))?;
@@ -631,7 +635,8 @@ fn copy_tables(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The tracks whose person is another than before, people being matched by most of their tracks.
+/// Returns a line for each track that changes its person. A person after the change is the same as the person
+/// before it that shares most tracks.
 fn changes(before: &[Cluster], after: &[Cluster]) -> Vec<String> {
     let mut shared: BTreeMap<(i64, i64), usize> = BTreeMap::new();
     for (old, new) in before.iter().zip(after) {

@@ -1,4 +1,4 @@
-//! `facetrack library`: the people of several runs, one id each.
+//! `facetrack library`: gives each person of several runs one `person_id`.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -42,18 +42,21 @@ pub(crate) fn is_unchanged(figures: &Map<String, Value>) -> bool {
     figures.get("changed") == Some(&Value::Bool(false))
 }
 
-/// How runs come into a library.
+/// Way of adding runs to a library.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum How {
-    /// One after the other; people of videos that are not among the runs stay.
+    /// One run after the other; videos that are not among the runs stay in the library.
     Add,
-    /// All at once; the library is of these runs and of no others.
+    /// All runs at once; videos that are not among the runs are removed from the library.
     Build,
     /// [`How::Build`] if the library has no video that is not among the runs, otherwise [`How::Add`].
     Either,
 }
 
-/// Brings runs into a library. One that cannot be read does not keep the others out.
+/// Adds runs to a library and returns the figures of the library. A run that cannot be read is reported and skipped.
+///
+/// # Errors
+/// When a run was skipped, and when the library cannot be read or written.
 pub(crate) fn add(
     library: &Path,
     runs: &[PathBuf],
@@ -95,7 +98,7 @@ pub(crate) fn add(
         });
     }
     let changed = added.iter().any(|of_run| !of_run.up_to_date);
-    // A library that is built may lack videos that it had.
+    // `build` may have removed videos from the library.
     if is_build || changed {
         library.commit()?;
     }
@@ -120,7 +123,7 @@ pub(crate) fn add(
     Ok(figures)
 }
 
-/// The runs that are named, and those in a file or on standard input (`-`), one path a line.
+/// Returns the runs of `--run-dir`, and those of a file or of standard input (`-`) with one path per line.
 fn listed(run_dirs: &[PathBuf], from: Option<&Path>) -> Result<Vec<PathBuf>, Error> {
     let mut runs = run_dirs.to_vec();
     if let Some(from) = from {
@@ -140,7 +143,8 @@ fn renamed(run: &Path) -> String {
     format!("the library names people of `{run}`; the next `facetrack run` shows the names")
 }
 
-/// Names people of a run as the library does, where the run does not name them and no correction did; gives their number.
+/// Adds corrections to a run that name its unnamed people as the library names them. Returns the number of these
+/// people.
 fn share_names(library: &Library, root: &Path) -> Result<usize, Error> {
     let run = RunReader::open(root)?;
     let people = library.people_of(run.video_id()?.as_str())?;

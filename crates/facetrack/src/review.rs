@@ -15,13 +15,13 @@ use crate::single::open;
 pub(crate) struct ReviewArgs {
     /// The run directory
     run: PathBuf,
-    /// The video file, where it is no longer where it was when the run was made
+    /// The video file, if the file was moved after the run
     #[arg(long, value_name = "FILE")]
     video: Option<PathBuf>,
     /// Port of 127.0.0.1 [default: a free one]
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     port: u16,
-    /// Show everything, change nothing
+    /// Show the run, but refuse corrections
     #[arg(long)]
     read_only: bool,
     /// Who makes the corrections [default: $USER]
@@ -47,7 +47,7 @@ pub(crate) fn main(args: &ReviewArgs) -> Result<()> {
     };
     let make = move || make_tables(&run, args.labels.as_deref());
     let ready = |address: &str| {
-        eprintln!("the page works in the browser that opens this address first; Ctrl-C ends it");
+        eprintln!("open this address in a browser; the address works once. Ctrl-C ends the server");
         say(address);
         if args.open {
             open(address.as_ref());
@@ -57,8 +57,8 @@ pub(crate) fn main(args: &ReviewArgs) -> Result<()> {
     Ok(())
 }
 
-/// Runs `cluster` and `evaluate` in process groups of their own: the Ctrl-C that ends the server must not end the
-/// making of the tables.
+/// Runs `cluster` and `evaluate` in separate process groups: the Ctrl-C that ends the server must not interrupt the
+/// update of the tables.
 fn make_tables(run: &Path, labels: Option<&Path>) -> std::result::Result<(), String> {
     let program = std::env::current_exe().map_err(|error| error.to_string())?;
     let config = run.join("config.toml");

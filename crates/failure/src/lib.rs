@@ -1,4 +1,4 @@
-//! What an error tells the user: one sentence, a hint, and the exit code of the process.
+//! Errors as the user sees them: one sentence, a hint, and the exit code of the process.
 //!
 //! Libraries have typed errors (`thiserror`) that implement [`Failure`]; programs print them and exit
 //! with [`Failure::exit_code`]. [`catch_panic`] turns panics of third-party libraries into errors.
@@ -12,7 +12,7 @@ pub mod exit {
     /// An unexpected error, a crashed stage, or an error of the operating system, such as a full disk or a
     /// missing permission. Run again: yes, after the cause is removed.
     pub const UNEXPECTED: u8 = 1;
-    /// Wrong usage: options or settings. Run again: no.
+    /// Wrong usage: options or settings, or a refused correction. Run again: no.
     pub const USAGE: u8 = 2;
     /// Unusable input: the video, the labels or the weights; a failed download of weights; a missing run
     /// directory. Run again: after a failed download yes, otherwise no.

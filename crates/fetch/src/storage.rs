@@ -1,4 +1,4 @@
-//! Single files out of a publisher's storage, by the program `curl`.
+//! Downloads single files from the storage of a publisher, with the program `curl`.
 
 use std::path::Path;
 use std::process::Command;
@@ -7,15 +7,15 @@ use console::{Error, Result, exit, process};
 
 use crate::pypi::verify;
 
-/// Limit on the time of a download, seconds.
+/// Longest time of a download, seconds.
 const MAX_SECS: &str = "600";
-/// Limit on the size of a file, bytes.
+/// Largest size of a file, bytes.
 const MAX_BYTES: &str = "1073741824";
 
 /// Downloads the file at `address` to `target` and verifies its SHA-256.
 ///
 /// # Errors
-/// Without `curl` or a network, when the storage refuses, and when the file is not the pinned one.
+/// When `curl` is not installed, when the download fails, and when the SHA-256 of the file differs.
 pub fn download_from(address: &str, sha256: &str, target: &Path) -> Result<()> {
     let mut curl = Command::new("curl");
     curl.args(["--fail", "--silent", "--show-error", "--location", "--proto", "=https"]);

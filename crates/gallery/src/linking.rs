@@ -1,9 +1,13 @@
 //! Links the people of all videos at once, so that the result depends on the set of videos and not on their order.
 //!
-//! Centroid linkage under constraints: the two most similar clusters are merged first, while their means are at
-//! least as similar as [`Scale::threshold`](crate::matching::Scale) asks for that many people. Two people of one
-//! video are never merged. The mean of a cluster is less noisy than its members, so that two clusters can become
-//! more similar by merges; neighbours are therefore searched among the means again until nothing merges.
+//! The method is centroid linkage under constraints. The two clusters with the most similar means are merged first,
+//! while the similarity is at least [`Scale::threshold`](crate::matching::Scale), which rises with the number of
+//! people. Two people of one video are never merged. The mean of a cluster has less noise than its members, so a
+//! merge can make two clusters more similar. Therefore the search for neighbours among the means is repeated until no
+//! clusters are merged.
+//!
+//! *Example.* In two dimensions, video 0 has people at 0° and 90°, and video 1 has people at 85° and 5°. The people
+//! at 0° and 5° become one cluster, the people at 90° and 85° another one.
 
 use std::collections::BinaryHeap;
 
@@ -14,31 +18,31 @@ use numeric::merges::Merges;
 
 use crate::matching::{Match, Scale, common, without};
 
-/// Neighbours that a cluster knows in a search.
+/// Number of neighbours that a search finds for each cluster.
 const NEIGHBOURS: usize = 64;
-/// Pairs whose similarity is less than the threshold by this much are looked at, because a merge can bring them
-/// nearer.
+/// Largest difference from the threshold, in cosine similarity, of a pair below the threshold that is kept, because
+/// merges can raise the similarity of the pair.
 const SLACK: f64 = 0.15;
-/// People whose pairs say how similar different people are.
+/// Largest number of people whose pairs determine how similar different people are.
 const SAMPLE: usize = 1000;
-/// Searches, at most.
+/// Largest number of searches.
 const SEARCHES: usize = 20;
 
 /// A person of a video.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Item<'a> {
-    /// Number of the video.
+    /// Index of the video, from zero.
     pub(crate) video: u32,
-    /// Number of tracks, above 0.
+    /// Number of tracks of the person, above 0.
     pub(crate) weight: f32,
-    /// Unit norm.
+    /// Mean embedding of the person, of unit norm.
     pub(crate) vector: &'a [f32],
 }
 
 /// Clusters of the people of all videos.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Linked {
-    /// Cluster of each item; clusters are numbered by their first items.
+    /// Cluster of each item; clusters are numbered from zero in the order of their first items.
     pub(crate) labels: Vec<usize>,
     /// Match of each item: its cluster with the similarity to the mean of the other items there, `None` where there
     /// are none, and the most similar other cluster without a person of its video. The threshold of an item with
@@ -46,10 +50,10 @@ pub(crate) struct Linked {
     pub(crate) matches: Vec<Match>,
 }
 
-/// Links items, which are in an order that does not depend on how they arrived.
+/// Links items. The caller sorts the items, so that the result does not depend on the order of arrival.
 ///
 /// # Errors
-/// When vectors differ in length or are not finite, and from 2³¹ items on.
+/// When vectors differ in length or are not finite, and when there are 2³¹ items or more.
 pub(crate) fn link(scale: &Scale, items: &[Item<'_>], threads: usize) -> Result<Linked, items::Error> {
     let Some(first) = items.first() else {
         return Ok(Linked { labels: Vec::new(), matches: Vec::new() });
@@ -66,7 +70,7 @@ pub(crate) fn link(scale: &Scale, items: &[Item<'_>], threads: usize) -> Result<
     let sample = sampled(items, &rows);
     let search = Search { k: NEIGHBOURS, ..Search::new(threads.max(1)) };
     let mut clusters = Clusters::new(items, &rows);
-    // As many people as items at first; with fewer people, less similarity is enough.
+    // At first every item is a person. With fewer people, the threshold is lower.
     let mut n = items.len();
     let mut threshold = scale.threshold(n, &sample);
     for _ in 0..SEARCHES {
@@ -83,7 +87,7 @@ pub(crate) fn link(scale: &Scale, items: &[Item<'_>], threads: usize) -> Result<
     Ok(Linked { labels, matches })
 }
 
-/// Similarities of pairs from different videos, of an even sample.
+/// Returns the cosine similarities of pairs from different videos, of an evenly spaced sample of items.
 fn sampled(items: &[Item<'_>], rows: &Vectors) -> Vec<Vec<f64>> {
     let step = items.len().div_ceil(SAMPLE).max(1);
     let some: Vec<usize> = (0..items.len()).step_by(step).collect();
@@ -94,12 +98,12 @@ fn sampled(items: &[Item<'_>], rows: &Vectors) -> Vec<Vec<f64>> {
     some.iter().enumerate().map(row).collect()
 }
 
-/// An inner product in one order.
+/// Returns the inner product, summed in a fixed order.
 fn dot(a: &[f32], b: &[f32]) -> f32 {
     numeric::vector::dot_in_lanes(a, b)
 }
 
-/// Clusters while they grow. A cluster goes by its first item, by which sums and the like are kept.
+/// Clusters during linking. The index of the first item of a cluster is the index of its sums, videos and root.
 struct Clusters {
     dim: usize,
     /// Weighted sums of vectors, one after the other.
@@ -124,7 +128,7 @@ impl Clusters {
         }
     }
 
-    /// First items of the clusters there are.
+    /// Returns the first items of all clusters.
     fn living(&mut self) -> Vec<u32> {
         (0..self.nodes.len() as u32).filter(|item| self.forest.first(*item) == *item).collect()
     }
@@ -133,21 +137,21 @@ impl Clusters {
         &self.sums[item as usize * self.dim..][..self.dim]
     }
 
-    /// Cosine of the means of two clusters; 0 where a mean has no direction.
+    /// Returns the cosine similarity of the means of two clusters; 0 if a mean is zero.
     fn similarity(&self, a: u32, b: u32) -> f32 {
         let (a, b) = (self.sum(a), self.sum(b));
         let lengths = (dot(a, a) * dot(b, b)).sqrt();
         if lengths > 0.0 { dot(a, b) / lengths } else { 0.0 }
     }
 
-    /// Whether two clusters have people of one video.
+    /// Returns whether two clusters have people of the same video.
     fn share_video(&self, a: u32, b: u32) -> bool {
         let (a, b) = (&self.videos[a as usize], &self.videos[b as usize]);
         let (few, many) = if a.len() <= b.len() { (a, b) } else { (b, a) };
         few.iter().any(|video| many.binary_search(video).is_ok())
     }
 
-    /// Means of some clusters, of unit length.
+    /// Returns the means of some clusters, of unit norm.
     fn means(&self, of: &[u32]) -> Result<Vectors, items::Error> {
         let mut values = Vec::with_capacity(of.len() * self.dim);
         for item in of {
@@ -158,7 +162,8 @@ impl Clusters {
         Vectors::new(self.dim, values)
     }
 
-    /// Searches neighbours among the means and merges what is similar enough; says whether anything was.
+    /// Searches neighbours among the means and merges the pairs that reach the threshold. Returns whether any pair
+    /// was merged.
     fn grow(&mut self, threshold: f64, search: &Search) -> Result<bool, items::Error> {
         let living = self.living();
         let means = self.means(&living)?;
@@ -178,14 +183,14 @@ impl Clusters {
         pairs.sort_unstable();
         pairs.dedup();
         let mut merged = false;
-        // A merge can bring pairs above the threshold that were below it.
+        // A merge can raise the similarity of other pairs above the threshold.
         while self.merge_all(&pairs, threshold as f32) {
             merged = true;
         }
         Ok(merged)
     }
 
-    /// Merges pairs, the most similar first; says whether any was merged.
+    /// Merges pairs that reach the threshold, the most similar first. Returns whether any pair was merged.
     fn merge_all(&mut self, pairs: &[(u32, u32)], threshold: f32) -> bool {
         let mut heap = BinaryHeap::new();
         for (a, b) in pairs {
@@ -206,7 +211,7 @@ impl Clusters {
         merged
     }
 
-    /// Two clusters, by their first items, if they may be merged.
+    /// Returns two clusters, given by their first items, as a candidate; `None` if they must not be merged.
     fn candidate(&self, x: u32, y: u32, threshold: f32) -> Option<Candidate> {
         let (x, y) = (x.min(y), x.max(y));
         let similarity = self.similarity(x, y);
@@ -214,7 +219,7 @@ impl Clusters {
         is_allowed.then(|| Candidate { similarity, a: self.nodes[x as usize], b: self.nodes[y as usize] })
     }
 
-    /// Makes one cluster of two, which goes by the first item of both.
+    /// Merges two clusters into one, whose first item is the smaller of the two first items.
     fn merge(&mut self, x: u32, y: u32) {
         let (into, from) = (x.min(y) as usize, x.max(y) as usize);
         self.nodes[into] = self.forest.merge(self.nodes[into], self.nodes[from]);
@@ -239,7 +244,7 @@ impl Clusters {
         let means = self.means(&living)?;
         let all: Vec<u32> = (0..living.len() as u32).collect();
         let queries: Vec<u32> = (0..items.len() as u32).collect();
-        // Clusters are numbered by their first items, as labels are. An item's own cluster has its video.
+        // Clusters have the same numbers as labels. The own cluster of an item is excluded, because it has the video.
         let penalty = |item: u32, label: u32| {
             let videos = &self.videos[living[label as usize] as usize];
             let is_forbidden = videos.binary_search(&items[item as usize].video).is_ok();
@@ -275,7 +280,7 @@ mod tests {
 
     use super::*;
 
-    /// Unit vectors at these angles, degrees, with their videos.
+    /// Links people given by a video and by the angle of a unit vector, in degrees.
     fn partition(people: &[(u32, f32)]) -> Linked {
         let vectors: Vec<[f32; 2]> =
             people.iter().map(|(_, angle)| [angle.to_radians().cos(), angle.to_radians().sin()]).collect();
@@ -301,7 +306,7 @@ mod tests {
         let cos = |degrees: f64| degrees.to_radians().cos();
         let own: Vec<_> = linked.matches.iter().map(|found| Some(found.known?.1)).collect();
         assert!((own[0].unwrap_or(0.0) - cos(10.0)).abs() < 1e-6 && own[2].is_none(), "{own:?}");
-        // The third may not join the first, which has a person of its video.
+        // The third item must not join the first cluster, which has a person of the same video.
         assert_eq!(linked.matches[2].runner_up, None);
         assert_eq!(linked.matches[0].runner_up.map(|(label, _)| label), Some(1));
         assert!((linked.matches[0].margin().unwrap_or(0.0) - (cos(10.0) - 0.5)).abs() < 1e-6);
@@ -327,7 +332,7 @@ mod tests {
                 let is_same = |(other, row): (usize, &(u32, f32))| {
                     other != at && row.0 == *video && straight[other] == straight[at]
                 };
-                prop_assert!(!people.iter().enumerate().any(is_same), "two people of one video are one");
+                prop_assert!(!people.iter().enumerate().any(is_same), "two people of one video are in one cluster");
             }
         }
     }

@@ -1,13 +1,16 @@
-//! When frames are shown, and for how long spans of them are.
+//! Presentation times of frames, and times on screen of spans of frames.
+//!
+//! *Example.* In a video of 25 frames per second, the span from frame 50 to frame 74 is on screen from 2 s to 3 s,
+//! because a span ends when the frame after its last frame is shown.
 
-/// A stretch of frames: number of the first and of the last, both included.
+/// A span of frames: index of the first frame and of the last frame, both included.
 pub type Span = (i64, i64);
 
-/// Length of a frame of a video whose frame times do not tell, seconds.
+/// Duration of a frame if the frame times do not determine it, seconds.
 const UNKNOWN_FRAME_SECS: f64 = 0.04;
-/// A gap this many times longer than the usual one is a hole: nothing is known to be shown in it.
+/// Smallest length of a hole, in usual frame durations: a longer gap between two frames has an unknown content.
 const HOLE: f64 = 3.0;
-/// Rates at which editors conform, frames per second.
+/// Usual frame rates of video editing, frames per second.
 const EDITING_RATES: [f64; 9] =
     [24.0, 25.0, 30.0, 48.0, 50.0, 60.0, 24_000.0 / 1001.0, 30_000.0 / 1001.0, 60_000.0 / 1001.0];
 
@@ -18,7 +21,7 @@ pub struct FrameTimes {
     ticks: Vec<i64>,
     /// Presentation times, seconds.
     secs: Vec<f64>,
-    /// Length of a usual frame, seconds.
+    /// Duration of a usual frame, seconds.
     frame_secs: f64,
 }
 
@@ -29,7 +32,7 @@ impl Default for FrameTimes {
 }
 
 impl FromIterator<(i64, f64)> for FrameTimes {
-    /// Takes frames in order, each its timestamp in ticks and its time in seconds.
+    /// Creates the times from frames in order, each with its timestamp in ticks and its time in seconds.
     fn from_iter<I: IntoIterator<Item = (i64, f64)>>(times: I) -> Self {
         let (ticks, secs): (Vec<_>, Vec<_>) = times.into_iter().unzip();
         let frame_secs = usual_gap(&secs).unwrap_or(UNKNOWN_FRAME_SECS);
@@ -37,8 +40,9 @@ impl FromIterator<(i64, f64)> for FrameTimes {
     }
 }
 
-/// Length of a usual gap between times in order: the mean of the gaps near their median, because many
-/// containers count in milliseconds, to which each single gap is rounded. `None` if no time differs from another.
+/// Returns the usual gap between times in order, seconds: the mean of the gaps within 25 % of their median. The
+/// median alone is not exact, because many containers round times to milliseconds. `None` if no time differs from
+/// another.
 pub fn usual_gap(secs: &[f64]) -> Option<f64> {
     let mut gaps: Vec<f64> = secs.windows(2).map(|pair| pair[1] - pair[0]).filter(|gap| *gap > 0.0).collect();
     let middle = gaps.len().checked_sub(1)? / 2;
@@ -51,33 +55,33 @@ pub fn usual_gap(secs: &[f64]) -> Option<f64> {
 }
 
 impl FrameTimes {
-    /// Number of frames.
+    /// Returns the number of frames.
     pub fn len(&self) -> usize {
         self.secs.len()
     }
 
-    /// Whether there is no frame.
+    /// Returns whether there is no frame.
     pub fn is_empty(&self) -> bool {
         self.secs.is_empty()
     }
 
-    /// Times of all frames, seconds.
+    /// Returns the times of all frames, seconds.
     pub fn secs(&self) -> &[f64] {
         &self.secs
     }
 
-    /// Time of a frame, seconds; `None` for a number that no frame has.
+    /// Returns the time of a frame, seconds; `None` for an index that no frame has.
     pub fn at(&self, frame_idx: i64) -> Option<f64> {
         self.secs.get(usize::try_from(frame_idx).ok()?).copied()
     }
 
-    /// Time of a frame, seconds; that of the nearest frame for a number that no frame has, 0 without
+    /// Returns the time of a frame, seconds; for an index that no frame has, the time of the nearest frame; 0 without
     /// frames.
     pub fn t_secs(&self, frame_idx: i64) -> f64 {
         self.secs.get(self.nearest(frame_idx)).copied().unwrap_or(0.0)
     }
 
-    /// Timestamp of a frame, ticks; that of the nearest frame for a number that no frame has, 0 without
+    /// Returns the timestamp of a frame, ticks; for an index that no frame has, that of the nearest frame; 0 without
     /// frames.
     pub fn ticks(&self, frame_idx: i64) -> i64 {
         self.ticks.get(self.nearest(frame_idx)).copied().unwrap_or(0)
@@ -87,47 +91,47 @@ impl FrameTimes {
         usize::try_from(frame_idx).unwrap_or(0).min(self.len().saturating_sub(1))
     }
 
-    /// Number of the frame with this timestamp in ticks, if there is one.
+    /// Returns the index of the frame with this timestamp in ticks; `None` if there is no such frame.
     pub fn frame_at(&self, ticks: i64) -> Option<i64> {
         let place = self.ticks.binary_search(&ticks).ok()?;
         i64::try_from(place).ok()
     }
 
-    /// Length of a usual frame, seconds: the median gap between frames; 0.04 when the times do not tell.
+    /// Returns the duration of a usual frame, seconds: see [`usual_gap`]; 0.04 if the times do not determine it.
     pub fn frame_secs(&self) -> f64 {
         self.frame_secs
     }
 
-    /// Usual number of frames per second, the inverse of [`Self::frame_secs`].
+    /// Returns the usual number of frames per second, the inverse of [`Self::frame_secs`].
     pub fn fps(&self) -> f64 {
         1.0 / self.frame_secs
     }
 
-    /// The rate at which editors conform that a whole multiple of [`Self::fps`] is nearest to: 30000/1001 for
-    /// 29.97, 24 for 12 frames per second.
+    /// Returns the frame rate for video editing that is nearest to [`Self::fps`], or to a whole multiple or a whole
+    /// fraction of it: 30000/1001 for 29.97, 24 for 12 frames per second.
     pub fn editing_fps(&self) -> f64 {
         let fps = self.fps();
         let error = |rate: &f64| {
             let share = (rate / fps).max(fps / rate);
-            // A multiple is as good as the rate itself, and a far one is not better than a near one.
+            // A multiple is nearly as good as the rate itself; of two multiples, the smaller one is better.
             (share / share.round() - 1.0).abs() + share.round() * 1e-6
         };
         EDITING_RATES.into_iter().min_by(|a, b| error(a).total_cmp(&error(b))).unwrap_or(25.0)
     }
 
-    /// Time at which the last frame ends if it is shown for as long as frames usually are, seconds.
+    /// Returns the time at which the last frame ends if its duration is the usual one, seconds.
     pub fn end_secs(&self) -> f64 {
         self.secs.last().map_or(0.0, |last| last + self.frame_secs)
     }
 
-    /// Whether nothing is known to be shown between the end of this frame and the next one.
+    /// Returns whether a hole follows this frame: a gap with unknown content before the next frame.
     pub fn is_before_hole(&self, frame_idx: i64) -> bool {
         let (Some(at), Some(next)) = (self.at(frame_idx), self.at(frame_idx + 1)) else { return false };
         next - at > HOLE * self.frame_secs
     }
 
-    /// The union of spans as disjoint spans in order; spans that overlap, or touch without a hole between them,
-    /// become one.
+    /// Returns the union of spans as disjoint spans in order. Spans that overlap, or touch without a hole between
+    /// them, are joined.
     pub fn union(&self, spans: impl IntoIterator<Item = Span>) -> Vec<Span> {
         let mut spans: Vec<Span> = spans.into_iter().collect();
         spans.sort_unstable();
@@ -143,8 +147,8 @@ impl FrameTimes {
         union
     }
 
-    /// When a span begins and ends, seconds. It ends when the next frame is shown; before a hole, after the
-    /// length of a usual frame; and at `end_secs` if it is the last of the video.
+    /// Returns the start and the end of a span, seconds. The span ends when the next frame is shown; before a hole,
+    /// the span ends after the duration of a usual frame; at the end of the video, the span ends at `end_secs`.
     pub fn on_screen(&self, (first, last): Span, end_secs: f64) -> (f64, f64) {
         let start = self.at(first).unwrap_or(0.0);
         let end = match self.at(last) {
@@ -154,7 +158,7 @@ impl FrameTimes {
         (start, end.max(start))
     }
 
-    /// Total time of disjoint spans, seconds; the last frame of the video ends at [`Self::end_secs`].
+    /// Returns the total time of disjoint spans, seconds; the last frame of the video ends at [`Self::end_secs`].
     pub fn screen_secs(&self, spans: &[Span]) -> f64 {
         let end = self.end_secs();
         let secs = |span: &Span| {

@@ -1,7 +1,8 @@
-//! Which requests are let in: those of the page itself, in the browser that opened the address with the token.
+//! Access control: the server answers only requests of the page itself, in the browser that opened the address with
+//! the token.
 //!
-//! Other pages that the browser shows cannot read the page nor act on it: a foreign `Origin` is refused, as is a
-//! name other than that of this machine (DNS rebinding), and the cookie is `SameSite=Strict`.
+//! Other pages in the browser can neither read the page nor send acts: the server refuses a foreign `Origin` and a
+//! host name other than that of this machine (DNS rebinding), and the cookie is `SameSite=Strict`.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -14,20 +15,20 @@ use hyper::{Method, StatusCode, Uri};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Refused(pub(crate) StatusCode, pub(crate) &'static str);
 
-/// How a request proved that it may be answered.
+/// Proof by which a request was admitted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Admitted {
-    /// By the cookie.
+    /// The cookie.
     Cookie,
-    /// By the token of the address, which is spent with it; the answer sets the cookie.
+    /// The token of the address, which works once; the answer sets the cookie.
     Token,
 }
 
-/// What requests are compared with.
+/// Port, token and cookie with which requests are compared.
 #[derive(Debug)]
 pub(crate) struct Guard {
     port: u16,
-    /// Token of the address; `None` once it is spent.
+    /// Token of the address; `None` after its use.
     token: Mutex<Option<String>>,
     cookie: String,
 }
@@ -37,7 +38,8 @@ impl Guard {
         Self { port, token: Mutex::new(Some(token)), cookie }
     }
 
-    /// Value of the header `Set-Cookie`. Cookies know no ports, so the name of the cookie has the port.
+    /// Returns the value of the header `Set-Cookie`. The name of the cookie contains the port, because a browser
+    /// sends cookies to all ports of a host.
     pub(crate) fn set_cookie(&self) -> String {
         format!("{}={}; HttpOnly; SameSite=Strict; Path=/", self.cookie_name(), self.cookie)
     }
@@ -46,13 +48,13 @@ impl Guard {
         format!("facetrack-{}", self.port)
     }
 
-    /// Lets a request in, or says why not.
+    /// Admits a request, or returns the reason why the request is refused.
     pub(crate) fn admit(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<Admitted, Refused> {
         let hosts = ["127.0.0.1", "localhost"].map(|name| format!("{name}:{}", self.port));
         let forbidden = |sentence| Refused(StatusCode::FORBIDDEN, sentence);
         let host = only(headers, HOST).filter(|host| hosts.iter().any(|known| known == host));
         let host = host.ok_or(forbidden("This page is served under 127.0.0.1 only."))?;
-        // A proxy is asked for whole addresses; this server is none.
+        // Requests with a whole address are for a proxy, and this server is no proxy.
         if uri.authority().is_some_and(|authority| authority.as_str() != host) {
             return Err(forbidden("This page is served under 127.0.0.1 only."));
         }
@@ -83,7 +85,8 @@ impl Guard {
         ))
     }
 
-    /// Values of our cookie; a browser sends those of other servers of this machine as well.
+    /// Returns the values of the cookie of this server; a browser also sends the cookies of other servers of this
+    /// machine.
     fn cookies<'a>(&self, headers: &'a HeaderMap) -> impl Iterator<Item = &'a str> {
         let name = self.cookie_name();
         let pairs = headers.get_all(COOKIE).into_iter().filter_map(|value| value.to_str().ok());
@@ -92,23 +95,23 @@ impl Guard {
     }
 }
 
-/// The value of a header that stands once.
+/// Returns the value of a header that occurs once; `None` otherwise.
 fn only(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
     let mut values = headers.get_all(name).into_iter();
     let value = values.next()?.to_str().ok()?;
     values.next().is_none().then_some(value)
 }
 
-/// Compares in a time that depends on the lengths alone.
+/// Compares two texts in a time that depends only on their lengths.
 fn are_equal(a: &str, b: &str) -> bool {
     let difference = a.bytes().zip(b.bytes()).fold(0, |sum, (a, b)| sum | (a ^ b));
     a.len() == b.len() && std::hint::black_box(difference) == 0
 }
 
-/// 256 random bits of the system, hexadecimal.
+/// Returns 256 random bits of the operating system, as hexadecimal digits.
 ///
 /// # Errors
-/// Those of the system.
+/// When the operating system returns no random bits.
 pub(crate) fn secret() -> std::io::Result<String> {
     let mut bytes = [0; 32];
     File::open("/dev/urandom")?.read_exact(&mut bytes)?;
@@ -176,7 +179,7 @@ mod tests {
         assert_eq!(ask(&guard, Method::POST, "/", &[host, cookie, own, own]), Err(403), "two origins");
         let foreign = ("sec-fetch-site", "cross-site");
         assert_eq!(ask(&guard, Method::GET, "/video", &[host, cookie, foreign]), Err(403));
-        // A link from elsewhere may open the page, which then has no cookie of this site.
+        // A link on another page may open this page, but the browser then sends no cookie.
         assert_eq!(ask(&guard, Method::GET, "/", &[host, foreign]), Err(401));
     }
 

@@ -1,10 +1,10 @@
-//! The review page: a server of this machine on which a person corrects a run.
+//! The review page: a server on this machine, with which a user checks and corrects a run.
 //!
-//! * [`guard`]: who is let in. [`range`], [`video`], [`pictures`]: what is shown.
-//! * [`session`]: the run in memory, and what a person does with it. [`queue`]: which question comes next.
-//! * [`remake`]: tables follow the edits. [`server`]: requests and answers.
+//! * [`guard`]: access control. [`range`], [`video`], [`pictures`]: the video and the faces.
+//! * [`session`]: the run in memory, and the acts of the user. [`queue`]: the order of the questions.
+//! * [`remake`]: runs `cluster` and `evaluate` after edits. [`server`]: requests and answers.
 //!
-//! The page is one HTML, one CSS and one JavaScript file in this program; a browser loads nothing from elsewhere.
+//! The page is one HTML, one CSS and one JavaScript file in this program; a browser loads no other files.
 
 mod guard;
 mod pictures;
@@ -30,22 +30,22 @@ use crate::server::App;
 use crate::session::Session;
 use crate::video::Source;
 
-/// What the page shows, and who makes its edits.
+/// Options of the review page.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// The run directory.
     pub run: PathBuf,
-    /// The video file, where it is no longer where the manifest says.
+    /// The video file; `None` for the path in the manifest.
     pub video: Option<PathBuf>,
     /// Port; 0 for a free one.
     pub port: u16,
     /// Whether nothing can be changed.
     pub is_read_only: bool,
-    /// Who makes the edits.
+    /// Author of the edits.
     pub author: String,
 }
 
-/// Why there is no page.
+/// Error of the review page.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The run cannot be read.
@@ -54,7 +54,7 @@ pub enum Error {
     /// Linking cannot compare the vectors of the run.
     #[error(transparent)]
     Vectors(#[from] cluster::method::Error),
-    /// A file of the run is elsewhere.
+    /// A file of the run is a link to a file outside the run directory.
     #[error("`{}` is a link to a file outside the run", path.display())]
     Outside {
         /// The link.
@@ -74,8 +74,8 @@ pub enum Error {
         /// The reason of the system.
         source: std::io::Error,
     },
-    /// The pictures have no place.
-    #[error("failed to keep the pictures in the folder of temporary files: {source}")]
+    /// The pictures cannot be copied to a temporary file.
+    #[error("failed to copy the pictures to the folder of temporary files: {source}")]
     Pictures {
         /// The reason of the system.
         source: std::io::Error,
@@ -101,8 +101,8 @@ impl Failure for Error {
     }
 }
 
-/// Serves the page until `is_stopped`. `ready` gets the address that opens the page, once, in one browser; `make`
-/// makes the tables of the run from its edits.
+/// Serves the page until `is_stopped` returns true. `ready` receives the address of the page, which opens the page
+/// once, in one browser. `make` runs `cluster` and `evaluate`.
 ///
 /// # Errors
 /// See [`Error`].
@@ -134,7 +134,7 @@ pub fn serve(
     })
 }
 
-/// Fails where a file of the run is a link to one outside the run.
+/// Fails if a file of the run is a link to a file outside the run.
 fn check_links(root: &Path) -> Result<(), Error> {
     let whole = root.canonicalize().unwrap_or_else(|_| root.to_path_buf());
     for entry in fs::read_dir(root).into_iter().flatten().flatten() {

@@ -1,6 +1,6 @@
 "use strict";
-// The review page. `run` does not change; `state` is what the server says of the people now. Every act is sent at once,
-// and the answer has the new state, so that several windows show the same.
+// The review page. `run` has the data that do not change; `state` has the people after all edits, as the server sent
+// them. The page sends every act at once, and the answer has the new state, so all windows show the same state.
 
 const $ = (id) => document.getElementById(id);
 const video = $("video"), canvas = $("boxes");
@@ -99,7 +99,7 @@ const player = {
     for (const name of ["seeked", "loadeddata"]) video.addEventListener(name, () => paint());
     for (const name of ["play", "pause"]) video.addEventListener(name, () => { label(); paint(); });
   },
-  // What the browser does not play after all is converted.
+  // The server converts a video that the browser cannot play.
   failed() {
     const from = this.wanted ?? this.time();
     if (this.mode === "missing") return;
@@ -114,7 +114,7 @@ const player = {
     $("no-video").textContent = run.video.has_ffmpeg ? "This video cannot be played." : "This browser does not play this video; install `ffmpeg` and start `facetrack review` again.";
   },
   load(t) {
-    // A stream that is copied begins at a key frame; where there is none shortly before, it is encoded.
+    // A copied stream begins at a key frame. Without a key frame shortly before `t`, the stream is encoded.
     const key = this.mode === "remux" ? run.video.keys.findLast((key) => key <= t + 0.001) : undefined;
     const isCopied = key !== undefined && t - key < NEAR_SECS;
     this.base = isCopied ? key : t;
@@ -129,13 +129,14 @@ const player = {
     else this.load(t);
     head(t);
   },
-  // Plays from a time on; `about` is the track or person whose box stands out, `until` where to stop.
+  // Plays from the time `t`, seconds. `about` is the track or person whose box is highlighted, `until` the time to
+  // stop at, or null.
   play(t, about, until = null) {
     this.about = about;
     this.until = until;
     document.body.classList.add("played");
     this.seek(t);
-    if (this.mode === "missing") { say(`${clock(t)}: ${run.video.problem ?? "there is no video"}`); return; }
+    if (this.mode === "missing") { say(`${clock(t)}: ${run.video.problem ?? "there is no video."}`); return; }
     video.play().catch(() => {});
     if (matchMedia("(max-width: 1099px)").matches) $("screen").scrollIntoView({ block: "nearest" });
   },
@@ -178,7 +179,7 @@ function paint() {
     if (t % BOXES_SECS > BOXES_SECS / 2) boxes(piece + 1);
     for (const [id, rows] of boxes(piece)) {
       const track = Number(id), row = rows.findLast(([at]) => at <= t + 0.005);
-      // After a cut, the boxes of the scene before are gone.
+      // The boxes of a track end with the track, for example at a cut.
       if (!row || t > trackOf.get(track).to - 0.005) continue;
       const owner = personOf.get(track), isMeant = player.about === `t${track}` || player.about === `p${owner}`;
       const [, x, y, w, hh] = row.map((v) => v * k);
@@ -188,7 +189,7 @@ function paint() {
       pen.globalAlpha = isMeant || !player.about ? 1 : 0.55;
       pen.strokeRect(x, y, w, hh);
       if (!isMeant) continue;
-      const text = owner === undefined ? "not sorted" : person(owner).label;
+      const text = owner === undefined ? "No person" : person(owner).label;
       pen.font = `600 ${14 * scale}px system-ui, sans-serif`;
       pen.fillStyle = "#000c";
       const wide = pen.measureText(text).width + 10 * scale, top = Math.max(y - 22 * scale, 0);
@@ -223,7 +224,7 @@ function setZoom(next) {
   rule();
 }
 
-// Times and scenes of what is in view.
+// Draws the times and the shots of the visible part of the timeline.
 function rule() {
   const scroller = $("scroller"), ruler = $("ruler"), surface = ruler.firstChild, scale = devicePixelRatio || 1;
   const width = scroller.clientWidth, whole = $("rows").clientWidth, left = scroller.scrollLeft;
@@ -246,7 +247,7 @@ function rule() {
   for (let t = Math.max(0, Math.floor((left / whole) * run.video.duration / step) * step); x(t) < width; t += step) pen.fillText(clock(t), x(t) + 3, 14);
 }
 
-// Tracks of a person that follow each other closely are one appearance.
+// Returns the appearances of a person: tracks with gaps of at most `SAME_SCENE_SECS` are one appearance.
 function appearances(tracks) {
   const spans = [];
   for (const track of tracks.map((id) => trackOf.get(id)).sort((a, b) => a.from - b.from)) {
@@ -259,7 +260,7 @@ function appearances(tracks) {
 
 let drawn = "";
 function drawTimeline() {
-  // Most answers leave the bars as they are.
+  // Most answers do not change the bars.
   const now = JSON.stringify(state.people.map((p) => [p.id, p.label, p.is_main, p.tracks]));
   if (now === drawn) return;
   drawn = now;
@@ -286,7 +287,7 @@ function picture(face, name) {
   return h("img", { src: `/face/${face.track}/${face.rank}`, alt: name, loading: "lazy", decoding: "async", draggable: false });
 }
 
-// A face that plays its moment.
+// Returns a button with a face that plays the video at the time of the face.
 function faceButton(face, name, about, withTime) {
   const track = trackOf.get(face.track);
   const until = about.startsWith("t") ? track.to + 0.3 : null;
@@ -338,7 +339,7 @@ function drawHome() {
   $("others").replaceChildren(...[
     link("unsorted", state.unsorted, `${times(state.unsorted.length, "track", "tracks")} without a person`),
     link("no-faces", state.not_faces, `${times(state.not_faces.length, "track", "tracks")} that show no face`),
-    state.refused.length > 0 && h("button", { type: "button", className: "plain", onclick: refused }, `${times(state.refused.length, "correction does", "corrections do")} not count`),
+    state.refused.length > 0 && h("button", { type: "button", className: "plain", onclick: refused }, `${times(state.refused.length, "correction is", "corrections are")} not applied`),
   ].filter(Boolean));
   drawChosen();
 }
@@ -359,17 +360,17 @@ function choose(id) {
 }
 
 function merge(ids) {
-  // The person seen most keeps the number; a name goes before.
+  // A person with a name is the first and keeps the number; otherwise the person who is seen most.
   const order = ids.map(person).sort((a, b) => (b.name !== null) - (a.name !== null) || b.secs - a.secs);
-  act({ do: "merge", people: order.map((p) => p.id) }, `One person now: ${order.map((p) => p.label).join(" and ")}.`);
+  act({ do: "merge", people: order.map((p) => p.id) }, `Merged into one person: ${order.map((p) => p.label).join(" and ")}. Press z to undo.`);
 }
 
 // The queue.
 
 const ASKED = {
   same: () => "Same person?",
-  join: (q) => `Is this ${q.sides[1].label}?`,
-  belongs: (q) => `Does this track belong to ${q.sides[1].label}?`,
+  join: (q) => `Does this track show ${q.sides[1].label}?`,
+  belongs: (q) => `Is this track correctly assigned to ${q.sides[1].label}?`,
   face: () => "Is this a face?",
   name: () => "Who is this?",
 };
@@ -407,8 +408,8 @@ function drawQueue() {
     h("progress", { max: 100, value: state.settled, "aria-label": "Screen time settled, percent" }),
   ];
   if (!question) {
-    $("queue").replaceChildren(...progress, h("div", { className: "card done" }, h("h2", { tabIndex: -1 }, "Nothing is left to ask"),
-      h("p", { className: "soft" }, "What could still be wrong is on screen for moments only."),
+    $("queue").replaceChildren(...progress, h("div", { className: "card done" }, h("h2", { tabIndex: -1 }, "No open questions"),
+      h("p", { className: "soft" }, "Remaining errors are probably short: no track with a larger expected error is left."),
       h("p", {}, h("button", { type: "button", className: "first", onclick: () => go("home") }, "Back to the people"))));
     return;
   }
@@ -430,7 +431,7 @@ let played = 0;
 function playQuestion() {
   const question = state.questions[0];
   if (!question) return;
-  // Each time the next face, of both sides in turn.
+  // Each call plays the next face, alternately from both sides.
   const faces = question.sides.flatMap((s, i) => s.faces.slice(0, 3).map((face, j) => ({ face, order: 2 * j + i }))).sort((a, b) => a.order - b.order);
   if (!faces.length) return;
   const { face } = faces[played++ % faces.length], track = trackOf.get(face.track);
@@ -462,7 +463,7 @@ function drawPerson() {
     const box = h("input", { type: "checkbox", checked: chosenTracks.has(id), "aria-label": `Select the track at ${clock(track.from)}`, "data-focus": `k${id}`, onchange: () => chooseTrack(id) });
     return draggable(h("article", { className: chosenTracks.has(id) ? "tile chosen" : "tile", "aria-label": name, "data-track": id },
       h("label", {}, box), faceButton(track.face, "this track", `t${id}`, false),
-      h("p", {}, `${clock(track.from)}, ${length(track.to - track.from)}`, p && doubt >= 5 ? h("span", { className: "doubt" }, h("br"), `perhaps wrong: ${doubt} %`) : null)),
+      h("p", {}, `${clock(track.from)}, ${length(track.to - track.from)}`, p && doubt >= 5 ? h("span", { className: "doubt" }, h("br"), `probability of an error: ${doubt} %`) : null)),
     () => { if (!chosenTracks.has(id)) { chosenTracks.clear(); chosenTracks.add(id); } return "t"; });
   };
   const chips = state.people.filter((other) => other.is_main && other.id !== shown).slice(0, 24).map((other) => droppable(
@@ -482,10 +483,10 @@ function drawPerson() {
       p && button("New person", "s", splitTracks, none || chosenTracks.size === tracks.length),
       button("Move to …", "v", askWhere, none), shown !== "no-faces" && button("Not a face", "x", noFaces, none),
       button("All", "a", () => { tracks.forEach((id) => chosenTracks.add(id)); draw(); }, false),
-      p && h("button", { type: "button", "aria-pressed": String(byTime), onclick: () => { byTime = !byTime; draw(); } }, byTime ? "Sorted by time" : "Sorted by doubt")),
+      p && h("button", { type: "button", "aria-pressed": String(byTime), onclick: () => { byTime = !byTime; draw(); } }, byTime ? "Sorted by time" : "Sorted by probability of an error")),
     h("div", { className: "chips", role: "group", "aria-label": "Drop tracks on a person, or select tracks and press one" }, chips),
     h("div", { className: "tiles" }, tracks.slice(0, TILES_AT_ONCE).map(tile)),
-    ...(tracks.length > TILES_AT_ONCE ? [h("p", { className: "soft" }, `${tracks.length - TILES_AT_ONCE} more tracks follow when these are settled.`)] : []));
+    ...(tracks.length > TILES_AT_ONCE ? [h("p", { className: "soft" }, `${tracks.length - TILES_AT_ONCE} more tracks are not shown. They appear when tracks of this list are moved or marked.`)] : []));
 }
 
 function chooseTrack(id) {
@@ -495,12 +496,12 @@ function chooseTrack(id) {
 
 function moveTo(id) {
   if (!chosenTracks.size) { say("Select tracks first."); return; }
-  act({ do: "move", tracks: [...chosenTracks], to: id }, `${times(chosenTracks.size, "track is", "tracks are")} ${person(id).label} now. Press z to undo.`);
+  act({ do: "move", tracks: [...chosenTracks], to: id }, `${times(chosenTracks.size, "track was", "tracks were")} moved to ${person(id).label}. Press z to undo.`);
 }
-function splitTracks() { if (chosenTracks.size) act({ do: "split", tracks: [...chosenTracks] }, `A new person has ${times(chosenTracks.size, "track", "tracks")}. Press z to undo.`); }
-function noFaces() { if (chosenTracks.size) act({ do: "not_a_face", tracks: [...chosenTracks] }, "Marked as no face. Press z to undo."); }
-function lock(id) { act({ do: "lock", person: id }, person(id).is_locked ? "Unlocked." : `${person(id).label} is locked: the tracks stay together whatever later runs find.`); }
-function rename(id, name) { act({ do: "name", person: id, name }, name.trim() ? `This is ${name.trim()}.` : "The name is taken away."); }
+function splitTracks() { if (chosenTracks.size) act({ do: "split", tracks: [...chosenTracks] }, `${times(chosenTracks.size, "track was", "tracks were")} made a new person. Press z to undo.`); }
+function noFaces() { if (chosenTracks.size) act({ do: "not_a_face", tracks: [...chosenTracks] }, "Marked as not a face. Press z to undo."); }
+function lock(id) { act({ do: "lock", person: id }, person(id).is_locked ? "Unlocked." : `${person(id).label} is locked: the tracks of this person stay together in all later runs.`); }
+function rename(id, name) { act({ do: "name", person: id, name }, name.trim() ? `The person is named ${name.trim()}. Press z to undo.` : "The name was removed. Press z to undo."); }
 
 // Dialogs.
 
@@ -514,8 +515,8 @@ function ask(title, content, buttons) {
 
 function complain({ message, faces, edit }) {
   const strip = faces.length > 0 && h("div", { className: "strip" }, faces.map((face) => faceButton(face, "this face", `t${face.track}`, true)));
-  ask("This was not done", [h("p", {}, message), strip].filter(Boolean),
-    [["Close", "", null], ...(edit ? [[`Undo correction ${edit}`, "", () => act({ do: "undo", edit }, "The earlier correction is undone.")]] : [])]);
+  ask("The correction was refused", [h("p", {}, message), strip].filter(Boolean),
+    [["Close", "", null], ...(edit ? [[`Undo correction ${edit}`, "", () => act({ do: "undo", edit }, "The earlier correction was undone.")]] : [])]);
 }
 
 function offer(ids) {
@@ -538,21 +539,21 @@ function askWhere() {
   if (!chosenTracks.size) { say("Select tracks first."); return; }
   named(`Move ${times(chosenTracks.size, "track", "tracks")} to`, "Move", (text) => {
     const to = state.people.find((p) => p.label.toLowerCase() === text.toLowerCase());
-    if (to) moveTo(to.id); else say(`There is no person \u201c${text}\u201d.`);
+    if (to) moveTo(to.id); else say(`No person has the name \u201c${text}\u201d.`);
   });
 }
 
 function askName(id) { named(`Who is ${person(id).label}?`, "Save", (name) => rename(id, name)).value = person(id).name ?? ""; }
 
 function refused() {
-  ask("Corrections that do not count", [h("ul", {}, state.refused.map(([id, why]) => h("li", {}, `Correction ${id}: ${why}.`)))], [["Close", "Esc", null]]);
+  ask("Corrections that are not applied", [h("ul", {}, state.refused.map(([id, why]) => h("li", {}, `Correction ${id}: ${why}.`)))], [["Close", "Esc", null]]);
 }
 
 const KEYS = [
-  ["q", "questions"], ["h", "people"], ["p", "play or pause"], ["[ ]", "scene before, scene after"], ["z Z", "undo, redo"], ["y n u", "yes, no, unsure"],
-  ["x", "not a face"], ["s", "split off; on People: select"], ["Space", "in a question: play its faces in turn"], ["m", "merge the selected people"],
-  ["l", "lock or unlock"], ["n", "on People: name"], ["v", "on a person: move the selected tracks"], ["a", "on a person: select all"],
-  ["← →", "from face to face, from bar to bar"], ["Esc", "back"],
+  ["q", "questions"], ["h", "people"], ["p", "play or pause"], ["[ ]", "previous shot, next shot"], ["z Z", "undo, redo"], ["y n u", "in a question: yes, no, unsure"],
+  ["x", "not a face"], ["s", "in a question or on a person: split off; on People: select the person"], ["Space", "in a question: play its faces in turn"], ["m", "merge the selected people"],
+  ["l", "lock or unlock"], ["n", "in a question: no; on People or on a person: name"], ["v", "on a person: move the selected tracks"], ["a", "on a person: select all"],
+  ["← →", "previous or next face or bar; on the time axis: one second"], ["Esc", "clear the selection, then back"],
 ];
 function help() { ask("Keys", [h("dl", {}, KEYS.flatMap(([key, text]) => [h("dt", {}, h("kbd", {}, key)), h("dd", {}, text)]))], [["Close", "Esc", null]]); }
 
@@ -694,7 +695,7 @@ function listen() {
 }
 
 async function main() {
-  // The token is spent; without it the address can be loaded again.
+  // The token works once. Without the token in the address, the page can be reloaded.
   if (location.search) history.replaceState(null, "", "/");
   run = await get("/api/run");
   trackOf = new Map(run.tracks.map((track) => [track.id, track]));
@@ -705,7 +706,7 @@ async function main() {
   const { state: first, tables } = await get("/api/state");
   $("tables").textContent = tables;
   take(first);
-  // Films begin in black, so the first picture is that of the first person.
+  // Many films begin with a black picture, so the player starts at the best face of the person who is seen most.
   const lead = state.people[0]?.faces[0];
   player.about = lead ? `p${state.people[0].id}` : null;
   player.seek(lead?.t ?? 0);

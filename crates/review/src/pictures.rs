@@ -1,4 +1,5 @@
-//! The pictures of faces: kept in a file without a name, because those of a film are too many for memory.
+//! The pictures of faces, in a temporary file without a name: the pictures of a film do not fit in memory. The system
+//! deletes the file when the server ends.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
@@ -11,14 +12,14 @@ use schema::tables::Crop;
 
 use crate::Error;
 
-/// A picture that is kept.
+/// A picture of a track.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Kept {
     pub(crate) track: i64,
     pub(crate) rank: i64,
     /// Time of the frame, seconds.
     pub(crate) t_secs: f64,
-    /// Quality, 0 to 1: score, size, sharpness and frontality together.
+    /// Quality, 0 to 1, as in the table `crops`.
     pub(crate) quality: f32,
 }
 
@@ -32,7 +33,7 @@ pub(crate) struct Pictures {
 }
 
 impl Pictures {
-    /// Copies the pictures out of the table `crops`.
+    /// Copies the pictures of the table `crops` to the temporary file.
     pub(crate) fn read(run: &RunReader, times: &FrameTimes) -> Result<Self, Error> {
         let failed = |source| Error::Pictures { source };
         let mut file = tempfile::tempfile().map_err(failed)?;
@@ -40,7 +41,7 @@ impl Pictures {
         let mut end = 0;
         for batch in run.open_table::<Crop>()? {
             for row in batch.map_err(run::Error::from)? {
-                // `redact` takes pictures out and leaves the row.
+                // `redact` removes pictures and keeps the rows.
                 let Some(image) = row.image else { continue };
                 file.write_all(&image).map_err(failed)?;
                 places.insert((row.track_id, row.rank), (end, image.len()));
@@ -53,12 +54,12 @@ impl Pictures {
         Ok(Self { file, places, by_track })
     }
 
-    /// The pictures of a track, the best first.
+    /// Returns the pictures of a track, the best first.
     pub(crate) fn of(&self, track: i64) -> impl Iterator<Item = Kept> {
         self.by_track.get(&track).into_iter().flatten().copied()
     }
 
-    /// The bytes of a picture: PNG.
+    /// Returns the bytes of a picture, PNG; `None` if the run has no such picture.
     pub(crate) fn get(&self, track: i64, rank: i64) -> Option<Vec<u8>> {
         let (start, length) = *self.places.get(&(track, rank))?;
         let mut bytes = vec![0; length];

@@ -14,41 +14,44 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use cluster::method::Odds;
 use numeric::vector::{direction, dot_in_lanes};
 
-/// Log odds that two people are one, by the log odds of linking: beyond this, more of them count little, because linking
-/// takes the tracks of a person as independent, which they are not.
+/// Log odds of linking beyond this count little, because linking takes the tracks of a person as independent, which they
+/// are not.
 const DAMPED_FROM: f64 = 2.0;
-/// By the similarity of the mean vectors: per unit of cosine, and where the vectors say nothing. Both and [`DAMPED_FROM`]
-/// were fitted to 2,133 pairs of people whom linking had left apart, in 53 runs on ten labelled clips and their copies.
-/// On clips left out, the log loss is 0.101, with the log odds of linking alone 0.149, with the similarity alone 0.143.
+/// Log odds that two people are one, per unit of cosine of their mean vectors, and at [`Evidence::same_from`]. They are
+/// near the logistic regression on 3,255 pairs of people whom linking had left apart (115 of them one person), in 77 runs
+/// on eleven labelled clips and their copies. On clips left out, the log loss is 0.103; with the log odds of linking alone
+/// it is 0.117, with the cosine alone 0.106.
 const PER_COSINE: f64 = 16.6;
 const AT_SAME_FROM: f64 = 1.5;
 /// Steepness of the probability of one person over cosine similarity, without a quality table.
 const STEEPNESS: f64 = 14.0;
 /// How much more similar vectors of people, which are means, are than vectors of tracks, by cosine.
 const CLOSER: f64 = 0.08;
-/// Of tracks that linking is not sure of, the share that shows another person; of 1,258 tracks of those runs, 2 do.
-const STRANGERS: f64 = 0.15;
-/// Of tracks whose nearest person by the vectors is another one, the share that shows another person.
+/// Probability of another person, of a track in whose person linking has no confidence at all. In those runs, which link
+/// by two embedders, none of 1,384 tracks shows another person; with one embedder a few do.
+const STRANGERS: f64 = 0.35;
+/// The same of a track whose vectors are nearest to another person.
 const STRANGERS_BY_VECTORS: f64 = 0.05;
 /// The same where the nearest person is one whom the user made of tracks of others.
 const STRANGERS_BY_EDITS: f64 = 0.5;
-/// Of tracks with a low score, the share that shows no face, the score where it is half of that, and how soon it falls:
-/// of 9 tracks below 0.7 in those runs, 5 show none, of 32 from 0.7 to 0.75 11, of 1,224 above 1.
+/// Of tracks with a low score, the share that shows no face, the score where it is half of that, and how soon it falls: in
+/// those runs, 6 of 11 tracks below 0.7 show none, 12 of 33 from 0.7 to 0.75, and 4 of 1,351 above.
 const NO_FACES: f64 = 0.6;
 const FACE_SCORE: f64 = 0.735;
 const FACE_SCORE_WIDTH: f64 = 0.012;
-/// Most people that are compared with each other, by screen time.
+/// Largest number of people that are compared with each other; the people seen most are taken.
 const MOST_COMPARED: usize = 200;
-/// Most pairs of people that become questions.
+/// Largest number of questions about two people.
 const MOST_PAIRS: usize = 300;
-/// Least value of a question, as a share of the screen time of all tracks.
+/// Smallest value of a question, as a share of the screen time of all tracks, 0 to 1.
 const LEAST_SHARE: f64 = 2e-4;
-/// Least value of a question, seconds.
+/// Smallest value of a question, seconds.
 const LEAST_SECS: f64 = 0.005;
-/// Value of the name of a person per second on screen: names put right only what turns out to be the same name.
+/// Value of a question about a name, per second on screen; a name corrects an error only when two people get one
+/// name.
 const NAME_VALUE: f64 = 0.02;
 
-/// A track, as the questions see it.
+/// Data of a track that the questions depend on.
 #[derive(Debug, Clone)]
 pub struct Track<'a> {
     /// Key of the track.
@@ -59,7 +62,7 @@ pub struct Track<'a> {
     pub person: Option<i64>,
     /// Whether no edit says that the track shows no face.
     pub is_face: bool,
-    /// Whether a person said that the track belongs where it is.
+    /// Whether the user confirmed that the track shows its person.
     pub is_confirmed: bool,
     /// Confidence of linking, 0 to 1.
     pub confidence: f64,
@@ -67,47 +70,48 @@ pub struct Track<'a> {
     pub item: Option<usize>,
     /// Mean score of the detector, 0 to 1.
     pub score: f64,
-    /// Vector of unit norm, where there is one.
+    /// Vector of unit norm; `None` for a track without an embedding.
     pub vector: Option<&'a [f32]>,
 }
 
-/// A person, as the questions see it.
+/// Data of a person that the questions depend on.
 #[derive(Debug, Clone, Default)]
 pub struct Person {
     /// Whether the person has a name.
     pub is_named: bool,
-    /// Whether the person counts as one of the main cast.
+    /// Whether the person is one of the main people.
     pub is_main: bool,
 }
 
-/// Everything that the order depends on.
+/// Everything that the questions and their order depend on.
 #[derive(Debug)]
 pub struct Evidence<'a> {
     /// Tracks, by key.
     pub tracks: Vec<Track<'a>>,
     /// People, by key.
     pub people: BTreeMap<i64, Person>,
-    /// Pairs of people who are two, the smaller key first: they share a frame, or a person said so.
+    /// Pairs of people who are known to be different, the smaller key first: they share a frame, or an edit separates
+    /// them.
     pub apart: HashSet<(i64, i64)>,
-    /// Cosine similarity from which two tracks are more likely of one person.
+    /// Cosine similarity from which two tracks more likely show one person than two, −1 to 1.
     pub same_from: f64,
     /// Log odds of the people as they are; `None` for an embedder without a quality table.
     pub odds: Option<Odds<'a>>,
     /// Number of each person in `odds`.
     pub numbers: HashMap<i64, usize>,
-    /// Keys of questions that are not to be asked again.
+    /// Keys of the questions that must not be asked again.
     pub passed: BTreeSet<String>,
 }
 
-/// What is asked.
+/// Kind of a question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
-    /// Are two people one?
+    /// Are two people the same person?
     Same,
-    /// Is a track without a person one of this person?
+    /// Does a track without a person show this person?
     Join,
-    /// Does a track belong to its person?
+    /// Does a track show its person?
     Belongs,
     /// Does a track show a face?
     Face,
@@ -118,11 +122,11 @@ pub enum Kind {
 /// A question.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Question {
-    /// Key, which stays the same while the question does.
+    /// Key; the same question keeps its key when the questions are computed again.
     pub key: String,
     /// What is asked.
     pub kind: Kind,
-    /// The person of each side; `None` for a track without one.
+    /// The person of each side; `None` for a track without a person.
     pub people: Vec<Option<i64>>,
     /// The tracks of each side, by key.
     pub sides: Vec<Vec<i64>>,
@@ -133,21 +137,22 @@ pub struct Question {
 }
 
 impl Question {
-    /// The most valuable first, then whole people before tracks.
+    /// Compares two questions: the larger value first, then whole people before tracks.
     fn order(&self, other: &Self) -> Ordering {
         let by_value = other.value_secs.total_cmp(&self.value_secs);
         by_value.then(self.kind.cmp(&other.kind)).then_with(|| self.key.cmp(&other.key))
     }
 }
 
-/// The questions, and how much is settled.
+/// The questions, and the share of the screen time that needs no question.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Queue {
     /// Questions, the most valuable first.
     pub questions: Vec<Question>,
     /// Share of the screen time that is expected to be right, 0 to 1.
     pub settled: f64,
-    /// Probability that each track is wrong where it is, in the order of the tracks.
+    /// Probability that a track is assigned to the wrong person, 0 to 1; one value per track, in the order of the
+    /// tracks.
     pub doubts: Vec<f64>,
 }
 
@@ -167,19 +172,19 @@ struct Group {
     secs: f64,
     /// Whether the user put a track there.
     is_edited: bool,
-    /// Sum of the vectors of the tracks, each weighed by [`weight`].
+    /// Sum of the vectors of the tracks, each weighted by [`weight`].
     sum: Vec<f64>,
     /// Direction of the sum; empty without vectors.
     vector: Vec<f32>,
 }
 
-/// Weight of a track in the mean of its person: long tracks count more, up to a limit.
+/// Returns the weight of a track in the mean of its person: its seconds, limited to 0.1 to 5.
 fn weight(track: &Track<'_>) -> f64 {
     track.secs.clamp(0.1, 5.0)
 }
 
 impl Evidence<'_> {
-    /// All questions that are worth asking, the most valuable first.
+    /// Returns all questions with a sufficient value, the most valuable first.
     pub fn queue(&self) -> Queue {
         let groups = self.groups();
         let mut doubts = vec![0.0_f64; self.tracks.len()];
@@ -202,7 +207,7 @@ impl Evidence<'_> {
         let least = LEAST_SECS.max(LEAST_SHARE * total);
         questions
             .retain(|q| (q.kind == Kind::Name || q.value_secs >= least) && !self.passed.contains(&q.key));
-        // What is not asked, because it was answered or is small, is taken for settled.
+        // A track without a question counts as settled: the question was answered, or its value is too small.
         let asked: HashSet<i64> =
             questions.iter().filter(|q| q.kind != Kind::Name).flat_map(touched).collect();
         let expected: f64 = (0..self.tracks.len())
@@ -272,14 +277,14 @@ impl Evidence<'_> {
         Some(STEEPNESS * (similarity? - self.same_from))
     }
 
-    /// Questions about two people.
+    /// Returns the questions about two people.
     fn pairs(&self, groups: &[Group]) -> Vec<Question> {
         let groups = &groups[..groups.len().min(MOST_COMPARED)];
         let mut found = Vec::new();
         for (at, a) in groups.iter().enumerate() {
             for b in groups[at + 1..].iter().filter(|b| !self.are_apart(a.person, b.person)) {
                 let probability = sigmoid(self.one(a, b));
-                // Groups are in order of time, so `b` is seen less.
+                // Groups are in the order of screen time, so `b` is seen less than `a`.
                 found.push((probability * b.secs, probability, a, b));
             }
         }
@@ -301,14 +306,14 @@ impl Evidence<'_> {
         found.into_iter().map(question).collect()
     }
 
-    /// Questions about single tracks.
+    /// Returns the questions about single tracks.
     fn of_tracks(&self, groups: &[Group]) -> Vec<Question> {
         let by_person: HashMap<i64, &Group> = groups.iter().map(|group| (group.person, group)).collect();
         let mut questions = Vec::new();
         for track in self.tracks.iter().filter(|track| track.is_face) {
             let own = track.person.and_then(|person| by_person.get(&person));
             let (kind, other, probability) = match own {
-                // The larger part of a person is the person.
+                // A track with more than half of the time of its person cannot be a stranger in that person.
                 Some(own) if track.is_confirmed || 2.0 * track.secs > own.secs => continue,
                 Some(own) => (Kind::Belongs, *own, self.stranger(track, own, groups)),
                 None => {
@@ -341,7 +346,7 @@ impl Evidence<'_> {
         questions
     }
 
-    /// Probability that a track shows another person than its own.
+    /// Returns the probability that a track shows another person than its own, 0 to 1.
     fn stranger(&self, track: &Track<'_>, own: &Group, groups: &[Group]) -> f64 {
         let mut shares = self.shares(track, groups);
         let own_share = shares.iter().position(|(group, _)| group.person == own.person);
@@ -363,7 +368,7 @@ impl Evidence<'_> {
         odds.into_iter().map(|(group, odds)| (group, (odds - most).exp() / all)).collect()
     }
 
-    /// Questions for the names of the main cast.
+    /// Returns the questions about the names of the main people.
     fn names(&self, groups: &[Group]) -> Vec<Question> {
         let is_open = |group: &&Group| {
             self.people.get(&group.person).is_some_and(|person| person.is_main && !person.is_named)
@@ -387,7 +392,7 @@ impl Evidence<'_> {
     }
 }
 
-/// The tracks whose place a question is about: those of the person seen less, or the track.
+/// Returns the tracks whose person a question is about: those of the person who is seen less, or the single track.
 fn touched(question: &Question) -> impl Iterator<Item = i64> + use<> {
     let side = usize::from(question.kind == Kind::Same);
     question.sides.get(side).cloned().unwrap_or_default().into_iter()
@@ -400,12 +405,12 @@ mod tests {
 
     use super::*;
 
-    /// A unit vector in a plane, by its angle in degrees.
+    /// Returns a unit vector in a plane, by its angle in degrees.
     fn vector(degrees: f32) -> Vec<f32> {
         vec![degrees.to_radians().cos(), degrees.to_radians().sin()]
     }
 
-    /// Tracks with person, seconds and angle.
+    /// Returns evidence of tracks with a person, seconds and a vector each.
     fn evidence<'a>(rows: &[(Option<i64>, f64)], vectors: &'a [Vec<f32>]) -> Evidence<'a> {
         let track = |track_id: usize| Track {
             track_id: track_id as i64,
@@ -435,7 +440,8 @@ mod tests {
 
     #[test]
     fn the_people_with_most_time_at_stake_come_first() {
-        // 0 and 1 are similar, as are 2 and 3, who are seen for longer; 4 is like none.
+        // People 0 and 1 are similar. People 2 and 3 are similar too, and are seen for longer. Person 4 is like no
+        // other.
         let vectors: Vec<_> = [0.0, 50.0, 120.0, 170.0, 260.0].map(vector).into();
         let rows = [(Some(0), 60.0), (Some(1), 5.0), (Some(2), 40.0), (Some(3), 30.0), (Some(4), 20.0)];
         let queue = evidence(&rows, &vectors).queue();

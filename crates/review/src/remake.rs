@@ -1,9 +1,9 @@
-//! The tables follow the edits: some seconds after the last one, and when the server ends.
+//! Runs `cluster` and `evaluate` again, 4 s after the last edit and when the server ends.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Makes the tables anew; an error is one sentence.
+/// Function that runs `cluster` and `evaluate`; an error is one sentence.
 pub type Make<'a> = dyn Fn() -> Result<(), String> + Send + Sync + 'a;
 
 /// Pause after the last edit.
@@ -11,14 +11,14 @@ const PAUSE: Duration = Duration::from_secs(4);
 
 #[derive(Debug, Default)]
 struct Progress {
-    /// When the last edit was made that the tables do not have.
+    /// Time of the last edit that is not yet in the tables; `None` if the tables have all edits.
     edited: Option<Instant>,
     is_running: bool,
     is_ending: bool,
     problem: Option<String>,
 }
 
-/// The making of tables in the background.
+/// Updates of the tables in the background.
 #[derive(Debug, Default)]
 pub(crate) struct Remake {
     progress: Mutex<Progress>,
@@ -26,30 +26,30 @@ pub(crate) struct Remake {
 }
 
 impl Remake {
-    /// Notes that there is an edit that the tables do not have.
+    /// Records that the log has an edit that is not yet in the tables.
     pub(crate) fn request(&self) {
         self.lock().edited = Some(Instant::now());
         self.changed.notify_all();
     }
 
-    /// Lets [`Self::work`] make what is left, and return.
+    /// Makes [`Self::work`] update the tables at once if an edit is missing, and return.
     pub(crate) fn end(&self) {
         self.lock().is_ending = true;
         self.changed.notify_all();
     }
 
-    /// Whether the tables have all edits, for people.
+    /// Returns the state of the tables, as text for the page.
     pub(crate) fn status(&self) -> String {
         let progress = self.lock();
         match &progress.problem {
-            Some(problem) => format!("The tables could not be made: {problem}"),
-            None if progress.is_running => "making the tables".into(),
-            None if progress.edited.is_some() => "saved; the tables follow".into(),
-            None => "saved".into(),
+            Some(problem) => format!("Corrections saved, but updating the tables failed: {problem}"),
+            None if progress.is_running => "Corrections saved; updating the tables.".into(),
+            None if progress.edited.is_some() => "Corrections saved; the tables are updated soon.".into(),
+            None => "Corrections saved; the tables are up to date.".into(),
         }
     }
 
-    /// Makes tables until the end.
+    /// Updates the tables until [`Self::end`].
     pub(crate) fn work(self: &Arc<Self>, make: &Make<'_>) {
         let mut progress = self.lock();
         loop {

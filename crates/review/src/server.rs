@@ -1,4 +1,4 @@
-//! The server: who is let in, what is answered. No part of a request becomes the name of a file.
+//! The server: admits requests and answers them. No part of a request becomes the name of a file.
 
 use std::convert::Infallible;
 use std::io::{Read, Seek as _, SeekFrom};
@@ -50,7 +50,7 @@ const SCRIPT: &str = include_str!("page.js");
 const ICON: &str = "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'><circle cx='8' cy='6' r='4' \
                     fill='#3b62c9'/><path d='M1 16a7 6 0 0 1 14 0z' fill='#3b62c9'/></svg>";
 
-/// What all connections share.
+/// Data that all connections share.
 #[derive(Debug)]
 pub(crate) struct App {
     pub(crate) guard: Guard,
@@ -208,7 +208,7 @@ async fn route(app: Arc<App>, request: Request<Incoming>) -> Answer {
         },
         (&Method::POST, ["api", "act"]) => act(app, request).await,
         (&Method::GET, _) => not_found(),
-        _ => plain(StatusCode::METHOD_NOT_ALLOWED, "This page is read with GET."),
+        _ => plain(StatusCode::METHOD_NOT_ALLOWED, "The server accepts only GET, and POST for acts."),
     }
 }
 
@@ -241,14 +241,14 @@ async fn act(app: Arc<App>, request: Request<Incoming>) -> Answer {
     // A form of another page cannot send this type without being asked for.
     let is_json = request.headers().get(CONTENT_TYPE).is_some_and(|value| value == "application/json");
     if !is_json {
-        return plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, "An act is JSON.");
+        return plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, "An act must be application/json.");
     }
     let body = Limited::new(request.into_body(), MOST_BODY).collect();
     let Ok(Ok(body)) = tokio::time::timeout(SEND_TIME, body).await else {
-        return plain(StatusCode::PAYLOAD_TOO_LARGE, "An act is short and comes at once.");
+        return plain(StatusCode::PAYLOAD_TOO_LARGE, "The act is too large, or the transfer took too long.");
     };
     let Ok(act) = serde_json::from_slice::<Act>(&body.to_bytes()) else {
-        return plain(StatusCode::BAD_REQUEST, "This is no act of the page.");
+        return plain(StatusCode::BAD_REQUEST, "The request is not a valid act of the page.");
     };
     blocking(move || {
         let Ok(mut session) = app.session.lock() else { return failed() };
@@ -269,7 +269,7 @@ fn original(app: &App, range: Option<&str>) -> Answer {
         Wanted::All => (StatusCode::OK, 0..length),
         Wanted::Part(part) => (StatusCode::PARTIAL_CONTENT, part),
         Wanted::Beyond => {
-            let mut answer = plain(StatusCode::RANGE_NOT_SATISFIABLE, "The video is shorter.");
+            let mut answer = plain(StatusCode::RANGE_NOT_SATISFIABLE, "The range is outside the video file.");
             insert(&mut answer, CONTENT_RANGE, &format!("bytes */{length}"));
             return answer;
         }
@@ -293,7 +293,7 @@ fn original(app: &App, range: Option<&str>) -> Answer {
 /// The video from a time on, as `ffmpeg` writes it.
 fn converted(app: &App, from_secs: f64, encode: bool) -> Answer {
     let Ok(permit) = app.conversions.clone().try_acquire_owned() else {
-        return plain(StatusCode::SERVICE_UNAVAILABLE, "Too many windows play the video.");
+        return plain(StatusCode::SERVICE_UNAVAILABLE, "Too many windows play the video; close one of them.");
     };
     let Some(converted) = app.video.convert(from_secs, encode) else { return not_found() };
     let mut answer = Response::new(pieces(converted, permit));
@@ -351,7 +351,7 @@ fn plain(status: StatusCode, sentence: &'static str) -> Answer {
 }
 
 fn not_found() -> Answer {
-    plain(StatusCode::NOT_FOUND, "There is nothing here.")
+    plain(StatusCode::NOT_FOUND, "The page has no such address.")
 }
 
 fn failed() -> Answer {

@@ -1,7 +1,7 @@
-//! The run in memory: what linking left, the edits of a person, and what the page shows of them.
+//! The run in memory: the people that linking found, the edits of the user, and the state that the page shows.
 //!
-//! An act becomes an edit of the log ([`run::edits::Log`]) before anything is shown, and the people in memory are
-//! changed by the function that `cluster` uses as well, so that the page shows what the next run will show.
+//! An act of the user is first added to the log ([`run::edits::Log`]) as an edit. Then the function that the stage
+//! `cluster` uses applies the edit to the people in memory, so the page shows the same people as the next run.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
@@ -24,18 +24,18 @@ use crate::pictures::Pictures;
 use crate::queue::{self, Evidence, Kind, Question, Queue};
 use crate::video;
 
-/// Most marks of one side of an edit about a whole person: those of the longest tracks say who is meant.
+/// Largest number of marks of one side of an edit about a whole person; the marks of the longest tracks are kept.
 const MOST_MARKS: usize = 64;
-/// Pictures of a person.
+/// Largest number of pictures of a person.
 const MOST_FACES: usize = 6;
-/// Questions that the page gets at once, so that it can load their pictures.
+/// Number of questions that the server sends at once, so that the page can load the pictures in advance.
 const NEXT_QUESTIONS: usize = 4;
-/// Share of the screen time that the main cast has together, at least.
+/// Smallest share of the screen time that the main people have together, 0 to 1.
 const MAIN_SHARE: f64 = 0.9;
-/// Similarity from which two tracks are more likely of one person, for an embedder that does not say.
+/// Cosine similarity from which two tracks more likely show one person, for an embedder without a known distance.
 const SAME_FROM: f64 = 0.4;
 
-/// What a person does on the page.
+/// An act of the user on the page.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case", deny_unknown_fields)]
 pub(crate) enum Act {
@@ -49,7 +49,7 @@ pub(crate) enum Act {
         #[serde(default)]
         name: Option<String>,
     },
-    /// Several people are one, who keeps the number of the first.
+    /// Merges several people into the first one, who keeps the number.
     Merge {
         /// Keys of the people.
         people: Vec<i64>,
@@ -61,35 +61,35 @@ pub(crate) enum Act {
         /// The name.
         name: String,
     },
-    /// The tracks of a person stay together; once more, and they need not.
+    /// Locks a person, so that the tracks of the person stay together; unlocks a person who is locked.
     Lock {
         /// Key of the person.
         person: i64,
     },
-    /// Tracks leave their person and become a new one.
+    /// Takes tracks from their person and makes a new person of the tracks.
     Split {
         /// Keys of the tracks.
         tracks: Vec<i64>,
     },
-    /// Tracks go to another person.
+    /// Moves tracks to another person.
     Move {
         /// Keys of the tracks.
         tracks: Vec<i64>,
         /// Key of the person.
         to: i64,
     },
-    /// Tracks show no face.
+    /// Marks tracks as not a face.
     NotAFace {
         /// Keys of the tracks.
         tracks: Vec<i64>,
     },
     /// Undoes an edit.
     Undo {
-        /// Key of the edit; the last act without.
+        /// Key of the edit; `None` undoes the last act.
         #[serde(default)]
         edit: Option<i64>,
     },
-    /// Makes the edit count again that was undone last.
+    /// Redoes the edit that was undone last.
     Redo,
 }
 
@@ -97,29 +97,30 @@ pub(crate) enum Act {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Answer {
-    /// The people are one; the track belongs; it is a face; the name is right.
+    /// By the kind of question: the two people are one person, the track shows the person, the track shows a face, or
+    /// the name is given.
     Yes,
-    /// The people are two; the track does not belong.
+    /// The two people are different, or the track does not show the person.
     No,
-    /// The person cannot say; the question is not asked again by this server.
+    /// The user does not know; this server does not ask the question again.
     Unsure,
     /// The track shows no face.
     NotAFace,
 }
 
-/// Why an act was not done.
+/// Reason why an act was refused.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Problem {
-    /// One sentence.
+    /// The reason, in one sentence.
     pub message: String,
     /// The faces that contradict each other.
     pub faces: Vec<Picture>,
-    /// The earlier edit that says otherwise.
+    /// Key of the earlier edit that the act contradicts; `None` if there is none.
     pub edit: Option<i64>,
 }
 
 impl Problem {
-    /// A problem without faces.
+    /// Creates a problem without faces.
     pub(crate) fn new(message: impl Into<String>) -> Self {
         Self { message: message.into(), faces: Vec::new(), edit: None }
     }
@@ -135,13 +136,13 @@ impl From<run::Error> for Problem {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub(crate) struct Picture {
     track: i64,
-    /// Rank of the crop within its track; null when the run has no picture of it.
+    /// Rank of the crop within its track; null when the run has no picture of the track.
     rank: Option<i64>,
     /// Time of the frame, seconds.
     t: f64,
 }
 
-/// What does not change while the page is open.
+/// Data that do not change while the page is open.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Static {
     video: video::Facts,
@@ -151,7 +152,7 @@ pub(crate) struct Static {
     tracks: Vec<StaticTrack>,
 }
 
-/// What does not change of a track.
+/// Data of a track that do not change while the page is open.
 #[derive(Debug, Clone, Serialize)]
 struct StaticTrack {
     id: i64,
@@ -162,29 +163,30 @@ struct StaticTrack {
     face: Picture,
 }
 
-/// The people as they are now, and what to ask next.
+/// The people after all edits, and the next questions.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct State {
-    /// Rises with every change.
+    /// Number of the state; rises with every change.
     pub(crate) version: u64,
     people: Vec<ShownPerson>,
-    /// Tracks without a person, by key.
+    /// Keys of the tracks without a person.
     unsorted: Vec<i64>,
-    /// Tracks that show no face.
+    /// Keys of the tracks that show no face.
     not_faces: Vec<i64>,
-    /// Probability that each track is wrong, percent, in the order of the tracks.
+    /// Probability that a track is assigned to the wrong person, percent; in the order of the tracks.
     doubts: Vec<u8>,
     questions: Vec<ShownQuestion>,
-    /// Answers given to this server.
+    /// Number of answers that this server received.
     answered: usize,
-    /// Questions that are left.
+    /// Number of open questions.
     left: usize,
-    /// Share of screen time that is settled, percent.
+    /// Share of the screen time that is expected to be right, percent.
     settled: u8,
-    /// What undo would undo, and redo would redo.
+    /// Name of the act that an undo takes back; `None` if there is none.
     undo: Option<String>,
+    /// Whether an edit can be redone.
     redo: bool,
-    /// Edits that do not count, each with the reason.
+    /// Keys of the edits that are not applied, each with the reason.
     refused: Vec<(i64, String)>,
 }
 
@@ -198,7 +200,7 @@ struct ShownPerson {
     is_main: bool,
     is_locked: bool,
     tracks: Vec<i64>,
-    /// The best picture first, then others by time.
+    /// Pictures: the best one first, then others in the order of time.
     faces: Vec<Picture>,
 }
 
@@ -220,22 +222,22 @@ struct ShownSide {
     faces: Vec<Picture>,
 }
 
-/// What an act led to.
+/// Result of an act.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Done {
     /// The people after the act.
     pub state: State,
-    /// Why the act was not done.
+    /// Reason why the act was refused; `None` if the act was done.
     pub problem: Option<Problem>,
-    /// People who have the same name now.
+    /// Keys of the people who have the same name after the act; `None` if the act gave no name twice.
     pub same_name: Option<Vec<i64>>,
 }
 
-/// The last acts of this server, for undo.
+/// An act of this server, for undo.
 #[derive(Debug, Clone)]
 enum Recent {
     Edit,
-    /// The question was passed over.
+    /// The user passed over the question with this key.
     Passed(String),
 }
 
@@ -294,7 +296,7 @@ impl Session {
         let tracks: Vec<Track> = run.read()?;
         let clusters: Vec<Cluster> = run.read()?;
         let mut constraints: Vec<Constraint> = run.read()?;
-        // Edits are applied here, so what they left in the table is no evidence.
+        // The session applies the edits itself, so constraints that came from edits are left out.
         constraints.retain(|row| row.reason == ConstraintReason::Overlap);
         let seen = Seen::read(run)?;
         let same_up_to = seen.embedder.as_ref().and_then(|embedder| embedder.same_up_to);
@@ -332,12 +334,12 @@ impl Session {
         Ok(session)
     }
 
-    /// The bytes of a picture: PNG.
+    /// Returns the bytes of a picture, PNG; `None` if the run has no such picture.
     pub(crate) fn picture(&self, track: i64, rank: i64) -> Option<Vec<u8>> {
         self.pictures.get(track, rank)
     }
 
-    /// What does not change while the page is open.
+    /// Returns the data that do not change while the page is open.
     pub(crate) fn fixed(&self, video: &video::Source) -> Static {
         let end = self.times.end_secs();
         let span = |first, last| self.times.on_screen((first, last), end);
@@ -359,7 +361,8 @@ impl Session {
         }
     }
 
-    /// The boxes of all tracks between two times: for each track, time, left, top, width and height.
+    /// Returns the boxes of all tracks between two times: for each track, rows of the time in seconds, and left, top,
+    /// width and height in pixels.
     pub(crate) fn boxes(&self, from_secs: f64, to_secs: f64) -> BTreeMap<i64, Vec<[f32; 5]>> {
         let frame = |secs: f64| self.times.secs().partition_point(|t| *t < secs) as i64;
         let place = |frame: i64| self.boxes.partition_point(|(at, ..)| *at < frame);
@@ -372,7 +375,7 @@ impl Session {
         tracks
     }
 
-    /// Version of the state, after a look at whether another program has changed the log.
+    /// Returns the version of the state. Reads the log again if another program has changed the log.
     pub(crate) fn version(&mut self) -> u64 {
         let changed = self.log_changed();
         if changed != self.changed {
@@ -391,7 +394,7 @@ impl Session {
         path.metadata().and_then(|found| found.modified()).ok()
     }
 
-    /// Does what a person does on the page.
+    /// Performs an act of the user and returns the new state.
     pub(crate) fn act(&mut self, act: Act) -> Done {
         let mut same_name = None;
         let problem = match self.is_read_only {
@@ -403,14 +406,14 @@ impl Session {
         Done { problem: problem.err(), same_name, state: self.state() }
     }
 
-    /// Performs an act; gives the person that it named.
+    /// Performs an act. Returns the key of the person that the act named; `None` if the act named none.
     fn perform(&mut self, act: Act) -> Result<Option<i64>, Problem> {
         match act {
             Act::Answer { question, answer, name } => return self.answer(&question, answer, name),
             Act::Merge { people } => {
                 let distinct: BTreeSet<_> = people.iter().collect();
                 if people.len() < 2 || distinct.len() < people.len() {
-                    return Err(Problem::new("Choose two people or more to merge."));
+                    return Err(Problem::new("Choose two or more people to merge."));
                 }
                 let sides = people.iter().map(|id| self.members(*id)).collect::<Result<_, _>>()?;
                 self.append(EditOp::Merge, sides, None)?;
@@ -432,7 +435,7 @@ impl Session {
                 let mut rest = held.map_or_else(|| Ok(Vec::new()), |person| self.members(person))?;
                 rest.retain(|track| !tracks.contains(track));
                 if held.is_some() && rest.is_empty() {
-                    return Err(Problem::new("These are all appearances of the person; leave one or more."));
+                    return Err(Problem::new("These are all tracks of the person; leave at least one."));
                 }
                 self.append(EditOp::Split, vec![tracks, rest], None)?;
             }
@@ -440,7 +443,7 @@ impl Session {
                 let mut target = self.members(to)?;
                 target.retain(|track| !tracks.contains(track));
                 if target.is_empty() {
-                    return Err(Problem::new("These appearances are the whole person already."));
+                    return Err(Problem::new("The person has no track besides these."));
                 }
                 self.append(EditOp::Move, vec![tracks, target], None)?;
             }
@@ -472,7 +475,7 @@ impl Session {
                 named = people[0];
             }
             (Answer::No, Kind::Name) => return Err(Problem::new("Type a name, or pass with `u`.")),
-            // The person comes first, so that the person keeps the number.
+            // The side of the person is the first side, because a merge keeps the number of the first side.
             (Answer::Yes, Kind::Join) => {
                 self.append(EditOp::Same, sides.into_iter().rev().collect(), None)?;
             }
@@ -493,25 +496,25 @@ impl Session {
     fn name(&mut self, members: &[i64], name: &str) -> Result<(), Problem> {
         let name = name.split_whitespace().collect::<Vec<_>>().join(" ");
         if name.chars().count() > 200 || name.chars().any(char::is_control) {
-            return Err(Problem::new("A name has up to 200 letters."));
+            return Err(Problem::new("A name has at most 200 characters, and no control characters."));
         }
         self.append(EditOp::Name, vec![members.to_vec()], Some(name).filter(|name| !name.is_empty()))
     }
 
     fn members(&self, person: i64) -> Result<Vec<i64>, Problem> {
         let members = self.people.clusters().remove(&person);
-        members.ok_or_else(|| Problem::new("This person is gone: another window has changed the people."))
+        members.ok_or_else(|| Problem::new("The person no longer exists after an act in another window."))
     }
 
-    /// Adds an edit to the log, unless it contradicts what is there.
+    /// Adds an edit to the log, unless the edit contradicts an earlier one.
     fn append(&mut self, op: EditOp, sides: Vec<Vec<i64>>, name: Option<String>) -> Result<(), Problem> {
         let known: HashSet<i64> = self.tracks.iter().map(|track| track.track_id).collect();
         if sides[0].is_empty() || sides.iter().flatten().any(|track| !known.contains(track)) {
-            return Err(Problem::new("Choose one appearance or more."));
+            return Err(Problem::new("Select at least one track."));
         }
         let is_about_tracks = matches!(op, EditOp::Lock | EditOp::NotAFace);
         let marks = |(side, mut tracks): (usize, Vec<i64>)| {
-            // Who leaves and who is no face is said of each track; of people, the longest tracks are enough.
+            // An edit about tracks needs the marks of every track; for a person, the longest tracks are enough.
             let is_whole = is_about_tracks || side == 0 && matches!(op, EditOp::Split | EditOp::Move);
             if !is_whole {
                 tracks.sort_by_key(|track| std::cmp::Reverse(self.frames_of(*track)));
@@ -553,14 +556,14 @@ impl Session {
         Some(&self.tracks[at])
     }
 
-    /// A refusal as the page shows it: both faces, and what said otherwise.
+    /// Converts a refusal to a problem for the page, with both faces and the earlier edit.
     fn problem(&self, refusal: &Refusal) -> Problem {
         let faces = |(a, b): (i64, i64)| vec![self.best(a), self.best(b)];
         match refusal {
-            Refusal::NoFace => Problem::new("These faces are no longer people of the run."),
+            Refusal::NoFace => Problem::new("The faces of this correction are not found in the run."),
             Refusal::OneFrame { tracks } => Problem {
                 faces: faces(*tracks),
-                ..Problem::new("These two are in one picture at the same time, so they are two people.")
+                ..Problem::new("These two faces are in the same frame, so they show two people.")
             },
             Refusal::Earlier { edit_id, op, tracks } => Problem {
                 faces: faces(*tracks),
@@ -587,7 +590,7 @@ impl Session {
         Ok(())
     }
 
-    /// The lock that holds all tracks of a person.
+    /// Returns the key of the last lock that contains all tracks of a person; `None` if no lock does.
     fn lock_of(&self, members: &[i64]) -> Option<i64> {
         let is_lock = |entry: &&Entry| {
             entry.edit.op == EditOp::Lock
@@ -598,7 +601,8 @@ impl Session {
         self.log.active().filter(is_lock).last().map(|entry| entry.edit_id)
     }
 
-    /// The people who have the name of a person, where there are several.
+    /// Returns the people who have the name of a person and may be that person, and the person; `None` if there is no
+    /// other one.
     fn same_name(&self, person: i64) -> Option<Vec<i64>> {
         let name = self.people.name(person)?.to_lowercase();
         let apart = self.people_apart();
@@ -611,14 +615,15 @@ impl Session {
         (!others.is_empty()).then(|| others.into_iter().chain([person]).collect())
     }
 
-    /// Makes people, questions and version anew.
+    /// Computes the people and the questions again, and increments the version.
     fn refresh(&mut self) {
         (self.people, self.refused) = applied(&self.linked, &self.log, &self.faces, &mut self.found);
         self.queue = self.evidence().queue();
         self.version += 1;
     }
 
-    /// Pairs of people who are two: they share a frame, or a person said so.
+    /// Returns the pairs of people who are known to be different, because they share a frame or an edit separates
+    /// them.
     fn people_apart(&self) -> HashSet<(i64, i64)> {
         let by_frames = self.people.apart().filter_map(|(a, b)| {
             let (a, b) = (self.people.cluster_of(a)?, self.people.cluster_of(b)?);
@@ -639,7 +644,7 @@ impl Session {
         let confirmed = self.confirmed();
         let mut passed = self.passed.clone();
         for entry in self.log.active().filter(|entry| entry.edit.op == EditOp::Different) {
-            // A track that was said not to be of a person is not asked about again.
+            // After the answer that a track does not show a person, the question is not asked again.
             let sides = self.found.get(&entry.edit_id).map(|found| &found.sides);
             let track = sides.and_then(|sides| sides.first()).filter(|side| side.len() == 1);
             passed.extend(track.and_then(|side| side.first()).map(|track| format!("join:{track}")));
@@ -652,7 +657,7 @@ impl Session {
                 person: self.people.cluster_of(track.track_id),
                 is_face: self.people.is_face(track.track_id),
                 is_confirmed: confirmed.contains(&track.track_id),
-                // After edits, the table says 1 of tracks that edits have put where they are.
+                // In the table, the confidence of a track that an edit assigned is 1.
                 confidence: self.confidence.get(&track.track_id).copied().unwrap_or(0.0),
                 item,
                 score: f64::from(track.mean_score),
@@ -674,7 +679,7 @@ impl Session {
         }
     }
 
-    /// Tracks that a person put where they are, or confirmed there.
+    /// Returns the tracks that the user assigned to their person, or confirmed there.
     fn confirmed(&self) -> HashSet<i64> {
         let side = |entry: &Entry| -> Option<&BTreeSet<i64>> {
             let found = self.found.get(&entry.edit_id)?;
@@ -692,14 +697,15 @@ impl Session {
         self.times.screen_secs(&[(track.first_frame_idx, track.last_frame_idx)])
     }
 
-    /// Time on screen of tracks together, seconds.
+    /// Returns the time on screen of the union of tracks, seconds.
     fn screen_secs(&self, tracks: &[i64]) -> f64 {
         let tracks = tracks.iter().filter_map(|track| self.track(*track));
         let spans = tracks.map(|track| (track.first_frame_idx, track.last_frame_idx));
         self.times.screen_secs(&self.times.union(spans))
     }
 
-    /// The people who are on screen for more than a moment, and as many as have most of the screen time together.
+    /// Returns the main people: everyone on screen for at least [`Identity::BRIEF_SECS`], and the people seen most
+    /// who together have the share [`MAIN_SHARE`] of the screen time.
     fn main_cast(&self, people: &BTreeMap<i64, Vec<i64>>) -> BTreeSet<i64> {
         let mut secs: Vec<_> = people.iter().map(|(id, tracks)| (self.screen_secs(tracks), *id)).collect();
         secs.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
@@ -715,7 +721,7 @@ impl Session {
         main
     }
 
-    /// The people as they are now, and what to ask next.
+    /// Returns the people after all edits, and the next questions.
     pub(crate) fn state(&self) -> State {
         let people = self.people.clusters();
         let main = self.main_cast(&people);
@@ -736,7 +742,7 @@ impl Session {
         };
         let is_face = |id: i64| self.people.is_face(id);
         let undo = match self.recent.last() {
-            Some(Recent::Passed(_)) => Some("the answer".into()),
+            Some(Recent::Passed(_)) => Some("answer".into()),
             _ => self.log.active().last().map(|entry| said(entry.edit.op).into()),
         };
         State {
@@ -762,7 +768,7 @@ impl Session {
     fn shown(&self, question: &Question) -> ShownQuestion {
         let side = |(tracks, person): (&Vec<i64>, &Option<i64>)| ShownSide {
             person: *person,
-            label: person.map_or_else(|| "not sorted".into(), |person| self.label(person)),
+            label: person.map_or_else(|| "No person".into(), |person| self.label(person)),
             secs: self.screen_secs(tracks),
             tracks: tracks.clone(),
             faces: self.strip(tracks),
@@ -775,7 +781,7 @@ impl Session {
         }
     }
 
-    /// The best picture of a track.
+    /// Returns the best picture of a track; a picture without a rank if the run has none.
     fn best(&self, track: i64) -> Picture {
         self.strip(&[track]).first().copied().unwrap_or_else(|| Picture {
             track,
@@ -784,7 +790,8 @@ impl Session {
         })
     }
 
-    /// A few pictures of tracks, spread over time: the best of all first, then the others in order of time.
+    /// Returns at most [`MOST_FACES`] pictures of tracks, spread over time: the best one first, then the others in
+    /// the order of time.
     fn strip(&self, tracks: &[i64]) -> Vec<Picture> {
         let mut all: Vec<_> = tracks.iter().flat_map(|track| self.pictures.of(*track)).collect();
         let Some(best) = all.iter().copied().max_by(|a, b| a.quality.total_cmp(&b.quality)) else {
@@ -804,7 +811,8 @@ impl Session {
     }
 }
 
-/// The people after the edits of a log, and the edits that do not count; `cache` has the tracks of edits.
+/// Returns the people after the edits of a log, and the edits that are not applied. `cache` holds the tracks that
+/// were found for each edit.
 fn applied(
     linked: &People,
     log: &Log,
@@ -820,15 +828,15 @@ fn applied(
     (people, refused)
 }
 
-/// An edit in plain English.
+/// Returns the name of an edit for the page, in lower case.
 fn said(op: EditOp) -> &'static str {
     match op {
-        EditOp::Merge | EditOp::Same => "one person",
-        EditOp::Different => "two people",
-        EditOp::Split => "not this person",
-        EditOp::Move => "another person",
-        EditOp::Name => "the name",
-        EditOp::Lock => "the lock",
+        EditOp::Merge | EditOp::Same => "merge",
+        EditOp::Different => "different people",
+        EditOp::Split => "split",
+        EditOp::Move => "move",
+        EditOp::Name => "name",
+        EditOp::Lock => "lock",
         EditOp::NotAFace => "not a face",
         EditOp::Undo => EditOp::Undo.word(),
     }

@@ -1,4 +1,4 @@
-//! The video: the original file in ranges of bytes, or what the program `ffmpeg` makes of it for the browser.
+//! The video: the original file in ranges of bytes, or a conversion by the program `ffmpeg` for the browser.
 
 use std::fs::File;
 use std::io::Read;
@@ -18,13 +18,13 @@ pub(crate) enum Mode {
     Direct,
     /// The video stream as it is, in another container; playing starts at a key frame.
     Remux,
-    /// Encoded anew while it plays.
+    /// The video encoded again while it plays.
     Transcode,
-    /// Not at all.
+    /// No video.
     Missing,
 }
 
-/// What the page has to know of the video.
+/// Data of the video for the page.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Facts {
     /// Name of the file.
@@ -36,9 +36,9 @@ pub(crate) struct Facts {
     /// Size of the upright frame, pixels.
     pub(crate) height: i64,
     pub(crate) mode: Mode,
-    /// Whether `ffmpeg` can make what the browser does not play.
+    /// Whether `ffmpeg` is installed, to convert a video that the browser does not play.
     pub(crate) has_ffmpeg: bool,
-    /// Why there is no video, in one sentence.
+    /// Reason why the page has no video, in one or two sentences; `None` if it has one.
     pub(crate) problem: Option<String>,
     /// Times of key frames, seconds, for [`Mode::Remux`].
     pub(crate) keys: Vec<f64>,
@@ -52,10 +52,10 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    /// Finds the video of a run; `given` is the file where the video was moved.
+    /// Finds the video of a run; `given` is the file of `--video`.
     ///
     /// # Errors
-    /// When the given file is another one, or a table cannot be read.
+    /// When the content of the given file differs from the video of the run, and when a table cannot be read.
     pub(crate) fn find(
         run: &RunReader,
         given: Option<&Path>,
@@ -85,7 +85,7 @@ impl Source {
         let (mode, problem) = match mode {
             Mode::Remux | Mode::Transcode if !has_ffmpeg => (
                 Mode::Missing,
-                Some("Browsers do not play this kind of video; with the program `ffmpeg` it is converted."),
+                Some("Browsers do not play this kind of video; the program `ffmpeg` can convert it."),
             ),
             mode => (mode, problem),
         };
@@ -109,7 +109,7 @@ impl Source {
         Ok(Self { facts, file })
     }
 
-    /// The original file, its length, and its type for the browser.
+    /// Returns the original file, its length in bytes, and its media type; `None` if the file cannot be opened.
     pub(crate) fn open(&self) -> Option<(File, u64, &'static str)> {
         let path = self.file.as_ref()?;
         let file = File::open(path).ok()?;
@@ -118,7 +118,7 @@ impl Source {
         Some((file, length, if is_webm { "video/webm" } else { "video/mp4" }))
     }
 
-    /// Starts `ffmpeg` at a time in seconds; what it writes is fragmented MP4.
+    /// Starts `ffmpeg` at a time in seconds; `ffmpeg` writes fragmented MP4. `None` if `ffmpeg` cannot be started.
     pub(crate) fn convert(&self, from_secs: f64, encode: bool) -> Option<Converted> {
         let path = self.file.as_ref().filter(|_| self.facts.has_ffmpeg)?;
         let mut command = Command::new("ffmpeg");
@@ -156,13 +156,14 @@ impl Read for Converted {
 
 impl Drop for Converted {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // The process may already have ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Whether a path is the file that was analysed. Size and time are enough for a path that the manifest names.
+/// Returns whether a path is the video file of the run. For the path in the manifest, size and modification time
+/// suffice.
 fn is_file_of(path: &Path, recorded: &VideoFile, by_hash: bool) -> bool {
     let Some(found) = VideoFile::stat(path).ok().filter(|_| path.is_file()) else { return false };
     let is_same = found.size_bytes == recorded.size_bytes && found.modified_ns == recorded.modified_ns;
@@ -171,7 +172,7 @@ fn is_file_of(path: &Path, recorded: &VideoFile, by_hash: bool) -> bool {
             && hash::file(path).is_ok_and(|sha256| sha256 == recorded.sha256)
 }
 
-/// What browsers of today play, by container and codec.
+/// Returns how present browsers play a video, by container and codec.
 fn mode(video: &Video, path: &str) -> Mode {
     let is_mp4 = video.container.split(',').any(|name| name == "mp4");
     let is_webm = video.container.split(',').any(|name| name == "webm")

@@ -450,7 +450,7 @@ table! {
     Identity = "identities" "1.1.0", written by "cluster", sorted by (video_id, cluster_id) {
         /// Key of the video.
         video_id: Symbol,
-        /// Key of the cluster.
+        /// Key of the cluster, from 0. People read the number `cluster_id + 1`: the page shows 0 as "Person 1".
         cluster_id: i64,
         /// Name of the person, from the edits; null when no edit names the person.
         name: Option<String>,
@@ -475,20 +475,20 @@ table! {
 }
 
 impl Identity {
-    /// Shorter appearances are usually of passers-by, seconds.
+    /// Time on screen from which a person counts as main, seconds; people with less are usually passers-by.
     pub const BRIEF_SECS: f64 = 4.0;
 
-    /// What people read: the name of the person, or a number that counts from 1, as in "Person 3".
+    /// Returns the text for users: the name of the person, or a number that counts from 1, as in "Person 3".
     pub fn label(&self) -> String {
         self.name.clone().unwrap_or_else(|| Self::numbered(self.cluster_id))
     }
 
-    /// What people read of a person without a name, as in "Person 3".
+    /// Returns the text for users of a person without a name, as in "Person 3".
     pub fn numbered(cluster_id: i64) -> String {
         format!("Person {}", Self::number(cluster_id))
     }
 
-    /// The number of a person that people read, from 1.
+    /// Returns the number of a person for users, from 1.
     pub fn number(cluster_id: i64) -> i64 {
         cluster_id.saturating_add(1)
     }
@@ -614,8 +614,8 @@ table! {
 }
 
 table! {
-    /// One row per correction that a person made, in the order in which they were made. Rows are only added; an
-    /// undo is a row. Only the removal of a person (`redact`) takes rows out.
+    /// One row per correction of a user, in the order in which the corrections were made. Rows are only added; an
+    /// undo is a row, too. Only the removal of a person (`redact`) removes rows.
     Edit = "edits" "1.0.0", written by "edits", sorted by (edit_id), checked by check_edit {
         /// Key of the edit, from 1.
         edit_id: i64,
@@ -623,11 +623,11 @@ table! {
         op: EditOp,
         /// Time at which the edit was made, UTC, as in `2026-11-28T18:20:00Z`.
         made_at: String,
-        /// Who made the edit.
+        /// Author of the edit; by default the user name of the machine.
         author: String,
-        /// Why; null when no reason was given.
+        /// Reason for the edit; null when no reason was given.
         reason: Option<String>,
-        /// Name of the person; null unless `op` is `name`, and for a name that is taken away.
+        /// Name of the person; null unless `op` is `name`, and null when the edit removes a name.
         name: Option<String>,
         /// Key of the edit that no longer counts; null unless `op` is `undo`.
         undoes: Option<i64>,
@@ -635,13 +635,13 @@ table! {
 }
 
 table! {
-    /// One row per box that an edit is about. An edit names faces by video, time and box, never by track, so that
-    /// later runs find them whatever their tracks are. Rows whose `edit_id` has no row in `edits` do not count.
+    /// One row per box of a face in an edit. An edit names faces by video, time and box, never by track, so that
+    /// later runs find the faces in any tracks. Rows whose `edit_id` has no row in `edits` do not count.
     EditAnchor = "edit_anchors" "1.0.0", written by "edits", sorted by (edit_id, side, mark_idx, anchor_idx),
     checked by check_edit_anchor {
         /// Key of the edit.
         edit_id: i64,
-        /// Group of faces within the edit, from zero: 0 the first group, 1 the second.
+        /// Index of the group of faces within the edit, from zero; a merge can have more than two groups.
         side: i64,
         /// Index of the mark within its side, from zero. A mark is the boxes of one track of the run that the
         /// edit was made on.

@@ -298,12 +298,12 @@ fn contradictions_are_refused_and_files_are_imported() {
     edit(&line, "add lock RUN 1 --no-apply");
     let track = people(&line)[&1][0];
     let (code, _, stderr) = edits(&line, &format!("add split RUN {track}"));
-    assert!(code == 2 && stderr.contains("it contradicts edit 1 (lock)"), "{stderr}");
+    assert!(code == 2 && stderr.contains("it contradicts correction 1 (lock)"), "{stderr}");
     for (arguments, expected) in [
         ("add merge RUN 1 9", "has no person `9`"),
         ("add split RUN 999", "has no track 999"),
         ("add merge RUN 1 1", "names one person twice"),
-        ("undo RUN 5", "there is no edit 5"),
+        ("undo RUN 5", "there is no correction 5"),
     ] {
         let (code, _, stderr) = edits(&line, arguments);
         assert!(code == 2 && stderr.contains(expected), "{arguments}: {stderr}");
@@ -326,7 +326,7 @@ fn contradictions_are_refused_and_files_are_imported() {
     assert_eq!(people(&line).len(), 3);
     fs::write(&file, "track_a,track_b,kind,tracks_sha256\n1,2,must_link,0123456789\n").unwrap();
     let (code, _, stderr) = edits(&line, &import);
-    assert!(code == 3 && stderr.contains("the track numbers are of another run"), "{stderr}");
+    assert!(code == 3 && stderr.contains("the track numbers belong to another run"), "{stderr}");
 
     // What is exported is imported elsewhere.
     for format in ["csv", "json"] {

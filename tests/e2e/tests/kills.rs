@@ -349,7 +349,7 @@ fn a_run_goes_on_past_a_crash() {
     let left_out = record.config["skip_frames"].as_array().unwrap();
     let [first, last] = [0, 1].map(|i| left_out[0][i].as_i64().unwrap());
     assert!(left_out.len() == 1 && first >= 50 && last > first, "{left_out:?}");
-    let words = format!("frames {first} to {last} were skipped, as set by skip_frames");
+    let words = format!("frames {first} to {last} were skipped, as set by `skip_frames`");
     assert!(record.warnings.contains(&words), "{:?}", record.warnings);
     // No face was seen in what was left out: boxes there lie between seen ones.
     let faces: Vec<Detection> = read_all(&run_dir.join("detections.parquet")).unwrap();

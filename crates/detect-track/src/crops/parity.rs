@@ -1,4 +1,4 @@
-//! Warping, shrinking and measuring against OpenCV itself, byte for byte.
+//! Compares warping, shrinking and sharpness with OpenCV, byte for byte.
 
 use opencv::boxed_ref::BoxedRef;
 use opencv::core::{self, BORDER_REPLICATE, CV_64F, Mat, Scalar, Size};
@@ -10,7 +10,7 @@ use video::Image;
 use super::*;
 use crate::cv::{int, rgb};
 
-/// The picture that OpenCV makes of another one.
+/// Returns the picture that a function of OpenCV makes of another picture.
 fn by_opencv(
     picture: &Image,
     make: impl FnOnce(&BoxedRef<'_, Mat>, &mut Mat) -> opencv::Result<()>,
@@ -48,7 +48,7 @@ fn sharpness_by_opencv(picture: &Image) -> f32 {
     (variance / (variance + 100.0)) as f32
 }
 
-/// A picture of any bytes; about every third one has little contrast, so that roundings are close.
+/// Returns a picture of random bytes. Every third seed gives little contrast, so that rounding matters.
 fn picture(width: usize, height: usize, seed: u64) -> Image {
     let mut state = seed;
     let (low, range) = if seed.is_multiple_of(3) { (seed as u8 / 2, 6) } else { (0, 256) };
@@ -62,7 +62,7 @@ fn picture(width: usize, height: usize, seed: u64) -> Image {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
-    /// Any rotation, scale, mirror image and shift, many of them partly or wholly outside the picture.
+    /// Tests any rotation, scale, mirror image and shift; many positions lie partly or wholly outside the picture.
     #[test]
     fn warps_are_those_of_opencv(
         (width, height) in (1_usize..120, 1_usize..120),
@@ -79,7 +79,7 @@ proptest! {
         prop_assert!(found == warped_by_opencv(&picture, matrix, side));
     }
 
-    /// Similarities as faces have them, and positions that fall exactly between two steps.
+    /// Tests maps by multiples of an eighth, whose positions fall exactly between two steps of the interpolation.
     #[test]
     fn exact_positions_are_those_of_opencv(
         eighths in prop::array::uniform6(-24_i32..24),
@@ -104,7 +104,7 @@ proptest! {
         prop_assert!(found == shrunk_by_opencv(&picture, width, height));
     }
 
-    /// Factors that are whole numbers in one direction or both.
+    /// Tests factors that are whole numbers in one direction or both.
     #[test]
     fn evenly_shrunk_pictures_are_those_of_opencv(
         (width, height) in (1_usize..40, 1_usize..40),
@@ -124,7 +124,7 @@ proptest! {
         prop_assert_eq!(found.to_bits(), sharpness_by_opencv(&picture).to_bits());
     }
 
-    /// Crops of whole faces, shrunk first or not.
+    /// Tests crops of whole faces, with and without shrinking before the warp.
     #[test]
     fn crops_are_those_of_opencv(
         (cos, sin) in (-1.0..1.0_f32, -1.0..1.0_f32),
@@ -141,7 +141,7 @@ proptest! {
     }
 }
 
-/// The steps of [`warp`] with OpenCV's functions.
+/// Makes a crop with the steps of [`warp`] and the functions of OpenCV.
 fn crop_by_opencv(picture: &Image, transform: &[f32; 6]) -> Vec<u8> {
     let scale = transform[0].hypot(transform[3]);
     let mut small = picture.clone();
@@ -156,7 +156,7 @@ fn crop_by_opencv(picture: &Image, transform: &[f32; 6]) -> Vec<u8> {
     warped_by_opencv(&small, matrix, SIDE)
 }
 
-/// Times of a crop by OpenCV and by this crate: `cargo test --release … -- --ignored --nocapture speed`.
+/// Measures a crop by OpenCV and by this crate: `cargo test --release … -- --ignored --nocapture speed`.
 #[test]
 #[ignore = "measures time"]
 fn speed() {

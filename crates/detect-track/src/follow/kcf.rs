@@ -2,10 +2,9 @@
 //!
 //! Source: Henriques et al., "High-Speed Tracking with Kernelized Correlation Filters", PAMI 2015, arXiv
 //! 1404.7584, on luma and colour names, as OpenCV implements it. A filter learns a face and its
-//! surroundings and finds both in the next picture. A filter does not notice that a face grows or
-//! shrinks, which matters little between two anchor frames a third of a second apart. Every face is
-//! followed at the same size, so that a large face takes no more time and a small one is placed as
-//! exactly.
+//! surroundings and finds both in the next picture. A filter does not measure the change of size of a face,
+//! which is small between two anchor frames a third of a second apart. Every face is scaled to the same size,
+//! so that a large face takes no more time, and a small face is located with the same relative accuracy.
 
 use geometry::BBox;
 use opencv::core::{Mat, Ptr, Rect as Region, Size};
@@ -44,7 +43,7 @@ struct Filter {
     region: Region,
     /// Size to which that part is scaled, pixels.
     size: Size,
-    /// Box of the face in the scaled part at the beginning, pixels.
+    /// Box of the face in the scaled part of the first picture, pixels.
     start: Region,
 }
 
@@ -119,7 +118,7 @@ impl Filter {
         Ok(is_found.then_some(moved))
     }
 
-    /// The part of the picture in which the face is searched for, scaled.
+    /// Returns the part of the picture in which the face is searched for, scaled.
     fn view(&self, picture: &Image) -> opencv::Result<Mat> {
         let whole = cv::rgb(picture)?;
         let part = Mat::roi(&whole, self.region)?;
@@ -138,7 +137,7 @@ mod tests {
 
     const SIDE: usize = 200;
 
-    /// A picture with a checked patch of 40 pixels whose corner is at (`x`, `y`).
+    /// Returns a picture with a chequered square of 40 pixels whose upper left corner is at (`x`, `y`).
     fn picture(x: usize, y: usize) -> Image {
         let value = |at_x: usize, at_y: usize| match (at_x.wrapping_sub(x), at_y.wrapping_sub(y)) {
             (0..40, 0..40) => 60 + (((at_x - x) / 8 * 7 + (at_y - y) / 8 * 11) % 13 * 12) as u8,

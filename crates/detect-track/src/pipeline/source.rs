@@ -11,7 +11,7 @@ use crate::shots::{self, Boundary, ShotDetector, Verdict};
 use crate::view::View;
 use crate::{Config, Error};
 
-/// Pictures that wait for one anchor interval to end take at most this much memory, bytes.
+/// Largest memory of the pictures that wait for the end of one span between anchor frames, bytes.
 const MAX_INTERVAL_BYTES: usize = 128 << 20;
 
 /// Frames on their way from the decoder to the dispatcher. A frame waits until it is known whether a
@@ -23,7 +23,7 @@ pub(super) struct FrameSource<'a> {
     dispatcher: Dispatcher<'a>,
     shots: ShotDetector,
     waiting: VecDeque<Picture>,
-    /// For each waiting frame, from the front, what is known of it.
+    /// Verdicts of shot detection on the waiting frames, from the front.
     judged: VecDeque<Verdict>,
     luma: Converter,
     view: View,
@@ -36,7 +36,7 @@ pub(super) struct FrameSource<'a> {
 }
 
 impl<'a> FrameSource<'a> {
-    /// Frames of `decoder` for `dispatcher`.
+    /// Creates a source that passes the frames of `decoder` to `dispatcher`.
     pub(super) fn new(decoder: Decoder, config: &Config, view: View, dispatcher: Dispatcher<'a>) -> Self {
         let fps = dispatcher.times().fps();
         let facts = decoder.facts();
@@ -60,7 +60,7 @@ impl<'a> FrameSource<'a> {
         }
     }
 
-    /// Decodes to the end; gives warnings.
+    /// Decodes the video to the end. Returns the warnings.
     pub(super) fn run(mut self, progress: &mut dyn Progress) -> Result<Vec<String>, Error> {
         let total = self.dispatcher.times().len() as u64;
         let mut decoded = 0;
@@ -89,9 +89,9 @@ impl<'a> FrameSource<'a> {
         Ok(self.warnings(decoded, total))
     }
 
-    /// Number of a decoded frame: by its time or, when it has none, as in AVI, by its place in the order of
-    /// presentation, lost frames counted. Frames that the container did not announce, or that come twice, get no
-    /// number.
+    /// Returns the index of a decoded frame: by its time or, for a frame without a time (as in AVI), by its place in
+    /// the order of presentation, with lost frames counted. `None` for a frame that the container did not announce,
+    /// and for a repeated frame.
     fn number(&mut self, picture: &Picture) -> Option<i64> {
         self.damaged += u64::from(picture.is_damaged);
         let times = self.dispatcher.times();
@@ -137,9 +137,9 @@ impl<'a> FrameSource<'a> {
     ) -> Result<(), Error> {
         let times = self.dispatcher.times();
         let (t_secs, fps) = (times.t_secs(frame_idx), times.fps());
-        // Times are not exact: a frame counts as due when it is nearer than the next one.
+        // Times are not exact: a frame is due when it is nearer to the exact time than the next frame.
         let is_due = t_secs - self.last_anchor_secs + 0.5 / fps >= self.max_stride_secs;
-        // What is seen on one side of a hole is not known of the other.
+        // Faces on one side of a hole say nothing about the other side.
         let is_cut_off = times.is_before_hole(frame_idx) || times.is_before_hole(frame_idx - 1);
         let is_anchor = begins.is_some() || ends || is_due || is_cut_off;
         if is_anchor {
@@ -170,7 +170,7 @@ impl<'a> FrameSource<'a> {
             "have times that are not in the frame index and were skipped",
         );
         for (first, last) in &self.skipped {
-            warnings.push(format!("frames {first} to {last} were skipped, as set by skip_frames"));
+            warnings.push(format!("frames {first} to {last} were skipped, as set by `skip_frames`"));
         }
         warnings.extend(self.decoder.stopped().map(|why| format!("decoding stopped early: {why}")));
         warnings

@@ -1,9 +1,9 @@
-//! The reader of labels: ground truth of CSV files, MOTChallenge and CVAT.
+//! The reader of labels: ground truth from files of CSV, MOTChallenge and CVAT.
 //!
-//! A label is a line of a frame: a face with a box and an identity, or the statement that the frame has no
-//! further face. Frames count from zero. The identity `?` or an empty one marks a face that is not judged,
-//! `-` a frame without faces. Frames without a line are not judged. A shot may be known of each face: a true
-//! track is one person within one shot.
+//! A label is a line about a frame: a face with a box and an identity, or the statement that the frame has no
+//! further face. Frames count from zero. The identity `?` or an empty identity marks a face that is not scored;
+//! the identity `-` marks a frame without faces. Frames without a line are not scored. A label may name the shot of
+//! the face: a true track is one person within one shot.
 
 mod cvat;
 mod mot;
@@ -12,14 +12,15 @@ mod table;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-/// Most frames, more than a day of video at 60 a second; a number in a foreign file must not fill the memory.
+/// Largest frame number, more than a day of video at 60 frames per second; a large number in an untrusted file must
+/// not exhaust the memory.
 pub const MOST_FRAMES: i64 = 6_000_000;
-/// Largest coordinate, pixels; more than any picture has.
+/// Largest absolute coordinate, pixels; larger than in any picture.
 const MOST_PIXELS: f64 = 1e9;
 /// Reason of an error.
 const NOT_UTF8: &str = "the text is not UTF-8";
 
-/// What is wrong, after the number of the line, from 1.
+/// An error in a label file: the number of the line, from 1, and the reason.
 pub type Wrong = (u64, String);
 
 /// A labelled face.
@@ -27,9 +28,9 @@ pub type Wrong = (u64, String);
 pub struct Face {
     /// Left, top, width and height, pixels of the upright frame; width and height are above 0.
     pub bbox: [f64; 4],
-    /// Identity; `None` for a face that is not judged.
+    /// Identity; `None` for a face that is not scored.
     pub identity: Option<String>,
-    /// Shot, as the labels number shots; `None` where they do not.
+    /// Number of the shot in the labels; `None` if the labels do not name the shot.
     pub shot: Option<i64>,
 }
 
@@ -40,23 +41,23 @@ pub struct Line {
     pub line: u64,
     /// Frame, from zero.
     pub frame: i64,
-    /// Face; `None` says that the frame was looked at and has no further face.
+    /// Face; `None` states that the frame is labelled and has no further face.
     pub face: Option<Face>,
 }
 
-/// Everything that a label file says.
+/// Content of a label file.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Labels {
     /// Lines, in the order of the file.
     pub lines: Vec<Line>,
-    /// Frames that were looked at although they may have no line, because the format or the caller says so.
+    /// Frames that count as labelled even without a line, because the format or the caller states this.
     pub looked_at: BTreeSet<i64>,
-    /// Warnings about what was not used or is doubtful, for people.
+    /// Warnings about labels that were left out or are doubtful.
     pub warnings: Vec<String>,
 }
 
 impl Labels {
-    /// Leaves out faces that stand in the file twice, and warns of them and of people with two faces in a frame.
+    /// Leaves out repeated lines, and adds warnings about repeated lines and about people with two boxes in a frame.
     fn without_doubles(&mut self) {
         let mut seen: BTreeMap<(i64, String), [f64; 4]> = BTreeMap::new();
         let (mut doubles, mut twice) = (Vec::new(), Vec::new());
@@ -85,10 +86,10 @@ impl Labels {
         }
     }
 
-    /// Fails at the first frame that a video of `frame_count` frames does not have.
+    /// Checks that every labelled frame is in a video of `frame_count` frames.
     ///
     /// # Errors
-    /// The line of that frame.
+    /// The line of the first frame outside the video.
     pub fn check_frames(&self, frame_count: i64) -> Result<(), Wrong> {
         let lines = self.lines.iter().map(|line| (line.line, line.frame));
         let implied = self.looked_at.last().map(|last| (1, *last));
@@ -114,31 +115,32 @@ pub enum Source {
 }
 
 impl Source {
-    /// Every format with its name on the command line and the ending of its files.
+    /// Every format with its name on the command line and the extension of its files.
     pub const ALL: [(Self, &'static str, &'static str); 3] =
         [(Self::Csv, "csv", "csv"), (Self::Mot, "mot", "txt"), (Self::Cvat, "cvat", "xml")];
 
-    /// The format called `name`.
+    /// Returns the format with the name `name`; `None` if there is no such format.
     pub fn by_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|(_, known, _)| *known == name).map(|(source, ..)| source)
     }
 
-    /// The format of a file, by the ending of its name.
+    /// Returns the format of a file by its extension; `None` for an unknown extension.
     pub fn of(path: &Path) -> Option<Self> {
         let ending = path.extension()?.to_str()?;
         let found = Self::ALL.into_iter().find(|(.., known)| known.eq_ignore_ascii_case(ending));
         found.map(|(source, ..)| source)
     }
 
-    /// Number of the first frame in this format.
+    /// Returns the number of the first frame in this format.
     pub fn first_frame(self) -> i64 {
         i64::from(self == Self::Mot)
     }
 
-    /// Reads labels whose first frame has the number `first`. All of the first `frames` frames were looked at.
+    /// Reads labels. `first` is the number of the first frame in the file; the first `frames` frames count as
+    /// labelled, even without a line.
     ///
     /// # Errors
-    /// The line and what is wrong with it.
+    /// The number of an invalid line, and the reason.
     pub fn read(self, content: &[u8], first: i64, frames: Option<i64>) -> Result<Labels, Wrong> {
         let mut labels = match self {
             Self::Csv => table::read(content)?,
@@ -170,8 +172,8 @@ fn text(content: &[u8]) -> Result<&str, Wrong> {
     })
 }
 
-/// Writes the CSV that a run takes, by frame. It has the column `shot` only when the shot of every known face
-/// is known.
+/// Returns labels as the CSV that `run --labels` reads, in the order of the frames. The CSV has the column `shot`
+/// only if every face with an identity has a shot.
 pub fn write(labels: &Labels) -> String {
     let faces = || labels.lines.iter().filter_map(|line| line.face.as_ref());
     let all_known = faces().all(|face| face.shot.is_some() || face.identity.is_none());
@@ -197,7 +199,7 @@ pub fn write(labels: &Labels) -> String {
     String::from_utf8(writer.into_inner().unwrap_or_default()).unwrap_or_default()
 }
 
-/// Every face by frame, and one entry without a face for each frame that has none.
+/// Returns every face in the order of the frames, and one entry without a face for each labelled frame without faces.
 fn by_frame(labels: &Labels) -> Vec<(i64, Option<&Face>)> {
     let (mut all, mut empty) = (Vec::new(), labels.looked_at.clone());
     for line in &labels.lines {
@@ -216,7 +218,7 @@ fn by_frame(labels: &Labels) -> Vec<(i64, Option<&Face>)> {
     all
 }
 
-/// The number of a frame, which stands under `name`.
+/// Parses the number of a frame in the column or attribute `name`.
 fn frame(name: &str, text: &str) -> Result<i64, String> {
     let frame = text.trim().parse().ok().filter(|frame: &f64| frame.fract() == 0.0);
     let frame = frame.ok_or_else(|| format!("`{name}`: {text:?} is not an integer"))?;
@@ -226,7 +228,7 @@ fn frame(name: &str, text: &str) -> Result<i64, String> {
     Err(format!("`{name}`: {text:?} is not an integer within the range of frame numbers"))
 }
 
-/// A coordinate, which stands under `name`, pixels.
+/// Parses a coordinate in the column or attribute `name`, pixels.
 fn number(name: &str, text: &str) -> Result<f64, String> {
     let text = text.trim();
     let number = text.parse().ok().filter(|number: &f64| number.is_finite());
@@ -237,7 +239,7 @@ fn number(name: &str, text: &str) -> Result<f64, String> {
     Err(format!("`{name}`: {text} is larger than any picture"))
 }
 
-/// A box of a size above zero.
+/// Checks that a box has a width and a height above 0.
 fn bbox(x: f64, y: f64, w: f64, h: f64) -> Result<[f64; 4], String> {
     if w > 0.0 && h > 0.0 {
         return Ok([x, y, w, h]);
@@ -245,7 +247,7 @@ fn bbox(x: f64, y: f64, w: f64, h: f64) -> Result<[f64; 4], String> {
     Err(format!("a box must have a width and height above 0, not {w} × {h}"))
 }
 
-/// The identity that a text names; `None` for the usual texts for "unknown".
+/// Returns the identity in a cell; `None` for the usual marks of an unknown person.
 fn identity(text: &str) -> Option<String> {
     let text = text.trim();
     // A person called `-` would be read as a frame without faces.
@@ -261,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn mot_counts_from_one_and_says_whom_not_to_judge() {
+    fn mot_counts_from_one_and_marks_faces_that_are_not_scored() {
         let text = "1,7,10,20,30,40,1,1,1\n3,7,11,20,30,40,1,1,0.5\n3,8,50,20,30,40,0,1,1\n";
         let expected =
             "frame,x,y,w,h,identity\n0,10,20,30,40,7\n1,0,0,0,0,-\n2,11,20,30,40,7\n2,50,20,30,40,?\n";
@@ -283,7 +285,7 @@ mod tests {
         }
     }
 
-    /// Numbers whose sums and differences no integer holds, and frames that would fill the memory.
+    /// Tests numbers that overflow in sums and differences, and frame numbers that would exhaust the memory.
     #[test]
     fn frames_that_no_video_reaches_are_refused() {
         let far = "is not an integer within the range of frame numbers";
@@ -292,21 +294,21 @@ mod tests {
             let mot = format!("{number},7,10,20,30,40\n");
             let image = format!("<annotations><image id='{number}'/></annotations>");
             for (source, text) in [(Source::Csv, csv), (Source::Mot, mot), (Source::Cvat, image)] {
-                let told = source.read(text.as_bytes(), i64::MAX, None);
-                assert!(told.as_ref().is_err_and(|(_, reason)| reason.contains(far)), "{text}: {told:?}");
+                let found = source.read(text.as_bytes(), i64::MAX, None);
+                assert!(found.as_ref().is_err_and(|(_, reason)| reason.contains(far)), "{text}: {found:?}");
             }
             let ends = format!("<start_frame>{number}</start_frame><stop_frame>{number}</stop_frame>");
             let task = format!("<annotations><meta><task>{ends}</task></meta></annotations>");
             assert_eq!(Source::Cvat.read(task.as_bytes(), 0, None), Ok(Labels::default()), "{number}");
         }
         let text = b"frame,x,y,w,h,identity\n3,1,1,5,5,ida\n";
-        let told = Source::Csv.read(text, i64::MAX, None).map_err(|(_, reason)| reason);
-        assert_eq!(told, Err("frame 3 is before the first frame, 9223372036854775807".into()));
+        let found = Source::Csv.read(text, i64::MAX, None).map_err(|(_, reason)| reason);
+        assert_eq!(found, Err("frame 3 is before the first frame, 9223372036854775807".into()));
         assert!(Source::Csv.read(text, i64::MIN, None).is_ok());
     }
 
     #[test]
-    fn csv_may_call_its_columns_otherwise() {
+    fn csv_may_have_other_column_names() {
         let corners = "frame_idx,name,x_min,y_min,x_max,y_max,shot\n4,ida,1,2,11,22,0\n4,,50,2,61,22,\n";
         let expected = "frame,x,y,w,h,identity,shot\n4,1,2,10,20,ida,0\n4,50,2,11,20,?,\n";
         assert_eq!(read(Source::Csv, corners).as_deref(), Ok(expected));
@@ -361,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn cvat_with_a_step_says_which_frames_were_looked_at() {
+    fn cvat_with_a_frame_step_labels_only_frames_of_the_step() {
         let text = r#"<annotations><meta><task><size>3</size><start_frame>2</start_frame><stop_frame>9</stop_frame>
             <frame_filter>step=3</frame_filter></task></meta><track id="0" label="face">
             <box frame="5" outside="0" xtl="1" ytl="2" xbr="11" ybr="22"><attribute name="identity">ida</attribute></box>
@@ -370,7 +372,7 @@ mod tests {
         assert_eq!(read(Source::Cvat, text).as_deref(), Ok(expected));
     }
 
-    /// Two tracks with these labels and without attributes.
+    /// Reads two CVAT tracks with these labels and without attributes.
     fn cvat_labels(a: &str, b: &str) -> Labels {
         let track = |id: u8, label: &str| {
             let at = r#"frame="0" outside="0" ytl="2" ybr="22""#;
@@ -381,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn labels_that_differ_are_people_and_one_label_is_none() {
+    fn different_labels_are_people_and_a_common_label_is_not() {
         let people = |labels: &Labels| -> Vec<_> {
             labels
                 .lines
@@ -417,14 +419,14 @@ mod tests {
     }
 
     #[test]
-    fn all_frames_may_have_been_looked_at() {
+    fn the_caller_can_state_that_all_frames_are_labelled() {
         let labels = Source::Csv.read(b"frame,x,y,w,h,identity\n1,1,1,5,5,ida\n", 0, Some(3));
         let text = labels.map(|labels| write(&labels));
         assert_eq!(text.as_deref(), Ok("frame,x,y,w,h,identity\n0,0,0,0,0,-\n1,1,1,5,5,ida\n2,0,0,0,0,-\n"));
     }
 
     proptest::proptest! {
-        /// Whatever stands in a file, it is read or refused.
+        /// Any text is either read or refused.
         #[test]
         fn nothing_breaks_the_readers(text in "(<[a-z ='/>]{0,9}|[0-9,.\\-\n a-z?]){0,60}") {
             for source in [Source::Csv, Source::Mot, Source::Cvat] {

@@ -1,9 +1,9 @@
 //! The log of edits on disk.
 //!
-//! Two tables, each written under a temporary name and renamed: first `edit_anchors`, then `edits`. Anchors of an
-//! edit that is not in `edits` do not count, so that a process that is killed at any moment loses at most the edit
-//! that it was adding. Writers wait for each other with a lock of the log (not that of the run, which a stage holds
-//! for as long as it works), and each reads the log again before it adds to it.
+//! The log is two tables. Each is written under a temporary name and renamed, first `edit_anchors`, then `edits`.
+//! Anchors of an edit that is not in `edits` do not count, so a process that is killed at any moment loses at most
+//! the edit that the process was adding. A writer holds the lock of the log, and reads the log again before the
+//! writer adds an edit. The lock of the run is another one, because a stage holds that lock while the stage works.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -19,10 +19,10 @@ use super::{Anchor, Edit, EditOp, Effect, Entry, Mark};
 use crate::error::{Error, Result};
 use crate::files::{publish, temporary};
 
-/// Lock of the log.
+/// Name of the lock file of the log.
 pub(crate) const LOCK: &str = ".edits.lock";
 
-/// The log of edits of a run directory or of a library, as it was when it was read or written last.
+/// The log of edits of a run directory, in the state of the last reading or writing.
 #[derive(Debug, Clone)]
 pub struct Log {
     root: PathBuf,
@@ -44,12 +44,12 @@ impl Log {
         Ok(log)
     }
 
-    /// Every edit, in the order in which they were made.
+    /// Returns every edit, in the order in which the edits were made.
     pub fn entries(&self) -> &[Entry] {
         &self.entries
     }
 
-    /// The edits that count, in order: no undo, and none that is undone.
+    /// Returns the edits that count, in order: neither an undo nor an edit that is undone.
     pub fn active(&self) -> impl Iterator<Item = &Entry> {
         let undone = self.undone();
         self.entries
@@ -57,29 +57,29 @@ impl Log {
             .filter(move |entry| entry.edit.op != EditOp::Undo && !undone.contains(&entry.edit_id))
     }
 
-    /// Whether an edit is undone, and the undo of it is not undone itself.
+    /// Returns whether an edit is undone by an undo that is not undone itself.
     pub fn is_undone(&self, edit_id: i64) -> bool {
         self.undone().contains(&edit_id)
     }
 
-    /// SHA-256 of the effect of the edits that count; `None` when none counts.
+    /// Returns the SHA-256 of the effect of the edits that count; `None` when no edit counts.
     pub fn fingerprint(&self) -> Option<String> {
         let effects: Vec<_> = self.active().map(|entry| Effect::from(&entry.edit)).collect();
         let json = serde_json::to_string(&effects).unwrap_or_default();
         (!effects.is_empty()).then(|| hash::bytes(json.as_bytes()))
     }
 
-    /// Adds an edit; gives its key.
+    /// Adds an edit and returns its key.
     #[cfg(test)]
     fn append(&mut self, edit: Edit) -> Result<i64> {
         self.append_with(|_| Ok::<_, Error>(vec![edit])).map(|()| self.last_id())
     }
 
-    /// Adds the edits that `decide` gives for the log as it is on disk now, all of them or none. No other writer
-    /// comes between, so `decide` can refuse an edit that contradicts an earlier one.
+    /// Adds the edits that `decide` returns for the present log on disk: all of them, or none if `decide` fails. The
+    /// log is locked meanwhile, so `decide` can refuse an edit that contradicts an earlier one.
     ///
     /// # Errors
-    /// Those of `decide`, and when a table cannot be read or written.
+    /// When `decide` fails, and when a table cannot be read or written.
     pub fn append_with<E: From<Error>>(
         &mut self,
         decide: impl FnOnce(&Self) -> std::result::Result<Vec<Edit>, E>,
@@ -90,23 +90,23 @@ impl Log {
         })
     }
 
-    /// Makes an edit count no longer or, where the edit is an undo, makes count again what it undid.
+    /// Undoes an edit; undoing an undo restores the edit that was undone. Returns the key of the new undo.
     ///
     /// # Errors
-    /// When there is no such edit, or it is undone already, and when a table cannot be read or written.
+    /// When there is no such edit, when the edit is undone already, and when a table cannot be read or written.
     pub fn undo(&mut self, edit_id: i64, author: &str) -> Result<i64> {
         self.undo_one(author, |log| {
             let found = log.entries.iter().any(|entry| entry.edit_id == edit_id);
             match found && !log.is_undone(edit_id) {
                 true => Ok(edit_id),
-                false if found => Err(format!("edit {edit_id} is undone already")),
-                false => Err(format!("there is no edit {edit_id}")),
+                false if found => Err(format!("correction {edit_id} is already undone")),
+                false => Err(format!("there is no correction {edit_id}")),
             }
         })?;
         Ok(self.last_id())
     }
 
-    /// Undoes the last edit that counts; gives its key.
+    /// Undoes the last edit that counts, and returns the key of that edit.
     ///
     /// # Errors
     /// When no edit counts, and when a table cannot be read or written.
@@ -116,7 +116,8 @@ impl Log {
         })
     }
 
-    /// Makes the edit that was undone last count again; gives its key. An edit that was added since then ends that.
+    /// Restores the edit that was undone last, and returns its key. After a new edit, earlier undone edits cannot be
+    /// redone.
     ///
     /// # Errors
     /// When there is no such edit, and when a table cannot be read or written.
@@ -127,13 +128,13 @@ impl Log {
         Ok(self.entry(undo).and_then(|entry| entry.undoes).unwrap_or(undo))
     }
 
-    /// Whether [`Self::redo`] has something to do.
+    /// Returns whether [`Self::redo`] has an edit to restore.
     pub fn can_redo(&self) -> bool {
         self.last_undo().is_some()
     }
 
-    /// The undo that a redo would undo: of the undos since the last edit, the last one that undid an edit and is not
-    /// undone itself.
+    /// Returns the undo that a redo takes back: of the undos after the last edit, the last one that undid an edit and
+    /// is not undone itself.
     fn last_undo(&self) -> Option<&Entry> {
         let undone = self.undone();
         let is_edit = |edit_id: i64| self.entry(edit_id).is_some_and(|e| e.edit.op != EditOp::Undo);
@@ -141,8 +142,8 @@ impl Log {
         since.filter(|entry| !undone.contains(&entry.edit_id)).find(|entry| entry.undoes.is_some_and(is_edit))
     }
 
-    /// Changes or removes entries, as when a person is removed from the run; an undo of what is no longer there is
-    /// removed too.
+    /// Replaces each entry by the result of `keep`, or removes the entry, for example when `redact` removes a person.
+    /// An undo of a removed entry is removed too.
     ///
     /// # Errors
     /// When a table cannot be read or written.
@@ -170,7 +171,7 @@ impl Log {
         self.entries.last().map_or(0, |entry| entry.edit_id)
     }
 
-    /// Adds an undo of the entry that `choose` gives, which is returned.
+    /// Adds an undo of the entry that `choose` returns, and returns the key of that entry.
     fn undo_one(
         &mut self,
         author: &str,
@@ -184,7 +185,7 @@ impl Log {
         Ok(chosen)
     }
 
-    /// Entries whose undo is not undone itself.
+    /// Returns the keys of the entries that are undone by an undo that is not undone itself.
     fn undone(&self) -> BTreeSet<i64> {
         let mut undone = BTreeSet::new();
         for entry in self.entries.iter().rev().filter(|entry| entry.edit.op == EditOp::Undo) {
@@ -195,7 +196,7 @@ impl Log {
         undone
     }
 
-    /// All entries and `new` ones, each with what it undoes.
+    /// Returns all entries, followed by `new` edits, each with the key of the edit that it undoes.
     fn with(&self, new: Vec<(Edit, Option<i64>)>) -> Vec<Entry> {
         let made_at = utc(SystemTime::now());
         let ids = self.last_id() + 1..;
@@ -208,7 +209,7 @@ impl Log {
         self.entries.iter().cloned().chain(new).collect()
     }
 
-    /// Replaces the log on disk by what `next` makes of it.
+    /// Replaces the log on disk by the entries that `next` returns for it.
     fn change<E: From<Error>>(
         &mut self,
         next: impl FnOnce(&Self) -> std::result::Result<Vec<Entry>, E>,
@@ -248,7 +249,7 @@ impl Log {
                 bbox: BBox { x_min: row.x_min, y_min: row.y_min, x_max: row.x_max, y_max: row.y_max },
             };
             let sides = sides.entry(row.edit_id).or_default();
-            // Rows are in order. Numbers that are left out make empty sides, but not more than there are rows.
+            // Rows are in order. A missing number makes an empty side; a file with few rows cannot make many sides.
             while (sides.len() as i64) <= row.side.min(sides.len() as i64 + 1) {
                 sides.push(Vec::new());
             }
@@ -320,8 +321,8 @@ impl Log {
     }
 }
 
-/// A time as text, UTC, to the second. Days are counted from 1 March 0000, so that leap days end a year (Hinnant,
-/// "chrono-compatible low-level date algorithms").
+/// Returns a time as text, UTC, to the second. Days are counted from 1 March of the year 0, so the leap day is the
+/// last day of a year (Hinnant, "chrono-compatible low-level date algorithms").
 fn utc(time: SystemTime) -> String {
     let secs = time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let (days, secs) = (secs / 86_400 + 719_468, secs % 86_400);
@@ -394,12 +395,12 @@ mod tests {
         assert_eq!((active(&log), log.fingerprint()), (vec![1, 2, 3], three));
         assert!(log.redo("ann").unwrap_err().to_string().contains("nothing to redo"));
         log.undo(1, "ann").unwrap();
-        assert!(log.undo(1, "ann").unwrap_err().to_string().contains("undone already"));
-        assert!(log.undo(99, "ann").unwrap_err().to_string().contains("there is no edit 99"));
+        assert!(log.undo(1, "ann").unwrap_err().to_string().contains("already undone"));
+        assert!(log.undo(99, "ann").unwrap_err().to_string().contains("there is no correction 99"));
         assert_eq!((log.undo_last("ann").unwrap(), log.undo_last("ann").unwrap()), (3, 2));
         assert!(log.undo_last("ann").unwrap_err().to_string().contains("nothing to undo"));
         assert_eq!((active(&log), log.fingerprint()), (vec![], start));
-        // A new edit ends what can be redone.
+        // After a new edit, the undone edits cannot be redone.
         log.append(edit(EditOp::Lock, &[1])).unwrap();
         assert!(log.redo("ann").is_err());
     }
@@ -431,7 +432,7 @@ mod tests {
         assert!(log.entries().iter().all(|entry| entry.edit == edit(EditOp::Same, &[1, 1])));
     }
 
-    /// A writer that is killed leaves temporaries, or anchors of an edit that is not there.
+    /// A writer that is killed leaves temporary files, or anchors of an edit that is not in the table `edits`.
     #[test]
     fn a_torn_write_is_read_as_the_log_before_it() {
         let folder = tempfile::tempdir().unwrap();
@@ -445,7 +446,7 @@ mod tests {
         std::fs::write(temporary(&log.path::<tables::Edit>()), "half a ta").unwrap();
         let mut log = Log::open(folder.path()).unwrap();
         assert_eq!(log.entries(), before.entries());
-        // The next edit has the same key, and none of the anchors that were left.
+        // The next edit has the same key, and none of the anchors of the lost edit.
         assert_eq!(log.append(edit(EditOp::Split, &[1])).unwrap(), 2);
         assert_eq!(Log::open(folder.path()).unwrap().entries()[1].edit, edit(EditOp::Split, &[1]));
     }

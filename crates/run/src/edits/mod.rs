@@ -1,11 +1,10 @@
-//! Corrections that a person made: who is one person, who is not, who is named what.
+//! Edits: the corrections of a user, such as "these two people are one person" or "this person has this name".
 //!
-//! * [`Log`]: the two tables `edits` and `edit_anchors` of a run directory or of a library, to which edits are only
-//!   added.
-//! * [`Faces`]: makes anchors of the tracks of a run, and finds the tracks of a later run by anchors.
+//! * [`Log`]: the two tables `edits` and `edit_anchors` of a run directory. Edits are only added.
+//! * [`Faces`]: converts the tracks of a run to anchors, and finds the tracks of a later run by anchors.
 //!
-//! An edit names faces by video, time and box, never by track: see [`Mark`]. What an edit does to people is the
-//! business of the crate `cluster`.
+//! An edit names faces by video, time and box, never by track: see [`Mark`]. The crate `cluster` applies edits to
+//! people.
 
 mod faces;
 mod log;
@@ -37,28 +36,28 @@ pub struct Mark {
     pub anchors: Vec<Anchor>,
 }
 
-/// What an edit says. An undo says which edit it is about, and nothing else.
+/// An edit: its kind, its faces and its author. The undone edit of an undo is in [`Entry`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Edit {
-    /// What to do.
+    /// Kind of the edit.
     pub op: EditOp,
-    /// The name of the person; `None` unless `op` is `name`, and to take a name away.
+    /// The name of the person; `None` unless `op` is `name`, and `None` removes a name.
     pub name: Option<String>,
     /// Groups of faces: see [`EditOp`] for what each means.
     pub sides: Vec<Vec<Mark>>,
     /// Who made the edit.
     pub author: String,
-    /// Why; `None` when no reason was given.
+    /// Reason for the edit; `None` when no reason was given.
     pub reason: Option<String>,
 }
 
 impl Edit {
-    /// An edit without a name and a reason.
+    /// Creates an edit without a name and a reason.
     pub fn new(op: EditOp, author: impl Into<String>, sides: Vec<Vec<Mark>>) -> Self {
         Self { op, name: None, sides, author: author.into(), reason: None }
     }
 
-    /// Whether two edits have the same effect; author and reason may differ.
+    /// Returns whether two edits have the same effect; author and reason may differ.
     pub fn says_the_same(&self, other: &Self) -> bool {
         (self.op, &self.name, &self.sides) == (other.op, &other.name, &other.sides)
     }
@@ -71,13 +70,13 @@ pub struct Entry {
     pub edit_id: i64,
     /// Time at which the edit was made, UTC, as in `2026-11-28T18:20:00Z`.
     pub made_at: String,
-    /// The edit that no longer counts; `None` unless `op` is `undo`.
+    /// Key of the edit that no longer counts; `None` unless `op` is `undo`.
     pub undoes: Option<i64>,
-    /// What the edit says.
+    /// The edit.
     pub edit: Edit,
 }
 
-/// What decides the effect of an edit, for a fingerprint: neither who made it nor when.
+/// Parts of an edit that determine its effect, for the fingerprint; neither the author nor the time.
 #[derive(Serialize)]
 struct Effect<'a>(&'static str, Option<&'a str>, Vec<Vec<Face<'a>>>);
 

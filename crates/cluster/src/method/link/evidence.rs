@@ -14,8 +14,8 @@
 //! with `E` the number of independent components. So evidence for two clusters being one person is `L(A ∪ B)
 //! − L(A) − L(B)`: it adds up over tracks, and unclear tracks contribute little.
 //!
-//! Several embedders are several views of the tracks, each with sums and parameters of its own. Their
-//! evidence is added, with a weight below one, because embedders err together.
+//! Several embedders are several views of the tracks. Each view has its own sums and parameters. The evidence of all
+//! views is added, with a weight below one for each of several views, because embedders make the same errors.
 
 use std::ops::Range;
 
@@ -28,7 +28,7 @@ use crate::parallel::in_parallel;
 /// Log odds at which the distance of two clusters is a half. Two tracks of one person on TV have log odds of
 /// 5 to 20, a track and a cluster of ten tracks about 50.
 const HALF_LOG_ODDS: f64 = 20.0;
-/// Tracks that a thread takes at a time.
+/// Number of tracks that a thread takes at a time.
 const BATCH: usize = 4096;
 
 /// Distance of two clusters whose log odds of being one person are `log_odds`: 0 for certainly one person, 1
@@ -46,7 +46,7 @@ pub(super) fn log_odds(distance: f64) -> f64 {
 /// One view in the sums of a cluster.
 #[derive(Debug, Clone, PartialEq)]
 struct Part {
-    /// Its components of `F`.
+    /// Columns of the view in `F`.
     columns: Range<usize>,
     /// `β`.
     person: f64,

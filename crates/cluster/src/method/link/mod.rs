@@ -13,7 +13,7 @@
 //! adds up over the tracks of a cluster, and the prior says how much of it is needed. Tracks that share a
 //! frame stay apart.
 //!
-//! The quality table belongs to the embedder. Vectors of embedders without one are linked by [`fixed`].
+//! The quality table belongs to the embedder. [`fixed`] links vectors of an embedder without a quality table.
 
 mod alpha;
 mod calibration;
@@ -46,25 +46,28 @@ use crate::agglomerate::CANNOT_LINK_PENALTY;
 use crate::linkage::{self, FORBIDDEN, Merge};
 use crate::neighbours::Search;
 
-/// Rounds of learning, at most. They nearly always end by themselves after three to five.
+/// Largest number of rounds of learning. In nearly all videos, the rounds end after three to five.
 const ROUNDS: usize = 10;
-/// Rounds of learning with clothes, at most.
+/// Largest number of times that the rounds are repeated with clothes.
 const CLOTHES_ROUNDS: usize = 3;
-/// Most log odds that clothes give for or against one person.
+/// Largest log odds that clothes give for or against one person.
 const CLOTHES_BOUND: f64 = 2.0;
-/// Tracks that are learned from, at most: from more, some are taken, evenly.
+/// Largest number of tracks for learning; of more tracks, an even sample is taken.
 const LEARN_FROM: usize = 4000;
-/// Items up to which the tree is made beyond the stop, too.
+/// Largest number of items with which the tree is continued beyond the stop.
 const WHOLE_TREE: usize = 5000;
-/// Neighbours of a cluster that are looked for at once, and most that a union keeps.
+/// Number of neighbours of a cluster that a search finds.
 const NEIGHBOURS: usize = 24;
+/// Largest number of neighbours that a union of clusters keeps.
 const KNOWN: usize = 256;
-/// Up to so many clusters, all pairs are compared.
+/// Largest number of clusters of which all pairs are compared.
 const ALL_PAIRS: usize = 2000;
-/// Pairs of items that a search compares, at most; beyond, an item is compared with those in the nearest cells.
+/// Largest number of pairs of items that a search compares; with more, an item is compared with those in the nearest
+/// cells.
 const EXACT_PAIRS: usize = 1 << 34;
+/// Number of cells in which a search looks for neighbours.
 const PROBES: usize = 32;
-/// Parts of an item's work, for the progress: learning, merging, reassigning.
+/// Number of steps per item, for the progress: learning, merging, reassigning.
 const STEPS: usize = 3;
 
 /// The default linking method.
@@ -74,27 +77,27 @@ pub struct Link {
     pub scale: Scale,
     /// Where merging ends: by itself with [`Cut::Best`].
     pub cut: Cut,
-    /// What clothes may say; only evidence takes them.
+    /// Evidence of clothes; used with [`Scale::Evidence`] only.
     pub clothes: Clothes,
-    /// Threads, from 1; they don't change the result.
+    /// Number of threads, from 1; does not change the result.
     pub threads: usize,
 }
 
-/// What clothes may say of two tracks.
+/// Evidence that the clothes of two tracks may give.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Clothes {
-    /// Nothing.
+    /// No evidence.
     Off,
-    /// That they are two people.
+    /// Different clothes are evidence for two people.
     Veto,
-    /// That they are two people or one.
+    /// Different clothes are evidence for two people, similar clothes for one person.
     #[default]
     Both,
 }
 
 impl Clothes {
-    /// Least and most log odds.
+    /// Returns the smallest and the largest log odds; `None` without evidence of clothes.
     fn bounds(self) -> Option<[f64; 2]> {
         match self {
             Self::Off => None,
@@ -107,10 +110,10 @@ impl Clothes {
 /// Measure by which clusters are compared.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Scale {
-    /// Evidence, by the quality table of the embedder. The distance of two clusters is then `20 / (20 + g)` for log
-    /// odds `g` from 0 on that they are one person and `2 − 20 / (20 − g)` below; it is 1 where the odds are even.
+    /// Evidence, by the quality table of the embedder. The distance of two clusters is `1 − g / (20 + |g|)` for the log
+    /// odds `g` that the clusters are one person: 0 for one person, 1 for even odds, 2 for two people.
     Evidence(Quality),
-    /// Mean cosine distance: clusters are joined up to this one, 0 to below 2.
+    /// Mean cosine distance: the largest distance at which clusters are joined, 0 to below 2.
     Distance(f64),
 }
 
@@ -238,7 +241,7 @@ fn fit((standing, confidence): (&Standing, &f64)) -> Fit {
     Fit { confidence: *confidence, runner_up: standing.next.map(|(label, gain)| (label, margin(gain))) }
 }
 
-/// Tracks that are learned from.
+/// Tracks for learning.
 struct Sample<'a> {
     tracks: Tracks,
     cannot_link: Vec<(usize, usize)>,
@@ -246,7 +249,7 @@ struct Sample<'a> {
 }
 
 impl<'a> Sample<'a> {
-    /// Every `step`th track, with what is known of those.
+    /// Takes every `step`th track, with the constraints and clothes of these tracks.
     fn of(tracks: &Tracks, items: &Items<'a>, step: usize) -> Self {
         let is_in = |track: usize| track.is_multiple_of(step.max(1));
         let some: Vec<usize> = (0..tracks.len()).filter(|track| is_in(*track)).collect();
@@ -263,14 +266,15 @@ impl<'a> Sample<'a> {
 /// Parameters learned from a video.
 #[derive(Debug, Clone, PartialEq)]
 struct Learned {
-    /// Of each view.
+    /// Offset of the video in each view.
     offsets: Vec<Vec<f64>>,
+    /// Expected number of people, as the concentration of the prior.
     alpha: f64,
-    /// `None` where clothes say nothing.
+    /// Law of the clothes; `None` if clothes give no evidence.
     law: Option<Law>,
 }
 
-/// Learns from faces alone, then with what they teach of clothes, until a partition repeats.
+/// Learns from faces alone, then from faces and clothes, until a partition repeats.
 fn learn(mut round: Round<'_>, pairs: &[Pair], bounds: Option<[f64; 2]>) -> Learned {
     let (mut learned, mut labels) = learn_rounds(&round);
     for _ in 0..CLOTHES_ROUNDS {
@@ -291,7 +295,7 @@ fn learn(mut round: Round<'_>, pairs: &[Pair], bounds: Option<[f64; 2]>) -> Lear
     learned
 }
 
-/// Repeats rounds until a partition repeats; returns it, too.
+/// Repeats rounds until a partition repeats. Returns the parameters and the partition.
 fn learn_rounds(round: &Round<'_>) -> (Learned, Vec<usize>) {
     let tracks = round.tracks;
     let mut labels: Vec<usize> = (0..tracks.len()).collect();
@@ -308,7 +312,7 @@ fn learn_rounds(round: &Round<'_>) -> (Learned, Vec<usize>) {
     }
 }
 
-/// The offset of the video in each view.
+/// Returns the offset of the video in each view.
 fn offsets(tracks: &Tracks, labels: &[usize]) -> Vec<Vec<f64>> {
     tracks.views.iter().map(|view| offset::offset(view, labels)).collect()
 }
@@ -317,25 +321,25 @@ fn offsets(tracks: &Tracks, labels: &[usize]) -> Vec<Vec<f64>> {
 struct Round<'a> {
     tracks: &'a Tracks,
     cannot_link: &'a [(usize, usize)],
-    /// What clothes say.
+    /// Log odds of clothes.
     worn: Worn,
     limits: Limits,
 }
 
 /// Result of a round.
 struct Partition {
-    /// Cluster of each track, numbered by their first tracks.
+    /// Cluster of each track; clusters are numbered from zero in the order of their first tracks.
     labels: Vec<usize>,
-    /// Of the last round: how they were joined, beyond the stop where there are few tracks.
+    /// Merges of the last round; with at most [`WHOLE_TREE`] tracks, also the merges beyond the stop.
     merges: Vec<Merge>,
-    /// Of the last round.
+    /// Standings of all tracks in the last round; empty in earlier rounds.
     standings: Vec<Standing>,
     /// Of the last round: confidence of each track.
     confidences: Vec<f64>,
 }
 
 impl Round<'_> {
-    /// Reports the completed share, 0 to 1, to `advance`.
+    /// Merges and reassigns once. Reports the completed share, 0 to 1, to `advance`.
     fn run(&self, learned: &Learned, stop: Stop, is_last: bool, advance: &mut dyn FnMut(f64)) -> Partition {
         let n = self.tracks.len();
         let search = self.limits.search;
@@ -367,7 +371,8 @@ impl Round<'_> {
     }
 }
 
-/// Merges with their heights. A merge may gain more than one before it, which made it possible; it is drawn as high.
+/// Returns the merges with their heights. A merge can have a larger gain than an earlier merge; its height is then
+/// that of the earlier merge.
 fn tree(n: usize, joined: &[Joined]) -> Vec<Merge> {
     let mut highest = 0.0_f64;
     let merge = |joined: &Joined| {

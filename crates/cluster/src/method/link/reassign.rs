@@ -1,8 +1,8 @@
 //! Reassignment of single tracks after merging.
 //!
-//! The least clear tracks come first. A track is removed from its cluster and joins the cluster with the best
-//! log odds, evidence plus prior plus clothes, or stays alone if none are above the stop; until no track moves. An early
-//! merge of unclear tracks can so be undone when the people are known.
+//! The least clear tracks come first. A track is removed from its cluster and joins the cluster with the largest
+//! log odds (evidence plus prior plus clothes), or stays alone if no log odds are above the stop. This is repeated
+//! until no track moves. So the reassignment corrects early merges of unclear tracks.
 
 use std::collections::{HashMap, HashSet};
 
@@ -22,7 +22,7 @@ const ROUNDS: usize = 30;
 pub(super) struct Clusters<'a> {
     tracks: &'a Sums,
     prior: &'a Prior,
-    /// For each track, its cannot-linked tracks.
+    /// For each track, the tracks with which it has a cannot-link constraint.
     cannot_link_of: &'a [Vec<usize>],
     worn: Option<&'a Worn>,
     labels: Vec<usize>,
@@ -33,16 +33,16 @@ pub(super) struct Clusters<'a> {
 /// Log odds of a track for its cluster and the second-best one, against being alone.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Standing {
-    /// Of its own cluster; 0 when it is alone.
+    /// Log odds of the track for its own cluster; 0 if the track is alone.
     pub(super) own: f64,
-    /// The best other cluster that no constraint forbids.
+    /// The best other cluster that no constraint forbids, and the log odds; `None` if there is none.
     pub(super) next: Option<(usize, f64)>,
     /// Probability of its own cluster against the others and against being alone, as long as all other tracks stay.
     pub(super) certainty: f64,
 }
 
 impl<'a> Clusters<'a> {
-    /// Of tracks in the clusters `labels`, numbered from zero.
+    /// Creates the clusters of tracks from `labels`, numbered from zero.
     pub(super) fn new(
         tracks: &'a Sums,
         prior: &'a Prior,
@@ -56,14 +56,15 @@ impl<'a> Clusters<'a> {
         Self { tracks, prior, cannot_link_of, worn: None, labels, sums, search }
     }
 
-    /// With what clothes say of pairs of tracks.
+    /// Adds the log odds of clothes for pairs of tracks.
     pub(super) fn with_clothes(self, worn: &'a Worn) -> Self {
         Self { worn: Some(worn), ..self }
     }
 
-    /// Moves tracks, in that order, until all are where they fit best; says whether they are. They may not be after
-    /// all rounds: what clothes say is a mean over pairs and no sum, so that tracks can move in a circle. With
-    /// [`Stop::Clusters`] no cluster comes or goes. Reports the completed share, 0 to 1, to `advance`.
+    /// Moves tracks, in the order `order`, until every track is in its best cluster or [`ROUNDS`] rounds are over.
+    /// Returns whether every track is in its best cluster; with clothes this may fail, because the log odds of
+    /// clothes are means over pairs, so tracks can move in a circle. With [`Stop::Clusters`] the number of clusters
+    /// does not change. Reports the completed share, 0 to 1, to `advance`.
     pub(super) fn reassign(&mut self, order: &[usize], stop: Stop, advance: &mut dyn FnMut(f64)) -> bool {
         let mut asking = order.to_vec();
         let mut near = vec![Vec::new(); order.len()];
@@ -89,7 +90,7 @@ impl<'a> Clusters<'a> {
                     changed.extend([from, to]);
                 }
             }
-            // For tracks that none of the changed clusters is near to, nothing is different.
+            // A track with none of the changed clusters near it need not be checked again.
             let is_near = |track: &usize| near[*track].iter().any(|label| changed.contains(label));
             let is_concerned = |track: &usize| {
                 changed.contains(&self.labels[*track]) || near[*track].len() < CANDIDATES || is_near(track)
@@ -116,18 +117,18 @@ impl<'a> Clusters<'a> {
         self.labels[track] = to;
     }
 
-    /// Number of clusters, with empty ones.
+    /// Returns the number of clusters, including empty ones.
     pub(super) fn len(&self) -> usize {
         self.sums.vectors().len()
     }
 
-    /// The best cluster for a track, the first among equals; `None` for a new cluster.
+    /// Returns the best cluster for a track, of equal ones the first; `None` for a new cluster.
     fn best(&self, track: usize, candidates: impl Iterator<Item = usize>, stop: Stop) -> Option<usize> {
         let own = self.labels[track];
         let is_alone = self.is_alone(track);
         let (mut best, mut to) = match stop {
             Stop::Gain(gain) => (gain, is_alone.then_some(own)),
-            // The last track of a cluster stays; the others go somewhere.
+            // The last track of a cluster stays, so that the number of clusters does not change.
             Stop::Clusters(_) if is_alone => return Some(own),
             Stop::Clusters(_) => (f64::NEG_INFINITY, Some(own)),
         };
@@ -145,8 +146,8 @@ impl<'a> Clusters<'a> {
         to
     }
 
-    /// Log odds that a track belongs to a cluster, against being alone; `None` where there is no other track, or one
-    /// that it must stay apart from.
+    /// Returns the log odds that a track belongs to a cluster, against being alone; `None` if the cluster has no
+    /// other track, or a track with a cannot-link constraint.
     pub(super) fn gain(&self, track: usize, label: usize, clothes: &HashMap<u32, Mean>) -> Option<f64> {
         let is_own = self.labels[track] == label;
         let mates = self.sums.count(label) - if is_own { self.tracks.count(track) } else { 0 };
@@ -167,23 +168,23 @@ impl<'a> Clusters<'a> {
         self.sums.merge_gain(a, b) + self.prior.merge(self.sums.count(a), self.sums.count(b))
     }
 
-    /// What clothes say of a track and each cluster.
+    /// Returns the mean log odds of clothes for a track and each cluster.
     pub(super) fn clothes(&self, track: usize) -> HashMap<u32, Mean> {
         let worn = self.worn.and_then(|worn| worn.get(track));
         worn.map_or_else(HashMap::new, |worn| clothes::means(worn, |other| self.labels[other]))
     }
 
-    /// Whether a track is the only one of its cluster.
+    /// Returns whether a track is the only track of its cluster.
     pub(super) fn is_alone(&self, track: usize) -> bool {
         self.sums.count(self.labels[track]) == self.tracks.count(track)
     }
 
-    /// The cluster of every track.
+    /// Returns the cluster of every track.
     pub(super) fn labels(&self) -> &[usize] {
         &self.labels
     }
 
-    /// Numbers clusters again, by their first tracks, and adds their sums up again.
+    /// Removes empty clusters, numbers the others in the order of their first tracks, and computes the sums again.
     fn forget_empty(&mut self) {
         let mut numbers = vec![None; self.len()];
         let mut count = 0;
@@ -196,7 +197,7 @@ impl<'a> Clusters<'a> {
         self.sums = self.tracks.grouped(&self.labels, count);
     }
 
-    /// Standings of all tracks.
+    /// Returns the standings of all tracks.
     pub(super) fn standings(&self) -> Vec<Standing> {
         let all: Vec<usize> = (0..self.labels.len()).collect();
         let candidates = self.candidates(&all);
@@ -209,7 +210,7 @@ impl<'a> Clusters<'a> {
         let clothes = self.clothes(track);
         let own = self.gain(track, label, &clothes).unwrap_or(0.0);
         let mut next: Option<(usize, f64)> = None;
-        // Relative to its own, so that no exponential is too large for all of them.
+        // The gains are relative to the own gain, so that the exponentials do not overflow together.
         let mut others = if self.is_alone(track) { 0.0 } else { (-own).exp() };
         for other in candidates.iter().copied().filter(|other| *other != label) {
             let Some(gain) = self.gain(track, other, &clothes) else { continue };
@@ -221,7 +222,7 @@ impl<'a> Clusters<'a> {
         Standing { own, next, certainty: 1.0 / (1.0 + others) }
     }
 
-    /// For each of some tracks the clusters nearest to it, in order.
+    /// Returns for each of `tracks` the clusters nearest to it, in the order of their numbers.
     pub(super) fn candidates(&self, tracks: &[usize]) -> Vec<Vec<usize>> {
         let clusters: Vec<u32> = (0..self.len() as u32).collect();
         if clusters.len() <= CANDIDATES {

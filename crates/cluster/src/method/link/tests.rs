@@ -14,7 +14,8 @@ fn search(k: usize, threads: usize) -> Search {
     Search { k, exact_pairs: usize::MAX, probes: 1, threads }
 }
 
-/// A view of `n` tracks with any gains and noise, some of them without a vector but in the first view.
+/// Generates a view of `n` tracks with arbitrary gains and noise. In a view after the first, some tracks have no
+/// vector.
 fn view(n: usize, is_first: bool) -> impl Strategy<Value = View> {
     (1..7_usize, 0.3..0.8_f64, 5.0..20.0_f64).prop_flat_map(move |(width, person, dim)| {
         let values = prop::collection::vec(-1.0..1.0_f32, n * width);
@@ -31,7 +32,7 @@ fn view(n: usize, is_first: bool) -> impl Strategy<Value = View> {
     })
 }
 
-/// Tracks in one view or two, pairs that must stay apart, and what clothes say.
+/// Generates tracks in one view or two, cannot-link pairs, and log odds of clothes.
 fn cases() -> impl Strategy<Value = (Tracks, Vec<(usize, usize)>, Worn)> {
     (1..24_usize, prop::bool::ANY).prop_flat_map(|(n, is_alone)| {
         let further = prop::collection::vec(view(n, false), usize::from(!is_alone));
@@ -49,14 +50,14 @@ fn cases() -> impl Strategy<Value = (Tracks, Vec<(usize, usize)>, Worn)> {
     })
 }
 
-/// The same offset in each view.
+/// Returns the sums of single tracks with the same offset in each view.
 fn shifted(tracks: &Tracks, by: f64) -> Sums {
     let offsets: Vec<_> = tracks.views.iter().map(|view| vec![by; view.vectors.dim()]).collect();
     Sums::new(tracks, &offsets, 1)
 }
 
-/// Greedy merging by its definition: for every pair of clusters, all tracks of both are added up again. Returns the
-/// gains, and the least distance of a decision from another.
+/// Merges greedily by the definition: for every pair of clusters, all tracks of both are added up again. Returns the
+/// clusters, and the smallest difference in log odds between a decision and its alternative.
 fn naive(
     singles: &Sums,
     prior: &Prior,
@@ -122,12 +123,12 @@ fn partition(labels: &[usize]) -> Vec<Vec<usize>> {
 proptest! {
     /// Compares merging over all pairs, and over complete neighbour lists, with the naive definition.
     #[test]
-    fn merging_is_that_of_the_definition((tracks, pairs, worn) in cases(), alpha in 0.1..20.0_f64, stop in -3.0..3.0_f64) {
+    fn merging_equals_the_naive_definition((tracks, pairs, worn) in cases(), alpha in 0.1..20.0_f64, stop in -3.0..3.0_f64) {
         let n = tracks.len();
         let singles = shifted(&tracks, 0.05);
         let prior = Prior::new(n, alpha);
         let (mut expected, closest) = naive(&singles, &prior, &pairs, &worn, stop);
-        // What is a tie but for rounding may be decided either way.
+        // Rounding can decide a tie either way.
         prop_assume!(closest > ROUNDING);
         expected.iter_mut().for_each(|cluster| cluster.sort_unstable());
         expected.sort();
@@ -142,7 +143,7 @@ proptest! {
     /// The labels satisfy the constraints, the tree has n − 1 merges, and cutting the tree at the stop gives
     /// the labels.
     #[test]
-    fn trees_are_whole_and_cut_where_merging_ends((tracks, pairs, worn) in cases(), stop in -3.0..3.0_f64) {
+    fn cutting_the_tree_at_the_stop_gives_the_labels((tracks, pairs, worn) in cases(), stop in -3.0..3.0_f64) {
         let n = tracks.len();
         let singles = shifted(&tracks, 0.0);
         let prior = Prior::new(n, 2.0);
@@ -173,7 +174,7 @@ proptest! {
             let clusters = Clusters::new(&singles, &prior, &cannot_link_of, merger.labels(), limits.search);
             let mut clusters = clusters.with_clothes(&worn);
             let is_settled = clusters.reassign(&tracks.least_clear_first(), stop, &mut |_| ());
-            prop_assert!(is_settled || worn.iter().any(|pairs| !pairs.is_empty()), "without clothes, it ends");
+            prop_assert!(is_settled || worn.iter().any(|pairs| !pairs.is_empty()), "without clothes, reassignment ends");
             let labels = clusters.labels().to_vec();
             let count = labels.iter().max().unwrap() + 1;
             if stop == Stop::Gain(0.0) {
@@ -193,7 +194,7 @@ proptest! {
 
 /// Compares merging over lists of 24 neighbours with merging over all pairs.
 #[test]
-fn few_neighbours_are_enough() {
+fn merging_over_24_neighbours_is_close_to_all_pairs() {
     let n = 1500;
     let made = people(n, 32, 3);
     let norms: Vec<_> = made.norms.clone();
@@ -220,7 +221,7 @@ fn few_neighbours_are_enough() {
 }
 
 #[test]
-fn threads_change_nothing() {
+fn the_result_does_not_depend_on_the_number_of_threads() {
     let made = people(600, 16, 5);
     let rows: Vec<&[f32]> = (0..600).map(|row| made.vector(row)).collect();
     let items = Items::new(rows, made.cannot_link.clone()).unwrap();
@@ -232,4 +233,48 @@ fn threads_change_nothing() {
         };
         assert_eq!(of(1), of(3));
     }
+}
+
+/// Two people of three tracks each in two directions, and a track between them.
+fn two_people_and_one_between() -> (Tracks, Vec<usize>) {
+    let rows = [[1.0, 0.0], [0.95, 0.05], [0.9, -0.05], [0.0, 1.0], [0.05, 0.95], [-0.05, 0.9], [0.55, 0.5]];
+    let vectors = Vectors::trusted(2, rows.concat());
+    let view = View { vectors, gain: vec![0.8; 7], noise: vec![0.2; 7], person: 0.6, dim: 20.0 };
+    (Tracks { views: vec![view] }, vec![0, 0, 0, 1, 1, 1, 0])
+}
+
+#[test]
+fn a_track_between_two_people_has_a_low_confidence() {
+    let (tracks, labels) = two_people_and_one_between();
+    let singles = shifted(&tracks, 0.0);
+    let (prior, cannot_link_of) = (Prior::new(7, 1.0), cannot_link_of(7, &[]));
+    let clusters = Clusters::new(&singles, &prior, &cannot_link_of, labels, search(24, 1));
+    let of = |threads| posterior::confidences(&clusters, &tracks, &[1.0; 7], threads);
+    let found = of(1);
+    assert_eq!(found, of(3), "the result does not depend on threads");
+    assert!(found.iter().all(|confidence| (0.0..=1.0).contains(confidence)));
+    let least = found[..6].iter().copied().fold(1.0, f64::min);
+    assert!(found[6] < 0.8 && least > found[6], "{found:?}");
+}
+
+/// The odds of a partition are those by which linking merges and reassigns.
+#[test]
+fn odds_are_the_gains_of_linking() {
+    let made = people(60, 16, 5);
+    let rows: Vec<&[f32]> = (0..60).map(|row| made.vector(row)).collect();
+    let items = Items::new(rows, Vec::new()).unwrap();
+    let labels: Vec<usize> = (0..60).map(|item| item % 7).collect();
+    let model = Model::new(&items, &quality(16), Clothes::Off, &labels, 1).unwrap();
+    let odds = model.odds(labels.clone());
+    // A track that moves from one cluster to another gains what the difference of its odds says.
+    let mut moved = labels.clone();
+    moved[7] = 1;
+    let after = model.odds(moved);
+    assert!((odds.belongs(7, 1).unwrap() - after.belongs(7, 1).unwrap()).abs() < ROUNDING);
+    assert!((odds.one(2, 3) - odds.one(3, 2)).abs() < ROUNDING);
+    // A cluster of one track joins as the track does.
+    let mut alone = labels;
+    alone[7] = 7;
+    let alone = model.odds(alone);
+    assert!((alone.one(7, 3) - alone.belongs(7, 3).unwrap()).abs() < ROUNDING);
 }
