@@ -10,6 +10,12 @@ use run::manifest::VideoFile;
 use schema::tables::{Frame, Video};
 use serde::Serialize;
 
+/// Added to a time, seconds, so that the frame of that time is not missed by rounding.
+const ROUNDING_SECS: f64 = 0.002;
+/// By how much `ffmpeg` starts to search for a key frame too early when a copied stream has B-frames, seconds: 3/23
+/// (`ffmpeg_opt.c`). Without a correction, a time at a key frame gives the key frame before it.
+const EARLIER_SECS: f64 = 3.0 / 23.0;
+
 /// How the browser plays the video.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -122,7 +128,9 @@ impl Source {
     pub(crate) fn convert(&self, from_secs: f64, encode: bool) -> Option<Converted> {
         let path = self.file.as_ref().filter(|_| self.facts.has_ffmpeg)?;
         let mut command = Command::new("ffmpeg");
-        command.args(["-nostdin", "-v", "error", "-ss", &format!("{:.4}", from_secs.max(0.0) + 0.002), "-i"]);
+        let from_secs =
+            from_secs.max(0.0) + if encode { ROUNDING_SECS } else { ROUNDING_SECS + EARLIER_SECS };
+        command.args(["-nostdin", "-v", "error", "-ss", &format!("{from_secs:.4}"), "-i"]);
         // A name that begins with a protocol, such as `concat:`, is still a file.
         command.arg(format!("file:{}", path.display())).args(["-map", "0:v:0", "-map", "0:a:0?"]);
         match encode {

@@ -22,8 +22,11 @@ user=/srv/viewer
 chroot "$debian" useradd --uid 1000 --create-home --home-dir "$user" viewer
 mkdir "$debian$user/weights"
 cp "$clip" "$debian$user/clip.mkv"
-# The weights of the detector and of the embedder that a run uses by default.
+# The weights of the detector and of the embedders that a run uses by default; those of retail only where they are present.
 cp "$weights"/yunet.* "$weights"/sface.* "$debian$user/weights"
+if [ -e "$weights/retail.safetensors" ]; then
+    cp "$weights"/retail.* "$debian$user/weights"
+fi
 tar --extract --gzip --directory "$debian$user" --file "$tarball"
 chown -R 1000:1000 "$debian$user"
 
