@@ -198,3 +198,49 @@ fn has_ffmpeg() -> bool {
     command.arg("-version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command.status().is_ok_and(|status| status.success())
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+
+    fn ffmpeg(arguments: &[&str]) -> Vec<u8> {
+        let done =
+            Command::new("ffmpeg").args(["-nostdin", "-v", "error", "-y"]).args(arguments).output().unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        done.stdout
+    }
+
+    /// A second of red and a second of blue, with B-frames and a key frame at each beginning.
+    #[test]
+    fn a_copied_stream_begins_at_the_key_frame_of_its_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let [video, copied] = ["two.mkv", "copied.mp4"].map(|name| folder.path().join(name));
+        let colours = ["red", "blue"].map(|colour| format!("color={colour}:size=64x64:rate=25:duration=1"));
+        let inputs = ["-f", "lavfi", "-i", &colours[0], "-f", "lavfi", "-i", &colours[1]];
+        let encode = ["-filter_complex", "concat", "-c:v", "libx264", "-bf", "2", "-x264-params"];
+        let keys = "b-adapt=0:scenecut=0:keyint=25:min-keyint=25";
+        ffmpeg(&[&inputs[..], &encode, &[keys, video.to_str().unwrap()]].concat());
+        let facts = Facts {
+            name: String::new(),
+            duration: 2.0,
+            width: 64,
+            height: 64,
+            mode: Mode::Remux,
+            has_ffmpeg: true,
+            problem: None,
+            keys: vec![0.0, 1.0],
+        };
+        let source = Source { facts, file: Some(video) };
+        for (from_secs, is_blue) in [(0.0, false), (1.0, true)] {
+            for encode in [false, true] {
+                let mut bytes = Vec::new();
+                source.convert(from_secs, encode).unwrap().read_to_end(&mut bytes).unwrap();
+                std::fs::write(&copied, &bytes).unwrap();
+                let frame = ["-frames:v", "1", "-f", "rawvideo", "-pix_fmt", "rgb24", "-"];
+                let pixels = ffmpeg(&[&["-i", copied.to_str().unwrap()][..], &frame].concat());
+                assert_eq!(pixels[2] > pixels[0], is_blue, "from {from_secs} s, encoded: {encode}");
+            }
+        }
+    }
+}
