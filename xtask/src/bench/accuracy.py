@@ -95,6 +95,13 @@ def text(value):
     return "" if value is None else f"{value:.3f}"
 
 
+def table(rows, names):
+    """Prints rows of text; the first columns are names."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    for row in rows:
+        print("  ".join(cell.ljust(w) if i < names else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths))))
+
+
 def show(results, before, seed):
     """The table, and paired differences from an earlier one."""
     clips = sorted(results)
@@ -128,9 +135,7 @@ def show(results, before, seed):
 
     overall("as it is", lambda k: k == "original")
     overall("copies", lambda k: k != "original")
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    for row in rows:
-        print("  ".join(cell.ljust(w) if i < 2 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths))))
+    table(rows, 2)
 
 
 def arguments(parser):

@@ -187,20 +187,19 @@ def reviewed(program, run, labels, answers, seed):
     return curves
 
 
-def show(results):
+def show(results, answers):
     """B³ by clip: mean and worst over a clip and its copies after some answers, beside the random order."""
-    rows = [["clip", "runs", *(f"{n} answers" for n in STEPS), *(f"worst, {n}" for n in STEPS[1:]),
-             *(f"random, {n}" for n in STEPS[1:])]]
+    steps = [n for n in STEPS if n <= answers]
+    rows = [["clip", "runs", *(f"{n} answers" for n in steps), *(f"worst, {n}" for n in steps[1:]),
+             *(f"random, {n}" for n in steps[1:])]]
     groups = {**results, "all": {f"{c} {k}": v for c, runs in results.items() for k, v in runs.items()}}
     for clip, runs in groups.items():
-        queue = {n: [q[n] for q, _ in runs.values()] for n in STEPS}
-        chance = {n: [c[n] for _, c in runs.values()] for n in STEPS}
-        rows.append([clip, str(len(runs)), *(accuracy.text(accuracy.mean(queue[n])) for n in STEPS),
-                     *(accuracy.text(min(queue[n])) for n in STEPS[1:]),
-                     *(accuracy.text(accuracy.mean(chance[n])) for n in STEPS[1:])])
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    for row in rows:
-        print("  ".join(cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths))))
+        queue = {n: [q[n] for q, _ in runs.values()] for n in steps}
+        chance = {n: [c[n] for _, c in runs.values()] for n in steps}
+        rows.append([clip, str(len(runs)), *(accuracy.text(accuracy.mean(queue[n])) for n in steps),
+                     *(accuracy.text(min(queue[n])) for n in steps[1:]),
+                     *(accuracy.text(accuracy.mean(chance[n])) for n in steps[1:])])
+    accuracy.table(rows, 1)
 
 
 def main():
@@ -214,7 +213,7 @@ def main():
         _, labels = accuracy.run_job(args, *job)
         results[clip][copy] = reviewed(args.program, run, labels, args.answers, args.seed)
         print(f"{clip} {copy}", file=sys.stderr)
-    show(results)
+    show(results, args.answers)
     if args.out:
         args.out.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")
 

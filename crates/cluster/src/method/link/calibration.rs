@@ -23,7 +23,7 @@ impl Calibration {
     /// Counts the pairs of tracks; `cannot_link` in order, smaller track first.
     pub(super) fn count(&mut self, tracks: &Sums, prior: &Prior, cannot_link: &[(usize, usize)]) {
         let bin = |a: usize, b: usize| {
-            let similarity = 1.0 - distance(tracks.merge_gain(a, b) + prior.merge(1, 1));
+            let similarity = 1.0 - distance(tracks.log_odds(prior, a, b));
             (((similarity + 1.0) / 2.0 * BINS as f64).max(0.0) as usize).min(BINS - 1)
         };
         for a in 0..tracks.vectors().len() {

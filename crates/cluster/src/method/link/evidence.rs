@@ -21,6 +21,7 @@ use std::ops::Range;
 
 use numeric::vector::dot_in_lanes as dot;
 
+use super::alpha::Prior;
 use super::quality::{Tracks, View};
 use crate::items::Vectors;
 use crate::parallel::in_parallel;
@@ -177,7 +178,12 @@ impl Sums {
         self.with(a, self, b)
     }
 
-    /// The same with `b` of other sums.
+    /// Log odds that two clusters are one person, clothes and constraints aside.
+    pub(super) fn log_odds(&self, prior: &Prior, a: usize, b: usize) -> f64 {
+        self.merge_gain(a, b) + prior.merge(self.count(a), self.count(b))
+    }
+
+    /// [`Self::merge_gain`] with `b` of other sums.
     pub(super) fn with(&self, a: usize, other: &Self, b: usize) -> f64 {
         self.joint(a, other, b, 1.0) - self.evidence[a] - other.evidence[b]
     }

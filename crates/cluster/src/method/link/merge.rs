@@ -225,8 +225,7 @@ impl<'a> Merger<'a> {
         if self.cannot_link_of[a].binary_search(&(b as u32)).is_ok() != self.is_forbidden {
             return None;
         }
-        let prior = self.prior.merge(self.sums.count(a), self.sums.count(b));
-        let gain = self.sums.merge_gain(a, b) + prior + self.clothes.value(a, b);
+        let gain = self.sums.log_odds(self.prior, a, b) + self.clothes.value(a, b);
         if gain > self.floor {
             let (a, b) = (a.min(b), a.max(b));
             let versions = [self.versions[a], self.versions[b]];

@@ -80,9 +80,11 @@ impl Odds<'_> {
         self.clusters.merge_gain(a, b) + clothes
     }
 
-    /// Log odds that an item belongs to a cluster, against being alone; `None` where there is no other item, or one that
-    /// the item must stay apart from.
-    pub fn belongs(&self, item: usize, cluster: usize) -> Option<f64> {
-        self.clusters.gain(item, cluster, &self.clusters.clothes(item))
+    /// Log odds that an item belongs to a cluster, against being alone, as a function of the cluster; `None` where there is
+    /// no other item, or one that the item must stay apart from.
+    pub fn belongs(&self, item: usize) -> impl Fn(usize) -> Option<f64> {
+        // What clothes say of all clusters is computed once.
+        let clothes = self.clusters.clothes(item);
+        move |cluster| self.clusters.gain(item, cluster, &clothes)
     }
 }

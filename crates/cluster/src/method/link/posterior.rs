@@ -45,6 +45,7 @@ pub(super) fn confidences(
     order.sort_unstable();
     let near = clusters.candidates(&order);
     let weights: Vec<f64> = (0..n).map(|track| tracks.reliability(track)).collect();
+    let whole = sums(clusters.labels(), &weights);
     let run = |seed: &u64| {
         let mut chain = Chain::new(clusters, *seed);
         let mut shares = vec![0.0; n];
@@ -53,7 +54,7 @@ pub(super) fn confidences(
                 chain.draw(*track, near);
             }
             if sweep >= BURN_IN {
-                let found = together(clusters.labels(), chain.clusters.labels(), &weights);
+                let found = together(clusters.labels(), &whole, chain.clusters.labels(), &weights);
                 shares.iter_mut().zip(found).for_each(|(sum, share)| *sum += share);
             }
         }
@@ -113,18 +114,24 @@ impl<'a> Chain<'a> {
     }
 }
 
+/// Weight of the tracks of each cluster; clusters are numbered from zero.
+fn sums(labels: &[usize], weights: &[f64]) -> Vec<f64> {
+    let mut sums = vec![0.0; labels.iter().max().map_or(0, |last| last + 1)];
+    labels.iter().zip(weights).for_each(|(label, weight)| sums[*label] += weight);
+    sums
+}
+
 /// For every track, the share of the weight of the other tracks of its cluster that a sample has in its cluster, too; of a
-/// track that is alone, 1 where the sample has it alone.
-fn together(labels: &[usize], sampled: &[usize], weights: &[f64]) -> Vec<f64> {
-    let (mut whole, mut parts, mut counts) = (HashMap::new(), HashMap::new(), HashMap::new());
+/// track that is alone, 1 where the sample has it alone. `whole` is the weight of each cluster.
+fn together(labels: &[usize], whole: &[f64], sampled: &[usize], weights: &[f64]) -> Vec<f64> {
+    let (mut parts, mut counts) = (HashMap::new(), HashMap::new());
     for (track, weight) in weights.iter().enumerate() {
-        *whole.entry(labels[track]).or_insert(0.0) += weight;
         *parts.entry((labels[track], sampled[track])).or_insert(0.0) += weight;
         *counts.entry(sampled[track]).or_insert(0_usize) += 1;
     }
     let share = |track: usize| {
         let own = weights[track];
-        let others = whole[&labels[track]] - own;
+        let others = whole[labels[track]] - own;
         if others <= f64::EPSILON {
             return if counts[&sampled[track]] == 1 { 1.0 } else { 0.0 };
         }
@@ -140,8 +147,11 @@ mod tests {
     #[test]
     fn a_share_counts_the_other_tracks_of_the_cluster() {
         // The sample moves the last track of the first cluster to the track that was alone.
-        let shares = together(&[0, 0, 0, 1], &[5, 5, 7, 7], &[1.0, 3.0, 1.0, 1.0]);
+        let of = |labels: &[usize], sampled: &[usize], weights: &[f64]| {
+            together(labels, &sums(labels, weights), sampled, weights)
+        };
+        let shares = of(&[0, 0, 0, 1], &[5, 5, 7, 7], &[1.0, 3.0, 1.0, 1.0]);
         assert_eq!(shares, [0.75, 0.5, 0.0, 0.0]);
-        assert_eq!(together(&[0, 1], &[1, 0], &[1.0, 1.0]), [1.0, 1.0]);
+        assert_eq!(of(&[0, 1], &[1, 0], &[1.0, 1.0]), [1.0, 1.0]);
     }
 }

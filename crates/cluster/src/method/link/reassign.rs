@@ -165,7 +165,7 @@ impl<'a> Clusters<'a> {
 
     /// Log odds that two clusters are one person, clothes aside.
     pub(super) fn merge_gain(&self, a: usize, b: usize) -> f64 {
-        self.sums.merge_gain(a, b) + self.prior.merge(self.sums.count(a), self.sums.count(b))
+        self.sums.log_odds(self.prior, a, b)
     }
 
     /// Returns the mean log odds of clothes for a track and each cluster.

@@ -270,11 +270,11 @@ fn odds_are_the_gains_of_linking() {
     let mut moved = labels.clone();
     moved[7] = 1;
     let after = model.odds(moved);
-    assert!((odds.belongs(7, 1).unwrap() - after.belongs(7, 1).unwrap()).abs() < ROUNDING);
+    assert!((odds.belongs(7)(1).unwrap() - after.belongs(7)(1).unwrap()).abs() < ROUNDING);
     assert!((odds.one(2, 3) - odds.one(3, 2)).abs() < ROUNDING);
     // A cluster of one track joins as the track does.
     let mut alone = labels;
     alone[7] = 7;
     let alone = model.odds(alone);
-    assert!((alone.one(7, 3) - alone.belongs(7, 3).unwrap()).abs() < ROUNDING);
+    assert!((alone.one(7, 3) - alone.belongs(7)(3).unwrap()).abs() < ROUNDING);
 }
