@@ -558,7 +558,7 @@ table! {
         /// Key of the person's cluster in that video; its row of `identities` names the exemplar.
         first_cluster_id: i64,
         /// Similarity of the person across videos, 0 to 1: the norm of the mean of the embeddings in
-        /// `appearances`, weighted by number of tracks.
+        /// `members`, weighted by number of tracks.
         cohesion: f32,
         /// Name of the person, that of the video which was added last of those that name the person; null when
         /// none does, and before version 1.1.0.
@@ -569,8 +569,8 @@ table! {
 table! {
     /// One row per cluster of a video in a gallery: the person that the cluster was matched to. One file per
     /// video.
-    Appearance = "appearances" "1.1.0", written by "library", sorted by (video_id, cluster_id),
-    checked by check_appearance {
+    Member = "members" "1.0.0", formerly ("appearances" "1.1.0"), written by "library",
+    sorted by (video_id, cluster_id), checked by check_member {
         /// Key of the video.
         video_id: Symbol,
         /// Key of the cluster, as in the video's `identities`.
@@ -596,8 +596,8 @@ table! {
         screen_secs: f64,
         /// Mean embedding of the cluster's tracks, of unit norm.
         embedding: UnitVector,
-        /// Name of the person in the video's `identities`; null when the person has none, and before version
-        /// 1.1.0.
+        /// Name of the person in the video's `identities`; null when the person has none, and in
+        /// `appearances` 1.0.0.
         name: Option<String>,
     }
 }
@@ -608,7 +608,7 @@ table! {
     PersonVector = "person_vectors" "1.0.0", written by "library", sorted by (person_id) {
         /// Key of the person in `people`.
         person_id: i64,
-        /// Mean of the person's embeddings in `appearances`, weighted by number of tracks, of unit norm.
+        /// Mean of the person's embeddings in `members`, weighted by number of tracks, of unit norm.
         embedding: UnitVector,
     }
 }
@@ -684,7 +684,7 @@ pub const ALL: [&Table; 16] = [
 ];
 
 /// Every table of a library of several runs.
-pub const LIBRARY: [&Table; 3] = [Person::TABLE, Appearance::TABLE, PersonVector::TABLE];
+pub const LIBRARY: [&Table; 3] = [Person::TABLE, Member::TABLE, PersonVector::TABLE];
 
 /// The tables of corrections, in a run and in a library. No stage writes them.
 pub const EDITS: [&Table; 2] = [Edit::TABLE, EditAnchor::TABLE];
@@ -764,7 +764,7 @@ fn check_cluster(row: &Cluster) -> Result<(), String> {
     Ok(())
 }
 
-fn check_appearance(row: &Appearance) -> Result<(), String> {
+fn check_member(row: &Member) -> Result<(), String> {
     if row.runner_up_person_id != Some(row.person_id) {
         return Ok(());
     }

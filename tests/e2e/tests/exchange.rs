@@ -94,9 +94,9 @@ fn a_library_is_what_its_videos_add_up_to() {
     }
     assert_eq!(validate(&library, &library), Some((Some(0), vec![])));
     let people = library.join("people.parquet");
-    let appearances = fs::read_dir(library.join("appearances")).unwrap().next().unwrap().unwrap().path();
+    let members = fs::read_dir(library.join("members")).unwrap().next().unwrap().unwrap().path();
     assert_eq!(validate(&people, &library), Some((Some(0), vec![])));
-    assert_eq!(validate(&appearances, &library), Some((Some(0), vec![])));
+    assert_eq!(validate(&members, &library), Some((Some(0), vec![])));
 
     change::<Person>(&library, |rows| {
         rows[1].n_videos += 1;
@@ -114,13 +114,13 @@ fn a_library_is_what_its_videos_add_up_to() {
         assert_eq!(found, 1, "{file} {words}: {faults:#?}");
     };
     has("people.parquet", "the content differs from the SHA-256 in library.json");
-    has("people.parquet", "row 0 of `people` has 2 videos, the sum in `appearances` is 1");
+    has("people.parquet", "row 0 of `people` has 2 videos, the sum in `members` is 1");
     has("people.parquet", "row 1 of `people` has");
     has("people.parquet", "row 2 of `people` was first cluster 999 of");
-    has("appearances/", "names person 0, which is not in `people`");
+    has("members/", "names person 0, which is not in `people`");
     assert_eq!(faults.len(), 5, "{faults:#?}");
 
-    fs::remove_file(&appearances).unwrap();
+    fs::remove_file(&members).unwrap();
     let Some((code, faults)) = validate(&library, &library) else { return };
     // The table of people, the file that is gone, and rows whose person is no longer in the table.
     let of_rows = faults.iter().filter(|fault| fault.contains("names person 0")).count();

@@ -8,8 +8,8 @@ use schema::Row;
 use schema::footer::Embedder;
 use schema::io;
 use schema::tables::{
-    self, Appearance, Calibration, Cluster, Constraint, Crop, Detection, Edit, EditAnchor, Embedding, Frame,
-    Identity, Label, Linkage, Metric, Person, PersonVector, Shot, Track, TrackEmbedding, TrackView, Video,
+    self, Calibration, Cluster, Constraint, Crop, Detection, Edit, EditAnchor, Embedding, Frame, Identity,
+    Label, Linkage, Member, Metric, Person, PersonVector, Shot, Track, TrackEmbedding, TrackView, Video,
 };
 
 use super::Files;
@@ -81,7 +81,7 @@ every_table! {
     edits: Edit,
     edit_anchors: EditAnchor,
     people: Person,
-    appearances: Appearance,
+    members: Member,
     person_vectors: PersonVector,
 }
 
