@@ -14,15 +14,15 @@ use std::process::Command;
 use schema::Row;
 use schema::io::{TableWriter, open, read_all};
 use schema::tables::{
-    Cluster, Constraint, Detection, Embedding, Identity, Label, Linkage, Metric, Person, Shot, Track,
-    TrackEmbedding, Video,
+    Appearance, Cluster, Constraint, Detection, Embedding, Frame, Identity, Label, Linkage, Metric, Person,
+    Shot, Track, TrackEmbedding, Video,
 };
 use testkit::assets;
 use testkit::files::repository;
 use testkit::line::Line;
 use testkit::synthetic_run::{self, SyntheticRun, must};
 
-const FORMATS: [&str; 7] = ["csv", "mot", "coco", "cvat", "webvtt", "rttm", "otio"];
+const FORMATS: [&str; 9] = ["csv", "mot", "coco", "cvat", "webvtt", "rttm", "otio", "appearances-csv", "edl"];
 
 fn folder(name: &str) -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("exchange").join(name);
@@ -157,7 +157,7 @@ type Break = fn(&Path);
 #[test]
 fn each_fault_is_one_line_that_says_where() {
     let Some(made) = small("whole") else { return };
-    let cases: [(&str, Break, &str); 19] = [
+    let cases: [(&str, Break, &str); 22] = [
         ("nothing", |_| {}, ""),
         (
             "a box beside the frame",
@@ -236,6 +236,21 @@ fn each_fault_is_one_line_that_says_where() {
             "a person of other tracks",
             |run| change::<Identity>(run, |rows| rows[0].n_tracks += 1),
             "`identities.parquet`: row 0 of `identities` declares ",
+        ),
+        (
+            "an appearance with another track",
+            |run| change::<Appearance>(run, |rows| rows[1].n_tracks += 1),
+            "`appearances.parquet`: row 1 of `appearances` is not what `tracks`, `clusters` and `frames` say",
+        ),
+        (
+            "a person without the last appearance",
+            |run| change::<Appearance>(run, |rows| _ = rows.pop()),
+            "`identities.parquet`: row ",
+        ),
+        (
+            "a frame of another duration",
+            |run| change::<Frame>(run, |rows| rows[6].duration_secs = Some(7.0)),
+            "`frames.parquet`: row 7 of `frames` is 0.0",
         ),
         (
             "a label of no frame",
@@ -326,6 +341,7 @@ fn other_tools_read_what_we_export() {
     let exports = folder("clip-exports");
     let Some(()) = export(&line.run_dir, &exports) else { return };
     python("formats", &[&line.run_dir, &exports]);
+    python("link", &[&line.run_dir]);
 }
 
 #[test]

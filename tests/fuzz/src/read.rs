@@ -7,8 +7,8 @@ use run::validate::validate;
 use schema::io::{TableWriter, open, read_all, read_footer};
 use schema::table::Table;
 use schema::tables::{
-    Calibration, Cluster, Constraint, Crop, Detection, Embedding, Frame, Identity, Label, Linkage, Member,
-    Metric, Person, PersonVector, Shot, Track, TrackEmbedding, TrackView, Video,
+    Appearance, Calibration, Cluster, Constraint, Crop, Detection, Embedding, Frame, Identity, Label,
+    LinkVector, Linkage, Member, Metric, Person, PersonVector, Shot, Track, TrackEmbedding, TrackView, Video,
 };
 use schema::{Error, Row};
 
@@ -22,7 +22,7 @@ macro_rules! readers {
 }
 
 /// Every table of a run, and those of a library.
-pub(crate) const READERS: [Reader; 19] = readers!(
+pub(crate) const READERS: [Reader; 21] = readers!(
     Video,
     Frame,
     Shot,
@@ -36,7 +36,9 @@ pub(crate) const READERS: [Reader; 19] = readers!(
     Cluster,
     Calibration,
     Linkage,
+    LinkVector,
     Identity,
+    Appearance,
     Metric,
     Label,
     Person,

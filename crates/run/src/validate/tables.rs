@@ -8,8 +8,9 @@ use schema::Row;
 use schema::footer::Embedder;
 use schema::io;
 use schema::tables::{
-    self, Calibration, Cluster, Constraint, Crop, Detection, Edit, EditAnchor, Embedding, Frame, Identity,
-    Label, Linkage, Member, Metric, Person, PersonVector, Shot, Track, TrackEmbedding, TrackView, Video,
+    self, Appearance, Calibration, Cluster, Constraint, Crop, Detection, Edit, EditAnchor, Embedding, Frame,
+    Identity, Label, LinkVector, Linkage, Member, Metric, Person, PersonVector, Shot, Track, TrackEmbedding,
+    TrackView, Video,
 };
 
 use super::Files;
@@ -75,7 +76,9 @@ every_table! {
     clusters: Cluster,
     calibration: Calibration,
     linkage: Linkage,
+    link_vectors: LinkVector,
     identities: Identity,
+    appearances: Appearance,
     metrics: Metric,
     labels: Label,
     edits: Edit,

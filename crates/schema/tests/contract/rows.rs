@@ -21,6 +21,7 @@ pub(crate) fn frame(frame_idx: i64) -> Frame {
         t_secs: frame_idx as f64 * 0.04,
         is_key: frame_idx % 12 == 0,
         status: FrameStatus::Ok,
+        duration_secs: Some(0.04),
     }
 }
 

@@ -41,7 +41,7 @@ pub use self::odds::{Model, Odds};
 pub(crate) use self::quality::mean_norm;
 use self::quality::{Norms, Tracks};
 use self::reassign::{Clusters, Standing};
-use super::{Assignment, Cut, Error, Fit, Items, Method, Outfit, Tree, cannot_link_of, numbers};
+use super::{Assignment, Cut, Error, Evidence, Fit, Items, Method, Outfit, Tree, cannot_link_of, numbers};
 use crate::agglomerate::CANNOT_LINK_PENALTY;
 use crate::linkage::{self, FORBIDDEN, Merge};
 use crate::neighbours::Search;
@@ -177,9 +177,8 @@ impl Link {
             Cut::Height(height) => Stop::Gain(log_odds(height)),
             Cut::Clusters(k) => Stop::Clusters(k),
         };
-        let worn = learned.law.zip(bounds);
-        let worn =
-            worn.map(|(law, bounds)| law.apply(&pairs(items.outfits()), n, bounds)).unwrap_or_default();
+        let law = learned.law.zip(bounds);
+        let worn = law.map(|(law, bounds)| law.apply(&pairs(items.outfits()), n, bounds)).unwrap_or_default();
         let round = Round { tracks: &tracks, cannot_link: items.cannot_link(), worn, limits };
         let mut part = |share: f64| advance(n + (share * (2 * n) as f64) as usize, STEPS * n);
         let found = round.run(&learned, stop, true, &mut part);
@@ -200,8 +199,15 @@ impl Link {
         };
         let fits = found.standings.iter().zip(&found.confidences).map(fit).collect();
         let tree = Tree { merges: found.merges, cut, forbidden: FORBIDDEN };
+        let evidence = Evidence {
+            items: (0..n).collect(),
+            views: Sums::new(&tracks, &learned.offsets, self.threads).views(),
+            alpha: learned.alpha,
+            clothes: law.map(|(law, bounds)| law.line(bounds)),
+        };
         advance(STEPS * n, STEPS * n);
-        Ok(self.finish(&norms, found.labels, fits, tree, Some(calibration)))
+        let found = self.finish(&norms, found.labels, fits, tree, Some(calibration));
+        Ok(Assignment { evidence: Some(evidence), ..found })
     }
 
     /// Marks single unclear tracks as noise, unless a number of clusters is given.
@@ -226,6 +232,7 @@ impl Link {
             tree: Some(tree),
             fits: Some(fits.iter().map(|fit| Fit { runner_up: runner_up(fit), ..*fit }).collect()),
             calibration,
+            evidence: None,
         }
     }
 
