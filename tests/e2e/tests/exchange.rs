@@ -18,7 +18,7 @@ use schema::tables::{
     Shot, Track, TrackEmbedding, Video,
 };
 use testkit::assets;
-use testkit::files::repository;
+use testkit::files::{copy, repository};
 use testkit::line::Line;
 use testkit::synthetic_run::{self, SyntheticRun, must};
 
@@ -329,6 +329,54 @@ fn export(run: &Path, into: &Path) -> Option<()> {
         must(exchange()?.arg("export").arg("--run").arg(run).args(["--to", format]).arg("--out").arg(out));
     }
     Some(())
+}
+
+/// A run, the same run with one track moved, and a run of another video.
+#[test]
+fn runs_of_one_video_are_compared() {
+    let Some(made) = small("compared") else { return };
+    let other = folder("compared-other");
+    copy(&made.run, &other);
+    let mut from = 0;
+    change::<Cluster>(&other, |rows| {
+        let row = rows.iter_mut().find(|row| row.cluster_id.is_some_and(|id| id > 0)).unwrap();
+        from = row.cluster_id.unwrap();
+        row.cluster_id = Some(from - 1);
+    });
+    change::<Identity>(&other, |rows| rows[from as usize - 1].name = Some("Ida".into()));
+    let compare = |a: &Path, b: &Path, options: &[&str]| {
+        let done = exchange()?.arg("compare").args([a, b]).args(options).output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        Some((done.status.code(), text(done.stdout), text(done.stderr)))
+    };
+    let Some((code, said, _)) = compare(&made.run, &made.run, &[]) else { return };
+    assert_eq!(code, Some(0));
+    assert!(
+        said.contains("100.0 % of A and 100.0 % of B") && said.contains("B³ of these faces: 1.000"),
+        "{said}"
+    );
+    assert!(!said.contains("With another person") && !said.contains("Only in"), "{said}");
+
+    let Some((code, said, _)) = compare(&made.run, &other, &["--json"]) else { return };
+    assert_eq!(code, Some(0));
+    let found: serde_json::Value = serde_json::from_str(&said).unwrap();
+    let boxes = read_all::<Detection>(&made.run.join("detections.parquet")).unwrap();
+    let tracked = boxes.iter().filter(|row| row.track_id.is_some()).count();
+    assert_eq!((&found["shared_boxes"], &found["boxes"][1]), (&tracked.into(), &tracked.into()));
+    assert!(found["b_cubed"]["f1"].as_f64().unwrap() < 1.0, "{found}");
+    let moved = found["moved"].as_array().unwrap();
+    assert_eq!(moved.len(), 1, "{found}");
+    assert_eq!((&moved[0]["a"]["cluster_id"], &moved[0]["b"]["person"]), (&from.into(), &"Ida".into()));
+    assert_eq!(moved[0]["tracks"], 1);
+
+    let Some((_, said, _)) = compare(&made.run, &other, &[]) else { return };
+    let line = format!("in 1 track: {} in A, Ida in B", Identity::numbered(from));
+    assert!(said.contains(&line), "{said}");
+
+    change::<Video>(&other, |rows| rows[0].sha256 = "0".repeat(64));
+    let Some((code, said, message)) = compare(&made.run, &other, &[]) else { return };
+    assert_eq!((code, said.as_str()), (Some(2), ""));
+    assert!(message.contains("are runs of different videos"), "{message}");
 }
 
 /// Faces, points and tracks of a real detector.
