@@ -137,6 +137,9 @@ pub(crate) struct RunArgs {
     /// Output folder [default: runs/NAME-OF-THE-VIDEO]; for several videos, the folder of their runs
     #[arg(long, value_name = "DIR")]
     pub(crate) run_dir: Option<PathBuf>,
+    /// Another run of the video: stages with the same settings and weights take over its tables instead of running
+    #[arg(long, value_name = "DIR")]
+    pub(crate) reuse: Option<PathBuf>,
     /// Match the people to this gallery [default for several videos: runs/library]
     #[arg(long, value_name = "DIR")]
     pub(crate) library: Option<PathBuf>,

@@ -29,6 +29,6 @@ pub mod stage;
 pub mod validate;
 
 pub use config::plain_json;
-pub use directory::{Begin, Plan, RunDir, StageRun};
+pub use directory::{Begin, Plan, REUSED, RunDir, StageRun};
 pub use error::{Error, Result};
 pub use reader::RunReader;
