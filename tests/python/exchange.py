@@ -1,12 +1,14 @@
 """Reads what `facetrack export` wrote with the programs whose formats these are, beside the tables.
 
     exchange.py formats RUN EXPORTS    every format of EXPORTS says what the tables of RUN say
+    exchange.py link RUN               heights of the dendrogram follow from `link_vectors`
     exchange.py break TABLE TARGET     a copy of track vectors as no writer of ours would write it
 
 Complaints go to standard error, the exit code is 1.
 """
 
 import html
+from math import lgamma
 import sys
 import urllib.parse
 from pathlib import Path
@@ -33,6 +35,7 @@ class Run:
 
     def __init__(self, folder):
         read = lambda name: pd.read_parquet(folder / f"{name}.parquet")
+        self.folder = folder
         self.video = read("videos").iloc[0]
         self.frames, self.tracks, self.people = read("frames"), read("tracks"), read("identities")
         boxes = read("detections").dropna(subset="track_id").astype({"track_id": "int64"})
@@ -196,6 +199,53 @@ def read_otio(run, path):
         near(wanted, np.reshape(found, (-1, 2)) if wanted else found, f"times of {track.name}", 0.51 * mean)
 
 
+def appearances(run):
+    """Appearances in order of people, then of time: name, start, end, tracks. Gaps of at most 2 s are closed."""
+    ends = dict(zip(run.frames.frame_idx, list(run.frames.t_secs[1:]) + [run.frames.t_secs[0] + run.video.duration_secs]))
+    found = []
+    for cluster, boxes in run.boxes.groupby("cluster_id"):
+        rows = []
+        tracks = boxes.groupby("track_id").frame_idx.agg(["min", "max"]).sort_values("min")
+        for first, last in tracks.itertuples(index=False):
+            start, end = run.frames.t_secs[first], ends[last]
+            if rows and start - rows[-1][1] <= 2:
+                rows[-1] = [rows[-1][0], max(end, rows[-1][1]), rows[-1][2] + 1]
+            else:
+                rows.append([start, end, 1])
+        found += [(run.names[int(cluster)], *row) for row in rows]
+    return found
+
+
+def read_appearances(run, path):
+    found, ours = pd.read_csv(path), appearances(run)
+    table = pd.read_parquet(run.folder / "appearances.parquet")
+    check(list(found.person) == [name for name, *_ in ours], "appearances-csv has other people")
+    near([row[1:] for row in ours] or np.zeros((0, 3)), found[["start_secs", "end_secs", "tracks"]], "appearances-csv")
+    for ours, theirs in [("n_shots", "shots"), ("first_frame_idx", "first_frame"), ("last_shot_idx", "last_shot")]:
+        check(list(table[ours]) == list(found[theirs]), f"appearances-csv has other {theirs}")
+    for frame, secs in zip(table.last_frame_idx, found.end_secs):
+        near(run.frames.t_secs[frame] + run.frames.duration_secs[frame], secs, "end by the table")
+
+
+def read_edl(run, path):
+    import opentimelineio as otio
+
+    ours = appearances(run)
+    rate = 1 / np.median(np.diff(run.frames.t_secs))
+    rate = min([24, 25, 30, 48, 50, 60, 24000 / 1001, 30000 / 1001, 60000 / 1001], key=lambda fps: abs(fps - rate))
+    text = path.read_text()
+    check(("FCM: DROP FRAME" in text) == (rate in (30000 / 1001, 60000 / 1001)), "edl has another kind of timecode")
+    if not ours:
+        check("AX" not in text, "edl has events of nobody")
+        return
+    timeline = otio.adapters.read_from_file(str(path), adapter_name="cmx_3600", rate=rate)
+    clips = list(timeline.tracks[0])
+    check(all(isinstance(clip, otio.schema.Clip) for clip in clips), "edl has gaps")
+    check([clip.name for clip in clips] == [name for name, *_ in ours], "edl has other people")
+    found = [(c.source_range.start_time.to_seconds(), c.source_range.end_time_exclusive().to_seconds()) for c in clips]
+    near([row[1:3] for row in ours], found, "times of edl", 1.01 / rate)
+
+
 READERS = {
     "csv": read_csv,
     "mot": read_mot,
@@ -204,6 +254,8 @@ READERS = {
     "webvtt": read_webvtt,
     "rttm": read_rttm,
     "otio": read_otio,
+    "appearances-csv": read_appearances,
+    "edl": read_edl,
 }
 
 
@@ -211,6 +263,62 @@ def formats(run, exports):
     tables = Run(Path(run))
     for name, read in READERS.items():
         read(tables, Path(exports) / name)
+
+
+def link(run):
+    """Recomputes every height of `linkage` from `link_vectors`, `tracks` and `constraints`."""
+    read = lambda name: pd.read_parquet(Path(run) / f"{name}.parquet")
+    vectors, tracks, linkage = read("link_vectors"), read("tracks").set_index("track_id"), read("linkage")
+    check(len(vectors) and len(linkage), "the run has no evidence to check")
+    leaves = sorted(vectors.track_id.unique())
+    check(len(linkage) == len(leaves) - 1, f"{len(leaves)} tracks with evidence, {len(linkage)} merges")
+    one = vectors.iloc[0]
+    views = []
+    for _, rows in vectors.groupby("embedder"):
+        own = dict(zip(rows.track_id, rows.length * rows.direction))
+        precision = dict(zip(rows.track_id, rows.precision))
+        views.append((own, precision, rows.person_variance.iloc[0], rows.evidence_dim.iloc[0]))
+
+    def evidence(members):
+        total = 0.0
+        for own, precisions, variance, dim in views:
+            present = [track for track in members if track in own]
+            if present:
+                square = np.square(np.sum([own[track].astype(float) for track in present], axis=0)).sum()
+                spread = variance * sum(precisions[track] for track in present)
+                total += dim / 2 * (variance * square / (1 + spread) - np.log1p(spread))
+        return total
+
+    def clothes(a, b):
+        a, b = sorted([tracks.loc[a], tracks.loc[b]], key=lambda track: track.first_t_secs)
+        if a.torso is None or b.torso is None or b.first_t_secs > a.last_t_secs + 240:
+            return None
+        distance = np.sqrt(max(0, 1 - np.sqrt(np.clip(a.torso, 0, None) * np.clip(b.torso, 0, None)).sum()))
+        return np.clip(one.clothes_intercept + one.clothes_slope * distance, one.clothes_min, one.clothes_max)
+
+    def odds(a, b):
+        gamma = lambda members: lgamma(len(members))
+        gain = evidence(a + b) - evidence(a) - evidence(b) + gamma(a + b) - gamma(a) - gamma(b) - np.log(one.alpha)
+        pairs = [] if pd.isna(one.clothes_slope) else [clothes(x, y) for x in a for y in b]
+        pairs = [pair for pair in pairs if pair is not None]
+        return gain + (np.mean(pairs) if pairs else 0)
+
+    constraints = read("constraints")
+    apart = constraints[(constraints.kind == "cannot_link") & (constraints.weight > 0)]
+    apart = {frozenset(pair) for pair in zip(apart.track_a, apart.track_b)}
+    nodes, highest, singles = [[track] for track in leaves], 0.0, 0
+    for row in linkage.itertuples():
+        a, b = nodes[row.left], nodes[row.right]
+        nodes.append(a + b)
+        is_forbidden = any(frozenset((x, y)) in apart for x in a for y in b)
+        gain = odds(a, b)
+        # Behind the cut at 1, a union may gain more than its parts did; it counts as a merge at the cut.
+        gain = min(gain, 0) if highest >= 1 else gain
+        highest = max(highest, 1 - gain / (20 + abs(gain)) + 2 * is_forbidden)
+        near(highest, row.distance, f"height of merge {row.step}", 1e-4)
+        singles += len(a) == len(b) == 1
+    check(singles > 0, "no merge of two single tracks")
+    print(f"{len(linkage)} merges, {singles} of two single tracks; clothes: {not pd.isna(one.clothes_slope)}")
 
 
 def broken(table, target):
@@ -227,4 +335,4 @@ def broken(table, target):
 
 
 if __name__ == "__main__":
-    {"formats": formats, "break": broken}[sys.argv[1]](*sys.argv[2:])
+    {"formats": formats, "break": broken, "link": link}[sys.argv[1]](*sys.argv[2:])

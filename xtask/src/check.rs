@@ -28,12 +28,13 @@ const PYTHON: Environment = Environment {
         "lxml==6.1.3",
         "motmetrics==1.4.0",
         "opentimelineio==0.18.1",
+        "otio-cmx3600-adapter==1.0.0",
         "pyannote.database==6.1.1",
         "pycocotools==2.0.11",
         "webvtt-py==0.6.0",
     ],
-    modules: "numpy, pandas, pyarrow, polars, duckdb, datasets, lxml, motmetrics, opentimelineio, pyannote.database, \
-              pycocotools, webvtt",
+    modules: "numpy, pandas, pyarrow, polars, duckdb, datasets, lxml, motmetrics, opentimelineio, otio_cmx3600_adapter, \
+              pyannote.database, pycocotools, webvtt",
 };
 /// How a test says that something it needs could not be had.
 const SKIPPED: &str = "SKIPPED:";

@@ -4,7 +4,7 @@ use numeric::merges::Merges;
 use numeric::vector::{add, direction};
 
 use crate::linkage::{Merge, numbered};
-use crate::method::{Assignment, Crop, Error, FurtherView, Items, Method, Outfit, Tree, mean_norm};
+use crate::method::{Assignment, Crop, Error, Evidence, FurtherView, Items, Method, Outfit, Tree, mean_norm};
 
 /// Groups of items that must be linked.
 #[derive(Debug, Clone, PartialEq)]
@@ -100,22 +100,29 @@ impl Groups {
             tree: found.tree.map(|tree| Tree { merges: self.grown(&tree.merges), ..tree }),
             fits: found.fits.map(|fits| self.of.iter().map(|group| fits[*group]).collect()),
             calibration: found.calibration,
+            evidence: found.evidence.map(|evidence| Evidence { items: self.firsts(), ..evidence }),
         }
+    }
+
+    /// Returns the first item of each group.
+    fn firsts(&self) -> Vec<usize> {
+        let mut firsts: Vec<usize> = (0..self.of.len()).collect();
+        let mut seen = 0;
+        firsts.retain(|item| {
+            let is_first = self.of[*item] == seen;
+            seen += usize::from(is_first);
+            is_first
+        });
+        firsts
     }
 
     /// Converts the tree of the groups to a tree of the items; the items of a group are merged first, at
     /// height 0.
     fn grown(&self, merges: &[Merge]) -> Vec<Merge> {
-        let mut first = vec![None; self.count];
-        let mut all = Vec::new();
-        for (item, group) in self.of.iter().enumerate() {
-            match first[*group] {
-                Some(first) => all.push((first, item, 0.0)),
-                None => first[*group] = Some(item),
-            }
-        }
         // One item below each node of the tree of the groups.
-        let mut under: Vec<usize> = first.into_iter().flatten().collect();
+        let mut under = self.firsts();
+        let items = self.of.iter().enumerate().filter(|(item, group)| under[**group] != *item);
+        let mut all: Vec<_> = items.map(|(item, group)| (under[*group], item, 0.0)).collect();
         for merge in merges {
             all.push((under[merge.left], under[merge.right], merge.height));
             under.push(under[merge.left]);

@@ -1,7 +1,8 @@
 //! Stage 4, `cluster`: links the tracks that show the same person.
 //!
 //! Reads `frames`, `tracks`, `embeddings`, `track_embeddings` and `track_views`, and with edits also `detections`;
-//! writes `constraints`, `clusters`, `identities`, `calibration` and `linkage`.
+//! writes `constraints`, `clusters`, `identities`, `appearances`, `calibration`, `linkage` and
+//! `link_vectors`.
 //!
 //! * [`method`]: ways of linking, behind one trait.
 //! * [`agglomerate`]: average linkage under constraints of up to a million items, over the
@@ -30,12 +31,15 @@ mod parallel;
 pub mod seen;
 
 use failure::{Advice, Failure, exit};
+use run::appearances::appearances;
 use run::edits::{Faces, Log};
 use run::manifest::Input;
 use run::stage::{Job, Outcome, Progress, Stage};
 use run::{Begin, StageRun};
-use schema::tables::{Calibration, Constraint, Frame, Linkage, Track, TrackView};
-use schema::{Row, Symbol};
+use schema::cell::Ragged;
+use schema::footer::Embedder;
+use schema::tables::{Calibration, Constraint, Frame, LinkVector, Linkage, Track, TrackView};
+use schema::{Row, Symbol, UnitVector};
 
 pub use crate::config::{Config, Entry, METHODS, Name, Use};
 use crate::constraints::Pairs;
@@ -46,7 +50,7 @@ use crate::seen::Seen;
 
 /// Name, version and description of the stage.
 pub const STAGE: Stage =
-    Stage { name: "cluster", version: 8, about: "Links the tracks that show the same person" };
+    Stage { name: "cluster", version: 9, about: "Links the tracks that show the same person" };
 
 /// The edits that count, as the manifest names them among the inputs.
 pub const EDITS: &str = "edits";
@@ -187,7 +191,7 @@ pub fn run(job: &mut Job<Config>) -> Result<Outcome, Error> {
         method::silhouettes(&items.pairs(Metric::Cosine), &found.labels, job.config.same_up_to(same_up_to))
     });
     let frames = job.run.read::<Frame>()?;
-    let times = frames.iter().map(|frame| (frame.pts_ticks, frame.t_secs)).collect();
+    let times = frames.iter().map(|frame| (frame.pts_ticks, frame.t_secs, frame.duration_secs)).collect();
     let linked =
         Linked { tracks: &tracks, vectors, crops, times: &times, labels: &found.labels, fits: &fits };
     let mut rows = linked.rows();
@@ -209,6 +213,7 @@ pub fn run(job: &mut Job<Config>) -> Result<Outcome, Error> {
     );
     constraints::mark_violated(&mut known, &rows.clusters);
     stage.write(known)?;
+    stage.write(appearances(&tracks, &rows.clusters, &times))?;
     stage.write(rows.clusters)?;
     stage.write(rows.identities)?;
     stage.write(found.calibration.iter().flat_map(|calibration| curve(&video_id, calibration)))?;
@@ -221,6 +226,7 @@ pub fn run(job: &mut Job<Config>) -> Result<Outcome, Error> {
         distance: merge.height,
         size: merge.size as i64,
     }))?;
+    write_evidence(&mut stage, &video_id, &seen, found.evidence)?;
     job.reporter.advance(tracks.len() as u64, tracks.len() as u64, "tracks");
     Ok(job.commit(stage)?)
 }
@@ -254,6 +260,55 @@ fn edited(
     stage.figure("edits", n_edits);
     stage.figure(NOT_APPLIED, refused.iter().map(|(edit_id, _)| *edit_id).collect::<Vec<_>>());
     linked.edited(rows, &people)
+}
+
+/// Writes `link_vectors`.
+fn write_evidence(
+    stage: &mut StageRun,
+    video_id: &Symbol,
+    seen: &Seen,
+    evidence: Option<method::Evidence>,
+) -> Result<(), Error> {
+    let Some(method::Evidence { items, views, alpha, clothes }) = evidence else {
+        return Ok(stage.write::<LinkVector>([])?);
+    };
+    // Quality tables are in the footers of the vectors themselves.
+    let plain = |embedder: &Embedder| Embedder {
+        same_up_to: None,
+        similarity: None,
+        quality: None,
+        ..embedder.clone()
+    };
+    let embedders: Vec<Embedder> = seen.embedders().map(plain).collect();
+    let mut writer = stage.create::<LinkVector>(&embedders)?;
+    let mut views: Vec<_> = embedders.iter().zip(views).collect();
+    views.sort_by(|a, b| a.0.name.cmp(&b.0.name));
+    for (embedder, view) in views {
+        let name = Symbol::from(embedder.name.as_str());
+        for (item, seen_by) in items.iter().zip(view.seen) {
+            // Vectors of a file may end in zeros, beyond those of the embedder.
+            let Some((mut vector, precision)) = seen_by else { continue };
+            vector.truncate(embedder.dim);
+            let Some(direction) = UnitVector::normalised(&vector) else { continue };
+            let row = LinkVector {
+                video_id: video_id.clone(),
+                embedder: name.clone(),
+                track_id: seen.vectors[*item].track_id,
+                direction: Ragged(direction),
+                length: vector.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt(),
+                precision,
+                person_variance: view.person_variance,
+                evidence_dim: view.evidence_dim,
+                alpha,
+                clothes_intercept: clothes.map(|line| line.intercept),
+                clothes_slope: clothes.map(|line| line.slope),
+                clothes_min: clothes.map(|line| line.bounds[0]),
+                clothes_max: clothes.map(|line| line.bounds[1]),
+            };
+            writer.push(row).map_err(run::Error::from)?;
+        }
+    }
+    Ok(stage.finish(writer)?)
 }
 
 /// Rows of `calibration`: bins in which there are pairs.

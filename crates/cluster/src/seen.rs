@@ -88,6 +88,12 @@ impl Seen {
         seen.iter().any(Option::is_some).then_some(FurtherView { quality, seen })
     }
 
+    /// Returns the embedders that give evidence, in the order of the views: the main embedder first.
+    pub fn embedders(&self) -> impl Iterator<Item = &Embedder> {
+        let further = self.further.iter().filter(|embedder| self.view(embedder).is_some());
+        self.embedder.iter().chain(further)
+    }
+
     /// The clothes of a track, where they were measured.
     fn outfit<'a>(&self, track: &'a Track) -> Option<Outfit<'a>> {
         Some(Outfit {

@@ -13,6 +13,7 @@
 
 pub mod budget;
 pub mod cohesion;
+pub mod compare;
 pub mod confidence;
 pub mod config;
 pub mod error;

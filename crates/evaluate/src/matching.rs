@@ -47,11 +47,20 @@ pub fn assign_boxes(labelled: &[BBox<f64>], found: &[BBox<f64>], min_iou: f64) -
     })
 }
 
-/// The largest sum of counts over pairs of which no two share an end (Kuhn–Munkres).
+/// The largest sum of counts over pairs of which no two share an end.
+pub fn largest_total<A, B>(counts: &BTreeMap<(A, B), usize>) -> usize
+where
+    A: Ord + Copy + Hash,
+    B: Ord + Copy + Hash,
+{
+    largest_pairs(counts).iter().map(|pair| counts[pair]).sum()
+}
+
+/// The pairs with the largest sum of counts of which no two share an end, in order (Kuhn–Munkres).
 ///
 /// Pairs that no chain of pairs connects do not bear on each other, so only as much is dense at a time
 /// as hangs together. Tracks hang together within a shot, which keeps a film of thousands cheap.
-pub fn largest_total<A, B>(counts: &BTreeMap<(A, B), usize>) -> usize
+pub fn largest_pairs<A, B>(counts: &BTreeMap<(A, B), usize>) -> Vec<(A, B)>
 where
     A: Ord + Copy + Hash,
     B: Ord + Copy + Hash,
@@ -66,15 +75,17 @@ where
     for (part, (&pair, &count)) in separate_components(&ends).1.into_iter().zip(counts) {
         parts.entry(part).or_default().insert(pair, count);
     }
-    let total = |counts: &BTreeMap<(A, B), usize>| {
+    let best = |counts: &BTreeMap<(A, B), usize>| {
         let rows: Vec<A> = counts.keys().map(|(a, _)| *a).collect::<BTreeSet<_>>().into_iter().collect();
         let columns: Vec<B> = counts.keys().map(|(_, b)| *b).collect::<BTreeSet<_>>().into_iter().collect();
         let count = |r: usize, c: usize| counts.get(&(rows[r], columns[c])).copied().unwrap_or(0);
         let weight = |r: usize, c: usize| i64::try_from(count(r, c)).unwrap_or(i64::MAX);
         let pairs = assign(rows.len(), columns.len(), weight).into_iter();
-        pairs.map(|(r, c)| count(r, c)).sum::<usize>()
+        pairs.map(|(r, c)| (rows[r], columns[c])).collect::<Vec<_>>()
     };
-    parts.values().map(total).sum()
+    let mut pairs: Vec<(A, B)> = parts.values().flat_map(best).collect();
+    pairs.sort_unstable();
+    pairs
 }
 
 /// A found box that is a known person's face.

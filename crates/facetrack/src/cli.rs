@@ -45,6 +45,9 @@ pub(crate) enum Verb {
     Review(ReviewArgs),
     /// Export a run to the format of another tool
     Export(ExportArgs),
+    /// Compare two runs of one video: who is the same person, and which faces moved
+    #[command(after_help = EXIT_CODES)]
+    Compare(CompareArgs),
     /// Convert labels of another tool to the CSV that `run --labels` reads
     Import(ImportArgs),
     /// Check tables against their schemas, and the tables of a run or a gallery against each other
@@ -134,6 +137,9 @@ pub(crate) struct RunArgs {
     /// Output folder [default: runs/NAME-OF-THE-VIDEO]; for several videos, the folder of their runs
     #[arg(long, value_name = "DIR")]
     pub(crate) run_dir: Option<PathBuf>,
+    /// Another run of the video: stages with the same settings and weights take over its tables instead of running
+    #[arg(long, value_name = "DIR")]
+    pub(crate) reuse: Option<PathBuf>,
     /// Match the people to this gallery [default for several videos: runs/library]
     #[arg(long, value_name = "DIR")]
     pub(crate) library: Option<PathBuf>,
@@ -342,6 +348,20 @@ pub(crate) struct ExportArgs {
     /// Output file [default: standard output]
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
+}
+
+/// Arguments of `compare`.
+#[derive(Debug, Args)]
+pub(crate) struct CompareArgs {
+    /// A run directory
+    #[arg(value_name = "RUN_A")]
+    pub(crate) run_a: PathBuf,
+    /// Another run directory of the same video
+    #[arg(value_name = "RUN_B")]
+    pub(crate) run_b: PathBuf,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -7,10 +7,11 @@
 //! * [`cli`]: verbs and options. [`single`], [`several`]: `run` on one video, and on several that are linked.
 //! * [`stages`]: stages as processes: arguments, events, crashes. [`skip`]: past frames that crash one.
 //! * [`sources`], [`models`]: which networks a run needs, and their weights.
-//! * [`tables`]: `export`, `import`, `validate`. [`people`]: `library`. [`edits`], [`review`], [`redact`], [`doctor`], [`settings`], [`annotate`].
+//! * [`tables`]: `export`, `import`, `validate`. [`people`]: `library`. [`compare`], [`edits`], [`review`], [`redact`], [`doctor`], [`settings`], [`annotate`].
 
 mod annotate;
 mod cli;
+mod compare;
 mod doctor;
 mod edits;
 mod models;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         Verb::Run(run) => run.json,
         Verb::Redact(redact) => redact.json,
         Verb::Edits(verb) => verb.json(),
+        Verb::Compare(compare) => compare.json,
         _ => false,
     };
     match dispatch(cli.verb) {
@@ -57,6 +59,7 @@ fn dispatch(verb: Verb) -> Result<ExitCode> {
         Verb::Edits(verb) => process::watch_interrupts().and_then(|()| edits::main(&verb))?,
         Verb::Review(review) => process::watch_interrupts().and_then(|()| review::main(&review))?,
         Verb::Export(export) => tables::export(&export)?,
+        Verb::Compare(compare) => compare::main(&compare)?,
         Verb::Import(import) => tables::import(&import)?,
         Verb::Validate { path } => tables::validate(&path)?,
         Verb::Models(models) => match models.verb {

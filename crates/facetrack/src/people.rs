@@ -66,7 +66,9 @@ pub(crate) fn add(
 ) -> Result<Map<String, Value>, Error> {
     let mut library = Library::open(library)?;
     if library.is_upgraded() {
-        reporter.warn("the library was upgraded: its vectors are now the table `person_vectors`");
+        reporter.warn(
+            "the library was upgraded to the format of this version, which earlier versions cannot read",
+        );
     }
     let (mut seen, mut codes) = (Vec::new(), Vec::new());
     let mut report = |error: &Error, reporter: &mut Reporter| {

@@ -112,7 +112,10 @@ impl Screen {
         self.clear();
         let how = match result {
             Ok(_) if !self.closings => return,
-            Ok(Finished { skipped: true, .. }) => "up to date".to_owned(),
+            Ok(Finished { skipped: true, figures, .. }) => match figures.get(run::REUSED) {
+                Some(from) => format!("reused from {}", from.as_str().unwrap_or_default()),
+                None => "up to date".to_owned(),
+            },
             Ok(finished) => format!("done in {}", duration(finished.secs)),
             Err(error) if error.is_interrupt() => return,
             Err(_) => format!("failed after {}", duration(self.started.elapsed().as_secs_f64())),

@@ -75,6 +75,9 @@ pub(crate) struct Shared {
     /// Run even if nothing has changed
     #[arg(long)]
     force: bool,
+    /// Another run of the video, whose tables are taken over where they would be the same
+    #[arg(long, value_name = "DIR")]
+    reuse: Option<PathBuf>,
     /// Print events as JSON Lines
     #[arg(long)]
     json: bool,
@@ -82,8 +85,8 @@ pub(crate) struct Shared {
 
 impl From<Shared> for Arguments {
     fn from(shared: Shared) -> Self {
-        let Shared { run_dir, config, set: settings, threads, force, json } = shared;
-        Self { run_dir, config, settings, threads, force, json }
+        let Shared { run_dir, config, set: settings, threads, force, reuse, json } = shared;
+        Self { run_dir, config, settings, threads, force, reuse, json }
     }
 }
 

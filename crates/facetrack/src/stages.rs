@@ -56,6 +56,7 @@ fn arguments(stage: &str, plan: &Plan<'_>, video: &Path, run_dir: &Path) -> Vec<
     args.config.iter().for_each(|config| option("--config", config.into()));
     settings.iter().for_each(|setting| option("--set", setting.into()));
     args.threads.iter().for_each(|threads| option("--threads", threads.to_string().into()));
+    args.reuse.iter().for_each(|other| option("--reuse", other.into()));
     let place = |name: &str| STAGES.iter().position(|known| *known == name);
     if args.from.as_deref().and_then(place).is_some_and(|from| place(stage) >= Some(from)) {
         all.push("--force".into());
@@ -296,9 +297,10 @@ mod tests {
             args.labels = Some("t.csv".into());
             args.config = Some("c.toml".into());
             args.threads = Some(2);
+            args.reuse = Some("a".into());
         };
-        assert_eq!(line("cluster", change), "--run-dir out --config c.toml --threads 2 --json");
-        let expected = "--run-dir out --labels t.csv --config c.toml --threads 2 --json";
+        assert_eq!(line("cluster", change), "--run-dir out --config c.toml --threads 2 --reuse a --json");
+        let expected = "--run-dir out --labels t.csv --config c.toml --threads 2 --reuse a --json";
         assert_eq!(line("evaluate", change), expected);
         let change = |_: &mut RunArgs, settings: &mut Vec<String>| {
             *settings = vec!["a.b = 1".into(), "a.c = 2".into()]

@@ -1,7 +1,8 @@
 //! Import and export of the formats of other tools.
 //!
 //! * [`edits`]: corrections as CSV or JSON.
-//! * [`export`]: a run as CSV, MOTChallenge, COCO, CVAT, WebVTT, RTTM or OpenTimelineIO.
+//! * [`export`]: a run as CSV, MOTChallenge, COCO, CVAT, WebVTT, RTTM, OpenTimelineIO or an edit decision
+//!   list.
 //! * [`labels`]: ground truth of CSV files, MOTChallenge or CVAT, for import and for stage `evaluate`.
 //!
 //! **Architecture invariant:** this crate reads tables and does not change them.

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 
 use geometry::{FrameTimes, Span};
+use run::appearances::appearances;
 use run::{Result, RunReader};
-use schema::tables::{Cluster, Detection, Frame, Identity, Track, Video};
+use schema::tables::{Appearance, Cluster, Detection, Frame, Identity, Track, Video};
 
 /// The tables of a finished run that say who is where.
 #[derive(Debug, Clone)]
@@ -20,6 +21,8 @@ pub struct Run {
     pub people: Vec<Identity>,
     /// Every box that belongs to a track, by frame.
     pub boxes: Vec<Detection>,
+    /// Every appearance of a person, by cluster and time.
+    pub appearances: Vec<Appearance>,
     cluster_of: HashMap<i64, i64>,
 }
 
@@ -38,9 +41,18 @@ impl Run {
         boxes.retain(|row| row.track_id.is_some_and(|track_id| faces.contains(&track_id)));
         let mut tracks = run.read::<Track>()?;
         tracks.retain(|track| faces.contains(&track.track_id));
+        let frames = run.read::<Frame>()?;
+        let times = frames.iter().map(|row| (row.pts_ticks, row.t_secs, row.duration_secs)).collect();
+        // Runs of older versions do not have the table.
+        let appearances = if run.has::<Appearance>() {
+            run.read::<Appearance>()?
+        } else {
+            appearances(&tracks, &clusters, &times)
+        };
         Ok(Self {
             video: run.read_one()?,
-            times: run.read::<Frame>()?.iter().map(|row| (row.pts_ticks, row.t_secs)).collect(),
+            times,
+            appearances,
             tracks,
             people: run.read()?,
             boxes,
@@ -68,6 +80,11 @@ impl Run {
             }
         }
         spans.into_iter().map(|(id, spans)| (id, self.times.union(spans))).collect()
+    }
+
+    /// Start and end of an appearance, seconds.
+    pub fn appearance_secs(&self, row: &Appearance) -> (f64, f64) {
+        self.secs((row.first_frame_idx, row.last_frame_idx))
     }
 
     /// Time of a span of frames, seconds: from its first frame until the frame after its last one.

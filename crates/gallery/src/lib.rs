@@ -7,12 +7,12 @@
 //! * [`identities`]: the people of a finished run.
 //! * `linking`: links the people of all runs at once; pure.
 //! * [`matching`]: matches the people of a run with the known people; pure.
-//! * [`people`]: the people that appearances add up to; pure.
+//! * [`people`]: the people that members add up to; pure.
 //! * [`store`]: the directory: lock, index, files that are absent or whole.
 //! * [`mod@validate`]: the rules of a library.
 //!
 //! **Architecture invariant:** no stage and no row of a run depends on a library. `people` is what
-//! `appearances` add up to in the order of `library.json`, to the last bit.
+//! `members` add up to in the order of `library.json`, to the last bit.
 
 pub mod identities;
 mod linking;

@@ -1,24 +1,24 @@
-//! The people that appearances add up to.
+//! The people that members add up to.
 
 use std::collections::{BTreeMap, HashMap};
 
 use schema::UnitVector;
-use schema::tables::{Appearance, Person};
+use schema::tables::{Member, Person};
 
 /// The people of a library: the rows of `people` and the vectors of `person_vectors`, by `person_id`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct People {
     /// Rows of `people`.
     pub rows: BTreeMap<i64, Person>,
-    /// Mean of the vectors in `appearances`, each as often as it has tracks, of unit norm.
+    /// Mean of the vectors in `members`, each as often as it has tracks, of unit norm.
     pub vectors: HashMap<i64, UnitVector>,
 }
 
 impl People {
-    /// Adds the appearances of one video. Taking all videos in the order in which they were added gives the
+    /// Adds the members of one video. Taking all videos in the order in which they were added gives the
     /// same as adding them as they came, to the last bit.
-    pub fn add(&mut self, appearances: &[Appearance]) {
-        for row in appearances {
+    pub fn add(&mut self, members: &[Member]) {
+        for row in members {
             let person = self.rows.entry(row.person_id).or_insert_with(|| Person {
                 person_id: row.person_id,
                 n_videos: 0,
@@ -56,8 +56,8 @@ impl People {
 mod tests {
     use super::*;
 
-    fn row(video: &str, person_id: i64, n_tracks: i64, vector: [f32; 2]) -> Option<Appearance> {
-        Some(Appearance {
+    fn row(video: &str, person_id: i64, n_tracks: i64, vector: [f32; 2]) -> Option<Member> {
+        Some(Member {
             video_id: video.into(),
             cluster_id: 0,
             person_id,
@@ -72,7 +72,7 @@ mod tests {
         })
     }
 
-    fn added(rows: &[Option<Appearance>]) -> People {
+    fn added(rows: &[Option<Member>]) -> People {
         let mut people = People::default();
         rows.iter().for_each(|row| people.add(row.as_slice()));
         people

@@ -5,19 +5,20 @@
 //!   library.json                          the videos, in the order in which they were added: written last
 //!   people.parquet                        one row per person, written anew by every addition
 //!   person_vectors/<key>.parquet          the vectors of the people that an addition changed
-//!   appearances/<video_id>.<key>.parquet  one file per video, never changed
+//!   members/<video_id>.<key>.parquet      one file per video, never changed
 //!   .lock
 //! ```
 //!
-//! Only files that `library.json` names count. Other files of `appearances` and `person_vectors` were left by an
-//! interrupted addition and are removed. `people` and `person_vectors` follow from `appearances`, so that both
+//! Only files that `library.json` names count. Other files of `members` and `person_vectors` were left by an
+//! interrupted addition and are removed. `people` and `person_vectors` follow from `members`, so that both
 //! are computed again when one of them is not what `library.json` says.
 //!
 //! An addition writes the vectors of the people it changed, so its cost does not grow with the library. After
 //! [`MOST_VECTOR_FILES`] of them, one file with the vectors of all people takes their place, so that opening a
 //! library reads few files.
 //!
-//! Format 1 kept the vectors in `vectors.bin`. A library of format 1 is upgraded when it is opened.
+//! Format 1 kept the vectors in `vectors.bin`, and formats 1 and 2 kept the members in `appearances`, the former name
+//! of the table. A library of an earlier format is upgraded when it is opened.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs::{self, File};
@@ -29,7 +30,7 @@ use run::plain_json;
 use schema::cell::MAX_WHOLE;
 use schema::footer::{Embedder, Footer, MAX_DIM};
 use schema::io;
-use schema::tables::{Appearance, Person, PersonVector};
+use schema::tables::{Member, Person, PersonVector};
 use schema::{Row, UnitVector};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -43,11 +44,13 @@ use crate::{Error, RunIdentities};
 /// Name of the index.
 pub(crate) const INDEX: &str = "library.json";
 /// Version of its format.
-const FORMAT: u32 = 2;
-/// The earlier format, which is still read.
-const FORMAT_1: u32 = 1;
+const FORMAT: u32 = 3;
+/// The first format, which is still read, as are all later ones.
+const FIRST_FORMAT: u32 = 1;
 /// Name of the file of vectors in format 1.
 const VECTORS_1: &str = "vectors.bin";
+/// Folder of the members in formats 1 and 2.
+const MEMBERS_2: &str = "appearances";
 /// Digits of a fingerprint in the name of a file.
 const KEY_DIGITS: usize = 8;
 /// Digits of a fingerprint in the name of a file of vectors.
@@ -114,37 +117,38 @@ pub struct Added {
 }
 
 impl Added {
-    fn of(rows: &[Appearance], up_to_date: bool) -> Self {
+    fn of(rows: &[Member], up_to_date: bool) -> Self {
         let known = rows.iter().filter(|row| row.similarity.is_some()).count();
         Self { known, new: rows.len() - known, up_to_date }
     }
 }
 
 impl Library {
-    /// Opens the library at `root`, or creates an empty one. A library of format 1 is upgraded.
+    /// Opens the library at `root`, or creates an empty one. A library of an earlier format is upgraded.
     ///
     /// # Errors
     /// When it is in use, cannot be written, or is of another version.
     pub fn open(root: &Path) -> Result<Self, Error> {
-        for table in [Appearance::TABLE, PersonVector::TABLE] {
+        for table in [Member::TABLE, PersonVector::TABLE] {
             let folder = root.join(table.name);
             fs::create_dir_all(&folder).map_err(run::Error::io("create", &folder))?;
         }
         let lock = lock(root)?;
         let root = root.canonicalize().map_err(run::Error::io("read", root))?;
         let mut index = Index::read(&root.join(INDEX))?;
-        let is_upgraded = index.format == FORMAT_1;
+        let is_upgraded = index.format < FORMAT;
         index.format = FORMAT;
         let mut library = Self { root, index, people: People::default(), is_upgraded, _lock: lock };
         library.sweep()?;
         library.read_people()?;
         if is_upgraded {
+            library.move_members()?;
             library.commit()?;
         }
         Ok(library)
     }
 
-    /// Whether opening the library upgraded it from format 1.
+    /// Whether opening the library upgraded it from an earlier format.
     pub fn is_upgraded(&self) -> bool {
         self.is_upgraded
     }
@@ -177,7 +181,7 @@ impl Library {
     pub fn people_of(&self, video_id: &str) -> Result<Vec<(i64, &Person)>, Error> {
         let entry = self.index.videos.iter().find(|entry| entry.video_id == video_id);
         let rows = entry.map(|entry| self.read(entry)).transpose()?.unwrap_or_default();
-        let person = |row: &Appearance| Some((row.cluster_id, self.people.rows.get(&row.person_id)?));
+        let person = |row: &Member| Some((row.cluster_id, self.people.rows.get(&row.person_id)?));
         Ok(rows.iter().filter_map(person).collect())
     }
 
@@ -203,8 +207,8 @@ impl Library {
         if self.n_videos() > 0 {
             self.check_embedder(seen)?;
         }
-        let rows = self.appearances(seen);
-        let entry = self.write_appearances(seen, &rows, &self.index)?;
+        let rows = self.members(seen);
+        let entry = self.write_members(seen, &rows, &self.index)?;
         self.index.embedder = Some(seen.embedder.clone());
         match old {
             Some(at) => {
@@ -260,11 +264,11 @@ impl Library {
         self.people = People::default();
         for run in seen {
             let row = |(at, person): (usize, &RunIdentity)| {
-                appearance(run, person, ids[linked.labels[at]], &linked.matches[at], &ids)
+                member(run, person, ids[linked.labels[at]], &linked.matches[at], &ids)
             };
             let rows: Vec<_> = (at..).zip(&run.people).map(row).collect();
             at += rows.len();
-            let entry = self.write_appearances(run, &rows, &old)?;
+            let entry = self.write_members(run, &rows, &old)?;
             added.insert(run.video_id.as_str(), Added::of(&rows, old.videos.contains(&entry)));
             videos.push(entry);
             self.people.add(&rows);
@@ -284,7 +288,7 @@ impl Library {
             // A file that was damaged cannot say whose ids these were.
             let old = entry.and_then(|entry| self.read(entry).ok()).unwrap_or_default();
             for (place, person) in (at..).zip(&run.people) {
-                let similar = |row: &&Appearance| dot(row.embedding.as_slice(), person.vector.as_slice());
+                let similar = |row: &&Member| dot(row.embedding.as_slice(), person.vector.as_slice());
                 let nearest = old.iter().max_by(|a, b| similar(a).total_cmp(&similar(b)));
                 if let Some(row) = nearest.filter(|row| similar(row) >= SAME_MEMBERS) {
                     *votes.entry((labels[place], row.person_id)).or_default() += person.n_tracks.max(1);
@@ -341,27 +345,39 @@ impl Library {
         self.sweep()
     }
 
+    /// Writes the members that are in the folder of formats 1 and 2 to the folder of this format. A damaged file stays
+    /// where it is, until its run is added again.
+    fn move_members(&mut self) -> Result<(), Error> {
+        for at in 0..self.index.videos.len() {
+            let entry = &self.index.videos[at];
+            let Some(name) = entry.file.strip_prefix(MEMBERS_2) else { continue };
+            let Ok(rows) = self.read(entry) else { continue };
+            let file = format!("{}{name}", Member::TABLE.name);
+            let (run_id, fingerprint) = (entry.run_id.clone(), entry.fingerprint.clone());
+            let footer = Footer::of::<Member>(run_id, fingerprint, self.index.embedder.as_slice());
+            let sha256 = write(&self.root.join(&file), &footer, rows.into_iter())?;
+            let entry = &mut self.index.videos[at];
+            (entry.file, entry.sha256) = (file, sha256);
+        }
+        Ok(())
+    }
+
     /// Writes the rows of a run, unless a file of `old` holds them.
-    fn write_appearances(
-        &self,
-        seen: &RunIdentities,
-        rows: &[Appearance],
-        old: &Index,
-    ) -> Result<Entry, Error> {
+    fn write_members(&self, seen: &RunIdentities, rows: &[Member], old: &Index) -> Result<Entry, Error> {
         let video_id = seen.video_id.as_str();
         // A file that counts is never changed, so another decision has another name.
-        let decision = |row: &Appearance| json!([row.person_id, row.similarity, row.threshold, row.margin]);
+        let decision = |row: &Member| json!([row.person_id, row.similarity, row.threshold, row.margin]);
         let decisions: Vec<_> = rows.iter().map(decision).collect();
         let key = hash::bytes(json!([seen.fingerprint, decisions]).to_string().as_bytes());
         let key = key.get(..KEY_DIGITS).unwrap_or_default();
-        let file = format!("{}/{video_id}.{key}.parquet", Appearance::TABLE.name);
+        let file = format!("{}/{video_id}.{key}.parquet", Member::TABLE.name);
         if let Some(entry) = old.videos.iter().find(|entry| entry.file == file)
             && self.read(entry).is_ok()
         {
             return Ok(entry.clone());
         }
         let (run_id, fingerprint) = (seen.run_id.clone(), seen.fingerprint.clone());
-        let footer = Footer::of::<Appearance>(run_id, fingerprint, std::slice::from_ref(&seen.embedder));
+        let footer = Footer::of::<Member>(run_id, fingerprint, std::slice::from_ref(&seen.embedder));
         Ok(Entry {
             video_id: video_id.to_owned(),
             run_id: seen.run_id.clone(),
@@ -391,7 +407,7 @@ impl Library {
     }
 
     /// Rows of a run, with new ids for the people without a match.
-    fn appearances(&mut self, seen: &RunIdentities) -> Vec<Appearance> {
+    fn members(&mut self, seen: &RunIdentities) -> Vec<Member> {
         let ids: Vec<_> = self.people.rows.keys().copied().collect();
         let known: Vec<_> = ids.iter().map(|id| self.people.vectors[id].as_slice()).collect();
         let vectors: Vec<_> = seen.people.iter().map(|person| person.vector.as_slice()).collect();
@@ -399,7 +415,7 @@ impl Library {
         let mut new = self.index.next_person_id..;
         let row = |(person, found): (&RunIdentity, &Match)| {
             let person_id = found.known.map(|(at, _)| ids[at]).or_else(|| new.next());
-            Some(appearance(seen, person, person_id?, found, &ids))
+            Some(member(seen, person, person_id?, found, &ids))
         };
         let rows = seen.people.iter().zip(&found).filter_map(row).collect();
         self.index.next_person_id = new.start;
@@ -472,7 +488,7 @@ impl Library {
         Ok(())
     }
 
-    /// Computes the people from the appearances of all videos.
+    /// Computes the people from the members of all videos.
     fn sum_up(&self) -> Result<People, Error> {
         let mut people = People::default();
         for entry in &self.index.videos {
@@ -481,8 +497,8 @@ impl Library {
         Ok(people)
     }
 
-    /// The appearances of a video.
-    fn read(&self, entry: &Entry) -> Result<Vec<Appearance>, Error> {
+    /// The members of a video.
+    fn read(&self, entry: &Entry) -> Result<Vec<Member>, Error> {
         let path = self.root.join(&entry.file);
         if files::sha256(&path)? != entry.sha256 {
             return Err(
@@ -500,16 +516,21 @@ impl Library {
         let videos = self.index.videos.iter().map(|entry| entry.file.as_str());
         let vectors = self.index.vector_files.iter().map(|entry| entry.file.as_str());
         let named: HashSet<_> = videos.chain(vectors).collect();
-        for table in [Appearance::TABLE, PersonVector::TABLE] {
-            let folder = self.root.join(table.name);
+        for name in [Member::TABLE.name, PersonVector::TABLE.name, MEMBERS_2] {
+            let folder = self.root.join(name);
+            if name == MEMBERS_2 && !folder.is_dir() {
+                continue;
+            }
             for entry in fs::read_dir(&folder).map_err(run::Error::io("read", &folder))?.flatten() {
                 let path = entry.path();
-                let file = format!("{}/{}", table.name, entry.file_name().display());
+                let file = format!("{name}/{}", entry.file_name().display());
                 if is_ours(&path) && !named.contains(file.as_str()) {
                     remove(&path)?;
                 }
             }
         }
+        // A folder that has files of others stays.
+        let _ = fs::remove_dir(self.root.join(MEMBERS_2));
         Ok(())
     }
 }
@@ -542,8 +563,10 @@ impl Index {
         };
         let wrong = |reason: String| Error::Index { path: path.to_path_buf(), reason };
         let Format { format } = serde_json::from_slice(&json).map_err(|e| wrong(plain_json(&e)))?;
-        if ![FORMAT_1, FORMAT].contains(&format) {
-            return Err(wrong(format!("it has format {format}, and this version reads 1 and 2")));
+        if !(FIRST_FORMAT..=FORMAT).contains(&format) {
+            return Err(wrong(format!(
+                "it has format {format}, and this version reads {FIRST_FORMAT} to {FORMAT}"
+            )));
         }
         let index: Self = serde_json::from_slice(&json).map_err(|e| wrong(plain_json(&e)))?;
         if !index.videos.is_empty() && !(1..=MAX_DIM).contains(&index.dim()) {
@@ -563,14 +586,8 @@ impl Index {
 }
 
 /// The row of a person of a run; `ids` are those of the people who the match is among.
-fn appearance(
-    run: &RunIdentities,
-    person: &RunIdentity,
-    person_id: i64,
-    found: &Match,
-    ids: &[i64],
-) -> Appearance {
-    Appearance {
+fn member(run: &RunIdentities, person: &RunIdentity, person_id: i64, found: &Match, ids: &[i64]) -> Member {
+    Member {
         video_id: run.video_id.clone(),
         cluster_id: person.cluster_id,
         person_id,
@@ -585,8 +602,8 @@ fn appearance(
     }
 }
 
-/// Whether a path is named like a file of the library, finished or not: `appearances/<hex>.<hex>.parquet[.tmp]`
-/// or `person_vectors/<hex>.parquet[.tmp]`.
+/// Whether a path is named like a file of the library, finished or not: `members/<hex>.<hex>.parquet[.tmp]`,
+/// the same in the folder of formats 1 and 2, or `person_vectors/<hex>.parquet[.tmp]`.
 fn is_ours(path: &Path) -> bool {
     let folder = path.parent().and_then(Path::file_name).and_then(|name| name.to_str());
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
@@ -596,7 +613,8 @@ fn is_ours(path: &Path) -> bool {
         return is_hex(stem);
     }
     let parts = stem.split_once('.');
-    folder == Some(Appearance::TABLE.name) && parts.is_some_and(|(video, key)| is_hex(video) && is_hex(key))
+    [Member::TABLE.name, MEMBERS_2].map(Some).contains(&folder)
+        && parts.is_some_and(|(video, key)| is_hex(video) && is_hex(key))
 }
 
 /// Writes a whole table, or nothing; gives its hash.

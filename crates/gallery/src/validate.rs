@@ -1,11 +1,11 @@
 //! The rules of a library: each table by itself, and whether `people` and `person_vectors` are what
-//! `appearances` add up to.
+//! `members` add up to.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
 use run::validate::{Rows, Verdict, Wrong, check_recorded, each, read_table};
-use schema::tables::{Appearance, Person, PersonVector};
+use schema::tables::{Member, Person, PersonVector};
 use schema::{Row, UnitVector};
 
 use crate::Error;
@@ -40,22 +40,22 @@ pub fn validate(root: &Path) -> Result<Verdict, Error> {
     for file in &index.vector_files {
         vectors.extend(recorded::<PersonVector>(&root.join(&file.file), &file.sha256, &mut faults));
     }
-    let mut appearances = Vec::new();
+    let mut members = Vec::new();
     for video in &index.videos {
-        let rows = recorded::<Appearance>(&root.join(&video.file), &video.sha256, &mut faults);
-        appearances.extend(rows.map(|rows| (video.video_id.as_str(), rows)));
+        let rows = recorded::<Member>(&root.join(&video.file), &video.sha256, &mut faults);
+        members.extend(rows.map(|rows| (video.video_id.as_str(), rows)));
     }
-    check_appearances(people.as_ref(), &appearances, &mut faults);
+    check_members(people.as_ref(), &members, &mut faults);
     // Sums over some of the files mean nothing.
-    if appearances.len() == index.videos.len() {
+    if members.len() == index.videos.len() {
         let mut sums = People::default();
-        appearances.iter().for_each(|(_, table)| sums.add(&table.rows));
+        members.iter().for_each(|(_, table)| sums.add(&table.rows));
         each(people.as_ref(), &mut faults, |wrong, _, _, row| check_person(wrong, row, &sums));
         check_vectors(&vectors, &sums.vectors, &mut faults);
     }
     let mut rows = BTreeMap::new();
     rows.extend(people.map(|table| (Person::TABLE.name, table.rows.len())));
-    rows.insert(Appearance::TABLE.name, appearances.iter().map(|(_, table)| table.rows.len()).sum());
+    rows.insert(Member::TABLE.name, members.iter().map(|(_, table)| table.rows.len()).sum());
     rows.insert(PersonVector::TABLE.name, vectors.iter().map(|table| table.rows.len()).sum());
     Ok(Verdict { rows, faults })
 }
@@ -76,16 +76,16 @@ fn recorded<R: Row + Clone + 'static>(
     read_table(path, faults)
 }
 
-fn check_appearances(
+fn check_members(
     people: Option<&Rows<Person>>,
-    appearances: &[(&str, Rows<Appearance>)],
+    members: &[(&str, Rows<Member>)],
     faults: &mut Vec<run::Error>,
 ) {
     let ids = people.map(|people| people.rows.iter().map(|row| row.person_id).collect::<BTreeSet<_>>());
-    for (video_id, table) in appearances {
+    for (video_id, table) in members {
         let mut here = BTreeSet::new();
         each(table, faults, |wrong, _, _, row| {
-            let Appearance { video_id: own, person_id, .. } = row;
+            let Member { video_id: own, person_id, .. } = row;
             let is_same = own.as_str() == *video_id;
             wrong.unless(is_same, format_args!("belongs to the video {own}, {INDEX} names {video_id}"));
             let is_new = here.insert(*person_id);
@@ -99,25 +99,23 @@ fn check_appearances(
 fn check_person(wrong: &mut Wrong, row: &Person, sums: &People) {
     let Person { person_id, n_videos, n_tracks, screen_secs, first_video_id, first_cluster_id, .. } = row;
     let Some(sum) = sums.rows.get(person_id) else {
-        return wrong.unless(false, format_args!("is person {person_id}, which is not in `appearances`"));
+        return wrong.unless(false, format_args!("is person {person_id}, which is not in `members`"));
     };
     for (what, found, expected) in [("videos", *n_videos, sum.n_videos), ("tracks", *n_tracks, sum.n_tracks)]
     {
         wrong.unless(
             found == expected,
-            format_args!("has {found} {what}, the sum in `appearances` is {expected}"),
+            format_args!("has {found} {what}, the sum in `members` is {expected}"),
         );
     }
     let differ = (screen_secs - sum.screen_secs).abs() > SAME * sum.screen_secs.abs();
     wrong.unless(
         !differ,
-        format_args!("has {screen_secs} s on screen, the sum in `appearances` is {}", sum.screen_secs),
+        format_args!("has {screen_secs} s on screen, the sum in `members` is {}", sum.screen_secs),
     );
     wrong.unless(
         (first_video_id, *first_cluster_id) == (&sum.first_video_id, sum.first_cluster_id),
-        format_args!(
-            "was first cluster {first_cluster_id} of {first_video_id}, which `appearances` do not say"
-        ),
+        format_args!("was first cluster {first_cluster_id} of {first_video_id}, which `members` do not say"),
     );
 }
 
@@ -139,7 +137,7 @@ fn check_vectors(
             });
             wrong.unless(
                 is_sum,
-                format_args!("has a vector of person {} that `appearances` do not add up to", row.person_id),
+                format_args!("has a vector of person {} that `members` do not add up to", row.person_id),
             );
         });
     }

@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 use failure::Failure as _;
 use gallery::{Added, Error, Library, RunIdentities};
 use schema::footer::Embedder;
-use schema::io::read_all;
-use schema::tables::{Appearance, Person, PersonVector};
+use schema::io::{open, read_all, write_all};
+use schema::tables::{Member, Person, PersonVector};
 use tempfile::TempDir;
 use testkit::world::{RETURNING, Shown, World, embedder, write_run};
 
@@ -65,8 +65,8 @@ impl Place {
     /// Ids by video and cluster.
     fn ids(&self) -> BTreeMap<(String, i64), i64> {
         let mut ids = BTreeMap::new();
-        for file in self.files("appearances") {
-            for row in read_all::<Appearance>(&file).unwrap() {
+        for file in self.files("members") {
+            for row in read_all::<Member>(&file).unwrap() {
                 ids.insert((row.video_id.to_string(), row.cluster_id), row.person_id);
             }
         }
@@ -91,7 +91,7 @@ impl Place {
             (path.file_name().unwrap().to_str().unwrap().to_owned(), fs::read(&path).unwrap())
         };
         let own = ["library.json", "people.parquet"].map(|name| self.root().join(name));
-        let tables = self.files("appearances").into_iter().chain(self.files("person_vectors"));
+        let tables = self.files("members").into_iter().chain(self.files("person_vectors"));
         tables.chain(own).map(named).collect()
     }
 }
@@ -152,7 +152,7 @@ fn a_video_that_is_run_again_takes_the_place_of_its_rows_and_keeps_its_ids() {
     assert_eq!((ids[0], ids[1]), (old_a[2], old_a[0]));
     assert!(!old_a.contains(&ids[2]) && !old_b.contains(&ids[2]));
     assert_eq!(place.ids_of(&b), old_b);
-    assert_eq!(place.files("appearances").len(), 2, "the old file is gone");
+    assert_eq!(place.files("members").len(), 2, "the old file is gone");
     let people: Vec<_> = place.people().iter().map(|person| person.person_id).collect();
     assert_eq!(people.len(), 4);
     assert!(!people.contains(&old_a[1]), "whoever is in no video any more is nobody");
@@ -246,7 +246,7 @@ fn a_library_that_is_built_again_keeps_ids_and_nothing_that_is_not_listed() {
     let ids = place.ids_of(&again);
     assert_eq!(ids[1..], [ids_of_a[2], ids_of_a[1]]);
     assert!(!ids_of_a.contains(&ids[0]) && !ids_of_c.contains(&ids[0]));
-    assert_eq!(place.files("appearances").len(), 2);
+    assert_eq!(place.files("members").len(), 2);
     assert!(!place.people().iter().any(|person| person.person_id == ids_of_c[1]));
 }
 
@@ -298,13 +298,13 @@ fn an_addition_that_was_interrupted_counts_for_nothing() {
     let after = place.bytes();
     fs::write(place.root().join("library.json"), index).unwrap();
     fs::write(place.root().join("people.parquet.tmp"), "half").unwrap();
-    fs::write(place.root().join("appearances/0123.4567.parquet.tmp"), "half").unwrap();
-    fs::write(place.root().join("appearances/notes.txt"), "somebody's").unwrap();
+    fs::write(place.root().join("members/0123.4567.parquet.tmp"), "half").unwrap();
+    fs::write(place.root().join("members/notes.txt"), "somebody's").unwrap();
     let mut library = Library::open(&place.root()).unwrap();
     assert_eq!((library.n_videos(), library.people().count()), (1, 1));
     library.commit().unwrap();
-    assert_eq!(fs::read(place.root().join("appearances/notes.txt")).unwrap(), b"somebody's");
-    fs::remove_file(place.root().join("appearances/notes.txt")).unwrap();
+    assert_eq!(fs::read(place.root().join("members/notes.txt")).unwrap(), b"somebody's");
+    fs::remove_file(place.root().join("members/notes.txt")).unwrap();
     assert_eq!(place.bytes(), before);
     drop(library);
     place.add(&b);
@@ -350,7 +350,7 @@ fn lost_people_are_made_again() {
     assert_eq!(place.bytes(), before);
 }
 
-/// Vectors of many additions come to few files, which say the same as the appearances.
+/// Vectors of many additions come to few files, which say the same as the members.
 #[test]
 fn vectors_of_many_additions_are_in_few_files() {
     let place = Place::new();
@@ -404,6 +404,35 @@ fn a_library_of_format_1_is_upgraded() {
     assert_eq!(next(&place), next(&expected));
 }
 
+/// Formats 1 and 2 kept the members in `appearances`, whose version 1.0.0 had no column `name`.
+#[test]
+fn a_library_with_members_in_appearances_is_upgraded() {
+    let [place, expected] = [Place::new(), Place::new()];
+    for (video, people) in [("a", [1, 2]), ("bb", [2, 3])] {
+        place.add(&place.run(video, &people));
+        expected.add(&expected.run(video, &people));
+    }
+    let path = place.root().join("library.json");
+    let text = fs::read_to_string(&path).unwrap().replace("members/", "appearances/");
+    let mut index: serde_json::Value = serde_json::from_str(&text).unwrap();
+    index["format"] = 2.into();
+    fs::rename(place.root().join("members"), place.root().join("appearances")).unwrap();
+    for (at, version) in ["1.0.0", "1.1.0"].into_iter().enumerate() {
+        let file = place.root().join(index["videos"][at]["file"].as_str().unwrap());
+        let mut footer = open::<Member>(&file).unwrap().footer().clone();
+        (footer.table, footer.version) = ("appearances".into(), version.into());
+        let rows = read_all::<Member>(&file).unwrap();
+        write_all(&file, &footer, rows).unwrap();
+        index["videos"][at]["sha256"] = hash::file(&file).unwrap().into();
+    }
+    fs::write(&path, index.to_string()).unwrap();
+    assert!(gallery::validate::validate(&place.root()).unwrap().faults.is_empty(), "before the upgrade");
+    assert!(Library::open(&place.root()).unwrap().is_upgraded());
+    assert!(!place.root().join("appearances").exists());
+    assert_eq!(place.bytes(), expected.bytes());
+    assert!(!Library::open(&place.root()).unwrap().is_upgraded());
+}
+
 #[test]
 fn a_damaged_video_is_reported_and_can_be_added_again() {
     let place = Place::new();
@@ -411,7 +440,7 @@ fn a_damaged_video_is_reported_and_can_be_added_again() {
     place.add(&a);
     place.add(&b);
     let before = place.bytes();
-    let mut files = place.files("appearances").into_iter();
+    let mut files = place.files("members").into_iter();
     let file = files.find(|path| path.display().to_string().contains(a.video_id.as_str())).unwrap();
     fs::write(&file, "edited").unwrap();
     fs::remove_file(place.root().join("people.parquet")).unwrap();
@@ -439,8 +468,8 @@ fn what_is_no_library_or_no_run_is_refused() {
     let index = place.root().join("library.json");
     let text = fs::read_to_string(&index).unwrap();
     for (wrong, reason) in [
-        (text.replace("\"format\":2", "\"format\":3"), "it has format 3, and this version reads 1 and 2"),
-        (text.replace("appearances/", "../"), "it names"),
+        (text.replace("\"format\":3", "\"format\":4"), "it has format 4, and this version reads 1 to 3"),
+        (text.replace("members/", "../"), "it names"),
         ("{".into(), "invalid JSON at line 1 column 1"),
     ] {
         fs::write(&index, wrong).unwrap();

@@ -10,6 +10,8 @@ pub type Span = (i64, i64);
 const UNKNOWN_FRAME_SECS: f64 = 0.04;
 /// Smallest length of a hole, in usual frame durations: a longer gap between two frames has an unknown content.
 const HOLE: f64 = 3.0;
+/// Longest gap between two tracks of a person within one appearance, seconds.
+const APPEARANCE_GAP_SECS: f64 = 2.0;
 /// Usual frame rates of video editing, frames per second.
 const EDITING_RATES: [f64; 9] =
     [24.0, 25.0, 30.0, 48.0, 50.0, 60.0, 24_000.0 / 1001.0, 30_000.0 / 1001.0, 60_000.0 / 1001.0];
@@ -23,20 +25,44 @@ pub struct FrameTimes {
     secs: Vec<f64>,
     /// Duration of a usual frame, seconds.
     frame_secs: f64,
+    /// Duration of the last frame, seconds.
+    last_secs: f64,
 }
 
 impl Default for FrameTimes {
     fn default() -> Self {
-        Self { ticks: Vec::new(), secs: Vec::new(), frame_secs: UNKNOWN_FRAME_SECS }
+        Self {
+            ticks: Vec::new(),
+            secs: Vec::new(),
+            frame_secs: UNKNOWN_FRAME_SECS,
+            last_secs: UNKNOWN_FRAME_SECS,
+        }
     }
 }
 
 impl FromIterator<(i64, f64)> for FrameTimes {
     /// Creates the times from frames in order, each with its timestamp in ticks and its time in seconds.
     fn from_iter<I: IntoIterator<Item = (i64, f64)>>(times: I) -> Self {
-        let (ticks, secs): (Vec<_>, Vec<_>) = times.into_iter().unzip();
-        let frame_secs = usual_gap(&secs).unwrap_or(UNKNOWN_FRAME_SECS);
-        Self { ticks, secs, frame_secs }
+        times.into_iter().map(|(ticks, secs)| (ticks, secs, None)).collect()
+    }
+}
+
+impl FromIterator<(i64, f64, Option<f64>)> for FrameTimes {
+    /// Creates the times from frames in order, each with its timestamp in ticks, its time in seconds, and its duration
+    /// in seconds, which counts for the last frame: all others last until the next frame. Without a duration, and with
+    /// one that would be a hole between two frames, the last frame has the usual duration.
+    fn from_iter<I: IntoIterator<Item = (i64, f64, Option<f64>)>>(times: I) -> Self {
+        let (mut ticks, mut secs, mut last) = (Vec::new(), Vec::new(), None);
+        for (ticks_of_frame, secs_of_frame, duration) in times {
+            ticks.push(ticks_of_frame);
+            secs.push(secs_of_frame);
+            last = duration;
+        }
+        let usual = usual_gap(&secs);
+        let frame_secs = usual.unwrap_or(UNKNOWN_FRAME_SECS);
+        let is_usual = |last: &f64| *last > 0.0 && usual.is_none_or(|usual| *last <= HOLE * usual);
+        let last_secs = last.filter(is_usual).unwrap_or(frame_secs);
+        Self { ticks, secs, frame_secs, last_secs }
     }
 }
 
@@ -119,9 +145,9 @@ impl FrameTimes {
         EDITING_RATES.into_iter().min_by(|a, b| error(a).total_cmp(&error(b))).unwrap_or(25.0)
     }
 
-    /// Returns the time at which the last frame ends if its duration is the usual one, seconds.
+    /// Returns the time at which the last frame ends, seconds; 0 without frames.
     pub fn end_secs(&self) -> f64 {
-        self.secs.last().map_or(0.0, |last| last + self.frame_secs)
+        self.secs.last().map_or(0.0, |last| last + self.last_secs)
     }
 
     /// Returns whether a hole follows this frame: a gap with unknown content before the next frame.
@@ -145,6 +171,24 @@ impl FrameTimes {
             }
         }
         union
+    }
+
+    /// Returns the appearances of a person whose tracks have these spans, as disjoint spans in order: tracks are in one
+    /// appearance if the next one begins at most 2 s after the end of the earlier ones.
+    pub fn appearances(&self, spans: impl IntoIterator<Item = Span>) -> Vec<Span> {
+        let end = self.end_secs();
+        let mut appearances: Vec<Span> = Vec::new();
+        for span in self.union(spans) {
+            match appearances.last_mut() {
+                Some(before)
+                    if self.t_secs(span.0) - self.on_screen(*before, end).1 <= APPEARANCE_GAP_SECS =>
+                {
+                    before.1 = span.1;
+                }
+                _ => appearances.push(span),
+            }
+        }
+        appearances
     }
 
     /// Returns the start and the end of a span, seconds. The span ends when the next frame is shown; before a hole,
@@ -229,6 +273,36 @@ mod tests {
         assert_eq!(times.union([(0, 4), (4, 9)]), [(0, 9)]);
         assert_eq!([3, 4, 9].map(|frame| times.is_before_hole(frame)), [false, true, false]);
         assert_eq!(times.screen_secs(&[(0, 4), (8, 9)]), 3.5);
+    }
+
+    #[test]
+    fn short_gaps_do_not_end_an_appearance() {
+        let times = every(0.5, 30);
+        // From 1 s to 2 s, then after a gap of 2 s from 4 s to 5 s, then after one of 2.5 s.
+        assert_eq!(times.appearances([(8, 9), (2, 3)]), [(2, 9)]);
+        assert_eq!(times.appearances([(15, 15), (2, 3), (8, 9), (4, 4)]), [(2, 9), (15, 15)]);
+        assert_eq!(times.appearances([]), []);
+        // A frame before a hole ends after the usual duration, also the duration of a gap.
+        let times: FrameTimes =
+            (0..10).map(|i| (i, i as f64 * 0.5 + if i < 5 { 0.0 } else { 1.75 })).collect();
+        assert_eq!(times.appearances([(0, 4), (5, 9)]), [(0, 9)], "from 2.5 s to 4.25 s");
+        let times: FrameTimes =
+            (0..10).map(|i| (i, i as f64 * 0.5 + if i < 5 { 0.0 } else { 2.25 })).collect();
+        assert_eq!(times.appearances([(0, 4), (5, 9)]), [(0, 4), (5, 9)], "from 2.5 s to 4.75 s");
+    }
+
+    #[test]
+    fn the_container_says_how_long_the_last_frame_is() {
+        let lasting = |secs: Option<f64>| -> FrameTimes {
+            (0..4).map(|i| (i, i as f64 * 0.5, if i == 3 { secs } else { Some(0.5) })).collect()
+        };
+        assert_eq!(lasting(Some(0.75)).end_secs(), 2.25);
+        assert_eq!(lasting(Some(0.75)).screen_secs(&[(2, 3)]), 1.25);
+        for unknown in [None, Some(0.0), Some(60.0)] {
+            assert_eq!(lasting(unknown).end_secs(), 2.0, "{unknown:?}");
+        }
+        let picture: FrameTimes = [(0, 0.0, Some(5.0))].into_iter().collect();
+        assert_eq!(picture.end_secs(), 5.0);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use video::Index;
 /// Name, version and description of the stage.
 pub const STAGE: Stage = Stage {
     name: "ingest",
-    version: 3,
+    version: 4,
     about: "Reads the container of a video: frames, times, key frames, SHA-256",
 };
 
@@ -127,7 +127,10 @@ fn identify(job: &Job<Config>, path: &Path) -> Result<VideoFile, Error> {
 
 fn write(stage: &mut StageRun, file: &VideoFile, index: &Index) -> Result<(), Error> {
     let facts = &index.facts;
-    let duration_secs = duration_secs(index);
+    let secs: Vec<f64> = index.packets.iter().map(|packet| facts.t_secs(packet.pts_ticks)).collect();
+    let last_secs = last_secs(index, &secs);
+    let span = secs.first().zip(secs.last()).map(|(first, last)| last - first);
+    let duration_secs = span.map_or(0.0, |span| span + last_secs.unwrap_or(0.0));
     let name = Path::new(&file.path).file_name().map(|n| n.to_string_lossy().into_owned());
     let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
     let video_id = file.video_id();
@@ -151,9 +154,10 @@ fn write(stage: &mut StageRun, file: &VideoFile, index: &Index) -> Result<(), Er
         video_id: video_id.clone(),
         frame_idx: count(i),
         pts_ticks: packet.pts_ticks,
-        t_secs: facts.t_secs(packet.pts_ticks),
+        t_secs: secs[i],
         is_key: packet.is_key,
         status: if packet.is_corrupt { FrameStatus::Corrupt } else { FrameStatus::Ok },
+        duration_secs: secs.get(i + 1).map(|next| next - secs[i]).or(last_secs),
     }))?;
     index.warnings.iter().for_each(|warning| stage.warn(warning));
     stage.figure("frames", index.packets.len());
@@ -161,15 +165,12 @@ fn write(stage: &mut StageRun, file: &VideoFile, index: &Index) -> Result<(), Er
     Ok(())
 }
 
-/// The last frame lasts as long as the container says, or as long as frames usually do.
-fn duration_secs(index: &Index) -> f64 {
-    let secs: Vec<f64> = index.packets.iter().map(|packet| index.facts.t_secs(packet.pts_ticks)).collect();
-    let (Some(first), Some(last), Some(packet)) = (secs.first(), secs.last(), index.packets.last()) else {
-        return 0.0;
-    };
-    let last_secs = match packet.duration_ticks {
-        0 => geometry::usual_gap(&secs).unwrap_or(0.0),
-        ticks => index.facts.t_secs(packet.pts_ticks + ticks) - last,
-    };
-    last - first + last_secs
+/// Returns the duration of the last frame, seconds: what the container declares, or the usual duration of a frame; `None`
+/// when neither is known.
+fn last_secs(index: &Index, secs: &[f64]) -> Option<f64> {
+    let packet = index.packets.last()?;
+    match packet.duration_ticks {
+        0 => geometry::usual_gap(secs),
+        ticks => Some(index.facts.t_secs(packet.pts_ticks + ticks) - secs.last()?),
+    }
 }

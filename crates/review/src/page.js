@@ -4,7 +4,7 @@
 
 const $ = (id) => document.getElementById(id);
 const video = $("video"), canvas = $("boxes");
-const COLOURS = 8, SAME_SCENE_SECS = 2, BOXES_SECS = 10, NEAR_SECS = 1.5, POLL_MS = 2000, TILES_AT_ONCE = 300;
+const COLOURS = 8, BOXES_SECS = 10, NEAR_SECS = 1.5, POLL_MS = 2000, TILES_AT_ONCE = 300;
 let run, state, trackOf = new Map(), personOf = new Map(), doubtOf = new Map();
 let view = "home", shown = null, chosen = new Set(), chosenTracks = new Set(), byTime = false, busy = false;
 
@@ -247,17 +247,6 @@ function rule() {
   for (let t = Math.max(0, Math.floor((left / whole) * run.video.duration / step) * step); x(t) < width; t += step) pen.fillText(clock(t), x(t) + 3, 14);
 }
 
-// Returns the appearances of a person: tracks with gaps of at most `SAME_SCENE_SECS` are one appearance.
-function appearances(tracks) {
-  const spans = [];
-  for (const track of tracks.map((id) => trackOf.get(id)).sort((a, b) => a.from - b.from)) {
-    const last = spans.at(-1);
-    if (last && track.from - last.to <= SAME_SCENE_SECS) last.to = Math.max(last.to, track.to);
-    else spans.push({ from: track.from, to: track.to });
-  }
-  return spans;
-}
-
 let drawn = "";
 function drawTimeline() {
   // Most answers do not change the bars.
@@ -267,9 +256,9 @@ function drawTimeline() {
   const cast = state.people.filter((p) => p.is_main), share = (t) => `${(100 * t) / run.video.duration}%`;
   $("names").replaceChildren(...cast.map((p) => h("span", { title: p.label }, p.label)));
   $("bars").replaceChildren(...cast.map((p) => {
-    const spans = appearances(p.tracks);
+    const spans = p.appearances;
     return h("div", { role: "group", "aria-label": `${p.label}: ${times(spans.length, "appearance", "appearances")}`, "--k": colour(p.id) },
-      spans.map(({ from, to }, i) => {
+      spans.map(([from, to], i) => {
         const bar = h("button", { type: "button", tabIndex: i ? -1 : 0, title: `${p.label}, ${clock(from)}`, "aria-label": `Play ${p.label}, ${clock(from)} to ${clock(to)}`,
           onclick: () => player.play(from, `p${p.id}`) });
         bar.style.left = share(from);

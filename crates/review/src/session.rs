@@ -10,7 +10,7 @@ use std::time::SystemTime;
 use cluster::edits::{Found, People, Refusal};
 use cluster::method::Model;
 use cluster::seen::Seen;
-use geometry::FrameTimes;
+use geometry::{FrameTimes, Span};
 use run::RunReader;
 use run::edits::{Edit, EditOp, Entry, Faces, Log};
 use schema::Row as _;
@@ -200,6 +200,8 @@ struct ShownPerson {
     is_main: bool,
     is_locked: bool,
     tracks: Vec<i64>,
+    /// First and last moment of each appearance, seconds.
+    appearances: Vec<(f64, f64)>,
     /// Pictures: the best one first, then others in the order of time.
     faces: Vec<Picture>,
 }
@@ -284,7 +286,8 @@ impl Session {
         author: String,
         is_read_only: bool,
     ) -> Result<Self, Error> {
-        let times: FrameTimes = frames.iter().map(|row| (row.pts_ticks, row.t_secs)).collect();
+        let times: FrameTimes =
+            frames.iter().map(|row| (row.pts_ticks, row.t_secs, row.duration_secs)).collect();
         let detections: Vec<Detection> = run.read()?;
         let corner = |d: &Detection| {
             let size = [d.x_min, d.y_min, d.x_max - d.x_min, d.y_max - d.y_min];
@@ -697,11 +700,22 @@ impl Session {
         self.times.screen_secs(&[(track.first_frame_idx, track.last_frame_idx)])
     }
 
+    /// Returns the spans of frames of tracks.
+    fn spans(&self, tracks: &[i64]) -> impl Iterator<Item = Span> {
+        let tracks = tracks.iter().filter_map(|track| self.track(*track));
+        tracks.map(|track| (track.first_frame_idx, track.last_frame_idx))
+    }
+
     /// Returns the time on screen of the union of tracks, seconds.
     fn screen_secs(&self, tracks: &[i64]) -> f64 {
-        let tracks = tracks.iter().filter_map(|track| self.track(*track));
-        let spans = tracks.map(|track| (track.first_frame_idx, track.last_frame_idx));
-        self.times.screen_secs(&self.times.union(spans))
+        self.times.screen_secs(&self.times.union(self.spans(tracks)))
+    }
+
+    /// Returns the first and last moment of each appearance of a person, seconds.
+    fn appearances(&self, tracks: &[i64]) -> Vec<(f64, f64)> {
+        let end = self.times.end_secs();
+        let spans = self.times.appearances(self.spans(tracks));
+        spans.into_iter().map(|span| self.times.on_screen(span, end)).collect()
     }
 
     /// Returns the main people: everyone on screen for at least [`Identity::BRIEF_SECS`], and the people seen most
@@ -733,6 +747,7 @@ impl Session {
             is_main: main.contains(id),
             is_locked: self.lock_of(tracks).is_some(),
             tracks: tracks.clone(),
+            appearances: self.appearances(tracks),
             faces: self.strip(tracks),
         };
         let mut shown: Vec<_> = people.iter().map(person).collect();

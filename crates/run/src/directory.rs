@@ -25,6 +25,8 @@ use crate::reader::{RunReader, reads_stale};
 
 /// The resolved configuration, one section per stage.
 const CONFIG_FILE: &str = "config.toml";
+/// Name of the figure with the run whose tables were taken over.
+pub const REUSED: &str = "reused_from";
 /// The folder of files that are no tables.
 const REPORT: &str = "report";
 
@@ -33,6 +35,8 @@ const REPORT: &str = "report";
 pub struct RunDir {
     reader: RunReader,
     lock: Arc<File>,
+    /// Another run, whose tables may be taken over.
+    other: Option<RunReader>,
 }
 
 /// Everything that can be read of a run.
@@ -79,7 +83,17 @@ impl RunDir {
         remove_temporaries(&root)?;
         let run_id = root.file_name().map_or_else(|| "run".into(), |n| n.to_string_lossy().into_owned());
         let manifest = Manifest::read(&root)?.unwrap_or_else(|| Manifest::new(run_id));
-        Ok(Self { reader: RunReader { root, manifest }, lock })
+        Ok(Self { reader: RunReader { root, manifest }, lock, other: None })
+    }
+
+    /// From now on, a stage that would run takes over the tables of the same stage of another run, if that stage had the
+    /// same settings, inputs and weights.
+    ///
+    /// # Errors
+    /// When there is no run at `root`.
+    pub fn reuse(&mut self, root: &Path) -> Result<()> {
+        self.other = Some(RunReader::open(root)?);
+        Ok(())
     }
 
     /// Decides whether a stage must run, and prepares it when it must.
@@ -112,8 +126,38 @@ impl RunDir {
             _ if self.manifest.pinned.contains(&new.stage) => {
                 Err(Error::Pinned { path: self.root.clone(), stage: new.stage })
             }
-            _ => Ok(Begin::Run(self.start(new))),
+            _ => match self.take_over(&new)? {
+                Some(record) => Ok(Begin::UpToDate(record)),
+                None => Ok(Begin::Run(self.start(new))),
+            },
         }
+    }
+
+    /// Takes over the tables of the same stage of the other run; `None` if there is no such stage, if it had other
+    /// settings or inputs, if something was removed from its tables, or if a file is not as the stage left it.
+    fn take_over(&mut self, new: &StageRecord) -> Result<Option<StageRecord>> {
+        let Some(other) = &self.other else { return Ok(None) };
+        let is_other = |input: &Input| {
+            input.name == "video" && other.manifest.video.as_ref().is_some_and(|v| v.sha256 != input.sha256)
+        };
+        if new.inputs.iter().any(is_other) {
+            return Err(Error::OtherVideo { path: other.root.clone() });
+        }
+        let known = other.manifest.stage(&new.stage).filter(|known| known.fingerprint == new.fingerprint);
+        let is_complete = !other.manifest.pinned.contains(&new.stage);
+        // The report of `evaluate` names its run.
+        let is_shared = place(&new.stage) < place("evaluate");
+        let Some(known) = known.filter(|_| is_complete && is_shared) else { return Ok(None) };
+        let (from, mut record) = (other.root.clone(), known.clone());
+        for output in &record.outputs {
+            if !link_or_copy(&from.join(&output.file), &temporary(&self.root.join(&output.file)), output)? {
+                remove_temporaries(&self.root)?;
+                return Ok(None);
+            }
+        }
+        record.figures.insert(REUSED.to_owned(), from.display().to_string().into());
+        self.publish(&record, false)?;
+        Ok(Some(record))
     }
 
     fn start(&self, record: StageRecord) -> StageRun {
@@ -333,6 +377,22 @@ impl StageRun {
     pub fn rows(&self) -> impl Iterator<Item = (&str, u64)> {
         self.outputs.iter().filter_map(|o| Some((o.file.as_str(), o.rows?)))
     }
+}
+
+/// Makes `to` the same file as `from`, or a copy where the file system does not allow that; says whether the file is
+/// the one that is recorded.
+///
+/// No table is ever changed in place, so that both runs may have the same file.
+fn link_or_copy(from: &Path, to: &Path, recorded: &Output) -> Result<bool> {
+    // A link would go with its target.
+    if !fs::symlink_metadata(from).is_ok_and(|found| found.is_file()) {
+        return Ok(false);
+    }
+    if fs::hard_link(from, to).is_err() {
+        fs::copy(from, to).and_then(|_| File::open(to)?.sync_all()).map_err(Error::io("write", to))?;
+    }
+    // The hash is that of the file that is kept, whatever happens to the other run meanwhile.
+    Ok(sha256(to)? == recorded.sha256)
 }
 
 /// Place of a stage in the line.

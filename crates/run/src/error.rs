@@ -18,6 +18,12 @@ pub enum Error {
         /// The directory.
         path: PathBuf,
     },
+    /// A run whose tables are to be taken over is of another video.
+    #[error("nothing can be reused from `{}`, which is a run of another video", path.display())]
+    OtherVideo {
+        /// The other run directory.
+        path: PathBuf,
+    },
     /// Another process holds the run directory.
     #[error("another process ({holder}) is using `{}`", path.display())]
     Locked {
@@ -102,6 +108,7 @@ impl Failure for Error {
         match self {
             Self::Table(error) => error.advice(),
             Self::NoRun { .. } => Advice::new(exit::INPUT, "run the video first"),
+            Self::OtherVideo { .. } => Advice::new(exit::USAGE, "pass --reuse with a run of the same file"),
             Self::Changed { .. } => Advice::new(exit::CONTRACT, schema::error::RESTORE),
             Self::Locked { .. } => {
                 Advice::new(exit::UNEXPECTED, "wait for the other process to end, or use another --run-dir")

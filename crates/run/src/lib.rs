@@ -7,6 +7,7 @@
 //! * [`RunReader`]: read-only access, without the lock.
 //! * [`manifest`]: `manifest.json`, what ran with which inputs, outputs and hashes.
 //! * [`stage`]: what all stages share: arguments, configuration, progress events.
+//! * [`appearances`]: when each person is on screen, from the tracks and clusters.
 //! * [`edits`]: corrections of a person, and the faces that they are about.
 //! * [`files`]: files that are absent or whole.
 //! * [`mod@validate`]: whether tables keep the contract, and agree with each other.
@@ -15,6 +16,7 @@
 //! **Architecture invariant:** this crate knows tables by their names and versions only. It imports no
 //! stage and knows nothing about pixels, networks or clustering.
 
+pub mod appearances;
 mod config;
 mod directory;
 pub mod edits;
@@ -27,6 +29,6 @@ pub mod stage;
 pub mod validate;
 
 pub use config::plain_json;
-pub use directory::{Begin, Plan, RunDir, StageRun};
+pub use directory::{Begin, Plan, REUSED, RunDir, StageRun};
 pub use error::{Error, Result};
 pub use reader::RunReader;

@@ -103,6 +103,8 @@ pub struct Arguments {
     pub threads: Option<usize>,
     /// Run even when nothing has changed.
     pub force: bool,
+    /// Another run of the video, whose tables are taken over where they would be the same.
+    pub reuse: Option<PathBuf>,
     /// Write events as JSON Lines to standard output.
     pub json: bool,
 }
@@ -120,7 +122,8 @@ impl<C: Default + DeserializeOwned> Job<C> {
     pub fn open(stage: Stage, arguments: &Arguments) -> Result<Self> {
         let settings: Vec<_> = arguments.settings.iter().map(String::as_str).collect();
         let config = read_config(arguments.config.as_deref(), &settings, stage.name)?;
-        let run = RunDir::open(&arguments.run_dir)?;
+        let mut run = RunDir::open(&arguments.run_dir)?;
+        arguments.reuse.iter().try_for_each(|other| run.reuse(other))?;
         let mut reporter = Reporter::new(stage.name, arguments.json);
         reporter.log_to(&run.root().join("logs"))?;
         let threads = arguments.threads.unwrap_or_else(cores);

@@ -22,6 +22,7 @@ use crate::cell::{CellType, check_lengths, check_longest};
 use crate::error::{Error, Result};
 use crate::footer::{self, Footer, MAX_DIM};
 use crate::table::{Column, Row, Table};
+use crate::tables;
 
 /// Rows of a small table per row group.
 const ROWS_PER_GROUP: usize = 16_384;
@@ -380,12 +381,13 @@ fn check_footer(path: &Path, table: &'static Table, json: Option<&str>) -> Resul
             footer.dim()
         )));
     }
-    if footer.table != table.name {
+    let names = || table.former.iter().copied().chain([(table.name, table.version)]);
+    let Some((_, newest)) = names().find(|(name, _)| *name == footer.table) else {
         return Err(wrong(format!("it contains the table `{}`", footer.table)));
-    }
+    };
     let found = parse_version(&footer.version)
         .ok_or_else(|| wrong(format!("its version is {:?}", footer.version)))?;
-    let ours = parse_version(table.version).unwrap_or_default();
+    let ours = parse_version(newest).unwrap_or_default();
     let order = found.0.cmp(&ours.0);
     if order == Ordering::Equal && found.1 <= ours.1 {
         return Ok(footer);
@@ -398,15 +400,23 @@ fn check_footer(path: &Path, table: &'static Table, json: Option<&str>) -> Resul
     }
 }
 
+/// Returns the present name of the table that a footer names.
+pub fn current_name(footer: &Footer) -> &str {
+    let major = |version: &str| parse_version(version).map(|(major, _)| major);
+    let was = |(name, last): &(&str, &str)| *name == footer.table && major(last) == major(&footer.version);
+    tables::all().find(|table| table.former.iter().any(was)).map_or(footer.table.as_str(), |table| table.name)
+}
+
 /// Major and minor number of a semantic version.
 fn parse_version(version: &str) -> Option<(u64, u64)> {
     let numbers: Vec<u64> = version.split('.').map(|part| part.parse().ok()).collect::<Option<_>>()?;
     <[u64; 3]>::try_from(numbers).ok().map(|[major, minor, _]| (major, minor))
 }
 
-/// Whether the file is from a minor version before ours, so that nullable columns may be missing.
+/// Whether the file is from a minor version before ours, or from before the table had its name, so that nullable
+/// columns may be missing.
 fn is_older(table: &Table, footer: &Footer) -> bool {
-    parse_version(&footer.version) < parse_version(table.version)
+    footer.table != table.name || parse_version(&footer.version) < parse_version(table.version)
 }
 
 /// Where each declared column stands in the file; none for a nullable one that an `older` file does

@@ -16,6 +16,8 @@ pub struct Table {
     /// Semantic version. Major: a column removed, renamed, retyped, or its unit, meaning or
     /// default changed. Minor: a nullable column added.
     pub version: &'static str,
+    /// Earlier names of the table, each with its last version; readers accept files of these names.
+    pub former: &'static [(&'static str, &'static str)],
     /// The stage that writes it.
     pub producer: &'static str,
     /// One row per what.
@@ -70,7 +72,8 @@ pub trait Row: Sized {
 macro_rules! table {
     (
         $(#[doc = $doc:literal])+
-        $row:ident = $name:literal $version:literal, written by $producer:literal,
+        $row:ident = $name:literal $version:literal
+        $(, formerly ($former:literal $former_version:literal))?, written by $producer:literal,
         sorted by ($($key:ident),+) $(, checked by $check:path)? {
             $($(#[doc = $field_doc:literal])+ $field:ident: $type:ty,)+
         }
@@ -85,6 +88,7 @@ macro_rules! table {
             const TABLE: &'static $crate::table::Table = &$crate::table::Table {
                 name: $name,
                 version: $version,
+                former: &[$(($former, $former_version))?],
                 producer: $producer,
                 doc: concat!($($doc, "\n"),+),
                 sort_key: &[$(stringify!($key)),+],

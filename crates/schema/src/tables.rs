@@ -147,7 +147,7 @@ table! {
 
 table! {
     /// One row per frame listed in the container, in presentation order.
-    Frame = "frames" "1.0.0", written by "ingest", sorted by (video_id, frame_idx) {
+    Frame = "frames" "1.1.0", written by "ingest", sorted by (video_id, frame_idx) {
         /// Key of the video.
         video_id: Symbol,
         /// Index of the frame in presentation order, from zero.
@@ -161,6 +161,10 @@ table! {
         /// State of the packet according to the container. Damage found while decoding is reported as a
         /// warning of `detect-track` instead.
         status: FrameStatus,
+        /// Time until the presentation of the next frame, seconds; of the last frame, the duration that the
+        /// container declares, or the usual one; null when the frame is the only one and no duration is declared,
+        /// and before version 1.1.0.
+        duration_secs: Option<f64>,
     }
 }
 
@@ -446,6 +450,53 @@ table! {
 }
 
 table! {
+    /// One row per embedder and track: the evidence that the method `link` compares, and the constants of its log
+    /// odds, which are the same in all rows of an embedder. Empty for other methods, and for an embedder without a
+    /// quality table. The log odds that the clusters A and B, of N_A and N_B tracks, are one person are
+    /// `g = Σ (L(A∪B) − L(A) − L(B)) + lnΓ(N_A + N_B) − lnΓ(N_A) − lnΓ(N_B) − ln alpha + c`, with the sum over
+    /// embedders, and `L(C) = E/2 · (β F² / (1 + βΛ) − ln(1 + βΛ))` where F is the length of the sum of
+    /// `length · direction` over the tracks of C, Λ the sum of `precision`, β `person_variance` and E `evidence_dim`.
+    /// For two single tracks, the terms with lnΓ are 0. The clothes give c, the mean of
+    /// `min(max(clothes_intercept + clothes_slope · d, clothes_min), clothes_max)` over the pairs of a track of A and a
+    /// track of B that both have a `torso` in `tracks` and of which the later one begins at most 240 s after the
+    /// `last_t_secs` of the earlier one, with `d = √(1 − Σ√(p q))` of the two colour histograms; c is 0 without such a
+    /// pair. (Of more than 2,048 tracks with a torso, n in number, each is paired with the 2²²/n tracks that begin
+    /// next.) `linkage.distance` follows from g.
+    LinkVector = "link_vectors" "1.0.0", written by "cluster", sorted by (video_id, embedder, track_id),
+    checked by check_link_vector {
+        /// Key of the video.
+        video_id: Symbol,
+        /// Name of the embedder.
+        embedder: Symbol,
+        /// Key of the track; of tracks that corrections tie together with `edits = "relink"`, which are linked as
+        /// one, the first. A track without a vector of the embedder has no row and adds 0 to the sums.
+        track_id: i64,
+        /// Direction of `f = (λ/a)(v − m)`, of unit norm: the vector of the track less the mean of faces of its norm
+        /// (v), less the offset of the video (m), with the gain of the person at this norm (a).
+        direction: Ragged,
+        /// Length of f, above 0.
+        length: f64,
+        /// Precision `λ = 0.85 a²/ω` of the track about its person, with the variance ω of the noise at its norm; above 0.
+        precision: f64,
+        /// Variance β of the person vector, above 0.
+        person_variance: f64,
+        /// Number E of independent components that the vectors are worth as evidence, above 0; if several embedders
+        /// give evidence, times the weight 0.35 of each.
+        evidence_dim: f64,
+        /// Concentration of the prior: a large value expects many people; above 0.
+        alpha: f64,
+        /// Log odds of equal clothes before the limits; null when clothes give no evidence, as are the next three.
+        clothes_intercept: Option<f64>,
+        /// Change of the log odds for each unit of the distance d of clothes; null when clothes give no evidence.
+        clothes_slope: Option<f64>,
+        /// Lower limit of the log odds of clothes; null when clothes give no evidence.
+        clothes_min: Option<f64>,
+        /// Upper limit of the log odds of clothes; null when clothes give no evidence.
+        clothes_max: Option<f64>,
+    }
+}
+
+table! {
     /// One row per cluster: one person and the person's time on screen.
     Identity = "identities" "1.1.0", written by "cluster", sorted by (video_id, cluster_id) {
         /// Key of the video.
@@ -471,6 +522,37 @@ table! {
         /// Stable key of the person, 16 hexadecimal digits, which later runs and edits keep; null before version
         /// 1.1.0.
         person_uid: Option<String>,
+    }
+}
+
+table! {
+    /// One row per appearance of a person: a time in which the person is on screen with gaps of at most 2 s between
+    /// tracks. A gap is the time from the end of the last frame of a track to the first frame of the next track.
+    Appearance = "appearances" "2.0.0", written by "cluster", sorted by (video_id, cluster_id, appearance_idx),
+    checked by check_appearance {
+        /// Key of the video.
+        video_id: Symbol,
+        /// Key of the cluster, as in `identities`; all corrections are applied.
+        cluster_id: i64,
+        /// Index of the appearance of the person, from zero, in order of time.
+        appearance_idx: i64,
+        /// Index of the first frame.
+        first_frame_idx: i64,
+        /// Index of the last frame, inclusive.
+        last_frame_idx: i64,
+        /// Presentation time of the first frame, seconds.
+        first_t_secs: f64,
+        /// Presentation time of the last frame, seconds. The appearance ends when this frame does:
+        /// `last_t_secs` plus the `duration_secs` of the frame in `frames`.
+        last_t_secs: f64,
+        /// Number of tracks.
+        n_tracks: i64,
+        /// Number of shots in which a track of the appearance lies.
+        n_shots: i64,
+        /// Index of the first of these shots.
+        first_shot_idx: i64,
+        /// Index of the last of these shots.
+        last_shot_idx: i64,
     }
 }
 
@@ -558,7 +640,7 @@ table! {
         /// Key of the person's cluster in that video; its row of `identities` names the exemplar.
         first_cluster_id: i64,
         /// Similarity of the person across videos, 0 to 1: the norm of the mean of the embeddings in
-        /// `appearances`, weighted by number of tracks.
+        /// `members`, weighted by number of tracks.
         cohesion: f32,
         /// Name of the person, that of the video which was added last of those that name the person; null when
         /// none does, and before version 1.1.0.
@@ -569,8 +651,8 @@ table! {
 table! {
     /// One row per cluster of a video in a gallery: the person that the cluster was matched to. One file per
     /// video.
-    Appearance = "appearances" "1.1.0", written by "library", sorted by (video_id, cluster_id),
-    checked by check_appearance {
+    Member = "members" "1.0.0", formerly ("appearances" "1.1.0"), written by "library",
+    sorted by (video_id, cluster_id), checked by check_member {
         /// Key of the video.
         video_id: Symbol,
         /// Key of the cluster, as in the video's `identities`.
@@ -596,8 +678,8 @@ table! {
         screen_secs: f64,
         /// Mean embedding of the cluster's tracks, of unit norm.
         embedding: UnitVector,
-        /// Name of the person in the video's `identities`; null when the person has none, and before version
-        /// 1.1.0.
+        /// Name of the person in the video's `identities`; null when the person has none, and in
+        /// `appearances` 1.0.0.
         name: Option<String>,
     }
 }
@@ -608,7 +690,7 @@ table! {
     PersonVector = "person_vectors" "1.0.0", written by "library", sorted by (person_id) {
         /// Key of the person in `people`.
         person_id: i64,
-        /// Mean of the person's embeddings in `appearances`, weighted by number of tracks, of unit norm.
+        /// Mean of the person's embeddings in `members`, weighted by number of tracks, of unit norm.
         embedding: UnitVector,
     }
 }
@@ -664,7 +746,7 @@ table! {
 }
 
 /// Every table of a run, in the order of the stages.
-pub const ALL: [&Table; 16] = [
+pub const ALL: [&Table; 18] = [
     Video::TABLE,
     Frame::TABLE,
     Shot::TABLE,
@@ -678,13 +760,15 @@ pub const ALL: [&Table; 16] = [
     Cluster::TABLE,
     Calibration::TABLE,
     Linkage::TABLE,
+    LinkVector::TABLE,
     Identity::TABLE,
+    Appearance::TABLE,
     Metric::TABLE,
     Label::TABLE,
 ];
 
 /// Every table of a library of several runs.
-pub const LIBRARY: [&Table; 3] = [Person::TABLE, Appearance::TABLE, PersonVector::TABLE];
+pub const LIBRARY: [&Table; 3] = [Person::TABLE, Member::TABLE, PersonVector::TABLE];
 
 /// The tables of corrections, in a run and in a library. No stage writes them.
 pub const EDITS: [&Table; 2] = [Edit::TABLE, EditAnchor::TABLE];
@@ -750,6 +834,18 @@ fn check_track_view(row: &TrackView) -> Result<(), String> {
     if row.norm > 0.0 { Ok(()) } else { Err(format!("has norm {}", row.norm)) }
 }
 
+fn check_link_vector(row: &LinkVector) -> Result<(), String> {
+    let clothes = [row.clothes_intercept, row.clothes_slope, row.clothes_min, row.clothes_max];
+    if clothes.iter().any(Option::is_some) && clothes.iter().any(Option::is_none) {
+        return Err("has some of the constants of clothes and not all".into());
+    }
+    let LinkVector { length, precision, person_variance, evidence_dim, alpha, .. } = row;
+    match [length, precision, person_variance, evidence_dim, alpha].into_iter().find(|x| **x <= 0.0) {
+        Some(wrong) => Err(format!("has the number {wrong}, which must be above 0")),
+        None => Ok(()),
+    }
+}
+
 fn check_constraint(row: &Constraint) -> Result<(), String> {
     if row.track_a < row.track_b { Ok(()) } else { Err("must have the smaller track in `track_a`".into()) }
 }
@@ -765,6 +861,13 @@ fn check_cluster(row: &Cluster) -> Result<(), String> {
 }
 
 fn check_appearance(row: &Appearance) -> Result<(), String> {
+    if row.first_frame_idx <= row.last_frame_idx && row.first_shot_idx <= row.last_shot_idx {
+        return Ok(());
+    }
+    Err("ends before it begins".into())
+}
+
+fn check_member(row: &Member) -> Result<(), String> {
     if row.runner_up_person_id != Some(row.person_id) {
         return Ok(());
     }

@@ -13,7 +13,7 @@ use std::time::Instant;
 use clap::{Arg, ArgMatches, Command, value_parser};
 use gallery::{Library, RunIdentities};
 use schema::io::read_all;
-use schema::tables::Appearance;
+use schema::tables::Member;
 use serde_json::{Value, json};
 use testkit::world::{RETURNING, World, embedder, write_run};
 
@@ -82,8 +82,8 @@ fn add(store: &Path, run_dir: &Path) -> Result<(String, usize)> {
 /// B³ precision and recall of the matching.
 fn scores(store: &Path, truth: &HashMap<(String, i64), usize>) -> Result<Value> {
     let mut pairs = Vec::new();
-    for file in std::fs::read_dir(store.join("appearances"))? {
-        for row in read_all::<Appearance>(&file?.path())? {
+    for file in std::fs::read_dir(store.join("members"))? {
+        for row in read_all::<Member>(&file?.path())? {
             let person = truth.get(&(row.video_id.to_string(), row.cluster_id));
             pairs.push((row.person_id, *person.ok_or("row not found")?));
         }

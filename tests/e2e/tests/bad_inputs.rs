@@ -17,8 +17,8 @@ use run::manifest::{Manifest, STAGES};
 use schema::Row;
 use schema::io::read_all;
 use schema::tables::{
-    Cluster, Constraint, Crop, Detection, Embedding, Frame, Identity, Label, Linkage, Shot, Track,
-    TrackEmbedding,
+    Appearance, Cluster, Constraint, Crop, Detection, Embedding, Frame, Identity, Label, LinkVector, Linkage,
+    Shot, Track, TrackEmbedding,
 };
 use testkit::files::{copy, hashes, untidy, walk};
 use testkit::line::{Line, Said};
@@ -395,10 +395,12 @@ fn a_clip_without_faces_is_a_success() {
         rows::<Constraint>(run),
         rows::<Cluster>(run),
         rows::<Linkage>(run),
+        rows::<LinkVector>(run),
         rows::<Identity>(run),
+        rows::<Appearance>(run),
         rows::<Label>(run),
     ];
-    assert_eq!(empty, [0; 10]);
+    assert_eq!(empty, [0; 12]);
     assert!(rows::<Frame>(run) > 0 && rows::<Shot>(run) > 0);
     let page = fs::read_to_string(run.join("report/index.html")).unwrap();
     assert!(page.trim_end().ends_with("</html>"));

@@ -10,6 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -102,6 +103,61 @@ fn done() -> Option<&'static Done> {
         let line = Line { run_dir: folder("first"), threads: Some(1), ..line };
         Done::of(line).unwrap()
     }))
+}
+
+/// Runs every stage with `--reuse`; says which stages took over their tables.
+fn reused(line: &Line, from: &Path, stages: &[&str]) -> Vec<bool> {
+    let finished = |stage: &&str| {
+        let said = Said::of(line.command(stage).arg("--reuse").arg(from).arg("--json"));
+        assert_eq!(said.code, Some(0), "{stage}: {said:?}");
+        let finished = said.finished();
+        let is_reused = finished["figures"]["reused_from"].is_string();
+        assert_eq!(finished["skipped"], is_reused, "{stage}: {finished}");
+        is_reused
+    };
+    stages.iter().map(finished).collect()
+}
+
+#[test]
+fn a_run_takes_over_the_tables_of_another_with_the_same_settings() {
+    let Some(done) = done() else { return };
+    let first = &done.line.run_dir;
+    let before = table_hashes(first);
+    let line = Line { run_dir: folder("reused"), ..done.line.clone() };
+    assert_eq!(reused(&line, first, &STAGES), [true, true, true, true, false]);
+    assert_eq!(untidy(&line.run_dir), [""; 0]);
+    let of_embed = ["detections.parquet", "crops.parquet", "track_embeddings.parquet"];
+    let inode = |run: &Path, file: &str| fs::metadata(run.join(file)).unwrap().ino();
+    for file in of_embed {
+        assert_eq!(inode(&line.run_dir, file), inode(first, file), "{file} is copied");
+    }
+    assert_eq!(line.run_again(), [""; 0]);
+    // A person who is removed from the one run stays in the other.
+    let mut redact = Command::new(&line.program);
+    let redacted =
+        redact.args(["redact", "--identity", "1", "--run-dir"]).arg(&line.run_dir).output().unwrap();
+    assert!(redacted.status.success(), "{redacted:?}");
+    assert_eq!(table_hashes(first), before);
+    assert!(of_embed.iter().all(|file| inode(&line.run_dir, file) != inode(first, file)));
+
+    // A run from which a person was removed is no source for the stage that found the person.
+    let third = Line { run_dir: folder("reused-redacted"), ..done.line.clone() };
+    assert_eq!(reused(&third, &line.run_dir, &["ingest", "detect-track"]), [true, false]);
+
+    let Some(other) = line_with("reused-other", "min_face_px = 60") else { return };
+    assert_eq!(reused(&other, first, &STAGES), [true, false, false, false, false]);
+    assert_eq!(table_hashes(first), before);
+}
+
+#[test]
+fn a_run_of_another_video_is_not_reused() {
+    let Some(done) = done() else { return };
+    let Some(video) = assets::require("FACETRACK_CLIP_NO_FACE") else { return };
+    let Some(line) = Line::on(&video, &folder("reused-video")) else { return };
+    let said = Said::of(line.command("ingest").arg("--reuse").arg(&done.line.run_dir).arg("--json"));
+    assert_eq!(said.code, Some(2), "{said:?}");
+    let said = Said::of(line.command("ingest").args(["--reuse", "nowhere", "--json"]));
+    assert_eq!(said.code, Some(3), "{said:?}");
 }
 
 #[test]

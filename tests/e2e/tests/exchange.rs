@@ -14,15 +14,15 @@ use std::process::Command;
 use schema::Row;
 use schema::io::{TableWriter, open, read_all};
 use schema::tables::{
-    Cluster, Constraint, Detection, Embedding, Identity, Label, Linkage, Metric, Person, Shot, Track,
-    TrackEmbedding, Video,
+    Appearance, Cluster, Constraint, Detection, Embedding, Frame, Identity, Label, Linkage, Metric, Person,
+    Shot, Track, TrackEmbedding, Video,
 };
 use testkit::assets;
-use testkit::files::repository;
+use testkit::files::{copy, repository};
 use testkit::line::Line;
 use testkit::synthetic_run::{self, SyntheticRun, must};
 
-const FORMATS: [&str; 7] = ["csv", "mot", "coco", "cvat", "webvtt", "rttm", "otio"];
+const FORMATS: [&str; 9] = ["csv", "mot", "coco", "cvat", "webvtt", "rttm", "otio", "appearances-csv", "edl"];
 
 fn folder(name: &str) -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("exchange").join(name);
@@ -94,9 +94,9 @@ fn a_library_is_what_its_videos_add_up_to() {
     }
     assert_eq!(validate(&library, &library), Some((Some(0), vec![])));
     let people = library.join("people.parquet");
-    let appearances = fs::read_dir(library.join("appearances")).unwrap().next().unwrap().unwrap().path();
+    let members = fs::read_dir(library.join("members")).unwrap().next().unwrap().unwrap().path();
     assert_eq!(validate(&people, &library), Some((Some(0), vec![])));
-    assert_eq!(validate(&appearances, &library), Some((Some(0), vec![])));
+    assert_eq!(validate(&members, &library), Some((Some(0), vec![])));
 
     change::<Person>(&library, |rows| {
         rows[1].n_videos += 1;
@@ -114,13 +114,13 @@ fn a_library_is_what_its_videos_add_up_to() {
         assert_eq!(found, 1, "{file} {words}: {faults:#?}");
     };
     has("people.parquet", "the content differs from the SHA-256 in library.json");
-    has("people.parquet", "row 0 of `people` has 2 videos, the sum in `appearances` is 1");
+    has("people.parquet", "row 0 of `people` has 2 videos, the sum in `members` is 1");
     has("people.parquet", "row 1 of `people` has");
     has("people.parquet", "row 2 of `people` was first cluster 999 of");
-    has("appearances/", "names person 0, which is not in `people`");
+    has("members/", "names person 0, which is not in `people`");
     assert_eq!(faults.len(), 5, "{faults:#?}");
 
-    fs::remove_file(&appearances).unwrap();
+    fs::remove_file(&members).unwrap();
     let Some((code, faults)) = validate(&library, &library) else { return };
     // The table of people, the file that is gone, and rows whose person is no longer in the table.
     let of_rows = faults.iter().filter(|fault| fault.contains("names person 0")).count();
@@ -157,7 +157,7 @@ type Break = fn(&Path);
 #[test]
 fn each_fault_is_one_line_that_says_where() {
     let Some(made) = small("whole") else { return };
-    let cases: [(&str, Break, &str); 19] = [
+    let cases: [(&str, Break, &str); 22] = [
         ("nothing", |_| {}, ""),
         (
             "a box beside the frame",
@@ -238,6 +238,21 @@ fn each_fault_is_one_line_that_says_where() {
             "`identities.parquet`: row 0 of `identities` declares ",
         ),
         (
+            "an appearance with another track",
+            |run| change::<Appearance>(run, |rows| rows[1].n_tracks += 1),
+            "`appearances.parquet`: row 1 of `appearances` is not what `tracks`, `clusters` and `frames` say",
+        ),
+        (
+            "a person without the last appearance",
+            |run| change::<Appearance>(run, |rows| _ = rows.pop()),
+            "`identities.parquet`: row ",
+        ),
+        (
+            "a frame of another duration",
+            |run| change::<Frame>(run, |rows| rows[6].duration_secs = Some(7.0)),
+            "`frames.parquet`: row 7 of `frames` is 0.0",
+        ),
+        (
             "a label of no frame",
             |run| change::<Label>(run, |rows| rows[0].frame_idx = Some(12_345)),
             "`labels.parquet`: row 0 of `labels` names frame 12345, which is not in `frames`",
@@ -316,6 +331,54 @@ fn export(run: &Path, into: &Path) -> Option<()> {
     Some(())
 }
 
+/// A run, the same run with one track moved, and a run of another video.
+#[test]
+fn runs_of_one_video_are_compared() {
+    let Some(made) = small("compared") else { return };
+    let other = folder("compared-other");
+    copy(&made.run, &other);
+    let mut from = 0;
+    change::<Cluster>(&other, |rows| {
+        let row = rows.iter_mut().find(|row| row.cluster_id.is_some_and(|id| id > 0)).unwrap();
+        from = row.cluster_id.unwrap();
+        row.cluster_id = Some(from - 1);
+    });
+    change::<Identity>(&other, |rows| rows[from as usize - 1].name = Some("Ida".into()));
+    let compare = |a: &Path, b: &Path, options: &[&str]| {
+        let done = exchange()?.arg("compare").args([a, b]).args(options).output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        Some((done.status.code(), text(done.stdout), text(done.stderr)))
+    };
+    let Some((code, said, _)) = compare(&made.run, &made.run, &[]) else { return };
+    assert_eq!(code, Some(0));
+    assert!(
+        said.contains("100.0 % of A and 100.0 % of B") && said.contains("B³ of these faces: 1.000"),
+        "{said}"
+    );
+    assert!(!said.contains("With another person") && !said.contains("Only in"), "{said}");
+
+    let Some((code, said, _)) = compare(&made.run, &other, &["--json"]) else { return };
+    assert_eq!(code, Some(0));
+    let found: serde_json::Value = serde_json::from_str(&said).unwrap();
+    let boxes = read_all::<Detection>(&made.run.join("detections.parquet")).unwrap();
+    let tracked = boxes.iter().filter(|row| row.track_id.is_some()).count();
+    assert_eq!((&found["shared_boxes"], &found["boxes"][1]), (&tracked.into(), &tracked.into()));
+    assert!(found["b_cubed"]["f1"].as_f64().unwrap() < 1.0, "{found}");
+    let moved = found["moved"].as_array().unwrap();
+    assert_eq!(moved.len(), 1, "{found}");
+    assert_eq!((&moved[0]["a"]["cluster_id"], &moved[0]["b"]["person"]), (&from.into(), &"Ida".into()));
+    assert_eq!(moved[0]["tracks"], 1);
+
+    let Some((_, said, _)) = compare(&made.run, &other, &[]) else { return };
+    let line = format!("in 1 track: {} in A, Ida in B", Identity::numbered(from));
+    assert!(said.contains(&line), "{said}");
+
+    change::<Video>(&other, |rows| rows[0].sha256 = "0".repeat(64));
+    let Some((code, said, message)) = compare(&made.run, &other, &[]) else { return };
+    assert_eq!((code, said.as_str()), (Some(2), ""));
+    assert!(message.contains("are runs of different videos"), "{message}");
+}
+
 /// Faces, points and tracks of a real detector.
 #[test]
 fn other_tools_read_what_we_export() {
@@ -326,6 +389,7 @@ fn other_tools_read_what_we_export() {
     let exports = folder("clip-exports");
     let Some(()) = export(&line.run_dir, &exports) else { return };
     python("formats", &[&line.run_dir, &exports]);
+    python("link", &[&line.run_dir]);
 }
 
 #[test]

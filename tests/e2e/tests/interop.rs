@@ -15,8 +15,8 @@ use std::process::Command;
 use schema::Row;
 use schema::io::{open, read_all};
 use schema::tables::{
-    Cluster, Constraint, Crop, Detection, Embedding, Frame, Identity, Label, Linkage, Metric, Shot, Track,
-    TrackEmbedding, Video,
+    Appearance, Cluster, Constraint, Crop, Detection, Embedding, Frame, Identity, Label, LinkVector, Linkage,
+    Metric, Shot, Track, TrackEmbedding, Video,
 };
 use testkit::assets;
 use testkit::files::repository;
@@ -88,7 +88,9 @@ fn all_same(ours: &Path, theirs: &Path) {
     same::<Constraint>(ours, theirs);
     same::<Cluster>(ours, theirs);
     same::<Linkage>(ours, theirs);
+    same::<LinkVector>(ours, theirs);
     same::<Identity>(ours, theirs);
+    same::<Appearance>(ours, theirs);
     same::<Metric>(ours, theirs);
     same::<Label>(ours, theirs);
 }

@@ -96,11 +96,11 @@ fn a_release_stores_a_table_of_every_version() {
 #[test]
 fn a_released_document_cannot_be_edited() {
     let Some(documents) = release("edited") else { return };
-    let path = documents.join("frames/1.0.0.json");
+    let path = documents.join("frames/1.1.0.json");
     let edited = fs::read_to_string(&path).unwrap().replace("presentation order", "decoding order");
     fs::write(&path, edited).unwrap();
     let Some((passed, said)) = schemas(&documents, &["--check"]) else { return };
-    assert!(!passed && said.contains("frames/1.0.0.json` differs from the source"), "{said}");
+    assert!(!passed && said.contains("frames/1.1.0.json` differs from the source"), "{said}");
 }
 
 /// The source of a released table has changed and its version has not: as if another document had been

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use schema::io::read_all;
-use schema::tables::{Appearance, Cluster, Person, Track, Video};
+use schema::tables::{Cluster, Member, Person, Track, Video};
 use serde_json::Value;
 use testkit::assets;
 use testkit::truth::{self, TrueShot};
@@ -67,7 +67,7 @@ impl Parts {
             let run = runs.join(name);
             let video_id = read_all::<Video>(&run.join("videos.parquet")).unwrap()[0].video_id.clone();
             let clusters = read_all::<Cluster>(&run.join("clusters.parquet")).unwrap();
-            let appearances: BTreeMap<_, _> = appearances(&runs.join("library"))
+            let members: BTreeMap<_, _> = members(&runs.join("library"))
                 .into_iter()
                 .filter(|row| row.video_id == video_id)
                 .map(|row| (row.cluster_id, row.person_id))
@@ -77,7 +77,7 @@ impl Parts {
                 let shot = self.shots.iter().find(|shot| shot.frames.contains(&at)).unwrap();
                 let cluster = clusters.iter().find(|row| row.track_id == track.track_id).unwrap();
                 if let [person] = shot.people.as_slice() {
-                    let id = appearances[&cluster.cluster_id.unwrap()];
+                    let id = members[&cluster.cluster_id.unwrap()];
                     people.entry(id).or_default().insert(person.clone());
                 }
             }
@@ -86,8 +86,8 @@ impl Parts {
     }
 }
 
-fn appearances(library: &Path) -> Vec<Appearance> {
-    let files = fs::read_dir(library.join("appearances")).unwrap();
+fn members(library: &Path) -> Vec<Member> {
+    let files = fs::read_dir(library.join("members")).unwrap();
     files.flat_map(|file| read_all(&file.unwrap().path()).unwrap()).collect()
 }
 

@@ -8,7 +8,7 @@ use schema::io::{TableWriter, open, read_all, read_footer};
 use schema::table::Table;
 use schema::tables::{
     Appearance, Calibration, Cluster, Constraint, Crop, Detection, Embedding, Frame, Identity, Label,
-    Linkage, Metric, Person, PersonVector, Shot, Track, TrackEmbedding, TrackView, Video,
+    LinkVector, Linkage, Member, Metric, Person, PersonVector, Shot, Track, TrackEmbedding, TrackView, Video,
 };
 use schema::{Error, Row};
 
@@ -22,7 +22,7 @@ macro_rules! readers {
 }
 
 /// Every table of a run, and those of a library.
-pub(crate) const READERS: [Reader; 19] = readers!(
+pub(crate) const READERS: [Reader; 21] = readers!(
     Video,
     Frame,
     Shot,
@@ -36,16 +36,18 @@ pub(crate) const READERS: [Reader; 19] = readers!(
     Cluster,
     Calibration,
     Linkage,
+    LinkVector,
     Identity,
+    Appearance,
     Metric,
     Label,
     Person,
-    Appearance,
+    Member,
     PersonVector
 );
 
-/// Number of `appearances` among them.
-pub(crate) const APPEARANCES: usize = READERS.len() - 2;
+/// Number of `members` among them.
+pub(crate) const MEMBERS: usize = READERS.len() - 2;
 
 /// Reads a file as the table of that number.
 pub(crate) fn table(number: usize, path: &Path) {

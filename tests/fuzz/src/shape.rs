@@ -28,7 +28,7 @@ use schema::table::{Column, Table};
 use schema::tables::ALL;
 use serde_json::{Value, json};
 
-use crate::read::{self, APPEARANCES, READERS};
+use crate::read::{self, MEMBERS, READERS};
 use crate::{assert_message, one_of, place, up_to};
 
 /// Whole numbers that arithmetic stumbles over.
@@ -40,7 +40,7 @@ pub fn shapes(data: &[u8]) {
     let number = up_to(data, READERS.len() - 1);
     let path = place::file("shape.parquet", &file(data, READERS[number].0));
     read::table(number, &path);
-    if number == APPEARANCES {
+    if number == MEMBERS {
         library(&path);
     }
 }
@@ -66,14 +66,14 @@ pub fn runs(data: &[u8]) {
     }
 }
 
-/// A library of one video with these appearances.
-fn library(appearances: &Path) {
+/// A library of format 1, of one video with these members.
+fn library(members: &Path) {
     let root = place::folder().join("library");
     let file = "appearances/0a.0b.parquet";
     fs::create_dir_all(root.join("appearances")).unwrap();
-    fs::copy(appearances, root.join(file)).unwrap();
+    fs::copy(members, root.join(file)).unwrap();
     let entry = json!({ "video_id": "0a", "run_id": "r", "fingerprint": "f", "file": file,
-        "sha256": hash::file(appearances).unwrap() });
+        "sha256": hash::file(members).unwrap() });
     let embedder = json!({ "name": "v", "dim": 2, "weights_sha256": "0", "license": "MIT" });
     let index = json!({ "format": 1, "next_person_id": 1, "embedder": embedder, "people_sha256": "",
         "vectors": { "n_records": 0, "crc32": 0 }, "videos": [entry] });

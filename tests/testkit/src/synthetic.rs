@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use run::appearances::appearances;
 use run::manifest::VideoFile;
 use run::{Begin, Plan, Result, RunDir, StageRun};
 use schema::footer::Embedder;
 use schema::tables::{
     Calibration, Cluster, Constraint, ConstraintKind, ConstraintReason, Crop, Detection, DetectionSource,
-    Embedding, Frame, FrameStatus, Identity, Linkage, Shot, Track, TrackEmbedding, TrackView, Transition,
-    Video,
+    Embedding, Frame, FrameStatus, Identity, LinkVector, Linkage, Shot, Track, TrackEmbedding, TrackView,
+    Transition, Video,
 };
 use schema::{Symbol, UnitVector};
 use serde_json::Value;
@@ -168,6 +169,7 @@ impl SyntheticRun {
             t_secs: secs(frame_idx),
             is_key: frame_idx == 0,
             status: FrameStatus::Ok,
+            duration_secs: Some(secs(frame_idx + 1) - secs(frame_idx)),
         }))
     }
 
@@ -186,19 +188,7 @@ impl SyntheticRun {
             score: (shot_idx > 0).then_some(1.0),
         }))?;
         stage.write(self.detections(id))?;
-        stage.write((0..).zip(&self.tracks).map(|(track_id, track)| Track {
-            video_id: id.clone(),
-            track_id,
-            shot_idx: track.shot,
-            first_frame_idx: track.frames.0,
-            last_frame_idx: track.frames.1,
-            first_t_secs: secs(track.frames.0),
-            last_t_secs: secs(track.frames.1),
-            n_detections: track.n_frames(),
-            mean_score: 0.9,
-            best_frame_idx: track.frames.0,
-            torso: None,
-        }))?;
+        stage.write(self.track_rows(id))?;
         let mut crops = stage.create::<Crop>(&[])?;
         for (track_id, track) in (0..).zip(&self.tracks) {
             for (rank, crop) in (0..).zip(track.crops.iter().filter(|crop| crop.image.is_some())) {
@@ -216,6 +206,23 @@ impl SyntheticRun {
             }
         }
         stage.finish(crops)
+    }
+
+    fn track_rows(&self, id: &Symbol) -> Vec<Track> {
+        let rows = (0..).zip(&self.tracks).map(|(track_id, track)| Track {
+            video_id: id.clone(),
+            track_id,
+            shot_idx: track.shot,
+            first_frame_idx: track.frames.0,
+            last_frame_idx: track.frames.1,
+            first_t_secs: secs(track.frames.0),
+            last_t_secs: secs(track.frames.1),
+            n_detections: track.n_frames(),
+            mean_score: 0.9,
+            best_frame_idx: track.frames.0,
+            torso: None,
+        });
+        rows.collect()
     }
 
     /// The boxes of all tracks, by frame.
@@ -287,17 +294,23 @@ impl SyntheticRun {
         }
         let n_clusters = self.tracks.iter().filter_map(|t| t.cluster).max().map_or(0, |most| most + 1);
         stage.write(self.constraints(id))?;
-        stage.write((0..).zip(&self.tracks).map(|(track_id, track)| Cluster {
-            video_id: id.clone(),
-            track_id,
-            cluster_id: track.cluster,
-            is_noise: track.cluster.is_none(),
-            confidence: track.confidence,
-            runner_up_cluster_id: track.cluster.zip(track.margin).map(|(id, _)| (id + 1) % n_clusters),
-            margin: track.margin,
-            linked_cluster_id: track.cluster,
-            not_a_face: Some(false),
-        }))?;
+        let clusters: Vec<Cluster> = (0..)
+            .zip(&self.tracks)
+            .map(|(track_id, track)| Cluster {
+                video_id: id.clone(),
+                track_id,
+                cluster_id: track.cluster,
+                is_noise: track.cluster.is_none(),
+                confidence: track.confidence,
+                runner_up_cluster_id: track.cluster.zip(track.margin).map(|(id, _)| (id + 1) % n_clusters),
+                margin: track.margin,
+                linked_cluster_id: track.cluster,
+                not_a_face: Some(false),
+            })
+            .collect();
+        let times = (0..self.shots.last().copied().unwrap_or(0)).map(|i| (i, secs(i))).collect();
+        stage.write(appearances(&self.track_rows(id), &clusters, &times))?;
+        stage.write(clusters)?;
         stage.write(linking.calibration.iter().map(|&(bin, similarity, n_open, n_apart, same)| {
             Calibration { video_id: id.clone(), bin, similarity, n_open, n_apart, same }
         }))?;
@@ -309,6 +322,7 @@ impl SyntheticRun {
             distance,
             size,
         }))?;
+        stage.write::<LinkVector>([])?;
         stage.write((0..n_clusters).map(|cluster_id| self.identity(id, linking, cluster_id)))
     }
 

@@ -266,6 +266,43 @@ pub struct Assignment {
     pub fits: Option<Vec<Fit>>,
     /// Calibration of pair similarities; `None` for a method that does not estimate it.
     pub calibration: Option<Calibration>,
+    /// Evidence of every item; `None` for a method without a model of the vectors.
+    pub evidence: Option<Evidence>,
+}
+
+/// Evidence by which [`Link`] compares items, one cluster each.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Evidence {
+    /// Index of each item, rising; of items that are linked as one, the first.
+    pub items: Vec<usize>,
+    /// The embedders, in the order of the views.
+    pub views: Vec<ViewEvidence>,
+    /// Concentration of the prior.
+    pub alpha: f64,
+    /// Log odds of clothes; `None` if clothes give no evidence.
+    pub clothes: Option<ClothesLine>,
+}
+
+/// Evidence of one embedder.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ViewEvidence {
+    /// `β`: variance of the person vector.
+    pub person_variance: f64,
+    /// `E`: number of independent components that a vector is worth, times the weight of the view.
+    pub evidence_dim: f64,
+    /// `F` and `λ` of each item; `None` for an item without a vector.
+    pub seen: Vec<Option<(Vec<f32>, f64)>>,
+}
+
+/// Log odds of one person as a line over the Hellinger distance of the clothes of two tracks.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ClothesLine {
+    /// Log odds at distance 0.
+    pub intercept: f64,
+    /// Change of the log odds from distance 0 to distance 1.
+    pub slope: f64,
+    /// Smallest and largest log odds.
+    pub bounds: [f64; 2],
 }
 
 /// How well an item fits its cluster.

@@ -1,6 +1,7 @@
 //! A run in the formats of other tools, one file per format. Information that a format cannot hold is
 //! omitted.
 
+mod appearances;
 mod boxes;
 mod times;
 
@@ -10,7 +11,7 @@ use crate::run::Run;
 pub type Format = fn(&Run) -> String;
 
 /// Every format by its name on the command line.
-pub const FORMATS: [(&str, Format); 7] = [
+pub const FORMATS: [(&str, Format); 9] = [
     // One box per line, readable as labels.
     ("csv", boxes::csv),
     // MOTChallenge: frames and identities from 1.
@@ -25,4 +26,8 @@ pub const FORMATS: [(&str, Format); 7] = [
     ("rttm", times::rttm),
     // OpenTimelineIO: one track per person, one clip per time on screen.
     ("otio", times::otio),
+    // One appearance of a person per line: gaps of at most 2 s are closed.
+    ("appearances-csv", appearances::csv),
+    // CMX 3600 edit decision list: one event per appearance.
+    ("edl", appearances::edl),
 ];

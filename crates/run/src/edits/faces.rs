@@ -39,7 +39,8 @@ impl Faces {
     /// When a stage has not finished, or a table cannot be read.
     pub fn read(run: &RunReader) -> Result<Self> {
         let video_sha256 = Symbol::from(run.video_file()?.sha256.as_str());
-        let times = run.read::<Frame>()?.iter().map(|row| (row.pts_ticks, row.t_secs)).collect();
+        let times =
+            run.read::<Frame>()?.iter().map(|row| (row.pts_ticks, row.t_secs, row.duration_secs)).collect();
         let mut faces = Self::new(video_sha256, times, []);
         for batch in run.open_table::<Detection>()? {
             faces.extend(batch?);

@@ -91,5 +91,5 @@ fn named(path: &Path) -> Result<Files> {
     let reason = || "the footer key `facetrack` is missing or unreadable".to_owned();
     let foreign = || schema::Error::NotParquet { path: path.to_path_buf(), reason: reason() };
     let footer = schema::io::read_footer(path)?.ok_or_else(foreign)?;
-    Ok(Files::from([(footer.table, path.to_path_buf())]))
+    Ok(Files::from([(schema::io::current_name(&footer).to_owned(), path.to_path_buf())]))
 }

@@ -5,12 +5,13 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt::Display;
 use std::hash::Hash;
 
+use crate::appearances::appearances;
 use crate::error::Error;
 use schema::footer::Embedder;
 use schema::io::MOST_FAULTS;
 use schema::tables::{
-    Cluster, Constraint, ConstraintKind, Crop, Detection, DetectionSource, Frame, Identity, Label, Shot,
-    Track, Transition, Video,
+    Appearance, Cluster, Constraint, ConstraintKind, Crop, Detection, DetectionSource, Frame, Identity,
+    Label, LinkVector, Shot, Track, Transition, Video,
 };
 use schema::{Row, Symbol};
 
@@ -27,11 +28,7 @@ pub(super) fn check(tables: &Tables) -> Vec<Error> {
     let world = World::new(tables);
     one_video(&world, &mut faults);
     each(&tables.videos, &mut faults, |wrong, _, _, row| video(wrong, row, &world));
-    each(&tables.frames, &mut faults, |wrong, at, before, row| {
-        wrong.counts(row.frame_idx, at, "frame_idx");
-        let is_later = before.is_none_or(|before| before.pts_ticks < row.pts_ticks);
-        wrong.unless(is_later, "has a time that is not after the time of the previous frame");
-    });
+    each(&tables.frames, &mut faults, frame);
     each(&tables.shots, &mut faults, |wrong, at, before, row| shot(wrong, at, before, row, &world));
     each(&tables.detections, &mut faults, |wrong, _, before, row| detection(wrong, before, row, &world));
     each(&tables.tracks, &mut faults, |wrong, _, _, row| track(wrong, row, &world));
@@ -86,7 +83,9 @@ pub(super) fn check(tables: &Tables) -> Vec<Error> {
         wrong.unless(rises, "is smaller than in the previous row");
     });
     dendrogram(tables, &mut faults);
+    each(&tables.link_vectors, &mut faults, |wrong, _, before, row| link_vector(wrong, before, row, &world));
     each(&tables.identities, &mut faults, |wrong, at, before, row| identity(wrong, at, before, row, &world));
+    check_appearances(&world, &mut faults);
     each(&tables.labels, &mut faults, |wrong, at, _, row| label(wrong, at, row, &world));
     faults
 }
@@ -239,7 +238,7 @@ fn one_video(world: &World<'_>, faults: &mut Vec<Error>) {
     }
     same! {
         videos frames shots detections tracks crops embeddings track_embeddings track_views constraints clusters calibration
-        linkage identities metrics labels
+        linkage link_vectors identities appearances metrics labels
     }
 }
 
@@ -254,6 +253,19 @@ fn video(wrong: &mut Wrong, row: &Video, world: &World<'_>) {
     if let Some(found) = world.tables.frames.as_ref().map(|frames| frames.rows.len()) {
         let is_all = usize::try_from(*frame_count) == Ok(found);
         wrong.unless(is_all, format_args!("declares {frame_count} frames, `frames` has {found}"));
+    }
+}
+
+fn frame(wrong: &mut Wrong, at: usize, before: Option<&Frame>, row: &Frame) {
+    wrong.counts(row.frame_idx, at, "frame_idx");
+    let is_later = before.is_none_or(|before| before.pts_ticks < row.pts_ticks);
+    wrong.unless(is_later, "has a time that is not after the time of the previous frame");
+    wrong.unless(row.duration_secs.is_none_or(|secs| secs >= 0.0), "is shown for less than no time");
+    if let Some((before, secs)) = before.and_then(|before| Some((before, before.duration_secs?))) {
+        let until = row.t_secs - before.t_secs;
+        let is_until = (secs - until).abs() <= SAME_SECS;
+        wrong
+            .unless(is_until, format_args!("is {until} s after the previous frame, which declares {secs} s"));
     }
 }
 
@@ -401,6 +413,19 @@ fn dendrogram(tables: &Tables, faults: &mut Vec<Error>) {
     });
 }
 
+/// The constants are those of the previous row of the embedder.
+fn link_vector(wrong: &mut Wrong, before: Option<&LinkVector>, row: &LinkVector, world: &World<'_>) {
+    wrong.find(&world.tracks, row.track_id);
+    wrong.embedder(&row.embedder, &world.tables.link_vectors);
+    let constants = |row: &LinkVector| {
+        let clothes = (row.clothes_intercept, row.clothes_slope, row.clothes_min, row.clothes_max);
+        (row.person_variance, row.evidence_dim, row.alpha, clothes)
+    };
+    let before = before.filter(|before| before.embedder == row.embedder);
+    let is_same = before.is_none_or(|before| constants(before) == constants(row));
+    wrong.unless(is_same, "has other constants than the previous row of its embedder");
+}
+
 /// Whether an edit changed the cluster of a track; tables before version 1.1.0 do not say, and had no such edits.
 fn is_edited(row: &Cluster) -> bool {
     row.not_a_face.is_some() && row.linked_cluster_id != row.cluster_id
@@ -426,6 +451,56 @@ fn identity(wrong: &mut Wrong, at: usize, before: Option<&Identity>, row: &Ident
             format_args!("has its exemplar in track {exemplar_track_id}, which is not in the cluster"),
         );
     }
+}
+
+/// Appearances are what the tracks, their clusters and the times of the frames say.
+fn check_appearances(world: &World<'_>, faults: &mut Vec<Error>) {
+    let tables = world.tables;
+    let expected = match (&tables.frames, &tables.tracks, &tables.clusters) {
+        (Some(frames), Some(tracks), Some(clusters)) => {
+            let times =
+                frames.rows.iter().map(|row| (row.pts_ticks, row.t_secs, row.duration_secs)).collect();
+            Some(appearances(&tracks.rows, &clusters.rows, &times))
+        }
+        _ => None,
+    };
+    let key = |row: &Appearance| (row.cluster_id, row.appearance_idx);
+    let expected: Option<HashMap<_, _>> =
+        expected.map(|rows| rows.into_iter().map(|row| (key(&row), row)).collect());
+    let mut found = HashSet::new();
+    each(&tables.appearances, faults, |wrong, _, before, row| {
+        found.insert(key(row));
+        let before = before.filter(|before| before.cluster_id == row.cluster_id);
+        let next = before.map_or(0, |before| before.appearance_idx.saturating_add(1));
+        let idx = row.appearance_idx;
+        wrong.unless(idx == next, format_args!("has appearance_idx {idx}, expected {next}"));
+        wrong.find(&world.identities, row.cluster_id);
+        wrong.span([row.first_frame_idx, row.last_frame_idx], [row.first_t_secs, row.last_t_secs], world);
+        let Some(expected) = &expected else { return };
+        let of = |row: &Appearance| {
+            let Appearance { first_frame_idx, last_frame_idx, n_tracks, n_shots, .. } = *row;
+            [first_frame_idx, last_frame_idx, n_tracks, n_shots, row.first_shot_idx, row.last_shot_idx]
+        };
+        let is_same = expected.get(&key(row)).is_some_and(|expected| of(expected) == of(row));
+        wrong.unless(is_same, "is not what `tracks`, `clusters` and `frames` say");
+    });
+    if tables.appearances.is_none() {
+        return;
+    }
+    let count = |keys: &mut dyn Iterator<Item = i64>| {
+        let mut counts: HashMap<i64, usize> = HashMap::new();
+        keys.for_each(|key| *counts.entry(key).or_default() += 1);
+        counts
+    };
+    let listed = count(&mut found.iter().map(|key| key.0));
+    let Some(all) = expected.map(|rows| count(&mut rows.keys().map(|key| key.0))) else { return };
+    each(&tables.identities, faults, |wrong, _, _, row| {
+        let [listed, all] = [&listed, &all].map(|counts| counts.get(&row.cluster_id).copied().unwrap_or(0));
+        wrong.unless(
+            listed == all,
+            format_args!("has tracks in {all} appearances, `appearances` lists {listed}"),
+        );
+    });
 }
 
 fn label(wrong: &mut Wrong, at: usize, row: &Label, world: &World<'_>) {

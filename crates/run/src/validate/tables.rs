@@ -9,7 +9,8 @@ use schema::footer::Embedder;
 use schema::io;
 use schema::tables::{
     self, Appearance, Calibration, Cluster, Constraint, Crop, Detection, Edit, EditAnchor, Embedding, Frame,
-    Identity, Label, Linkage, Metric, Person, PersonVector, Shot, Track, TrackEmbedding, TrackView, Video,
+    Identity, Label, LinkVector, Linkage, Member, Metric, Person, PersonVector, Shot, Track, TrackEmbedding,
+    TrackView, Video,
 };
 
 use super::Files;
@@ -75,13 +76,15 @@ every_table! {
     clusters: Cluster,
     calibration: Calibration,
     linkage: Linkage,
+    link_vectors: LinkVector,
     identities: Identity,
+    appearances: Appearance,
     metrics: Metric,
     labels: Label,
     edits: Edit,
     edit_anchors: EditAnchor,
     people: Person,
-    appearances: Appearance,
+    members: Member,
     person_vectors: PersonVector,
 }
 

@@ -11,15 +11,15 @@ use arrow::buffer::OffsetBuffer;
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field};
 use parquet::basic::{Compression, ZstdLevel};
-use schema::Row;
 use schema::footer::KEY;
-use schema::io::read_all;
+use schema::io::{current_name, read_all, read_footer};
 use schema::tables::{
-    Crop, Detection, Embedding, Linkage, MetricUnit, TORSO_BINS, Track, TrackEmbedding, TrackView,
+    Crop, Detection, Embedding, Linkage, Member, MetricUnit, TORSO_BINS, Track, TrackEmbedding, TrackView,
 };
+use schema::{Error, Row};
 
 use crate::raw::Raw;
-use crate::rows::{DIM, crop, detection, linkage, metric, track, track_embedding};
+use crate::rows::{DIM, crop, detection, linkage, member, metric, track, track_embedding};
 
 fn reads_as<R: Row + Clone + PartialEq + Debug>(name: &str, raw: Raw, rows: &[R]) {
     let folder = tempfile::tempdir().unwrap();
@@ -108,6 +108,28 @@ fn a_table_of_an_earlier_minor_version() {
     reads_as("some measured", Raw::of(&rows, 0), &rows);
     let before = Raw::of(&rows, 0).without("torso").footer_field("version", "1.0.0".into());
     reads_as("before the column", before, &[track(0), track(1)]);
+}
+
+/// `members` was `appearances` until version 1.1.0, which added the column `name`.
+#[test]
+fn a_table_by_its_former_name() {
+    let rows = [member(0), Member { name: Some("Ida".into()), ..member(1) }];
+    let former = |version: &str| {
+        let raw = Raw::of(&rows, DIM).footer_field("table", "appearances".into());
+        raw.footer_field("version", version.into())
+    };
+    reads_as("the last version", former("1.1.0"), &rows);
+    reads_as("before the column", former("1.0.0").without("name"), &[member(0), member(1)]);
+    let current = |version: &str| {
+        let path = tempfile::NamedTempFile::new().unwrap();
+        former(version).write(path.path());
+        current_name(&read_footer(path.path()).unwrap().unwrap()).to_owned()
+    };
+    assert_eq!(["1.0.0", "2.0.0"].map(current), ["members", "appearances"]);
+    let raw = former("2.0.0");
+    let path = tempfile::NamedTempFile::new().unwrap();
+    raw.write(path.path());
+    assert!(matches!(read_all::<Member>(path.path()), Err(Error::TooNew { .. })));
 }
 
 #[test]

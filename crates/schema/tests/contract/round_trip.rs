@@ -10,8 +10,8 @@ use schema::cell::{Category, MAX_WHOLE, Ragged, UnitVector};
 use schema::footer::Footer;
 use schema::io::{TableWriter, open, read_all};
 use schema::tables::{
-    Cluster, Constraint, Crop, Detection, Embedding, Frame, Identity, Label, Linkage, MAX_CROP_SIDE, Metric,
-    Shot, TORSO_BINS, Track, TrackEmbedding, TrackView, Video,
+    Appearance, Cluster, Constraint, Crop, Detection, Embedding, Frame, Identity, Label, LinkVector, Linkage,
+    MAX_CROP_SIDE, Metric, Shot, TORSO_BINS, Track, TrackEmbedding, TrackView, Video,
 };
 use schema::{Row, Symbol};
 
@@ -88,14 +88,15 @@ fn video() -> BoxedStrategy<Video> {
 }
 
 fn frame() -> BoxedStrategy<Frame> {
-    (symbol(), int(), int(), double(), any::<bool>(), word())
-        .prop_map(|(video_id, frame_idx, pts_ticks, t_secs, is_key, status)| Frame {
+    (symbol(), int(), int(), double(), any::<bool>(), word(), maybe(double()))
+        .prop_map(|(video_id, frame_idx, pts_ticks, t_secs, is_key, status, duration_secs)| Frame {
             video_id,
             frame_idx,
             pts_ticks,
             t_secs,
             is_key,
             status,
+            duration_secs,
         })
         .boxed()
 }
@@ -263,6 +264,29 @@ fn linkage() -> BoxedStrategy<Linkage> {
         .boxed()
 }
 
+fn link_vector() -> BoxedStrategy<LinkVector> {
+    let above = || (f64::MIN_POSITIVE..1e300).boxed();
+    let clothes = maybe((double(), double(), double(), double()).boxed());
+    let constants = (above(), above(), above(), clothes);
+    (symbol(), symbol(), int(), unit_vector(), (above(), above()), constants)
+        .prop_map(|(video_id, embedder, track_id, direction, own, constants)| LinkVector {
+            video_id,
+            embedder,
+            track_id,
+            direction: Ragged(direction),
+            length: own.0,
+            precision: own.1,
+            person_variance: constants.0,
+            evidence_dim: constants.1,
+            alpha: constants.2,
+            clothes_intercept: constants.3.map(|clothes| clothes.0),
+            clothes_slope: constants.3.map(|clothes| clothes.1),
+            clothes_min: constants.3.map(|clothes| clothes.2),
+            clothes_max: constants.3.map(|clothes| clothes.3),
+        })
+        .boxed()
+}
+
 fn identity() -> BoxedStrategy<Identity> {
     let times = (double(), double(), double());
     (symbol(), int(), (maybe(text()), maybe(text())), (int(), int()), times, (int(), int()))
@@ -278,6 +302,25 @@ fn identity() -> BoxedStrategy<Identity> {
             last_t_secs: times.2,
             exemplar_track_id: exemplar.0,
             exemplar_frame_idx: exemplar.1,
+        })
+        .boxed()
+}
+
+fn appearance() -> BoxedStrategy<Appearance> {
+    let spans = (ascending(int()), ascending(int()));
+    (symbol(), int(), int(), spans, (double(), double()), (int(), int()))
+        .prop_map(|(video_id, cluster_id, appearance_idx, (frames, shots), times, counts)| Appearance {
+            video_id,
+            cluster_id,
+            appearance_idx,
+            first_frame_idx: frames.0,
+            last_frame_idx: frames.1,
+            first_t_secs: times.0,
+            last_t_secs: times.1,
+            n_tracks: counts.0,
+            n_shots: counts.1,
+            first_shot_idx: shots.0,
+            last_shot_idx: shots.1,
         })
         .boxed()
 }
@@ -360,8 +403,8 @@ mod comes_back_as_written {
 
     round_trips! {
         video: 0, frame: 0, shot: 0, detection: 0, track: 0, crop: 0, embedding: DIM, track_embedding: DIM,
-        track_view: DIM,
-        constraint: 0, cluster: 0, linkage: 0, identity: 0, metric: 0, label: 0,
+        track_view: DIM, link_vector: DIM,
+        constraint: 0, cluster: 0, linkage: 0, identity: 0, appearance: 0, metric: 0, label: 0,
     }
 }
 

@@ -3,7 +3,7 @@
 use schema::cell::{Ragged, UnitVector};
 use schema::tables::{
     Cluster, Constraint, ConstraintKind, ConstraintReason, Crop, Detection, DetectionSource, Frame,
-    FrameStatus, Linkage, Metric, MetricUnit, Track, TrackEmbedding, TrackView,
+    FrameStatus, Linkage, Member, Metric, MetricUnit, Track, TrackEmbedding, TrackView,
 };
 
 /// Length of the vectors of [`track_embedding`].
@@ -21,6 +21,7 @@ pub(crate) fn frame(frame_idx: i64) -> Frame {
         t_secs: frame_idx as f64 * 0.04,
         is_key: frame_idx % 12 == 0,
         status: FrameStatus::Ok,
+        duration_secs: Some(0.04),
     }
 }
 
@@ -117,6 +118,22 @@ pub(crate) fn cluster(track_id: i64, cluster_id: Option<i64>, is_noise: bool) ->
         margin: None,
         linked_cluster_id: cluster_id,
         not_a_face: None,
+    }
+}
+
+pub(crate) fn member(cluster_id: i64) -> Member {
+    Member {
+        video_id: "v".into(),
+        cluster_id,
+        person_id: cluster_id,
+        similarity: None,
+        threshold: None,
+        runner_up_person_id: None,
+        margin: None,
+        n_tracks: 3,
+        screen_secs: 1.5,
+        embedding: UnitVector::normalised(&[1.0, 2.0, 2.0]).unwrap(),
+        name: None,
     }
 }
 

@@ -17,7 +17,7 @@ use std::collections::HashMap;
 use numeric::vector::dot_in_lanes as dot;
 
 use super::evidence::Sums;
-use crate::method::Outfit;
+use crate::method::{ClothesLine, Outfit};
 use crate::parallel::in_parallel;
 
 /// Outfits further apart say nothing, seconds.
@@ -144,6 +144,12 @@ impl Law {
             intercept += (hessian[0] * gradient[1] - hessian[1] * gradient[0]) / determinant;
         }
         (slope.is_finite() && intercept.is_finite()).then_some(Self { middle, slope, intercept })
+    }
+
+    /// Returns the law as a line over the distance, with its bounds.
+    pub(super) fn line(&self, bounds: [f64; 2]) -> ClothesLine {
+        let slope = self.slope / UNIT;
+        ClothesLine { intercept: self.intercept - slope * self.middle, slope, bounds }
     }
 
     /// For each of `n` tracks the others whose clothes are compared with its own, with `e` within `bounds`.

@@ -24,6 +24,7 @@ use numeric::vector::dot_in_lanes as dot;
 use super::alpha::Prior;
 use super::quality::{Tracks, View};
 use crate::items::Vectors;
+use crate::method::ViewEvidence;
 use crate::parallel::in_parallel;
 
 /// Log odds at which the distance of two clusters is a half. Two tracks of one person on TV have log odds of
@@ -161,6 +162,22 @@ impl Sums {
             evidence += part.likelihood(square, self.precisions[at] + sign * other.precisions[other_at]);
         }
         evidence
+    }
+
+    /// Returns `F` and `Λ` of every cluster in each view, with the constants of the view.
+    pub(super) fn views(&self) -> Vec<ViewEvidence> {
+        let view = |(at, part): (usize, &Part)| ViewEvidence {
+            person_variance: part.person,
+            evidence_dim: part.dim,
+            seen: (0..self.counts.len())
+                .map(|cluster| {
+                    let precision = self.precisions[cluster * self.parts.len() + at];
+                    let row = &self.vectors.row(cluster)[part.columns.clone()];
+                    (precision > 0.0).then(|| (row.to_vec(), precision))
+                })
+                .collect(),
+        };
+        self.parts.iter().enumerate().map(view).collect()
     }
 
     /// `F` of all clusters.

@@ -45,7 +45,7 @@ use self::quality::{Norms, Tracks};
 use self::reassign::{Clusters, Standing};
 use self::second_look::SecondLook;
 pub use self::second_look::left_apart;
-use super::{Assignment, Cut, Error, Fit, Items, Method, Outfit, Tree, cannot_link_of, numbers};
+use super::{Assignment, Cut, Error, Evidence, Fit, Items, Method, Outfit, Tree, cannot_link_of, numbers};
 use crate::agglomerate::CANNOT_LINK_PENALTY;
 use crate::linkage::{self, FORBIDDEN, Merge};
 use crate::neighbours::Search;
@@ -189,9 +189,8 @@ impl Link {
             Cut::Height(height) => Stop::Gain(log_odds(height)),
             Cut::Clusters(k) => Stop::Clusters(k),
         };
-        let worn = learned.law.zip(bounds);
-        let worn =
-            worn.map(|(law, bounds)| law.apply(&pairs(items.outfits()), n, bounds)).unwrap_or_default();
+        let law = learned.law.zip(bounds);
+        let worn = law.map(|(law, bounds)| law.apply(&pairs(items.outfits()), n, bounds)).unwrap_or_default();
         let is_unclear: Vec<bool> = (0..n).map(|track| norms.is_unclear(track)).collect();
         let look = |same_from| SecondLook { vectors: items.vectors(), is_unclear: &is_unclear, same_from };
         let second_look = self.same_from.map(look);
@@ -215,8 +214,15 @@ impl Link {
         };
         let fits = found.standings.iter().zip(&found.confidences).map(fit).collect();
         let tree = Tree { merges: found.merges, cut, forbidden: FORBIDDEN };
+        let evidence = Evidence {
+            items: (0..n).collect(),
+            views: Sums::new(&tracks, &learned.offsets, self.threads).views(),
+            alpha: learned.alpha,
+            clothes: law.map(|(law, bounds)| law.line(bounds)),
+        };
         advance(STEPS * n, STEPS * n);
-        Ok(self.finish(&norms, found.labels, fits, tree, Some(calibration)))
+        let found = self.finish(&norms, found.labels, fits, tree, Some(calibration));
+        Ok(Assignment { evidence: Some(evidence), ..found })
     }
 
     /// Marks single unclear tracks as noise, unless a number of clusters is given.
@@ -241,6 +247,7 @@ impl Link {
             tree: Some(tree),
             fits: Some(fits.iter().map(|fit| Fit { runner_up: runner_up(fit), ..*fit }).collect()),
             calibration,
+            evidence: None,
         }
     }
 

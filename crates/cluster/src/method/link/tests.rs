@@ -6,6 +6,7 @@ use testkit::people::{people, quality};
 use super::quality::View;
 use super::*;
 use crate::items::Vectors;
+use crate::method::Crop;
 
 /// Largest difference of two gains that count as equal, because the sums have single precision.
 const ROUNDING: f64 = 1e-3;
@@ -311,4 +312,81 @@ fn odds_are_the_gains_of_linking() {
     alone[7] = 7;
     let alone = model.odds(alone);
     assert!((alone.one(7, 3) - alone.belongs(7)(3).unwrap()).abs() < ROUNDING);
+}
+
+/// All heights of the tree from what the table `link_vectors` holds, with clothes and constraints.
+#[test]
+fn heights_follow_from_the_evidence_of_the_items() {
+    let n = 80;
+    let made = people(n, 16, 5);
+    let rows: Vec<&[f32]> = (0..n).map(|row| made.vector(row)).collect();
+    let torso = |item: usize| {
+        let mut torso = [0.05_f32; 8];
+        torso[made.truth[item] % 8] = 0.65;
+        torso
+    };
+    let torsos: Vec<[f32; 8]> = (0..n).map(torso).collect();
+    let first_secs = |item: usize| 5.0 * item as f64;
+    let outfits = torsos.iter().enumerate().map(|(item, torso)| Outfit {
+        item,
+        torso,
+        first_secs: first_secs(item),
+        last_secs: first_secs(item) + 3.0,
+        shot: item as i64,
+    });
+    let crops = (0..n).map(|item| Crop { item, vector: made.vector(item), norm: made.norms[item] });
+    let items = Items::new(rows, made.cannot_link.clone()).unwrap().with_crops(crops.collect()).unwrap();
+    let items = items.with_outfits(outfits.collect()).unwrap();
+    let scale = Scale::Evidence(quality(16));
+    let link = Link { scale, cut: Cut::Best, clothes: Clothes::Both, same_from: Some(0.4), threads: 2 };
+    let found = link.assign(&items, &mut |_, _| ()).unwrap();
+    let (tree, evidence) = (found.tree.unwrap(), found.evidence.unwrap());
+    let line = evidence.clothes.unwrap();
+    let view = &evidence.views[0];
+    let likelihood = |members: &[usize]| {
+        let (mut sum, mut precision) = (vec![0.0; 16], 0.0);
+        for item in members {
+            let (vector, own) = view.seen[*item].as_ref().unwrap();
+            sum.iter_mut().zip(vector).for_each(|(sum, x)| *sum += f64::from(*x));
+            precision += own;
+        }
+        let square: f64 = sum.iter().map(|x| x * x).sum();
+        let spread = view.person_variance * precision;
+        view.evidence_dim / 2.0 * (view.person_variance * square / (1.0 + spread) - spread.ln_1p())
+    };
+    let log_gamma = |n: usize| (1..n).map(|i| (i as f64).ln()).sum::<f64>();
+    let clothes = |a: usize, b: usize| {
+        let (first, second) = (a.min(b), a.max(b));
+        (first_secs(second) <= first_secs(first) + 3.0 + 240.0).then(|| {
+            let alike: f64 = torsos[a].iter().zip(&torsos[b]).map(|(p, q)| f64::from(p * q).sqrt()).sum();
+            let distance = (1.0 - alike).max(0.0).sqrt();
+            (line.intercept + line.slope * distance).clamp(line.bounds[0], line.bounds[1])
+        })
+    };
+    let mut nodes: Vec<Vec<usize>> = (0..n).map(|item| vec![item]).collect();
+    let (mut highest, mut singles) = (0.0_f64, 0);
+    for merge in &tree.merges {
+        let (a, b) = (nodes[merge.left].clone(), nodes[merge.right].clone());
+        let both = [a.clone(), b.clone()].concat();
+        let between: Vec<(usize, usize)> = a.iter().flat_map(|x| b.iter().map(move |y| (*x, *y))).collect();
+        let worn: Vec<f64> = between.iter().filter_map(|(x, y)| clothes(*x, *y)).collect();
+        let mut gain = likelihood(&both) - likelihood(&a) - likelihood(&b) - evidence.alpha.ln()
+            + log_gamma(both.len())
+            - log_gamma(a.len())
+            - log_gamma(b.len());
+        if !worn.is_empty() {
+            gain += worn.iter().sum::<f64>() / worn.len() as f64;
+        }
+        // A merge behind the cut counts as one at the cut, if it gains more.
+        if highest >= 1.0 {
+            gain = gain.min(0.0);
+        }
+        let apart = |(x, y): &(usize, usize)| made.cannot_link.binary_search(&(*x.min(y), *x.max(y))).is_ok();
+        let forbidden = if between.iter().any(apart) { FORBIDDEN } else { 0.0 };
+        highest = highest.max(distance(gain) + forbidden);
+        assert!((highest - merge.height).abs() < 1e-4, "{highest} is not the height of {merge:?}");
+        singles += usize::from(both.len() == 2);
+        nodes.push(both);
+    }
+    assert!(singles > 10 && tree.merges.iter().any(|merge| merge.height > 2.0), "{singles}");
 }
