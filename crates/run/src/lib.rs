@@ -8,6 +8,7 @@
 //! * [`manifest`]: `manifest.json`, what ran with which inputs, outputs and hashes.
 //! * [`stage`]: what all stages share: arguments, configuration, progress events.
 //! * [`edits`]: corrections of a person, and the faces that they are about.
+//! * [`uids`]: the people of the last run, whose keys the next run takes over.
 //! * [`files`]: files that are absent or whole.
 //! * [`mod@validate`]: whether tables keep the contract, and agree with each other.
 //! * [`redact`]: removes people or pictures from a finished run.
@@ -24,6 +25,7 @@ pub mod manifest;
 mod reader;
 pub mod redact;
 pub mod stage;
+pub mod uids;
 pub mod validate;
 
 pub use config::plain_json;
