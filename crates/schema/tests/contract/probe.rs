@@ -26,6 +26,7 @@ impl Row for Probe {
     const TABLE: &'static Table = &Table {
         name: "probe",
         version: "2.3.1",
+        former: &[],
         producer: "ingest",
         doc: "One row per test.",
         sort_key: &["id"],
