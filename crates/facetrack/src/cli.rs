@@ -375,6 +375,9 @@ pub(crate) struct RedactArgs {
     /// Remove all pictures
     #[arg(long)]
     pub(crate) pictures: bool,
+    /// Also remove the people from this gallery; galleries beside the run are found without this option
+    #[arg(long, value_name = "DIR")]
+    pub(crate) library: Vec<PathBuf>,
     /// Print JSON Lines: every event, then `forgotten`
     #[arg(long)]
     pub(crate) json: bool,
