@@ -3,8 +3,8 @@
 //! In a fresh run directory, the key of a person of linking follows from the first track of the person, and the key of
 //! a person that an edit made follows from the number of the edit. If the result of linking is that of the last run,
 //! every person has the same key as in the last run, whatever edits were added or undone. Otherwise, the people take
-//! over the keys of the last run: in the order of shared screen time, a person takes the key of the person with whom
-//! the two share at least half of the frames of either. The faces of the last run are found by time and box.
+//! over the keys of the last run, one to one and in the order of shared screen time, if the two people share at least
+//! half of the frames of either. The faces of the last run are found by time and box.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 

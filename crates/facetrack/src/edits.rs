@@ -229,6 +229,11 @@ pub(crate) struct Act {
 }
 
 impl Act {
+    /// The options of a correction by an author.
+    pub(crate) fn by(author: String) -> Self {
+        Self { author: Some(author), ..Self::default() }
+    }
+
     pub(crate) fn author(&self) -> String {
         self.author.clone().unwrap_or_else(user)
     }

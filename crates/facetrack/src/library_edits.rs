@@ -272,7 +272,7 @@ fn finish(library: &mut Library, act: &Act) -> Result<()> {
     if !act.no_apply {
         people::share_names(library, &mut reporter)?;
     }
-    people::same_names(library).iter().for_each(|sentence| reporter.warn(sentence));
+    people::same_names(library)?.iter().for_each(|sentence| reporter.warn(sentence));
     library.write_page()?;
     Ok(())
 }

@@ -122,7 +122,7 @@ pub(crate) fn add(
         library.commit()?;
     }
     let n_named = share_names(&mut library, reporter)?;
-    same_names(&library).iter().for_each(|sentence| reporter.warn(sentence));
+    same_names(&library)?.iter().for_each(|sentence| reporter.warn(sentence));
     library.write_page()?;
     if let Some(code) = codes.first() {
         return Err(Error::Some { failed: codes.len(), runs: runs.len(), code: *code });
@@ -200,21 +200,26 @@ pub(crate) fn share_names(library: &mut Library, reporter: &mut Reporter) -> Res
     Ok(named.len())
 }
 
-/// Returns a sentence for each name that several people have, with the command that merges these people.
-pub(crate) fn same_names(library: &Library) -> Vec<String> {
-    let mut by_name: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+/// Returns a sentence for each name of several people who may be one person, with the command that merges the people.
+///
+/// # Errors
+/// When a file of the library cannot be read.
+pub(crate) fn same_names(library: &Library) -> Result<Vec<String>, Error> {
+    let mut by_name: BTreeMap<&str, Vec<i64>> = BTreeMap::new();
     for person in library.people() {
         if let Some(name) = &person.name {
-            by_name.entry(name).or_default().push(person.person_id.to_string());
+            by_name.entry(name).or_default().push(person.person_id);
         }
     }
-    let several = by_name.into_iter().filter(|(_, ids)| ids.len() > 1);
+    let apart = library.apart()?;
     let root = library.root().display();
-    let sentence = |(name, ids): (&str, Vec<String>)| {
-        let ids = ids.join(" ");
-        format!("several people are called `{name}`: `facetrack edits add merge {root} {ids}` makes them one")
+    let sentence = |(name, ids): (&str, Vec<i64>)| {
+        let is_open = ids.windows(2).any(|pair| !apart.contains(&(pair[0], pair[1])));
+        let ids: Vec<_> = ids.iter().map(i64::to_string).collect();
+        let merge = format!("`facetrack edits add merge {root} {}`", ids.join(" "));
+        is_open.then(|| format!("several people are called `{name}`: {merge} makes them one"))
     };
-    several.map(sentence).collect()
+    Ok(by_name.into_iter().filter_map(sentence).collect())
 }
 
 /// Runs `cluster` and `evaluate` again on a run.

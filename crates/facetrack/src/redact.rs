@@ -84,7 +84,7 @@ fn galleries(run_dir: &Path, given: &[PathBuf]) -> Result<Vec<Gallery>> {
             let message = format!("`{}` is not a gallery: it has no library.json", folder.display());
             return Err(Error::new(exit::INPUT, message));
         }
-        let library = Library::open(&folder)?;
+        let library = Library::view(&folder)?;
         let at = library.videos().position(|video| video.video_id == video_id.as_str());
         let root = library.root().to_path_buf();
         if let Some(at) = at.filter(|_| galleries.iter().all(|(known, _)| *known != root)) {

@@ -2,7 +2,7 @@
 //!
 //! The corrections are in the same two tables as those of a run, in the directory of the gallery. `library.json` says
 //! which clusters show the faces of each correction. The corrections change the people that matching found, which stay
-//! in the column `linked_person_id`, so that an undo gives the people before the correction. People whom no correction
+//! in the column `linked_person_id`, so that an undo gives the people before the correction. People that no correction
 //! mentions keep their members.
 //!
 //! *Example.* Matching found person 3 in the videos a and b, and person 7 in video c. After "same 3 7", person 3 is in
@@ -71,6 +71,17 @@ pub(crate) fn apply(
 
 fn ids(tables: &[Vec<Member>]) -> Vec<Vec<i64>> {
     tables.iter().map(|rows| rows.iter().map(|row| row.person_id).collect()).collect()
+}
+
+/// Returns the pairs of people that are different by these corrections, the smaller key first.
+pub(crate) fn apart(tables: &[Vec<Member>], said: &[Said]) -> BTreeSet<(i64, i64)> {
+    let different = said.iter().filter(|said| said.op == EditOp::Different);
+    let people = |said: &Said| {
+        let a = holder(tables, said.sides.first()?)?;
+        let b = holder(tables, said.sides.get(1)?)?;
+        Some((a.min(b), a.max(b)))
+    };
+    different.filter_map(people).collect()
 }
 
 /// Returns the person who has most tracks of these clusters; of several, the smallest key.

@@ -31,7 +31,7 @@ use failure::{Advice, Failure, exit};
 
 pub use crate::identities::RunIdentities;
 pub use crate::page::PAGE;
-pub use crate::store::{Added, Library, Video};
+pub use crate::store::{Added, INDEX, Library, Video};
 
 /// Raised whenever the same runs would give other people.
 pub const VERSION: u32 = 1;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use report::gallery::{self, Gallery, MOST_MATCHES, MOST_PEOPLE, Place};
+use report::gallery::{self, CERTAIN_MARGIN, Gallery, MOST_MATCHES, MOST_PEOPLE, Place};
 use run::RunReader;
 use run::files::replace;
 use schema::tables::{Crop, Identity, Member, Person};
@@ -92,6 +92,7 @@ impl Library {
             let rows = rows.iter().filter(|row| !settled.contains(&(video, row.cluster_id)));
             open.extend(rows.filter_map(|row| Some((row.margin?, video, row))));
         }
+        open.retain(|(margin, ..)| *margin < CERTAIN_MARGIN);
         open.sort_by(|a, b| a.0.total_cmp(&b.0).then((a.1, a.2.cluster_id).cmp(&(b.1, b.2.cluster_id))));
         open.truncate(MOST_MATCHES);
         let found = |(margin, video, row): &(f64, usize, &Member)| {

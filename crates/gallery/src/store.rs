@@ -44,7 +44,7 @@ use crate::people::People;
 use crate::{Error, RunIdentities};
 
 /// Name of the index.
-pub(crate) const INDEX: &str = "library.json";
+pub const INDEX: &str = "library.json";
 /// Version of its format.
 const FORMAT: u32 = 3;
 /// The first format, which is still read, as are all later ones.
@@ -128,7 +128,7 @@ pub struct Library {
     people: People,
     is_upgraded: bool,
     has_moved: bool,
-    _lock: File,
+    _lock: Option<File>,
 }
 
 /// The result of adding a run.
@@ -165,13 +165,27 @@ impl Library {
         let is_upgraded = index.format < FORMAT;
         index.format = FORMAT;
         let mut library =
-            Self { root, index, people: People::default(), is_upgraded, has_moved: false, _lock: lock };
+            Self { root, index, people: People::default(), is_upgraded, has_moved: false, _lock: Some(lock) };
         library.sweep()?;
         library.read_people()?;
         if is_upgraded {
             library.move_members()?;
             library.commit()?;
         }
+        Ok(library)
+    }
+
+    /// Opens the library at `root` only to read it, without its lock. A file that another program replaces meanwhile
+    /// is an error.
+    ///
+    /// # Errors
+    /// When a file cannot be read.
+    pub fn view(root: &Path) -> Result<Self, Error> {
+        let root = root.canonicalize().map_err(run::Error::io("read", root))?;
+        let index = Index::read(&root.join(INDEX))?;
+        let people = People::default();
+        let mut library = Self { root, index, people, is_upgraded: false, has_moved: false, _lock: None };
+        library.read_people()?;
         Ok(library)
     }
 
@@ -507,6 +521,16 @@ impl Library {
             }
         }
         Said { edit_id: entry.edit_id, op: entry.edit.op, sides }
+    }
+
+    /// Pairs of people that are different by corrections, the smaller key first.
+    ///
+    /// # Errors
+    /// When a file cannot be read.
+    pub fn apart(&self) -> Result<BTreeSet<(i64, i64)>, Error> {
+        let log = Log::open(&self.root)?;
+        let said: Vec<Said> = log.active().map(|entry| self.said(entry)).collect();
+        Ok(if said.is_empty() { BTreeSet::new() } else { edits::apart(&self.members_of_all()?, &said) })
     }
 
     /// Clusters about which a correction decided whether they are one person with others, by the index of the video.

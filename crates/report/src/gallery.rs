@@ -21,6 +21,8 @@ pub const MOST_PEOPLE: usize = 200;
 const MOST_VIDEOS: usize = 60;
 /// Number of matches that the page lists for review.
 pub const MOST_MATCHES: usize = 24;
+/// Margin from which a match needs no review, in cosine similarity.
+pub const CERTAIN_MARGIN: f64 = 0.3;
 /// Number of main people with a colour of their own.
 const COLOURS: i64 = 8;
 /// Smallest share of the screen time that the main people have together, 0 to 1.
@@ -141,12 +143,16 @@ impl Gallery {
         };
         let total: f64 = self.people.iter().map(|person| person.screen_secs).sum();
         let longest = self.people.iter().map(|person| person.screen_secs).fold(1e-3, f64::max);
+        // Columns are in the order of the names.
+        let mut order: Vec<usize> = (0..self.videos.len()).collect();
+        order.sort_by(|a, b| self.videos[*a].run_id.cmp(&self.videos[*b].run_id));
         let mut before = 0.0;
         let (mut main, mut minor) = (Vec::new(), Vec::new());
         for (at, person) in self.people.iter().take(MOST_PEOPLE).enumerate() {
             let is_main = person.screen_secs >= Identity::BRIEF_SECS || before < MAIN_SHARE * total;
             before += person.screen_secs;
-            let videos = person.cells.iter().enumerate().filter_map(|(at, secs)| secs.map(|_| at));
+            let cell = |at: &usize| person.cells.get(*at).copied().flatten();
+            let videos = order.iter().filter(|at| cell(at).is_some());
             let shown = json!({
                 "anchor": format!("p{}", person.person_id),
                 "id": person.person_id,
@@ -156,9 +162,9 @@ impl Gallery {
                 "time": format::length(person.screen_secs),
                 "bar": format!("{:.1}%", person.screen_secs / longest * 100.0),
                 "n_videos": format::counted(person.n_videos, "video", "videos"),
-                "videos": videos.take(4).filter_map(|at| self.videos.get(at)).map(video).collect::<Vec<_>>(),
+                "videos": videos.take(4).map(|at| video(&self.videos[*at])).collect::<Vec<_>>(),
                 "more": person.n_videos.saturating_sub(4),
-                "cells": person.cells.iter().take(MOST_VIDEOS).map(|secs| secs.map(|secs| json!({
+                "cells": order.iter().take(MOST_VIDEOS).map(|at| cell(at).map(|secs| json!({
                     "time": format::length(secs), "shade": format!("{:.2}", (secs / longest).sqrt()),
                 }))).collect::<Vec<_>>(),
             });
@@ -182,11 +188,12 @@ impl Gallery {
             .collect();
         json!({
             "name": self.name,
+            "title": if self.videos.is_empty() { "People".into() } else { format!("People in {}", format::counted(self.videos.len(), "video", "videos")) },
             "lede": self.lede(),
             "main": main,
             "minor": minor,
             "hidden": self.people.len().saturating_sub(MOST_PEOPLE),
-            "videos": self.videos.iter().take(MOST_VIDEOS).map(video).collect::<Vec<_>>(),
+            "videos": order.iter().take(MOST_VIDEOS).map(|at| video(&self.videos[*at])).collect::<Vec<_>>(),
             "hidden_videos": self.videos.len().saturating_sub(MOST_VIDEOS),
             "matches": matches,
             "pictures_left_out": thumbnails.left_out,

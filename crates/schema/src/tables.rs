@@ -469,8 +469,8 @@ table! {
         /// Index of the frame of the exemplar.
         exemplar_frame_idx: i64,
         /// Stable key of the person, 16 hexadecimal digits. Corrections keep the key. A later run in the same run
-        /// directory, whatever its settings, gives the key to the person with whom the person shares most of the
-        /// screen time: to at most one, and only if the two share half of the screen time of one of them. In a fresh
+        /// directory, whatever its settings, gives the key to the person who has most of the same faces: to at
+        /// most one person, and only if both share half of the screen time of one of the two. In a fresh
         /// run directory, the key follows from the video and the tracks. Null before version 1.1.0.
         person_uid: Option<String>,
     }
