@@ -214,7 +214,8 @@ impl Config {
             Name::Link => {
                 let scale = quality.cloned().map_or(Scale::Distance(same_up_to), Scale::Evidence);
                 let clothes = self.clothes.unwrap_or_default();
-                Box::new(Link { scale, cut: self.cut(self.threshold), clothes, threads })
+                let same_from = known.map(|distance| 1.0 - distance);
+                Box::new(Link { scale, cut: self.cut(self.threshold), clothes, same_from, threads })
             }
             Name::Agglomerative => {
                 let linkage = self.linkage.unwrap_or_default();

@@ -181,6 +181,7 @@ mod tests {
             scale,
             cut: crate::method::Cut::Best,
             clothes: crate::method::Clothes::Off,
+            same_from: None,
             threads: 1,
         };
         let linked = |pairs: &[(usize, usize)], cannot_link: &[(usize, usize)]| {

@@ -6,6 +6,9 @@ use run::RunReader;
 use schema::footer::{Embedder, Quality};
 use schema::tables::{Constraint, Embedding, Track, TrackEmbedding, TrackView};
 
+use serde::Deserialize as _;
+
+use crate::config::Config;
 use crate::method::{Clothes, Crop, Error, FurtherView, Items, Model, Outfit};
 
 /// Vectors of the tracks of a run.
@@ -21,6 +24,8 @@ pub struct Seen {
     further: Vec<Embedder>,
     /// What the further embedders see.
     views: Vec<TrackView>,
+    /// Evidence of clothes by which the finished run was linked.
+    clothes: Clothes,
 }
 
 impl Seen {
@@ -36,7 +41,11 @@ impl Seen {
             true => (run.open_table::<TrackView>()?.footer().embedders.clone(), run.read()?),
             false => Default::default(),
         };
-        Ok(Self { embedder: footer.embedders.into_iter().next(), vectors, crops, further, views })
+        // Before `cluster` has finished, and for methods without clothes, the default counts.
+        let linked = run.manifest().stage(crate::STAGE.name);
+        let config = linked.and_then(|record| Config::deserialize(&record.config).ok());
+        let clothes = config.and_then(|config| config.clothes).unwrap_or_default();
+        Ok(Self { embedder: footer.embedders.into_iter().next(), vectors, crops, further, views, clothes })
     }
 
     /// The quality table of the embedder that tracks are linked by.
@@ -103,7 +112,7 @@ impl Seen {
     ) -> Result<Option<Model>, Error> {
         let Some(quality) = self.quality() else { return Ok(None) };
         let labels = self.labels(person).0;
-        Model::new(&self.items(tracks, known)?, quality, Clothes::default(), &labels, 1).map(Some)
+        Model::new(&self.items(tracks, known)?, quality, self.clothes, &labels, 1).map(Some)
     }
 
     /// The cluster of each track that has a vector, numbered from zero, and the number of each person; a track without a

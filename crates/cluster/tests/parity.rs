@@ -291,7 +291,8 @@ fn link_is_its_definition() {
                 (Cut::Height(0.8), &expected.at_distance_08),
                 (Cut::Clusters(5), &expected.in_5_clusters),
             ] {
-                let link = Link { scale: Scale::Evidence(case.quality.clone()), cut, clothes, threads: 2 };
+                let scale = Scale::Evidence(case.quality.clone());
+                let link = Link { scale, cut, clothes, same_from: None, threads: 2 };
                 is_its_definition(&link, items, labels, expected.alpha, name);
             }
         }

@@ -4,7 +4,8 @@
 //! then renamed.
 
 use std::env;
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use console::{Error, Result};
@@ -55,12 +56,17 @@ impl Scratch {
         &self.0
     }
 
-    /// Moves a file or folder made here to its place, replacing what is there.
+    /// Moves a file or folder made here to its place, replacing what is there. Every user of the machine may read the
+    /// file: some libraries write files that only their owner can read, and caches are shared.
     pub fn publish(&self, name: &str, to: &Path) -> Result<()> {
+        let from = self.0.join(name);
         if to.is_dir() {
             fs::remove_dir_all(to).map_err(Error::io("remove", to))?;
         }
-        fs::rename(self.0.join(name), to).map_err(Error::io("write", to))
+        if from.is_file() {
+            fs::set_permissions(&from, Permissions::from_mode(0o644)).map_err(Error::io("change", &from))?;
+        }
+        fs::rename(&from, to).map_err(Error::io("write", to))
     }
 
     /// Writes a small file and moves it to its place.
@@ -100,6 +106,20 @@ mod tests {
         assert_eq!(at(None, some("/b"), some("/c")), some("/b/facetracklinking"));
         assert_eq!(at(None, None, some("/c")), some("/c/.cache/facetracklinking"));
         assert_eq!(at(None, None, None), None);
+    }
+
+    #[test]
+    fn every_user_may_read_a_published_file() -> Result<()> {
+        let folder = env::temp_dir().join(format!("facetrack-cache-{}", std::process::id()));
+        let (scratch, to) = (Scratch::within(&folder, "test")?, folder.join("weights"));
+        let from = scratch.path().join("weights");
+        fs::write(&from, "1").map_err(Error::io("write", &from))?;
+        fs::set_permissions(&from, Permissions::from_mode(0o600)).map_err(Error::io("change", &from))?;
+        scratch.publish("weights", &to)?;
+        let mode = fs::metadata(&to).map_err(Error::io("read", &to))?.permissions().mode();
+        fs::remove_dir_all(&folder).map_err(Error::io("remove", &folder))?;
+        assert_eq!(mode & 0o777, 0o644);
+        Ok(())
     }
 
     #[test]

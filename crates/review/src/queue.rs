@@ -11,18 +11,9 @@
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use cluster::method::Odds;
+use cluster::method::{Odds, left_apart};
 use numeric::vector::{direction, dot_in_lanes};
 
-/// Log odds of linking beyond this count little, because linking takes the tracks of a person as independent, which they
-/// are not.
-const DAMPED_FROM: f64 = 2.0;
-/// Log odds that two people are one, per unit of cosine of their mean vectors, and at [`Evidence::same_from`]. They are
-/// near the logistic regression on 3,255 pairs of people that linking had not merged (115 of them one person), in 77 runs
-/// on eleven labelled clips and their copies. On clips left out, the log loss is 0.103; with the log odds of linking alone
-/// it is 0.117, with the cosine alone 0.106.
-const PER_COSINE: f64 = 16.6;
-const AT_SAME_FROM: f64 = 1.5;
 /// Steepness of the probability of one person over cosine similarity, without a quality table.
 const STEEPNESS: f64 = 14.0;
 /// How much more similar vectors of people, which are means, are than vectors of tracks, by cosine.
@@ -251,11 +242,7 @@ impl Evidence<'_> {
     fn one(&self, a: &Group, b: &Group) -> f64 {
         let by_vectors = cosine(&a.vector, &b.vector).unwrap_or(self.same_from) - self.same_from;
         match (&self.odds, self.numbers.get(&a.person), self.numbers.get(&b.person)) {
-            (Some(odds), Some(a), Some(b)) => {
-                let odds = odds.one(*a, *b);
-                let damped = odds.signum() * DAMPED_FROM * (odds.abs() / DAMPED_FROM).ln_1p();
-                damped + PER_COSINE * by_vectors + AT_SAME_FROM
-            }
+            (Some(odds), Some(a), Some(b)) => left_apart(odds.one(*a, *b), by_vectors),
             _ => STEEPNESS * (by_vectors - CLOSER),
         }
     }

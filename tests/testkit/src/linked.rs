@@ -7,13 +7,12 @@ use std::path::Path;
 
 use schema::footer::Embedder;
 
+use crate::people;
 use crate::random::SplitMix64;
 use crate::synthetic::{Linking, SyntheticCrop, SyntheticRun, SyntheticTrack};
 
 /// Frames of a shot.
 const SHOT_FRAMES: i64 = 110;
-/// Number of components of a vector.
-const DIM: usize = 16;
 /// Distance at which the tree is cut.
 pub const THRESHOLD: f64 = 0.62;
 
@@ -32,6 +31,10 @@ pub struct Spec {
     pub noise: usize,
     /// Crops of each track.
     pub crops_per_track: i64,
+    /// Number of components of a vector.
+    pub dim: usize,
+    /// Whether the embedder has a quality table, by which linking weighs evidence.
+    pub has_quality: bool,
 }
 
 impl Default for Spec {
@@ -43,6 +46,8 @@ impl Default for Spec {
             people: 9,
             noise: 3,
             crops_per_track: 3,
+            dim: 16,
+            has_quality: false,
         }
     }
 }
@@ -73,12 +78,12 @@ pub fn write(root: &Path, spec: &Spec) -> String {
         tracks: plots.iter().map(|plot| track(spec, plot, n_clusters, &mut random)).collect(),
         embedder: Embedder {
             name: "made-up".into(),
-            dim: DIM,
+            dim: spec.dim,
             weights_sha256: "0".repeat(64),
             license: "CC0-1.0".into(),
             same_up_to: None,
             similarity: None,
-            quality: None,
+            quality: spec.has_quality.then(|| people::quality(spec.dim)),
         },
         linking: Some(Linking {
             threshold: Some(THRESHOLD),
@@ -125,13 +130,13 @@ fn number_by_screen_time(plots: &mut [Plot]) {
 
 fn track(spec: &Spec, plot: &Plot, n_clusters: i64, random: &mut SplitMix64) -> SyntheticTrack {
     let mut own = SplitMix64::new(plot.person as u64 * 97 + 13);
-    let vector = (0..DIM).map(|_| (own.unit() - 0.5 + 0.4 * (random.unit() - 0.5)) as f32).collect();
+    let vector = (0..spec.dim).map(|_| (own.unit() - 0.5 + 0.4 * (random.unit() - 0.5)) as f32).collect();
     let crop = |rank: i64| SyntheticCrop {
         frame: plot.first + 5 * rank,
         quality: (0.9 - 0.1 * rank as f32 - 0.2 * random.unit() as f32).clamp(0.0, 1.0),
         image: Some(face(plot.person, random)),
         vector: None,
-        norm: 1.0,
+        norm: if spec.has_quality { people::USUAL_NORM as f32 } else { 1.0 },
     };
     let crops = (0..spec.crops_per_track).map(crop).collect();
     let (confidence, margin) = (0.5 + 0.5 * random.unit() as f32, 0.4 * random.unit() as f32 - 0.05);

@@ -8,6 +8,7 @@
 //! 5. [`clothes`]: what the clothes of two tracks say, learned from what their faces prove; then again from
 //!    step 2 with it.
 //! 6. [`posterior`]: how often the cluster of a track would be the same by chance.
+//! 7. [`second_look`]: merges people who are left, by their evidence and the similarity of their mean vectors.
 //!
 //! Steps 2 to 4 are repeated until a partition repeats. No similarity is compared with a threshold: evidence
 //! adds up over the tracks of a cluster, and the prior says how much of it is needed. Tracks that share a
@@ -26,6 +27,7 @@ mod offset;
 mod posterior;
 mod quality;
 mod reassign;
+mod second_look;
 #[cfg(test)]
 mod tests;
 
@@ -41,6 +43,8 @@ pub use self::odds::{Model, Odds};
 pub(crate) use self::quality::mean_norm;
 use self::quality::{Norms, Tracks};
 use self::reassign::{Clusters, Standing};
+use self::second_look::SecondLook;
+pub use self::second_look::left_apart;
 use super::{Assignment, Cut, Error, Fit, Items, Method, Outfit, Tree, cannot_link_of, numbers};
 use crate::agglomerate::CANNOT_LINK_PENALTY;
 use crate::linkage::{self, FORBIDDEN, Merge};
@@ -79,6 +83,9 @@ pub struct Link {
     pub cut: Cut,
     /// Evidence of clothes; used with [`Scale::Evidence`] only.
     pub clothes: Clothes,
+    /// Cosine from which two tracks more likely show one person than two, −1 to 1, for a second look at people who are left,
+    /// with [`Scale::Evidence`]; `None` for no second look.
+    pub same_from: Option<f64>,
     /// Number of threads, from 1; does not change the result.
     pub threads: usize,
 }
@@ -167,8 +174,13 @@ impl Link {
         };
         let limits = self.limits();
         let sample = Sample::of(&tracks, items, step);
-        let round =
-            Round { tracks: &sample.tracks, cannot_link: &sample.cannot_link, worn: Worn::new(), limits };
+        let round = Round {
+            tracks: &sample.tracks,
+            cannot_link: &sample.cannot_link,
+            worn: Worn::new(),
+            second_look: None,
+            limits,
+        };
         let learned = learn(round, &pairs(&sample.outfits), bounds);
         advance(n, STEPS * n);
 
@@ -180,7 +192,10 @@ impl Link {
         let worn = learned.law.zip(bounds);
         let worn =
             worn.map(|(law, bounds)| law.apply(&pairs(items.outfits()), n, bounds)).unwrap_or_default();
-        let round = Round { tracks: &tracks, cannot_link: items.cannot_link(), worn, limits };
+        let is_unclear: Vec<bool> = (0..n).map(|track| norms.is_unclear(track)).collect();
+        let look = |same_from| SecondLook { vectors: items.vectors(), is_unclear: &is_unclear, same_from };
+        let second_look = self.same_from.map(look);
+        let round = Round { tracks: &tracks, cannot_link: items.cannot_link(), worn, second_look, limits };
         let mut part = |share: f64| advance(n + (share * (2 * n) as f64) as usize, STEPS * n);
         let found = round.run(&learned, stop, true, &mut part);
         let mut calibration = Calibration {
@@ -323,6 +338,7 @@ struct Round<'a> {
     cannot_link: &'a [(usize, usize)],
     /// Log odds of clothes.
     worn: Worn,
+    second_look: Option<SecondLook<'a>>,
     limits: Limits,
 }
 
@@ -366,6 +382,20 @@ impl Round<'_> {
             standings = clusters.standings();
             let certainty: Vec<f64> = standings.iter().map(|standing| standing.certainty).collect();
             confidences = posterior::confidences(&clusters, self.tracks, &certainty, search.threads);
+            if let (Some(look), Stop::Gain(stop)) = (&self.second_look, stop) {
+                let was_alone: Vec<bool> = (0..n).map(|track| clusters.is_alone(track)).collect();
+                let right = look.merge(&mut clusters, stop, search);
+                // That a track is alone was wrong if the track moved.
+                let confidence = |track: usize| {
+                    if was_alone[track] && right[track] < 1.0 {
+                        right[track]
+                    } else {
+                        right[track] * confidences[track]
+                    }
+                };
+                confidences = (0..n).map(confidence).collect();
+                standings = clusters.standings();
+            }
         }
         Partition { labels: clusters.labels().to_vec(), merges, standings, confidences }
     }

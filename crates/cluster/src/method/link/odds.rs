@@ -54,14 +54,9 @@ impl Model {
 
     /// The log odds where the items are in the clusters `labels`, numbered from zero.
     pub fn odds(&self, labels: Vec<usize>) -> Odds<'_> {
-        let mut clothes: HashMap<(usize, usize), Mean> = HashMap::new();
-        for (track, worn) in self.worn.iter().enumerate() {
-            for (other, odds) in worn {
-                clothes.entry((labels[track], labels[*other as usize])).or_default().add(Mean::of(*odds));
-            }
-        }
         let clusters = Clusters::new(&self.tracks, &self.prior, &self.cannot_link_of, labels, self.search);
-        Odds { clusters: clusters.with_clothes(&self.worn), clothes }
+        let clusters = clusters.with_clothes(&self.worn);
+        Odds { clothes: clusters.clothes_between(), clusters }
     }
 }
 

@@ -151,7 +151,7 @@ impl<'a> Clusters<'a> {
     pub(super) fn gain(&self, track: usize, label: usize, clothes: &HashMap<u32, Mean>) -> Option<f64> {
         let is_own = self.labels[track] == label;
         let mates = self.sums.count(label) - if is_own { self.tracks.count(track) } else { 0 };
-        if mates == 0 || self.cannot_link_of[track].iter().any(|other| self.labels[*other] == label) {
+        if mates == 0 || self.forbids(track, label) {
             return None;
         }
         let evidence = if is_own {
@@ -161,6 +161,11 @@ impl<'a> Clusters<'a> {
         };
         let clothes = clothes.get(&(label as u32)).map_or(0.0, |mean| mean.value());
         Some(evidence + self.prior.merge(mates, self.tracks.count(track)) + clothes)
+    }
+
+    /// Returns whether a constraint keeps a track out of a cluster.
+    pub(super) fn forbids(&self, track: usize, label: usize) -> bool {
+        self.cannot_link_of[track].iter().any(|other| self.labels[*other] == label)
     }
 
     /// Log odds that two clusters are one person, clothes aside.
@@ -174,6 +179,18 @@ impl<'a> Clusters<'a> {
         worn.map_or_else(HashMap::new, |worn| clothes::means(worn, |other| self.labels[other]))
     }
 
+    /// Returns the mean log odds of clothes for the pairs of clusters that have some.
+    pub(super) fn clothes_between(&self) -> HashMap<(usize, usize), Mean> {
+        let mut between: HashMap<(usize, usize), Mean> = HashMap::new();
+        for (track, worn) in self.worn.into_iter().flatten().enumerate() {
+            for (other, odds) in worn {
+                let pair = (self.labels[track], self.labels[*other as usize]);
+                between.entry(pair).or_default().add(Mean::of(*odds));
+            }
+        }
+        between
+    }
+
     /// Returns whether a track is the only track of its cluster.
     pub(super) fn is_alone(&self, track: usize) -> bool {
         self.sums.count(self.labels[track]) == self.tracks.count(track)
@@ -185,7 +202,7 @@ impl<'a> Clusters<'a> {
     }
 
     /// Removes empty clusters, numbers the others in the order of their first tracks, and computes the sums again.
-    fn forget_empty(&mut self) {
+    pub(super) fn forget_empty(&mut self) {
         let mut numbers = vec![None; self.len()];
         let mut count = 0;
         for label in &mut self.labels {

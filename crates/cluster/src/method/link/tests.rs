@@ -207,7 +207,13 @@ fn merging_over_24_neighbours_is_close_to_all_pairs() {
     let pairs = |all_pairs| {
         let limits = Limits { all_pairs, known: 64, search: search(24, 2) };
         let learned = Learned { offsets: vec![vec![0.0; 32]], alpha: 60.0, law: None };
-        let round = Round { tracks: &tracks, cannot_link: &made.cannot_link, worn: Worn::new(), limits };
+        let round = Round {
+            tracks: &tracks,
+            cannot_link: &made.cannot_link,
+            worn: Worn::new(),
+            second_look: None,
+            limits,
+        };
         round.run(&learned, Stop::Gain(0.0), false, &mut |_| ()).labels
     };
     let (all, some) = (pairs(usize::MAX), pairs(0));
@@ -227,9 +233,15 @@ fn the_result_does_not_depend_on_the_number_of_threads() {
     let items = Items::new(rows, made.cannot_link.clone()).unwrap();
     for scale in [Scale::Evidence(quality(16)), Scale::Distance(0.5)] {
         let of = |threads| {
-            Link { scale: scale.clone(), cut: Cut::Best, clothes: Clothes::Both, threads }
-                .assign(&items, &mut |_, _| ())
-                .unwrap()
+            Link {
+                scale: scale.clone(),
+                cut: Cut::Best,
+                clothes: Clothes::Both,
+                same_from: Some(0.4),
+                threads,
+            }
+            .assign(&items, &mut |_, _| ())
+            .unwrap()
         };
         assert_eq!(of(1), of(3));
     }
@@ -255,6 +267,28 @@ fn a_track_between_two_people_has_a_low_confidence() {
     assert!(found.iter().all(|confidence| (0.0..=1.0).contains(confidence)));
     let least = found[..6].iter().copied().fold(1.0, f64::min);
     assert!(found[6] < 0.9 && least > found[6], "{found:?}");
+}
+
+#[test]
+fn a_second_look_merges_similar_people_whom_nothing_keeps_apart() {
+    let (tracks, _) = two_people_and_one_between();
+    let rows: Vec<&[f32]> = (0..7).map(|track| tracks.views[0].vectors.row(track)).collect();
+    let (singles, prior) = (shifted(&tracks, 0.0), Prior::new(7, 1.0));
+    let look = |cannot_link: &[(usize, usize)], unclear: Option<usize>, stop: f64| {
+        let cannot_link_of = cannot_link_of(7, cannot_link);
+        let labels = vec![0, 0, 2, 1, 1, 1, 3];
+        let mut clusters = Clusters::new(&singles, &prior, &cannot_link_of, labels, search(24, 1));
+        let is_unclear: Vec<bool> = (0..7).map(|track| Some(track) == unclear).collect();
+        let look = SecondLook { vectors: &rows, is_unclear: &is_unclear, same_from: 0.8 };
+        let right = look.merge(&mut clusters, stop, search(24, 1));
+        (clusters.labels().to_vec(), right)
+    };
+    let (labels, right) = look(&[], None, 0.0);
+    assert_eq!(labels, [0, 0, 0, 1, 1, 1, 2], "track 2 is similar to the first person, track 6 to no person");
+    assert!((0.8..1.0).contains(&right[2]) && right.iter().filter(|right| **right == 1.0).count() == 6);
+    assert_eq!(look(&[(1, 2)], None, 0.0).0, [0, 0, 1, 2, 2, 2, 3], "a constraint keeps track 2 apart");
+    assert_eq!(look(&[], Some(2), 0.0).0, [0, 0, 1, 2, 2, 2, 3], "a single unclear track is no person");
+    assert_eq!(look(&[], None, 9.0).0, [0, 0, 1, 2, 2, 2, 3], "a higher stop asks for more evidence");
 }
 
 /// The odds of a partition are those by which linking merges and reassigns.
