@@ -47,7 +47,7 @@ use crate::seen::Seen;
 
 /// Name, version and description of the stage.
 pub const STAGE: Stage =
-    Stage { name: "cluster", version: 8, about: "Links the tracks that show the same person" };
+    Stage { name: "cluster", version: 9, about: "Links the tracks that show the same person" };
 
 /// The edits that count, as the manifest names them among the inputs.
 pub const EDITS: &str = "edits";
