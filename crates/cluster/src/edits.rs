@@ -121,6 +121,8 @@ pub struct People {
     members: BTreeMap<i64, Member>,
     names: BTreeMap<i64, Name>,
     next_cluster: i64,
+    /// The edit that made a person, by person, and the number of the person among those of the edit.
+    origins: BTreeMap<i64, (i64, i64)>,
     /// For each track, the tracks that share a frame with it and show other people.
     apart: Arc<HashMap<i64, Vec<i64>>>,
     /// Edits that count, in order.
@@ -157,6 +159,7 @@ impl People {
             members,
             names: BTreeMap::new(),
             next_cluster,
+            origins: BTreeMap::new(),
             apart: Arc::new(neighbours),
             applied: Vec::new(),
         }
@@ -177,6 +180,8 @@ impl People {
         let mut next = self.clone();
         next.change(&edit)?;
         next.check(self, &edit)?;
+        let made = (self.next_cluster..next.next_cluster).zip(0..);
+        next.origins.extend(made.map(|(person, number)| (person, (edit.edit_id, number))));
         next.applied.push(Arc::new(edit));
         *self = next;
         Ok(())
@@ -200,6 +205,12 @@ impl People {
     /// Returns the name that edits gave a person; `None` for a person without a name.
     pub fn name(&self, cluster: i64) -> Option<&str> {
         self.names.get(&cluster)?.text.as_deref()
+    }
+
+    /// Returns the edit that made a person, and the number of the person among those of the edit; `None` for a person
+    /// of linking.
+    pub fn origin(&self, cluster: i64) -> Option<(i64, i64)> {
+        self.origins.get(&cluster).copied()
     }
 
     /// Pairs of tracks that show two people, whatever edits say.

@@ -36,7 +36,7 @@ pub struct Rows {
 }
 
 impl Linked<'_> {
-    /// Rows of `clusters` and `identities` as linking says. Clusters are numbered by falling screen time, ties by
+    /// Rows of `clusters` and `identities` as linking says, without `person_uid`. Clusters are numbered by falling screen time, ties by
     /// their first track; tracks without a vector are noise.
     pub fn rows(&self) -> Rows {
         let members = self.members();
@@ -46,7 +46,6 @@ impl Linked<'_> {
         let mut cluster_ids = vec![0; members.len()];
         for (cluster_id, (label, identity)) in identities.iter_mut().enumerate() {
             identity.cluster_id = cluster_id as i64;
-            identity.person_uid = self.uid(&members[*label], "");
             cluster_ids[*label] = identity.cluster_id;
         }
         let clusters = self.tracks.iter().map(|track| self.cluster(track, &cluster_ids));
@@ -89,11 +88,6 @@ impl Linked<'_> {
         let identity = |(cluster_id, members): (&i64, &Vec<i64>)| Identity {
             cluster_id: *cluster_id,
             name: people.name(*cluster_id).map(str::to_owned),
-            // Whoever an edit made has a track that another person had first.
-            person_uid: match linked.identities.iter().find(|row| row.cluster_id == *cluster_id) {
-                Some(row) => row.person_uid.clone(),
-                None => self.uid(members, "edit"),
-            },
             ..self.identity(members)
         };
         Rows {
@@ -156,14 +150,6 @@ impl Linked<'_> {
             exemplar_frame_idx: exemplar.1,
             person_uid: None,
         }
-    }
-
-    /// A key of 16 hexadecimal digits that follows from the video and the first track of a person.
-    fn uid(&self, members: &[i64], salt: &str) -> Option<String> {
-        let Track { video_id, first_t_secs, last_t_secs, n_detections, mean_score, .. } =
-            self.track(*members.first()?)?;
-        let first = format!("{video_id} {first_t_secs} {last_t_secs} {n_detections} {mean_score} {salt}");
-        Some(hash::bytes(first.as_bytes()).get(..16)?.to_owned())
     }
 
     fn track(&self, track_id: i64) -> Option<&Track> {

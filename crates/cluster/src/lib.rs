@@ -1,8 +1,7 @@
 //! Stage 4, `cluster`: links the tracks that show the same person.
 //!
-//! Reads `frames`, `tracks`, `embeddings`, `track_embeddings` and `track_views`, and with edits also `detections`;
-//! writes `constraints`, `clusters`, `identities`, `appearances`, `calibration`, `linkage` and
-//! `link_vectors`.
+//! Reads `frames`, `tracks`, `detections`, `embeddings`, `track_embeddings` and `track_views`; writes `constraints`,
+//! `clusters`, `identities`, `appearances`, `calibration`, `linkage` and `link_vectors`.
 //!
 //! * [`method`]: ways of linking, behind one trait.
 //! * [`agglomerate`]: average linkage under constraints of up to a million items, over the
@@ -13,6 +12,7 @@
 //! * [`seen`]: what embedders see of the tracks of a run.
 //! * [`identities`]: rows from labels: who is on screen, when, and with which confidence.
 //! * [`edits`]: applies the edits of the user to the people that linking found.
+//! * `uids`: the key of each person, which later runs keep.
 //!
 //! **Architecture invariant:** sees vectors, times and constraints; never pixels, never labels. The
 //! result does not depend on threads or on the order of rows.
@@ -29,6 +29,7 @@ pub mod method;
 pub mod neighbours;
 mod parallel;
 pub mod seen;
+mod uids;
 
 use failure::{Advice, Failure, exit};
 use run::appearances::appearances;
@@ -38,7 +39,7 @@ use run::stage::{Job, Outcome, Progress, Stage};
 use run::{Begin, StageRun};
 use schema::cell::Ragged;
 use schema::footer::Embedder;
-use schema::tables::{Calibration, Constraint, Frame, LinkVector, Linkage, Track, TrackView};
+use schema::tables::{Calibration, Detection, Frame, LinkVector, Linkage, Track, TrackView};
 use schema::{Row, Symbol, UnitVector};
 
 pub use crate::config::{Config, Entry, METHODS, Name, Use};
@@ -141,7 +142,9 @@ pub fn run(job: &mut Job<Config>) -> Result<Outcome, Error> {
     let inputs: Vec<Input> =
         edits.iter().map(|(_, sha256)| Input { name: EDITS.into(), sha256: sha256.clone() }).collect();
     let mut inputs_of_run = vec!["frames", "tracks", "embeddings", "track_embeddings"];
-    inputs_of_run.extend(edits.is_some().then_some("detections"));
+    // Synthetic runs may lack the table; edits and the record of people need it.
+    let has_faces = edits.is_some() || job.run.has::<Detection>();
+    inputs_of_run.extend(has_faces.then_some(Detection::TABLE.name));
     // Runs of older versions do not have the table.
     let has_views = job.run.has::<TrackView>();
     inputs_of_run.extend(has_views.then_some(TrackView::TABLE.name));
@@ -151,7 +154,7 @@ pub fn run(job: &mut Job<Config>) -> Result<Outcome, Error> {
     };
     let tracks = job.run.read::<Track>()?;
     let track_ids: Vec<i64> = tracks.iter().map(|track| track.track_id).collect();
-    let faces = edits.is_some().then(|| Faces::read(&job.run)).transpose()?.unwrap_or_default();
+    let faces = has_faces.then(|| Faces::read(&job.run)).transpose()?.unwrap_or_default();
     let taught = match &edits {
         Some((log, _)) if job.config.edits == Use::Relink => {
             let found: Vec<_> = log.active().map(|entry| Found::of(entry, &faces)).collect();
@@ -195,8 +198,15 @@ pub fn run(job: &mut Job<Config>) -> Result<Outcome, Error> {
     let linked =
         Linked { tracks: &tracks, vectors, crops, times: &times, labels: &found.labels, fits: &fits };
     let mut rows = linked.rows();
+    let mut people = People::linked(&rows.clusters, &tracks, &known);
+    let before = people.clone();
     if let Some((log, _)) = edits {
-        rows = edited(&linked, rows, log, &faces, &known, &mut stage);
+        apply(&mut people, log, &faces, &mut stage);
+        rows = linked.edited(rows, &people);
+    }
+    let uids = uids::keep(&job.run, (&before, &people), &tracks, &faces)?;
+    for row in &mut rows.identities {
+        row.person_uid = uids.of(row.cluster_id);
     }
     if let Some(tree) = &found.tree {
         stage.figure("threshold", tree.cut);
@@ -228,19 +238,12 @@ pub fn run(job: &mut Job<Config>) -> Result<Outcome, Error> {
     }))?;
     write_evidence(&mut stage, &video_id, &seen, found.evidence)?;
     job.reporter.advance(tracks.len() as u64, tracks.len() as u64, "tracks");
+    uids.record.write(job.run.root())?;
     Ok(job.commit(stage)?)
 }
 
 /// Applies the edits of a log, and adds warnings about the edits that are not applied.
-fn edited(
-    linked: &Linked<'_>,
-    rows: identities::Rows,
-    log: &Log,
-    faces: &Faces,
-    known: &[Constraint],
-    stage: &mut StageRun,
-) -> identities::Rows {
-    let mut people = People::linked(&rows.clusters, linked.tracks, known);
+fn apply(people: &mut People, log: &Log, faces: &Faces, stage: &mut StageRun) {
     let refused = people.apply_all(log, faces);
     let n_edits = log.active().count();
     let (lost, contradicting): (Vec<_>, Vec<_>) =
@@ -259,7 +262,6 @@ fn edited(
     }
     stage.figure("edits", n_edits);
     stage.figure(NOT_APPLIED, refused.iter().map(|(edit_id, _)| *edit_id).collect::<Vec<_>>());
-    linked.edited(rows, &people)
 }
 
 /// Writes `link_vectors`.

@@ -40,7 +40,7 @@ pub(crate) enum Verb {
     /// Correct a run: merge, split and name people; later runs keep the corrections
     #[command(subcommand, after_help = EXIT_CODES)]
     Edits(EditsVerb),
-    /// Check and correct a run in the browser, with a page that only this machine can open
+    /// Check and correct a run or a gallery in the browser, with a page that only this machine can open
     #[command(after_help = EXIT_CODES)]
     Review(ReviewArgs),
     /// Export a run to the format of another tool
@@ -395,6 +395,9 @@ pub(crate) struct RedactArgs {
     /// Remove all pictures
     #[arg(long)]
     pub(crate) pictures: bool,
+    /// Also remove the people from this gallery; galleries beside the run are found without this option
+    #[arg(long, value_name = "DIR")]
+    pub(crate) library: Vec<PathBuf>,
     /// Print JSON Lines: every event, then `forgotten`
     #[arg(long)]
     pub(crate) json: bool,

@@ -1,4 +1,4 @@
-//! `facetrack edits`: corrections of a run, which stay valid when the tracks get other numbers.
+//! `facetrack edits`: corrections of a run (of a gallery: [`library_edits`]), which stay valid when the tracks get other numbers.
 //!
 //! The program adds an edit to the log of the run ([`run::edits`]). Then `cluster` and `evaluate` run again, so that
 //! the page shows the effect of the edit. The command line names people and tracks as the page does; the program
@@ -12,6 +12,7 @@ use clap::{Args, Subcommand};
 use cluster::edits::{Found, People, Refusal};
 use console::{Error, Result, exit, say};
 use formats::edits::{Content, Pair};
+use gallery::validate::is_library;
 use run::RunReader;
 use run::edits::{Edit, EditOp, Entry, Faces, Log};
 use run::stage::read_config;
@@ -21,14 +22,14 @@ use schema::tables::{Cluster, Identity, Track};
 use serde_json::json;
 
 use crate::progress::Screen;
-use crate::stages;
+use crate::{library_edits, stages};
 
 /// The verbs of `facetrack edits`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum EditsVerb {
-    /// List the corrections of a run, and whether each one counts
+    /// List the corrections of a run or a gallery, and whether each one counts
     List {
-        /// The run directory
+        /// The run directory, or a gallery
         run: PathBuf,
         /// Print JSON Lines
         #[arg(long)]
@@ -63,7 +64,7 @@ pub(crate) enum EditsVerb {
     },
     /// Undo a correction
     Undo {
-        /// The run directory
+        /// The run directory, or a gallery
         run: PathBuf,
         /// Number of the correction [default: the last one that counts]
         edit_id: Option<i64>,
@@ -72,7 +73,7 @@ pub(crate) enum EditsVerb {
     },
     /// Restore the correction that was undone last
     Redo {
-        /// The run directory
+        /// The run directory, or a gallery
         run: PathBuf,
         #[command(flatten)]
         act: Act,
@@ -109,7 +110,7 @@ impl EditsVerb {
 pub(crate) enum AddVerb {
     /// Merge several people into one person, who keeps the number of the first
     Merge {
-        /// The run directory
+        /// The run directory, or a gallery
         run: PathBuf,
         /// People, by number or name
         #[arg(value_name = "PERSON", num_args = 2.., required = true)]
@@ -142,7 +143,7 @@ pub(crate) enum AddVerb {
     },
     /// Name a person
     Name {
-        /// The run directory
+        /// The run directory, or a gallery; a gallery names the person in all its runs
         run: PathBuf,
         /// The person, by number or name
         person: String,
@@ -172,9 +173,9 @@ pub(crate) enum AddVerb {
     },
     /// Answer that two people are one person, who keeps the number of the first
     Same {
-        /// The run directory
+        /// The run directory, or a gallery
         run: PathBuf,
-        /// The people, by number or name
+        /// The people, by number or name; in a gallery by person_id, by name, or as RUN:PERSON
         #[arg(value_name = "PERSON", num_args = 2, required = true)]
         people: Vec<String>,
         #[command(flatten)]
@@ -182,9 +183,9 @@ pub(crate) enum AddVerb {
     },
     /// Answer that two people are different; later corrections cannot merge them
     Different {
-        /// The run directory
+        /// The run directory, or a gallery
         run: PathBuf,
-        /// The people, by number or name
+        /// The people, by number or name; in a gallery by person_id, by name, or as RUN:PERSON
         #[arg(value_name = "PERSON", num_args = 2, required = true)]
         people: Vec<String>,
         #[command(flatten)]
@@ -193,7 +194,7 @@ pub(crate) enum AddVerb {
 }
 
 impl AddVerb {
-    fn run_and_act(&self) -> (&Path, &Act) {
+    pub(crate) fn run_and_act(&self) -> (&Path, &Act) {
         match self {
             Self::Merge { run, act, .. }
             | Self::Split { run, act, .. }
@@ -215,20 +216,25 @@ pub(crate) struct Act {
     author: Option<String>,
     /// Reason for the correction
     #[arg(long, value_name = "TEXT")]
-    reason: Option<String>,
+    pub(crate) reason: Option<String>,
     /// Only add the correction to the log; the next `facetrack run` applies it
     #[arg(long)]
-    no_apply: bool,
+    pub(crate) no_apply: bool,
     /// Ground truth, CSV, for the metrics of the page
     #[arg(long, value_name = "CSV")]
     labels: Option<PathBuf>,
     /// Print JSON Lines
     #[arg(long)]
-    json: bool,
+    pub(crate) json: bool,
 }
 
 impl Act {
-    fn author(&self) -> String {
+    /// The options of a correction by an author.
+    pub(crate) fn by(author: String) -> Self {
+        Self { author: Some(author), ..Self::default() }
+    }
+
+    pub(crate) fn author(&self) -> String {
         self.author.clone().unwrap_or_else(user)
     }
 }
@@ -260,6 +266,12 @@ pub(crate) fn main(verb: &EditsVerb) -> Result<()> {
                     Ok(())
                 }
             }
+        }
+        EditsVerb::Undo { run, edit_id, act } if is_library(run) => {
+            library_edits::undo(run, *edit_id, act).map(|done| library_edits::say_done(&done, act))
+        }
+        EditsVerb::Redo { run, act } if is_library(run) => {
+            library_edits::redo(run, act).map(|done| library_edits::say_done(&done, act))
         }
         EditsVerb::Undo { run, edit_id, act } => {
             let mut log = open_log(run)?;
@@ -387,6 +399,9 @@ impl Shown {
 
 fn add(verb: &AddVerb) -> Result<()> {
     let (run, act) = verb.run_and_act();
+    if is_library(run) {
+        return library_edits::add(verb);
+    }
     let shown = Shown::read(run)?;
     let (mut op, mut text) = (EditOp::Undo, None);
     let ids = shown.append(|people| {
@@ -556,6 +571,7 @@ fn list(root: &Path, json: bool) -> Result<()> {
     let log = open_log(root)?;
     // Without a manifest there are no tracks to compare with.
     let refused = match root.join(run::manifest::FILE_NAME).is_file() {
+        _ if is_library(root) => library_edits::refused(root)?.into_iter().collect(),
         true => Shown::read(root).map(|shown| {
             let refusals = shown.people_and_refusals(&log).1;
             refusals.into_iter().map(|(id, refusal)| (id, refusal.reason(&shown.faces))).collect()

@@ -7,13 +7,15 @@
 //! * [`cli`]: verbs and options. [`single`], [`several`]: `run` on one video, and on several that are linked.
 //! * [`stages`]: stages as processes: arguments, events, crashes. [`skip`]: past frames that crash one.
 //! * [`sources`], [`models`]: which networks a run needs, and their weights.
-//! * [`tables`]: `export`, `import`, `validate`. [`people`]: `library`. [`compare`], [`edits`], [`review`], [`redact`], [`doctor`], [`settings`], [`annotate`].
+//! * [`tables`]: `export`, `import`, `validate`. [`people`]: `library`. [`compare`], [`edits`], [`library_edits`],
+//!   [`review`], [`redact`], [`doctor`], [`settings`], [`annotate`].
 
 mod annotate;
 mod cli;
 mod compare;
 mod doctor;
 mod edits;
+mod library_edits;
 mod models;
 mod people;
 mod progress;

@@ -1,17 +1,23 @@
 //! `facetrack library`: gives each person of several runs one `person_id`.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use failure::Failure as _;
 use gallery::{Added, Error, Library, RunIdentities};
 use run::RunReader;
-use run::edits::{Edit, EditOp, Faces, Log};
+use run::edits::{Edit, EditOp, Entry, Faces, Log, Mark};
 use run::stage::{Progress as _, Reporter, cores};
-use schema::tables::{Cluster, Identity};
+use schema::tables::{Cluster, Member};
 use serde_json::{Map, Value, json};
 
 use crate::cli::LibraryVerb;
+use crate::progress::Screen;
+use crate::{library_edits, stages};
+
+/// Author of the corrections that the program adds to runs of a library.
+pub(crate) const AUTHOR: &str = "library";
 
 /// Builds a library, adds runs to it, or removes a video.
 pub(crate) fn main(verb: &LibraryVerb) -> ExitCode {
@@ -28,13 +34,24 @@ pub(crate) fn main(verb: &LibraryVerb) -> ExitCode {
         LibraryVerb::Remove { library, video_id, .. } => Library::open(library).and_then(|mut library| {
             library.remove(video_id)?;
             library.commit()?;
+            library.write_page()?;
             Ok(figures(&library))
         }),
     };
     match result {
-        Ok(figures) => reporter.done(is_unchanged(&figures), &figures, Map::new()),
+        Ok(figures) => {
+            if !json {
+                eprintln!("page of the gallery: {}", page(&figures));
+            }
+            reporter.done(is_unchanged(&figures), &figures, Map::new())
+        }
         Err(error) => reporter.failed(&error),
     }
+}
+
+/// Returns the path of the page of a gallery.
+pub(crate) fn page(figures: &Map<String, Value>) -> &str {
+    figures.get("page").and_then(Value::as_str).unwrap_or_default()
 }
 
 /// Whether an addition found nothing to add.
@@ -101,17 +118,12 @@ pub(crate) fn add(
     }
     let changed = added.iter().any(|of_run| !of_run.up_to_date);
     // `build` may have removed videos from the library.
-    if is_build || changed {
+    if is_build || changed || library.has_moved() {
         library.commit()?;
     }
-    // Without a name in the library, no run needs to be read again.
-    let has_names = library.people().any(|person| person.name.is_some());
-    for run in runs.iter().filter(|_| has_names) {
-        // A run that cannot be read was reported above.
-        if let Ok(named) = share_names(&library, run).map(|n| n > 0) {
-            named.then(|| reporter.warn(&renamed(run)));
-        }
-    }
+    let n_named = share_names(&mut library, reporter)?;
+    same_names(&library)?.iter().for_each(|sentence| reporter.warn(sentence));
+    library.write_page()?;
     if let Some(code) = codes.first() {
         return Err(Error::Some { failed: codes.len(), runs: runs.len(), code: *code });
     }
@@ -121,6 +133,7 @@ pub(crate) fn add(
     };
     let mut figures = figures(&library);
     figures.insert("changed".into(), changed.into());
+    figures.insert("runs_named".into(), n_named.into());
     figures.insert("runs".into(), seen.iter().zip(&added).map(of_run).collect());
     Ok(figures)
 }
@@ -140,39 +153,122 @@ fn listed(run_dirs: &[PathBuf], from: Option<&Path>) -> Result<Vec<PathBuf>, Err
     Ok(runs)
 }
 
-fn renamed(run: &Path) -> String {
-    let run = run.display();
-    format!("the library names people of `{run}`; the next `facetrack run` shows the names")
-}
-
-/// Adds corrections to a run that name its unnamed people as the library names them. Returns the number of these
-/// people.
-fn share_names(library: &Library, root: &Path) -> Result<usize, Error> {
-    let run = RunReader::open(root)?;
-    let people = library.people_of(run.video_id()?.as_str())?;
-    let unnamed: Vec<i64> =
-        run.read::<Identity>()?.iter().filter(|row| row.name.is_none()).map(|row| row.cluster_id).collect();
-    let named = people.into_iter().filter_map(|(id, person)| Some((id, person.name.clone()?)));
-    let named: Vec<_> = named.filter(|(id, _)| unnamed.contains(id)).collect();
-    if named.is_empty() {
+/// Names the people of all runs of a library as the library names them, and runs `cluster` and `evaluate` again on
+/// these runs. Returns the number of runs with a new name.
+///
+/// # Errors
+/// When a file of the library cannot be read or written. A run that cannot be named is reported.
+pub(crate) fn share_names(library: &mut Library, reporter: &mut Reporter) -> Result<usize, Error> {
+    if library.people().all(|person| person.name.is_none()) {
         return Ok(0);
     }
+    let (mut named, mut gone) = (Vec::new(), Vec::new());
+    let tables = library.members_of_all()?;
+    for (video, rows) in library.videos().zip(&tables) {
+        let name = |row: &Member| {
+            let name = library.person(row.person_id)?.name.clone()?;
+            (row.name.as_ref() != Some(&name)).then(|| (row.clone(), name))
+        };
+        let names: Vec<(Member, String)> = rows.iter().filter_map(name).collect();
+        let run_dir = video.run_dir.as_deref().filter(|_| !names.is_empty());
+        match run_dir.filter(|_| video.is_as_added(rows)) {
+            Some(run_dir) if name_people(run_dir, &names)? > 0 => named.push(run_dir.to_path_buf()),
+            None if !names.is_empty() => gone.push(video.run_id),
+            _ => {}
+        }
+    }
+    if !gone.is_empty() {
+        reporter.warn(&format!(
+            "names of the library are missing in these runs, which are not where the library found them, or not as they \
+             were added: {}; add these runs again",
+            gone.join(", ")
+        ));
+    }
+    let mut n_updated = 0;
+    for run_dir in &named {
+        match update(run_dir) {
+            Ok(()) => n_updated += usize::from(!library.add(&RunIdentities::read(run_dir)?)?.up_to_date),
+            Err(reason) => reporter.warn(&format!(
+                "the library names people of `{}`; the next `facetrack run` shows the names, because {reason}",
+                run_dir.display()
+            )),
+        }
+    }
+    if n_updated > 0 {
+        library.commit()?;
+    }
+    Ok(named.len())
+}
+
+/// Returns a sentence for each name of several people who may be one person, with the command that merges the people.
+///
+/// # Errors
+/// When a file of the library cannot be read.
+pub(crate) fn same_names(library: &Library) -> Result<Vec<String>, Error> {
+    let mut by_name: BTreeMap<&str, Vec<i64>> = BTreeMap::new();
+    for person in library.people() {
+        if let Some(name) = &person.name {
+            by_name.entry(name).or_default().push(person.person_id);
+        }
+    }
+    let apart = library.apart()?;
+    let root = library.root().display();
+    let sentence = |(name, ids): (&str, Vec<i64>)| {
+        let is_open = ids.windows(2).any(|pair| !apart.contains(&(pair[0], pair[1])));
+        let ids: Vec<_> = ids.iter().map(i64::to_string).collect();
+        let merge = format!("`facetrack edits add merge {root} {}`", ids.join(" "));
+        is_open.then(|| format!("several people are called `{name}`: {merge} makes them one"))
+    };
+    Ok(by_name.into_iter().filter_map(sentence).collect())
+}
+
+/// Runs `cluster` and `evaluate` again on a run.
+///
+/// # Errors
+/// The reason as a clause. The page of a run with labels is not made again, because it would lose its metrics.
+pub(crate) fn update(run_dir: &Path) -> Result<(), String> {
+    let has_labels = |run: &RunReader| {
+        let record = run.manifest().stage(evaluate::STAGE.name);
+        record.is_some_and(|record| record.inputs.iter().any(|input| input.name == "labels"))
+    };
+    if RunReader::open(run_dir).is_ok_and(|run| has_labels(&run)) {
+        return Err("its page was made with labels".into());
+    }
+    let stages = [cluster::STAGE, evaluate::STAGE];
+    let screen = &mut Screen::new(false, true);
+    stages::again(&stages, run_dir, Vec::new(), None, screen).map_err(|error| error.message)
+}
+
+/// Adds corrections to a run that give names to people, each given by the row in the library. A correction that the log has, even undone, is not
+/// added again. Returns the number of new corrections.
+fn name_people(root: &Path, names: &[(Member, String)]) -> Result<usize, Error> {
+    let run = RunReader::open(root)?;
     let (faces, clusters) = (Faces::read(&run)?, run.read::<Cluster>()?);
-    let edit = |(id, name): &(i64, String)| {
-        let tracks = clusters.iter().filter(|row| row.cluster_id == Some(*id)).map(|row| row.track_id);
-        let edit = Edit::new(EditOp::Name, "library", vec![faces.marks(tracks)]);
+    let edit = |(row, name): &&(Member, String)| {
+        let edit = Edit::new(EditOp::Name, AUTHOR, vec![marks(row.cluster_id, &clusters, &faces)]);
         Edit { name: Some(name.clone()), reason: Some("same person in another video".into()), ..edit }
     };
-    let mut log = Log::open(root)?;
     let mut n_named = 0;
-    log.append_with(|log| {
-        // An edit that was undone is not made again.
+    Log::open(root)?.append_with(|log| {
         let is_known = |edit: &Edit| log.entries().iter().any(|old| old.edit.says_the_same(edit));
-        let edits: Vec<_> = named.iter().map(edit).filter(|edit| !is_known(edit)).collect();
+        // A name that a user gave in this run stays.
+        let is_of_user = |name: &String| {
+            let named = |e: &&Entry| e.edit.op == EditOp::Name && e.edit.name.as_ref() == Some(name);
+            let last = log.active().filter(named).last().map(|entry| &entry.edit);
+            last.is_some_and(|edit| edit.author != AUTHOR && !library_edits::is_of_gallery(edit))
+        };
+        let free = names.iter().filter(|(row, _)| !row.name.as_ref().is_some_and(is_of_user));
+        let edits: Vec<_> = free.map(|of| edit(&of)).filter(|edit| !is_known(edit)).collect();
         n_named = edits.len();
         Ok::<_, Error>(edits)
     })?;
     Ok(n_named)
+}
+
+/// Returns the marks of the tracks of a cluster.
+pub(crate) fn marks(cluster_id: i64, clusters: &[Cluster], faces: &Faces) -> Vec<Mark> {
+    let tracks = clusters.iter().filter(|row| row.cluster_id == Some(cluster_id)).map(|row| row.track_id);
+    faces.marks(tracks)
 }
 
 fn figures(library: &Library) -> Map<String, Value> {
@@ -182,5 +278,6 @@ fn figures(library: &Library) -> Map<String, Value> {
         ("people".into(), library.people().count().into()),
         ("people_in_several_videos".into(), several.into()),
         ("table".into(), library.people_file().display().to_string().into()),
+        ("page".into(), library.root().join(gallery::PAGE).display().to_string().into()),
     ])
 }

@@ -1,19 +1,25 @@
-//! `facetrack review`: the page on which a person corrects a run.
+//! `facetrack review`: the page on which a user corrects a run or a gallery.
 
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
 
 use clap::Args;
 use console::{Error, Result, process, say};
+use gallery::validate::is_library;
+use run::edits::EditOp;
+use run::stage::Reporter;
 
-use crate::edits::{heeding, user};
+use crate::edits::{Act, heeding, user};
+use crate::library_edits;
+use crate::people::{self, How};
 use crate::single::open;
 
 /// Arguments of `review`.
 #[derive(Debug, Args)]
 pub(crate) struct ReviewArgs {
-    /// The run directory
+    /// The run directory, or a gallery
     run: PathBuf,
     /// The video file, if the file was moved after the run
     #[arg(long, value_name = "FILE")]
@@ -38,14 +44,32 @@ pub(crate) struct ReviewArgs {
 /// Serves the page until Ctrl-C.
 pub(crate) fn main(args: &ReviewArgs) -> Result<()> {
     let run = std::path::absolute(&args.run).map_err(Error::io("resolve", &args.run))?;
+    let author = args.author.clone().unwrap_or_else(user);
     let options = review::Options {
         run: run.clone(),
         video: args.video.clone(),
         port: args.port,
         is_read_only: args.read_only,
-        author: args.author.clone().unwrap_or_else(user),
+        author: author.clone(),
     };
-    let make = move || make_tables(&run, args.labels.as_deref());
+    let library = is_library(&run).then(|| run.clone());
+    // A correction of the gallery waits until the names of a run are taken, and the other way round.
+    let turn = Arc::new(Mutex::new(()));
+    let other = turn.clone();
+    let make = move |run: &Path| {
+        make_tables(run, args.labels.as_deref())?;
+        // The gallery takes the names of the run, and gives them to the other runs.
+        let Some(library) = &library else { return Ok(()) };
+        let _turn = other.lock();
+        let mut reporter = Reporter::new("library", false);
+        let added = people::add(library, &[run.to_path_buf()], How::Add, 1, &mut reporter);
+        added.map(drop).map_err(|error| error.to_string())
+    };
+    let act = Act::by(author);
+    let correct = Box::new(move |what: &review::Act| {
+        let _turn = turn.lock();
+        correct(&run, what, &act)
+    });
     let ready = |address: &str| {
         eprintln!("open this address in a browser; the address works once. Ctrl-C ends the server");
         say(address);
@@ -53,8 +77,26 @@ pub(crate) fn main(args: &ReviewArgs) -> Result<()> {
             open(address.as_ref());
         }
     };
-    review::serve(&options, &make, &process::interrupted, ready)?;
+    review::serve(&options, &make, correct, &process::interrupted, ready)?;
     Ok(())
+}
+
+/// Performs an act on a gallery. Returns a sentence about the result, or the reason of the refusal.
+fn correct(root: &Path, what: &review::Act, act: &Act) -> std::result::Result<String, String> {
+    let add = |op, people: &[String], name| library_edits::correct(root, op, people, name, act);
+    let done = match what {
+        review::Act::Name { name, .. }
+            if name.chars().count() > 200 || name.chars().any(char::is_control) =>
+        {
+            return Err("A name has at most 200 characters, and no control characters.".into());
+        }
+        review::Act::Name { person, name } => add(EditOp::Name, &[person.to_string()], Some(name.trim())),
+        review::Act::Same { people } => add(EditOp::Same, people, None),
+        review::Act::Different { people } => add(EditOp::Different, people, None),
+        review::Act::Undo => library_edits::undo(root, None, act),
+        review::Act::Redo => library_edits::redo(root, act),
+    };
+    done.map_err(|error| error.message)
 }
 
 /// Runs `cluster` and `evaluate` in separate process groups: the Ctrl-C that ends the server must not interrupt the

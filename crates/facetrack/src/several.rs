@@ -314,6 +314,7 @@ fn link(
     }
     if !args.quiet {
         eprintln!("library: {}", summary(&figures));
+        eprintln!("page of the gallery: {}", people::page(&figures));
         eprintln!("finished in {}; table of people:", duration(started.elapsed().as_secs_f64()));
     }
     say(figures.get("table").and_then(Value::as_str).unwrap_or_default());

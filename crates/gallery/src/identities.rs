@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use run::RunReader;
+use run::edits::{EditOp, Log};
 use schema::footer::Embedder;
 use schema::io::PRODUCER;
 use schema::tables::{Cluster, Identity, TrackEmbedding};
@@ -39,6 +40,8 @@ pub struct RunIdentity {
     pub screen_secs: f64,
     /// Name of the person; `None` when no edit of the run names the person.
     pub name: Option<String>,
+    /// Time of the correction that gave the name, as the log has it; `None` without a name.
+    pub named_at: Option<String>,
     /// Mean of the track vectors.
     pub vector: UnitVector,
 }
@@ -53,10 +56,7 @@ impl RunIdentities {
     }
 
     fn of(run: &RunReader) -> run::Result<Self> {
-        let tables = [TrackEmbedding::TABLE, Cluster::TABLE, Identity::TABLE];
-        let hashes = tables.map(|table| run.hash_of(table.name).map(str::to_owned));
-        let hashes = hashes.into_iter().collect::<run::Result<Vec<_>>>()?;
-        let fingerprint = hash::bytes(serde_json::json!([PRODUCER, VERSION, hashes]).to_string().as_bytes());
+        let fingerprint = fingerprint(run)?;
         let (footer, tracks) = run.read_first_embedder(|row: &TrackEmbedding| &row.embedder)?;
         let embedder = footer.embedders.first().cloned().ok_or_else(|| schema::Error::Footer {
             path: run.root().join(TrackEmbedding::TABLE.file_name()),
@@ -73,12 +73,19 @@ impl RunIdentities {
             // Beyond the length of the embedder, vectors are padded with zeros.
             sum.iter_mut().zip(row.embedding.as_slice()).for_each(|(sum, x)| *sum += f64::from(*x));
         }
+        let log = Log::open(run.root())?;
+        let given = |name: &String| {
+            let edits =
+                log.active().filter(|e| e.edit.op == EditOp::Name && e.edit.name.as_ref() == Some(name));
+            edits.last().map(|entry| entry.made_at.clone())
+        };
         let person = |row: Identity| {
             // A person without a vector cannot be compared.
             let sum: Vec<f32> = sums.remove(&row.cluster_id)?.into_iter().map(|x| x as f32).collect();
             let vector = UnitVector::normalised(&sum)?;
             let Identity { cluster_id, n_tracks, screen_secs, name, .. } = row;
-            Some(RunIdentity { cluster_id, n_tracks, screen_secs, name, vector })
+            let named_at = name.as_ref().and_then(given);
+            Some(RunIdentity { cluster_id, n_tracks, screen_secs, name, named_at, vector })
         };
         let people = run.read::<Identity>()?.into_iter().filter_map(person).collect();
         Ok(Self {
@@ -90,4 +97,12 @@ impl RunIdentities {
             people,
         })
     }
+}
+
+/// Hash of all that is read of a run, whose tables are found to be as their stages left them.
+fn fingerprint(run: &RunReader) -> run::Result<String> {
+    let tables = [TrackEmbedding::TABLE, Cluster::TABLE, Identity::TABLE];
+    let hashes = tables.map(|table| run.hash_of(table.name).map(str::to_owned));
+    let hashes = hashes.into_iter().collect::<run::Result<Vec<_>>>()?;
+    Ok(hash::bytes(serde_json::json!([PRODUCER, VERSION, hashes]).to_string().as_bytes()))
 }

@@ -7,6 +7,8 @@
 //! * [`identities`]: the people of a finished run.
 //! * `linking`: links the people of all runs at once; pure.
 //! * [`matching`]: matches the people of a run with the known people; pure.
+//! * [`edits`]: corrections of the matches: which people are one person, and which are not.
+//! * [`mod@page`]: the page of the gallery.
 //! * [`people`]: the people that members add up to; pure.
 //! * [`store`]: the directory: lock, index, files that are absent or whole.
 //! * [`mod@validate`]: the rules of a library.
@@ -14,9 +16,11 @@
 //! **Architecture invariant:** no stage and no row of a run depends on a library. `people` is what
 //! `members` add up to in the order of `library.json`, to the last bit.
 
+pub mod edits;
 pub mod identities;
 mod linking;
 pub mod matching;
+mod page;
 pub mod people;
 pub mod store;
 pub mod validate;
@@ -26,7 +30,8 @@ use std::path::PathBuf;
 use failure::{Advice, Failure, exit};
 
 pub use crate::identities::RunIdentities;
-pub use crate::store::{Added, Library};
+pub use crate::page::PAGE;
+pub use crate::store::{Added, INDEX, Library, Video};
 
 /// Raised whenever the same runs would give other people.
 pub const VERSION: u32 = 1;
@@ -78,6 +83,15 @@ pub enum Error {
         /// What was asked for.
         video_id: String,
     },
+    /// A correction is refused.
+    #[error("the correction is refused: {reason}")]
+    Refused {
+        /// The reason, as a clause.
+        reason: String,
+    },
+    /// The page cannot be made.
+    #[error(transparent)]
+    Page(#[from] report::Error),
     /// Some runs could not be added; each was reported.
     #[error("failed to add {failed} of {runs} runs")]
     Some {
@@ -119,6 +133,8 @@ impl Failure for Error {
             ),
             Self::TwoRuns { .. } => Advice::new(exit::USAGE, "name one of them"),
             Self::Items(_) => exit::CONTRACT.into(),
+            Self::Refused { .. } => exit::USAGE.into(),
+            Self::Page(error) => error.advice(),
             Self::NoVideo { .. } => Advice::new(exit::USAGE, "library.json lists the videos"),
             Self::Some { code, .. } => (*code).into(),
         }

@@ -12,6 +12,8 @@ pub struct People {
     pub rows: BTreeMap<i64, Person>,
     /// Mean of the vectors in `members`, each as often as it has tracks, of unit norm.
     pub vectors: HashMap<i64, UnitVector>,
+    /// Time of the correction that gave the name, as text; empty when not known.
+    pub named_at: HashMap<i64, String>,
 }
 
 impl People {
@@ -42,8 +44,11 @@ impl People {
                 let length = mean.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt() as f32;
                 (*vector, person.cohesion) = (direction, length.min(1.0));
             }
-            if row.name.is_some() {
+            let named_at = row.named_at.as_deref().unwrap_or_default();
+            let last = self.named_at.entry(row.person_id).or_default();
+            if row.name.is_some() && named_at >= last.as_str() {
                 person.name.clone_from(&row.name);
+                named_at.clone_into(last);
             }
             person.n_videos += 1;
             person.n_tracks = total;
@@ -69,6 +74,8 @@ mod tests {
             screen_secs: 2.0,
             embedding: UnitVector::normalised(&vector)?,
             name: None,
+            linked_person_id: None,
+            named_at: None,
         })
     }
 
@@ -93,6 +100,22 @@ mod tests {
         let vector = people.vectors[&7].as_slice();
         assert!(vector.len() == 2 && vector.iter().zip(expected).all(|(x, e)| (x - e).abs() < 1e-6));
         assert!((people.rows[&8].cohesion - 1.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn the_name_that_was_given_last_counts() {
+        let named = |video: &str, name: &str, named_at: &str| {
+            let row = row(video, 1, 1, [1.0, 0.0])?;
+            Some(Member { name: Some(name.into()), named_at: Some(named_at.into()), ..row })
+        };
+        let late = named("a", "Ross Geller", "2026-11-28T18:20:00Z");
+        let early = named("b", "Ross", "2026-11-28T18:19:59Z");
+        let name = |rows: &[Option<Member>]| added(rows).rows[&1].name.clone();
+        assert_eq!(
+            name(&[late.clone(), early.clone(), row("c", 1, 1, [1.0, 0.0])]),
+            Some("Ross Geller".into())
+        );
+        assert_eq!(name(&[early, late]), Some("Ross Geller".into()));
     }
 
     #[test]

@@ -20,21 +20,23 @@
 //! Format 1 kept the vectors in `vectors.bin`, and formats 1 and 2 kept the members in `appearances`, the former name
 //! of the table. A library of an earlier format is upgraded when it is opened.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use numeric::vector::dot_in_lanes as dot;
+use run::edits::{Edit, EditOp, Entry as Correction, Faces, Log, Mark};
 use run::files::{self, lock, publish, remove, replace, temporary};
-use run::plain_json;
+use run::{RunReader, plain_json};
 use schema::cell::MAX_WHOLE;
 use schema::footer::{Embedder, Footer, MAX_DIM};
 use schema::io;
-use schema::tables::{Member, Person, PersonVector};
+use schema::tables::{Cluster, Identity, Member, Person, PersonVector};
 use schema::{Row, UnitVector};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::edits::{self, Refusal, Said};
 use crate::identities::RunIdentity;
 use crate::linking::{self, Item};
 use crate::matching::{self, Match, Scale};
@@ -42,7 +44,7 @@ use crate::people::People;
 use crate::{Error, RunIdentities};
 
 /// Name of the index.
-pub(crate) const INDEX: &str = "library.json";
+pub const INDEX: &str = "library.json";
 /// Version of its format.
 const FORMAT: u32 = 3;
 /// The first format, which is still read, as are all later ones.
@@ -72,6 +74,9 @@ pub(crate) struct Index {
     #[serde(default)]
     pub(crate) vector_files: Vec<TableFile>,
     pub(crate) videos: Vec<Entry>,
+    /// Key of the person that a correction made, by key of the correction.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    made: BTreeMap<i64, i64>,
 }
 
 /// A file of a table.
@@ -93,6 +98,26 @@ pub(crate) struct Entry {
     /// Its table, below the library.
     pub(crate) file: String,
     pub(crate) sha256: String,
+    /// The run directory: a path below the library's folder, or an absolute one. `None` in indexes that earlier
+    /// versions wrote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    run_dir: Option<String>,
+    /// Clusters that show the faces of corrections: key of the correction, index of the side, key of the cluster.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    marked: Vec<(i64, usize, i64)>,
+}
+
+/// A video of a library, and its run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Video {
+    /// Key of the video.
+    pub video_id: String,
+    /// Name of the run.
+    pub run_id: String,
+    /// The run directory; `None` in galleries of earlier versions, until the run is added again.
+    pub run_dir: Option<PathBuf>,
+    /// The run directory, relative to the gallery.
+    pub(crate) relative: Option<String>,
 }
 
 /// An open, locked library. Nothing counts before [`Library::commit`].
@@ -102,7 +127,8 @@ pub struct Library {
     index: Index,
     people: People,
     is_upgraded: bool,
-    _lock: File,
+    has_moved: bool,
+    _lock: Option<File>,
 }
 
 /// The result of adding a run.
@@ -138,13 +164,28 @@ impl Library {
         let mut index = Index::read(&root.join(INDEX))?;
         let is_upgraded = index.format < FORMAT;
         index.format = FORMAT;
-        let mut library = Self { root, index, people: People::default(), is_upgraded, _lock: lock };
+        let mut library =
+            Self { root, index, people: People::default(), is_upgraded, has_moved: false, _lock: Some(lock) };
         library.sweep()?;
         library.read_people()?;
         if is_upgraded {
             library.move_members()?;
             library.commit()?;
         }
+        Ok(library)
+    }
+
+    /// Opens the library at `root` only to read it, without its lock. A file that another program replaces meanwhile
+    /// is an error.
+    ///
+    /// # Errors
+    /// When a file cannot be read.
+    pub fn view(root: &Path) -> Result<Self, Error> {
+        let root = root.canonicalize().map_err(run::Error::io("read", root))?;
+        let index = Index::read(&root.join(INDEX))?;
+        let people = People::default();
+        let mut library = Self { root, index, people, is_upgraded: false, has_moved: false, _lock: None };
+        library.read_people()?;
         Ok(library)
     }
 
@@ -174,15 +215,32 @@ impl Library {
         self.index.videos.iter().all(|entry| among.contains(entry.video_id.as_str()))
     }
 
-    /// The person of each cluster of a video, by `cluster_id`; none for a video that is not here.
+    /// A person; `None` for a key that no person has.
+    pub fn person(&self, person_id: i64) -> Option<&Person> {
+        self.people.rows.get(&person_id)
+    }
+
+    /// The videos, in the order in which they were added.
+    pub fn videos(&self) -> impl Iterator<Item = Video> {
+        self.index.videos.iter().map(|entry| Video {
+            video_id: entry.video_id.clone(),
+            run_id: entry.run_id.clone(),
+            run_dir: entry.run_dir.as_ref().map(|path| tidy(&self.root.join(path))),
+            relative: entry.run_dir.clone(),
+        })
+    }
+
+    /// The members of all videos, one table per video, in the order of [`Library::videos`].
     ///
     /// # Errors
-    /// When the file of the video cannot be read.
-    pub fn people_of(&self, video_id: &str) -> Result<Vec<(i64, &Person)>, Error> {
-        let entry = self.index.videos.iter().find(|entry| entry.video_id == video_id);
-        let rows = entry.map(|entry| self.read(entry)).transpose()?.unwrap_or_default();
-        let person = |row: &Member| Some((row.cluster_id, self.people.rows.get(&row.person_id)?));
-        Ok(rows.iter().filter_map(person).collect())
+    /// When a file cannot be read.
+    pub fn members_of_all(&self) -> Result<Vec<Vec<Member>>, Error> {
+        self.index.videos.iter().map(|entry| self.read(entry)).collect()
+    }
+
+    /// Whether the run of a video was found in another place than before, which a commit stores.
+    pub fn has_moved(&self) -> bool {
+        self.has_moved
     }
 
     /// Number of videos.
@@ -202,26 +260,41 @@ impl Library {
         let unchanged = old.map(|at| &self.index.videos[at]);
         let unchanged = unchanged.filter(|entry| entry.fingerprint == seen.fingerprint);
         if let Some(rows) = unchanged.and_then(|entry| self.read(entry).ok()) {
+            let run_dir = self.relative(&seen.run_dir);
+            let entry = old.map(|at| &mut self.index.videos[at]).filter(|entry| entry.run_dir != run_dir);
+            if let Some(entry) = entry {
+                entry.run_dir = run_dir;
+                self.has_moved = true;
+            }
             return Ok(Added::of(&rows, true));
         }
         if self.n_videos() > 0 {
             self.check_embedder(seen)?;
         }
-        let rows = self.members(seen);
+        let before = old.and_then(|at| self.read(&self.index.videos[at]).ok());
+        let rows = match before.filter(|before| are_same_people(before, seen)) {
+            // A new name is no reason to match again.
+            Some(before) => renamed(before, seen),
+            None => self.members(seen),
+        };
         let entry = self.write_members(seen, &rows, &self.index)?;
         self.index.embedder = Some(seen.embedder.clone());
+        // The name that was given last is known from the members of all videos.
+        let is_named = rows.iter().any(|row| row.name.is_some());
         match old {
-            Some(at) => {
-                self.index.videos[at] = entry;
-                self.people = self.sum_up()?;
-                self.index.vector_files.clear();
-            }
-            None => {
-                self.index.videos.push(entry);
-                self.people.add(&rows);
-            }
+            Some(at) => self.index.videos[at] = entry,
+            None => self.index.videos.push(entry),
+        }
+        if old.is_some() || is_named {
+            self.people = self.sum_up()?;
+        } else {
+            self.people.add(&rows);
+        }
+        if old.is_some() {
+            self.index.vector_files.clear();
         }
         self.write_vectors(rows.iter().map(|row| row.person_id).collect())?;
+        self.apply_edits()?;
         Ok(Added::of(&rows, false))
     }
 
@@ -275,6 +348,7 @@ impl Library {
         }
         self.index.videos = videos;
         self.index.vector_files.clear();
+        self.apply_edits()?;
         Ok(runs.iter().filter_map(|run| added.get(run.video_id.as_str()).copied()).collect())
     }
 
@@ -291,7 +365,8 @@ impl Library {
                 let similar = |row: &&Member| dot(row.embedding.as_slice(), person.vector.as_slice());
                 let nearest = old.iter().max_by(|a, b| similar(a).total_cmp(&similar(b)));
                 if let Some(row) = nearest.filter(|row| similar(row) >= SAME_MEMBERS) {
-                    *votes.entry((labels[place], row.person_id)).or_default() += person.n_tracks.max(1);
+                    let id = row.linked_person_id.unwrap_or(row.person_id);
+                    *votes.entry((labels[place], id)).or_default() += person.n_tracks.max(1);
                 }
             }
             at += run.people.len();
@@ -323,6 +398,7 @@ impl Library {
         }
         self.people = self.sum_up()?;
         self.index.vector_files.clear();
+        self.apply_edits()?;
         Ok(())
     }
 
@@ -366,7 +442,9 @@ impl Library {
     fn write_members(&self, seen: &RunIdentities, rows: &[Member], old: &Index) -> Result<Entry, Error> {
         let video_id = seen.video_id.as_str();
         // A file that counts is never changed, so another decision has another name.
-        let decision = |row: &Member| json!([row.person_id, row.similarity, row.threshold, row.margin]);
+        let decision = |row: &Member| {
+            json!([row.person_id, row.linked_person_id, row.similarity, row.threshold, row.margin])
+        };
         let decisions: Vec<_> = rows.iter().map(decision).collect();
         let key = hash::bytes(json!([seen.fingerprint, decisions]).to_string().as_bytes());
         let key = key.get(..KEY_DIGITS).unwrap_or_default();
@@ -374,17 +452,195 @@ impl Library {
         if let Some(entry) = old.videos.iter().find(|entry| entry.file == file)
             && self.read(entry).is_ok()
         {
-            return Ok(entry.clone());
+            return Ok(Entry { run_dir: self.relative(&seen.run_dir), ..entry.clone() });
         }
         let (run_id, fingerprint) = (seen.run_id.clone(), seen.fingerprint.clone());
         let footer = Footer::of::<Member>(run_id, fingerprint, std::slice::from_ref(&seen.embedder));
         Ok(Entry {
+            run_dir: self.relative(&seen.run_dir),
+            marked: self.marked(&seen.run_dir)?,
             video_id: video_id.to_owned(),
             run_id: seen.run_id.clone(),
             fingerprint: seen.fingerprint.clone(),
             sha256: write(&self.root.join(&file), &footer, rows.iter().cloned())?,
             file,
         })
+    }
+
+    /// The path of a run directory from the library, if both have a common folder besides the root; otherwise the
+    /// absolute path. `None` for a path that is no UTF-8.
+    fn relative(&self, run_dir: &Path) -> Option<String> {
+        let run_dir = run_dir.canonicalize().ok()?;
+        let common = self.root.components().zip(run_dir.components()).take_while(|(a, b)| a == b).count();
+        if common < 2 {
+            return run_dir.to_str().map(str::to_owned);
+        }
+        let up = self.root.components().skip(common).map(|_| Component::ParentDir);
+        let path: PathBuf = up.chain(run_dir.components().skip(common)).collect();
+        path.to_str().map(str::to_owned)
+    }
+
+    /// Clusters of a run that show the faces of corrections.
+    fn marked(&self, run_dir: &Path) -> Result<Vec<(i64, usize, i64)>, Error> {
+        let log = Log::open(&self.root)?;
+        if log.entries().is_empty() {
+            return Ok(Vec::new());
+        }
+        let run = RunReader::open(run_dir).map_err(Error::Run)?;
+        let sha256 = run.video_file().map_err(Error::Run)?.sha256.clone();
+        let is_own = |mark: &Mark| mark.video_sha256.as_str() == sha256;
+        if !log.entries().iter().flat_map(|entry| entry.edit.sides.iter().flatten()).any(is_own) {
+            return Ok(Vec::new());
+        }
+        let faces = Faces::read(&run).map_err(Error::Run)?;
+        let clusters = run.read::<Cluster>().map_err(Error::Run)?;
+        let clusters: HashMap<i64, i64> =
+            clusters.iter().filter_map(|row| Some((row.track_id, row.cluster_id?))).collect();
+        let mut marked = Vec::new();
+        for entry in log.entries() {
+            for (side, marks) in entry.edit.sides.iter().enumerate() {
+                let mut votes: BTreeMap<i64, usize> = BTreeMap::new();
+                for track in marks.iter().filter(|mark| is_own(mark)).flat_map(|mark| faces.find(mark)) {
+                    clusters.get(&track).into_iter().for_each(|id| *votes.entry(*id).or_default() += 1);
+                }
+                let most = votes.into_iter().max_by_key(|(id, votes)| (*votes, -id));
+                marked.extend(most.map(|(cluster_id, _)| (entry.edit_id, side, cluster_id)));
+            }
+        }
+        Ok(marked)
+    }
+
+    /// A correction with the clusters that show its faces.
+    fn said(&self, entry: &Correction) -> Said {
+        let mut sides = vec![BTreeSet::new(); entry.edit.sides.len()];
+        for (video, of) in self.index.videos.iter().enumerate() {
+            for (edit_id, side, cluster_id) in &of.marked {
+                if let Some(side) = sides.get_mut(*side).filter(|_| *edit_id == entry.edit_id) {
+                    side.insert((video, *cluster_id));
+                }
+            }
+        }
+        Said { edit_id: entry.edit_id, op: entry.edit.op, sides }
+    }
+
+    /// Pairs of people that are different by corrections, the smaller key first.
+    ///
+    /// # Errors
+    /// When a file cannot be read.
+    pub fn apart(&self) -> Result<BTreeSet<(i64, i64)>, Error> {
+        let log = Log::open(&self.root)?;
+        let said: Vec<Said> = log.active().map(|entry| self.said(entry)).collect();
+        Ok(if said.is_empty() { BTreeSet::new() } else { edits::apart(&self.members_of_all()?, &said) })
+    }
+
+    /// Clusters about which a correction decided whether they are one person with others, by the index of the video.
+    pub(crate) fn settled(&self) -> Result<HashSet<(usize, i64)>, Error> {
+        let log = Log::open(&self.root)?;
+        let about_people = log.active().filter(|entry| entry.edit.op != EditOp::Name);
+        let sides = about_people.flat_map(|entry| self.said(entry).sides);
+        // A side of one cluster is the answer to a question about this cluster.
+        Ok(sides.filter(|side| side.len() == 1).flatten().collect())
+    }
+
+    /// Returns the clusters that show the faces of a side of a correction, by `video_id` and `cluster_id`.
+    pub fn clusters_of(&self, edit_id: i64, side: usize) -> Vec<(String, i64)> {
+        let of_video = |entry: &Entry| {
+            let own = entry.marked.iter().filter(|(id, at, _)| (*id, *at) == (edit_id, side));
+            own.map(|(.., cluster_id)| (entry.video_id.clone(), *cluster_id)).collect::<Vec<_>>()
+        };
+        self.index.videos.iter().flat_map(of_video).collect()
+    }
+
+    /// Applies the corrections of the library to the people that matching found. Returns the corrections that are not
+    /// applied, with the reasons.
+    ///
+    /// # Errors
+    /// When files cannot be read or written.
+    pub fn apply_edits(&mut self) -> Result<Vec<(i64, Refusal)>, Error> {
+        let log = Log::open(&self.root)?;
+        if log.entries().is_empty() {
+            return Ok(Vec::new());
+        }
+        let said: Vec<Said> = log.active().map(|entry| self.said(entry)).collect();
+        let before = self.members_of_all()?;
+        let mut tables = before.clone();
+        let (mut made, mut next) = (self.index.made.clone(), self.index.next_person_id);
+        let refused = edits::apply(&mut tables, &said, |edit_id| {
+            *made.entry(edit_id).or_insert_with(|| {
+                next += 1;
+                next - 1
+            })
+        });
+        (self.index.made, self.index.next_person_id) = (made, next);
+        let old = self.index.clone();
+        let mut has_changed = false;
+        for (at, rows) in tables.iter().enumerate().filter(|(at, rows)| **rows != before[*at]) {
+            let mut entry = old.videos[at].clone();
+            let decisions: Vec<_> = rows.iter().map(|row| (row.person_id, row.linked_person_id)).collect();
+            let key = hash::bytes(json!([entry.fingerprint, entry.sha256, decisions]).to_string().as_bytes());
+            let key = key.get(..KEY_DIGITS).unwrap_or_default();
+            let (run_id, fingerprint) = (entry.run_id.clone(), entry.fingerprint.clone());
+            let footer = Footer::of::<Member>(run_id, fingerprint, self.index.embedder.as_slice());
+            entry.file = format!("{}/{}.{key}.parquet", Member::TABLE.name, entry.video_id);
+            entry.sha256 = write(&self.root.join(&entry.file), &footer, rows.iter().cloned())?;
+            self.index.videos[at] = entry;
+            has_changed = true;
+        }
+        if has_changed {
+            self.people = self.sum_up()?;
+            self.index.vector_files.clear();
+        }
+        Ok(refused)
+    }
+
+    /// Adds a correction to the log of the library. `sides` are groups of faces, each with the clusters that show the
+    /// faces: the marks of a cluster, its `video_id` and its `cluster_id`. Returns the key of the correction;
+    /// [`Library::commit`] makes it count for the tables.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] when the correction contradicts an earlier one, or would give a person two clusters of one
+    /// video; and when files cannot be read or written.
+    pub fn correct(&mut self, edit: Edit, clusters: &[Vec<(String, i64)>]) -> Result<i64, Error> {
+        let mut log = Log::open(&self.root)?;
+        let before = self.index.clone();
+        let mut added = 0;
+        log.append_with(|log| {
+            let edit_id = log.entries().last().map_or(0, |entry| entry.edit_id) + 1;
+            for (side, clusters) in clusters.iter().enumerate() {
+                for (video_id, cluster_id) in clusters {
+                    let entry = self.index.videos.iter_mut().find(|entry| entry.video_id == *video_id);
+                    entry.into_iter().for_each(|entry| entry.marked.push((edit_id, side, *cluster_id)));
+                }
+            }
+            let new = Correction { edit_id, made_at: String::new(), undoes: None, edit: edit.clone() };
+            let said: Vec<Said> = log.active().chain([&new]).map(|entry| self.said(entry)).collect();
+            let refused = edits::apply(&mut self.members_of_all()?, &said, |edit_id| i64::MAX - edit_id);
+            match refused.into_iter().find(|(refused, _)| *refused == edit_id) {
+                Some((_, refusal)) => Err(Error::Refused { reason: self.reason(&refusal) }),
+                None => {
+                    added = edit_id;
+                    Ok(vec![edit])
+                }
+            }
+        })
+        .inspect_err(|_| self.index = before)?;
+        self.apply_edits()?;
+        Ok(added)
+    }
+
+    /// Returns the reason of a refusal as a clause.
+    pub fn reason(&self, refusal: &Refusal) -> String {
+        match refusal {
+            Refusal::NoFace => "no video of the library shows the faces of the correction".into(),
+            Refusal::OneVideo { video, clusters: (a, b) } => {
+                let run = self.index.videos.get(*video).map_or("", |entry| entry.run_id.as_str());
+                let (a, b) = (Identity::numbered(*a), Identity::numbered(*b));
+                format!(
+                    "{a} and {b} of `{run}` would be one person; if they are, merge them in that run first"
+                )
+            }
+            Refusal::Earlier { edit_id } => format!("it contradicts correction {edit_id} of the library"),
+        }
     }
 
     fn check_embedder(&self, seen: &RunIdentities) -> Result<(), Error> {
@@ -437,7 +693,7 @@ impl Library {
             _ => Vec::new(),
         };
         let rows = rows.into_iter().map(|person| (person.person_id, person)).collect();
-        let stored = People { rows, vectors: vectors.unwrap_or_default() };
+        let stored = People { rows, vectors: vectors.unwrap_or_default(), ..People::default() };
         let is_whole = stored.rows.len() == stored.vectors.len()
             && stored.rows.keys().all(|id| stored.vectors.contains_key(id));
         if is_whole && (!stored.rows.is_empty() || self.index.videos.is_empty()) {
@@ -599,7 +855,40 @@ fn member(run: &RunIdentities, person: &RunIdentity, person_id: i64, found: &Mat
         screen_secs: person.screen_secs,
         embedding: person.vector.clone(),
         name: person.name.clone(),
+        linked_person_id: Some(person_id),
+        named_at: person.named_at.clone(),
     }
+}
+
+/// Whether the people of a run are those of its rows, apart from names.
+pub(crate) fn are_same_people(rows: &[Member], seen: &RunIdentities) -> bool {
+    let is_same = |(row, person): (&Member, &RunIdentity)| {
+        (row.cluster_id, row.n_tracks, row.screen_secs)
+            == (person.cluster_id, person.n_tracks, person.screen_secs)
+            && row.embedding == person.vector
+    };
+    rows.len() == seen.people.len() && rows.iter().zip(&seen.people).all(is_same)
+}
+
+/// The rows of a run with the present names of its people.
+fn renamed(rows: Vec<Member>, seen: &RunIdentities) -> Vec<Member> {
+    let rename = |(row, person): (Member, &RunIdentity)| Member {
+        name: person.name.clone(),
+        named_at: person.named_at.clone(),
+        ..row
+    };
+    rows.into_iter().zip(&seen.people).map(rename).collect()
+}
+
+/// A path without `..` after a folder.
+fn tidy(path: &Path) -> PathBuf {
+    let mut tidied = PathBuf::new();
+    for part in path.components() {
+        if part != Component::ParentDir || !tidied.pop() {
+            tidied.push(part);
+        }
+    }
+    tidied
 }
 
 /// Whether a path is named like a file of the library, finished or not: `members/<hex>.<hex>.parquet[.tmp]`,

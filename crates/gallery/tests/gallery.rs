@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use failure::Failure as _;
 use gallery::{Added, Error, Library, RunIdentities};
+use run::edits::{Edit, EditOp, Faces, Log};
 use schema::footer::Embedder;
 use schema::io::{open, read_all, write_all};
 use schema::tables::{Member, Person, PersonVector};
@@ -502,4 +503,122 @@ fn people_of_many_videos_are_found_again() {
     assert!(again > 30, "{again} of {all} came again");
     assert!(found * 10 >= again * 9, "{found} of {again} were found again");
     assert!(people.len() >= ids.len(), "{} people were found as {}", ids.len(), people.len());
+}
+
+/// The marks of a cluster of a run.
+fn marks(seen: &RunIdentities, cluster_id: i64) -> Vec<run::edits::Mark> {
+    let run = run::RunReader::open(&seen.run_dir).unwrap();
+    let clusters: Vec<schema::tables::Cluster> = run.read().unwrap();
+    let own = clusters.iter().filter(|row| row.cluster_id == Some(cluster_id)).map(|row| row.track_id);
+    Faces::read(&run).unwrap().marks(own)
+}
+
+#[test]
+fn corrections_hold_when_a_run_is_added_again_and_an_undo_gives_the_start() {
+    let place = Place::new();
+    let [a, b] = [place.run("a", &[1, 2]), place.run("bb", &[1, 3])];
+    place.add(&a);
+    place.add(&b);
+    let start = place.ids();
+    assert_eq!(place.people().len(), 3);
+    let side = |seen: &RunIdentities, cluster_id: i64| vec![(seen.video_id.to_string(), cluster_id)];
+    let correct = |op: EditOp, sides: [(&RunIdentities, i64); 2]| {
+        let mut library = Library::open(&place.root()).unwrap();
+        let faces = sides.map(|(seen, cluster)| marks(seen, cluster)).to_vec();
+        let clusters = sides.map(|(seen, cluster)| side(seen, cluster));
+        let result = library.correct(Edit::new(op, "ann", faces), &clusters);
+        library.commit().unwrap();
+        result
+    };
+    // The second people of both videos are one person, and the first are two.
+    assert_eq!(correct(EditOp::Same, [(&a, 1), (&b, 1)]).unwrap(), 1);
+    assert_eq!(correct(EditOp::Different, [(&a, 0), (&b, 0)]).unwrap(), 2);
+    let (of_a, of_b) = (place.ids_of(&a), place.ids_of(&b));
+    assert!(of_a[1] == of_b[1] && of_a[0] != of_b[0], "{of_a:?} {of_b:?}");
+    assert_eq!(of_a[0], start[&(a.video_id.to_string(), 0)]);
+    assert!(gallery::validate::validate(&place.root()).unwrap().faults.is_empty());
+    // What contradicts, or would give a person two clusters of one video, is refused.
+    for sides in [[(&a, 0), (&b, 0)], [(&a, 0), (&a, 1)], [(&a, 0), (&b, 1)]] {
+        assert!(matches!(correct(EditOp::Same, sides), Err(Error::Refused { .. })));
+    }
+    // The run again, with one more person, and the whole library anew.
+    let again = place.run("a", &[1, 2, 9]);
+    place.add(&again);
+    assert_eq!(place.ids_of(&again)[..2], of_a);
+    let mut library = Library::open(&place.root()).unwrap();
+    library.build(&[again.clone(), b.clone()], 1).unwrap();
+    library.commit().unwrap();
+    drop(library);
+    assert_eq!((&place.ids_of(&again)[..2], place.ids_of(&b)), (&of_a[..], of_b));
+    let mut log = Log::open(&place.root()).unwrap();
+    log.undo_last("ann").unwrap();
+    log.undo_last("ann").unwrap();
+    let mut library = Library::open(&place.root()).unwrap();
+    assert_eq!(library.apply_edits().unwrap(), []);
+    library.commit().unwrap();
+    let mut now = place.ids();
+    now.remove(&(a.video_id.to_string(), 2));
+    assert_eq!(now, start);
+}
+
+#[test]
+fn a_new_name_changes_no_match_and_runs_are_found_where_they_are() {
+    let place = Place::new();
+    let [a, b] = [place.run("a", &[1, 2]), place.run("bb", &[1, 3])];
+    place.add(&a);
+    place.add(&b);
+    let ids = place.ids();
+    let mut named = b.clone();
+    named.fingerprint = "other".into();
+    named.people[0].name = Some("Ida".into());
+    named.people[0].named_at = Some("2026-11-28T18:20:00Z".into());
+    place.add(&named);
+    assert_eq!(place.ids(), ids);
+    assert_eq!(place.people()[0].name.as_deref(), Some("Ida"));
+    let run_dirs = |root: &Path| -> Vec<PathBuf> {
+        Library::open(root).unwrap().videos().filter_map(|video| video.run_dir).collect()
+    };
+    let at = |folder: &Path| ["a", "bb"].map(|name| folder.canonicalize().unwrap().join(name)).to_vec();
+    assert_eq!(run_dirs(&place.root()), at(place.folder.path()));
+    // The runs and the gallery move together.
+    let moved = place.folder.path().join("elsewhere");
+    fs::create_dir(&moved).unwrap();
+    for name in ["a", "bb", "library"] {
+        fs::rename(place.folder.path().join(name), moved.join(name)).unwrap();
+    }
+    assert_eq!(run_dirs(&moved.join("library")), at(&moved));
+    // An index of an earlier version does not have the path.
+    let index = moved.join("library/library.json");
+    let mut json: serde_json::Value = serde_json::from_slice(&fs::read(&index).unwrap()).unwrap();
+    for video in json["videos"].as_array_mut().unwrap() {
+        assert_eq!(video["run_dir"].as_str().unwrap().split('/').next(), Some(".."));
+        video.as_object_mut().unwrap().remove("run_dir");
+    }
+    fs::write(&index, json.to_string()).unwrap();
+    assert_eq!(run_dirs(&moved.join("library")), [PathBuf::new(); 0]);
+    let mut library = Library::open(&moved.join("library")).unwrap();
+    let a = RunIdentities::read(&moved.join("a")).unwrap();
+    assert!(library.add(&a).unwrap().up_to_date && library.has_moved());
+}
+
+#[test]
+fn the_page_names_everyone_and_an_empty_gallery_has_a_page_too() {
+    let place = Place::new();
+    let mut library = Library::open(&place.root()).unwrap();
+    let page = fs::read_to_string(library.write_page().unwrap()).unwrap();
+    assert!(page.contains("The gallery has no video."));
+    library.commit().unwrap();
+    drop(library);
+    let a = place.run("a", &[1, 2]);
+    place.add(&a);
+    place.add(&place.run("bb", &[2]));
+    let library = Library::open(&place.root()).unwrap();
+    let content = library.page().unwrap();
+    assert_eq!(content.n_in_several, 1);
+    let cells: Vec<Vec<bool>> =
+        content.people.iter().map(|person| person.cells.iter().map(Option::is_some).collect()).collect();
+    assert_eq!(cells, [[true, true], [true, false]], "those longest on screen first");
+    // A run that is gone leaves its people on the page.
+    fs::remove_dir_all(&a.run_dir).unwrap();
+    assert_eq!(library.page().unwrap().people.len(), 2);
 }

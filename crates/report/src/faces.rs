@@ -125,7 +125,7 @@ impl Faces {
 }
 
 /// The image as JPEG, no edge longer than `px`.
-fn jpeg(image: &DynamicImage, px: u32) -> image::ImageResult<Vec<u8>> {
+pub(crate) fn jpeg(image: &DynamicImage, px: u32) -> image::ImageResult<Vec<u8>> {
     let large = image.width().max(image.height()) > px;
     let rgb = if large { image.resize(px, px, FilterType::CatmullRom).to_rgb8() } else { image.to_rgb8() };
     let mut bytes = Vec::new();

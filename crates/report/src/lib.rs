@@ -16,6 +16,7 @@ mod dendrogram;
 mod error;
 pub mod faces;
 mod format;
+pub mod gallery;
 mod histogram;
 pub mod input;
 mod palette;

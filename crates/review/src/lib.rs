@@ -1,12 +1,14 @@
-//! The review page: a server on this machine, with which a user checks and corrects a run.
+//! The review page: a server on this machine, with which a user checks and corrects a run or a gallery.
 //!
 //! * [`guard`]: access control. [`range`], [`video`], [`pictures`]: the video and the faces.
 //! * [`session`]: the run in memory, and the acts of the user. [`queue`]: the order of the questions.
+//! * [`library`]: the people of a gallery, and its runs.
 //! * [`remake`]: runs `cluster` and `evaluate` after edits. [`server`]: requests and answers.
 //!
-//! The page is one HTML, one CSS and one JavaScript file in this program; a browser loads no other files.
+//! The page is one HTML, one CSS and one JavaScript file in this program (a gallery has an HTML and a JavaScript file of its own); a browser loads no other files.
 
 mod guard;
+mod library;
 mod pictures;
 pub mod queue;
 mod range;
@@ -15,25 +17,22 @@ mod server;
 mod session;
 mod video;
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use failure::{Advice, Failure, exit};
-use run::RunReader;
-use schema::tables::Frame;
 
 use crate::guard::Guard;
+use crate::library::Gallery;
+pub use crate::library::{Act, Correct};
 pub use crate::remake::Make;
 use crate::remake::Remake;
-use crate::server::App;
-use crate::session::Session;
-use crate::video::Source;
+use crate::server::{App, Home, RunApp};
 
 /// Options of the review page.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The run directory.
+    /// The run directory, or the directory of a gallery.
     pub run: PathBuf,
     /// The video file; `None` for the path in the manifest.
     pub video: Option<PathBuf>,
@@ -51,6 +50,9 @@ pub enum Error {
     /// The run cannot be read.
     #[error(transparent)]
     Run(#[from] run::Error),
+    /// The gallery cannot be read.
+    #[error(transparent)]
+    Gallery(#[from] gallery::Error),
     /// Linking cannot compare the vectors of the run.
     #[error(transparent)]
     Vectors(#[from] cluster::method::Error),
@@ -89,6 +91,7 @@ impl Failure for Error {
     fn advice(&self) -> Advice {
         match self {
             Self::Run(error) => error.advice(),
+            Self::Gallery(error) => error.advice(),
             Self::Vectors(_) => exit::INPUT.into(),
             Self::Outside { .. } => Advice::new(exit::INPUT, "copy the file into the run directory"),
             Self::OtherVideo { .. } => {
@@ -102,29 +105,29 @@ impl Failure for Error {
 }
 
 /// Serves the page until `is_stopped` returns true. `ready` receives the address of the page, which opens the page
-/// once, in one browser. `make` runs `cluster` and `evaluate`.
+/// once, in one browser. `make` runs `cluster` and `evaluate` on a run; `correct` performs an act on a gallery.
 ///
 /// # Errors
 /// See [`Error`].
 pub fn serve(
     options: &Options,
     make: &Make<'_>,
+    correct: Box<Correct>,
     is_stopped: &dyn Fn() -> bool,
     ready: impl FnOnce(&str),
 ) -> Result<(), Error> {
-    let run = RunReader::open(&options.run)?;
-    check_links(run.root())?;
-    let frames: Vec<Frame> = run.read()?;
-    let video = Source::find(&run, options.video.as_deref(), &frames)?;
-    let session = Session::open(&run, &frames, options.author.clone(), options.is_read_only)?;
-    let fixed = session.fixed(&video);
+    let Options { run, video, author, is_read_only, .. } = options;
+    let home = match gallery::validate::is_library(run) {
+        true => Home::Gallery(Box::new(Gallery::open(run, author.clone(), *is_read_only, correct)?)),
+        false => Home::Run(Arc::new(RunApp::open(run, video.as_deref(), author.clone(), *is_read_only)?)),
+    };
     let failed = |source| Error::Port { port: options.port, source };
     let listener = server::bind(options.port).map_err(failed)?;
     let port = listener.local_addr().map_err(failed)?.port();
     let (token, cookie) = (guard::secret().map_err(Error::Server)?, guard::secret().map_err(Error::Server)?);
     let address = format!("http://127.0.0.1:{port}/?token={token}");
     let remake = Arc::new(Remake::default());
-    let app = Arc::new(App::new(Guard::new(port, token, cookie), session, fixed, video, remake.clone()));
+    let app = Arc::new(App::new(Guard::new(port, token, cookie), home, remake.clone()));
     std::thread::scope(|scope| {
         scope.spawn(|| remake.work(make));
         ready(&address);
@@ -132,16 +135,4 @@ pub fn serve(
         remake.end();
         result.map_err(Error::Server)
     })
-}
-
-/// Fails if a file of the run is a link to a file outside the run.
-fn check_links(root: &Path) -> Result<(), Error> {
-    let whole = root.canonicalize().unwrap_or_else(|_| root.to_path_buf());
-    for entry in fs::read_dir(root).into_iter().flatten().flatten() {
-        let path = entry.path();
-        if path.is_symlink() && !path.canonicalize().is_ok_and(|target| target.starts_with(&whole)) {
-            return Err(Error::Outside { path });
-        }
-    }
-    Ok(())
 }

@@ -45,7 +45,7 @@ async function act(body, done) {
   if (busy) return;
   busy = true;
   try {
-    const answer = await fetch("/api/act", { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) });
+    const answer = await fetch("api/act", { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) });
     if (!answer.ok) throw new Error(await answer.text());
     const { state: next, problem, same_name } = await answer.json();
     if (!problem) { chosen.clear(); chosenTracks.clear(); }
@@ -63,7 +63,7 @@ async function act(body, done) {
 async function poll() {
   if (!document.hidden && !busy) {
     try {
-      const { state: next, tables } = await get(`/api/state?since=${state.version}`);
+      const { state: next, tables } = await get(`api/state?since=${state.version}`);
       if (next && !busy) take(next);
       $("tables").textContent = tables;
     } catch {
@@ -93,7 +93,7 @@ const player = {
     for (const id of ["screen", "play", "sound"]) $(id).hidden = this.mode === "missing";
     $("screen").style.aspectRatio = `${run.video.width} / ${run.video.height}`;
     $("screen").style.setProperty("--shape", run.video.width / run.video.height);
-    if (this.mode === "direct") video.src = "/video";
+    if (this.mode === "direct") video.src = "video";
     video.addEventListener("error", () => this.failed());
     video.addEventListener("timeupdate", () => this.tick());
     for (const name of ["seeked", "loadeddata"]) video.addEventListener(name, () => paint());
@@ -118,7 +118,7 @@ const player = {
     const key = this.mode === "remux" ? run.video.keys.findLast((key) => key <= t + 0.001) : undefined;
     const isCopied = key !== undefined && t - key < NEAR_SECS;
     this.base = isCopied ? key : t;
-    video.src = `/video/${isCopied ? "copy" : "encode"}/${this.base.toFixed(4)}`;
+    video.src = `video/${isCopied ? "copy" : "encode"}/${this.base.toFixed(4)}`;
   },
   seek(t) {
     this.wanted = t = Math.min(Math.max(t, 0), run.video.duration);
@@ -158,7 +158,7 @@ const pieces = new Map();
 function boxes(piece) {
   if (!pieces.has(piece)) {
     pieces.set(piece, null);
-    get(`/api/boxes/${piece}`).then((tracks) => { pieces.set(piece, Object.entries(tracks)); paint(); }, () => pieces.delete(piece));
+    get(`api/boxes/${piece}`).then((tracks) => { pieces.set(piece, Object.entries(tracks)); paint(); }, () => pieces.delete(piece));
   }
   return pieces.get(piece) ?? [];
 }
@@ -273,7 +273,7 @@ function drawTimeline() {
 
 function picture(face, name) {
   if (face === undefined || face.rank === null) return h("span", { className: "none" }, "no picture");
-  return h("img", { src: `/face/${face.track}/${face.rank}`, alt: name, loading: "lazy", decoding: "async", draggable: false });
+  return h("img", { src: `face/${face.track}/${face.rank}`, alt: name, loading: "lazy", decoding: "async", draggable: false });
 }
 
 // Returns a button with a face that plays the video at the time of the face.
@@ -413,7 +413,7 @@ function drawQueue() {
     form, h("div", { className: "answers" }, buttons,
       h("button", { type: "button", onclick: playQuestion }, "Play ", h("kbd", {}, "Space")))));
   if (view === "queue" && !$("dialog").open) (input || title).focus({ preventScroll: true });
-  for (const next of state.questions.slice(1)) for (const s of next.sides) for (const face of s.faces) if (face.rank !== null) new Image().src = `/face/${face.track}/${face.rank}`;
+  for (const next of state.questions.slice(1)) for (const s of next.sides) for (const face of s.faces) if (face.rank !== null) new Image().src = `face/${face.track}/${face.rank}`;
 }
 
 let played = 0;
@@ -685,14 +685,14 @@ function listen() {
 
 async function main() {
   // The token works once. Without the token in the address, the page can be reloaded.
-  if (location.search) history.replaceState(null, "", "/");
-  run = await get("/api/run");
+  if (location.search) history.replaceState(null, "", location.pathname);
+  run = await get("api/run");
   trackOf = new Map(run.tracks.map((track) => [track.id, track]));
   $("ruler").setAttribute("aria-valuemax", run.video.duration.toFixed(1));
   listen();
   player.start();
   setZoom(1);
-  const { state: first, tables } = await get("/api/state");
+  const { state: first, tables } = await get("api/state");
   $("tables").textContent = tables;
   take(first);
   // Many films begin with a black picture, so the player starts at the best face of the person who is seen most.
@@ -700,6 +700,13 @@ async function main() {
   player.about = lead ? `p${state.people[0].id}` : null;
   player.seek(lead?.t ?? 0);
   if (run.is_read_only) say("Read-only: nothing can be changed here.");
+  // The page of a gallery links to a person, `#p3`, or to a moment of a person, `#p3t12.5`.
+  $("gallery").hidden = location.pathname === "/";
+  const meant = location.hash.match(/^#p(\d+)(?:t([\d.]+))?$/);
+  if (meant && person(Number(meant[1]))) {
+    open(Number(meant[1]));
+    if (meant[2]) { player.about = `p${meant[1]}`; player.seek(Number(meant[2])); }
+  }
   document.documentElement.dataset.ready = "yes";
   setTimeout(poll, POLL_MS);
 }

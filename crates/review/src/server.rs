@@ -1,8 +1,10 @@
 //! The server: admits requests and answers them. No part of a request becomes the name of a file.
 
 use std::convert::Infallible;
+use std::fs;
 use std::io::{Read, Seek as _, SeekFrom};
 use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
@@ -18,11 +20,15 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use run::RunReader;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc};
 
+use crate::Error;
 use crate::guard::{Admitted, Guard, Refused};
+use crate::library::{self, Gallery};
 use crate::range::{Wanted, wanted};
 use crate::remake::Remake;
 use crate::session::{Act, Session, State, Static};
@@ -47,31 +53,82 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 const PAGE: &str = include_str!("page.html");
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
+const GALLERY_PAGE: &str = include_str!("gallery.html");
+const GALLERY_SCRIPT: &str = include_str!("gallery.js");
 const ICON: &str = "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'><circle cx='8' cy='6' r='4' \
                     fill='#3b62c9'/><path d='M1 16a7 6 0 0 1 14 0z' fill='#3b62c9'/></svg>";
 
 /// Data that all connections share.
 #[derive(Debug)]
 pub(crate) struct App {
-    pub(crate) guard: Guard,
-    pub(crate) session: Mutex<Session>,
-    pub(crate) fixed: Static,
-    pub(crate) video: Source,
-    pub(crate) remake: Arc<Remake>,
+    guard: Guard,
+    home: Home,
+    remake: Arc<Remake>,
     conversions: Arc<Semaphore>,
 }
 
-impl App {
-    pub(crate) fn new(
-        guard: Guard,
-        session: Session,
-        fixed: Static,
-        video: Source,
-        remake: Arc<Remake>,
-    ) -> Self {
-        let conversions = Arc::new(Semaphore::new(MOST_CONVERSIONS));
-        Self { guard, session: Mutex::new(session), fixed, video, remake, conversions }
+/// What the server shows.
+#[derive(Debug)]
+pub(crate) enum Home {
+    /// A run.
+    Run(Arc<RunApp>),
+    /// A gallery; its runs are below `/run/<video_id>/`.
+    Gallery(Box<Gallery>),
+}
+
+/// A run and its video.
+#[derive(Debug)]
+pub(crate) struct RunApp {
+    root: PathBuf,
+    session: Mutex<Session>,
+    fixed: Static,
+    video: Source,
+}
+
+impl RunApp {
+    /// Reads a run.
+    ///
+    /// # Errors
+    /// When the run or its video cannot be read, and when a file of the run is a link to a file outside.
+    pub(crate) fn open(
+        root: &Path,
+        video: Option<&Path>,
+        author: String,
+        is_read_only: bool,
+    ) -> Result<Self, Error> {
+        let run = RunReader::open(root)?;
+        check_links(run.root())?;
+        let frames: Vec<schema::tables::Frame> = run.read()?;
+        let video = Source::find(&run, video, &frames)?;
+        let session = Session::open(&run, &frames, author, is_read_only)?;
+        let fixed = session.fixed(&video);
+        Ok(Self { root: root.to_path_buf(), session: Mutex::new(session), fixed, video })
     }
+}
+
+impl App {
+    pub(crate) fn new(guard: Guard, home: Home, remake: Arc<Remake>) -> Self {
+        Self { guard, home, remake, conversions: Arc::new(Semaphore::new(MOST_CONVERSIONS)) }
+    }
+
+    fn page(&self) -> &'static str {
+        match self.home {
+            Home::Run(_) => PAGE,
+            Home::Gallery(_) => GALLERY_PAGE,
+        }
+    }
+}
+
+/// Fails if a file of the run is a link to a file outside the run.
+fn check_links(root: &Path) -> Result<(), Error> {
+    let whole = root.canonicalize().unwrap_or_else(|_| root.to_path_buf());
+    for entry in fs::read_dir(root).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_symlink() && !path.canonicalize().is_ok_and(|target| target.starts_with(&whole)) {
+            return Err(Error::Outside { path });
+        }
+    }
+    Ok(())
 }
 
 /// Binds a port of this machine that only this machine reaches; 0 for a free one.
@@ -155,7 +212,7 @@ async fn answer(app: Arc<App>, request: Request<Incoming>) -> Answer {
     let mut answer = match app.guard.admit(request.method(), request.uri(), request.headers()) {
         Err(Refused(status, sentence)) => plain(status, sentence),
         Ok(Admitted::Token) => {
-            let mut answer = whole("text/html; charset=utf-8", PAGE);
+            let mut answer = whole("text/html; charset=utf-8", app.page());
             if let Ok(cookie) = HeaderValue::from_str(&app.guard.set_cookie()) {
                 answer.headers_mut().insert(SET_COOKIE, cookie);
             }
@@ -180,33 +237,99 @@ async fn answer(app: Arc<App>, request: Request<Incoming>) -> Answer {
 async fn route(app: Arc<App>, request: Request<Incoming>) -> Answer {
     let path = request.uri().path().to_owned();
     let parts: Vec<&str> = path.split('/').skip(1).collect();
-    match (request.method(), parts.as_slice()) {
+    match (&app.home, parts.as_slice()) {
+        (Home::Run(run), parts) => of_run(app.clone(), run.clone(), parts, request).await,
+        (Home::Gallery(_), ["run", video_id, rest @ ..]) if !rest.is_empty() => {
+            let (shared, video_id) = (app.clone(), (*video_id).to_owned());
+            let run = tokio::task::spawn_blocking(move || match &shared.home {
+                Home::Gallery(gallery) => gallery.run(&video_id),
+                Home::Run(_) => None,
+            });
+            match run.await {
+                Ok(Some(run)) => of_run(app, run, rest, request).await,
+                _ => not_found(),
+            }
+        }
+        (Home::Gallery(_), parts) => of_gallery(app.clone(), parts, request).await,
+    }
+}
+
+/// Answers a request about a gallery.
+async fn of_gallery(app: Arc<App>, parts: &[&str], request: Request<Incoming>) -> Answer {
+    let with = |work: fn(&Gallery, &App, String) -> Answer, text: String| {
+        let app = app.clone();
+        blocking(move || match &app.home {
+            Home::Gallery(gallery) => work(gallery, &app, text),
+            Home::Run(_) => not_found(),
+        })
+    };
+    match (request.method(), parts) {
+        (&Method::GET, [""]) => whole("text/html; charset=utf-8", GALLERY_PAGE),
+        (&Method::GET, ["page.css"]) => whole("text/css; charset=utf-8", STYLE),
+        (&Method::GET, ["gallery.js"]) => whole("text/javascript; charset=utf-8", GALLERY_SCRIPT),
+        (&Method::GET, ["icon.svg"]) => kept(whole("image/svg+xml", ICON)),
+        (&Method::GET, ["api", "state"]) => {
+            let polled = |gallery: &Gallery, app: &App, since: String| {
+                let state = gallery.state(since.parse().ok());
+                json(&serde_json::json!({ "state": state, "tables": app.remake.status() }))
+            };
+            let since =
+                request.uri().query().and_then(|query| query.strip_prefix("since=")).unwrap_or_default();
+            with(polled, since.to_owned()).await
+        }
+        (&Method::GET, ["face", video_id, cluster]) if cluster.parse::<i64>().is_ok() => {
+            let face = |gallery: &Gallery, _: &App, place: String| {
+                let place = place.split_once('/').and_then(|(video, id)| Some((video, id.parse().ok()?)));
+                let face = place.and_then(|(video, id)| gallery.face(video, id));
+                face.map_or_else(not_found, |jpeg| whole("image/jpeg", jpeg))
+            };
+            with(face, format!("{video_id}/{cluster}")).await
+        }
+        (&Method::POST, ["api", "act"]) => match body::<library::Act>(request).await {
+            Ok(act) => {
+                let app = app.clone();
+                blocking(move || match &app.home {
+                    Home::Gallery(gallery) => json(&gallery.act(&act)),
+                    Home::Run(_) => not_found(),
+                })
+                .await
+            }
+            Err(answer) => answer,
+        },
+        (&Method::GET, _) => not_found(),
+        _ => plain(StatusCode::METHOD_NOT_ALLOWED, "The server accepts only GET, and POST for acts."),
+    }
+}
+
+/// Answers a request about a run.
+async fn of_run(app: Arc<App>, run: Arc<RunApp>, parts: &[&str], request: Request<Incoming>) -> Answer {
+    match (request.method(), parts) {
         (&Method::GET, [""]) => whole("text/html; charset=utf-8", PAGE),
         (&Method::GET, ["page.css"]) => whole("text/css; charset=utf-8", STYLE),
         (&Method::GET, ["page.js"]) => whole("text/javascript; charset=utf-8", SCRIPT),
         (&Method::GET, ["icon.svg"]) => kept(whole("image/svg+xml", ICON)),
-        (&Method::GET, ["api", "run"]) => json(&app.fixed),
+        (&Method::GET, ["api", "run"]) => json(&run.fixed),
         (&Method::GET, ["api", "state"]) => {
             let since = request.uri().query().and_then(|query| query.strip_prefix("since=")?.parse().ok());
-            blocking(move || state(&app, since)).await
+            blocking(move || state(&app, &run, since)).await
         }
         (&Method::GET, ["api", "boxes", piece]) => match piece.parse::<u32>() {
-            Ok(piece) => blocking(move || boxes(&app, piece)).await,
+            Ok(piece) => blocking(move || boxes(&run, piece)).await,
             Err(_) => not_found(),
         },
         (&Method::GET, ["face", track, rank]) => match (track.parse(), rank.parse()) {
-            (Ok(track), Ok(rank)) => blocking(move || face(&app, track, rank)).await,
+            (Ok(track), Ok(rank)) => blocking(move || face(&run, track, rank)).await,
             _ => not_found(),
         },
         (&Method::GET, ["video"]) => {
             let range = request.headers().get(RANGE).and_then(|value| value.to_str().ok()).map(str::to_owned);
-            blocking(move || original(&app, range.as_deref())).await
+            blocking(move || original(&run, range.as_deref())).await
         }
         (&Method::GET, ["video", how @ ("copy" | "encode"), from]) => match from.parse::<f64>() {
-            Ok(from) if from.is_finite() => converted(&app, from, *how == "encode"),
+            Ok(from) if from.is_finite() => converted(&app, &run, from, *how == "encode"),
             _ => not_found(),
         },
-        (&Method::POST, ["api", "act"]) => act(app, request).await,
+        (&Method::POST, ["api", "act"]) => act(app, run, request).await,
         (&Method::GET, _) => not_found(),
         _ => plain(StatusCode::METHOD_NOT_ALLOWED, "The server accepts only GET, and POST for acts."),
     }
@@ -219,43 +342,51 @@ struct Polled<'a> {
     tables: &'a str,
 }
 
-fn state(app: &App, since: Option<u64>) -> Answer {
-    let Ok(mut session) = app.session.lock() else { return failed() };
+fn state(app: &App, run: &RunApp, since: Option<u64>) -> Answer {
+    let Ok(mut session) = run.session.lock() else { return failed() };
     let state = (since != Some(session.version())).then(|| session.state());
     drop(session);
     json(&Polled { state, tables: &app.remake.status() })
 }
 
-fn boxes(app: &App, piece: u32) -> Answer {
-    let Ok(session) = app.session.lock() else { return failed() };
+fn boxes(run: &RunApp, piece: u32) -> Answer {
+    let Ok(session) = run.session.lock() else { return failed() };
     let from = f64::from(piece) * BOXES_SECS;
     kept(json(&session.boxes(from, from + BOXES_SECS)))
 }
 
-fn face(app: &App, track: i64, rank: i64) -> Answer {
-    let Ok(session) = app.session.lock() else { return failed() };
+fn face(run: &RunApp, track: i64, rank: i64) -> Answer {
+    let Ok(session) = run.session.lock() else { return failed() };
     session.picture(track, rank).map_or_else(not_found, |png| kept(whole("image/png", png)))
 }
 
-async fn act(app: Arc<App>, request: Request<Incoming>) -> Answer {
+/// Reads an act from the body of a request.
+async fn body<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, Answer> {
     // A form of another page cannot send this type without being asked for.
     let is_json = request.headers().get(CONTENT_TYPE).is_some_and(|value| value == "application/json");
     if !is_json {
-        return plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, "An act must be application/json.");
+        return Err(plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, "An act must be application/json."));
     }
     let body = Limited::new(request.into_body(), MOST_BODY).collect();
     let Ok(Ok(body)) = tokio::time::timeout(SEND_TIME, body).await else {
-        return plain(StatusCode::PAYLOAD_TOO_LARGE, "The act is too large, or the transfer took too long.");
+        let sentence = "The act is too large, or the transfer took too long.";
+        return Err(plain(StatusCode::PAYLOAD_TOO_LARGE, sentence));
     };
-    let Ok(act) = serde_json::from_slice::<Act>(&body.to_bytes()) else {
-        return plain(StatusCode::BAD_REQUEST, "The request is not a valid act of the page.");
+    serde_json::from_slice(&body.to_bytes())
+        .map_err(|_| plain(StatusCode::BAD_REQUEST, "The request is not a valid act of the page."))
+}
+
+async fn act(app: Arc<App>, run: Arc<RunApp>, request: Request<Incoming>) -> Answer {
+    let act = match body::<Act>(request).await {
+        Ok(act) => act,
+        Err(answer) => return answer,
     };
     blocking(move || {
-        let Ok(mut session) = app.session.lock() else { return failed() };
+        let Ok(mut session) = run.session.lock() else { return failed() };
         let before = session.version();
         let done = session.act(act);
         if done.problem.is_none() && done.state.version != before {
-            app.remake.request();
+            app.remake.request(&run.root);
         }
         json(&done)
     })
@@ -263,8 +394,8 @@ async fn act(app: Arc<App>, request: Request<Incoming>) -> Answer {
 }
 
 /// The original file, or a part of it.
-fn original(app: &App, range: Option<&str>) -> Answer {
-    let Some((mut file, length, kind)) = app.video.open() else { return not_found() };
+fn original(run: &RunApp, range: Option<&str>) -> Answer {
+    let Some((mut file, length, kind)) = run.video.open() else { return not_found() };
     let (status, part) = match wanted(range, length) {
         Wanted::All => (StatusCode::OK, 0..length),
         Wanted::Part(part) => (StatusCode::PARTIAL_CONTENT, part),
@@ -291,11 +422,11 @@ fn original(app: &App, range: Option<&str>) -> Answer {
 }
 
 /// The video from a time on, as `ffmpeg` writes it.
-fn converted(app: &App, from_secs: f64, encode: bool) -> Answer {
+fn converted(app: &App, run: &RunApp, from_secs: f64, encode: bool) -> Answer {
     let Ok(permit) = app.conversions.clone().try_acquire_owned() else {
         return plain(StatusCode::SERVICE_UNAVAILABLE, "Too many windows play the video; close one of them.");
     };
-    let Some(converted) = app.video.convert(from_secs, encode) else { return not_found() };
+    let Some(converted) = run.video.convert(from_secs, encode) else { return not_found() };
     let mut answer = Response::new(pieces(converted, permit));
     insert(&mut answer, CONTENT_TYPE, "video/mp4");
     answer

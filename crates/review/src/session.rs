@@ -31,7 +31,7 @@ const MOST_FACES: usize = 6;
 /// Number of questions that the server sends at once, so that the page can load the pictures in advance.
 const NEXT_QUESTIONS: usize = 4;
 /// Smallest share of the screen time that the main people have together, 0 to 1.
-const MAIN_SHARE: f64 = 0.9;
+pub(crate) const MAIN_SHARE: f64 = 0.9;
 /// Cosine similarity from which two tracks more likely show one person, for an embedder without a known distance.
 const SAME_FROM: f64 = 0.4;
 

@@ -1,8 +1,8 @@
 """Corrects runs in headless Chromium by keyboard; complaints are the failure.
 
-    browser.py FOLDER USUAL FILM
+    browser.py FOLDER USUAL FILM GALLERY
 
-USUAL and FILM are addresses of servers, which work once. Screenshots go to FOLDER.
+USUAL, FILM and GALLERY are addresses of servers, which work once. Screenshots go to FOLDER.
 """
 
 import json
@@ -206,8 +206,36 @@ def fast(browser, address):
     quiet(browser, address)
 
 
+def gallery(browser, folder, address):
+    """The page of a gallery at three widths, light and dark, and the way to the page of a run and back."""
+    views = {"home": "go('home')", "person": "go('person', state.people[0].id)", "queue": "go('queue')"}
+    for name, width in WIDTHS.items():
+        for dark in (False, True):
+            browser.size(width, dark)
+            load(browser, address.split("?")[0])
+            for view, how in views.items():
+                browser.js(f"({how}, 0)")
+                browser.settle()
+                browser.check("document.documentElement.scrollWidth <= innerWidth")
+                assert not browser.nameless(), (view, browser.nameless()[:3])
+                browser.picture(os.path.join(folder, f"gallery-{view}-{name}-{'dark' if dark else 'light'}.png"), whole=False)
+            quiet(browser, address)
+    # By keyboard: two people are selected, and the act reaches the server.
+    browser.js("(go('home'), choose(state.people[0].id), choose(state.people[1].id), 0)")
+    browser.key("d")
+    wait(browser, "!busy && document.getElementById('status').textContent.includes('two people')")
+    # A time opens the page of the run at the person and the moment.
+    browser.js("(go('person', state.people[0].id), 0)")
+    link = browser.js("document.querySelector('#person .row p a').href")
+    load(browser, link)
+    browser.check("view === 'person' && !document.getElementById('gallery').hidden")
+    browser.js("document.getElementById('gallery').click()")
+    wait(browser, "document.title.startsWith('Review of') && document.documentElement.dataset.ready === 'yes'")
+    quiet(browser, address)
+
+
 def main():
-    folder, usual, film = sys.argv[1:]
+    folder, usual, film, people = sys.argv[1:]
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         browser = Browser(profile)
         browser.size(WIDTHS["wide"], False)
@@ -220,6 +248,8 @@ def main():
         direct(browser, usual)
         load(browser, film)
         fast(browser, film)
+        load(browser, people)
+        gallery(browser, folder, people)
         browser.close()
 
 

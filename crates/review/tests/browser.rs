@@ -65,7 +65,13 @@ fn a_run_is_corrected_in_a_browser() {
     if film(&usual).is_none() {
         return;
     }
-    let servers = [Server::start(&usual, false), Server::start(&long, false)];
+    let root = usual.with_file_name("library");
+    let _ = fs::remove_dir_all(&root);
+    let mut library = gallery::Library::open(&root).unwrap();
+    library.add(&gallery::RunIdentities::read(&usual).unwrap()).unwrap();
+    library.commit().unwrap();
+    drop(library);
+    let servers = [&usual, &long, &root].map(|root| Server::start(root, false));
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/browser.py");
     let addresses = servers.iter().map(|server| &server.address);
     let done =

@@ -365,7 +365,8 @@ fn links_out_of_the_run_are_refused() {
     fs::rename(run.join("crops.parquet"), &outside).unwrap();
     symlink(&outside, run.join("crops.parquet")).unwrap();
     let options = review::Options { run, video: None, port: 0, is_read_only: true, author: "ann".into() };
-    let error = review::serve(&options, &|| Ok(()), &|| true, |_| ()).unwrap_err();
+    let error =
+        review::serve(&options, &|_| Ok(()), Box::new(|_| Ok(String::new())), &|| true, |_| ()).unwrap_err();
     assert!(error.to_string().contains("is a link to a file outside the run"), "{error}");
 }
 
@@ -377,6 +378,74 @@ fn another_video_is_refused() {
     fs::write(&other, "another video").unwrap();
     let options =
         review::Options { run, video: Some(other), port: 0, is_read_only: true, author: "ann".into() };
-    let error = review::serve(&options, &|| Ok(()), &|| true, |_| ()).unwrap_err();
+    let error =
+        review::serve(&options, &|_| Ok(()), Box::new(|_| Ok(String::new())), &|| true, |_| ()).unwrap_err();
     assert!(error.to_string().contains("its content differs"), "{error}");
+}
+
+#[test]
+fn a_gallery_shows_its_people_and_serves_the_pages_of_its_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("e01");
+    linked::write(&run, &Spec::default());
+    let root = folder.path().join("library");
+    let mut library = gallery::Library::open(&root).unwrap();
+    library.add(&gallery::RunIdentities::read(&run).unwrap()).unwrap();
+    library.commit().unwrap();
+    drop(library);
+    let server = Server::start(&root, false);
+    let cookie = server.open();
+    let state = &server.get(&cookie, "/api/state")["state"];
+    let people = state["people"].as_array().unwrap();
+    let video_id = state["videos"][0]["id"].as_str().unwrap();
+    assert_eq!((people.len(), state["videos"][0]["is_there"].as_bool()), (9, Some(true)));
+    let first = &people[0];
+    assert!(first["members"][0]["times"].as_array().is_some_and(|times| !times.is_empty()));
+    let face =
+        server.send("GET", &format!("/{}", first["face"].as_str().unwrap()), &[("cookie", &cookie)], "");
+    assert_eq!((face.status, &face.body[..2]), (200, &[0xff, 0xd8][..]), "a JPEG");
+    assert_eq!(server.get(&cookie, &format!("/api/state?since={}", state["version"]))["state"], Value::Null);
+
+    // The run has the same page as alone, and acts there reach its log.
+    let below = |path: &str| format!("/run/{video_id}/{path}");
+    let page = server.send("GET", &below(""), &[("cookie", &cookie)], "");
+    assert!(page.status == 200 && page.text().contains("page.js"));
+    let of_run = &server.get(&cookie, &below("api/state"))["state"];
+    let id = of_run["people"][0]["id"].as_i64().unwrap();
+    let headers = [("cookie", cookie.as_str()), ("content-type", "application/json")];
+    let name = json!({ "do": "name", "person": id, "name": "Ida" }).to_string();
+    assert_eq!(server.send("POST", &below("api/act"), &headers, &name).status, 200);
+    assert_eq!(ops(&run), [EditOp::Name]);
+
+    let acts = [
+        json!({ "do": "name", "person": 3, "name": "Ida" }),
+        json!({ "do": "same", "people": ["3", "7"] }),
+        json!({ "do": "different", "people": ["3", format!("{video_id}:1")] }),
+        json!({ "do": "undo" }),
+    ];
+    for act in &acts {
+        assert_eq!(server.act(&cookie, act)["done"], "done");
+    }
+    assert_eq!(server.acts.lock().unwrap().len(), acts.len());
+    for path in
+        ["/run/0000/", "/run//", &below("../library.json"), &below("nothing"), "/face/x/1", "/face/../0"]
+    {
+        assert_eq!(server.send("GET", path, &[("cookie", &cookie)], "").status, 404, "{path}");
+    }
+    for path in ["/", &below(""), &below("api/state"), "/api/state"] {
+        assert_eq!(server.send("GET", path, &[], "").status, 401, "{path}");
+    }
+    assert_eq!(server.send("POST", "/api/act", &headers, "{}").status, 400);
+    let foreign = [
+        ("cookie", cookie.as_str()),
+        ("content-type", "application/json"),
+        ("origin", "http://evil.example"),
+    ];
+    assert_eq!(server.send("POST", "/api/act", &foreign, &acts[0].to_string()).status, 403);
+    drop(server);
+    let server = Server::start(&root, true);
+    let cookie = server.open();
+    let refused = server.act(&cookie, &acts[0]);
+    assert!(refused["problem"].as_str().unwrap().contains("read-only"));
+    assert_eq!(server.acts.lock().unwrap().len(), 0);
 }

@@ -9,6 +9,7 @@
 //! * [`stage`]: what all stages share: arguments, configuration, progress events.
 //! * [`appearances`]: when each person is on screen, from the tracks and clusters.
 //! * [`edits`]: corrections of a person, and the faces that they are about.
+//! * [`uids`]: the people of the last run, whose keys the next run takes over.
 //! * [`files`]: files that are absent or whole.
 //! * [`mod@validate`]: whether tables keep the contract, and agree with each other.
 //! * [`redact`]: removes people or pictures from a finished run.
@@ -26,6 +27,7 @@ pub mod manifest;
 mod reader;
 pub mod redact;
 pub mod stage;
+pub mod uids;
 pub mod validate;
 
 pub use config::plain_json;

@@ -28,7 +28,10 @@ impl Run {
 
     fn redact(&self, identities: &[i64], pictures: bool) -> Result<serde_json::Value, Error> {
         let mut run = RunDir::open(&self.root)?;
-        let record = redact_run(&mut run, &Request { identities: identities.to_vec(), pictures })?;
+        let record = redact_run(
+            &mut run,
+            &Request { identities: identities.to_vec(), pictures, ..Request::default() },
+        )?;
         Ok(json!(record.figures))
     }
 

@@ -519,8 +519,10 @@ table! {
         exemplar_track_id: i64,
         /// Index of the frame of the exemplar.
         exemplar_frame_idx: i64,
-        /// Stable key of the person, 16 hexadecimal digits, which later runs and edits keep; null before version
-        /// 1.1.0.
+        /// Stable key of the person, 16 hexadecimal digits. Corrections keep the key. A later run in the same run
+        /// directory, whatever its settings, gives the key to the person who has most of the same faces: to at
+        /// most one person, and only if both share half of the screen time of one of the two. In a fresh
+        /// run directory, the key follows from the video and the tracks. Null before version 1.1.0.
         person_uid: Option<String>,
     }
 }
@@ -642,8 +644,8 @@ table! {
         /// Similarity of the person across videos, 0 to 1: the norm of the mean of the embeddings in
         /// `members`, weighted by number of tracks.
         cohesion: f32,
-        /// Name of the person, that of the video which was added last of those that name the person; null when
-        /// none does, and before version 1.1.0.
+        /// Name of the person, the one that a correction gave last in any of the videos; null when none is named,
+        /// and before version 1.1.0.
         name: Option<String>,
     }
 }
@@ -681,6 +683,12 @@ table! {
         /// Name of the person in the video's `identities`; null when the person has none, and in
         /// `appearances` 1.0.0.
         name: Option<String>,
+        /// Key of the person that matching found, before the corrections of the gallery; `similarity`,
+        /// `runner_up_person_id` and `margin` are about this person. Null in `appearances`: the same as `person_id`.
+        linked_person_id: Option<i64>,
+        /// Time at which a correction gave the person the name, UTC, as in `2026-11-28T18:20:00Z`; null without a
+        /// name, and in `appearances`.
+        named_at: Option<String>,
     }
 }
 
@@ -868,7 +876,7 @@ fn check_appearance(row: &Appearance) -> Result<(), String> {
 }
 
 fn check_member(row: &Member) -> Result<(), String> {
-    if row.runner_up_person_id != Some(row.person_id) {
+    if row.runner_up_person_id != Some(row.linked_person_id.unwrap_or(row.person_id)) {
         return Ok(());
     }
     Err("names the matched person as its own runner-up".into())

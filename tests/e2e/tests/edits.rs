@@ -130,6 +130,10 @@ fn edits_hold_under_other_settings_and_none_lands_on_another_person() {
     edit(&line, &format!("add same RUN {number} guest --no-apply"));
     edit(&line, &format!("add lock RUN {number}"));
     assert_eq!(people(&line)[&number], tracks);
+    let uids = |line: &Line| -> BTreeMap<Option<String>, Option<String>> {
+        read::<Identity>(line).into_iter().map(|row| (row.name, row.person_uid)).collect()
+    };
+    let first = uids(&line);
     let settings = [
         "[detect-track]\nmin_face_px = 24.0\n",
         "[detect-track]\ntracker = 'correlation'\n",
@@ -151,6 +155,10 @@ fn edits_hold_under_other_settings_and_none_lands_on_another_person() {
             assert_eq!(shown, person.name.iter().collect(), "{settings}");
         }
         assert_eq!(named.iter().filter(|person| person.name.is_some()).count(), 2, "{settings}");
+        let now = uids(&line);
+        for name in named.into_iter().map(|person| person.name).filter(Option::is_some) {
+            assert_eq!(now[&name], first[&name], "{settings}: {name:?} has another person_uid");
+        }
     }
 }
 

@@ -13,8 +13,9 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use run::edits::Log;
 use schema::io::read_all;
-use schema::tables::{Cluster, Member, Person, Track, Video};
+use schema::tables::{Cluster, Identity, Member, Person, Track, Video};
 use serde_json::Value;
 use testkit::assets;
 use testkit::truth::{self, TrueShot};
@@ -88,7 +89,9 @@ impl Parts {
 
 fn members(library: &Path) -> Vec<Member> {
     let files = fs::read_dir(library.join("members")).unwrap();
-    files.flat_map(|file| read_all(&file.unwrap().path()).unwrap()).collect()
+    let mut rows: Vec<Member> = files.flat_map(|file| read_all(&file.unwrap().path()).unwrap()).collect();
+    rows.sort_by(|a, b| (a.video_id.as_str(), a.cluster_id).cmp(&(b.video_id.as_str(), b.cluster_id)));
+    rows
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -133,6 +136,106 @@ fn people_have_one_id_in_both_halves_of_a_clip_and_a_bad_file_is_reported() {
     let last = events.last().unwrap();
     assert_eq!((&last["event"], &last["figures"]["changed"]), (&"library_finished".into(), &false.into()));
     assert_eq!(read_all::<Person>(&library.join("people.parquet")).unwrap(), people);
+}
+
+/// `facetrack` with arguments, of which those that begin with `@` are paths below the folder; must succeed.
+fn facetrack(parts: &Parts, arguments: &str) -> String {
+    let mut command = assets::require_facetrack(&[]).unwrap();
+    for argument in arguments.split(' ') {
+        match argument.strip_prefix('@') {
+            Some(path) => command.arg(parts.folder.join(path)),
+            None => command.arg(argument),
+        };
+    }
+    let done = command.output().unwrap();
+    assert!(done.status.success(), "{arguments}: {}", text(&done.stderr));
+    text(&done.stderr)
+}
+
+/// Names of the people of a run, by `cluster_id`.
+fn names(parts: &Parts, run: &str) -> BTreeMap<i64, Option<String>> {
+    let path = parts.folder.join("runs").join(run).join("identities.parquet");
+    read_all::<Identity>(&path).unwrap().into_iter().map(|row| (row.cluster_id, row.name)).collect()
+}
+
+#[test]
+fn a_name_reaches_earlier_and_later_videos_and_goes_when_the_person_is_removed() {
+    let Some(parts) = Parts::cut("names") else { return };
+    fs::rename(parts.video("two"), parts.video("later")).unwrap();
+    let one = parts.video("one");
+    // A third video with both people: the first part, mirrored.
+    let mut ffmpeg = assets::require_ffmpeg().unwrap();
+    ffmpeg
+        .arg("-i")
+        .arg(&one)
+        .args(["-vf", "hflip", "-c:v", "libx264", "-crf", "20"])
+        .arg(parts.video("two"));
+    assert!(ffmpeg.status().unwrap().success());
+    let two = parts.video("two");
+    let done = parts.run(&["--video", one.to_str().unwrap(), two.to_str().unwrap()]);
+    let said = text(&done.stderr);
+    assert!(done.status.success() && said.contains("page of the gallery: "), "{said}");
+    let library = parts.folder.join("runs/library");
+    let person = |run: &str, cluster_id: i64| {
+        let path = parts.folder.join("runs").join(run).join("videos.parquet");
+        let video_id = read_all::<Video>(&path).unwrap()[0].video_id.clone();
+        let rows = members(&library);
+        rows.into_iter()
+            .find(|row| (&row.video_id, row.cluster_id) == (&video_id, cluster_id))
+            .unwrap()
+            .person_id
+    };
+    let ross = person("two", 0);
+    let of = |run: &str| -> Vec<i64> {
+        names(&parts, run).into_keys().filter(|id| person(run, *id) == ross).collect()
+    };
+
+    // A name in the second video; the first one was added before.
+    facetrack(&parts, "edits add name @runs/two 1 Ross");
+    facetrack(&parts, "library add --library @runs/library --run-dir @runs/two");
+    let named = |run: &str| -> Vec<i64> {
+        names(&parts, run)
+            .into_iter()
+            .filter(|(_, name)| name.as_deref() == Some("Ross"))
+            .map(|(id, _)| id)
+            .collect()
+    };
+    assert_eq!((named("one"), of("one").len()), (of("one"), 1));
+    let page = fs::read_to_string(library.join("index.html")).unwrap();
+    assert!(page.contains("Ross") && page.matches("src=\"data:image").count() >= 2);
+    // A video that comes later.
+    facetrack(&parts, "run @videos/later.mp4 --run-dir @runs --library @runs/library");
+    assert_eq!((named("later"), of("later").len()), (of("later"), 1));
+
+    // The same name for two people offers the merge, in a run and in the gallery; an undo takes the name away again.
+    let other = person("one", 1 - of("one")[0]);
+    let said = facetrack(&parts, &format!("edits add name @runs/library {other} Ross"));
+    assert!(said.contains("several people are called `Ross`: `facetrack edits add merge "), "{said}");
+    assert_eq!(named("one").len(), 2);
+    facetrack(&parts, "edits undo @runs/library");
+    assert_eq!((named("one"), named("two")), (of("one"), vec![0]));
+
+    // One video of a person shows another person; an undo restores the match.
+    let before = members(&library);
+    facetrack(&parts, "edits add different @runs/library Ross two:1");
+    assert_ne!(person("two", 0), ross);
+    facetrack(&parts, "edits undo @runs/library");
+    assert_eq!(members(&library), before);
+
+    // A person who is removed from the run that gave the name loses the name everywhere.
+    facetrack(&parts, "redact --run-dir @runs/two --identity 1");
+    assert!(named("one").is_empty() && named("two").is_empty());
+    let people = read_all::<Person>(&library.join("people.parquet")).unwrap();
+    assert!(people.iter().all(|person| person.name.is_none()));
+    // Of the corrections with the name, only the undone one about the other person is left.
+    for (root, n_left) in [("one", 0), ("later", 0), ("two", 1), ("library", 1)] {
+        let log = Log::open(&parts.folder.join("runs").join(root)).unwrap();
+        let left = log.entries().iter().filter(|entry| entry.edit.name.is_some());
+        let left: Vec<bool> = left.map(|entry| log.is_undone(entry.edit_id)).collect();
+        assert_eq!(left, vec![true; n_left], "{root}");
+    }
+    assert!(!fs::read_to_string(library.join("index.html")).unwrap().contains("Ross"));
+    facetrack(&parts, "validate @runs/library");
 }
 
 #[test]

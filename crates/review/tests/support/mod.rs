@@ -6,7 +6,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -20,6 +20,8 @@ pub(crate) struct Server {
     pub(crate) port: u16,
     /// How often tables were made.
     pub(crate) made: Arc<AtomicUsize>,
+    /// Acts on a gallery, in their order.
+    pub(crate) acts: Arc<Mutex<Vec<review::Act>>>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -29,6 +31,7 @@ impl Server {
     pub(crate) fn start(run: &Path, is_read_only: bool) -> Self {
         let (stop, made) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         let (send, ready) = mpsc::channel();
+        let acts = Arc::new(Mutex::new(Vec::new()));
         let options = review::Options {
             run: run.to_path_buf(),
             video: None,
@@ -36,18 +39,22 @@ impl Server {
             is_read_only,
             author: "ann".into(),
         };
-        let (stopped, counted) = (stop.clone(), made.clone());
+        let (stopped, counted, done) = (stop.clone(), made.clone(), acts.clone());
         let thread = std::thread::spawn(move || {
-            let make = || {
+            let make = |_: &Path| {
                 counted.fetch_add(1, Ordering::SeqCst);
                 Ok(())
             };
             let ready = |address: &str| send.send(address.to_owned()).unwrap();
-            review::serve(&options, &make, &|| stopped.load(Ordering::SeqCst), ready).unwrap();
+            let correct = Box::new(move |act: &review::Act| {
+                done.lock().unwrap().push(act.clone());
+                Ok("done".to_owned())
+            });
+            review::serve(&options, &make, correct, &|| stopped.load(Ordering::SeqCst), ready).unwrap();
         });
         let address = ready.recv_timeout(Duration::from_secs(60)).unwrap();
         let port = address.split([':', '/']).nth(4).unwrap().parse().unwrap();
-        Self { address, port, made, stop, thread: Some(thread) }
+        Self { address, port, made, acts, stop, thread: Some(thread) }
     }
 
     /// Opens the page; gives the cookie.

@@ -76,6 +76,15 @@ pub struct Entry {
     pub edit: Edit,
 }
 
+impl Entry {
+    /// Returns whether the edit has faces of more than one video, as edits of a gallery have.
+    pub(crate) fn is_of_several_videos(&self) -> bool {
+        let mut videos = self.edit.sides.iter().flatten().map(|mark| &mark.video_sha256);
+        let first = videos.next();
+        videos.any(|video| Some(video) != first)
+    }
+}
+
 /// Parts of an edit that determine its effect, for the fingerprint; neither the author nor the time.
 #[derive(Serialize)]
 struct Effect<'a>(&'static str, Option<&'a str>, Vec<Vec<Face<'a>>>);

@@ -1,6 +1,7 @@
 //! Writes tables anew, without what is to be removed.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use schema::Row;
 use schema::tables::{Cluster, Crop, Detection, Embedding, Shot, Track, TrackEmbedding, TrackView};
@@ -10,6 +11,7 @@ use super::{Error, PICTURES, Request, TRACKS, has_no_pictures, record, removed_t
 use crate::directory::{RunDir, StageRun};
 use crate::edits::{EditOp, Faces, Log};
 use crate::manifest::StageRecord;
+use crate::uids::Uids;
 
 /// What to remove.
 struct Removal {
@@ -67,7 +69,7 @@ pub fn redact_run(run: &mut RunDir, request: &Request) -> Result<StageRecord, Er
     let was_read = |name: &str| run.manifest().stages.iter().any(|s| s.inputs.iter().any(|i| i.name == name));
     let labels = "the labels are removed from the run, because they may name a removed person";
     let mut lost: Vec<String> = was_read("labels").then(|| labels.to_owned()).into_iter().collect();
-    let n_edits = forget_edits(run, &gone)?;
+    let n_edits = forget_edits(run, &gone, &request.logs)?;
     if n_edits > 0 {
         lost.push(format!("{n_edits} corrections were about a removed person and are removed"));
     }
@@ -86,31 +88,53 @@ pub fn redact_run(run: &mut RunDir, request: &Request) -> Result<StageRecord, Er
     Ok(record(lost, figures))
 }
 
-/// Removes the marks of removed tracks from the log of edits, and edits that then lack a side; gives the number of
+/// Removes the faces of removed tracks from the record of people and from the log of edits, and edits that then lack a side; gives the number of
 /// those. A mark that no track of the run matches goes too where the same side of the edit showed a removed person.
-fn forget_edits(run: &RunDir, gone: &Removal) -> Result<usize, Error> {
-    let mut log = Log::open(run.root())?;
-    if gone.tracks.is_empty() || log.entries().is_empty() {
+fn forget_edits(run: &RunDir, gone: &Removal, others: &[PathBuf]) -> Result<usize, Error> {
+    if gone.tracks.is_empty() {
         return Ok(0);
     }
-    let before = log.entries().len();
+    let logs = others.iter().map(PathBuf::as_path).chain([run.root()]);
+    let mut logs = logs.map(Log::open).collect::<crate::Result<Vec<_>>>()?;
+    logs.retain(|log| !log.entries().is_empty());
+    let uids = Uids::read(run.root());
+    if logs.is_empty() && uids.is_none() {
+        return Ok(0);
+    }
     let faces = Faces::read(run)?;
-    log.retain(|mut entry| {
-        let had = entry.edit.sides.len();
-        for side in &mut entry.edit.sides {
-            let found: Vec<Vec<i64>> = side.iter().map(|mark| faces.find(mark)).collect();
-            let is_gone = |tracks: &Vec<i64>| tracks.iter().any(|track| gone.tracks.contains(track));
-            if found.iter().any(is_gone) {
-                let mut found = found.iter();
-                side.retain(|_| found.next().is_some_and(|tracks| !tracks.is_empty() && !is_gone(tracks)));
+    if let Some(mut uids) = uids {
+        uids.forget(&gone.tracks, &faces);
+        uids.write(run.root())?;
+    }
+    let sha256 = run.video_file()?.sha256.as_str();
+    let mut n_removed = 0;
+    for log in &mut logs {
+        let before = log.entries().len();
+        log.retain(|mut entry| {
+            let had = entry.edit.sides.len();
+            let mut is_about_gone = false;
+            for side in &mut entry.edit.sides {
+                let found: Vec<Vec<i64>> = side.iter().map(|mark| faces.find(mark)).collect();
+                let is_gone = |tracks: &Vec<i64>| tracks.iter().any(|track| gone.tracks.contains(track));
+                if found.iter().any(is_gone) {
+                    is_about_gone = true;
+                    let mut found = found.iter();
+                    side.retain(|mark| {
+                        let is_kept = |tracks: &Vec<i64>| !tracks.is_empty() && !is_gone(tracks);
+                        found.next().is_some_and(is_kept) || mark.video_sha256.as_str() != sha256
+                    });
+                }
             }
-        }
-        // A split is about its first side only.
-        let needed = if entry.edit.op == EditOp::Split { had.min(1) } else { had };
-        let is_whole = entry.edit.sides.iter().take(needed).all(|side| !side.is_empty());
-        is_whole.then_some(entry)
-    })?;
-    Ok(before - log.entries().len())
+            // A split is about its first side only.
+            let needed = if entry.edit.op == EditOp::Split { had.min(1) } else { had };
+            let is_whole = entry.edit.sides.iter().take(needed).all(|side| !side.is_empty());
+            // In a gallery, a name is about the faces of the person in other videos, too.
+            let names_gone = is_about_gone && entry.edit.op == EditOp::Name && entry.is_of_several_videos();
+            (is_whole && !names_gone).then_some(entry)
+        })?;
+        n_removed += before - log.entries().len();
+    }
+    Ok(n_removed)
 }
 
 /// Writes the tables of `detect-track` anew. What was removed is recorded in the manifest: every later run repeats

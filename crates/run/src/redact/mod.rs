@@ -56,6 +56,8 @@ pub struct Request {
     pub identities: Vec<i64>,
     /// Every picture.
     pub pictures: bool,
+    /// Directories with a log of corrections about several videos, of which this run's is one: galleries.
+    pub logs: Vec<PathBuf>,
 }
 
 /// Error of a redaction.

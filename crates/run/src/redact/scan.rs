@@ -16,6 +16,7 @@ use super::{Error, has_no_pictures, record, removed_tracks};
 use crate::edits::LOCK;
 use crate::manifest::{self, StageRecord};
 use crate::reader::RunReader;
+use crate::uids;
 
 /// Beginning of a picture on the page.
 const PICTURE: &str = "data:image";
@@ -105,7 +106,7 @@ impl Scan<'_> {
 /// Whether the manifest records a file, or the file never names a person.
 fn is_ours(run: &RunReader, path: &Path) -> bool {
     let name = path.strip_prefix(run.root()).unwrap_or(path).to_string_lossy();
-    let around = [manifest::FILE_NAME, "config.toml", ".lock", LOCK].contains(&&*name)
+    let around = [manifest::FILE_NAME, "config.toml", ".lock", LOCK, uids::FILE].contains(&&*name)
         || EDITS.iter().any(|table| table.file_name() == name)
         || name.starts_with("logs/");
     around || run.manifest().output(&name).is_some()

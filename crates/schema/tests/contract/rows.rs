@@ -134,6 +134,8 @@ pub(crate) fn member(cluster_id: i64) -> Member {
         screen_secs: 1.5,
         embedding: UnitVector::normalised(&[1.0, 2.0, 2.0]).unwrap(),
         name: None,
+        linked_person_id: None,
+        named_at: None,
     }
 }
 

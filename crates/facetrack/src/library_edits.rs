@@ -1,0 +1,278 @@
+//! `facetrack edits` on a gallery: who is one person across videos, who is not, and names for all videos at once.
+//!
+//! The corrections are in the log of the gallery. A name is also added to the log of every run with the person, with a
+//! reason that names the correction of the gallery, so that an undo finds it again.
+
+use std::path::Path;
+
+use console::{Error, Result, exit, say};
+use gallery::{Library, RunIdentities, Video};
+use run::RunReader;
+use run::edits::{Edit, EditOp, Faces, Log, Mark};
+use run::stage::Reporter;
+use schema::cell::Category as _;
+use schema::tables::{Cluster, Identity, Member};
+use serde_json::json;
+
+use crate::edits::{Act, AddVerb};
+use crate::people;
+
+/// Largest number of tracks of a cluster in a correction; those with most boxes are kept.
+const MOST_TRACKS: usize = 16;
+
+/// Part of the reason of a correction of a run that belongs to a correction of a gallery.
+const OF_GALLERY: &str = " of the gallery ";
+
+/// Clusters, by `video_id` and `cluster_id`.
+type Side = Vec<(String, i64)>;
+
+/// Adds a correction.
+pub(crate) fn add(verb: &AddVerb) -> Result<()> {
+    let (root, act) = verb.run_and_act();
+    let (op, given, name) = match verb {
+        AddVerb::Merge { people, .. } => (EditOp::Merge, people.as_slice(), None),
+        AddVerb::Same { people, .. } => (EditOp::Same, people.as_slice(), None),
+        AddVerb::Different { people, .. } => (EditOp::Different, people.as_slice(), None),
+        AddVerb::Name { person, name, .. } => (EditOp::Name, std::slice::from_ref(person), Some(name.trim())),
+        AddVerb::Split { .. } | AddVerb::Move { .. } | AddVerb::Lock { .. } | AddVerb::NotAFace { .. } => {
+            let message =
+                format!("`{}` is a gallery; this correction is about the tracks of a run", root.display());
+            let hint = "correct the run, then add the run to the gallery again";
+            return Err(Error::new(exit::USAGE, message).hint(hint));
+        }
+    };
+    let done = correct(root, op, given, name, act)?;
+    say_done(&done, act);
+    Ok(())
+}
+
+/// Adds a correction about people, each given as text, and applies it. Returns a message about the result.
+pub(crate) fn correct(
+    root: &Path,
+    op: EditOp,
+    given: &[String],
+    name: Option<&str>,
+    act: &Act,
+) -> Result<String> {
+    let mut library = Library::open(root)?;
+    let name = name.filter(|name| !name.is_empty()).map(str::to_owned);
+    let mut sides: Vec<Side> = given.iter().map(|given| side(&library, given)).collect::<Result<_>>()?;
+    if (1..sides.len()).any(|at| sides[..at].contains(&sides[at])) {
+        return Err(Error::new(exit::USAGE, "the correction names one person twice"));
+    }
+    if let [first, second] = sides.as_mut_slice() {
+        // A person of one video may be taken out of the person of the gallery, or confirmed there.
+        let (smaller, larger) = if first.len() < second.len() { (first, second) } else { (second, first) };
+        larger.retain(|place| !smaller.contains(place));
+    }
+    let marked = sides.iter().map(|side| marks(&library, side)).collect::<Result<Vec<_>>>()?;
+    if marked.iter().any(Vec::is_empty) {
+        let message = "none of the runs with these people is where the gallery found it, as it was added";
+        return Err(Error::new(exit::INPUT, message).hint("add the runs to the gallery again"));
+    }
+    let edit = Edit { name: name.clone(), reason: act.reason.clone(), ..Edit::new(op, act.author(), marked) };
+    let edit_id = library.correct(edit, &sides)?;
+    library.commit()?;
+    let mut done = format!("correction {edit_id}: {}", op.word());
+    if op == EditOp::Name {
+        name.iter().for_each(|name| done += &format!(" `{name}`"));
+        name_in_runs(&mut library, &sides[0], name.as_deref(), edit_id, act)?;
+    }
+    finish(&mut library, act)?;
+    Ok(done)
+}
+
+/// Undoes a correction, or the last one that counts.
+pub(crate) fn undo(root: &Path, edit_id: Option<i64>, act: &Act) -> Result<String> {
+    let mut library = Library::open(root)?;
+    let mut log = Log::open(root)?;
+    let undone = match edit_id {
+        Some(edit_id) => log.undo(edit_id, &act.author()).map(|_| edit_id)?,
+        None => log.undo_last(&act.author())?,
+    };
+    let reason = reason(&library, undone);
+    for video in library.videos().collect::<Vec<_>>() {
+        let Some(run_dir) = video.run_dir.filter(|run_dir| run_dir.is_dir()) else { continue };
+        let mut log = Log::open(&run_dir)?;
+        let own: Vec<i64> = log
+            .active()
+            .filter(|entry| entry.edit.op == EditOp::Name && entry.edit.reason.as_ref() == Some(&reason))
+            .map(|entry| entry.edit_id)
+            .collect();
+        for edit_id in &own {
+            log.undo(*edit_id, &act.author())?;
+        }
+        if !own.is_empty() {
+            update(&mut library, &run_dir, act)?;
+        }
+    }
+    refresh(&mut library)?;
+    finish(&mut library, act)?;
+    Ok(format!("correction {undone} is undone"))
+}
+
+/// Restores the correction that was undone last.
+pub(crate) fn redo(root: &Path, act: &Act) -> Result<String> {
+    let mut library = Library::open(root)?;
+    let edit_id = Log::open(root)?.redo(&act.author())?;
+    refresh(&mut library)?;
+    let entry = Log::open(root)?.entries().iter().find(|entry| entry.edit_id == edit_id).cloned();
+    if let Some(edit) = entry.map(|entry| entry.edit).filter(|edit| edit.op == EditOp::Name) {
+        let side = library.clusters_of(edit_id, 0);
+        name_in_runs(&mut library, &side, edit.name.as_deref(), edit_id, act)?;
+    }
+    finish(&mut library, act)?;
+    Ok(format!("correction {edit_id} counts again"))
+}
+
+/// Returns the corrections that are not applied, each with the reason.
+pub(crate) fn refused(root: &Path) -> Result<Vec<(i64, String)>> {
+    let mut library = Library::open(root)?;
+    let refused = library.apply_edits()?;
+    Ok(refused.iter().map(|(edit_id, refusal)| (*edit_id, library.reason(refusal))).collect())
+}
+
+/// Returns the clusters of a person, given by `person_id` or name; `RUN:PERSON` is the person of one run, by number or
+/// name on its page.
+fn side(library: &Library, given: &str) -> Result<Side> {
+    let tables = library.members_of_all()?;
+    let videos: Vec<_> = library.videos().collect();
+    let is_person = |row: &Member| {
+        let name = library.person(row.person_id).and_then(|person| person.name.as_deref());
+        given == row.person_id.to_string() || name == Some(given)
+    };
+    let is_of_run = |video: &Video, row: &Member| {
+        let own = [&video.run_id, &video.video_id].into_iter().find_map(|id| given.strip_prefix(id.as_str()));
+        own.and_then(|rest| rest.strip_prefix(':')).is_some_and(|own| {
+            own == Identity::number(row.cluster_id).to_string()
+                || own == Identity::numbered(row.cluster_id)
+                || row.name.as_deref() == Some(own)
+        })
+    };
+    let mut side = Side::new();
+    let mut people = std::collections::BTreeSet::new();
+    for (video, rows) in videos.iter().zip(&tables) {
+        for row in rows.iter().filter(|row| is_person(row) || is_of_run(video, row)) {
+            side.push((video.video_id.clone(), row.cluster_id));
+            people.insert(row.person_id);
+        }
+    }
+    let root = library.root().display();
+    match people.len() {
+        1 => Ok(side),
+        0 => {
+            let message = format!("`{root}` has no person `{given}`");
+            let hint = "give a person_id or a name of the gallery, or RUN:PERSON as on the page of the run";
+            Err(Error::new(exit::USAGE, message).hint(hint))
+        }
+        n => {
+            let numbers: Vec<_> = people.iter().map(i64::to_string).collect();
+            Err(Error::new(exit::USAGE, format!("{n} people are called `{given}`"))
+                .hint(format!("use one of the numbers {}", numbers.join(", "))))
+        }
+    }
+}
+
+/// Returns the marks of clusters whose runs are in their places.
+fn marks(library: &Library, side: &Side) -> Result<Vec<Mark>> {
+    let mut marks = Vec::new();
+    for (video, rows) in library.videos().zip(library.members_of_all()?) {
+        let own: Vec<i64> =
+            side.iter().filter(|(video_id, _)| *video_id == video.video_id).map(|(_, id)| *id).collect();
+        let run_dir = video.run_dir.as_deref().filter(|_| !own.is_empty() && video.is_as_added(&rows));
+        let Some(run_dir) = run_dir else { continue };
+        let run = RunReader::open(run_dir)?;
+        let (faces, clusters): (_, Vec<Cluster>) = (Faces::read(&run)?, run.read()?);
+        for cluster_id in own {
+            let mut of_cluster = people::marks(cluster_id, &clusters, &faces);
+            of_cluster.sort_by_key(|mark| std::cmp::Reverse(mark.anchors.len()));
+            of_cluster.truncate(MOST_TRACKS);
+            marks.extend(of_cluster);
+        }
+    }
+    Ok(marks)
+}
+
+/// The reason of the corrections of runs that belong to a correction of a gallery.
+fn reason(library: &Library, edit_id: i64) -> String {
+    let name = library.root().file_name().unwrap_or_default().to_string_lossy();
+    format!("correction {edit_id}{OF_GALLERY}{name}")
+}
+
+/// Whether a correction of a run belongs to a correction of a gallery.
+pub(crate) fn is_of_gallery(edit: &Edit) -> bool {
+    edit.op == EditOp::Name && edit.reason.as_ref().is_some_and(|reason| reason.contains(OF_GALLERY))
+}
+
+/// Names the people of runs.
+fn name_in_runs(
+    library: &mut Library,
+    side: &Side,
+    name: Option<&str>,
+    edit_id: i64,
+    act: &Act,
+) -> Result<()> {
+    let reason = reason(library, edit_id);
+    for video in library.videos().collect::<Vec<_>>() {
+        let own = side.iter().filter(|(video_id, _)| *video_id == video.video_id);
+        for (_, cluster_id) in own {
+            let run = video.run_dir.as_deref().map(RunReader::open).and_then(std::result::Result::ok);
+            let Some(run) = run else {
+                eprintln!("warning: the run `{}` is gone, so its person keeps the name there", video.run_id);
+                continue;
+            };
+            let (faces, clusters): (_, Vec<Cluster>) = (Faces::read(&run)?, run.read()?);
+            let edit =
+                Edit::new(EditOp::Name, act.author(), vec![people::marks(*cluster_id, &clusters, &faces)]);
+            let edit = Edit { name: name.map(str::to_owned), reason: Some(reason.clone()), ..edit };
+            Log::open(run.root())?.append_with(|_| Ok::<_, run::Error>(vec![edit]))?;
+            update(library, run.root(), act)?;
+        }
+    }
+    Ok(())
+}
+
+/// Applies the corrections of a run, and takes its names into the gallery.
+fn update(library: &mut Library, run_dir: &Path, act: &Act) -> Result<()> {
+    if act.no_apply {
+        return Ok(());
+    }
+    match people::update(run_dir) {
+        Ok(()) => {
+            library.add(&RunIdentities::read(run_dir)?)?;
+            library.commit()?;
+        }
+        Err(reason) => {
+            let run = run_dir.display();
+            eprintln!(
+                "warning: the next `facetrack run` of `{run}` applies the correction, because {reason}"
+            );
+        }
+    }
+    Ok(())
+}
+
+fn refresh(library: &mut Library) -> Result<()> {
+    library.apply_edits()?;
+    library.commit()?;
+    Ok(())
+}
+
+/// Prints a message about a correction.
+pub(crate) fn say_done(done: &str, act: &Act) {
+    if act.json {
+        say(&json!({ "event": "edited", "message": done }).to_string());
+    } else {
+        eprintln!("{done}");
+    }
+}
+
+fn finish(library: &mut Library, act: &Act) -> Result<()> {
+    let mut reporter = Reporter::new("library", act.json);
+    if !act.no_apply {
+        people::share_names(library, &mut reporter)?;
+    }
+    people::same_names(library)?.iter().for_each(|sentence| reporter.warn(sentence));
+    library.write_page()?;
+    Ok(())
+}
