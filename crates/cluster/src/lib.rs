@@ -1,7 +1,7 @@
 //! Stage 4, `cluster`: links the tracks that show the same person.
 //!
 //! Reads `frames`, `tracks`, `embeddings`, `track_embeddings` and `track_views`, and with edits also `detections`;
-//! writes `constraints`, `clusters`, `identities`, `calibration` and `linkage`.
+//! writes `constraints`, `clusters`, `identities`, `calibration`, `linkage`, `doubts` and `cuts`.
 //!
 //! * [`method`]: ways of linking, behind one trait.
 //! * [`agglomerate`]: average linkage under constraints of up to a million items, over the
@@ -12,6 +12,7 @@
 //! * [`seen`]: what embedders see of the tracks of a run.
 //! * [`identities`]: rows from labels: who is on screen, when, and with which confidence.
 //! * [`edits`]: applies the edits of the user to the people that linking found.
+//! * [`queue`]: what may be wrong, with which probability: the doubts of a run, and the questions of the review page.
 //!
 //! **Architecture invariant:** sees vectors, times and constraints; never pixels, never labels. The
 //! result does not depend on threads or on the order of rows.
@@ -27,14 +28,17 @@ pub mod linkage;
 pub mod method;
 pub mod neighbours;
 mod parallel;
+pub mod queue;
 pub mod seen;
+
+use std::collections::{BTreeSet, HashMap};
 
 use failure::{Advice, Failure, exit};
 use run::edits::{Faces, Log};
 use run::manifest::Input;
 use run::stage::{Job, Outcome, Progress, Stage};
 use run::{Begin, StageRun};
-use schema::tables::{Calibration, Constraint, Frame, Linkage, Track, TrackView};
+use schema::tables::{Calibration, Cut, Doubt, DoubtKind, Frame, Linkage, Track, TrackView};
 use schema::{Row, Symbol};
 
 pub use crate::config::{Config, Entry, METHODS, Name, Use};
@@ -42,11 +46,12 @@ use crate::constraints::Pairs;
 use crate::edits::{Found, People, Refusal};
 use crate::identities::Linked;
 use crate::linkage::Metric;
+use crate::queue::{Kind, Question, Situation};
 use crate::seen::Seen;
 
 /// Name, version and description of the stage.
 pub const STAGE: Stage =
-    Stage { name: "cluster", version: 7, about: "Links the tracks that show the same person" };
+    Stage { name: "cluster", version: 8, about: "Links the tracks that show the same person" };
 
 /// The edits that count, as the manifest names them among the inputs.
 pub const EDITS: &str = "edits";
@@ -191,9 +196,26 @@ pub fn run(job: &mut Job<Config>) -> Result<Outcome, Error> {
     let linked =
         Linked { tracks: &tracks, vectors, crops, times: &times, labels: &found.labels, fits: &fits };
     let mut rows = linked.rows();
+    // A confidence of another method is no probability.
+    let confidence: HashMap<i64, f64> = match &found.calibration {
+        Some(_) => rows.clusters.iter().map(|row| (row.track_id, f64::from(row.confidence))).collect(),
+        None => HashMap::new(),
+    };
+    let mut people = People::linked(&rows.clusters, &tracks, &known);
     if let Some((log, _)) = edits {
-        rows = edited(&linked, rows, log, &faces, &known, &mut stage);
+        apply(&mut people, log, &faces, &mut stage);
+        rows = linked.edited(rows, &people);
     }
+    let model = seen.model(&tracks, &known, |track| people.cluster_of(track))?;
+    let situation = Situation {
+        tracks: &tracks,
+        times: &times,
+        seen: &seen,
+        model: model.as_ref(),
+        people: &people,
+        confidence: &confidence,
+    };
+    let doubts = doubts(&video_id, &situation.evidence(BTreeSet::new()).doubts());
     if let Some(tree) = &found.tree {
         stage.figure("threshold", tree.cut);
         stage.figure("forbidden_above", tree.forbidden);
@@ -212,6 +234,17 @@ pub fn run(job: &mut Job<Config>) -> Result<Outcome, Error> {
     stage.write(rows.clusters)?;
     stage.write(rows.identities)?;
     stage.write(found.calibration.iter().flat_map(|calibration| curve(&video_id, calibration)))?;
+    stage.write(doubts)?;
+    stage.write(found.cuts.iter().enumerate().flat_map(|(cut_idx, (threshold, people))| {
+        let video_id = &video_id;
+        vectors.iter().zip(people).map(move |(vector, person)| Cut {
+            video_id: video_id.clone(),
+            cut_idx: cut_idx as i64,
+            track_id: vector.track_id,
+            threshold: *threshold,
+            person: person.map(|person| person as i64),
+        })
+    }))?;
     let merges = found.tree.iter().flat_map(|tree| &tree.merges);
     stage.write(merges.enumerate().map(|(step, merge)| Linkage {
         video_id: video_id.clone(),
@@ -226,15 +259,7 @@ pub fn run(job: &mut Job<Config>) -> Result<Outcome, Error> {
 }
 
 /// Applies the edits of a log, and adds warnings about the edits that are not applied.
-fn edited(
-    linked: &Linked<'_>,
-    rows: identities::Rows,
-    log: &Log,
-    faces: &Faces,
-    known: &[Constraint],
-    stage: &mut StageRun,
-) -> identities::Rows {
-    let mut people = People::linked(&rows.clusters, linked.tracks, known);
+fn apply(people: &mut People, log: &Log, faces: &Faces, stage: &mut StageRun) {
     let refused = people.apply_all(log, faces);
     let n_edits = log.active().count();
     let (lost, contradicting): (Vec<_>, Vec<_>) =
@@ -253,7 +278,32 @@ fn edited(
     }
     stage.figure("edits", n_edits);
     stage.figure(NOT_APPLIED, refused.iter().map(|(edit_id, _)| *edit_id).collect::<Vec<_>>());
-    linked.edited(rows, &people)
+}
+
+/// Rows of `doubts`.
+fn doubts(video_id: &Symbol, questions: &[Question]) -> Vec<Doubt> {
+    let row = |(doubt_idx, question): (usize, &Question)| {
+        let Question { kind, people, sides, probability, value_secs, .. } = question;
+        let person = |side: usize| people.get(side).copied().flatten();
+        let (kind, cluster_id, other_cluster_id) = match kind {
+            Kind::Same => (DoubtKind::Split, person(0), person(1)),
+            Kind::Join => (DoubtKind::Unsorted, person(1), None),
+            Kind::Belongs => (DoubtKind::Stranger, person(0), None),
+            Kind::Face | Kind::Name => (DoubtKind::NotAFace, person(0), None),
+        };
+        let track = sides.first().and_then(|side| side.first()).copied();
+        Doubt {
+            video_id: video_id.clone(),
+            doubt_idx: doubt_idx as i64,
+            kind,
+            track_id: track.filter(|_| kind != DoubtKind::Split),
+            cluster_id,
+            other_cluster_id,
+            probability: *probability,
+            secs: value_secs / probability,
+        }
+    };
+    questions.iter().enumerate().map(row).collect()
 }
 
 /// Rows of `calibration`: bins in which there are pairs.

@@ -10,6 +10,8 @@ pub type Span = (i64, i64);
 const UNKNOWN_FRAME_SECS: f64 = 0.04;
 /// Smallest length of a hole, in usual frame durations: a longer gap between two frames has an unknown content.
 const HOLE: f64 = 3.0;
+/// Longest gap within one appearance of a person, seconds.
+const SAME_SCENE_SECS: f64 = 2.0;
 /// Usual frame rates of video editing, frames per second.
 const EDITING_RATES: [f64; 9] =
     [24.0, 25.0, 30.0, 48.0, 50.0, 60.0, 24_000.0 / 1001.0, 30_000.0 / 1001.0, 60_000.0 / 1001.0];
@@ -147,6 +149,22 @@ impl FrameTimes {
         union
     }
 
+    /// Returns the appearances of a person as spans in order: the union of `spans`, the spans of the person's tracks,
+    /// where gaps of at most 2 s are closed.
+    pub fn appearances(&self, spans: impl IntoIterator<Item = Span>) -> Vec<Span> {
+        let end = self.end_secs();
+        let mut appearances: Vec<Span> = Vec::new();
+        for (first, last) in self.union(spans) {
+            match appearances.last_mut() {
+                Some(before) if self.t_secs(first) - self.on_screen(*before, end).1 <= SAME_SCENE_SECS => {
+                    before.1 = last;
+                }
+                _ => appearances.push((first, last)),
+            }
+        }
+        appearances
+    }
+
     /// Returns the start and the end of a span, seconds. The span ends when the next frame is shown; before a hole,
     /// the span ends after the duration of a usual frame; at the end of the video, the span ends at `end_secs`.
     pub fn on_screen(&self, (first, last): Span, end_secs: f64) -> (f64, f64) {
@@ -182,6 +200,14 @@ mod tests {
         let times = every(0.5, 10);
         assert_eq!(times.union([(8, 9), (0, 3), (2, 3), (4, 5)]), [(0, 5), (8, 9)]);
         assert_eq!(times.union([]), []);
+    }
+
+    #[test]
+    fn gaps_of_two_seconds_are_closed() {
+        let times = every(0.5, 30);
+        // The second span begins 2 s after the end of the first, the third 2.5 s after the end of the second.
+        assert_eq!(times.appearances([(6, 7), (0, 1), (13, 20)]), [(0, 7), (13, 20)]);
+        assert_eq!(times.appearances([]), []);
     }
 
     #[test]

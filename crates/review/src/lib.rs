@@ -1,14 +1,13 @@
 //! The review page: a server on this machine, with which a user checks and corrects a run.
 //!
 //! * [`guard`]: access control. [`range`], [`video`], [`pictures`]: the video and the faces.
-//! * [`session`]: the run in memory, and the acts of the user. [`queue`]: the order of the questions.
+//! * [`session`]: the run in memory, and the acts of the user. [`cluster::queue`]: the order of the questions.
 //! * [`remake`]: runs `cluster` and `evaluate` after edits. [`server`]: requests and answers.
 //!
 //! The page is one HTML, one CSS and one JavaScript file in this program; a browser loads no other files.
 
 mod guard;
 mod pictures;
-pub mod queue;
 mod range;
 mod remake;
 mod server;

@@ -266,6 +266,9 @@ pub struct Assignment {
     pub fits: Option<Vec<Fit>>,
     /// Calibration of pair similarities; `None` for a method that does not estimate it.
     pub calibration: Option<Calibration>,
+    /// The labels that other thresholds would give, with the thresholds in rising order; empty for a method without a
+    /// dendrogram, and for many items.
+    pub cuts: Vec<(f64, Vec<Option<usize>>)>,
 }
 
 /// How well an item fits its cluster.

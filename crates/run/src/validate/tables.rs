@@ -8,8 +8,9 @@ use schema::Row;
 use schema::footer::Embedder;
 use schema::io;
 use schema::tables::{
-    self, Appearance, Calibration, Cluster, Constraint, Crop, Detection, Edit, EditAnchor, Embedding, Frame,
-    Identity, Label, Linkage, Metric, Person, PersonVector, Shot, Track, TrackEmbedding, TrackView, Video,
+    self, Appearance, Calibration, Cluster, Constraint, Crop, Cut, Detection, Doubt, Edit, EditAnchor,
+    Embedding, Frame, Identity, Label, Linkage, Metric, Person, PersonVector, Shot, Track, TrackEmbedding,
+    TrackView, Video,
 };
 
 use super::Files;
@@ -76,6 +77,8 @@ every_table! {
     calibration: Calibration,
     linkage: Linkage,
     identities: Identity,
+    doubts: Doubt,
+    cuts: Cut,
     metrics: Metric,
     labels: Label,
     edits: Edit,
