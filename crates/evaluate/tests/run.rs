@@ -252,7 +252,7 @@ fn what_may_be_wrong_is_named() {
         "31\u{a0}% likely to be one person",
         "12\u{a0}% likely to be another person, most like Person",
         "5\u{a0}% likely not to be a face",
-        "is not sorted, 45\u{a0}% likely Person 1",
+        "not sorted, 45\u{a0}% likely to be this person",
         "facetrack edits add same RUN 1 2",
         "facetrack edits add not-a-face RUN ",
     ] {

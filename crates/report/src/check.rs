@@ -127,25 +127,22 @@ impl Checker<'_, '_> {
             DoubtKind::Stranger => {
                 let next = self.runner_up.get(&track).copied();
                 let as_next = next.map(|next| {
-                    (
-                        "the second person",
-                        command("move", &[track.to_string(), "--to".into(), number(Some(next))]),
-                    )
+                    ("that person", command("move", &[track.to_string(), "--to".into(), number(Some(next))]))
                 });
                 let like =
                     next.map_or(String::new(), |next| format!(", most like {}", self.name(Some(next))));
                 let apart = ("a new person", command("split", &[track.to_string()]));
                 let acts = as_next.into_iter().chain([apart]).collect();
-                let sides = vec![Some(self.track(track)), next.map(|next| self.person(next))];
+                let sides = vec![Some(self.track(track)), own.map(|own| self.person(own))];
                 Pair {
-                    text: format!("of {}, {percent} likely to be another person{like}", self.name(own)),
+                    text: format!("{percent} likely to be another person{like}"),
                     acts,
                     sides: sides.into_iter().flatten().collect(),
                     ..self.about(track)
                 }
             }
             DoubtKind::Unsorted => Pair {
-                text: format!("is not sorted, {percent} likely {}", self.name(doubt.cluster_id)),
+                text: format!("not sorted, {percent} likely to be this person"),
                 acts: vec![(
                     "this person",
                     command("move", &[track.to_string(), "--to".into(), number(doubt.cluster_id)]),
