@@ -7,7 +7,7 @@
 //! *Example.* Person 0 has the tracks 0 to 3, and person 1 has the tracks 4 and 5. The edit "split tracks 1 and 3"
 //! leaves person 0 with the tracks 0 and 2, and makes the person 2 of the tracks 1 and 3.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use run::RunReader;
@@ -217,6 +217,40 @@ impl People {
     pub fn apart(&self) -> impl Iterator<Item = (i64, i64)> {
         let pairs = self.apart.iter().flat_map(|(a, others)| others.iter().map(|b| (*a, *b)));
         pairs.filter(|(a, b)| a < b)
+    }
+
+    /// Returns the pairs of people who are known to be different, the smaller key first, because they share a frame or
+    /// an edit separates them.
+    pub fn people_apart(&self) -> HashSet<(i64, i64)> {
+        let pair = |(a, b): (i64, i64)| (a != b).then(|| (a.min(b), a.max(b)));
+        let by_frames = self.apart().filter_map(|(a, b)| pair((self.cluster_of(a)?, self.cluster_of(b)?)));
+        let said = self.applied.iter().filter(|edit| matches!(edit.op, EditOp::Different | EditOp::Split));
+        let by_edits = said.filter_map(|edit| {
+            let (a, b) = (edit.sides.first()?, edit.sides.get(1)?);
+            pair((self.holder(a)?, self.holder(b)?))
+        });
+        by_frames.chain(by_edits).collect()
+    }
+
+    /// Returns the tracks that the user assigned to their person, or confirmed there.
+    pub fn confirmed(&self) -> HashSet<i64> {
+        let side = |edit: &'_ Arc<Found>| -> Option<BTreeSet<i64>> {
+            let is_single = |side: &&BTreeSet<i64>| side.len() == 1;
+            match edit.op {
+                EditOp::Split | EditOp::Move | EditOp::Lock => edit.sides.first().cloned(),
+                // An answer about a single track.
+                EditOp::Same => edit.sides.iter().find(is_single).cloned(),
+                _ => None,
+            }
+        };
+        self.applied.iter().filter_map(side).flatten().collect()
+    }
+
+    /// Returns the single tracks of which the user said that they do not show a person.
+    pub fn denied(&self) -> impl Iterator<Item = i64> {
+        let different = self.applied.iter().filter(|edit| edit.op == EditOp::Different);
+        let side = different.filter_map(|edit| edit.sides.first().filter(|side| side.len() == 1));
+        side.flatten().copied()
     }
 
     /// Returns the tracks of every person, by key of the person.

@@ -95,12 +95,14 @@ impl Groups {
 
     /// Converts an assignment of groups to an assignment of their items.
     fn spread(&self, found: Assignment) -> Assignment {
+        let of_items = |labels: &[Option<usize>]| self.of.iter().map(|group| labels[*group]).collect();
         Assignment {
-            labels: self.of.iter().map(|group| found.labels[*group]).collect(),
+            labels: of_items(&found.labels),
             tree: found.tree.map(|tree| Tree { merges: self.grown(&tree.merges), ..tree }),
             fits: found.fits.map(|fits| self.of.iter().map(|group| fits[*group]).collect()),
             calibration: found.calibration,
             evidence: found.evidence.map(|evidence| Evidence { items: self.firsts(), ..evidence }),
+            cuts: found.cuts.into_iter().map(|(threshold, labels)| (threshold, of_items(&labels))).collect(),
         }
     }
 

@@ -1,7 +1,7 @@
 //! Stage 4, `cluster`: links the tracks that show the same person.
 //!
 //! Reads `frames`, `tracks`, `detections`, `embeddings`, `track_embeddings` and `track_views`; writes `constraints`,
-//! `clusters`, `identities`, `appearances`, `calibration`, `linkage` and `link_vectors`.
+//! `clusters`, `identities`, `appearances`, `calibration`, `linkage`, `link_vectors`, `doubts` and `cuts`.
 //!
 //! * [`method`]: ways of linking, behind one trait.
 //! * [`agglomerate`]: average linkage under constraints of up to a million items, over the
@@ -13,6 +13,7 @@
 //! * [`identities`]: rows from labels: who is on screen, when, and with which confidence.
 //! * [`edits`]: applies the edits of the user to the people that linking found.
 //! * `uids`: the key of each person, which later runs keep.
+//! * [`queue`]: what may be wrong, with which probability: the doubts of a run, and the questions of the review page.
 //!
 //! **Architecture invariant:** sees vectors, times and constraints; never pixels, never labels. The
 //! result does not depend on threads or on the order of rows.
@@ -28,8 +29,11 @@ pub mod linkage;
 pub mod method;
 pub mod neighbours;
 mod parallel;
+pub mod queue;
 pub mod seen;
 mod uids;
+
+use std::collections::{BTreeSet, HashMap};
 
 use failure::{Advice, Failure, exit};
 use run::appearances::appearances;
@@ -39,7 +43,9 @@ use run::stage::{Job, Outcome, Progress, Stage};
 use run::{Begin, StageRun};
 use schema::cell::Ragged;
 use schema::footer::Embedder;
-use schema::tables::{Calibration, Detection, Frame, LinkVector, Linkage, Track, TrackView};
+use schema::tables::{
+    Calibration, Cut, Detection, Doubt, DoubtKind, Frame, LinkVector, Linkage, Track, TrackView,
+};
 use schema::{Row, Symbol, UnitVector};
 
 pub use crate::config::{Config, Entry, METHODS, Name, Use};
@@ -47,11 +53,12 @@ use crate::constraints::Pairs;
 use crate::edits::{Found, People, Refusal};
 use crate::identities::Linked;
 use crate::linkage::Metric;
+use crate::queue::{Kind, Question, Situation};
 use crate::seen::Seen;
 
 /// Name, version and description of the stage.
 pub const STAGE: Stage =
-    Stage { name: "cluster", version: 9, about: "Links the tracks that show the same person" };
+    Stage { name: "cluster", version: 10, about: "Links the tracks that show the same person" };
 
 /// The edits that count, as the manifest names them among the inputs.
 pub const EDITS: &str = "edits";
@@ -198,6 +205,11 @@ pub fn run(job: &mut Job<Config>) -> Result<Outcome, Error> {
     let linked =
         Linked { tracks: &tracks, vectors, crops, times: &times, labels: &found.labels, fits: &fits };
     let mut rows = linked.rows();
+    // A confidence of another method is no probability.
+    let confidence: HashMap<i64, f64> = match &found.calibration {
+        Some(_) => rows.clusters.iter().map(|row| (row.track_id, f64::from(row.confidence))).collect(),
+        None => HashMap::new(),
+    };
     let mut people = People::linked(&rows.clusters, &tracks, &known);
     let before = people.clone();
     if let Some((log, _)) = edits {
@@ -208,6 +220,16 @@ pub fn run(job: &mut Job<Config>) -> Result<Outcome, Error> {
     for row in &mut rows.identities {
         row.person_uid = uids.of(row.cluster_id);
     }
+    let model = seen.model(&tracks, &known, |track| people.cluster_of(track))?;
+    let situation = Situation {
+        tracks: &tracks,
+        times: &times,
+        seen: &seen,
+        model: model.as_ref(),
+        people: &people,
+        confidence: &confidence,
+    };
+    let doubts = doubts(&video_id, &situation.evidence(BTreeSet::new()).doubts());
     if let Some(tree) = &found.tree {
         stage.figure("threshold", tree.cut);
         stage.figure("forbidden_above", tree.forbidden);
@@ -227,6 +249,17 @@ pub fn run(job: &mut Job<Config>) -> Result<Outcome, Error> {
     stage.write(rows.clusters)?;
     stage.write(rows.identities)?;
     stage.write(found.calibration.iter().flat_map(|calibration| curve(&video_id, calibration)))?;
+    stage.write(doubts)?;
+    stage.write(found.cuts.iter().enumerate().flat_map(|(cut_idx, (threshold, people))| {
+        let video_id = &video_id;
+        vectors.iter().zip(people).map(move |(vector, person)| Cut {
+            video_id: video_id.clone(),
+            cut_idx: cut_idx as i64,
+            track_id: vector.track_id,
+            threshold: *threshold,
+            person: person.map(|person| person as i64),
+        })
+    }))?;
     let merges = found.tree.iter().flat_map(|tree| &tree.merges);
     stage.write(merges.enumerate().map(|(step, merge)| Linkage {
         video_id: video_id.clone(),
@@ -311,6 +344,32 @@ fn write_evidence(
         }
     }
     Ok(stage.finish(writer)?)
+}
+
+/// Rows of `doubts`.
+fn doubts(video_id: &Symbol, questions: &[Question]) -> Vec<Doubt> {
+    let row = |(doubt_idx, question): (usize, &Question)| {
+        let Question { kind, people, sides, probability, value_secs, .. } = question;
+        let person = |side: usize| people.get(side).copied().flatten();
+        let (kind, cluster_id, other_cluster_id) = match kind {
+            Kind::Same => (DoubtKind::Split, person(0), person(1)),
+            Kind::Join => (DoubtKind::Unsorted, person(1), None),
+            Kind::Belongs => (DoubtKind::Stranger, person(0), None),
+            Kind::Face | Kind::Name => (DoubtKind::NotAFace, person(0), None),
+        };
+        let track = sides.first().and_then(|side| side.first()).copied();
+        Doubt {
+            video_id: video_id.clone(),
+            doubt_idx: doubt_idx as i64,
+            kind,
+            track_id: track.filter(|_| kind != DoubtKind::Split),
+            cluster_id,
+            other_cluster_id,
+            probability: *probability,
+            secs: value_secs / probability,
+        }
+    };
+    questions.iter().enumerate().map(row).collect()
 }
 
 /// Rows of `calibration`: bins in which there are pairs.

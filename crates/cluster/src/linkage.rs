@@ -255,6 +255,40 @@ pub fn cut(n: usize, merges: &[Merge], threshold: f64) -> Vec<usize> {
     sets.labels(n)
 }
 
+/// Largest number of items for which other thresholds are tried.
+const MOST_CUT: usize = 2000;
+/// Steps from the cut of a run, in merges.
+const CUT_STEPS: [usize; 13] = [1, 2, 3, 4, 6, 8, 12, 16, 32, 64, 128, 512, 1999];
+/// Largest number of decimals of a threshold.
+const DECIMALS: i32 = 6;
+
+/// Returns thresholds in rising order: that of the run, and others around it, at growing steps of the tree. `cut` is the
+/// height at which the run was cut, and merges from `limit` on are not made. A threshold has as few decimals as separate
+/// the two merges around it, so that a user can give it back; that of the run is `cut` itself unless it has more than six
+/// decimals. Empty for more than 2,000 items.
+///
+/// *Example.* For merges at 0.312, 0.45 and 0.613 and a cut at 0.5: 0, 0.4, 0.5 and 1.
+pub(crate) fn thresholds(merges: &[Merge], cut: f64, limit: f64) -> Vec<f64> {
+    if merges.is_empty() || merges.len() >= MOST_CUT {
+        return Vec::new();
+    }
+    let heights: Vec<f64> = merges.iter().map(|merge| merge.height).take_while(|h| *h < limit).collect();
+    let made = heights.partition_point(|height| *height <= cut);
+    let below = CUT_STEPS.iter().rev().filter_map(|step| made.checked_sub(*step));
+    let above = CUT_STEPS.iter().map(|step| made + step).take_while(|made| *made <= heights.len());
+    let threshold = |made: usize| {
+        let low = made.checked_sub(1).map_or(0.0, |last| heights[last]);
+        let high = heights.get(made).copied().unwrap_or(limit);
+        let rounded = |decimals: i32| {
+            let scale = 10.0_f64.powi(decimals);
+            (low * scale).ceil() / scale
+        };
+        (0..=DECIMALS).map(rounded).find(|threshold| (low..high).contains(threshold))
+    };
+    let own = Some(cut).filter(|cut| (cut * 1e6).round() / 1e6 == *cut).or_else(|| threshold(made));
+    below.filter_map(threshold).chain(own).chain(above.filter_map(threshold)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -354,6 +388,17 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn thresholds_have_few_decimals_and_separate_the_merges() {
+        let merge = |(at, height): (usize, f64)| Merge { left: 2 * at, right: 2 * at + 1, height, size: 2 };
+        let merges = |heights: &[f64]| heights.iter().copied().enumerate().map(merge).collect::<Vec<_>>();
+        let found = |heights: &[f64], cut| thresholds(&merges(heights), cut, FORBIDDEN);
+        assert_eq!(found(&[0.312, 0.45, 0.613, 2.4], 0.5), [0.0, 0.4, 0.5, 1.0]);
+        assert_eq!(found(&[0.312, 0.3125, 0.613], 1.0 / 3.0), [0.0, 0.312, 0.4, 1.0]);
+        assert_eq!(found(&[0.5, 0.5, 0.5], 0.2), [0.2, 1.0], "no threshold separates equal heights");
+        assert_eq!(found(&[], 0.5), [0.0_f64; 0]);
     }
 
     #[test]

@@ -15,11 +15,15 @@ pub struct Config {
     pub samples_per_identity: usize,
     /// Edge of the largest pictures on the page, 32 to 512 pixels; crops are never enlarged.
     pub thumbnail_px: u32,
+    /// Address of the video, for the times on the page, which play the video: `https://…`, `http://…`, `file://…`, or a
+    /// path relative to the page. An address that ends with `/` is a folder; the name of the file is added. An empty text
+    /// makes times without links. Default: the video file.
+    pub video_url: Option<String>,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { min_iou: 0.5, samples_per_identity: 12, thumbnail_px: 112 }
+        Self { min_iou: 0.5, samples_per_identity: 12, thumbnail_px: 112, video_url: None }
     }
 }
 
@@ -36,8 +40,21 @@ impl Config {
         if !(32..=512).contains(&self.thumbnail_px) {
             return wrong("thumbnail_px", "from 32 to 512");
         }
+        if !self.video_url.as_deref().is_none_or(is_address) {
+            return wrong(
+                "video_url",
+                "an address http://, https:// or file://, or a relative path, without `#`",
+            );
+        }
         Ok(())
     }
+}
+
+/// Whether a text is an address of a video: no browser executes it.
+fn is_address(text: &str) -> bool {
+    let has_scheme = ["http://", "https://", "file://"].iter().any(|scheme| text.starts_with(scheme));
+    let is_plain = text.chars().all(|c| !c.is_control() && !c.is_whitespace() && !"#\"'<>\\`".contains(c));
+    is_plain && (has_scheme || !text.contains(':'))
 }
 
 #[cfg(test)]
@@ -58,5 +75,26 @@ mod tests {
             Config { thumbnail_px: 4096, ..Config::default() },
         ];
         assert!(wrong.iter().all(|config| config.check().is_err()));
+    }
+
+    #[test]
+    fn only_addresses_of_files_are_taken() {
+        let is_taken =
+            |url: &str| Config { video_url: Some(url.to_owned()), ..Config::default() }.check().is_ok();
+        for url in [
+            "",
+            "film.mp4",
+            "../films/",
+            "/films/a.mkv",
+            "https://tv.example:8443/a?b=1&c=2",
+            "file:///a%20b.mkv",
+        ] {
+            assert!(is_taken(url), "{url}");
+        }
+        for url in
+            ["javascript:alert(1)", "data:video/mp4;base64,", "a b.mp4", "a.mp4#t=3", "https://a/\"><script>"]
+        {
+            assert!(!is_taken(url), "{url}");
+        }
     }
 }

@@ -31,6 +31,8 @@ use std::path::Path;
 use run::Begin;
 use run::manifest::Input;
 use run::stage::{Job, Outcome, Stage};
+use schema::Row as _;
+use schema::tables::{Cut, Doubt};
 
 use budget::Budget;
 use confidence::Guess;
@@ -42,7 +44,7 @@ use tables::Tables;
 
 /// Name, version and description of the stage.
 pub const STAGE: Stage =
-    Stage { name: "evaluate", version: 5, about: "Computes the metrics of a run and writes the report" };
+    Stage { name: "evaluate", version: 6, about: "Computes the metrics of a run and writes the report" };
 
 /// What the labels say about the run.
 pub(crate) struct Judgement {
@@ -62,7 +64,11 @@ pub fn run(job: &mut Job<Config>, labels: Option<&Path>) -> Result<Outcome> {
         inputs.push(Input { name: "labels".into(), sha256: hash::bytes(&content) });
         file = Some((path, content));
     }
-    let mut stage = match job.begin(&tables::INPUTS, &inputs)? {
+    let mut read = tables::INPUTS.to_vec();
+    // Runs of older versions do not have these tables.
+    read.extend(job.run.has::<Doubt>().then_some(Doubt::TABLE.name));
+    read.extend(job.run.has::<Cut>().then_some(Cut::TABLE.name));
+    let mut stage = match job.begin(&read, &inputs)? {
         Begin::UpToDate(record) => return Ok(Outcome::skipped(record)),
         Begin::Run(stage) => stage,
     };

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use report::faces::Faces;
 use report::input::{self, Comparison};
 use report::{Rendered, Report};
-use run::StageRun;
 use run::stage::{Job, Progress as _};
+use run::{RunDir, StageRun};
 use schema::io::PRODUCER;
 use schema::tables::Metric;
 
@@ -27,6 +27,7 @@ pub(crate) fn write(
 ) -> Result<()> {
     stage.write_file("report/boxes.ass", report::subtitles(tables).as_bytes())?;
     let Config { samples_per_identity, thumbnail_px, .. } = job.config;
+    let video_url = video_url(job.config.video_url.as_deref(), &job.run)?;
     let reporter = &mut job.reporter;
     let progress = |done, total| reporter.advance(done, total, "crops");
     let faces = Faces::read(job.run.open_table()?, tables, samples_per_identity, thumbnail_px, progress)?;
@@ -59,6 +60,7 @@ pub(crate) fn write(
         reliability: &reliability,
         figures: rows,
         stages: &stages,
+        video_url: video_url.as_deref(),
         cut: linking("threshold"),
         forbidden_above: linking("forbidden_above"),
         samples_per_identity,
@@ -69,6 +71,19 @@ pub(crate) fn write(
         stage.write_file(&format!("report/plots/{name}.svg"), plot.as_bytes())?;
     }
     Ok(())
+}
+
+/// The address of the video: the setting, with the name of the file added to a folder; without the setting, that of the
+/// file in the manifest. `None` for an empty setting, and for a path that is not absolute.
+fn video_url(setting: Option<&str>, run: &RunDir) -> Result<Option<String>> {
+    let path = &run.video_file()?.path;
+    let name = path.rsplit('/').next().unwrap_or_default();
+    Ok(match setting {
+        None => report::file_url(path),
+        Some("") => None,
+        Some(folder) if folder.ends_with('/') => Some(format!("{folder}{}", report::encoded(name))),
+        Some(url) => Some(url.to_owned()),
+    })
 }
 
 fn comparison(judged: &Judged) -> Comparison {

@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use geometry::BBox;
 use report::input::{self, TrackBox};
 use run::RunDir;
+use schema::Row;
 use schema::UnitVector;
-use schema::tables::{Cluster, Constraint, Detection, Frame, Track, TrackEmbedding};
+use schema::tables::{Cluster, Constraint, Cut, Detection, Doubt, Frame, Track, TrackEmbedding};
 
 use crate::cohesion::Point;
 use crate::error::Result;
 
-/// Names of every table this stage reads.
+/// Names of the tables that this stage reads of every run.
 pub const INPUTS: [&str; 12] = [
     "videos",
     "frames",
@@ -52,9 +53,10 @@ impl Tables {
         let (n_detections, boxes) = read_boxes(run, &clusters)?;
         let (_, vectors) = run.read_first_embedder(|row: &TrackEmbedding| &row.embedder)?;
         let vectors: BTreeMap<_, _> = vectors.into_iter().map(|row| (row.track_id, row.embedding)).collect();
+        let constraints: Vec<Constraint> = run.read()?;
         let shown = input::Tables {
             video: run.read_one()?,
-            times: run.read::<Frame>()?.into_iter().map(|frame| frame.t_secs).collect(),
+            times: run.read::<Frame>()?.iter().map(|frame| (frame.pts_ticks, frame.t_secs)).collect(),
             shots: run.read()?,
             tracks,
             clusters,
@@ -64,8 +66,11 @@ impl Tables {
             // All tracks with a vector, by id.
             leaves: vectors.keys().copied().collect(),
             boxes,
+            doubts: read_if_there::<Doubt>(run)?,
+            cuts: read_if_there::<Cut>(run)?,
+            violated: constraints.iter().filter(|row| row.violated).cloned().collect(),
         };
-        Ok(Self { shown, constraints: run.read()?, n_detections, vectors })
+        Ok(Self { shown, constraints, n_detections, vectors })
     }
 
     /// Linked tracks with their vectors; noise and tracks without a vector are left out.
@@ -76,6 +81,11 @@ impl Tables {
         };
         self.shown.clusters.iter().filter_map(point).collect()
     }
+}
+
+/// The rows of a table; none if the run does not have the table.
+fn read_if_there<R: Row + Clone>(run: &RunDir) -> Result<Vec<R>> {
+    Ok(if run.has::<R>() { run.read()? } else { Vec::new() })
 }
 
 /// The number of all boxes, and the boxes that belong to a track of `clusters`; boxes of other tracks do not count.

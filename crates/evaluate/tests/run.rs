@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Output;
 
 use schema::io::read_all;
-use schema::tables::{Label, Metric, MetricUnit, Track};
+use schema::tables::{Constraint, Label, Metric, MetricUnit, Track};
 use testkit::assets;
 use testkit::linked::{self, Spec};
 
@@ -104,7 +104,7 @@ fn intervals_hold_their_figures_and_costs_add_up() {
     assert!((costs.iter().sum::<f64>() + value("id_f1") - 1.0).abs() < 1e-12, "{costs:?}");
     assert!(value("oracle_tracking_id_f1") >= value("oracle_linking_id_f1"));
     assert!(value("oracle_linking_id_f1") >= value("oracle_cut_id_f1"));
-    for text in ["Error budget", "Wrong tracks", "To review", "What similarity means"] {
+    for text in ["Error budget", "Wrong tracks", "Check first", "What similarity means"] {
         assert!(run.page().contains(text), "{text}");
     }
 }
@@ -238,6 +238,44 @@ fn the_page_asks_for_nothing_outside_itself() {
     for reference in ["http:", "https:", "src=\"/", "url(", "@import", "<link"] {
         assert!(!page.contains(reference), "{reference}");
     }
+}
+
+/// Every kind of doubt has its faces and its command; a violated constraint is named with both tracks and the time.
+#[test]
+fn what_may_be_wrong_is_named() {
+    let run = Run::new(&Spec::default());
+    assert_done(&run.evaluate(&[]));
+    let page = run.page();
+    let check =
+        &page[page.find("<section id=\"check\"").unwrap()..page.find("<section id=\"people\"").unwrap()];
+    for says in [
+        "31\u{a0}% likely to be one person",
+        "12\u{a0}% likely to be another person, most like Person",
+        "5\u{a0}% likely not to be a face",
+        "not sorted, 45\u{a0}% likely to be this person",
+        "facetrack edits add same RUN 1 2",
+        "facetrack edits add not-a-face RUN ",
+    ] {
+        assert!(check.contains(says), "{says}");
+    }
+    let violated: Vec<Constraint> = read_all(&run.root.join("constraints.parquet")).unwrap();
+    for row in violated.iter().filter(|row| row.violated) {
+        let says = format!("tracks {} and {} are in one picture", row.track_a, row.track_b);
+        assert!(check.contains(&says), "{says}");
+    }
+}
+
+#[test]
+fn times_lead_to_the_video_at_the_address_of_the_setting() {
+    let run = Run::new(&Spec::default());
+    let set = |url: &str| run.evaluate(&["--set", &format!("evaluate.video_url = {url:?}")]);
+    assert_done(&set("https://tv.example/films/"));
+    let page = run.page();
+    assert!(page.contains("href=\"https://tv.example/films/dinner.mp4#t="));
+    assert!(page.contains("media-src https://tv.example;"));
+    assert_done(&set(""));
+    assert!(!run.page().contains("class=\"at\"") && run.page().contains("media-src 'none'"));
+    assert_eq!(set("javascript:alert(1)").status.code(), Some(2));
 }
 
 #[test]

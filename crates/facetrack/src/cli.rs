@@ -226,6 +226,9 @@ pub(crate) struct Settings {
     /// Number of people, for link, agglomerative and kmeans
     #[arg(long, value_name = "N", value_parser = parse_count)]
     k: Option<usize>,
+    /// Largest distance at which clusters are joined, for link and agglomerative; the page shows other values
+    #[arg(long, value_name = "DISTANCE", value_parser = parse_distance, conflicts_with = "k")]
+    threshold: Option<f64>,
     /// Never link tracks that share a frame; link always does this
     #[arg(long)]
     constraints: bool,
@@ -241,6 +244,9 @@ pub(crate) struct Settings {
     /// Precision of the embedding networks; f16 needs a CUDA device
     #[arg(long, value_name = "f32|f16", value_parser = parsed::<nn::device::Precision>)]
     precision: Option<String>,
+    /// Address of the video for the times on the page; one that ends with / is a folder [default: the video file]
+    #[arg(long, value_name = "URL")]
+    video_url: Option<String>,
 }
 
 impl Settings {
@@ -266,11 +272,13 @@ impl Settings {
             ("cluster.metric", text(&self.metric)),
             ("cluster.linkage", text(&self.linkage)),
             ("cluster.k", self.k.map(|k| k.to_string())),
+            ("cluster.threshold", self.threshold.map(|distance| format!("{distance:?}"))),
             ("cluster.constraints", flag(self.constraints)),
             ("cluster.edits", self.no_edits.then(|| "\"off\"".to_owned())),
             ("cluster.edits", self.relink_with_edits.then(|| "\"relink\"".to_owned())),
             ("embed.device", text(&self.device)),
             ("embed.precision", text(&self.precision)),
+            ("evaluate.video_url", text(&self.video_url)),
         ];
         values.into_iter().filter_map(|(key, value)| Some(format!("{key} = {}", value?))).collect()
     }
@@ -496,6 +504,11 @@ fn parse_number(text: &str) -> Result<f64, String> {
         .ok()
         .filter(|n: &f64| n.is_finite() && *n > 0.0)
         .ok_or_else(|| "must be a number above 0".into())
+}
+
+fn parse_distance(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|n: &f64| n.is_finite() && *n >= 0.0);
+    number.ok_or_else(|| "must be a number from 0".into())
 }
 
 #[cfg(test)]

@@ -71,7 +71,7 @@ pub(crate) fn run(args: &RunArgs, video: &Path) -> Result<()> {
         let is_shown = |stage: &str| args.verbose || args.labels.is_some() && stage == evaluate::STAGE.name;
         eprint!("{}", figures(done.iter().filter(|(stage, _)| is_shown(stage))));
         if let Ok(people) = read_all::<Identity>(&run_dir.join(Identity::TABLE.file_name())) {
-            let main = people.iter().filter(|person| person.screen_secs >= Identity::BRIEF_SECS).count();
+            let main = people.iter().filter(|person| person.screen_secs >= geometry::MAIN_SECS).count();
             eprintln!("{}", sentence(main, people.len() - main));
         }
         let embed = done.iter().find(|(stage, _)| *stage == embed::STAGE.name);
@@ -205,7 +205,7 @@ fn sentence(main: usize, brief: usize) -> String {
     match (main, brief) {
         (0, 0) => "no people were found".into(),
         (main, 0) => people(main),
-        (main, brief) => format!("{}, {brief} seen for under {} s", people(main), Identity::BRIEF_SECS),
+        (main, brief) => format!("{}, {brief} seen for under {} s", people(main), geometry::MAIN_SECS),
     }
 }
 

@@ -229,6 +229,14 @@ mod tests {
     }
 
     #[test]
+    fn gaps_of_two_seconds_are_closed() {
+        let times = every(0.5, 30);
+        // The second span begins 2 s after the end of the first, the third 2.5 s after the end of the second.
+        assert_eq!(times.appearances([(6, 7), (0, 1), (13, 20)]), [(0, 7), (13, 20)]);
+        assert_eq!(times.appearances([]), []);
+    }
+
+    #[test]
     fn frames_beyond_the_ends_have_the_times_of_the_ends() {
         let times = every(0.5, 3);
         assert_eq!([times.t_secs(-1), times.t_secs(1), times.t_secs(7)], [0.0, 0.5, 1.0]);

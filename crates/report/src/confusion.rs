@@ -1,10 +1,10 @@
 //! Which cluster holds whose faces: clusters × people, counted in boxes.
 
-use schema::tables::Identity;
 use serde_json::{Value, json};
 
+use crate::format;
 use crate::input::Comparison;
-use crate::{format, palette};
+use crate::palette::Colour;
 
 /// Most clusters in the table; those with the fewest judged boxes are left out beyond it.
 const MAX_ROWS: usize = 60;
@@ -17,9 +17,13 @@ pub(crate) fn majority(row: &[usize]) -> Option<usize> {
     row.iter().position(|count| *count == most)
 }
 
-/// Draws the table; `names` are those of the clusters. Cells are shaded by their share of the row, and empty
+/// Draws the table; `name` and `colours` are those of the clusters. Cells are shaded by their share of the row, and empty
 /// for zero: zeros would hide the cells that count.
-pub(crate) fn draw(labels: &Comparison, names: &[(i64, String)]) -> Value {
+pub(crate) fn draw(
+    labels: &Comparison,
+    name: &dyn Fn(Option<i64>) -> String,
+    colours: &dyn Fn(Option<i64>) -> &'static Colour,
+) -> Value {
     let mut groups: Vec<Option<i64>> =
         labels.boxes.keys().chain(labels.false_boxes.keys()).copied().collect();
     // Noise last, and each cluster once.
@@ -44,16 +48,9 @@ pub(crate) fn draw(labels: &Comparison, names: &[(i64, String)]) -> Value {
     };
     let row = |group: &Option<i64>| {
         let (people, whole) = (people_of(group), whole_of(group));
-        let name = match group {
-            None => "Noise".into(),
-            Some(id) => names
-                .iter()
-                .find(|(known, _)| known == id)
-                .map_or_else(|| Identity::numbered(*id), |(_, name)| name.clone()),
-        };
         json!({
-            "name": name,
-            "class": palette::class(*group),
+            "name": name(*group),
+            "class": colours(*group).0,
             "cells": order.iter().map(|p| cell(people[*p], whole)).collect::<Vec<_>>(),
             "false_boxes": cell(false_boxes_of(group), whole),
         })
@@ -86,6 +83,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+    use crate::palette;
 
     #[test]
     fn a_good_result_is_a_diagonal_and_what_is_wrong_stands_at_the_edges() {
@@ -96,7 +94,7 @@ mod tests {
             missed: vec![0, 3],
             ..Comparison::default()
         };
-        let table = draw(&labels, &[]);
+        let table = draw(&labels, &|_| String::new(), &|id| palette::colour(id, |_| true));
         assert_eq!(table["people"], json!(["bert", "anna"]));
         let texts = [0, 1, 2, 3].map(|row| [0, 1].map(|cell| &table["rows"][row]["cells"][cell]["text"]));
         assert_eq!(texts, [["2", ""], ["", "1"], ["", ""], ["", "1"]]);
@@ -112,7 +110,7 @@ mod tests {
             missed: vec![0; 100],
             ..Comparison::default()
         };
-        let table = draw(&labels, &[]);
+        let table = draw(&labels, &|_| String::new(), &|id| palette::colour(id, |_| true));
         let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
         let rows = list(&table["rows"]);
         assert_eq!((rows.len(), &table["hidden"]), (MAX_ROWS, &json!(40)));

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
+use crate::format;
 use crate::input::Tables;
-use crate::{format, palette};
 
 /// Most people in the table, those longest on screen; a larger table cannot be read.
 const MAX_PEOPLE: usize = 24;
@@ -35,7 +35,7 @@ pub(crate) fn draw(tables: &Tables, names: &[(i64, String)]) -> Option<Value> {
     if shown.len() < 2 {
         return None;
     }
-    let frames = frames(tables);
+    let (frames, colours) = (frames(tables), tables.colours());
     let count = |a: i64, b: i64| frames.get(&(a.min(b), a.max(b))).copied().unwrap_or(0);
     let largest = shown.iter().flat_map(|(a, _)| shown.iter().map(|(b, _)| count(*a, *b))).max();
     let frame = tables.frame_secs();
@@ -47,7 +47,7 @@ pub(crate) fn draw(tables: &Tables, names: &[(i64, String)]) -> Option<Value> {
     };
     let row = |(a, name): &(i64, String)| {
         let cells: Vec<_> = shown.iter().map(|(b, _)| cell(*a, *b)).collect();
-        json!({ "name": name, "class": palette::class(Some(*a)), "cells": cells })
+        json!({ "name": name, "class": colours(Some(*a)).0, "cells": cells })
     };
     Some(json!({
         "people": shown.iter().map(|(_, name)| name).collect::<Vec<_>>(),

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
 use crate::format::{self, units};
-use crate::{Report, palette};
+use crate::palette::{Colour, MIXED};
 
 /// A leaf of the tree.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -45,6 +45,9 @@ struct Node {
     quality: f32,
 }
 
+/// Colours of people.
+type Colours<'a> = &'a dyn Fn(Option<i64>) -> &'static Colour;
+
 /// Owner of the tracks under a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Owner {
@@ -53,18 +56,18 @@ enum Owner {
 }
 
 impl Owner {
-    fn class(self) -> String {
+    fn class(self, colours: Colours<'_>) -> &'static str {
         match self {
-            Self::Cluster(id) => palette::class(id),
-            Self::Several => "kx".into(),
+            Self::Cluster(id) => colours(id).0,
+            Self::Several => MIXED,
         }
     }
 
     fn name(self) -> String {
         match self {
             Self::Cluster(Some(id)) => Identity::numbered(id),
-            Self::Cluster(None) => "noise".into(),
-            Self::Several => "several clusters".into(),
+            Self::Cluster(None) => "not sorted".into(),
+            Self::Several => "several people".into(),
         }
     }
 }
@@ -76,6 +79,7 @@ pub(crate) fn draw(
     linkage: &[Linkage],
     threshold: Option<f64>,
     limit: Option<f64>,
+    colours: Colours<'_>,
 ) -> Result<Option<Value>> {
     if linkage.is_empty() {
         return Ok(None);
@@ -89,7 +93,7 @@ pub(crate) fn draw(
         places[*leaf] = (scale.x(at), scale.y(0.0));
     }
     let links: Vec<_> =
-        (opened..nodes.len()).filter_map(|at| link(&nodes, at, &mut places, &scale)).collect();
+        (opened..nodes.len()).filter_map(|at| link(&nodes, at, &mut places, &scale, colours)).collect();
     let tip = |(at, leaf): (usize, &usize)| {
         let node = nodes[*leaf];
         let what = match tracks.get(*leaf) {
@@ -97,12 +101,10 @@ pub(crate) fn draw(
             None => format!("{} tracks, merged below distance {:.3}", format::count(node.size), node.height),
         };
         json!({
-            "x": units(scale.x(at)), "y": units(scale.base()), "class": node.owner.class(),
+            "x": units(scale.x(at)), "y": units(scale.base()), "class": node.owner.class(colours),
             "title": format!("{what}, {}", node.owner.name()), "track": node.track,
         })
     };
-    let allowed = linkage.iter().map(|merge| merge.distance).filter(|distance| *distance <= scale.limit);
-    let heights: Vec<_> = allowed.map(|distance| format!("{distance:.4}")).collect();
     let cut = |cut: f64| json!({ "y": units(scale.y(cut)), "label": format!("cut at {cut:.2}") });
     Ok(Some(json!({
         "width": units(scale.width),
@@ -111,15 +113,13 @@ pub(crate) fn draw(
         "base": units(scale.base()),
         "links": links,
         "tips": leaves.iter().enumerate().map(tip).collect::<Vec<_>>(),
-        "groups": groups(&nodes, &leaves, &scale),
+        "groups": groups(&nodes, &leaves, &scale, colours),
         "ticks": scale.ticks(),
         "cut": threshold.map(cut),
         "threshold": threshold.unwrap_or(0.0),
         // Lower edge of the band of forbidden merges.
         "band": scale.forbidden.then(|| units(TOP + BAND)),
         "n_tracks": tracks.len(),
-        // Of all merges that no constraint forbids; the script reads them when the cut is moved.
-        "heights": heights.join(" "),
         // The distance at the top of the tree, its upper edge, and its height.
         "top": scale.top,
         "body_top": units(scale.body_top()),
@@ -159,17 +159,6 @@ fn build(tracks: &[Leaf], linkage: &[Linkage]) -> Result<Vec<Node>> {
         });
     }
     Ok(nodes)
-}
-
-/// Height and the clearest track of either branch of every merge that no constraint forbids.
-pub(crate) fn merges(report: &Report<'_>) -> Result<Vec<(f64, [i64; 2])>> {
-    let nodes = build(&report.leaves(), &report.tables.linkage)?;
-    let allowed = nodes.iter().filter(|node| node.height <= report.forbidden_above.unwrap_or(FORBIDDEN));
-    let merge = |node: &Node| {
-        let (a, b) = node.children?;
-        Some((node.height, [nodes[a].track, nodes[b].track]))
-    };
-    Ok(allowed.filter_map(merge).collect())
 }
 
 /// Nodes drawn as leaves, from left to right. Nodes before `opened` are not looked into.
@@ -245,7 +234,13 @@ impl Scale {
 }
 
 /// The bracket of a merge, which also becomes the place of its node.
-fn link(nodes: &[Node], at: usize, places: &mut [(f64, f64)], scale: &Scale) -> Option<Value> {
+fn link(
+    nodes: &[Node],
+    at: usize,
+    places: &mut [(f64, f64)],
+    scale: &Scale,
+    colours: Colours<'_>,
+) -> Option<Value> {
     let node = nodes[at];
     let (left, right) = node.children?;
     let ((xl, yl), (xr, yr)) = (places[left], places[right]);
@@ -261,13 +256,13 @@ fn link(nodes: &[Node], at: usize, places: &mut [(f64, f64)], scale: &Scale) -> 
         "at": format!("{:.4}", node.height),
         // The clearest track of either branch.
         "tracks": [nodes[left].track, nodes[right].track],
-        "class": node.owner.class(),
+        "class": node.owner.class(colours),
         "title": format!("distance {distance:.3}{why}, {size} tracks, {owner}"),
     }))
 }
 
 /// Neighbouring leaves of one cluster.
-fn groups(nodes: &[Node], leaves: &[usize], scale: &Scale) -> Vec<Value> {
+fn groups(nodes: &[Node], leaves: &[usize], scale: &Scale, colours: Colours<'_>) -> Vec<Value> {
     /// Drawing units that a number needs.
     const DIGIT: f64 = 7.0;
     let mut groups = Vec::new();
@@ -282,7 +277,7 @@ fn groups(nodes: &[Node], leaves: &[usize], scale: &Scale) -> Vec<Value> {
             if let Owner::Cluster(Some(id)) = owner { Some(Identity::number(id).to_string()) } else { None };
         groups.push(json!({
             "x": units(x + 1.0), "width": units((width - 2.0).max(1.0)), "middle": units(x + width / 2.0),
-            "class": owner.class(),
+            "class": owner.class(colours),
             "title": format!("{}, {}", owner.name(), format::counted(tracks, "track", "tracks")),
             "number": number.filter(|number| number.len() as f64 * DIGIT <= width + 2.0),
         }));
@@ -295,6 +290,9 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a failed test should stop where it fails")]
 
     use super::*;
+    use crate::palette;
+
+    const COLOURS: Colours<'_> = &|id| palette::colour(id, |_| true);
 
     fn tracks(clusters: &[Option<i64>]) -> Vec<Leaf> {
         (0..)
@@ -317,19 +315,19 @@ mod tests {
 
     #[test]
     fn nothing_is_drawn_without_merges() {
-        assert_eq!(draw(&[], &[], Some(0.6), None).unwrap(), None);
-        assert_eq!(draw(&tracks(&[Some(0)]), &[], None, None).unwrap(), None);
+        assert_eq!(draw(&[], &[], Some(0.6), None, COLOURS).unwrap(), None);
+        assert_eq!(draw(&tracks(&[Some(0)]), &[], None, None, COLOURS).unwrap(), None);
     }
 
     #[test]
     fn branches_of_one_cluster_have_its_colour_and_number() {
         let leaves = tracks(&[Some(0), Some(1), Some(0), None]);
         let linkage = merges(&[(0, 2, 0.1), (1, 3, 0.8), (4, 5, 2.9)]);
-        let tree = draw(&leaves, &linkage, Some(0.6), None).unwrap().unwrap();
+        let tree = draw(&leaves, &linkage, Some(0.6), None, COLOURS).unwrap().unwrap();
         let links = &tree["links"];
         assert_eq!([0, 1, 2].map(|at| &links[at]["class"]), ["k0", "kx", "kx"]);
         assert!(links[2]["title"].as_str().unwrap().contains("0.900, forbidden"));
-        assert_eq!((&links[2]["tracks"], &tree["heights"]), (&json!([2, 3]), &json!("0.1000 0.8000")));
+        assert_eq!(links[2]["tracks"], json!([2, 3]));
         let numbers = [0, 1, 2].map(|at| tree["groups"][at]["number"].as_str());
         assert_eq!(numbers, [Some("1"), Some("2"), None]);
         assert!(!tree["band"].is_null());
@@ -339,9 +337,9 @@ mod tests {
     fn a_merge_of_what_is_gone_is_an_error() {
         let leaves = tracks(&[Some(0), Some(0), Some(0)]);
         let twice = merges(&[(0, 1, 0.1), (0, 2, 0.2)]);
-        assert!(matches!(draw(&leaves, &twice, None, None), Err(Error::Linkage { step: 1 })));
+        assert!(matches!(draw(&leaves, &twice, None, None, COLOURS), Err(Error::Linkage { step: 1 })));
         let ahead = merges(&[(0, 4, 0.1)]);
-        assert!(matches!(draw(&leaves, &ahead, None, None), Err(Error::Linkage { step: 0 })));
+        assert!(matches!(draw(&leaves, &ahead, None, None, COLOURS), Err(Error::Linkage { step: 0 })));
     }
 
     #[test]
@@ -352,7 +350,7 @@ mod tests {
         let chain: Vec<_> = (1..n as i64)
             .map(|i| (i, if i == 1 { 0 } else { n as i64 + i - 2 }, i as f64 / n as f64))
             .collect();
-        let tree = draw(&leaves, &merges(&chain), None, None).unwrap().unwrap();
+        let tree = draw(&leaves, &merges(&chain), None, None, COLOURS).unwrap().unwrap();
         let count = |name: &str| tree[name].as_array().unwrap().len();
         assert_eq!((count("tips"), count("links"), &tree["closed"]), (500, 499, &json!(1)));
     }
@@ -360,7 +358,7 @@ mod tests {
     #[test]
     fn several_roots_stand_side_by_side() {
         let leaves = tracks(&[Some(0), Some(0), Some(1), Some(1)]);
-        let tree = draw(&leaves, &merges(&[(0, 1, 0.1), (2, 3, 0.2)]), None, None).unwrap().unwrap();
+        let tree = draw(&leaves, &merges(&[(0, 1, 0.1), (2, 3, 0.2)]), None, None, COLOURS).unwrap().unwrap();
         assert_eq!(["tips", "links", "groups"].map(|name| tree[name].as_array().unwrap().len()), [4, 2, 2]);
     }
 }

@@ -1,6 +1,6 @@
 //! Pictures of the page: face crops as small JPEGs in `data:` URLs.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -16,9 +16,12 @@ use crate::input::Tables;
 
 /// JPEG quality; below it, small faces smear.
 const JPEG_QUALITY: u8 = 82;
+/// Longest edge of the picture that stands for a person, pixels.
+const PORTRAIT_PX: u32 = 160;
 
-/// Most characters of pictures on the page. Those that come last, in long lists, are left out.
-const MAX_PICTURE_CHARS: usize = 8 << 20;
+/// Most characters of pictures on the page. Those that come last, in long lists, are left out: with 2,000 tracks, the page
+/// has less than 3 MB.
+const MAX_PICTURE_CHARS: usize = 1_500_000;
 
 /// A face as the page may show it.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,11 +42,13 @@ pub struct Face {
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Faces {
     by_track: BTreeMap<i64, Vec<Face>>,
+    /// The clearest face of each person, by cluster, with a larger picture.
+    portraits: BTreeMap<i64, Face>,
 }
 
 impl Faces {
-    /// Reads the crops batch by batch and keeps what the page needs: the best of every track, the
-    /// best of every person, and more of people with few tracks.
+    /// Reads the crops batch by batch and keeps what the page needs: the best of every track, the one with the largest
+    /// `quality` of every person, and more of people with few tracks.
     ///
     /// `samples` is the number of pictures per person, `thumbnail_px` the longest edge of the large ones in
     /// pixels. After each batch, `progress` gets the number of rows read and the number of all rows.
@@ -57,8 +62,6 @@ impl Faces {
         thumbnail_px: u32,
         mut progress: impl FnMut(u64, u64),
     ) -> Result<Self> {
-        let exemplars: BTreeSet<_> =
-            tables.identities.iter().map(|i| (i.exemplar_track_id, i.exemplar_frame_idx)).collect();
         let tracks_of: BTreeMap<i64, i64> =
             tables.identities.iter().map(|i| (i.cluster_id, i.n_tracks.max(1))).collect();
         // One more than the samples, because the exemplar may be among them.
@@ -67,23 +70,33 @@ impl Faces {
         let ranks: BTreeMap<i64, i64> = (tables.clusters.iter())
             .filter_map(|c| Some((c.track_id, samples / tracks_of.get(&c.cluster_id?)? + 1)))
             .collect();
-        let is_wanted = |crop: &Crop| {
-            crop.rank < ranks.get(&crop.track_id).copied().unwrap_or(1)
-                || exemplars.contains(&(crop.track_id, crop.frame_idx))
-        };
+        let person_of: BTreeMap<i64, i64> =
+            tables.clusters.iter().filter_map(|c| Some((c.track_id, c.cluster_id?))).collect();
         let total = reader.row_count();
         let (mut done, mut faces) = (0, Self::default());
         for batch in reader {
             for crop in batch? {
                 done += 1;
-                let Some(png) = crop.image.as_ref().filter(|_| is_wanted(&crop)) else { continue };
-                let Crop { track_id, frame_idx, quality, .. } = crop;
+                let Crop { track_id, frame_idx, quality, rank, .. } = crop;
+                let is_wanted = rank < ranks.get(&track_id).copied().unwrap_or(1);
+                let person = person_of.get(&track_id).filter(|person| {
+                    faces.portraits.get(person).is_none_or(|clearest| quality > clearest.quality)
+                });
+                let Some(png) = crop.image.as_ref().filter(|_| is_wanted || person.is_some()) else {
+                    continue;
+                };
                 let unreadable = |source| Error::Crop { track_id, frame_idx, source };
                 let image = picture::decode_png(png, crop.width, crop.height).map_err(unreadable)?;
                 let large = jpeg(&image, thumbnail_px).map_err(unreadable)?;
                 let small = jpeg(&image, thumbnail_px / 2).map_err(unreadable)?;
                 let face = Face { track_id, frame_idx, quality, large, small };
-                faces.by_track.entry(track_id).or_default().push(face);
+                if let Some(person) = person {
+                    let large = jpeg(&image, PORTRAIT_PX.max(thumbnail_px)).map_err(unreadable)?;
+                    faces.portraits.insert(*person, Face { large, ..face.clone() });
+                }
+                if is_wanted {
+                    faces.by_track.entry(track_id).or_default().push(face);
+                }
             }
             progress(done, total);
         }
@@ -95,9 +108,9 @@ impl Faces {
         self.of(track_id).first()
     }
 
-    /// The face of a track at a frame, or its best when that one is not there.
-    pub fn at(&self, track_id: i64, frame_idx: i64) -> Option<&Face> {
-        self.of(track_id).iter().find(|face| face.frame_idx == frame_idx).or_else(|| self.best(track_id))
+    /// The clearest face of a person, whose large picture is larger than that of other faces.
+    pub fn portrait(&self, cluster_id: i64) -> Option<&Face> {
+        self.portraits.get(&cluster_id)
     }
 
     /// Up to `limit` faces of `tracks`, in their order: one of each of some tracks evenly spread over
@@ -173,7 +186,7 @@ mod tests {
         let by_track = (0..).zip(counts).map(|(track, n)| {
             (track, (0..).take(*n).map(|rank| face(track, 100 * track + rank)).collect::<Vec<_>>())
         });
-        Faces { by_track: by_track.collect() }
+        Faces { by_track: by_track.collect(), ..Faces::default() }
     }
 
     fn frames(sample: &[&Face]) -> Vec<i64> {

@@ -1,6 +1,7 @@
 //! The page of a gallery: who is in which of several videos. Like the page of a run, one file that opens from disk
 //! without a network; it has no script.
 
+use geometry::main_cast;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, UndefinedBehavior};
@@ -23,10 +24,6 @@ const MOST_VIDEOS: usize = 60;
 pub const MOST_MATCHES: usize = 24;
 /// Margin from which a match needs no review, in cosine similarity.
 pub const CERTAIN_MARGIN: f64 = 0.3;
-/// Number of main people with a colour of their own.
-const COLOURS: i64 = 8;
-/// Smallest share of the screen time that the main people have together, 0 to 1.
-const MAIN_SHARE: f64 = 0.9;
 
 /// A gallery.
 #[derive(Debug, Clone, Default)]
@@ -141,23 +138,22 @@ impl Gallery {
         let mut picture = |jpeg: &Option<Vec<u8>>, alt: String| {
             jpeg.as_ref().and_then(|jpeg| thumbnails.picture(jpeg, alt))
         };
-        let total: f64 = self.people.iter().map(|person| person.screen_secs).sum();
+        let secs: Vec<f64> = self.people.iter().map(|person| person.screen_secs).collect();
+        let is_main = main_cast(&secs);
         let longest = self.people.iter().map(|person| person.screen_secs).fold(1e-3, f64::max);
         // Columns are in the order of the names.
         let mut order: Vec<usize> = (0..self.videos.len()).collect();
         order.sort_by(|a, b| self.videos[*a].run_id.cmp(&self.videos[*b].run_id));
-        let mut before = 0.0;
         let (mut main, mut minor) = (Vec::new(), Vec::new());
         for (at, person) in self.people.iter().take(MOST_PEOPLE).enumerate() {
-            let is_main = person.screen_secs >= Identity::BRIEF_SECS || before < MAIN_SHARE * total;
-            before += person.screen_secs;
+            let is_main = is_main[at];
             let cell = |at: &usize| person.cells.get(*at).copied().flatten();
             let videos = order.iter().filter(|at| cell(at).is_some());
             let shown = json!({
                 "anchor": format!("p{}", person.person_id),
                 "id": person.person_id,
                 "name": person.label(),
-                "class": palette::class(Some(at as i64).filter(|at| is_main && *at < COLOURS)),
+                "class": palette::colour(Some(at as i64), |_| is_main).0,
                 "face": picture(&person.face, format!("Best picture of {}", person.label())),
                 "time": format::length(person.screen_secs),
                 "bar": format!("{:.1}%", person.screen_secs / longest * 100.0),

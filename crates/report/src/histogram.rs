@@ -3,8 +3,9 @@
 use schema::tables::Identity;
 use serde_json::{Value, json};
 
+use crate::format;
 use crate::input::Tables;
-use crate::{format, palette};
+use crate::palette::Colour;
 
 /// Most columns; the smallest clusters are left out beyond it.
 const MAX_COLUMNS: usize = 80;
@@ -22,6 +23,7 @@ type Size = (Option<i64>, f64, String);
 
 /// Tracks per cluster and screen time per cluster, noise last.
 pub(crate) fn draw(tables: &Tables) -> [Value; 2] {
+    let colours = tables.colours();
     let noise = tables.clusters.iter().filter(|c| c.is_noise).count() as f64;
     let tracks = tables.identities.iter().map(|i| (Some(i.cluster_id), i.n_tracks as f64));
     let tracks = tracks.chain((noise > 0.0).then_some((None, noise)));
@@ -29,13 +31,13 @@ pub(crate) fn draw(tables: &Tables) -> [Value; 2] {
     let secs = tables.identities.iter();
     let secs = secs.map(|i| (Some(i.cluster_id), i.screen_secs, format::length(i.screen_secs)));
     [
-        chart("Tracks per person", &tracks.collect::<Vec<_>>()),
-        chart("Screen time per person", &secs.collect::<Vec<_>>()),
+        chart("Tracks per person", &tracks.collect::<Vec<_>>(), &colours),
+        chart("Screen time per person", &secs.collect::<Vec<_>>(), &colours),
     ]
 }
 
 /// One chart. Horizontal places are in percent of its width, vertical ones in pixels.
-fn chart(title: &str, sizes: &[Size]) -> Value {
+fn chart(title: &str, sizes: &[Size], colours: &dyn Fn(Option<i64>) -> &'static Colour) -> Value {
     let shown = &sizes[..sizes.len().min(MAX_COLUMNS)];
     let largest = sizes.iter().map(|(_, value, _)| *value).fold(0.0, f64::max);
     // Few columns should not become slabs.
@@ -43,8 +45,8 @@ fn chart(title: &str, sizes: &[Size]) -> Value {
     let column = |(at, (cluster_id, value, text)): (usize, &Size)| {
         let height = if largest > 0.0 { (value / largest * FULL_PX).max(1.0) } else { 1.0 };
         let y = TOP_PX + FULL_PX - height;
-        let short = cluster_id.map_or("noise".into(), |id| Identity::number(id).to_string());
-        let who = cluster_id.map_or("Noise".into(), Identity::numbered);
+        let short = cluster_id.map_or("–".into(), |id| Identity::number(id).to_string());
+        let who = cluster_id.map_or("Not sorted".into(), Identity::numbered);
         json!({
             "x": format!("{:.3}%", (at as f64 + 0.14) * step),
             "width": format!("{:.3}%", step * 0.72),
@@ -52,7 +54,7 @@ fn chart(title: &str, sizes: &[Size]) -> Value {
             "y": format!("{y:.1}"),
             "height": format!("{height:.1}"),
             "top": format!("{:.1}", y - 5.0),
-            "class": palette::class(*cluster_id),
+            "class": colours(*cluster_id).0,
             "title": format!("{who}: {text}"),
             "number": (shown.len() <= MAX_NUMBERED).then_some(text),
             "name": (shown.len() <= MAX_NAMED).then_some(short),

@@ -1,12 +1,15 @@
 //! What the page is made of: plain structs that a caller fills in.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use geometry::BBox;
-use schema::tables::{Calibration, Cluster, Identity, Linkage, Metric, Shot, Track, Video};
+use geometry::{BBox, FrameTimes, main_cast};
+use schema::tables::{
+    Calibration, Cluster, Constraint, Cut, Doubt, Identity, Linkage, Metric, Shot, Track, Video,
+};
 use serde_json::Value;
 
 use crate::faces::Faces;
+use crate::palette::{self, Colour};
 
 /// Everything on the page.
 #[derive(Debug, Clone, Copy)]
@@ -27,6 +30,8 @@ pub struct Report<'a> {
     pub figures: &'a [Metric],
     /// Stages of the run in their order; the last one makes the page.
     pub stages: &'a [Stage<'a>],
+    /// Address of the video, to which times are added as `#t=SECONDS`; `None` for times that are no links.
+    pub video_url: Option<&'a str>,
     /// Distance at which the tree of merges was cut; `None` without a cut.
     pub cut: Option<f64>,
     /// Distance above which a merge violates a constraint; `None` for the default, 2.
@@ -40,8 +45,8 @@ pub struct Report<'a> {
 pub struct Tables {
     /// The video.
     pub video: Video,
-    /// Time of each frame, seconds.
-    pub times: Vec<f64>,
+    /// Times of the frames.
+    pub times: FrameTimes,
     /// Shots, in order.
     pub shots: Vec<Shot>,
     /// Tracks, by `track_id`.
@@ -58,12 +63,80 @@ pub struct Tables {
     pub leaves: Vec<i64>,
     /// Boxes of all tracks, by frame.
     pub boxes: Vec<TrackBox>,
+    /// What may be wrong, in the order in which it should be checked; empty for a run of an older version.
+    pub doubts: Vec<Doubt>,
+    /// The people that other thresholds give; empty for a run of an older version.
+    pub cuts: Vec<Cut>,
+    /// Constraints that the result violates.
+    pub violated: Vec<Constraint>,
+}
+
+/// A time during which a person is on screen.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Appearance {
+    /// Start and end, seconds.
+    pub(crate) from: f64,
+    pub(crate) to: f64,
+    /// Longest track.
+    pub(crate) track_id: i64,
 }
 
 impl Tables {
     /// Finds the row of `tracks` with this id.
     pub fn track(&self, track_id: i64) -> Option<&Track> {
         self.tracks.binary_search_by_key(&track_id, |t| t.track_id).ok().map(|at| &self.tracks[at])
+    }
+
+    /// Tracks of a person (`None`: of no person), with their clusters, by time.
+    pub(crate) fn tracks_of(&self, cluster_id: Option<i64>) -> Vec<(&Cluster, &Track)> {
+        let clusters = self.clusters.iter().filter(|c| c.cluster_id == cluster_id);
+        let mut tracks: Vec<_> = clusters.filter_map(|c| Some((c, self.track(c.track_id)?))).collect();
+        tracks.sort_by_key(|(_, track)| (track.first_frame_idx, track.track_id));
+        tracks
+    }
+
+    /// Appearances of a person in order; of no person (`None`), each track is one.
+    pub(crate) fn appearances(&self, cluster_id: Option<i64>) -> Vec<Appearance> {
+        let tracks = self.tracks_of(cluster_id);
+        let span = |track: &Track| (track.first_frame_idx, track.last_frame_idx);
+        let spans: Vec<_> = match cluster_id {
+            Some(_) => self.times.appearances(tracks.iter().map(|(_, track)| span(track))),
+            None => tracks.iter().map(|(_, track)| span(track)).collect(),
+        };
+        let end = self.times.end_secs();
+        let appearance = |(first, last)| {
+            let (from, to) = self.times.on_screen((first, last), end);
+            let at = tracks.partition_point(|(_, track)| track.first_frame_idx < first);
+            let within = tracks[at..].iter().take_while(|(_, track)| track.first_frame_idx <= last);
+            let longest = within.max_by_key(|(_, track)| track.last_frame_idx - track.first_frame_idx);
+            Some(Appearance { from, to, track_id: longest?.1.track_id })
+        };
+        spans.into_iter().filter_map(appearance).collect()
+    }
+
+    /// The person with this key.
+    pub(crate) fn identity(&self, cluster_id: i64) -> Option<&Identity> {
+        let at = self.identities.binary_search_by_key(&cluster_id, |identity| identity.cluster_id).ok()?;
+        Some(&self.identities[at])
+    }
+
+    /// Name of a person for users; `None` is no person.
+    pub(crate) fn name(&self, cluster_id: Option<i64>) -> String {
+        let Some(cluster_id) = cluster_id else { return "Not sorted".into() };
+        self.identity(cluster_id).map_or_else(|| Identity::numbered(cluster_id), Identity::label)
+    }
+
+    /// The main people: see [`geometry::main_cast`].
+    pub(crate) fn main(&self) -> BTreeSet<i64> {
+        let secs: Vec<_> = self.identities.iter().map(|identity| identity.screen_secs).collect();
+        let main = self.identities.iter().zip(main_cast(&secs)).filter(|(_, is_main)| *is_main);
+        main.map(|(identity, _)| identity.cluster_id).collect()
+    }
+
+    /// Colours of people.
+    pub(crate) fn colours(&self) -> impl Fn(Option<i64>) -> &'static Colour {
+        let main = self.main();
+        move |cluster_id| palette::colour(cluster_id, |id| main.contains(&id))
     }
 
     /// Mean duration of a frame, seconds.

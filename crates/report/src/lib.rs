@@ -10,8 +10,10 @@
 //! of [`input`].
 
 pub mod catalog;
+mod check;
 mod confusion;
 mod cooccurrence;
+mod cuts;
 mod dendrogram;
 mod error;
 pub mod faces;
@@ -19,10 +21,10 @@ mod format;
 pub mod gallery;
 mod histogram;
 pub mod input;
+mod moments;
 mod palette;
 mod people;
 mod reliability;
-mod review;
 mod similarity;
 mod subtitles;
 mod timeline;
@@ -34,7 +36,7 @@ use base64::engine::general_purpose::STANDARD;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, UndefinedBehavior, context};
-use schema::tables::MetricUnit;
+use schema::tables::{Identity, MetricUnit};
 use serde_json::{Value, json};
 
 use catalog::Section;
@@ -43,7 +45,9 @@ pub use error::{Error, Result};
 use faces::ThumbnailBudget;
 pub use input::Report;
 use input::{Budget, Tables};
-use people::Truth;
+use moments::Moments;
+pub use moments::{encoded, file_url};
+use people::{About, Doubts, Pictures, Truth};
 pub use subtitles::subtitles;
 
 /// Drawings stand in front of both, as macros.
@@ -97,31 +101,53 @@ impl Report<'_> {
     fn page(&self) -> Result<Value> {
         let tables = self.tables;
         let truth = self.labels.map(Truth::new);
+        let moments = Moments::new(self.video_url);
         let mut thumbnails = ThumbnailBudget::default();
-        let people = people::draw(self, truth.as_ref(), &mut thumbnails);
-        let noise = people::noise(self, truth.as_ref(), &mut thumbnails);
+        let (main, minor) = people::order(self);
+        // Pictures are limited, so those that are seen first are chosen first.
+        let mut pictures = Pictures::portraits(self, &main, &mut thumbnails);
+        let check = check::draw(self, truth.as_ref(), &moments, &mut thumbnails);
+        pictures.add_samples(self, &main, &mut thumbnails);
+        pictures.add_portraits(self, &minor, &mut thumbnails);
+        pictures.add_samples(self, &minor, &mut thumbnails);
+        let about =
+            About { truth: truth.as_ref(), doubts: Doubts::new(&tables.doubts), pictures, moments: &moments };
+        let mut left = people::MAX_LISTED;
+        let cast = people::draw(self, &main, &about, &mut thumbnails, &mut left);
+        let others = people::draw(self, &minor, &about, &mut thumbnails, &mut left);
+        let noise = people::noise(self, &about, &mut thumbnails);
+        let ids = |people: &[&Identity]| people.iter().map(|i| Some(i.cluster_id)).collect::<Vec<_>>();
+        let mut rows = ids(&main);
+        rows.extend(tables.clusters.iter().any(|c| c.cluster_id.is_none()).then_some(None));
         let names: Vec<(i64, String)> = tables.identities.iter().map(|i| (i.cluster_id, i.label())).collect();
-        let review = review::draw(self, truth.as_ref(), &mut thumbnails)?;
+        let colours = tables.colours();
+        let confusion = |labels| confusion::draw(labels, &|id| tables.name(id), &colours);
         let warning = |(stage, message): (&str, &String)| json!({ "stage": stage, "message": message });
         let warnings = self.stages.iter().flat_map(|stage| stage.warnings.iter().map(|w| (stage.name, w)));
         let stage = |stage: &input::Stage<'_>| json!({ "name": stage.name, "producer": stage.producer, "config": settings(stage.config) });
         Ok(json!({
             "run_id": self.run_id,
             "file_name": tables.video.file_name,
+            "video_url": self.video_url,
+            "media_source": moments.source,
             "lede": self.lede(),
             "facts": self.facts(),
             "warnings": warnings.map(warning).collect::<Vec<_>>(),
-            "people": people,
+            "main": cast,
+            "minor": others,
             "noise": noise,
-            "timeline": timeline::draw(tables, &names),
+            "timeline": timeline::draw(tables, &moments, &rows),
+            "minor_timeline": timeline::draw(tables, &moments, &ids(&minor)),
             "histograms": histogram::draw(tables),
-            "dendrogram": dendrogram::draw(&self.leaves(), &tables.linkage, self.cut, self.forbidden_above)?,
+            "dendrogram": dendrogram::draw(&self.leaves(), &tables.linkage, self.cut, self.forbidden_above, &colours)?,
+            "linking": cuts::linking(self),
+            "cuts": cuts::draw(self),
             "co_occurrence": cooccurrence::draw(tables, &names),
             "similarity": similarity::draw(&tables.calibration),
             "reliability": reliability::draw(self.reliability),
-            "review": review,
+            "check": check,
             "budget": self.budget.as_ref().map(budget_rows).unwrap_or_default(),
-            "confusion": self.labels.map(|labels| confusion::draw(labels, &names)),
+            "confusion": self.labels.map(confusion),
             "labelled": self.figure_rows(Section::Labels),
             "tracking": self.figure_rows(Section::Tracking),
             "details": self.figure_rows(Section::Details),
@@ -180,7 +206,7 @@ impl Report<'_> {
             |label, value: String, note: String| json!({ "label": label, "value": value, "note": note });
         vec![
             fact("People", format::count(identities.len()), String::new()),
-            fact("Tracks", format::count(tracks.len()), format!("{} left as noise", format::count(noise))),
+            fact("Tracks", format::count(tracks.len()), format!("{} not sorted", format::count(noise))),
             fact("Shots", format::count(shots.len()), String::new()),
             fact(
                 "Length",

@@ -1,11 +1,11 @@
-//! The colours of page, plots and annotated video. A number always stands beside the colour of a cluster,
-//! because colours repeat and not all people can distinguish them.
+//! The colours of page, plots and annotated video: eight for the main people, grey for all others. A name always stands
+//! beside the colour of a person, because not all people can distinguish colours.
 
 /// Name, colour on light ground, colour on dark ground.
-type Colour = (&'static str, &'static str, &'static str);
+pub(crate) type Colour = (&'static str, &'static str, &'static str);
 
-/// Colours of clusters, in turn.
-const CLUSTERS: [Colour; 12] = [
+/// Colours of the first main people.
+const CLUSTERS: [Colour; 8] = [
     ("k0", "#3b62c9", "#86a6ff"),
     ("k1", "#d0690a", "#ffa552"),
     ("k2", "#1f8f5f", "#5fd3a0"),
@@ -14,13 +14,10 @@ const CLUSTERS: [Colour; 12] = [
     ("k5", "#0f8a9d", "#56cfe0"),
     ("k6", "#94661b", "#d9b26a"),
     ("k7", "#cf4f9d", "#ff93d0"),
-    ("k8", "#5d7d1a", "#b4d45f"),
-    ("k9", "#56698a", "#a3b5cf"),
-    ("k10", "#a8432b", "#ff9277"),
-    ("k11", "#2a86dd", "#7fc0ff"),
 ];
-/// Noise, and branches of several clusters.
-const OTHERS: [Colour; 2] = [("kn", "#a09a90", "#7d786f"), ("kx", "#77726a", "#9a948a")];
+/// Noise, all other people, and branches of several clusters.
+const OTHERS: [Colour; 3] =
+    [("kn", "#b9b3a8", "#5f5b54"), ("kr", "#807a70", "#98928a"), ("kx", "#77726a", "#9a948a")];
 /// Everything else on the page.
 const PAGE: [Colour; 11] = [
     ("paper", "#faf9f6", "#151413"),
@@ -36,19 +33,15 @@ const PAGE: [Colour; 11] = [
     ("accent", "#3557b7", "#9db4ff"),
 ];
 
-/// CSS class of a cluster's colour; `None` is noise.
-pub(crate) fn class(cluster_id: Option<i64>) -> String {
-    cluster(cluster_id).0.into()
-}
+/// Name of the colour of branches of several people.
+pub(crate) const MIXED: &str = OTHERS[2].0;
 
-/// A cluster's colour on dark ground, as red, green and blue in hexadecimal; `None` is noise.
-pub(crate) fn bright(cluster_id: Option<i64>) -> &'static str {
-    cluster(cluster_id).2.trim_start_matches('#')
-}
-
-fn cluster(cluster_id: Option<i64>) -> &'static Colour {
-    let at = cluster_id.map(|id| id.rem_euclid(CLUSTERS.len() as i64) as usize);
-    at.map_or(&OTHERS[0], |at| &CLUSTERS[at])
+/// Colour of a person: its own for the first eight people if they are main people, grey for all others; `None` is
+/// noise.
+pub(crate) fn colour(cluster_id: Option<i64>, is_main: impl Fn(i64) -> bool) -> &'static Colour {
+    let Some(id) = cluster_id else { return &OTHERS[0] };
+    let own = usize::try_from(id).ok().and_then(|at| CLUSTERS.get(at));
+    own.filter(|_| is_main(id)).unwrap_or(&OTHERS[1])
 }
 
 /// Style sheet that defines every colour by name, for light and dark, and a class for each of clusters.
@@ -101,8 +94,9 @@ mod tests {
     }
 
     #[test]
-    fn colours_repeat_and_noise_has_its_own() {
-        assert_eq!([class(Some(0)), class(Some(12)), class(None)], ["k0", "k0", "kn"]);
-        assert_eq!(bright(Some(1)), "ffa552");
+    fn the_first_main_people_have_colours_and_all_others_are_grey() {
+        let is_main = |id: i64| id != 3;
+        let names = [Some(0), Some(3), Some(7), Some(8), Some(-1), None].map(|id| colour(id, is_main).0);
+        assert_eq!(names, ["k0", "kr", "k7", "kr", "kr", "kn"]);
     }
 }

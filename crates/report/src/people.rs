@@ -2,18 +2,23 @@
 
 use std::collections::BTreeMap;
 
-use schema::tables::{Cluster, Identity, Track};
+use schema::tables::{Cluster, Doubt, DoubtKind, Identity, Track};
 use serde_json::{Value, json};
 
 use crate::faces::{Face, ThumbnailBudget};
 use crate::input::{Comparison, LabelledTrack};
-use crate::{Report, confusion, format, palette};
+use crate::moments::Moments;
+use crate::{Report, confusion, format};
 
-/// Most sample pictures of noise.
+/// Most sample pictures of the tracks of no person.
 const MAX_NOISE_SAMPLES: usize = 48;
-/// Most tracks that are listed, of people and of noise each: those of some hours of film. People longest on
+/// Most tracks that are listed, of people and of no person each: those of some hours of film. People longest on
 /// screen come first; a list is whole or absent.
-const MAX_LISTED: usize = 10_000;
+pub(crate) const MAX_LISTED: usize = 10_000;
+/// Smallest probability of an error that is shown, 0 to 1.
+pub(crate) const LEAST_SHOWN: f64 = 0.01;
+/// Most doubts of a person.
+const MAX_DOUBTS: usize = 3;
 
 /// The labels, by track.
 #[derive(Debug)]
@@ -55,81 +60,222 @@ impl<'a> Truth<'a> {
             Some((person, count)) if count >= false_boxes => {
                 Some(format!("{}, {}", self.labels.people[person], share(count)))
             }
-            _ => (false_boxes > 0).then(|| format!("noise, {}", share(false_boxes))),
+            _ => (false_boxes > 0).then(|| format!("no labelled person, {}", share(false_boxes))),
         }
     }
 }
 
-/// Every person, in the order of the table. Pictures are handed out in order of importance: the
-/// best face of each person, then samples, then a face beside every track.
+/// Pictures of the people: those that come first on the page are chosen first, because the page has room for so many
+/// only.
+#[derive(Debug)]
+pub(crate) struct Pictures {
+    /// The clearest face of each person.
+    portraits: BTreeMap<i64, Value>,
+    samples: BTreeMap<i64, Vec<Value>>,
+}
+
+impl Pictures {
+    /// The clearest faces of these people.
+    pub(crate) fn portraits(
+        report: &Report<'_>,
+        people: &[&Identity],
+        thumbnails: &mut ThumbnailBudget,
+    ) -> Self {
+        let mut pictures = Self { portraits: BTreeMap::new(), samples: BTreeMap::new() };
+        pictures.add_portraits(report, people, thumbnails);
+        pictures
+    }
+
+    /// Adds the clearest faces of further people.
+    pub(crate) fn add_portraits(
+        &mut self,
+        report: &Report<'_>,
+        people: &[&Identity],
+        thumbnails: &mut ThumbnailBudget,
+    ) {
+        for identity in people {
+            let face = report.faces.portrait(identity.cluster_id);
+            let alt = format!("Best picture of {}", identity.label());
+            let picture = face.and_then(|face| thumbnails.picture(&face.large, alt));
+            picture.into_iter().for_each(|picture| {
+                self.portraits.insert(identity.cluster_id, picture);
+            });
+        }
+    }
+
+    /// Adds samples of people: one of each, then the second one of each, and so on, so that no person takes the room of
+    /// the others.
+    pub(crate) fn add_samples(
+        &mut self,
+        report: &Report<'_>,
+        people: &[&Identity],
+        thumbnails: &mut ThumbnailBudget,
+    ) {
+        let limit = report.samples_per_identity;
+        let faces = |identity: &&Identity| {
+            let best = report.faces.portrait(identity.cluster_id).map(|face| (face.track_id, face.frame_idx));
+            let tracks = report.tables.tracks_of(Some(identity.cluster_id));
+            let faces = sample(report, &tracks, limit + 1).into_iter();
+            let others = faces.filter(|face| Some((face.track_id, face.frame_idx)) != best).take(limit);
+            others.map(|face| (face, None)).collect::<Vec<(&Face, Option<Value>)>>()
+        };
+        let mut all: Vec<_> = people.iter().map(faces).collect();
+        for round in 0..limit {
+            for (identity, faces) in people.iter().zip(&mut all) {
+                let n = faces.len();
+                // From the middle of each half, of each quarter, and so on, few pictures still span the whole time.
+                if let Some((face, picture)) = faces.get_mut(spread(round, n)) {
+                    *picture = thumbnails.picture(&face.large, alt(&identity.label(), face));
+                }
+            }
+        }
+        for (identity, faces) in people.iter().zip(all) {
+            let shown = faces.into_iter().filter_map(|(_, picture)| picture).collect();
+            self.samples.insert(identity.cluster_id, shown);
+        }
+    }
+}
+
+/// The place of the sample that is chosen in a round, of `n` in order of time; `n` when there is none left.
+fn spread(round: usize, n: usize) -> usize {
+    // Every place once, for an odd step near the golden section of `n` that shares no factor with `n`.
+    let shares_factor = |step: usize| (2..=step).any(|f| step.is_multiple_of(f) && n.is_multiple_of(f));
+    let step = (n * 5 / 8..=n.max(1)).find(|step| *step > 0 && !shares_factor(*step)).unwrap_or(1);
+    if round < n { round * step % n } else { n }
+}
+
+/// Doubts about the result, by track and by person.
+#[derive(Debug)]
+pub(crate) struct Doubts<'a> {
+    by_track: BTreeMap<i64, Vec<&'a Doubt>>,
+    by_person: BTreeMap<i64, Vec<&'a Doubt>>,
+}
+
+impl<'a> Doubts<'a> {
+    /// Indexes the doubts that are shown.
+    pub(crate) fn new(doubts: &'a [Doubt]) -> Self {
+        let (mut by_track, mut by_person) = (BTreeMap::<_, Vec<_>>::new(), BTreeMap::<_, Vec<_>>::new());
+        for doubt in doubts.iter().filter(|doubt| doubt.probability >= LEAST_SHOWN) {
+            doubt.track_id.iter().for_each(|track| by_track.entry(*track).or_default().push(doubt));
+            if doubt.kind != DoubtKind::Unsorted {
+                let people = doubt.cluster_id.into_iter().chain(doubt.other_cluster_id);
+                people.for_each(|person| by_person.entry(person).or_default().push(doubt));
+            }
+        }
+        Self { by_track, by_person }
+    }
+
+    /// What a track may be instead, in plain words: "another person (12 %)"; empty without a doubt.
+    fn of_track(&self, report: &Report<'_>, track_id: i64) -> String {
+        let text = |doubt: &&Doubt| {
+            let what = match doubt.kind {
+                DoubtKind::NotAFace => "not a face".into(),
+                DoubtKind::Unsorted => report.tables.name(doubt.cluster_id),
+                DoubtKind::Stranger | DoubtKind::Split => "another person".into(),
+            };
+            format!("{what} ({})", format::percent(doubt.probability))
+        };
+        let doubts = self.by_track.get(&track_id).into_iter().flatten();
+        doubts.map(text).collect::<Vec<_>>().join(", ")
+    }
+
+    /// What may be wrong about a person, in plain words, and the number of further doubts.
+    fn of_person(&self, report: &Report<'_>, cluster_id: i64) -> (Vec<String>, usize) {
+        let text = |doubt: &&Doubt| {
+            let percent = format::percent(doubt.probability);
+            let track = doubt.track_id.unwrap_or_default();
+            match doubt.kind {
+                DoubtKind::Split => {
+                    let other =
+                        doubt.other_cluster_id.filter(|other| *other != cluster_id).or(doubt.cluster_id);
+                    format!("{percent} likely to be the same person as {}", report.tables.name(other))
+                }
+                DoubtKind::NotAFace => format!("track {track} is {percent} likely not to be a face"),
+                DoubtKind::Stranger | DoubtKind::Unsorted => {
+                    format!("track {track} is {percent} likely to be another person")
+                }
+            }
+        };
+        let doubts = self.by_person.get(&cluster_id).map_or(&[][..], Vec::as_slice);
+        let shown = doubts.len().min(MAX_DOUBTS);
+        (doubts[..shown].iter().map(text).collect(), doubts.len() - shown)
+    }
+}
+
+/// The people in the order of their time on screen, the main people first.
+pub(crate) fn order<'a>(report: &Report<'a>) -> (Vec<&'a Identity>, Vec<&'a Identity>) {
+    let main = report.tables.main();
+    let mut people: Vec<_> = report.tables.identities.iter().collect();
+    people.sort_by(|a, b| b.screen_secs.total_cmp(&a.screen_secs).then(a.cluster_id.cmp(&b.cluster_id)));
+    people.into_iter().partition(|identity| main.contains(&identity.cluster_id))
+}
+
+/// Every person of `people`, which is in the order of the page. `left` is the number of tracks that may still be listed.
 pub(crate) fn draw(
     report: &Report<'_>,
-    truth: Option<&Truth<'_>>,
+    people: &[&Identity],
+    about: &About<'_>,
     thumbnails: &mut ThumbnailBudget,
+    left: &mut usize,
 ) -> Vec<Value> {
-    let identities = &report.tables.identities;
-    let longest = identities.iter().map(|i| i.screen_secs).fold(1e-3, f64::max);
-    let mut best = Vec::new();
-    for identity in identities {
-        let face = report.faces.at(identity.exemplar_track_id, identity.exemplar_frame_idx);
-        let alt = || format!("Best picture of {}", identity.label());
-        best.push(face.and_then(|face| thumbnails.picture(&face.large, alt())));
-    }
-    let mut samples = Vec::new();
-    for identity in identities {
-        let tracks = tracks(report, Some(identity.cluster_id));
-        let best = (identity.exemplar_track_id, identity.exemplar_frame_idx);
-        let limit = report.samples_per_identity;
-        let faces = sample(report, &tracks, limit + 1).into_iter();
-        let others = faces.filter(|face| (face.track_id, face.frame_idx) != best).take(limit);
-        let pictures =
-            others.filter_map(|face| thumbnails.picture(&face.large, alt(&identity.label(), face)));
-        samples.push(pictures.collect::<Vec<_>>());
-    }
-    let mut left = MAX_LISTED;
-    let person = |((identity, best), samples): ((&Identity, _), _)| {
-        let tracks = tracks(report, Some(identity.cluster_id));
-        let rows = rows(report, whole(&tracks, &mut left), truth, thumbnails, &identity.label());
-        let confidence: f64 = tracks.iter().map(|(cluster, _)| f64::from(cluster.confidence)).sum();
+    let tables = report.tables;
+    let longest = tables.identities.iter().map(|i| i.screen_secs).fold(1e-3, f64::max);
+    let colours = tables.colours();
+    let person = |identity: &&Identity| {
+        let id = identity.cluster_id;
+        let tracks = tables.tracks_of(Some(id));
+        let rows = rows(report, whole(&tracks, left), about, thumbnails, &identity.label());
+        let (doubts, more) = about.doubts.of_person(report, id);
         json!({
-            "anchor": format!("p{}", identity.cluster_id),
+            "anchor": format!("p{id}"),
             "name": identity.label(),
-            "class": palette::class(Some(identity.cluster_id)),
-            "best": best,
+            "class": colours(Some(id)).0,
+            "best": about.pictures.portraits.get(&id),
             "time": format::length(identity.screen_secs),
-            "share": format::percent(identity.screen_secs / report.tables.video.duration_secs.max(1e-3)),
+            "share": format::percent(identity.screen_secs / tables.video.duration_secs.max(1e-3)),
             // Relative to the person longest on screen.
             "bar": format!("{:.1}%", identity.screen_secs / longest * 100.0),
+            "appearances": format::counted(tables.appearances(Some(id)).len(), "appearance", "appearances"),
             "n_tracks": format::counted(tracks.len(), "track", "tracks"),
-            "first": format::moment(identity.first_t_secs),
-            "last": format::moment(identity.last_t_secs),
-            "confidence": format!("{:.2}", confidence / tracks.len().max(1) as f64),
-            "truth": truth.and_then(|truth| truth.of_cluster(identity.cluster_id)),
-            "samples": samples,
+            "first": about.moments.at(identity.first_t_secs),
+            "last": about.moments.at(identity.last_t_secs),
+            "doubts": doubts,
+            "more_doubts": more,
+            "truth": about.truth.and_then(|truth| truth.of_cluster(id)),
+            "samples": about.pictures.samples.get(&id),
             "tracks": rows,
         })
     };
-    identities.iter().zip(best).zip(samples).map(person).collect()
+    people.iter().map(person).collect()
+}
+
+/// What is shown about people and tracks besides the tables.
+#[derive(Debug)]
+pub(crate) struct About<'a> {
+    pub(crate) truth: Option<&'a Truth<'a>>,
+    pub(crate) doubts: Doubts<'a>,
+    pub(crate) pictures: Pictures,
+    pub(crate) moments: &'a Moments,
 }
 
 /// Draws the tracks that are linked to no person; `None` when there are none.
 pub(crate) fn noise(
     report: &Report<'_>,
-    truth: Option<&Truth<'_>>,
+    about: &About<'_>,
     thumbnails: &mut ThumbnailBudget,
 ) -> Option<Value> {
-    let tracks = tracks(report, None);
+    let tracks = report.tables.tracks_of(None);
     if tracks.is_empty() {
         return None;
     }
     let faces = sample(report, &tracks, MAX_NOISE_SAMPLES).into_iter();
     let samples: Vec<_> =
-        faces.filter_map(|face| thumbnails.picture(&face.small, alt("Noise", face))).collect();
+        faces.filter_map(|face| thumbnails.picture(&face.small, alt("Not sorted", face))).collect();
     let listed = whole(&tracks, &mut { MAX_LISTED });
     Some(json!({
         "n_tracks": format::counted(tracks.len(), "track", "tracks"),
         "samples": samples,
-        "tracks": rows(report, listed, truth, thumbnails, "Noise"),
+        "tracks": rows(report, listed, about, thumbnails, "Not sorted"),
     }))
 }
 
@@ -150,49 +296,38 @@ fn alt(name: &str, face: &Face) -> String {
     format!("{name}, track {}, frame {}", face.track_id, face.frame_idx)
 }
 
-/// The tracks of a cluster (`None`: noise) by time.
-fn tracks<'a>(report: &Report<'a>, cluster_id: Option<i64>) -> Vec<(&'a Cluster, &'a Track)> {
-    let tables = report.tables;
-    let clusters = tables.clusters.iter().filter(|c| c.cluster_id == cluster_id);
-    let mut tracks: Vec<_> = clusters.filter_map(|c| Some((c, tables.track(c.track_id)?))).collect();
-    tracks.sort_by_key(|(_, track)| (track.first_frame_idx, track.track_id));
-    tracks
-}
-
 /// Rows of a table of tracks; `name` is that of their person.
 fn rows(
     report: &Report<'_>,
     tracks: &[(&Cluster, &Track)],
-    truth: Option<&Truth<'_>>,
+    about: &About<'_>,
     thumbnails: &mut ThumbnailBudget,
     name: &str,
 ) -> Vec<Value> {
     let frame = report.tables.frame_secs();
+    let colours = report.tables.colours();
     let runner_up = |cluster_id: i64| {
-        let identity = report.tables.identities.iter().find(|i| i.cluster_id == cluster_id);
         json!({
-            "name": identity.map_or_else(|| Identity::numbered(cluster_id), Identity::label),
-            "class": palette::class(Some(cluster_id)),
+            "name": report.tables.name(Some(cluster_id)),
+            "class": colours(Some(cluster_id)).0,
             "anchor": format!("p{cluster_id}"),
         })
     };
     let row = |(cluster, track): &(&Cluster, &Track)| {
         let face = report.faces.best(track.track_id);
-        let label = truth.and_then(|truth| {
+        let label = about.truth.and_then(|truth| {
             let is_wrong = cluster.cluster_id.is_some_and(|id| truth.is_wrong(track.track_id, id));
             Some(json!({ "name": truth.person(track.track_id)?, "wrong": is_wrong }))
         });
         json!({
             "id": track.track_id,
             "face": face.and_then(|face| thumbnails.picture(&face.small, alt(name, face))),
-            "from": format::moment(track.first_t_secs),
-            "to": format::moment(track.last_t_secs),
+            "from": about.moments.at(track.first_t_secs),
             "length": format::length(track.last_t_secs - track.first_t_secs + frame),
             "shot": track.shot_idx,
             "quality": face.map_or(String::new(), |face| format!("{:.2}", face.quality)),
-            "confidence": format!("{:.2}", cluster.confidence),
+            "doubt": about.doubts.of_track(report, track.track_id),
             "runner_up": cluster.runner_up_cluster_id.map(runner_up),
-            "margin": cluster.margin.map_or(String::new(), |margin| format::figure(f64::from(margin))),
             "truth": label,
         })
     };
@@ -208,5 +343,16 @@ mod tests {
         let mut left = 5;
         let shown = [2, 4, 3, 1].map(|n| whole(&vec![0; n], &mut left).len());
         assert_eq!((shown, left), ([2, 0, 3, 0], 0));
+    }
+
+    #[test]
+    fn samples_are_chosen_all_over_the_time_and_each_once() {
+        for n in 1..40 {
+            let mut places: Vec<_> = (0..n).map(|round| spread(round, n)).collect();
+            places.sort_unstable();
+            assert_eq!(places, (0..n).collect::<Vec<_>>(), "{n}");
+        }
+        assert_eq!([0, 1, 2].map(|round| spread(round, 12)), [0, 7, 2]);
+        assert_eq!((spread(3, 3), spread(0, 0)), (3, 0));
     }
 }

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use geometry::BBox;
 
 use crate::input::{Tables, TrackBox};
-use crate::palette;
+use crate::palette::Colour;
 
 /// How far a box may be from its straight line, pixels.
 const TOLERANCE: f64 = 1.0;
@@ -23,11 +23,12 @@ pub fn subtitles(tables: &Tables) -> String {
     for found in &tables.boxes {
         tracks.entry(found.track_id).or_default().push(found);
     }
+    let colours = tables.colours();
     let names: BTreeMap<i64, String> =
         tables.identities.iter().map(|i| (i.cluster_id, plain(&i.label()))).collect();
     for track in tracks.values() {
         for stretch in stretches(track) {
-            text.push_str(&event(&tables.times, stretch, &names));
+            text.push_str(&event(tables.times.secs(), stretch, &names, &colours));
         }
     }
     text
@@ -86,7 +87,12 @@ fn is_straight(boxes: &[&TrackBox]) -> bool {
 }
 
 /// A box with a name above it, which moves from the place of the first to that of the last box of a stretch.
-fn event(times: &[f64], stretch: &[&TrackBox], names: &BTreeMap<i64, String>) -> String {
+fn event(
+    times: &[f64],
+    stretch: &[&TrackBox],
+    names: &BTreeMap<i64, String>,
+    colours: &dyn Fn(Option<i64>) -> &'static Colour,
+) -> String {
     /// Its scale in percent is its size in pixels.
     const SQUARE: &str = "m 0 0 l 100 0 100 100 0 100";
     let (first, last) = (stretch[0], stretch[stretch.len() - 1]);
@@ -112,7 +118,8 @@ fn event(times: &[f64], stretch: &[&TrackBox], names: &BTreeMap<i64, String>) ->
         grows += &format!("\\t({leaves},{arrives},{})", size(&last.bbox));
     }
     let (start, end) = (clock(before), clock(after));
-    let (red_green, blue) = palette::bright(first.cluster_id).split_at(4);
+    let bright = colours(first.cluster_id).2.trim_start_matches('#');
+    let (red_green, blue) = bright.split_at(4);
     let (red, green) = red_green.split_at(2);
     let colour = format!("&H{blue}{green}{red}&");
     let name = first.cluster_id.and_then(|id| names.get(&id)).map_or("?", String::as_str);
@@ -134,6 +141,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::palette;
 
     fn found(frame_idx: i64, x: f64) -> TrackBox {
         let bbox = BBox::from_corner(x, 10.0, 50.0, 60.0);
@@ -155,7 +163,8 @@ mod tests {
         let times = [0.0, 0.04, 0.08, 0.12];
         let boxes = [found(1, 0.0), found(2, 8.0)];
         let names = BTreeMap::from([(1, plain("An{\\b1}na"))]);
-        let text = event(&times, &boxes.iter().collect::<Vec<_>>(), &names);
+        let colours = |id| palette::colour(id, |_| true);
+        let text = event(&times, &boxes.iter().collect::<Vec<_>>(), &names, &colours);
         let expected = "Dialogue: 0,0:00:00.02,0:00:00.10,box,,0,0,0,,{\\move(0.0,10.0,8.0,10.0,20,60)\
              \\fscx50.0\\fscy60.0\\t(20,60,\\fscx50.0\\fscy60.0)\\3c&H52a5ff&\\p1}m 0 0 l 100 0 100 100 0 100\n\
              Dialogue: 1,0:00:00.02,0:00:00.10,name,,0,0,0,,{\\move(0.0,7.0,8.0,7.0,20,60)\\1c&H52a5ff&}Anb1na\n";

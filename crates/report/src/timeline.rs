@@ -1,10 +1,11 @@
-//! When each person is on screen: one row per person over the video, with the shots behind.
+//! When each person is on screen: one row per person over the video, one bar per appearance, with the shots behind.
 
 use schema::tables::Transition;
 use serde_json::{Value, json};
 
-use crate::input::Tables;
-use crate::{format, palette};
+use crate::format;
+use crate::input::{Appearance, Tables};
+use crate::moments::Moments;
 
 /// Most rows; people seldom on screen come last and are left out beyond it.
 const MAX_ROWS: usize = 60;
@@ -21,24 +22,18 @@ const MAX_TICKS: f64 = 7.0;
 /// Seconds to percent of the drawing's width.
 struct Scale {
     length: f64,
-    /// Duration of a frame, for which the last frame of a track stays on screen.
-    frame: f64,
 }
 
 impl Scale {
     fn new(tables: &Tables) -> Self {
-        let ends = tables.tracks.iter().map(|t| t.last_t_secs);
-        let ends = ends.chain(tables.shots.iter().map(|s| s.last_t_secs));
-        let length = ends.fold(tables.video.duration_secs, f64::max).max(1e-3);
-        Self { length, frame: tables.frame_secs() }
+        let length = tables.times.end_secs().max(tables.video.duration_secs).max(1e-3);
+        Self { length }
     }
 
-    /// A bar; `anchor` is the track to jump to, empty for shots.
-    fn bar(&self, first: f64, last: f64, title: String, anchor: String) -> Value {
-        let start = first.clamp(0.0, self.length);
-        let end = (last + self.frame).clamp(start, self.length);
-        let (x, width) = (self.percent(start), self.percent(end - start));
-        json!({ "x": x, "width": width, "title": title, "anchor": anchor })
+    /// Place and width of a stretch of time.
+    fn stretch(&self, from: f64, to: f64) -> [String; 2] {
+        let start = from.clamp(0.0, self.length);
+        [start, to.clamp(start, self.length) - start].map(|secs| self.percent(secs))
     }
 
     fn percent(&self, secs: f64) -> String {
@@ -55,28 +50,31 @@ impl Scale {
     }
 }
 
-/// Draws the timeline; `names` are the people in the order of their rows. Horizontal places and sizes are in
-/// percent of the video, vertical ones in pixels.
-pub(crate) fn draw(tables: &Tables, names: &[(i64, String)]) -> Value {
-    let scale = Scale::new(tables);
-    let row = |(at, (cluster, name)): (usize, (Option<i64>, &str))| {
-        let tracks = tables.clusters.iter().filter(|c| c.cluster_id == cluster);
-        let bars = tracks.filter_map(|c| tables.track(c.track_id)).map(|t| {
-            let (from, to) = (format::moment(t.first_t_secs), format::moment(t.last_t_secs));
-            let title = format!("{name}, track {}, {from} to {to}", t.track_id);
-            scale.bar(t.first_t_secs, t.last_t_secs, title, format!("t{}", t.track_id))
-        });
+/// Draws the timeline of these people, in the order of their rows; `None` is the tracks of no person. Horizontal places
+/// and sizes are in percent of the video, vertical ones in pixels.
+pub(crate) fn draw(tables: &Tables, moments: &Moments, people: &[Option<i64>]) -> Value {
+    let (scale, colours) = (Scale::new(tables), tables.colours());
+    let row = |(at, cluster): (usize, &Option<i64>)| {
+        let name = tables.name(*cluster);
+        let anchor = cluster.map_or("noise".into(), |id| format!("p{id}"));
+        let bar = |appearance: &Appearance| {
+            let Appearance { from, to, track_id } = *appearance;
+            let [x, width] = scale.stretch(from, to);
+            json!({
+                "x": x, "width": width, "track": track_id,
+                "title": format!("{name}, {} to {}", format::moment(from), format::moment(to)),
+                "href": moments.href(from).unwrap_or_else(|| format!("#{anchor}")),
+            })
+        };
         json!({
             "label": name,
-            "class": palette::class(cluster),
-            "anchor": cluster.map_or("noise".into(), |id| format!("p{id}")),
+            "class": colours(*cluster).0,
+            "anchor": anchor,
             "y": at * ROW_PX,
-            "bars": bars.collect::<Vec<_>>(),
+            "bars": tables.appearances(*cluster).iter().map(bar).collect::<Vec<_>>(),
         })
     };
-    let people = names.iter().take(MAX_ROWS).map(|(id, name)| (Some(*id), name.as_str()));
-    let noise = tables.clusters.iter().any(|c| c.is_noise).then_some((None, "Noise"));
-    let rows: Vec<_> = people.chain(noise).enumerate().map(row).collect();
+    let rows: Vec<_> = people.iter().take(MAX_ROWS).enumerate().map(row).collect();
     let shots = if tables.shots.len() > MAX_SHOTS { &[][..] } else { &tables.shots };
     let shots = shots.iter().map(|shot| {
         let begins = match shot.transition {
@@ -85,9 +83,11 @@ pub(crate) fn draw(tables: &Tables, names: &[(i64, String)]) -> Value {
             Transition::Fade => ", begins with a fade",
             Transition::Dissolve => ", begins with a dissolve",
         };
-        let (from, to) = (format::moment(shot.first_t_secs), format::moment(shot.last_t_secs));
-        let title = format!("Shot {}, {from} to {to}{begins}", shot.shot_idx);
-        scale.bar(shot.first_t_secs, shot.last_t_secs, title, String::new())
+        let span = (shot.first_frame_idx, shot.last_frame_idx);
+        let (from, to) = tables.times.on_screen(span, scale.length);
+        let [x, width] = scale.stretch(from, to);
+        let (from, to) = (format::moment(from), format::moment(to));
+        json!({ "x": x, "width": width, "title": format!("Shot {}, {from} to {to}{begins}", shot.shot_idx) })
     });
     json!({
         "height": rows.len() * ROW_PX,
@@ -96,7 +96,7 @@ pub(crate) fn draw(tables: &Tables, names: &[(i64, String)]) -> Value {
         "shots": shots.collect::<Vec<_>>(),
         "ticks": scale.ticks(),
         // Number of people without a row.
-        "hidden": names.len().saturating_sub(MAX_ROWS),
+        "hidden": people.len().saturating_sub(MAX_ROWS),
     })
 }
 
@@ -107,17 +107,15 @@ mod tests {
     #[test]
     fn the_axis_never_crowds_and_never_hangs_over() {
         for length in [0.001, 0.5, 1.0, 7.0, 61.0, 65.0, 1567.0, 3000.0, 90_000.0] {
-            let ticks = Scale { length, frame: 0.04 }.ticks();
+            let ticks = Scale { length }.ticks();
             assert!((1..=8).contains(&ticks.len()), "{length}: {}", ticks.len());
         }
     }
 
     #[test]
     fn bars_stay_inside_the_drawing() {
-        let scale = Scale { length: 10.0, frame: 0.04 };
-        let bar = scale.bar(9.0, 10.0, String::new(), String::new());
-        assert_eq!([&bar["x"], &bar["width"]], ["90.000%", "10.000%"]);
-        let bar = scale.bar(-5.0, 12.0, String::new(), String::new());
-        assert_eq!([&bar["x"], &bar["width"]], ["0.000%", "100.000%"]);
+        let scale = Scale { length: 10.0 };
+        assert_eq!(scale.stretch(9.0, 10.04), ["90.000%", "10.000%"]);
+        assert_eq!(scale.stretch(-5.0, 12.0), ["0.000%", "100.000%"]);
     }
 }

@@ -1,6 +1,6 @@
 """Opens pages in headless Chromium and clicks through them; complaints are the failure.
 
-    browser.py EMPTY ONE USUAL FILM
+    browser.py EMPTY ONE USUAL SEASON FILM
 
 Each is a run directory. Screenshots go beside the run directories.
 """
@@ -13,7 +13,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../../../tests/pytho
 from chromium import Browser
 
 # Widths from a phone to a wide screen.
-WIDTHS = {"phone": 360, "tablet": 820, "wide": 1680}
+WIDTHS = {"phone": 360, "large-phone": 390, "tablet": 820, "wide": 1680}
 # Longest that the largest page may take until it can be used, seconds. A guard against a page that hangs;
 # the time itself is printed, because machines differ.
 READY_SECS = 10.0
@@ -40,6 +40,29 @@ def looks(browser, run):
     assert not browser.nameless(), browser.nameless()[:3]
 
 
+def plays(browser, link):
+    """The player is open and at the time of a link."""
+    browser.js("""new Promise((done, fail) => {
+        const video = document.querySelector("#player video"), end = Date.now() + 20000;
+        const look = () => video.currentTime > 0 && !video.seeking ? done() : video.error || Date.now() > end
+            ? fail(new Error("the video does not play: " + (video.error && video.error.message))) : setTimeout(look, 50);
+        look(); })""")
+    browser.check("document.getElementById('player').open && !document.querySelector('#player span').textContent")
+    at = browser.js(f"Number(({link}).split('#t=')[1])")
+    assert abs(browser.js("document.querySelector('#player video').currentTime") - at) < 5, at
+
+
+def has_pictures(browser, run):
+    """What should be checked first has pictures, times and commands, however many tracks there are."""
+    browser.size(WIDTHS["wide"], False)
+    browser.open(url(run))
+    browser.check("document.querySelectorAll('#check .pair').length >= 20")
+    browser.check("[...document.querySelectorAll('#check .pair .face')].every(face => face.querySelector('img'))")
+    browser.check("[...document.querySelectorAll('#check .pair')].every(p => p.querySelector('.at') && p.querySelector('code'))")
+    browser.check("[...document.querySelectorAll('#cast > .cast li')].every(person => person.querySelector('img'))")
+    browser.picture(os.path.join(run, "..", "top.png"), whole=False)
+
+
 def clicks(browser, run):
     browser.size(WIDTHS["wide"], False)
     browser.open(url(run))
@@ -48,19 +71,34 @@ def clicks(browser, run):
     browser.click(".card summary")
     browser.check("document.querySelector('.card details').open")
     browser.check("document.querySelector('.card .tracks tbody tr').innerText.includes('Person')")
-    # A bar of the timeline shows a face, and leads to its track.
+    # A bar of the timeline shows a face, and plays the appearance.
     browser.hover(".bars a")
     browser.check("!document.getElementById('peek').hidden && document.querySelector('#peek img').naturalWidth > 0")
     browser.picture(os.path.join(run, "..", "peek.png"), whole=False)
     browser.click(".bars a")
-    browser.check("document.getElementById(location.hash.slice(1)).closest('details').open")
-    # So it does by keyboard.
-    browser.js("location.hash = ''; document.querySelector('.timeline svg').focus()")
+    plays(browser, "document.querySelector('.bars a').getAttribute('href')")
+    browser.key("Escape")
+    browser.check("!document.getElementById('player').open && document.querySelector('#player video').paused")
+    # So it does by keyboard, and so does every other time.
+    browser.js("document.querySelector('.timeline svg').focus()")
     browser.key("ArrowRight"), browser.key("ArrowRight")
     browser.check("document.querySelectorAll('.bars .on').length === 1 && !document.getElementById('peek').hidden")
     browser.key("Enter")
-    browser.check("/^#t\\d+$/.test(location.hash) && document.activeElement.id === location.hash.slice(1)")
-    # Leaves and branches of the tree show faces, and its cut moves.
+    plays(browser, "document.querySelector('.bars .on').getAttribute('href')")
+    browser.click("#player button")
+    browser.click("#check .at")
+    plays(browser, "document.querySelector('#check .at').getAttribute('href')")
+    browser.picture(os.path.join(run, "..", "player.png"), whole=False)
+    browser.click("#player button")
+    browser.check("[...document.querySelectorAll('.tracks .time, .card .note')].every(e => e.querySelector('a[href*=\"#t=\"]'))")
+    # A face at the top leads to the person.
+    browser.click(".cast a")
+    browser.check("/^#p\\d+$/.test(location.hash) && document.activeElement.id === location.hash.slice(1)")
+    # Minor people are folded, and a link opens them.
+    browser.check("!document.querySelector('#people .minor').open")
+    browser.js("location.hash = '#' + document.querySelector('#people .minor .card').id")
+    browser.check("document.querySelector('#people .minor').open")
+    # Leaves and branches of the tree show faces, and other thresholds show other people.
     browser.hover(".tree .tip")
     browser.check("document.querySelectorAll('#peek img').length === 1")
     browser.js("document.querySelector('.tree svg').focus()")
@@ -68,16 +106,22 @@ def clicks(browser, run):
     browser.check("document.querySelectorAll('.tree .on').length === 1")
     browser.key("Escape")
     browser.check("document.getElementById('peek').hidden")
-    groups = "parseInt(document.querySelector('#cutter output').textContent)"
-    before, place = browser.js(groups), browser.js("document.getElementById('cut').getAttribute('y1')")
+    people = "parseInt(document.querySelector('#cutter output').textContent.split(': ')[1])"
+    groups = "document.querySelectorAll('#groups .group').length"
+    before, place = browser.js(people), browser.js("document.getElementById('cut').getAttribute('y1')")
+    browser.check(f"{groups} === {before} && !document.querySelector('#groups .changed')")
+    browser.check("document.getElementById('cut-command').textContent.endsWith(' --threshold 0.62')")
     browser.js("document.getElementById('cut-at').focus()")
     browser.key("Home")
-    tracks = browser.js("document.querySelectorAll('.tracks tbody tr').length")
-    assert browser.js(groups) == tracks > before, "at 0 every track is a group of its own"
+    tracks = browser.js("document.querySelectorAll('#people .tracks tbody tr').length")
+    assert browser.js(people) == tracks > before, "at 0 every track is a person"
+    browser.check("document.querySelectorAll('#groups .changed img').length > 0")
+    browser.check("document.getElementById('cut-command').textContent.endsWith(' --threshold 0')")
     browser.check(f"document.getElementById('cut').getAttribute('y1') > {place}")
     browser.check("document.querySelectorAll('.tree .split').length > 0")
+    browser.picture(os.path.join(run, "..", "groups.png"), whole=False)
     browser.click("#cutter button")
-    assert browser.js(groups) == before
+    assert browser.js(people) == before
     # What should be checked first leads to the track.
     browser.js("location.hash = ''")
     browser.click("#check .pair a[href^='#t']")
@@ -113,13 +157,14 @@ def fast(browser, run):
 
 
 def main():
-    empty, one, usual, film = sys.argv[1:]
+    empty, one, usual, season, film = sys.argv[1:]
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         browser = Browser(folder)
         for run in (empty, one, usual):
             looks(browser, run)
         clicks(browser, usual)
         reads_without_script(browser, usual)
+        has_pictures(browser, season)
         print(fast(browser, film))
         browser.close()
 

@@ -47,7 +47,7 @@ def main():
     with open("report/index.html", encoding="utf-8") as file:
         page = file.read()
     chart = page[page.index("<h3>Tracks per person</h3>"):]
-    columns = re.findall(r"<title>(Person (\d+)|Noise): (\d+)</title>", chart[:chart.index("</svg>")])
+    columns = re.findall(r"<title>(Person (\d+)|Not sorted): (\d+)</title>", chart[:chart.index("</svg>")])
     # The chart counts people from 1, the tables from 0.
     shown = {int(number) - 1 if number else None: int(n) for _, number, n in columns}
     assert len(shown) > 5 and None in shown, shown

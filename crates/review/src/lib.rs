@@ -1,7 +1,7 @@
 //! The review page: a server on this machine, with which a user checks and corrects a run or a gallery.
 //!
 //! * [`guard`]: access control. [`range`], [`video`], [`pictures`]: the video and the faces.
-//! * [`session`]: the run in memory, and the acts of the user. [`queue`]: the order of the questions.
+//! * [`session`]: the run in memory, and the acts of the user. [`cluster::queue`]: the order of the questions.
 //! * [`library`]: the people of a gallery, and its runs.
 //! * [`remake`]: runs `cluster` and `evaluate` after edits. [`server`]: requests and answers.
 //!
@@ -10,7 +10,6 @@
 mod guard;
 mod library;
 mod pictures;
-pub mod queue;
 mod range;
 mod remake;
 mod server;

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use gallery::{INDEX, Library};
+use geometry::main_cast;
 use run::RunReader;
 use run::edits::Log;
 use schema::tables::{Cluster, Identity, Member, Track};
@@ -197,13 +198,9 @@ impl Gallery {
                 members.entry(row.person_id).or_default().push(member((video, row)));
             }
         }
-        let total: f64 = content.people.iter().map(|person| person.screen_secs).sum();
-        let mut before = 0.0;
+        let secs: Vec<f64> = content.people.iter().map(|person| person.screen_secs).collect();
         let mut people = Vec::new();
-        for person in &content.people {
-            let is_main =
-                person.screen_secs >= Identity::BRIEF_SECS || before < crate::session::MAIN_SHARE * total;
-            before += person.screen_secs;
+        for (person, is_main) in content.people.iter().zip(main_cast(&secs)) {
             people.push(json!({
                 "id": person.person_id,
                 "label": person.label(),

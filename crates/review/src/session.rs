@@ -9,8 +9,9 @@ use std::time::SystemTime;
 
 use cluster::edits::{Found, People, Refusal};
 use cluster::method::Model;
+use cluster::queue::{Kind, Question, Queue, Situation};
 use cluster::seen::Seen;
-use geometry::{FrameTimes, Span};
+use geometry::FrameTimes;
 use run::RunReader;
 use run::edits::{Edit, EditOp, Entry, Faces, Log};
 use schema::Row as _;
@@ -21,7 +22,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 use crate::pictures::Pictures;
-use crate::queue::{self, Evidence, Kind, Question, Queue};
 use crate::video;
 
 /// Largest number of marks of one side of an edit about a whole person; the marks of the longest tracks are kept.
@@ -30,10 +30,6 @@ const MOST_MARKS: usize = 64;
 const MOST_FACES: usize = 6;
 /// Number of questions that the server sends at once, so that the page can load the pictures in advance.
 const NEXT_QUESTIONS: usize = 4;
-/// Smallest share of the screen time that the main people have together, 0 to 1.
-pub(crate) const MAIN_SHARE: f64 = 0.9;
-/// Cosine similarity from which two tracks more likely show one person, for an embedder without a known distance.
-const SAME_FROM: f64 = 0.4;
 
 /// An act of the user on the page.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -257,7 +253,6 @@ pub(crate) struct Session {
     seen: Seen,
     /// What linking has learned of the video; `None` for an embedder without a quality table.
     model: Option<Model>,
-    same_from: f64,
     /// Boxes by frame and track: left, top, width, height.
     boxes: Vec<(i64, i64, [f32; 4])>,
     faces: Faces,
@@ -302,7 +297,6 @@ impl Session {
         // The session applies the edits itself, so constraints that came from edits are left out.
         constraints.retain(|row| row.reason == ConstraintReason::Overlap);
         let seen = Seen::read(run)?;
-        let same_up_to = seen.embedder.as_ref().and_then(|embedder| embedder.same_up_to);
         let linked = People::linked(&clusters, &tracks, &constraints);
         let model = seen.model(&tracks, &constraints, |track| linked.cluster_of(track))?;
         let log = Log::open(run.root())?;
@@ -317,7 +311,6 @@ impl Session {
             shots: run.read()?,
             seen,
             model,
-            same_from: same_up_to.map_or(SAME_FROM, |distance| 1.0 - distance),
             boxes,
             faces,
             people: linked.clone(),
@@ -608,7 +601,7 @@ impl Session {
     /// other one.
     fn same_name(&self, person: i64) -> Option<Vec<i64>> {
         let name = self.people.name(person)?.to_lowercase();
-        let apart = self.people_apart();
+        let apart = self.people.people_apart();
         let is_same = |id: &i64| {
             *id != person
                 && !apart.contains(&((*id).min(person), (*id).max(person)))
@@ -621,129 +614,38 @@ impl Session {
     /// Computes the people and the questions again, and increments the version.
     fn refresh(&mut self) {
         (self.people, self.refused) = applied(&self.linked, &self.log, &self.faces, &mut self.found);
-        self.queue = self.evidence().queue();
+        self.queue = self.situation().evidence(self.passed.clone()).queue();
         self.version += 1;
     }
 
-    /// Returns the pairs of people who are known to be different, because they share a frame or an edit separates
-    /// them.
-    fn people_apart(&self) -> HashSet<(i64, i64)> {
-        let by_frames = self.people.apart().filter_map(|(a, b)| {
-            let (a, b) = (self.people.cluster_of(a)?, self.people.cluster_of(b)?);
-            (a != b).then(|| (a.min(b), a.max(b)))
-        });
-        let said = self.log.active().filter(|e| matches!(e.edit.op, EditOp::Different | EditOp::Split));
-        let by_edits = said.filter_map(|entry| {
-            let sides = &self.found.get(&entry.edit_id)?.sides;
-            let (a, b) = (self.people.holder(sides.first()?)?, self.people.holder(sides.get(1)?)?);
-            (a != b).then(|| (a.min(b), a.max(b)))
-        });
-        by_frames.chain(by_edits).collect()
-    }
-
-    fn evidence(&self) -> Evidence<'_> {
-        let people = self.people.clusters();
-        let main = self.main_cast(&people);
-        let confirmed = self.confirmed();
-        let mut passed = self.passed.clone();
-        for entry in self.log.active().filter(|entry| entry.edit.op == EditOp::Different) {
-            // After the answer that a track does not show a person, the question is not asked again.
-            let sides = self.found.get(&entry.edit_id).map(|found| &found.sides);
-            let track = sides.and_then(|sides| sides.first()).filter(|side| side.len() == 1);
-            passed.extend(track.and_then(|side| side.first()).map(|track| format!("join:{track}")));
+    fn situation(&self) -> Situation<'_> {
+        Situation {
+            tracks: &self.tracks,
+            times: &self.times,
+            seen: &self.seen,
+            model: self.model.as_ref(),
+            people: &self.people,
+            confidence: &self.confidence,
         }
-        let track = |track: &Track| {
-            let item = self.seen.place(track.track_id);
-            queue::Track {
-                track_id: track.track_id,
-                secs: self.secs(track),
-                person: self.people.cluster_of(track.track_id),
-                is_face: self.people.is_face(track.track_id),
-                is_confirmed: confirmed.contains(&track.track_id),
-                // In the table, the confidence of a track that an edit assigned is 1.
-                confidence: self.confidence.get(&track.track_id).copied().unwrap_or(0.0),
-                item,
-                score: f64::from(track.mean_score),
-                vector: item.map(|item| self.seen.vectors[item].embedding.as_slice()),
-            }
-        };
-        let (labels, numbers) = self.seen.labels(|track| self.people.cluster_of(track));
-        let person = |id: &i64| {
-            (*id, queue::Person { is_named: self.people.name(*id).is_some(), is_main: main.contains(id) })
-        };
-        Evidence {
-            tracks: self.tracks.iter().map(track).collect(),
-            people: people.keys().map(person).collect(),
-            apart: self.people_apart(),
-            same_from: self.same_from,
-            odds: self.model.as_ref().map(|model| model.odds(labels)),
-            numbers,
-            passed,
-        }
-    }
-
-    /// Returns the tracks that the user assigned to their person, or confirmed there.
-    fn confirmed(&self) -> HashSet<i64> {
-        let side = |entry: &Entry| -> Option<&BTreeSet<i64>> {
-            let found = self.found.get(&entry.edit_id)?;
-            match found.op {
-                EditOp::Split | EditOp::Move | EditOp::Lock => found.sides.first(),
-                // An answer about a single track.
-                EditOp::Same => found.sides.iter().find(|side| side.len() == 1),
-                _ => None,
-            }
-        };
-        self.log.active().filter_map(side).flatten().copied().collect()
-    }
-
-    fn secs(&self, track: &Track) -> f64 {
-        self.times.screen_secs(&[(track.first_frame_idx, track.last_frame_idx)])
-    }
-
-    /// Returns the spans of frames of tracks.
-    fn spans(&self, tracks: &[i64]) -> impl Iterator<Item = Span> {
-        let tracks = tracks.iter().filter_map(|track| self.track(*track));
-        tracks.map(|track| (track.first_frame_idx, track.last_frame_idx))
-    }
-
-    /// Returns the time on screen of the union of tracks, seconds.
-    fn screen_secs(&self, tracks: &[i64]) -> f64 {
-        self.times.screen_secs(&self.times.union(self.spans(tracks)))
     }
 
     /// Returns the first and last moment of each appearance of a person, seconds.
     fn appearances(&self, tracks: &[i64]) -> Vec<(f64, f64)> {
         let end = self.times.end_secs();
-        let spans = self.times.appearances(self.spans(tracks));
+        let tracks = tracks.iter().filter_map(|track| self.track(*track));
+        let spans = self.times.appearances(tracks.map(|track| (track.first_frame_idx, track.last_frame_idx)));
         spans.into_iter().map(|span| self.times.on_screen(span, end)).collect()
-    }
-
-    /// Returns the main people: everyone on screen for at least [`Identity::BRIEF_SECS`], and the people seen most
-    /// who together have the share [`MAIN_SHARE`] of the screen time.
-    fn main_cast(&self, people: &BTreeMap<i64, Vec<i64>>) -> BTreeSet<i64> {
-        let mut secs: Vec<_> = people.iter().map(|(id, tracks)| (self.screen_secs(tracks), *id)).collect();
-        secs.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-        let total: f64 = secs.iter().map(|(secs, _)| secs).sum();
-        let mut before = 0.0;
-        let mut main = BTreeSet::new();
-        for (secs, id) in secs {
-            if secs >= Identity::BRIEF_SECS || before < MAIN_SHARE * total {
-                main.insert(id);
-            }
-            before += secs;
-        }
-        main
     }
 
     /// Returns the people after all edits, and the next questions.
     pub(crate) fn state(&self) -> State {
         let people = self.people.clusters();
-        let main = self.main_cast(&people);
+        let main = self.situation().main_people();
         let person = |(id, tracks): (&i64, &Vec<i64>)| ShownPerson {
             id: *id,
             label: self.label(*id),
             name: self.people.name(*id).map(str::to_owned),
-            secs: self.screen_secs(tracks),
+            secs: self.situation().screen_secs(tracks),
             is_main: main.contains(id),
             is_locked: self.lock_of(tracks).is_some(),
             tracks: tracks.clone(),
@@ -784,7 +686,7 @@ impl Session {
         let side = |(tracks, person): (&Vec<i64>, &Option<i64>)| ShownSide {
             person: *person,
             label: person.map_or_else(|| "No person".into(), |person| self.label(person)),
-            secs: self.screen_secs(tracks),
+            secs: self.situation().screen_secs(tracks),
             tracks: tracks.clone(),
             faces: self.strip(tracks),
         };

@@ -66,6 +66,20 @@ category! {
 }
 
 category! {
+    /// Kind of a doubt about a result.
+    DoubtKind {
+        /// The track shows no face.
+        NotAFace = "not_a_face",
+        /// Two people are one person.
+        Split = "split",
+        /// The track shows another person than its own.
+        Stranger = "stranger",
+        /// The track without a person shows this person.
+        Unsorted = "unsorted",
+    }
+}
+
+category! {
     /// Unit over which a metric averages.
     MetricUnit {
         /// Every track has the same weight.
@@ -559,9 +573,6 @@ table! {
 }
 
 impl Identity {
-    /// Time on screen from which a person counts as main, seconds; people with less are usually passers-by.
-    pub const BRIEF_SECS: f64 = 4.0;
-
     /// Returns the text for users: the name of the person, or a number that counts from 1, as in "Person 3".
     pub fn label(&self) -> String {
         self.name.clone().unwrap_or_else(|| Self::numbered(self.cluster_id))
@@ -575,6 +586,47 @@ impl Identity {
     /// Returns the number of a person for users, from 1.
     pub fn number(cluster_id: i64) -> i64 {
         cluster_id.saturating_add(1)
+    }
+}
+
+table! {
+    /// One row per doubt: an error that the result may have, with its probability. Rows are in the order in which a
+    /// person who checks the result puts most screen time right. Doubts below 0.5 % are left out.
+    Doubt = "doubts" "1.0.0", written by "cluster", sorted by (video_id, doubt_idx), checked by check_doubt {
+        /// Key of the video.
+        video_id: Symbol,
+        /// Index of the doubt, from zero.
+        doubt_idx: i64,
+        /// Kind of the error.
+        kind: DoubtKind,
+        /// Key of the track; null for `split`.
+        track_id: Option<i64>,
+        /// Key of the person: of the track, for `split` the person who is seen more, for `unsorted` the person that
+        /// the track may show; null for a track without a person that may show no face.
+        cluster_id: Option<i64>,
+        /// For `split`, key of the person who is seen less; otherwise null.
+        other_cluster_id: Option<i64>,
+        /// Probability of the error, 0 to 1.
+        probability: f64,
+        /// Time on screen that is wrong if it is an error, seconds.
+        secs: f64,
+    }
+}
+
+table! {
+    /// One row per threshold and track: the people that linking finds with another value of the setting `threshold`,
+    /// corrections aside. Empty for methods without a dendrogram, and for more than 2,000 tracks.
+    Cut = "cuts" "1.0.0", written by "cluster", sorted by (video_id, cut_idx, track_id) {
+        /// Key of the video.
+        video_id: Symbol,
+        /// Index of the threshold, from zero, in rising order.
+        cut_idx: i64,
+        /// Key of the track; every cut has the tracks of `linkage`.
+        track_id: i64,
+        /// The threshold, on the scale of `linkage.distance`.
+        threshold: f64,
+        /// Number of the person of the track within this cut, from zero; null for noise.
+        person: Option<i64>,
     }
 }
 
@@ -754,7 +806,7 @@ table! {
 }
 
 /// Every table of a run, in the order of the stages.
-pub const ALL: [&Table; 18] = [
+pub const ALL: [&Table; 20] = [
     Video::TABLE,
     Frame::TABLE,
     Shot::TABLE,
@@ -771,6 +823,8 @@ pub const ALL: [&Table; 18] = [
     LinkVector::TABLE,
     Identity::TABLE,
     Appearance::TABLE,
+    Doubt::TABLE,
+    Cut::TABLE,
     Metric::TABLE,
     Label::TABLE,
 ];
@@ -856,6 +910,20 @@ fn check_link_vector(row: &LinkVector) -> Result<(), String> {
 
 fn check_constraint(row: &Constraint) -> Result<(), String> {
     if row.track_a < row.track_b { Ok(()) } else { Err("must have the smaller track in `track_a`".into()) }
+}
+
+fn check_doubt(row: &Doubt) -> Result<(), String> {
+    let named = [row.track_id.is_some(), row.other_cluster_id.is_some()];
+    let is_whole = match row.kind {
+        DoubtKind::Split => named == [false, true] && row.cluster_id.is_some(),
+        DoubtKind::NotAFace => named == [true, false],
+        DoubtKind::Stranger | DoubtKind::Unsorted => named == [true, false] && row.cluster_id.is_some(),
+    };
+    if is_whole {
+        Ok(())
+    } else {
+        Err("must name two people when `kind` is `split`, otherwise a track".into())
+    }
 }
 
 fn check_cluster(row: &Cluster) -> Result<(), String> {

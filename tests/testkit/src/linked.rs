@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use schema::footer::Embedder;
+use schema::tables::DoubtKind;
 
 use crate::people;
 use crate::random::SplitMix64;
@@ -68,6 +69,7 @@ pub fn write(root: &Path, spec: &Spec) -> String {
     let plots = plots(spec, &mut random);
     let n_shots = plots.iter().map(|p| p.shot + 1).max().unwrap_or(3);
     let n_clusters = plots.iter().filter_map(|p| p.cluster).max().map_or(0, |most| most + 1);
+    let merges = merges(&plots, &mut random);
     let run = SyntheticRun {
         file_name: spec.file_name.clone(),
         video_sha256: "0123456789abcdef".repeat(4),
@@ -88,7 +90,9 @@ pub fn write(root: &Path, spec: &Spec) -> String {
         linking: Some(Linking {
             threshold: Some(THRESHOLD),
             name: spec.text.clone(),
-            merges: merges(&plots, &mut random),
+            doubts: doubts(&plots),
+            cuts: [0.0, 0.3, THRESHOLD, 0.8, 0.9].map(|at| (at, cut(&plots, &merges, at))).into(),
+            merges,
             calibration: if plots.len() > 1 { calibration() } else { Vec::new() },
         }),
     };
@@ -225,6 +229,53 @@ fn merges(plots: &[Plot], random: &mut SplitMix64) -> Vec<(i64, i64, f64, i64)> 
         roots.push(merge(a, b, height));
     }
     rows
+}
+
+/// Doubts of every kind, if there are two people: the first two may be one, and some tracks may be wrong.
+fn doubts(plots: &[Plot]) -> Vec<(DoubtKind, Option<i64>, Option<i64>, Option<i64>, f64)> {
+    let mut doubts = Vec::new();
+    if plots.iter().any(|plot| plot.cluster == Some(1)) {
+        doubts.push((DoubtKind::Split, None, Some(0), Some(1), 0.31));
+    }
+    for (track, plot) in (0..).zip(plots) {
+        match plot.cluster {
+            Some(_) if track % 7 == 3 => {
+                doubts.push((DoubtKind::Stranger, Some(track), plot.cluster, None, 0.12));
+            }
+            Some(_) if track % 11 == 5 => {
+                doubts.push((DoubtKind::NotAFace, Some(track), plot.cluster, None, 0.05));
+            }
+            None if doubts.len() > 1 => doubts.push((DoubtKind::Unsorted, Some(track), Some(0), None, 0.45)),
+            _ => {}
+        }
+    }
+    doubts
+}
+
+/// The people when merges up to a distance are made, numbered by their first tracks; single tracks that are noise stay
+/// noise.
+fn cut(plots: &[Plot], merges: &[(i64, i64, f64, i64)], threshold: f64) -> Vec<Option<i64>> {
+    let mut groups: Vec<Vec<usize>> = (0..plots.len()).map(|track| vec![track]).collect();
+    for (left, right, distance, _) in merges {
+        if *distance > threshold {
+            groups.push(Vec::new());
+            continue;
+        }
+        let (left, right) =
+            (std::mem::take(&mut groups[*left as usize]), std::mem::take(&mut groups[*right as usize]));
+        groups.push([left, right].concat());
+    }
+    groups.retain(|group| match group[..] {
+        [] => false,
+        [track] => plots[track].cluster.is_some(),
+        _ => true,
+    });
+    groups.sort_by_key(|group| group.iter().min().copied());
+    let mut people = vec![None; plots.len()];
+    for (person, group) in (0..).zip(&groups) {
+        group.iter().for_each(|track| people[*track] = Some(person));
+    }
+    people
 }
 
 /// The truth about the run: boxes a little off, one in ten missing, every fifth track unknown.

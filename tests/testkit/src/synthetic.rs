@@ -8,9 +8,9 @@ use run::manifest::VideoFile;
 use run::{Begin, Plan, Result, RunDir, StageRun};
 use schema::footer::Embedder;
 use schema::tables::{
-    Calibration, Cluster, Constraint, ConstraintKind, ConstraintReason, Crop, Detection, DetectionSource,
-    Embedding, Frame, FrameStatus, Identity, LinkVector, Linkage, Shot, Track, TrackEmbedding, TrackView,
-    Transition, Video,
+    Calibration, Cluster, Constraint, ConstraintKind, ConstraintReason, Crop, Cut, Detection,
+    DetectionSource, Doubt, DoubtKind, Embedding, Frame, FrameStatus, Identity, LinkVector, Linkage, Shot,
+    Track, TrackEmbedding, TrackView, Transition, Video,
 };
 use schema::{Symbol, UnitVector};
 use serde_json::Value;
@@ -98,6 +98,10 @@ pub struct Linking {
     pub merges: Vec<(i64, i64, f64, i64)>,
     /// Bins of the calibration: number, similarity, pairs without a constraint, pairs with one, probability.
     pub calibration: Vec<(i64, f64, i64, i64, f64)>,
+    /// Doubts: kind, track, person, other person, probability; each is about two seconds.
+    pub doubts: Vec<(DoubtKind, Option<i64>, Option<i64>, Option<i64>, f64)>,
+    /// Thresholds, and the person of each track.
+    pub cuts: Vec<(f64, Vec<Option<i64>>)>,
 }
 
 /// Time of a frame, seconds.
@@ -323,6 +327,28 @@ impl SyntheticRun {
             size,
         }))?;
         stage.write::<LinkVector>([])?;
+        let doubts = (0..).zip(&linking.doubts);
+        stage.write(doubts.map(
+            |(doubt_idx, &(kind, track_id, cluster_id, other_cluster_id, probability))| Doubt {
+                video_id: id.clone(),
+                doubt_idx,
+                kind,
+                track_id,
+                cluster_id,
+                other_cluster_id,
+                probability,
+                secs: 2.0,
+            },
+        ))?;
+        stage.write((0..).zip(&linking.cuts).flat_map(|(cut_idx, (threshold, people))| {
+            (0..).zip(people).map(move |(track_id, person)| Cut {
+                video_id: id.clone(),
+                cut_idx,
+                track_id,
+                threshold: *threshold,
+                person: *person,
+            })
+        }))?;
         stage.write((0..n_clusters).map(|cluster_id| self.identity(id, linking, cluster_id)))
     }
 

@@ -49,8 +49,11 @@ impl Method for Agglomerative {
             Cut::Height(height) => height,
             Cut::Clusters(_) | Cut::Best => made.checked_sub(1).map_or(0.0, |last| merges[last].height),
         };
-        let labels = after(n, &merges[..made]).into_iter().map(Some).collect();
-        Ok(Assignment { labels, tree: Some(Tree { merges, cut, forbidden }), ..Assignment::default() })
+        let labels = |made: usize| after(n, &merges[..made]).into_iter().map(Some).collect::<Vec<_>>();
+        let at = |threshold: f64| (threshold, labels(up_to(threshold).min(allowed)));
+        let cuts = linkage::thresholds(&merges, cut, forbidden).into_iter().map(at).collect();
+        let labels = labels(made);
+        Ok(Assignment { labels, tree: Some(Tree { merges, cut, forbidden }), cuts, ..Assignment::default() })
     }
 }
 
@@ -117,6 +120,18 @@ mod tests {
                 for cut in [Cut::Height(0.7), Cut::Height(100.0), Cut::Best] {
                     let labels = method(linkage, cut, true).assign(&items, &mut |_, _| ()).unwrap().labels;
                     prop_assert!(cannot_link.iter().all(|(a, b)| labels[*a] != labels[*b]), "{linkage:?} {cut:?}");
+                }
+            }
+        }
+
+        #[test]
+        fn every_threshold_gives_back_what_it_shows((vectors, cannot_link) in cases(), k in 1_usize..4) {
+            let items = items(&vectors, &cannot_link);
+            for (linkage, constraints) in LINKAGES.into_iter().zip([true, false, true, false]) {
+                let assign = |cut| method(linkage, cut, constraints).assign(&items, &mut |_, _| ());
+                let Ok(found) = assign(Cut::Clusters(k)) else { continue };
+                for (threshold, labels) in found.cuts {
+                    prop_assert_eq!(assign(Cut::Height(threshold)).unwrap().labels, labels, "{}", threshold);
                 }
             }
         }

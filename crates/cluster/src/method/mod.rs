@@ -268,6 +268,9 @@ pub struct Assignment {
     pub calibration: Option<Calibration>,
     /// Evidence of every item; `None` for a method without a model of the vectors.
     pub evidence: Option<Evidence>,
+    /// The labels that other thresholds would give, with the thresholds in rising order; empty for a method without a
+    /// dendrogram, and for many items.
+    pub cuts: Vec<(f64, Vec<Option<usize>>)>,
 }
 
 /// Evidence by which [`Link`] compares items, one cluster each.

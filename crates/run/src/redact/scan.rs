@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use schema::Row;
 use schema::tables::EDITS;
 use schema::tables::{
-    Cluster, Constraint, Crop, Detection, Embedding, Identity, Label, LinkVector, Track, TrackEmbedding,
-    TrackView,
+    Cluster, Constraint, Crop, Cut, Detection, Doubt, Embedding, Identity, Label, LinkVector, Track,
+    TrackEmbedding, TrackView,
 };
 use serde_json::json;
 
@@ -47,6 +47,8 @@ pub fn redact_check(run: &RunReader) -> Result<StageRecord, Error> {
     scan.table(|row: &Cluster| [Some(row.track_id)])?;
     scan.table(|row: &LinkVector| [Some(row.track_id)])?;
     scan.table(|row: &Identity| [Some(row.exemplar_track_id)])?;
+    scan.table(|row: &Doubt| [row.track_id])?;
+    scan.table(|row: &Cut| [Some(row.track_id)])?;
     scan.table(|row: &Label| [row.track_id])?;
     if has_no_pictures(run) {
         scan.pictures()?;

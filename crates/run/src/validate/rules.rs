@@ -86,6 +86,19 @@ pub(super) fn check(tables: &Tables) -> Vec<Error> {
     each(&tables.link_vectors, &mut faults, |wrong, _, before, row| link_vector(wrong, before, row, &world));
     each(&tables.identities, &mut faults, |wrong, at, before, row| identity(wrong, at, before, row, &world));
     check_appearances(&world, &mut faults);
+    each(&tables.doubts, &mut faults, |wrong, at, _, row| {
+        wrong.counts(row.doubt_idx, at, "doubt_idx");
+        wrong.range(row.probability, [0.0, 1.0], "the probability");
+        row.track_id.map(|track_id| wrong.find(&world.tracks, track_id));
+        for cluster_id in [row.cluster_id, row.other_cluster_id].into_iter().flatten() {
+            wrong.find(&world.identities, cluster_id);
+        }
+    });
+    each(&tables.cuts, &mut faults, |wrong, _, before, row| {
+        wrong.find(&world.tracks, row.track_id);
+        let rises = before.is_none_or(|before| before.threshold <= row.threshold);
+        wrong.unless(rises, "has a smaller threshold than the previous row");
+    });
     each(&tables.labels, &mut faults, |wrong, at, _, row| label(wrong, at, row, &world));
     faults
 }

@@ -8,9 +8,9 @@ use schema::Row;
 use schema::footer::Embedder;
 use schema::io;
 use schema::tables::{
-    self, Appearance, Calibration, Cluster, Constraint, Crop, Detection, Edit, EditAnchor, Embedding, Frame,
-    Identity, Label, LinkVector, Linkage, Member, Metric, Person, PersonVector, Shot, Track, TrackEmbedding,
-    TrackView, Video,
+    self, Appearance, Calibration, Cluster, Constraint, Crop, Cut, Detection, Doubt, Edit, EditAnchor,
+    Embedding, Frame, Identity, Label, LinkVector, Linkage, Member, Metric, Person, PersonVector, Shot,
+    Track, TrackEmbedding, TrackView, Video,
 };
 
 use super::Files;
@@ -79,6 +79,8 @@ every_table! {
     link_vectors: LinkVector,
     identities: Identity,
     appearances: Appearance,
+    doubts: Doubt,
+    cuts: Cut,
     metrics: Metric,
     labels: Label,
     edits: Edit,

@@ -45,10 +45,13 @@ use self::quality::{Norms, Tracks};
 use self::reassign::{Clusters, Standing};
 use self::second_look::SecondLook;
 pub use self::second_look::left_apart;
-use super::{Assignment, Cut, Error, Evidence, Fit, Items, Method, Outfit, Tree, cannot_link_of, numbers};
+use super::{
+    Assignment, Cut, Error, Evidence, Fit, Items, Method, Outfit, Tree, cannot_link_of, numbered, numbers,
+};
 use crate::agglomerate::CANNOT_LINK_PENALTY;
 use crate::linkage::{self, FORBIDDEN, Merge};
 use crate::neighbours::Search;
+use crate::parallel::in_parallel;
 
 /// Largest number of rounds of learning. In nearly all videos, the rounds end after three to five.
 const ROUNDS: usize = 10;
@@ -154,7 +157,10 @@ impl Link {
         let fits = fixed::fits(items, &labels, cut);
         let tree = Tree { merges, cut, forbidden: CANNOT_LINK_PENALTY.into() };
         advance(steps, steps);
-        Ok(self.finish(&Norms::new(items, 1.0), labels, fits, tree, None))
+        let norms = Norms::new(items, 1.0);
+        let thresholds = linkage::thresholds(&tree.merges, tree.cut, tree.forbidden).into_iter();
+        let cuts = thresholds.map(|at| (at, linkage::cut(items.len(), &tree.merges, at))).collect();
+        Ok(self.finish(&norms, labels, fits, tree, None, cuts))
     }
 
     fn by_evidence(
@@ -213,6 +219,7 @@ impl Link {
             }
         };
         let fits = found.standings.iter().zip(&found.confidences).map(fit).collect();
+        let cuts = round.cuts(&learned, &found.merges, cut);
         let tree = Tree { merges: found.merges, cut, forbidden: FORBIDDEN };
         let evidence = Evidence {
             items: (0..n).collect(),
@@ -221,7 +228,7 @@ impl Link {
             clothes: law.map(|(law, bounds)| law.line(bounds)),
         };
         advance(STEPS * n, STEPS * n);
-        let found = self.finish(&norms, found.labels, fits, tree, Some(calibration));
+        let found = self.finish(&norms, found.labels, fits, tree, Some(calibration), cuts);
         Ok(Assignment { evidence: Some(evidence), ..found })
     }
 
@@ -233,12 +240,17 @@ impl Link {
         fits: Vec<Fit>,
         tree: Tree,
         calibration: Option<Calibration>,
+        cuts: Vec<(f64, Vec<usize>)>,
     ) -> Assignment {
-        let mut counts = vec![0_usize; labels.iter().max().map_or(0, |last| last + 1)];
-        labels.iter().for_each(|label| counts[*label] += 1);
-        let keeps_all = matches!(self.cut, Cut::Clusters(_));
-        let is_kept = |item: usize| keeps_all || counts[labels[item]] > 1 || !norms.is_unclear(item);
-        let kept: Vec<_> = (0..labels.len()).map(|item| is_kept(item).then_some(labels[item])).collect();
+        let kept = |labels: &[usize], keeps_all: bool| -> Vec<Option<usize>> {
+            let mut counts = vec![0_usize; labels.iter().max().map_or(0, |last| last + 1)];
+            labels.iter().for_each(|label| counts[*label] += 1);
+            let is_kept = |item: usize| keeps_all || counts[labels[item]] > 1 || !norms.is_unclear(item);
+            (0..labels.len()).map(|item| is_kept(item).then_some(labels[item])).collect()
+        };
+        // With a threshold, unclear tracks are noise.
+        let cuts = cuts.into_iter().map(|(at, labels)| (at, numbered(kept(&labels, false)))).collect();
+        let kept = kept(&labels, matches!(self.cut, Cut::Clusters(_)));
         let numbers = numbers(&kept);
         let number = |label: usize| numbers.get(&label).copied();
         let runner_up = |fit: &Fit| fit.runner_up.and_then(|(label, margin)| Some((number(label)?, margin)));
@@ -248,6 +260,7 @@ impl Link {
             fits: Some(fits.iter().map(|fit| Fit { runner_up: runner_up(fit), ..*fit }).collect()),
             calibration,
             evidence: None,
+            cuts,
         }
     }
 
@@ -405,6 +418,32 @@ impl Round<'_> {
             }
         }
         Partition { labels: clusters.labels().to_vec(), merges, standings, confidences }
+    }
+
+    /// Returns the labels that other thresholds would give, for the tree of the last round and its cut.
+    fn cuts(&self, learned: &Learned, merges: &[Merge], cut: f64) -> Vec<(f64, Vec<usize>)> {
+        let (n, search) = (self.tracks.len(), self.limits.search);
+        let thresholds = linkage::thresholds(merges, cut, FORBIDDEN);
+        if thresholds.is_empty() {
+            return Vec::new();
+        }
+        let singles = Sums::new(self.tracks, &learned.offsets, search.threads);
+        let prior = Prior::new(n, learned.alpha);
+        let cannot_link_of = cannot_link_of(n, self.cannot_link);
+        let order = self.tracks.least_clear_first();
+        let labels = |threshold: &f64| {
+            let labels = linkage::cut(n, merges, *threshold);
+            let one_thread = Search { threads: 1, ..search };
+            let clusters = Clusters::new(&singles, &prior, &cannot_link_of, labels, one_thread);
+            let mut clusters = clusters.with_clothes(&self.worn);
+            let stop = log_odds(*threshold);
+            clusters.reassign(&order, Stop::Gain(stop), &mut |_| ());
+            if let Some(look) = &self.second_look {
+                look.merge(&mut clusters, stop, one_thread);
+            }
+            (*threshold, clusters.labels().to_vec())
+        };
+        in_parallel(search.threads, &thresholds, labels, &mut |_| ())
     }
 }
 

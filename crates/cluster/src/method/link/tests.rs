@@ -248,6 +248,36 @@ fn the_result_does_not_depend_on_the_number_of_threads() {
     }
 }
 
+#[test]
+fn every_threshold_that_is_shown_gives_its_people() {
+    let made = people(150, 16, 7);
+    let rows: Vec<&[f32]> = (0..150).map(|row| made.vector(row)).collect();
+    let items = Items::new(rows, made.cannot_link.clone()).unwrap();
+    for scale in [Scale::Evidence(quality(16)), Scale::Distance(0.5)] {
+        for cut in [Cut::Best, Cut::Clusters(12)] {
+            let assign = |cut| {
+                let link = Link {
+                    scale: scale.clone(),
+                    cut,
+                    clothes: Clothes::Both,
+                    same_from: Some(0.4),
+                    threads: 2,
+                };
+                link.assign(&items, &mut |_, _| ()).unwrap()
+            };
+            let found = assign(cut);
+            assert!(found.cuts.len() > 10, "{} thresholds", found.cuts.len());
+            if cut == Cut::Best {
+                let own = found.tree.as_ref().unwrap().cut;
+                assert!(found.cuts.contains(&(own, found.labels.clone())), "the threshold of the run");
+            }
+            for (threshold, labels) in found.cuts {
+                assert_eq!(assign(Cut::Height(threshold)).labels, labels, "{threshold}");
+            }
+        }
+    }
+}
+
 /// Two people of three tracks each in two directions, and a track between them.
 fn two_people_and_one_between() -> (Tracks, Vec<usize>) {
     let rows = [[1.0, 0.0], [0.95, 0.05], [0.9, -0.05], [0.0, 1.0], [0.05, 0.95], [-0.05, 0.9], [0.5, 0.5]];

@@ -1,18 +1,24 @@
-//! The questions, in the order in which their answers put most screen time right.
+//! Questions about the people of a run, in the order in which their answers put most screen time right: those of the
+//! review page, and the doubts of the table `doubts`.
 //!
 //! The value of a question is the probability that the answer changes something, times the screen time that it
 //! changes. For two people it is the time of the one seen less: two people who look like one with probability 0.4,
 //! on screen for 90 s and 12 s, are worth 0.4 × 12 s = 4.8 s. A track of 3 s that is wrong with probability 0.5 is
 //! worth 1.5 s and comes later. Equal values put whole people before tracks.
 //!
-//! Probabilities come from the log odds by which linking merges and reassigns ([`cluster::method::Odds`]), for the people
+//! Probabilities come from the log odds by which linking merges and reassigns ([`crate::method::Odds`]), for the people
 //! as they are now; of an embedder without a quality table, from the similarity of vectors.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use cluster::method::{Odds, left_apart};
+use geometry::{FrameTimes, main_cast};
 use numeric::vector::{direction, dot_in_lanes};
+use schema::tables;
+
+use crate::edits::People;
+use crate::method::{Model, Odds, left_apart};
+use crate::seen::Seen;
 
 /// Steepness of the probability of one person over cosine similarity, without a quality table.
 const STEEPNESS: f64 = 14.0;
@@ -41,6 +47,83 @@ const LEAST_SECS: f64 = 0.005;
 /// Value of a question about a name, per second on screen; a name corrects an error only when two people get one
 /// name.
 const NAME_VALUE: f64 = 0.02;
+/// Smallest probability of a doubt, 0 to 1.
+const LEAST_DOUBT: f64 = 0.005;
+/// Cosine similarity from which two tracks more likely show one person, for an embedder without a known distance.
+const SAME_FROM: f64 = 0.4;
+
+/// A run and its people, before or after edits.
+#[derive(Debug, Clone, Copy)]
+pub struct Situation<'a> {
+    /// Rows of `tracks`.
+    pub tracks: &'a [tables::Track],
+    /// Times of the frames.
+    pub times: &'a FrameTimes,
+    /// Vectors of the tracks.
+    pub seen: &'a Seen,
+    /// What linking has learned of the video; `None` for an embedder without a quality table.
+    pub model: Option<&'a Model>,
+    /// The people.
+    pub people: &'a People,
+    /// Calibrated confidence of linking by track, 0 to 1; tracks without one count as certain.
+    pub confidence: &'a HashMap<i64, f64>,
+}
+
+impl<'a> Situation<'a> {
+    /// Returns the time on screen of the union of tracks, seconds.
+    pub fn screen_secs(&self, tracks: &[i64]) -> f64 {
+        let tracks = tracks.iter().filter_map(|track| {
+            let at = self.tracks.binary_search_by_key(track, |row| row.track_id).ok()?;
+            Some((self.tracks[at].first_frame_idx, self.tracks[at].last_frame_idx))
+        });
+        self.times.screen_secs(&self.times.union(tracks))
+    }
+
+    /// Returns the main people: see [`geometry::main_cast`].
+    pub fn main_people(&self) -> BTreeSet<i64> {
+        let people = self.people.clusters();
+        let secs: Vec<_> = people.values().map(|tracks| self.screen_secs(tracks)).collect();
+        let is_main = main_cast(&secs);
+        people.into_keys().zip(is_main).filter_map(|(id, is_main)| is_main.then_some(id)).collect()
+    }
+
+    /// Returns the evidence about the people. `passed` has the keys of the questions that must not be asked again.
+    pub fn evidence(&self, mut passed: BTreeSet<String>) -> Evidence<'a> {
+        let Self { seen, people, .. } = *self;
+        let main = self.main_people();
+        let confirmed = people.confirmed();
+        // After the answer that a track does not show a person, the question is not asked again.
+        passed.extend(people.denied().map(|track| format!("join:{track}")));
+        let track = |track: &tables::Track| {
+            let item = seen.place(track.track_id);
+            let span = (track.first_frame_idx, track.last_frame_idx);
+            Track {
+                track_id: track.track_id,
+                secs: self.times.screen_secs(&[span]),
+                person: people.cluster_of(track.track_id),
+                is_face: people.is_face(track.track_id),
+                is_confirmed: confirmed.contains(&track.track_id),
+                confidence: self.confidence.get(&track.track_id).copied().unwrap_or(1.0),
+                item,
+                score: f64::from(track.mean_score),
+                vector: item.map(|item| seen.vectors[item].embedding.as_slice()),
+            }
+        };
+        let (labels, numbers) = seen.labels(|track| people.cluster_of(track));
+        let person =
+            |id: i64| (id, Person { is_named: people.name(id).is_some(), is_main: main.contains(&id) });
+        let same_up_to = seen.embedder.as_ref().and_then(|embedder| embedder.same_up_to);
+        Evidence {
+            tracks: self.tracks.iter().map(track).collect(),
+            people: people.clusters().into_keys().map(person).collect(),
+            apart: people.people_apart(),
+            same_from: same_up_to.map_or(SAME_FROM, |distance| 1.0 - distance),
+            odds: self.model.map(|model| model.odds(labels)),
+            numbers,
+            passed,
+        }
+    }
+}
 
 /// Data of a track that the questions depend on.
 #[derive(Debug, Clone)]
@@ -187,7 +270,7 @@ impl Evidence<'_> {
             }
         }
         let mut wrong = vec![0.0; self.tracks.len()];
-        for question in self.of_tracks(&groups) {
+        for question in self.of_tracks(&groups, false) {
             let track = question.sides[0].first().and_then(|track| place.get(track));
             for track in track.into_iter().copied() {
                 wrong[track] = f64::max(wrong[track], question.probability);
@@ -209,6 +292,17 @@ impl Evidence<'_> {
         questions.sort_by(Question::order);
         let settled = if total > 0.0 { 1.0 - (expected / total).clamp(0.0, 1.0) } else { 1.0 };
         Queue { questions, settled, doubts: wrong }
+    }
+
+    /// Returns what may be wrong, in the order of the questions: errors with a probability of at least 0.5 %, also those
+    /// that are too short to be asked about. Questions about names are left out.
+    pub fn doubts(&self) -> Vec<Question> {
+        let groups = self.groups();
+        let mut doubts = self.pairs(&groups);
+        doubts.extend(self.of_tracks(&groups, true));
+        doubts.retain(|doubt| doubt.probability >= LEAST_DOUBT && !self.passed.contains(&doubt.key));
+        doubts.sort_by(Question::order);
+        doubts
     }
 
     fn groups(&self) -> Vec<Group> {
@@ -291,33 +385,37 @@ impl Evidence<'_> {
         found.into_iter().map(question).collect()
     }
 
-    /// Returns the questions about single tracks.
-    fn of_tracks(&self, groups: &[Group]) -> Vec<Question> {
+    /// Returns the questions about single tracks. A track with more than half of the time of its person cannot be a
+    /// stranger in that person; whether it shows a face is asked with `all`.
+    fn of_tracks(&self, groups: &[Group], all: bool) -> Vec<Question> {
         let by_person: HashMap<i64, &Group> = groups.iter().map(|group| (group.person, group)).collect();
         let mut questions = Vec::new();
-        for track in self.tracks.iter().filter(|track| track.is_face) {
+        for track in self.tracks.iter().filter(|track| track.is_face && !track.is_confirmed) {
+            let track_id = track.track_id;
             let own = track.person.and_then(|person| by_person.get(&person));
-            let (kind, other, probability) = match own {
-                // A track with more than half of the time of its person cannot be a stranger in that person.
-                Some(own) if track.is_confirmed || 2.0 * track.secs > own.secs => continue,
-                Some(own) => (Kind::Belongs, *own, self.stranger(track, own, groups)),
+            let about = match own {
+                Some(own) if 2.0 * track.secs > own.secs => None,
+                Some(own) => Some((Kind::Belongs, *own, self.stranger(track, own, groups))),
                 None => {
                     let shares = self.shares(track, groups);
                     let best = shares.into_iter().max_by(|a, b| a.1.total_cmp(&b.1));
-                    let Some((group, probability)) = best else { continue };
-                    (Kind::Join, group, probability)
+                    best.map(|(group, probability)| (Kind::Join, group, probability))
                 }
             };
-            let track_id = track.track_id;
-            let rest = self.ids(other).into_iter().filter(|id| *id != track_id).collect();
-            questions.push(Question {
+            if about.is_none() && !all {
+                continue;
+            }
+            questions.extend(about.map(|(kind, other, probability)| Question {
                 key: format!("{}:{track_id}", if kind == Kind::Join { "join" } else { "belongs" }),
                 kind,
                 people: vec![track.person, Some(other.person)],
-                sides: vec![vec![track_id], rest],
+                sides: vec![
+                    vec![track_id],
+                    self.ids(other).into_iter().filter(|id| *id != track_id).collect(),
+                ],
                 probability,
                 value_secs: probability * track.secs,
-            });
+            }));
             let no_face = NO_FACES * sigmoid((FACE_SCORE - track.score) / FACE_SCORE_WIDTH);
             questions.push(Question {
                 key: format!("face:{track_id}"),
