@@ -165,7 +165,9 @@ impl Link {
             Some(_) => clothes::pairs(outfits, self.threads),
             None => Vec::new(),
         };
-        let limits = self.limits();
+        let search =
+            Search { k: NEIGHBOURS, exact_pairs: EXACT_PAIRS, probes: PROBES, threads: self.threads };
+        let limits = Limits { all_pairs: ALL_PAIRS, known: KNOWN, search };
         let sample = Sample::of(&tracks, items, step);
         let round =
             Round { tracks: &sample.tracks, cannot_link: &sample.cannot_link, worn: Worn::new(), limits };
@@ -227,12 +229,6 @@ impl Link {
             fits: Some(fits.iter().map(|fit| Fit { runner_up: runner_up(fit), ..*fit }).collect()),
             calibration,
         }
-    }
-
-    fn limits(&self) -> Limits {
-        let search =
-            Search { k: NEIGHBOURS, exact_pairs: EXACT_PAIRS, probes: PROBES, threads: self.threads };
-        Limits { all_pairs: ALL_PAIRS, known: KNOWN, search }
     }
 }
 
