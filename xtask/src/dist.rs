@@ -164,21 +164,12 @@ fn dependencies(dist: &Path) -> Result<String> {
 /// detector `haar` reads the cascades of `opencv-data`, and `--open` calls `xdg-open`.
 fn control(arch: &str, maintainer: &str, depends: &str, installed_kib: u64) -> String {
     format!(
-        "Package: facetrack\n\
-         Version: {VERSION}\n\
-         Architecture: {arch}\n\
-         Section: video\n\
-         Priority: optional\n\
-         Maintainer: {maintainer}\n\
-         Installed-Size: {installed_kib}\n\
-         Depends: {depends}\n\
-         Recommends: ffmpeg, python3-pip\n\
-         Suggests: opencv-data, xdg-utils\n\
-         Description: find the faces in a video and group them into people\n \
-         facetrack finds the faces in a video, follows each face through its shot, and\n \
-         groups the resulting tracks into one cluster per person, without a list of\n \
-         names and without training. The result is a set of Parquet tables and one HTML\n \
-         page that shows who is on screen, and when.\n"
+        include_str!("dist/control.txt"),
+        version = VERSION,
+        arch = arch,
+        maintainer = maintainer,
+        installed_kib = installed_kib,
+        depends = depends,
     )
 }
 
@@ -193,21 +184,9 @@ fn changelog(date: &str, maintainer: &str) -> String {
 /// The file `copyright`, in Debian's format, from the text of the MIT licence.
 fn copyright(licence: &str) -> String {
     let holder = licence.lines().find_map(|line| line.strip_prefix("Copyright (c) ")).unwrap_or_default();
-    let lines =
-        licence.lines().map(|line| if line.is_empty() { " .\n".into() } else { format!(" {line}\n") });
-    format!(
-        "Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\n\
-         Upstream-Name: FaceTrackLinking\n\
-         Comment: The licences of the libraries that are compiled into the program are in\n \
-         third-party.txt.gz.\n\n\
-         Files: *\n\
-         Copyright: {holder}\n\
-         License: Expat or Apache-2.0\n\n\
-         License: Expat\n{}\n\
-         License: Apache-2.0\n \
-         On Debian systems, the text is in /usr/share/common-licenses/Apache-2.0.\n",
-        lines.collect::<String>()
-    )
+    let line = |line: &str| if line.is_empty() { " .\n".into() } else { format!(" {line}\n") };
+    let text: String = licence.lines().map(line).collect();
+    format!(include_str!("dist/copyright.txt"), holder = holder, licence = text)
 }
 
 /// Installs the package in a fresh Debian of this machine's release, runs the clip there and here, and compares

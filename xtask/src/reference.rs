@@ -26,55 +26,24 @@ fn page(name: &str, text: &str, check: bool) -> Result<()> {
         .hint("run `cargo xtask schemas`"))
 }
 
-/// Verbs of `facetrack`, in the order of its help.
-const VERBS: [&str; 33] = [
-    "run",
-    "library",
-    "library build",
-    "library add",
-    "library remove",
-    "edits",
-    "edits list",
-    "edits add",
-    "edits add merge",
-    "edits add split",
-    "edits add move",
-    "edits add name",
-    "edits add lock",
-    "edits add not-a-face",
-    "edits add same",
-    "edits add different",
-    "edits import",
-    "edits export",
-    "edits undo",
-    "edits redo",
-    "edits relink",
-    "review",
-    "export",
-    "import",
-    "validate",
-    "redact",
-    "models",
-    "models list",
-    "models fetch",
-    "settings",
-    "doctor",
-    "stage",
-    "help",
-];
-
-/// The help of every verb.
+/// The help of the program and of every verb, in the order of the lists in the help.
 fn command_line() -> Result<String> {
     let mut text = String::from("# Command line\n\nThe help of every verb of `facetrack`. ");
     text += "`cargo xtask schemas` generates this page from the program.\n";
-    for verb in VERBS {
-        let (arguments, title): (Vec<_>, _) = match verb {
-            "help" => (vec!["--help"], "facetrack".to_owned()),
-            verb => (verb.split(' ').chain(["--help"]).collect(), format!("facetrack {verb}")),
-        };
-        text += &format!("\n## {title}\n\n```text\n{}\n```\n", printed(&arguments)?.trim_end());
+    let mut verbs = vec!["facetrack".to_owned()];
+    while let Some(verb) = verbs.pop() {
+        let help = printed(&verb.split(' ').skip(1).chain(["--help"]).collect::<Vec<_>>())?;
+        text += &format!("\n## {verb}\n\n```text\n{}\n```\n", help.trim_end());
+        verbs.extend(inner_verbs(&help).into_iter().rev().map(|inner| format!("{verb} {inner}")));
     }
     Ok(text)
+}
+
+/// The verbs that a help lists, but for `help` itself.
+fn inner_verbs(help: &str) -> Vec<&str> {
+    let list = help.lines().skip_while(|line| !["Verbs:", "Commands:"].contains(line)).skip(1);
+    let names = list.map_while(|line| line.split_whitespace().next());
+    names.filter(|name| *name != "help").collect()
 }
 
 /// The output of `facetrack` as it was last built.
@@ -225,6 +194,14 @@ pub struct Config {
         let found = documented(SOURCE, "struct Config", "pub ");
         assert_eq!(found, expected.map(|(name, doc)| (name.to_owned(), doc.to_owned())));
         assert!(documented(SOURCE, "struct Missing", "pub ").is_empty());
+    }
+
+    #[test]
+    fn verbs_are_those_of_the_list() {
+        let help =
+            "Does it.\n\nUsage: x <VERB>\n\nVerbs:\n  run   Runs\n  help  Helps\n\nOptions:\n  -h  Helps\n";
+        assert_eq!(inner_verbs(help), ["run"]);
+        assert!(inner_verbs("Usage: x run\n\nOptions:\n  -h  Helps\n").is_empty());
     }
 
     #[test]

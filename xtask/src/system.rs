@@ -89,11 +89,9 @@ fn missing<'a>(needs: &[&'a [Need]]) -> Vec<&'a Need> {
 }
 
 fn has_cascades() -> bool {
-    ["/usr", "/usr/local"].iter().any(|prefix| {
-        ["opencv4", "OpenCV", "opencv"]
-            .iter()
-            .any(|name| Path::new(prefix).join("share").join(name).join("haarcascades").is_dir())
-    })
+    let folders = ["opencv4", "OpenCV", "opencv"].map(|name| format!("share/{name}/haarcascades"));
+    let is_in = |prefix: &str| folders.iter().any(|folder| Path::new(prefix).join(folder).is_dir());
+    is_in("/usr") || is_in("/usr/local")
 }
 
 /// Looks in folders that hold libraries: the usual ones, their subfolders (one per architecture), LLVM's own.

@@ -10,15 +10,12 @@
 //! merges two clusters when it is certain that each is the nearest of the other. Clusters that are not,
 //! because their neighbours are used up, look for new ones among the clusters that are left (Sumengen et al.,
 //! arXiv 2105.11653, merge reciprocal neighbours in rounds, too). With an exact search this *is* average
-//! linkage, stopped at the threshold, whatever the number of neighbours; [`naive`] says the same by
-//! definition.
+//! linkage, stopped at the threshold, whatever the number of neighbours; `testkit::linkage` says the same
+//! by definition.
 
 mod cannot_link;
-mod naive;
 #[cfg(test)]
 mod tests;
-
-pub use naive::naive;
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
@@ -75,19 +72,20 @@ pub fn link(
 impl Items<'_> {
     fn check(&self, threshold: f32) -> Result<(), Error> {
         if threshold.is_nan() {
-            return Err(Error::Threshold);
+            return Err(Error("the threshold is not a number".into()));
         }
         let n = self.vectors.len();
         if self.weights.len() != n {
-            return Err(Error::Weights { weights: self.weights.len(), vectors: n });
+            return Err(Error(format!("found {} weights for {n} vectors", self.weights.len())));
         }
         // Written so that NaN is wrong, too.
         let wrong = |weight: &f32| !(*weight > 0.0 && weight.is_finite());
         if let Some(row) = self.weights.iter().position(wrong) {
-            return Err(Error::Weight { row, weight: self.weights[row] });
+            let weight = self.weights[row];
+            return Err(Error(format!("the weight of vector {row} is {weight}, which is not above 0")));
         }
         match self.cannot_link.iter().find(|(a, b)| a == b || *a.max(b) >= n) {
-            Some(&(a, b)) => Err(Error::Pair { a, b, n }),
+            Some((a, b)) => Err(Error(format!("invalid pair ({a}, {b}) of {n} items"))),
             None => Ok(()),
         }
     }
@@ -122,40 +120,6 @@ impl PartialOrd for Candidate {
 impl Ord for Candidate {
     fn cmp(&self, other: &Self) -> Ordering {
         self.similarity.total_cmp(&other.similarity).then_with(|| (other.a, other.b).cmp(&(self.a, self.b)))
-    }
-}
-
-/// How far it is: as many steps for the first search as there are items, and as many for merging, which
-/// goes as fast as candidates become fewer.
-struct Steps<'a> {
-    n: usize,
-    /// Candidates after the first search.
-    candidates: Option<usize>,
-    done: usize,
-    advance: &'a mut dyn FnMut(usize, usize),
-}
-
-impl<'a> Steps<'a> {
-    fn new(n: usize, advance: &'a mut dyn FnMut(usize, usize)) -> Self {
-        Self { n, candidates: None, done: 0, advance }
-    }
-
-    fn answered(&mut self, queries: usize) {
-        if self.candidates.is_none() {
-            self.tell(queries.min(self.n));
-        }
-    }
-
-    fn merging(&mut self, candidates: usize) {
-        let first = *self.candidates.get_or_insert(candidates.max(1));
-        let share = 1.0 - (candidates as f64 / first as f64).min(1.0);
-        self.tell(self.n + (share * self.n as f64) as usize);
-    }
-
-    /// Never goes back.
-    fn tell(&mut self, done: usize) {
-        self.done = self.done.max(done);
-        (self.advance)(self.done, 2 * self.n);
     }
 }
 
@@ -195,16 +159,33 @@ impl Linker {
 
     /// Searches and merges by turns until no clusters above the floor are left. A search that is not exact
     /// may have missed some, so then all clusters are asked again, until nothing comes of it.
+    ///
+    /// Reports as many steps for the first search as there are items, and as many for merging, which goes as fast as
+    /// candidates become fewer.
     fn run(&mut self, search: &Search, advance: &mut dyn FnMut(usize, usize)) {
-        let mut steps = Steps::new(self.nodes.len(), advance);
+        let n = self.nodes.len();
+        let mut done = 0;
+        // Never goes back.
+        let mut tell = |steps: usize| {
+            done = done.max(steps);
+            advance(done, 2 * n);
+        };
+        let mut most = None;
         let mut candidates = Vec::new();
         let mut asking = self.living();
         let (mut missed, mut merges_before) = (false, usize::MAX);
         // Ends, because of the clusters that were asked or are sure the two most similar can be merged.
         while !asking.is_empty() {
             missed |= !search.is_exact(self.living().len(), asking.len());
-            candidates.extend(self.search(&asking, search, &mut |done| steps.answered(done)));
-            steps.merging(candidates.len());
+            let mut answered = |queries: usize| {
+                if most.is_none() {
+                    tell(queries.min(n));
+                }
+            };
+            candidates.extend(self.search(&asking, search, &mut answered));
+            let most = *most.get_or_insert(candidates.len().max(1));
+            let share = 1.0 - (candidates.len() as f64 / most as f64).min(1.0);
+            tell(n + (share * n as f64) as usize);
             candidates = self.merge_all(candidates);
             asking = self.unsure(&candidates);
             if asking.is_empty() && missed && self.merges.len() != merges_before {

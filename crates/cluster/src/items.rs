@@ -1,59 +1,9 @@
 //! Vectors to be linked, and what can be wrong with them.
 
-/// What can be wrong with the input.
-#[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-pub enum Error {
-    /// The vectors do not fill whole rows.
-    #[error("{len} values cannot be divided into vectors of dimension {dim}")]
-    Ragged {
-        /// Numbers given.
-        len: usize,
-        /// Length of a vector.
-        dim: usize,
-    },
-    /// A vector holds NaN or an infinity.
-    #[error("vector {row} contains a value that is not finite")]
-    NotFinite {
-        /// Its place.
-        row: usize,
-    },
-    /// The threshold is not a number.
-    #[error("the threshold is not a number")]
-    Threshold,
-    /// More items than 32-bit numbers can index.
-    #[error("too many items: {n}")]
-    TooMany {
-        /// Number of items.
-        n: usize,
-    },
-    /// There is not one weight for every vector.
-    #[error("found {weights} weights for {vectors} vectors")]
-    Weights {
-        /// Number of weights.
-        weights: usize,
-        /// Number of vectors.
-        vectors: usize,
-    },
-    /// A weight is not above zero.
-    #[error("the weight of vector {row} is {weight}, which is not above 0")]
-    Weight {
-        /// Place of the vector.
-        row: usize,
-        /// Its weight.
-        weight: f32,
-    },
-    /// A pair names an item that is not there, or one item twice.
-    #[error("invalid pair ({a}, {b}) of {n} items")]
-    Pair {
-        /// The one.
-        a: usize,
-        /// The other.
-        b: usize,
-        /// Number of items.
-        n: usize,
-    },
-}
+/// What is wrong with the input, in one sentence.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Error(pub(crate) String);
 
 /// Vectors of one length, one after the other. Similarity is the inner product, so rows that are to be
 /// compared by angle have length one.
@@ -70,14 +20,20 @@ impl Vectors {
     /// When the last vector is cut off, when a number is not finite, and from 2³¹ vectors on.
     pub fn new(dim: usize, values: Vec<f32>) -> Result<Self, Error> {
         if dim == 0 || !values.len().is_multiple_of(dim) {
-            return Err(Error::Ragged { len: values.len(), dim });
+            let message =
+                format!("{} values cannot be divided into vectors of dimension {dim}", values.len());
+            return Err(Error(message));
         }
         if let Some(at) = values.iter().position(|value| !value.is_finite()) {
-            return Err(Error::NotFinite { row: at / dim });
+            return Err(Error(format!("vector {} contains a value that is not finite", at / dim)));
         }
         let n = values.len() / dim;
         // Items and the nodes made of them are counted by 32 bits.
-        if n > i32::MAX as usize { Err(Error::TooMany { n }) } else { Ok(Self { dim, values }) }
+        if n > i32::MAX as usize {
+            Err(Error(format!("too many items: {n}")))
+        } else {
+            Ok(Self { dim, values })
+        }
     }
 
     /// Of numbers that are known to be right.

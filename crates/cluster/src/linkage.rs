@@ -104,13 +104,6 @@ impl Pairs {
         self.forbidden[at] = true;
     }
 
-    /// The same distances, with nothing forbidden.
-    #[must_use]
-    pub fn without_constraints(mut self) -> Self {
-        self.forbidden.fill(false);
-        self
-    }
-
     /// Number of items.
     pub fn len(&self) -> usize {
         self.n
@@ -134,11 +127,6 @@ impl Pairs {
     /// Whether any two items cannot be linked.
     pub fn has_forbidden(&self) -> bool {
         self.forbidden.contains(&true)
-    }
-
-    /// Distances of the pairs (0, 1), (0, 2) … (1, 2) …, as SciPy orders them.
-    pub fn condensed(self) -> Vec<f64> {
-        self.distance
     }
 
     /// Some of the items, as pairs of their own.
@@ -227,7 +215,7 @@ fn nearest(pairs: &Pairs, active: &[usize], item: usize, below: Option<usize>, f
 }
 
 /// Orders merges of sets, each given by one of its items, by height and gives nodes their numbers.
-pub(crate) fn numbered(n: usize, mut merges: Vec<(usize, usize, f64)>) -> Vec<Merge> {
+pub fn numbered(n: usize, mut merges: Vec<(usize, usize, f64)>) -> Vec<Merge> {
     merges.sort_by(|a, b| a.2.total_cmp(&b.2));
     let mut sets = Merges::new(n);
     let mut size = vec![1_usize; n];

@@ -72,13 +72,7 @@ impl Cascade {
         let side = window.width as f32;
         let (x, y) =
             (window.x as f32 + side * (0.5 + self.shift.0), window.y as f32 + side * (0.5 + self.shift.1));
-        let (half_width, half_height) = (side * self.size.0 / 2.0, side * self.size.1 / 2.0);
-        let bbox = BBox {
-            x_min: x - half_width,
-            y_min: y - half_height,
-            x_max: x + half_width,
-            y_max: y + half_height,
-        };
+        let bbox = BBox::around((x, y), side * self.size.0, side * self.size.1);
         Face { bbox, landmarks: None, score: self.score(weight) }
     }
 

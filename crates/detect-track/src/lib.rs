@@ -240,7 +240,7 @@ pub fn run(job: &mut Job<Config>, path: &Path, weights: Option<&Path>) -> Result
     let (view, unusual) = preview.choose(&mut *new_detector().map_err(failed)?)?;
     unusual.into_iter().for_each(|warning| stage.warn(warning));
     stage.figure("picture", view.to_string());
-    let mut writer = TrackWriter::new(&stage, job.run.video_id()?, &job.config, times, view)?;
+    let mut writer = TrackWriter::new(&stage, job.run.video_id()?, job.config.clone(), times, view)?;
     let warnings =
         pipeline::run(path, &*new_detector, &job.config, view, job.threads, &mut writer, &mut job.reporter)?;
     warnings.into_iter().for_each(|warning| stage.warn(warning));

@@ -13,17 +13,16 @@ use schema::tables::{Crop, Detection, Shot, Track};
 
 use crate::crops::{AlignedCrop, BestCrops, SIDE};
 use crate::face::DetectedFace;
-use crate::pipeline::PipelineSink;
 use crate::shots::Boundary;
 use crate::torso::{Counts, MeanTorso};
-use crate::tracker::{EndedTrack, TrackDetection, Tracker, TrackerConfig, fill_gaps, mean_score};
+use crate::tracker::{EndedTrack, TrackDetection, Tracker, fill_gaps, mean_score};
 use crate::view::View;
 use crate::{Config, Error};
 
 /// Writes the tables of this stage.
-pub struct TrackWriter<'a> {
+pub struct TrackWriter {
     video_id: Symbol,
-    config: &'a Config,
+    config: Config,
     times: FrameTimes,
     view: View,
     shots: TableWriter<Shot>,
@@ -52,22 +51,7 @@ struct OpenShot {
     boxes: Vec<(usize, TrackDetection)>,
 }
 
-impl OpenShot {
-    fn new(first_frame_idx: i64, boundary: Boundary, config: TrackerConfig) -> Self {
-        let tracker = Tracker::new(config);
-        Self {
-            first_frame_idx,
-            boundary,
-            tracker,
-            best_crops: Vec::new(),
-            torsos: Vec::new(),
-            track_ids: Vec::new(),
-            boxes: Vec::new(),
-        }
-    }
-}
-
-impl<'a> TrackWriter<'a> {
+impl TrackWriter {
     /// Starts the four tables.
     ///
     /// # Errors
@@ -75,7 +59,7 @@ impl<'a> TrackWriter<'a> {
     pub fn new(
         stage: &StageRun,
         video_id: Symbol,
-        config: &'a Config,
+        config: Config,
         times: FrameTimes,
         view: View,
     ) -> Result<Self, Error> {
@@ -228,17 +212,29 @@ impl<'a> TrackWriter<'a> {
         }
         Ok(())
     }
-}
-
-impl PipelineSink for TrackWriter<'_> {
-    fn begin_shot(&mut self, first_frame_idx: i64, boundary: Boundary) -> Result<(), Error> {
+    /// A shot begins at this frame; the one before it, if any, ends with the frame before.
+    ///
+    /// # Errors
+    /// When the shot cannot be stored.
+    pub fn begin_shot(&mut self, first_frame_idx: i64, boundary: Boundary) -> Result<(), Error> {
         self.end_shot(first_frame_idx - 1)?;
-        let config = self.config.association.at_pace_of(&self.times);
-        self.shot = Some(OpenShot::new(first_frame_idx, boundary, config));
+        self.shot = Some(OpenShot {
+            first_frame_idx,
+            boundary,
+            tracker: Tracker::new(self.config.association.at_pace_of(&self.times)),
+            best_crops: Vec::new(),
+            torsos: Vec::new(),
+            track_ids: Vec::new(),
+            boxes: Vec::new(),
+        });
         Ok(())
     }
 
-    fn examined(&mut self, frame_idx: i64, faces: Vec<DetectedFace>) -> Result<(), Error> {
+    /// This frame of the current shot was examined, and these faces were found.
+    ///
+    /// # Errors
+    /// When the faces cannot be stored.
+    pub fn examined(&mut self, frame_idx: i64, faces: Vec<DetectedFace>) -> Result<(), Error> {
         let Some(mut shot) = self.shot.take() else { return Ok(()) };
         let tracks = shot.tracker.step(frame_idx, self.times.t_secs(frame_idx), &faces);
         for (found, track) in faces.into_iter().zip(tracks) {
@@ -257,11 +253,16 @@ impl PipelineSink for TrackWriter<'_> {
         Ok(())
     }
 
-    fn end(&mut self) -> Result<(), Error> {
+    /// The video ends, and with it the last shot.
+    ///
+    /// # Errors
+    /// When the shot cannot be stored.
+    pub fn end(&mut self) -> Result<(), Error> {
         self.end_shot(self.times.len() as i64 - 1)
     }
 
-    fn times(&self) -> &FrameTimes {
+    /// Times of the frames.
+    pub fn times(&self) -> &FrameTimes {
         &self.times
     }
 }

@@ -184,12 +184,7 @@ fn face(values: &[f32], (column, row): (f32, f32), stride: f32) -> Option<Face> 
     let score = (probability(*class) * probability(*object)).sqrt();
     let (x, y) = ((column + dx) * stride, (row + dy) * stride);
     let (width, height) = (log_width.exp() * stride, log_height.exp() * stride);
-    let bbox = BBox {
-        x_min: x - width / 2.0,
-        y_min: y - height / 2.0,
-        x_max: x + width / 2.0,
-        y_max: y + height / 2.0,
-    };
+    let bbox = BBox::around((x, y), width, height);
     let (points, _) = points.as_chunks::<2>();
     let point = |[x, y]: &[f32; 2]| Point { x: (column + x) * stride, y: (row + y) * stride };
     let points: Vec<_> = points.iter().map(point).collect();

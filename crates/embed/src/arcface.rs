@@ -63,14 +63,8 @@ impl Config {
 }
 
 /// The embedder `arcface`.
-pub const SPEC: EmbedderSpec = EmbedderSpec {
-    name: "arcface",
-    dim: DIM,
-    source: Source::Network { build: network, weights: None },
-    same_up_to: None,
-    similarity: None,
-    quality: None,
-};
+pub const SPEC: EmbedderSpec =
+    EmbedderSpec::new("arcface", DIM, Source::Network { build: network, weights: None });
 
 /// Builds the network that the tensors belong to: those of a state dict of PyTorch under their names there, or of an
 /// exported ONNX file, where names that the exporter made up are replaced as in [`nn::weights`].

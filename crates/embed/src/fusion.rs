@@ -10,14 +10,8 @@ use crate::Embedder;
 use crate::spec::{EmbedderSpec, Source};
 
 /// The embedder `fusion`, in its default proportions.
-pub const SPEC: EmbedderSpec = EmbedderSpec {
-    name: "fusion",
-    dim: 0,
-    source: Source::Fusion,
-    same_up_to: Some(0.40),
-    similarity: None,
-    quality: None,
-};
+pub const SPEC: EmbedderSpec =
+    EmbedderSpec { same_up_to: Some(0.40), ..EmbedderSpec::new("fusion", 0, Source::Fusion) };
 
 /// Several embedders as one.
 pub struct Fusion {

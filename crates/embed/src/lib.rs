@@ -252,12 +252,11 @@ pub fn run(job: &mut Job<Config>, files: &[WeightFile]) -> Result<Outcome, Error
     views.sort_by_key(|embedder| embedder.name());
     let of = (embedders.len() + views.len()) as u64;
     for (i, embedder) in embedders.iter().chain(&views).enumerate() {
-        let passed = Passed { embedders: i as u64, of };
         let write = |crops: &[Crop], vectors| match i.checked_sub(embedders.len()) {
             None => writer.write(embedder.as_ref(), crops, vectors),
             Some(_) => view_writer.write(embedder.as_ref(), crops, &vectors),
         };
-        embed_table(job, embedder.as_ref(), &passed, &pool, write)?;
+        embed_table(job, embedder.as_ref(), (i as u64, of), &pool, write)?;
     }
     let names = config.embedders.names().iter().chain(&config.views).map(|name| name.as_str());
     stage.figure("embedders", names.collect::<Vec<_>>().join(" + "));
@@ -289,8 +288,7 @@ fn described(run: &RunDir, kind: Kind) -> Result<Vec<Descriptors>, Error> {
     for batch in table {
         for crop in batch? {
             if wanted.next_if_eq(&number).is_some() {
-                let described = decode(&crop)
-                    .and_then(|(rgb, side)| describe(kind, &rgb, side).map_err(|e| e.to_string()));
+                let described = decode(&crop).and_then(|(rgb, side)| describe(kind, &rgb, side));
                 found.push(described.map_err(|reason| wrong_crop(&crop, &path, reason))?);
             }
             number += 1;
@@ -299,24 +297,18 @@ fn described(run: &RunDir, kind: Kind) -> Result<Vec<Descriptors>, Error> {
     Ok(found)
 }
 
-/// How many embedders have seen all crops, for the progress.
-struct Passed {
-    embedders: u64,
-    of: u64,
-}
-
-/// Embeds every crop of the run.
+/// Embeds every crop of the run. For the progress, `passed` embedders of `of` have seen all crops.
 fn embed_table(
     job: &mut Job<Config>,
     embedder: &dyn Embedder,
-    passed: &Passed,
+    (passed, of): (u64, u64),
     pool: &ThreadPool,
     mut write: impl FnMut(&[Crop], Vec<Vec<f32>>) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let path = job.run.root().join("crops.parquet");
     let mut batches = job.run.open_table::<Crop>()?;
     let total = batches.row_count();
-    let mut done = passed.embedders * total;
+    let mut done = passed * total;
     let mut waiting: Vec<Crop> = Vec::new();
     loop {
         let batch = batches.next().transpose()?;
@@ -330,7 +322,7 @@ fn embed_table(
             let work = Work { embedder, flip: job.config.flip, path: &path };
             write(crops, work.vectors(crops, pool)?)?;
             done += crops.len() as u64;
-            job.reporter.advance(done, passed.of * total, "crops");
+            job.reporter.advance(done, of * total, "crops");
         }
         waiting = rest;
         if at_end {
@@ -390,14 +382,15 @@ impl Work<'_> {
                 inputs.push(self.embedder.prepare(&rgb, side).map_err(wrong)?);
             }
         }
-        let failed = |e: candle_core::Error| self.failed(e.to_string());
+        let embedder = self.embedder.name();
+        let failed = |e: candle_core::Error| Error::Network { embedder, reason: e.to_string() };
         let vectors =
             Tensor::cat(&inputs, 0).and_then(|inputs| self.embedder.embed(&inputs)).map_err(failed)?;
         let vectors: Vec<_> = vectors.chunks(inputs.len() / crops.len()).map(mean).collect();
         for (crop, vector) in crops.iter().zip(&vectors) {
             if !vector.iter().all(|x| x.is_finite()) {
                 return Err(Error::NotFinite {
-                    embedder: self.embedder.name(),
+                    embedder,
                     path: self.path.to_path_buf(),
                     track_id: crop.track_id,
                     frame_idx: crop.frame_idx,
@@ -405,10 +398,6 @@ impl Work<'_> {
             }
         }
         Ok(vectors)
-    }
-
-    fn failed(self, reason: String) -> Error {
-        Error::Network { embedder: self.embedder.name(), reason }
     }
 }
 

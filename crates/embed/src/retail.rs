@@ -44,34 +44,31 @@ const SQUEEZE: usize = 8;
 
 /// The embedder `retail`.
 pub const SPEC: EmbedderSpec = EmbedderSpec {
-    name: "retail",
-    dim: DIM,
-    source: Source::Network {
-        build: network,
-        weights: Some(PinnedWeights {
-            name: "retail",
-            origin: Origin::Storage(
-                "https://storage.openvinotoolkit.org/repositories/open_model_zoo/2023.0/models_bin/1/\
-                 face-reidentification-retail-0095/FP16/",
-            ),
-            files: &[
-                PinnedFile {
-                    path: "face-reidentification-retail-0095.xml",
-                    sha256: "ce53d2c9c08c0bd1c1660fb8a5b6d0e3e4ec19eb92f1036d2d83a85e83082dce",
-                },
-                PinnedFile {
-                    path: "face-reidentification-retail-0095.bin",
-                    sha256: "241229ca3d206321868d46ce74a3c0b06c49cea58db7dc70b2e842ff287545d1",
-                },
-            ],
-            names: Vec::new,
-            license: "Apache-2.0",
-            trained_on: "not stated",
-        }),
-    },
-    same_up_to: None,
     similarity: Some(Similarity { different: 0.03, same: 0.35 }),
     quality: Some(quality),
+    ..EmbedderSpec::new("retail", DIM, Source::Network { build: network, weights: Some(WEIGHTS) })
+};
+
+/// The published weights.
+const WEIGHTS: PinnedWeights = PinnedWeights {
+    name: "retail",
+    origin: Origin::Storage(
+        "https://storage.openvinotoolkit.org/repositories/open_model_zoo/2023.0/models_bin/1/\
+         face-reidentification-retail-0095/FP16/",
+    ),
+    files: &[
+        PinnedFile {
+            path: "face-reidentification-retail-0095.xml",
+            sha256: "ce53d2c9c08c0bd1c1660fb8a5b6d0e3e4ec19eb92f1036d2d83a85e83082dce",
+        },
+        PinnedFile {
+            path: "face-reidentification-retail-0095.bin",
+            sha256: "241229ca3d206321868d46ce74a3c0b06c49cea58db7dc70b2e842ff287545d1",
+        },
+    ],
+    names: Vec::new,
+    license: "Apache-2.0",
+    trained_on: "not stated",
 };
 
 /// Mean of the unit vectors of faces at a raw norm of [`CENTRE_NORM`], ten-thousandths.

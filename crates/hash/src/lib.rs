@@ -1,7 +1,7 @@
 //! SHA-256 of files and bytes, in lower-case hexadecimal, as `sha256sum` prints it.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, BufReader};
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
@@ -21,16 +21,10 @@ pub fn file(path: &Path) -> io::Result<String> {
     if !kind.is_file() && !kind.is_dir() {
         return Err(io::Error::other("not a regular file"));
     }
-    let mut source = File::open(path)?;
+    let mut source = BufReader::with_capacity(1 << 20, File::open(path)?);
     let mut digest = Sha256::new();
-    let mut block = vec![0; 1 << 20];
-    loop {
-        let n = source.read(&mut block)?;
-        if n == 0 {
-            return Ok(hex(&digest.finalize()));
-        }
-        digest.update(&block[..n]);
-    }
+    io::copy(&mut source, &mut digest)?;
+    Ok(hex(&digest.finalize()))
 }
 
 fn hex(digest: &[u8]) -> String {

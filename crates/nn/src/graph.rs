@@ -68,21 +68,10 @@ impl Builder {
         Map(self.nodes.len())
     }
 
-    /// The graph that computes `output`. Maps that it does not need are dropped.
-    pub fn build(self, output: Map) -> Graph {
-        let mut needed = vec![false; self.nodes.len() + 1];
-        needed[output.0] = true;
-        for (i, node) in self.nodes.iter().enumerate().rev().filter(|(i, _)| *i < output.0) {
-            if needed[i + 1] {
-                node.inputs.iter().for_each(|input| needed[*input] = true);
-            }
-        }
-        needed[0] = true;
-        let place = |map: &usize| needed[..*map].iter().filter(|needed| **needed).count();
-        let kept = self.nodes.iter().zip(&needed[1..]).filter(|(_, needed)| **needed);
-        let inputs: Vec<Vec<_>> = kept.map(|(node, _)| node.inputs.iter().map(place).collect()).collect();
-        let kept = self.nodes.into_iter().zip(&needed[1..]).filter(|(_, needed)| **needed);
-        Graph::new(kept.zip(inputs).map(|((node, _), inputs)| Node { inputs, ..node }).collect())
+    /// The graph that computes `output`. Maps that were added after it are dropped.
+    pub fn build(mut self, output: Map) -> Graph {
+        self.nodes.truncate(output.0);
+        Graph::new(self.nodes)
     }
 }
 
@@ -231,7 +220,9 @@ impl Graph {
         let last = extents[extents.len() - 1];
         let mut spare = self.spare().pop().unwrap_or_default();
         let mut bands: Vec<_> = extents.iter().map(|e| RowBuffer::new(*e, CHANNEL_BLOCK)).collect();
-        bands[0] = RowBuffer::new(extents[0], self.input_cell());
+        // In the cells that all readers of the input want.
+        let cells = self.readers[0].iter().map(|reader| self.nodes[*reader].op.cell());
+        bands[0] = RowBuffer::new(extents[0], cells.max().unwrap_or(CHANNEL_BLOCK));
         let mut out = Vec::with_capacity(last.len());
         let gates = self.gates(extents);
         self.crossing(&gates).for_each(|map| bands[map].hold(extents[map].height));
@@ -258,12 +249,6 @@ impl Graph {
         bands.iter_mut().for_each(|band| band.release(usize::MAX, &mut spare));
         self.spare().push(spare);
         Ok(out)
-    }
-
-    /// Channels of the cells in which all that read the input want it.
-    fn input_cell(&self) -> usize {
-        let cells = self.readers[0].iter().map(|reader| self.nodes[*reader].op.cell());
-        cells.max().unwrap_or(CHANNEL_BLOCK)
     }
 
     fn spare(&self) -> MutexGuard<'_, Vec<Spare>> {
@@ -326,7 +311,7 @@ impl Graph {
         let mut stages = Vec::new();
         let (mut stage, mut start) = (Load::default(), 0);
         for joint in &self.joints {
-            let part = (start..*joint).map(|node| self.load(node, extents)).fold(Load::default(), Load::max);
+            let part = self.load(start..*joint, extents);
             let large = part.weights > self.cached;
             if start > 0 && large && part.share(self.cached) > 2.0 * stage.share(self.cached) {
                 stages.push(stage.until(start, extents, self.cached));
@@ -342,7 +327,7 @@ impl Graph {
     fn gates(&self, extents: &[Extent]) -> Vec<Stage> {
         let mut start = 0;
         let stage = |map: &usize| {
-            let part = (start..*map).map(|node| self.load(node, extents)).fold(Load::default(), Load::max);
+            let part = self.load(start..*map, extents);
             start = *map;
             part.until(*map, extents, self.cached)
         };
@@ -357,11 +342,14 @@ impl Graph {
         (0..self.readers.len()).filter(move |map| gates.iter().any(|gate| crosses(map, gate.map)))
     }
 
-    fn load(&self, node: usize, extents: &[Extent]) -> Load {
-        let to = extents[node + 1];
-        let Node { op, inputs } = &self.nodes[node];
-        let from: usize = inputs.iter().map(|input| extents[*input].len()).sum();
-        Load { maps: from + to.len(), weights: op.weights(to) }
+    /// Largest sizes among some nodes.
+    fn load(&self, nodes: Range<usize>, extents: &[Extent]) -> Load {
+        let load = |node: usize| {
+            let (Node { op, inputs }, to) = (&self.nodes[node], extents[node + 1]);
+            let from: usize = inputs.iter().map(|input| extents[*input].len()).sum();
+            Load { maps: from + to.len(), weights: op.weights(to) }
+        };
+        nodes.map(load).fold(Load::default(), Load::max)
     }
 
     /// First row of a map that is needed for what comes next.

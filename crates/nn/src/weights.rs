@@ -16,69 +16,10 @@ use failure::{Advice, Failure, catch_panic, exit};
 
 pub use self::convert::convert;
 
-/// Errors of weight files.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum Error {
-    /// The file cannot be read.
-    #[error("failed to read the weights `{}`: {source}", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// Message of the operating system.
-        source: std::io::Error,
-    },
-    /// The file is of none of the formats we know.
-    #[error("`{}` is not a weight file: neither {}", path.display(), Format::NAMES.join(", nor "))]
-    UnknownFormat {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The file begins like one of a format but cannot be read as one.
-    #[error("`{}` is not a valid {format} file: {reason}", path.display())]
-    Malformed {
-        /// The file.
-        path: PathBuf,
-        /// Name of the format.
-        format: &'static str,
-        /// What is wrong.
-        reason: String,
-    },
-    /// A weight is not finite.
-    #[error("`{}`: the tensor `{tensor}` contains a value that is not finite", path.display())]
-    NotFinite {
-        /// The file.
-        path: PathBuf,
-        /// The first such tensor by name.
-        tensor: String,
-    },
-    /// A tensor that was requested by name is missing.
-    #[error("`{}` contains no tensor `{tensor}`", path.display())]
-    NoTensor {
-        /// The file.
-        path: PathBuf,
-        /// The name.
-        tensor: String,
-    },
-    /// A tensor is missing or has another shape than the network needs.
-    #[error("`{}` does not contain the weights of `{network}`: {reason}", path.display())]
-    WrongNetwork {
-        /// The file.
-        path: PathBuf,
-        /// The network that was to be loaded.
-        network: &'static str,
-        /// Message of candle.
-        reason: String,
-    },
-    /// The file cannot be written.
-    #[error("failed to write `{}`: {source}", path.display())]
-    Unwritable {
-        /// The file.
-        path: PathBuf,
-        /// Message of the operating system.
-        source: std::io::Error,
-    },
-}
+/// Error of a weight file: one sentence, which names the file.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Error(String);
 
 /// Result of this module.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -125,16 +66,15 @@ impl Weights {
     /// Builds a network; its errors name the file.
     ///
     /// # Errors
-    /// [`Error::WrongNetwork`] when a tensor is missing or has another shape.
+    /// When a tensor is missing or has another shape.
     pub fn load<T>(
         &self,
         network: &'static str,
         new: impl FnOnce(VarBuilder<'static>) -> candle_core::Result<T>,
     ) -> Result<T> {
-        new(self.builder.clone()).map_err(|e| Error::WrongNetwork {
-            path: self.path.clone(),
-            network,
-            reason: first_line(&e),
+        new(self.builder.clone()).map_err(|e| {
+            let (path, reason) = (self.path.display(), first_line(&e));
+            Error(format!("`{path}` does not contain the weights of `{network}`: {reason}"))
         })
     }
 }
@@ -153,7 +93,7 @@ impl Weights {
 ///   the same name lies beside it.
 ///
 /// # Errors
-/// [`Error::Unreadable`], [`Error::UnknownFormat`], [`Error::Malformed`], [`Error::NotFinite`].
+/// When the file cannot be read, is of none of these formats or broken, and when a weight is not finite.
 pub fn read_tensors(path: &Path) -> Result<Tensors> {
     File::read(path)?.parse()
 }
@@ -180,8 +120,10 @@ impl<'a> File<'a> {
     }
 
     fn parse(&self) -> Result<Tensors> {
-        let path = || self.path.to_path_buf();
-        let format = Format::of(&self.bytes).ok_or_else(|| Error::UnknownFormat { path: path() })?;
+        let path = self.path.display();
+        let formats = Format::NAMES.join(", nor ");
+        let unknown = || Error(format!("`{path}` is not a weight file: neither {formats}"));
+        let format = Format::of(&self.bytes).ok_or_else(unknown)?;
         let tensors = match format {
             Format::Safetensors => safetensors(&self.bytes),
             Format::Onnx => onnx::parse(&self.bytes),
@@ -189,17 +131,20 @@ impl<'a> File<'a> {
             Format::TensorFlow => tensorflow::parse(&self.bytes),
             Format::OpenVino => openvino::parse(&self.bytes, self.beside.as_deref().unwrap_or_default()),
         };
-        let malformed = |reason| Error::Malformed { path: path(), format: format.name(), reason };
-        let tensors = tensors.map_err(malformed)?;
+        let name = format.name();
+        let tensors =
+            tensors.map_err(|reason| Error(format!("`{path}` is not a valid {name} file: {reason}")))?;
         match first_not_finite(&tensors) {
-            Some(tensor) => Err(Error::NotFinite { path: path(), tensor }),
+            Some(name) => {
+                Err(Error(format!("`{path}`: the tensor `{name}` contains a value that is not finite")))
+            }
             None => Ok(tensors),
         }
     }
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {
-    std::fs::read(path).map_err(|source| Error::Unreadable { path: path.to_path_buf(), source })
+    std::fs::read(path).map_err(|e| Error(format!("failed to read the weights `{}`: {e}", path.display())))
 }
 
 /// A single weight that is not finite makes every embedding not finite.

@@ -4,6 +4,7 @@
 //! What differs between its users stays theirs: how rows are assigned (under constraints, by tiles of
 //! inner products) and how a sum becomes a centre (mean or direction).
 
+use std::iter::Sum;
 use std::ops::{AddAssign, Mul, Sub};
 
 use crate::random::SplitMix64;
@@ -58,19 +59,14 @@ pub fn lloyd<C>(
     (centres, labels)
 }
 
-/// A number that sums are taken in: `f32` or `f64`.
-pub trait Number: Copy + From<f32> + AddAssign + Sub<Output = Self> + Mul<Output = Self> {
-    /// 0.
-    const ZERO: Self;
+/// A number that sums are taken in: `f32` or `f64`. The default is 0.
+pub trait Number:
+    Copy + Default + From<f32> + AddAssign + Sum + Sub<Output = Self> + Mul<Output = Self>
+{
 }
 
-impl Number for f32 {
-    const ZERO: Self = 0.0;
-}
-
-impl Number for f64 {
-    const ZERO: Self = 0.0;
-}
+impl Number for f32 {}
+impl Number for f64 {}
 
 /// Squared Euclidean distance of a row and a centre, summed in `LANES` lanes, because the compiler may not
 /// reorder a sum itself.
@@ -80,16 +76,13 @@ pub fn squared_distance<T: Number, const LANES: usize>(row: &[f32], centre: &[T]
         let difference = T::from(a) - b;
         difference * difference
     };
-    let mut sums = [T::ZERO; LANES];
+    let mut sums = [T::default(); LANES];
     for (a, b) in a.iter().zip(b) {
         for lane in 0..LANES {
             sums[lane] += square(a[lane], b[lane]);
         }
     }
-    let mut total = T::ZERO;
-    for sum in sums {
-        total += sum;
-    }
+    let mut total: T = sums.into_iter().sum();
     for (a, b) in a_rest.iter().zip(b_rest) {
         total += square(*a, *b);
     }
@@ -98,13 +91,8 @@ pub fn squared_distance<T: Number, const LANES: usize>(row: &[f32], centre: &[T]
 
 /// Number of the centre nearest to a row, the first of several; `None` without centres.
 pub fn nearest<D: PartialOrd>(distances: impl Iterator<Item = D>) -> Option<usize> {
-    let mut best: Option<(usize, D)> = None;
-    for (centre, distance) in distances.enumerate() {
-        if best.as_ref().is_none_or(|(_, least)| distance < *least) {
-            best = Some((centre, distance));
-        }
-    }
-    best.map(|(centre, _)| centre)
+    let nearer = |best: (usize, D), next: (usize, D)| if next.1 < best.1 { next } else { best };
+    distances.enumerate().reduce(nearer).map(|(centre, _)| centre)
 }
 
 /// Sum and number of the rows of each of `k` centres, rows taken in order.
@@ -113,7 +101,7 @@ pub fn sums<'a, T: Number>(
     dim: usize,
     rows: impl Iterator<Item = (&'a [f32], usize)>,
 ) -> Vec<(Vec<T>, usize)> {
-    let mut sums = vec![(vec![T::ZERO; dim], 0); k];
+    let mut sums = vec![(vec![T::default(); dim], 0); k];
     for (row, centre) in rows {
         let (sum, count) = &mut sums[centre];
         sum.iter_mut().zip(row).for_each(|(sum, x)| *sum += T::from(*x));

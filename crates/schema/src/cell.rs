@@ -349,42 +349,35 @@ fn vectors_to_array<'a>(
     Ok(Arc::new(array.map_err(|e| e.to_string())?))
 }
 
-fn vectors_from_array(array: &ArrayRef) -> Result<Vec<Option<Vec<f32>>>, String> {
-    let row = |values: ArrayRef| -> Result<Vec<f32>, String> {
-        let values = values.as_primitive_opt::<Float32Type>().ok_or("does not contain 32-bit floats")?;
-        if values.null_count() > 0 {
-            return Err("contains a null inside a vector".into());
-        }
-        Ok(values.values().to_vec())
+/// A column of vectors as lists of varying length, whichever kind of list the file has.
+fn lists(array: &ArrayRef) -> Result<ListArray, String> {
+    let item = match array.data_type() {
+        DataType::FixedSizeList(item, _) | DataType::List(item) | DataType::LargeList(item) => item,
+        _ => return Err("is not a list".into()),
     };
-    if let Some(list) = array.as_fixed_size_list_opt().filter(|list| list.null_count() == 0) {
-        let len = usize::try_from(list.value_length()).unwrap_or(0);
-        // Our own files have neither nulls nor odd lengths: nothing is made for each row but the row.
-        if len > 0 {
-            return Ok(row(Arc::clone(list.values()))?.chunks_exact(len).map(|v| Some(v.to_vec())).collect());
-        }
-    }
-    (0..array.len())
-        .map(|i| {
-            if array.is_null(i) {
-                return Ok(None);
+    let lists = normalise(array, &DataType::List(Arc::clone(item)))?;
+    Ok(lists.as_list_opt::<i32>().ok_or("is not a list")?.clone())
+}
+
+fn vectors_from_array(array: &ArrayRef) -> Result<Vec<Option<Vec<f32>>>, String> {
+    let lists = lists(array)?;
+    let floats = lists.values().as_primitive_opt::<Float32Type>().ok_or("does not contain 32-bit floats")?;
+    let row = |(i, ends): (usize, &[i32])| {
+        let (start, len) = (ends[0] as usize, (ends[1] - ends[0]) as usize);
+        match floats.nulls().filter(|_| !lists.is_null(i)) {
+            Some(nulls) if nulls.slice(start, len).null_count() > 0 => {
+                Err("contains a null inside a vector".to_owned())
             }
-            let values = if let Some(list) = array.as_fixed_size_list_opt() {
-                list.value(i)
-            } else if let Some(list) = array.as_list_opt::<i32>() {
-                list.value(i)
-            } else {
-                array.as_list_opt::<i64>().ok_or("is not a list")?.value(i)
-            };
-            row(values).map(Some)
-        })
-        .collect()
+            _ => Ok((!lists.is_null(i)).then(|| floats.values()[start..start + len].to_vec())),
+        }
+    };
+    lists.offsets().windows(2).enumerate().map(row).collect()
 }
 
 /// Says so when a vector of the column has another length than the footer promises: readers compare
 /// vectors with each other, so a file of plain lists must not smuggle in odd ones.
 pub(crate) fn check_lengths(array: &ArrayRef, dim: usize) -> Result<(), String> {
-    match lengths(array)?.find(|length| *length != dim) {
+    match lists(array)?.offsets().lengths().find(|length| *length != dim) {
         Some(found) => Err(format!("contains a vector of length {found}, the footer declares {dim}")),
         None => Ok(()),
     }
@@ -392,23 +385,12 @@ pub(crate) fn check_lengths(array: &ArrayRef, dim: usize) -> Result<(), String> 
 
 /// Reports a vector that is longer than those of every embedder in the footer.
 pub(crate) fn check_longest(array: &ArrayRef, dim: usize) -> Result<(), String> {
-    match lengths(array)?.max() {
+    match lists(array)?.offsets().lengths().max() {
         Some(longest) if longest > dim => {
             Err(format!("contains a vector of length {longest}, the footer declares at most {dim}"))
         }
         _ => Ok(()),
     }
-}
-
-/// Lengths of the vectors of a column.
-fn lengths(array: &ArrayRef) -> Result<Box<dyn Iterator<Item = usize> + '_>, String> {
-    Ok(if let Some(list) = array.as_fixed_size_list_opt() {
-        Box::new(std::iter::repeat_n(usize::try_from(list.value_length()).unwrap_or(0), list.len()))
-    } else if let Some(list) = array.as_list_opt::<i32>() {
-        Box::new(list.offsets().lengths())
-    } else {
-        Box::new(array.as_list_opt::<i64>().ok_or("is not a list")?.offsets().lengths())
-    })
 }
 
 impl<const N: usize> Value for [f32; N] {

@@ -37,9 +37,9 @@ pub enum Error {
         /// What is wrong with the footer.
         reason: String,
     },
-    /// The table was written by an older, incompatible version.
-    #[error("`{}` contains `{table}` {found}, which is too old; this version reads {expected}", path.display())]
-    TooOld {
+    /// The table was written by a newer version, or by an older, incompatible one.
+    #[error("`{}` contains `{table}` {found}, which is too {}; this version reads {expected}", path.display(), if *is_newer { "new" } else { "old" })]
+    OtherVersion {
         /// The file.
         path: PathBuf,
         /// The table.
@@ -48,18 +48,8 @@ pub enum Error {
         found: String,
         /// Version of this build.
         expected: &'static str,
-    },
-    /// The table was written by a newer version.
-    #[error("`{}` contains `{table}` {found}, which is too new; this version reads {expected}", path.display())]
-    TooNew {
-        /// The file.
-        path: PathBuf,
-        /// The table.
-        table: &'static str,
-        /// Version in the file.
-        found: String,
-        /// Version of this build.
-        expected: &'static str,
+        /// Whether the version in the file is the newer one.
+        is_newer: bool,
     },
     /// A column is missing or has another type than the contract says.
     #[error("`{}`: column `{column}` of `{table}` {reason}", path.display())]
@@ -115,13 +105,13 @@ impl Failure for Error {
             Self::NotParquet { .. } | Self::Column { .. } | Self::Footer { .. } => {
                 Advice::new(exit::CONTRACT, RESTORE)
             }
-            Self::TooOld { table, .. } => Advice::new(
+            Self::OtherVersion { is_newer: true, .. } => {
+                Advice::new(exit::CONTRACT, "upgrade facetrack to the version that wrote the file")
+            }
+            Self::OtherVersion { table, .. } => Advice::new(
                 exit::CONTRACT,
                 format!("run again with --from {}", crate::tables::producer(table)),
             ),
-            Self::TooNew { .. } => {
-                Advice::new(exit::CONTRACT, "upgrade facetrack to the version that wrote the file")
-            }
         }
     }
 }

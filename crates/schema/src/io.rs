@@ -139,10 +139,15 @@ pub fn open<R: Row>(path: &Path) -> Result<TableReader<R>> {
     let not_parquet = |reason: String| Error::NotParquet { path: path.to_path_buf(), reason };
     let (file, builder, json) = open_parquet(path)?;
     let footer = check_footer(path, R::TABLE, json.as_deref())?;
-    let columns = locate_columns(path, R::TABLE, is_older(R::TABLE, &footer), builder.schema())?;
+    // A file of a minor version before ours may miss nullable columns.
+    let is_older = is_older(R::TABLE, &footer);
+    let columns = locate_columns(path, R::TABLE, is_older, builder.schema())?;
     let mask = ProjectionMask::roots(builder.parquet_schema(), columns.iter().copied().flatten());
     let rows = u64::try_from(builder.metadata().file_metadata().num_rows()).unwrap_or(0);
-    let wanted = wanted(R::TABLE, &columns, builder.schema());
+    let wanted = |(column, at): (&'static Column, &Option<usize>)| {
+        Some(Wanted { column, at: (*at)?, found: builder.schema().field((*at)?).data_type() })
+    };
+    let wanted: Vec<_> = R::TABLE.columns.iter().zip(&columns).filter_map(wanted).collect();
     let most = rows_per_group(R::TABLE);
     let batch = parquet(|| bounds::rows_at_a_time(&file, builder.metadata(), &wanted, footer.dim(), most));
     let builder = builder.with_projection(mask).with_batch_size(batch.map_err(not_parquet)?);
@@ -159,16 +164,6 @@ pub fn open<R: Row>(path: &Path) -> Result<TableReader<R>> {
         bytes_left: bounds::allowed(file.metadata().map_err(Error::io("read", path))?.len()),
         failed: false,
     })
-}
-
-/// The columns that are to be read, as they stand in the file.
-fn wanted<'a>(table: &'static Table, columns: &[Option<usize>], found: &'a SchemaRef) -> Vec<Wanted<'a>> {
-    let located = table.columns.iter().zip(columns);
-    located
-        .filter_map(|(column, at)| {
-            Some(Wanted { column, at: (*at)?, found: found.field((*at)?).data_type() })
-        })
-        .collect()
 }
 
 /// Opens any Parquet file; gives what stands under our footer key, too.
@@ -394,10 +389,7 @@ fn check_footer(path: &Path, table: &'static Table, json: Option<&str>) -> Resul
     }
     let (path, found) = (path.to_path_buf(), footer.version);
     let Table { name: table, version: expected, .. } = *table;
-    match order {
-        Ordering::Less => Err(Error::TooOld { path, table, found, expected }),
-        Ordering::Equal | Ordering::Greater => Err(Error::TooNew { path, table, found, expected }),
-    }
+    Err(Error::OtherVersion { path, table, found, expected, is_newer: order.is_ge() })
 }
 
 /// Returns the present name of the table that a footer names.

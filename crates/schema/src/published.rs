@@ -46,7 +46,8 @@ pub fn check(folder: &Path) -> Result<()> {
             ));
         }
     }
-    for (table, version, sha256) in each(&released) {
+    let versions = released.iter().flat_map(|(table, versions)| versions.iter().map(move |of| (table, of)));
+    for (table, (version, sha256)) in versions {
         let path = document(folder, table, version);
         if hash::bytes(read(&path)?.as_bytes()) != *sha256 {
             return Err(format!("`{}` is released and was changed\nhint: restore the file", path.display()));
@@ -103,12 +104,6 @@ fn refuse_changes(released: &Released) -> Result<()> {
 fn released(folder: &Path) -> Result<Released> {
     let path = folder.join(RELEASED);
     serde_json::from_str(&read(&path)?).map_err(|e| format!("failed to parse `{}`: {e}", path.display()))
-}
-
-fn each(released: &Released) -> impl Iterator<Item = (&String, &String, &String)> {
-    released
-        .iter()
-        .flat_map(|(table, versions)| versions.iter().map(move |(version, sha)| (table, version, sha)))
 }
 
 fn document(folder: &Path, table: &str, version: &str) -> PathBuf {

@@ -97,8 +97,7 @@ pub struct Index {
 /// # Errors
 /// Every [`Error`] that needs no frame.
 pub fn check(path: &Path) -> Result<()> {
-    let (input, stream) = open(path)?;
-    facts(path, &input, stream).map(drop)
+    open(path).map(drop)
 }
 
 /// Reads every packet of the best video stream. Reports the bytes read to `progress` after each packet.
@@ -106,8 +105,7 @@ pub fn check(path: &Path) -> Result<()> {
 /// # Errors
 /// Every [`Error`]; [`Error::Decoder`] when there is no decoder for the stream.
 pub fn index(path: &Path, mut progress: impl FnMut(u64)) -> Result<Index> {
-    let (mut input, stream) = open(path)?;
-    let facts = facts(path, &input, stream)?;
+    let (mut input, stream, facts) = open(path)?;
     let mut warnings = oddities(&input, stream);
     let [mut empty, mut untimed, mut before_start] = [0; 3];
     let start = input.stream(stream).map(|s| s.start_time()).filter(|t| *t != ffmpeg::ffi::AV_NOPTS_VALUE);
@@ -253,8 +251,8 @@ fn warn_if_short(warnings: &mut Vec<String>, facts: &Facts, packets: &[PacketInf
     }
 }
 
-/// Opens a local file and finds its best video stream.
-pub(crate) fn open(path: &Path) -> Result<(Input, usize)> {
+/// Opens a local file and finds its best video stream, with the facts about the stream.
+pub(crate) fn open(path: &Path) -> Result<(Input, usize, Facts)> {
     let metadata =
         std::fs::metadata(path).map_err(|source| Error::Unreadable { path: path.to_path_buf(), source })?;
     if !metadata.is_file() {
@@ -287,7 +285,8 @@ pub(crate) fn open(path: &Path) -> Result<(Input, usize)> {
         let streams = if kinds.is_empty() { "an empty container".into() } else { kinds };
         return Err(Error::NoVideoStream { path: path.to_path_buf(), streams });
     };
-    Ok((input, stream))
+    let facts = facts(path, &input, stream)?;
+    Ok((input, stream, facts))
 }
 
 /// Cover art is a picture that goes with sound, not a video.
@@ -296,7 +295,7 @@ fn is_video(stream: &ffmpeg::Stream<'_>) -> bool {
     stream.parameters().medium() == media::Type::Video && !is_cover
 }
 
-pub(crate) fn facts(path: &Path, input: &Input, stream: usize) -> Result<Facts> {
+fn facts(path: &Path, input: &Input, stream: usize) -> Result<Facts> {
     let no_frames = || Error::NoFrames { path: path.to_path_buf() };
     let found = input.stream(stream).ok_or_else(no_frames)?;
     let codec = found.parameters().id().name().to_owned();
@@ -320,7 +319,7 @@ pub(crate) fn facts(path: &Path, input: &Input, stream: usize) -> Result<Facts> 
         height,
         rotation_degrees: orientation.rotation_degrees,
         is_mirrored: orientation.is_mirrored,
-        pixel_aspect: pixel_aspect(&found, orientation),
+        pixel_aspect: pixel_aspect(&found, &picture, orientation),
         time_base_num: found.time_base().numerator(),
         time_base_den: found.time_base().denominator(),
         start_secs: starts.min_by(f64::total_cmp).unwrap_or(0.0),
@@ -330,16 +329,16 @@ pub(crate) fn facts(path: &Path, input: &Input, stream: usize) -> Result<Facts> 
 
 /// Width of a pixel of the upright frame relative to its height, from the container or, where the container has
 /// none, from the codec, as FFmpeg's `av_guess_sample_aspect_ratio` chooses. 1 for what no picture has.
-fn pixel_aspect(stream: &ffmpeg::Stream<'_>, orientation: Orientation) -> f64 {
+fn pixel_aspect(
+    stream: &ffmpeg::Stream<'_>,
+    picture: &ffmpeg::decoder::Video,
+    orientation: Orientation,
+) -> f64 {
     let ratio = |aspect: ffmpeg::Rational| {
         let is_known = aspect.numerator() > 0 && aspect.denominator() > 0;
         is_known.then(|| f64::from(aspect)).filter(|aspect| PIXEL_ASPECTS.contains(aspect))
     };
-    let of_codec =
-        || ffmpeg::codec::Context::from_parameters(stream.parameters()).ok()?.decoder().video().ok();
-    let stored = ratio(stream.sample_aspect_ratio())
-        .or_else(|| of_codec().and_then(|picture| ratio(picture.aspect_ratio())))
-        .unwrap_or(1.0);
+    let stored = ratio(stream.sample_aspect_ratio()).or_else(|| ratio(picture.aspect_ratio())).unwrap_or(1.0);
     if orientation.is_lying() { 1.0 / stored } else { stored }
 }
 

@@ -63,8 +63,7 @@ impl Decoder {
     /// # Errors
     /// Every [`Error`].
     pub fn open(path: &Path, threads: usize) -> Result<Self> {
-        let (input, stream) = container::open(path)?;
-        let facts = container::facts(path, &input, stream)?;
+        let (input, stream, facts) = container::open(path)?;
         let decoder = open_codec(path, &input, stream, &facts, threads)?;
         Ok(Self {
             path: path.to_path_buf(),

@@ -26,8 +26,7 @@ impl Sampler {
     /// # Errors
     /// Every [`Error`](crate::Error).
     pub fn open(path: &Path) -> Result<Self> {
-        let (input, stream) = container::open(path)?;
-        let facts = container::facts(path, &input, stream)?;
+        let (input, stream, facts) = container::open(path)?;
         let decoder = decoder::open_codec(path, &input, stream, &facts, 1)?;
         Ok(Self { input, stream, decoder, facts })
     }

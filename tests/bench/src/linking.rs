@@ -12,12 +12,11 @@ use std::time::{Duration, Instant};
 
 use clap::{Arg, ArgMatches, Command, value_parser};
 use cluster::Config;
-use cluster::agglomerate::{self, naive};
-use cluster::items::Vectors;
-use cluster::linkage::Merge;
+use cluster::agglomerate::CANNOT_LINK_PENALTY;
+use cluster::linkage::{Merge, numbered};
 use cluster::method::{Crop, Items};
 use serde_json::json;
-use testkit::people;
+use testkit::{linkage, people};
 
 use crate::requests::cpu_secs;
 use crate::{Result, say};
@@ -78,7 +77,7 @@ pub(crate) fn link_people(arguments: &ArgMatches) -> Result<()> {
     let people = People::read(&folder, given(arguments, "dim"))?;
     let (started, cpu_before) = (Instant::now(), cpu_secs());
     if arguments.get_one::<String>("method").is_some_and(|method| method == "naive") {
-        let merges = people.naive()?;
+        let merges = people.naive();
         tell_end(started, cpu_before)?;
         let row = |m: Merge| [m.left as f64, m.right as f64, m.height, m.size as f64];
         return write(&folder.join("tree.f64"), merges.into_iter().flat_map(row).map(f64::to_le_bytes));
@@ -135,11 +134,11 @@ impl People {
     }
 
     /// The dendrogram of average linkage under constraints, by definition.
-    fn naive(&self) -> Result<Vec<Merge>> {
-        let vectors = Vectors::new(self.dim, self.values.clone())?;
-        let items =
-            agglomerate::Items { vectors: &vectors, weights: &self.norms, cannot_link: &self.cannot_link };
-        Ok(naive(items, f32::MAX)?.merges)
+    fn naive(&self) -> Vec<Merge> {
+        let rows: Vec<&[f32]> = self.values.chunks_exact(self.dim).collect();
+        let merges =
+            linkage::average(&rows, &self.norms, &self.cannot_link, CANNOT_LINK_PENALTY, f64::INFINITY);
+        numbered(rows.len(), merges)
     }
 }
 

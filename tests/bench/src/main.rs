@@ -2,6 +2,7 @@
 
 mod linking;
 mod networks;
+mod peak;
 mod requests;
 
 use std::error::Error;

@@ -16,18 +16,19 @@ use std::time::Instant;
 use candle_core::Tensor;
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgMatches, Command, value_parser};
-use nn::isa::Isa;
+use nn::isa;
+use pulp::Arch;
 use serde_json::{Value, json};
 
 use crate::networks::{self, Network};
-use crate::{Result, say};
+use crate::{Result, peak, say};
 
 /// Clock ticks a second in `/proc`, the same on every Linux.
 const TICKS_PER_SEC: f64 = 100.0;
 
 /// The arguments of `ftl-bench network`.
 pub(crate) fn command() -> Command {
-    let names: Vec<_> = Isa::available().into_iter().map(Isa::name).collect();
+    let names: Vec<_> = isa::available().into_iter().map(|(name, _)| name).collect();
     Command::new("network")
         .about("Runs images through one of our networks, as requested on standard input")
         .args([
@@ -41,8 +42,8 @@ pub(crate) fn command() -> Command {
 
 /// Loads a network, and passes images through it until nothing more is asked for.
 pub(crate) fn answer_requests(arguments: &ArgMatches) -> Result<()> {
-    let isa = isa(arguments.get_one::<String>("isa").map(String::as_str))?;
-    if !isa.choose() {
+    let (isa, arch) = chosen(arguments.get_one::<String>("isa").map(String::as_str))?;
+    if !isa::choose(arch) {
         return Err("the instruction set can be chosen only once".into());
     }
     let threads = usize::from(arguments.get_one::<u16>("threads").copied().unwrap_or(1));
@@ -50,7 +51,7 @@ pub(crate) fn answer_requests(arguments: &ArgMatches) -> Result<()> {
     let weights = arguments.get_one::<PathBuf>("weights").cloned().unwrap_or_default();
     let size: Vec<usize> = arguments.get_many("size").into_iter().flatten().copied().collect();
     let network = networks::load(name, &weights, &size)?;
-    say(&json!({ "isa": isa.name(), "peak_flops": peak_flops(isa, threads) }))?;
+    say(&json!({ "isa": isa, "peak_flops": peak_flops(arch, threads) }))?;
     for line in std::io::stdin().lock().lines() {
         say(&answer(network.as_ref(), threads, &line?)?)?;
     }
@@ -58,15 +59,15 @@ pub(crate) fn answer_requests(arguments: &ArgMatches) -> Result<()> {
 }
 
 /// The named instruction set, or the widest.
-fn isa(name: Option<&str>) -> Result<Isa> {
-    let found = Isa::available().into_iter().find(|isa| name.is_none_or(|name| isa.name() == name));
+fn chosen(name: Option<&str>) -> Result<(&'static str, Arch)> {
+    let found = isa::available().into_iter().find(|(known, _)| name.is_none_or(|name| *known == name));
     found.ok_or_else(|| "this machine does not have the instruction set".into())
 }
 
 /// Of all threads at once, because cores may share their arithmetic units.
-fn peak_flops(isa: Isa, threads: usize) -> f64 {
+fn peak_flops(arch: Arch, threads: usize) -> f64 {
     thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(move || isa.peak_flops())).collect();
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(move || peak::peak_flops(arch))).collect();
         workers.into_iter().filter_map(|worker| worker.join().ok()).sum()
     })
 }

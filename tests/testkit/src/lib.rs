@@ -2,6 +2,7 @@
 //!
 //! * [`synthetic`]: the builder of synthetic runs; [`recipe`], [`world`] and [`linked`] say what they hold, and
 //!   [`people`] makes vectors about as hard as those of faces.
+//! * [`linkage`]: linking by its definition.
 //! * [`store`]: stored datasets, which are finished runs without their pictures.
 //! * [`assets`], [`truth`]: inputs from outside of the source tree.
 //! * [`line`]: the stages as programs.
@@ -35,6 +36,7 @@ pub mod assets;
 pub mod error;
 pub mod files;
 pub mod line;
+pub mod linkage;
 pub mod linked;
 pub mod mp4;
 pub mod people;

@@ -53,7 +53,12 @@ impl Case {
     }
 
     fn naive(&self, threshold: f32) -> Agglomeration {
-        naive(self.items(), threshold).unwrap()
+        let (n, penalty) = (self.vectors.len(), CANNOT_LINK_PENALTY);
+        let rows: Vec<&[f32]> = (0..n).map(|item| self.vectors.row(item)).collect();
+        let merges =
+            testkit::linkage::average(&rows, &self.weights, &self.cannot_link, penalty, threshold.into());
+        let merges = numbered(n, merges);
+        Agglomeration { labels: cut(n, &merges, f64::INFINITY), merges }
     }
 }
 
@@ -247,18 +252,22 @@ fn steps_never_go_back_and_stay_within_their_number() {
 
 #[test]
 fn wrong_input_is_refused() {
-    assert_eq!(Vectors::new(2, vec![0.0; 3]), Err(Error::Ragged { len: 3, dim: 2 }));
-    assert_eq!(Vectors::new(0, vec![]), Err(Error::Ragged { len: 0, dim: 0 }));
-    assert_eq!(Vectors::new(2, vec![0.0, 1.0, 0.0, f32::NAN]), Err(Error::NotFinite { row: 1 }));
+    let refused = |dim, values| Vectors::new(dim, values).unwrap_err().to_string();
+    assert_eq!(refused(2, vec![0.0; 3]), "3 values cannot be divided into vectors of dimension 2");
+    assert_eq!(refused(0, vec![]), "0 values cannot be divided into vectors of dimension 0");
+    let wrong = refused(2, vec![0.0, 1.0, 0.0, f32::NAN]);
+    assert_eq!(wrong, "vector 1 contains a value that is not finite");
     let two = Case::plain(vec![vec![1.0], vec![1.0]]);
-    let refused =
-        |case: Case, threshold| link(case.items(), threshold, &exact(1), &mut |_, _| ()).unwrap_err();
-    assert_eq!(refused(two.clone(), f32::NAN), Error::Threshold);
+    let refused = |case: Case, threshold| {
+        link(case.items(), threshold, &exact(1), &mut |_, _| ()).unwrap_err().to_string()
+    };
+    assert_eq!(refused(two.clone(), f32::NAN), "the threshold is not a number");
     let weights = |weights| Case { weights, ..two.clone() };
-    assert_eq!(refused(weights(vec![1.0]), 1.0), Error::Weights { weights: 1, vectors: 2 });
-    assert_eq!(refused(weights(vec![1.0, 0.0]), 1.0), Error::Weight { row: 1, weight: 0.0 });
-    assert!(matches!(refused(weights(vec![f32::NAN, 1.0]), 1.0), Error::Weight { row: 0, .. }));
+    assert_eq!(refused(weights(vec![1.0]), 1.0), "found 1 weights for 2 vectors");
+    let not_above = |row, weight| format!("the weight of vector {row} is {weight}, which is not above 0");
+    assert_eq!(refused(weights(vec![1.0, 0.0]), 1.0), not_above(1, "0"));
+    assert_eq!(refused(weights(vec![f32::NAN, 1.0]), 1.0), not_above(0, "NaN"));
     let cannot_link = |pair| Case { cannot_link: vec![pair], ..two.clone() };
-    assert_eq!(refused(cannot_link((0, 2)), 1.0), Error::Pair { a: 0, b: 2, n: 2 });
-    assert_eq!(refused(cannot_link((1, 1)), 1.0), Error::Pair { a: 1, b: 1, n: 2 });
+    assert_eq!(refused(cannot_link((0, 2)), 1.0), "invalid pair (0, 2) of 2 items");
+    assert_eq!(refused(cannot_link((1, 1)), 1.0), "invalid pair (1, 1) of 2 items");
 }

@@ -35,7 +35,9 @@ pub enum Cut {
 impl Method for Agglomerative {
     fn assign(&self, items: &Items<'_>, _: &mut dyn FnMut(usize, usize)) -> Result<Assignment, Error> {
         let n = items.len();
-        let merges = self.tree(items.pairs(self.metric));
+        let unconstrained = || Pairs::of(items.vectors(), self.metric);
+        let pairs = if self.constraints { items.pairs(self.metric) } else { unconstrained() };
+        let merges = linkage::linkage(pairs, self.linkage);
         let forbidden = self.linkage.forbidden(n);
         let up_to = |height: f64| merges.iter().take_while(|merge| merge.height <= height).count();
         let allowed = up_to(if self.constraints { forbidden.next_down() } else { f64::MAX });
@@ -54,13 +56,6 @@ impl Method for Agglomerative {
         let cuts = linkage::thresholds(&merges, cut, forbidden).into_iter().map(at).collect();
         let labels = labels(made);
         Ok(Assignment { labels, tree: Some(Tree { merges, cut, forbidden }), cuts, ..Assignment::default() })
-    }
-}
-
-impl Agglomerative {
-    fn tree(&self, pairs: Pairs) -> Vec<Merge> {
-        let pairs = if self.constraints { pairs } else { pairs.without_constraints() };
-        linkage::linkage(pairs, self.linkage)
     }
 }
 
@@ -103,7 +98,11 @@ mod tests {
             let items = items(&vectors, &[]);
             for (linkage, of_kodama) in LINKAGES.into_iter().zip(OF_KODAMA) {
                 let ours = linkage::linkage(items.pairs(Metric::Euclidean), linkage);
-                let mut distances = items.pairs(Metric::Euclidean).condensed();
+                let pairs = items.pairs(Metric::Euclidean);
+                let mut distances: Vec<f64> = (0..items.len())
+                    .flat_map(|a| (a + 1..items.len()).map(move |b| (a, b)))
+                    .map(|(a, b)| pairs.distance(a, b))
+                    .collect();
                 let theirs = kodama::linkage(&mut distances, items.len(), of_kodama);
                 prop_assert_eq!(ours.len(), theirs.len());
                 for (ours, theirs) in ours.iter().zip(theirs.steps()) {

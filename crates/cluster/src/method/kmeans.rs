@@ -80,11 +80,8 @@ impl KMeans {
     /// Lloyd's rounds from these centres (k rows as long as the vectors) until no item moves. A centre
     /// without items is set to the item that lies farthest from its own, as scikit-learn does.
     pub fn lloyd(&self, items: &Items<'_>, centres: Vec<Vec<f64>>) -> Partition {
-        let cannot_link = if self.constraints {
-            cannot_link_of(items.len(), items.cannot_link())
-        } else {
-            vec![Vec::new(); items.len()]
-        };
+        let pairs = if self.constraints { items.cannot_link() } else { &[] };
+        let cannot_link = cannot_link_of(items.len(), pairs);
         let assign = |centres: &mut Vec<Vec<f64>>| {
             let mut labels = nearest_centres(items, centres, &cannot_link);
             fill_empty(items, centres, &mut labels);

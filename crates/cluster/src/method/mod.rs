@@ -44,22 +44,6 @@ pub trait Method {
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A vector has a number that is not finite.
-    #[error("the vector of item {item} contains a value that is not finite")]
-    NotFinite {
-        /// Place of the vector, from zero.
-        item: usize,
-    },
-    /// The dimension of a vector differs from that of the first vector.
-    #[error("the vector of item {item} has dimension {found}, others have {expected}")]
-    Length {
-        /// Place of the vector, from zero.
-        item: usize,
-        /// Dimension of the first vector.
-        expected: usize,
-        /// Dimension of this vector.
-        found: usize,
-    },
     /// More clusters are asked for than there are items.
     #[error("[cluster] k is {k}, but the run has only {n_tracks} tracks")]
     TooFewTracks {
@@ -74,7 +58,7 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
-    /// Linking refused the vectors.
+    /// The vectors cannot be linked.
     #[error(transparent)]
     Items(#[from] crate::items::Error),
     /// A library returned an error.
@@ -136,7 +120,7 @@ impl<'a> Items<'a> {
     /// Creates items from vectors of unit norm and cannot-link pairs of their indices.
     ///
     /// # Errors
-    /// [`Error::NotFinite`] and [`Error::Length`].
+    /// [`Error::Items`] when a vector has a number that is not finite, or another dimension than the first one.
     pub fn new(vectors: Vec<&'a [f32]>, mut cannot_link: Vec<(usize, usize)>) -> Result<Self, Error> {
         cannot_link.iter_mut().for_each(|(a, b)| (*a, *b) = (*a.min(b), *a.max(b)));
         cannot_link.sort_unstable();
@@ -151,7 +135,7 @@ impl<'a> Items<'a> {
     /// Adds crops, which must be sorted by their items; an item may have no crop.
     ///
     /// # Errors
-    /// [`Error::NotFinite`] and [`Error::Length`], with the item of the crop.
+    /// As for [`Self::new`], with the item of the crop.
     pub fn with_crops(self, crops: Vec<Crop<'a>>) -> Result<Self, Error> {
         let expected = self.vectors.first().map_or(0, |first| first.len());
         for Crop { item, vector, norm } in &crops {
@@ -163,12 +147,12 @@ impl<'a> Items<'a> {
     /// As further embedders see them.
     ///
     /// # Errors
-    /// [`Error::NotFinite`] and [`Error::Length`], also of a view that does not see all items.
+    /// As for [`Self::new`], also of a view that does not see all items.
     pub fn with_views(self, views: Vec<FurtherView<'a>>) -> Result<Self, Error> {
         for view in &views {
             let (expected, found) = (self.len(), view.seen.len());
             if found != expected {
-                return Err(Error::Length { item: found, expected, found });
+                return Err(wrong_dimension(found, expected, found));
             }
             let expected = view.seen.iter().flatten().map(|(vector, _)| vector.len()).next().unwrap_or(0);
             for (item, seen) in view.seen.iter().enumerate() {
@@ -182,7 +166,7 @@ impl<'a> Items<'a> {
     /// With what some of the items wear.
     ///
     /// # Errors
-    /// [`Error::NotFinite`] and [`Error::Length`], with the item.
+    /// As for [`Self::new`], with the item.
     pub fn with_outfits(self, outfits: Vec<Outfit<'a>>) -> Result<Self, Error> {
         let expected = outfits.first().map_or(0, |first| first.torso.len());
         for Outfit { item, torso, first_secs, last_secs, .. } in &outfits {
@@ -237,12 +221,18 @@ impl<'a> Items<'a> {
 /// Checks the vector of an item, and a number that belongs to it.
 fn check(item: usize, vector: &[f32], expected: usize, number: f64) -> Result<(), Error> {
     if vector.len() != expected {
-        return Err(Error::Length { item, expected, found: vector.len() });
+        return Err(wrong_dimension(item, expected, vector.len()));
     }
     if !number.is_finite() || !vector.iter().all(|x| x.is_finite()) {
-        return Err(Error::NotFinite { item });
+        let message = format!("the vector of item {item} contains a value that is not finite");
+        return Err(crate::items::Error(message).into());
     }
     Ok(())
+}
+
+fn wrong_dimension(item: usize, expected: usize, found: usize) -> Error {
+    let message = format!("the vector of item {item} has dimension {found}, others have {expected}");
+    crate::items::Error(message).into()
 }
 
 /// For each of `n` items, the items that cannot be linked with it.
@@ -543,8 +533,11 @@ pub(crate) mod tests {
     #[test]
     fn vectors_that_are_none_are_refused() {
         let new = |vectors: &[&'static [f32]]| Items::new(vectors.to_vec(), Vec::new());
-        assert_eq!(new(&[&[1.0, 0.0], &[f32::NAN, 1.0]]), Err(Error::NotFinite { item: 1 }));
-        assert_eq!(new(&[&[1.0, 0.0], &[1.0]]), Err(Error::Length { item: 1, expected: 2, found: 1 }));
+        let refused = |vectors: &[&'static [f32]]| new(vectors).unwrap_err().to_string();
+        let wrong = refused(&[&[1.0, 0.0], &[f32::NAN, 1.0]]);
+        assert_eq!(wrong, "the vector of item 1 contains a value that is not finite");
+        let wrong = refused(&[&[1.0, 0.0], &[1.0]]);
+        assert_eq!(wrong, "the vector of item 1 has dimension 1, others have 2");
         assert!(new(&[]).is_ok_and(|items| items.is_empty()));
     }
 }

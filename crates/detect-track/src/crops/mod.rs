@@ -13,13 +13,12 @@ mod shrink;
 mod warp;
 
 use geometry::{Landmarks, Point};
-use pulp::Arch;
 use video::{Image, Region};
 
 pub use self::best::BestCrops;
-use self::sharpness::Sharpness;
-use self::shrink::Shrink;
-use self::warp::Warp;
+use self::sharpness::sharpness;
+use self::shrink::shrink;
+use self::warp::warped;
 use crate::face::Face;
 use crate::tracker::Appearance;
 
@@ -76,7 +75,7 @@ impl Alignment {
     pub fn crop(&self, picture: &Image, face: &Face) -> AlignedCrop {
         let Self { transform, region } = *self;
         let rgb = warp(picture, &transform, region);
-        let sharpness = Arch::new().dispatch(Sharpness { rgb: &rgb, side: SIDE });
+        let sharpness = sharpness(&rgb, SIDE);
         let quality = face.score * face.bbox.size() / (face.bbox.size() + HALF_SIZE)
             * sharpness
             * face.landmarks.map_or(1.0, |landmarks| landmarks.frontality());
@@ -116,7 +115,7 @@ fn warp(picture: &Image, transform: &[f32; 6], region: Region) -> Vec<u8> {
     // Bilinear sampling would skip pixels of so large a face: shrink the face first.
     let size = |side: usize| (side as f32 * scale).round().max(1.0);
     let (width, height) = (size(picture.width), size(picture.height));
-    let small = Arch::new().dispatch(Shrink { picture, width: width as usize, height: height as usize });
+    let small = shrink(picture, width as usize, height as usize);
     let shrunk = (picture.width as f32 / width, picture.height as f32 / height);
     warp_part(&small, &from_part(transform, (left, top), shrunk))
 }
@@ -128,10 +127,10 @@ fn from_part(transform: &[f32; 6], (left, top): (f32, f32), (across, down): (f32
 }
 
 fn warp_part(picture: &Image, transform: &[f32; 6]) -> Vec<u8> {
-    // `Warp` counts from pixel centres, the tables from the corner of the image: half a pixel apart.
+    // `warped` counts from pixel centres, the tables from the corner of the image: half a pixel apart.
     let [a, b, c, d, e, f] = transform.map(f64::from);
     let matrix = [a, b, c + 0.5 * (a + b) - 0.5, d, e, f + 0.5 * (d + e) - 0.5];
-    Arch::new().dispatch(Warp { picture, matrix, side: SIDE })
+    warped(picture, matrix, SIDE)
 }
 
 /// The part of the frame that a crop shows, with a few pixels around it.

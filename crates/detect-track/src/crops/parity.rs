@@ -75,7 +75,7 @@ proptest! {
         // Nearly singular maps lead to positions millions of pixels away, where OpenCV overflows.
         prop_assume!((linear[0] * linear[3] - linear[1] * linear[2]).abs() > 0.01);
         let matrix = [linear[0], linear[1], shift[0], linear[2], linear[3], shift[1]];
-        let found = Arch::new().dispatch(Warp { picture: &picture, matrix, side });
+        let found = warped(&picture, matrix, side);
         prop_assert!(found == warped_by_opencv(&picture, matrix, side));
     }
 
@@ -87,7 +87,7 @@ proptest! {
     ) {
         let picture = picture(40, 30, seed);
         let matrix = eighths.map(|eighths| f64::from(eighths) / 8.0);
-        let found = Arch::new().dispatch(Warp { picture: &picture, matrix, side: 64 });
+        let found = warped(&picture, matrix, 64);
         prop_assert!(found == warped_by_opencv(&picture, matrix, 64));
     }
 
@@ -100,7 +100,7 @@ proptest! {
         let picture = picture(width, height, seed);
         let to = |side: usize, share: f64| ((side as f64 * share).round() as usize).max(1);
         let (width, height) = (to(width, across), to(height, down));
-        let found = Arch::new().dispatch(Shrink { picture: &picture, width, height });
+        let found = shrink(&picture, width, height);
         prop_assert!(found == shrunk_by_opencv(&picture, width, height));
     }
 
@@ -113,14 +113,14 @@ proptest! {
         seed in any::<u64>(),
     ) {
         let picture = picture(width * across, height * down + excess, seed);
-        let found = Arch::new().dispatch(Shrink { picture: &picture, width, height });
+        let found = shrink(&picture, width, height);
         prop_assert!(found == shrunk_by_opencv(&picture, width, height));
     }
 
     #[test]
     fn sharpness_is_that_of_opencv(side in 2_usize..170, seed in any::<u64>()) {
         let picture = picture(side, side, seed);
-        let found = Arch::new().dispatch(Sharpness { rgb: &picture.data, side });
+        let found = sharpness(&picture.data, side);
         prop_assert_eq!(found.to_bits(), sharpness_by_opencv(&picture).to_bits());
     }
 
@@ -178,7 +178,7 @@ fn speed() {
             let ours = time(&|| drop(std::hint::black_box(warp(&picture, &transform, region))));
             let theirs = time(&|| drop(std::hint::black_box(crop_by_opencv(&picture, &transform))));
             let our_sharpness = time(&|| {
-                std::hint::black_box(Arch::new().dispatch(Sharpness { rgb: &crop, side: SIDE }));
+                std::hint::black_box(sharpness(&crop, SIDE));
             });
             let their_sharpness = time(&|| {
                 std::hint::black_box(sharpness_by_opencv(&square));

@@ -4,27 +4,18 @@
 //! microscopy", ICPR 2000) of the luma of BT.601. The result equals that of OpenCV's `cvtColor`, `Laplacian`
 //! and `meanStdDev` bit for bit, because all values before the variance are integers.
 
-use pulp::{Simd, WithSimd};
+use pulp::Arch;
 
 /// Variance at which a crop counts as half sharp; about that of a well-lit face 60 pixels wide.
 const HALF_SHARP: f64 = 100.0;
 
-/// Computation of the sharpness of a square picture, 0 to 1.
-pub(super) struct Sharpness<'a> {
-    /// RGB, `side × side` pixels.
-    pub(super) rgb: &'a [u8],
-    /// Side, pixels, at least 2.
-    pub(super) side: usize,
-}
-
-impl WithSimd for Sharpness<'_> {
-    type Output = f32;
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _simd: S) -> f32 {
-        let variance = variance_of_laplacian(&padded_luma(self.rgb, self.side), self.side);
-        (variance / (variance + HALF_SHARP)) as f32
-    }
+/// Sharpness of a square RGB picture, 0 to 1; `side` in pixels, at least 2.
+pub(super) fn sharpness(rgb: &[u8], side: usize) -> f32 {
+    let variance = Arch::new().dispatch(
+        #[inline(always)]
+        || variance_of_laplacian(&padded_luma(rgb, side), side),
+    );
+    (variance / (variance + HALF_SHARP)) as f32
 }
 
 /// Luma, 0 to 255, with a margin of one pixel on every side that mirrors the second outermost pixel.
@@ -79,13 +70,8 @@ fn variance_of_laplacian(luma: &[i16], side: usize) -> f64 {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use pulp::Arch;
 
     use super::*;
-
-    fn sharpness(rgb: &[u8], side: usize) -> f32 {
-        Arch::new().dispatch(Sharpness { rgb, side })
-    }
 
     /// Returns a grey square picture with the given pixel values.
     fn grey(side: usize, value: impl Fn(usize, usize) -> u8) -> Vec<u8> {

@@ -4,34 +4,24 @@
 //! factors are whole numbers, the mean is taken of integers. Otherwise a row is averaged first and the
 //! rows then, in single precision and in this order, because rounding depends on the order.
 
-use pulp::{Simd, WithSimd};
+use pulp::Arch;
 use video::Image;
 
 /// Share of a pixel below which the pixel is left out of an area.
 const NEGLIGIBLE: f64 = 1e-3;
 
-/// Shrinks an RGB picture.
-pub(super) struct Shrink<'a> {
-    pub(super) picture: &'a Image,
-    /// New width, pixels: from 1 to that of the picture.
-    pub(super) width: usize,
-    /// New height, pixels: from 1 to that of the picture.
-    pub(super) height: usize,
-}
-
-impl WithSimd for Shrink<'_> {
-    type Output = Image;
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _simd: S) -> Image {
-        let Self { picture, width, height } = self;
-        let data = match (whole_factor(picture.width, width), whole_factor(picture.height, height)) {
+/// Shrinks an RGB picture to `width × height` pixels, each from 1 to that of the picture.
+pub(super) fn shrink(picture: &Image, width: usize, height: usize) -> Image {
+    let factors = (whole_factor(picture.width, width), whole_factor(picture.height, height));
+    let data = Arch::new().dispatch(
+        #[inline(always)]
+        || match factors {
             (Some(2), Some(2)) => halved(picture),
             (Some(across), Some(down)) => shrunk_evenly(picture, across, down),
             _ => shrunk(picture, width, height),
-        };
-        Image { width, height, channels: 3, data }
-    }
+        },
+    );
+    Image { width, height, channels: 3, data }
 }
 
 /// How many pixels become one, if that is a whole number.
@@ -152,13 +142,8 @@ fn byte(value: f32) -> u8 {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use pulp::Arch;
 
     use super::*;
-
-    fn shrink(picture: &Image, width: usize, height: usize) -> Image {
-        Arch::new().dispatch(Shrink { picture, width, height })
-    }
 
     /// A grey picture.
     fn grey(width: usize, height: usize, values: &[u8]) -> Image {

@@ -5,7 +5,7 @@
 //! a pixel, and the sum is rounded to 1/32. Weights are therefore multiples of 1/1024, the sum of four
 //! weighted bytes fits into 18 bits, and everything after the steps is exact integer arithmetic.
 
-use pulp::{Simd, WithSimd};
+use pulp::Arch;
 use video::Image;
 
 /// Bits after the point of a step along a row or a column.
@@ -17,43 +17,36 @@ const POSITIONS: i32 = 1 << POSITION_BITS;
 /// Pixels that are computed together.
 const BLOCK: usize = 32;
 
-/// Warps an RGB picture into a square of `side × side` pixels; positions outside the picture take its
-/// outermost pixels.
-pub(super) struct Warp<'a> {
-    pub(super) picture: &'a Image,
-    /// Affine map from the picture to the square, row by row, between pixel centres.
-    pub(super) matrix: [f64; 6],
-    /// Side of the square, pixels.
-    pub(super) side: usize,
+/// Warps an RGB picture into a square of `side × side` pixels by the affine map `matrix` from the picture to the
+/// square, row by row, between pixel centres; positions outside the picture take its outermost pixels.
+pub(super) fn warped(picture: &Image, matrix: [f64; 6], side: usize) -> Vec<u8> {
+    Arch::new().dispatch(
+        #[inline(always)]
+        || warp(picture, matrix, side),
+    )
 }
 
-impl WithSimd for Warp<'_> {
-    /// RGB, `side × side` pixels.
-    type Output = Vec<u8>;
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _simd: S) -> Vec<u8> {
-        let Self { picture, matrix, side } = self;
-        let [a, b, c, d, e, f] = inverse(matrix);
-        // Steps of whole blocks, so that all blocks of pixels can be computed in the same way.
-        let steps = |slope: f64| (0..side.next_multiple_of(BLOCK)).map(move |x| fixed(slope * x as f64));
-        let (steps_x, steps_y): (Vec<_>, Vec<_>) = (steps(a).collect(), steps(d).collect());
-        let (steps_x, steps_y) = (steps_x.as_chunks().0, steps_y.as_chunks().0);
-        let mut warped = vec![0; side * side * 3];
-        for (y, row) in warped.chunks_exact_mut(side * 3).enumerate() {
-            let (start_x, start_y) = (fixed(b * y as f64 + c), fixed(e * y as f64 + f));
-            for (out, steps) in row.chunks_mut(BLOCK * 3).zip(steps_x.iter().zip(steps_y)) {
-                let (x, y) = (positions(start_x, steps.0), positions(start_y, steps.1));
-                let pixels = out.as_chunks_mut::<3>().0;
-                let blended = blend(&corners(picture, &x, &y, pixels.len()), &x, &y);
-                for (pixel, word) in pixels.iter_mut().zip(blended) {
-                    let [r, g, b, _] = word.to_le_bytes();
-                    *pixel = [r, g, b];
-                }
+#[inline(always)]
+fn warp(picture: &Image, matrix: [f64; 6], side: usize) -> Vec<u8> {
+    let [a, b, c, d, e, f] = inverse(matrix);
+    // Steps of whole blocks, so that all blocks of pixels can be computed in the same way.
+    let steps = |slope: f64| (0..side.next_multiple_of(BLOCK)).map(move |x| fixed(slope * x as f64));
+    let (steps_x, steps_y): (Vec<_>, Vec<_>) = (steps(a).collect(), steps(d).collect());
+    let (steps_x, steps_y) = (steps_x.as_chunks().0, steps_y.as_chunks().0);
+    let mut warped = vec![0; side * side * 3];
+    for (y, row) in warped.chunks_exact_mut(side * 3).enumerate() {
+        let (start_x, start_y) = (fixed(b * y as f64 + c), fixed(e * y as f64 + f));
+        for (out, steps) in row.chunks_mut(BLOCK * 3).zip(steps_x.iter().zip(steps_y)) {
+            let (x, y) = (positions(start_x, steps.0), positions(start_y, steps.1));
+            let pixels = out.as_chunks_mut::<3>().0;
+            let blended = blend(&corners(picture, &x, &y, pixels.len()), &x, &y);
+            for (pixel, word) in pixels.iter_mut().zip(blended) {
+                let [r, g, b, _] = word.to_le_bytes();
+                *pixel = [r, g, b];
             }
         }
-        warped
     }
+    warped
 }
 
 /// The map from the square back to the picture; zero when there is none.
@@ -163,14 +156,13 @@ fn between(first: i32, second: i32, weight: i32) -> i32 {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use pulp::Arch;
 
     use super::*;
 
     const SIDE: usize = 20;
 
     fn warped(picture: &Image, matrix: [f64; 6]) -> Vec<u8> {
-        Arch::new().dispatch(Warp { picture, matrix, side: SIDE })
+        super::warped(picture, matrix, SIDE)
     }
 
     fn pictures() -> impl Strategy<Value = Image> {

@@ -1,4 +1,4 @@
-//! Orders on their way to the workers, and answers on their way to the sink.
+//! Orders on their way to the workers, and answers on their way to the writer.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -7,9 +7,9 @@ use std::sync::mpsc::{Receiver, Sender};
 use geometry::FrameTimes;
 use video::Picture;
 
-use crate::pipeline::PipelineSink;
 use crate::pipeline::schedule::{Order, Policy, Schedule, Step};
 use crate::pipeline::worker::{Answer, Done};
+use crate::track_writer::TrackWriter;
 use crate::tracker::TrackerKind;
 use crate::{Config, Error};
 
@@ -25,7 +25,7 @@ pub(super) struct Dispatcher<'a> {
     /// Pictures that may be in memory beyond those.
     spare: usize,
     is_first: bool,
-    sink: &'a mut dyn PipelineSink,
+    writer: &'a mut TrackWriter,
 }
 
 impl<'a> Dispatcher<'a> {
@@ -36,7 +36,7 @@ impl<'a> Dispatcher<'a> {
         received: Receiver<Answer>,
         config: &Config,
         threads: usize,
-        sink: &'a mut dyn PipelineSink,
+        writer: &'a mut TrackWriter,
     ) -> Self {
         let (policy, intervals) = match config.tracker {
             TrackerKind::Assoc => (Policy::Halve { clear_score: config.association.clear_score as f32 }, 1),
@@ -44,7 +44,7 @@ impl<'a> Dispatcher<'a> {
             TrackerKind::Correlation => (Policy::Follow, 1 + threads),
         };
         let (schedule, spare) = (Schedule::new(policy), 2 * threads + 2);
-        Self { path, orders, received, schedule, under_way: 0, intervals, spare, is_first: true, sink }
+        Self { path, orders, received, schedule, under_way: 0, intervals, spare, is_first: true, writer }
     }
 
     /// Takes answers, waiting for them while too many pictures are in memory, `interval` in an anchor
@@ -83,16 +83,16 @@ impl<'a> Dispatcher<'a> {
         self.orders.send(order).map_err(|_| self.failed(0, "all worker threads have stopped".into()))
     }
 
-    /// Passes every frame about which nothing is open on to the sink.
+    /// Passes every frame about which nothing is open on to the writer.
     pub(super) fn pass_on(&mut self, settled_before: i64) -> Result<(), Error> {
         while let Some(Step { frame_idx, begins, faces }) = self.schedule.next(settled_before) {
             if let Some(boundary) = begins {
                 // Frames before the first that could be decoded belong to the first shot.
                 let first = if std::mem::take(&mut self.is_first) { 0 } else { frame_idx };
-                self.sink.begin_shot(first, boundary)?;
+                self.writer.begin_shot(first, boundary)?;
             }
             if let Some(faces) = faces {
-                self.sink.examined(frame_idx, faces)?;
+                self.writer.examined(frame_idx, faces)?;
             }
         }
         Ok(())
@@ -104,7 +104,7 @@ impl<'a> Dispatcher<'a> {
             self.receive()?;
         }
         self.pass_on(i64::MAX)?;
-        self.sink.end()
+        self.writer.end()
     }
 
     pub(super) fn failed(&self, frame_idx: i64, reason: String) -> Error {
@@ -113,6 +113,6 @@ impl<'a> Dispatcher<'a> {
 
     /// Times of the frames.
     pub(super) fn times(&self) -> &FrameTimes {
-        self.sink.times()
+        self.writer.times()
     }
 }

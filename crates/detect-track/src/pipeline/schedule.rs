@@ -48,8 +48,8 @@ struct Entry<P> {
 
 #[derive(Debug)]
 enum State {
-    Held,
-    Away,
+    /// Waits for a verdict or for the answer of a worker.
+    Open,
     Examined(Vec<DetectedFace>),
     Skipped,
 }
@@ -119,7 +119,7 @@ impl<P: Clone> Schedule<P> {
         if begins.is_some() {
             self.last_anchor = None;
         }
-        self.entries.push_back(Entry { frame_idx, begins, picture: Some(picture), state: State::Held });
+        self.entries.push_back(Entry { frame_idx, begins, picture: Some(picture), state: State::Open });
         if !is_anchor {
             return None;
         }
@@ -246,9 +246,8 @@ impl<P: Clone> Schedule<P> {
         self.entries.range_mut(first..end).for_each(|entry| entry.state = State::Skipped);
     }
 
-    fn look(&mut self, place: usize) -> Option<Order<P>> {
-        let entry = self.entries.get_mut(place)?;
-        entry.state = State::Away;
+    fn look(&self, place: usize) -> Option<Order<P>> {
+        let entry = self.entries.get(place)?;
         let task = Task::Examine(entry.picture.clone()?);
         Some(Order { frame_idx: entry.frame_idx, task })
     }
@@ -265,7 +264,7 @@ impl<P: Clone> Schedule<P> {
     fn is_open(&self, entry: &Entry<P>) -> bool {
         let frame = entry.frame_idx;
         let mut intervals = self.waiting.iter().chain(&self.followed);
-        matches!(entry.state, State::Held | State::Away)
+        matches!(entry.state, State::Open)
             || self.policy == Policy::Follow
                 && (self.last_anchor == Some(frame) || intervals.any(|i| (i.from..=i.to).contains(&frame)))
     }

@@ -7,15 +7,15 @@ use opencv::features2d::{ORB, ORB_ScoreType, SIFT};
 use opencv::imgproc;
 use opencv::prelude::{Feature2DTrait as _, MatTraitConst as _, MatTraitConstManual as _};
 
-use super::{Error, Kind};
+use super::Kind;
 
 /// Largest number of key points of a crop: the strongest ones, and those that are as strong as the last of
 /// them. Bounds memory.
 const MAX_POINTS: i32 = 300;
 
 /// The descriptors of a crop's key points as OpenCV stores them, row after row: RGB, `side × side` pixels.
-pub(super) fn descriptors(kind: Kind, rgb: &[u8], side: i32) -> Result<Vec<u8>, Error> {
-    found(kind, rgb, side).map_err(|e| Error::OpenCv { message: e.message })
+pub(super) fn descriptors(kind: Kind, rgb: &[u8], side: i32) -> Result<Vec<u8>, String> {
+    found(kind, rgb, side).map_err(|e| format!("OpenCV: {}", e.message))
 }
 
 fn found(kind: Kind, rgb: &[u8], side: i32) -> opencv::Result<Vec<u8>> {

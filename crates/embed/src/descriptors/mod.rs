@@ -22,35 +22,6 @@ pub enum Kind {
     Orb,
 }
 
-/// Why a crop cannot be described.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum Error {
-    /// The bytes are not a square RGB picture of that side.
-    #[error("has {len} bytes; an RGB image of {side}×{side} pixels needs three bytes per pixel")]
-    Size {
-        /// Number of bytes given.
-        len: usize,
-        /// Side, pixels.
-        side: usize,
-    },
-    /// OpenCV returned bytes that are not descriptors of that kind.
-    #[error("OpenCV returned {len} bytes, which is not a whole number of descriptors")]
-    Rows {
-        /// Number of bytes returned.
-        len: usize,
-    },
-    /// OpenCV failed.
-    #[error("OpenCV: {message}")]
-    OpenCv {
-        /// The message of OpenCV.
-        message: String,
-    },
-    /// The program was built without the feature `opencv`.
-    #[error("cannot be described without OpenCV")]
-    NoOpenCv,
-}
-
 impl Kind {
     /// Number of values of a descriptor.
     pub fn dim(self) -> usize {
@@ -64,11 +35,13 @@ impl Kind {
 /// Describes the key points of a crop: RGB, `side × side` pixels. A crop without detail has none.
 ///
 /// # Errors
-/// The bytes are not such a picture, OpenCV fails, or the program was built without OpenCV.
-pub fn describe(kind: Kind, rgb: &[u8], side: usize) -> Result<Descriptors, Error> {
-    let wrong_size = || Error::Size { len: rgb.len(), side };
+/// A message about the crop: the bytes are not such a picture, OpenCV fails, or the program was built without OpenCV.
+pub fn describe(kind: Kind, rgb: &[u8], side: usize) -> Result<Descriptors, String> {
+    let len = rgb.len();
+    let wrong_size =
+        || format!("has {len} bytes; an RGB image of {side}×{side} pixels needs three bytes per pixel");
     let rows = i32::try_from(side).ok().filter(|side| *side > 0).ok_or_else(wrong_size)?;
-    if side.checked_pow(2).and_then(|pixels| pixels.checked_mul(3)) != Some(rgb.len()) {
+    if side.checked_pow(2).and_then(|pixels| pixels.checked_mul(3)) != Some(len) {
         return Err(wrong_size());
     }
     let bytes = descriptors(kind, rgb, rows)?;
@@ -77,13 +50,14 @@ pub fn describe(kind: Kind, rgb: &[u8], side: usize) -> Result<Descriptors, Erro
         Kind::Sift => bytes,
         Kind::Orb => bits(&bytes),
     };
-    Descriptors::new(kind.dim(), values).ok_or(Error::Rows { len })
+    let wrong_rows = || format!("OpenCV returned {len} bytes, which is not a whole number of descriptors");
+    Descriptors::new(kind.dim(), values).ok_or_else(wrong_rows)
 }
 
 /// Always fails: the settings that need descriptors are refused before a crop is read.
 #[cfg(not(feature = "opencv"))]
-fn descriptors(_: Kind, _: &[u8], _: i32) -> Result<Vec<u8>, Error> {
-    Err(Error::NoOpenCv)
+fn descriptors(_: Kind, _: &[u8], _: i32) -> Result<Vec<u8>, String> {
+    Err("cannot be described without OpenCV".into())
 }
 
 /// Bits as 0 or 1, lowest first.
@@ -117,21 +91,23 @@ mod tests {
     #[test]
     #[cfg(feature = "opencv")]
     fn a_picture_too_small_for_opencv_is_an_error() {
-        assert!(matches!(describe(Kind::Orb, &[7; 3], 1), Err(Error::OpenCv { .. })));
+        assert!(matches!(describe(Kind::Orb, &[7; 3], 1), Err(message) if message.starts_with("OpenCV: ")));
     }
 
     #[test]
     #[cfg(not(feature = "opencv"))]
     fn without_opencv_nothing_is_described() {
-        assert!(matches!(describe(Kind::Orb, &[7; 3], 1), Err(Error::NoOpenCv)));
+        let refused = describe(Kind::Orb, &[7; 3], 1).unwrap_err();
+        assert_eq!(refused, "cannot be described without OpenCV");
     }
 
     #[test]
     fn a_picture_of_another_size_is_refused() {
-        let refused = |len: usize, side| describe(Kind::Orb, &vec![0; len], side).unwrap_err().to_string();
-        assert_eq!(refused(12, 3), "has 12 bytes; an RGB image of 3×3 pixels needs three bytes per pixel");
-        assert!(matches!(describe(Kind::Sift, &[], 0), Err(Error::Size { len: 0, side: 0 })));
-        assert!(matches!(describe(Kind::Sift, &[], usize::MAX), Err(Error::Size { .. })));
+        let refused = |kind, len: usize, side| describe(kind, &vec![0; len], side).unwrap_err();
+        let wrong = refused(Kind::Orb, 12, 3);
+        assert_eq!(wrong, "has 12 bytes; an RGB image of 3×3 pixels needs three bytes per pixel");
+        assert!(refused(Kind::Sift, 0, 0).starts_with("has 0 bytes; an RGB image of 0×0 pixels"));
+        assert!(refused(Kind::Sift, 0, usize::MAX).starts_with("has 0 bytes; an RGB image of "));
     }
 
     #[test]

@@ -10,14 +10,11 @@ use super::{Error, Result, Tensors, read_tensors};
 /// only those tensors are kept, under their new names; without `names` all are kept under their own.
 ///
 /// # Errors
-/// Those of [`read_tensors`], [`Error::NoTensor`] and [`Error::Unwritable`].
+/// Those of [`read_tensors`]; when a named tensor is missing, and when `to` cannot be written.
 pub fn convert(from: &Path, to: &Path, names: &[(&str, &str)]) -> Result<()> {
-    let tensors = chosen(read_tensors(from)?, names)
-        .map_err(|missing| Error::NoTensor { path: from.to_path_buf(), tensor: missing })?;
-    save(&tensors, to).map_err(|e| Error::Unwritable {
-        path: to.to_path_buf(),
-        source: std::io::Error::other(e.to_string()),
-    })
+    let missing = |tensor| Error(format!("`{}` contains no tensor `{tensor}`", from.display()));
+    let tensors = chosen(read_tensors(from)?, names).map_err(missing)?;
+    save(&tensors, to).map_err(|e| Error(format!("failed to write `{}`: {e}", to.display())))
 }
 
 /// All tensors, or the named ones under their new names; the name of the first that is missing.

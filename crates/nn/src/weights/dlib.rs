@@ -15,6 +15,16 @@ const CONVOLUTION: &[u8] = b"\x01\x05con_4";
 const AFFINE: &[u8] = b"\x01\x07affine_";
 const FULLY_CONNECTED: &[u8] = b"\x01\x04fc_2";
 
+/// Reads the parts of a layer.
+type Read = fn(&mut Reader<'_>) -> Parsed<Vec<Part>>;
+
+/// Layers with weights: the name in the file, our name, and the reader of what follows the name.
+const LAYERS: [(&[u8], &str, Read); 3] = [
+    (CONVOLUTION, "conv", |reader| reader.convolution()),
+    (AFFINE, "affine", |reader| reader.affine()),
+    (FULLY_CONNECTED, "fc", |reader| reader.fully_connected()),
+];
+
 /// Versions of dlib's tensors, and of the descriptions of their parts.
 const TENSOR_VERSION: usize = 2;
 const PART_VERSION: usize = 1;
@@ -23,16 +33,12 @@ const PART_VERSION: usize = 1;
 pub(super) fn parse(bytes: &[u8]) -> Parsed<Tensors> {
     let mut reader = Reader { rest: bytes };
     let mut tensors = HashMap::new();
-    let mut counts = [0; 3];
-    while let Some(layer) = reader.next_layer() {
-        let (number, weights) = match layer {
-            Layer::Convolution => (&mut counts[0], reader.convolution()),
-            Layer::Affine => (&mut counts[1], reader.affine()),
-            Layer::FullyConnected => (&mut counts[2], reader.fully_connected()),
-        };
-        let layer = format!("{}{number}", layer.name());
-        *number += 1;
-        for (part, shape, values) in weights.map_err(|reason| format!("`{layer}`: {reason}"))? {
+    let mut counts = [0; LAYERS.len()];
+    while let Some(kind) = reader.next_layer() {
+        let (_, name, read) = LAYERS[kind];
+        let layer = format!("{name}{}", counts[kind]);
+        counts[kind] += 1;
+        for (part, shape, values) in read(&mut reader).map_err(|reason| format!("`{layer}`: {reason}"))? {
             let name = format!("{layer}.{part}");
             let weights = tensor(&name, values, shape)?;
             tensors.insert(name, weights);
@@ -44,23 +50,6 @@ pub(super) fn parse(bytes: &[u8]) -> Parsed<Tensors> {
     Ok(tensors)
 }
 
-#[derive(Clone, Copy)]
-enum Layer {
-    Convolution,
-    Affine,
-    FullyConnected,
-}
-
-impl Layer {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Convolution => "conv",
-            Self::Affine => "affine",
-            Self::FullyConnected => "fc",
-        }
-    }
-}
-
 /// Name of the part, shape, values.
 type Part = (&'static str, Vec<usize>, Vec<f32>);
 
@@ -69,17 +58,12 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// Goes to where the next layer with weights begins, behind its name.
-    fn next_layer(&mut self) -> Option<Layer> {
-        let kinds = [
-            (CONVOLUTION, Layer::Convolution),
-            (AFFINE, Layer::Affine),
-            (FULLY_CONNECTED, Layer::FullyConnected),
-        ];
+    /// Goes to where the next layer with weights begins, behind its name; returns its place in [`LAYERS`].
+    fn next_layer(&mut self) -> Option<usize> {
         while !self.rest.is_empty() {
-            if let Some((name, layer)) = kinds.iter().find(|(name, _)| self.rest.starts_with(name)) {
-                self.rest = &self.rest[name.len()..];
-                return Some(*layer);
+            if let Some(kind) = LAYERS.iter().position(|(name, ..)| self.rest.starts_with(name)) {
+                self.rest = &self.rest[LAYERS[kind].0.len()..];
+                return Some(kind);
             }
             self.rest = &self.rest[1..];
         }

@@ -130,7 +130,7 @@ fn a_table_by_its_former_name() {
     let raw = former("2.0.0");
     let path = tempfile::NamedTempFile::new().unwrap();
     raw.write(path.path());
-    assert!(matches!(read_all::<Member>(path.path()), Err(Error::TooNew { .. })));
+    assert!(matches!(read_all::<Member>(path.path()), Err(Error::OtherVersion { is_newer: true, .. })));
 }
 
 #[test]

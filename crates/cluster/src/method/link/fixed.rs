@@ -1,6 +1,8 @@
 //! Linking for embedders without a quality table: average linkage under constraints, up to the embedder's
 //! distance.
 
+use numeric::vector::add;
+
 use super::{EXACT_PAIRS, PROBES, WHOLE_TREE, cannot_link_of};
 use crate::agglomerate;
 use crate::items::Vectors;
@@ -60,7 +62,7 @@ pub(super) fn fits(items: &Items<'_>, labels: &[usize], cut: f64) -> Vec<Fit> {
     let dim = items.vectors().first().map_or(0, |vector| vector.len());
     let (mut sums, mut counts) = (vec![vec![0.0_f64; dim]; count], vec![0_usize; count]);
     for (vector, label) in items.vectors().iter().zip(labels) {
-        sums[*label].iter_mut().zip(*vector).for_each(|(sum, x)| *sum += f64::from(*x));
+        add(&mut sums[*label], vector);
         counts[*label] += 1;
     }
     let cannot_link_of = cannot_link_of(items.len(), items.cannot_link());

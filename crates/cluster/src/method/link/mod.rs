@@ -178,7 +178,9 @@ impl Link {
             Some(_) => clothes::pairs(outfits, self.threads),
             None => Vec::new(),
         };
-        let limits = self.limits();
+        let search =
+            Search { k: NEIGHBOURS, exact_pairs: EXACT_PAIRS, probes: PROBES, threads: self.threads };
+        let limits = Limits { all_pairs: ALL_PAIRS, known: KNOWN, search };
         let sample = Sample::of(&tracks, items, step);
         let round = Round {
             tracks: &sample.tracks,
@@ -262,12 +264,6 @@ impl Link {
             evidence: None,
             cuts,
         }
-    }
-
-    fn limits(&self) -> Limits {
-        let search =
-            Search { k: NEIGHBOURS, exact_pairs: EXACT_PAIRS, probes: PROBES, threads: self.threads };
-        Limits { all_pairs: ALL_PAIRS, known: KNOWN, search }
     }
 }
 

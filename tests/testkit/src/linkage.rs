@@ -2,26 +2,23 @@
 
 use numeric::vector::dot_f64;
 
-use super::{Agglomeration, CANNOT_LINK_PENALTY, Items};
-use crate::items::Error;
-use crate::linkage::{Merge, cut, numbered};
-
-/// What [`super::link`] gives, from a table of all pairs: the two clusters of the smallest mean distance are
-/// merged until there are none within the threshold. Memory grows with the square of the number of items,
-/// and time with its cube at worst.
-///
-/// # Errors
-/// See [`Error`].
-pub fn naive(items: Items<'_>, threshold: f32) -> Result<Agglomeration, Error> {
-    items.check(threshold)?;
-    let mut table = Table::new(items);
+/// Merges by weighted average linkage of the cosine distance: of unit vectors, the two clusters of the smallest mean
+/// distance are merged until there are none within `threshold`. `penalty` is added to the distance of two clusters
+/// with a pair of `cannot_link` between them. A merge is the first items of both clusters, and their distance. Memory
+/// grows with the square of the number of items, and time with its cube at worst.
+pub fn average(
+    vectors: &[&[f32]],
+    weights: &[f32],
+    cannot_link: &[(usize, usize)],
+    penalty: f32,
+    threshold: f64,
+) -> Vec<(usize, usize, f64)> {
+    let mut table = Table::new(vectors, weights, cannot_link, penalty);
     let mut merges = Vec::new();
-    while let Some((x, y, height)) = table.closest().filter(|(.., height)| *height <= f64::from(threshold)) {
+    while let Some((x, y, height)) = table.closest().filter(|(.., height)| *height <= threshold) {
         merges.push(table.merge(x, y, height));
     }
-    let merges: Vec<Merge> = numbered(items.vectors.len(), merges);
-    let labels = cut(items.vectors.len(), &merges, f64::INFINITY);
-    Ok(Agglomeration { labels, merges })
+    merges
 }
 
 /// All pairs of clusters. A cluster goes by its first item.
@@ -37,14 +34,14 @@ struct Table {
 }
 
 impl Table {
-    fn new(items: Items<'_>) -> Self {
-        let n = items.vectors.len();
-        let weight: Vec<_> = items.weights.iter().copied().map(f64::from).collect();
-        let dot = |a: usize, b: usize| dot_f64(items.vectors.row(a), items.vectors.row(b));
+    fn new(vectors: &[&[f32]], weights: &[f32], cannot_link: &[(usize, usize)], penalty: f32) -> Self {
+        let n = vectors.len();
+        let weight: Vec<_> = weights.iter().copied().map(f64::from).collect();
+        let dot = |a: usize, b: usize| dot_f64(vectors[a], vectors[b]);
         let row = |a: usize| (0..n).map(|b| weight[a] * weight[b] * (1.0 - dot(a, b))).collect();
         let mut penalties = vec![vec![0.0_f32; n]; n];
-        for &(a, b) in items.cannot_link {
-            (penalties[a][b], penalties[b][a]) = (CANNOT_LINK_PENALTY, CANNOT_LINK_PENALTY);
+        for &(a, b) in cannot_link {
+            (penalties[a][b], penalties[b][a]) = (penalty, penalty);
         }
         let mut table = Self {
             distance: (0..n).map(row).collect(),
