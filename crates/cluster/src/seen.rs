@@ -105,7 +105,8 @@ impl Seen {
         })
     }
 
-    /// What the people of a finished run teach, for questions about them; `None` for an embedder without a quality table.
+    /// What the people of a run teach, for questions about them; `None` for an embedder without a quality table, and
+    /// without tracks.
     /// `person` gives the person of a track.
     ///
     /// # Errors
@@ -116,7 +117,7 @@ impl Seen {
         known: &[Constraint],
         person: impl Fn(i64) -> Option<i64>,
     ) -> Result<Option<Model>, Error> {
-        let Some(quality) = self.quality() else { return Ok(None) };
+        let Some(quality) = self.quality().filter(|_| !self.vectors.is_empty()) else { return Ok(None) };
         let labels = self.labels(person).0;
         Model::new(&self.items(tracks, known)?, quality, self.clothes, &labels, 1).map(Some)
     }

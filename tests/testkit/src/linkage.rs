@@ -15,7 +15,7 @@ pub fn average(
 ) -> Vec<(usize, usize, f64)> {
     let mut table = Table::new(vectors, weights, cannot_link, penalty);
     let mut merges = Vec::new();
-    while let Some((x, y, height)) = table.closest().filter(|(.., height)| *height <= threshold) {
+    while let Some((x, y, height)) = table.closest().filter(|(x, y, height)| x != y && *height <= threshold) {
         merges.push(table.merge(x, y, height));
     }
     merges
