@@ -21,7 +21,7 @@ const PORTRAIT_PX: u32 = 160;
 
 /// Most characters of pictures on the page. Those that come last, in long lists, are left out: with 2,000 tracks, the page
 /// has less than 3 MB.
-const MAX_PICTURE_CHARS: usize = 1_500_000;
+const MAX_PICTURE_CHARS: usize = 1_200_000;
 
 /// A face as the page may show it.
 #[derive(Debug, Clone, PartialEq)]

@@ -167,7 +167,11 @@ def plays(browser, folder, address):
     browser.click("#main-cast .face")
     at = browser.js("state.people[0].faces[0].t")
     wait(browser, f"Math.abs(player.time() - {at}) < 5 && player.about === 'p' + state.people[0].id")
-    wait(browser, "canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data.some(v => v)")
+    # A copy is read, because a canvas that is read often makes the browser complain.
+    wait(browser, """(() => { const { width, height } = canvas;
+        const copy = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
+        copy.drawImage(canvas, 0, 0);
+        return copy.getImageData(0, 0, width, height).data.some(v => v); })()""")
     browser.js("video.pause()")
     browser.picture(os.path.join(folder, "played.png"), whole=False)
     browser.js("document.querySelector('#bars button').focus()")

@@ -536,7 +536,7 @@ table! {
         /// Stable key of the person, 16 hexadecimal digits. Corrections keep the key. A later run in the same run
         /// directory, whatever its settings, gives the key to the person who has most of the same faces: to at
         /// most one person, and only if both share half of the screen time of one of the two. In a fresh
-        /// run directory, the key follows from the video and the tracks. Null before version 1.1.0.
+        /// run directory, the key follows from the video and the tracks; null before version 1.1.0.
         person_uid: Option<String>,
     }
 }

@@ -36,8 +36,8 @@ const IMPORTS: &[(&str, &[&str])] = &[
     // For its test in the browser `report` has the stage make a page.
     ("report", &["evaluate", "failure", "geometry", "hash", "picture", "run", "schema"]),
     ("evaluate", &["failure", "formats", "geometry", "hash", "numeric", "report", "run", "schema"]),
-    ("review", &["cluster", "failure", "geometry", "hash", "numeric", "run", "schema"]),
-    ("gallery", &["cluster", "failure", "hash", "numeric", "run", "schema"]),
+    ("review", &["cluster", "failure", "gallery", "geometry", "hash", "run", "schema"]),
+    ("gallery", &["cluster", "failure", "hash", "numeric", "report", "run", "schema"]),
     ("console", &["failure"]),
     ("fetch", &["console", "hash"]),
     (
@@ -105,7 +105,7 @@ const WORDS: &[(&str, &[&str])] = &[
 /// Which members may take these rows out of `schema::tables`: who sees pictures, vectors and labels.
 const SEES: &[(&str, &[&str])] = &[
     ("Label", &["evaluate", "run"]),
-    ("Crop", &["detect-track", "embed", "report", "review", "run", "testkit"]),
+    ("Crop", &["detect-track", "embed", "gallery", "report", "review", "run", "testkit"]),
     ("Detection", &["detect-track", "evaluate", "formats", "review", "run", "testkit"]),
     ("Embedding", &["embed", "cluster", "run", "testkit"]),
     ("Metric", &["evaluate", "report", "run"]),
