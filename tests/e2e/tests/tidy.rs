@@ -52,6 +52,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "fetch",
             "formats",
             "gallery",
+            "geometry",
             "hash",
             "ingest",
             "nn",
@@ -106,7 +107,7 @@ const WORDS: &[(&str, &[&str])] = &[
 const SEES: &[(&str, &[&str])] = &[
     ("Label", &["evaluate", "run"]),
     ("Crop", &["detect-track", "embed", "gallery", "report", "review", "run", "testkit"]),
-    ("Detection", &["detect-track", "evaluate", "formats", "review", "run", "testkit"]),
+    ("Detection", &["cluster", "detect-track", "evaluate", "formats", "review", "run", "testkit"]),
     ("Embedding", &["embed", "cluster", "run", "testkit"]),
     ("Metric", &["evaluate", "report", "run"]),
 ];
