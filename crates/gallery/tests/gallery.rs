@@ -596,7 +596,7 @@ fn a_new_name_changes_no_match_and_runs_are_found_where_they_are() {
         video.as_object_mut().unwrap().remove("run_dir");
     }
     fs::write(&index, json.to_string()).unwrap();
-    assert_eq!(run_dirs(&moved.join("library")), [PathBuf::new(); 0]);
+    assert!(run_dirs(&moved.join("library")).is_empty());
     let mut library = Library::open(&moved.join("library")).unwrap();
     let a = RunIdentities::read(&moved.join("a")).unwrap();
     assert!(library.add(&a).unwrap().up_to_date && library.has_moved());

@@ -10,7 +10,7 @@ use schema::tables::DoubtKind;
 
 use crate::people;
 use crate::random::SplitMix64;
-use crate::synthetic::{Linking, SyntheticCrop, SyntheticRun, SyntheticTrack};
+use crate::synthetic::{Linking, SyntheticCrop, SyntheticDoubt, SyntheticRun, SyntheticTrack};
 
 /// Frames of a shot.
 const SHOT_FRAMES: i64 = 110;
@@ -232,7 +232,7 @@ fn merges(plots: &[Plot], random: &mut SplitMix64) -> Vec<(i64, i64, f64, i64)> 
 }
 
 /// Doubts of every kind, if there are two people: the first two may be one, and some tracks may be wrong.
-fn doubts(plots: &[Plot]) -> Vec<(DoubtKind, Option<i64>, Option<i64>, Option<i64>, f64)> {
+fn doubts(plots: &[Plot]) -> Vec<SyntheticDoubt> {
     let mut doubts = Vec::new();
     if plots.iter().any(|plot| plot.cluster == Some(1)) {
         doubts.push((DoubtKind::Split, None, Some(0), Some(1), 0.31));

@@ -87,6 +87,9 @@ pub struct SyntheticCrop {
     pub norm: f32,
 }
 
+/// A doubt: kind, track, person, other person, and probability.
+pub type SyntheticDoubt = (DoubtKind, Option<i64>, Option<i64>, Option<i64>, f64);
+
 /// Result of `cluster` beside the clusters of the tracks.
 #[derive(Debug, Clone, Default)]
 pub struct Linking {
@@ -99,7 +102,7 @@ pub struct Linking {
     /// Bins of the calibration: number, similarity, pairs without a constraint, pairs with one, probability.
     pub calibration: Vec<(i64, f64, i64, i64, f64)>,
     /// Doubts: kind, track, person, other person, probability; each is about two seconds.
-    pub doubts: Vec<(DoubtKind, Option<i64>, Option<i64>, Option<i64>, f64)>,
+    pub doubts: Vec<SyntheticDoubt>,
     /// Thresholds, and the person of each track.
     pub cuts: Vec<(f64, Vec<Option<i64>>)>,
 }
