@@ -10,4 +10,4 @@ mod text;
 
 pub use error::{Error, Result, say};
 pub use failure::exit;
-pub use text::{duration, rounded};
+pub use text::{counted, duration, rounded};

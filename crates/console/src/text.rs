@@ -23,6 +23,11 @@ pub fn duration(secs: f64) -> String {
     }
 }
 
+/// Returns a count and what it counts: `1 track`, `12 tracks`.
+pub fn counted(n: usize, one: &str, many: &str) -> String {
+    format!("{n} {}", if n == 1 { one } else { many })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use console::{Error, Result, duration, exit, say};
+use console::{Error, Result, counted, duration, exit, say};
 use evaluate::compare::{Comparison, Person, Side, compare};
 use formats::run::Run;
 use serde_json::json;
@@ -93,8 +93,4 @@ fn describe(text: &mut String, found: &Comparison) {
             let _ = writeln!(text, "  {}, {} on screen", person.person, duration(person.screen_secs));
         }
     }
-}
-
-fn counted(n: usize, one: &str, many: &str) -> String {
-    format!("{n} {}", if n == 1 { one } else { many })
 }

@@ -56,7 +56,9 @@ pub(crate) fn correct(
 ) -> Result<String> {
     let mut library = Library::open(root)?;
     let name = name.filter(|name| !name.is_empty()).map(str::to_owned);
-    let mut sides: Vec<Side> = given.iter().map(|given| side(&library, given)).collect::<Result<_>>()?;
+    let tables = library.members_of_all()?;
+    let mut sides: Vec<Side> =
+        given.iter().map(|given| side(&library, &tables, given)).collect::<Result<_>>()?;
     if (1..sides.len()).any(|at| sides[..at].contains(&sides[at])) {
         return Err(Error::new(exit::USAGE, "the correction names one person twice"));
     }
@@ -65,7 +67,7 @@ pub(crate) fn correct(
         let (smaller, larger) = if first.len() < second.len() { (first, second) } else { (second, first) };
         larger.retain(|place| !smaller.contains(place));
     }
-    let marked = sides.iter().map(|side| marks(&library, side)).collect::<Result<Vec<_>>>()?;
+    let marked = sides.iter().map(|side| marks(&library, &tables, side)).collect::<Result<Vec<_>>>()?;
     if marked.iter().any(Vec::is_empty) {
         let message = "none of the runs with these people is where the gallery found it, as it was added";
         return Err(Error::new(exit::INPUT, message).hint("add the runs to the gallery again"));
@@ -134,8 +136,7 @@ pub(crate) fn refused(root: &Path) -> Result<Vec<(i64, String)>> {
 
 /// Returns the clusters of a person, given by `person_id` or name; `RUN:PERSON` is the person of one run, by number or
 /// name on its page.
-fn side(library: &Library, given: &str) -> Result<Side> {
-    let tables = library.members_of_all()?;
+fn side(library: &Library, tables: &[Vec<Member>], given: &str) -> Result<Side> {
     let videos: Vec<_> = library.videos().collect();
     let is_person = |row: &Member| {
         let name = library.person(row.person_id).and_then(|person| person.name.as_deref());
@@ -151,7 +152,7 @@ fn side(library: &Library, given: &str) -> Result<Side> {
     };
     let mut side = Side::new();
     let mut people = std::collections::BTreeSet::new();
-    for (video, rows) in videos.iter().zip(&tables) {
+    for (video, rows) in videos.iter().zip(tables) {
         for row in rows.iter().filter(|row| is_person(row) || is_of_run(video, row)) {
             side.push((video.video_id.clone(), row.cluster_id));
             people.insert(row.person_id);
@@ -174,12 +175,12 @@ fn side(library: &Library, given: &str) -> Result<Side> {
 }
 
 /// Returns the marks of clusters whose runs are in their places.
-fn marks(library: &Library, side: &Side) -> Result<Vec<Mark>> {
+fn marks(library: &Library, tables: &[Vec<Member>], side: &Side) -> Result<Vec<Mark>> {
     let mut marks = Vec::new();
-    for (video, rows) in library.videos().zip(library.members_of_all()?) {
+    for (video, rows) in library.videos().zip(tables) {
         let own: Vec<i64> =
             side.iter().filter(|(video_id, _)| *video_id == video.video_id).map(|(_, id)| *id).collect();
-        let run_dir = video.run_dir.as_deref().filter(|_| !own.is_empty() && video.is_as_added(&rows));
+        let run_dir = video.run_dir.as_deref().filter(|_| !own.is_empty() && video.is_as_added(rows));
         let Some(run_dir) = run_dir else { continue };
         let run = RunReader::open(run_dir)?;
         let (faces, clusters): (_, Vec<Cluster>) = (Faces::read(&run)?, run.read()?);

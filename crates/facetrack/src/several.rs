@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use console::{Error, Result, duration, exit, process, say};
+use console::{Error, Result, counted, duration, exit, process, say};
 use run::stage::Reporter;
 use serde_json::{Map, Value, json};
 
@@ -121,7 +121,7 @@ impl Found {
                 0 => String::new(),
                 more => format!(" and {more} more"),
             };
-            let count = counted(paths.len() as u64, noun, &format!("{noun}s"));
+            let count = counted(paths.len(), noun, &format!("{noun}s"));
             eprintln!("warning: left out {count} {reason}: {}{more}", names.join(", "));
         }
     }
@@ -281,14 +281,10 @@ fn line(finished: &Done, secs: f64) -> String {
     };
     format!(
         "{} in {} of {}; {took}",
-        counted(figure("cluster", "identities") as u64, "person", "people"),
-        counted(figure("detect-track", "tracks") as u64, "track", "tracks"),
+        counted(figure("cluster", "identities") as usize, "person", "people"),
+        counted(figure("detect-track", "tracks") as usize, "track", "tracks"),
         duration(figure("ingest", "duration_secs")),
     )
-}
-
-fn counted(n: u64, one: &str, many: &str) -> String {
-    format!("{n} {}", if n == 1 { one } else { many })
 }
 
 /// Adds runs to the library, and reports it: an event for programs; for people a summary, and the path of the table
@@ -323,15 +319,15 @@ fn link(
 
 fn summary(figures: &Map<String, Value>) -> String {
     let number = |key: &str| figures.get(key).and_then(Value::as_u64).unwrap_or(0);
-    let people = counted(number("people"), "person", "people");
-    let videos = counted(number("videos"), "video", "videos");
+    let people = counted(number("people") as usize, "person", "people");
+    let videos = counted(number("videos") as usize, "video", "videos");
     format!("{people} in {videos}, {} of them in several videos", number("people_in_several_videos"))
 }
 
 /// Names the videos that failed, each of which has been reported.
 fn list(failed: &[(&PathBuf, Error)], all: usize) -> String {
     let names: Vec<_> = failed.iter().map(|(video, _)| name(video)).collect();
-    format!("{} of {} failed: {}", failed.len(), counted(all as u64, "video", "videos"), names.join(", "))
+    format!("{} of {} failed: {}", failed.len(), counted(all, "video", "videos"), names.join(", "))
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The page of a gallery, `index.html` beside its tables: people over videos, with the faces that the runs hold.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use report::gallery::{self, CERTAIN_MARGIN, Gallery, MOST_MATCHES, MOST_PEOPLE, Place};
@@ -35,7 +36,7 @@ impl Library {
     /// # Errors
     /// When a file of the library cannot be read.
     pub fn page(&self) -> Result<Gallery, Error> {
-        let mut content = self.content()?;
+        let mut content = self.content(MOST_PEOPLE)?;
         let mut wanted: BTreeMap<usize, BTreeSet<i64>> = BTreeMap::new();
         let of_people = content.people.iter().take(MOST_PEOPLE).filter_map(|person| person.place);
         for (video, cluster) in
@@ -60,11 +61,11 @@ impl Library {
         Ok(content)
     }
 
-    /// Returns the content of the page without the faces.
+    /// Returns the content of the page without the faces, with the place of a face for so many people.
     ///
     /// # Errors
     /// When a file of the library cannot be read.
-    pub fn content(&self) -> Result<Gallery, Error> {
+    pub fn content(&self, with_place: usize) -> Result<Gallery, Error> {
         let videos: Vec<Video> = self.videos().collect();
         let tables = self.members_of_all()?;
         // The members of each person, the one longest on screen first.
@@ -75,13 +76,14 @@ impl Library {
         for members in members.values_mut() {
             members.sort_by(|(_, a), (_, b)| b.screen_secs.total_cmp(&a.screen_secs));
         }
-        let is_there: Vec<bool> =
-            videos.iter().zip(&tables).map(|(video, rows)| video.is_as_added(rows)).collect();
+        // Asked only of the runs whose faces are wanted, because the answer reads tables of the run.
+        let found: Vec<OnceCell<bool>> = vec![OnceCell::new(); videos.len()];
+        let is_there = |at: usize| *found[at].get_or_init(|| videos[at].is_as_added(&tables[at]));
         // The place of the best face of a person, besides one video.
         let best = |person_id: i64, besides: Option<usize>| -> Option<Place> {
             let members = members.get(&person_id).into_iter().flatten();
             let mut places = members.map(|(video, row)| (*video, row.cluster_id));
-            places.find(|(video, _)| is_there[*video] && Some(*video) != besides)
+            places.find(|(video, _)| Some(*video) != besides && is_there(*video))
         };
         let mut people: Vec<_> = self.people().collect();
         people.sort_by(|a, b| b.screen_secs.total_cmp(&a.screen_secs).then(a.person_id.cmp(&b.person_id)));
@@ -101,7 +103,7 @@ impl Library {
                 (None, Some(other)) => (other, None),
                 _ => (row.person_id, Some(*video)),
             };
-            let own = Some((*video, row.cluster_id)).filter(|(video, _)| is_there[*video]);
+            let own = Some((*video, row.cluster_id)).filter(|(video, _)| is_there(*video));
             gallery::Match {
                 video: *video,
                 cluster_id: row.cluster_id,
@@ -115,7 +117,7 @@ impl Library {
                 faces: [None, None],
             }
         };
-        let shown = |person: &&Person| {
+        let shown = |(rank, person): (usize, &&Person)| {
             let mut cells = vec![None; videos.len()];
             for (video, row) in members.get(&person.person_id).into_iter().flatten() {
                 cells[*video] = Some(row.screen_secs);
@@ -126,14 +128,14 @@ impl Library {
                 n_videos: cells.iter().flatten().count(),
                 screen_secs: person.screen_secs,
                 cells,
-                place: best(person.person_id, None),
+                place: (rank < with_place).then(|| best(person.person_id, None)).flatten(),
                 face: None,
             }
         };
         Ok(Gallery {
             name: self.root().file_name().unwrap_or_default().to_string_lossy().into_owned(),
             matches: open.iter().map(found).collect(),
-            people: people.iter().map(shown).collect(),
+            people: people.iter().enumerate().map(shown).collect(),
             n_in_several: people.iter().filter(|person| person.n_videos > 1).count(),
             videos: videos
                 .iter()

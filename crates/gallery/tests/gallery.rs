@@ -301,11 +301,11 @@ fn an_addition_that_was_interrupted_counts_for_nothing() {
     fs::write(place.root().join("library.json"), index).unwrap();
     fs::write(place.root().join("people.parquet.tmp"), "half").unwrap();
     fs::write(place.root().join("members/0123.4567.parquet.tmp"), "half").unwrap();
-    fs::write(place.root().join("members/notes.txt"), "somebody's").unwrap();
+    fs::write(place.root().join("members/notes.txt"), "a note").unwrap();
     let mut library = Library::open(&place.root()).unwrap();
     assert_eq!((library.n_videos(), library.people().count()), (1, 1));
     library.commit().unwrap();
-    assert_eq!(fs::read(place.root().join("members/notes.txt")).unwrap(), b"somebody's");
+    assert_eq!(fs::read(place.root().join("members/notes.txt")).unwrap(), b"a note");
     fs::remove_file(place.root().join("members/notes.txt")).unwrap();
     assert_eq!(place.bytes(), before);
     drop(library);
@@ -352,7 +352,7 @@ fn lost_people_are_made_again() {
     assert_eq!(place.bytes(), before);
 }
 
-/// Vectors of many additions come to few files, which say the same as the members.
+/// Vectors of many additions are kept in few files, which say the same as the members.
 #[test]
 fn vectors_of_many_additions_are_in_few_files() {
     let place = Place::new();

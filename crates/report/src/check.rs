@@ -78,7 +78,7 @@ struct Checker<'r, 'a> {
 }
 
 impl Checker<'_, '_> {
-    /// A constraint that the result violates: which two tracks, of whom, and when.
+    /// A constraint that the result violates: which two tracks, of which people, and when.
     fn violated(&mut self, row: &Constraint) -> Value {
         let (a, b) = (row.track_a, row.track_b);
         let who = self.name(self.cluster(a));

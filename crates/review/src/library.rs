@@ -157,7 +157,7 @@ impl Gallery {
             return Ok(());
         }
         let library = Library::view(&self.root)?;
-        let content = library.content()?;
+        let content = library.content(usize::MAX)?;
         let tables = library.members_of_all()?;
         let videos: Vec<gallery::Video> = library.videos().collect();
         let log = Log::open(&self.root)?;

@@ -1,77 +1,22 @@
 "use strict";
-// The review page. `run` has the data that do not change; `state` has the people after all edits, as the server sent
-// them. The page sends every act at once, and the answer has the new state, so all windows show the same state.
+// The review page of a run. `run` has the data that do not change; `state` has the people after all edits.
 
-const $ = (id) => document.getElementById(id);
 const video = $("video"), canvas = $("boxes");
-const COLOURS = 8, BOXES_SECS = 10, NEAR_SECS = 1.5, POLL_MS = 2000, TILES_AT_ONCE = 300;
-let run, state, trackOf = new Map(), personOf = new Map(), doubtOf = new Map();
-let view = "home", shown = null, chosen = new Set(), chosenTracks = new Set(), byTime = false, busy = false;
+const COLOURS = 8, BOXES_SECS = 10, NEAR_SECS = 1.5, TILES_AT_ONCE = 300;
+let run, trackOf = new Map(), personOf = new Map(), doubtOf = new Map();
+let chosenTracks = new Set(), byTime = false;
 
-// An element with properties, handlers (`on…`), attributes (`aria-…`, `data-…`) and children.
-function h(tag, properties = {}, ...children) {
-  const element = document.createElement(tag);
-  for (const [name, value] of Object.entries(properties)) {
-    if (value === undefined || value === null || value === false) continue;
-    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
-    else if (name.startsWith("--")) element.style.setProperty(name, value);
-    else if (/^(aria-|data-|role$|list$)/.test(name)) element.setAttribute(name, value);
-    else element[name] = value;
-  }
-  element.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
-  return element;
-}
-
-function clock(secs) {
-  const whole = Math.max(0, Math.floor(secs)), two = (n) => String(n).padStart(2, "0");
-  const hours = Math.floor(whole / 3600), minutes = Math.floor(whole / 60) % 60;
-  return hours ? `${hours}:${two(minutes)}:${two(whole % 60)}` : `${minutes}:${two(whole % 60)}`;
-}
-const length = (secs) => secs < 60 ? `${secs < 10 ? secs.toFixed(1) : Math.round(secs)} s` : `${clock(secs)} min`;
-const times = (n, one, many) => `${n.toLocaleString("en")} ${n === 1 ? one : many}`;
-const say = (text) => { $("status").textContent = text; };
-const person = (id) => state.people.find((p) => p.id === id);
 const colour = (id) => person(id)?.is_main && id < COLOURS ? `var(--k${id})` : undefined;
 
 // The server.
 
-async function get(path) {
-  const answer = await fetch(path, { headers: { accept: "application/json" } });
-  if (!answer.ok) throw new Error(await answer.text());
-  return answer.json();
-}
-
-async function act(body, done) {
-  if (busy) return;
-  busy = true;
-  try {
-    const answer = await fetch("api/act", { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) });
-    if (!answer.ok) throw new Error(await answer.text());
-    const { state: next, problem, same_name } = await answer.json();
-    if (!problem) { chosen.clear(); chosenTracks.clear(); }
-    take(next);
-    if (problem) complain(problem);
-    else if (done) say(done);
-    if (same_name) offer(same_name);
-  } catch (error) {
-    say(error instanceof TypeError ? "The server does not answer; start `facetrack review` again." : error.message);
-  } finally {
-    busy = false;
-  }
-}
-
-async function poll() {
-  if (!document.hidden && !busy) {
-    try {
-      const { state: next, tables } = await get(`api/state?since=${state.version}`);
-      if (next && !busy) take(next);
-      $("tables").textContent = tables;
-    } catch {
-      $("tables").textContent = "The server does not answer; start `facetrack review` again.";
-    }
-  }
-  setTimeout(poll, POLL_MS);
-}
+const act = (body, done) => send(body, ({ state: next, problem, same_name }) => {
+  if (!problem) { chosen.clear(); chosenTracks.clear(); }
+  take(next);
+  if (problem) complain(problem);
+  else if (done) say(done);
+  if (same_name) offer(same_name);
+});
 
 function take(next) {
   state = next;

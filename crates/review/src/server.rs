@@ -55,6 +55,7 @@ const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 const GALLERY_PAGE: &str = include_str!("gallery.html");
 const GALLERY_SCRIPT: &str = include_str!("gallery.js");
+const COMMON_SCRIPT: &str = include_str!("common.js");
 const ICON: &str = "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'><circle cx='8' cy='6' r='4' \
                     fill='#3b62c9'/><path d='M1 16a7 6 0 0 1 14 0z' fill='#3b62c9'/></svg>";
 
@@ -267,6 +268,7 @@ async fn of_gallery(app: Arc<App>, parts: &[&str], request: Request<Incoming>) -
         (&Method::GET, [""]) => whole("text/html; charset=utf-8", GALLERY_PAGE),
         (&Method::GET, ["page.css"]) => whole("text/css; charset=utf-8", STYLE),
         (&Method::GET, ["gallery.js"]) => whole("text/javascript; charset=utf-8", GALLERY_SCRIPT),
+        (&Method::GET, ["common.js"]) => whole("text/javascript; charset=utf-8", COMMON_SCRIPT),
         (&Method::GET, ["icon.svg"]) => kept(whole("image/svg+xml", ICON)),
         (&Method::GET, ["api", "state"]) => {
             let polled = |gallery: &Gallery, app: &App, since: String| {
@@ -307,6 +309,7 @@ async fn of_run(app: Arc<App>, run: Arc<RunApp>, parts: &[&str], request: Reques
         (&Method::GET, [""]) => whole("text/html; charset=utf-8", PAGE),
         (&Method::GET, ["page.css"]) => whole("text/css; charset=utf-8", STYLE),
         (&Method::GET, ["page.js"]) => whole("text/javascript; charset=utf-8", SCRIPT),
+        (&Method::GET, ["common.js"]) => whole("text/javascript; charset=utf-8", COMMON_SCRIPT),
         (&Method::GET, ["icon.svg"]) => kept(whole("image/svg+xml", ICON)),
         (&Method::GET, ["api", "run"]) => json(&run.fixed),
         (&Method::GET, ["api", "state"]) => {

@@ -241,6 +241,7 @@ fn strangers_get_nothing() {
     for path in [
         "/",
         "/page.js",
+        "/common.js",
         "/page.css",
         "/api/run",
         "/api/state",

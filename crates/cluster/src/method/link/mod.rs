@@ -401,16 +401,15 @@ impl Round<'_> {
             if let (Some(look), Stop::Gain(stop)) = (&self.second_look, stop) {
                 let was_alone: Vec<bool> = (0..n).map(|track| clusters.is_alone(track)).collect();
                 let right = look.merge(&mut clusters, stop, search);
-                // That a track is alone was wrong if the track moved.
-                let confidence = |track: usize| {
-                    if was_alone[track] && right[track] < 1.0 {
-                        right[track]
-                    } else {
-                        right[track] * confidences[track]
-                    }
-                };
-                confidences = (0..n).map(confidence).collect();
-                standings = clusters.standings();
+                let moved: Vec<usize> = (0..n).filter(|track| right[*track] < 1.0).collect();
+                for track in &moved {
+                    // That a track is alone was wrong if the track moved.
+                    let before = if was_alone[*track] { 1.0 } else { confidences[*track] };
+                    confidences[*track] = right[*track] * before;
+                }
+                if !moved.is_empty() {
+                    standings = clusters.standings();
+                }
             }
         }
         Partition { labels: clusters.labels().to_vec(), merges, standings, confidences }

@@ -1,4 +1,4 @@
-//! A second look at people whom merging and reassignment left apart.
+//! A second look at people that merging and reassignment left apart.
 //!
 //! The offset of a video is learned from the partition. Where one person has most of the tracks and some of the tracks are
 //! alone, a part of the person goes into the offset, and the evidence for the rest is too low: so with heads in one colour
@@ -39,7 +39,7 @@ pub(super) struct SecondLook<'a> {
     pub(super) same_from: f64,
 }
 
-/// Log odds that two people whom linking left apart are one person.
+/// Log odds that two people that linking left apart are one person.
 ///
 /// `odds` are the log odds of linking, clothes included; `above` is the cosine of the mean vectors of the two people, by
 /// the first embedder, less the cosine from which two tracks more likely show one person than two.
@@ -52,12 +52,12 @@ impl SecondLook<'_> {
     /// Merges clusters that are one person with a sufficient probability; `stop` are the log odds at which linking stopped.
     /// Returns for each track the probability that this put it to the right person, 1 for tracks that did not move.
     pub(super) fn merge(&self, clusters: &mut Clusters<'_>, stop: f64, search: Search) -> Vec<f64> {
+        let least = stop + (LEAST / (1.0 - LEAST)).ln();
         let mut right = vec![1.0; self.vectors.len()];
         loop {
             let mut members: Vec<Vec<usize>> = vec![Vec::new(); clusters.len()];
             clusters.labels().iter().enumerate().for_each(|(track, label)| members[*label].push(track));
             let pairs = self.pairs(clusters, &members, search);
-            let least = stop + (LEAST / (1.0 - LEAST)).ln();
             let mut is_merged = vec![false; members.len()];
             for (odds, a, b) in pairs.into_iter().take_while(|(odds, ..)| *odds >= least) {
                 if is_merged[a] || is_merged[b] {

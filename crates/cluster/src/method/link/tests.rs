@@ -388,8 +388,8 @@ fn heights_follow_from_the_evidence_of_the_items() {
     let clothes = |a: usize, b: usize| {
         let (first, second) = (a.min(b), a.max(b));
         (first_secs(second) <= first_secs(first) + 3.0 + 240.0).then(|| {
-            let alike: f64 = torsos[a].iter().zip(&torsos[b]).map(|(p, q)| f64::from(p * q).sqrt()).sum();
-            let distance = (1.0 - alike).max(0.0).sqrt();
+            let overlap: f64 = torsos[a].iter().zip(&torsos[b]).map(|(p, q)| f64::from(p * q).sqrt()).sum();
+            let distance = (1.0 - overlap).max(0.0).sqrt();
             (line.intercept + line.slope * distance).clamp(line.bounds[0], line.bounds[1])
         })
     };
