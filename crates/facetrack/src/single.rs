@@ -89,7 +89,7 @@ pub(crate) fn run(args: &RunArgs, video: &Path) -> Result<()> {
     check_edits(args, &done)
 }
 
-/// With `--strict`, fails when a correction does not land.
+/// Fails with `--strict` if a correction is not applied.
 pub(crate) fn check_edits(args: &RunArgs, done: &Done) -> Result<()> {
     let cluster = done.iter().find(|(stage, _)| *stage == cluster::STAGE.name);
     let lost = cluster.and_then(|(_, finished)| finished.figures.get(cluster::NOT_APPLIED)?.as_array());

@@ -17,7 +17,7 @@ use run::stage::read_config;
 use testkit::files::walk;
 use testkit::snapshot;
 
-/// What a person reads of an error.
+/// An error as the user reads it.
 fn message(error: &dyn Failure) -> String {
     let hint = error.hint().map_or_else(String::new, |hint| format!("\n  hint: {hint}"));
     format!("exit {}: {error}{hint}", error.exit_code())
@@ -66,7 +66,7 @@ fn refusal(folder: &str, path: &Path) -> Option<String> {
         "imports" => imported(path),
         "edits" => edited(path),
         "settings" => set(path),
-        _ => Some(format!("nobody reads files of {folder}")),
+        _ => Some(format!("no reader for files of {folder}")),
     }
 }
 
@@ -76,10 +76,10 @@ fn every_bad_file_is_refused_in_the_stored_words() {
     let mut text = String::new();
     for (name, path) in walk(&root, &[]) {
         let (folder, file) = name.split_once('/').unwrap();
-        let told = refusal(folder, &path).unwrap_or_else(|| "ACCEPTED".into());
-        let told = told.replace(path.to_str().unwrap(), file);
-        assert!(told != "ACCEPTED", "{name} is not bad");
-        text += &format!("{name}\n  {told}\n");
+        let error = refusal(folder, &path).unwrap_or_else(|| "ACCEPTED".into());
+        let error = error.replace(path.to_str().unwrap(), file);
+        assert!(error != "ACCEPTED", "{name} is not bad");
+        text += &format!("{name}\n  {error}\n");
     }
     snapshot::assert_matches("bad_files.txt", &text);
 }

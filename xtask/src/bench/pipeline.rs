@@ -1,7 +1,7 @@
 //! `cargo xtask bench pipeline`: a whole run beside ffmpeg decoding the same video.
 //!
-//! The two take turns, so that a machine that grows busy slows both. A run is what a person who
-//! types `cargo xtask run` waits for, less the building.
+//! The two take turns, so that a machine that grows busy slows both. A run is what the
+//! user of `cargo xtask run` waits for, without building.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! `cargo xtask bench review`: a simulated person answers the questions of the review page on labelled clips.
+//! `cargo xtask bench review`: a simulated user answers the questions of the review page on labelled clips.
 
 use clap::Args;
 use console::Result;
