@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use console::process::Cost;
 use console::{Error, Result, duration, exit, rounded, say};
 use evaluate::labels::Labels;
 use run::manifest::STAGES;
@@ -224,17 +223,13 @@ pub(crate) fn closing_event(run_dir: &Path, finished: &[(&'static str, Finished)
     let of_each = |value: fn(&Finished) -> Value| {
         finished.iter().map(|(name, stage)| ((*name).to_owned(), value(stage))).collect::<Map<_, _>>()
     };
-    let cost = |stage: &Finished| {
-        let Cost { wall_secs, cpu_secs, peak_bytes } = stage.cost;
-        json!({ "wall_secs": wall_secs, "cpu_secs": cpu_secs, "peak_bytes": peak_bytes })
-    };
     json!({
         "event": "run_finished",
         "run_dir": run_dir.display().to_string(),
         "report": run_dir.join(PAGE).display().to_string(),
         "skipped": finished.iter().filter(|(_, f)| f.skipped).map(|(name, _)| *name).collect::<Vec<_>>(),
         "figures": of_each(|stage| Value::Object(stage.figures.clone())),
-        "costs": of_each(cost),
+        "costs": of_each(|stage| json!(stage.cost)),
     })
 }
 

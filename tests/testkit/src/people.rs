@@ -88,7 +88,8 @@ pub fn people(n: usize, dim: usize, seed: u64) -> People {
         let (centre, spread) = &centres[person];
         let noise = if kind < FAR { FAR_SPREAD } else { spread / quality };
         let is_stranger = kind > 1.0 - STRANGERS;
-        let mean = if is_stranger { plus(direction(&mut random, dim), &common, COMMON) } else { centre.clone() };
+        let mean =
+            if is_stranger { plus(direction(&mut random, dim), &common, COMMON) } else { centre.clone() };
         let vector = unit(plus(mean, &direction(&mut random, dim), noise));
         values.extend(vector.into_iter().map(|x| x as f32));
         norms.push(norm(quality) as f32);
