@@ -19,7 +19,7 @@ use serde_json::{Map, Value, json};
 use crate::cli::RunArgs;
 use crate::models;
 use crate::progress::Screen;
-use crate::sources::{self, Source};
+use crate::sources::{self, WeightSource};
 use crate::stages::{self, Finished};
 use crate::{annotate, edits, redact, skip};
 
@@ -36,7 +36,7 @@ pub(crate) struct Plan<'a> {
     /// Settings that override the configuration file, each a line of TOML.
     pub(crate) settings: Vec<String>,
     /// The networks that turn crops into vectors.
-    pub(crate) embedders: Vec<Source>,
+    pub(crate) embedders: Vec<WeightSource>,
     /// Folder of the pinned weights.
     pub(crate) weights: PathBuf,
 }
@@ -141,7 +141,7 @@ impl<'a> Plan<'a> {
     /// Makes sure that the pinned weights are there.
     pub(crate) fn obtain_weights(self) -> Result<Self> {
         let mut wanted = vec![models::YUNET];
-        wanted.extend(self.embedders.iter().filter_map(Source::pinned));
+        wanted.extend(self.embedders.iter().filter_map(WeightSource::pinned));
         let weights = models::obtain(&wanted, self.args.weights_dir.given())?;
         Ok(Self { weights, ..self })
     }

@@ -32,7 +32,7 @@ use crate::library::{self, Gallery};
 use crate::range::{Wanted, wanted};
 use crate::remake::Remake;
 use crate::session::{Act, Session, Static};
-use crate::video::Source;
+use crate::video::VideoSource;
 
 /// Most bytes of the body of a request: thousands of track numbers.
 const MOST_BODY: usize = 256 * 1024;
@@ -83,7 +83,7 @@ pub(crate) struct RunApp {
     root: PathBuf,
     session: Mutex<Session>,
     fixed: Static,
-    video: Source,
+    video: VideoSource,
 }
 
 impl RunApp {
@@ -100,7 +100,7 @@ impl RunApp {
         let run = RunReader::open(root)?;
         check_links(run.root())?;
         let frames: Vec<schema::tables::Frame> = run.read()?;
-        let video = Source::find(&run, video, &frames)?;
+        let video = VideoSource::find(&run, video, &frames)?;
         let session = Session::open(&run, &frames, author, is_read_only)?;
         let fixed = session.fixed(&video);
         Ok(Self { root: root.to_path_buf(), session: Mutex::new(session), fixed, video })

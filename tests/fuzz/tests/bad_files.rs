@@ -9,7 +9,7 @@ use std::path::Path;
 
 use evaluate::labels::Labels;
 use failure::Failure;
-use formats::labels::Source;
+use formats::labels::LabelFormat;
 use gallery::Library;
 use nn::weights::read_tensors;
 use run::manifest::Manifest;
@@ -40,8 +40,8 @@ fn labels(path: &Path) -> Option<String> {
 }
 
 fn imported(path: &Path) -> Option<String> {
-    let source = Source::of(path).unwrap();
-    let (line, reason) = source.read(&fs::read(path).unwrap(), source.first_frame(), None).err()?;
+    let format = LabelFormat::of(path).unwrap();
+    let (line, reason) = format.read(&fs::read(path).unwrap(), format.first_frame(), None).err()?;
     Some(message(&formats::Error::Labels { path: path.to_path_buf(), line, reason }))
 }
 
