@@ -6,7 +6,7 @@ use geometry::BBox;
 use report::input::{self, TrackBox};
 use run::RunDir;
 use schema::UnitVector;
-use schema::tables::{Cluster, Constraint, Cut, Detection, Doubt, Frame, Track, TrackEmbedding};
+use schema::tables::{Cluster, Constraint, Detection, Frame, Track, TrackEmbedding};
 
 use crate::cohesion::Point;
 use crate::error::Result;
