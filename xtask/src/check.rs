@@ -55,13 +55,16 @@ pub(crate) fn check(options: &Options) -> Result<()> {
     let started = Instant::now();
     let strict = is_strict();
     if options.fast {
-        step("system", || system::ensure(&[system::RUN], options.install))?;
+        step("system", || system::ensure(&[system::RUN, system::OPENCV], options.install))?;
         lint()?;
         let skipped = step("unit tests", || test(&["--lib", "--bins"], &[]))?;
         return close(started, skipped, strict);
     }
     step("system", || {
-        system::ensure(&[system::RUN, system::FETCH, system::TESTS, system::DIST], options.install)
+        system::ensure(
+            &[system::RUN, system::OPENCV, system::FETCH, system::TESTS, system::DIST],
+            options.install,
+        )
     })?;
     lint()?;
     step("build", || cargo(&["build", "--release", "--workspace", "--bins", "--tests"]))?;

@@ -54,7 +54,7 @@ const DOCUMENTS: [&str; 7] = [
 
 /// Builds and packs the program; prints the paths of the packages.
 pub(crate) fn dist(options: &Options) -> Result<()> {
-    let groups: &[_] = &[system::RUN, system::DIST, system::FETCH];
+    let groups: &[_] = &[system::RUN, system::OPENCV, system::DIST, system::FETCH];
     system::ensure(if options.test { groups } else { &groups[..2] }, options.install)?;
     let packages = make()?;
     say(&packages.deb.display().to_string());

@@ -88,9 +88,12 @@ fn hand_over(mut arguments: Vec<OsString>) -> Result<()> {
     let before = arguments.len();
     arguments.retain(|argument| argument != "--install-deps");
     let install = arguments.len() < before;
-    let needs: &[_] = if install { &[system::RUN, system::FETCH] } else { &[system::RUN] };
-    system::ensure(needs, install)?;
-    workspace::build()?;
+    let opencv = workspace::needs_opencv(&arguments);
+    let mut needs = vec![system::RUN];
+    needs.extend(install.then_some(system::FETCH));
+    needs.extend(opencv.then_some(system::OPENCV));
+    system::ensure(&needs, install)?;
+    workspace::build(opencv)?;
     // This process goes on as `facetrack`; it returns only where that fails.
     let error = workspace::facetrack().args(&arguments).exec();
     Err(Error::io("start", &workspace::program("facetrack"))(error))

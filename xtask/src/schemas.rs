@@ -8,7 +8,7 @@ use crate::{reference, workspace};
 
 /// Writes `schemas/`, or compares it with the source, or releases the tables with those of a run as examples.
 pub(crate) fn schemas(check: bool, release: Option<&Path>) -> Result<()> {
-    workspace::build()?;
+    workspace::build(true)?;
     let Some(run) = release else { return document(check) };
     let run = std::path::absolute(run).map_err(Error::io("resolve", run))?;
     let mut command = workspace::facetrack();

@@ -23,13 +23,6 @@ const fn need(what: &'static str, packages: &'static [&'static str], is_present:
 pub(crate) const RUN: &[Need] = &[
     need("pkg-config", &["pkg-config"], || process::succeeds("pkg-config", &["--version"])),
     need(
-        "OpenCV 4 with its contributed module tracking and headers (pkg-config module opencv4)",
-        &["libopencv-dev"],
-        || process::succeeds("pkg-config", &["--exists", "opencv4"]),
-    ),
-    // Elsewhere the cascades' place is anyone's guess, and only one detector wants them.
-    need("OpenCV's cascades", &["opencv-data"], || has_cascades() || !has_apt()),
-    need(
         "FFmpeg's libraries with headers (pkg-config modules libavcodec, libavformat, libavutil, libswscale)",
         &["libavcodec-dev", "libavformat-dev", "libavutil-dev", "libswscale-dev"],
         || {
@@ -40,6 +33,16 @@ pub(crate) const RUN: &[Need] = &[
     need("the program ffmpeg", &["ffmpeg"], || process::succeeds("ffmpeg", &["-version"])),
     // The build of the bindings of OpenCV and FFmpeg calls clang and loads libclang, on which Debian's package depends.
     need("the program clang", &["clang"], || process::succeeds("clang", &["--version"])),
+];
+/// What building and running with the methods of OpenCV needs beyond [`RUN`].
+pub(crate) const OPENCV: &[Need] = &[
+    need(
+        "OpenCV 4 with its contributed module tracking and headers (pkg-config module opencv4)",
+        &["libopencv-dev"],
+        || process::succeeds("pkg-config", &["--exists", "opencv4"]),
+    ),
+    // Elsewhere the cascades' place is anyone's guess, and only one detector wants them.
+    need("OpenCV's cascades", &["opencv-data"], || has_cascades() || !has_apt()),
 ];
 /// What obtaining weights needs.
 pub(crate) const FETCH: &[Need] =

@@ -50,8 +50,8 @@ pub(super) fn accuracy(options: &Options, install: bool) -> Result<()> {
 
 /// Runs one of the scripts on the clips.
 pub(super) fn python(script: &str, clips: &Clips, arguments: &[String], install: bool) -> Result<()> {
-    system::ensure(&[system::RUN, system::TESTS], install)?;
-    workspace::build()?;
+    system::ensure(&[system::RUN, system::OPENCV, system::TESTS], install)?;
+    workspace::build(true)?;
     let scratch =
         scripts(&[("accuracy.py", include_str!("accuracy.py")), ("review.py", include_str!("review.py"))])?;
     let mut python = Command::new("python3");

@@ -60,7 +60,7 @@ pub(super) struct Labelled {
 
 /// Measures linkers of synthetic people.
 pub(super) fn cluster(options: &Synthetic, install: bool) -> Result<Value> {
-    system::ensure(&[system::RUN, system::TESTS], install)?;
+    system::ensure(&[system::RUN, system::OPENCV, system::TESTS], install)?;
     workspace::build_all()?;
     let (python, scratch) = (PYTHON.obtain()?, scripts(&SCRIPTS)?);
     let threads = options.threads.unwrap_or_else(every_core);

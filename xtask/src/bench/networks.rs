@@ -105,7 +105,7 @@ fn measure(
     size: Option<(u32, u32)>,
     install: bool,
 ) -> Result<Vec<Value>> {
-    system::ensure(&[system::RUN, system::FETCH, system::TESTS], install)?;
+    system::ensure(&[system::RUN, system::OPENCV, system::FETCH, system::TESTS], install)?;
     workspace::build_all()?;
     let pinned = entries.iter().map(|(name, _)| *name).filter(|name| !SEEDED.contains(name));
     workspace::call(workspace::facetrack().args(["models", "fetch", DETECTOR]).args(pinned))?;

@@ -42,8 +42,8 @@ pub(super) fn pipeline(options: &Options, install: bool) -> Result<Value> {
     let scratch = Scratch::new("bench")?;
     fs::File::open(&options.video)
         .map_err(|e| Error::new(exit::INPUT, format!("failed to read `{}`: {e}", options.video.display())))?;
-    system::ensure(&[system::RUN], install)?;
-    workspace::build()?;
+    system::ensure(&[system::RUN, system::OPENCV], install)?;
+    workspace::build(true)?;
     let video = match options.scale {
         Some(size) => scaled(&options.video, size, scratch.path())?,
         None => options.video.clone(),
