@@ -22,14 +22,14 @@ pub struct Labels {
 
 impl Labels {
     /// Parses the content of the file at `path` for a video of `frame_count` frames. The ending of the path
-    /// gives the format: `.txt` is MOTChallenge, `.xml` is CVAT, anything else is CSV.
+    /// gives the format: `.txt` is MOTChallenge, `.xml` is CVAT, `.json` is COCO, anything else is CSV.
     ///
     /// # Errors
     /// The line and what is wrong with it.
     pub fn parse(path: &Path, content: &[u8], frame_count: i64) -> Result<Self> {
         let wrong = |(line, reason)| Error::Labels { path: path.to_path_buf(), line, reason };
         let format = LabelFormat::of(path).unwrap_or(LabelFormat::Csv);
-        let read = format.read(content, format.first_frame(), None).map_err(wrong)?;
+        let read = format.read(content, None, None).map_err(wrong)?;
         read.check_frames(frame_count).map_err(wrong)?;
         check_shots(&read.lines).map_err(wrong)?;
         let mut empty = read.looked_at;

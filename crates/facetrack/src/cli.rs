@@ -374,7 +374,7 @@ pub(crate) struct CompareArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct ImportArgs {
-    /// MOTChallenge (.txt), CVAT for video (.xml), or CSV
+    /// MOTChallenge (.txt), CVAT (.xml), COCO (.json), or CSV
     #[arg(long, value_name = "FILE")]
     pub(crate) labels: PathBuf,
     /// Output file [default: standard output]

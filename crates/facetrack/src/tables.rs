@@ -32,13 +32,13 @@ pub(crate) fn import(arguments: &ImportArgs) -> Result<()> {
     };
     let format = format.ok_or_else(|| {
         console::Error::new(exit::USAGE, format!("unknown format of `{}`", labels.display()))
-            .hint("set the format with --from: csv, mot (.txt) or cvat (.xml)")
+            .hint("set the format with --from: csv, mot (.txt), cvat (.xml) or coco (.json)")
     })?;
     let content =
         fs::read(labels).map_err(|source| Error::Io { action: "read", path: labels.clone(), source })?;
-    let first = first_frame.unwrap_or_else(|| format.first_frame());
+
     let wrong = |(line, reason)| Error::Labels { path: labels.clone(), line, reason };
-    let read = format.read(&content, first, *frames).map_err(wrong)?;
+    let read = format.read(&content, *first_frame, *frames).map_err(wrong)?;
     read.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
     Ok(put(out.as_deref(), &labels::write(&read))?)
 }

@@ -422,10 +422,10 @@ fn labels_come_back_as_they_went() {
     let Some(made) = small("round-trip") else { return };
     let exports = folder("round-trip-exports");
     let Some(()) = export(&made.run, &exports) else { return };
-    for (format, from) in [("csv", "csv"), ("mot", "mot"), ("cvat", "cvat")] {
+    for format in ["csv", "mot", "cvat", "coco"] {
         let labels = exports.join(format!("{format}.labels.csv"));
         let Some(mut command) = exchange() else { return };
-        let import = command.arg("import").args(["--from", from]).arg("--out").arg(&labels);
+        let import = command.arg("import").args(["--from", format]).arg("--out").arg(&labels);
         must(import.arg("--labels").arg(exports.join(format)));
         let Some(()) = synthetic_run::judge(&made.run, &labels) else { return };
         let metrics = read_all::<Metric>(&made.run.join("metrics.parquet")).unwrap();

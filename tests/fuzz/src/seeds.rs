@@ -47,10 +47,14 @@ const INDEX: &str = r#"{"format":1,"next_person_id":3,"embedder":{"name":"sface"
 const EDITS: &str = "track_a,track_b,kind,why\n0,1,must_link,x\n1,2,must_link,\n5,2,cannot_link,\"a, b\"\n";
 const SETTINGS: &str = "\0[ingest]\n[cluster]\nmethod = 'agglomerative'\nlinkage = \"average\"\nthreshold = 0.5\n[evaluate]\nthumbnail_px = 96\n";
 /// The first byte is that of [`crate::labels`].
-const LABELS: [(u8, &str); 6] = [
+const LABELS: [(u8, &str); 7] = [
     (0, "frame,x,y,w,h,identity,shot\n0,1,2,3.5,4,ida,0\n0,1,2,3,4,?,\n7,0,0,0,0,-,\n"),
     (1, "frame_idx,name,x_min,y_min,x_max,y_max,shot\n4,ida,1,2,11,22,0\n4,,50,2,61,22,\n"),
     (2, "1,7,10,20,30,40,1,1,1\n3,7,11,20,30,40,1,1,0.5\n3,8,50,20,30,40,0,1,1\n"),
+    (
+        16,
+        r#"{"images":[{"id":1,"file_name":"a_000004.png"}],"categories":[{"id":1,"name":"face"}],"annotations":[{"id":3,"image_id":1,"category_id":1,"bbox":[1,2,10,20.5],"attributes":{"name":"ida"}},{"image_id":1,"bbox":[3,2,10,20],"track_id":7,"iscrowd":1}]}"#,
+    ),
     (
         3,
         "<?xml version=\"1.0\"?><annotations><meta><job><size>4</size><start_frame>0</start_frame><stop_frame>3</stop_frame></job></meta><track id=\"0\" label=\"face\"><box frame=\"0\" outside=\"0\" xtl=\"1\" ytl=\"2\" xbr=\"11\" ybr=\"22\"><attribute name=\"identity\">ida &amp; eva</attribute></box></track></annotations>",

@@ -41,7 +41,7 @@ fn labels(path: &Path) -> Option<String> {
 
 fn imported(path: &Path) -> Option<String> {
     let format = LabelFormat::of(path).unwrap();
-    let (line, reason) = format.read(&fs::read(path).unwrap(), format.first_frame(), None).err()?;
+    let (line, reason) = format.read(&fs::read(path).unwrap(), None, None).err()?;
     Some(message(&formats::Error::Labels { path: path.to_path_buf(), line, reason }))
 }
 

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use roxmltree::{Document, Node};
 
-use super::{Face, Labels, Line, MOST_FRAMES, Wrong, bbox, frame, identity};
+use super::{Face, IDENTITY, Labels, Line, MOST_FRAMES, Wrong, bbox, frame, identity};
 
-/// Attributes of a box that may hold the identity, in order of preference.
-const IDENTITY: [&str; 4] = ["identity", "name", "person", "id"];
+/// Shapes that surround a face. A mask, a skeleton or a line does not.
+const SHAPES: [&str; 3] = ["box", "ellipse", "polygon"];
 
 pub(super) fn read(content: &str) -> Result<Labels, Wrong> {
     let document = Document::parse(content)
@@ -21,7 +21,7 @@ pub(super) fn read(content: &str) -> Result<Labels, Wrong> {
     let mut images = Vec::new();
     let tracks = || root.children().filter(|node| node.has_tag_name("track"));
     let is_named =
-        tracks().flat_map(boxes).any(|node| IDENTITY.iter().any(|name| attribute(node, name).is_some()));
+        tracks().flat_map(shapes).any(|node| IDENTITY.iter().any(|name| attribute(node, name).is_some()));
     let different: BTreeSet<_> = tracks().filter_map(|node| node.attribute("label")).collect();
     // Where the labels alone differ, they are the people.
     let label_is_person = !is_named && different.len() > 1;
@@ -39,10 +39,9 @@ pub(super) fn read(content: &str) -> Result<Labels, Wrong> {
     }
     let others = root.children().filter(|node| node.has_tag_name("track") || node.has_tag_name("image"));
     let others = others.flat_map(|node| node.children()).filter(Node::is_element);
-    let others = others.filter(|node| !["box", "tag"].contains(&node.tag_name().name())).count();
-    if others > 0 {
-        labels.warnings.push(format!("shapes of the labels that are no boxes and are left out: {others}"));
-    }
+    let is_known = |node: &Node<'_, '_>| node.has_tag_name("tag") || is_shape(node);
+    let others = others.filter(|node| !is_known(node)).count();
+    labels.warn(others, "shapes of the labels that surround no face and are left out");
     labels.looked_at = looked_at(root).chain(images).collect();
     Ok(labels)
 }
@@ -71,7 +70,7 @@ fn track(node: Node<'_, '_>, label_is_person: bool, labels: &mut Labels) -> Resu
         true => label.to_owned(),
         false => format!("{label} {}", node.attribute("id").unwrap_or("?")),
     };
-    for node in boxes(node).filter(|node| node.attribute("outside") != Some("1")) {
+    for node in shapes(node).filter(|node| node.attribute("outside") != Some("1")) {
         let frame = frame_of(node, "frame")?;
         labels.lines.push(Line { line: line(node), frame, face: Some(face(node, &own)?) });
     }
@@ -81,27 +80,56 @@ fn track(node: Node<'_, '_>, label_is_person: bool, labels: &mut Labels) -> Resu
 /// Reads the faces of an image; gives its frame.
 fn image(node: Node<'_, '_>, labels: &mut Labels) -> Result<i64, Wrong> {
     let frame = frame_of(node, "id")?;
-    for node in boxes(node) {
+    for node in shapes(node) {
         let face = face(node, node.attribute("label").unwrap_or(""))?;
         labels.lines.push(Line { line: line(node), frame, face: Some(face) });
     }
     Ok(frame)
 }
 
-fn boxes<'a, 'b>(node: Node<'a, 'b>) -> impl Iterator<Item = Node<'a, 'b>> {
-    node.children().filter(|node| node.has_tag_name("box"))
+fn shapes<'a, 'b>(node: Node<'a, 'b>) -> impl Iterator<Item = Node<'a, 'b>> {
+    node.children().filter(is_shape)
+}
+
+fn is_shape(node: &Node<'_, '_>) -> bool {
+    SHAPES.contains(&node.tag_name().name())
 }
 
 /// A face, whose identity is an attribute of the box, or else `own`.
 fn face(node: Node<'_, '_>, own: &str) -> Result<Face, Wrong> {
-    let [x, y] = [number(node, "xtl")?, number(node, "ytl")?];
-    let bbox = bbox(x, y, number(node, "xbr")? - x, number(node, "ybr")? - y);
+    let [left, top, right, bottom] = extent(node)?;
+    let bbox = bbox(left, top, right - left, bottom - top);
     let named = IDENTITY.iter().find_map(|name| attribute(node, name));
     Ok(Face {
         bbox: bbox.map_err(|reason| (line(node), reason))?,
         identity: identity(named.unwrap_or(own)),
         shot: attribute(node, "shot").and_then(|shot| shot.trim().parse().ok()),
     })
+}
+
+/// Left, top, right and bottom edge of a shape, pixels.
+fn extent(node: Node<'_, '_>) -> Result<[f64; 4], Wrong> {
+    match node.tag_name().name() {
+        "ellipse" => {
+            let [x, y, rx, ry] = ["cx", "cy", "rx", "ry"].map(|name| number(node, name));
+            let [x, y, rx, ry] = [x?, y?, rx?, ry?];
+            Ok([x - rx, y - ry, x + rx, y + ry])
+        }
+        "polygon" => {
+            let none = [f64::INFINITY, f64::INFINITY, f64::NEG_INFINITY, f64::NEG_INFINITY];
+            given(node, "points")?.split(';').try_fold(none, |[left, top, right, bottom], point| {
+                let wrong = || (line(node), format!("`points`: {point:?} is not a point"));
+                let (x, y) = point.split_once(',').ok_or_else(wrong)?;
+                let [x, y] = [x, y].map(|text| super::number("points", text).map_err(|_| wrong()));
+                let (x, y) = (x?, y?);
+                Ok([left.min(x), top.min(y), right.max(x), bottom.max(y)])
+            })
+        }
+        _ => {
+            let [left, top, right, bottom] = ["xtl", "ytl", "xbr", "ybr"].map(|name| number(node, name));
+            Ok([left?, top?, right?, bottom?])
+        }
+    }
 }
 
 /// The text of `<attribute name="…">`.

@@ -1,10 +1,11 @@
-//! The reader of labels: ground truth from files of CSV, MOTChallenge and CVAT.
+//! The reader of labels: ground truth from files of CSV, MOTChallenge, CVAT and COCO.
 //!
 //! A label is a line about a frame: a face with a box and an identity, or the statement that the frame has no
 //! further face. Frames count from zero. The identity `?` or an empty identity marks a face that is not scored;
 //! the identity `-` marks a frame without faces. Frames without a line are not scored. A label may name the shot of
 //! the face: a true track is one person within one shot.
 
+mod coco;
 mod cvat;
 mod mot;
 mod table;
@@ -12,11 +13,18 @@ mod table;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use unicode_normalization::UnicodeNormalization as _;
+
 /// Largest frame number, more than a day of video at 60 frames per second; a large number in an untrusted file must
 /// not exhaust the memory.
 pub const MOST_FRAMES: i64 = 6_000_000;
 /// Largest absolute coordinate, pixels; larger than in any picture.
 const MOST_PIXELS: f64 = 1e9;
+/// Members and attributes of a box that may hold the identity, in order of preference.
+const IDENTITY: [&str; 4] = ["identity", "name", "person", "id"];
+/// Smallest distance between frames with labels, in frames, at which a warning asks whether the frames between were
+/// labelled; the median counts.
+const SPARSE: i64 = 3;
 /// Reason of an error.
 const NOT_UTF8: &str = "the text is not UTF-8";
 
@@ -86,6 +94,30 @@ impl Labels {
         }
     }
 
+    /// Adds a warning if the number of things that it is about is above 0.
+    fn warn(&mut self, number: usize, what: &str) {
+        if number > 0 {
+            self.warnings.push(format!("{what}: {number}"));
+        }
+    }
+
+    /// Warns where the frames with faces lie regularly apart, but all frames count as labelled: every face that is
+    /// found between them would be an error of the detector.
+    fn warn_if_sparse(&mut self) {
+        let frames: BTreeSet<i64> = self.lines.iter().map(|line| line.frame).collect();
+        let all: Vec<i64> = frames.into_iter().collect();
+        let mut gaps: Vec<i64> = all.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        gaps.sort_unstable();
+        let Some(median) = gaps.get(gaps.len() / 2).filter(|median| **median >= SPARSE) else { return };
+        let between = self.looked_at.iter().filter(|frame| all.binary_search(frame).is_err()).count();
+        if between > all.len() {
+            self.warnings.push(format!(
+                "most labels are {median} frames apart, and the {between} frames without a label count as frames \
+                 without a face; if those frames were not labelled, import the labels as CSV"
+            ));
+        }
+    }
+
     /// Checks that every labelled frame is in a video of `frame_count` frames.
     ///
     /// # Errors
@@ -112,12 +144,18 @@ pub enum LabelFormat {
     Mot,
     /// CVAT for video or for images, 1.1.
     Cvat,
+    /// COCO's object detection format.
+    Coco,
 }
 
 impl LabelFormat {
     /// Every format with its name on the command line and the extension of its files.
-    pub const ALL: [(Self, &'static str, &'static str); 3] =
-        [(Self::Csv, "csv", "csv"), (Self::Mot, "mot", "txt"), (Self::Cvat, "cvat", "xml")];
+    pub const ALL: [(Self, &'static str, &'static str); 4] = [
+        (Self::Csv, "csv", "csv"),
+        (Self::Mot, "mot", "txt"),
+        (Self::Cvat, "cvat", "xml"),
+        (Self::Coco, "coco", "json"),
+    ];
 
     /// Returns the format with the name `name`; `None` if there is no such format.
     pub fn by_name(name: &str) -> Option<Self> {
@@ -131,22 +169,28 @@ impl LabelFormat {
         found.map(|(format, ..)| format)
     }
 
-    /// Returns the number of the first frame in this format.
-    pub fn first_frame(self) -> i64 {
-        i64::from(self == Self::Mot)
-    }
-
-    /// Reads labels. `first` is the number of the first frame in the file; the first `frames` frames count as
-    /// labelled, even without a line.
+    /// Reads labels. `first` is the number of the first frame in the file; without it, 1 for MOTChallenge unless the
+    /// file has a frame 0, otherwise 0. The first `frames` frames count as labelled, even without a line.
     ///
     /// # Errors
     /// The number of an invalid line, and the reason.
-    pub fn read(self, content: &[u8], first: i64, frames: Option<i64>) -> Result<Labels, Wrong> {
+    pub fn read(self, content: &[u8], first: Option<i64>, frames: Option<i64>) -> Result<Labels, Wrong> {
         let mut labels = match self {
             Self::Csv => table::read(content)?,
             Self::Mot => mot::read(text(content)?)?,
             Self::Cvat => cvat::read(text(content)?)?,
+            Self::Coco => coco::read(text(content)?)?,
         };
+        let counts_from_zero = self == Self::Mot && labels.lines.iter().any(|line| line.frame == 0);
+        if first.is_none() && counts_from_zero {
+            labels.warnings.push("frames of the labels count from 0, those of MOTChallenge from 1".into());
+        }
+        let first = first.unwrap_or_else(|| i64::from(self == Self::Mot && !counts_from_zero));
+        if self == Self::Mot {
+            // By the definition of MOTChallenge, all frames up to the last labelled one are labelled.
+            let last = labels.lines.iter().map(|line| line.frame).max();
+            labels.looked_at = last.map_or(0..0, |last| first..last + 1).collect();
+        }
         let early = |frame: i64| format!("frame {frame} is before the first frame, {first}");
         if let Some(frame) = labels.looked_at.first().filter(|frame| **frame < first) {
             return Err((1, early(*frame)));
@@ -159,6 +203,7 @@ impl LabelFormat {
         }
         let implied = std::mem::take(&mut labels.looked_at).into_iter();
         labels.looked_at = implied.map(|frame| frame.saturating_sub(first)).collect();
+        labels.warn_if_sparse();
         labels.looked_at.extend(0..frames.unwrap_or(0));
         labels.without_doubles();
         Ok(labels)
@@ -247,11 +292,12 @@ fn bbox(x: f64, y: f64, w: f64, h: f64) -> Result<[f64; 4], String> {
     Err(format!("a box must have a width and height above 0, not {w} × {h}"))
 }
 
-/// Returns the identity in a cell; `None` for the usual marks of an unknown person.
+/// Returns the identity in a cell, in Unicode's form NFC, so that one name is one person; `None` for the usual marks of
+/// an unknown person.
 fn identity(text: &str) -> Option<String> {
     let text = text.trim();
     // A person called `-` would be read as a frame without faces.
-    (!matches!(text, "" | "?" | "-" | "-1")).then(|| text.to_owned())
+    (!matches!(text, "" | "?" | "-" | "-1")).then(|| text.nfc().collect())
 }
 
 #[cfg(test)]
@@ -259,7 +305,7 @@ mod tests {
     use super::*;
 
     fn read(format: LabelFormat, text: &str) -> Result<String, Wrong> {
-        format.read(text.as_bytes(), format.first_frame(), None).map(|labels| write(&labels))
+        format.read(text.as_bytes(), None, None).map(|labels| write(&labels))
     }
 
     #[test]
@@ -276,7 +322,7 @@ mod tests {
             ("1,7,10,20,30\n", (1, "the row has 5 cells; MOTChallenge has at least 6")),
             ("1,7,10,20,30,40\n2,7,ten,20,30,40\n", (2, "`left`: \"ten\" is not a number")),
             ("1,7,10,20,0,40\n", (1, "a box must have a width and height above 0, not 0 × 40")),
-            ("0,7,10,20,30,40\n", (1, "frame 0 is before the first frame, 1")),
+            ("-1,7,10,20,30,40\n", (1, "frame -1 is before the first frame, 1")),
             ("1.5,7,10,20,30,40\n", (1, "`frame`: \"1.5\" is not an integer")),
             ("1,7,10,20,30,1e10\n", (1, "`height`: 1e10 is larger than any picture")),
         ];
@@ -296,17 +342,21 @@ mod tests {
             for (format, text) in
                 [(LabelFormat::Csv, csv), (LabelFormat::Mot, mot), (LabelFormat::Cvat, image)]
             {
-                let found = format.read(text.as_bytes(), i64::MAX, None);
+                let found = format.read(text.as_bytes(), Some(i64::MAX), None);
                 assert!(found.as_ref().is_err_and(|(_, reason)| reason.contains(far)), "{text}: {found:?}");
             }
             let ends = format!("<start_frame>{number}</start_frame><stop_frame>{number}</stop_frame>");
             let task = format!("<annotations><meta><task>{ends}</task></meta></annotations>");
-            assert_eq!(LabelFormat::Cvat.read(task.as_bytes(), 0, None), Ok(Labels::default()), "{number}");
+            assert_eq!(
+                LabelFormat::Cvat.read(task.as_bytes(), None, None),
+                Ok(Labels::default()),
+                "{number}"
+            );
         }
         let text = b"frame,x,y,w,h,identity\n3,1,1,5,5,ida\n";
-        let found = LabelFormat::Csv.read(text, i64::MAX, None).map_err(|(_, reason)| reason);
+        let found = LabelFormat::Csv.read(text, Some(i64::MAX), None).map_err(|(_, reason)| reason);
         assert_eq!(found, Err("frame 3 is before the first frame, 9223372036854775807".into()));
-        assert!(LabelFormat::Csv.read(text, i64::MIN, None).is_ok());
+        assert!(LabelFormat::Csv.read(text, Some(i64::MIN), None).is_ok());
     }
 
     #[test]
@@ -334,7 +384,7 @@ mod tests {
     fn doubled_lines_are_left_out_and_reported() {
         let text =
             "frame,x,y,w,h,identity\n1,1,1,5,5,ida\n1,1,1,5,5,ida\n1,9,1,5,5,ida\n1,1,1,5,5,?\n1,1,1,5,5,?\n";
-        let labels = LabelFormat::Csv.read(text.as_bytes(), 0, None).unwrap_or_default();
+        let labels = LabelFormat::Csv.read(text.as_bytes(), None, None).unwrap_or_default();
         assert_eq!(labels.lines.iter().map(|line| line.line).collect::<Vec<_>>(), [2, 4, 5, 6]);
         let expected = [
             "lines of the labels that repeat an earlier line and are left out: 1, first line 3",
@@ -381,7 +431,7 @@ mod tests {
             format!(r#"<track id="{id}" label="{label}"><box {at} xtl="{id}1" xbr="{id}9"/></track>"#)
         };
         let text = format!("<annotations>{}{}</annotations>", track(0, a), track(1, b));
-        LabelFormat::Cvat.read(text.as_bytes(), 0, None).unwrap_or_default()
+        LabelFormat::Cvat.read(text.as_bytes(), None, None).unwrap_or_default()
     }
 
     #[test]
@@ -409,6 +459,98 @@ mod tests {
     }
 
     #[test]
+    fn cvat_ellipses_and_polygons_are_boxes_and_other_shapes_are_counted() {
+        let text = r#"<annotations><image id="3"><ellipse label="ida" cx="6" cy="12" rx="5" ry="10"/>
+            <polygon label="bo" points="1.0,2.0;11.0,3.5;4,22"/><mask label="bo" rle="1"/><points points="1,2"/>
+            </image></annotations>"#;
+        let labels = LabelFormat::Cvat.read(text.as_bytes(), None, None).unwrap_or_default();
+        assert_eq!(write(&labels), "frame,x,y,w,h,identity\n3,1,2,10,20,ida\n3,1,2,10,20,bo\n");
+        assert_eq!(labels.warnings, ["shapes of the labels that surround no face and are left out: 2"]);
+    }
+
+    #[test]
+    fn coco_has_the_frame_in_the_picture_and_the_person_in_the_annotation() {
+        let text = r#"{"images": [{"id": 1, "file_name": "clip2_000004.png"}, {"id": 2, "frame_idx": 6}],
+            "categories": [{"id": 1, "name": "face"}], "annotations": [
+            {"image_id": 1, "category_id": 1, "bbox": [1, 2, 10, 20.5], "attributes": {"name": "ida"}},
+            {"id": 9, "image_id": 1, "category_id": 1, "bbox": [3, 2, 10, 20], "track_id": 7},
+            {"image_id": 1, "category_id": 1, "bbox": [5, 2, 10, 20], "track_id": 7, "identity": null},
+            {"image_id": 1, "category_id": 1, "segmentation": []}]}"#;
+        let labels = LabelFormat::Coco.read(text.as_bytes(), None, None).unwrap_or_default();
+        let expected =
+            "frame,x,y,w,h,identity\n4,1,2,10,20.5,ida\n4,3,2,10,20,face 7\n4,5,2,10,20,?\n6,0,0,0,0,-\n";
+        assert_eq!(write(&labels), expected);
+        let warnings = [
+            "annotations of the labels without a box, which are left out: 1",
+            "annotations of the labels without an identity, which are not scored: 1",
+        ];
+        assert_eq!(labels.warnings, warnings);
+    }
+
+    #[test]
+    fn coco_categories_are_people_where_several_are_used() {
+        let text = r#"{"images": [{"id": 4, "file_name": "a.png"}], "annotations": [
+            {"image_id": 4, "category_id": 1, "bbox": [1, 2, 10, 20]},
+            {"image_id": 4, "category_id": 2, "bbox": [3, 2, 10, 20]}],
+            "categories": [{"id": 1, "name": "ida"}, {"id": 2, "name": "bo"}]}"#;
+        let expected = "frame,x,y,w,h,identity\n4,1,2,10,20,ida\n4,3,2,10,20,bo\n";
+        assert_eq!(read(LabelFormat::Coco, text).as_deref(), Ok(expected));
+    }
+
+    #[test]
+    fn invalid_coco_is_refused() {
+        let annotation = |text: &str| {
+            let text = format!(r#"{{"images": [{{"id": 4}}], "annotations": [{{{text}}}]}}"#);
+            read(LabelFormat::Coco, &text).map_err(|(_, reason)| reason)
+        };
+        let cases = [
+            (r#""image_id": 5, "bbox": [1, 2, 3, 4]"#, "there is no picture 5"),
+            (
+                r#""image_id": 4, "bbox": [1, 2, 0, 4]"#,
+                "a box must have a width and height above 0, not 0 × 4",
+            ),
+            (r#""image_id": 4, "bbox": [1, 2, 3, 1e10]"#, "the box is larger than any picture"),
+        ];
+        for (text, reason) in cases {
+            assert_eq!(annotation(text), Err(format!("annotation 1 of the file: {reason}")), "{text}");
+        }
+        assert!(read(LabelFormat::Coco, "[1]").is_err());
+    }
+
+    #[test]
+    fn mot_may_count_from_zero_and_reports_boxes_without_an_id() {
+        let text = "0,7,10,20,30,40\n1,-1,11,20,30,40\n";
+        let labels = LabelFormat::Mot.read(text.as_bytes(), None, None).unwrap_or_default();
+        assert_eq!(write(&labels), "frame,x,y,w,h,identity\n0,10,20,30,40,7\n1,11,20,30,40,?\n");
+        let warnings = [
+            "boxes of the labels without an id or with the flag 0, which are not scored: 1",
+            "frames of the labels count from 0, those of MOTChallenge from 1",
+        ];
+        assert_eq!(labels.warnings, warnings);
+    }
+
+    #[test]
+    fn sparse_labels_are_reported_where_all_frames_count() {
+        let lines = |step: usize| -> String {
+            (1..100).step_by(step).map(|frame| format!("{frame},7,10,20,30,40\n")).collect()
+        };
+        let warned = |step| {
+            let labels = LabelFormat::Mot.read(lines(step).as_bytes(), None, None).unwrap_or_default();
+            labels.warnings.iter().any(|warning| warning.contains("5 frames apart"))
+        };
+        assert!(warned(5) && !warned(1));
+    }
+
+    #[test]
+    fn one_name_in_two_unicode_forms_is_one_person() {
+        let text = "frame,x,y,w,h,identity\n1,1,1,5,5,J\u{f6}rg\n2,1,1,5,5,Jo\u{308}rg\n";
+        let labels = LabelFormat::Csv.read(text.as_bytes(), None, None).unwrap_or_default();
+        let faces = labels.lines.iter().filter_map(|line| line.face.as_ref());
+        let names: BTreeSet<_> = faces.map(|face| face.identity.clone()).collect();
+        assert_eq!(names.len(), 1);
+    }
+
+    #[test]
     fn invalid_cvat_is_reported_by_line() {
         assert!(
             read(LabelFormat::Cvat, "<annotations>\n<track></annotations>").is_err_and(|(line, _)| line == 2)
@@ -424,7 +566,7 @@ mod tests {
 
     #[test]
     fn the_caller_can_state_that_all_frames_are_labelled() {
-        let labels = LabelFormat::Csv.read(b"frame,x,y,w,h,identity\n1,1,1,5,5,ida\n", 0, Some(3));
+        let labels = LabelFormat::Csv.read(b"frame,x,y,w,h,identity\n1,1,1,5,5,ida\n", None, Some(3));
         let text = labels.map(|labels| write(&labels));
         assert_eq!(text.as_deref(), Ok("frame,x,y,w,h,identity\n0,0,0,0,0,-\n1,1,1,5,5,ida\n2,0,0,0,0,-\n"));
     }
@@ -433,7 +575,7 @@ mod tests {
         /// Any text is either read or refused.
         #[test]
         fn nothing_breaks_the_readers(text in "(<[a-z ='/>]{0,9}|[0-9,.\\-\n a-z?]){0,60}") {
-            for format in [LabelFormat::Csv, LabelFormat::Mot, LabelFormat::Cvat] {
+            for format in LabelFormat::ALL.map(|(format, ..)| format) {
                 let _ = read(format, &text);
             }
         }

@@ -5,15 +5,16 @@ use super::{Face, Labels, Line, Wrong, bbox, frame, identity, number};
 /// Names of the cells that must be there.
 const CELLS: [&str; 6] = ["frame", "id", "left", "top", "width", "height"];
 
-/// Reads all lines. By the definition of MOTChallenge, all frames up to the last labelled one were looked at.
+/// Reads all lines.
 pub(super) fn read(content: &str) -> Result<Labels, Wrong> {
     let mut labels = Labels::default();
     for (line, text) in (1..).zip(content.lines()).filter(|(_, text)| !text.trim().is_empty()) {
         let (frame, face) = parse(text).map_err(|reason| (line, reason))?;
         labels.lines.push(Line { line, frame, face: Some(face) });
     }
-    let last = labels.lines.iter().map(|line| line.frame).max();
-    labels.looked_at = last.map_or(0..0, |last| 1..last + 1).collect();
+    let unknown = |line: &&Line| line.face.as_ref().is_some_and(|face| face.identity.is_none());
+    let unknown = labels.lines.iter().filter(unknown).count();
+    labels.warn(unknown, "boxes of the labels without an id or with the flag 0, which are not scored");
     Ok(labels)
 }
 
