@@ -65,21 +65,23 @@ pub(crate) fn build(opencv: bool) -> Result<()> {
     process::show(&mut cargo).map_err(|e| e.hint_unless_interrupted("see the compiler's messages above"))
 }
 
-/// Whether the arguments, or the configuration files that they name, contain a name of the methods of OpenCV. A program
-/// that was built with OpenCV stays so.
+/// Whether the program needs OpenCV for these arguments. A program that was built with OpenCV stays so.
 pub(crate) fn needs_opencv(arguments: &[OsString]) -> bool {
+    let built = fs::read_dir(target().join("release/build")).into_iter().flatten().flatten();
+    let is_built =
+        built.map(|entry| entry.file_name()).any(|name| name.to_string_lossy().starts_with("opencv-"));
+    is_built || name_opencv(arguments)
+}
+
+/// Whether the arguments, or the configuration files that they name, contain a name of a method of OpenCV.
+fn name_opencv(arguments: &[OsString]) -> bool {
     const METHODS: [&str; 4] = ["haar", "correlation", "sift", "orb"];
     let names_method = |text: &str| text.split(|c: char| !c.is_alphanumeric()).any(|w| METHODS.contains(&w));
-    let texts = arguments.iter().map(|argument| argument.to_string_lossy());
-    let is_built = || {
-        let built = fs::read_dir(target().join("release/build")).into_iter().flatten().flatten();
-        built.map(|entry| entry.file_name()).any(|name| name.to_string_lossy().starts_with("opencv-"))
-    };
-    texts.into_iter().any(|text| {
+    arguments.iter().map(|argument| argument.to_string_lossy()).any(|text| {
         let file = text.strip_prefix("--config=").unwrap_or(&text);
-        names_method(&text)
-            || (file.ends_with(".toml") && fs::read_to_string(file).is_ok_and(|text| names_method(&text)))
-    }) || is_built()
+        let is_config = file.ends_with(".toml");
+        names_method(&text) || (is_config && fs::read_to_string(file).is_ok_and(|text| names_method(&text)))
+    })
 }
 
 /// Runs one of our programs silently; its error and its exit code become the error.
@@ -95,4 +97,29 @@ pub(crate) fn call(program: &mut Command) -> Result<()> {
         format!("`{}` failed ({how}): {}", process::line(program), process::tail(&done.stderr, 3))
     });
     Err(Error { hint: line("hint: "), ..Error::new(code, message) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn opencv_is_needed_where_its_methods_are_named() {
+        let file = std::env::temp_dir().join(format!("xtask-{}.toml", std::process::id()));
+        fs::write(&file, "[embed]\nembedders = ['orb']\n").unwrap();
+        let config = format!("--config={}", file.display());
+        let cases: [(&[&str], bool); 6] = [
+            (&["run", "--video", "a.mkv"], false),
+            (&["run", "historic correlations.mkv", "--embedder", "dlib"], false),
+            (&["run", "a.mkv", "--embedder=sface,sift"], true),
+            (&["run", "a.mkv", "--tracker", "correlation"], true),
+            (&["run", "a.mkv", &config], true),
+            (&["run", "a.mkv", "--config", "missing.toml"], false),
+        ];
+        for (arguments, expected) in cases {
+            let arguments: Vec<OsString> = arguments.iter().map(OsString::from).collect();
+            assert_eq!(name_opencv(&arguments), expected, "{arguments:?}");
+        }
+        fs::remove_file(file).unwrap();
+    }
 }
