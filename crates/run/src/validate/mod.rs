@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::files::sha256;
 use crate::manifest::Manifest;
 
-pub use rules::{Wrong, each};
+pub use rules::{Wrong, check_edits, each};
 pub use tables::{Rows, Tables, read_table};
 
 /// The tables that were checked, and their faults.
