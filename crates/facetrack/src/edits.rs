@@ -456,12 +456,13 @@ fn add(verb: &AddVerb) -> Result<()> {
     finish(run, act, &format!("correction {number}: {}{name}", op.word()))
 }
 
-/// Prints how to merge the people who have one name, because such people are probably one person.
+/// Prints how to merge the people who have one name and may be one person.
 fn offer_merge(shown: &Shown, name: &str) -> Result<()> {
     let people = shown.people(&Log::open(&shown.root)?);
-    let called = people.clusters().into_keys().filter(|id| people.name(*id) == Some(name));
-    let numbers: Vec<_> = called.map(|id| Identity::number(id).to_string()).collect();
-    if numbers.len() > 1 {
+    let mut called = people.clusters().into_keys().filter(|id| people.name(*id) == Some(name));
+    if let Some(same) = called.find_map(|id| people.same_name(id)) {
+        let numbers: BTreeSet<i64> = same.into_iter().map(Identity::number).collect();
+        let numbers: Vec<_> = numbers.iter().map(i64::to_string).collect();
         let (run, numbers) = (shown.root.display(), numbers.join(" "));
         eprintln!(
             "several people are called `{name}`: `facetrack edits add merge {run} {numbers}` makes them one"

@@ -298,9 +298,18 @@ fn name_in_runs(library: &mut Library, names: &[(i64, Option<String>)], act: &Ac
             let edit = Edit::new(EditOp::Name, act.author(), vec![marks]);
             Edit { name: name.clone(), reason: Some(reason(library, *edit_id)), ..edit }
         };
-        let edits = own.into_iter().map(edit).collect();
-        Log::open(run.root())?.append_with(|_| Ok::<_, run::Error>(edits))?;
-        update(library, run.root(), act)?;
+        let mut log = Log::open(run.root())?;
+        // Another gallery may have given the name.
+        let is_named = |edit: &Edit| {
+            let last = log.active().map(|entry| &entry.edit);
+            let last = last.filter(|last| last.op == EditOp::Name && last.sides == edit.sides).last();
+            last.is_some_and(|last| last.name == edit.name)
+        };
+        let edits: Vec<Edit> = own.into_iter().map(edit).filter(|edit| !is_named(edit)).collect();
+        if !edits.is_empty() {
+            log.append_with(|_| Ok::<_, run::Error>(edits))?;
+            update(library, run.root(), act)?;
+        }
     }
     Ok(())
 }
