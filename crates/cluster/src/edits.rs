@@ -232,6 +232,20 @@ impl People {
         by_frames.chain(by_edits).collect()
     }
 
+    /// Returns the people who have the name of a person and may be that person, and the person last; `None` if there is
+    /// no other one. People who are known to be different are left out.
+    pub fn same_name(&self, person: i64) -> Option<Vec<i64>> {
+        let name = self.name(person)?.to_lowercase();
+        let apart = self.people_apart();
+        let is_same = |id: &i64| {
+            *id != person
+                && !apart.contains(&((*id).min(person), (*id).max(person)))
+                && self.name(*id).is_some_and(|other| other.to_lowercase() == name)
+        };
+        let others: Vec<i64> = self.clusters().into_keys().filter(is_same).collect();
+        (!others.is_empty()).then(|| others.into_iter().chain([person]).collect())
+    }
+
     /// Returns the tracks that the user assigned to their person, or confirmed there.
     pub fn confirmed(&self) -> HashSet<i64> {
         let side = |edit: &'_ Arc<Found>| -> Option<BTreeSet<i64>> {

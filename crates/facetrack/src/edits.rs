@@ -14,7 +14,7 @@ use console::{Error, Result, exit, say};
 use formats::edits::{Content, Pair};
 use gallery::validate::is_library;
 use run::RunReader;
-use run::edits::{Edit, EditOp, Entry, Faces, Log};
+use run::edits::{Edit, EditOp, Entry, Faces, Log, Mark};
 use run::stage::read_config;
 use schema::Row as _;
 use schema::cell::Category as _;
@@ -41,7 +41,7 @@ pub(crate) enum EditsVerb {
     /// Add the corrections of a file that `edits export` wrote, or of a CSV file with the columns
     /// track_a,track_b,kind
     Import {
-        /// The run directory
+        /// The run directory, or a gallery
         run: PathBuf,
         /// The file
         file: PathBuf,
@@ -53,7 +53,7 @@ pub(crate) enum EditsVerb {
     },
     /// Write the corrections that count, with the times and boxes of their faces
     Export {
-        /// The run directory
+        /// The run directory, or a gallery
         run: PathBuf,
         /// The format
         #[arg(long, value_name = "FORMAT", value_parser = ["csv", "json"], default_value = "json")]
@@ -78,11 +78,12 @@ pub(crate) enum EditsVerb {
         #[command(flatten)]
         act: Act,
     },
-    /// Link again with the corrections as constraints; first list the tracks that change their person
+    /// Link again with the corrections as constraints; first list the tracks, or the people of a gallery's runs, that
+    /// change their person
     Relink {
-        /// The run directory
+        /// The run directory, or a gallery
         run: PathBuf,
-        /// Only list the tracks that would change their person
+        /// Only list what would change
         #[arg(long)]
         dry_run: bool,
         #[command(flatten)]
@@ -249,6 +250,9 @@ pub(crate) fn main(verb: &EditsVerb) -> Result<()> {
     match verb {
         EditsVerb::List { run, json } => list(run, *json),
         EditsVerb::Add(verb) => add(verb),
+        EditsVerb::Import { run, file, act, .. } if is_library(run) => {
+            library_edits::import(run, file, act).map(|done| library_edits::say_done(&done, act))
+        }
         EditsVerb::Import { run, file, made_for, act } => {
             let done = import(run, file, made_for.as_deref(), &act.author())?;
             finish(run, act, &done)
@@ -284,6 +288,9 @@ pub(crate) fn main(verb: &EditsVerb) -> Result<()> {
         EditsVerb::Redo { run, act } => {
             let edit_id = open_log(run)?.redo(&act.author())?;
             finish(run, act, &format!("correction {edit_id} counts again"))
+        }
+        EditsVerb::Relink { run, dry_run, act } if is_library(run) => {
+            library_edits::relink(run, *dry_run, act)
         }
         EditsVerb::Relink { run, dry_run, act } => relink(run, *dry_run, act),
     }
@@ -449,12 +456,13 @@ fn add(verb: &AddVerb) -> Result<()> {
     finish(run, act, &format!("correction {number}: {}{name}", op.word()))
 }
 
-/// Prints how to merge the people who have one name, because such people are probably one person.
+/// Prints how to merge the people who have one name and may be one person.
 fn offer_merge(shown: &Shown, name: &str) -> Result<()> {
     let people = shown.people(&Log::open(&shown.root)?);
-    let called = people.clusters().into_keys().filter(|id| people.name(*id) == Some(name));
-    let numbers: Vec<_> = called.map(|id| Identity::number(id).to_string()).collect();
-    if numbers.len() > 1 {
+    let mut called = people.clusters().into_keys().filter(|id| people.name(*id) == Some(name));
+    if let Some(same) = called.find_map(|id| people.same_name(id)) {
+        let numbers: BTreeSet<i64> = same.into_iter().map(Identity::number).collect();
+        let numbers: Vec<_> = numbers.iter().map(i64::to_string).collect();
         let (run, numbers) = (shown.root.display(), numbers.join(" "));
         eprintln!(
             "several people are called `{name}`: `facetrack edits add merge {run} {numbers}` makes them one"
@@ -491,29 +499,58 @@ fn apply(run: &Path, act: &Act, settings: Vec<String>) -> Result<()> {
     stages::again(&[cluster::STAGE, evaluate::STAGE], &run, settings, act.labels.clone(), screen)
 }
 
+/// Reads a file of corrections.
+pub(crate) fn read(file: &Path) -> Result<Content> {
+    let content = fs::read(file).map_err(Error::io("read the corrections", file))?;
+    Ok(formats::edits::parse(file, &content)?)
+}
+
+/// Refuses a file without a correction about the videos whose marks are known by `is_own`.
+pub(crate) fn check_videos(file: &Path, edits: &[Edit], is_own: impl Fn(&Mark) -> bool) -> Result<()> {
+    if edits.is_empty() || edits.iter().flat_map(|edit| edit.sides.iter().flatten()).any(is_own) {
+        return Ok(());
+    }
+    let message = format!("`{}` contains only corrections of other videos", file.display());
+    Err(Error::new(exit::INPUT, message).hint("import the file to a run or a gallery of the same video"))
+}
+
+/// Returns the edits that do not count in a log yet.
+pub(crate) fn unknown(edits: Vec<Edit>, log: &Log) -> Vec<Edit> {
+    let is_known = |edit: &Edit| log.active().any(|entry| entry.edit.says_the_same(edit));
+    edits.into_iter().filter(|edit| !is_known(edit)).collect()
+}
+
+/// Returns a number of corrections as text.
+pub(crate) fn counted(n: usize) -> String {
+    format!("{n} {}", if n == 1 { "correction" } else { "corrections" })
+}
+
 /// Adds the corrections of a file to the log of a run. Returns a message about the result.
 pub(crate) fn import(run: &Path, file: &Path, made_for: Option<&Path>, author: &str) -> Result<String> {
-    let content = fs::read(file).map_err(Error::io("read the corrections", file))?;
-    let name = file.file_name().unwrap_or_default().to_string_lossy();
-    let edits = match formats::edits::parse(file, &content)? {
+    let edits = match read(file)? {
         Content::Edits(edits) => {
-            let shown = Shown::read(run)?;
-            let log = Log::open(run)?;
-            let is_known = |edit: &Edit| log.active().any(|entry| entry.edit.says_the_same(edit));
             let video = RunReader::open(run)?.video_file()?.sha256.clone();
-            let of_video =
-                |edit: &Edit| edit.sides.iter().flatten().any(|mark| mark.video_sha256.as_str() == video);
-            if !edits.is_empty() && !edits.iter().any(of_video) {
-                let message = format!("`{}` contains only corrections of other videos", file.display());
-                return Err(
-                    Error::new(exit::INPUT, message).hint("import the file to a run of the same video")
-                );
+            let is_own = |mark: &Mark| mark.video_sha256.as_str() == video;
+            check_videos(file, &edits, is_own)?;
+            let n_edits = edits.len();
+            // A correction of a gallery names faces of several videos.
+            let own = |mut edit: Edit| {
+                edit.sides.iter_mut().for_each(|side| side.retain(is_own));
+                let needed = if edit.op == EditOp::Split { 1 } else { edit.sides.len() };
+                edit.sides.iter().take(needed).all(|side| !side.is_empty()).then_some(edit)
+            };
+            let own: Vec<Edit> = edits.into_iter().filter_map(own).collect();
+            if own.len() < n_edits {
+                let n_left_out = n_edits - own.len();
+                eprintln!("corrections left out, because they need faces of other videos: {n_left_out}");
             }
-            let new: Vec<_> = edits.into_iter().filter(|edit| of_video(edit) && !is_known(edit)).collect();
-            shown.append(|_| Ok(new))?
+            let new = unknown(own, &Log::open(run)?);
+            Shown::read(run)?.append(|_| Ok(new))?
         }
         Content::Pairs(pairs) => {
-            let mark = format!("{name} {}", &hash::bytes(&content)[..16]);
+            let name = file.file_name().unwrap_or_default().to_string_lossy();
+            let sha256 = hash::file(file).map_err(Error::io("read the corrections", file))?;
+            let mark = format!("{name} {}", &sha256[..16]);
             if Log::open(run)?.entries().iter().any(|entry| entry.edit.reason.as_ref() == Some(&mark)) {
                 return Ok(format!("`{}` was imported before", file.display()));
             }
@@ -521,8 +558,7 @@ pub(crate) fn import(run: &Path, file: &Path, made_for: Option<&Path>, author: &
             Shown::read(run)?.append(|_| Ok(edits))?
         }
     };
-    let corrections = if edits.len() == 1 { "correction" } else { "corrections" };
-    Ok(format!("imported {} {corrections} of `{}`", edits.len(), file.display()))
+    Ok(format!("imported {} of `{}`", counted(edits.len()), file.display()))
 }
 
 /// Converts pairs of track numbers to edits, with the tracks of the run `made_for`.

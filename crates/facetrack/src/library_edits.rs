@@ -3,18 +3,20 @@
 //! The corrections are in the log of the gallery. A name is also added to the log of every run with the person, with a
 //! reason that names the correction of the gallery, so that an undo finds it again.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use console::{Error, Result, exit, say};
-use gallery::{Library, RunIdentities, Video};
+use formats::edits::Content;
+use gallery::{Appended, Change, Library, RunIdentities, Table, Video};
 use run::RunReader;
 use run::edits::{Edit, EditOp, Faces, Log, Mark};
-use run::stage::Reporter;
+use run::stage::{Reporter, cores};
 use schema::cell::Category as _;
 use schema::tables::{Cluster, Identity, Member};
 use serde_json::json;
 
-use crate::edits::{Act, AddVerb};
+use crate::edits::{self, Act, AddVerb};
 use crate::people;
 
 /// Largest number of tracks of a cluster in a correction; those with most boxes are kept.
@@ -78,10 +80,78 @@ pub(crate) fn correct(
     let mut done = format!("correction {edit_id}: {}", op.word());
     if op == EditOp::Name {
         name.iter().for_each(|name| done += &format!(" `{name}`"));
-        name_in_runs(&mut library, &sides[0], name.as_deref(), edit_id, act)?;
+        name_in_runs(&mut library, &[(edit_id, name)], act)?;
     }
     finish(&mut library, act)?;
     Ok(done)
+}
+
+/// Adds the corrections of a file that `edits export` wrote, and applies them; prints a warning for each correction that
+/// is not applied. Returns a message about the result.
+pub(crate) fn import(root: &Path, file: &Path, act: &Act) -> Result<String> {
+    let Content::Edits(found) = edits::read(file)? else {
+        let message = format!("`{}` has track numbers, which are valid in one run only", file.display());
+        let hint = format!("import the file to that run: `facetrack edits import RUN {}`", file.display());
+        return Err(Error::new(exit::USAGE, message).hint(hint));
+    };
+    let mut library = Library::open(root)?;
+    let videos: Vec<String> = library.videos().map(|video| video.video_id).collect();
+    let of_gallery =
+        |mark: &Mark| videos.iter().any(|video_id| mark.video_sha256.as_str().starts_with(video_id));
+    edits::check_videos(file, &found, of_gallery)?;
+    let is_of_people =
+        |edit: &Edit| matches!(edit.op, EditOp::Merge | EditOp::Same | EditOp::Different | EditOp::Name);
+    let (found, of_tracks): (Vec<Edit>, Vec<Edit>) = found.into_iter().partition(is_of_people);
+    let mut reporter = Reporter::new("library", act.json);
+    if !of_tracks.is_empty() {
+        let ops: BTreeSet<_> = of_tracks.iter().map(|edit| edit.op.word()).collect();
+        reporter.warn(&format!(
+            "corrections left out, because they are about tracks of a run ({}): {}; import the file to the run",
+            ops.into_iter().collect::<Vec<_>>().join(", "),
+            of_tracks.len()
+        ));
+    }
+    let Appended { corrections: added, refused } =
+        library.import(edits::unknown(found, &Log::open(root)?))?;
+    library.commit()?;
+    for (edit_id, refusal) in &refused {
+        let op =
+            added.iter().find(|entry| entry.edit_id == *edit_id).map_or("", |entry| entry.edit.op.word());
+        let reason = library.reason(refusal);
+        reporter.warn(&format!("correction {edit_id} ({op}) is not applied: {reason}"));
+    }
+    let names = added.iter().filter(|entry| entry.edit.op == EditOp::Name);
+    let names: Vec<_> = names.map(|entry| (entry.edit_id, entry.edit.name.clone())).collect();
+    name_in_runs(&mut library, &names, act)?;
+    finish(&mut library, act)?;
+    Ok(format!("imported {} of `{}`", edits::counted(added.len()), file.display()))
+}
+
+/// Links the people of all videos again, with the corrections as constraints; first lists the people who change.
+pub(crate) fn relink(root: &Path, dry_run: bool, act: &Act) -> Result<()> {
+    let mut library = Library::open(root)?;
+    let labels: BTreeMap<i64, String> = library
+        .people()
+        .map(|person| {
+            let number = || format!("person {}", person.person_id);
+            (person.person_id, person.name.clone().unwrap_or_else(number))
+        })
+        .collect();
+    let n_members: usize = library.members_of_all()?.iter().map(|rows| rows.len()).sum();
+    let changes = library.relink(cores(), !dry_run)?;
+    let label = |id: i64| labels.get(&id).map_or("a new person", String::as_str);
+    for Change { run_id, cluster_id, before, after } in &changes {
+        let person = Identity::numbered(*cluster_id);
+        say(&format!("{person} of {run_id}: {} → {}", label(*before), label(*after)));
+    }
+    eprintln!("{} of {n_members} people of the runs change their person", changes.len());
+    if dry_run {
+        return Ok(());
+    }
+    library.commit()?;
+    finish(&mut library, act)?;
+    eprintln!("`facetrack library build` links without the corrections; relink again after it");
+    Ok(())
 }
 
 /// Undoes a correction, or the last one that counts.
@@ -120,8 +190,7 @@ pub(crate) fn redo(root: &Path, act: &Act) -> Result<String> {
     refresh(&mut library)?;
     let entry = Log::open(root)?.entries().iter().find(|entry| entry.edit_id == edit_id).cloned();
     if let Some(edit) = entry.map(|entry| entry.edit).filter(|edit| edit.op == EditOp::Name) {
-        let side = library.clusters_of(edit_id, 0);
-        name_in_runs(&mut library, &side, edit.name.as_deref(), edit_id, act)?;
+        name_in_runs(&mut library, &[(edit_id, edit.name)], act)?;
     }
     finish(&mut library, act)?;
     Ok(format!("correction {edit_id} counts again"))
@@ -136,7 +205,7 @@ pub(crate) fn refused(root: &Path) -> Result<Vec<(i64, String)>> {
 
 /// Returns the clusters of a person, given by `person_id` or name; `RUN:PERSON` is the person of one run, by number or
 /// name on its page.
-fn side(library: &Library, tables: &[Vec<Member>], given: &str) -> Result<Side> {
+fn side(library: &Library, tables: &[Table], given: &str) -> Result<Side> {
     let videos: Vec<_> = library.videos().collect();
     let is_person = |row: &Member| {
         let name = library.person(row.person_id).and_then(|person| person.name.as_deref());
@@ -151,7 +220,7 @@ fn side(library: &Library, tables: &[Vec<Member>], given: &str) -> Result<Side> 
         })
     };
     let mut side = Side::new();
-    let mut people = std::collections::BTreeSet::new();
+    let mut people = BTreeSet::new();
     for (video, rows) in videos.iter().zip(tables) {
         for row in rows.iter().filter(|row| is_person(row) || is_of_run(video, row)) {
             side.push((video.video_id.clone(), row.cluster_id));
@@ -175,7 +244,7 @@ fn side(library: &Library, tables: &[Vec<Member>], given: &str) -> Result<Side> 
 }
 
 /// Returns the marks of clusters whose runs are in their places.
-fn marks(library: &Library, tables: &[Vec<Member>], side: &Side) -> Result<Vec<Mark>> {
+fn marks(library: &Library, tables: &[Table], side: &Side) -> Result<Vec<Mark>> {
     let mut marks = Vec::new();
     for (video, rows) in library.videos().zip(tables) {
         let own: Vec<i64> =
@@ -205,28 +274,40 @@ pub(crate) fn is_of_gallery(edit: &Edit) -> bool {
     edit.op == EditOp::Name && edit.reason.as_ref().is_some_and(|reason| reason.contains(OF_GALLERY))
 }
 
-/// Names the people of runs.
-fn name_in_runs(
-    library: &mut Library,
-    side: &Side,
-    name: Option<&str>,
-    edit_id: i64,
-    act: &Act,
-) -> Result<()> {
-    let reason = reason(library, edit_id);
+/// Names the people of runs by corrections of the gallery, each given by its key and the name. The stages of a run
+/// work once, whatever the number of names.
+fn name_in_runs(library: &mut Library, names: &[(i64, Option<String>)], act: &Act) -> Result<()> {
+    let sides: Vec<Side> = names.iter().map(|(edit_id, _)| library.clusters_of(*edit_id, 0)).collect();
     for video in library.videos().collect::<Vec<_>>() {
-        let own = side.iter().filter(|(video_id, _)| *video_id == video.video_id);
-        for (_, cluster_id) in own {
-            let run = video.run_dir.as_deref().map(RunReader::open).and_then(std::result::Result::ok);
-            let Some(run) = run else {
-                eprintln!("warning: the run `{}` is gone, so its person keeps the name there", video.run_id);
-                continue;
-            };
-            let (faces, clusters): (_, Vec<Cluster>) = (Faces::read(&run)?, run.read()?);
-            let edit =
-                Edit::new(EditOp::Name, act.author(), vec![people::marks(*cluster_id, &clusters, &faces)]);
-            let edit = Edit { name: name.map(str::to_owned), reason: Some(reason.clone()), ..edit };
-            Log::open(run.root())?.append_with(|_| Ok::<_, run::Error>(vec![edit]))?;
+        let own = names.iter().zip(&sides).flat_map(|(name, side)| {
+            let clusters = side.iter().filter(|(video_id, _)| *video_id == video.video_id);
+            clusters.map(move |(_, cluster_id)| (name, *cluster_id))
+        });
+        let own: Vec<_> = own.collect();
+        if own.is_empty() {
+            continue;
+        }
+        let run = video.run_dir.as_deref().map(RunReader::open).and_then(std::result::Result::ok);
+        let Some(run) = run else {
+            eprintln!("warning: the run `{}` is gone, so its person keeps the name there", video.run_id);
+            continue;
+        };
+        let (faces, clusters): (_, Vec<Cluster>) = (Faces::read(&run)?, run.read()?);
+        let edit = |((edit_id, name), cluster_id): (&(i64, Option<String>), i64)| {
+            let marks = people::marks(cluster_id, &clusters, &faces);
+            let edit = Edit::new(EditOp::Name, act.author(), vec![marks]);
+            Edit { name: name.clone(), reason: Some(reason(library, *edit_id)), ..edit }
+        };
+        let mut log = Log::open(run.root())?;
+        // Another gallery may have given the name.
+        let is_named = |edit: &Edit| {
+            let last = log.active().map(|entry| &entry.edit);
+            let last = last.filter(|last| last.op == EditOp::Name && last.sides == edit.sides).last();
+            last.is_some_and(|last| last.name == edit.name)
+        };
+        let edits: Vec<Edit> = own.into_iter().map(edit).filter(|edit| !is_named(edit)).collect();
+        if !edits.is_empty() {
+            log.append_with(|_| Ok::<_, run::Error>(edits))?;
             update(library, run.root(), act)?;
         }
     }

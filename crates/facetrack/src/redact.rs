@@ -8,7 +8,7 @@
 use std::path::{Path, PathBuf};
 
 use console::{Error, Result, exit, process, say};
-use gallery::{Library, RunIdentities};
+use gallery::{Library, RunIdentities, Table};
 use run::RunReader;
 use run::edits::Log;
 use run::redact::{self, Request, redact_check, redact_run};
@@ -69,7 +69,7 @@ pub(crate) fn redact(arguments: &RedactArgs) -> Result<()> {
 }
 
 /// A gallery, and its members of the video before the removal.
-type Gallery = (PathBuf, Vec<Member>);
+type Gallery = (PathBuf, Table);
 
 /// Returns the galleries that have the video of a run: those given, and those in the folder of the run.
 fn galleries(run_dir: &Path, given: &[PathBuf]) -> Result<Vec<Gallery>> {

@@ -174,7 +174,7 @@ pub fn json<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> String {
 /// [`Error::Labels`], with the line.
 pub fn parse(path: &Path, content: &[u8]) -> Result<Content> {
     if content.trim_ascii_start().starts_with(b"{") {
-        return parse_json(path, content).map(Content::Edits);
+        return in_order(path, parse_json(path, content)?);
     }
     let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(content);
     let header = reader.headers().map_err(|error| wrong(path, 1, error.to_string()))?.clone();
@@ -191,10 +191,19 @@ pub fn parse(path: &Path, content: &[u8]) -> Result<Content> {
         return Ok(Content::Pairs(lines.map(pair).collect::<Result<_>>()?));
     }
     if has("edit_id op side mark_idx video_sha256 t_secs x_min y_min x_max y_max") {
-        return parse_anchors(path, lines, &header).map(Content::Edits);
+        return in_order(path, parse_anchors(path, lines, &header)?);
     }
     let expected = "the header has neither track_a, track_b and kind nor the columns that `facetrack edits export` writes";
     Err(wrong(path, 1, expected.into()))
+}
+
+/// Checks that the boxes of each face are in order of time.
+fn in_order(path: &Path, edits: Vec<Edit>) -> Result<Content> {
+    let mut marks = edits.iter().flat_map(|edit| edit.sides.iter().flatten());
+    match marks.all(|mark| mark.anchors.is_sorted_by(|a, b| a.t_secs <= b.t_secs)) {
+        true => Ok(Content::Edits(edits)),
+        false => Err(wrong(path, 1, "the boxes of a face are not in order of time".into())),
+    }
 }
 
 fn pair(path: &Path, line: u64, record: &csv::StringRecord, header: &csv::StringRecord) -> Result<Pair> {

@@ -10,6 +10,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use std::rc::Rc;
+
 use numeric::vector::dot_in_lanes as dot;
 use run::edits::EditOp;
 use schema::tables::Member;
@@ -23,6 +25,15 @@ pub(crate) struct Said {
     pub(crate) edit_id: i64,
     pub(crate) op: EditOp,
     pub(crate) sides: Vec<BTreeSet<Place>>,
+}
+
+impl Said {
+    /// The refusal of another correction, which contradicts this one.
+    fn contradicts(&self, other: &Self) -> Refusal {
+        let first =
+            |side: usize| other.sides.get(side).and_then(BTreeSet::first).copied().unwrap_or_default();
+        Refusal::Earlier { edit_id: self.edit_id, op: self.op, clusters: [first(0), first(1)] }
+    }
 }
 
 /// Reason why a correction is not applied.
@@ -41,7 +52,16 @@ pub enum Refusal {
     Earlier {
         /// Key of the earlier correction.
         edit_id: i64,
+        /// Kind of the earlier correction.
+        op: EditOp,
+        /// A cluster of either side of the contradiction: index of the video, and key in the run.
+        clusters: [(usize, i64); 2],
     },
+}
+
+/// Returns copies of tables, which corrections can change.
+pub(crate) fn copies(tables: &[Rc<[Member]>]) -> Vec<Vec<Member>> {
+    tables.iter().map(|rows| rows.to_vec()).collect()
 }
 
 /// Sets the people of all rows, one table per video, to those of matching, then applies corrections in their order.
@@ -59,7 +79,7 @@ pub(crate) fn apply(
     for (at, edit) in said.iter().enumerate() {
         let before: Vec<Vec<i64>> = ids(tables);
         let changed = change(tables, edit, &said[..at], &mut new_id);
-        if let Err(refusal) = changed.and_then(|()| check(tables, &said[..at], &refused)) {
+        if let Err(refusal) = changed.and_then(|()| check(tables, &before, &said[..at], &refused)) {
             for (row, id) in tables.iter_mut().flatten().zip(before.into_iter().flatten()) {
                 row.person_id = id;
             }
@@ -74,7 +94,7 @@ fn ids(tables: &[Vec<Member>]) -> Vec<Vec<i64>> {
 }
 
 /// Returns the pairs of people that are different by these corrections, the smaller key first.
-pub(crate) fn apart(tables: &[Vec<Member>], said: &[Said]) -> BTreeSet<(i64, i64)> {
+pub(crate) fn apart(tables: &[impl AsRef<[Member]>], said: &[Said]) -> BTreeSet<(i64, i64)> {
     let different = said.iter().filter(|said| said.op == EditOp::Different);
     let people = |said: &Said| {
         let a = holder(tables, said.sides.first()?)?;
@@ -84,11 +104,36 @@ pub(crate) fn apart(tables: &[Vec<Member>], said: &[Said]) -> BTreeSet<(i64, i64
     different.filter_map(people).collect()
 }
 
+/// Returns the pairs of clusters that are one person, and those that are two people, by these corrections. The cluster
+/// with most tracks stands for a side.
+pub(crate) fn taught(tables: &[Vec<Member>], said: &[Said]) -> [Vec<(Place, Place)>; 2] {
+    let tracks: BTreeMap<Place, i64> = (0..)
+        .zip(tables)
+        .flat_map(|(video, rows)| rows.iter().map(move |row| ((video, row.cluster_id), row.n_tracks)))
+        .collect();
+    let stands = |side: &BTreeSet<Place>| {
+        let known = side.iter().filter_map(|place| Some((*tracks.get(place)?, *place)));
+        known.max_by_key(|(tracks, place)| (*tracks, std::cmp::Reverse(*place))).map(|(_, place)| place)
+    };
+    let [mut same, mut different] = [Vec::new(), Vec::new()];
+    for said in said {
+        let sides: Vec<Place> = said.sides.iter().filter_map(stands).collect();
+        let pairs = sides.windows(2).map(|pair| (pair[0], pair[1])).filter(|(a, b)| a != b);
+        match said.op {
+            EditOp::Merge | EditOp::Same => same.extend(pairs),
+            EditOp::Different => different.extend(pairs),
+            _ => {}
+        }
+    }
+    [same, different]
+}
+
 /// Returns the person who has most tracks of these clusters; of several, the smallest key.
-fn holder(tables: &[Vec<Member>], side: &BTreeSet<Place>) -> Option<i64> {
+fn holder(tables: &[impl AsRef<[Member]>], side: &BTreeSet<Place>) -> Option<i64> {
     let mut shares: BTreeMap<i64, i64> = BTreeMap::new();
-    for (video, rows) in tables.iter().enumerate() {
-        for row in rows.iter().filter(|row| side.contains(&(video, row.cluster_id))) {
+    for (video, cluster_id) in side {
+        let rows = tables.get(*video).map_or(&[][..], AsRef::as_ref);
+        for row in rows.iter().filter(|row| row.cluster_id == *cluster_id) {
             *shares.entry(row.person_id).or_default() += row.n_tracks;
         }
     }
@@ -121,7 +166,7 @@ fn change(
                 matches!(said.op, EditOp::Merge | EditOp::Same) && a.is_some() && b.is_some() && a != b
             };
             if let Some(said) = earlier.iter().find(says_one) {
-                return Err(Refusal::Earlier { edit_id: said.edit_id });
+                return Err(said.contradicts(edit));
             }
             split(tables, edit, *first, new_id(edit.edit_id));
         }
@@ -158,9 +203,20 @@ fn split(tables: &mut [Vec<Member>], edit: &Said, person: i64, new_id: i64) {
     }
 }
 
-/// Checks that no person has two clusters of one video, and that people who are different stay different.
-fn check(tables: &[Vec<Member>], earlier: &[Said], refused: &[(i64, Refusal)]) -> Result<(), Refusal> {
-    for (video, rows) in tables.iter().enumerate() {
+/// Checks that no person has two clusters of a video whose people are not those `before`, and that people who are
+/// different stay different.
+fn check(
+    tables: &[Vec<Member>],
+    before: &[Vec<i64>],
+    earlier: &[Said],
+    refused: &[(i64, Refusal)],
+) -> Result<(), Refusal> {
+    let has_changed = |(rows, before): (&Vec<Member>, &Vec<i64>)| {
+        rows.iter().zip(before).any(|(row, before)| row.person_id != *before)
+    };
+    for (video, rows) in
+        tables.iter().enumerate().filter(|(video, rows)| has_changed((rows, &before[*video])))
+    {
         let mut seen = BTreeMap::new();
         for row in rows {
             if let Some(other) = seen.insert(row.person_id, row.cluster_id) {
@@ -174,7 +230,7 @@ fn check(tables: &[Vec<Member>], earlier: &[Said], refused: &[(i64, Refusal)]) -
     for said in earlier.iter().filter(counts) {
         let people: Vec<_> = said.sides.iter().filter_map(|side| holder(tables, side)).collect();
         if people.len() == 2 && people[0] == people[1] {
-            return Err(Refusal::Earlier { edit_id: said.edit_id });
+            return Err(said.contradicts(said));
         }
     }
     Ok(())
@@ -254,8 +310,19 @@ mod tests {
         let sides: [&[Place]; 2] = [&[(0, 1), (1, 1)], &[(2, 1)]];
         let (same, different) = (said(1, EditOp::Same, &sides), said(2, EditOp::Different, &sides));
         let (people, refused) = after(&[same.clone(), different]);
-        assert_eq!((people[2][1], refused), (1, vec![(2, Refusal::Earlier { edit_id: 1 })]));
+        let earlier = |op| Refusal::Earlier { edit_id: 1, op, clusters: [(0, 1), (2, 1)] };
+        assert_eq!((people[2][1], refused), (1, vec![(2, earlier(EditOp::Same))]));
         let (people, refused) = after(&[said(1, EditOp::Different, &sides), Said { edit_id: 2, ..same }]);
-        assert_eq!((people, refused), (start, vec![(2, Refusal::Earlier { edit_id: 1 })]));
+        assert_eq!((people, refused), (start, vec![(2, earlier(EditOp::Different))]));
+    }
+
+    /// Of a side, the cluster with most tracks is linked; of several, the first one.
+    #[test]
+    fn one_cluster_stands_for_a_side() {
+        let mut tables = tables();
+        tables[1][1].n_tracks = 5;
+        let sides: [&[Place]; 2] = [&[(0, 1), (1, 1), (7, 7)], &[(2, 0), (2, 1)]];
+        let said = [said(1, EditOp::Same, &sides), said(2, EditOp::Different, &[&[(0, 0)], &[(2, 0)]])];
+        assert_eq!(taught(&tables, &said), [vec![((1, 1), (2, 0))], vec![((0, 0), (2, 0))]]);
     }
 }

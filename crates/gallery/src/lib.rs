@@ -31,7 +31,7 @@ use failure::{Advice, Failure, exit};
 
 pub use crate::identities::RunIdentities;
 pub use crate::page::PAGE;
-pub use crate::store::{Added, INDEX, Library, Video};
+pub use crate::store::{Added, Appended, Change, INDEX, Library, Table, Video};
 
 /// Raised whenever the same runs would give other people.
 pub const VERSION: u32 = 1;
@@ -84,10 +84,14 @@ pub enum Error {
         video_id: String,
     },
     /// A correction is refused.
-    #[error("the correction is refused: {reason}")]
+    #[error("the correction `{op}` is refused: {reason}")]
     Refused {
+        /// Kind of the correction.
+        op: &'static str,
         /// The reason, as a clause.
         reason: String,
+        /// What the user can do.
+        hint: String,
     },
     /// The page cannot be made.
     #[error(transparent)]
@@ -133,7 +137,7 @@ impl Failure for Error {
             ),
             Self::TwoRuns { .. } => Advice::new(exit::USAGE, "name one of them"),
             Self::Items(_) => exit::CONTRACT.into(),
-            Self::Refused { .. } => exit::USAGE.into(),
+            Self::Refused { hint, .. } => Advice::new(exit::USAGE, hint),
             Self::Page(error) => error.advice(),
             Self::NoVideo { .. } => Advice::new(exit::USAGE, "library.json lists the videos"),
             Self::Some { code, .. } => (*code).into(),

@@ -39,6 +39,15 @@ pub(crate) struct Item<'a> {
     pub(crate) vector: &'a [f32],
 }
 
+/// What corrections say about items, given by their indices.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Taught {
+    /// Pairs that are one person, which are linked first; a pair of one video is not linked.
+    pub(crate) same: Vec<(usize, usize)>,
+    /// Pairs that are two people, which are never linked.
+    pub(crate) different: Vec<(usize, usize)>,
+}
+
 /// Clusters of the people of all videos.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Linked {
@@ -54,7 +63,12 @@ pub(crate) struct Linked {
 ///
 /// # Errors
 /// When vectors differ in length or are not finite, and when there are 2³¹ items or more.
-pub(crate) fn link(scale: &Scale, items: &[Item<'_>], threads: usize) -> Result<Linked, items::Error> {
+pub(crate) fn link(
+    scale: &Scale,
+    items: &[Item<'_>],
+    taught: &Taught,
+    threads: usize,
+) -> Result<Linked, items::Error> {
     let Some(first) = items.first() else {
         return Ok(Linked { labels: Vec::new(), matches: Vec::new() });
     };
@@ -70,6 +84,7 @@ pub(crate) fn link(scale: &Scale, items: &[Item<'_>], threads: usize) -> Result<
     let sample = sampled(items, &rows);
     let search = Search { k: NEIGHBOURS, ..Search::new(threads.max(1)) };
     let mut clusters = Clusters::new(items, &rows);
+    clusters.teach(taught);
     // At first every item is a person. With fewer people, the threshold is lower.
     let mut n = items.len();
     let mut threshold = scale.threshold(n, &sample);
@@ -110,6 +125,8 @@ struct Clusters {
     sums: Vec<f32>,
     /// Videos of each cluster, in order.
     videos: Vec<Vec<u32>>,
+    /// Indices of the pairs of [`Taught::different`] with an item in each cluster, in order.
+    apart: Vec<Vec<u32>>,
     /// Root of each cluster.
     nodes: Vec<u32>,
     forest: Merges,
@@ -123,8 +140,22 @@ impl Clusters {
             dim: rows.dim(),
             sums: items.iter().enumerate().flat_map(sum).collect(),
             videos: items.iter().map(|item| vec![item.video]).collect(),
+            apart: vec![Vec::new(); items.len()],
             nodes: (0..items.len() as u32).collect(),
             forest: Merges::new(items.len()),
+        }
+    }
+
+    /// Takes over what corrections say.
+    fn teach(&mut self, taught: &Taught) {
+        for (pair, (a, b)) in (0..).zip(&taught.different) {
+            [a, b].into_iter().for_each(|item| self.apart[*item].push(pair));
+        }
+        for (a, b) in &taught.same {
+            let (x, y) = (self.forest.first(*a as u32), self.forest.first(*b as u32));
+            if x != y && !self.is_forbidden(x, y) {
+                self.merge(x, y);
+            }
         }
     }
 
@@ -144,11 +175,13 @@ impl Clusters {
         if lengths > 0.0 { dot(a, b) / lengths } else { 0.0 }
     }
 
-    /// Returns whether two clusters have people of the same video.
-    fn share_video(&self, a: u32, b: u32) -> bool {
-        let (a, b) = (&self.videos[a as usize], &self.videos[b as usize]);
-        let (few, many) = if a.len() <= b.len() { (a, b) } else { (b, a) };
-        few.iter().any(|video| many.binary_search(video).is_ok())
+    /// Returns whether two clusters have people of the same video, or are two people by a correction.
+    fn is_forbidden(&self, a: u32, b: u32) -> bool {
+        [&self.videos, &self.apart].into_iter().any(|of| {
+            let (a, b) = (&of[a as usize], &of[b as usize]);
+            let (few, many) = if a.len() <= b.len() { (a, b) } else { (b, a) };
+            few.iter().any(|one| many.binary_search(one).is_ok())
+        })
     }
 
     /// Returns the means of some clusters, of unit norm.
@@ -169,7 +202,7 @@ impl Clusters {
         let means = self.means(&living)?;
         let all: Vec<u32> = (0..living.len() as u32).collect();
         let penalty = |a: u32, b: u32| {
-            let is_forbidden = self.share_video(living[a as usize], living[b as usize]);
+            let is_forbidden = self.is_forbidden(living[a as usize], living[b as usize]);
             if is_forbidden { f32::INFINITY } else { 0.0 }
         };
         let rows = Rows { of: &means, rows: &all };
@@ -215,7 +248,7 @@ impl Clusters {
     fn candidate(&self, x: u32, y: u32, threshold: f32) -> Option<Candidate> {
         let (x, y) = (x.min(y), x.max(y));
         let similarity = self.similarity(x, y);
-        let is_allowed = x != y && similarity >= threshold && !self.share_video(x, y);
+        let is_allowed = x != y && similarity >= threshold && !self.is_forbidden(x, y);
         is_allowed.then(|| Candidate { similarity, a: self.nodes[x as usize], b: self.nodes[y as usize] })
     }
 
@@ -227,9 +260,11 @@ impl Clusters {
         for (x, y) in low[into * self.dim..][..self.dim].iter_mut().zip(&high[..self.dim]) {
             *x += y;
         }
-        let videos = std::mem::take(&mut self.videos[from]);
-        self.videos[into].extend(videos);
-        self.videos[into].sort_unstable();
+        for of in [&mut self.videos, &mut self.apart] {
+            let moved = std::mem::take(&mut of[from]);
+            of[into].extend(moved);
+            of[into].sort_unstable();
+        }
     }
 
     /// See [`Linked::matches`]; `threshold` is what the last merge had to have.
@@ -282,6 +317,10 @@ mod tests {
 
     /// Links people given by a video and by the angle of a unit vector, in degrees.
     fn partition(people: &[(u32, f32)]) -> Linked {
+        taught(people, &Taught::default())
+    }
+
+    fn taught(people: &[(u32, f32)], taught: &Taught) -> Linked {
         let vectors: Vec<[f32; 2]> =
             people.iter().map(|(_, angle)| [angle.to_radians().cos(), angle.to_radians().sin()]).collect();
         let item = |((video, _), vector): (&(u32, f32), &'_ [f32; 2])| (*video, *vector);
@@ -290,7 +329,7 @@ mod tests {
             .iter()
             .map(|(video, vector)| Item { video: *video, weight: 1.0, vector: vector.as_slice() })
             .collect();
-        link(&Scale::RAW, &items, 1).unwrap()
+        link(&Scale::RAW, &items, taught, 1).unwrap()
     }
 
     #[test]
@@ -310,6 +349,20 @@ mod tests {
         assert_eq!(linked.matches[2].runner_up, None);
         assert_eq!(linked.matches[0].runner_up.map(|(label, _)| label), Some(1));
         assert!((linked.matches[0].margin().unwrap_or(0.0) - (cos(10.0) - 0.5)).abs() < 1e-6);
+    }
+
+    #[test]
+    fn what_corrections_say_holds_and_other_people_follow() {
+        let people = [(0, 0.0), (1, 70.0), (2, 90.0), (0, 180.0)];
+        assert_eq!(partition(&people).labels, [0, 1, 1, 2]);
+        let say = |same: &[(usize, usize)], different: &[(usize, usize)]| {
+            taught(&people, &Taught { same: same.to_vec(), different: different.to_vec() }).labels
+        };
+        // The mean of 0° and 70° is 55° from the item at 90°, so that item follows.
+        assert_eq!(say(&[(0, 1)], &[]), [0, 0, 0, 1]);
+        assert_eq!(say(&[(0, 1)], &[(0, 2)]), [0, 0, 1, 2]);
+        assert_eq!(say(&[], &[(1, 2)]), [0, 1, 2, 3]);
+        assert_eq!(say(&[(0, 3)], &[]), [0, 1, 1, 2], "two people of one video");
     }
 
     proptest! {

@@ -118,14 +118,13 @@ impl Library {
             }
         };
         let shown = |(rank, person): (usize, &&Person)| {
-            let mut cells = vec![None; videos.len()];
-            for (video, row) in members.get(&person.person_id).into_iter().flatten() {
-                cells[*video] = Some(row.screen_secs);
-            }
+            let members = members.get(&person.person_id).into_iter().flatten();
+            let mut cells: Vec<_> = members.map(|(video, row)| (*video, row.screen_secs)).collect();
+            cells.sort_by_key(|(video, _)| *video);
             gallery::Person {
                 person_id: person.person_id,
                 name: person.name.clone(),
-                n_videos: cells.iter().flatten().count(),
+                n_videos: cells.len(),
                 screen_secs: person.screen_secs,
                 cells,
                 place: (rank < with_place).then(|| best(person.person_id, None)).flatten(),
@@ -172,7 +171,8 @@ impl Video {
             .filter(|row| is_wanted(row.cluster_id))
             .map(|row| ((row.exemplar_track_id, row.exemplar_frame_idx), row.cluster_id))
             .collect();
-        for batch in run.open_table::<Crop>().map_err(Error::Run)? {
+        let tracks = exemplars.keys().map(|(track, _)| *track).collect();
+        for batch in run.open_tracks::<Crop>(&tracks).map_err(Error::Run)? {
             for crop in batch? {
                 let Some(cluster) = exemplars.get(&(crop.track_id, crop.frame_idx)) else { continue };
                 faces.extend(gallery::face(&crop)?.map(|face| (*cluster, face)));

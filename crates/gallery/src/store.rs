@@ -20,14 +20,17 @@
 //! Format 1 kept the vectors in `vectors.bin`, and formats 1 and 2 kept the members in `appearances`, the former name
 //! of the table. A library of an earlier format is upgraded when it is opened.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs::{self, File};
 use std::path::{Component, Path, PathBuf};
+use std::rc::Rc;
 
 use numeric::vector::dot_in_lanes as dot;
 use run::edits::{Edit, EditOp, Entry as Correction, Faces, Log, Mark};
 use run::files::{self, lock, publish, remove, replace, temporary};
 use run::{RunReader, plain_json};
+use schema::cell::Category as _;
 use schema::cell::MAX_WHOLE;
 use schema::footer::{Embedder, Footer, MAX_DIM};
 use schema::io;
@@ -38,7 +41,7 @@ use serde_json::json;
 
 use crate::edits::{self, Refusal, Said};
 use crate::identities::RunIdentity;
-use crate::linking::{self, Item};
+use crate::linking::{self, Item, Taught};
 use crate::matching::{self, Match, Scale};
 use crate::people::People;
 use crate::{Error, RunIdentities};
@@ -104,7 +107,7 @@ pub(crate) struct Entry {
     run_dir: Option<String>,
     /// Clusters that show the faces of corrections: key of the correction, index of the side, key of the cluster.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    marked: Vec<(i64, usize, i64)>,
+    pub(crate) marked: Vec<(i64, usize, i64)>,
 }
 
 /// A video of a library, and its run.
@@ -120,12 +123,49 @@ pub struct Video {
     pub(crate) relative: Option<String>,
 }
 
+/// The members of a video.
+pub type Table = Rc<[Member]>;
+
+/// A person of a video who gets another `person_id`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// Name of the run.
+    pub run_id: String,
+    /// Key of the cluster in the run.
+    pub cluster_id: i64,
+    /// Key of the person before the change.
+    pub before: i64,
+    /// Key of the person after the change; a key that no person had before is a new person.
+    pub after: i64,
+}
+
+/// Corrections that were added to the log.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Appended {
+    /// The corrections.
+    pub corrections: Vec<Correction>,
+    /// Keys of those that are not applied, with the reasons.
+    pub refused: Vec<(i64, Refusal)>,
+}
+
+/// Other people of the library, which do not count yet.
+#[derive(Debug)]
+struct Regrouped {
+    tables: Vec<Vec<Member>>,
+    made: BTreeMap<i64, i64>,
+    next_person_id: i64,
+    /// Corrections that are not applied, with the reasons.
+    refused: Vec<(i64, Refusal)>,
+}
+
 /// An open, locked library. Nothing counts before [`Library::commit`].
 #[derive(Debug)]
 pub struct Library {
     root: PathBuf,
     index: Index,
     people: People,
+    /// Tables of members that were read or written, by SHA-256: each is read once.
+    tables: RefCell<HashMap<String, Table>>,
     is_upgraded: bool,
     has_moved: bool,
     _lock: Option<File>,
@@ -164,8 +204,7 @@ impl Library {
         let mut index = Index::read(&root.join(INDEX))?;
         let is_upgraded = index.format < FORMAT;
         index.format = FORMAT;
-        let mut library =
-            Self { root, index, people: People::default(), is_upgraded, has_moved: false, _lock: Some(lock) };
+        let mut library = Self { is_upgraded, _lock: Some(lock), ..Self::unread(root, index) };
         library.sweep()?;
         library.read_people()?;
         if is_upgraded {
@@ -183,10 +222,14 @@ impl Library {
     pub fn view(root: &Path) -> Result<Self, Error> {
         let root = root.canonicalize().map_err(run::Error::io("read", root))?;
         let index = Index::read(&root.join(INDEX))?;
-        let people = People::default();
-        let mut library = Self { root, index, people, is_upgraded: false, has_moved: false, _lock: None };
+        let mut library = Self::unread(root, index);
         library.read_people()?;
         Ok(library)
+    }
+
+    fn unread(root: PathBuf, index: Index) -> Self {
+        let (people, tables) = (People::default(), RefCell::default());
+        Self { root, index, people, tables, is_upgraded: false, has_moved: false, _lock: None }
     }
 
     /// Whether opening the library upgraded it from an earlier format.
@@ -234,11 +277,12 @@ impl Library {
     ///
     /// # Errors
     /// When a file cannot be read.
-    pub fn members_of_all(&self) -> Result<Vec<Vec<Member>>, Error> {
+    pub fn members_of_all(&self) -> Result<Vec<Table>, Error> {
         self.index.videos.iter().map(|entry| self.read(entry)).collect()
     }
 
-    /// Whether the run of a video was found in another place than before, which a commit stores.
+    /// Whether the run of a video was found in another place than before, or shows faces of a correction that it did
+    /// not show before; a commit stores both.
     pub fn has_moved(&self) -> bool {
         self.has_moved
     }
@@ -260,11 +304,14 @@ impl Library {
         let unchanged = old.map(|at| &self.index.videos[at]);
         let unchanged = unchanged.filter(|entry| entry.fingerprint == seen.fingerprint);
         if let Some(rows) = unchanged.and_then(|entry| self.read(entry).ok()) {
-            let run_dir = self.relative(&seen.run_dir);
-            let entry = old.map(|at| &mut self.index.videos[at]).filter(|entry| entry.run_dir != run_dir);
-            if let Some(entry) = entry {
-                entry.run_dir = run_dir;
+            let place =
+                (self.relative(&seen.run_dir), marked(&seen.run_dir, Log::open(&self.root)?.entries())?);
+            if let Some(entry) = old.map(|at| &mut self.index.videos[at])
+                && (&entry.run_dir, &entry.marked) != (&place.0, &place.1)
+            {
+                (entry.run_dir, entry.marked) = place;
                 self.has_moved = true;
+                self.apply_edits()?;
             }
             return Ok(Added::of(&rows, true));
         }
@@ -274,7 +321,7 @@ impl Library {
         let before = old.and_then(|at| self.read(&self.index.videos[at]).ok());
         let rows = match before.filter(|before| are_same_people(before, seen)) {
             // A new name is no reason to match again.
-            Some(before) => renamed(before, seen),
+            Some(before) => renamed(&before, seen),
             None => self.members(seen),
         };
         let entry = self.write_members(seen, &rows, &self.index)?;
@@ -329,8 +376,9 @@ impl Library {
             self.people = People::default();
             return Ok(Vec::new());
         };
-        let linked = linking::link(&scale, &items, threads)?;
-        let ids = self.ids(&seen, &linked.labels)?;
+        let linked = linking::link(&scale, &items, &Taught::default(), threads)?;
+        let votes = self.votes(&seen, &linked.labels)?;
+        let ids = assign(votes, &linked.labels, &mut self.index.next_person_id);
         let mut videos = Vec::new();
         let mut added = HashMap::new();
         let mut at = 0;
@@ -352,9 +400,8 @@ impl Library {
         Ok(runs.iter().filter_map(|run| added.get(run.video_id.as_str()).copied()).collect())
     }
 
-    /// Ids of clusters, by their labels: the id of the person of the library with most of their tracks, each id once;
-    /// new ids for the others, in the order of the labels.
-    fn ids(&mut self, seen: &[&RunIdentities], labels: &[usize]) -> Result<Vec<i64>, Error> {
+    /// Number of tracks by label of a cluster and by person of the library who has the same members.
+    fn votes(&self, seen: &[&RunIdentities], labels: &[usize]) -> Result<HashMap<(usize, i64), i64>, Error> {
         let mut votes: HashMap<(usize, i64), i64> = HashMap::new();
         let mut at = 0;
         for run in seen {
@@ -371,19 +418,70 @@ impl Library {
             }
             at += run.people.len();
         }
-        let mut votes: Vec<_> = votes.into_iter().collect();
-        votes.sort_unstable_by_key(|((label, id), tracks)| (-tracks, *id, *label));
-        let mut ids = vec![None; labels.iter().max().map_or(0, |last| last + 1)];
-        let mut taken = HashSet::new();
-        for ((label, id), _) in votes {
-            if ids[label].is_none() && taken.insert(id) {
-                ids[label] = Some(id);
-            }
+        Ok(votes)
+    }
+
+    /// Links the people of all videos again, with the corrections as constraints; the corrections are applied to the
+    /// result. Returns the people who change their `person_id`. Only with `is_kept` the result takes the place of the
+    /// present people.
+    ///
+    /// # Errors
+    /// When files cannot be read or written.
+    pub fn relink(&mut self, threads: usize, is_kept: bool) -> Result<Vec<Change>, Error> {
+        let Some(scale) = self.index.embedder.as_ref().map(Scale::of) else { return Ok(Vec::new()) };
+        let log = Log::open(&self.root)?;
+        let said: Vec<Said> = log.active().map(|entry| self.said(entry)).collect();
+        let before = self.members_of_all()?;
+        let mut tables = edits::copies(&before);
+        // In the order of `build`, which is that of the keys.
+        let mut order: Vec<usize> = (0..tables.len()).collect();
+        order.sort_by(|a, b| self.index.videos[*a].video_id.cmp(&self.index.videos[*b].video_id));
+        let rows = |video: usize| (0..before[video].len()).map(move |row| (video, row));
+        let places: Vec<(usize, usize)> = order.into_iter().flat_map(rows).collect();
+        let item = |(video, row): &(usize, usize)| {
+            let member = &before[*video][*row];
+            let vector = member.embedding.as_slice();
+            Item { video: *video as u32, weight: member.n_tracks.max(1) as f32, vector }
+        };
+        let items: Vec<Item<'_>> = places.iter().map(item).collect();
+        let at: HashMap<edits::Place, usize> = (0..)
+            .zip(&places)
+            .map(|(at, (video, row))| ((*video, before[*video][*row].cluster_id), at))
+            .collect();
+        let pair = |(a, b): (edits::Place, edits::Place)| Some((*at.get(&a)?, *at.get(&b)?));
+        let [same, different] =
+            edits::taught(&tables, &said).map(|pairs| pairs.into_iter().filter_map(pair).collect());
+        let linked = linking::link(&scale, &items, &Taught { same, different }, threads)?;
+        let mut votes = HashMap::new();
+        for ((video, row), label) in places.iter().zip(&linked.labels) {
+            let member = &before[*video][*row];
+            *votes.entry((*label, member.person_id)).or_default() += member.n_tracks.max(1);
         }
-        let mut new = self.index.next_person_id..;
-        let ids = ids.into_iter().filter_map(|id| id.or_else(|| new.next())).collect();
-        self.index.next_person_id = new.start;
-        Ok(ids)
+        let mut next_person_id = self.index.next_person_id;
+        let ids = assign(votes, &linked.labels, &mut next_person_id);
+        for (at, (video, row)) in places.iter().enumerate() {
+            let member = &mut tables[*video][*row];
+            *member = decided(member.clone(), ids[linked.labels[at]], &linked.matches[at], &ids);
+        }
+        // A person that a correction made is a person of linking now; without the link, the correction makes another.
+        let mut made = self.index.made.clone();
+        made.retain(|_, id| !ids.contains(id));
+        let regrouped = edited(tables, &said, made, next_person_id);
+        let mut changes = Vec::new();
+        for (entry, (before, after)) in self.index.videos.iter().zip(before.iter().zip(&regrouped.tables)) {
+            let pairs =
+                before.iter().zip(after).filter(|(before, after)| before.person_id != after.person_id);
+            changes.extend(pairs.map(|(before, after)| Change {
+                run_id: entry.run_id.clone(),
+                cluster_id: before.cluster_id,
+                before: before.person_id,
+                after: after.person_id,
+            }));
+        }
+        if is_kept {
+            self.adopt(regrouped)?;
+        }
+        Ok(changes)
     }
 
     /// Removes a video, and the people who are in no other video. Their ids stay unused.
@@ -431,7 +529,7 @@ impl Library {
             let file = format!("{}{name}", Member::TABLE.name);
             let (run_id, fingerprint) = (entry.run_id.clone(), entry.fingerprint.clone());
             let footer = Footer::of::<Member>(run_id, fingerprint, self.index.embedder.as_slice());
-            let sha256 = write(&self.root.join(&file), &footer, rows.into_iter())?;
+            let sha256 = self.write_table(&file, &footer, &rows)?;
             let entry = &mut self.index.videos[at];
             (entry.file, entry.sha256) = (file, sha256);
         }
@@ -441,14 +539,7 @@ impl Library {
     /// Writes the rows of a run, unless a file of `old` holds them.
     fn write_members(&self, seen: &RunIdentities, rows: &[Member], old: &Index) -> Result<Entry, Error> {
         let video_id = seen.video_id.as_str();
-        // A file that counts is never changed, so another decision has another name.
-        let decision = |row: &Member| {
-            json!([row.person_id, row.linked_person_id, row.similarity, row.threshold, row.margin])
-        };
-        let decisions: Vec<_> = rows.iter().map(decision).collect();
-        let key = hash::bytes(json!([seen.fingerprint, decisions]).to_string().as_bytes());
-        let key = key.get(..KEY_DIGITS).unwrap_or_default();
-        let file = format!("{}/{video_id}.{key}.parquet", Member::TABLE.name);
+        let file = member_file(video_id, &seen.fingerprint, rows);
         if let Some(entry) = old.videos.iter().find(|entry| entry.file == file)
             && self.read(entry).is_ok()
         {
@@ -458,13 +549,20 @@ impl Library {
         let footer = Footer::of::<Member>(run_id, fingerprint, std::slice::from_ref(&seen.embedder));
         Ok(Entry {
             run_dir: self.relative(&seen.run_dir),
-            marked: self.marked(&seen.run_dir)?,
+            marked: marked(&seen.run_dir, Log::open(&self.root)?.entries())?,
             video_id: video_id.to_owned(),
             run_id: seen.run_id.clone(),
             fingerprint: seen.fingerprint.clone(),
-            sha256: write(&self.root.join(&file), &footer, rows.iter().cloned())?,
+            sha256: self.write_table(&file, &footer, rows)?,
             file,
         })
+    }
+
+    /// Writes a table of members; gives its hash.
+    fn write_table(&self, file: &str, footer: &Footer, rows: &[Member]) -> Result<String, Error> {
+        let sha256 = write(&self.root.join(file), footer, rows.iter().cloned())?;
+        self.tables.borrow_mut().insert(sha256.clone(), rows.into());
+        Ok(sha256)
     }
 
     /// The path of a run directory from the library, if both have a common folder besides the root; otherwise the
@@ -478,36 +576,6 @@ impl Library {
         let up = self.root.components().skip(common).map(|_| Component::ParentDir);
         let path: PathBuf = up.chain(run_dir.components().skip(common)).collect();
         path.to_str().map(str::to_owned)
-    }
-
-    /// Clusters of a run that show the faces of corrections.
-    fn marked(&self, run_dir: &Path) -> Result<Vec<(i64, usize, i64)>, Error> {
-        let log = Log::open(&self.root)?;
-        if log.entries().is_empty() {
-            return Ok(Vec::new());
-        }
-        let run = RunReader::open(run_dir).map_err(Error::Run)?;
-        let sha256 = run.video_file().map_err(Error::Run)?.sha256.clone();
-        let is_own = |mark: &Mark| mark.video_sha256.as_str() == sha256;
-        if !log.entries().iter().flat_map(|entry| entry.edit.sides.iter().flatten()).any(is_own) {
-            return Ok(Vec::new());
-        }
-        let faces = Faces::read(&run).map_err(Error::Run)?;
-        let clusters = run.read::<Cluster>().map_err(Error::Run)?;
-        let clusters: HashMap<i64, i64> =
-            clusters.iter().filter_map(|row| Some((row.track_id, row.cluster_id?))).collect();
-        let mut marked = Vec::new();
-        for entry in log.entries() {
-            for (side, marks) in entry.edit.sides.iter().enumerate() {
-                let mut votes: BTreeMap<i64, usize> = BTreeMap::new();
-                for track in marks.iter().filter(|mark| is_own(mark)).flat_map(|mark| faces.find(mark)) {
-                    clusters.get(&track).into_iter().for_each(|id| *votes.entry(*id).or_default() += 1);
-                }
-                let most = votes.into_iter().max_by_key(|(id, votes)| (*votes, -id));
-                marked.extend(most.map(|(cluster_id, _)| (entry.edit_id, side, cluster_id)));
-            }
-        }
-        Ok(marked)
     }
 
     /// A correction with the clusters that show its faces.
@@ -558,31 +626,32 @@ impl Library {
     /// When files cannot be read or written.
     pub fn apply_edits(&mut self) -> Result<Vec<(i64, Refusal)>, Error> {
         let log = Log::open(&self.root)?;
+        // A correction that `redact` removed; its key may be given to a later correction.
+        let known: BTreeSet<i64> = log.entries().iter().map(|entry| entry.edit_id).collect();
+        self.index.made.retain(|edit_id, _| known.contains(edit_id));
+        for entry in &mut self.index.videos {
+            entry.marked.retain(|(edit_id, ..)| known.contains(edit_id));
+        }
         if log.entries().is_empty() {
             return Ok(Vec::new());
         }
         let said: Vec<Said> = log.active().map(|entry| self.said(entry)).collect();
+        let tables = edits::copies(&self.members_of_all()?);
+        self.adopt(edited(tables, &said, self.index.made.clone(), self.index.next_person_id))
+    }
+
+    /// Takes over other people. Returns the corrections that are not applied.
+    fn adopt(&mut self, regrouped: Regrouped) -> Result<Vec<(i64, Refusal)>, Error> {
+        let Regrouped { tables, made, next_person_id, refused } = regrouped;
+        (self.index.made, self.index.next_person_id) = (made, next_person_id);
         let before = self.members_of_all()?;
-        let mut tables = before.clone();
-        let (mut made, mut next) = (self.index.made.clone(), self.index.next_person_id);
-        let refused = edits::apply(&mut tables, &said, |edit_id| {
-            *made.entry(edit_id).or_insert_with(|| {
-                next += 1;
-                next - 1
-            })
-        });
-        (self.index.made, self.index.next_person_id) = (made, next);
-        let old = self.index.clone();
         let mut has_changed = false;
-        for (at, rows) in tables.iter().enumerate().filter(|(at, rows)| **rows != before[*at]) {
-            let mut entry = old.videos[at].clone();
-            let decisions: Vec<_> = rows.iter().map(|row| (row.person_id, row.linked_person_id)).collect();
-            let key = hash::bytes(json!([entry.fingerprint, entry.sha256, decisions]).to_string().as_bytes());
-            let key = key.get(..KEY_DIGITS).unwrap_or_default();
+        for (at, rows) in tables.iter().enumerate().filter(|(at, rows)| rows[..] != before[*at][..]) {
+            let mut entry = self.index.videos[at].clone();
             let (run_id, fingerprint) = (entry.run_id.clone(), entry.fingerprint.clone());
             let footer = Footer::of::<Member>(run_id, fingerprint, self.index.embedder.as_slice());
-            entry.file = format!("{}/{}.{key}.parquet", Member::TABLE.name, entry.video_id);
-            entry.sha256 = write(&self.root.join(&entry.file), &footer, rows.iter().cloned())?;
+            entry.file = member_file(&entry.video_id, &entry.sha256, rows);
+            entry.sha256 = self.write_table(&entry.file, &footer, rows)?;
             self.index.videos[at] = entry;
             has_changed = true;
         }
@@ -601,45 +670,121 @@ impl Library {
     /// [`Error::Refused`] when the correction contradicts an earlier one, or would give a person two clusters of one
     /// video; and when files cannot be read or written.
     pub fn correct(&mut self, edit: Edit, clusters: &[Vec<(String, i64)>]) -> Result<i64, Error> {
-        let mut log = Log::open(&self.root)?;
-        let before = self.index.clone();
-        let mut added = 0;
-        log.append_with(|log| {
-            let edit_id = log.entries().last().map_or(0, |entry| entry.edit_id) + 1;
+        let mark = |library: &mut Self, new: &[Correction]| {
             for (side, clusters) in clusters.iter().enumerate() {
                 for (video_id, cluster_id) in clusters {
-                    let entry = self.index.videos.iter_mut().find(|entry| entry.video_id == *video_id);
-                    entry.into_iter().for_each(|entry| entry.marked.push((edit_id, side, *cluster_id)));
+                    let entry = library.index.videos.iter_mut().find(|entry| entry.video_id == *video_id);
+                    let marked = entry.into_iter().map(|entry| &mut entry.marked);
+                    marked.for_each(|marked| {
+                        marked.extend(new.iter().map(|new| (new.edit_id, side, *cluster_id)))
+                    });
                 }
             }
-            let new = Correction { edit_id, made_at: String::new(), undoes: None, edit: edit.clone() };
-            let said: Vec<Said> = log.active().chain([&new]).map(|entry| self.said(entry)).collect();
-            let refused = edits::apply(&mut self.members_of_all()?, &said, |edit_id| i64::MAX - edit_id);
-            match refused.into_iter().find(|(refused, _)| *refused == edit_id) {
-                Some((_, refusal)) => Err(Error::Refused { reason: self.reason(&refusal) }),
-                None => {
-                    added = edit_id;
-                    Ok(vec![edit])
+            Ok(())
+        };
+        let appended = self.append(vec![edit], mark, |_| false)?;
+        Ok(appended.corrections.first().map_or(0, |entry| entry.edit_id))
+    }
+
+    /// Adds corrections of a file to the log of the library. Their faces are looked for in the runs that are in their
+    /// places, as they were added; faces that are not found may be found when another run is added.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] when a correction contradicts an earlier one; then none is added. And when files cannot be
+    /// read or written.
+    pub fn import(&mut self, edits: Vec<Edit>) -> Result<Appended, Error> {
+        let mark = |library: &mut Self, new: &[Correction]| {
+            let tables = library.members_of_all()?;
+            let videos: Vec<Video> = library.videos().collect();
+            for (at, video) in videos.iter().enumerate() {
+                let is_own = |mark: &Mark| mark.video_sha256.as_str().starts_with(&video.video_id);
+                let run_dir = video.run_dir.as_deref().filter(|_| {
+                    new.iter().flat_map(|new| new.edit.sides.iter().flatten()).any(is_own)
+                        && video.is_as_added(&tables[at])
+                });
+                if let Some(run_dir) = run_dir {
+                    library.index.videos[at].marked.extend(marked(run_dir, new)?);
                 }
+            }
+            Ok(())
+        };
+        self.append(edits, mark, |refusal| !matches!(refusal, Refusal::Earlier { .. }))
+    }
+
+    /// Adds corrections to the log; `mark` records the clusters that show their faces. A refused correction must be
+    /// `is_tolerated`, otherwise none is added. Returns the new corrections, and those that are not applied.
+    fn append(
+        &mut self,
+        edits: Vec<Edit>,
+        mark: impl FnOnce(&mut Self, &[Correction]) -> Result<(), Error>,
+        is_tolerated: impl Fn(&Refusal) -> bool,
+    ) -> Result<Appended, Error> {
+        let mut log = Log::open(&self.root)?;
+        let before = self.index.clone();
+        let mut new: Vec<Correction> = Vec::new();
+        log.append_with(|log| {
+            let ids = log.entries().last().map_or(0, |entry| entry.edit_id) + 1..;
+            let entry = |(edit_id, edit)| Correction { edit_id, made_at: String::new(), undoes: None, edit };
+            new = ids.zip(edits.iter().cloned()).map(entry).collect();
+            mark(self, &new)?;
+            let said: Vec<Said> = log.active().chain(&new).map(|entry| self.said(entry)).collect();
+            let mut tables = edits::copies(&self.members_of_all()?);
+            let refused = edits::apply(&mut tables, &said, |edit_id| i64::MAX - edit_id);
+            let wrong = refused.iter().find_map(|(edit_id, refusal)| {
+                let wrong = new.iter().find(|entry| entry.edit_id == *edit_id);
+                wrong.filter(|_| !is_tolerated(refusal)).map(|wrong| (wrong.edit.op, refusal))
+            });
+            match wrong {
+                Some((op, refusal)) => {
+                    let (reason, hint) = (self.reason(refusal), self.hint(refusal));
+                    Err(Error::Refused { op: op.word(), reason, hint })
+                }
+                None => Ok(edits),
             }
         })
         .inspect_err(|_| self.index = before)?;
-        self.apply_edits()?;
-        Ok(added)
+        let mut refused = self.apply_edits()?;
+        refused.retain(|(edit_id, _)| new.iter().any(|entry| entry.edit_id == *edit_id));
+        Ok(Appended { corrections: new, refused })
     }
 
     /// Returns the reason of a refusal as a clause.
     pub fn reason(&self, refusal: &Refusal) -> String {
+        let run = |video: usize| self.index.videos.get(video).map_or("", |entry| entry.run_id.as_str());
         match refusal {
-            Refusal::NoFace => "no video of the library shows the faces of the correction".into(),
+            Refusal::NoFace => "no run of the gallery shows the faces of the correction".into(),
             Refusal::OneVideo { video, clusters: (a, b) } => {
-                let run = self.index.videos.get(*video).map_or("", |entry| entry.run_id.as_str());
                 let (a, b) = (Identity::numbered(*a), Identity::numbered(*b));
+                let run = run(*video);
                 format!(
                     "{a} and {b} of `{run}` would be one person; if they are, merge them in that run first"
                 )
             }
-            Refusal::Earlier { edit_id } => format!("it contradicts correction {edit_id} of the library"),
+            Refusal::Earlier { edit_id, op, clusters } => {
+                let [a, b] = clusters
+                    .map(|(video, cluster)| format!("{} of `{}`", Identity::numbered(cluster), run(video)));
+                format!(
+                    "it contradicts correction {edit_id} ({}) of the gallery about {a} and {b}",
+                    op.word()
+                )
+            }
+        }
+    }
+
+    fn hint(&self, refusal: &Refusal) -> String {
+        match refusal {
+            Refusal::NoFace => "add the runs to the gallery again".into(),
+            Refusal::OneVideo { video, clusters: (a, b) } => {
+                let run = self.videos().nth(*video).and_then(|video| video.run_dir).unwrap_or_default();
+                let (a, b) = (Identity::number(*a), Identity::number(*b));
+                format!("`facetrack edits add merge {} {a} {b}` merges them in the run", run.display())
+            }
+            Refusal::Earlier { edit_id, .. } => {
+                format!(
+                    "`facetrack edits undo {} {edit_id}` undoes the earlier correction",
+                    self.root.display()
+                )
+            }
         }
     }
 
@@ -754,14 +899,19 @@ impl Library {
     }
 
     /// The members of a video.
-    fn read(&self, entry: &Entry) -> Result<Vec<Member>, Error> {
+    fn read(&self, entry: &Entry) -> Result<Table, Error> {
+        if let Some(rows) = self.tables.borrow().get(&entry.sha256) {
+            return Ok(rows.clone());
+        }
         let path = self.root.join(&entry.file);
         if files::sha256(&path)? != entry.sha256 {
             return Err(
                 run::Error::Changed { path, reason: "the content differs from its SHA-256".into() }.into()
             );
         }
-        Ok(io::read_all(&path)?)
+        let rows: Table = io::read_all(&path)?.into();
+        self.tables.borrow_mut().insert(entry.sha256.clone(), rows.clone());
+        Ok(rows)
     }
 
     /// Removes what an interrupted addition left, and files that others took the place of.
@@ -843,21 +993,110 @@ impl Index {
 
 /// The row of a person of a run; `ids` are those of the people who the match is among.
 fn member(run: &RunIdentities, person: &RunIdentity, person_id: i64, found: &Match, ids: &[i64]) -> Member {
-    Member {
+    let row = Member {
         video_id: run.video_id.clone(),
         cluster_id: person.cluster_id,
+        person_id,
+        similarity: None,
+        threshold: None,
+        runner_up_person_id: None,
+        margin: None,
+        n_tracks: person.n_tracks,
+        screen_secs: person.screen_secs,
+        embedding: person.vector.clone(),
+        name: person.name.clone(),
+        linked_person_id: None,
+        named_at: person.named_at.clone(),
+    };
+    decided(row, person_id, found, ids)
+}
+
+/// A row with the person that matching found; `ids` are those of the people who the match is among.
+fn decided(row: Member, person_id: i64, found: &Match, ids: &[i64]) -> Member {
+    Member {
         person_id,
         similarity: found.known.map(|(_, similarity)| similarity),
         threshold: found.threshold,
         runner_up_person_id: found.runner_up.map(|(at, _)| ids[at]),
         margin: found.margin(),
-        n_tracks: person.n_tracks,
-        screen_secs: person.screen_secs,
-        embedding: person.vector.clone(),
-        name: person.name.clone(),
         linked_person_id: Some(person_id),
-        named_at: person.named_at.clone(),
+        ..row
     }
+}
+
+/// The people that corrections make of those that matching found.
+fn edited(
+    mut tables: Vec<Vec<Member>>,
+    said: &[Said],
+    mut made: BTreeMap<i64, i64>,
+    mut next_person_id: i64,
+) -> Regrouped {
+    let refused = edits::apply(&mut tables, said, |edit_id| {
+        *made.entry(edit_id).or_insert_with(|| {
+            next_person_id += 1;
+            next_person_id - 1
+        })
+    });
+    Regrouped { tables, made, next_person_id, refused }
+}
+
+/// Ids of clusters, by their labels: the id with most `votes`, each id once; new ids for the others, in the order of
+/// the labels.
+fn assign(votes: HashMap<(usize, i64), i64>, labels: &[usize], next: &mut i64) -> Vec<i64> {
+    let mut votes: Vec<_> = votes.into_iter().collect();
+    votes.sort_unstable_by_key(|((label, id), tracks)| (-tracks, *id, *label));
+    let mut ids = vec![None; labels.iter().max().map_or(0, |last| last + 1)];
+    let mut taken = HashSet::new();
+    for ((label, id), _) in votes {
+        if ids[label].is_none() && taken.insert(id) {
+            ids[label] = Some(id);
+        }
+    }
+    let mut new = *next..;
+    let ids = ids.into_iter().filter_map(|id| id.or_else(|| new.next())).collect();
+    *next = new.start;
+    ids
+}
+
+/// Clusters of a run that show the faces of corrections: key of the correction, index of the side, key of the cluster.
+fn marked(run_dir: &Path, entries: &[Correction]) -> Result<Vec<(i64, usize, i64)>, Error> {
+    if entries.is_empty() {
+        return Ok(Vec::new());
+    }
+    let run = RunReader::open(run_dir).map_err(Error::Run)?;
+    let sha256 = run.video_file().map_err(Error::Run)?.sha256.clone();
+    let is_own = |mark: &Mark| mark.video_sha256.as_str() == sha256;
+    if !entries.iter().flat_map(|entry| entry.edit.sides.iter().flatten()).any(is_own) {
+        return Ok(Vec::new());
+    }
+    let faces = Faces::read(&run).map_err(Error::Run)?;
+    let clusters = run.read::<Cluster>().map_err(Error::Run)?;
+    let clusters: HashMap<i64, i64> =
+        clusters.iter().filter_map(|row| Some((row.track_id, row.cluster_id?))).collect();
+    let mut marked = Vec::new();
+    for entry in entries {
+        for (side, marks) in entry.edit.sides.iter().enumerate() {
+            let mut votes: BTreeMap<i64, usize> = BTreeMap::new();
+            for track in marks.iter().filter(|mark| is_own(mark)).flat_map(|mark| faces.find(mark)) {
+                clusters.get(&track).into_iter().for_each(|id| *votes.entry(*id).or_default() += 1);
+            }
+            let most = votes.into_iter().max_by_key(|(id, votes)| (*votes, -id));
+            marked.extend(most.map(|(cluster_id, _)| (entry.edit_id, side, cluster_id)));
+        }
+    }
+    Ok(marked)
+}
+
+/// Path of a table of members below the library. A file that counts is never changed, so another decision has another
+/// name.
+fn member_file(video_id: &str, source: &str, rows: &[Member]) -> String {
+    let decision = |row: &Member| {
+        json!([row.person_id, row.linked_person_id, row.similarity, row.threshold, row.margin])
+    };
+    let decisions: Vec<_> = rows.iter().map(decision).collect();
+    let key = hash::bytes(json!([source, decisions]).to_string().as_bytes());
+    let key = key.get(..KEY_DIGITS).unwrap_or_default();
+    format!("{}/{video_id}.{key}.parquet", Member::TABLE.name)
 }
 
 /// Whether the people of a run are those of its rows, apart from names.
@@ -871,13 +1110,13 @@ pub(crate) fn are_same_people(rows: &[Member], seen: &RunIdentities) -> bool {
 }
 
 /// The rows of a run with the present names of its people.
-fn renamed(rows: Vec<Member>, seen: &RunIdentities) -> Vec<Member> {
-    let rename = |(row, person): (Member, &RunIdentity)| Member {
+fn renamed(rows: &[Member], seen: &RunIdentities) -> Vec<Member> {
+    let rename = |(row, person): (&Member, &RunIdentity)| Member {
         name: person.name.clone(),
         named_at: person.named_at.clone(),
-        ..row
+        ..row.clone()
     };
-    rows.into_iter().zip(&seen.people).map(rename).collect()
+    rows.iter().zip(&seen.people).map(rename).collect()
 }
 
 /// A path without `..` after a folder.

@@ -1,11 +1,11 @@
-//! The rules of a library: each table by itself, and whether `people` and `person_vectors` are what
-//! `members` add up to.
+//! The rules of a library: each table by itself, whether `people` and `person_vectors` are what `members` add up to,
+//! and whether the corrections are whole.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
-use run::validate::{Rows, Verdict, Wrong, check_recorded, each, read_table};
-use schema::tables::{Member, Person, PersonVector};
+use run::validate::{Rows, Verdict, Wrong, check_edits, check_recorded, each, read_table};
+use schema::tables::{Edit, EditAnchor, Member, Person, PersonVector};
 use schema::{Row, UnitVector};
 
 use crate::Error;
@@ -53,11 +53,53 @@ pub fn validate(root: &Path) -> Result<Verdict, Error> {
         each(people.as_ref(), &mut faults, |wrong, _, _, row| check_person(wrong, row, &sums));
         check_vectors(&vectors, &sums.vectors, &mut faults);
     }
+    let edits = logged::<Edit>(root, &mut faults);
+    let anchors = logged::<EditAnchor>(root, &mut faults);
+    check_edits(edits.as_ref(), anchors.as_ref(), &mut faults);
+    check_marked(root, &index, edits.as_ref(), &members, &mut faults);
     let mut rows = BTreeMap::new();
+    rows.extend(edits.map(|table| (Edit::TABLE.name, table.rows.len())));
+    rows.extend(anchors.map(|table| (EditAnchor::TABLE.name, table.rows.len())));
     rows.extend(people.map(|table| (Person::TABLE.name, table.rows.len())));
     rows.insert(Member::TABLE.name, members.iter().map(|(_, table)| table.rows.len()).sum());
     rows.insert(PersonVector::TABLE.name, vectors.iter().map(|table| table.rows.len()).sum());
     Ok(Verdict { rows, faults })
+}
+
+/// Reads a table of the log of corrections, which the index does not name; `None` in a library without corrections.
+fn logged<R: Row + Clone + 'static>(root: &Path, faults: &mut Vec<run::Error>) -> Option<Rows<R>> {
+    let path = root.join(R::TABLE.file_name());
+    path.is_file().then(|| read_table(&path, faults)).flatten()
+}
+
+/// The clusters that show the faces of corrections, by the index.
+fn check_marked(
+    root: &Path,
+    index: &Index,
+    edits: Option<&Rows<Edit>>,
+    members: &[(&str, Rows<Member>)],
+    faults: &mut Vec<run::Error>,
+) {
+    let known: BTreeSet<i64> = edits.iter().flat_map(|table| &table.rows).map(|row| row.edit_id).collect();
+    for video in &index.videos {
+        let table = members.iter().find(|(video_id, _)| *video_id == video.video_id);
+        for (edit_id, _, cluster_id) in &video.marked {
+            let mut wrong = |reason: String| {
+                faults.push(run::Error::Changed { path: root.join(INDEX), reason });
+            };
+            if !known.contains(edit_id) {
+                wrong(format!("it names correction {edit_id}, which is not in `edits`"));
+            }
+            let has_cluster =
+                table.is_none_or(|(_, table)| table.rows.iter().any(|row| row.cluster_id == *cluster_id));
+            if !has_cluster {
+                wrong(format!(
+                    "it names cluster {cluster_id} of {}, which is not in `members`",
+                    video.video_id
+                ));
+            }
+        }
+    }
 }
 
 /// Reads a table that must have the content that the index records.

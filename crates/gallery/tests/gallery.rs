@@ -12,7 +12,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use failure::Failure as _;
-use gallery::{Added, Error, Library, RunIdentities};
+use gallery::{Added, Appended, Error, Library, RunIdentities};
 use run::edits::{Edit, EditOp, Faces, Log};
 use schema::footer::Embedder;
 use schema::io::{open, read_all, write_all};
@@ -562,6 +562,112 @@ fn corrections_hold_when_a_run_is_added_again_and_an_undo_gives_the_start() {
     assert_eq!(now, start);
 }
 
+/// Corrections of a file are found by their faces, count once, and wait for a run that shows the faces.
+#[test]
+fn corrections_of_another_gallery_are_imported() {
+    let place = Place::new();
+    let [a, b] = [place.run("a", &[1, 2]), place.run("bb", &[1, 3])];
+    place.add(&a);
+    let different = Edit::new(EditOp::Different, "ann", vec![marks(&a, 0), marks(&b, 0)]);
+    let import = |edits: &[Edit]| {
+        let mut library = Library::open(&place.root()).unwrap();
+        let result = library.import(edits.to_vec());
+        library.commit().unwrap();
+        result.map(|Appended { corrections: added, refused }| {
+            let reasons =
+                refused.iter().map(|(id, refusal)| (*id, library.reason(refusal))).collect::<Vec<_>>();
+            (added.iter().map(|entry| entry.edit_id).collect::<Vec<_>>(), reasons)
+        })
+    };
+    let (added, refused) = import(std::slice::from_ref(&different)).unwrap();
+    let reason = "no run of the gallery shows the faces of the correction".to_owned();
+    assert_eq!((added, refused), (vec![1], vec![(1, reason)]));
+    place.add(&b);
+    assert_ne!(place.ids_of(&a)[0], place.ids_of(&b)[0]);
+    assert!(gallery::validate::validate(&place.root()).unwrap().faults.is_empty());
+    // What contradicts an earlier correction is refused with its people, and nothing of the file is added.
+    let same = Edit::new(EditOp::Same, "ann", vec![marks(&b, 0), marks(&a, 0)]);
+    let other = Edit::new(EditOp::Same, "ann", vec![marks(&b, 1), marks(&a, 1)]);
+    let error = import(&[other.clone(), same]).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the correction `same` is refused: it contradicts correction 1 (different) of the gallery about Person 1 of `a` \
+         and Person 1 of `bb`"
+    );
+    assert!(error.hint().unwrap().ends_with("library 1` undoes the earlier correction"), "{error:?}");
+    assert_eq!(Log::open(&place.root()).unwrap().entries().len(), 1);
+    // A person who would have two clusters of one video waits, too.
+    let own = Edit::new(EditOp::Same, "ann", vec![marks(&a, 0), marks(&a, 1)]);
+    let (added, refused) = import(&[other, own]).unwrap();
+    assert_eq!((added, refused[0].0), (vec![2, 3], 3));
+    assert_eq!(place.ids_of(&a)[1], place.ids_of(&b)[1]);
+}
+
+#[test]
+fn linking_again_heeds_corrections_and_is_building_without_them() {
+    let place = Place::new();
+    let [a, b, c] = [place.run("a", &[1, 2]), place.run("bb", &[1, 3]), place.run("ccc", &[1, 2, 3])];
+    let mut library = Library::open(&place.root()).unwrap();
+    library.build(&[a.clone(), b.clone(), c.clone()], 1).unwrap();
+    library.commit().unwrap();
+    let before = place.bytes();
+    assert_eq!(library.relink(1, true).unwrap(), []);
+    library.commit().unwrap();
+    assert_eq!(place.bytes(), before, "without corrections, linking again is building");
+    // Person 1 of `ccc` is another person; then the two are told apart by linking, too.
+    let side = |seen: &RunIdentities, cluster_id: i64| vec![(seen.video_id.to_string(), cluster_id)];
+    let different = Edit::new(EditOp::Different, "ann", vec![marks(&a, 0), marks(&c, 0)]);
+    library.correct(different, &[side(&a, 0), side(&c, 0)]).unwrap();
+    library.commit().unwrap();
+    let ids = place.ids();
+    let apart = place.ids_of(&c)[0];
+    assert_eq!(library.relink(1, true).unwrap(), [], "the people are those of the correction");
+    library.commit().unwrap();
+    assert_eq!(place.ids(), ids);
+    // What was linked stays after an undo, until it is linked again.
+    Log::open(&place.root()).unwrap().undo_last("ann").unwrap();
+    library.apply_edits().unwrap();
+    library.commit().unwrap();
+    assert_eq!(place.ids(), ids);
+    let tables = place.bytes();
+    let expected =
+        gallery::Change { run_id: "ccc".into(), cluster_id: 0, before: apart, after: place.ids_of(&a)[0] };
+    assert_eq!(library.relink(1, false).unwrap(), [expected]);
+    library.commit().unwrap();
+    assert_eq!(place.bytes(), tables, "only listed");
+    assert_eq!(library.relink(1, true).unwrap().len(), 1);
+    library.commit().unwrap();
+    assert_eq!(place.ids_of(&c)[0], place.ids_of(&a)[0]);
+    drop(library);
+    assert!(gallery::validate::validate(&place.root()).unwrap().faults.is_empty());
+}
+
+/// `redact` removes corrections from the log, and the next correction may get the key of a removed one.
+#[test]
+fn the_clusters_of_a_removed_correction_are_forgotten() {
+    let place = Place::new();
+    let [a, b] = [place.run("a", &[1, 2]), place.run("bb", &[1, 3])];
+    place.add(&a);
+    place.add(&b);
+    let side = |seen: &RunIdentities, cluster_id: i64| vec![(seen.video_id.to_string(), cluster_id)];
+    let name = |seen: &RunIdentities| Edit {
+        name: Some("Ida".into()),
+        ..Edit::new(EditOp::Name, "ann", vec![marks(seen, 0)])
+    };
+    let mut library = Library::open(&place.root()).unwrap();
+    library.correct(name(&a), &[side(&a, 0)]).unwrap();
+    library.commit().unwrap();
+    Log::open(&place.root()).unwrap().retain(|_| None).unwrap();
+    let faults = gallery::validate::validate(&place.root()).unwrap().faults;
+    assert_eq!(faults.len(), 1);
+    assert!(faults[0].to_string().ends_with("it names correction 1, which is not in `edits`"), "{faults:?}");
+    library.apply_edits().unwrap();
+    library.commit().unwrap();
+    assert!(gallery::validate::validate(&place.root()).unwrap().faults.is_empty());
+    assert_eq!(library.correct(name(&b), &[side(&b, 0)]).unwrap(), 1);
+    assert_eq!(library.clusters_of(1, 0), side(&b, 0));
+}
+
 #[test]
 fn a_new_name_changes_no_match_and_runs_are_found_where_they_are() {
     let place = Place::new();
@@ -616,9 +722,9 @@ fn the_page_names_everyone_and_an_empty_gallery_has_a_page_too() {
     let library = Library::open(&place.root()).unwrap();
     let content = library.page().unwrap();
     assert_eq!(content.n_in_several, 1);
-    let cells: Vec<Vec<bool>> =
-        content.people.iter().map(|person| person.cells.iter().map(Option::is_some).collect()).collect();
-    assert_eq!(cells, [[true, true], [true, false]], "those longest on screen first");
+    let cells: Vec<Vec<usize>> =
+        content.people.iter().map(|person| person.cells.iter().map(|(video, _)| *video).collect()).collect();
+    assert_eq!(cells, [vec![0, 1], vec![0]], "those longest on screen first");
     // A run that is gone leaves its people on the page.
     fs::remove_dir_all(&a.run_dir).unwrap();
     assert_eq!(library.page().unwrap().people.len(), 2);

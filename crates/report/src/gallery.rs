@@ -58,8 +58,8 @@ pub struct Person {
     pub n_videos: usize,
     /// Time on screen in all videos, seconds.
     pub screen_secs: f64,
-    /// Time on screen in each video, seconds; `None` in videos without the person.
-    pub cells: Vec<Option<f64>>,
+    /// Videos with the person, by index, in order, and the time on screen in each, seconds.
+    pub cells: Vec<(usize, f64)>,
     /// Video and cluster with the best face; `None` when no run is in its place.
     pub place: Option<Place>,
     /// The best face, JPEG; `None` when there is no picture.
@@ -141,7 +141,10 @@ impl Gallery {
         let (mut main, mut minor) = (Vec::new(), Vec::new());
         for (at, person) in self.people.iter().take(MOST_PEOPLE).enumerate() {
             let is_main = is_main[at];
-            let cell = |at: &usize| person.cells.get(*at).copied().flatten();
+            let cell = |at: &usize| {
+                let found = person.cells.binary_search_by_key(at, |(video, _)| *video);
+                found.ok().map(|found| person.cells[found].1)
+            };
             let videos = order.iter().filter(|at| cell(at).is_some());
             let shown = json!({
                 "anchor": format!("p{}", person.person_id),
@@ -234,11 +237,11 @@ mod tests {
     fn gallery() -> Gallery {
         let video =
             |run_id: &str, page: Option<&str>| Video { run_id: run_id.into(), page: page.map(Into::into) };
-        let person = |person_id, name: Option<&str>, cells: [Option<f64>; 2]| Person {
+        let person = |person_id, name: Option<&str>, cells: &[(usize, f64)]| Person {
             person_id,
             name: name.map(Into::into),
-            n_videos: cells.iter().flatten().count(),
-            screen_secs: cells.iter().flatten().sum(),
+            n_videos: cells.len(),
+            screen_secs: cells.iter().map(|(_, secs)| secs).sum(),
             cells: cells.to_vec(),
             place: None,
             face: Some(vec![1, 2, 3]),
@@ -247,9 +250,9 @@ mod tests {
             name: "library".into(),
             videos: vec![video("e01", Some("../e 01/report/index.html")), video("<i>e02</i>", None)],
             people: vec![
-                person(4, Some("<b>Ross</b>"), [Some(60.0), Some(30.0)]),
-                person(0, None, [None, Some(12.5)]),
-                person(7, None, [Some(0.5), None]),
+                person(4, Some("<b>Ross</b>"), &[(0, 60.0), (1, 30.0)]),
+                person(0, None, &[(1, 12.5)]),
+                person(7, None, &[(0, 0.5)]),
             ],
             matches: vec![Match {
                 video: 1,

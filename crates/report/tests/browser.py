@@ -52,6 +52,19 @@ def plays(browser, link):
     assert abs(browser.js("document.querySelector('#player video').currentTime") - at) < 5, at
 
 
+def prints(browser, run):
+    """On paper, 18 cm wide: nothing sticks out or asks for a click, and the minor people are there."""
+    browser.size(680, False)
+    browser.open(url(run))
+    browser.call("Emulation.setEmulatedMedia", media="print")
+    browser.check("document.documentElement.scrollWidth <= innerWidth")
+    browser.check("[...document.querySelectorAll('nav, .act, .screen, #cutter, #player')].every(e => !e.checkVisibility())")
+    browser.check("[...document.querySelectorAll('#cast img')].every(face => face.checkVisibility())")
+    browser.check("getComputedStyle(document.body).backgroundColor === 'rgb(255, 255, 255)'")
+    browser.picture(os.path.join(run, "..", "print.png"))
+    browser.call("Emulation.setEmulatedMedia", media="")
+
+
 def has_pictures(browser, run):
     """What should be checked first has pictures, times and commands, however many tracks there are."""
     browser.size(WIDTHS["wide"], False)
@@ -163,6 +176,8 @@ def main():
         for run in (empty, one, usual):
             looks(browser, run)
         clicks(browser, usual)
+        for run in (usual, season):
+            prints(browser, run)
         reads_without_script(browser, usual)
         has_pictures(browser, season)
         print(fast(browser, film))

@@ -192,7 +192,7 @@ impl Gallery {
         };
         let mut members: HashMap<i64, Vec<Value>> = HashMap::new();
         for (video, rows) in tables.iter().enumerate() {
-            for row in rows {
+            for row in rows.iter() {
                 members.entry(row.person_id).or_default().push(member((video, row)));
             }
         }

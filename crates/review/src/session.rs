@@ -397,7 +397,9 @@ impl Session {
             true => {
                 Err(Problem::new("This page is read-only; start `facetrack review` without `--read-only`."))
             }
-            false => self.perform(act).map(|named| same_name = named.and_then(|id| self.same_name(id))),
+            false => {
+                self.perform(act).map(|named| same_name = named.and_then(|id| self.people.same_name(id)))
+            }
         };
         Done { problem: problem.err(), same_name, state: self.state() }
     }
@@ -595,20 +597,6 @@ impl Session {
                 })
         };
         self.log.active().filter(is_lock).last().map(|entry| entry.edit_id)
-    }
-
-    /// Returns the people who have the name of a person and may be that person, and the person; `None` if there is no
-    /// other one.
-    fn same_name(&self, person: i64) -> Option<Vec<i64>> {
-        let name = self.people.name(person)?.to_lowercase();
-        let apart = self.people.people_apart();
-        let is_same = |id: &i64| {
-            *id != person
-                && !apart.contains(&((*id).min(person), (*id).max(person)))
-                && self.people.name(*id).is_some_and(|other| other.to_lowercase() == name)
-        };
-        let others: Vec<i64> = self.people.clusters().into_keys().filter(is_same).collect();
-        (!others.is_empty()).then(|| others.into_iter().chain([person]).collect())
     }
 
     /// Computes the people and the questions again, and increments the version.

@@ -1,5 +1,6 @@
 //! Read-only access to a run: it takes no lock, and creates and deletes nothing.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -60,6 +61,12 @@ impl RunReader {
     pub fn open_table<R: Row + Clone>(&self) -> Result<TableReader<R>> {
         self.recorded(R::TABLE.name)?;
         Ok(io::open(&self.root.join(R::TABLE.file_name()))?)
+    }
+
+    /// Opens a table of a finished stage, of which only the parts are read that may have rows of these tracks.
+    pub fn open_tracks<R: Row + Clone>(&self, tracks: &BTreeSet<i64>) -> Result<TableReader<R>> {
+        self.recorded(R::TABLE.name)?;
+        Ok(io::open_some(&self.root.join(R::TABLE.file_name()), "track_id", tracks)?)
     }
 
     /// Every row of a table of a finished stage.

@@ -1,7 +1,7 @@
 //! Checked writing and reading of tables. Both sides check: order, finiteness, norms, ranges.
 
 use std::cmp::Ordering;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,8 +13,9 @@ use failure::catch_panic;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use parquet::arrow::{ArrowWriter, ProjectionMask};
 use parquet::basic::{Compression, ZstdLevel};
-use parquet::file::metadata::KeyValue;
+use parquet::file::metadata::{KeyValue, RowGroupMetaData};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::file::statistics::Statistics;
 use parquet::schema::types::ColumnPath;
 
 use crate::bounds::{self, Wanted};
@@ -136,6 +137,26 @@ pub const PRODUCER: &str = concat!("facetracklinking ", env!("CARGO_PKG_VERSION"
 /// A batch takes some hundred megabytes at most, whatever the file says; all rows together 256 MiB and
 /// five hundred times the size of the file. More is refused.
 pub fn open<R: Row>(path: &Path) -> Result<TableReader<R>> {
+    open_groups(path, None)
+}
+
+/// Opens the table at `path` as [`open`] does, and reads only the row groups that may have one of these values in an
+/// integer column. Other rows of these groups are read, too.
+pub fn open_some<R: Row>(path: &Path, column: &str, values: &BTreeSet<i64>) -> Result<TableReader<R>> {
+    open_groups(path, Some((column, values)))
+}
+
+/// Whether a row group may have one of these values in an integer column, by the statistics of the column.
+fn may_have(group: &RowGroupMetaData, column: &str, values: &BTreeSet<i64>) -> bool {
+    let found = group.columns().iter().find(|chunk| chunk.column_descr().name() == column);
+    let range = found.and_then(|chunk| match chunk.statistics()? {
+        Statistics::Int64(of) => Some(*of.min_opt()?..=*of.max_opt()?),
+        _ => None,
+    });
+    range.is_none_or(|range| range.is_empty() || values.range(range).next().is_some())
+}
+
+fn open_groups<R: Row>(path: &Path, wanted_rows: Option<(&str, &BTreeSet<i64>)>) -> Result<TableReader<R>> {
     let not_parquet = |reason: String| Error::NotParquet { path: path.to_path_buf(), reason };
     let (file, builder, json) = open_parquet(path)?;
     let footer = check_footer(path, R::TABLE, json.as_deref())?;
@@ -143,14 +164,21 @@ pub fn open<R: Row>(path: &Path) -> Result<TableReader<R>> {
     let is_older = is_older(R::TABLE, &footer);
     let columns = locate_columns(path, R::TABLE, is_older, builder.schema())?;
     let mask = ProjectionMask::roots(builder.parquet_schema(), columns.iter().copied().flatten());
-    let rows = u64::try_from(builder.metadata().file_metadata().num_rows()).unwrap_or(0);
+    let mut rows = u64::try_from(builder.metadata().file_metadata().num_rows()).unwrap_or(0);
     let wanted = |(column, at): (&'static Column, &Option<usize>)| {
         Some(Wanted { column, at: (*at)?, found: builder.schema().field((*at)?).data_type() })
     };
     let wanted: Vec<_> = R::TABLE.columns.iter().zip(&columns).filter_map(wanted).collect();
     let most = rows_per_group(R::TABLE);
     let batch = parquet(|| bounds::rows_at_a_time(&file, builder.metadata(), &wanted, footer.dim(), most));
-    let builder = builder.with_projection(mask).with_batch_size(batch.map_err(not_parquet)?);
+    let mut builder = builder.with_projection(mask).with_batch_size(batch.map_err(not_parquet)?);
+    if let Some((column, values)) = wanted_rows {
+        let groups = builder.metadata().row_groups().iter().enumerate();
+        let groups: Vec<_> = groups.filter(|(_, group)| may_have(group, column, values)).collect();
+        rows = groups.iter().filter_map(|(_, group)| u64::try_from(group.num_rows()).ok()).sum();
+        let groups = groups.into_iter().map(|(at, _)| at).collect();
+        builder = builder.with_row_groups(groups);
+    }
     let reader = parquet(|| builder.build()).map_err(not_parquet)?;
     let order = ranks(&columns);
     Ok(TableReader {
@@ -241,7 +269,7 @@ impl<R: Row + Clone> TableReader<R> {
         &self.footer
     }
 
-    /// Number of rows in the file.
+    /// Number of rows that are read.
     pub fn row_count(&self) -> u64 {
         self.rows
     }

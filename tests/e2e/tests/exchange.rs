@@ -14,8 +14,8 @@ use std::process::Command;
 use schema::Row;
 use schema::io::{TableWriter, open, read_all};
 use schema::tables::{
-    Appearance, Cluster, Constraint, Detection, Embedding, Frame, Identity, Label, Linkage, Metric, Person,
-    Shot, Track, TrackEmbedding, Video,
+    Appearance, Cluster, Constraint, Detection, Edit, EditAnchor, Embedding, Frame, Identity, Label, Linkage,
+    Metric, Person, Shot, Track, TrackEmbedding, Video,
 };
 use testkit::assets;
 use testkit::files::{copy, repository};
@@ -157,8 +157,33 @@ type Break = fn(&Path);
 #[test]
 fn each_fault_is_one_line_that_says_where() {
     let Some(made) = small("whole") else { return };
-    let cases: [(&str, Break, &str); 22] = [
+    for correction in ["add lock", "undo"] {
+        let Some(mut edits) = exchange() else { return };
+        edits.arg("edits").args(correction.split(' ')).arg(&made.run);
+        must(edits.args(correction.contains("lock").then_some("1")).arg("--no-apply"));
+    }
+    let cases: [(&str, Break, &str); 26] = [
         ("nothing", |_| {}, ""),
+        (
+            "a correction without faces",
+            |run| change::<EditAnchor>(run, Vec::clear),
+            "`edits.parquet`: row 0 of `edits` is correction 1, which has no face in `edit_anchors`",
+        ),
+        (
+            "an undo of nothing",
+            |run| change::<Edit>(run, |rows| _ = rows.remove(0)),
+            "`edits.parquet`: row 0 of `edits` undoes correction 1, which is not in `edits`",
+        ),
+        (
+            "a face without its first box",
+            |run| change::<EditAnchor>(run, |rows| _ = rows.remove(0)),
+            "`edit_anchors.parquet`: row 0 of `edit_anchors` has anchor_idx 1, expected 0",
+        ),
+        (
+            "a box before the previous one",
+            |run| change::<EditAnchor>(run, |rows| rows[1].t_secs = -1.0),
+            "`edit_anchors.parquet`: row 1 of `edit_anchors` is earlier than the previous row of its face",
+        ),
         (
             "a box beside the frame",
             |run| change::<Detection>(run, |rows| (rows[3].x_min, rows[3].x_max) = (640.0, 700.0)),

@@ -138,8 +138,9 @@ fn people_have_one_id_in_both_halves_of_a_clip_and_a_bad_file_is_reported() {
     assert_eq!(read_all::<Person>(&library.join("people.parquet")).unwrap(), people);
 }
 
-/// `facetrack` with arguments, of which those that begin with `@` are paths below the folder; must succeed.
-fn facetrack(parts: &Parts, arguments: &str) -> String {
+/// `facetrack` with arguments, of which those that begin with `@` are paths below the folder; exit code and standard
+/// error.
+fn attempt(parts: &Parts, arguments: &str) -> (i32, String) {
     let mut command = assets::require_facetrack(&[]).unwrap();
     for argument in arguments.split(' ') {
         match argument.strip_prefix('@') {
@@ -148,8 +149,14 @@ fn facetrack(parts: &Parts, arguments: &str) -> String {
         };
     }
     let done = command.output().unwrap();
-    assert!(done.status.success(), "{arguments}: {}", text(&done.stderr));
-    text(&done.stderr)
+    (done.status.code().unwrap(), text(&done.stderr))
+}
+
+/// As [`attempt`], but the program must succeed.
+fn facetrack(parts: &Parts, arguments: &str) -> String {
+    let (code, stderr) = attempt(parts, arguments);
+    assert_eq!(code, 0, "{arguments}: {stderr}");
+    stderr
 }
 
 /// Names of the people of a run, by `cluster_id`.
@@ -236,6 +243,86 @@ fn a_name_reaches_earlier_and_later_videos_and_goes_when_the_person_is_removed()
     }
     assert!(!fs::read_to_string(library.join("index.html")).unwrap().contains("Ross"));
     facetrack(&parts, "validate @runs/library");
+}
+
+#[test]
+fn corrections_of_a_gallery_go_to_another_one_and_teach_linking() {
+    let Some(parts) = Parts::cut("corrections") else { return };
+    let videos = parts.folder.join("videos");
+    assert!(parts.run(&["--video", videos.to_str().unwrap()]).status.success());
+    let ids = |library: &str| -> BTreeMap<(String, i64), i64> {
+        let rows = members(&parts.folder.join("runs").join(library)).into_iter();
+        rows.map(|row| ((row.video_id.to_string(), row.cluster_id), row.person_id)).collect()
+    };
+    let n_people = |library: &str| ids(library).into_values().collect::<BTreeSet<_>>().len();
+    let start = ids("library");
+    assert_eq!(n_people("library"), 2);
+    facetrack(&parts, "edits add name @runs/library one:1 Ross");
+    facetrack(&parts, "edits add different @runs/library one:2 two:2");
+    facetrack(&parts, "edits export @runs/library --out @all.json");
+    facetrack(&parts, "edits export @runs/library --to csv --out @all.csv");
+    assert_eq!(n_people("library"), 3);
+
+    // Another gallery of the same runs, from both formats: once each.
+    for (library, file) in [("other", "all.json"), ("third", "all.csv")] {
+        facetrack(
+            &parts,
+            &format!("library build --library @runs/{library} --run-dir @runs/one --run-dir @runs/two"),
+        );
+        assert_eq!(n_people(library), 2);
+        let import = format!("edits import @runs/{library} @{file}");
+        assert!(facetrack(&parts, &import).contains("imported 2 corrections"));
+        assert_eq!(n_people(library), 3);
+        let log = Log::open(&parts.folder.join("runs").join(library)).unwrap();
+        let again = facetrack(&parts, &import);
+        assert!(again.contains("imported 0 corrections"), "{again}");
+        let same = Log::open(&parts.folder.join("runs").join(library)).unwrap();
+        assert_eq!(same.entries(), log.entries());
+        facetrack(&parts, &format!("validate @runs/{library}"));
+    }
+    // A gallery that lacks a run lists what does not land, which lands when the run is added.
+    facetrack(&parts, "library build --library @runs/half --run-dir @runs/one");
+    let said = facetrack(&parts, "edits import @runs/half @all.json");
+    let expected = "warning: correction 2 (different) is not applied: no run of the gallery shows the faces";
+    assert!(said.contains(expected) && said.contains("imported 2 corrections"), "{said}");
+    facetrack(&parts, "library add --library @runs/half --run-dir @runs/two");
+    assert_eq!(n_people("half"), 3);
+    // A run takes what is about its own faces.
+    facetrack(&parts, "edits undo @runs/one");
+    assert!(names(&parts, "one").values().all(Option::is_none));
+    let said = facetrack(&parts, "edits import @runs/one @all.json");
+    assert!(said.contains("corrections left out, because they need faces of other videos: 1"), "{said}");
+    assert!(said.contains("imported 1 correction of"), "{said}");
+    assert_eq!(names(&parts, "one").values().flatten().collect::<Vec<_>>(), ["Ross"]);
+    // A gallery takes no corrections of tracks.
+    facetrack(&parts, "edits add lock @runs/one 1 --no-apply");
+    facetrack(&parts, "edits export @runs/one --out @one.json");
+    let said = facetrack(&parts, "edits import @runs/half @one.json");
+    assert!(
+        said.contains("corrections left out, because they are about tracks of a run (lock): 1"),
+        "{said}"
+    );
+    fs::write(parts.folder.join("pairs.csv"), "track_a,track_b,kind\n0,1,must_link\n").unwrap();
+    let (code, said) = attempt(&parts, "edits import @runs/half @pairs.csv");
+    assert!(code == 2 && said.contains("has track numbers, which are valid in one run only"), "{said}");
+
+    // Linking again keeps the people apart after an undo, and lists what would change before it changes.
+    let said = facetrack(&parts, "edits relink @runs/library");
+    assert!(said.contains("0 of 4 people of the runs change their person"), "{said}");
+    facetrack(&parts, "edits undo @runs/library");
+    assert_eq!(n_people("library"), 3);
+    let apart = members(&parts.folder.join("runs/library"));
+    let said = facetrack(&parts, "edits relink @runs/library --dry-run");
+    assert!(said.contains("1 of 4 people of the runs change their person"), "{said}");
+    assert_eq!(members(&parts.folder.join("runs/library")), apart);
+    facetrack(&parts, "edits relink @runs/library");
+    assert_eq!(ids("library"), start);
+    facetrack(&parts, "validate @runs/library");
+
+    // The log is checked, too.
+    fs::remove_file(parts.folder.join("runs/other/edit_anchors.parquet")).unwrap();
+    let (code, said) = attempt(&parts, "validate @runs/other");
+    assert!(code == 4 && said.contains("found 2 faults"), "{said}");
 }
 
 #[test]

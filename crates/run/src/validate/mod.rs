@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::files::sha256;
 use crate::manifest::Manifest;
 
-pub use rules::{Wrong, each};
+pub use rules::{Wrong, check_edits, each};
 pub use tables::{Rows, Tables, read_table};
 
 /// The tables that were checked, and their faults.
@@ -46,7 +46,8 @@ type Files = BTreeMap<String, PathBuf>;
 fn files(root: &Path) -> Result<(Files, Vec<Error>)> {
     let Some(manifest) = Manifest::read(root)? else {
         let path = |name: &str| root.join(format!("{name}.parquet"));
-        let names = schema::tables::ALL.iter().map(|table| table.name).filter(|name| path(name).is_file());
+        let all = schema::tables::ALL.iter().chain(&schema::tables::EDITS);
+        let names = all.map(|table| table.name).filter(|name| path(name).is_file());
         let files: Files = names.map(|name| (name.to_owned(), path(name))).collect();
         let nothing =
             || Error::io("read", root)(std::io::Error::other("found neither a manifest.json nor a table"));

@@ -10,8 +10,8 @@ use crate::error::Error;
 use schema::footer::Embedder;
 use schema::io::MOST_FAULTS;
 use schema::tables::{
-    Appearance, Cluster, Constraint, ConstraintKind, Crop, Detection, DetectionSource, Frame, Identity,
-    Label, LinkVector, Shot, Track, Transition, Video,
+    Appearance, Cluster, Constraint, ConstraintKind, Crop, Detection, DetectionSource, Edit, EditAnchor,
+    Frame, Identity, Label, LinkVector, Shot, Track, Transition, Video,
 };
 use schema::{Row, Symbol};
 
@@ -100,7 +100,48 @@ pub(super) fn check(tables: &Tables) -> Vec<Error> {
         wrong.unless(rises, "has a smaller threshold than the previous row");
     });
     each(&tables.labels, &mut faults, |wrong, at, _, row| label(wrong, at, row, &world));
+    check_edits(tables.edits.as_ref(), tables.edit_anchors.as_ref(), &mut faults);
     faults
+}
+
+/// Checks a log of corrections: every correction has faces, and the boxes of a face are in order.
+pub fn check_edits(edits: Option<&Rows<Edit>>, anchors: Option<&Rows<EditAnchor>>, faults: &mut Vec<Error>) {
+    let of_edits: HashSet<i64> =
+        anchors.iter().flat_map(|table| &table.rows).map(|row| row.edit_id).collect();
+    let mut known = HashSet::new();
+    each(edits, faults, |wrong, _, _, row| {
+        known.insert(row.edit_id);
+        match row.undoes {
+            Some(undone) => wrong.unless(
+                known.contains(&undone),
+                format_args!("undoes correction {undone}, which is not in `edits`"),
+            ),
+            None => wrong.unless(
+                of_edits.contains(&row.edit_id),
+                format_args!("is correction {}, which has no face in `edit_anchors`", row.edit_id),
+            ),
+        }
+    });
+    each(anchors, faults, |wrong, _, before, row| {
+        let side = |row: &EditAnchor| (row.edit_id, row.side);
+        let in_side = before.filter(|before| side(before) == side(row));
+        let in_mark = in_side.filter(|before| before.mark_idx == row.mark_idx);
+        let next = in_mark.map_or(0, |before| before.anchor_idx.saturating_add(1));
+        wrong.unless(
+            row.anchor_idx == next,
+            format_args!("has anchor_idx {}, expected {next}", row.anchor_idx),
+        );
+        if in_mark.is_none() {
+            let next = in_side.map_or(0, |before| before.mark_idx.saturating_add(1));
+            wrong
+                .unless(row.mark_idx == next, format_args!("has mark_idx {}, expected {next}", row.mark_idx));
+        }
+        if let Some(before) = in_mark {
+            wrong.unless(before.t_secs <= row.t_secs, "is earlier than the previous row of its face");
+            let is_same = before.video_sha256 == row.video_sha256;
+            wrong.unless(is_same, "is of another video than the previous row of its face");
+        }
+    });
 }
 
 /// Applies a rule to every row. The rule gets the number of the row, the row before it, and the row, and notes all

@@ -8,7 +8,7 @@ use proptest::sample::select;
 use proptest::strategy::BoxedStrategy;
 use schema::cell::{Category, MAX_WHOLE, Ragged, UnitVector};
 use schema::footer::Footer;
-use schema::io::{TableWriter, open, read_all};
+use schema::io::{TableWriter, open, open_some, read_all, write_all};
 use schema::tables::{
     Appearance, Cluster, Constraint, Crop, Detection, Embedding, Frame, Identity, Label, LinkVector, Linkage,
     MAX_CROP_SIDE, Metric, Shot, TORSO_BINS, Track, TrackEmbedding, TrackView, Video,
@@ -430,6 +430,27 @@ fn row_groups_join_without_a_seam() {
         let rows: Vec<_> = (0..n).map(|rank| rows::crop(0, rank)).collect();
         assert!(through_a_file(&rows, &footer::<Crop>(0)).0 == rows, "{n} crops");
     }
+}
+
+/// A table with pictures has 256 rows in a row group.
+#[test]
+fn only_the_row_groups_with_the_wanted_tracks_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("crops.parquet");
+    let all: Vec<Crop> = (0..600).map(|track| rows::crop(track, 0)).collect();
+    write_all(&path, &footer::<Crop>(0), all.clone()).unwrap();
+    let some = |tracks: &[i64]| -> Vec<Crop> {
+        let reader = open_some::<Crop>(&path, "track_id", &tracks.iter().copied().collect()).unwrap();
+        let declared = reader.row_count();
+        let rows: Vec<Crop> = reader.flat_map(Result::unwrap).collect();
+        assert_eq!(declared, rows.len() as u64);
+        rows
+    };
+    assert_eq!(some(&[3, 511, 599]), all);
+    assert_eq!(some(&[599, 0]), [&all[..256], &all[512..]].concat());
+    assert_eq!(some(&[300]), all[256..512]);
+    assert_eq!(some(&[600]), []);
+    assert_eq!(some(&[]), []);
 }
 
 /// Order is checked across row groups and batches too.
