@@ -17,7 +17,7 @@ use numeric::vector::{direction, dot_in_lanes};
 use schema::tables;
 
 use crate::edits::People;
-use crate::method::{Model, Odds, left_apart};
+use crate::method::{Model, Odds};
 use crate::seen::Seen;
 
 /// Steepness of the probability of one person over cosine similarity, without a quality table.
@@ -355,10 +355,12 @@ impl Evidence<'_> {
 
     /// Log odds that two people are one.
     fn one(&self, a: &Group, b: &Group) -> f64 {
-        let by_vectors = cosine(&a.vector, &b.vector).unwrap_or(self.same_from) - self.same_from;
         match (&self.odds, self.numbers.get(&a.person), self.numbers.get(&b.person)) {
-            (Some(odds), Some(a), Some(b)) => left_apart(odds.one(*a, *b), by_vectors),
-            _ => STEEPNESS * (by_vectors - CLOSER),
+            (Some(odds), Some(a), Some(b)) => odds.left_apart(*a, *b),
+            _ => {
+                let similarity = cosine(&a.vector, &b.vector).unwrap_or(self.same_from);
+                STEEPNESS * (similarity - self.same_from - CLOSER)
+            }
         }
     }
 
