@@ -88,6 +88,11 @@ impl Odds<'_> {
         self.faces.left_apart(self.one(a, b), &self.means, a, b)
     }
 
+    /// Whether several embedders see the items.
+    pub fn has_several_views(&self) -> bool {
+        self.faces.has_several_views()
+    }
+
     /// Log odds that an item belongs to a cluster, against being alone, as a function of the cluster; `None` where there is
     /// no other item, or one that the item must stay apart from.
     pub fn belongs(&self, item: usize) -> impl Fn(usize) -> Option<f64> {

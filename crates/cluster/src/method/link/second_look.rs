@@ -72,6 +72,11 @@ impl Faces {
         Self { vectors: Vectors::trusted(width, values), columns, even }
     }
 
+    /// Whether there are several embedders.
+    pub(super) fn has_several_views(&self) -> bool {
+        self.columns.len() > 1
+    }
+
     /// Mean vectors of clusters, so that the inner product of two is the mean of their cosines by each embedder.
     pub(super) fn means(&self, members: &[Vec<usize>]) -> Vectors {
         let width = self.vectors.dim();
@@ -93,7 +98,7 @@ impl Faces {
     /// Log odds that two people that linking left apart are one person. `odds` are the log odds of linking, clothes
     /// included; `means` are the [`Self::means`] of the people.
     pub(super) fn left_apart(&self, odds: f64, means: &Vectors, a: usize, b: usize) -> f64 {
-        let [factor, per_cosine, at_even] = if self.columns.len() == 1 { BY_ONE } else { BY_SEVERAL };
+        let [factor, per_cosine, at_even] = if self.has_several_views() { BY_SEVERAL } else { BY_ONE };
         let damped = odds.signum() * DAMPED_FROM * (odds.abs() / DAMPED_FROM).ln_1p();
         factor * damped + per_cosine * (f64::from(dot(means.row(a), means.row(b))) - self.even) + at_even
     }
