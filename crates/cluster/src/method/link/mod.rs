@@ -95,7 +95,7 @@ pub struct Link {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Part {
-    /// The quality of tracks: without it, all tracks count as equally clear.
+    /// The quality of tracks: without it, every track counts as one of the median norm.
     Quality,
     /// The offset of the video.
     Offset,

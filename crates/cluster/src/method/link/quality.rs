@@ -14,10 +14,10 @@ use crate::method::{Error, Items};
 const NORM_POWER: i32 = 4;
 /// Factor of the precision of a track. Tracks of one person share light, pose and make-up, so that they depend on each
 /// other more than the images that the tables were fitted on. Chosen by the mean B³ of 154 runs on eleven labelled clips
-/// and their copies, with one embedder and with two: 0.70 to 0.76 are equal within 0.002, and with any clip left out, the best is
-/// from 0.72 to 0.74. For pairs of single clear images, 0.85 is at the minimum of the cost of log likelihood ratios.
+/// and their copies, with one embedder and with two: 0.70 to 0.76 are equal within 0.002, and with any clip left out, the
+/// best is from 0.72 to 0.74. For pairs of single clear images, 0.85 is at the minimum of the cost of log likelihood ratios.
 const CAUTION: f64 = 0.75;
-/// Reliability from which on a track is clear; for SFace a norm of about 9.7.
+/// Reliability from which on a track is clear; for SFace a norm of about 9.5.
 const CLEAR: f64 = 0.25;
 /// Weight of the evidence of each view where there are several: embedders err together. Chosen on 20 families of
 /// clips and nine re-encoded copies of a comedy, where 0.25 to 0.5 are within noise.
@@ -52,12 +52,7 @@ impl Norms {
         for crops in items.crops().chunk_by(|a, b| a.item == b.item) {
             of[crops[0].item] = mean_norm(crops.iter().map(|crop| crop.norm));
         }
-        let mut known: Vec<f64> = of.iter().copied().filter(|norm| !norm.is_nan()).collect();
-        known.sort_by(f64::total_cmp);
-        let median = match known.len() {
-            0 => usual,
-            n => f64::midpoint(known[(n - 1) / 2], known[n / 2]),
-        };
+        let median = median(of.iter().copied().filter(|norm| !norm.is_nan())).unwrap_or(usual);
         of.iter_mut().filter(|norm| norm.is_nan()).for_each(|norm| *norm = median);
         Self { of, median }
     }
@@ -66,6 +61,14 @@ impl Norms {
     pub(super) fn is_unclear(&self, item: usize) -> bool {
         self.of[item] < UNCLEAR * self.median
     }
+}
+
+/// The median; `None` of no number.
+fn median(numbers: impl Iterator<Item = f64>) -> Option<f64> {
+    let mut numbers: Vec<f64> = numbers.collect();
+    numbers.sort_by(f64::total_cmp);
+    let n = numbers.len();
+    (n > 0).then(|| f64::midpoint(numbers[(n - 1) / 2], numbers[n / 2]))
 }
 
 /// Tracks as one embedder sees them, in the model of its quality table.
@@ -143,7 +146,7 @@ pub(super) struct Tracks {
 
 impl Tracks {
     /// By the quality tables of the embedders, of which `table` is the first one's; without `by_norm`, every track counts
-    /// as one of the central norm.
+    /// as one of the median norm.
     ///
     /// # Errors
     /// [`Error::Quality`] when a table is inconsistent or does not fit the vectors.
@@ -154,16 +157,21 @@ impl Tracks {
         by_norm: bool,
     ) -> Result<Self, Error> {
         let weight = if items.views().is_empty() { 1.0 } else { JOINT_WEIGHT };
-        let counted = |norm: f64, table: &Quality| if by_norm { norm } else { table.centre_norm };
-        let first = items.vectors().iter().zip(&norms.of);
-        let first = first.map(|(vector, norm)| (Some(*vector), counted(*norm, table)));
-        let mut views = vec![View::new(first, table, weight)?];
-        for further in items.views() {
-            let norm = |seen| counted(norm_of(seen), further.quality);
-            let seen = further.seen.iter().map(|seen| (seen.map(|(vector, _)| vector), norm(*seen)));
-            views.push(View::new(seen, further.quality, weight)?);
+        let first = items.vectors().iter().zip(&norms.of).map(|(vector, norm)| (Some(*vector), *norm));
+        let mut seen: Vec<(&Quality, Vec<(Option<&[f32]>, f64)>)> = vec![(table, first.collect())];
+        for view in items.views() {
+            let further = view.seen.iter().map(|seen| (seen.map(|(vector, _)| vector), norm_of(*seen)));
+            seen.push((view.quality, further.collect()));
         }
-        Ok(Self { views })
+        if !by_norm {
+            for (_, seen) in &mut seen {
+                let known = seen.iter().filter(|(vector, _)| vector.is_some()).map(|(_, norm)| *norm);
+                let usual = median(known).unwrap_or(1.0);
+                seen.iter_mut().for_each(|(_, norm)| *norm = usual);
+            }
+        }
+        let view = |(table, seen): (&Quality, Vec<_>)| View::new(seen.into_iter(), table, weight);
+        Ok(Self { views: seen.into_iter().map(view).collect::<Result<_, _>>()? })
     }
 
     /// Number of tracks.
