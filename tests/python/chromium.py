@@ -128,7 +128,7 @@ class Browser:
         return found
 
     def nameless(self):
-        """What a screen reader would come to and could not name."""
+        """Parts of the page that a screen reader reaches but cannot name."""
         asks = {"link", "button", "image", "slider", "heading", "region", "table", "DisclosureTriangle"}
         unnamed = {"table", "image"}  # Tables stand in named regions; faces beside names may say nothing.
         # The tree follows the page after a while, on a busy machine after a long one.

@@ -74,7 +74,7 @@ def read_mot(run, path):
     import motmetrics
 
     if not len(run.boxes):
-        check(path.read_text() == "", "mot has boxes of nobody")
+        check(path.read_text() == "", "mot has boxes, but the run has none")
         return
     found = motmetrics.io.loadtxt(str(path), fmt=motmetrics.io.Format.MOT16, min_confidence=-1).reset_index()
     check(len(found) == len(run.boxes), f"motmetrics sees {len(found)} boxes")
@@ -89,7 +89,7 @@ def read_mot(run, path):
 
 
 def mot_ids(run):
-    """People from one; behind them tracks of nobody, and a person's second box in a frame."""
+    """People from one; behind them tracks without a person, and a person's second box in a frame."""
     taken, ids = set(), []
     for row in run.boxes.itertuples():
         alone = pd.isna(row.cluster_id) or (row.frame_idx, row.cluster_id) in taken
@@ -166,7 +166,7 @@ def read_rttm(run, path):
 
     found = load_rttm(str(path))
     if not run.spans():
-        check(not found, "rttm has somebody")
+        check(not found, "rttm has a person")
         return
     ((uri, annotation),) = found.items()
     word = lambda name: "_".join(name.split())
@@ -236,7 +236,7 @@ def read_edl(run, path):
     text = path.read_text()
     check(("FCM: DROP FRAME" in text) == (rate in (30000 / 1001, 60000 / 1001)), "edl has another kind of timecode")
     if not ours:
-        check("AX" not in text, "edl has events of nobody")
+        check("AX" not in text, "edl has events, but the run has no people")
         return
     timeline = otio.adapters.read_from_file(str(path), adapter_name="cmx_3600", rate=rate)
     clips = list(timeline.tracks[0])

@@ -84,11 +84,11 @@ pub(crate) fn make() -> Result<Packages> {
     let control = control(&arch, &maintainer, &depends, installed_kib(&tree)?);
     write(&tree.join("DEBIAN/control"), control.as_bytes())?;
     // The umask of this process has no say in the modes of the package.
-    quietly(Command::new("chmod").args(["-R", "u=rwX,go=rX"]).arg(&tree))?;
+    workspace::call(Command::new("chmod").args(["-R", "u=rwX,go=rX"]).arg(&tree))?;
     let deb = dist.join(format!("facetrack_{VERSION}_{arch}.deb"));
     // The usual level takes five times the processor time, and makes the package 15 % smaller.
     let mut build = Command::new("dpkg-deb");
-    quietly(
+    workspace::call(
         build
             .args(["-z1", "--build", "--root-owner-group"])
             .args([&tree, &deb])
@@ -103,7 +103,7 @@ fn fill(tree: &Path, changelog: &str) -> Result<()> {
     let bin = tree.join("usr/bin");
     create(&bin)?;
     let mut strip = Command::new("strip");
-    quietly(strip.arg("-o").args([&bin.join("facetrack"), &workspace::program("facetrack")]))?;
+    workspace::call(strip.arg("-o").args([&bin.join("facetrack"), &workspace::program("facetrack")]))?;
 
     let man = share.join("man/man1");
     create(&man)?;
@@ -126,7 +126,7 @@ fn fill(tree: &Path, changelog: &str) -> Result<()> {
     write(&documents.join("changelog"), changelog.as_bytes())?;
     write(&documents.join("third-party.txt"), licences::third_party()?.as_bytes())?;
     let large = ["changelog", "third-party.txt"].map(|name| documents.join(name));
-    quietly(Command::new("gzip").arg("-9n").args(list(&man)?).args(large))
+    workspace::call(Command::new("gzip").arg("-9n").args(list(&man)?).args(large))
 }
 
 /// A field of the last commit, as `git log` formats it.
@@ -147,7 +147,7 @@ fn pack(tree: &Path, folder: &str, time: &str, to: &Path) -> Result<()> {
     tar.args(["--format=gnu", "--use-compress-program=gzip -9n"]);
     tar.arg(format!("--mtime=@{time}")).arg(format!("--transform=s,^,{folder}/,")).arg("--file").arg(to);
     tar.arg("--directory").arg(tree.join("usr")).args(["bin", "share", "--directory"]).arg(workspace::root());
-    quietly(tar.args(["LICENSE-APACHE", "LICENSE-MIT", "README.md"]))
+    workspace::call(tar.args(["LICENSE-APACHE", "LICENSE-MIT", "README.md"]))
 }
 
 /// Packages of the libraries that the packed program loads, as a list for the control file.
@@ -310,11 +310,6 @@ fn create(folder: &Path) -> Result<()> {
 /// Removes a folder with everything in it, where there is one.
 fn remove(folder: &Path) -> Result<()> {
     if folder.exists() { fs::remove_dir_all(folder).map_err(Error::io("remove", folder)) } else { Ok(()) }
-}
-
-/// Runs a program that prints only what is wrong.
-fn quietly(command: &mut Command) -> Result<()> {
-    output(command).map(drop)
 }
 
 /// Runs a program and returns its standard output without the line end.

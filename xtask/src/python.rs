@@ -7,6 +7,8 @@ use std::process::Command;
 use console::{Error, Result, process};
 use fetch::cache;
 
+use crate::workspace;
+
 /// A Python and what it is to have.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Environment {
@@ -33,21 +35,13 @@ impl Environment {
             return Ok(program);
         }
         let mut venv = Command::new("python3");
-        quietly(venv.args(["-m", "venv", "--clear"]).arg(&dir), "create a Python environment")
+        workspace::call(venv.args(["-m", "venv", "--clear"]).arg(&dir))
             .map_err(|error| error.hint_unless_interrupted("apt-get install -y python3-venv"))?;
         let mut pip = Command::new(&program);
         pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
-        quietly(pip.args(["--only-binary", ":all:"]).args(self.packages), "install Python packages")?;
+        workspace::call(pip.args(["--only-binary", ":all:"]).args(self.packages))?;
         // Written last: it says that all the rest is there.
         fs::write(&pins, wanted).map_err(Error::io("write", &pins))?;
         Ok(program)
     }
-}
-
-fn quietly(command: &mut Command, what: &str) -> Result<()> {
-    let done = process::capture(command)?;
-    if done.status.success() {
-        return Ok(());
-    }
-    Err(Error::unexpected(format!("failed to {what}: {}", process::tail(&done.stderr, 3))))
 }

@@ -1,8 +1,7 @@
 //! What the system must provide, found by looking for the thing itself rather than for a package:
 //! package names differ between systems, and between releases of one.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use console::{Error, Result, process};
@@ -39,9 +38,8 @@ pub(crate) const RUN: &[Need] = &[
         },
     ),
     need("the program ffmpeg", &["ffmpeg"], || process::succeeds("ffmpeg", &["-version"])),
-    // Both are called or loaded while the bindings of OpenCV and FFmpeg are built.
+    // The build of the bindings of OpenCV and FFmpeg calls clang and loads libclang, on which Debian's package depends.
     need("the program clang", &["clang"], || process::succeeds("clang", &["--version"])),
-    need("libclang", &[LIBCLANG], has_libclang),
 ];
 /// What obtaining weights needs.
 pub(crate) const FETCH: &[Need] =
@@ -64,8 +62,6 @@ pub(crate) const DIST: &[Need] = &[
         process::succeeds("mmdebstrap", &["--version"]) || !has_apt()
     }),
 ];
-
-const LIBCLANG: &str = "libclang-dev";
 
 /// Makes sure that the system has everything, installing it when asked to.
 pub(crate) fn ensure(needs: &[&[Need]], install: bool) -> Result<()> {
@@ -94,44 +90,14 @@ fn has_cascades() -> bool {
     is_in("/usr") || is_in("/usr/local")
 }
 
-/// Looks in folders that hold libraries: the usual ones, their subfolders (one per architecture), LLVM's own.
-fn has_libclang() -> bool {
-    let mut folders: Vec<_> = std::env::var_os("LIBCLANG_PATH").map(PathBuf::from).into_iter().collect();
-    let entries = |folder: &Path| fs::read_dir(folder).into_iter().flatten().flatten();
-    for top in ["/usr/lib", "/usr/lib64", "/usr/local/lib", "/lib"] {
-        folders.push(top.into());
-        let below = entries(top.as_ref()).map(|entry| entry.path()).filter(|path| path.is_dir());
-        folders.extend(below.flat_map(|folder| [folder.join("lib"), folder]));
-    }
-    let mut files = folders.iter().flat_map(|folder| entries(folder));
-    files.any(|file| is_libclang(&file.file_name().to_string_lossy()))
-}
-
-fn is_libclang(name: &str) -> bool {
-    name == "libclang.dylib"
-        || name.strip_prefix("libclang").is_some_and(|rest| {
-            // libclang.so, libclang.so.1, libclang-14.so.1; not libclang-cpp.so.
-            let version = rest.split_once(".so").map(|(before, _)| before);
-            version.is_some_and(|v| v.is_empty() || v.strip_prefix('-').is_some_and(is_number))
-        })
-}
-
-fn is_number(text: &str) -> bool {
-    !text.is_empty() && text.chars().all(|c| c.is_ascii_digit() || c == '.')
-}
-
 /// Whether this system is Debian, or a relative of it.
 pub(crate) fn has_apt() -> bool {
     process::succeeds("apt-get", &["--version"])
 }
 
-/// Debian's packages for what is missing. clang brings its own libclang; the name of that package differs between
-/// releases.
+/// Debian's packages for what is missing.
 fn packages(missing: &[&Need]) -> Vec<&'static str> {
-    let mut all: Vec<_> = missing.iter().flat_map(|need| need.packages).copied().collect();
-    let has_clang = all.contains(&"clang");
-    all.retain(|package| !(has_clang && *package == LIBCLANG));
-    all
+    missing.iter().flat_map(|need| need.packages).copied().collect()
 }
 
 fn report(missing: &[&Need]) -> Error {
@@ -198,24 +164,6 @@ mod tests {
         let expected = "sudo apt-get update && sudo apt-get install -y --no-install-recommends pkg-config \
              libopencv-dev opencv-data libavcodec-dev libavformat-dev libavutil-dev libswscale-dev ffmpeg clang";
         assert_eq!(line, expected);
-    }
-
-    #[test]
-    fn libclang_alone_needs_its_own_package() {
-        assert_eq!(packages(&named(&["libclang"])), ["libclang-dev"]);
-        assert_eq!(packages(&named(&["program clang", "libclang"])), ["clang"]);
-    }
-
-    #[test]
-    fn libclang_is_distinguished_from_similar_names() {
-        for name in
-            ["libclang.so", "libclang.so.1", "libclang-14.so.1", "libclang-14.so.14.0.6", "libclang.dylib"]
-        {
-            assert!(is_libclang(name), "{name}");
-        }
-        for name in ["libclang-cpp.so.14", "libclang-common", "libclangAST.so", "libc.so"] {
-            assert!(!is_libclang(name), "{name}");
-        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
-//! What the command-line programs of the workspace, `facetrack` and `xtask`, share.
+//! Code that the programs `facetrack` and `xtask` share.
 //!
-//! * [`Error`]: how a program ends when it does not succeed: one sentence, a hint, an exit code.
-//! * [`process`]: other programs, started, measured, and ended together with this one on Ctrl-C.
+//! * [`Error`]: the failure of a program: one sentence, a hint, an exit code.
+//! * [`process`]: starts and measures other programs, and ends them if the user presses Ctrl-C.
 //! * [`duration`], [`rounded`]: durations and numbers as text for people.
 
 mod error;

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
 use wait4::Wait4 as _;
 
 use crate::{Error, Result};
@@ -53,7 +54,7 @@ pub struct Captured {
 }
 
 /// Time and memory that a process took.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Cost {
     /// Time from the start to the end of the process, seconds.
     pub wall_secs: f64,

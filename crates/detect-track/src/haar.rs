@@ -4,13 +4,13 @@
 //! 2001; Lienhart, Maydt, "An Extended Set of Haar-like Features for Rapid Object Detection", ICIP
 //! 2002. The cascades are OpenCV's, `frontalface_alt2` (Lienhart) and `profileface` (Bradley), which
 //! Debian's package `opencv-data` installs. `profileface` detects faces that look to one side; for the
-//! other side it is given the mirrored picture.
+//! other side, the detector searches the mirrored picture.
 //!
-//! A cascade returns square windows, each with a weight: the sum of the cascade's last stage. The box and
-//! the score of a face follow from both by what was measured on 1630 windows of two labelled clips of
-//! talking heads. The box is where the label lies in the window in the median. The score is Platt's (a
-//! logistic regression on the weight, in which faces and mistakes have equal weight): the probability
-//! that the window is a face if one window in two were. Of correct frontal windows, 92 % score at least
+//! A cascade returns square windows, each with a weight: the sum of the cascade's last stage. The window gives
+//! the box of a face, and the weight gives the score, by constants measured on 1630 windows of two labelled
+//! clips of talking heads. The box has the median place and size of the label in the window. The score is that
+//! of Platt, a logistic regression on the weight: the probability that the window shows a face, if half of all
+//! windows did. Of correct frontal windows, 92 % score at least
 //! 0.5 and 87 % at least 0.8, of false ones none; of correct profile windows 74 % and 34 %, of false ones
 //! 18 % and 5 %.
 
@@ -31,13 +31,13 @@ use crate::face::Face;
 
 /// Ratio between the sizes of windows of two successive searches.
 const SCALE_STEP: f64 = 1.2;
-/// Windows in one place that must agree beside the first. One is enough, because the score removes most
-/// false windows.
+/// Number of other windows that must be found near a window. One is enough, because the score removes most false
+/// windows.
 const MIN_NEIGHBOURS: i32 = 1;
 /// Size of a face that fills the smallest window of both cascades, 20 × 20 pixels.
 const SMALLEST_PX: f64 = 18.5;
 
-/// A cascade, and how its windows become faces.
+/// A cascade, and the constants by which its windows become faces.
 #[derive(Debug)]
 struct Cascade {
     file: &'static str,

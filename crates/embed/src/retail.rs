@@ -26,7 +26,7 @@ const SIDE: usize = 128;
 const DIM: usize = 256;
 /// Channels of the first two layers.
 const STEM: usize = 64;
-/// Blocks with a gate: channels between the layers of the block, channels after it, stride, and how many are alike.
+/// Blocks with a gate: channels between the layers of the block, channels after it, stride, and how often the block is repeated.
 const BLOCKS: [(usize, usize, usize, usize); 6] = [
     (128, 64, 2, 1),
     (128, 64, 1, 4),

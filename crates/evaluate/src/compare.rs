@@ -82,7 +82,7 @@ pub struct Comparison {
     pub shared_boxes: usize,
     /// B³ of the people of B with those of A as the truth, over the shared boxes; with B as the truth, precision and
     /// recall change places. `None` without shared boxes.
-    pub b_cubed: Option<BCubed>,
+    pub b_cubed: Option<Prf>,
     /// People of A with the same person of B, by falling shared time.
     pub same: Vec<Same>,
     /// Faces that are with another person in B than the person of A is, by falling time.
@@ -91,17 +91,6 @@ pub struct Comparison {
     pub only_in_a: Vec<Person>,
     /// People of B who are no person of A, by `cluster_id`.
     pub only_in_b: Vec<Person>,
-}
-
-/// B³ precision, recall and F1, 0 to 1.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct BCubed {
-    /// Precision.
-    pub precision: f64,
-    /// Recall.
-    pub recall: f64,
-    /// Harmonic mean.
-    pub f1: f64,
 }
 
 /// A person of both runs.
@@ -187,11 +176,10 @@ pub fn compare(times: &FrameTimes, a: &Side, b: &Side) -> Comparison {
     same.sort_by(|x, y| y.secs.total_cmp(&x.secs));
     moved.sort_by(|x, y| y.secs.total_cmp(&x.secs));
     let found: BTreeSet<i64> = matched.values().copied().collect();
-    let Prf { precision, recall, f1 } = Contingency::new(&items).b_cubed();
     Comparison {
         boxes: [a.boxes.len(), b.boxes.len()],
         shared_boxes: items.len(),
-        b_cubed: (!items.is_empty()).then_some(BCubed { precision, recall, f1 }),
+        b_cubed: (!items.is_empty()).then(|| Contingency::new(&items).b_cubed()),
         same,
         moved,
         only_in_a: a.people.iter().filter(|p| !matched.contains_key(&p.cluster_id)).cloned().collect(),
@@ -236,7 +224,7 @@ mod tests {
         let found = compare(&times(), &run, &run);
         let ids: Vec<_> = found.same.iter().map(|same| (same.a.cluster_id, same.b.cluster_id)).collect();
         assert_eq!((ids, found.moved.len(), found.shared_boxes), (vec![(0, 0), (1, 1)], 0, 80));
-        assert_eq!(found.b_cubed, Some(BCubed { precision: 1.0, recall: 1.0, f1: 1.0 }));
+        assert_eq!(found.b_cubed, Some(Prf { precision: 1.0, recall: 1.0, f1: 1.0 }));
         assert!(found.only_in_a.is_empty() && found.only_in_b.is_empty());
         near(found.same[0].secs, 5.0);
     }
@@ -276,7 +264,7 @@ mod tests {
         assert_eq!((only(&found.only_in_a), only(&found.only_in_b)), (vec![1, 2], vec![0, 2]));
         assert_eq!((found.boxes, found.shared_boxes), ([130, 130], 120));
         // Boxes of A's person 0: 80 in a group of 80, 20 in a group of 30 with ten others.
-        let b3 = found.b_cubed.unwrap_or(BCubed { precision: 0.0, recall: 0.0, f1: 0.0 });
+        let b3 = found.b_cubed.unwrap_or(Prf { precision: 0.0, recall: 0.0, f1: 0.0 });
         near(b3.precision, (80.0 + 20.0 * 2.0 / 3.0 + 10.0 / 3.0 + 10.0) / 120.0);
         near(b3.recall, (80.0 * 0.8 + 20.0 * 0.2 + 20.0) / 120.0);
         let back = compare(&times(), &b, &a).b_cubed.unwrap_or(b3);

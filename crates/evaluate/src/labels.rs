@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use formats::labels::{self, Face, Line, Source};
+use formats::labels::{self, Face, LabelFormat, Line};
 use geometry::BBox;
 use schema::Symbol;
 use schema::tables::{Label, LabelSource};
@@ -28,8 +28,8 @@ impl Labels {
     /// The line and what is wrong with it.
     pub fn parse(path: &Path, content: &[u8], frame_count: i64) -> Result<Self> {
         let wrong = |(line, reason)| Error::Labels { path: path.to_path_buf(), line, reason };
-        let source = Source::of(path).unwrap_or(Source::Csv);
-        let read = source.read(content, source.first_frame(), None).map_err(wrong)?;
+        let format = LabelFormat::of(path).unwrap_or(LabelFormat::Csv);
+        let read = format.read(content, format.first_frame(), None).map_err(wrong)?;
         read.check_frames(frame_count).map_err(wrong)?;
         check_shots(&read.lines).map_err(wrong)?;
         let mut empty = read.looked_at;

@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use report::input::LabelledTrack;
+use serde::Serialize;
 
 use crate::matching::{Group, Judged, Match, largest_total};
 
@@ -33,7 +34,7 @@ pub fn items(tracks: &[LabelledTrack], weight: impl Fn(&LabelledTrack) -> f64) -
 }
 
 /// Precision, recall and their harmonic mean, each 0 to 1.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Prf {
     /// Share of what was claimed that is true.
     pub precision: f64,

@@ -5,9 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use geometry::BBox;
 use report::input::{self, TrackBox};
 use run::RunDir;
-use schema::Row;
 use schema::UnitVector;
-use schema::tables::{Cluster, Constraint, Cut, Detection, Doubt, Frame, Track, TrackEmbedding};
+use schema::tables::{Cluster, Constraint, Detection, Frame, Track, TrackEmbedding};
 
 use crate::cohesion::Point;
 use crate::error::Result;
@@ -66,8 +65,8 @@ impl Tables {
             // All tracks with a vector, by id.
             leaves: vectors.keys().copied().collect(),
             boxes,
-            doubts: read_if_there::<Doubt>(run)?,
-            cuts: read_if_there::<Cut>(run)?,
+            doubts: run.read_if_there()?,
+            cuts: run.read_if_there()?,
             violated: constraints.iter().filter(|row| row.violated).cloned().collect(),
         };
         Ok(Self { shown, constraints, n_detections, vectors })
@@ -81,11 +80,6 @@ impl Tables {
         };
         self.shown.clusters.iter().filter_map(point).collect()
     }
-}
-
-/// The rows of a table; none if the run does not have the table.
-fn read_if_there<R: Row + Clone>(run: &RunDir) -> Result<Vec<R>> {
-    Ok(if run.has::<R>() { run.read()? } else { Vec::new() })
 }
 
 /// The number of all boxes, and the boxes that belong to a track of `clusters`; boxes of other tracks do not count.

@@ -124,7 +124,7 @@ def beyond(scorer, truth, found):
     box.loc[pi, "person"] = t.identity.to_numpy()[ti]
     box = box[box.person != "?"]
     known, both = t[t.identity != "?"], len(box) + (t.identity != "?").sum()
-    # Ties go to the first name, and never to nobody: "~" sorts behind every letter.
+    # Ties go to the first name, and never to a track without a name: "~" sorts behind every letter.
     table = pd.crosstab(box.cluster, box.person.fillna("~"))
     stands = set(table.idxmax(axis=1)) - {"~"}
     seen = box.dropna(subset=["person"])

@@ -381,7 +381,7 @@ pub(crate) struct ImportArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
     /// The format [default: by the file extension]
-    #[arg(long, value_name = "FORMAT", value_parser = PossibleValuesParser::new(formats::labels::Source::ALL.map(|(_, name, _)| name)))]
+    #[arg(long, value_name = "FORMAT", value_parser = PossibleValuesParser::new(formats::labels::LabelFormat::ALL.map(|(_, name, _)| name)))]
     pub(crate) from: Option<String>,
     /// Number of the first frame in the file [default: 1 for mot, otherwise 0]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]

@@ -39,7 +39,7 @@ pub(crate) fn names() -> Vec<&'static str> {
 }
 
 impl Weights {
-    /// The published files that are not in the folder; a person may put them there by hand.
+    /// The published files that are not in the folder; the user may put them there.
     fn absent(&self, dir: &Path) -> impl Iterator<Item = &'static PinnedFile> {
         self.0.files.iter().filter(|file| !dir.join(file.name()).is_file())
     }
@@ -214,7 +214,7 @@ fn obtain_published(weights: &Weights, missing: &[Weights], dir: &Path, scratch:
     Ok(())
 }
 
-/// Without a network the person can put the files into their places.
+/// Adds a hint that lists the missing files, which the user can copy into the folder without a network.
 fn by_hand(missing: &[Weights], dir: &Path, error: Error) -> Error {
     let absent = missing.iter().flat_map(|w| w.absent(dir));
     let files: Vec<_> = absent.map(|f| format!("{} (SHA-256 {})", f.name(), f.sha256)).collect();

@@ -49,7 +49,7 @@ pub(crate) struct Screen {
 }
 
 impl Screen {
-    /// A screen for a person, or one that keeps silent.
+    /// Returns a screen for the user; with `json` or `quiet`, a silent one.
     pub(crate) fn new(json: bool, quiet: bool) -> Self {
         let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
         let style = match (json || quiet, std::io::stderr().is_terminal() && !dumb) {

@@ -63,7 +63,7 @@ pub(crate) fn redact(arguments: &RedactArgs) -> Result<()> {
         }
         eprintln!("the video itself, copies of the run and backups still contain the person");
     } else {
-        eprintln!("nothing that was taken out is left in {rows} rows of {files} files");
+        eprintln!("verified {rows} rows of {files} files: nothing that was removed is left");
     }
     Ok(())
 }

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use console::process::Cost;
 use console::{Error, Result, duration, exit, rounded, say};
 use evaluate::labels::Labels;
 use run::manifest::STAGES;
@@ -20,7 +19,7 @@ use serde_json::{Map, Value, json};
 use crate::cli::RunArgs;
 use crate::models;
 use crate::progress::Screen;
-use crate::sources::{self, Source};
+use crate::sources::{self, WeightSource};
 use crate::stages::{self, Finished};
 use crate::{annotate, edits, redact, skip};
 
@@ -37,7 +36,7 @@ pub(crate) struct Plan<'a> {
     /// Settings that override the configuration file, each a line of TOML.
     pub(crate) settings: Vec<String>,
     /// The networks that turn crops into vectors.
-    pub(crate) embedders: Vec<Source>,
+    pub(crate) embedders: Vec<WeightSource>,
     /// Folder of the pinned weights.
     pub(crate) weights: PathBuf,
 }
@@ -89,7 +88,7 @@ pub(crate) fn run(args: &RunArgs, video: &Path) -> Result<()> {
     check_edits(args, &done)
 }
 
-/// With `--strict`, fails when a correction does not land.
+/// Fails with `--strict` if a correction is not applied.
 pub(crate) fn check_edits(args: &RunArgs, done: &Done) -> Result<()> {
     let cluster = done.iter().find(|(stage, _)| *stage == cluster::STAGE.name);
     let lost = cluster.and_then(|(_, finished)| finished.figures.get(cluster::NOT_APPLIED)?.as_array());
@@ -142,7 +141,7 @@ impl<'a> Plan<'a> {
     /// Makes sure that the pinned weights are there.
     pub(crate) fn obtain_weights(self) -> Result<Self> {
         let mut wanted = vec![models::YUNET];
-        wanted.extend(self.embedders.iter().filter_map(Source::pinned));
+        wanted.extend(self.embedders.iter().filter_map(WeightSource::pinned));
         let weights = models::obtain(&wanted, self.args.weights_dir.given())?;
         Ok(Self { weights, ..self })
     }
@@ -224,17 +223,13 @@ pub(crate) fn closing_event(run_dir: &Path, finished: &[(&'static str, Finished)
     let of_each = |value: fn(&Finished) -> Value| {
         finished.iter().map(|(name, stage)| ((*name).to_owned(), value(stage))).collect::<Map<_, _>>()
     };
-    let cost = |stage: &Finished| {
-        let Cost { wall_secs, cpu_secs, peak_bytes } = stage.cost;
-        json!({ "wall_secs": wall_secs, "cpu_secs": cpu_secs, "peak_bytes": peak_bytes })
-    };
     json!({
         "event": "run_finished",
         "run_dir": run_dir.display().to_string(),
         "report": run_dir.join(PAGE).display().to_string(),
         "skipped": finished.iter().filter(|(_, f)| f.skipped).map(|(name, _)| *name).collect::<Vec<_>>(),
         "figures": of_each(|stage| Value::Object(stage.figures.clone())),
-        "costs": of_each(cost),
+        "costs": of_each(|stage| json!(stage.cost)),
     })
 }
 

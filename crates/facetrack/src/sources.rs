@@ -29,12 +29,12 @@ impl Own {
 
 /// A network that is needed, with the user's weights or the pinned ones.
 #[derive(Debug, Clone)]
-pub(crate) enum Source {
+pub(crate) enum WeightSource {
     Pinned(Weights),
     Own { name: Name, path: PathBuf },
 }
 
-impl Source {
+impl WeightSource {
     /// Arguments of the stage, given the folder of the pinned weights.
     pub(crate) fn arguments(&self, folder: &Path) -> (&'static str, OsString) {
         let (option, name, path) = match self {
@@ -60,7 +60,7 @@ pub(crate) fn sources(
     config: &Config,
     own: &[Own],
     is_at_hand: impl Fn(Name) -> bool,
-) -> Result<Vec<Source>> {
+) -> Result<Vec<WeightSource>> {
     let needed = config.networks()?;
     let is_given = |name| own.iter().any(|own| own.name == Some(name));
     let wanted = config.resolved(None, |name| is_given(name) || is_at_hand(name)).networks()?;
@@ -72,9 +72,9 @@ pub(crate) fn sources(
     }
     let source = |name: Name| {
         if let Some((_, path)) = files.iter().rfind(|(owner, _)| *owner == name) {
-            return Ok(Source::Own { name, path: path.to_path_buf() });
+            return Ok(WeightSource::Own { name, path: path.to_path_buf() });
         }
-        models::by_name(name.as_str()).map(Source::Pinned).ok_or_else(|| {
+        models::by_name(name.as_str()).map(WeightSource::Pinned).ok_or_else(|| {
             Error::new(exit::INPUT, format!("there are no freely usable weights for `{name}`"))
                 .hint(format!("pass your own weights with --weights {name}=FILE"))
         })
@@ -83,10 +83,12 @@ pub(crate) fn sources(
 }
 
 /// The user's own weights among the sources, as the stage `embed` takes them.
-pub(crate) fn own_files(sources: &[Source]) -> Vec<WeightFile> {
+pub(crate) fn own_files(sources: &[WeightSource]) -> Vec<WeightFile> {
     let own = sources.iter().filter_map(|source| match source {
-        Source::Own { name, path } => Some(WeightFile { name: *name, path: path.clone(), is_own: true }),
-        Source::Pinned(_) => None,
+        WeightSource::Own { name, path } => {
+            Some(WeightFile { name: *name, path: path.clone(), is_own: true })
+        }
+        WeightSource::Pinned(_) => None,
     });
     own.collect()
 }
@@ -125,7 +127,7 @@ mod tests {
         let own: Vec<_> = own.iter().map(|text| Own::parse(text)).collect::<std::result::Result<_, _>>()?;
         let config = run::stage::read_config(None, &[settings], "embed").map_err(|e| e.to_string())?;
         let sources = sources(&config, &own, |_| at_hand).map_err(|error| error.message)?;
-        let shown = |source: &Source| {
+        let shown = |source: &WeightSource| {
             let (option, value) = source.arguments("w".as_ref());
             format!("{option} {}", value.display())
         };

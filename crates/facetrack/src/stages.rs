@@ -266,10 +266,10 @@ pub(crate) fn frame_at_crash(stage: &str, run_dir: &Path) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sources::Source;
+    use crate::sources::WeightSource;
 
     fn line(stage: &str, change: impl FnOnce(&mut RunArgs, &mut Vec<String>)) -> String {
-        let embedders = models::by_name("sface").map(Source::Pinned).into_iter().collect();
+        let embedders = models::by_name("sface").map(WeightSource::Pinned).into_iter().collect();
         let (mut args, mut settings) = (RunArgs::default(), Vec::new());
         change(&mut args, &mut settings);
         let plan = Plan { args: &args, settings, embedders, weights: "w".into() };

@@ -7,7 +7,7 @@ use std::path::Path;
 use console::{Result, exit};
 use formats::Error;
 use formats::export::FORMATS;
-use formats::labels::{self, Source};
+use formats::labels::{self, LabelFormat};
 use formats::run::Run;
 
 use crate::cli::{ExportArgs, ImportArgs};
@@ -26,19 +26,19 @@ pub(crate) fn export(arguments: &ExportArgs) -> Result<()> {
 /// Writes labels of another tool as the CSV that a run takes.
 pub(crate) fn import(arguments: &ImportArgs) -> Result<()> {
     let ImportArgs { labels, out, from, first_frame, frames } = arguments;
-    let source = match from {
-        Some(name) => Source::by_name(name),
-        None => Source::of(labels),
+    let format = match from {
+        Some(name) => LabelFormat::by_name(name),
+        None => LabelFormat::of(labels),
     };
-    let source = source.ok_or_else(|| {
+    let format = format.ok_or_else(|| {
         console::Error::new(exit::USAGE, format!("unknown format of `{}`", labels.display()))
             .hint("set the format with --from: csv, mot (.txt) or cvat (.xml)")
     })?;
     let content =
         fs::read(labels).map_err(|source| Error::Io { action: "read", path: labels.clone(), source })?;
-    let first = first_frame.unwrap_or_else(|| source.first_frame());
+    let first = first_frame.unwrap_or_else(|| format.first_frame());
     let wrong = |(line, reason)| Error::Labels { path: labels.clone(), line, reason };
-    let read = source.read(&content, first, *frames).map_err(wrong)?;
+    let read = format.read(&content, first, *frames).map_err(wrong)?;
     read.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
     Ok(put(out.as_deref(), &labels::write(&read))?)
 }

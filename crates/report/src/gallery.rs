@@ -2,15 +2,13 @@
 //! without a network; it has no script.
 
 use geometry::main_cast;
-use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
-use minijinja::{AutoEscape, Environment, UndefinedBehavior};
 use schema::tables::{Crop, Identity};
 use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
 use crate::faces::{ThumbnailBudget, jpeg};
-use crate::{format, palette};
+use crate::{environment, format, palette};
 
 const PAGE: &str = include_str!("gallery.html.j2");
 const STYLE: &str = include_str!("gallery.css");
@@ -126,11 +124,7 @@ impl Gallery {
     /// # Errors
     /// When the template cannot be rendered.
     pub fn render(&self) -> Result<String> {
-        let mut environment = Environment::new();
-        environment.set_auto_escape_callback(|_| AutoEscape::Html);
-        environment.set_undefined_behavior(UndefinedBehavior::Strict);
-        environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
-        Ok(environment.render_str(PAGE, minijinja::Value::from(Serde(self.page())))?)
+        Ok(environment()?.render_str(PAGE, minijinja::Value::from(Serde(self.page())))?)
     }
 
     fn page(&self) -> Value {

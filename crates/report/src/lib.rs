@@ -76,16 +76,22 @@ pub struct Rendered {
     pub plots: Vec<(&'static str, String)>,
 }
 
+/// Returns the environment of all templates, which escapes every value.
+fn environment() -> Result<Environment<'static>> {
+    let mut environment = Environment::new();
+    environment.set_auto_escape_callback(|_| AutoEscape::Html);
+    environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
+    Ok(environment)
+}
+
 impl Report<'_> {
     /// Renders the page as HTML, and its drawings as SVG.
     ///
     /// # Errors
     /// When `linkage` is no tree, or the template cannot be rendered.
     pub fn render(&self) -> Result<Rendered> {
-        let mut environment = Environment::new();
-        environment.set_auto_escape_callback(|_| AutoEscape::Html);
-        environment.set_undefined_behavior(UndefinedBehavior::Strict);
-        environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
+        let environment = environment()?;
         let page = minijinja::Value::from(Serde(self.page()?));
         let style = palette::resolved(PLOT_STYLE);
         let mut plots = Vec::new();

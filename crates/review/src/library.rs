@@ -1,7 +1,7 @@
 //! The review page of a gallery: the people of several videos, and the runs of these videos, each with its own page
 //! under `/run/<video_id>/`. A run is read when its page is opened first.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -11,15 +11,13 @@ use gallery::{INDEX, Library};
 use geometry::main_cast;
 use run::RunReader;
 use run::edits::Log;
-use schema::tables::{Cluster, Identity, Member, Track};
+use schema::tables::{Appearance, Identity, Member};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::Error;
 use crate::server::RunApp;
 
-/// Longest gap within an appearance, seconds.
-const GAP_SECS: f64 = 2.0;
 /// Most appearances of a person in a video that the page lists.
 const MOST_TIMES: usize = 12;
 
@@ -257,34 +255,16 @@ impl Seen {
         if key == self.key {
             return Ok(());
         }
-        self.times = times(&run.read()?, &run.read()?);
+        self.times.clear();
+        // Runs of older versions do not have the table.
+        for row in run.read_if_there::<Appearance>()? {
+            let times = self.times.entry(row.cluster_id).or_default();
+            if times.len() < MOST_TIMES {
+                times.push((row.first_t_secs, row.last_t_secs));
+            }
+        }
         self.faces = video.faces(|_| true)?;
         self.key = key;
         Ok(())
     }
-}
-
-/// Returns the appearances of each person: from and to, seconds; gaps of at most [`GAP_SECS`] are closed.
-fn times(clusters: &[Cluster], tracks: &[Track]) -> HashMap<i64, Vec<(f64, f64)>> {
-    let spans: HashMap<i64, (f64, f64)> =
-        tracks.iter().map(|track| (track.track_id, (track.first_t_secs, track.last_t_secs))).collect();
-    let mut people: BTreeMap<i64, Vec<(f64, f64)>> = BTreeMap::new();
-    for row in clusters {
-        if let (Some(cluster), Some(span)) = (row.cluster_id, spans.get(&row.track_id)) {
-            people.entry(cluster).or_default().push(*span);
-        }
-    }
-    let joined = |(cluster, mut spans): (i64, Vec<(f64, f64)>)| {
-        spans.sort_by(|a, b| a.0.total_cmp(&b.0));
-        let mut joined: Vec<(f64, f64)> = Vec::new();
-        for (from, to) in spans {
-            match joined.last_mut().filter(|last| from - last.1 <= GAP_SECS) {
-                Some(last) => last.1 = last.1.max(to),
-                None => joined.push((from, to)),
-            }
-        }
-        joined.truncate(MOST_TIMES);
-        (cluster, joined)
-    };
-    people.into_iter().map(joined).collect()
 }

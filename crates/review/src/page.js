@@ -541,7 +541,7 @@ function step(elements, by) {
   return true;
 }
 
-function scene(by) {
+function stepShot(by) {
   const t = player.time(), now = Math.max(run.shots.findLastIndex(([from]) => from <= t + 0.05), 0);
   const to = run.shots[Math.min(Math.max(now + by, 0), run.shots.length - 1)];
   if (to) player.seek(to[0]);
@@ -576,7 +576,7 @@ document.addEventListener("keydown", (event) => {
   if (key === "h") { does(); go("home"); return; }
   if (key === "?") { does(); help(); return; }
   if (key === "p") { does(); player.toggle(); return; }
-  if (key === "[" || key === "]") { does(); scene(key === "]" ? 1 : -1); return; }
+  if (key === "[" || key === "]") { does(); stepShot(key === "]" ? 1 : -1); return; }
   if (view === "queue") {
     const question = state.questions[0];
     if (key === "Escape") { does(); go("home"); return; }

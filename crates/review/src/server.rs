@@ -31,8 +31,8 @@ use crate::guard::{Admitted, Guard, Refused};
 use crate::library::{self, Gallery};
 use crate::range::{Wanted, wanted};
 use crate::remake::Remake;
-use crate::session::{Act, Session, State, Static};
-use crate::video::Source;
+use crate::session::{Act, Session, Static};
+use crate::video::VideoSource;
 
 /// Most bytes of the body of a request: thousands of track numbers.
 const MOST_BODY: usize = 256 * 1024;
@@ -83,7 +83,7 @@ pub(crate) struct RunApp {
     root: PathBuf,
     session: Mutex<Session>,
     fixed: Static,
-    video: Source,
+    video: VideoSource,
 }
 
 impl RunApp {
@@ -100,7 +100,7 @@ impl RunApp {
         let run = RunReader::open(root)?;
         check_links(run.root())?;
         let frames: Vec<schema::tables::Frame> = run.read()?;
-        let video = Source::find(&run, video, &frames)?;
+        let video = VideoSource::find(&run, video, &frames)?;
         let session = Session::open(&run, &frames, author, is_read_only)?;
         let fixed = session.fixed(&video);
         Ok(Self { root: root.to_path_buf(), session: Mutex::new(session), fixed, video })
@@ -266,10 +266,7 @@ async fn of_gallery(app: Arc<App>, parts: &[&str], request: Request<Incoming>) -
     };
     match (request.method(), parts) {
         (&Method::GET, [""]) => whole("text/html; charset=utf-8", GALLERY_PAGE),
-        (&Method::GET, ["page.css"]) => whole("text/css; charset=utf-8", STYLE),
-        (&Method::GET, ["gallery.js"]) => whole("text/javascript; charset=utf-8", GALLERY_SCRIPT),
-        (&Method::GET, ["common.js"]) => whole("text/javascript; charset=utf-8", COMMON_SCRIPT),
-        (&Method::GET, ["icon.svg"]) => kept(whole("image/svg+xml", ICON)),
+        (&Method::GET, [file]) => fixed(file),
         (&Method::GET, ["api", "state"]) => {
             let polled = |gallery: &Gallery, app: &App, since: String| {
                 let state = gallery.state(since.parse().ok());
@@ -307,10 +304,6 @@ async fn of_gallery(app: Arc<App>, parts: &[&str], request: Request<Incoming>) -
 async fn of_run(app: Arc<App>, run: Arc<RunApp>, parts: &[&str], request: Request<Incoming>) -> Answer {
     match (request.method(), parts) {
         (&Method::GET, [""]) => whole("text/html; charset=utf-8", PAGE),
-        (&Method::GET, ["page.css"]) => whole("text/css; charset=utf-8", STYLE),
-        (&Method::GET, ["page.js"]) => whole("text/javascript; charset=utf-8", SCRIPT),
-        (&Method::GET, ["common.js"]) => whole("text/javascript; charset=utf-8", COMMON_SCRIPT),
-        (&Method::GET, ["icon.svg"]) => kept(whole("image/svg+xml", ICON)),
         (&Method::GET, ["api", "run"]) => json(&run.fixed),
         (&Method::GET, ["api", "state"]) => {
             let since = request.uri().query().and_then(|query| query.strip_prefix("since=")?.parse().ok());
@@ -328,6 +321,7 @@ async fn of_run(app: Arc<App>, run: Arc<RunApp>, parts: &[&str], request: Reques
             let range = request.headers().get(RANGE).and_then(|value| value.to_str().ok()).map(str::to_owned);
             blocking(move || original(&run, range.as_deref())).await
         }
+        (&Method::GET, [file]) => fixed(file),
         (&Method::GET, ["video", how @ ("copy" | "encode"), from]) => match from.parse::<f64>() {
             Ok(from) if from.is_finite() => converted(&app, &run, from, *how == "encode"),
             _ => not_found(),
@@ -338,18 +332,23 @@ async fn of_run(app: Arc<App>, run: Arc<RunApp>, parts: &[&str], request: Reques
     }
 }
 
-/// What the page polls: the state, and how far the tables are.
-#[derive(Serialize)]
-struct Polled<'a> {
-    state: Option<State>,
-    tables: &'a str,
+/// Answers with a file of the program.
+fn fixed(file: &str) -> Answer {
+    match file {
+        "page.css" => whole("text/css; charset=utf-8", STYLE),
+        "page.js" => whole("text/javascript; charset=utf-8", SCRIPT),
+        "gallery.js" => whole("text/javascript; charset=utf-8", GALLERY_SCRIPT),
+        "common.js" => whole("text/javascript; charset=utf-8", COMMON_SCRIPT),
+        "icon.svg" => kept(whole("image/svg+xml", ICON)),
+        _ => not_found(),
+    }
 }
 
 fn state(app: &App, run: &RunApp, since: Option<u64>) -> Answer {
     let Ok(mut session) = run.session.lock() else { return failed() };
     let state = (since != Some(session.version())).then(|| session.state());
     drop(session);
-    json(&Polled { state, tables: &app.remake.status() })
+    json(&serde_json::json!({ "state": state, "tables": app.remake.status() }))
 }
 
 fn boxes(run: &RunApp, piece: u32) -> Answer {

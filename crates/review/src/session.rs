@@ -336,7 +336,7 @@ impl Session {
     }
 
     /// Returns the data that do not change while the page is open.
-    pub(crate) fn fixed(&self, video: &video::Source) -> Static {
+    pub(crate) fn fixed(&self, video: &video::VideoSource) -> Static {
         let end = self.times.end_secs();
         let span = |first, last| self.times.on_screen((first, last), end);
         let track = |track: &Track| {

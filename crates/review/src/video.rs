@@ -52,12 +52,12 @@ pub(crate) struct Facts {
 
 /// The video of a run.
 #[derive(Debug, Clone)]
-pub(crate) struct Source {
+pub(crate) struct VideoSource {
     pub(crate) facts: Facts,
     file: Option<PathBuf>,
 }
 
-impl Source {
+impl VideoSource {
     /// Finds the video of a run; `given` is the file of `--video`.
     ///
     /// # Errors
@@ -231,7 +231,7 @@ mod tests {
             problem: None,
             keys: vec![0.0, 1.0],
         };
-        let source = Source { facts, file: Some(video) };
+        let source = VideoSource { facts, file: Some(video) };
         for (from_secs, is_blue) in [(0.0, false), (1.0, true)] {
             for encode in [false, true] {
                 let mut bytes = Vec::new();

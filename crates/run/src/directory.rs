@@ -172,7 +172,7 @@ impl RunDir {
         }
     }
 
-    /// Begins to write a finished stage's tables again with less in them, as when a person is forgotten.
+    /// Begins to write a finished stage's tables again with less in them, as `redact` does.
     ///
     /// `before` are earlier stages that are being revised too: what they have finished takes the place of
     /// what this stage read. The fingerprint is the one that the stage itself would find, so that it takes

@@ -68,6 +68,11 @@ impl RunReader {
         Ok(io::read_all(&self.root.join(R::TABLE.file_name()))?)
     }
 
+    /// Every row of a table; no rows where [`Self::has`] is false.
+    pub fn read_if_there<R: Row + Clone>(&self) -> Result<Vec<R>> {
+        if self.has::<R>() { self.read() } else { Ok(Vec::new()) }
+    }
+
     /// The only row of a table of a finished stage.
     pub fn read_one<R: Row + Clone>(&self) -> Result<R> {
         let missing = || schema::Error::Row {

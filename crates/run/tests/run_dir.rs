@@ -246,9 +246,9 @@ fn a_stage_runs_again_only_when_something_that_decides_it_changed() {
         ("the page is gone", |_, d| fs::remove_file(d.path("report/index.html")).unwrap(), true),
         ("the page is longer", |_, d| fs::write(d.path("report/index.html"), "<p>3 figures!").unwrap(), true),
         ("the page is other", |_, d| fs::write(d.path("report/index.html"), "<p>4 figures").unwrap(), true),
-        ("a file nobody recorded", |_, d| fs::write(d.path("notes.txt"), "x").unwrap(), false),
+        ("a file that is not recorded", |_, d| fs::write(d.path("notes.txt"), "x").unwrap(), false),
         (
-            "the resolved configuration, which nobody reads",
+            "the resolved configuration, which no stage reads",
             |_, d| fs::write(d.path("config.toml"), "").unwrap(),
             false,
         ),

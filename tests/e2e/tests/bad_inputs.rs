@@ -159,7 +159,7 @@ const WEIGHTS: &[Case] = &[
 ];
 
 const SETTINGS: &[Case] = &[
-    ("an embedder that nobody knows", |p| embedder(p, "embedders = ['eyes']")),
+    ("an unknown embedder", |p| embedder(p, "embedders = ['eyes']")),
     ("no embedder", |p| embedder(p, "embedders = []")),
     ("an embedder twice", |p| embedder(p, "embedders = ['orb', 'orb']")),
     ("an embedder without weights", |p| embedder(p, "embedders = ['arcface']")),
@@ -331,7 +331,7 @@ fn wrong_usage_has_its_exit_code() {
     assert!(!place.line.run_dir.exists(), "a wrong call has made a run directory");
 }
 
-/// A directory into which we may not write. The superuser may write everywhere and becomes nobody.
+/// A directory into which we may not write. The superuser may write everywhere, so the test becomes the user `nobody`.
 #[test]
 fn a_directory_that_may_not_be_written_is_named() {
     let Some(place) = Place::new("unwritable") else { return };
@@ -348,7 +348,7 @@ fn a_directory_that_may_not_be_written_is_named() {
         let mut command = if writable { as_unprivileged_user(&ingest) } else { ingest };
         let may_run = Command::new(command.get_program()).args(command.get_args()).arg("--version").output();
         if !may_run.is_ok_and(|done| done.status.success()) {
-            // Nobody may not even start our programs here, which is no fault of theirs.
+            // The user `nobody` may not even start the programs here; the test cannot change that.
             return;
         }
         let said = Said::of(command.arg("--json"));
@@ -420,7 +420,7 @@ fn a_truncated_video_gives_an_honest_part() {
     assert!((100..550).contains(&frames), "{frames} frames");
     assert!(rows::<Track>(&line.run_dir) > 0);
     let warnings: Vec<_> = said.iter().flat_map(|(_, said)| said.warnings()).collect();
-    assert!(!warnings.is_empty(), "half of the video is missing, and nobody says so");
+    assert!(!warnings.is_empty(), "half of the video is missing, without a warning");
 }
 
 /// What was finished stays finished, whatever a later stage meets.

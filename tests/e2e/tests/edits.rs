@@ -80,7 +80,7 @@ fn edit(line: &Line, arguments: &str) -> String {
     stderr
 }
 
-/// Tracks of each person, by the number that people read.
+/// Tracks of each person, by the number that the page shows.
 fn people(line: &Line) -> BTreeMap<i64, Vec<i64>> {
     let mut people: BTreeMap<i64, Vec<i64>> = BTreeMap::new();
     for row in read::<Cluster>(line) {

@@ -247,7 +247,7 @@ fn assert_people_are_found(done: &Done) {
     let truth: BTreeSet<_> = done.shots.iter().flat_map(|shot| shot.people.clone()).collect();
     let people = done.people();
     assert_eq!(people.values().cloned().collect::<BTreeSet<_>>(), truth);
-    assert_eq!(people.len(), truth.len(), "somebody has two clusters: {people:?}");
+    assert_eq!(people.len(), truth.len(), "a person has two clusters: {people:?}");
     assert_eq!(done.read::<Identity>().len(), truth.len());
 }
 
@@ -358,7 +358,7 @@ fn assert_tables_agree(done: &Done) {
     let constrained = done.read::<Constraint>();
     assert!(constrained.iter().all(|c| ids.contains(&c.track_a) && ids.contains(&c.track_b) && !c.violated));
     assert!(!constrained.is_empty(), "two faces share a shot");
-    assert!(done.read::<Label>().is_empty(), "nobody gave labels");
+    assert!(done.read::<Label>().is_empty(), "the run has no labels");
 }
 
 /// The page opens from disk without a network: pictures are inside, nothing is loaded from elsewhere.
@@ -367,7 +367,7 @@ fn the_page_is_self_contained() {
     let Some(done) = done() else { return };
     let page = fs::read_to_string(done.line.run_dir.join("report/index.html")).unwrap();
     let page = page.replace("&#x2f;", "/");
-    assert!(page.contains("default-src 'none'"), "a browser is not told to load nothing");
+    assert!(page.contains("default-src 'none'"), "the policy does not forbid a browser to load files");
     let pictures = page.matches("src=\"data:image/").count();
     assert!(pictures >= done.read::<Identity>().len(), "{pictures} pictures");
     for outside in [
@@ -428,7 +428,7 @@ fn a_changed_setting_runs_again_what_depends_on_it() {
     let strict = Line { config: Some(config), ..line.clone() };
     assert_eq!(strict.run_again(), ["cluster", "evaluate"]);
     let clusters: Vec<Identity> = read_all(&line.run_dir.join("identities.parquet")).unwrap();
-    assert!(clusters.len() > 2, "at a distance of 0.05 nobody is like anybody else");
+    assert!(clusters.len() > 2, "at a distance of 0.05, no two people are joined");
     assert_eq!(untidy(&line.run_dir), [""; 0]);
     assert_eq!(strict.run_again(), [""; 0]);
     // And back: the same settings give the same bytes as before.
@@ -557,7 +557,7 @@ fn labels_give_figures() {
     assert_judged_beside_others(&labelled.run_dir);
 }
 
-/// The labels say what `link` found, so nobody can do better. The bench itself fails where its figures are
+/// The labels are the result of `link`, so no other method can be better. The bench itself fails where its figures are
 /// not those of `evaluate`. Given twice, the run lends itself thresholds.
 fn assert_judged_beside_others(run_dir: &Path) {
     let wanted = assets::require("FACETRACK_BENCH_PYTHON").and_then(|_| assets::require_program("xtask"));

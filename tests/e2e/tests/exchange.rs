@@ -138,7 +138,7 @@ fn change<R: Row + Clone>(run: &Path, change: impl FnOnce(&mut Vec<R>)) {
     writer.finish().unwrap();
 }
 
-/// What is said of a run after a change; without its manifest, so that the change is not told as such.
+/// Faults that `validate` reports after a change; without the manifest, whose hashes would show the change.
 fn faults(run: &Path, name: &str, change: impl FnOnce(&Path)) -> Option<Vec<String>> {
     let copy = folder("broken").join(name);
     fs::create_dir_all(&copy).unwrap();
@@ -218,7 +218,7 @@ fn each_fault_is_one_line_that_says_where() {
             "`tracks.parquet`: row 39 of `tracks` has track 39, which is not in `clusters`",
         ),
         (
-            "a cluster that is nobody",
+            "a cluster that does not exist",
             |run| change::<Cluster>(run, |rows| rows[0].runner_up_cluster_id = Some(888)),
             "`clusters.parquet`: row 0 of `clusters` names cluster 888, which is not in `identities`",
         ),

@@ -171,7 +171,7 @@ fn a_redacted_person_does_not_come_back() {
 
 #[test]
 fn who_is_not_there_cannot_be_forgotten() {
-    let Some(line) = line("nobody") else { return };
+    let Some(line) = line("absent") else { return };
     let Some(done) = task(&["redact", "--run-dir", "RUN", "--identity", "1"], &line) else { return };
     assert_eq!(done.status.code(), Some(3));
     line.run_all();

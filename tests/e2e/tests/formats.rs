@@ -112,8 +112,8 @@ fn a_damaged_middle_is_reported() {
         let Some(found) = Found::new(&path) else { return };
         let warnings = found.warnings();
         let expected = ["gaps without frames, perhaps damage", "could not be decoded"];
-        let told = |words: &&str| warnings.iter().any(|warning| warning.contains(*words));
-        assert!(expected.iter().any(told), "{name}: {warnings:?}");
+        let is_reported = |words: &&str| warnings.iter().any(|warning| warning.contains(*words));
+        assert!(expected.iter().any(is_reported), "{name}: {warnings:?}");
         let frames = found.read::<Frame>();
         assert!(frames.len() > 60, "{name}: {}", frames.len());
         assert!(frames.iter().all(|f| (f.t_secs * 25.0 - (f.t_secs * 25.0).round()).abs() < 0.05), "{name}");

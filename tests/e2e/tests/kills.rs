@@ -36,7 +36,7 @@ fn line(name: &str) -> Option<Line> {
     Some(Line { threads: Some(2), ..Line::on_clip(&folder(name))? })
 }
 
-/// A run that nobody disturbed: how long each stage took, and what it wrote.
+/// An undisturbed run: how long each stage took, and what it wrote.
 struct Undisturbed {
     secs: BTreeMap<&'static str, f64>,
     tables: BTreeMap<String, String>,
@@ -288,12 +288,12 @@ fn a_write_that_is_refused_is_reported_and_costs_nothing() {
     assert_eq!(&table_hashes(&line.run_dir), tables);
 }
 
-/// A run in which `stage` gets a signal that faults give, once it has come to frame 50.
+/// A run in which `stage` gets a signal that faults give, once the stage has reached frame 50.
 fn crash(mut command: Command, run_dir: &Path, stage: &str) -> Output {
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let bookmark = run_dir.join(format!("logs/{stage}.at"));
     let frame = || fs::read_to_string(&bookmark).ok().and_then(|text| text.trim().parse::<u64>().ok());
-    wait_until("the stage comes to frame 50", || frame().is_some_and(|frame| frame >= 50));
+    wait_until("the stage reaches frame 50", || frame().is_some_and(|frame| frame >= 50));
     // Not SIGSEGV: Rust's runtime takes the first, and lets a program go on that did nothing wrong.
     signal("ABRT", &holder(run_dir).unwrap().to_string());
     child.wait_with_output().unwrap()

@@ -69,7 +69,7 @@ fn a_stored_run_is_linked_as_the_run_was() {
     assert!(read_all::<Crop>(&dataset.join("crops.parquet")).unwrap().is_empty());
     assert!(!dataset.join("clusters.parquet").exists());
     let video = Manifest::read(&dataset).unwrap().unwrap().video.unwrap();
-    assert_eq!(video.path, "made-up.mkv", "nobody needs to know where the video was");
+    assert_eq!(video.path, "made-up.mkv", "a dataset does not say where the video was");
     let run = folder.join("linked");
     copy(&dataset, &run);
     must(assets::require_facetrack(&["stage", "cluster", "--run-dir"]).unwrap().arg(&run));

@@ -6,7 +6,7 @@ use std::path::Path;
 use arbitrary::Unstructured;
 use evaluate::labels::Labels;
 use formats::edits::{Content, parse};
-use formats::labels::{Source, write};
+use formats::labels::{LabelFormat, write};
 use gallery::Library;
 use nn::weights::read_tensors;
 use run::edits::{Edit, Entry};
@@ -81,12 +81,12 @@ const FRAMES: i64 = 1000;
 pub fn labels(data: &[u8]) {
     let Some((how, content)) = data.split_first() else { return };
     let path = Path::new("labels.csv");
-    let sources = [None, Some(Source::Csv), Some(Source::Mot), Some(Source::Cvat)];
-    let Some(source) = sources[usize::from(how % 4)] else {
+    let formats = [None, Some(LabelFormat::Csv), Some(LabelFormat::Mot), Some(LabelFormat::Cvat)];
+    let Some(format) = formats[usize::from(how % 4)] else {
         return take(path, content);
     };
-    let first = [source.first_frame(), 0, 1, i64::MAX][usize::from(how / 4 % 4)];
-    let Ok(labels) = source.read(content, first, Some(10)) else { return };
+    let first = [format.first_frame(), 0, 1, i64::MAX][usize::from(how / 4 % 4)];
+    let Ok(labels) = format.read(content, first, Some(10)) else { return };
     // Those of a whole day take seconds; `tests/bombs.rs` has them.
     if labels.looked_at.len() > 100_000 {
         return;

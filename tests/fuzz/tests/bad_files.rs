@@ -9,7 +9,7 @@ use std::path::Path;
 
 use evaluate::labels::Labels;
 use failure::Failure;
-use formats::labels::Source;
+use formats::labels::LabelFormat;
 use gallery::Library;
 use nn::weights::read_tensors;
 use run::manifest::Manifest;
@@ -17,7 +17,7 @@ use run::stage::read_config;
 use testkit::files::walk;
 use testkit::snapshot;
 
-/// What a person reads of an error.
+/// An error as the user reads it.
 fn message(error: &dyn Failure) -> String {
     let hint = error.hint().map_or_else(String::new, |hint| format!("\n  hint: {hint}"));
     format!("exit {}: {error}{hint}", error.exit_code())
@@ -40,8 +40,8 @@ fn labels(path: &Path) -> Option<String> {
 }
 
 fn imported(path: &Path) -> Option<String> {
-    let source = Source::of(path).unwrap();
-    let (line, reason) = source.read(&fs::read(path).unwrap(), source.first_frame(), None).err()?;
+    let format = LabelFormat::of(path).unwrap();
+    let (line, reason) = format.read(&fs::read(path).unwrap(), format.first_frame(), None).err()?;
     Some(message(&formats::Error::Labels { path: path.to_path_buf(), line, reason }))
 }
 
@@ -66,7 +66,7 @@ fn refusal(folder: &str, path: &Path) -> Option<String> {
         "imports" => imported(path),
         "edits" => edited(path),
         "settings" => set(path),
-        _ => Some(format!("nobody reads files of {folder}")),
+        _ => Some(format!("no reader for files of {folder}")),
     }
 }
 
@@ -76,10 +76,10 @@ fn every_bad_file_is_refused_in_the_stored_words() {
     let mut text = String::new();
     for (name, path) in walk(&root, &[]) {
         let (folder, file) = name.split_once('/').unwrap();
-        let told = refusal(folder, &path).unwrap_or_else(|| "ACCEPTED".into());
-        let told = told.replace(path.to_str().unwrap(), file);
-        assert!(told != "ACCEPTED", "{name} is not bad");
-        text += &format!("{name}\n  {told}\n");
+        let error = refusal(folder, &path).unwrap_or_else(|| "ACCEPTED".into());
+        let error = error.replace(path.to_str().unwrap(), file);
+        assert!(error != "ACCEPTED", "{name} is not bad");
+        text += &format!("{name}\n  {error}\n");
     }
     snapshot::assert_matches("bad_files.txt", &text);
 }

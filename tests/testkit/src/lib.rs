@@ -19,9 +19,9 @@
 //! * `forget`: is a person who is forgotten gone, and stays gone?
 //! * `hostile_videos`: do damaged and absurd videos end in an error or an honest part?
 //! * `supply`: may every dependency be used, is it pinned, and does anything speak to a network?
-//! * `exchange`: are broken runs told, and can other tools read what we export, and we what they label?
+//! * `exchange`: are faults of runs reported, can other tools read our exports, and can we read their labels?
 //! * `released`: can tables of every released version be read, and is a released table left alone?
-//! * `regress`: are stored datasets what they should be, and is a loss told?
+//! * `regress`: are stored datasets what they should be, and is a loss reported?
 //! * `interop`: can pandas, Polars and DuckDB read the tables, and we what they write?
 
 #![allow(

@@ -32,7 +32,7 @@ impl People {
 }
 
 /// Share of tracks that show no person.
-const NOBODY: f64 = 0.01;
+const STRANGERS: f64 = 0.01;
 /// Share of tracks that are far from their person.
 const FAR: f64 = 0.04;
 /// Noise of those, relative to the direction of their person.
@@ -87,12 +87,13 @@ pub fn people(n: usize, dim: usize, seed: u64) -> People {
         let (person, quality, kind) = (persons[place], around_one(&mut random, 0.25), random.unit());
         let (centre, spread) = &centres[person];
         let noise = if kind < FAR { FAR_SPREAD } else { spread / quality };
-        let nobody = kind > 1.0 - NOBODY;
-        let mean = if nobody { plus(direction(&mut random, dim), &common, COMMON) } else { centre.clone() };
+        let is_stranger = kind > 1.0 - STRANGERS;
+        let mean =
+            if is_stranger { plus(direction(&mut random, dim), &common, COMMON) } else { centre.clone() };
         let vector = unit(plus(mean, &direction(&mut random, dim), noise));
         values.extend(vector.into_iter().map(|x| x as f32));
         norms.push(norm(quality) as f32);
-        truth.push(if nobody { centres.len() + number } else { person });
+        truth.push(if is_stranger { centres.len() + number } else { person });
     }
     let cannot_link = in_one_shot(&truth, &mut random);
     People { dim, values, norms, truth, cannot_link }

@@ -1,7 +1,7 @@
-//! `cargo xtask bench cluster` and `link`: telling who is who, beside other ways to do it.
+//! `cargo xtask bench cluster` and `link`: linking beside other methods.
 //!
-//! `cluster` makes people who do not exist, up to very many, and looks at time and memory; `link` takes the
-//! tracks of labelled runs, and looks at how well people are told apart.
+//! `cluster` measures time and memory on synthetic people, up to a million tracks; `link` measures accuracy on
+//! the tracks of labelled runs.
 
 use std::fs;
 use std::path::{Path, PathBuf};

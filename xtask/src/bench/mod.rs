@@ -55,7 +55,7 @@ pub(crate) struct Options {
 enum Bench {
     /// Whole runs on labelled clips and their re-encoded copies, scored
     Accuracy(accuracy::Options),
-    /// A simulated person answering the questions of the review page on labelled clips
+    /// A simulated user answering the questions of the review page on labelled clips
     Review(review::Options),
     /// A whole run, next to ffmpeg decoding the same video
     Pipeline(pipeline::Options),

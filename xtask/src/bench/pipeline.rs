@@ -1,7 +1,7 @@
 //! `cargo xtask bench pipeline`: a whole run beside ffmpeg decoding the same video.
 //!
-//! The two take turns, so that a machine that grows busy slows both. A run is what a person who
-//! types `cargo xtask run` waits for, less the building.
+//! The two take turns, so that a machine that grows busy slows both. A run is what the
+//! user of `cargo xtask run` waits for, without building.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,6 +11,7 @@ use clap::Args;
 use console::process::{self, Cost};
 use console::{Error, Result, duration, exit, rounded};
 use fetch::cache::Scratch;
+use serde::Deserialize as _;
 use serde_json::{Map, Value, json};
 
 use super::{Column, every_core, listen, number, shown, spread, table, word};
@@ -100,16 +101,8 @@ fn run_once(video: &Path, run_dir: &Path, threads: usize, decode: Cost) -> Resul
         decode,
         run_secs: cost.wall_secs,
         ingested: last["figures"]["ingest"].clone(),
-        stages: STAGES.map(|stage| read_cost(&last["costs"][stage])).to_vec(),
+        stages: STAGES.map(|stage| Cost::deserialize(&last["costs"][stage]).unwrap_or_default()).to_vec(),
     })
-}
-
-fn read_cost(cost: &Value) -> Cost {
-    Cost {
-        wall_secs: cost["wall_secs"].as_f64().unwrap_or(0.0),
-        cpu_secs: cost["cpu_secs"].as_f64().unwrap_or(0.0),
-        peak_bytes: cost["peak_bytes"].as_u64().unwrap_or(0),
-    }
 }
 
 /// One decode and one run.

@@ -1,7 +1,7 @@
-"""A simulated person answers the questions of `facetrack review` truthfully; called by `cargo xtask bench review`.
+"""A simulated user answers the questions of `facetrack review` truthfully; called by `cargo xtask bench review`.
 
 Standard library only. Runs are those of `bench accuracy`. Each is copied; the page's own requests are sent to the
-server, one answer after the other, and B³ over tracks is taken after each. The random order is what a person does
+server, one answer after the other, and B³ over tracks is taken after each. The random order is what a user does
 without the queue: any two people, or any track and its person, are looked at, and what is wrong is put right.
 """
 import argparse

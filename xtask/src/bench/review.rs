@@ -1,4 +1,4 @@
-//! `cargo xtask bench review`: a simulated person answers the questions of the review page on labelled clips.
+//! `cargo xtask bench review`: a simulated user answers the questions of the review page on labelled clips.
 
 use clap::Args;
 use console::Result;
@@ -10,7 +10,7 @@ use super::accuracy::{Clips, python};
 pub(super) struct Options {
     #[command(flatten)]
     clips: Clips,
-    /// Answers that the simulated person gives to each run
+    /// Answers that the simulated user gives to each run
     #[arg(long, value_name = "N", default_value = "25")]
     answers: usize,
 }

@@ -89,7 +89,7 @@ const CELLS: usize = 12;
 /// Pixels along a side of a cell.
 const CELL_PX: usize = 10;
 
-/// The middle of a crop in coarse cells of green (close to luma), brought to mean 0 and norm 1.
+/// Returns the green (close to luma) of coarse cells in the middle of a crop, normalized to mean 0 and norm 1.
 fn appearance(rgb: &[u8]) -> Appearance {
     let margin = (SIDE - CELLS * CELL_PX) / 2;
     let mut cells = vec![0.0_f32; CELLS * CELLS];
@@ -105,14 +105,14 @@ fn appearance(rgb: &[u8]) -> Appearance {
     cells
 }
 
-/// The crop that `transform` brings `region` of the frame into; `picture` is that region.
+/// Warps `picture`, which is `region` of the frame, to a crop; `transform` maps the frame to the crop.
 fn warp(picture: &Image, transform: &[f32; 6], region: Region) -> Vec<u8> {
     let (left, top) = (region.x as f32, region.y as f32);
     let scale = transform[0].hypot(transform[3]);
     if scale >= 0.5 {
         return warp_part(picture, &from_part(transform, (left, top), (1.0, 1.0)));
     }
-    // Bilinear sampling would skip pixels of so large a face: shrink the face first.
+    // Bilinear sampling would skip pixels of such a large face, so the face is shrunk first.
     let size = |side: usize| (side as f32 * scale).round().max(1.0);
     let (width, height) = (size(picture.width), size(picture.height));
     let small = shrink(picture, width as usize, height as usize);
@@ -120,14 +120,14 @@ fn warp(picture: &Image, transform: &[f32; 6], region: Region) -> Vec<u8> {
     warp_part(&small, &from_part(transform, (left, top), shrunk))
 }
 
-/// The map from a part of the frame that begins at (left, top) and is shrunk by (across, down).
+/// Returns the map to the crop from a part of the frame that begins at (left, top) and is shrunk by (across, down).
 fn from_part(transform: &[f32; 6], (left, top): (f32, f32), (across, down): (f32, f32)) -> [f32; 6] {
     let [a, b, c, d, e, f] = *transform;
     [a * across, b * down, a * left + b * top + c, d * across, e * down, d * left + e * top + f]
 }
 
 fn warp_part(picture: &Image, transform: &[f32; 6]) -> Vec<u8> {
-    // `warped` counts from pixel centres, the tables from the corner of the image: half a pixel apart.
+    // The origin of `warped` is the centre of the first pixel, that of the tables its corner: half a pixel apart.
     let [a, b, c, d, e, f] = transform.map(f64::from);
     let matrix = [a, b, c + 0.5 * (a + b) - 0.5, d, e, f + 0.5 * (d + e) - 0.5];
     warped(picture, matrix, SIDE)

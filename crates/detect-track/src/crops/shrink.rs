@@ -1,16 +1,16 @@
-//! A smaller picture: every pixel is the mean of the area of the original that the pixel covers.
+//! Shrinking of pictures: every pixel is the mean of the area of the original that the pixel covers.
 //!
-//! Gives bit for bit what OpenCV's `resize` gives with `INTER_AREA` for pictures of bytes. Where both
-//! factors are whole numbers, the mean is taken of integers. Otherwise a row is averaged first and the
-//! rows then, in single precision and in this order, because rounding depends on the order.
+//! The result has the same bytes as that of OpenCV's `resize` with `INTER_AREA` for 8-bit pictures. If both
+//! factors are whole numbers, the sums are integers. Otherwise the pixels of each row are averaged first, then
+//! the rows, in single precision: rounding depends on this order.
 
 use pulp::Arch;
 use video::Image;
 
-/// Share of a pixel below which the pixel is left out of an area.
+/// Smallest part of a pixel that counts in an area; smaller parts are left out.
 const NEGLIGIBLE: f64 = 1e-3;
 
-/// Shrinks an RGB picture to `width × height` pixels, each from 1 to that of the picture.
+/// Shrinks an RGB picture to `width × height` pixels; each is at least 1 and at most that of the picture.
 pub(super) fn shrink(picture: &Image, width: usize, height: usize) -> Image {
     let factors = (whole_factor(picture.width, width), whole_factor(picture.height, height));
     let data = Arch::new().dispatch(
@@ -24,14 +24,14 @@ pub(super) fn shrink(picture: &Image, width: usize, height: usize) -> Image {
     Image { width, height, channels: 3, data }
 }
 
-/// How many pixels become one, if that is a whole number.
+/// Returns the number of pixels that become one; `None` if the number is not whole.
 fn whole_factor(from: usize, to: usize) -> Option<usize> {
     let factor = factor(from, to);
     ((factor - factor.round_ties_even()).abs() < f64::EPSILON).then_some(factor.round_ties_even() as usize)
 }
 
-/// How many pixels become one. OpenCV takes the reciprocal of the reciprocal, which may differ from the
-/// quotient in the last bit.
+/// Returns the number of pixels that become one, as OpenCV computes it: the reciprocal of `to / from`, which may
+/// differ from `from / to` in the last bit.
 fn factor(from: usize, to: usize) -> f64 {
     1.0 / (to as f64 / from as f64)
 }
@@ -105,7 +105,7 @@ fn shrunk(picture: &Image, width: usize, height: usize) -> Vec<u8> {
 /// The pixels that become one along an axis.
 struct Area {
     first: usize,
-    /// How much each of them counts; together about 1.
+    /// Weights of the pixels from `first` on; their sum is about 1.
     shares: Vec<f32>,
 }
 
@@ -168,7 +168,7 @@ mod tests {
     }
 
     proptest! {
-        /// Every pixel lies within the picture, and counts, together with the others, for one.
+        /// Every area lies within the picture, and its weights sum to 1.
         #[test]
         fn shares_add_up(from in 1_usize..5000, share in 0.0..1.0_f64) {
             let to = ((from as f64 * share) as usize).max(1);

@@ -6,7 +6,7 @@ WEIGHTS_DIR is the folder that `cargo xtask models fetch` fills. The photo is a 
 decoder has a say; crops are shrunk by means of whole blocks of pixels, so no resampling filter has
 either. A network sees the middle of a crop. Made with Python 3.11, numpy 2.4.6, onnx 1.23.2,
 onnxruntime 1.32.0, opencv-python-headless 5.0.0.93, dlib-bin 20.0.1, Pillow 13.0.0. `retail` was made with
-openvino 2026.4.1, which computes in bf16 on some machines unless it is told otherwise.
+openvino 2026.4.1, which computes in bf16 on some machines unless an option forbids this.
 """
 import json, pathlib, sys
 import cv2, dlib, numpy as np, onnx, onnxruntime, openvino

@@ -105,7 +105,7 @@ impl Labels {
 
 /// A format of labels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Source {
+pub enum LabelFormat {
     /// A table with a header.
     Csv,
     /// MOTChallenge.
@@ -114,21 +114,21 @@ pub enum Source {
     Cvat,
 }
 
-impl Source {
+impl LabelFormat {
     /// Every format with its name on the command line and the extension of its files.
     pub const ALL: [(Self, &'static str, &'static str); 3] =
         [(Self::Csv, "csv", "csv"), (Self::Mot, "mot", "txt"), (Self::Cvat, "cvat", "xml")];
 
     /// Returns the format with the name `name`; `None` if there is no such format.
     pub fn by_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|(_, known, _)| *known == name).map(|(source, ..)| source)
+        Self::ALL.into_iter().find(|(_, known, _)| *known == name).map(|(format, ..)| format)
     }
 
     /// Returns the format of a file by its extension; `None` for an unknown extension.
     pub fn of(path: &Path) -> Option<Self> {
         let ending = path.extension()?.to_str()?;
         let found = Self::ALL.into_iter().find(|(.., known)| known.eq_ignore_ascii_case(ending));
-        found.map(|(source, ..)| source)
+        found.map(|(format, ..)| format)
     }
 
     /// Returns the number of the first frame in this format.
@@ -258,8 +258,8 @@ fn identity(text: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn read(source: Source, text: &str) -> Result<String, Wrong> {
-        source.read(text.as_bytes(), source.first_frame(), None).map(|labels| write(&labels))
+    fn read(format: LabelFormat, text: &str) -> Result<String, Wrong> {
+        format.read(text.as_bytes(), format.first_frame(), None).map(|labels| write(&labels))
     }
 
     #[test]
@@ -267,7 +267,7 @@ mod tests {
         let text = "1,7,10,20,30,40,1,1,1\n3,7,11,20,30,40,1,1,0.5\n3,8,50,20,30,40,0,1,1\n";
         let expected =
             "frame,x,y,w,h,identity\n0,10,20,30,40,7\n1,0,0,0,0,-\n2,11,20,30,40,7\n2,50,20,30,40,?\n";
-        assert_eq!(read(Source::Mot, text).as_deref(), Ok(expected));
+        assert_eq!(read(LabelFormat::Mot, text).as_deref(), Ok(expected));
     }
 
     #[test]
@@ -281,7 +281,7 @@ mod tests {
             ("1,7,10,20,30,1e10\n", (1, "`height`: 1e10 is larger than any picture")),
         ];
         for (text, (line, reason)) in cases {
-            assert_eq!(read(Source::Mot, text), Err((line, reason.to_owned())), "{text}");
+            assert_eq!(read(LabelFormat::Mot, text), Err((line, reason.to_owned())), "{text}");
         }
     }
 
@@ -293,27 +293,29 @@ mod tests {
             let csv = format!("frame,x,y,w,h,identity\n{number},1,1,5,5,ida\n");
             let mot = format!("{number},7,10,20,30,40\n");
             let image = format!("<annotations><image id='{number}'/></annotations>");
-            for (source, text) in [(Source::Csv, csv), (Source::Mot, mot), (Source::Cvat, image)] {
-                let found = source.read(text.as_bytes(), i64::MAX, None);
+            for (format, text) in
+                [(LabelFormat::Csv, csv), (LabelFormat::Mot, mot), (LabelFormat::Cvat, image)]
+            {
+                let found = format.read(text.as_bytes(), i64::MAX, None);
                 assert!(found.as_ref().is_err_and(|(_, reason)| reason.contains(far)), "{text}: {found:?}");
             }
             let ends = format!("<start_frame>{number}</start_frame><stop_frame>{number}</stop_frame>");
             let task = format!("<annotations><meta><task>{ends}</task></meta></annotations>");
-            assert_eq!(Source::Cvat.read(task.as_bytes(), 0, None), Ok(Labels::default()), "{number}");
+            assert_eq!(LabelFormat::Cvat.read(task.as_bytes(), 0, None), Ok(Labels::default()), "{number}");
         }
         let text = b"frame,x,y,w,h,identity\n3,1,1,5,5,ida\n";
-        let found = Source::Csv.read(text, i64::MAX, None).map_err(|(_, reason)| reason);
+        let found = LabelFormat::Csv.read(text, i64::MAX, None).map_err(|(_, reason)| reason);
         assert_eq!(found, Err("frame 3 is before the first frame, 9223372036854775807".into()));
-        assert!(Source::Csv.read(text, i64::MIN, None).is_ok());
+        assert!(LabelFormat::Csv.read(text, i64::MIN, None).is_ok());
     }
 
     #[test]
     fn csv_may_have_other_column_names() {
         let corners = "frame_idx,name,x_min,y_min,x_max,y_max,shot\n4,ida,1,2,11,22,0\n4,,50,2,61,22,\n";
         let expected = "frame,x,y,w,h,identity,shot\n4,1,2,10,20,ida,0\n4,50,2,11,20,?,\n";
-        assert_eq!(read(Source::Csv, corners).as_deref(), Ok(expected));
-        assert_eq!(read(Source::Csv, expected).as_deref(), Ok(expected));
-        let missing = read(Source::Csv, "frame,x,y,w,identity\n");
+        assert_eq!(read(LabelFormat::Csv, corners).as_deref(), Ok(expected));
+        assert_eq!(read(LabelFormat::Csv, expected).as_deref(), Ok(expected));
+        let missing = read(LabelFormat::Csv, "frame,x,y,w,identity\n");
         assert_eq!(missing, Err((1, "missing column `h`".into())));
     }
 
@@ -324,7 +326,7 @@ mod tests {
             "\u{feff}Frame;X;Y;W;H;Identity;Shot\n4.0;1;2,5;10;20;ida;0.0\n",
             "FRAME\tX\tY\tW\tH\tIDENTITY\tSHOT\n4\t1\t2.5\t10\t20\tida\t0\n",
         ] {
-            assert_eq!(read(Source::Csv, text).as_deref(), Ok(expected));
+            assert_eq!(read(LabelFormat::Csv, text).as_deref(), Ok(expected));
         }
     }
 
@@ -332,7 +334,7 @@ mod tests {
     fn doubled_lines_are_left_out_and_reported() {
         let text =
             "frame,x,y,w,h,identity\n1,1,1,5,5,ida\n1,1,1,5,5,ida\n1,9,1,5,5,ida\n1,1,1,5,5,?\n1,1,1,5,5,?\n";
-        let labels = Source::Csv.read(text.as_bytes(), 0, None).unwrap_or_default();
+        let labels = LabelFormat::Csv.read(text.as_bytes(), 0, None).unwrap_or_default();
         assert_eq!(labels.lines.iter().map(|line| line.line).collect::<Vec<_>>(), [2, 4, 5, 6]);
         let expected = [
             "lines of the labels that repeat an earlier line and are left out: 1, first line 3",
@@ -344,7 +346,7 @@ mod tests {
     #[test]
     fn csv_keeps_frames_without_faces() {
         let text = "frame,x,y,w,h,identity\n0,0,0,0,0,-\n1,1,1,5,5,ida\n";
-        assert_eq!(read(Source::Csv, text).as_deref(), Ok(text));
+        assert_eq!(read(LabelFormat::Csv, text).as_deref(), Ok(text));
     }
 
     #[test]
@@ -359,7 +361,7 @@ mod tests {
               <attribute name="identity"></attribute></box></track>
             </annotations>"#;
         let expected = "frame,x,y,w,h,identity\n0,1,2,10,20,ida\n1,5,2,6,20,face 1\n1,7,2,4,20,?\n2,0,0,0,0,-\n3,0,0,0,0,-\n";
-        assert_eq!(read(Source::Cvat, text).as_deref(), Ok(expected));
+        assert_eq!(read(LabelFormat::Cvat, text).as_deref(), Ok(expected));
     }
 
     #[test]
@@ -369,7 +371,7 @@ mod tests {
             <box frame="5" outside="0" xtl="1" ytl="2" xbr="11" ybr="22"><attribute name="identity">ida</attribute></box>
             </track></annotations>"#;
         let expected = "frame,x,y,w,h,identity\n2,0,0,0,0,-\n5,1,2,10,20,ida\n8,0,0,0,0,-\n";
-        assert_eq!(read(Source::Cvat, text).as_deref(), Ok(expected));
+        assert_eq!(read(LabelFormat::Cvat, text).as_deref(), Ok(expected));
     }
 
     /// Reads two CVAT tracks with these labels and without attributes.
@@ -379,7 +381,7 @@ mod tests {
             format!(r#"<track id="{id}" label="{label}"><box {at} xtl="{id}1" xbr="{id}9"/></track>"#)
         };
         let text = format!("<annotations>{}{}</annotations>", track(0, a), track(1, b));
-        Source::Cvat.read(text.as_bytes(), 0, None).unwrap_or_default()
+        LabelFormat::Cvat.read(text.as_bytes(), 0, None).unwrap_or_default()
     }
 
     #[test]
@@ -403,24 +405,26 @@ mod tests {
         let text = r#"<annotations><image id="3" name="a.png" width="9" height="9">
             <box label="ida" xtl="1" ytl="2" xbr="11" ybr="22"/></image><image id="4" name="b.png"/></annotations>"#;
         let expected = "frame,x,y,w,h,identity\n3,1,2,10,20,ida\n4,0,0,0,0,-\n";
-        assert_eq!(read(Source::Cvat, text).as_deref(), Ok(expected));
+        assert_eq!(read(LabelFormat::Cvat, text).as_deref(), Ok(expected));
     }
 
     #[test]
     fn invalid_cvat_is_reported_by_line() {
-        assert!(read(Source::Cvat, "<annotations>\n<track></annotations>").is_err_and(|(line, _)| line == 2));
+        assert!(
+            read(LabelFormat::Cvat, "<annotations>\n<track></annotations>").is_err_and(|(line, _)| line == 2)
+        );
         let no_box =
             "<annotations>\n<track id='0' label='a'>\n<box frame='0' xtl='1'/></track></annotations>";
-        assert_eq!(read(Source::Cvat, no_box), Err((3, "the box has no attribute `ytl`".into())));
+        assert_eq!(read(LabelFormat::Cvat, no_box), Err((3, "the box has no attribute `ytl`".into())));
         assert_eq!(
-            read(Source::Cvat, "<svg/>"),
+            read(LabelFormat::Cvat, "<svg/>"),
             Err((1, "the root element is <svg>, not <annotations>".into()))
         );
     }
 
     #[test]
     fn the_caller_can_state_that_all_frames_are_labelled() {
-        let labels = Source::Csv.read(b"frame,x,y,w,h,identity\n1,1,1,5,5,ida\n", 0, Some(3));
+        let labels = LabelFormat::Csv.read(b"frame,x,y,w,h,identity\n1,1,1,5,5,ida\n", 0, Some(3));
         let text = labels.map(|labels| write(&labels));
         assert_eq!(text.as_deref(), Ok("frame,x,y,w,h,identity\n0,0,0,0,0,-\n1,1,1,5,5,ida\n2,0,0,0,0,-\n"));
     }
@@ -429,8 +433,8 @@ mod tests {
         /// Any text is either read or refused.
         #[test]
         fn nothing_breaks_the_readers(text in "(<[a-z ='/>]{0,9}|[0-9,.\\-\n a-z?]){0,60}") {
-            for source in [Source::Csv, Source::Mot, Source::Cvat] {
-                let _ = read(source, &text);
+            for format in [LabelFormat::Csv, LabelFormat::Mot, LabelFormat::Cvat] {
+                let _ = read(format, &text);
             }
         }
     }

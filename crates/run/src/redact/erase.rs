@@ -71,7 +71,7 @@ pub fn redact_run(run: &mut RunDir, request: &Request) -> Result<StageRecord, Er
     let mut lost: Vec<String> = was_read("labels").then(|| labels.to_owned()).into_iter().collect();
     let n_edits = forget_edits(run, &gone, &request.logs)?;
     if n_edits > 0 {
-        lost.push(format!("{n_edits} corrections were about a removed person and are removed"));
+        lost.push(format!("corrections about removed people are removed: {n_edits}"));
     }
     let mut found = run.revise("detect-track", &[])?;
     rewrite_found(run, &mut found, &gone)?;

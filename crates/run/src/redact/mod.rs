@@ -83,14 +83,6 @@ pub enum Error {
         /// The trace, as in "names track 7".
         what: String,
     },
-    /// A file of the run cannot be read.
-    #[error("failed to read {}: {source}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// The error of the operating system.
-        source: std::io::Error,
-    },
 }
 
 impl Failure for Error {
@@ -104,7 +96,6 @@ impl Failure for Error {
                 exit::CONTRACT,
                 "redact the run again; if that does not help, delete the run directory",
             ),
-            Self::Io { .. } => exit::UNEXPECTED.into(),
         }
     }
 }

@@ -92,7 +92,7 @@ impl Scan<'_> {
             }
         }
         for path in files(self.run.root())?.iter().filter(|path| path.extension() == Some("html".as_ref())) {
-            let page = fs::read(path).map_err(io(path))?;
+            let page = fs::read(path).map_err(crate::Error::io("read", path))?;
             if String::from_utf8_lossy(&page).contains(PICTURE) {
                 return Err(Error::Trace { path: path.clone(), what: "contains a picture".into() });
             }
@@ -119,18 +119,13 @@ fn files(root: &Path) -> Result<Vec<PathBuf>, Error> {
     let mut found = Vec::new();
     let mut folders = vec![root.to_path_buf()];
     while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder).map_err(io(&folder))? {
-            let entry = entry.map_err(io(&folder))?;
+        for entry in fs::read_dir(&folder).map_err(crate::Error::io("read", &folder))? {
+            let entry = entry.map_err(crate::Error::io("read", &folder))?;
             // A link is not followed: its target is not part of the run.
-            let is_folder = entry.file_type().map_err(io(&folder))?.is_dir();
+            let is_folder = entry.file_type().map_err(crate::Error::io("read", &folder))?.is_dir();
             if is_folder { &mut folders } else { &mut found }.push(entry.path());
         }
     }
     found.sort();
     Ok(found)
-}
-
-fn io(path: &Path) -> impl Fn(std::io::Error) -> Error + use<> {
-    let path = path.to_path_buf();
-    move |source| Error::Io { path: path.clone(), source }
 }

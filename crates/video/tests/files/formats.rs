@@ -77,7 +77,7 @@ fn odd_sizes() {
     }
 }
 
-/// Both fields are read as one picture, at its own time, and people are told.
+/// Both fields are read as one picture, at its own time, with a warning.
 #[test]
 fn interlaced_video_is_read_as_it_is() {
     // Every frame twice, so that the two fields show one number.
@@ -90,8 +90,8 @@ fn interlaced_video_is_read_as_it_is() {
     ] {
         let Some(clip) = Clip::of_counter(name, &[woven.as_slice(), codec].concat()) else { return };
         assert_frames(&clip, 0..FRAMES);
-        let told = "the video is interlaced and is not deinterlaced: moving faces have combed edges";
-        assert_eq!(clip.index().warnings, [told], "{name}");
+        let warning = "the video is interlaced and is not deinterlaced: moving faces have combed edges";
+        assert_eq!(clip.index().warnings, [warning], "{name}");
     }
 }
 

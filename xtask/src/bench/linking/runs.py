@@ -52,7 +52,7 @@ class Run:
         self.likeness = self.vectors @ self.vectors.T
 
     def read_labels(self):
-        """Pairs a labelled face with a found one, frame by frame, and asks whom each track shows."""
+        """Pairs a labelled face with a found one, frame by frame, and finds the person that each track shows."""
         frames, names, *box = columns(self.folder, "labels", "frame_idx", "identity", *BOX)
         faces = np.array([x is not None and x == x for x in box[0]], bool)
         boxes, seen_in, names = np.array(box, float).T[faces], frames[faces], names[faces]
@@ -72,7 +72,7 @@ class Run:
                 self.seen[row[track[box]], self.people.index(names[face])] += 1
         self.judged = self.seen.sum(axis=1) > 0
         if not self.judged.any():
-            raise SystemExit(f"error: no track of {self.name} shows anybody whom its labels know")
+            raise SystemExit(f"error: no track of {self.name} shows a labelled person")
         self.shows = self.seen.argmax(axis=1)
 
     def figures(self, labels):
