@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 use crate::linkage::{FORBIDDEN, Linkage, Metric};
-use crate::method::{Agglomerative, Clothes, Cut, Dbscan, Hdbscan, KMeans, Link, Method, Scale};
+use crate::method::{Agglomerative, Clothes, Cut, Dbscan, Hdbscan, KMeans, Link, Method, Part, Scale};
 
 /// Fewest tracks of a person: many people in films have two tracks.
 const FEWEST: usize = 2;
@@ -43,7 +43,7 @@ pub struct Entry {
 
 /// Every method and the settings that it takes.
 pub const METHODS: [Entry; 5] = [
-    Entry { method: Name::Link, name: "link", takes: &["threshold", "k", "clothes"] },
+    Entry { method: Name::Link, name: "link", takes: &["threshold", "k", "clothes", "without"] },
     Entry {
         method: Name::Agglomerative,
         name: "agglomerative",
@@ -104,6 +104,9 @@ pub struct Config {
     /// Evidence of clothes for `link` with an embedder that has a quality table: `veto`, different clothes speak
     /// against one person; `both`, similar clothes also speak for one person; `off`. Default: `both`.
     pub clothes: Option<Clothes>,
+    /// Parts of `link` that are left out, to measure what they are worth: `quality`, `offset`, `constraints`,
+    /// `reassignment` and `second_look`.
+    pub without: Vec<Part>,
     /// What is done with the edits of the run: `apply` changes the people that linking found, `relink` also links
     /// with what the edits say of pairs of tracks, `off` ignores them.
     pub edits: Use,
@@ -171,6 +174,7 @@ impl Config {
             ("constraints", self.constraints.is_some()),
             ("seed", self.seed.is_some()),
             ("clothes", self.clothes.is_some()),
+            ("without", !self.without.is_empty()),
         ];
         keys.into_iter().filter_map(|(key, given)| given.then_some(key)).collect()
     }
@@ -214,8 +218,8 @@ impl Config {
             Name::Link => {
                 let scale = quality.cloned().map_or(Scale::Distance(same_up_to), Scale::Evidence);
                 let clothes = self.clothes.unwrap_or_default();
-                let same_from = known.map(|distance| 1.0 - distance);
-                Box::new(Link { scale, cut: self.cut(self.threshold), clothes, same_from, threads })
+                let without = self.without.clone();
+                Box::new(Link { scale, cut: self.cut(self.threshold), clothes, without, threads })
             }
             Name::Agglomerative => {
                 let linkage = self.linkage.unwrap_or_default();

@@ -190,7 +190,7 @@ mod tests {
             scale,
             cut: crate::method::Cut::Best,
             clothes: crate::method::Clothes::Off,
-            same_from: None,
+            without: Vec::new(),
             threads: 1,
         };
         let linked = |pairs: &[(usize, usize)], cannot_link: &[(usize, usize)]| {

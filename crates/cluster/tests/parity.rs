@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use cluster::linkage::{Linkage, Metric, Pairs};
 use cluster::method::{
     Agglomerative, Clothes, Crop, Cut, Dbscan, FurtherView, Hdbscan, Items, KMeans, Link, Method, Outfit,
-    Scale, silhouette,
+    Part, Scale, silhouette,
 };
 use schema::footer::Quality;
 use serde::Deserialize;
@@ -292,7 +292,7 @@ fn link_is_its_definition() {
                 (Cut::Clusters(5), &expected.in_5_clusters),
             ] {
                 let scale = Scale::Evidence(case.quality.clone());
-                let link = Link { scale, cut, clothes, same_from: None, threads: 2 };
+                let link = Link { scale, cut, clothes, without: vec![Part::SecondLook], threads: 2 };
                 is_its_definition(&link, items, labels, expected.alpha, name);
             }
         }

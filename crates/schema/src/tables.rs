@@ -490,7 +490,7 @@ table! {
         direction: Ragged,
         /// Length of f, above 0.
         length: f64,
-        /// Precision `λ = 0.85 a²/ω` of the track about its person, with the variance ω of the noise at its norm; above 0.
+        /// Precision `λ = 0.75 a²/ω` of the track about its person, with the variance ω of the noise at its norm; above 0.
         precision: f64,
         /// Variance β of the person vector, above 0.
         person_variance: f64,

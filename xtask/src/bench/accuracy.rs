@@ -27,6 +27,9 @@ pub(super) struct Clips {
     /// Store the results
     #[arg(long, value_name = "JSON")]
     out: Option<PathBuf>,
+    /// Leave out parts of linking, as `[cluster] without` does
+    #[arg(long, value_name = "PART,..", value_delimiter = ',')]
+    without: Vec<String>,
     /// Options of every run, after `--`
     #[arg(last = true, value_name = "OPTION")]
     options: Vec<String>,
@@ -60,5 +63,11 @@ pub(super) fn python(script: &str, clips: &Clips, arguments: &[String], install:
     python.arg("--work").arg(workspace::target().join("bench-accuracy")).args(["--clips", &clips.clips]);
     python.args(["--copies", &clips.copies, "--seed", &clips.seed.to_string()]).args(arguments);
     python.args(clips.out.iter().flat_map(|file| [Path::new("--out"), file]));
-    process::show(python.arg("--").args(&clips.options))
+    python.arg("--").args(&clips.options);
+    if !clips.without.is_empty() {
+        let config = scratch.path().join("without.toml");
+        scratch.write(&config, &format!("[cluster]\nwithout = {:?}\n", clips.without))?;
+        python.arg("--config").arg(config);
+    }
+    process::show(&mut python)
 }

@@ -26,7 +26,7 @@ pub use self::dbscan::Dbscan;
 pub use self::hdbscan::Hdbscan;
 pub use self::kmeans::{KMeans, Partition};
 pub(crate) use self::link::mean_norm;
-pub use self::link::{BINS, Calibration, Clothes, Link, Model, Odds, Scale, left_apart};
+pub use self::link::{BINS, Calibration, Clothes, Link, Model, Odds, Part, Scale};
 pub use self::silhouette::silhouette;
 use crate::linkage::{self, FORBIDDEN, Linkage, Merge, Metric, Pairs};
 
@@ -438,7 +438,7 @@ pub(crate) mod tests {
                     scale: scale.clone(),
                     cut,
                     clothes: Clothes::Both,
-                    same_from: Some(0.4),
+                    without: Vec::new(),
                     threads: 1,
                 }));
             }
@@ -523,7 +523,7 @@ pub(crate) mod tests {
         let items = Items::new(rows, people.cannot_link.clone()).unwrap();
         let scale = Scale::Evidence(testkit::people::quality(16));
         let mut steps = Vec::new();
-        Link { scale, cut: Cut::Best, clothes: Clothes::Off, same_from: None, threads: 2 }
+        Link { scale, cut: Cut::Best, clothes: Clothes::Off, without: Vec::new(), threads: 2 }
             .assign(&items, &mut |done, of| steps.push((done, of)))
             .unwrap();
         assert!(steps.is_sorted() && steps.iter().all(|(_, of)| *of == 900), "{steps:?}");

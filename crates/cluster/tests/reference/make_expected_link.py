@@ -14,7 +14,7 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import gammaln, psi
 
-CAUTION, PRIOR_VARIANCE, CLEAR, ROUNDS, JOINT_WEIGHT = 0.85, 0.1, 0.25, 10, 0.35
+CAUTION, PRIOR_VARIANCE, CLEAR, ROUNDS, JOINT_WEIGHT = 0.75, 0.1, 0.25, 10, 0.35
 MOST_GAP, SURE, UNIT, CLOTHES_ROUNDS, BOUND = 240.0, 2.0, 0.15, 3, 2.0
 
 

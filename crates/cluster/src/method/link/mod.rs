@@ -43,8 +43,7 @@ pub use self::odds::{Model, Odds};
 pub(crate) use self::quality::mean_norm;
 use self::quality::{Norms, Tracks};
 use self::reassign::{Clusters, Standing};
-use self::second_look::SecondLook;
-pub use self::second_look::left_apart;
+use self::second_look::{Faces, SecondLook};
 use super::{
     Assignment, Cut, Error, Evidence, Fit, Items, Method, Outfit, Tree, cannot_link_of, numbered, numbers,
 };
@@ -86,11 +85,26 @@ pub struct Link {
     pub cut: Cut,
     /// Evidence of clothes; used with [`Scale::Evidence`] only.
     pub clothes: Clothes,
-    /// Cosine from which two tracks more likely show one person than two, −1 to 1, for a second look at people who are left,
-    /// with [`Scale::Evidence`]; `None` for no second look.
-    pub same_from: Option<f64>,
+    /// Parts of linking by [`Scale::Evidence`] that are left out.
+    pub without: Vec<Part>,
     /// Number of threads, from 1; does not change the result.
     pub threads: usize,
+}
+
+/// A part of linking by evidence that can be left out, to measure what it is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Part {
+    /// The quality of tracks: without it, every track counts as one of the median norm.
+    Quality,
+    /// The offset of the video.
+    Offset,
+    /// Cannot-link constraints.
+    Constraints,
+    /// Reassignment of single tracks.
+    Reassignment,
+    /// The second look at people who are left.
+    SecondLook,
 }
 
 /// Evidence that the clothes of two tracks may give.
@@ -144,6 +158,11 @@ impl Method for Link {
 }
 
 impl Link {
+    /// Whether a part of linking is not left out.
+    fn has(&self, part: Part) -> bool {
+        !self.without.contains(&part)
+    }
+
     fn by_distance(
         &self,
         items: &Items<'_>,
@@ -171,7 +190,8 @@ impl Link {
     ) -> Result<Assignment, Error> {
         let n = items.len();
         let norms = Norms::new(items, table.centre_norm);
-        let tracks = Tracks::new(items, &norms, table)?;
+        let tracks = Tracks::new(items, &norms, table, self.has(Part::Quality))?;
+        let cannot_link = if self.has(Part::Constraints) { items.cannot_link() } else { &[] };
         let step = n.div_ceil(LEARN_FROM);
         let bounds = self.clothes.bounds();
         let pairs = |outfits: &[Outfit<'_>]| match bounds {
@@ -181,12 +201,13 @@ impl Link {
         let search =
             Search { k: NEIGHBOURS, exact_pairs: EXACT_PAIRS, probes: PROBES, threads: self.threads };
         let limits = Limits { all_pairs: ALL_PAIRS, known: KNOWN, search };
-        let sample = Sample::of(&tracks, items, step);
+        let sample = Sample::of(&tracks, items, cannot_link, step);
         let round = Round {
             tracks: &sample.tracks,
             cannot_link: &sample.cannot_link,
             worn: Worn::new(),
             second_look: None,
+            without: &self.without,
             limits,
         };
         let learned = learn(round, &pairs(&sample.outfits), bounds);
@@ -199,10 +220,11 @@ impl Link {
         };
         let law = learned.law.zip(bounds);
         let worn = law.map(|(law, bounds)| law.apply(&pairs(items.outfits()), n, bounds)).unwrap_or_default();
-        let is_unclear: Vec<bool> = (0..n).map(|track| norms.is_unclear(track)).collect();
-        let look = |same_from| SecondLook { vectors: items.vectors(), is_unclear: &is_unclear, same_from };
-        let second_look = self.same_from.map(look);
-        let round = Round { tracks: &tracks, cannot_link: items.cannot_link(), worn, second_look, limits };
+        let second_look = self.has(Part::SecondLook).then(|| SecondLook {
+            faces: Faces::new(items, table),
+            is_unclear: (0..n).map(|track| norms.is_unclear(track)).collect(),
+        });
+        let round = Round { tracks: &tracks, cannot_link, worn, second_look, without: &self.without, limits };
         let mut part = |share: f64| advance(n + (share * (2 * n) as f64) as usize, STEPS * n);
         let found = round.run(&learned, stop, true, &mut part);
         let mut calibration = Calibration {
@@ -281,10 +303,10 @@ struct Sample<'a> {
 
 impl<'a> Sample<'a> {
     /// Takes every `step`th track, with the constraints and clothes of these tracks.
-    fn of(tracks: &Tracks, items: &Items<'a>, step: usize) -> Self {
+    fn of(tracks: &Tracks, items: &Items<'a>, cannot_link: &[(usize, usize)], step: usize) -> Self {
         let is_in = |track: usize| track.is_multiple_of(step.max(1));
         let some: Vec<usize> = (0..tracks.len()).filter(|track| is_in(*track)).collect();
-        let pairs = items.cannot_link().iter().filter(|(a, b)| is_in(*a) && is_in(*b));
+        let pairs = cannot_link.iter().filter(|(a, b)| is_in(*a) && is_in(*b));
         let outfits = items.outfits().iter().filter(|outfit| is_in(outfit.item));
         Self {
             tracks: tracks.some(&some),
@@ -310,7 +332,7 @@ fn learn(mut round: Round<'_>, pairs: &[Pair], bounds: Option<[f64; 2]>) -> Lear
     let (mut learned, mut labels) = learn_rounds(&round);
     for _ in 0..CLOTHES_ROUNDS {
         let Some(bounds) = bounds else { break };
-        let singles = Sums::new(round.tracks, &offsets(round.tracks, &labels), round.limits.search.threads);
+        let singles = Sums::new(round.tracks, &round.offsets(&labels), round.limits.search.threads);
         let law = Law::learn(pairs, &labels, &singles, round.cannot_link);
         if law.is_none() && round.worn.is_empty() {
             break;
@@ -333,7 +355,7 @@ fn learn_rounds(round: &Round<'_>) -> (Learned, Vec<usize>) {
     let mut seen: Vec<Vec<usize>> = Vec::new();
     let mut alpha = alpha::start(tracks.len());
     loop {
-        let learned = Learned { offsets: offsets(tracks, &labels), alpha, law: None };
+        let learned = Learned { offsets: round.offsets(&labels), alpha, law: None };
         labels = round.run(&learned, Stop::Gain(0.0), false, &mut |_| ()).labels;
         if seen.len() + 1 == ROUNDS || seen.contains(&labels) {
             return (learned, labels);
@@ -354,7 +376,8 @@ struct Round<'a> {
     cannot_link: &'a [(usize, usize)],
     /// Log odds of clothes.
     worn: Worn,
-    second_look: Option<SecondLook<'a>>,
+    second_look: Option<SecondLook>,
+    without: &'a [Part],
     limits: Limits,
 }
 
@@ -371,6 +394,21 @@ struct Partition {
 }
 
 impl Round<'_> {
+    /// Returns the offset of the video in each view.
+    fn offsets(&self, labels: &[usize]) -> Vec<Vec<f64>> {
+        if self.without.contains(&Part::Offset) {
+            return self.tracks.views.iter().map(|view| vec![0.0; view.vectors.dim()]).collect();
+        }
+        offsets(self.tracks, labels)
+    }
+
+    /// Moves single tracks to better clusters.
+    fn reassign(&self, clusters: &mut Clusters<'_>, stop: Stop, advance: &mut dyn FnMut(f64)) {
+        if !self.without.contains(&Part::Reassignment) {
+            clusters.reassign(&self.tracks.least_clear_first(), stop, advance);
+        }
+    }
+
     /// Merges and reassigns once. Reports the completed share, 0 to 1, to `advance`.
     fn run(&self, learned: &Learned, stop: Stop, is_last: bool, advance: &mut dyn FnMut(f64)) -> Partition {
         let n = self.tracks.len();
@@ -392,7 +430,7 @@ impl Round<'_> {
         let cannot_link_of = cannot_link_of(n, self.cannot_link);
         let mut clusters =
             Clusters::new(&singles, &prior, &cannot_link_of, labels, search).with_clothes(&self.worn);
-        clusters.reassign(&self.tracks.least_clear_first(), stop, &mut |part| advance(0.5 + 0.5 * part));
+        self.reassign(&mut clusters, stop, &mut |part| advance(0.5 + 0.5 * part));
         let (mut standings, mut confidences) = (Vec::new(), Vec::new());
         if is_last {
             standings = clusters.standings();
@@ -425,14 +463,13 @@ impl Round<'_> {
         let singles = Sums::new(self.tracks, &learned.offsets, search.threads);
         let prior = Prior::new(n, learned.alpha);
         let cannot_link_of = cannot_link_of(n, self.cannot_link);
-        let order = self.tracks.least_clear_first();
         let labels = |threshold: &f64| {
             let labels = linkage::cut(n, merges, *threshold);
             let one_thread = Search { threads: 1, ..search };
             let clusters = Clusters::new(&singles, &prior, &cannot_link_of, labels, one_thread);
             let mut clusters = clusters.with_clothes(&self.worn);
             let stop = log_odds(*threshold);
-            clusters.reassign(&order, Stop::Gain(stop), &mut |_| ());
+            self.reassign(&mut clusters, Stop::Gain(stop), &mut |_| ());
             if let Some(look) = &self.second_look {
                 look.merge(&mut clusters, stop, one_thread);
             }

@@ -9,7 +9,9 @@ use super::clothes::{self, Law, Mean, Worn};
 use super::evidence::Sums;
 use super::quality::{Norms, Tracks};
 use super::reassign::Clusters;
+use super::second_look::{Faces, members};
 use super::{Clothes, cannot_link_of, offsets};
+use crate::items::Vectors;
 use crate::method::{Error, Items};
 use crate::neighbours::Search;
 
@@ -21,6 +23,7 @@ pub struct Model {
     worn: Worn,
     cannot_link_of: Vec<Vec<usize>>,
     search: Search,
+    faces: Faces,
 }
 
 impl Model {
@@ -35,7 +38,7 @@ impl Model {
         labels: &[usize],
         threads: usize,
     ) -> Result<Self, Error> {
-        let tracks = Tracks::new(items, &Norms::new(items, table.centre_norm), table)?;
+        let tracks = Tracks::new(items, &Norms::new(items, table.centre_norm), table, true)?;
         let sums = Sums::new(&tracks, &offsets(&tracks, labels), threads);
         let mut worn = Worn::new();
         if let Some(bounds) = clothes.bounds() {
@@ -49,6 +52,7 @@ impl Model {
             worn,
             cannot_link_of: cannot_link_of(labels.len(), items.cannot_link()),
             search: Search { k: 1, exact_pairs: usize::MAX, probes: 1, threads },
+            faces: Faces::new(items, table),
         })
     }
 
@@ -56,7 +60,8 @@ impl Model {
     pub fn odds(&self, labels: Vec<usize>) -> Odds<'_> {
         let clusters = Clusters::new(&self.tracks, &self.prior, &self.cannot_link_of, labels, self.search);
         let clusters = clusters.with_clothes(&self.worn);
-        Odds { clothes: clusters.clothes_between(), clusters }
+        let means = self.faces.means(&members(clusters.labels(), clusters.len()));
+        Odds { clothes: clusters.clothes_between(), faces: &self.faces, means, clusters }
     }
 }
 
@@ -66,6 +71,9 @@ pub struct Odds<'a> {
     clusters: Clusters<'a>,
     /// What clothes say of two clusters.
     clothes: HashMap<(usize, usize), Mean>,
+    faces: &'a Faces,
+    /// Mean vectors of the clusters.
+    means: Vectors,
 }
 
 impl Odds<'_> {
@@ -73,6 +81,16 @@ impl Odds<'_> {
     pub fn one(&self, a: usize, b: usize) -> f64 {
         let clothes = self.clothes.get(&(a, b)).map_or(0.0, |mean| mean.value());
         self.clusters.merge_gain(a, b) + clothes
+    }
+
+    /// Log odds that two clusters are one person, given that linking left the clusters apart.
+    pub fn left_apart(&self, a: usize, b: usize) -> f64 {
+        self.faces.left_apart(self.one(a, b), &self.means, a, b)
+    }
+
+    /// Whether several embedders see the items.
+    pub fn has_several_views(&self) -> bool {
+        self.faces.has_several_views()
     }
 
     /// Log odds that an item belongs to a cluster, against being alone, as a function of the cluster; `None` where there is

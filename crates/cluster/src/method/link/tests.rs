@@ -51,6 +51,11 @@ fn cases() -> impl Strategy<Value = (Tracks, Vec<(usize, usize)>, Worn)> {
     })
 }
 
+fn unit(row: &[f32]) -> Vec<f32> {
+    let length = row.iter().map(|x| x * x).sum::<f32>().sqrt();
+    row.iter().map(|x| x / length).collect()
+}
+
 /// Returns the sums of single tracks with the same offset in each view.
 fn shifted(tracks: &Tracks, by: f64) -> Sums {
     let offsets: Vec<_> = tracks.views.iter().map(|view| vec![by; view.vectors.dim()]).collect();
@@ -204,7 +209,7 @@ fn merging_over_24_neighbours_is_close_to_all_pairs() {
     let crops =
         crops.map(|(item, (vector, norm))| crate::method::Crop { item, vector, norm: *norm }).collect();
     let items = Items::new(rows.clone(), made.cannot_link.clone()).unwrap().with_crops(crops).unwrap();
-    let tracks = Tracks::new(&items, &Norms::new(&items, 1.0), &quality(32)).unwrap();
+    let tracks = Tracks::new(&items, &Norms::new(&items, 1.0), &quality(32), true).unwrap();
     let pairs = |all_pairs| {
         let limits = Limits { all_pairs, known: 64, search: search(24, 2) };
         let learned = Learned { offsets: vec![vec![0.0; 32]], alpha: 60.0, law: None };
@@ -213,6 +218,7 @@ fn merging_over_24_neighbours_is_close_to_all_pairs() {
             cannot_link: &made.cannot_link,
             worn: Worn::new(),
             second_look: None,
+            without: &[],
             limits,
         };
         round.run(&learned, Stop::Gain(0.0), false, &mut |_| ()).labels
@@ -238,7 +244,7 @@ fn the_result_does_not_depend_on_the_number_of_threads() {
                 scale: scale.clone(),
                 cut: Cut::Best,
                 clothes: Clothes::Both,
-                same_from: Some(0.4),
+                without: Vec::new(),
                 threads,
             }
             .assign(&items, &mut |_, _| ())
@@ -260,7 +266,7 @@ fn every_threshold_that_is_shown_gives_its_people() {
                     scale: scale.clone(),
                     cut,
                     clothes: Clothes::Both,
-                    same_from: Some(0.4),
+                    without: Vec::new(),
                     threads: 2,
                 };
                 link.assign(&items, &mut |_, _| ()).unwrap()
@@ -303,14 +309,18 @@ fn a_track_between_two_people_has_a_low_confidence() {
 #[test]
 fn a_second_look_merges_similar_people_whom_nothing_keeps_apart() {
     let (tracks, _) = two_people_and_one_between();
-    let rows: Vec<&[f32]> = (0..7).map(|track| tracks.views[0].vectors.row(track)).collect();
+    let units: Vec<_> = (0..7).map(|track| unit(tracks.views[0].vectors.row(track))).collect();
+    let items = Items::new(units.iter().map(Vec::as_slice).collect(), Vec::new()).unwrap();
+    // The cosine is even at 0.8.
+    let table =
+        Quality { mean: vec![0.8, 0.4], gain: vec![0.0], norms: vec![1.0], noise: vec![1.0], ..quality(2) };
     let (singles, prior) = (shifted(&tracks, 0.0), Prior::new(7, 1.0));
     let look = |cannot_link: &[(usize, usize)], unclear: Option<usize>, stop: f64| {
         let cannot_link_of = cannot_link_of(7, cannot_link);
         let labels = vec![0, 0, 2, 1, 1, 1, 3];
         let mut clusters = Clusters::new(&singles, &prior, &cannot_link_of, labels, search(24, 1));
         let is_unclear: Vec<bool> = (0..7).map(|track| Some(track) == unclear).collect();
-        let look = SecondLook { vectors: &rows, is_unclear: &is_unclear, same_from: 0.95 };
+        let look = SecondLook { faces: Faces::new(&items, &table), is_unclear };
         let right = look.merge(&mut clusters, stop, search(24, 1));
         (clusters.labels().to_vec(), right)
     };
@@ -368,7 +378,7 @@ fn heights_follow_from_the_evidence_of_the_items() {
     let items = Items::new(rows, made.cannot_link.clone()).unwrap().with_crops(crops.collect()).unwrap();
     let items = items.with_outfits(outfits.collect()).unwrap();
     let scale = Scale::Evidence(quality(64));
-    let link = Link { scale, cut: Cut::Best, clothes: Clothes::Both, same_from: Some(0.4), threads: 2 };
+    let link = Link { scale, cut: Cut::Best, clothes: Clothes::Both, without: Vec::new(), threads: 2 };
     let found = link.assign(&items, &mut |_, _| ()).unwrap();
     let (tree, evidence) = (found.tree.unwrap(), found.evidence.unwrap());
     let line = evidence.clothes.unwrap();
