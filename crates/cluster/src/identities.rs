@@ -1,4 +1,4 @@
-//! From rows from labels: who is on screen, when, and with which confidence.
+//! Rows of `clusters` and `identities` from labels: who is on screen, when, and with which confidence.
 
 use std::collections::BTreeMap;
 
@@ -36,8 +36,8 @@ pub struct Rows {
 }
 
 impl Linked<'_> {
-    /// Rows of `clusters` and `identities` as linking says, without `person_uid`. Clusters are numbered by falling screen time, ties by
-    /// their first track; tracks without a vector are noise.
+    /// Returns the rows of `clusters` and `identities` before edits, without `person_uid`. Clusters are numbered by
+    /// falling screen time, ties by their first track; tracks without a vector are noise.
     pub fn rows(&self) -> Rows {
         let members = self.members();
         let mut identities: Vec<(usize, Identity)> =
@@ -55,12 +55,12 @@ impl Linked<'_> {
         }
     }
 
-    /// The rows after edits. Rows of people that no edit changed are as linking says.
+    /// Returns the rows after edits. Edits do not change the rows of other people.
     pub fn edited(&self, linked: Rows, people: &People) -> Rows {
         let members = people.clusters();
         let before =
             |cluster_id: i64| linked.clusters.iter().filter(move |c| c.cluster_id == Some(cluster_id));
-        // Where most of a person went whose number is gone.
+        // For each person whose number is gone: the person who has most of the tracks.
         let gone = linked.identities.iter().map(|i| i.cluster_id).filter(|id| !members.contains_key(id));
         let heirs: BTreeMap<i64, Option<i64>> =
             gone.map(|id| (id, people.holder(&before(id).map(|c| c.track_id).collect()))).collect();
@@ -73,7 +73,7 @@ impl Linked<'_> {
             Cluster {
                 cluster_id,
                 is_noise: cluster_id.is_none(),
-                // A person said so.
+                // The user said so.
                 confidence: match cluster_id {
                     Some(_) if is_edited => 1.0,
                     Some(_) => row.confidence,
@@ -118,7 +118,7 @@ impl Linked<'_> {
             is_noise: label.is_none(),
             confidence: label.and(fit).map_or(0.0, |fit| fit.confidence as f32),
             runner_up_cluster_id: runner_up.map(|(label, _)| cluster_ids[label]),
-            // Noise has no cluster of its own to be nearer to.
+            // The margin compares with the own cluster, which noise does not have.
             margin: label.and(runner_up).map(|(_, margin)| margin as f32),
             linked_cluster_id: label.map(|label| cluster_ids[label]),
             not_a_face: Some(false),

@@ -1,4 +1,4 @@
-//! What the embedders of a run see of its tracks.
+//! The tracks of a run as its embedders see them: vectors, crops and views.
 
 use std::collections::HashMap;
 
@@ -53,12 +53,12 @@ impl Seen {
         self.embedder.as_ref()?.quality.as_ref()
     }
 
-    /// Place of a track among those that have a vector.
+    /// Returns the index of a track in `vectors`; `None` for a track without a vector.
     pub fn place(&self, track_id: i64) -> Option<usize> {
         self.vectors.binary_search_by_key(&track_id, |v| v.track_id).ok()
     }
 
-    /// The tracks that have a vector, and which of them cannot be linked.
+    /// Returns the tracks that have a vector, with the cannot-link constraints between them.
     ///
     /// # Errors
     /// When vectors are not finite, or differ in length.
@@ -105,9 +105,8 @@ impl Seen {
         })
     }
 
-    /// What the people of a run teach, for questions about them; `None` for an embedder without a quality table, and
-    /// without tracks.
-    /// `person` gives the person of a track.
+    /// Returns the model of the video, learned from its people, for questions about them; `None` for an embedder
+    /// without a quality table, and without tracks. `person` returns the person of a track.
     ///
     /// # Errors
     /// When vectors are not finite or differ in length, or a quality table does not fit the vectors.
@@ -122,8 +121,8 @@ impl Seen {
         Model::new(&self.items(tracks, known)?, quality, self.clothes, &labels, 1).map(Some)
     }
 
-    /// The cluster of each track that has a vector, numbered from zero, and the number of each person; a track without a
-    /// person is a cluster of its own.
+    /// Returns the cluster of each track that has a vector, numbered from zero, and the cluster of each person; a track
+    /// without a person is a cluster of its own.
     pub fn labels(&self, person: impl Fn(i64) -> Option<i64>) -> (Vec<usize>, HashMap<i64, usize>) {
         let (mut numbers, mut count) = (HashMap::new(), 0);
         let mut next = || {

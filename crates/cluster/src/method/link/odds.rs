@@ -1,4 +1,5 @@
-//! Log odds that people are one, for questions to a user: those by which linking merges and reassigns.
+//! Log odds that two clusters are one person, for questions to the user. Linking merges and reassigns by the same log
+//! odds.
 
 use std::collections::HashMap;
 
@@ -15,7 +16,7 @@ use crate::items::Vectors;
 use crate::method::{Error, Items};
 use crate::neighbours::Search;
 
-/// What a partition teaches of a video: its offset, the number of people to expect, and what clothes say.
+/// Model of a video, learned from a partition: its offset, the prior of the number of people, the odds of clothes.
 #[derive(Debug, Clone)]
 pub struct Model {
     tracks: Sums,
@@ -27,7 +28,7 @@ pub struct Model {
 }
 
 impl Model {
-    /// Of items in the clusters `labels`, one per item, by the quality table of their embedder.
+    /// Learns the model from items in the clusters `labels`, one per item, by the quality table of their embedder.
     ///
     /// # Errors
     /// [`Error::Quality`] when a table is inconsistent or does not fit the vectors.
@@ -56,7 +57,7 @@ impl Model {
         })
     }
 
-    /// The log odds where the items are in the clusters `labels`, numbered from zero.
+    /// Returns the log odds for the partition `labels`: the cluster of each item, numbered from zero.
     pub fn odds(&self, labels: Vec<usize>) -> Odds<'_> {
         let clusters = Clusters::new(&self.tracks, &self.prior, &self.cannot_link_of, labels, self.search);
         let clusters = clusters.with_clothes(&self.worn);
@@ -69,7 +70,7 @@ impl Model {
 #[derive(Debug)]
 pub struct Odds<'a> {
     clusters: Clusters<'a>,
-    /// What clothes say of two clusters.
+    /// Mean log odds of clothes for two clusters.
     clothes: HashMap<(usize, usize), Mean>,
     faces: &'a Faces,
     /// Mean vectors of the clusters.
@@ -96,7 +97,7 @@ impl Odds<'_> {
     /// Log odds that an item belongs to a cluster, against being alone, as a function of the cluster; `None` where there is
     /// no other item, or one that the item must stay apart from.
     pub fn belongs(&self, item: usize) -> impl Fn(usize) -> Option<f64> {
-        // What clothes say of all clusters is computed once.
+        // The log odds of clothes are computed once for all clusters.
         let clothes = self.clusters.clothes(item);
         move |cluster| self.clusters.gain(item, cluster, &clothes)
     }

@@ -19,10 +19,10 @@ const NORM_POWER: i32 = 4;
 const CAUTION: f64 = 0.75;
 /// Reliability from which on a track is clear; for SFace a norm of about 9.5.
 const CLEAR: f64 = 0.25;
-/// Weight of the evidence of each view where there are several: embedders err together. Chosen on 20 families of
-/// clips and nine re-encoded copies of a comedy, where 0.25 to 0.5 are within noise.
+/// Weight of the evidence of each view if there are several, because the errors of embedders are correlated. Chosen on
+/// 20 families of clips and nine re-encoded copies of a comedy, where 0.25 to 0.5 are within noise.
 const JOINT_WEIGHT: f64 = 0.35;
-/// A norm of 0 counts as this one, whose logarithm is finite.
+/// Smallest norm, so that the logarithm is finite; smaller norms count as this norm.
 const LEAST_NORM: f64 = 1e-6;
 /// A track is unclear when its norm is less than this share of the median track's.
 const UNCLEAR: f64 = 0.7;
@@ -46,7 +46,7 @@ pub(super) struct Norms {
 }
 
 impl Norms {
-    /// Of the crops of `items`; `usual` is the median where no item has crops.
+    /// Computes the norms from the crops of `items`; `usual` is the median if no item has crops.
     pub(super) fn new(items: &Items<'_>, usual: f64) -> Self {
         let mut of = vec![f64::NAN; items.len()];
         for crops in items.crops().chunk_by(|a, b| a.item == b.item) {

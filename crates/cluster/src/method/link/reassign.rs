@@ -13,7 +13,7 @@ use super::merge::Stop;
 use crate::neighbours::{self, Rows, Search};
 use crate::parallel::in_parallel;
 
-/// Clusters that a track is compared with where there are more: those whose sums lie nearest in direction.
+/// Largest number of clusters with which a track is compared: those whose sums are nearest in direction.
 pub(super) const CANDIDATES: usize = 64;
 const ROUNDS: usize = 30;
 
