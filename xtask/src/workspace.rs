@@ -104,9 +104,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn opencv_is_needed_where_its_methods_are_named() {
+    fn opencv_is_needed_where_its_methods_are_named() -> std::io::Result<()> {
         let file = std::env::temp_dir().join(format!("xtask-{}.toml", std::process::id()));
-        fs::write(&file, "[embed]\nembedders = ['orb']\n").unwrap();
+        fs::write(&file, "[embed]\nembedders = ['orb']\n")?;
         let config = format!("--config={}", file.display());
         let cases: [(&[&str], bool); 6] = [
             (&["run", "--video", "a.mkv"], false),
@@ -120,6 +120,6 @@ mod tests {
             let arguments: Vec<OsString> = arguments.iter().map(OsString::from).collect();
             assert_eq!(name_opencv(&arguments), expected, "{arguments:?}");
         }
-        fs::remove_file(file).unwrap();
+        fs::remove_file(file)
     }
 }

@@ -158,7 +158,9 @@ impl Tracks {
     ) -> Result<Self, Error> {
         let weight = if items.views().is_empty() { 1.0 } else { JOINT_WEIGHT };
         let first = items.vectors().iter().zip(&norms.of).map(|(vector, norm)| (Some(*vector), *norm));
-        let mut seen: Vec<(&Quality, Vec<(Option<&[f32]>, f64)>)> = vec![(table, first.collect())];
+        // By embedder, the vector of each item and its norm.
+        type Seen<'a> = Vec<(Option<&'a [f32]>, f64)>;
+        let mut seen: Vec<(&Quality, Seen<'_>)> = vec![(table, first.collect())];
         for view in items.views() {
             let further = view.seen.iter().map(|seen| (seen.map(|(vector, _)| vector), norm_of(*seen)));
             seen.push((view.quality, further.collect()));
@@ -170,7 +172,7 @@ impl Tracks {
                 seen.iter_mut().for_each(|(_, norm)| *norm = usual);
             }
         }
-        let view = |(table, seen): (&Quality, Vec<_>)| View::new(seen.into_iter(), table, weight);
+        let view = |(table, seen): (&Quality, Seen<'_>)| View::new(seen.into_iter(), table, weight);
         Ok(Self { views: seen.into_iter().map(view).collect::<Result<_, _>>()? })
     }
 
