@@ -165,7 +165,7 @@ mod tests {
     fn the_line_for_a_bare_system_names_every_package() {
         let line = apt_line(&packages(&named(&[""])));
         let expected = "sudo apt-get update && sudo apt-get install -y --no-install-recommends pkg-config \
-             libopencv-dev opencv-data libavcodec-dev libavformat-dev libavutil-dev libswscale-dev ffmpeg clang";
+             libavcodec-dev libavformat-dev libavutil-dev libswscale-dev ffmpeg clang";
         assert_eq!(line, expected);
     }
 

@@ -82,6 +82,17 @@ pub(crate) fn sources(
     wanted.iter().copied().map(source).collect()
 }
 
+/// The pinned weights in the folder `weights` that an earlier run in `run_dir` used for its embeddings: with `auto`, the
+/// stage `embed` keeps the embedders of this run.
+pub(crate) fn earlier(run_dir: &Path, weights: &Path) -> Vec<WeightSource> {
+    let run = run::RunReader::open(run_dir).ok();
+    let record = run.as_ref().and_then(|run| run.manifest().stage(embed::STAGE.name));
+    let inputs = record.into_iter().flat_map(|record| &record.inputs);
+    let networks = inputs.filter_map(|input| models::by_name(input.name.strip_suffix(".weights")?));
+    let at_hand = networks.filter(|pinned| pinned.safetensors(weights).is_file());
+    at_hand.map(WeightSource::Pinned).collect()
+}
+
 /// The user's own weights among the sources, as the stage `embed` takes them.
 pub(crate) fn own_files(sources: &[WeightSource]) -> Vec<WeightFile> {
     let own = sources.iter().filter_map(|source| match source {

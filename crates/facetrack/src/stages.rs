@@ -25,6 +25,7 @@ use crate::cli::RunArgs;
 use crate::models;
 use crate::progress::Screen;
 use crate::single::Plan;
+use crate::sources;
 
 /// Number of lines kept of the output of a stage that are no events.
 const STRAY_LINES: usize = 40;
@@ -45,7 +46,8 @@ fn arguments(stage: &str, plan: &Plan<'_>, video: &Path, run_dir: &Path) -> Vec<
     match stage {
         "detect-track" => option("--weights", models::YUNET.safetensors(weights).into()),
         "embed" => {
-            for source in embedders {
+            // Of two files for one embedder, the stage takes the last.
+            for source in sources::earlier(run_dir, weights).iter().chain(embedders) {
                 let (name, value) = source.arguments(weights);
                 option(name, value);
             }

@@ -326,6 +326,14 @@ fn corrections_of_a_gallery_go_to_another_one_and_teach_linking() {
 }
 
 #[test]
+fn a_run_keeps_its_embedder_when_another_method_links() {
+    let Some(parts) = Parts::cut("embedder") else { return };
+    facetrack(&parts, "run @videos/one.mp4 --run-dir @runs/one --embedder dlib");
+    let stderr = facetrack(&parts, "run @videos/one.mp4 --run-dir @runs/one --method kmeans --k 2");
+    assert!(stderr.contains("embed: up to date"), "{stderr}");
+}
+
+#[test]
 fn contradictory_arguments_are_refused_before_the_first_stage() {
     let Some(program) = assets::require_program("facetrack") else { return };
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("several_usage");
