@@ -223,8 +223,8 @@ pub struct Question {
 }
 
 impl Question {
-    /// Lowers the probability of a question about two people to that of pairs that a second look of linking has left. The
-    /// order of the questions does without: with the lower values, users need more answers.
+    /// Lowers the probability of a question about two people to that of pairs that a second look of linking has left.
+    /// The order of the review page's questions keeps the higher probabilities: with the lower ones, users need more answers.
     fn left_by_the_second_look(&mut self) {
         let secs = self.value_secs / self.probability;
         let log_odds = (self.probability / (1.0 - self.probability)).ln();

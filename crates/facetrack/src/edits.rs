@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use cluster::edits::{Found, People, Refusal};
-use console::{Error, Result, exit, say};
+use console::{Error, Result, counted, exit, say};
 use formats::edits::{Content, Pair};
 use gallery::validate::is_library;
 use run::RunReader;
@@ -499,10 +499,10 @@ fn apply(run: &Path, act: &Act, settings: Vec<String>) -> Result<()> {
     stages::again(&[cluster::STAGE, evaluate::STAGE], &run, settings, act.labels.clone(), screen)
 }
 
-/// Reads a file of corrections.
-pub(crate) fn read(file: &Path) -> Result<Content> {
+/// Reads a file of corrections; also returns the SHA-256 of the file.
+pub(crate) fn read(file: &Path) -> Result<(Content, String)> {
     let content = fs::read(file).map_err(Error::io("read the corrections", file))?;
-    Ok(formats::edits::parse(file, &content)?)
+    Ok((formats::edits::parse(file, &content)?, hash::bytes(&content)))
 }
 
 /// Refuses a file without a correction about the videos whose marks are known by `is_own`.
@@ -520,14 +520,10 @@ pub(crate) fn unknown(edits: Vec<Edit>, log: &Log) -> Vec<Edit> {
     edits.into_iter().filter(|edit| !is_known(edit)).collect()
 }
 
-/// Returns a number of corrections as text.
-pub(crate) fn counted(n: usize) -> String {
-    format!("{n} {}", if n == 1 { "correction" } else { "corrections" })
-}
-
 /// Adds the corrections of a file to the log of a run. Returns a message about the result.
 pub(crate) fn import(run: &Path, file: &Path, made_for: Option<&Path>, author: &str) -> Result<String> {
-    let edits = match read(file)? {
+    let (content, sha256) = read(file)?;
+    let edits = match content {
         Content::Edits(edits) => {
             let video = RunReader::open(run)?.video_file()?.sha256.clone();
             let is_own = |mark: &Mark| mark.video_sha256.as_str() == video;
@@ -549,7 +545,6 @@ pub(crate) fn import(run: &Path, file: &Path, made_for: Option<&Path>, author: &
         }
         Content::Pairs(pairs) => {
             let name = file.file_name().unwrap_or_default().to_string_lossy();
-            let sha256 = hash::file(file).map_err(Error::io("read the corrections", file))?;
             let mark = format!("{name} {}", &sha256[..16]);
             if Log::open(run)?.entries().iter().any(|entry| entry.edit.reason.as_ref() == Some(&mark)) {
                 return Ok(format!("`{}` was imported before", file.display()));
@@ -558,7 +553,8 @@ pub(crate) fn import(run: &Path, file: &Path, made_for: Option<&Path>, author: &
             Shown::read(run)?.append(|_| Ok(edits))?
         }
     };
-    Ok(format!("imported {} of `{}`", counted(edits.len()), file.display()))
+    let corrections = counted(edits.len(), "correction", "corrections");
+    Ok(format!("imported {corrections} of `{}`", file.display()))
 }
 
 /// Converts pairs of track numbers to edits, with the tracks of the run `made_for`.

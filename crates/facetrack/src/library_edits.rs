@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use console::{Error, Result, exit, say};
+use console::{Error, Result, counted, exit, say};
 use formats::edits::Content;
 use gallery::{Appended, Change, Library, RunIdentities, Table, Video};
 use run::RunReader;
@@ -89,7 +89,7 @@ pub(crate) fn correct(
 /// Adds the corrections of a file that `edits export` wrote, and applies them; prints a warning for each correction that
 /// is not applied. Returns a message about the result.
 pub(crate) fn import(root: &Path, file: &Path, act: &Act) -> Result<String> {
-    let Content::Edits(found) = edits::read(file)? else {
+    let (Content::Edits(found), _) = edits::read(file)? else {
         let message = format!("`{}` has track numbers, which are valid in one run only", file.display());
         let hint = format!("import the file to that run: `facetrack edits import RUN {}`", file.display());
         return Err(Error::new(exit::USAGE, message).hint(hint));
@@ -124,7 +124,8 @@ pub(crate) fn import(root: &Path, file: &Path, act: &Act) -> Result<String> {
     let names: Vec<_> = names.map(|entry| (entry.edit_id, entry.edit.name.clone())).collect();
     name_in_runs(&mut library, &names, act)?;
     finish(&mut library, act)?;
-    Ok(format!("imported {} of `{}`", edits::counted(added.len()), file.display()))
+    let corrections = counted(added.len(), "correction", "corrections");
+    Ok(format!("imported {corrections} of `{}`", file.display()))
 }
 
 /// Links the people of all videos again, with the corrections as constraints; first lists the people who change.

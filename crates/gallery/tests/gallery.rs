@@ -614,7 +614,7 @@ fn linking_again_heeds_corrections_and_is_building_without_them() {
     assert_eq!(library.relink(1, true).unwrap(), []);
     library.commit().unwrap();
     assert_eq!(place.bytes(), before, "without corrections, linking again is building");
-    // Person 1 of `ccc` is another person; then the two are told apart by linking, too.
+    // Person 1 of `ccc` is another person; then linking keeps the two apart, too.
     let side = |seen: &RunIdentities, cluster_id: i64| vec![(seen.video_id.to_string(), cluster_id)];
     let different = Edit::new(EditOp::Different, "ann", vec![marks(&a, 0), marks(&c, 0)]);
     library.correct(different, &[side(&a, 0), side(&c, 0)]).unwrap();

@@ -175,22 +175,12 @@ impl LabelFormat {
     /// # Errors
     /// The number of an invalid line, and the reason.
     pub fn read(self, content: &[u8], first: Option<i64>, frames: Option<i64>) -> Result<Labels, Wrong> {
-        let mut labels = match self {
-            Self::Csv => table::read(content)?,
-            Self::Mot => mot::read(text(content)?)?,
-            Self::Cvat => cvat::read(text(content)?)?,
-            Self::Coco => coco::read(text(content)?)?,
+        let (mut labels, first) = match self {
+            Self::Csv => (table::read(content)?, first.unwrap_or(0)),
+            Self::Mot => mot::read(text(content)?, first)?,
+            Self::Cvat => (cvat::read(text(content)?)?, first.unwrap_or(0)),
+            Self::Coco => (coco::read(text(content)?)?, first.unwrap_or(0)),
         };
-        let counts_from_zero = self == Self::Mot && labels.lines.iter().any(|line| line.frame == 0);
-        if first.is_none() && counts_from_zero {
-            labels.warnings.push("frames of the labels count from 0, those of MOTChallenge from 1".into());
-        }
-        let first = first.unwrap_or_else(|| i64::from(self == Self::Mot && !counts_from_zero));
-        if self == Self::Mot {
-            // By the definition of MOTChallenge, all frames up to the last labelled one are labelled.
-            let last = labels.lines.iter().map(|line| line.frame).max();
-            labels.looked_at = last.map_or(0..0, |last| first..last + 1).collect();
-        }
         let early = |frame: i64| format!("frame {frame} is before the first frame, {first}");
         if let Some(frame) = labels.looked_at.first().filter(|frame| **frame < first) {
             return Err((1, early(*frame)));

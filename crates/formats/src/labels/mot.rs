@@ -5,8 +5,9 @@ use super::{Face, Labels, Line, Wrong, bbox, frame, identity, number};
 /// Names of the cells that must be there.
 const CELLS: [&str; 6] = ["frame", "id", "left", "top", "width", "height"];
 
-/// Reads all lines.
-pub(super) fn read(content: &str) -> Result<Labels, Wrong> {
+/// Reads all lines. Returns the number of the first frame, too: without `first`, 1, or 0 if the file has a frame 0. By
+/// the definition of MOTChallenge, all frames up to the last labelled one are labelled.
+pub(super) fn read(content: &str, first: Option<i64>) -> Result<(Labels, i64), Wrong> {
     let mut labels = Labels::default();
     for (line, text) in (1..).zip(content.lines()).filter(|(_, text)| !text.trim().is_empty()) {
         let (frame, face) = parse(text).map_err(|reason| (line, reason))?;
@@ -15,7 +16,14 @@ pub(super) fn read(content: &str) -> Result<Labels, Wrong> {
     let unknown = |line: &&Line| line.face.as_ref().is_some_and(|face| face.identity.is_none());
     let unknown = labels.lines.iter().filter(unknown).count();
     labels.warn(unknown, "boxes of the labels without an id or with the flag 0, which are not scored");
-    Ok(labels)
+    let counts_from_zero = first.is_none() && labels.lines.iter().any(|line| line.frame == 0);
+    if counts_from_zero {
+        labels.warnings.push("frames of the labels count from 0, those of MOTChallenge from 1".into());
+    }
+    let first = first.unwrap_or(i64::from(!counts_from_zero));
+    let last = labels.lines.iter().map(|line| line.frame).max();
+    labels.looked_at = last.map_or(0..0, |last| first..last + 1).collect();
+    Ok((labels, first))
 }
 
 fn parse(line: &str) -> Result<(i64, Face), String> {
