@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::builder::PossibleValuesParser;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
@@ -16,7 +17,8 @@ use crate::sources::Own;
 use crate::stage::Stage;
 
 const EXIT_CODES: &str = "Exit codes: 0 success, 1 unexpected, 2 usage, 3 unusable input or weights, \
-4 contract mismatch, 5 quality gate, 130 interrupted.";
+4 contract mismatch, 5 quality gate, 75 busy, \
+130 interrupted.";
 
 /// Finds the faces in a video, tracks them, and groups the tracks into people.
 ///
@@ -137,6 +139,14 @@ pub(crate) struct RunArgs {
     /// Output folder [default: runs/NAME-OF-THE-VIDEO]; for several videos, the folder of their runs
     #[arg(long, value_name = "DIR")]
     pub(crate) run_dir: Option<PathBuf>,
+    /// Name of the run in its tables [default: the name of the output folder]
+    #[arg(long, value_name = "NAME", value_parser = parse_run_id)]
+    pub(crate) run_id: Option<String>,
+    /// At the end, write hashes of the results and no times, JSON; for an unusable video, the reason. One video only
+    #[arg(long, value_name = "FILE")]
+    pub(crate) stamp: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) wait: Wait,
     /// Another run of the video: stages with the same settings and weights take over its tables instead of running
     #[arg(long, value_name = "DIR")]
     pub(crate) reuse: Option<PathBuf>,
@@ -284,6 +294,31 @@ impl Settings {
     }
 }
 
+/// Patience with other processes.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct Wait {
+    /// Wait so long for another process that uses the run directory or the gallery; then end with exit code 75
+    #[arg(long = "wait", value_name = "SECS", value_parser = clap::value_parser!(u32), default_value_t)]
+    pub(crate) secs: u32,
+}
+
+impl Verb {
+    /// Time to wait for another process.
+    pub(crate) fn patience(&self) -> Duration {
+        let secs = match self {
+            Self::Run(run) => run.wait.secs,
+            Self::Stage(stage) => stage.shared().wait.secs,
+            Self::Library(
+                LibraryVerb::Build { wait, .. }
+                | LibraryVerb::Add { wait, .. }
+                | LibraryVerb::Remove { wait, .. },
+            ) => wait.secs,
+            _ => 0,
+        };
+        Duration::from_secs(secs.into())
+    }
+}
+
 /// Location of the pinned weights.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct WeightsDir {
@@ -315,6 +350,8 @@ pub(crate) enum LibraryVerb {
         /// Number of worker threads; does not change the result [default: all cores]
         #[arg(long, value_name = "N", value_parser = parse_count)]
         threads: Option<usize>,
+        #[command(flatten)]
+        wait: Wait,
         /// Print JSON Lines
         #[arg(long)]
         json: bool,
@@ -327,6 +364,8 @@ pub(crate) enum LibraryVerb {
         /// A finished run; may be repeated
         #[arg(long, value_name = "DIR", required = true)]
         run_dir: Vec<PathBuf>,
+        #[command(flatten)]
+        wait: Wait,
         /// Print JSON Lines
         #[arg(long)]
         json: bool,
@@ -339,6 +378,8 @@ pub(crate) enum LibraryVerb {
         /// video_id of the video, as in videos.parquet and library.json
         #[arg(long, value_name = "ID")]
         video_id: String,
+        #[command(flatten)]
+        wait: Wait,
         /// Print JSON Lines
         #[arg(long)]
         json: bool,
@@ -492,6 +533,13 @@ where
     T::Err: std::fmt::Display,
 {
     text.parse::<T>().map(|_| text.to_owned()).map_err(|error| error.to_string())
+}
+
+/// Reads the name of a run: what can also be the name of a directory.
+pub(crate) fn parse_run_id(text: &str) -> Result<String, String> {
+    let is_name =
+        !text.is_empty() && text.len() <= 255 && !text.contains(|c: char| c == '/' || c.is_control());
+    if is_name { Ok(text.into()) } else { Err("must be a name of 1 to 255 bytes without slashes".into()) }
 }
 
 /// Reads a whole number above zero.

@@ -5,7 +5,8 @@
 //! verbs call the crates that do the work.
 //!
 //! * [`cli`]: verbs and options. [`single`], [`several`]: `run` on one video, and on several that are linked.
-//! * [`stages`]: stages as processes: arguments, events, crashes. [`skip`]: past frames that crash one.
+//! * [`stages`]: stages as processes: arguments, events, crashes. [`skip`]: past frames that crash one. [`mod@stamp`]:
+//!   hashes of the results for workflow engines.
 //! * [`sources`], [`models`]: which networks a run needs, and their weights.
 //! * [`tables`]: `export`, `import`, `validate`. [`people`]: `library`. [`compare`], [`edits`], [`library_edits`],
 //!   [`review`], [`redact`], [`doctor`], [`settings`], [`annotate`].
@@ -28,6 +29,7 @@ mod skip;
 mod sources;
 mod stage;
 mod stages;
+mod stamp;
 mod tables;
 
 use std::process::ExitCode;
@@ -46,6 +48,7 @@ fn main() -> ExitCode {
         Verb::Compare(compare) => compare.json,
         _ => false,
     };
+    run::lock::set_patience(cli.verb.patience());
     match dispatch(cli.verb) {
         Ok(code) => code,
         Err(error) => error.report("facetrack", json),

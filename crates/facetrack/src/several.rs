@@ -158,6 +158,10 @@ fn run_each(args: &RunArgs, videos: &[PathBuf]) -> Result<()> {
         let error = Error::new(exit::USAGE, "--labels, --edits and --annotate require a single video");
         return Err(error.hint("run that video alone, with --library; finished stages are not run again"));
     }
+    if args.stamp.is_some() || args.run_id.is_some() {
+        let error = Error::new(exit::USAGE, "--run-id and --stamp are for one video without a gallery");
+        return Err(error.hint("run each video alone, then `facetrack library build`"));
+    }
     let runs = args.run_dir.clone().unwrap_or_else(|| "runs".into());
     let library = args.library.clone().unwrap_or_else(|| runs.join(LIBRARY));
     let library = std::path::absolute(&library).map_err(Error::io("resolve", &library))?;

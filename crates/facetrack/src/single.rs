@@ -21,7 +21,7 @@ use crate::models;
 use crate::progress::Screen;
 use crate::sources::{self, WeightSource};
 use crate::stages::{self, Finished};
-use crate::{annotate, edits, redact, skip};
+use crate::{annotate, edits, redact, skip, stamp};
 
 /// The page, below the run directory.
 const PAGE: &str = "report/index.html";
@@ -44,13 +44,21 @@ pub(crate) struct Plan<'a> {
 /// Runs every stage on one video, and reports the results: to programs an event; to people a summary, and on
 /// standard output the path of the page alone.
 pub(crate) fn run(args: &RunArgs, video: &Path) -> Result<()> {
+    args.stamp.as_deref().map_or(Ok(()), stamp::check)?;
+    let run_dir = args.run_dir.clone().unwrap_or_else(|| default_run_dir(video));
+    let result = run_in(args, video, run_dir.clone());
+    args.stamp.as_deref().map_or(Ok(()), |file| stamp::write(file, video, &run_dir, &result))?;
+    result
+}
+
+fn run_in(args: &RunArgs, video: &Path, run_dir: PathBuf) -> Result<()> {
     let started = Instant::now();
     check_file(video, "video", exit::INPUT)?;
     if let Some(out) = &args.annotate {
         annotate::check(video, out)?;
     }
     let plan = Plan::check(args)?;
-    let run_dir = prepare_run_dir(args.run_dir.clone().unwrap_or_else(|| default_run_dir(video)))?;
+    let run_dir = prepare_run_dir(run_dir)?;
     let plan = plan.obtain_weights()?;
     if let Some(file) = &args.edits {
         let imported = edits::import(&run_dir, file, None, &edits::user())?;

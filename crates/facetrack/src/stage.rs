@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use embed::{Name, WeightFile};
 use run::stage::{self, Arguments};
 
-use crate::cli::parse_count;
+use crate::cli::{Wait, parse_count, parse_run_id};
 
 /// A stage with its arguments.
 #[derive(Debug, Subcommand)]
@@ -78,6 +78,11 @@ pub(crate) struct Shared {
     /// Another run of the video, whose tables are taken over where they would be the same
     #[arg(long, value_name = "DIR")]
     reuse: Option<PathBuf>,
+    /// Name of the run in its tables [default: the name of the run directory]
+    #[arg(long, value_name = "NAME", value_parser = parse_run_id)]
+    run_id: Option<String>,
+    #[command(flatten)]
+    pub(crate) wait: Wait,
     /// Print events as JSON Lines
     #[arg(long)]
     json: bool,
@@ -85,8 +90,20 @@ pub(crate) struct Shared {
 
 impl From<Shared> for Arguments {
     fn from(shared: Shared) -> Self {
-        let Shared { run_dir, config, set: settings, threads, force, reuse, json } = shared;
-        Self { run_dir, config, settings, threads, force, reuse, json }
+        let Shared { run_dir, config, set: settings, threads, force, reuse, run_id, json, wait: _ } = shared;
+        Self { run_dir, config, settings, threads, force, reuse, run_id, json }
+    }
+}
+
+impl Stage {
+    /// The arguments that every stage has.
+    pub(crate) fn shared(&self) -> &Shared {
+        let (Self::Ingest { shared, .. }
+        | Self::DetectTrack { shared, .. }
+        | Self::Embed { shared, .. }
+        | Self::Cluster { shared }
+        | Self::Evaluate { shared, .. }) = self;
+        shared
     }
 }
 

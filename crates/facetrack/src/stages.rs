@@ -59,6 +59,10 @@ fn arguments(stage: &str, plan: &Plan<'_>, video: &Path, run_dir: &Path) -> Vec<
     settings.iter().for_each(|setting| option("--set", setting.into()));
     args.threads.iter().for_each(|threads| option("--threads", threads.to_string().into()));
     args.reuse.iter().for_each(|other| option("--reuse", other.into()));
+    args.run_id.iter().for_each(|name| option("--run-id", name.into()));
+    if args.wait.secs > 0 {
+        option("--wait", args.wait.secs.to_string().into());
+    }
     let place = |name: &str| STAGES.iter().position(|known| *known == name);
     if args.from.as_deref().and_then(place).is_some_and(|from| place(stage) >= Some(from)) {
         all.push("--force".into());

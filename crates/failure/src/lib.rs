@@ -21,6 +21,9 @@ pub mod exit {
     pub const CONTRACT: u8 = 4;
     /// A quality gate was not met (`cargo xtask regress`), or a correction was not applied (`run --strict`). Run again: no.
     pub const QUALITY: u8 = 5;
+    /// Another process is using the run directory or the gallery: EX_TEMPFAIL of `sysexits.h`. Run again: yes, later, or
+    /// with --wait.
+    pub const BUSY: u8 = 75;
     /// Interrupted by Ctrl-C, 128 + SIGINT as in shells; finished stages are kept. Run again: yes, the same
     /// command resumes.
     pub const INTERRUPTED: u8 = 130;

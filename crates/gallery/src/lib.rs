@@ -122,7 +122,7 @@ impl Failure for Error {
                 error.exit_code(),
                 match error {
                     run::Error::Locked { .. } => {
-                        "wait for the other process to end, or use another --library"
+                        "run again later, wait with --wait, or use another --library"
                     }
                     run::Error::Table(schema::Error::Io { action, .. }) if *action != "read" => {
                         "use a --library directory with write permission"

@@ -28,7 +28,8 @@ use std::rc::Rc;
 
 use numeric::vector::dot_in_lanes as dot;
 use run::edits::{Edit, EditOp, Entry as Correction, Faces, Log, Mark};
-use run::files::{self, lock, publish, remove, replace, temporary};
+use run::files::{self, is_temporary, publish, remove, replace, temporary};
+use run::lock::{Lock, lock};
 use run::{RunReader, plain_json};
 use schema::cell::Category as _;
 use schema::cell::MAX_WHOLE;
@@ -168,7 +169,7 @@ pub struct Library {
     tables: RefCell<HashMap<String, Table>>,
     is_upgraded: bool,
     has_moved: bool,
-    _lock: Option<File>,
+    _lock: Option<Lock>,
 }
 
 /// The result of adding a run.
@@ -916,8 +917,12 @@ impl Library {
 
     /// Removes what an interrupted addition left, and files that others took the place of.
     fn sweep(&self) -> Result<(), Error> {
-        for name in [Person::TABLE.file_name(), INDEX.to_owned(), VECTORS_1.to_owned()] {
-            remove(&temporary(&self.root.join(name)))?;
+        let own = [Person::TABLE.file_name(), INDEX.to_owned(), VECTORS_1.to_owned()];
+        for entry in fs::read_dir(&self.root).map_err(run::Error::io("read", &self.root))?.flatten() {
+            let name = entry.file_name();
+            if own.iter().any(|of| is_temporary(&name.to_string_lossy(), of)) {
+                remove(&entry.path())?;
+            }
         }
         let videos = self.index.videos.iter().map(|entry| entry.file.as_str());
         let vectors = self.index.vector_files.iter().map(|entry| entry.file.as_str());
@@ -1130,12 +1135,15 @@ fn tidy(path: &Path) -> PathBuf {
     tidied
 }
 
-/// Whether a path is named like a file of the library, finished or not: `members/<hex>.<hex>.parquet[.tmp]`,
-/// the same in the folder of formats 1 and 2, or `person_vectors/<hex>.parquet[.tmp]`.
+/// Whether a path is named like a file of the library, or like its temporary: `members/<hex>.<hex>.parquet`,
+/// the same in the folder of formats 1 and 2, or `person_vectors/<hex>.parquet`.
 fn is_ours(path: &Path) -> bool {
     let folder = path.parent().and_then(Path::file_name).and_then(|name| name.to_str());
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let Some(stem) = name.strip_suffix(".tmp").unwrap_or(name).strip_suffix(".parquet") else { return false };
+    let Some((stem, rest)) = name.split_once(".parquet") else { return false };
+    if !rest.is_empty() && !is_temporary(rest, "") {
+        return false;
+    }
     let is_hex = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_hexdigit());
     if folder == Some(PersonVector::TABLE.name) {
         return is_hex(stem);

@@ -19,7 +19,8 @@ use schema::io::{PRODUCER, TableWriter};
 use schema::{Row, tables};
 
 use crate::error::{Error, Result};
-use crate::files::{TEMPORARY, lock, publish, remove, replace, sha256, temporary, write_synced};
+use crate::files::{TEMPORARY, is_temporary, publish, remove, replace, sha256, temporary, write_synced};
+use crate::lock::{Lock, lock};
 use crate::manifest::{self, Input, Manifest, Output, STAGES, StageRecord, VideoFile};
 use crate::reader::{RunReader, reads_stale};
 
@@ -34,7 +35,7 @@ const REPORT: &str = "report";
 #[derive(Debug)]
 pub struct RunDir {
     reader: RunReader,
-    lock: Arc<File>,
+    lock: Arc<Lock>,
     /// Another run, whose tables may be taken over.
     other: Option<RunReader>,
 }
@@ -84,6 +85,21 @@ impl RunDir {
         let run_id = root.file_name().map_or_else(|| "run".into(), |n| n.to_string_lossy().into_owned());
         let manifest = Manifest::read(&root)?.unwrap_or_else(|| Manifest::new(run_id));
         Ok(Self { reader: RunReader { root, manifest }, lock, other: None })
+    }
+
+    /// Names a run that has no tables yet; without this call, the run has the name of its directory.
+    ///
+    /// # Errors
+    /// When the run has tables and another name.
+    pub fn name(&mut self, name: &str) -> Result<()> {
+        if self.manifest.run_id != name {
+            if !self.manifest.stages.is_empty() {
+                let (path, name) = (self.root.clone(), self.manifest.run_id.clone());
+                return Err(Error::OtherName { path, name });
+            }
+            name.clone_into(&mut self.reader.manifest.run_id);
+        }
+        Ok(())
     }
 
     /// From now on, a stage that would run takes over the tables of the same stage of another run, if that stage had the
@@ -288,7 +304,7 @@ impl RunDir {
 pub struct StageRun {
     root: PathBuf,
     /// Held so that no other run can meet these temporaries while they exist.
-    _lock: Arc<File>,
+    _lock: Arc<Lock>,
     run_id: String,
     started: Instant,
     outputs: Vec<Output>,
@@ -423,8 +439,12 @@ fn fingerprint(record: &StageRecord) -> String {
 /// person keeps files, and some of those may end in `.tmp` too.
 fn remove_temporaries(root: &Path) -> Result<()> {
     let own = [manifest::FILE_NAME, CONFIG_FILE].map(str::to_owned);
-    for name in tables::ALL.iter().map(|table| table.file_name()).chain(own) {
-        remove(&temporary(&root.join(name)))?;
+    let own: Vec<_> = tables::ALL.iter().map(|table| table.file_name()).chain(own).collect();
+    for entry in fs::read_dir(root).map_err(Error::io("read", root))?.flatten() {
+        let name = entry.file_name();
+        if own.iter().any(|of| is_temporary(&name.to_string_lossy(), of)) {
+            remove(&entry.path())?;
+        }
     }
     let Ok(report) = fs::read_dir(root.join(REPORT)) else { return Ok(()) };
     let paths = report.flatten().map(|entry| entry.path());

@@ -24,6 +24,14 @@ pub enum Error {
         /// The other run directory.
         path: PathBuf,
     },
+    /// A run keeps the name that is in its tables.
+    #[error("the run in `{}` has the name `{name}`", path.display())]
+    OtherName {
+        /// The run directory.
+        path: PathBuf,
+        /// Name of the run.
+        name: String,
+    },
     /// Another process holds the run directory.
     #[error("another process ({holder}) is using `{}`", path.display())]
     Locked {
@@ -109,9 +117,12 @@ impl Failure for Error {
             Self::Table(error) => error.advice(),
             Self::NoRun { .. } => Advice::new(exit::INPUT, "run the video first"),
             Self::OtherVideo { .. } => Advice::new(exit::USAGE, "pass --reuse with a run of the same file"),
+            Self::OtherName { .. } => {
+                Advice::new(exit::USAGE, "leave out --run-id, or use another --run-dir")
+            }
             Self::Changed { .. } => Advice::new(exit::CONTRACT, schema::error::RESTORE),
             Self::Locked { .. } => {
-                Advice::new(exit::UNEXPECTED, "wait for the other process to end, or use another --run-dir")
+                Advice::new(exit::BUSY, "run again later, wait with --wait, or use another --run-dir")
             }
             Self::MissingInput { stage, .. } | Self::Unfinished { stage, .. } => {
                 Advice::new(exit::CONTRACT, format!("run again with --from {stage}"))

@@ -1,7 +1,7 @@
-//! Files that are absent or whole, and the lock of a directory.
+//! Files that are absent or whole.
 
-use std::fs::{self, File, TryLockError};
-use std::io::{Read as _, Write as _};
+use std::fs::{self, File};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
@@ -17,33 +17,6 @@ pub fn sha256(path: &Path) -> Result<String> {
     hash::file(path).map_err(Error::io("read", path))
 }
 
-/// Takes the lock of a directory: only one process at a time writes there.
-pub fn lock(root: &Path) -> Result<File> {
-    let path = root.join(".lock");
-    let mut file = File::options()
-        .create(true)
-        .truncate(false)
-        .read(true)
-        .write(true)
-        .open(&path)
-        .map_err(Error::io("create", &path))?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            let mut holder = String::new();
-            // The number only makes the message kinder, so failing to read it is no error.
-            let _ = file.read_to_string(&mut holder);
-            let holder = if holder.trim().is_empty() { "unknown".into() } else { holder.trim().to_owned() };
-            return Err(Error::Locked { path: root.to_path_buf(), holder });
-        }
-        Err(TryLockError::Error(e)) => return Err(Error::io("lock", &path)(e)),
-    }
-    file.set_len(0)
-        .and_then(|()| write!(file, "{}", std::process::id()))
-        .map_err(Error::io("write", &path))?;
-    Ok(file)
-}
-
 /// Removes a file that need not be there.
 pub fn remove(path: &Path) -> Result<()> {
     match fs::remove_file(path) {
@@ -52,12 +25,25 @@ pub fn remove(path: &Path) -> Result<()> {
     }
 }
 
-/// Where a file is written before it gets its name.
+/// Where this process writes a file before the file gets its name: `NAME.HOST-PID.tmp`, so that processes of several
+/// machines do not meet.
 pub fn temporary(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
-    name.push(".");
-    name.push(TEMPORARY);
+    name.push(format!(".{}.{TEMPORARY}", process_name()));
     name.into()
+}
+
+/// Whether a file is named like a temporary of the file `of`: as by [`temporary`], or `OF.tmp` as by earlier versions.
+pub fn is_temporary(name: &str, of: &str) -> bool {
+    let between = name.strip_prefix(of).and_then(|rest| rest.strip_suffix(TEMPORARY)?.strip_suffix('.'));
+    between.is_some_and(|between| between.is_empty() || between.starts_with('.'))
+}
+
+/// Name of this process among those of all machines: `HOST-PID`.
+pub(crate) fn process_name() -> String {
+    let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let host: String = host.trim().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+    format!("{host}-{}", std::process::id())
 }
 
 /// Writes a whole file in place of what is there, or nothing.

@@ -10,7 +10,7 @@
 //! * [`appearances`]: when each person is on screen, from the tracks and clusters.
 //! * [`edits`]: corrections of a person, and the faces that they are about.
 //! * [`uids`]: the people of the last run, whose keys the next run takes over.
-//! * [`files`]: files that are absent or whole.
+//! * [`files`]: files that are absent or whole. [`mod@lock`]: one process at a time writes in a directory.
 //! * [`mod@validate`]: whether tables keep the contract, and agree with each other.
 //! * [`redact`]: removes people or pictures from a finished run.
 //!
@@ -23,6 +23,7 @@ mod directory;
 pub mod edits;
 pub mod error;
 pub mod files;
+pub mod lock;
 pub mod manifest;
 mod reader;
 pub mod redact;

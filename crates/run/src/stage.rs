@@ -105,6 +105,8 @@ pub struct Arguments {
     pub force: bool,
     /// Another run of the video, whose tables are taken over where they would be the same.
     pub reuse: Option<PathBuf>,
+    /// Name of the run in its tables; the name of the directory unless given.
+    pub run_id: Option<String>,
     /// Write events as JSON Lines to standard output.
     pub json: bool,
 }
@@ -123,6 +125,7 @@ impl<C: Default + DeserializeOwned> Job<C> {
         let settings: Vec<_> = arguments.settings.iter().map(String::as_str).collect();
         let config = read_config(arguments.config.as_deref(), &settings, stage.name)?;
         let mut run = RunDir::open(&arguments.run_dir)?;
+        arguments.run_id.iter().try_for_each(|name| run.name(name))?;
         arguments.reuse.iter().try_for_each(|other| run.reuse(other))?;
         let mut reporter = Reporter::new(stage.name, arguments.json);
         reporter.log_to(&run.root().join("logs"))?;

@@ -426,7 +426,7 @@ fn the_lock_refuses_a_second_opener_and_names_the_first() {
     let refused = RunDir::open(&path).unwrap_err();
     let expected = format!("another process ({}) is using `{}`", std::process::id(), path.display());
     assert_eq!(refused.to_string(), expected);
-    assert_eq!(refused.exit_code(), 1);
+    assert_eq!(refused.exit_code(), 75);
     let Begin::Run(stage) = step("ingest").begin(&mut run).unwrap() else { panic!("nothing to do") };
     drop(run);
     assert!(RunDir::open(&path).is_err(), "the files of a running stage are still there");

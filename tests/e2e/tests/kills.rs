@@ -193,11 +193,11 @@ fn a_second_run_on_the_same_directory_is_refused() {
     wait_until("detect-track holds the directory", || holder(&line.run_dir) == Some(first.id()));
     let second = line.run("detect-track");
     assert!(first.wait().unwrap().success());
-    assert_eq!(second.code, Some(1), "{second:?}");
+    assert_eq!(second.code, Some(75), "{second:?}");
     let error = second.events("error").next().unwrap();
     let expected = format!("another process ({}) is using `{}`", first.id(), line.run_dir.display());
     assert_eq!(error["message"], expected.as_str());
-    assert_eq!(error["hint"], "wait for the other process to end, or use another --run-dir");
+    assert_eq!(error["hint"], "run again later, wait with --wait, or use another --run-dir");
     line.run_all();
     assert_eq!(&table_hashes(&line.run_dir), tables);
 }

@@ -6,9 +6,8 @@
 //! writer adds an edit. The lock of the run is another one, because a stage holds that lock while the stage works.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use geometry::BBox;
 use schema::footer::Footer;
@@ -18,9 +17,13 @@ use schema::{Row, tables};
 use super::{Anchor, Edit, EditOp, Effect, Entry, Mark};
 use crate::error::{Error, Result};
 use crate::files::{publish, temporary};
+use crate::lock::lock_file;
+use crate::manifest::Manifest;
 
 /// Name of the lock file of the log.
 pub(crate) const LOCK: &str = ".edits.lock";
+/// Time for which the lock of the log is waited for. Its holders keep it for milliseconds.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The log of edits of a run directory, in the state of the last reading or writing.
 #[derive(Debug, Clone)]
@@ -37,8 +40,7 @@ impl Log {
     pub fn open(root: &Path) -> Result<Self> {
         let mut log = Self { root: root.to_path_buf(), entries: Vec::new() };
         if log.path::<tables::Edit>().exists() {
-            let lock = log.lock_file()?;
-            lock.lock_shared().map_err(Error::io("lock", root.join(LOCK)))?;
+            let _lock = lock_file(&root.join(LOCK), PATIENCE)?;
             log.read()?;
         }
         Ok(log)
@@ -214,8 +216,7 @@ impl Log {
         &mut self,
         next: impl FnOnce(&Self) -> std::result::Result<Vec<Entry>, E>,
     ) -> std::result::Result<(), E> {
-        let lock = self.lock_file()?;
-        lock.lock().map_err(Error::io("lock", self.root.join(LOCK)))?;
+        let _lock = lock_file(&self.root.join(LOCK), PATIENCE)?;
         self.read()?;
         let next = next(self)?;
         if next != self.entries {
@@ -223,12 +224,6 @@ impl Log {
             self.entries = next;
         }
         Ok(())
-    }
-
-    fn lock_file(&self) -> Result<File> {
-        let path = self.root.join(LOCK);
-        let open = File::options().create(true).truncate(false).read(true).write(true).open(&path);
-        open.map_err(Error::io("create", path))
     }
 
     fn path<R: Row>(&self) -> PathBuf {
@@ -314,7 +309,8 @@ impl Log {
 
     /// Writes a table under its temporary name.
     fn prepare<R: Row + Clone>(&self, rows: impl IntoIterator<Item = R>) -> Result<()> {
-        let run_id = self.root.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let folder = || self.root.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let run_id = Manifest::read(&self.root)?.map_or_else(folder, |manifest| manifest.run_id);
         let footer = Footer::of::<R>(run_id, String::new(), &[]);
         io::write_all(&temporary(&self.path::<R>()), &footer, rows)?;
         Ok(())
