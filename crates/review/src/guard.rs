@@ -4,8 +4,6 @@
 //! Other pages in the browser can neither read the page nor send acts: the server refuses a foreign `Origin` and a
 //! host name other than that of this machine (DNS rebinding), and the cookie is `SameSite=Strict`.
 
-use std::fs::File;
-use std::io::Read as _;
 use std::sync::Mutex;
 
 use hyper::header::{COOKIE, HOST, HeaderMap, HeaderName, ORIGIN};
@@ -114,7 +112,7 @@ fn are_equal(a: &str, b: &str) -> bool {
 /// When the operating system returns no random bits.
 pub(crate) fn secret() -> std::io::Result<String> {
     let mut bytes = [0; 32];
-    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    getrandom::fill(&mut bytes)?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 

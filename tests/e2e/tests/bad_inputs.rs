@@ -1,13 +1,6 @@
 //! Bad inputs, through the programs: each ends in one clear sentence, a hint, the documented exit
 //! code, and no half-written table. `snapshots/bad_inputs.txt` holds what people read.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test that meets the unexpected should end there"
-)]
-
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};

@@ -1,12 +1,5 @@
 //! What `cargo xtask bench` measures is whole and plausible; how fast this machine is, is no matter here.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test that meets the unexpected should end there"
-)]
-
 use std::process::{Command, Output};
 
 use run::manifest::STAGES;

@@ -1,13 +1,6 @@
 //! Corrections, through the program: that they last whatever the settings, that an undo leaves nothing, and that a
 //! killed program loses none.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test that meets the unexpected should end there"
-)]
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,12 +1,5 @@
 //! `validate` reports faults of tables; other tools read what `export` writes; `import` reads their labels.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test that meets the unexpected should end there"
-)]
-
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;

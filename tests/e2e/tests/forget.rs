@@ -1,13 +1,6 @@
 //! Privacy: who is forgotten is gone from every table and from the page, and no later run brings them back;
 //! a run without pictures keeps none.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test that meets the unexpected should end there"
-)]
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,13 +1,6 @@
 //! Unusual videos through the programs: the same faces at the same times, or a clear warning.
 //! What the decoder makes of formats is tested in `crates/video`.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test that meets the unexpected should end there"
-)]
-
 use std::fs;
 use std::path::{Path, PathBuf};
 

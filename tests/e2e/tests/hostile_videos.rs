@@ -1,14 +1,6 @@
 //! Damaged and absurd videos through the programs: an error or an honest part, within a time and a memory
 //! that are bounded; never a crash.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stdout,
-    reason = "a test that meets the unexpected should end there, and its counts should be seen"
-)]
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write as _;

@@ -1,12 +1,5 @@
 //! Other programs read our tables, and we read what they make of them.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test that meets the unexpected should end there"
-)]
-
 use std::fmt::Debug;
 use std::fs;
 use std::path::{Path, PathBuf};

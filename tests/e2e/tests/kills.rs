@@ -1,13 +1,5 @@
 //! Nothing is lost, whatever ends a stage: SIGKILL at any moment, Ctrl-C, a full disk, a second run.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stdout,
-    reason = "a test that meets the unexpected should end there, and its counts should be seen"
-)]
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};

@@ -1,13 +1,6 @@
 //! Videos whose picture or time is not plain: bars, odd pixels, a turn, flicker, holes, few frames, old containers.
 //! Each is made from the test clip, and shots and faces are compared with those of the clip itself.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test that meets the unexpected should end there"
-)]
-
 use std::fs;
 use std::path::{Path, PathBuf};
 

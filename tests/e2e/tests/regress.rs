@@ -1,12 +1,5 @@
 //! Stored datasets: no pictures or names are stored, and changed metrics are reported.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test that meets the unexpected should end there"
-)]
-
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,12 +1,5 @@
 //! Released versions of tables stay as they are, and can be read.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test that meets the unexpected should end there"
-)]
-
 use std::fs;
 use std::path::{Path, PathBuf};
 

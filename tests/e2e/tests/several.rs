@@ -1,12 +1,5 @@
 //! Several videos through `facetrack run`: the test clip cut in two, and a file that is no video.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test that meets the unexpected should end there"
-)]
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::ops::Range;

@@ -2,13 +2,6 @@
 //! one registry, and is pinned; none speaks to a network, and neither do the stages. `cargo xtask check` also
 //! asks `cargo deny`.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test that meets the unexpected should end there"
-)]
-
 use std::collections::BTreeSet;
 use std::fs;
 use std::iter::Peekable;

@@ -1,12 +1,5 @@
 //! The rules of ARCHITECTURE.md, as far as they show in `cargo metadata` and in the tree.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test that meets the unexpected should end there"
-)]
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;

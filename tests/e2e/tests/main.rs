@@ -1,0 +1,26 @@
+//! Tests across crates: the rules of the architecture, whole runs, invalid input, other readers.
+
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test that meets the unexpected should end there, and its counts should be seen"
+)]
+
+mod bad_inputs;
+mod bench;
+mod edits;
+mod end_to_end;
+mod exchange;
+mod forget;
+mod formats;
+mod hostile_videos;
+mod interop;
+mod kills;
+mod pictures;
+mod regress;
+mod released;
+mod several;
+mod supply;
+mod tidy;
