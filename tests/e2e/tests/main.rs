@@ -12,6 +12,7 @@ mod bad_inputs;
 mod bench;
 mod edits;
 mod end_to_end;
+mod engines;
 mod exchange;
 mod forget;
 mod formats;
