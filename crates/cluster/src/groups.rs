@@ -36,8 +36,8 @@ impl Groups {
         a.zip(b).is_some_and(|(a, b)| self.of[a] == self.of[b])
     }
 
-    /// Links the groups with a method. Each group is one item, with the mean of its vectors and the crops of
-    /// all its items. A cannot-link pair applies to the groups of both items; a cannot-link pair within a
+    /// Links the groups with a method. Each group is one item, with the mean of its vectors, the crops of
+    /// all its items, and the largest of their detection scores. A cannot-link pair applies to the groups of both items; a cannot-link pair within a
     /// group is ignored.
     ///
     /// # Errors
@@ -66,10 +66,15 @@ impl Groups {
                 .collect(),
         });
         let outfits = items.outfits().iter().map(|outfit| Outfit { item: self.of[outfit.item], ..*outfit });
+        let mut scores = vec![0.0_f32; if items.scores().is_empty() { 0 } else { self.count }];
+        for (group, score) in self.of.iter().zip(items.scores()) {
+            scores[*group] = scores[*group].max(*score);
+        }
         let joined = Items::new(means.iter().map(Vec::as_slice).collect(), cannot_link)?
             .with_crops(crops)?
             .with_views(views.collect())?
             .with_outfits(outfits.collect())?;
+        let joined = if scores.is_empty() { joined } else { joined.with_scores(scores)? };
         Ok(self.spread(method.assign(&joined, advance)?))
     }
 
@@ -180,6 +185,26 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// A group is as clear as its clearest item, so that a correction does not make a person unclear.
+    #[test]
+    fn a_group_has_the_largest_detection_score() {
+        struct Scores;
+        impl Method for Scores {
+            fn assign(
+                &self,
+                items: &Items<'_>,
+                _: &mut dyn FnMut(usize, usize),
+            ) -> Result<Assignment, Error> {
+                let labels = items.scores().iter().map(|score| Some((score * 100.0) as usize)).collect();
+                Ok(Assignment { labels, ..Assignment::default() })
+            }
+        }
+        let vectors = vec![vec![1.0]; 4];
+        let items = items(&vectors, &[]).with_scores(vec![0.25, 0.5, 0.75, 0.125]).unwrap();
+        let found = Groups::new(4, [(1, 3)]).assign(&Scores, &items, &mut |_, _| ()).unwrap();
+        assert_eq!(found.labels, [Some(25), Some(50), Some(75), Some(50)]);
     }
 
     #[test]

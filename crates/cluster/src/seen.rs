@@ -70,10 +70,15 @@ impl Seen {
             let item = self.place(crop.track_id)?;
             Some(Crop { item, vector: crop.embedding.as_slice(), norm: crop.norm })
         };
+        let mut scores = vec![0.0; self.vectors.len()];
+        for track in tracks {
+            self.place(track.track_id).into_iter().for_each(|item| scores[item] = track.mean_score);
+        }
         Items::new(self.vectors.iter().map(|v| v.embedding.as_slice()).collect(), cannot_link)?
             .with_crops(self.crops.iter().filter_map(crop).collect())?
             .with_views(self.further.iter().filter_map(|embedder| self.view(embedder)).collect())?
-            .with_outfits(tracks.iter().filter_map(|track| self.outfit(track)).collect())
+            .with_outfits(tracks.iter().filter_map(|track| self.outfit(track)).collect())?
+            .with_scores(scores)
     }
 
     /// What a further embedder sees, if its quality table is known.

@@ -79,6 +79,7 @@ pub struct Items<'a> {
     crops: Vec<Crop<'a>>,
     views: Vec<FurtherView<'a>>,
     outfits: Vec<Outfit<'a>>,
+    scores: Vec<f32>,
 }
 
 /// One crop of an item: its embedding is a part of the vector of the item.
@@ -129,7 +130,14 @@ impl<'a> Items<'a> {
         for (item, vector) in vectors.iter().enumerate() {
             check(item, vector, expected, 0.0)?;
         }
-        Ok(Self { vectors, cannot_link, crops: Vec::new(), views: Vec::new(), outfits: Vec::new() })
+        Ok(Self {
+            vectors,
+            cannot_link,
+            crops: Vec::new(),
+            views: Vec::new(),
+            outfits: Vec::new(),
+            scores: Vec::new(),
+        })
     }
 
     /// Adds crops, which must be sorted by their items; an item may have no crop.
@@ -175,6 +183,23 @@ impl<'a> Items<'a> {
         Ok(Self { outfits, ..self })
     }
 
+    /// With the mean detection score of each item, 0 to 1.
+    ///
+    /// # Errors
+    /// [`Error::Items`] when there is not one score for each item, or a score is not finite.
+    pub fn with_scores(self, scores: Vec<f32>) -> Result<Self, Error> {
+        let (expected, found) = (self.len(), scores.len());
+        if found != expected {
+            let message = format!("{expected} items have {found} detection scores");
+            return Err(crate::items::Error(message).into());
+        }
+        if let Some(item) = scores.iter().position(|score| !score.is_finite()) {
+            let message = format!("the detection score of item {item} is not finite");
+            return Err(crate::items::Error(message).into());
+        }
+        Ok(Self { scores, ..self })
+    }
+
     /// Number of items.
     pub fn len(&self) -> usize {
         self.vectors.len()
@@ -208,6 +233,11 @@ impl<'a> Items<'a> {
     /// What some of the items wear.
     pub fn outfits(&self) -> &[Outfit<'a>] {
         &self.outfits
+    }
+
+    /// Returns the mean detection score of each item; empty where the scores are not known.
+    pub fn scores(&self) -> &[f32] {
+        &self.scores
     }
 
     /// Returns the distances of all pairs, with the cannot-link pairs marked.

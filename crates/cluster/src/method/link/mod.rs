@@ -43,7 +43,7 @@ pub use self::odds::{Model, Odds};
 pub(crate) use self::quality::mean_norm;
 use self::quality::{Norms, Tracks};
 use self::reassign::{Clusters, Standing};
-use self::second_look::{Faces, SecondLook};
+use self::second_look::{Clarity, Faces, SecondLook};
 use super::{
     Assignment, Cut, Error, Evidence, Fit, Items, Method, Outfit, Tree, cannot_link_of, numbered, numbers,
 };
@@ -220,10 +220,14 @@ impl Link {
         };
         let law = learned.law.zip(bounds);
         let worn = law.map(|(law, bounds)| law.apply(&pairs(items.outfits()), n, bounds)).unwrap_or_default();
-        let second_look = self.has(Part::SecondLook).then(|| SecondLook {
-            faces: Faces::new(items, table),
-            is_unclear: (0..n).map(|track| norms.is_unclear(track)).collect(),
-        });
+        let clarity = |track: usize| match tracks.is_clear(track) {
+            _ if norms.is_unclear(track) => Clarity::Unclear,
+            true => Clarity::Clear,
+            false => Clarity::Poor,
+        };
+        let second_look = self
+            .has(Part::SecondLook)
+            .then(|| SecondLook { faces: Faces::new(items, table), clarity: (0..n).map(clarity).collect() });
         let round = Round { tracks: &tracks, cannot_link, worn, second_look, without: &self.without, limits };
         let mut part = |share: f64| advance(n + (share * (2 * n) as f64) as usize, STEPS * n);
         let found = round.run(&learned, stop, true, &mut part);

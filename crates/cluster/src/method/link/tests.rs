@@ -315,21 +315,66 @@ fn a_second_look_merges_similar_people_whom_nothing_keeps_apart() {
     let table =
         Quality { mean: vec![0.8, 0.4], gain: vec![0.0], norms: vec![1.0], noise: vec![1.0], ..quality(2) };
     let (singles, prior) = (shifted(&tracks, 0.0), Prior::new(7, 1.0));
-    let look = |cannot_link: &[(usize, usize)], unclear: Option<usize>, stop: f64| {
+    let look = |labels: [usize; 7], cannot_link: &[(usize, usize)], clarity: Clarity, stop: f64| {
         let cannot_link_of = cannot_link_of(7, cannot_link);
-        let labels = vec![0, 0, 2, 1, 1, 1, 3];
-        let mut clusters = Clusters::new(&singles, &prior, &cannot_link_of, labels, search(24, 1));
-        let is_unclear: Vec<bool> = (0..7).map(|track| Some(track) == unclear).collect();
-        let look = SecondLook { faces: Faces::new(&items, &table), is_unclear };
+        let mut clusters = Clusters::new(&singles, &prior, &cannot_link_of, labels.to_vec(), search(24, 1));
+        let clarity = (0..7).map(|track| if track == 2 { clarity } else { Clarity::Clear }).collect();
+        let look = SecondLook { faces: Faces::new(&items, &table), clarity };
         let right = look.merge(&mut clusters, stop, search(24, 1));
         (clusters.labels().to_vec(), right)
     };
-    let (labels, right) = look(&[], None, 0.0);
-    assert_eq!(labels, [0, 0, 0, 1, 1, 1, 2], "track 2 is similar to the first person, track 6 to no person");
+    let apart = [0, 0, 2, 1, 1, 1, 3];
+    let (labels, right) = look(apart, &[], Clarity::Clear, 0.0);
+    let joined = [0, 0, 0, 1, 1, 1, 2];
+    assert_eq!(labels, joined, "track 2 is similar to the first person, track 6 to no person");
     assert!((0.8..1.0).contains(&right[2]) && right.iter().filter(|right| **right == 1.0).count() == 6);
-    assert_eq!(look(&[(1, 2)], None, 0.0).0, [0, 0, 2, 1, 1, 1, 3], "a constraint keeps track 2 apart");
-    assert_eq!(look(&[], Some(2), 0.0).0, [0, 0, 2, 1, 1, 1, 3], "a single unclear track is no person");
-    assert_eq!(look(&[], None, 9.0).0, [0, 0, 2, 1, 1, 1, 3], "a higher stop asks for more evidence");
+    assert_eq!(look(apart, &[(1, 2)], Clarity::Clear, 0.0).0, apart, "a constraint keeps track 2 apart");
+    assert_eq!(look(apart, &[], Clarity::Clear, 9.0).0, apart, "a higher stop asks for more evidence");
+    // At this stop, the odds are as if the probability were 0.75.
+    let stop = (right[2] / (1.0 - right[2])).ln() - 3.0_f64.ln();
+    assert_eq!(look(apart, &[], Clarity::Clear, stop).0, apart);
+    assert_eq!(look(apart, &[], Clarity::Poor, stop).0, joined, "a poor track joins more easily");
+    assert_eq!(look(apart, &[], Clarity::Unclear, stop).0, joined);
+    // Track 1 is another single track.
+    let alone = [0, 1, 2, 3, 3, 3, 4];
+    let is_joined = |clarity| {
+        let labels = look(alone, &[(0, 1), (0, 2)], clarity, 0.0).0;
+        labels[1] == labels[2]
+    };
+    assert!(is_joined(Clarity::Clear) && is_joined(Clarity::Poor));
+    assert!(!is_joined(Clarity::Unclear), "an unclear track founds no person");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+
+    /// Scores of detection change nothing but which single tracks are noise, where the second look is left out; and
+    /// nothing where a number of people is given.
+    #[test]
+    fn scores_leave_out_unclear_tracks_and_change_nothing_else(seed in 0..1000_u64, scores in prop::collection::vec(0.5..1.0_f32, 60)) {
+        let made = people(60, 16, seed);
+        let rows: Vec<&[f32]> = (0..60).map(|row| made.vector(row)).collect();
+        let crops = (0..60).map(|item| Crop { item, vector: made.vector(item), norm: made.norms[item] });
+        let plain = Items::new(rows, made.cannot_link.clone()).unwrap().with_crops(crops.collect()).unwrap();
+        let scored = plain.clone().with_scores(scores).unwrap();
+        let labels = |items: &Items<'_>, cut, without: &[Part]| {
+            let scale = Scale::Evidence(quality(16));
+            let link = Link { scale, cut, clothes: Clothes::Off, without: without.to_vec(), threads: 1 };
+            link.assign(items, &mut |_, _| ()).unwrap().labels
+        };
+        prop_assert_eq!(labels(&scored, Cut::Clusters(9), &[]), labels(&plain, Cut::Clusters(9), &[]));
+        let (with, without) = (labels(&scored, Cut::Best, &[Part::SecondLook]), labels(&plain, Cut::Best, &[Part::SecondLook]));
+        let norms = Norms::new(&scored, 1.0);
+        let is_alone = |item: usize| without.iter().filter(|label| **label == without[item]).count() == 1;
+        let left_out = |item: usize| without[item].is_none() || (is_alone(item) && norms.is_unclear(item));
+        let expected = (0..60).map(|item| if left_out(item) { None } else { without[item] });
+        prop_assert_eq!(with, super::super::numbered(expected.collect()));
+        // With the second look, no unclear track is a person of its own.
+        let looked = labels(&scored, Cut::Best, &[]);
+        for item in (0..60).filter(|item| norms.is_unclear(*item)) {
+            prop_assert!(looked[item].is_none() || looked.iter().filter(|label| **label == looked[item]).count() > 1);
+        }
+    }
 }
 
 /// The odds of a partition are those by which linking merges and reassigns.
