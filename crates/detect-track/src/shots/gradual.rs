@@ -4,8 +4,8 @@
 //! pictures are projected onto the line between the two ends of a window: a dissolve is a window in
 //! which they stay close to that line, move along it in one direction without a jump, and rest at
 //! both ends. A pan or a walk through the picture leaves the line. A fade is a dissolve from a blank
-//! picture, black or white, which need not rest. (The blend model is that of Hampapur, Jain, Weymouth, "Production
-//! model based digital video segmentation", 1995.)
+//! picture, black or white, which need not rest. (The blend model is that of Hampapur, Jain,
+//! Weymouth, "Production model based digital video segmentation", 1995.)
 //!
 //! In a wipe, every pixel is that of `a` or that of `b`, and most pixels differ. A wipe counts as a dissolve. A picture
 //! that pushes the other out is not found: the faces move with their pictures.
@@ -31,7 +31,7 @@ const REST_SHARE: usize = 8;
 const BACK: f32 = 0.05;
 /// Largest step of α: a larger one is a cut.
 const JUMP: f32 = 0.34;
-/// Structure change from which two pictures show different scenes, where the line alone does not say it.
+/// Structure change of a transition that the plain line does not show: a wipe, or one under a light that flickers.
 const OTHER: f64 = 0.7;
 /// Standard deviation below which a picture is blank, levels.
 const BLANK: f32 = 6.0;
@@ -121,13 +121,13 @@ impl GradualDetector {
         let along: Vec<f32> = pictures.clone().map(|picture| line.along(picture)).collect();
         let is_steady = along.windows(2).all(|pair| (-BACK..=JUMP).contains(&(pair[1] - pair[0])));
         // Through a blank picture, two transitions follow each other: the next shot begins after the blank.
-        let is_through_blank = pictures.clone().skip(1).any(Sample::is_blank) && !from.is_blank();
+        let is_through_blank = !from.is_blank() && pictures.clone().any(Sample::is_blank);
         let structure = structure_change(&from.luma, &to.luma);
         let is_other = structure >= OTHER;
         if !is_steady
             || is_through_blank
             || structure < self.config.min_structure_change
-            || is_centred > is_other
+            || (is_centred && !is_other)
         {
             return None;
         }
