@@ -77,6 +77,17 @@ mod tests {
     }
 
     #[test]
+    fn another_face_in_the_same_place_does_not_agree() {
+        let look = |pattern: [f32; 2], colour: u8| {
+            let appearance = Appearance { pattern: pattern.to_vec(), colours: vec![colour; 6] };
+            Look { appearance: Some(appearance), ..face(0.0, 0.9) }
+        };
+        assert!(agree(&[look([1.0, 0.0], 90)], &[look([1.0, 0.0], 160)], 0.8), "lit anew");
+        assert!(agree(&[look([1.0, 0.0], 90)], &[look([0.0, 1.0], 95)], 0.8), "turned");
+        assert!(!agree(&[look([1.0, 0.0], 90)], &[look([0.0, 1.0], 160)], 0.8));
+    }
+
+    #[test]
     fn doubtful_faces_need_no_counterpart() {
         assert!(agree(&[face(0.0, 0.9)], &[face(0.0, 0.9), face(50.0, 0.6)], 0.8));
     }
