@@ -8,7 +8,7 @@
 
 use schema::tables::Transition;
 
-use crate::shots::{Boundary, HEIGHT, ShotConfig, WIDTH, low_contrast, moments, structure_change};
+use crate::shots::{Boundary, HEIGHT, ShotConfig, WIDTH, band_change, low_contrast, moments};
 
 /// Frames after a change that must be known to judge it.
 pub const LOOKAHEAD: usize = 3;
@@ -80,7 +80,7 @@ impl CutDetector {
         let ShotConfig { min_cut_change, min_cut_ratio, min_structure_change, .. } = self.config;
         let len = self.pictures.len();
         let between = |a: usize, b: usize| change(&self.pictures[a], &self.pictures[b]);
-        let structure = |a: usize, b: usize| structure_change(&self.pictures[a], &self.pictures[b]);
+        let structure = |a: usize, b: usize| band_change(&self.pictures[a], &self.pictures[b]);
         let before = i.checked_sub(1)?;
         let mut across = between(before, i);
         if across < min_cut_change {
