@@ -29,11 +29,14 @@ DRAWS = 2000
 
 
 def ffprobe(video):
-    """Width, height and frames per second of a video."""
-    shown = "stream=width,height,avg_frame_rate"
+    """Width, height, pixel aspect and frames per second of a video."""
+    shown = "stream=width,height,sample_aspect_ratio,avg_frame_rate"
     line = ["ffprobe", "-v", "error", "-select_streams", "v:0", "-show_entries", shown, "-of", "csv=p=0", video]
-    width, height, rate = subprocess.run(line, check=True, capture_output=True, text=True).stdout.split(",")[:3]
-    return int(width), int(height), float(Fraction(rate.strip()))
+    values = subprocess.run(line, check=True, capture_output=True, text=True).stdout.strip().split(",")
+    width, height, aspect, rate = values[:4]
+    # A file need not say its pixel aspect.
+    pixel = Fraction(aspect.replace(":", "/")) if aspect[:1].isdigit() and aspect[0] != "0" else Fraction(1)
+    return int(width), int(height), pixel, float(Fraction(rate))
 
 
 def even(pixels):
@@ -41,7 +44,7 @@ def even(pixels):
     return 2 * round(pixels / 2)
 
 
-def recipe(copy, size, fps, pad):
+def recipe(copy, size, pixel, fps, pad):
     """Arguments of ffmpeg for a copy, and the functions that move a frame number and a box (x, y, w, h)."""
     width, height = size
     x264 = lambda crf, *filters: [*(["-vf", ",".join(filters)] if filters else []), "-c:v", "libx264", "-crf", crf]
@@ -52,10 +55,12 @@ def recipe(copy, size, fps, pad):
         return lambda box: (box[0] + dx, box[1] + dy, box[2], box[3])
 
     def scaled(across, down):
-        # `scale` sets the pixel aspect that keeps the picture's shape.
+        # The pixel aspect keeps the picture's shape.
         new = even(width * across), even(height * down)
         x, y = new[0] / width, new[1] / height
-        return clear(f"scale={new[0]}:{new[1]}"), same, lambda box: (box[0] * x, box[1] * y, box[2] * x, box[3] * y)
+        aspect = pixel * Fraction(width * new[1], height * new[0])
+        filters = f"scale={new[0]}:{new[1]}", f"setsar={aspect}:max=65535"
+        return clear(*filters), same, lambda box: (box[0] * x, box[1] * y, box[2] * x, box[3] * y)
 
     corner = even((1920 - width) * 15 / 16), even((1080 - height) * 8 / 9)
     # An even number of frames, because some clips have labels on even frames only.
@@ -87,10 +92,10 @@ def recode(clip, labels, copy, folder, seed):
     """The copy of a clip and its labels, made unless they are there."""
     name = f"{clip.stem}.{copy.replace(':', '-')}"
     video, moved = folder / f"{name}.mkv", folder / f"{name}.csv"
-    width, height, fps = ffprobe(clip)
+    width, height, pixel, fps = ffprobe(clip)
     # Even, so that chroma stays where it is.
     pad = 2 * random.Random(f"{seed} {clip.stem}").randint(width // 24, width // 8)
-    encode, frame, place = recipe(copy, (width, height), fps, pad)
+    encode, frame, place = recipe(copy, (width, height), pixel, fps, pad)
     if not video.exists():
         line = ["ffmpeg", "-nostdin", "-v", "error", "-y", "-i", clip, "-map", "0:v:0", "-fps_mode", "passthrough"]
         unfinished = video.with_suffix(".part.mkv")
