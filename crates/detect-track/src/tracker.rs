@@ -74,9 +74,37 @@ impl Default for TrackerConfig {
     }
 }
 
-/// What a face looks like: a small luma picture of the aligned face with mean 0 and norm 1, so that
-/// the dot product of two is their correlation, −1 to 1.
-pub type Appearance = Vec<f32>;
+/// Longest time in which no face turns so far that it looks like another one, seconds.
+const MOMENT_SECS: f64 = 0.1;
+/// Correlation below which two appearances may be of two faces, −1 to 1.
+const OTHER_PATTERN: f32 = 0.5;
+/// Mean difference of the colours from which they then are, as a share of the range, 0 to 1.
+const OTHER_COLOURS: f32 = 0.1;
+
+/// What a face looks like: a small picture of the aligned face.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Appearance {
+    /// Luma of the cells with mean 0 and norm 1, so that the dot product of two is their correlation, −1 to 1.
+    pub pattern: Vec<f32>,
+    /// Red, green and blue of the cells, 0 to 255.
+    pub colours: Vec<u8>,
+}
+
+impl Appearance {
+    /// Correlation of two faces' appearances, −1 to 1.
+    pub fn similarity(&self, other: &Self) -> f32 {
+        dot(&self.pattern, &other.pattern)
+    }
+
+    /// Whether the appearances are so different that a face needs more than [`MOMENT_SECS`] to change from one to the
+    /// other. A face that is lit anew keeps its pattern, and one that turns keeps its colours.
+    pub fn is_of_another(&self, other: &Self) -> bool {
+        let pairs = self.colours.iter().zip(&other.colours);
+        let difference: u32 = pairs.map(|(a, b)| u32::from(a.abs_diff(*b))).sum();
+        let most = self.colours.len().max(1) as f32 * 255.0;
+        difference as f32 / most > OTHER_COLOURS && self.similarity(other) < OTHER_PATTERN
+    }
+}
 
 /// One box of a track.
 #[derive(Debug, Clone, PartialEq)]
@@ -231,12 +259,17 @@ impl Tracker {
         let mut pairs = Vec::new();
         for track in &self.open {
             let ActiveTrack { detections, appearance, .. } = &self.tracks[*track];
+            let known_secs = detections.last().map_or(f64::NEG_INFINITY, |last| last.t_secs);
             let predicted = predict(detections, frame_idx, t_secs);
             for (face, found) in faces.iter().enumerate() {
                 let iou = f64::from(predicted.iou(&found.face.bbox));
-                if iou >= self.config.min_iou {
-                    let affinity = affinity(iou, appearance.as_ref(), appearance_of(found));
-                    pairs.push(Pair { affinity, track: *track, face });
+                let looks = appearance.as_ref().zip(appearance_of(found));
+                // A cut that was missed: another face is where this one was a moment ago.
+                let is_replaced =
+                    t_secs - known_secs <= MOMENT_SECS && looks.is_some_and(|(a, b)| a.is_of_another(b));
+                if iou >= self.config.min_iou && !is_replaced {
+                    let similarity = looks.map(|(a, b)| f64::from(a.similarity(b)));
+                    pairs.push(Pair { affinity: affinity(iou, similarity), track: *track, face });
                 }
             }
         }
@@ -295,14 +328,8 @@ fn match_best(pairs: &[Pair], assigned: &mut [Option<usize>]) {
 
 /// Affinity of a face to a track, 0 to 1: the mean of IoU and similarity of appearance; without an
 /// appearance, the IoU.
-fn affinity(iou: f64, track: Option<&Appearance>, face: Option<&Appearance>) -> f64 {
-    let (Some(track), Some(face)) = (track, face) else { return iou };
-    (iou + f64::from(similarity(track, face).max(0.0))) / 2.0
-}
-
-/// Correlation of two faces' appearances, −1 to 1.
-pub fn similarity(a: &Appearance, b: &Appearance) -> f32 {
-    dot(a, b)
+fn affinity(iou: f64, similarity: Option<f64>) -> f64 {
+    similarity.map_or(iou, |similarity| (iou + similarity.max(0.0)) / 2.0)
 }
 
 /// Where the face was followed to, if it was. Otherwise carries the last box on at the speed of the
@@ -473,6 +500,29 @@ mod tests {
         assert_eq!(lengths(&tracks), [None]);
     }
 
+    fn pattern_of(pattern: &[f32]) -> Appearance {
+        Appearance { pattern: pattern.to_vec(), colours: Vec::new() }
+    }
+
+    #[test]
+    fn a_track_ends_where_another_face_takes_its_place() {
+        let look = |pattern: [f32; 2], colour: u8| {
+            Some(Appearance { pattern: pattern.to_vec(), colours: vec![colour; 6] })
+        };
+        let (a, lit, turned, b) =
+            (look([1.0, 0.0], 90), look([1.0, 0.0], 160), look([0.0, 1.0], 90), look([0.0, 1.0], 160));
+        let frames = |looks: &[&Option<Appearance>]| -> Vec<Vec<(f32, f32, Option<Appearance>)>> {
+            looks.iter().flat_map(|look| vec![vec![(0.0, 0.9, (*look).clone())]; 8]).collect()
+        };
+        assert_eq!(lengths(&track_seen(&frames(&[&a, &b])).1), [Some(8), Some(8)]);
+        assert_eq!(lengths(&track_seen(&frames(&[&a, &lit])).1), [Some(16)]);
+        assert_eq!(lengths(&track_seen(&frames(&[&a, &turned])).1), [Some(16)]);
+        // For one frame only, as behind a lamp that flashes.
+        let mut flash = frames(&[&a, &a]);
+        flash[8][0].2 = b;
+        assert_eq!(lengths(&track_seen(&flash).1), [Some(15), None]);
+    }
+
     /// Two faces walk through each other; while they overlap only one is seen.
     fn crossing(looks: [Option<Appearance>; 2]) -> (Vec<Vec<usize>>, Vec<Vec<usize>>) {
         let place = |i: usize| (i as f32 * 6.0, 180.0 - i as f32 * 6.0);
@@ -498,7 +548,7 @@ mod tests {
 
     #[test]
     fn people_who_cross_never_swap() {
-        let looks = [Some(vec![1.0, 0.0]), Some(vec![0.0, 1.0])];
+        let looks = [[1.0, 0.0], [0.0, 1.0]].map(|pattern| Some(pattern_of(&pattern)));
         let (truth, assigned) = crossing(looks);
         assert!(is_pure(&truth, &assigned), "{assigned:?}");
         assert_eq!(assigned.last(), assigned.first(), "looks tell them apart");
@@ -506,7 +556,7 @@ mod tests {
 
     #[test]
     fn tracks_of_similar_people_who_cross_are_split() {
-        let (truth, assigned) = crossing([Some(vec![1.0, 0.0]), Some(vec![1.0, 0.0])]);
+        let (truth, assigned) = crossing([Some(pattern_of(&[1.0, 0.0])), Some(pattern_of(&[1.0, 0.0]))]);
         assert!(is_pure(&truth, &assigned), "{assigned:?}");
     }
 

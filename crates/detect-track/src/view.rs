@@ -16,7 +16,7 @@ use geometry::{BBox, Landmarks, Point};
 use video::{Converter, Decoder, Facts, Image, Picture, Region, Sampler};
 
 use crate::detector::Detector;
-use crate::face::{Face, suppress};
+use crate::face::suppress;
 use crate::pipeline::detector_scale;
 use crate::{Config, Error};
 
@@ -27,12 +27,14 @@ const MIN_KEYS: usize = 8;
 /// Divisor of the number of frames that gives the number of first frames to decode, and the largest such number.
 const FIRST_FRAMES: (usize, usize) = (3, 120);
 /// Largest number of pictures in which faces are detected to find the rotation.
-const FACE_SAMPLES: usize = 10;
-/// Smallest score of a face that counts for the rotation, 0 to 1.
+const FACE_SAMPLES: usize = 12;
+/// Smallest score of a face without which a picture has no vote on the rotation, 0 to 1.
 const CLEAR: f32 = 0.8;
-/// Number of upright faces by which the unturned picture must lead over every turned picture.
+/// Score above which a face counts for the vote of a picture, 0 to 1.
+const DOUBTFUL: f32 = 0.5;
+/// Number of votes by which no rotation must lead over every rotation.
 const UPRIGHT_LEAD: usize = 2;
-/// Number of upright faces by which a turned picture must lead over all others.
+/// Number of votes by which a rotation must lead over all others and over none.
 const TURNED_LEAD: usize = 3;
 /// Largest side of the luma pictures in which bars are searched for, pixels.
 pub const PROBE_WIDTH: usize = 480;
@@ -222,8 +224,8 @@ impl Preview<'_> {
         let turn = self.turn(&upright, detector).map_err(failed)?;
         if turn > 0 {
             warnings.push(format!(
-                "no face is upright, but faces are in the picture turned by {turn} degrees clockwise: the picture is \
-                 turned, and boxes refer to the frame as it is stored"
+                "the faces are upright in the picture turned by {turn} degrees clockwise: the picture is turned, and \
+                 boxes refer to the frame as it is stored"
             ));
         }
         Ok((view.turned(turn), warnings))
@@ -253,20 +255,24 @@ impl Preview<'_> {
     }
 
     /// Returns the clockwise turn after which the faces in the pictures are upright, in degrees. The detector also
-    /// finds some faces that lie on their side, so every turn is tried on one picture after the other until one turn
-    /// leads.
+    /// finds faces that lie on their side or upside down, with lower scores, so every turn is tried on one picture
+    /// after the other until one turn leads.
     fn turn(&self, pictures: &[Image], detector: &mut dyn Detector) -> Result<u32, String> {
-        let mut counts = [0; 4];
+        let mut votes = [0; 4];
         for picture in pictures {
-            for (quarter, count) in counts.iter_mut().enumerate() {
-                let turned = picture.clone().turned(quarter as u32 * 90);
-                let faces = suppress(detector.detect(&turned)?, self.config.max_overlap as f32);
-                *count += faces.iter().filter(|face| face.score >= CLEAR && is_upright(face)).count();
+            let mut scores = [const { Vec::new() }; 4];
+            for (degrees, scores) in (0..).step_by(90).zip(&mut scores) {
+                let faces = detector.detect(&picture.clone().turned(degrees))?;
+                let faces = suppress(faces, self.config.max_overlap as f32);
+                scores.extend(faces.iter().map(|face| face.score));
             }
-            let best = (0..4).rev().max_by_key(|quarter| counts[*quarter]).unwrap_or(0);
-            let second = (0..4).filter(|quarter| *quarter != best).map(|quarter| counts[quarter]).max();
-            let lead = if best == 0 { UPRIGHT_LEAD } else { TURNED_LEAD };
-            if counts[best] >= second.unwrap_or(0) + lead {
+            if let Some(quarter) = vote(&scores) {
+                votes[quarter] += 1;
+            }
+            let rivals = |quarter: usize| (0..4).filter(move |other| *other != quarter);
+            let most = |quarter: usize| rivals(quarter).map(|other| votes[other]).max().unwrap_or(0);
+            let lead = |quarter: usize| if quarter == 0 { UPRIGHT_LEAD } else { TURNED_LEAD };
+            if let Some(best) = (0..4).find(|quarter| votes[*quarter] >= most(*quarter) + lead(*quarter)) {
                 return Ok(best as u32 * 90);
             }
         }
@@ -274,13 +280,13 @@ impl Preview<'_> {
     }
 }
 
-/// Returns whether the mouth is below the eyes rather than beside them. A detector without landmarks finds upright
-/// faces only, so the result is `true` for a face without landmarks.
-fn is_upright(face: &Face) -> bool {
-    let Some(Landmarks([right, left, _, mouth_right, mouth_left])) = face.landmarks else { return true };
-    let down = mouth_right.y + mouth_left.y - right.y - left.y;
-    let across = mouth_right.x + mouth_left.x - right.x - left.x;
-    down > across.abs()
+/// Returns the number of quarter turns after which the faces of a picture have the best scores, from the scores of
+/// the faces that were found after 0 to 3 quarter turns; `None` if no face is clear.
+fn vote(scores: &[Vec<f32>; 4]) -> Option<usize> {
+    let weight =
+        |quarter: usize| scores[quarter].iter().map(|score| (score - DOUBTFUL).max(0.0)).sum::<f32>();
+    let best = (0..4).rev().max_by(|a, b| weight(*a).total_cmp(&weight(*b)))?;
+    scores[best].iter().any(|score| *score >= CLEAR).then_some(best)
 }
 
 /// Converts a region of a small copy of a frame to a region of the frame, rounded outwards.
@@ -517,12 +523,13 @@ mod tests {
     }
 
     #[test]
-    fn faces_are_upright_by_their_landmarks() {
-        let mean = Landmarks::mean_of(&BBox::from_corner(0.0, 0.0, 10.0, 10.0));
-        let face = |landmarks| Face { bbox: BBox::default(), landmarks, score: 0.9 };
-        let lying = Landmarks(mean.0.map(|point| Point { x: point.y, y: -point.x }));
-        assert!(is_upright(&face(Some(mean))) && is_upright(&face(None)));
-        assert!(!is_upright(&face(Some(lying))));
-        assert!(!is_upright(&face(Some(mean.scaled(1.0, -1.0)))));
+    fn the_turn_with_the_clearest_faces_has_the_vote_of_a_picture() {
+        let vote = |scores: [&[f32]; 4]| vote(&scores.map(<[f32]>::to_vec));
+        assert_eq!(vote([&[0.95], &[0.82], &[0.88], &[0.78]]), Some(0));
+        assert_eq!(vote([&[0.88], &[0.78], &[0.95], &[0.82]]), Some(2));
+        assert_eq!(vote([&[0.9], &[0.85, 0.86], &[], &[]]), Some(1), "more faces");
+        assert_eq!(vote([&[0.9], &[0.9], &[], &[]]), Some(0));
+        assert_eq!(vote([&[], &[], &[], &[0.71]]), None);
+        assert_eq!(vote([&[], &[], &[], &[]]), None);
     }
 }

@@ -106,17 +106,20 @@ fn bars_and_odd_pixels_change_neither_cuts_nor_faces() {
     let Some(plain) = plain("bars.mkv") else { return };
     let moved = |x: f32, y: f32| move |[l, t, r, b]: [f32; 4]| [l + x, t + y, r + x, b + y];
     let scaled = |x: f32, y: f32| move |[l, t, r, b]: [f32; 4]| [l * x, t * y, r * x, b * y];
-    let cases: [(&str, &str, Moved); 6] = [
+    let cases: [(&str, &str, Moved); 9] = [
         ("sides.mp4", "pad=854:360:107:0", Box::new(moved(107.0, 0.0))),
         ("letterbox.mp4", "pad=640:480:0:60", Box::new(moved(0.0, 60.0))),
         ("around.mp4", "pad=960:540:200:100", Box::new(moved(200.0, 100.0))),
         ("wide.mkv", "scale=720:576,setsar=64/45", Box::new(scaled(1.125, 1.6))),
         ("flicker.mp4", "eq=brightness='0.06*sin(2*PI*t*8)':eval=frame", Box::new(|edges| edges)),
+        ("window.mp4", "pad=1280:720:600:340:gray", Box::new(moved(600.0, 340.0))),
+        ("turned90.mp4", "transpose=1", Box::new(|[l, t, r, b]| [360.0 - b, l, 360.0 - t, r])),
         (
-            "sideways.mp4",
-            "transpose=1",
-            Box::new(|[left, top, right, bottom]| [360.0 - bottom, left, 360.0 - top, right]),
+            "turned180.mp4",
+            "hflip,vflip",
+            Box::new(|[l, t, r, b]| [640.0 - r, 360.0 - b, 640.0 - l, 360.0 - t]),
         ),
+        ("turned270.mp4", "transpose=2", Box::new(|[l, t, r, b]| [t, 640.0 - r, b, 640.0 - l])),
     ];
     for (name, filter, place) in cases {
         let Some(found) = filtered(name, filter) else { return };
@@ -124,8 +127,15 @@ fn bars_and_odd_pixels_change_neither_cuts_nor_faces() {
         let recall = recall(&plain, &found, place);
         assert!(recall >= 0.95, "{name}: {recall}");
         assert_eq!(found.tracks.len(), plain.tracks.len(), "{name}");
-        // Only a turned picture is worth a warning.
-        assert_eq!(found.warnings.len(), usize::from(name == "sideways.mp4"), "{name}: {:?}", found.warnings);
+        // Only a turned picture is worth a warning, which names the turn that puts it right.
+        let expected = name.strip_prefix("turned").map(|degrees| match degrees {
+            "90.mp4" => "turned by 270 degrees",
+            "180.mp4" => "turned by 180 degrees",
+            _ => "turned by 90 degrees",
+        });
+        assert_eq!(found.warnings.len(), usize::from(expected.is_some()), "{name}: {:?}", found.warnings);
+        let is_named = expected.is_none_or(|expected| found.warnings[0].contains(expected));
+        assert!(is_named, "{name}: {:?}", found.warnings);
     }
 }
 

@@ -2,7 +2,8 @@
 
 Standard library only. A clip is NAME.mp4 or NAME.mkv beside NAME.csv (frame,x,y,w,h,identity[,shot]). Every clip
 is run as it is and in seeded copies whose labels are moved with the picture. The bootstrap draws clips, not copies:
-copies of one clip are no independent samples.
+copies of one clip are no independent samples. Copies with an unusual picture or time are compared with their clip
+only; the means are those of the other copies.
 """
 import argparse
 import concurrent.futures
@@ -12,6 +13,7 @@ import os
 import random
 import subprocess
 import sys
+from fractions import Fraction
 from pathlib import Path
 
 # Name, unit in metrics.json, whether the smallest value is the worst.
@@ -22,29 +24,78 @@ FIGURES = [
 ]
 HEADS = ["det P", "det R", "purity", "HOTA", "id F1", "WCP", "B³", "clusters/people"]
 COPIES = ["crf16", "crf20", "crf23", "hevc", "mirrored", "bars"]
+UNUSUAL = ["window", "flicker", "64:45", "24:11", "rotated90", "rotated180", "1fps"]
 DRAWS = 2000
 
 
 def ffprobe(video):
-    shown = "stream=width,height"
+    """Width, height, pixel aspect and frames per second of a video."""
+    shown = "stream=width,height,sample_aspect_ratio,avg_frame_rate"
     line = ["ffprobe", "-v", "error", "-select_streams", "v:0", "-show_entries", shown, "-of", "csv=p=0", video]
-    width, height = subprocess.run(line, check=True, capture_output=True, text=True).stdout.strip().split(",")[:2]
-    return int(width), int(height)
+    values = subprocess.run(line, check=True, capture_output=True, text=True).stdout.strip().split(",")
+    width, height, aspect, rate = values[:4]
+    # A file need not say its pixel aspect.
+    pixel = Fraction(aspect.replace(":", "/")) if aspect[:1].isdigit() and aspect[0] != "0" else Fraction(1)
+    return int(width), int(height), pixel, float(Fraction(rate))
+
+
+def even(pixels):
+    """A side with a whole number of colour pixels."""
+    return 2 * round(pixels / 2)
+
+
+def recipe(copy, size, pixel, fps, pad):
+    """Arguments of ffmpeg for a copy, and the functions that move a frame number and a box (x, y, w, h)."""
+    width, height = size
+    x264 = lambda crf, *filters: [*(["-vf", ",".join(filters)] if filters else []), "-c:v", "libx264", "-crf", crf]
+    clear = lambda *filters: [*x264("12", *filters), "-preset", "veryfast"]
+    same = lambda value: value
+
+    def shifted(dx, dy):
+        return lambda box: (box[0] + dx, box[1] + dy, box[2], box[3])
+
+    def scaled(across, down):
+        # The pixel aspect keeps the picture's shape.
+        new = even(width * across), even(height * down)
+        x, y = new[0] / width, new[1] / height
+        aspect = pixel * Fraction(width * new[1], height * new[0])
+        filters = f"scale={new[0]}:{new[1]}", f"setsar={aspect}:max=65535"
+        return clear(*filters), same, lambda box: (box[0] * x, box[1] * y, box[2] * x, box[3] * y)
+
+    corner = even((1920 - width) * 15 / 16), even((1080 - height) * 8 / 9)
+    # An even number of frames, because some clips have labels on even frames only.
+    step = max(2, even(fps))
+    return {
+        "crf16": lambda: (x264("16"), same, same),
+        "crf20": lambda: (x264("20"), same, same),
+        "crf23": lambda: (x264("23"), same, same),
+        "hevc": lambda: (["-c:v", "libx265", "-crf", "24", "-x265-params", "log-level=error"], same, same),
+        "mirrored": lambda: (x264("18", "hflip"), same, lambda box: (width - box[0] - box[2], *box[1:])),
+        "bars": lambda: (x264("18", f"pad=iw+{2 * pad}:ih:{pad}:0"), same, shifted(pad, 0)),
+        "window": lambda: (clear(f"pad=1920:1080:{corner[0]}:{corner[1]}:gray"), same, shifted(*corner)),
+        "flicker": lambda: (clear("eq=brightness='0.06*sin(2*PI*t*8)':eval=frame"), same, same),
+        "64:45": lambda: scaled(1.125, 1.6),
+        "24:11": lambda: scaled(0.55, 1.2),
+        "rotated90": lambda: (
+            clear("transpose=clock"), same, lambda box: (height - box[1] - box[3], box[0], box[3], box[2])
+        ),
+        "rotated180": lambda: (
+            clear("hflip", "vflip"), same, lambda box: (width - box[0] - box[2], height - box[1] - box[3], *box[2:])
+        ),
+        "1fps": lambda: (
+            clear(f"select='not(mod(n,{step}))'", "setpts=N/TB"), lambda n: None if n % step else n // step, same
+        ),
+    }[copy]()
 
 
 def recode(clip, labels, copy, folder, seed):
     """The copy of a clip and its labels, made unless they are there."""
-    video, moved = folder / f"{clip.stem}.{copy}.mkv", folder / f"{clip.stem}.{copy}.csv"
-    width, _ = ffprobe(clip)
+    name = f"{clip.stem}.{copy.replace(':', '-')}"
+    video, moved = folder / f"{name}.mkv", folder / f"{name}.csv"
+    width, height, pixel, fps = ffprobe(clip)
     # Even, so that chroma stays where it is.
     pad = 2 * random.Random(f"{seed} {clip.stem}").randint(width // 24, width // 8)
-    x264 = ["-c:v", "libx264", "-crf"]
-    encode = {
-        "crf16": [*x264, "16"], "crf20": [*x264, "20"], "crf23": [*x264, "23"],
-        "hevc": ["-c:v", "libx265", "-crf", "24", "-x265-params", "log-level=error"],
-        "mirrored": ["-vf", "hflip", *x264, "18"],
-        "bars": ["-vf", f"pad=iw+{2 * pad}:ih:{pad}:0", *x264, "18"],
-    }[copy]
+    encode, frame, place = recipe(copy, (width, height), pixel, fps, pad)
     if not video.exists():
         line = ["ffmpeg", "-nostdin", "-v", "error", "-y", "-i", clip, "-map", "0:v:0", "-fps_mode", "passthrough"]
         unfinished = video.with_suffix(".part.mkv")
@@ -52,14 +103,17 @@ def recode(clip, labels, copy, folder, seed):
         unfinished.replace(video)
     with open(labels, newline="") as file:
         rows = list(csv.DictReader(file))
-    for row in rows:
-        if float(row["w"]) > 0:
-            x = float(row["x"])
-            row["x"] = {"mirrored": width - x - float(row["w"]), "bars": x + pad}.get(copy, x)
     with open(moved, "w", newline="") as file:
         writer = csv.DictWriter(file, rows[0].keys())
         writer.writeheader()
-        writer.writerows(rows)
+        for row in rows:
+            row["frame"] = frame(int(row["frame"]))
+            if row["frame"] is None:
+                continue
+            box = tuple(float(row[edge]) for edge in "xywh")
+            if box[2] > 0:
+                row.update(zip("xywh", (round(edge, 2) for edge in place(box))))
+            writer.writerow(row)
     return video, moved
 
 
@@ -107,7 +161,7 @@ def show(results, before, seed):
     clips = sorted(results)
     rows = [["clip", "", *HEADS]]
     for clip in clips:
-        copies = [v for k, v in results[clip].items() if k != "original"]
+        copies = [v for k, v in results[clip].items() if k in COPIES]
         rows.append([clip, "as it is", *(text(results[clip]["original"][n]) for n, *_ in FIGURES)])
         if copies:
             rows.append(["", "mean of copies", *(text(mean(c[n] for c in copies)) for n, *_ in FIGURES)])
@@ -134,8 +188,23 @@ def show(results, before, seed):
         rows.extend([paired, low, high])
 
     overall("as it is", lambda k: k == "original")
-    overall("copies", lambda k: k != "original")
+    overall("copies", lambda k: k in COPIES)
     table(rows, 2)
+    show_losses(results)
+
+
+def show_losses(results):
+    """The table of what each copy loses against its clip."""
+    copies = [copy for copy in COPIES + UNUSUAL if any(copy in results[clip] for clip in results)]
+    rows = [["points lost against the clip itself", "", *copies]]
+    for clip in sorted(results):
+        for label, figure in (("recall", "det_recall"), ("B³", "b3_f1")):
+            ends = [(results[clip]["original"][figure], results[clip].get(copy, {}).get(figure)) for copy in copies]
+            points = ["" if None in pair else f"{100 * (pair[0] - pair[1]):+.1f}" for pair in ends]
+            rows.append([clip if figure == "det_recall" else "", label, *points])
+    if copies:
+        print()
+        table(rows, 2)
 
 
 def arguments(parser):
@@ -145,6 +214,7 @@ def arguments(parser):
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--clips", required=True)
     parser.add_argument("--copies", required=True)
+    parser.add_argument("--unusual", action="store_true")
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--out", type=Path)
     parser.add_argument("options", nargs="*", help="passed to every run")
@@ -162,17 +232,22 @@ def clips_of(args):
     unknown = set(wanted) - clips.keys()
     if unknown or not clips:
         sys.exit(f"error: no labelled clip {', '.join(sorted(unknown)) or 'at all'} in `{args.data}`")
-    unknown = [c for c in args.copies.split(",") if c and c not in COPIES]
+    unknown = [copy for copy in copies_of(args) if copy not in COPIES + UNUSUAL]
     if unknown:
-        sys.exit(f"error: unknown copy `{unknown[0]}`, expected {', '.join(COPIES)}")
+        sys.exit(f"error: unknown copy `{unknown[0]}`, expected {', '.join(COPIES + UNUSUAL)}")
     return clips
+
+
+def copies_of(args):
+    """Names of the copies that were asked for."""
+    return [copy for copy in args.copies.split(",") if copy] + (UNUSUAL if args.unusual else [])
 
 
 def jobs(args):
     """Clip, copy, video, labels and run directory of everything that was asked for."""
     for name, (video, labels) in clips_of(args).items():
-        for copy in ["original", *filter(None, args.copies.split(","))]:
-            yield name, copy, video, labels, args.work / "runs" / f"{name}.{copy}"
+        for copy in ["original", *copies_of(args)]:
+            yield name, copy, video, labels, args.work / "runs" / f"{name}.{copy.replace(':', '-')}"
 
 
 def run_job(args, name, copy, video, labels, run):

@@ -21,6 +21,10 @@ pub(super) struct Clips {
     /// Copies of each clip; an empty list leaves them out
     #[arg(long, value_name = "COPY,..", default_value = "crf16,crf20,crf23,hevc,mirrored,bars")]
     copies: String,
+    /// Add copies with an unusual picture or time: a window in a still frame, flicker, pixels that are not square,
+    /// rotations without metadata, one frame per second
+    #[arg(long)]
+    unusual: bool,
     /// Seed of the copies and of everything random
     #[arg(long, value_name = "N", default_value = "1")]
     seed: u64,
@@ -62,6 +66,7 @@ pub(super) fn python(script: &str, clips: &Clips, arguments: &[String], install:
     python.arg("--data").arg(&clips.data);
     python.arg("--work").arg(workspace::target().join("bench-accuracy")).args(["--clips", &clips.clips]);
     python.args(["--copies", &clips.copies, "--seed", &clips.seed.to_string()]).args(arguments);
+    python.args(clips.unusual.then_some("--unusual"));
     python.args(clips.out.iter().flat_map(|file| [Path::new("--out"), file]));
     python.arg("--").args(&clips.options);
     if !clips.without.is_empty() {

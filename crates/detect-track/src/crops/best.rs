@@ -1,7 +1,6 @@
 //! The best few crops of a track.
 
 use super::AlignedCrop;
-use crate::tracker::similarity;
 
 /// Correlation of two appearances from which the second crop shows nothing new.
 const SAME_APPEARANCE: f32 = 0.95;
@@ -61,7 +60,7 @@ impl BestCrops {
             let worth = |crop: &AlignedCrop| {
                 let closest = chosen
                     .iter()
-                    .map(|(_, held)| similarity(&held.appearance, &crop.appearance))
+                    .map(|(_, held)| held.appearance.similarity(&crop.appearance))
                     .fold(0.0, f32::max);
                 crop.quality * (1.0 - closest)
             };
@@ -69,9 +68,8 @@ impl BestCrops {
             let best =
                 worths.iter().enumerate().rev().max_by(|a, b| a.1.total_cmp(b.1)).map_or(0, |(i, _)| i);
             let (_, frame_idx, crop) = self.best.remove(best);
-            let is_new = |held: &(i64, AlignedCrop)| {
-                similarity(&held.1.appearance, &crop.appearance) <= SAME_APPEARANCE
-            };
+            let is_new =
+                |held: &(i64, AlignedCrop)| held.1.appearance.similarity(&crop.appearance) <= SAME_APPEARANCE;
             if chosen.len() < MIN_KEPT || chosen.iter().all(is_new) {
                 chosen.push((frame_idx, crop));
             }
@@ -83,9 +81,16 @@ impl BestCrops {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tracker::Appearance;
 
     fn crop(quality: f32) -> AlignedCrop {
-        AlignedCrop { rgb: Vec::new(), transform: [0.0; 6], sharpness: 0.0, quality, appearance: Vec::new() }
+        AlignedCrop {
+            rgb: Vec::new(),
+            transform: [0.0; 6],
+            sharpness: 0.0,
+            quality,
+            appearance: Appearance::default(),
+        }
     }
 
     #[test]

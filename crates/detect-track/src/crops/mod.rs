@@ -89,20 +89,23 @@ const CELLS: usize = 12;
 /// Pixels along a side of a cell.
 const CELL_PX: usize = 10;
 
-/// Returns the green (close to luma) of coarse cells in the middle of a crop, normalized to mean 0 and norm 1.
+/// Returns the coarse cells in the middle of a crop; their green is close to luma.
 fn appearance(rgb: &[u8]) -> Appearance {
     let margin = (SIDE - CELLS * CELL_PX) / 2;
-    let mut cells = vec![0.0_f32; CELLS * CELLS];
+    let mut sums = vec![[0_u32; 3]; CELLS * CELLS];
     for (y, row) in rgb.chunks_exact(SIDE * 3).skip(margin).take(CELLS * CELL_PX).enumerate() {
         for (x, pixel) in row.chunks_exact(3).skip(margin).take(CELLS * CELL_PX).enumerate() {
-            cells[y / CELL_PX * CELLS + x / CELL_PX] += f32::from(pixel[1]);
+            let cell = &mut sums[y / CELL_PX * CELLS + x / CELL_PX];
+            cell.iter_mut().zip(pixel).for_each(|(sum, value)| *sum += u32::from(*value));
         }
     }
-    let mean = cells.iter().sum::<f32>() / cells.len() as f32;
-    cells.iter_mut().for_each(|cell| *cell -= mean);
-    let norm = cells.iter().map(|cell| cell * cell).sum::<f32>().sqrt().max(1.0);
-    cells.iter_mut().for_each(|cell| *cell /= norm);
-    cells
+    let colours = sums.as_flattened().iter().map(|sum| (sum / (CELL_PX * CELL_PX) as u32) as u8).collect();
+    let mut pattern: Vec<f32> = sums.iter().map(|cell| cell[1] as f32).collect();
+    let mean = pattern.iter().sum::<f32>() / pattern.len() as f32;
+    pattern.iter_mut().for_each(|cell| *cell -= mean);
+    let norm = pattern.iter().map(|cell| cell * cell).sum::<f32>().sqrt().max(1.0);
+    pattern.iter_mut().for_each(|cell| *cell /= norm);
+    Appearance { pattern, colours }
 }
 
 /// Warps `picture`, which is `region` of the frame, to a crop; `transform` maps the frame to the crop.

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 use crate::face::{DetectedFace, Face};
 use crate::follow::Trajectory;
 use crate::shots::Boundary;
-use crate::spans;
+use crate::spans::{self, Look};
 
 /// What becomes of the frames between two anchor frames of a shot.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -33,7 +33,7 @@ pub struct Schedule<P> {
     /// Anchor intervals through which faces are being followed.
     followed: Vec<Interval>,
     /// Faces at the ends of waiting intervals, as far as known.
-    ends: BTreeMap<i64, Vec<Face>>,
+    ends: BTreeMap<i64, Vec<Look>>,
     last_anchor: Option<i64>,
 }
 
@@ -136,7 +136,7 @@ impl<P: Clone> Schedule<P> {
 
     /// Takes the faces that were found in a frame; gives what must be done because of them.
     pub fn examined(&mut self, frame_idx: i64, faces: Vec<DetectedFace>) -> Vec<Order<P>> {
-        self.ends.insert(frame_idx, faces.iter().map(|found| found.face).collect());
+        self.ends.insert(frame_idx, faces.iter().map(Look::of).collect());
         let place = self.place(frame_idx);
         if let Some(entry) = self.entries.get_mut(place) {
             entry.state = State::Examined(faces);
@@ -228,11 +228,12 @@ impl<P: Clone> Schedule<P> {
 
     /// Passes over an anchor interval that begins without a face, or has its faces followed.
     fn follow(&mut self, interval: Interval) -> Option<Order<P>> {
-        let faces = self.ends.get(&interval.from).filter(|faces| !faces.is_empty()).cloned();
-        let Some(faces) = faces else {
+        let looks = self.ends.get(&interval.from).map_or(&[][..], Vec::as_slice);
+        let faces: Vec<Face> = looks.iter().map(|look| look.face).collect();
+        if faces.is_empty() {
             self.skip(interval);
             return None;
-        };
+        }
         let whole = self.place(interval.from)..=self.place(interval.to);
         let pictures = self.entries.range(whole).filter_map(|e| Some((e.frame_idx, e.picture.clone()?)));
         let task = Task::Follow { faces, pictures: pictures.collect() };
