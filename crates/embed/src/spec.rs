@@ -30,8 +30,8 @@ pub struct EmbedderSpec {
     /// Usual similarities of tracks once what a video puts into all of them is taken off; `None` where they
     /// have not been measured on enough footage.
     pub similarity: Option<Similarity>,
-    /// Makes the quality table; `None` where none has been fitted.
-    pub quality: Option<fn() -> Quality>,
+    /// The quality table, a [`Quality`] as JSON; `None` where none has been fitted. `quality/fit.py` writes it.
+    pub quality: Option<&'static str>,
 }
 
 /// Where vectors come from.
@@ -88,6 +88,11 @@ impl EmbedderSpec {
             Source::Network { weights: None, .. } | Source::Fusion => UNKNOWN_LICENSE,
             Source::Vocabulary(_) => "Apache-2.0",
         }
+    }
+
+    /// The quality table; `None` where none has been fitted. A test reads every table.
+    pub fn quality(&self) -> Option<Quality> {
+        serde_json::from_str(self.quality?).ok()
     }
 
     /// Published weights; `None` where there are none, or none are needed.
@@ -173,6 +178,18 @@ mod tests {
         assert!(NAMES.is_sorted());
         let message = "eyes".parse::<Name>().unwrap_err();
         assert!(message.starts_with("unknown embedder `eyes`; known embedders: arcface, dlib,"), "{message}");
+    }
+
+    #[test]
+    fn quality_tables_are_read_and_fit_the_vectors_of_their_embedder() {
+        for spec in ALL.iter().filter(|spec| spec.quality.is_some()) {
+            let table = spec.quality().unwrap();
+            assert_eq!((table.mean.len(), table.slope.len()), (spec.dim, spec.dim), "{}", spec.name);
+            assert_eq!((table.gain.len(), table.noise.len()), (table.norms.len(), table.norms.len()));
+            assert!(table.norms.is_sorted() && table.norms[0] > 0.0, "{}", spec.name);
+            assert!(table.gain.iter().chain(&table.noise).all(|x| *x > 0.0), "{}", spec.name);
+            assert!(table.person_variance > 0.0 && table.evidence_dim <= spec.dim as f64, "{}", spec.name);
+        }
     }
 
     #[test]
