@@ -51,7 +51,7 @@ use crate::view::Preview;
 /// Name, version and description of the stage.
 pub const STAGE: Stage = Stage {
     name: "detect-track",
-    version: 4,
+    version: 5,
     about: "Detects shots and faces, and tracks each face through its shot",
 };
 

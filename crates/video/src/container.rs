@@ -6,7 +6,7 @@ use std::path::Path;
 use ffmpeg::codec::packet::side_data::Type as SideData;
 use ffmpeg::format::context::Input;
 use ffmpeg::format::stream::Disposition;
-use ffmpeg::{FieldOrder, Packet, media};
+use ffmpeg::{Packet, media};
 
 use crate::clock::Clock;
 use crate::error::{Error, Result};
@@ -187,9 +187,7 @@ fn place(packets: &mut Vec<PacketInfo>, without_pts: Vec<PacketInfo>) {
 
 /// Warnings about properties of the stream that lower accuracy.
 fn oddities(input: &Input, stream: usize) -> Vec<String> {
-    use ffmpeg::color::TransferCharacteristic::{ARIB_STD_B67, SMPTE2084};
     let Some(found) = input.stream(stream) else { return Vec::new() };
-    let parameters = found.parameters();
     let mut odd = Vec::new();
     let videos = input.streams().filter(|s| is_video(s)).count();
     if videos > 1 {
@@ -199,14 +197,6 @@ fn oddities(input: &Input, stream: usize) -> Vec<String> {
         odd.push(
             "the file declares a rotation that is not a multiple of 90 degrees; the rotation is ignored"
                 .into(),
-        );
-    }
-    if !matches!(parameters.field_order(), FieldOrder::Unknown | FieldOrder::Progressive) {
-        odd.push("the video is interlaced and is not deinterlaced: moving faces have combed edges".into());
-    }
-    if matches!(parameters.color_transfer_characteristic(), SMPTE2084 | ARIB_STD_B67) {
-        odd.push(
-            "the video has a high dynamic range, which is read without tone mapping: faces look pale".into(),
         );
     }
     odd
