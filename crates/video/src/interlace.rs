@@ -6,7 +6,8 @@
 //! and so does film that was coded as interlaced.
 //!
 //! A pixel alternates if it is lighter, or darker, than the pixels above and below it, and the next pixels in both
-//! directions are not. The measure and its threshold are those of the AviSynth filters TFM and TDecimate (`cthresh`).
+//! directions are not. The measure is that of the AviSynth filter TFM. Its thresholds were chosen on three films and a
+//! test picture that were woven from progressive frames: with them, the mean error is nearest to that of `bwdif`.
 
 use pulp::Arch;
 
@@ -15,9 +16,9 @@ use crate::planes::{Plane, Planes};
 /// Width and height of a block, luma pixels.
 const BLOCK: usize = 16;
 /// Largest difference between neighbouring rows without a comb, 0 to 255.
-const STEP: i16 = 9;
+const STEP: i16 = 4;
 /// Smallest number of alternating pixels in a block with a comb, of `BLOCK` × `BLOCK`.
-const MIN_COMBED: u32 = 24;
+const MIN_COMBED: u32 = 32;
 
 /// Buffers of pictures without combs.
 #[derive(Debug, Default)]

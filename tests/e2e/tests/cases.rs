@@ -6,7 +6,7 @@
 //! | bars, a window in a still frame, flicker, pixels that are not square, a turned picture | `pictures.rs` |
 //! | labels of CVAT for every fifth frame or with a label for each person, CSV of spreadsheets | [`labels_of_other_programs_mean_the_same`] |
 //! | one name in two folders, other endings, folders in folders, a name that is not UTF-8, a pipe | [`files_and_folders_are_run_or_listed`] |
-//! | corrections after another setting | [`pairs_of_other_tracks_are_refused`]; named ones in `edits.rs` |
+//! | corrections after another setting | [`corrections_of_tracks_stay_with_their_faces`], and others in `edits.rs` |
 //! | OpenTimelineIO of a rate that no editor has, and of a name with `#` | [`editors_get_a_usual_rate_and_a_url`] |
 
 #![allow(
@@ -25,6 +25,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use run::manifest::Manifest;
 use schema::Row;
 use schema::io::read_all;
 use schema::tables::{Cluster, Detection, DetectionSource, Identity, Metric, Track, Video};
@@ -349,24 +350,28 @@ fn files_and_folders_are_run_or_listed() {
     assert!(started.elapsed() < Duration::from_secs(10));
 }
 
-/// Numbers of tracks mean other faces after another setting of the detector.
+/// Four shots, of one person and of another one by turns. Without the second shot, tracks 0 and 2 are of two people.
 #[test]
-fn pairs_of_other_tracks_are_refused() {
-    let Some(found) = Found::of_clip("pairs.mkv", &H264) else { return };
-    assert_eq!(found.read::<Track>().len(), 2);
-    let edits = found.line.run_dir.with_file_name("edits.csv");
-    fs::write(&edits, "track_a,track_b,kind\n0,1,must_link\n").unwrap();
-    let arguments = |more: &[&'static str]| {
-        let mut arguments = vec![OsStr::new("--video"), found.line.video.as_os_str()];
-        arguments.extend([OsStr::new("--run-dir"), found.line.run_dir.as_os_str()]);
-        arguments.extend([OsStr::new("--edits"), edits.as_os_str()]);
-        arguments.extend(more.iter().map(OsStr::new));
-        facetrack(&arguments)
+fn corrections_of_tracks_stay_with_their_faces() {
+    let video = folder("pairs").join("pairs.mkv");
+    let Some(()) = make(&video, "0", "10.6", &H264) else { return };
+    let Some(found) = Found::new(&video) else { return };
+    assert_eq!((found.read::<Track>().len(), found.screen_secs().len()), (4, 2));
+    let (edits, config) = (video.with_file_name("edits.csv"), video.with_file_name("config.toml"));
+    fs::write(&edits, "track_a,track_b,kind\n0,2,must_link\n").unwrap();
+    fs::write(&config, "[detect-track]\nskip_frames = [[70, 134]]\n").unwrap();
+    let run = |more: &[&OsStr]| {
+        let own =
+            ["--video".as_ref(), video.as_os_str(), "--run-dir".as_ref(), found.line.run_dir.as_os_str()];
+        facetrack(&[own.as_slice(), &["--edits".as_ref(), edits.as_os_str()], more].concat())
     };
-    let Some((code, said)) = arguments(&[]) else { return };
-    assert_eq!((code, found.screen_secs().len()), (Some(0), 1), "{said}");
-    let Some((code, said)) = arguments(&["--min-face-px", "60"]) else { return };
-    assert!(code == Some(0) || code == Some(4), "{said}");
+    let Some((code, said)) = run(&[]) else { return };
+    assert_eq!((code, found.screen_secs().len()), (Some(0), 2), "{said}");
+    let Some((code, said)) = run(&["--config".as_ref(), config.as_os_str()]) else { return };
+    assert_eq!((code, found.read::<Track>().len()), (Some(0), 3), "{said}");
+    found.assert_people("other numbers", &[5.6, 2.4]);
+    let manifest = Manifest::read(&found.line.run_dir).unwrap().unwrap();
+    assert_eq!(manifest.stage("cluster").unwrap().figures["edits_not_applied"], serde_json::json!([]));
 }
 
 #[test]
