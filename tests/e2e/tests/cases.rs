@@ -161,7 +161,7 @@ fn people_are_on_screen_as_long_as_in_the_clip() {
     found.assert_people("joined", &secs);
     assert!((found.duration() - 5.4).abs() < 0.1, "{}", found.duration());
     let warning = "the clock of the file jumps 1 time";
-    assert!(found.warnings.len() == 1 && found.warnings[0].starts_with(warning), "{:?}", found.warnings);
+    assert!(found.warnings.iter().any(|said| said.starts_with(warning)), "{:?}", found.warnings);
     assert!(
         !found.export("rttm").contains('−') && !found.export("rttm").contains(" -"),
         "a time is negative"
