@@ -295,7 +295,6 @@ fn files_and_folders_are_run_or_listed() {
         (OsStr::new("top.mkv"), "0", H264.as_slice()),
         (OsStr::new("old.mpg"), "0", &["-c:v", "mpeg2video", "-q:v", "3"]),
         (OsStr::new("00001.MTS"), "0", &[H264.as_slice(), &["-f", "mpegts"]].concat()),
-        (OsStr::new("s1/e1.mkv"), "0", &H264),
         (OsStr::new("s2/e1.mkv"), "3", &H264),
         (odd, "0", &["-c:v", "libx264", "-crf", "20"]),
     ] {
@@ -306,6 +305,7 @@ fn files_and_folders_are_run_or_listed() {
             fs::rename(path, &to).unwrap();
         }
     }
+    fs::copy(videos.join("top.mkv"), videos.join("s1/e1.mkv")).unwrap();
     fs::write(videos.join("notes.txt"), "Ida is in the second one.").unwrap();
     let arguments = |folder: &Path, runs: &str, more: &[&str]| {
         let mut arguments = vec!["--video".into(), folder.as_os_str().to_owned(), "--run-dir".into()];
@@ -330,8 +330,7 @@ fn files_and_folders_are_run_or_listed() {
     assert_eq!(code, Some(0), "{said}");
     let names = ["00001", "caf\u{fffd}", "library", "old", "s1-e1", "s2-e1", "top"];
     assert_eq!(names_in(&place.join("deep")), names);
-    // `s1/e1.mkv` has the content of `top.mkv`.
-    assert!(said.contains("is a copy of"), "{said}");
+    assert!(said.contains("e1.mkv` is a copy of") || said.contains("top.mkv` is a copy of"), "{said}");
 
     // A folder with one video is laid out like one with several.
     let Some((code, said)) = run(&videos.join("s1"), "one", &[]) else { return };
