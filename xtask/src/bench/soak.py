@@ -217,8 +217,10 @@ def run(program, video, folder):
         if int(row["track"]) < 0:
             continue
         x, y, w, h = (float(row[side]) for side in "xywh")
+        # A track without a person is like no other one.
+        who = row["identity"] if row["identity"] != "?" else f"? {row['track']}"
         boxes[int(row["frame"])].append(
-            {"box": (x, y, x + w, y + h), "t": float(row["t_secs"]), "who": row["identity"], "track": row["track"]})
+            {"box": (x, y, x + w, y + h), "t": float(row["t_secs"]), "who": who, "track": row["track"]})
     return boxes, warnings
 
 
@@ -235,6 +237,10 @@ def b_cubed(pairs):
     recall = sum(n * n / one[a] for (a, _), n in both.items()) / total
     precision = sum(n * n / other[b] for (_, b), n in both.items()) / total
     return 2 * recall * precision / (recall + precision)
+
+
+def people(faces):
+    return len({face["who"] for face in faces if not face["who"].startswith("?")})
 
 
 def compare(variant, plain, found):
@@ -258,8 +264,8 @@ def compare(variant, plain, found):
     figures = {
         "recall": n_found / max(expected, 1), "precision": n_found / max(n_found + extra, 1), "late_secs": late,
         "b3": b_cubed(pairs) if pairs else 0.0, "mixed_tracks": sum(len(who) > 1 for who in tracks.values()),
-        "people": len({face["who"] for faces in found.values() for face in faces}),
-        "people_expected": len({face["who"] for n, _ in variant.frames for face in plain.get(n, [])}),
+        "people": people(face for faces in found.values() for face in faces),
+        "people_expected": people(face for n, _ in variant.frames for face in plain.get(n, [])),
         "frames_after": max(0, max(found, default=0) + 1 - len(variant.frames)),
     }
     differences = [
