@@ -16,7 +16,7 @@ use video::Index;
 /// Name, version and description of the stage.
 pub const STAGE: Stage = Stage {
     name: "ingest",
-    version: 4,
+    version: 5,
     about: "Reads the container of a video: frames, times, key frames, SHA-256",
 };
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use ffmpeg::codec::packet::side_data::Type as SideData;
 use ffmpeg::format::context::Input;
 use ffmpeg::format::stream::Disposition;
-use ffmpeg::{FieldOrder, Packet, media};
+use ffmpeg::{Packet, media};
 
 use crate::clock::Clock;
 use crate::error::{Error, Result};
@@ -24,6 +24,9 @@ const MAX_TICKS: i64 = 1 << 53;
 
 /// Aspects of pixels that pictures have; others are damage.
 const PIXEL_ASPECTS: std::ops::RangeInclusive<f64> = 0.2..=5.0;
+
+/// Frames that a decoder holds back at most to show them in order (H.264, section A.3.1).
+const MAX_REORDERED: usize = 16;
 
 /// A gap this many times longer than the usual one is a hole.
 const HOLE: i64 = 3;
@@ -111,7 +114,7 @@ pub fn index(path: &Path, mut progress: impl FnMut(u64)) -> Result<Index> {
     let start = input.stream(stream).map(|s| s.start_time()).filter(|t| *t != ffmpeg::ffi::AV_NOPTS_VALUE);
     let mut clock = Clock::new(&input, stream);
     let is_in_range = |ticks: &i64| ticks.unsigned_abs() <= MAX_TICKS as u64;
-    let (mut packets, mut without_pts) = (Vec::new(), Vec::new());
+    let (mut packets, mut without_pts, mut decoding) = (Vec::new(), Vec::new(), Vec::new());
     let stopped = loop {
         // Reading does not release what a packet held: only dropping it does.
         let mut packet = Packet::empty();
@@ -131,6 +134,7 @@ pub fn index(path: &Path, mut progress: impl FnMut(u64)) -> Result<Index> {
         };
         // Only damage is counted here.
         let pts = packet.pts().filter(|_| facts.has_presentation_times());
+        decoding.extend(packet.dts().filter(|_| packet.size() > 0).filter(is_in_range));
         match (pts.filter(is_in_range), packet.dts().filter(is_in_range)) {
             _ if packet.size() == 0 => empty += 1,
             // An edit list drops frames before the start: they are decoded, never shown.
@@ -143,7 +147,7 @@ pub fn index(path: &Path, mut progress: impl FnMut(u64)) -> Result<Index> {
         }
     };
     let listed = packets.len() + without_pts.len();
-    place(&mut packets, without_pts);
+    place(&mut packets, without_pts, decoding);
     packets.dedup_by_key(|p| p.pts_ticks);
     if packets.is_empty() {
         return Err(Error::NoFrames { path: path.to_path_buf() });
@@ -169,13 +173,35 @@ pub fn index(path: &Path, mut progress: impl FnMut(u64)) -> Result<Index> {
 }
 
 /// Sorts packets by time and gives those without a presentation time, which have their decoding times, a place
-/// among them. If no packet has a presentation time, as in AVI, decoding times in order are presentation times.
-/// Otherwise, a decoding time that another packet has is replaced by the end of the video.
-fn place(packets: &mut Vec<PacketInfo>, without_pts: Vec<PacketInfo>) {
+/// among them.
+///
+/// A decoder that reorders frames shows the first one a few frames after it has decoded it. So the presentation times, in
+/// order, are the decoding times, in order, from the frame on that many places later. The smallest such number that
+/// explains all presentation times there are leaves as many times free as packets need. In AVI, where no packet has a
+/// presentation time, the number is zero. In a program stream with small frames, many reference frames have none.
+///
+/// If no number explains all times, a decoding time that another packet has is replaced by the end of the video.
+fn place(packets: &mut Vec<PacketInfo>, without_pts: Vec<PacketInfo>, mut decoding: Vec<i64>) {
     packets.sort_by_key(|p| p.pts_ticks);
+    if without_pts.is_empty() {
+        return;
+    }
     let known: BTreeSet<i64> = packets.iter().map(|p| p.pts_ticks).collect();
-    for mut packet in without_pts {
-        if known.contains(&packet.pts_ticks)
+    decoding.sort_unstable();
+    let step = without_pts.iter().map(|p| p.duration_ticks.max(1)).min().unwrap_or(1);
+    let end = decoding.last().map_or(0, |last| last + step);
+    decoding.extend((0..MAX_REORDERED as i64).map(|later| end + later * step));
+    let n_packets = known.len() + without_pts.len();
+    let free = (0..=MAX_REORDERED).find_map(|delay| {
+        let shown: BTreeSet<i64> = decoding.iter().skip(delay).take(n_packets).copied().collect();
+        let is_right = shown.len() == n_packets && known.is_subset(&shown);
+        is_right.then(|| shown.difference(&known).copied().collect::<Vec<_>>())
+    });
+    // Reference frames, which are the ones without times, are shown in the order in which they are decoded.
+    for (i, mut packet) in without_pts.into_iter().enumerate() {
+        if let Some(free) = free.as_ref().and_then(|free| free.get(i)) {
+            packet.pts_ticks = *free;
+        } else if known.contains(&packet.pts_ticks)
             && let Some(last) = packets.iter().max_by_key(|p| p.pts_ticks)
         {
             packet.pts_ticks = last.pts_ticks + last.duration_ticks.max(1);
@@ -187,9 +213,7 @@ fn place(packets: &mut Vec<PacketInfo>, without_pts: Vec<PacketInfo>) {
 
 /// Warnings about properties of the stream that lower accuracy.
 fn oddities(input: &Input, stream: usize) -> Vec<String> {
-    use ffmpeg::color::TransferCharacteristic::{ARIB_STD_B67, SMPTE2084};
     let Some(found) = input.stream(stream) else { return Vec::new() };
-    let parameters = found.parameters();
     let mut odd = Vec::new();
     let videos = input.streams().filter(|s| is_video(s)).count();
     if videos > 1 {
@@ -199,14 +223,6 @@ fn oddities(input: &Input, stream: usize) -> Vec<String> {
         odd.push(
             "the file declares a rotation that is not a multiple of 90 degrees; the rotation is ignored"
                 .into(),
-        );
-    }
-    if !matches!(parameters.field_order(), FieldOrder::Unknown | FieldOrder::Progressive) {
-        odd.push("the video is interlaced and is not deinterlaced: moving faces have combed edges".into());
-    }
-    if matches!(parameters.color_transfer_characteristic(), SMPTE2084 | ARIB_STD_B67) {
-        odd.push(
-            "the video has a high dynamic range, which is read without tone mapping: faces look pale".into(),
         );
     }
     odd
@@ -364,4 +380,63 @@ fn orientation(stream: &ffmpeg::Stream<'_>) -> Option<Orientation> {
         _ => return None,
     };
     Some(Orientation { is_mirrored, rotation_degrees })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Times after placing, and which of them are key frames; packets are in decoding order, each a presentation time,
+    /// or -1, and a decoding time; the first one of each `keys` is a key frame.
+    fn placed(packets: &[(i64, i64)], keys: &[usize]) -> (Vec<i64>, Vec<i64>) {
+        let (mut with, mut without) = (Vec::new(), Vec::new());
+        for (i, (pts, dts)) in packets.iter().enumerate() {
+            let info = |pts_ticks| PacketInfo {
+                pts_ticks,
+                duration_ticks: 10,
+                is_key: keys.contains(&i),
+                is_corrupt: false,
+            };
+            if *pts < 0 { without.push(info(*dts)) } else { with.push(info(*pts)) }
+        }
+        place(&mut with, without, packets.iter().map(|(_, dts)| *dts).collect());
+        let keys = with.iter().filter(|p| p.is_key).map(|p| p.pts_ticks);
+        (with.iter().map(|p| p.pts_ticks).collect(), keys.collect())
+    }
+
+    /// I P B B P B B I B B P in decoding order; in a program stream most reference frames have no time.
+    #[test]
+    fn reference_frames_without_a_time_get_those_that_are_free() {
+        let packets = [
+            (10, 0),
+            (-1, 10),
+            (20, 20),
+            (30, 30),
+            (-1, 40),
+            (50, 50),
+            (60, 60),
+            (100, 70),
+            (80, 80),
+            (90, 90),
+            (-1, 100),
+        ];
+        let times = (1..=11).map(|i| 10 * i).collect::<Vec<_>>();
+        assert_eq!(placed(&packets, &[0, 7]), (times, vec![10, 100]));
+    }
+
+    #[test]
+    fn a_last_frame_without_a_time_is_shown_last() {
+        assert_eq!(placed(&[(10, 0), (40, 10), (20, 20), (30, 30), (-1, 40)], &[4]).0, [10, 20, 30, 40, 50]);
+    }
+
+    #[test]
+    fn decoding_times_in_order_are_presentation_times_where_there_are_no_others() {
+        assert_eq!(placed(&[(-1, 0), (-1, 10), (-1, 20)], &[1]), (vec![0, 10, 20], vec![10]));
+    }
+
+    /// Times of damage that nothing explains.
+    #[test]
+    fn a_time_that_is_taken_is_replaced_by_the_end() {
+        assert_eq!(placed(&[(5, 0), (7, 10), (-1, 7)], &[]).0, [5, 7, 17]);
+    }
 }

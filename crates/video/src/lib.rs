@@ -14,11 +14,13 @@ mod colour;
 mod container;
 mod decoder;
 mod error;
+mod interlace;
 mod orientation;
 mod pixels;
 mod planes;
 mod resample;
 mod sampler;
+mod tone;
 
 pub use container::{FORMATS, Facts, Index, PacketInfo, check, index};
 pub use decoder::{Decoder, Picture};

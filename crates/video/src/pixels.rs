@@ -38,7 +38,8 @@ impl Image {
 ///
 /// RGB follows what the stream says of its colours (BT.601, BT.709, BT.2020; full or limited range).
 /// Where it says nothing, pictures from 1280 pixels across or 577 down are BT.709, smaller ones
-/// BT.601. Light is not linearised, and wide gamut and high dynamic range are not mapped.
+/// BT.601. Sizes change without linearising light. High dynamic range is mapped to standard range, and interlaced
+/// pictures lose their combs.
 pub struct Converter {
     rotation_degrees: u32,
     unpacker: Unpacker,
@@ -90,6 +91,7 @@ impl Converter {
                 || scale(&planes, [luma, chroma], size, stored, &mut data),
             );
         }
+        planes.tone.iter().for_each(|tone| tone.rgb_row(&mut data));
         let data = orientation.upright::<3>(data, (stored.width, stored.height));
         Ok(Image { width: region.width, height: region.height, channels: 3, data })
     }
@@ -131,6 +133,7 @@ impl Converter {
                 }
             },
         );
+        planes.tone.iter().for_each(|tone| tone.luma_row(&mut data));
         let data = orientation.upright::<1>(data, (stored.width, stored.height));
         Ok(Image { width: region.width, height: region.height, channels: 1, data })
     }

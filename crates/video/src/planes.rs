@@ -7,6 +7,8 @@ use ffmpeg::software::scaling::{Context, Flags};
 use pulp::Arch;
 
 use crate::colour::Matrix;
+use crate::interlace::Deinterlacer;
+use crate::tone::Tone;
 
 /// A plane of bytes; rows may be padded.
 #[derive(Debug, Clone, Copy)]
@@ -36,11 +38,13 @@ pub(crate) struct Planes<'a> {
     pub(crate) u: Plane<'a>,
     pub(crate) v: Plane<'a>,
     pub(crate) matrix: Matrix,
+    /// `None` for standard dynamic range.
+    pub(crate) tone: Option<&'a Tone>,
 }
 
 impl<'a> Planes<'a> {
     fn new(plane: impl Fn(usize) -> Plane<'a>, matrix: Matrix) -> Self {
-        Self { y: plane(0), u: plane(1), v: plane(2), matrix }
+        Self { y: plane(0), u: plane(1), v: plane(2), matrix, tone: None }
     }
 
     /// How many luma pixels a colour pixel covers across and down, as powers of two: 0 or 1.
@@ -51,7 +55,15 @@ impl<'a> Planes<'a> {
 
 /// Provides the planes of frames. The usual formats need no work, formats of ten and twelve bits little;
 /// FFmpeg's scaler first converts others (packed, RGB, grey) to one of the usual ones.
+/// Combs of interlaced pictures are removed.
 pub(crate) struct Unpacker {
+    bytes: Bytes,
+    deinterlacer: Deinterlacer,
+    tone: Option<Tone>,
+}
+
+/// Buffers for formats that are not stored as planes of bytes.
+struct Bytes {
     scaler: Option<Context>,
     unpacked: frame::Video,
     narrowed: [Vec<u8>; 3],
@@ -59,7 +71,9 @@ pub(crate) struct Unpacker {
 
 impl Unpacker {
     pub(crate) fn new() -> Self {
-        Self { scaler: None, unpacked: frame::Video::empty(), narrowed: [const { Vec::new() }; 3] }
+        let narrowed = [const { Vec::new() }; 3];
+        let bytes = Bytes { scaler: None, unpacked: frame::Video::empty(), narrowed };
+        Self { bytes, deinterlacer: Deinterlacer::default(), tone: None }
     }
 
     /// The planes of a frame.
@@ -67,6 +81,20 @@ impl Unpacker {
     /// # Errors
     /// The message of FFmpeg, if it cannot convert the pixel format.
     pub(crate) fn planes<'a>(&'a mut self, frame: &'a frame::Video) -> Result<Planes<'a>, String> {
+        let mut planes = self.bytes.planes(frame)?;
+        if let Some(kind) = Tone::kind(frame) {
+            let known = self.tone.take().filter(|tone| tone.fits(kind));
+            planes.tone = Some(self.tone.insert(known.unwrap_or_else(|| Tone::new(kind))));
+        }
+        Ok(match frame.is_interlaced() {
+            true => self.deinterlacer.planes(planes, frame.is_top_first()),
+            false => planes,
+        })
+    }
+}
+
+impl Bytes {
+    fn planes<'a>(&'a mut self, frame: &'a frame::Video) -> Result<Planes<'a>, String> {
         let format = frame.format();
         let has_plain_rows = |bytes| (0..3).all(|i| has_plain_rows(frame, i, bytes));
         if is_planar(format) && has_plain_rows(1) {

@@ -10,6 +10,7 @@
 
 mod bad_inputs;
 mod bench;
+mod cases;
 mod edits;
 mod end_to_end;
 mod engines;

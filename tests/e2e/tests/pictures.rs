@@ -157,6 +157,51 @@ fn containers_of_archives_are_read_like_others() {
     }
 }
 
+/// Fifty moments a second, two in a frame: what is seen is every second frame of the same video.
+#[test]
+fn fields_are_not_combed() {
+    let interlaced = ["-flags", "+ildct+ilme", "-r", "25", "-frames:v", "75"];
+    let select = ["-vf", "select='not(mod(n,2))',setpts=N/25/TB", "-r", "25", "-frames:v", "75"];
+    let Some(plain) = seen("every-second.mkv", &[select.as_slice(), &CODEC].concat()) else { return };
+    assert_eq!(plain.shots, [0, 35, 68]);
+    let weave = "setpts=N/50/TB,fps=50,tinterlace=interleave_top,setfield=tff";
+    let tape = "setpts=N/50/TB,fps=50,scale=720:576,setsar=64/45,tinterlace=interleave_bottom,setfield=bff";
+    for (name, filter, codec) in [
+        ("fields.mkv", weave, CODEC.as_slice()),
+        ("fields.vob", weave, &["-c:v", "mpeg2video", "-q:v", "2"]),
+        ("fields.dv", tape, &["-pix_fmt", "yuv420p", "-c:v", "dvvideo"]),
+    ] {
+        let arguments = [["-vf", filter].as_slice(), codec, &interlaced].concat();
+        let Some(found) = seen(name, &arguments) else { return };
+        assert_eq!(found.warnings, [""; 0], "{name}");
+        assert_eq!((found.frames.len(), found.shots.as_slice()), (75, plain.shots.as_slice()), "{name}");
+        let (across, down) = (found.video.width as f32 / 640.0, found.video.height as f32 / 360.0);
+        let recall = recall(&plain, &found, |[l, t, r, b]| [l * across, t * down, r * across, b * down]);
+        assert!(recall >= 0.95, "{name}: {recall}");
+    }
+}
+
+/// The clip as PQ and as HLG, with the white of the clip at the reference white of ITU-R BT.2408.
+#[test]
+fn high_dynamic_range_shows_the_same_faces() {
+    let Some(()) = assets::require_filter("zscale") else { return };
+    let Some(plain) = plain("range.mkv") else { return };
+    for transfer in ["smpte2084", "arib-std-b67"] {
+        let filter = format!(
+            "setparams=colorspace=smpte170m:color_primaries=bt709:color_trc=bt709:range=tv,\
+             zscale=p=bt2020:t={transfer}:m=bt2020nc:npl=203,format=yuv420p10le"
+        );
+        let tags = ["-color_trc", transfer, "-color_primaries", "bt2020", "-colorspace", "bt2020nc"];
+        let Some(found) = seen("deep.mkv", &[&["-vf", &filter], CODEC.as_slice(), &tags].concat()) else {
+            return;
+        };
+        assert_eq!(found.warnings, [""; 0], "{transfer}");
+        assert_eq!(found.shots, SHOTS, "{transfer}");
+        let recall = recall(&plain, &found, |edges| edges);
+        assert!(recall >= 0.95, "{transfer}: {recall}");
+    }
+}
+
 #[test]
 fn holes_and_jumps_of_the_clock_do_not_stretch_a_video() {
     let hole =

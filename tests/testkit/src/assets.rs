@@ -98,14 +98,27 @@ pub fn require_encoder(name: &str) -> Option<()> {
     }
 }
 
+/// A filter of the `ffmpeg` tool.
+pub fn require_filter(name: &str) -> Option<()> {
+    require_ffmpeg()?;
+    if listed("-filters").split_whitespace().any(|word| word == name) {
+        Some(())
+    } else {
+        skip(&format!("this `ffmpeg` has no filter {name}"))
+    }
+}
+
 /// What the `ffmpeg` tool says of its encoders; empty without the tool.
 fn encoders() -> &'static str {
     static ENCODERS: OnceLock<String> = OnceLock::new();
-    ENCODERS.get_or_init(|| {
-        let done = Command::new("ffmpeg").args(["-v", "quiet", "-encoders"]).output();
-        let done = done.ok().filter(|done| done.status.success());
-        done.map_or_else(String::new, |done| String::from_utf8_lossy(&done.stdout).into_owned())
-    })
+    ENCODERS.get_or_init(|| listed("-encoders"))
+}
+
+/// What the `ffmpeg` tool lists with an option; empty without the tool.
+fn listed(option: &str) -> String {
+    let done = Command::new("ffmpeg").args(["-v", "quiet", option]).output();
+    let done = done.ok().filter(|done| done.status.success());
+    done.map_or_else(String::new, |done| String::from_utf8_lossy(&done.stdout).into_owned())
 }
 
 /// The folder of the built programs: test executables are in `deps` below it.

@@ -14,6 +14,7 @@
 //! * `end_to_end`: does the whole line find who is in a clip, again and again the same?
 //! * `bad_inputs`: does each bad input end in one clear sentence and no half-written table?
 //! * `bench`: is what `cargo xtask bench` measures whole and plausible?
+//! * `cases`, `pictures`: is the outcome right where people report other programs to fail?
 //! * `formats`: do the programs read unusual videos, and tell what they cannot do?
 //! * `kills`: is nothing lost when a stage is killed, crashes, is interrupted, or runs out of room?
 //! * `forget`: is a person who is forgotten gone, and stays gone?

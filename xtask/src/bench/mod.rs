@@ -9,6 +9,7 @@ mod networks;
 mod pipeline;
 mod review;
 mod runner;
+mod soak;
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
@@ -55,6 +56,8 @@ pub(crate) struct Options {
 enum Bench {
     /// Whole runs on labelled clips and their re-encoded copies, scored
     Accuracy(accuracy::Options),
+    /// Whole runs on generated variants of a clip, compared with the run of the clip
+    Soak(soak::Options),
     /// A simulated user answering the questions of the review page on labelled clips
     Review(review::Options),
     /// A whole run, next to ffmpeg decoding the same video
@@ -76,6 +79,7 @@ pub(crate) fn bench(options: &Options) -> Result<()> {
     let install = options.install;
     let (object, text): (Value, fn(&Value) -> String) = match &options.bench {
         Bench::Accuracy(accuracy) => return accuracy::accuracy(accuracy, install),
+        Bench::Soak(soak) => return soak::soak(soak, install),
         Bench::Review(review) => return review::review(review, install),
         Bench::Pipeline(pipeline) => (pipeline::pipeline(pipeline, install)?, pipeline::text),
         Bench::Embed(embed) => (networks::embed(embed, install)?, networks::text),

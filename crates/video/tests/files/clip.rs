@@ -114,16 +114,20 @@ pub(crate) fn seen(path: &Path, threads: usize) -> (Vec<Seen>, u64) {
     while let Some(picture) = decoder.next_picture().unwrap() {
         let secs = facts.t_secs(picture.pts_ticks.unwrap()) + facts.start_secs;
         let image = converter.rgb(&picture, facts.width as usize, facts.height as usize).unwrap();
-        let number = (0..8).filter(|bit| pixel(&image, (f64::from(*bit) + 0.5) / 8.0, 0.25)[1] > 127);
         let [red, blue] = [0.25, 0.75].map(|x| pixel(&image, x, 0.75));
         seen.push(Seen {
             secs,
-            number: number.map(|bit| 1 << bit).sum(),
+            number: number_in(&image),
             is_damaged: picture.is_damaged,
             is_upright: red[0] > 180 && red[2] < 80 && blue[2] > 180 && blue[0] < 80,
         });
     }
     (seen, decoder.lost())
+}
+
+/// The number that a picture of [`counter`] shows.
+pub(crate) fn number_in(image: &Image) -> usize {
+    (0..8).filter(|bit| pixel(image, (f64::from(*bit) + 0.5) / 8.0, 0.25)[1] > 127).map(|bit| 1 << bit).sum()
 }
 
 /// The pixel at a place given as fractions.

@@ -1,0 +1,192 @@
+//! Tones of high dynamic range for networks that know pictures of standard range.
+//!
+//! PQ and HLG (ITU-R BT.2100) are shown as by a display of 1000 cd/m², then light is compressed to that of a display on
+//! which white has 203 cd/m², the reference white of ITU-R BT.2408. The curve is the EETF of ITU-R BT.2390, section 5.4.1:
+//! up to 92 cd/m² light stays as it is, and 1000 cd/m² become 203 cd/m². Colours go from the primaries of BT.2020 to those
+//! of BT.709 (ITU-R BT.2087), and light becomes a signal by the gamma of BT.1886.
+//!
+//! HLG's system gamma of 1.2 is applied to each channel in place of luminance, which makes colours slightly stronger.
+
+use ffmpeg::color::{Primaries, TransferCharacteristic};
+use ffmpeg::frame;
+
+/// Light of the brightest pixel, cd/m².
+const PEAK: f64 = 1000.0;
+/// Light of white in the result, cd/m².
+const WHITE: f64 = 203.0;
+/// HLG's system gamma on a display of [`PEAK`].
+const HLG_GAMMA: f64 = 1.2;
+/// Number of levels of light. Levels are square roots of light, which makes them finer where it is dark.
+const LEVELS: usize = 4096;
+/// Linear light of BT.2020 to that of BT.709.
+const TO_BT709: [[f32; 3]; 3] =
+    [[1.6605, -0.5876, -0.0728], [-0.1246, 1.1329, -0.0083], [-0.0182, -0.1006, 1.1187]];
+
+/// Maps pixels of high dynamic range to standard range.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Tone {
+    kind: (TransferCharacteristic, Primaries),
+    /// Light of each signal, relative to [`PEAK`].
+    light: [f32; 256],
+    /// Signal of standard range of each level of light.
+    signal: Vec<u8>,
+    /// Signal of standard range of each grey.
+    grey: [u8; 256],
+}
+
+impl Tone {
+    /// Returns what identifies the tones of a frame; `None` for standard range.
+    pub(crate) fn kind(frame: &frame::Video) -> Option<(TransferCharacteristic, Primaries)> {
+        use TransferCharacteristic::{ARIB_STD_B67, SMPTE2084};
+        let transfer = frame.color_transfer_characteristic();
+        matches!(transfer, SMPTE2084 | ARIB_STD_B67).then(|| (transfer, frame.color_primaries()))
+    }
+
+    /// Creates the mapping for tones of this kind.
+    pub(crate) fn new(kind: (TransferCharacteristic, Primaries)) -> Self {
+        let light = |signal: usize| {
+            let signal = signal as f64 / 255.0;
+            match kind.0 {
+                TransferCharacteristic::ARIB_STD_B67 => hlg(signal).powf(HLG_GAMMA),
+                _ => pq(signal) / PEAK,
+            }
+        };
+        let light: [f32; 256] = std::array::from_fn(|signal| light(signal) as f32);
+        let signal: Vec<u8> = (0..LEVELS)
+            .map(|level| {
+                let light = compressed(PEAK * (level as f64 / (LEVELS - 1) as f64).powi(2));
+                (255.0 * (light / WHITE).powf(1.0 / 2.4)).round() as u8
+            })
+            .collect();
+        let grey = light.map(|light| signal[level(light)]);
+        Self { kind, light, signal, grey }
+    }
+
+    /// Whether the mapping is for tones of this kind.
+    pub(crate) fn fits(&self, kind: (TransferCharacteristic, Primaries)) -> bool {
+        self.kind == kind
+    }
+
+    /// Maps a row of RGB, interleaved, in place.
+    pub(crate) fn rgb_row(&self, row: &mut [u8]) {
+        let is_wide = self.kind.1 != Primaries::BT709;
+        for pixel in row.as_chunks_mut::<3>().0 {
+            let light = pixel.map(|signal| self.light[usize::from(signal)]);
+            let light = match is_wide {
+                true => TO_BT709.map(|[r, g, b]| r * light[0] + g * light[1] + b * light[2]),
+                false => light,
+            };
+            *pixel = light.map(|light| self.signal[level(light)]);
+        }
+    }
+
+    /// Maps a row of luma of full range in place, as if it were grey.
+    pub(crate) fn luma_row(&self, row: &mut [u8]) {
+        row.iter_mut().for_each(|luma| *luma = self.grey[usize::from(*luma)]);
+    }
+}
+
+/// Level of light, relative to [`PEAK`].
+fn level(light: f32) -> usize {
+    (light.clamp(0.0, 1.0).sqrt() * (LEVELS - 1) as f32 + 0.5) as usize
+}
+
+/// Constants of PQ (SMPTE ST 2084): m₁, m₂, c₁, c₂, c₃.
+const PQ: [f64; 5] = [0.159_301_757_812_5, 78.84375, 0.8359375, 18.8515625, 18.6875];
+
+/// Light of a PQ signal of 0 to 1, cd/m².
+fn pq(signal: f64) -> f64 {
+    let [m1, m2, c1, c2, c3] = PQ;
+    let power = signal.powf(1.0 / m2);
+    10_000.0 * ((power - c1).max(0.0) / (c2 - c3 * power)).powf(1.0 / m1)
+}
+
+/// PQ signal of light, cd/m².
+fn pq_of(light: f64) -> f64 {
+    let [m1, m2, c1, c2, c3] = PQ;
+    let power = (light / 10_000.0).powf(m1);
+    ((c1 + c2 * power) / (1.0 + c3 * power)).powf(m2)
+}
+
+/// Light of the scene of an HLG signal, both 0 to 1.
+fn hlg(signal: f64) -> f64 {
+    let (a, b, c) = (0.178_832_77, 0.284_668_92, 0.559_910_73);
+    if signal <= 0.5 { signal * signal / 3.0 } else { (((signal - c) / a).exp() + b) / 12.0 }
+}
+
+/// Light after compression from [`PEAK`] to [`WHITE`], cd/m².
+fn compressed(light: f64) -> f64 {
+    let peak = pq_of(PEAK);
+    let white = pq_of(WHITE) / peak;
+    let signal = pq_of(light) / peak;
+    let knee = 1.5 * white - 0.5;
+    if signal <= knee {
+        return light;
+    }
+    let t = (signal - knee) / (1.0 - knee);
+    let (t2, t3) = (t * t, t * t * t);
+    let spline = (2.0 * t3 - 3.0 * t2 + 1.0) * knee
+        + (t3 - 2.0 * t2 + t) * (1.0 - knee)
+        + (3.0 * t2 - 2.0 * t3) * white;
+    pq(spline * peak)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Signals of light by BT.2100 (PQ) and of scene light (HLG), as tables of the standards have them.
+    #[test]
+    fn curves_have_their_published_values() {
+        for (light, signal) in
+            [(0.0, 0.0), (100.0, 0.5081), (203.0, 0.5807), (1000.0, 0.7518), (10_000.0, 1.0)]
+        {
+            assert!((pq_of(light) - signal).abs() < 1e-4, "{light}: {}", pq_of(light));
+            assert!((pq(pq_of(light)) - light).abs() < 1e-6 * light.max(1.0), "{light}");
+        }
+        for (signal, light) in [(0.0, 0.0), (0.5, 1.0 / 12.0), (0.75, 0.2650), (1.0, 1.0)] {
+            assert!((hlg(signal) - light).abs() < 1e-4, "{signal}: {}", hlg(signal));
+        }
+    }
+
+    #[test]
+    fn dark_light_stays_and_bright_light_is_compressed() {
+        assert_eq!(compressed(50.0), 50.0);
+        assert!((compressed(203.0) - 158.0).abs() < 1.0, "{}", compressed(203.0));
+        assert!((compressed(1000.0) - 203.0).abs() < 1e-6, "{}", compressed(1000.0));
+        let mut last = 0.0;
+        for light in (0..1000).map(f64::from) {
+            assert!(compressed(light) >= last, "{light}");
+            last = compressed(light);
+        }
+    }
+
+    /// Black, grey and white of both curves; a face is between the last two.
+    #[test]
+    fn greys_stay_grey() {
+        use TransferCharacteristic::{ARIB_STD_B67, SMPTE2084};
+        for transfer in [SMPTE2084, ARIB_STD_B67] {
+            let tone = Tone::new((transfer, Primaries::BT2020));
+            for signal in 0..=255 {
+                let (mut pixel, mut luma) = ([signal; 3], [signal]);
+                tone.rgb_row(&mut pixel);
+                tone.luma_row(&mut luma);
+                assert!(pixel.iter().all(|v| v.abs_diff(luma[0]) <= 1), "{transfer:?} {signal}: {pixel:?}");
+            }
+            // Reference white: 58 % of PQ, 75 % of HLG.
+            let white = if transfer == SMPTE2084 { 148 } else { 191 };
+            assert!((225..=232).contains(&tone.grey[white]), "{transfer:?}: {}", tone.grey[white]);
+            assert_eq!((tone.grey[0], tone.grey[255]), (0, 255));
+        }
+    }
+
+    /// Saturated red of BT.709 as BT.2020 has it, half as light as reference white.
+    #[test]
+    fn colours_get_other_primaries() {
+        let tone = Tone::new((TransferCharacteristic::SMPTE2084, Primaries::BT2020));
+        let light = [0.6274, 0.0691, 0.0164].map(|share| 100.0 * share);
+        let mut pixel = light.map(|light| (255.0 * pq_of(light)).round() as u8);
+        tone.rgb_row(&mut pixel);
+        assert!(pixel[0] > 180 && pixel[1] < 30 && pixel[2] < 30, "{pixel:?}");
+    }
+}
