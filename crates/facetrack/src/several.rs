@@ -166,8 +166,12 @@ fn run_each(args: &RunArgs, videos: &[PathBuf]) -> Result<()> {
     let library = args.library.clone().unwrap_or_else(|| runs.join(LIBRARY));
     let library = std::path::absolute(&library).map_err(Error::io("resolve", &library))?;
     let run_dirs = run_dirs(videos, &runs, &library)?;
-    for (copy, first) in copies(videos)? {
-        eprintln!("warning: `{}` is a copy of `{}`: both get a run", copy.display(), first.display());
+    let copies = copies(videos)?;
+    for (copy, first) in &copies {
+        let (copy, first) = (copy.display(), first.display());
+        eprintln!(
+            "warning: `{copy}` is a copy of `{first}`: both get a run, but only the run of the first is in the library"
+        );
     }
     let plan = Plan::check(args)?.obtain_weights()?;
     let mut done = Vec::new();
@@ -177,7 +181,10 @@ fn run_each(args: &RunArgs, videos: &[PathBuf]) -> Result<()> {
         let runs_left = videos[number + 1..].iter().map(|later| size(later)).sum::<f64>() / size(video);
         let error = match run_one(&plan, video, run_dir, &place, runs_left) {
             Ok(run_dir) => {
-                done.push(run_dir);
+                // A library has one run of each video.
+                if !copies.iter().any(|(copy, _)| *copy == video) {
+                    done.push(run_dir);
+                }
                 continue;
             }
             Err(error) if error.is_interrupt() => return Err(error),

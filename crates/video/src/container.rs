@@ -177,7 +177,7 @@ pub fn index(path: &Path, mut progress: impl FnMut(u64)) -> Result<Index> {
 ///
 /// A decoder that reorders frames shows the first one a few frames after it has decoded it. So the presentation times, in
 /// order, are the decoding times, in order, from the frame on that many places later. The smallest such number that
-/// explains all presentation times there are leaves as many times free as packets need. In AVI, where no packet has a
+/// explains all presentation times leaves as many times free as packets need. In AVI, where no packet has a
 /// presentation time, the number is zero. In a program stream with small frames, many reference frames have none.
 ///
 /// If no number explains all times, a decoding time that another packet has is replaced by the end of the video.
@@ -194,8 +194,11 @@ fn place(packets: &mut Vec<PacketInfo>, without_pts: Vec<PacketInfo>, mut decodi
     let n_packets = known.len() + without_pts.len();
     let free = (0..=MAX_REORDERED).find_map(|delay| {
         let shown: BTreeSet<i64> = decoding.iter().skip(delay).take(n_packets).copied().collect();
-        let is_right = shown.len() == n_packets && known.is_subset(&shown);
-        is_right.then(|| shown.difference(&known).copied().collect::<Vec<_>>())
+        let free: Vec<i64> = shown.difference(&known).copied().collect();
+        // No frame is shown before it is decoded.
+        let is_late = |(time, packet): (&i64, &PacketInfo)| *time >= packet.pts_ticks;
+        let is_right = free.len() == without_pts.len() && free.iter().zip(&without_pts).all(is_late);
+        is_right.then_some(free)
     });
     // Reference frames, which are the ones without times, are shown in the order in which they are decoded.
     for (i, mut packet) in without_pts.into_iter().enumerate() {

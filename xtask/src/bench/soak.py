@@ -131,7 +131,6 @@ class Variant:
         elif self.ending in ("mp4", "mov") and chance(0.25):
             # Stored as turned to the left, and declared.
             filters.append("transpose=2")
-            after += ["-metadata:s:v:0", "rotate=90"]
             self.properties.append("declared turn")
         elif chance(0.08):
             filters.append("hflip")
@@ -166,6 +165,12 @@ class Variant:
             said += done.stderr if done.returncode else ""
         if self.joined_at is not None and not said:
             video.write_bytes(b"".join(path.read_bytes() for path, *_ in parts))
+        if "declared turn" in self.properties and not said:
+            # Only a copy of the stream keeps a declared turn.
+            stored = video.rename(video.with_name(f"stored.{self.ending}"))
+            line = ["ffmpeg", "-nostdin", "-v", "error", "-y", "-i", stored, "-c", "copy", "-metadata:s:v:0", "rotate=270"]
+            done = subprocess.run([*line, video], capture_output=True, text=True)
+            said = done.stderr if done.returncode else ""
         return said
 
     def scale(self, filters, shape, size, aspect):
