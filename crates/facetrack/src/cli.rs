@@ -297,7 +297,7 @@ impl Settings {
 /// Patience with other processes.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct Wait {
-    /// Wait so long for another process that uses the run directory or the gallery; then end with exit code 75
+    /// Seconds to wait while another process uses the run directory or the gallery; after that, the exit code is 75
     #[arg(long = "wait", value_name = "SECS", value_parser = clap::value_parser!(u32), default_value_t)]
     pub(crate) secs: u32,
 }
