@@ -34,7 +34,7 @@ CONTAINERS = {
     "ts": [X264, X265, MPEG2],
     "mts": [[*X264, "-f", "mpegts", "-mpegts_m2ts_mode", "1"]],
     "mpg": [MPEG2], "vob": [MPEG2], "mxf": [MPEG2],
-    "flv": [X264, ["-c:v", "flv1", "-q:v", "2"]],
+    "flv": [X264, ["-c:v", "flv", "-q:v", "2"]],
     "wmv": [["-c:v", "wmv2", "-q:v", "2"]],
     "dv": [["-c:v", "dvvideo", "-pix_fmt", "yuv420p"]],
 }

@@ -166,7 +166,7 @@ fn containers_of_archives() {
         ("tape.avi", &dv),
         ("film.mov", &["-c:v", "prores_ks"]),
         ("film.wmv", &["-c:v", "wmv2", "-q:v", "2"]),
-        ("film.flv", &["-c:v", "flv1", "-q:v", "2"]),
+        ("film.flv", &["-c:v", "flv", "-q:v", "2"]),
     ];
     for (name, codec) in cases {
         let size = if codec == dv { (720, 576) } else { (128, 72) };
