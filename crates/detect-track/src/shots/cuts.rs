@@ -8,7 +8,7 @@
 
 use schema::tables::Transition;
 
-use crate::shots::{Boundary, HEIGHT, ShotConfig, WIDTH, band_change, low_contrast, moments};
+use crate::shots::{Boundary, HEIGHT, ShotConfig, WIDTH, structure_change};
 
 /// Frames after a change that must be known to judge it.
 pub const LOOKAHEAD: usize = 3;
@@ -80,7 +80,7 @@ impl CutDetector {
         let ShotConfig { min_cut_change, min_cut_ratio, min_structure_change, .. } = self.config;
         let len = self.pictures.len();
         let between = |a: usize, b: usize| change(&self.pictures[a], &self.pictures[b]);
-        let structure = |a: usize, b: usize| band_change(&self.pictures[a], &self.pictures[b]);
+        let structure = |a: usize, b: usize| structure_change(&self.pictures[a], &self.pictures[b]);
         let before = i.checked_sub(1)?;
         let mut across = between(before, i);
         if across < min_cut_change {
@@ -130,8 +130,7 @@ impl CutDetector {
 }
 
 /// Mean absolute difference of two pictures of [`WIDTH`] × [`HEIGHT`] pixels, as a share of the luma range, after one
-/// gain and one offset, and with every block of the first where it fits the second best; larger where the contrast is
-/// low.
+/// gain and one offset, and with every block of the first where it fits the second best.
 fn change(a: &[u8], b: &[u8]) -> f64 {
     let ((mean_a, deviation_a), (mean_b, deviation_b)) = (moments(a), moments(b));
     let gain = (deviation_b.max(1.0) / deviation_a.max(1.0)).clamp(1.0 / MAX_GAIN, MAX_GAIN).sqrt();
@@ -156,8 +155,17 @@ fn change(a: &[u8], b: &[u8]) -> f64 {
             best.iter_mut().zip(sums).for_each(|(best, sum)| *best = best.min(sum));
         }
     }
-    let sum = f64::from(best.iter().sum::<f32>());
-    sum / (WIDTH * HEIGHT) as f64 / 255.0 * low_contrast(deviation_a, deviation_b)
+    f64::from(best.iter().sum::<f32>()) / (WIDTH * HEIGHT) as f64 / 255.0
+}
+
+/// Mean and standard deviation of a picture, levels.
+fn moments(picture: &[u8]) -> (f32, f32) {
+    let n = picture.len().max(1) as f64;
+    let (sum, squares) = picture.iter().fold((0_u64, 0_u64), |(sum, squares), v| {
+        (sum + u64::from(*v), squares + u64::from(*v) * u64::from(*v))
+    });
+    let mean = sum as f64 / n;
+    (mean as f32, (squares as f64 / n - mean * mean).max(0.0).sqrt() as f32)
 }
 
 #[cfg(test)]

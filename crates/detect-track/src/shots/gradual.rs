@@ -1,20 +1,17 @@
-//! Dissolves, wipes and fades: one picture replaces the other over many frames.
+//! Dissolves and fades: one picture blends into the next over many frames.
 //!
 //! While `a` dissolves into `b`, every picture is `a + α (b − a)` with α growing from 0 to 1. So
 //! pictures are projected onto the line between the two ends of a window: a dissolve is a window in
 //! which they stay close to that line, move along it in one direction without a jump, and rest at
 //! both ends. A pan or a walk through the picture leaves the line. A fade is a dissolve from a blank
-//! picture, black or white, which need not rest. (The blend model is that of Hampapur, Jain,
-//! Weymouth, "Production model based digital video segmentation", 1995.)
-//!
-//! In a wipe, every pixel is that of `a` or that of `b`, and most pixels differ. A wipe counts as a dissolve. A picture
-//! that pushes the other out is not found: the faces move with their pictures.
+//! picture. (The blend model is that of Hampapur, Jain, Weymouth, "Production model based digital
+//! video segmentation", 1995.)
 
 use std::collections::VecDeque;
 
 use schema::tables::Transition;
 
-use crate::shots::{Boundary, ShotConfig, low_contrast, moments, structure_change};
+use crate::shots::{Boundary, ShotConfig, difference, structure_change};
 
 /// Lengths of the windows that are tried, as shares of the longest.
 const WINDOWS: [f64; 6] = [1.0 / 6.0, 0.25, 1.0 / 3.0, 0.5, 2.0 / 3.0, 1.0];
@@ -31,23 +28,17 @@ const REST_SHARE: usize = 8;
 const BACK: f32 = 0.05;
 /// Largest step of α: a larger one is a cut.
 const JUMP: f32 = 0.34;
-/// Structure change of a transition that the plain line does not show: a wipe, or one under a light that flickers.
-const OTHER: f64 = 0.7;
 /// Standard deviation below which a picture is blank, levels.
 const BLANK: f32 = 6.0;
-/// Share of the pixels that a wipe replaces by others, at least.
-const REPLACED: f64 = 0.6;
-/// Difference from which a pixel is another one, relative to the root of the mean square of all.
-const DIFFERS: f32 = 0.3;
 
-/// Finds dissolves, wipes and fades within what cuts have left together.
+/// Finds dissolves and fades within what cuts have left together.
 #[derive(Debug)]
 pub struct GradualDetector {
     config: ShotConfig,
     /// Window lengths, frames, ascending.
     windows: Vec<usize>,
     /// The last pictures since the last boundary, oldest first.
-    pictures: VecDeque<Sample>,
+    pictures: VecDeque<(i64, Vec<u8>)>,
     /// The first frame of the current shot that is not blank.
     first_content: Option<i64>,
 }
@@ -68,15 +59,13 @@ impl GradualDetector {
             self.pictures.clear();
             self.first_content = None;
         }
-        self.pictures.push_back(Sample::new(frame_idx, luma));
+        self.pictures.push_back((frame_idx, luma.to_vec()));
         let longest = self.windows.last().copied().unwrap_or(MIN_WINDOW);
         if self.pictures.len() > longest + 1 {
             self.pictures.pop_front();
         }
-        let found = [false, true].into_iter().find_map(|is_centred| {
-            self.windows.iter().find_map(|window| self.transition(*window, is_centred))
-        });
-        if self.first_content.is_none() && self.pictures.back().is_some_and(|sample| !sample.is_blank()) {
+        let found = self.windows.iter().find_map(|window| self.transition(*window));
+        if self.first_content.is_none() && !is_blank(luma) {
             self.first_content = Some(frame_idx);
         }
         let (frame_idx, boundary) = found?;
@@ -91,142 +80,81 @@ impl GradualDetector {
 
     /// The earliest frame that a later call may name.
     pub fn earliest(&self) -> i64 {
-        self.pictures.front().map_or(0, |sample| sample.frame_idx)
+        self.pictures.front().map_or(0, |(frame_idx, _)| *frame_idx)
     }
 
-    /// Whether the last `window + 1` pictures are a transition: its first frame and its kind. With `is_centred`, the
-    /// mean of every picture is taken out first: that of a light that flickers says nothing.
-    fn transition(&self, window: usize, is_centred: bool) -> Option<(i64, Boundary)> {
+    /// Whether the last `window + 1` pictures are a transition: its first frame and its kind.
+    fn transition(&self, window: usize) -> Option<(i64, Boundary)> {
         let first = self.pictures.len().checked_sub(window + 1)?;
-        let pictures = self.pictures.range(first..);
-        let (from, to) = (&self.pictures[first], self.pictures.back()?);
-        let transition = match (from.is_blank(), to.is_blank()) {
+        let from = &self.pictures[first].1;
+        let to = &self.pictures.back()?.1;
+        let change = difference(from, to);
+        if change < self.config.min_gradual_change {
+            return None;
+        }
+        let line = Line::new(from, to);
+        // The rest at both ends is cheap to test and seldom there.
+        let at = |i: usize| line.along(&self.pictures[first + i].1);
+        let rest = (window / REST_SHARE).max(2);
+        if at(rest).abs() > REST || (1.0 - at(window - rest)).abs() > REST {
+            return None;
+        }
+        let along: Vec<f32> = (0..=window).map(at).collect();
+        let is_steady = along.windows(2).all(|pair| (-BACK..=JUMP).contains(&(pair[1] - pair[0])));
+        let begins = along.iter().position(|alpha| *alpha > SHOWS)?;
+        let transition = match (is_blank(from), is_blank(to)) {
             // Into the blank: the shot ends, and the next has not begun.
             (_, true) => return None,
             (true, false) => Transition::Fade,
             (false, false) => Transition::Dissolve,
         };
-        let line = Line::new(from, to, is_centred);
-        let change = line.change() * low_contrast(from.deviation, to.deviation);
-        if change < self.config.min_gradual_change {
-            return None;
-        }
-        // The rest at both ends is cheap to test and seldom there. A blank picture may last for one frame only.
-        let at = |i: usize| line.along(&self.pictures[first + i]);
-        let rest = (window / REST_SHARE).max(2);
-        if (transition != Transition::Fade && at(rest).abs() > REST) || (1.0 - at(window - rest)).abs() > REST
-        {
-            return None;
-        }
-        let along: Vec<f32> = pictures.clone().map(|picture| line.along(picture)).collect();
-        let is_steady = along.windows(2).all(|pair| (-BACK..=JUMP).contains(&(pair[1] - pair[0])));
-        // Through a blank picture, two transitions follow each other: the next shot begins after the blank.
-        let is_through_blank = !from.is_blank() && pictures.clone().any(Sample::is_blank);
-        let structure = structure_change(&from.luma, &to.luma);
-        let is_other = structure >= OTHER;
-        if !is_steady
-            || is_through_blank
-            || structure < self.config.min_structure_change
-            || (is_centred && !is_other)
-        {
-            return None;
-        }
-        let most = |error: &dyn Fn((&Sample, &f32)) -> f32| {
-            f64::from(pictures.clone().zip(&along).map(error).fold(0.0, f32::max))
+        let stays = |(i, alpha): (usize, &f32)| {
+            let picture = &self.pictures[first + i].1;
+            f64::from(line.error(picture, *alpha)) <= self.config.max_blend_error
         };
-        let stays = |error: f64| error <= self.config.max_blend_error;
-        let is_blend = || stays(most(&|(picture, alpha)| line.blend_error(picture, *alpha)));
-        let is_wipe = || {
-            is_other && line.replaced() >= REPLACED && stays(most(&|(picture, _)| line.wipe_error(picture)))
-        };
-        if !is_blend() && !is_wipe() {
-            return None;
-        }
-        let begins = along.iter().position(|alpha| *alpha > SHOWS)?;
-        let boundary = Boundary { transition, score: Some(change.min(1.0)) };
-        Some((self.pictures[first + begins].frame_idx, boundary))
-    }
-}
-
-/// A picture of the window.
-#[derive(Debug)]
-struct Sample {
-    frame_idx: i64,
-    luma: Vec<u8>,
-    /// Mean and standard deviation, levels.
-    mean: f32,
-    deviation: f32,
-}
-
-impl Sample {
-    fn new(frame_idx: i64, luma: &[u8]) -> Self {
-        let (mean, deviation) = moments(luma);
-        Self { frame_idx, luma: luma.to_vec(), mean, deviation }
-    }
-
-    /// Whether the picture shows nothing: one grey all over.
-    fn is_blank(&self) -> bool {
-        self.deviation < BLANK
+        let is_transition = is_steady
+            && structure_change(from, to) >= self.config.min_structure_change
+            && along.iter().enumerate().all(stays);
+        let score = Some(change.min(1.0));
+        is_transition.then(|| (self.pictures[first + begins].0, Boundary { transition, score }))
     }
 }
 
 /// The line between two pictures.
 struct Line<'a> {
-    from: &'a Sample,
-    is_centred: bool,
+    from: &'a [u8],
     difference: Vec<f32>,
     /// Squared length.
     square: f32,
 }
 
 impl<'a> Line<'a> {
-    fn new(from: &'a Sample, to: &Sample, is_centred: bool) -> Self {
-        let mut line = Self { from, is_centred, difference: Vec::new(), square: 1.0 };
-        line.difference = line.ahead(to).collect();
-        line.square = line.difference.iter().map(|d| d * d).sum::<f32>().max(1.0);
-        line
-    }
-
-    /// Difference of a picture from the beginning of the line, pixel by pixel.
-    fn ahead(&self, picture: &Sample) -> impl Iterator<Item = f32> {
-        let shift = if self.is_centred { picture.mean - self.from.mean } else { 0.0 };
-        let pixels = picture.luma.iter().zip(&self.from.luma);
-        pixels.map(move |(p, a)| f32::from(*p) - f32::from(*a) - shift)
-    }
-
-    /// Mean absolute difference of the two ends, as a share of the luma range, 0 to 1.
-    fn change(&self) -> f64 {
-        let sum: f32 = self.difference.iter().map(|d| d.abs()).sum();
-        f64::from(sum) / self.difference.len().max(1) as f64 / 255.0
-    }
-
-    /// Share of the pixels in which the two ends differ, 0 to 1. Where something moves before a background, it is
-    /// small.
-    fn replaced(&self) -> f64 {
-        let n = self.difference.len().max(1) as f32;
-        let least = DIFFERS * (self.square / n).sqrt();
-        self.difference.iter().filter(|d| d.abs() > least).count() as f64 / f64::from(n)
+    fn new(from: &'a [u8], to: &[u8]) -> Self {
+        let difference: Vec<f32> = from.iter().zip(to).map(|(a, b)| f32::from(*b) - f32::from(*a)).collect();
+        let square = difference.iter().map(|d| d * d).sum::<f32>().max(1.0);
+        Self { from, difference, square }
     }
 
     /// α of the point on the line that is closest to a picture.
-    fn along(&self, picture: &Sample) -> f32 {
-        self.ahead(picture).zip(&self.difference).map(|(p, d)| p * d).sum::<f32>() / self.square
+    fn along(&self, picture: &[u8]) -> f32 {
+        let pixels = picture.iter().zip(self.from).zip(&self.difference);
+        pixels.map(|((p, a), d)| (f32::from(*p) - f32::from(*a)) * d).sum::<f32>() / self.square
     }
 
     /// Distance of a picture from the point at `alpha`, relative to the length of the line.
-    fn blend_error(&self, picture: &Sample, alpha: f32) -> f32 {
-        self.relative(self.ahead(picture).zip(&self.difference).map(|(p, d)| p - alpha * d))
+    fn error(&self, picture: &[u8], alpha: f32) -> f32 {
+        let pixels = picture.iter().zip(self.from).zip(&self.difference);
+        let square: f32 = pixels.map(|((p, a), d)| (f32::from(*p) - f32::from(*a) - alpha * d).powi(2)).sum();
+        (square / self.square).sqrt()
     }
+}
 
-    /// Distance of a picture from the patchwork of the two ends that is closest to it, relative to the length of the
-    /// line.
-    fn wipe_error(&self, picture: &Sample) -> f32 {
-        self.relative(self.ahead(picture).zip(&self.difference).map(|(p, d)| p.abs().min((p - d).abs())))
-    }
-
-    fn relative(&self, errors: impl Iterator<Item = f32>) -> f32 {
-        (errors.map(|error| error * error).sum::<f32>() / self.square).sqrt()
-    }
+/// Whether a picture shows nothing: one grey all over.
+fn is_blank(picture: &[u8]) -> bool {
+    let n = picture.len().max(1) as f32;
+    let mean = picture.iter().map(|v| f32::from(*v)).sum::<f32>() / n;
+    let variance = picture.iter().map(|v| (f32::from(*v) - mean).powi(2)).sum::<f32>() / n;
+    variance < BLANK * BLANK
 }
 
 #[cfg(test)]
