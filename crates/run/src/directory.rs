@@ -446,7 +446,17 @@ fn remove_temporaries(root: &Path) -> Result<()> {
             remove(&entry.path())?;
         }
     }
-    let Ok(report) = fs::read_dir(root.join(REPORT)) else { return Ok(()) };
-    let paths = report.flatten().map(|entry| entry.path());
-    paths.filter(|path| path.extension().is_some_and(|e| e == TEMPORARY)).try_for_each(|path| remove(&path))
+    remove_temporaries_below(&root.join(REPORT))
+}
+
+/// Removes what an interrupted stage left in a folder of the report and in the folders below it.
+fn remove_temporaries_below(folder: &Path) -> Result<()> {
+    let Ok(entries) = fs::read_dir(folder) else { return Ok(()) };
+    entries.flatten().map(|entry| entry.path()).try_for_each(|path| {
+        match path.extension().is_some_and(|extension| extension == TEMPORARY) {
+            true => remove(&path),
+            false if path.is_dir() && !path.is_symlink() => remove_temporaries_below(&path),
+            false => Ok(()),
+        }
+    })
 }

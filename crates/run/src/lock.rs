@@ -35,13 +35,25 @@ pub fn set_patience(patience: Duration) {
 /// A lock, held until it is dropped.
 #[derive(Debug)]
 pub struct Lock {
-    _held: Held,
+    held: Held,
 }
 
 #[derive(Debug)]
 enum Held {
-    System { _file: File },
-    Claim { _claim: Claim },
+    /// The lock of the operating system on a file, which holds the number of the process.
+    System(File),
+    Claim {
+        _claim: Claim,
+    },
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        if let Held::System(file) = &self.held {
+            // A number that stays in the file is of no consequence.
+            let _ = file.set_len(0);
+        }
+    }
 }
 
 /// Takes the lock of the directory `root`.
@@ -75,11 +87,11 @@ fn attempt(path: &Path) -> Result<Lock> {
         Ok(()) => {
             let written = file.set_len(0).and_then(|()| write!(file, "{}", std::process::id()));
             written.map_err(Error::io("write", path))?;
-            Ok(Lock { _held: Held::System { _file: file } })
+            Ok(Lock { held: Held::System(file) })
         }
         Err(TryLockError::WouldBlock) => Err(locked(path, &mut file)),
         Err(TryLockError::Error(e)) if is_unsupported(&e) => {
-            Ok(Lock { _held: Held::Claim { _claim: Claim::take(path)? } })
+            Ok(Lock { held: Held::Claim { _claim: Claim::take(path)? } })
         }
         Err(TryLockError::Error(e)) => Err(Error::io("lock", path)(e)),
     }
