@@ -1,6 +1,12 @@
 //! Small files that stand for gigabytes. The programs that read them have a gigabyte of address space; each
 //! file must be refused with a message, or be read within it.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test that meets the unexpected should end there, and its sizes should be seen"
+)]
+
 use std::fs;
 use std::ops::Range;
 use std::path::Path;

@@ -1,6 +1,12 @@
 //! Every target on its seeds, on what fuzzing found, and on seeded mutations of both: what was mended stays
 //! mended, without libFuzzer.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test stops at the first surprise and says how much it tried"
+)]
+
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
