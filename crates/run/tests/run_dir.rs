@@ -399,7 +399,7 @@ fn a_commit_that_is_refused_changes_nothing() {
     let again = Step { force: true, rows: 9, ..step("evaluate") };
     let Begin::Run(mut stage) = again.begin(&mut done.run).unwrap() else { panic!("nothing to do") };
     again.write(&mut stage).unwrap();
-    fs::remove_file(done.path("metrics.parquet.tmp")).unwrap();
+    fs::remove_file(run::files::temporary(&done.path("metrics.parquet"))).unwrap();
     assert!(matches!(done.run.commit(stage), Err(Error::Table(schema::Error::Io { .. }))));
     assert_eq!(fs::read(done.path(manifest::FILE_NAME)).unwrap(), before);
     assert_consistent(done.reopened().run.root());
@@ -408,8 +408,16 @@ fn a_commit_that_is_refused_changes_nothing() {
 #[test]
 fn temporaries_are_removed_on_opening_but_only_ours() {
     let done = Finished::new();
-    let ours = ["tracks.parquet.tmp", "manifest.json.tmp", "config.toml.tmp", "report/index.html.tmp"];
-    let theirs = ["notes.tmp", "thesis.parquet.tmp", "tracks.parquet.tmp.bak"];
+    fs::create_dir_all(done.path("report/plots")).unwrap();
+    let ours = [
+        "tracks.parquet.tmp",
+        "tracks.parquet.node-7-4711.tmp",
+        "manifest.json.tmp",
+        "config.toml.node-7-4711.tmp",
+        "report/index.html.tmp",
+        "report/plots/timeline.svg.node-7-4711.tmp",
+    ];
+    let theirs = ["notes.tmp", "thesis.parquet.tmp", "tracks.parquet.tmp.bak", "mytracks.parquet.a-1.tmp"];
     for file in ours.into_iter().chain(theirs) {
         fs::write(done.path(file), "x").unwrap();
     }
