@@ -917,7 +917,8 @@ impl Library {
 
     /// Removes what an interrupted addition left, and files that others took the place of.
     fn sweep(&self) -> Result<(), Error> {
-        let own = [Person::TABLE.file_name(), INDEX.to_owned(), VECTORS_1.to_owned()];
+        let own =
+            [Person::TABLE.file_name(), INDEX.to_owned(), VECTORS_1.to_owned(), crate::page::PAGE.to_owned()];
         for entry in fs::read_dir(&self.root).map_err(run::Error::io("read", &self.root))?.flatten() {
             let name = entry.file_name();
             if own.iter().any(|of| is_temporary(&name.to_string_lossy(), of)) {

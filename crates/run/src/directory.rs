@@ -23,6 +23,7 @@ use crate::files::{TEMPORARY, is_temporary, publish, remove, replace, sha256, te
 use crate::lock::{Lock, lock};
 use crate::manifest::{self, Input, Manifest, Output, STAGES, StageRecord, VideoFile};
 use crate::reader::{RunReader, reads_stale};
+use crate::uids;
 
 /// The resolved configuration, one section per stage.
 const CONFIG_FILE: &str = "config.toml";
@@ -438,7 +439,7 @@ fn fingerprint(record: &StageRecord) -> String {
 /// Removes what an interrupted stage left, and nothing else: the directory may be one in which a
 /// person keeps files, and some of those may end in `.tmp` too.
 fn remove_temporaries(root: &Path) -> Result<()> {
-    let own = [manifest::FILE_NAME, CONFIG_FILE].map(str::to_owned);
+    let own = [manifest::FILE_NAME, CONFIG_FILE, uids::FILE].map(str::to_owned);
     let own: Vec<_> = tables::ALL.iter().map(|table| table.file_name()).chain(own).collect();
     for entry in fs::read_dir(root).map_err(Error::io("read", root))?.flatten() {
         let name = entry.file_name();
