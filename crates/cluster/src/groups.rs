@@ -37,8 +37,8 @@ impl Groups {
     }
 
     /// Links the groups with a method. Each group is one item, with the mean of its vectors, the crops of
-    /// all its items, and the largest of their detection scores. A cannot-link pair applies to the groups of both items; a cannot-link pair within a
-    /// group is ignored.
+    /// all its items, and the largest of their detection scores. A cannot-link pair applies to the groups of both items; a
+    /// cannot-link pair within a group is ignored.
     ///
     /// # Errors
     /// Returns the errors of the method.

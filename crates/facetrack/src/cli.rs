@@ -17,8 +17,7 @@ use crate::sources::Own;
 use crate::stage::Stage;
 
 const EXIT_CODES: &str = "Exit codes: 0 success, 1 unexpected, 2 usage, 3 unusable input or weights, \
-4 contract mismatch, 5 quality gate, 75 busy, \
-130 interrupted.";
+4 contract mismatch, 5 quality gate, 75 busy, 130 interrupted.";
 
 /// Finds the faces in a video, tracks them, and groups the tracks into people.
 ///

@@ -44,10 +44,10 @@ pub(crate) struct Plan<'a> {
 /// Runs every stage on one video, and reports the results: to programs an event; to people a summary, and on
 /// standard output the path of the page alone.
 pub(crate) fn run(args: &RunArgs, video: &Path) -> Result<()> {
-    args.stamp.as_deref().map_or(Ok(()), stamp::check)?;
+    args.stamp.iter().try_for_each(|file| stamp::check(file))?;
     let run_dir = args.run_dir.clone().unwrap_or_else(|| default_run_dir(video));
     let result = run_in(args, video, run_dir.clone());
-    args.stamp.as_deref().map_or(Ok(()), |file| stamp::write(file, video, &run_dir, &result))?;
+    args.stamp.iter().try_for_each(|file| stamp::write(file, video, &run_dir, &result))?;
     result
 }
 

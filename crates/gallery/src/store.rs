@@ -919,12 +919,7 @@ impl Library {
     fn sweep(&self) -> Result<(), Error> {
         let own =
             [Person::TABLE.file_name(), INDEX.to_owned(), VECTORS_1.to_owned(), crate::page::PAGE.to_owned()];
-        for entry in fs::read_dir(&self.root).map_err(run::Error::io("read", &self.root))?.flatten() {
-            let name = entry.file_name();
-            if own.iter().any(|of| is_temporary(&name.to_string_lossy(), of)) {
-                remove(&entry.path())?;
-            }
-        }
+        files::remove_temporaries(&self.root, &own)?;
         let videos = self.index.videos.iter().map(|entry| entry.file.as_str());
         let vectors = self.index.vector_files.iter().map(|entry| entry.file.as_str());
         let named: HashSet<_> = videos.chain(vectors).collect();

@@ -19,7 +19,7 @@ use schema::io::{PRODUCER, TableWriter};
 use schema::{Row, tables};
 
 use crate::error::{Error, Result};
-use crate::files::{TEMPORARY, is_temporary, publish, remove, replace, sha256, temporary, write_synced};
+use crate::files::{self, TEMPORARY, publish, remove, replace, sha256, temporary, write_synced};
 use crate::lock::{Lock, lock};
 use crate::manifest::{self, Input, Manifest, Output, STAGES, StageRecord, VideoFile};
 use crate::reader::{RunReader, reads_stale};
@@ -441,12 +441,7 @@ fn fingerprint(record: &StageRecord) -> String {
 fn remove_temporaries(root: &Path) -> Result<()> {
     let own = [manifest::FILE_NAME, CONFIG_FILE, uids::FILE].map(str::to_owned);
     let own: Vec<_> = tables::ALL.iter().map(|table| table.file_name()).chain(own).collect();
-    for entry in fs::read_dir(root).map_err(Error::io("read", root))?.flatten() {
-        let name = entry.file_name();
-        if own.iter().any(|of| is_temporary(&name.to_string_lossy(), of)) {
-            remove(&entry.path())?;
-        }
-    }
+    files::remove_temporaries(root, &own)?;
     remove_temporaries_below(&root.join(REPORT))
 }
 

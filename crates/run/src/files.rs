@@ -33,6 +33,20 @@ pub fn temporary(path: &Path) -> PathBuf {
     name.into()
 }
 
+/// Removes the temporaries of these files that processes left in a folder, and nothing else: users may keep files there.
+///
+/// # Errors
+/// When the folder cannot be read, or a temporary cannot be removed.
+pub fn remove_temporaries(folder: &Path, files: &[String]) -> Result<()> {
+    for entry in fs::read_dir(folder).map_err(Error::io("read", folder))?.flatten() {
+        let name = entry.file_name();
+        if files.iter().any(|of| is_temporary(&name.to_string_lossy(), of)) {
+            remove(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 /// Whether a file is named like a temporary of the file `of`: as by [`temporary`], or `OF.tmp` as by earlier versions.
 pub fn is_temporary(name: &str, of: &str) -> bool {
     let between = name.strip_prefix(of).and_then(|rest| rest.strip_suffix(TEMPORARY)?.strip_suffix('.'));

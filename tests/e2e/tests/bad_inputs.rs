@@ -17,6 +17,8 @@ use testkit::files::{copy, hashes, untidy, walk};
 use testkit::line::{Line, Said};
 use testkit::{assets, snapshot};
 
+use crate::empty_folder;
+
 /// A place to work in, with the test clip's line on a run directory inside.
 struct Place {
     folder: PathBuf,
@@ -25,9 +27,7 @@ struct Place {
 
 impl Place {
     fn new(name: &str) -> Option<Self> {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("bad_inputs").join(name);
-        let _ = fs::remove_dir_all(&folder);
-        fs::create_dir_all(&folder).unwrap();
+        let folder = empty_folder("bad_inputs", name);
         let folder = folder.canonicalize().unwrap();
         Some(Self { line: Line::on_clip(&folder.join("r"))?, folder })
     }

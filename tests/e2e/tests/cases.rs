@@ -26,6 +26,8 @@ use serde_json::Value;
 use testkit::assets;
 use testkit::line::Line;
 
+use crate::empty_folder;
+
 /// Seconds that are taken of the clip: a shot of one person, and one of another from 2.8 s to 5.4 s.
 const SECS: &str = "5.4";
 /// Frames in these seconds.
@@ -33,10 +35,7 @@ const FRAMES: i64 = 135;
 const H264: [&str; 4] = ["-c:v", "libx264", "-crf", "12"];
 
 fn folder(name: &str) -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cases").join(name);
-    let _ = fs::remove_dir_all(&folder);
-    fs::create_dir_all(&folder).unwrap();
-    folder
+    empty_folder("cases", name)
 }
 
 /// Makes a video of the beginning of the clip, from `start` seconds on, with arguments of `ffmpeg`.

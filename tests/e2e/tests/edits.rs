@@ -18,6 +18,8 @@ use testkit::files::{copy, hashes};
 use testkit::line::Line;
 use testkit::truth;
 
+use crate::empty_folder;
+
 /// A finished run of the clip that no test changes.
 fn done() -> Option<&'static Line> {
     static DONE: OnceLock<Line> = OnceLock::new();
@@ -31,10 +33,7 @@ fn done() -> Option<&'static Line> {
 }
 
 fn folder(name: &str) -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("edits").join(name);
-    let _ = fs::remove_dir_all(&folder);
-    fs::create_dir_all(&folder).unwrap();
-    folder.join("r")
+    empty_folder("edits", name).join("r")
 }
 
 fn copied(name: &str) -> Option<Line> {

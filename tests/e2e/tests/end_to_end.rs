@@ -21,6 +21,8 @@ use testkit::files::{copy, hashes, table_hashes, untidy};
 use testkit::line::{Line, Said};
 use testkit::truth::{self, TrueShot};
 
+use crate::empty_folder;
+
 /// A finished run that every test looks at and none changes.
 struct Done {
     line: Line,
@@ -72,10 +74,7 @@ impl Done {
 
 /// An empty folder for a run directory. It remains after the test for inspection.
 fn folder(name: &str) -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("end_to_end").join(name);
-    let _ = fs::remove_dir_all(&folder);
-    fs::create_dir_all(&folder).unwrap();
-    folder.join("r")
+    empty_folder("end_to_end", name).join("r")
 }
 
 /// The line on the clip with two threads and these settings of `detect-track`.

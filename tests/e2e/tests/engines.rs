@@ -10,19 +10,17 @@ use serde_json::Value;
 use testkit::assets;
 use testkit::files::{table_hashes, untidy};
 
+use crate::empty_folder;
+
 fn folder(name: &str) -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("engines").join(name);
-    let _ = fs::remove_dir_all(&folder);
-    fs::create_dir_all(&folder).unwrap();
-    folder.canonicalize().unwrap()
+    empty_folder("engines", name).canonicalize().unwrap()
 }
 
 /// `facetrack run` on a video, with the smallest network alone.
 fn run(video: &Path, run_dir: &Path) -> Option<Command> {
-    assets::require("FACETRACK_WEIGHTS_DIR")?;
-    let mut command = Command::new(assets::require_program("facetrack")?);
-    command.arg("run").arg(video).arg("--run-dir").arg(run_dir).args(["--quiet", "--threads", "2"]);
-    command.args(["--weights-dir"]).arg(assets::require("FACETRACK_WEIGHTS_DIR")?);
+    let weights = assets::require("FACETRACK_WEIGHTS_DIR")?;
+    let mut command = assets::require_facetrack(&["run", "--quiet", "--threads", "2", "--weights-dir"])?;
+    command.arg(weights).arg(video).arg("--run-dir").arg(run_dir);
     command.args(["--embedder", "sface"]).stdin(Stdio::null());
     Some(command)
 }

@@ -15,13 +15,12 @@ use testkit::files::{copy, repository};
 use testkit::line::Line;
 use testkit::synthetic_run::{self, SyntheticRun, must};
 
+use crate::empty_folder;
+
 const FORMATS: [&str; 9] = ["csv", "mot", "coco", "cvat", "webvtt", "rttm", "otio", "appearances-csv", "edl"];
 
 fn folder(name: &str) -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("exchange").join(name);
-    let _ = fs::remove_dir_all(&folder);
-    fs::create_dir_all(&folder).unwrap();
-    folder
+    empty_folder("exchange", name)
 }
 
 fn exchange() -> Option<Command> {

@@ -16,10 +16,10 @@ use testkit::assets;
 use testkit::files::{hashes, table_hashes, untidy};
 use testkit::line::{Line, Said};
 
+use crate::empty_folder;
+
 fn line(name: &str) -> Option<Line> {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("forget").join(name);
-    let _ = fs::remove_dir_all(&folder);
-    fs::create_dir_all(&folder).unwrap();
+    let folder = empty_folder("forget", name);
     Line::on_clip(&folder.canonicalize().unwrap().join("r"))
 }
 

@@ -11,13 +11,13 @@ use testkit::files::untidy;
 use testkit::line::{Line, Said};
 use testkit::{assets, mp4};
 
+use crate::empty_folder;
+
 const STAGES: [&str; 2] = ["ingest", "detect-track"];
 
 /// The first shots of the test clip, made with these arguments of `ffmpeg`.
 fn video(name: &str, arguments: &[&str]) -> Option<PathBuf> {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("formats").join(name);
-    let _ = fs::remove_dir_all(&folder);
-    fs::create_dir_all(&folder).unwrap();
+    let folder = empty_folder("formats", name);
     let (clip, path) = (assets::require("FACETRACK_CLIP")?, folder.join(name));
     let mut ffmpeg = assets::require_ffmpeg()?;
     ffmpeg.args(["-t", "4", "-i"]).arg(clip).args(["-c:v", "libx264", "-crf", "16"]);

@@ -18,16 +18,15 @@ use testkit::line::Line;
 use testkit::mp4;
 use testkit::random::{SplitMix64, times};
 
+use crate::empty_folder;
+
 /// Longest that a stage may take for a second of a small video.
 const WATCHDOG: Duration = Duration::from_secs(120);
 /// Address space that a stage may take, KiB: far more than it needs, far less than the file may ask for.
 const MAX_KIB: u32 = 6 << 20;
 
 fn folder(name: &str) -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("hostile_videos").join(name);
-    let _ = fs::remove_dir_all(&folder);
-    fs::create_dir_all(&folder).unwrap();
-    folder
+    empty_folder("hostile_videos", name)
 }
 
 /// How a stage ended: its exit code, and what it said of an error.

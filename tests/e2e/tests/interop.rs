@@ -1,7 +1,6 @@
 //! Other programs read our tables, and we read what they make of them.
 
 use std::fmt::Debug;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -15,14 +14,13 @@ use testkit::assets;
 use testkit::files::repository;
 use testkit::line::Line;
 
+use crate::empty_folder;
+
 /// Who rewrites tables.
 const WRITERS: [&str; 4] = ["pyarrow", "pandas", "polars", "duckdb"];
 
 fn folder(name: &str) -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("interop").join(name);
-    let _ = fs::remove_dir_all(&folder);
-    fs::create_dir_all(&folder).unwrap();
-    folder
+    empty_folder("interop", name)
 }
 
 /// Runs a task of `python/interop.py`; its complaints are the failure.

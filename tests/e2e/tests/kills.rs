@@ -16,12 +16,11 @@ use testkit::files::{table_hashes, untidy};
 use testkit::line::{Line, Said};
 use testkit::random::{SplitMix64, times};
 
+use crate::empty_folder;
+
 /// An empty place for a run directory.
 fn folder(name: &str) -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("kills").join(name);
-    let _ = fs::remove_dir_all(&folder);
-    fs::create_dir_all(&folder).unwrap();
-    folder.canonicalize().unwrap().join("r")
+    empty_folder("kills", name).canonicalize().unwrap().join("r")
 }
 
 fn line(name: &str) -> Option<Line> {

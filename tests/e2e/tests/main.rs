@@ -26,3 +26,14 @@ mod released;
 mod several;
 mod supply;
 mod tidy;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Makes an empty folder for a test of a module.
+fn empty_folder(module: &str, name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(module).join(name);
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder).unwrap();
+    folder
+}

@@ -9,6 +9,8 @@ use schema::tables::{Detection, Frame, Shot, Track, Video};
 use testkit::assets;
 use testkit::line::Line;
 
+use crate::empty_folder;
+
 /// Frames that are taken of the clip: two shots and the beginning of a third.
 const FRAMES: usize = 150;
 /// First frames of their shots.
@@ -25,10 +27,7 @@ struct Seen {
 }
 
 fn folder(name: &str) -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("pictures").join(name);
-    let _ = fs::remove_dir_all(&folder);
-    fs::create_dir_all(&folder).unwrap();
-    folder
+    empty_folder("pictures", name)
 }
 
 /// Makes a video of the first frames of the clip with arguments of `ffmpeg`.

@@ -11,11 +11,10 @@ use testkit::assets;
 use testkit::files::{copy, hashes};
 use testkit::synthetic_run::{self, must};
 
+use crate::empty_folder;
+
 fn folder(name: &str) -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("regress").join(name);
-    let _ = fs::remove_dir_all(&folder);
-    fs::create_dir_all(&folder).unwrap();
-    folder
+    empty_folder("regress", name)
 }
 
 /// A threshold that splits people costs far more than two hundredths of B-cubed F1.

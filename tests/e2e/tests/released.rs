@@ -9,11 +9,10 @@ use testkit::assets;
 use testkit::files::{copy, repository, walk};
 use testkit::synthetic_run::{self, must};
 
+use crate::empty_folder;
+
 fn folder(name: &str) -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("released").join(name);
-    let _ = fs::remove_dir_all(&folder);
-    fs::create_dir_all(&folder).unwrap();
-    folder
+    empty_folder("released", name)
 }
 
 /// Exit code and what is said of a folder of documents.

@@ -13,6 +13,8 @@ use serde_json::Value;
 use testkit::assets;
 use testkit::truth::{self, TrueShot};
 
+use crate::empty_folder;
+
 /// The clip in two parts, and what lies beside them.
 struct Parts {
     folder: PathBuf,
@@ -29,8 +31,7 @@ impl Parts {
         assets::require_encoder("libx264")?;
         let shots = truth::shots(&clip)?;
         let (cut, end) = (shots[4].frames.start, shots.last()?.frames.end);
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("several").join(name);
-        let _ = fs::remove_dir_all(&folder);
+        let folder = empty_folder("several", name);
         fs::create_dir_all(folder.join("videos")).unwrap();
         let parts = Self { folder, frames: [0..cut, cut..end], shots };
         for (name, frames) in ["one", "two"].iter().zip(&parts.frames) {
