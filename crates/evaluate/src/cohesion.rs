@@ -37,8 +37,19 @@ fn sums(points: &[Point<'_>]) -> BTreeMap<i64, Sum> {
     sums
 }
 
+/// Inner product, summed in 8 lanes: tracks × clusters of these are most of the time of `evaluate` on large inputs, and a sum
+/// in order waits for each addition.
 fn dot(sum: &[f64], vector: &[f32]) -> f64 {
-    sum.iter().zip(vector).map(|(s, x)| s * f64::from(*x)).sum()
+    const LANES: usize = 8;
+    let ((a, a_rest), (b, b_rest)) = (sum.as_chunks::<LANES>(), vector.as_chunks::<LANES>());
+    let mut sums = [0.0; LANES];
+    for (a, b) in a.iter().zip(b) {
+        for lane in 0..LANES {
+            sums[lane] += a[lane] * f64::from(b[lane]);
+        }
+    }
+    let rest: f64 = a_rest.iter().zip(b_rest).map(|(a, b)| a * f64::from(*b)).sum();
+    sums.iter().sum::<f64>() + rest
 }
 
 /// Silhouettes: per track (b − a) / max(a, b), with a the mean distance to the rest of its own cluster
