@@ -2,13 +2,13 @@
 //!
 //! | file | content |
 //! |---|---|
-//! | CSV of edits | one line per anchor, with the columns of `edits` and `edit_anchors` |
+//! | CSV of edits | one line per anchor: the columns of `edits` and `edit_anchors`, without `undoes` and `anchor_idx` |
 //! | JSON of edits | `{"format": 1, "edits": […]}`, each edit with its sides, marks and anchors |
 //! | CSV of pairs | `track_a`, `track_b` and `kind`, which is `must_link` or `cannot_link`; and, if given, `tracks_sha256` |
 //!
-//! Track numbers mean something in one run only: the reader of a file of pairs must turn the numbers into anchors with
-//! the tracks of that run. The column `tracks_sha256` has the first 8 or more digits of the SHA-256 of
-//! `tracks.parquet` of that run, as in its `manifest.json`.
+//! Track numbers are valid in one run only: the caller must convert the numbers of a file of pairs to anchors with the
+//! tracks of that run. The column `tracks_sha256` has the first 8 or more hexadecimal digits of the SHA-256 of
+//! `tracks.parquet` of that run, as in the `manifest.json` of the run.
 
 use std::path::Path;
 
@@ -20,12 +20,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
 
-/// Version of the JSON.
+/// Version of the JSON format.
 const FORMAT: u32 = 1;
-/// Fewest digits of `tracks_sha256`.
+/// Smallest number of hexadecimal digits of `tracks_sha256`.
 const LEAST_DIGITS: usize = 8;
 
-/// What a file says.
+/// Content of a file of corrections.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Content {
     /// Edits with anchors.
@@ -39,11 +39,11 @@ pub enum Content {
 pub struct Pair {
     /// Line of the file, from 1.
     pub line: u64,
-    /// The tracks.
+    /// `track_id` of both tracks.
     pub tracks: (i64, i64),
-    /// Whether they are one person, or two.
+    /// Whether the tracks show one person (`must_link`) or two people (`cannot_link`).
     pub is_one: bool,
-    /// Beginning of the SHA-256 of the table of tracks; `None` where the file does not say.
+    /// First 8 or more hexadecimal digits of the SHA-256 of `tracks.parquet`; `None` if the file has none.
     pub tracks_sha256: Option<String>,
 }
 
@@ -110,11 +110,11 @@ struct JsonMark {
 #[derive(Debug, Serialize, Deserialize)]
 struct JsonAnchor {
     t_secs: f64,
-    /// Left, top, right and bottom edge.
+    /// Left, top, right and bottom edge, pixels of the upright frame.
     edges: [f32; 4],
 }
 
-/// Edits as CSV, one line per anchor.
+/// Returns edits as CSV, one line per anchor.
 pub fn csv<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> String {
     let mut writer = csv::Writer::from_writer(Vec::new());
     for Entry { edit_id, made_at, edit, .. } in entries {
@@ -146,7 +146,7 @@ pub fn csv<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> String {
     String::from_utf8(writer.into_inner().unwrap_or_default()).unwrap_or_default()
 }
 
-/// Edits as JSON.
+/// Returns edits as JSON.
 pub fn json<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> String {
     let mark = |mark: &Mark| JsonMark {
         video_sha256: mark.video_sha256.to_string(),
@@ -168,10 +168,10 @@ pub fn json<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> String {
     serde_json::to_string_pretty(&file).unwrap_or_default() + "\n"
 }
 
-/// Reads a file of corrections, whatever its format; `path` serves messages.
+/// Parses a file of corrections, and recognizes the format by the content; `path` is for error messages.
 ///
 /// # Errors
-/// [`Error::Labels`], with the line.
+/// [`Error::Labels`], when the file has none of the formats, or a line is invalid.
 pub fn parse(path: &Path, content: &[u8]) -> Result<Content> {
     if content.trim_ascii_start().starts_with(b"{") {
         return in_order(path, parse_json(path, content)?);
@@ -322,7 +322,7 @@ fn wrong(path: &Path, line: u64, reason: String) -> Error {
     Error::Labels { path: path.to_path_buf(), line, reason }
 }
 
-/// What is wrong with a line, without its place, which the library says otherwise than we do.
+/// Returns what is wrong with a line, without the position, which the `csv` crate words in another way.
 fn reason(error: &csv::Error) -> String {
     match error.kind() {
         csv::ErrorKind::Deserialize { err, .. } => match err.kind() {
