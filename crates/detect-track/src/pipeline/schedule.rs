@@ -43,7 +43,7 @@ pub struct Schedule<P> {
 struct Entry<P> {
     frame_idx: i64,
     /// Boundary of the shot that begins at the frame; `None` within a shot.
-    begins: Option<Boundary>,
+    boundary: Option<Boundary>,
     /// `None` once the picture is no longer needed.
     picture: Option<P>,
     state: State,
@@ -89,11 +89,11 @@ pub enum Task<P> {
 
 /// A frame that is passed on.
 #[derive(Debug)]
-pub struct Step {
+pub struct ReadyFrame {
     /// The frame.
     pub frame_idx: i64,
     /// Boundary of the shot that begins at the frame; `None` within a shot.
-    pub begins: Option<Boundary>,
+    pub boundary: Option<Boundary>,
     /// Faces found in the frame; `None` when the frame was not examined.
     pub faces: Option<Vec<DetectedFace>>,
 }
@@ -116,20 +116,20 @@ impl<P: Clone> Schedule<P> {
         &mut self,
         frame_idx: i64,
         picture: P,
-        begins: Option<Boundary>,
+        boundary: Option<Boundary>,
         is_anchor: bool,
     ) -> Option<Order<P>> {
-        if begins.is_some() {
+        if boundary.is_some() {
             self.last_anchor = None;
         }
-        self.entries.push_back(Entry { frame_idx, begins, picture: Some(picture), state: State::Open });
+        self.entries.push_back(Entry { frame_idx, boundary, picture: Some(picture), state: State::Open });
         if !is_anchor {
             return None;
         }
         if let Some(from) = self.last_anchor.replace(frame_idx) {
             self.waiting.push(Interval { from, to: frame_idx });
         }
-        self.look(self.entries.len() - 1)
+        self.order_examination(self.entries.len() - 1)
     }
 
     /// Ends the video: no frame follows.
@@ -138,7 +138,7 @@ impl<P: Clone> Schedule<P> {
     }
 
     /// Records the faces that were found in a frame; returns the orders that follow from these faces.
-    pub fn examined(&mut self, frame_idx: i64, faces: Vec<DetectedFace>) -> Vec<Order<P>> {
+    pub fn record_faces(&mut self, frame_idx: i64, faces: Vec<DetectedFace>) -> Vec<Order<P>> {
         self.ends.insert(frame_idx, faces.iter().map(Look::of).collect());
         let place = self.place(frame_idx);
         if let Some(entry) = self.entries.get_mut(place) {
@@ -152,12 +152,12 @@ impl<P: Clone> Schedule<P> {
         let last_anchor = self.last_anchor;
         let is_needed = |frame: i64| waiting.iter().any(|i| i.from == frame || i.to == frame);
         self.ends.retain(|frame, _| last_anchor == Some(*frame) || is_needed(*frame));
-        self.let_go();
+        self.release_pictures();
         orders
     }
 
     /// Records that the faces of an anchor frame were followed to the next anchor frame: a trajectory for each face.
-    pub fn followed(&mut self, frame_idx: i64, trajectories: Vec<Trajectory>) {
+    pub fn record_trajectories(&mut self, frame_idx: i64, trajectories: Vec<Trajectory>) {
         if let Some(place) = self.followed.iter().position(|interval| interval.from == frame_idx) {
             let interval = self.followed.swap_remove(place);
             self.skip(interval);
@@ -168,30 +168,30 @@ impl<P: Clone> Schedule<P> {
                 found.trajectory = trajectory;
             }
         }
-        self.let_go();
+        self.release_pictures();
     }
 
     /// Records a shot that turned out to begin at `frame_idx`, a frame that has not been passed on.
     pub fn begin_at(&mut self, frame_idx: i64, boundary: Boundary) {
         let place = self.place(frame_idx);
         if let Some(entry) = self.entries.get_mut(place) {
-            entry.begins = entry.begins.or(Some(boundary));
+            entry.boundary = entry.boundary.or(Some(boundary));
         }
     }
 
     /// Returns the next frame in order, if the frame waits for nothing and is before `settled_before`, the first frame
     /// at which a shot may still turn out to begin.
-    pub fn next(&mut self, settled_before: i64) -> Option<Step> {
+    pub fn pop_ready(&mut self, settled_before: i64) -> Option<ReadyFrame> {
         let front = self.entries.front()?;
         if self.is_open(front) || front.frame_idx >= settled_before {
             return None;
         }
-        let Entry { frame_idx, begins, state, .. } = self.entries.pop_front()?;
+        let Entry { frame_idx, boundary, state, .. } = self.entries.pop_front()?;
         let faces = match state {
             State::Examined(faces) => Some(faces),
             _ => None,
         };
-        Some(Step { frame_idx, begins, faces })
+        Some(ReadyFrame { frame_idx, boundary, faces })
     }
 
     /// Returns the number of pictures in memory, held here or by a worker.
@@ -227,7 +227,7 @@ impl<P: Clone> Schedule<P> {
         let frame_idx = self.entries[middle].frame_idx;
         self.waiting.push(Interval { from: interval.from, to: frame_idx });
         self.waiting.push(Interval { from: frame_idx, to: interval.to });
-        self.look(middle)
+        self.order_examination(middle)
     }
 
     /// Skips the frames of an anchor interval that begins without a face; for any other interval, returns the order to
@@ -252,14 +252,14 @@ impl<P: Clone> Schedule<P> {
         self.entries.range_mut(first..end).for_each(|entry| entry.state = State::Skipped);
     }
 
-    fn look(&self, place: usize) -> Option<Order<P>> {
+    fn order_examination(&self, place: usize) -> Option<Order<P>> {
         let entry = self.entries.get(place)?;
         let task = Task::Examine(entry.picture.clone()?);
         Some(Order { frame_idx: entry.frame_idx, task })
     }
 
     /// Drops pictures that are no longer needed.
-    fn let_go(&mut self) {
+    fn release_pictures(&mut self) {
         let done: Vec<bool> = self.entries.iter().map(|entry| !self.is_open(entry)).collect();
         let entries = self.entries.iter_mut().zip(done);
         entries.filter(|(_, is_done)| *is_done).for_each(|(entry, _)| entry.picture = None);
@@ -328,7 +328,7 @@ mod tests {
                 Task::Examine(picture) => {
                     let faces = faces_in(&picture);
                     drop(picture);
-                    schedule.examined(frame_idx, faces)
+                    schedule.record_faces(frame_idx, faces)
                 }
                 Task::Follow { faces, pictures } => {
                     let frames: Vec<i64> = pictures.iter().map(|(frame, _)| *frame).collect();
@@ -341,7 +341,7 @@ mod tests {
                     assert_eq!(faces, expected);
                     drop(pictures);
                     let trajectory = frames[1..].iter().map(|frame| (*frame, faces[0].bbox)).collect();
-                    schedule.followed(frame_idx, vec![trajectory]);
+                    schedule.record_trajectories(frame_idx, vec![trajectory]);
                     Vec::new()
                 }
             }
@@ -355,24 +355,24 @@ mod tests {
             let mut pictures: Vec<Weak<usize>> = Vec::new();
             let mut last_anchor = 0;
             for i in 0..self.places.len() {
-                let begins = self.starts(i).then_some(cut);
+                let boundary = self.starts(i).then_some(cut);
                 let ends = i + 1 == self.places.len() || self.starts(i + 1);
-                let is_anchor = begins.is_some() || ends || i - last_anchor >= STRIDE;
+                let is_anchor = boundary.is_some() || ends || i - last_anchor >= STRIDE;
                 last_anchor = if is_anchor { i } else { last_anchor };
                 let picture = Rc::new(i);
                 pictures.push(Rc::downgrade(&picture));
-                orders.extend(schedule.admit(i as i64, picture, begins, is_anchor));
+                orders.extend(schedule.admit(i as i64, picture, boundary, is_anchor));
             }
             schedule.end();
             let mut passed = Vec::new();
             while !orders.is_empty() {
                 let order = orders.swap_remove(pick(orders.len()));
                 orders.extend(self.work(order, &mut schedule));
-                while let Some(step) = schedule.next(i64::MAX) {
+                while let Some(step) = schedule.pop_ready(i64::MAX) {
                     let followed =
                         |found: &DetectedFace| found.trajectory.iter().map(|(frame, _)| *frame).collect();
                     let faces = step.faces.map(|faces| faces.first().map(followed).unwrap_or_default());
-                    passed.push((step.frame_idx, step.begins.is_some(), faces));
+                    passed.push((step.frame_idx, step.boundary.is_some(), faces));
                 }
                 let alive = pictures.iter().filter(|picture| picture.strong_count() > 0).count();
                 assert!(alive <= schedule.pictures(), "{alive} pictures are in memory");
@@ -438,12 +438,13 @@ mod tests {
         for i in 0..3 {
             let order = schedule.admit(i, (), (i == 0).then_some(Boundary::START), true);
             assert!(order.is_some());
-            schedule.examined(i, Vec::new());
+            schedule.record_faces(i, Vec::new());
         }
-        assert!(schedule.next(0).is_none());
+        assert!(schedule.pop_ready(0).is_none());
         schedule.begin_at(1, Boundary { transition: Transition::Dissolve, score: Some(0.5) });
-        let begins: Vec<_> = std::iter::from_fn(|| schedule.next(2)).map(|s| s.begins.is_some()).collect();
-        assert_eq!(begins, [true, true]);
+        let boundary: Vec<_> =
+            std::iter::from_fn(|| schedule.pop_ready(2)).map(|s| s.boundary.is_some()).collect();
+        assert_eq!(boundary, [true, true]);
     }
 
     proptest! {

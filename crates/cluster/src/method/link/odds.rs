@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use schema::footer::Quality;
 
 use super::alpha::{self, Prior};
-use super::clothes::{self, Law, Mean, Worn};
+use super::clothes::{self, ClothesModel, ClothesOdds, Mean};
 use super::evidence::Sums;
 use super::quality::{Norms, Tracks};
 use super::reassign::Clusters;
@@ -19,16 +19,16 @@ use crate::neighbours::Search;
 /// Model of a video, learned from a partition of the items: the offset of the video, the prior of the number of people,
 /// the log odds of clothes.
 #[derive(Debug, Clone)]
-pub struct Model {
+pub struct VideoModel {
     tracks: Sums,
     prior: Prior,
-    worn: Worn,
+    worn: ClothesOdds,
     cannot_link_of: Vec<Vec<usize>>,
     search: Search,
     faces: Faces,
 }
 
-impl Model {
+impl VideoModel {
     /// Learns the model from `items` and `labels`, the cluster of each item, by `table`, the quality table of the first
     /// embedder. `threads`, from 1, does not change the result.
     ///
@@ -43,11 +43,11 @@ impl Model {
     ) -> Result<Self, Error> {
         let tracks = Tracks::new(items, &Norms::new(items, table.centre_norm), table, true)?;
         let sums = Sums::new(&tracks, &offsets(&tracks, labels), threads);
-        let mut worn = Worn::new();
+        let mut worn = ClothesOdds::new();
         if let Some(bounds) = clothes.bounds() {
             let pairs = clothes::pairs(items.outfits(), threads);
-            let law = Law::learn(&pairs, labels, &sums, items.cannot_link());
-            worn = law.map(|law| law.apply(&pairs, labels.len(), bounds)).unwrap_or_default();
+            let model = ClothesModel::learn(&pairs, labels, &sums, items.cannot_link());
+            worn = model.map(|model| model.apply(&pairs, labels.len(), bounds)).unwrap_or_default();
         }
         Ok(Self {
             prior: Prior::new(labels.len(), alpha::learn(&tracks, labels)),
@@ -81,14 +81,14 @@ pub struct Odds<'a> {
 
 impl Odds<'_> {
     /// Returns the log odds that two clusters are one person, by faces, clothes and the prior; constraints are ignored.
-    pub fn one(&self, a: usize, b: usize) -> f64 {
+    pub fn same_person(&self, a: usize, b: usize) -> f64 {
         let clothes = self.clothes.get(&(a, b)).map_or(0.0, |mean| mean.value());
         self.clusters.merge_gain(a, b) + clothes
     }
 
     /// Returns the log odds that two clusters are one person, given that linking left the clusters apart.
-    pub fn left_apart(&self, a: usize, b: usize) -> f64 {
-        self.faces.left_apart(self.one(a, b), &self.means, a, b)
+    pub fn same_person_given_apart(&self, a: usize, b: usize) -> f64 {
+        self.faces.same_person_given_apart(self.same_person(a, b), &self.means, a, b)
     }
 
     /// Returns whether the items have vectors of several embedders.
@@ -98,7 +98,7 @@ impl Odds<'_> {
 
     /// Returns the log odds that an item belongs to a cluster, against being alone, as a function of the cluster. The
     /// function returns `None` if the cluster has no other item, or an item with a cannot-link constraint to this item.
-    pub fn belongs(&self, item: usize) -> impl Fn(usize) -> Option<f64> {
+    pub fn membership(&self, item: usize) -> impl Fn(usize) -> Option<f64> {
         // The log odds of clothes are computed once for all clusters.
         let clothes = self.clusters.clothes(item);
         move |cluster| self.clusters.gain(item, cluster, &clothes)

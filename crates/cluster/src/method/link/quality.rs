@@ -17,7 +17,7 @@ const NORM_POWER: i32 = 4;
 /// labelled clips and their copies, with one embedder and with two: 0.70 to 0.76 are equal within 0.002, and with any
 /// clip left out, the best factor is from 0.72 to 0.74. For pairs of single clear images, 0.85 is at the minimum of the
 /// cost of log likelihood ratios (Cllr).
-const CAUTION: f64 = 0.75;
+const PRECISION_FACTOR: f64 = 0.75;
 /// Reliability, 0 to 1, from which a track is clear; for SFace, that of a raw norm of about 9.5.
 const CLEAR: f64 = 0.25;
 /// Weight of the evidence of each view if there are several, because the errors of embedders are correlated. Chosen on
@@ -28,13 +28,13 @@ const LEAST_NORM: f64 = 1e-6;
 /// A track is unclear if its raw norm is below this share of the median norm.
 const UNCLEAR: f64 = 0.7;
 /// A track is also unclear if its raw norm is below this share of the median norm and its mean detection score is
-/// below the median score by more than [`UNSURE_BY`]. Chosen on the single tracks of 77 runs on eleven labelled clips
+/// below the median score by more than [`POOR_SCORE_MARGIN`]. Chosen on the single tracks of 77 runs on eleven labelled clips
 /// and their copies, with one embedder and with two. None of the 321 tracks that are the only track of a person is
 /// below both limits. Of the 140 and 200 other tracks, 38 and 52 are below both, most of them small faces in the
 /// background. Limits chosen without one of the clips differ, and 6 tracks of one person in that clip are below them.
-const UNSURE: f64 = 0.85;
-/// Difference of the mean detection score from the median score, 0 to 1: see [`UNSURE`].
-const UNSURE_BY: f64 = 0.06;
+const POOR_NORM_SHARE: f64 = 0.85;
+/// Difference of the mean detection score from the median score, 0 to 1: see [`POOR_NORM_SHARE`].
+const POOR_SCORE_MARGIN: f64 = 0.06;
 
 /// Returns the raw norm of several crops of one face: Σn⁵ / Σn⁴ over `norms`; NaN if `norms` is empty.
 pub(crate) fn mean_norm(norms: impl Iterator<Item = f32>) -> f64 {
@@ -71,12 +71,12 @@ impl Norms {
         Self { of, median, scores }
     }
 
-    /// Returns whether an item is unclear: by [`UNCLEAR`], or by [`UNSURE`] and [`UNSURE_BY`]. The limits are relative
+    /// Returns whether an item is unclear: by [`UNCLEAR`], or by [`POOR_NORM_SHARE`] and [`POOR_SCORE_MARGIN`]. The limits are relative
     /// to the video, so that in footage of small faces a person with one track is not lost.
     pub(super) fn is_unclear(&self, item: usize) -> bool {
         let share = self.of[item] / self.median;
-        let is_unsure = self.scores.get(item).is_some_and(|score| *score < -UNSURE_BY);
-        share < UNCLEAR || (is_unsure && share < UNSURE)
+        let is_poor = self.scores.get(item).is_some_and(|score| *score < -POOR_SCORE_MARGIN);
+        share < UNCLEAR || (is_poor && share < POOR_NORM_SHARE)
     }
 }
 
@@ -96,11 +96,11 @@ pub(super) struct View {
     /// `a`: gain of the person, above 0; 0 for a track without a vector.
     pub(super) gain: Vec<f64>,
     /// `ω`: variance of the noise, above 0; infinite for a track without a vector.
-    pub(super) noise: Vec<f64>,
+    pub(super) noise_variance: Vec<f64>,
     /// `β`: variance of the person vector.
-    pub(super) person: f64,
+    pub(super) person_variance: f64,
     /// `E`: number of independent components that a vector is worth as evidence, times the weight of the view.
-    pub(super) dim: f64,
+    pub(super) evidence_dim: f64,
 }
 
 impl View {
@@ -136,23 +136,29 @@ impl View {
             noise.push(interpolate(&knots, &table.noise, log_norm));
         }
         let vectors = Vectors::new(dim.max(1), values)?;
-        Ok(Self { vectors, gain, noise, person: table.person_variance, dim: weight * table.evidence_dim })
+        Ok(Self {
+            vectors,
+            gain,
+            noise_variance: noise,
+            person_variance: table.person_variance,
+            evidence_dim: weight * table.evidence_dim,
+        })
     }
 
     /// Returns `λ = 0.75 · a² / ω`, the precision of a track; 0 for a track without a vector.
     pub(super) fn precision(&self, track: usize) -> f64 {
-        CAUTION * self.gain[track].powi(2) / self.noise[track]
+        PRECISION_FACTOR * self.gain[track].powi(2) / self.noise_variance[track]
     }
 
     /// Returns `ρ = λβ / (1 + λβ)`, 0 to 1: the share of the variance of the vector that is the person.
     fn reliability(&self, track: usize) -> f64 {
-        let ratio = self.precision(track) * self.person;
+        let ratio = self.precision(track) * self.person_variance;
         ratio / (1.0 + ratio)
     }
 
     /// Returns `βE`, the weight of `λ` as evidence.
-    pub(super) fn worth(&self) -> f64 {
-        self.person * self.dim
+    pub(super) fn evidence_weight(&self) -> f64 {
+        self.person_variance * self.evidence_dim
     }
 }
 
@@ -213,7 +219,12 @@ impl Tracks {
     /// the order of the tracks.
     pub(super) fn least_clear_first(&self) -> Vec<usize> {
         let worth = |track: usize| -> f64 {
-            self.views.iter().map(|view| view.precision(track) * (view.worth() / self.views[0].worth())).sum()
+            self.views
+                .iter()
+                .map(|view| {
+                    view.precision(track) * (view.evidence_weight() / self.views[0].evidence_weight())
+                })
+                .sum()
         };
         let worths: Vec<f64> = (0..self.len()).map(worth).collect();
         let mut order: Vec<usize> = (0..self.len()).collect();
@@ -222,11 +233,11 @@ impl Tracks {
     }
 
     /// Returns the given tracks, in the given order.
-    pub(super) fn some(&self, tracks: &[usize]) -> Self {
+    pub(super) fn subset(&self, tracks: &[usize]) -> Self {
         let of = |view: &View| View {
-            vectors: view.vectors.some(tracks),
+            vectors: view.vectors.subset(tracks),
             gain: tracks.iter().map(|track| view.gain[*track]).collect(),
-            noise: tracks.iter().map(|track| view.noise[*track]).collect(),
+            noise_variance: tracks.iter().map(|track| view.noise_variance[*track]).collect(),
             ..*view
         };
         Self { views: self.views.iter().map(of).collect() }
@@ -242,20 +253,24 @@ fn check(table: &Quality, dim: usize) -> Result<(), Error> {
     let Quality { mean, slope, norms, gain, noise, .. } = table;
     let positive = |numbers: &[f64]| numbers.iter().all(|x| x.is_finite() && *x > 0.0);
     if mean.len() != slope.len() || mean.len() > dim {
-        return wrong(&format!("its mean and slope have {} and {} numbers", mean.len(), slope.len()));
+        return wrong(&format!(
+            "`mean` and `slope` have {} and {} components, the vectors have {dim}",
+            mean.len(),
+            slope.len()
+        ));
     }
     if norms.is_empty() || gain.len() != norms.len() || noise.len() != norms.len() {
-        return wrong("its knots differ in number");
+        return wrong("`norms`, `gain` and `noise` have different lengths");
     }
     let single = [table.centre_norm, table.person_variance, table.evidence_dim];
     if ![norms.as_slice(), gain, noise, &single].into_iter().all(positive) {
         return wrong("a number that should be above 0 is not");
     }
     if !mean.iter().chain(slope).all(|x| x.is_finite()) {
-        return wrong("its mean or slope is not finite");
+        return wrong("`mean` or `slope` is not finite");
     }
     if !norms.is_sorted_by(|a, b| a < b) {
-        return wrong("its norms do not rise");
+        return wrong("`norms` do not rise strictly");
     }
     Ok(())
 }
@@ -332,14 +347,14 @@ mod tests {
         let tracks = Tracks::new(&items, &norms, &table(), true).unwrap();
         let view = &tracks.views[0];
         assert_eq!(
-            (view.gain.as_slice(), view.noise[0], view.noise[2]),
+            (view.gain.as_slice(), view.noise_variance[0], view.noise_variance[2]),
             ([0.5, 0.75, 1.0].as_slice(), 0.8, 0.4)
         );
         let row = view.vectors.row(1);
         assert!((row[0] - (0.6 - 0.1 - 0.5 * 0.2)).abs() < 1e-6 && (row[1] - 0.8).abs() < 1e-6, "{row:?}");
-        let ratio = CAUTION * 0.75 * 0.75 / 0.6 * 0.5;
+        let ratio = PRECISION_FACTOR * 0.75 * 0.75 / 0.6 * 0.5;
         assert!((view.reliability(1) - ratio / (1.0 + ratio)).abs() < 1e-12);
-        assert_eq!(view.dim, 2.0);
+        assert_eq!(view.evidence_dim, 2.0);
         assert_eq!(tracks.least_clear_first(), [0, 1, 2]);
     }
 
@@ -354,7 +369,7 @@ mod tests {
         let items = items.with_views(vec![FurtherView { quality: &quality, seen }]).unwrap();
         let norms = Norms { of: vec![1.0; 3], median: 1.0, scores: Vec::new() };
         let tracks = Tracks::new(&items, &norms, &table(), true).unwrap();
-        assert_eq!([0, 1].map(|view| tracks.views[view].dim), [0.7, 1.4]);
+        assert_eq!([0, 1].map(|view| tracks.views[view].evidence_dim), [0.7, 1.4]);
         assert_eq!(
             (tracks.views[1].gain.as_slice(), tracks.views[1].precision(2)),
             ([1.0, 0.5, 0.0].as_slice(), 0.0)
