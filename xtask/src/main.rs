@@ -25,13 +25,12 @@ use clap::Parser;
 use console::{Error, Result, process};
 
 /// Verbs of `facetrack` that are passed on to it.
-const VERBS: &str =
-    "run review edits library export import validate redact forget models doctor settings stage completions";
+const VERBS: &str = "run review edits library compare export import validate redact forget models doctor settings stage completions";
 
 /// Tasks of FaceTrackLinking
 ///
-/// `run`, `review`, `edits`, `library`, `export`, `import`, `validate`, `redact`, `models`, `doctor`, `settings` and
-/// `stage` are verbs of facetrack: the task builds facetrack and runs it with the same arguments. Before, with
+/// `run`, `review`, `edits`, `library`, `compare`, `export`, `import`, `validate`, `redact`, `models`, `doctor`,
+/// `settings` and `stage` are verbs of facetrack: the task builds facetrack and runs it with the same arguments. Before, with
 /// `--install-deps`, the task installs missing system packages.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", arg_required_else_help = true)]

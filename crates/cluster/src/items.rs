@@ -62,7 +62,7 @@ impl Vectors {
     }
 
     /// Some of them, in that order.
-    pub fn some(&self, rows: &[usize]) -> Self {
+    pub fn subset(&self, rows: &[usize]) -> Self {
         Self { dim: self.dim, values: rows.iter().flat_map(|row| self.row(*row)).copied().collect() }
     }
 

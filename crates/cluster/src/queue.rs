@@ -17,7 +17,7 @@ use numeric::vector::{direction, dot_in_lanes};
 use schema::tables;
 
 use crate::edits::People;
-use crate::method::{Model, Odds};
+use crate::method::{Odds, VideoModel};
 use crate::seen::Seen;
 
 /// Steepness of the probability of one person over cosine similarity, without a quality table.
@@ -74,7 +74,7 @@ pub struct Situation<'a> {
     /// Vectors of the tracks.
     pub seen: &'a Seen,
     /// What linking has learned of the video; `None` for an embedder without a quality table.
-    pub model: Option<&'a Model>,
+    pub model: Option<&'a VideoModel>,
     /// The people.
     pub people: &'a People,
     /// Calibrated confidence of linking by track, 0 to 1; tracks without one count as certain.
@@ -357,9 +357,9 @@ impl Evidence<'_> {
     }
 
     /// Log odds that two people are one.
-    fn one(&self, a: &Group, b: &Group) -> f64 {
+    fn same_person(&self, a: &Group, b: &Group) -> f64 {
         match (&self.odds, self.numbers.get(&a.person), self.numbers.get(&b.person)) {
-            (Some(odds), Some(a), Some(b)) => odds.left_apart(*a, *b),
+            (Some(odds), Some(a), Some(b)) => odds.same_person_given_apart(*a, *b),
             _ => {
                 let similarity = cosine(&a.vector, &b.vector).unwrap_or(self.same_from);
                 STEEPNESS * (similarity - self.same_from - CLOSER)
@@ -388,7 +388,7 @@ impl Evidence<'_> {
         let mut found = Vec::new();
         for (at, a) in groups.iter().enumerate() {
             for b in groups[at + 1..].iter().filter(|b| !self.are_apart(a.person, b.person)) {
-                let probability = sigmoid(self.one(a, b));
+                let probability = sigmoid(self.same_person(a, b));
                 // Groups are in the order of screen time, so `b` is seen less than `a`.
                 found.push((probability * b.secs, probability, a, b));
             }
@@ -479,7 +479,7 @@ impl Evidence<'_> {
     fn shares<'g>(&self, track: &Track<'_>, groups: &'g [Group]) -> Vec<(&'g Group, f64)> {
         let is_own = |group: &Group| track.person == Some(group.person);
         let compared = groups.iter().enumerate().filter(|(at, group)| *at < MOST_COMPARED || is_own(group));
-        let by_odds = self.odds.as_ref().map(|odds| track.item.map(|item| odds.belongs(item)));
+        let by_odds = self.odds.as_ref().map(|odds| track.item.map(|item| odds.membership(item)));
         let belongs = |group: &Group| match &by_odds {
             Some(by_odds) => by_odds.as_ref()?(*self.numbers.get(&group.person)?),
             None => self.by_vectors(track, group),

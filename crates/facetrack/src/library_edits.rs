@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use console::{Error, Result, counted, exit, say};
-use formats::edits::Content;
+use formats::edits::CorrectionsFile;
 use gallery::{Appended, Change, Library, RunIdentities, Table, Video};
 use run::RunReader;
 use run::edits::{Edit, EditOp, Faces, Log, Mark};
@@ -89,7 +89,7 @@ pub(crate) fn correct(
 /// Adds the corrections of a file that `edits export` wrote, and applies them; prints a warning for each correction that
 /// is not applied. Returns a message about the result.
 pub(crate) fn import(root: &Path, file: &Path, act: &Act) -> Result<String> {
-    let (Content::Edits(found), _) = edits::read(file)? else {
+    let (CorrectionsFile::Edits(found), _) = edits::read(file)? else {
         let message = format!("`{}` has track numbers, which are valid in one run only", file.display());
         let hint = format!("import the file to that run: `facetrack edits import RUN {}`", file.display());
         return Err(Error::new(exit::USAGE, message).hint(hint));

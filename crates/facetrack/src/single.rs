@@ -78,7 +78,8 @@ fn run_in(args: &RunArgs, video: &Path, run_dir: PathBuf) -> Result<()> {
         let is_shown = |stage: &str| args.verbose || args.labels.is_some() && stage == evaluate::STAGE.name;
         eprint!("{}", figures(done.iter().filter(|(stage, _)| is_shown(stage))));
         if let Ok(people) = read_all::<Identity>(&run_dir.join(Identity::TABLE.file_name())) {
-            let main = people.iter().filter(|person| person.screen_secs >= geometry::MAIN_SECS).count();
+            let secs: Vec<f64> = people.iter().map(|person| person.screen_secs).collect();
+            let main = geometry::main_cast(&secs).into_iter().filter(|is_main| *is_main).count();
             eprintln!("{}", sentence(main, people.len() - main));
         }
         let embed = done.iter().find(|(stage, _)| *stage == embed::STAGE.name);

@@ -2,13 +2,13 @@
 //!
 //! | file | content |
 //! |---|---|
-//! | CSV of edits | one line per anchor, with the columns of `edits` and `edit_anchors` |
+//! | CSV of edits | one line per anchor: the columns of `edits` and `edit_anchors`, without `undoes` and `anchor_idx` |
 //! | JSON of edits | `{"format": 1, "edits": […]}`, each edit with its sides, marks and anchors |
 //! | CSV of pairs | `track_a`, `track_b` and `kind`, which is `must_link` or `cannot_link`; and, if given, `tracks_sha256` |
 //!
-//! Track numbers mean something in one run only: the reader of a file of pairs must turn the numbers into anchors with
-//! the tracks of that run. The column `tracks_sha256` has the first 8 or more digits of the SHA-256 of
-//! `tracks.parquet` of that run, as in its `manifest.json`.
+//! Track numbers are valid in one run only: the caller must convert the numbers of a file of pairs to anchors with the
+//! tracks of that run. The column `tracks_sha256` has the first 8 or more hexadecimal digits of the SHA-256 of
+//! `tracks.parquet` of that run, as in the `manifest.json` of the run.
 
 use std::path::Path;
 
@@ -20,14 +20,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
 
-/// Version of the JSON.
+/// Version of the JSON format.
 const FORMAT: u32 = 1;
-/// Fewest digits of `tracks_sha256`.
-const LEAST_DIGITS: usize = 8;
+/// Smallest number of hexadecimal digits of `tracks_sha256`.
+const MIN_SHA256_DIGITS: usize = 8;
 
-/// What a file says.
+/// Content of a file of corrections.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Content {
+pub enum CorrectionsFile {
     /// Edits with anchors.
     Edits(Vec<Edit>),
     /// Pairs of tracks.
@@ -39,11 +39,11 @@ pub enum Content {
 pub struct Pair {
     /// Line of the file, from 1.
     pub line: u64,
-    /// The tracks.
+    /// `track_id` of both tracks.
     pub tracks: (i64, i64),
-    /// Whether they are one person, or two.
-    pub is_one: bool,
-    /// Beginning of the SHA-256 of the table of tracks; `None` where the file does not say.
+    /// Whether the tracks show one person (`must_link`) or two people (`cannot_link`).
+    pub is_must_link: bool,
+    /// First 8 or more hexadecimal digits of the SHA-256 of `tracks.parquet`; `None` if the file has none.
     pub tracks_sha256: Option<String>,
 }
 
@@ -110,11 +110,11 @@ struct JsonMark {
 #[derive(Debug, Serialize, Deserialize)]
 struct JsonAnchor {
     t_secs: f64,
-    /// Left, top, right and bottom edge.
+    /// Left, top, right and bottom edge, pixels of the upright frame.
     edges: [f32; 4],
 }
 
-/// Edits as CSV, one line per anchor.
+/// Returns edits as CSV, one line per anchor.
 pub fn csv<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> String {
     let mut writer = csv::Writer::from_writer(Vec::new());
     for Entry { edit_id, made_at, edit, .. } in entries {
@@ -146,7 +146,7 @@ pub fn csv<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> String {
     String::from_utf8(writer.into_inner().unwrap_or_default()).unwrap_or_default()
 }
 
-/// Edits as JSON.
+/// Returns edits as JSON.
 pub fn json<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> String {
     let mark = |mark: &Mark| JsonMark {
         video_sha256: mark.video_sha256.to_string(),
@@ -168,11 +168,11 @@ pub fn json<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> String {
     serde_json::to_string_pretty(&file).unwrap_or_default() + "\n"
 }
 
-/// Reads a file of corrections, whatever its format; `path` serves messages.
+/// Parses a file of corrections, and recognizes the format by the content; `path` is for error messages.
 ///
 /// # Errors
-/// [`Error::Labels`], with the line.
-pub fn parse(path: &Path, content: &[u8]) -> Result<Content> {
+/// [`Error::Labels`], when the file has none of the formats, or a line is invalid.
+pub fn parse(path: &Path, content: &[u8]) -> Result<CorrectionsFile> {
     if content.trim_ascii_start().starts_with(b"{") {
         return in_order(path, parse_json(path, content)?);
     }
@@ -188,20 +188,20 @@ pub fn parse(path: &Path, content: &[u8]) -> Result<Content> {
     let lines = lines.into_iter();
     if has("track_a track_b kind") {
         let pair = |(line, record): (u64, csv::StringRecord)| pair(path, line, &record, &header);
-        return Ok(Content::Pairs(lines.map(pair).collect::<Result<_>>()?));
+        return Ok(CorrectionsFile::Pairs(lines.map(pair).collect::<Result<_>>()?));
     }
     if has("edit_id op side mark_idx video_sha256 t_secs x_min y_min x_max y_max") {
         return in_order(path, parse_anchors(path, lines, &header)?);
     }
-    let expected = "the header has neither track_a, track_b and kind nor the columns that `facetrack edits export` writes";
+    let expected = "the header has neither the columns `track_a`, `track_b` and `kind` nor those that `facetrack edits export` writes";
     Err(wrong(path, 1, expected.into()))
 }
 
 /// Checks that the boxes of each face are in order of time.
-fn in_order(path: &Path, edits: Vec<Edit>) -> Result<Content> {
+fn in_order(path: &Path, edits: Vec<Edit>) -> Result<CorrectionsFile> {
     let mut marks = edits.iter().flat_map(|edit| edit.sides.iter().flatten());
     match marks.all(|mark| mark.anchors.is_sorted_by(|a, b| a.t_secs <= b.t_secs)) {
-        true => Ok(Content::Edits(edits)),
+        true => Ok(CorrectionsFile::Edits(edits)),
         false => Err(wrong(path, 1, "the boxes of a face are not in order of time".into())),
     }
 }
@@ -217,13 +217,13 @@ fn pair(path: &Path, line: u64, record: &csv::StringRecord, header: &csv::String
         ));
     }
     let digits = read.tracks_sha256.filter(|digits| !digits.is_empty());
-    if digits.as_ref().is_some_and(|digits| digits.len() < LEAST_DIGITS) {
-        return Err(wrong(path, line, format!("`tracks_sha256` has fewer than {LEAST_DIGITS} digits")));
+    if digits.as_ref().is_some_and(|digits| digits.len() < MIN_SHA256_DIGITS) {
+        return Err(wrong(path, line, format!("`tracks_sha256` has fewer than {MIN_SHA256_DIGITS} digits")));
     }
     Ok(Pair {
         line,
         tracks: (read.track_a, read.track_b),
-        is_one: matches!(read.kind, Kind::MustLink),
+        is_must_link: matches!(read.kind, Kind::MustLink),
         tracks_sha256: digits,
     })
 }
@@ -269,14 +269,18 @@ fn parse_json(path: &Path, content: &[u8]) -> Result<Vec<Edit>> {
     let file: JsonFile = serde_json::from_slice(content)
         .map_err(|error| wrong(path, error.line() as u64, ::run::plain_json(&error)))?;
     if file.format != FORMAT {
-        return Err(wrong(path, 1, format!("its format is {}, this version reads {FORMAT}", file.format)));
+        return Err(wrong(
+            path,
+            1,
+            format!("the format is {}; this version reads format {FORMAT}", file.format),
+        ));
     }
     let read = |read: JsonEdit| {
         let mark = |mark: JsonMark| {
             let anchors = mark.anchors.iter().map(|read| anchor(read.t_secs, read.edges));
             let anchors = anchors.collect::<std::result::Result<Vec<_>, _>>()?;
             match anchors.is_empty() {
-                true => Err("a mark has no anchors".to_owned()),
+                true => Err("a face has no boxes".to_owned()),
                 false => Ok(Mark { video_sha256: mark.video_sha256.as_str().into(), anchors }),
             }
         };
@@ -291,7 +295,9 @@ fn parse_json(path: &Path, content: &[u8]) -> Result<Vec<Edit>> {
 fn anchor(t_secs: f64, [x_min, y_min, x_max, y_max]: [f32; 4]) -> std::result::Result<Anchor, String> {
     let edges = [x_min, y_min, x_max, y_max];
     if !t_secs.is_finite() || edges.iter().any(|edge| !edge.is_finite()) || x_min >= x_max || y_min >= y_max {
-        return Err(format!("the box x {x_min}..{x_max}, y {y_min}..{y_max} at {t_secs} s is empty"));
+        return Err(format!(
+            "the box x {x_min}..{x_max}, y {y_min}..{y_max} at {t_secs} s is empty or not finite"
+        ));
     }
     Ok(Anchor { t_secs, bbox: BBox { x_min, y_min, x_max, y_max } })
 }
@@ -312,7 +318,7 @@ fn edit(
             Err(format!("unknown op `{op}`, expected {}", known.join(", ")))
         }
         Some(op) if op != EditOp::Name && name.is_some() => {
-            Err(format!("an edit of the op `{}` has no name", op.word()))
+            Err(format!("the op `{}` takes no name", op.word()))
         }
         Some(op) => Ok(Edit { op, name, sides, author, reason }),
     }
@@ -322,11 +328,14 @@ fn wrong(path: &Path, line: u64, reason: String) -> Error {
     Error::Labels { path: path.to_path_buf(), line, reason }
 }
 
-/// What is wrong with a line, without its place, which the library says otherwise than we do.
+/// Returns what is wrong with a line, without the position, which the `csv` crate words in another way.
 fn reason(error: &csv::Error) -> String {
     match error.kind() {
         csv::ErrorKind::Deserialize { err, .. } => match err.kind() {
-            csv::DeserializeErrorKind::ParseInt(_) => "the id of a track is a whole number".into(),
+            csv::DeserializeErrorKind::ParseInt(_) => {
+                format!("{} must be a whole number", column(err.field()))
+            }
+            csv::DeserializeErrorKind::ParseFloat(_) => format!("{} must be a number", column(err.field())),
             kind => kind.to_string().replace("unknown variant", "unknown kind"),
         },
         csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
@@ -364,29 +373,29 @@ mod tests {
     fn what_is_exported_is_imported_again() {
         let entries = entries();
         let edits: Vec<_> = entries.iter().map(|entry| entry.edit.clone()).collect();
-        assert_eq!(parse(&csv(&entries)), Ok(Content::Edits(edits.clone())));
-        assert_eq!(parse(&json(&entries)), Ok(Content::Edits(edits)));
+        assert_eq!(parse(&csv(&entries)), Ok(CorrectionsFile::Edits(edits.clone())));
+        assert_eq!(parse(&json(&entries)), Ok(CorrectionsFile::Edits(edits)));
     }
 
     #[test]
     fn pairs_of_tracks_are_read() {
         let found =
             parse("kind,track_a,track_b,why,tracks_sha256\nmust_link, 3, 1,x,\ncannot_link,5,8,,0123abcd\n");
-        let pair = |line, tracks, is_one, digits: Option<&str>| Pair {
+        let pair = |line, tracks, is_must_link, digits: Option<&str>| Pair {
             line,
             tracks,
-            is_one,
+            is_must_link,
             tracks_sha256: digits.map(str::to_owned),
         };
         let expected = vec![pair(2, (3, 1), true, None), pair(3, (5, 8), false, Some("0123abcd"))];
-        assert_eq!(found, Ok(Content::Pairs(expected)));
+        assert_eq!(found, Ok(CorrectionsFile::Pairs(expected)));
     }
 
     #[test]
     fn what_cannot_be_meant_is_refused() {
         let header = csv(&entries()).lines().next().unwrap().to_owned();
         let anchors = |row: &str| format!("{header}\n{row}\n");
-        let expected = "the header has neither track_a, track_b and kind nor the columns that `facetrack edits export` writes";
+        let expected = "the header has neither the columns `track_a`, `track_b` and `kind` nor those that `facetrack edits export` writes";
         let cases = [
             (String::new(), format!("line 1: {expected}")),
             ("track_a,kind\n".into(), format!("line 1: {expected}")),

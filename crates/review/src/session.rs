@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 
 use cluster::edits::{Found, People, Refusal};
-use cluster::method::Model;
+use cluster::method::VideoModel;
 use cluster::queue::{Kind, Question, Queue, Situation};
 use cluster::seen::Seen;
 use geometry::FrameTimes;
@@ -252,7 +252,7 @@ pub(crate) struct Session {
     shots: Vec<Shot>,
     seen: Seen,
     /// What linking has learned of the video; `None` for an embedder without a quality table.
-    model: Option<Model>,
+    model: Option<VideoModel>,
     /// Boxes by frame and track: left, top, width, height.
     boxes: Vec<(i64, i64, [f32; 4])>,
     faces: Faces,

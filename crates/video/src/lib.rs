@@ -1,13 +1,13 @@
-//! Video files: facts of the container, and frames with exact presentation times.
+//! Video files: metadata of the container, and frames with exact presentation times.
 //!
-//! * [`index`] reads packets only: facts and one [`PacketInfo`] per frame, no pixel decoded.
-//! * [`Decoder`] yields every [`Picture`] once, in order of presentation, on FFmpeg's threads.
-//! * [`Sampler`] decodes single key frames, for a first look.
-//! * [`Converter`] turns a picture into upright RGB or luma at a wanted size, straight from the
+//! * [`index`] reads packets only: metadata ([`Facts`]) and one [`PacketInfo`] per frame; no pixel is decoded.
+//! * [`Decoder`] yields every [`Picture`] once, in order of presentation, decoded by FFmpeg's threads.
+//! * [`Sampler`] decodes single key frames in any order, before the whole video is decoded.
+//! * [`Converter`] converts a picture to upright RGB or luma of a given size, directly from the
 //!   decoder's planes.
 //!
-//! **Architecture invariant:** nothing else in the project opens a video. Only local files are
-//! read, and only by the demuxers of [`FORMATS`]: no playlist, no network protocol.
+//! **Architecture invariant:** no other crate imports FFmpeg's bindings (`facetrack` and `review` start the program
+//! `ffmpeg`). Only local files are read, and only by the demuxers of [`FORMATS`]: no playlist, no network protocol.
 
 mod clock;
 mod colour;

@@ -8,7 +8,7 @@ use pulp::Arch;
 
 use crate::colour::Matrix;
 use crate::interlace::Deinterlacer;
-use crate::tone::Tone;
+use crate::tone::ToneMap;
 
 /// A plane of bytes; rows may be padded.
 #[derive(Debug, Clone, Copy)]
@@ -39,7 +39,7 @@ pub(crate) struct Planes<'a> {
     pub(crate) v: Plane<'a>,
     pub(crate) matrix: Matrix,
     /// `None` for standard dynamic range.
-    pub(crate) tone: Option<&'a Tone>,
+    pub(crate) tone: Option<&'a ToneMap>,
 }
 
 impl<'a> Planes<'a> {
@@ -59,7 +59,7 @@ impl<'a> Planes<'a> {
 pub(crate) struct Unpacker {
     bytes: Bytes,
     deinterlacer: Deinterlacer,
-    tone: Option<Tone>,
+    tone: Option<ToneMap>,
 }
 
 /// Buffers for formats that are not stored as planes of bytes.
@@ -82,9 +82,9 @@ impl Unpacker {
     /// The message of FFmpeg, if it cannot convert the pixel format.
     pub(crate) fn planes<'a>(&'a mut self, frame: &'a frame::Video) -> Result<Planes<'a>, String> {
         let mut planes = self.bytes.planes(frame)?;
-        if let Some(kind) = Tone::kind(frame) {
+        if let Some(kind) = ToneMap::kind(frame) {
             let known = self.tone.take().filter(|tone| tone.fits(kind));
-            planes.tone = Some(self.tone.insert(known.unwrap_or_else(|| Tone::new(kind))));
+            planes.tone = Some(self.tone.insert(known.unwrap_or_else(|| ToneMap::new(kind))));
         }
         Ok(match frame.is_interlaced() {
             true => self.deinterlacer.planes(planes, frame.is_top_first()),

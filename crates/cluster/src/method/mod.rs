@@ -26,7 +26,7 @@ pub use self::dbscan::Dbscan;
 pub use self::hdbscan::Hdbscan;
 pub use self::kmeans::{KMeans, Partition};
 pub(crate) use self::link::mean_norm;
-pub use self::link::{BINS, Calibration, Clothes, Link, Model, Odds, Part, Scale};
+pub use self::link::{BINS, Calibration, Clothes, Link, Odds, Part, Scale, VideoModel};
 pub use self::silhouette::silhouette;
 use crate::linkage::{self, FORBIDDEN, Linkage, Merge, Metric, Pairs};
 

@@ -1,8 +1,8 @@
 //! Aligned crops of faces: warped out of the full-resolution frame, measured, and the best few kept.
 //!
 //! [`Alignment`] says where in the frame a crop comes from, [`AlignedCrop`] is the result, and
-//! [`BestCrops`] keeps the best crops of a track. Pixels are warped (`warp`), shrunk (`shrink`) and
-//! measured (`sharpness`) bit for bit as OpenCV does it.
+//! [`BestCrops`] keeps the best crops of a track. Warping (`warp`), shrinking (`shrink`) and sharpness
+//! (`sharpness`) give the results of OpenCV, bit for bit.
 
 mod best;
 #[cfg(all(test, feature = "opencv"))]
@@ -37,19 +37,19 @@ pub const TEMPLATE: Landmarks = Landmarks::new([
 ]);
 const MARGIN: f32 = 24.0;
 
-/// Face size that contributes 0.5 to the quality, pixels.
+/// Size of a box at which the size factor of the quality is 0.5, pixels.
 const HALF_SIZE: f32 = 40.0;
 
 /// An aligned crop of a face.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AlignedCrop {
-    /// RGB, [`SIDE`] × [`SIDE`] pixels.
+    /// 8-bit RGB, interleaved, [`SIDE`] × [`SIDE`] pixels.
     pub rgb: Vec<u8>,
-    /// Affine map from frame to crop, row by row, corner-origin pixels.
+    /// Affine map from frame to crop, a 2 × 3 matrix row by row; pixels with the origin at the image corner.
     pub transform: [f32; 6],
     /// Contrast of fine detail, 0 to 1.
     pub sharpness: f32,
-    /// Quality, 0 to 1.
+    /// Quality, 0 to 1: the product of score, size factor, sharpness and frontality.
     pub quality: f32,
     /// Coarse picture of the face, for the tracker.
     pub appearance: Appearance,
@@ -58,7 +58,7 @@ pub struct AlignedCrop {
 /// How a face is aligned, and the part of the frame that its crop shows.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Alignment {
-    /// Affine map from frame to crop, row by row, corner-origin pixels.
+    /// Affine map from frame to crop, as in [`AlignedCrop::transform`].
     transform: [f32; 6],
     /// The part of the frame that the crop shows.
     pub region: Region,
@@ -71,7 +71,7 @@ impl Alignment {
         Some(Self { transform, region: source_region(&transform, width, height) })
     }
 
-    /// The aligned crop of `face`; `picture` is [`region`](Self::region) of the frame, RGB.
+    /// Returns the aligned crop of `face`; `picture` is the part [`region`](Self::region) of the frame, RGB.
     pub fn crop(&self, picture: &Image, face: &Face) -> AlignedCrop {
         let Self { transform, region } = *self;
         let rgb = warp(picture, &transform, region);
@@ -89,7 +89,7 @@ const CELLS: usize = 12;
 /// Pixels along a side of a cell.
 const CELL_PX: usize = 10;
 
-/// Returns the coarse cells in the middle of a crop; their green is close to luma.
+/// Returns the mean colours of the cells in the middle of a crop, and as the pattern the green, which is close to luma.
 fn appearance(rgb: &[u8]) -> Appearance {
     let margin = (SIDE - CELLS * CELL_PX) / 2;
     let mut sums = vec![[0_u32; 3]; CELLS * CELLS];
@@ -108,7 +108,7 @@ fn appearance(rgb: &[u8]) -> Appearance {
     Appearance { pattern, colours }
 }
 
-/// Warps `picture`, which is `region` of the frame, to a crop; `transform` maps the frame to the crop.
+/// Warps `picture`, the part `region` of the frame, to a crop; `transform` maps the frame to the crop.
 fn warp(picture: &Image, transform: &[f32; 6], region: Region) -> Vec<u8> {
     let (left, top) = (region.x as f32, region.y as f32);
     let scale = transform[0].hypot(transform[3]);
@@ -130,13 +130,13 @@ fn from_part(transform: &[f32; 6], (left, top): (f32, f32), (across, down): (f32
 }
 
 fn warp_part(picture: &Image, transform: &[f32; 6]) -> Vec<u8> {
-    // The origin of `warped` is the centre of the first pixel, that of the tables its corner: half a pixel apart.
+    // `warped` has the origin at the centre of the first pixel; `transform` has it half a pixel away, at the corner.
     let [a, b, c, d, e, f] = transform.map(f64::from);
     let matrix = [a, b, c + 0.5 * (a + b) - 0.5, d, e, f + 0.5 * (d + e) - 0.5];
     warped(picture, matrix, SIDE)
 }
 
-/// The part of the frame that a crop shows, with a few pixels around it.
+/// Returns the part of the frame that a crop shows, with a margin of 8 pixels, cut at the border of the frame.
 fn source_region(transform: &[f32; 6], width: usize, height: usize) -> Region {
     const AROUND: f32 = 8.0;
     let [a, b, c, d, e, f] = *transform;
@@ -159,7 +159,7 @@ fn source_region(transform: &[f32; 6], width: usize, height: usize) -> Region {
     Region { x, y, width, height }
 }
 
-/// Rotation, scale and shift that bring `from` closest to `to` in the least-squares sense
+/// Returns the similarity transform (rotation, scale, shift) that brings `from` closest to `to` by least squares
 /// (Umeyama, PAMI 1991, without reflection); `None` when the points of `from` coincide.
 fn similarity(Landmarks(from): &Landmarks, Landmarks(to): &Landmarks) -> Option<[f32; 6]> {
     let mean = |points: &[Point; 5]| {

@@ -1,4 +1,4 @@
-//! Shrinking of pictures: every pixel is the mean of the area of the original that the pixel covers.
+//! Shrinking of pictures by area averaging: every pixel is the mean of the area of the original that the pixel covers.
 //!
 //! The result has the same bytes as that of OpenCV's `resize` with `INTER_AREA` for 8-bit pictures. If both
 //! factors are whole numbers, the sums are integers. Otherwise the pixels of each row are averaged first, then
@@ -7,10 +7,10 @@
 use pulp::Arch;
 use video::Image;
 
-/// Smallest part of a pixel that counts in an area; smaller parts are left out.
+/// Smallest share of a pixel that counts in an area, 0 to 1; smaller shares are left out.
 const NEGLIGIBLE: f64 = 1e-3;
 
-/// Shrinks an RGB picture to `width × height` pixels; each is at least 1 and at most that of the picture.
+/// Shrinks an RGB picture to `width × height` pixels, each from 1 to that of the picture.
 pub(super) fn shrink(picture: &Image, width: usize, height: usize) -> Image {
     let factors = (whole_factor(picture.width, width), whole_factor(picture.height, height));
     let data = Arch::new().dispatch(
@@ -24,14 +24,14 @@ pub(super) fn shrink(picture: &Image, width: usize, height: usize) -> Image {
     Image { width, height, channels: 3, data }
 }
 
-/// Returns the number of pixels that become one; `None` if the number is not whole.
+/// Returns the number of pixels along an axis that become one; `None` if the number is not whole.
 fn whole_factor(from: usize, to: usize) -> Option<usize> {
     let factor = factor(from, to);
     ((factor - factor.round_ties_even()).abs() < f64::EPSILON).then_some(factor.round_ties_even() as usize)
 }
 
-/// Returns the number of pixels that become one, as OpenCV computes it: the reciprocal of `to / from`, which may
-/// differ from `from / to` in the last bit.
+/// Returns the number of pixels along an axis that become one, as OpenCV computes it: the reciprocal of `to / from`,
+/// which may differ from `from / to` in the last bit.
 fn factor(from: usize, to: usize) -> f64 {
     1.0 / (to as f64 / from as f64)
 }
@@ -102,14 +102,15 @@ fn shrunk(picture: &Image, width: usize, height: usize) -> Vec<u8> {
     data
 }
 
-/// The pixels that become one along an axis.
+/// Pixels of the original that become one pixel along an axis.
 struct Area {
+    /// Index of the first pixel.
     first: usize,
     /// Weights of the pixels from `first` on; their sum is about 1.
     shares: Vec<f32>,
 }
 
-/// The area of every pixel along an axis that shrinks from `from` pixels to `to`.
+/// Returns the area of every pixel of the result along an axis that shrinks from `from` to `to` pixels.
 fn areas(from: usize, to: usize) -> Vec<Area> {
     let factor = factor(from, to);
     let area = |i: usize| {

@@ -1,6 +1,6 @@
 //! An affine warp of a picture: bilinear samples at fixed-point positions.
 //!
-//! Gives bit for bit what OpenCV's `warpAffine` gives with `INTER_LINEAR` and `BORDER_REPLICATE`.
+//! The result equals that of OpenCV's `warpAffine` with `INTER_LINEAR` and `BORDER_REPLICATE`, bit for bit.
 //! A position is the sum of a step along the row and a step along the column, both rounded to 1/1024 of
 //! a pixel, and the sum is rounded to 1/32. Weights are therefore multiples of 1/1024, the sum of four
 //! weighted bytes fits into 18 bits, and everything after the steps is exact integer arithmetic.
@@ -14,11 +14,12 @@ const STEP_BITS: u32 = 10;
 const POSITION_BITS: u32 = 5;
 /// Sampling positions per pixel.
 const POSITIONS: i32 = 1 << POSITION_BITS;
-/// Pixels that are computed together.
+/// Number of pixels of a row that are computed together.
 const BLOCK: usize = 32;
 
-/// Warps an RGB picture into a square of `side × side` pixels by the affine map `matrix` from the picture to the
-/// square, row by row, between pixel centres; positions outside the picture take its outermost pixels.
+/// Warps an RGB picture into a square of `side × side` pixels by the affine map from the picture to the square,
+/// `matrix` (2 × 3, row by row; pixels with the origin at the centre of the first pixel). Positions outside the picture
+/// take the nearest pixel of its border.
 pub(super) fn warped(picture: &Image, matrix: [f64; 6], side: usize) -> Vec<u8> {
     Arch::new().dispatch(
         #[inline(always)]
@@ -49,7 +50,7 @@ fn warp(picture: &Image, matrix: [f64; 6], side: usize) -> Vec<u8> {
     warped
 }
 
-/// The map from the square back to the picture; zero when there is none.
+/// Returns the map from the square back to the picture; all zeros for a singular map.
 fn inverse([a, b, c, d, e, f]: [f64; 6]) -> [f64; 6] {
     let determinant = a * e - b * d;
     let reciprocal = if determinant == 0.0 { 0.0 } else { 1.0 / determinant };
@@ -57,15 +58,15 @@ fn inverse([a, b, c, d, e, f]: [f64; 6]) -> [f64; 6] {
     [a, b, -a * c - b * f, d, e, -d * c - e * f]
 }
 
-/// A length in pixels with [`STEP_BITS`] bits after the point; halves are rounded to even. Lengths beyond half
-/// a million pixels, far outside every picture, are cut to that, so that no sum of two overflows.
+/// Returns a length in pixels with [`STEP_BITS`] bits after the point; halves are rounded to even. Lengths are
+/// clamped to half a million pixels, far outside every picture, so that the sum of two lengths cannot overflow.
 #[inline(always)]
 fn fixed(pixels: f64) -> i32 {
     const FARTHEST: f64 = (1 << 29) as f64;
     (pixels * f64::from(1 << STEP_BITS)).round_ties_even().clamp(-FARTHEST, FARTHEST) as i32
 }
 
-/// Sampling positions along one axis of a block, with [`POSITION_BITS`] bits after the point.
+/// Returns the sampling positions of a block along one axis, pixels with [`POSITION_BITS`] bits after the point.
 #[inline(always)]
 fn positions(start: i32, steps: &[i32; BLOCK]) -> [i32; BLOCK] {
     let start = start.wrapping_add(1 << (STEP_BITS - POSITION_BITS - 1));
@@ -76,8 +77,8 @@ fn positions(start: i32, steps: &[i32; BLOCK]) -> [i32; BLOCK] {
     positions
 }
 
-/// The four pixels around each position of a block, one per number: red in the lowest byte, the highest
-/// byte is of no use.
+/// The four pixels around each position of a block, one pixel per number: red in the lowest byte; the highest
+/// byte is unused.
 struct Corners {
     upper_left: [u32; BLOCK],
     upper_right: [u32; BLOCK],
@@ -116,7 +117,7 @@ fn corners(picture: &Image, x: &[i32; BLOCK], y: &[i32; BLOCK], count: usize) ->
     corners
 }
 
-/// Two pixels of each of two rows; positions outside the picture take its outermost pixels.
+/// Returns the upper and the lower pair of pixels; positions outside the picture take the nearest pixel of its border.
 #[cold]
 fn outermost(picture: &Image, left: i32, top: i32) -> [u64; 2] {
     let column = |x: i32| x.clamp(0, picture.width as i32 - 1) as usize;
@@ -225,7 +226,7 @@ mod tests {
             }
         }
 
-        /// The map back leads to where the map came from.
+        /// The inverse map undoes the map.
         #[test]
         fn inverses_undo(matrix in matrices(), x in 0.0..99.0, y in 0.0..99.0) {
             let map = |[a, b, c, d, e, f]: [f64; 6], x: f64, y: f64| (a * x + b * y + c, d * x + e * y + f);

@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, Sender};
 use geometry::FrameTimes;
 use video::Picture;
 
-use crate::pipeline::schedule::{Order, Policy, Schedule, Step};
+use crate::pipeline::schedule::{Order, Policy, ReadyFrame, Schedule};
 use crate::pipeline::worker::{Answer, Done};
 use crate::track_writer::TrackWriter;
 use crate::tracker::TrackerKind;
@@ -69,11 +69,11 @@ impl<'a> Dispatcher<'a> {
         self.under_way -= 1;
         match done.map_err(|reason| self.failed(frame_idx, reason))? {
             Done::Examined(faces) => {
-                for order in self.schedule.examined(frame_idx, faces) {
+                for order in self.schedule.record_faces(frame_idx, faces) {
                     self.send(order)?;
                 }
             }
-            Done::Followed(trajectories) => self.schedule.followed(frame_idx, trajectories),
+            Done::Followed(trajectories) => self.schedule.record_trajectories(frame_idx, trajectories),
         }
         Ok(())
     }
@@ -85,8 +85,8 @@ impl<'a> Dispatcher<'a> {
 
     /// Passes every frame about which nothing is open on to the writer.
     pub(super) fn pass_on(&mut self, settled_before: i64) -> Result<(), Error> {
-        while let Some(Step { frame_idx, begins, faces }) = self.schedule.next(settled_before) {
-            if let Some(boundary) = begins {
+        while let Some(ReadyFrame { frame_idx, boundary, faces }) = self.schedule.pop_ready(settled_before) {
+            if let Some(boundary) = boundary {
                 // Frames before the first that could be decoded belong to the first shot.
                 let first = if std::mem::take(&mut self.is_first) { 0 } else { frame_idx };
                 self.writer.begin_shot(first, boundary)?;

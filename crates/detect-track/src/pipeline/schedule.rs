@@ -1,8 +1,8 @@
-//! Schedule of examined frames, which restores the order of answers.
+//! Schedule of examined frames, which passes frames on in order, whatever the order of answers.
 //!
-//! Frames are admitted in order. Anchor frames (the first and last of every shot, and one every so often)
-//! are examined at once. What becomes of the frames between two of them, an anchor interval, is up to the
-//! [`Policy`]. What is ordered depends on the faces that are found only, never on the order of answers.
+//! Frames are admitted in order. Anchor frames (the first and last of every shot, and one at least every
+//! `max_stride_secs`) are examined at once. The [`Policy`] decides about the frames between two anchor frames, an
+//! anchor interval. Orders depend only on the faces that are found, never on the order of answers.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -11,15 +11,16 @@ use crate::follow::Trajectory;
 use crate::shots::Boundary;
 use crate::spans::{self, Look};
 
-/// What becomes of the frames between two anchor frames of a shot.
+/// Treatment of the frames between two anchor frames of a shot.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Policy {
-    /// The frame in the middle is examined, and so on, until [`spans::agree`].
+    /// The middle frame is examined, and each half is treated in the same way, until the faces at both ends agree by
+    /// [`spans::agree`].
     Halve {
-        /// Faces that score at least this must agree, 0 to 1.
+        /// Score from which a face needs a counterpart at the other end, 0 to 1.
         clear_score: f32,
     },
-    /// The faces of the first anchor frame are followed to the second.
+    /// The faces of the first anchor frame are followed to the second one.
     Follow,
 }
 
@@ -32,23 +33,25 @@ pub struct Schedule<P> {
     waiting: Vec<Interval>,
     /// Anchor intervals through which faces are being followed.
     followed: Vec<Interval>,
-    /// Faces at the ends of waiting intervals, as far as known.
+    /// Faces at the ends of waiting intervals, as far as known, by `frame_idx`.
     ends: BTreeMap<i64, Vec<Look>>,
+    /// Last anchor frame of the shot; `None` before the first one, and at the end of the video.
     last_anchor: Option<i64>,
 }
 
 #[derive(Debug)]
 struct Entry<P> {
     frame_idx: i64,
-    begins: Option<Boundary>,
-    /// `None` once the picture is not needed any more.
+    /// Boundary of the shot that begins at the frame; `None` within a shot.
+    boundary: Option<Boundary>,
+    /// `None` once the picture is no longer needed.
     picture: Option<P>,
     state: State,
 }
 
 #[derive(Debug)]
 enum State {
-    /// Waits for a verdict or for the answer of a worker.
+    /// Waits for a decision or for the answer of a worker.
     Open,
     Examined(Vec<DetectedFace>),
     Skipped,
@@ -64,9 +67,9 @@ struct Interval {
 /// An order for a worker.
 #[derive(Debug)]
 pub struct Order<P> {
-    /// The frame it is about.
+    /// Frame to examine, or the anchor frame from which faces are followed.
     pub frame_idx: i64,
-    /// What to do.
+    /// Task for the worker.
     pub task: Task<P>,
 }
 
@@ -75,28 +78,28 @@ pub struct Order<P> {
 pub enum Task<P> {
     /// Look for faces in this picture.
     Examine(P),
-    /// Follow these faces of the first picture, that of the order's frame, through the others.
+    /// Follow these faces from the first picture, that of the order's frame, through the other pictures.
     Follow {
-        /// The faces, as the answer gave them.
+        /// Faces that were found in the first picture.
         faces: Vec<Face>,
-        /// Frames and their pictures, in order.
+        /// `frame_idx` and picture of each frame, in order.
         pictures: Vec<(i64, P)>,
     },
 }
 
-/// The next frame in order.
+/// A frame that is passed on.
 #[derive(Debug)]
-pub struct Step {
+pub struct ReadyFrame {
     /// The frame.
     pub frame_idx: i64,
-    /// The shot that begins with it.
-    pub begins: Option<Boundary>,
-    /// Faces found in it; `None` when it was not examined.
+    /// Boundary of the shot that begins at the frame; `None` within a shot.
+    pub boundary: Option<Boundary>,
+    /// Faces found in the frame; `None` when the frame was not examined.
     pub faces: Option<Vec<DetectedFace>>,
 }
 
 impl<P: Clone> Schedule<P> {
-    /// An empty schedule.
+    /// Creates an empty schedule.
     pub fn new(policy: Policy) -> Self {
         Self {
             policy,
@@ -108,25 +111,25 @@ impl<P: Clone> Schedule<P> {
         }
     }
 
-    /// Takes the next frame; orders its examination if it is an anchor frame.
+    /// Admits the next frame; returns the order to examine the frame if it is an anchor frame.
     pub fn admit(
         &mut self,
         frame_idx: i64,
         picture: P,
-        begins: Option<Boundary>,
+        boundary: Option<Boundary>,
         is_anchor: bool,
     ) -> Option<Order<P>> {
-        if begins.is_some() {
+        if boundary.is_some() {
             self.last_anchor = None;
         }
-        self.entries.push_back(Entry { frame_idx, begins, picture: Some(picture), state: State::Open });
+        self.entries.push_back(Entry { frame_idx, boundary, picture: Some(picture), state: State::Open });
         if !is_anchor {
             return None;
         }
         if let Some(from) = self.last_anchor.replace(frame_idx) {
             self.waiting.push(Interval { from, to: frame_idx });
         }
-        self.look(self.entries.len() - 1)
+        self.order_examination(self.entries.len() - 1)
     }
 
     /// Ends the video: no frame follows.
@@ -134,8 +137,8 @@ impl<P: Clone> Schedule<P> {
         self.last_anchor = None;
     }
 
-    /// Takes the faces that were found in a frame; gives what must be done because of them.
-    pub fn examined(&mut self, frame_idx: i64, faces: Vec<DetectedFace>) -> Vec<Order<P>> {
+    /// Records the faces that were found in a frame; returns the orders that follow from these faces.
+    pub fn record_faces(&mut self, frame_idx: i64, faces: Vec<DetectedFace>) -> Vec<Order<P>> {
         self.ends.insert(frame_idx, faces.iter().map(Look::of).collect());
         let place = self.place(frame_idx);
         if let Some(entry) = self.entries.get_mut(place) {
@@ -149,12 +152,12 @@ impl<P: Clone> Schedule<P> {
         let last_anchor = self.last_anchor;
         let is_needed = |frame: i64| waiting.iter().any(|i| i.from == frame || i.to == frame);
         self.ends.retain(|frame, _| last_anchor == Some(*frame) || is_needed(*frame));
-        self.let_go();
+        self.release_pictures();
         orders
     }
 
-    /// The faces of an anchor frame have been followed to the next one: a trajectory for each face.
-    pub fn followed(&mut self, frame_idx: i64, trajectories: Vec<Trajectory>) {
+    /// Records that the faces of an anchor frame were followed to the next anchor frame: a trajectory for each face.
+    pub fn record_trajectories(&mut self, frame_idx: i64, trajectories: Vec<Trajectory>) {
         if let Some(place) = self.followed.iter().position(|interval| interval.from == frame_idx) {
             let interval = self.followed.swap_remove(place);
             self.skip(interval);
@@ -165,32 +168,33 @@ impl<P: Clone> Schedule<P> {
                 found.trajectory = trajectory;
             }
         }
-        self.let_go();
+        self.release_pictures();
     }
 
-    /// A shot turned out to begin at `frame_idx`, which has not been passed on.
+    /// Records a shot that turned out to begin at `frame_idx`, a frame that has not been passed on.
     pub fn begin_at(&mut self, frame_idx: i64, boundary: Boundary) {
         let place = self.place(frame_idx);
         if let Some(entry) = self.entries.get_mut(place) {
-            entry.begins = entry.begins.or(Some(boundary));
+            entry.boundary = entry.boundary.or(Some(boundary));
         }
     }
 
-    /// The next frame in order, if it is before `settled_before` and nothing is open about it.
-    pub fn next(&mut self, settled_before: i64) -> Option<Step> {
+    /// Returns the next frame in order, if the frame waits for nothing and is before `settled_before`, the first frame
+    /// at which a shot may still turn out to begin.
+    pub fn pop_ready(&mut self, settled_before: i64) -> Option<ReadyFrame> {
         let front = self.entries.front()?;
         if self.is_open(front) || front.frame_idx >= settled_before {
             return None;
         }
-        let Entry { frame_idx, begins, state, .. } = self.entries.pop_front()?;
+        let Entry { frame_idx, boundary, state, .. } = self.entries.pop_front()?;
         let faces = match state {
             State::Examined(faces) => Some(faces),
             _ => None,
         };
-        Some(Step { frame_idx, begins, faces })
+        Some(ReadyFrame { frame_idx, boundary, faces })
     }
 
-    /// Number of pictures in memory, held or with a worker.
+    /// Returns the number of pictures in memory, held here or by a worker.
     pub fn pictures(&self) -> usize {
         self.entries.iter().filter(|entry| entry.picture.is_some()).count()
     }
@@ -207,7 +211,7 @@ impl<P: Clone> Schedule<P> {
         }
     }
 
-    /// Passes over an anchor interval whose ends agree, or halves it.
+    /// Skips the frames of an interval whose ends agree; halves any other interval.
     fn halve(&mut self, interval: Interval, clear_score: f32) -> Option<Order<P>> {
         let (first, end) = self.between(interval);
         let [from, to] =
@@ -223,10 +227,11 @@ impl<P: Clone> Schedule<P> {
         let frame_idx = self.entries[middle].frame_idx;
         self.waiting.push(Interval { from: interval.from, to: frame_idx });
         self.waiting.push(Interval { from: frame_idx, to: interval.to });
-        self.look(middle)
+        self.order_examination(middle)
     }
 
-    /// Passes over an anchor interval that begins without a face, or has its faces followed.
+    /// Skips the frames of an anchor interval that begins without a face; for any other interval, returns the order to
+    /// follow the faces.
     fn follow(&mut self, interval: Interval) -> Option<Order<P>> {
         let looks = self.ends.get(&interval.from).map_or(&[][..], Vec::as_slice);
         let faces: Vec<Face> = looks.iter().map(|look| look.face).collect();
@@ -241,27 +246,27 @@ impl<P: Clone> Schedule<P> {
         Some(Order { frame_idx: interval.from, task })
     }
 
-    /// No frame between the ends of the interval needs a look.
+    /// Marks the frames between the ends of an interval as not to be examined.
     fn skip(&mut self, interval: Interval) {
         let (first, end) = self.between(interval);
         self.entries.range_mut(first..end).for_each(|entry| entry.state = State::Skipped);
     }
 
-    fn look(&self, place: usize) -> Option<Order<P>> {
+    fn order_examination(&self, place: usize) -> Option<Order<P>> {
         let entry = self.entries.get(place)?;
         let task = Task::Examine(entry.picture.clone()?);
         Some(Order { frame_idx: entry.frame_idx, task })
     }
 
     /// Drops pictures that are no longer needed.
-    fn let_go(&mut self) {
+    fn release_pictures(&mut self) {
         let done: Vec<bool> = self.entries.iter().map(|entry| !self.is_open(entry)).collect();
         let entries = self.entries.iter_mut().zip(done);
         entries.filter(|(_, is_done)| *is_done).for_each(|(entry, _)| entry.picture = None);
     }
 
-    /// Whether a frame waits for a verdict or an answer, its own or, where faces are followed, that
-    /// of an anchor interval that it is part of.
+    /// Returns whether a frame waits for a decision or an answer: its own, or with [`Policy::Follow`] that of an anchor
+    /// interval that contains the frame.
     fn is_open(&self, entry: &Entry<P>) -> bool {
         let frame = entry.frame_idx;
         let mut intervals = self.waiting.iter().chain(&self.followed);
@@ -270,12 +275,12 @@ impl<P: Clone> Schedule<P> {
                 && (self.last_anchor == Some(frame) || intervals.any(|i| (i.from..=i.to).contains(&frame)))
     }
 
-    /// Places of the entries between the ends of an anchor interval: first, and one past the last.
+    /// Returns the places of the entries between the ends of an interval: the first, and one past the last.
     fn between(&self, interval: Interval) -> (usize, usize) {
         (self.place(interval.from + 1), self.place(interval.to))
     }
 
-    /// Place of the first entry that is not before `frame_idx`.
+    /// Returns the place of the first entry that is not before `frame_idx`.
     fn place(&self, frame_idx: i64) -> usize {
         self.entries.partition_point(|entry| entry.frame_idx < frame_idx)
     }
@@ -323,7 +328,7 @@ mod tests {
                 Task::Examine(picture) => {
                     let faces = faces_in(&picture);
                     drop(picture);
-                    schedule.examined(frame_idx, faces)
+                    schedule.record_faces(frame_idx, faces)
                 }
                 Task::Follow { faces, pictures } => {
                     let frames: Vec<i64> = pictures.iter().map(|(frame, _)| *frame).collect();
@@ -336,7 +341,7 @@ mod tests {
                     assert_eq!(faces, expected);
                     drop(pictures);
                     let trajectory = frames[1..].iter().map(|frame| (*frame, faces[0].bbox)).collect();
-                    schedule.followed(frame_idx, vec![trajectory]);
+                    schedule.record_trajectories(frame_idx, vec![trajectory]);
                     Vec::new()
                 }
             }
@@ -350,24 +355,24 @@ mod tests {
             let mut pictures: Vec<Weak<usize>> = Vec::new();
             let mut last_anchor = 0;
             for i in 0..self.places.len() {
-                let begins = self.starts(i).then_some(cut);
+                let boundary = self.starts(i).then_some(cut);
                 let ends = i + 1 == self.places.len() || self.starts(i + 1);
-                let is_anchor = begins.is_some() || ends || i - last_anchor >= STRIDE;
+                let is_anchor = boundary.is_some() || ends || i - last_anchor >= STRIDE;
                 last_anchor = if is_anchor { i } else { last_anchor };
                 let picture = Rc::new(i);
                 pictures.push(Rc::downgrade(&picture));
-                orders.extend(schedule.admit(i as i64, picture, begins, is_anchor));
+                orders.extend(schedule.admit(i as i64, picture, boundary, is_anchor));
             }
             schedule.end();
             let mut passed = Vec::new();
             while !orders.is_empty() {
                 let order = orders.swap_remove(pick(orders.len()));
                 orders.extend(self.work(order, &mut schedule));
-                while let Some(step) = schedule.next(i64::MAX) {
+                while let Some(step) = schedule.pop_ready(i64::MAX) {
                     let followed =
                         |found: &DetectedFace| found.trajectory.iter().map(|(frame, _)| *frame).collect();
                     let faces = step.faces.map(|faces| faces.first().map(followed).unwrap_or_default());
-                    passed.push((step.frame_idx, step.begins.is_some(), faces));
+                    passed.push((step.frame_idx, step.boundary.is_some(), faces));
                 }
                 let alive = pictures.iter().filter(|picture| picture.strong_count() > 0).count();
                 assert!(alive <= schedule.pictures(), "{alive} pictures are in memory");
@@ -433,12 +438,13 @@ mod tests {
         for i in 0..3 {
             let order = schedule.admit(i, (), (i == 0).then_some(Boundary::START), true);
             assert!(order.is_some());
-            schedule.examined(i, Vec::new());
+            schedule.record_faces(i, Vec::new());
         }
-        assert!(schedule.next(0).is_none());
+        assert!(schedule.pop_ready(0).is_none());
         schedule.begin_at(1, Boundary { transition: Transition::Dissolve, score: Some(0.5) });
-        let begins: Vec<_> = std::iter::from_fn(|| schedule.next(2)).map(|s| s.begins.is_some()).collect();
-        assert_eq!(begins, [true, true]);
+        let boundary: Vec<_> =
+            std::iter::from_fn(|| schedule.pop_ready(2)).map(|s| s.boundary.is_some()).collect();
+        assert_eq!(boundary, [true, true]);
     }
 
     proptest! {

@@ -28,7 +28,7 @@ const MOST_PAIRS: usize = 1 << 22;
 const LEAST_FOLLOWING: usize = 8;
 /// Log odds from which on faces are sure that a pair is one person; less than the negative, that it is two.
 const SURE: f64 = 2.0;
-/// Pairs of each class from which on a law is learned.
+/// Pairs of each class from which on a model is learned.
 const FEWEST: usize = 3;
 /// Distances are in this unit.
 const UNIT: f64 = 0.15;
@@ -80,13 +80,13 @@ pub(super) fn pairs(outfits: &[Outfit<'_>], threads: usize) -> Vec<Pair> {
 
 /// What a distance of clothes says in a video.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Law {
+pub(super) struct ClothesModel {
     middle: f64,
     slope: f64,
     intercept: f64,
 }
 
-impl Law {
+impl ClothesModel {
     /// Learned from the clusters `labels` of tracks, by faces; `cannot_link` in order, smaller track first.
     /// `None` where faces prove too little.
     pub(super) fn learn(
@@ -146,14 +146,14 @@ impl Law {
         (slope.is_finite() && intercept.is_finite()).then_some(Self { middle, slope, intercept })
     }
 
-    /// Returns the law as a line over the distance, with its bounds.
+    /// Returns the model as a line over the distance, with its bounds.
     pub(super) fn line(&self, bounds: [f64; 2]) -> ClothesLine {
         let slope = self.slope / UNIT;
         ClothesLine { intercept: self.intercept - slope * self.middle, slope, bounds }
     }
 
     /// For each of `n` tracks the others whose clothes are compared with its own, with `e` within `bounds`.
-    pub(super) fn apply(&self, pairs: &[Pair], n: usize, [low, high]: [f64; 2]) -> Worn {
+    pub(super) fn apply(&self, pairs: &[Pair], n: usize, [low, high]: [f64; 2]) -> ClothesOdds {
         let mut worn = vec![Vec::new(); n];
         for pair in pairs {
             let z = (f64::from(pair.distance) - self.middle) / UNIT;
@@ -168,7 +168,7 @@ impl Law {
 
 /// For each track the others whose clothes are compared with its own, with the log odds; empty where clothes say
 /// nothing.
-pub(super) type Worn = Vec<Vec<(u32, f32)>>;
+pub(super) type ClothesOdds = Vec<Vec<(u32, f32)>>;
 
 /// Mean log odds of the pairs between two clusters, or between a track and a cluster.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -212,7 +212,7 @@ pub(super) struct Between {
 
 impl Between {
     /// Every track is a cluster.
-    pub(super) fn new(worn: &Worn) -> Self {
+    pub(super) fn new(worn: &ClothesOdds) -> Self {
         Self { of: worn.iter().map(|worn| means(worn, |track| track)).collect() }
     }
 
@@ -263,21 +263,21 @@ mod tests {
     /// Numbers of the reference in NumPy.
     #[test]
     fn the_law_is_that_of_the_reference() {
-        let law = Law::fit(&[0.2, 0.3, 0.25, 0.4], &[0.6, 0.7, 0.35], 4.0).unwrap();
-        assert!((law.middle - 0.41874999999999996).abs() < 1e-12, "{law:?}");
+        let model = ClothesModel::fit(&[0.2, 0.3, 0.25, 0.4], &[0.6, 0.7, 0.35], 4.0).unwrap();
+        assert!((model.middle - 0.41874999999999996).abs() < 1e-12, "{model:?}");
         assert!(
-            (law.slope - -1.077421222280276).abs() < 1e-9
-                && (law.intercept - -0.06594267978167433).abs() < 1e-9,
-            "{law:?}"
+            (model.slope - -1.077421222280276).abs() < 1e-9
+                && (model.intercept - -0.06594267978167433).abs() < 1e-9,
+            "{model:?}"
         );
         let pairs = [Pair { tracks: [0, 2], distance: 0.9, is_in_one_shot: false }];
-        let worn = law.apply(&pairs, 3, [-2.0, 0.0]);
+        let worn = model.apply(&pairs, 3, [-2.0, 0.0]);
         assert_eq!(worn, [vec![(2, -2.0)], vec![], vec![(0, -2.0)]]);
     }
 
     #[test]
     fn merged_clusters_keep_the_mean_of_their_pairs() {
-        let mut worn: Worn = vec![Vec::new(); 4];
+        let mut worn: ClothesOdds = vec![Vec::new(); 4];
         for (a, b, odds) in [(0, 1, -1.0), (0, 2, -2.0), (1, 2, -0.5), (1, 3, -1.0)] {
             worn[a as usize].push((b, odds));
             worn[b as usize].push((a, odds));

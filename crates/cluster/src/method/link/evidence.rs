@@ -51,9 +51,9 @@ struct Part {
     /// Columns of the view in `F`.
     columns: Range<usize>,
     /// `β`.
-    person: f64,
+    person_variance: f64,
     /// `E`, times the weight of the view.
-    dim: f64,
+    evidence_dim: f64,
     /// Factor of `F` where views are compared by direction: 1 for the first view.
     scale: f32,
 }
@@ -64,15 +64,20 @@ impl Part {
         let part = |view: &View| {
             let start = end;
             end += view.vectors.dim();
-            let scale = (view.worth() / tracks.views[0].worth()).sqrt() as f32;
-            Self { columns: start..end, person: view.person, dim: view.dim, scale }
+            let scale = (view.evidence_weight() / tracks.views[0].evidence_weight()).sqrt() as f32;
+            Self {
+                columns: start..end,
+                person_variance: view.person_variance,
+                evidence_dim: view.evidence_dim,
+                scale,
+            }
         };
         tracks.views.iter().map(part).collect()
     }
 
     fn likelihood(&self, square: f64, precision: f64) -> f64 {
-        let spread = self.person * precision;
-        0.5 * self.dim * (self.person * square / (1.0 + spread) - spread.ln_1p())
+        let spread = self.person_variance * precision;
+        0.5 * self.evidence_dim * (self.person_variance * square / (1.0 + spread) - spread.ln_1p())
     }
 }
 
@@ -167,8 +172,8 @@ impl Sums {
     /// Returns `F` and `Λ` of every cluster in each view, with the constants of the view.
     pub(super) fn views(&self) -> Vec<ViewEvidence> {
         let view = |(at, part): (usize, &Part)| ViewEvidence {
-            person_variance: part.person,
-            evidence_dim: part.dim,
+            person_variance: part.person_variance,
+            evidence_dim: part.evidence_dim,
             seen: (0..self.counts.len())
                 .map(|cluster| {
                     let precision = self.precisions[cluster * self.parts.len() + at];
@@ -258,7 +263,7 @@ impl Sums {
 
     /// `F` of some clusters, each view scaled to what its components are worth as evidence.
     pub(super) fn towards(&self, clusters: &[usize]) -> Vectors {
-        let mut towards = self.vectors.some(clusters);
+        let mut towards = self.vectors.subset(clusters);
         for row in 0..clusters.len() {
             for part in self.parts.iter().skip(1) {
                 towards.row_mut(row)[part.columns.clone()].iter_mut().for_each(|x| *x *= part.scale);

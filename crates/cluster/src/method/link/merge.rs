@@ -14,7 +14,7 @@ use std::collections::BinaryHeap;
 use numeric::merges::Merges;
 
 use super::alpha::Prior;
-use super::clothes::{Between, Worn};
+use super::clothes::{Between, ClothesOdds};
 use super::evidence::Sums;
 use crate::neighbours::{self, Rows, Search};
 
@@ -126,7 +126,7 @@ impl<'a> Merger<'a> {
     }
 
     /// With what clothes say of pairs of tracks.
-    pub(super) fn with_clothes(self, worn: &Worn) -> Self {
+    pub(super) fn with_clothes(self, worn: &ClothesOdds) -> Self {
         Self { clothes: Between::new(worn), ..self }
     }
 

@@ -36,10 +36,10 @@ use serde::{Deserialize, Serialize};
 
 use self::alpha::Prior;
 pub use self::calibration::{BINS, Calibration};
-use self::clothes::{Law, Pair, Worn};
+use self::clothes::{ClothesModel, ClothesOdds, Pair};
 use self::evidence::{Sums, distance, log_odds};
 use self::merge::{Joined, Limits, Merger, Stop};
-pub use self::odds::{Model, Odds};
+pub use self::odds::{Odds, VideoModel};
 pub(crate) use self::quality::mean_norm;
 use self::quality::{Norms, Tracks};
 use self::reassign::{Clusters, Standing};
@@ -205,7 +205,7 @@ impl Link {
         let round = Round {
             tracks: &sample.tracks,
             cannot_link: &sample.cannot_link,
-            worn: Worn::new(),
+            worn: ClothesOdds::new(),
             second_look: None,
             without: &self.without,
             limits,
@@ -218,8 +218,9 @@ impl Link {
             Cut::Height(height) => Stop::Gain(log_odds(height)),
             Cut::Clusters(k) => Stop::Clusters(k),
         };
-        let law = learned.law.zip(bounds);
-        let worn = law.map(|(law, bounds)| law.apply(&pairs(items.outfits()), n, bounds)).unwrap_or_default();
+        let model = learned.clothes.zip(bounds);
+        let worn =
+            model.map(|(model, bounds)| model.apply(&pairs(items.outfits()), n, bounds)).unwrap_or_default();
         let clarity = |track: usize| match tracks.is_clear(track) {
             _ if norms.is_unclear(track) => Clarity::Unclear,
             true => Clarity::Clear,
@@ -253,7 +254,7 @@ impl Link {
             items: (0..n).collect(),
             views: Sums::new(&tracks, &learned.offsets, self.threads).views(),
             alpha: learned.alpha,
-            clothes: law.map(|(law, bounds)| law.line(bounds)),
+            clothes: model.map(|(model, bounds)| model.line(bounds)),
         };
         advance(STEPS * n, STEPS * n);
         let found = self.finish(&norms, found.labels, fits, tree, Some(calibration), cuts);
@@ -313,7 +314,7 @@ impl<'a> Sample<'a> {
         let pairs = cannot_link.iter().filter(|(a, b)| is_in(*a) && is_in(*b));
         let outfits = items.outfits().iter().filter(|outfit| is_in(outfit.item));
         Self {
-            tracks: tracks.some(&some),
+            tracks: tracks.subset(&some),
             cannot_link: pairs.map(|(a, b)| (a / step, b / step)).collect(),
             outfits: outfits.map(|outfit| Outfit { item: outfit.item / step, ..*outfit }).collect(),
         }
@@ -327,8 +328,8 @@ struct Learned {
     offsets: Vec<Vec<f64>>,
     /// Expected number of people, as the concentration of the prior.
     alpha: f64,
-    /// Law of the clothes; `None` if clothes give no evidence.
-    law: Option<Law>,
+    /// ClothesModel of the clothes; `None` if clothes give no evidence.
+    clothes: Option<ClothesModel>,
 }
 
 /// Learns from faces alone, then from faces and clothes, until a partition repeats.
@@ -337,14 +338,14 @@ fn learn(mut round: Round<'_>, pairs: &[Pair], bounds: Option<[f64; 2]>) -> Lear
     for _ in 0..CLOTHES_ROUNDS {
         let Some(bounds) = bounds else { break };
         let singles = Sums::new(round.tracks, &round.offsets(&labels), round.limits.search.threads);
-        let law = Law::learn(pairs, &labels, &singles, round.cannot_link);
-        if law.is_none() && round.worn.is_empty() {
+        let model = ClothesModel::learn(pairs, &labels, &singles, round.cannot_link);
+        if model.is_none() && round.worn.is_empty() {
             break;
         }
-        round.worn = law.map(|law| law.apply(pairs, labels.len(), bounds)).unwrap_or_default();
+        round.worn = model.map(|model| model.apply(pairs, labels.len(), bounds)).unwrap_or_default();
         let before = std::mem::take(&mut labels);
         (learned, labels) = learn_rounds(&round);
-        learned.law = law;
+        learned.clothes = model;
         if labels == before {
             break;
         }
@@ -359,7 +360,7 @@ fn learn_rounds(round: &Round<'_>) -> (Learned, Vec<usize>) {
     let mut seen: Vec<Vec<usize>> = Vec::new();
     let mut alpha = alpha::start(tracks.len());
     loop {
-        let learned = Learned { offsets: round.offsets(&labels), alpha, law: None };
+        let learned = Learned { offsets: round.offsets(&labels), alpha, clothes: None };
         labels = round.run(&learned, Stop::Gain(0.0), false, &mut |_| ()).labels;
         if seen.len() + 1 == ROUNDS || seen.contains(&labels) {
             return (learned, labels);
@@ -379,7 +380,7 @@ struct Round<'a> {
     tracks: &'a Tracks,
     cannot_link: &'a [(usize, usize)],
     /// Log odds of clothes.
-    worn: Worn,
+    worn: ClothesOdds,
     second_look: Option<SecondLook>,
     without: &'a [Part],
     limits: Limits,

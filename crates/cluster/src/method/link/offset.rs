@@ -22,15 +22,15 @@ pub(super) fn offset(tracks: &View, labels: &[usize]) -> Vec<f64> {
     let clusters = labels.iter().max().map_or(0, |last| last + 1);
     let (mut first, mut second) = (vec![0.0; clusters], vec![0.0; clusters]);
     for (track, label) in labels.iter().enumerate() {
-        let (gain, weight) = (tracks.gain[track], 1.0 / tracks.noise[track]);
+        let (gain, weight) = (tracks.gain[track], 1.0 / tracks.noise_variance[track]);
         first[*label] += weight * gain;
         second[*label] += weight * gain * gain;
     }
     let mut sum = vec![0.0; tracks.vectors.dim()];
     let mut total = 1.0 / PRIOR_VARIANCE;
     for (track, label) in labels.iter().enumerate() {
-        let (gain, weight) = (tracks.gain[track], 1.0 / tracks.noise[track]);
-        let shared = first[*label] * tracks.person / (1.0 + tracks.person * second[*label]);
+        let (gain, weight) = (tracks.gain[track], 1.0 / tracks.noise_variance[track]);
+        let shared = first[*label] * tracks.person_variance / (1.0 + tracks.person_variance * second[*label]);
         let weight = weight - weight * gain * shared;
         total += weight;
         sum.iter_mut().zip(tracks.vectors.row(track)).for_each(|(sum, x)| *sum += weight * f64::from(*x));

@@ -1,40 +1,42 @@
-//! Tracks in the model of the quality table: the vector minus the mean of faces of its norm, and the share of
-//! the remainder that is the person.
+//! Tracks in the model of the quality table: the embedding minus the mean embedding of faces with the same raw
+//! norm, and the share of the remainder that is the person.
 //!
-//! The raw norm of a face vector measures how clear the face is (Meng et al., MagFace, CVPR 2021). The
-//! quality table of the embedder ([`Quality`]) maps the norm to the gain of the person and the noise.
+//! The raw norm of an embedding measures how clear the face is (Meng et al., MagFace, CVPR 2021). The quality
+//! table of the embedder ([`Quality`]) maps the norm to the gain of the person and the variance of the noise.
 
 use schema::footer::Quality;
 
 use crate::items::Vectors;
 use crate::method::{Error, Items};
 
-/// Crops of a track weigh by this power of their norm when their norms are averaged, as in the pooling of their
-/// vectors.
+/// Exponent of the raw norm of a crop that gives the weight of the crop in the mean norm of the track, as in the
+/// pooling of the embeddings.
 const NORM_POWER: i32 = 4;
-/// Factor of the precision of a track. Tracks of one person share light, pose and make-up, so that they depend on each
-/// other more than the images that the tables were fitted on. Chosen by the mean B³ of 154 runs on eleven labelled clips
-/// and their copies, with one embedder and with two: 0.70 to 0.76 are equal within 0.002, and with any clip left out, the
-/// best is from 0.72 to 0.74. For pairs of single clear images, 0.85 is at the minimum of the cost of log likelihood ratios.
-const CAUTION: f64 = 0.75;
-/// Reliability from which on a track is clear; for SFace a norm of about 9.5.
+/// Factor of the precision of a track. Tracks of one person share light, pose and make-up, so the tracks depend on
+/// each other more than the images to which the tables were fitted. Chosen by the mean B³ of 154 runs on eleven
+/// labelled clips and their copies, with one embedder and with two: 0.70 to 0.76 are equal within 0.002, and with any
+/// clip left out, the best factor is from 0.72 to 0.74. For pairs of single clear images, 0.85 is at the minimum of the
+/// cost of log likelihood ratios (Cllr).
+const PRECISION_FACTOR: f64 = 0.75;
+/// Reliability, 0 to 1, from which a track is clear; for SFace, that of a raw norm of about 9.5.
 const CLEAR: f64 = 0.25;
 /// Weight of the evidence of each view if there are several, because the errors of embedders are correlated. Chosen on
-/// 20 families of clips and nine re-encoded copies of a comedy, where 0.25 to 0.5 are within noise.
+/// 20 families of clips and nine re-encoded copies of a comedy, where 0.25 to 0.5 differ only by chance.
 const JOINT_WEIGHT: f64 = 0.35;
-/// Smallest norm, so that the logarithm is finite; smaller norms count as this norm.
+/// Smallest raw norm, so that the logarithm is finite; smaller norms count as this norm.
 const LEAST_NORM: f64 = 1e-6;
-/// A track is unclear when its norm is less than this share of the median track's.
+/// A track is unclear if its raw norm is below this share of the median norm.
 const UNCLEAR: f64 = 0.7;
-/// So is a track whose norm is less than this share of the median, and whose mean detection score is below the median by
-/// more than [`UNSURE_BY`]. Chosen on the single tracks of 77 runs on eleven labelled clips and their copies, with one embedder
-/// and with two: none of the 321 tracks that are the only one of a person is below both limits, and 38 and 52 of the 140 and
-/// 200 others are, most of them small faces in the background. Without one of the clips, the limits would be others, and 6
-/// tracks of one person in that clip would be below them.
-const UNSURE: f64 = 0.85;
-const UNSURE_BY: f64 = 0.06;
+/// A track is also unclear if its raw norm is below this share of the median norm and its mean detection score is
+/// below the median score by more than [`POOR_SCORE_MARGIN`]. Chosen on the single tracks of 77 runs on eleven labelled clips
+/// and their copies, with one embedder and with two. None of the 321 tracks that are the only track of a person is
+/// below both limits. Of the 140 and 200 other tracks, 38 and 52 are below both, most of them small faces in the
+/// background. Limits chosen without one of the clips differ, and 6 tracks of one person in that clip are below them.
+const POOR_NORM_SHARE: f64 = 0.85;
+/// Difference of the mean detection score from the median score, 0 to 1: see [`POOR_NORM_SHARE`].
+const POOR_SCORE_MARGIN: f64 = 0.06;
 
-/// The norm of several pictures of one face: Σn⁵ / Σn⁴ over their norms, which are at least one.
+/// Returns the raw norm of several crops of one face: Σn⁵ / Σn⁴ over `norms`; NaN if `norms` is empty.
 pub(crate) fn mean_norm(norms: impl Iterator<Item = f32>) -> f64 {
     let (mut sum, mut total) = (0.0, 0.0);
     for norm in norms {
@@ -45,12 +47,12 @@ pub(crate) fn mean_norm(norms: impl Iterator<Item = f32>) -> f64 {
     sum / total
 }
 
-/// The raw norm of every item: Σn⁵ / Σn⁴ over its crops. An item without crops has the median norm.
+/// Raw norm of every item: Σn⁵ / Σn⁴ over the crops. An item without crops has the median norm.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Norms {
     of: Vec<f64>,
     median: f64,
-    /// Mean detection score of each item less the median; empty where the scores are not known.
+    /// Mean detection score of each item minus the median score; empty if the scores are not known.
     scores: Vec<f64>,
 }
 
@@ -69,16 +71,16 @@ impl Norms {
         Self { of, median, scores }
     }
 
-    /// Whether an item is much less clear than the median: to the embedder, or to the embedder and the detector. Both
-    /// limits are relative to the video, so that in footage of small faces a person with one track is not lost.
+    /// Returns whether an item is unclear: by [`UNCLEAR`], or by [`POOR_NORM_SHARE`] and [`POOR_SCORE_MARGIN`]. The limits are relative
+    /// to the video, so that in footage of small faces a person with one track is not lost.
     pub(super) fn is_unclear(&self, item: usize) -> bool {
         let share = self.of[item] / self.median;
-        let is_unsure = self.scores.get(item).is_some_and(|score| *score < -UNSURE_BY);
-        share < UNCLEAR || (is_unsure && share < UNSURE)
+        let is_poor = self.scores.get(item).is_some_and(|score| *score < -POOR_SCORE_MARGIN);
+        share < UNCLEAR || (is_poor && share < POOR_NORM_SHARE)
     }
 }
 
-/// The median; `None` of no number.
+/// Returns the median; `None` if there are no numbers.
 fn median(numbers: impl Iterator<Item = f64>) -> Option<f64> {
     let mut numbers: Vec<f64> = numbers.collect();
     numbers.sort_by(f64::total_cmp);
@@ -89,20 +91,21 @@ fn median(numbers: impl Iterator<Item = f64>) -> Option<f64> {
 /// Tracks as one embedder sees them, in the model of its quality table.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct View {
-    /// `u − mean(n)`: the unit vector less the mean of faces of its norm; zeros for a track without a vector.
+    /// `u − mean(n)`: the unit vector minus the mean vector at its raw norm; zeros for a track without a vector.
     pub(super) vectors: Vectors,
     /// `a`: gain of the person, above 0; 0 for a track without a vector.
     pub(super) gain: Vec<f64>,
     /// `ω`: variance of the noise, above 0; infinite for a track without a vector.
-    pub(super) noise: Vec<f64>,
+    pub(super) noise_variance: Vec<f64>,
     /// `β`: variance of the person vector.
-    pub(super) person: f64,
+    pub(super) person_variance: f64,
     /// `E`: number of independent components that a vector is worth as evidence, times the weight of the view.
-    pub(super) dim: f64,
+    pub(super) evidence_dim: f64,
 }
 
 impl View {
-    /// By the quality table of the embedder; `seen` yields the vector of each track, or `None`, and its norm.
+    /// Creates the view by the quality table of the embedder; `seen` yields the vector, or `None`, and the raw norm of
+    /// each track.
     ///
     /// # Errors
     /// [`Error::Quality`] when the table is inconsistent or does not fit the vectors.
@@ -124,7 +127,7 @@ impl View {
             };
             let log_norm = norm.ln();
             let excess = log_norm - table.centre_norm.ln();
-            // The vectors of a file may end in zeros, beyond those of the embedder.
+            // The vectors in a file may be longer than those of the embedder; the further components are zeros.
             let mean =
                 table.mean.iter().zip(&table.slope).map(|(m, s)| f64::from(*m) + excess * f64::from(*s));
             let mean = mean.chain(std::iter::repeat(0.0));
@@ -133,23 +136,29 @@ impl View {
             noise.push(interpolate(&knots, &table.noise, log_norm));
         }
         let vectors = Vectors::new(dim.max(1), values)?;
-        Ok(Self { vectors, gain, noise, person: table.person_variance, dim: weight * table.evidence_dim })
+        Ok(Self {
+            vectors,
+            gain,
+            noise_variance: noise,
+            person_variance: table.person_variance,
+            evidence_dim: weight * table.evidence_dim,
+        })
     }
 
-    /// `λ = 0.75 · a² / ω`: precision of a track about its person.
+    /// Returns `λ = 0.75 · a² / ω`, the precision of a track; 0 for a track without a vector.
     pub(super) fn precision(&self, track: usize) -> f64 {
-        CAUTION * self.gain[track].powi(2) / self.noise[track]
+        PRECISION_FACTOR * self.gain[track].powi(2) / self.noise_variance[track]
     }
 
-    /// `ρ = λβ / (1 + λβ)`, 0 to 1: share of the vector that is the person.
+    /// Returns `ρ = λβ / (1 + λβ)`, 0 to 1: the share of the variance of the vector that is the person.
     fn reliability(&self, track: usize) -> f64 {
-        let ratio = self.precision(track) * self.person;
+        let ratio = self.precision(track) * self.person_variance;
         ratio / (1.0 + ratio)
     }
 
-    /// How much a unit of `λ` is worth as evidence, `βE`.
-    pub(super) fn worth(&self) -> f64 {
-        self.person * self.dim
+    /// Returns `βE`, the weight of `λ` as evidence.
+    pub(super) fn evidence_weight(&self) -> f64 {
+        self.person_variance * self.evidence_dim
     }
 }
 
@@ -160,8 +169,8 @@ pub(super) struct Tracks {
 }
 
 impl Tracks {
-    /// By the quality tables of the embedders, of which `table` is the first one's; without `by_norm`, every track counts
-    /// as one of the median norm.
+    /// Creates the tracks by the quality tables of the embedders; `table` is that of the first embedder. Without
+    /// `by_norm`, every track has the median norm.
     ///
     /// # Errors
     /// [`Error::Quality`] when a table is inconsistent or does not fit the vectors.
@@ -173,7 +182,7 @@ impl Tracks {
     ) -> Result<Self, Error> {
         let weight = if items.views().is_empty() { 1.0 } else { JOINT_WEIGHT };
         let first = items.vectors().iter().zip(&norms.of).map(|(vector, norm)| (Some(*vector), *norm));
-        // By embedder, the vector of each item and its norm.
+        // The vector and the raw norm of each item, for one embedder.
         type Seen<'a> = Vec<(Option<&'a [f32]>, f64)>;
         let mut seen: Vec<(&Quality, Seen<'_>)> = vec![(table, first.collect())];
         for view in items.views() {
@@ -196,20 +205,26 @@ impl Tracks {
         self.views.first().map_or(0, |view| view.gain.len())
     }
 
-    /// Whether a track is clear to at least one embedder.
+    /// Returns whether a track is clear to at least one embedder, by [`CLEAR`].
     pub(super) fn is_clear(&self, track: usize) -> bool {
         self.reliability(track) >= CLEAR
     }
 
-    /// Reliability of a track to the embedder that sees it most clearly, 0 to 1.
+    /// Returns the largest reliability of a track over the embedders, 0 to 1.
     pub(super) fn reliability(&self, track: usize) -> f64 {
         self.views.iter().map(|view| view.reliability(track)).fold(0.0, f64::max)
     }
 
-    /// Tracks by rising precision, summed over views by what it is worth; ties by their order.
+    /// Returns the tracks in order of rising precision, summed over views and weighted by [`View::worth`]; ties keep
+    /// the order of the tracks.
     pub(super) fn least_clear_first(&self) -> Vec<usize> {
         let worth = |track: usize| -> f64 {
-            self.views.iter().map(|view| view.precision(track) * (view.worth() / self.views[0].worth())).sum()
+            self.views
+                .iter()
+                .map(|view| {
+                    view.precision(track) * (view.evidence_weight() / self.views[0].evidence_weight())
+                })
+                .sum()
         };
         let worths: Vec<f64> = (0..self.len()).map(worth).collect();
         let mut order: Vec<usize> = (0..self.len()).collect();
@@ -217,12 +232,12 @@ impl Tracks {
         order
     }
 
-    /// Some of the tracks.
-    pub(super) fn some(&self, tracks: &[usize]) -> Self {
+    /// Returns the given tracks, in the given order.
+    pub(super) fn subset(&self, tracks: &[usize]) -> Self {
         let of = |view: &View| View {
-            vectors: view.vectors.some(tracks),
+            vectors: view.vectors.subset(tracks),
             gain: tracks.iter().map(|track| view.gain[*track]).collect(),
-            noise: tracks.iter().map(|track| view.noise[*track]).collect(),
+            noise_variance: tracks.iter().map(|track| view.noise_variance[*track]).collect(),
             ..*view
         };
         Self { views: self.views.iter().map(of).collect() }
@@ -238,25 +253,29 @@ fn check(table: &Quality, dim: usize) -> Result<(), Error> {
     let Quality { mean, slope, norms, gain, noise, .. } = table;
     let positive = |numbers: &[f64]| numbers.iter().all(|x| x.is_finite() && *x > 0.0);
     if mean.len() != slope.len() || mean.len() > dim {
-        return wrong(&format!("its mean and slope have {} and {} numbers", mean.len(), slope.len()));
+        return wrong(&format!(
+            "`mean` and `slope` have {} and {} components, the vectors have {dim}",
+            mean.len(),
+            slope.len()
+        ));
     }
     if norms.is_empty() || gain.len() != norms.len() || noise.len() != norms.len() {
-        return wrong("its knots differ in number");
+        return wrong("`norms`, `gain` and `noise` have different lengths");
     }
     let single = [table.centre_norm, table.person_variance, table.evidence_dim];
     if ![norms.as_slice(), gain, noise, &single].into_iter().all(positive) {
         return wrong("a number that should be above 0 is not");
     }
     if !mean.iter().chain(slope).all(|x| x.is_finite()) {
-        return wrong("its mean or slope is not finite");
+        return wrong("`mean` or `slope` is not finite");
     }
     if !norms.is_sorted_by(|a, b| a < b) {
-        return wrong("its norms do not rise");
+        return wrong("`norms` do not rise strictly");
     }
     Ok(())
 }
 
-/// The value at `x` of the line through the points, constant outside.
+/// Returns the value at `x` of the piecewise linear function through the points, constant outside of them.
 fn interpolate(xs: &[f64], ys: &[f64], x: f64) -> f64 {
     let above = xs.partition_point(|knot| *knot <= x);
     if above == 0 || above == xs.len() {
@@ -328,14 +347,14 @@ mod tests {
         let tracks = Tracks::new(&items, &norms, &table(), true).unwrap();
         let view = &tracks.views[0];
         assert_eq!(
-            (view.gain.as_slice(), view.noise[0], view.noise[2]),
+            (view.gain.as_slice(), view.noise_variance[0], view.noise_variance[2]),
             ([0.5, 0.75, 1.0].as_slice(), 0.8, 0.4)
         );
         let row = view.vectors.row(1);
         assert!((row[0] - (0.6 - 0.1 - 0.5 * 0.2)).abs() < 1e-6 && (row[1] - 0.8).abs() < 1e-6, "{row:?}");
-        let ratio = CAUTION * 0.75 * 0.75 / 0.6 * 0.5;
+        let ratio = PRECISION_FACTOR * 0.75 * 0.75 / 0.6 * 0.5;
         assert!((view.reliability(1) - ratio / (1.0 + ratio)).abs() < 1e-12);
-        assert_eq!(view.dim, 2.0);
+        assert_eq!(view.evidence_dim, 2.0);
         assert_eq!(tracks.least_clear_first(), [0, 1, 2]);
     }
 
@@ -350,7 +369,7 @@ mod tests {
         let items = items.with_views(vec![FurtherView { quality: &quality, seen }]).unwrap();
         let norms = Norms { of: vec![1.0; 3], median: 1.0, scores: Vec::new() };
         let tracks = Tracks::new(&items, &norms, &table(), true).unwrap();
-        assert_eq!([0, 1].map(|view| tracks.views[view].dim), [0.7, 1.4]);
+        assert_eq!([0, 1].map(|view| tracks.views[view].evidence_dim), [0.7, 1.4]);
         assert_eq!(
             (tracks.views[1].gain.as_slice(), tracks.views[1].precision(2)),
             ([1.0, 0.5, 0.0].as_slice(), 0.0)

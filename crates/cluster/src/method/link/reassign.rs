@@ -7,7 +7,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::alpha::Prior;
-use super::clothes::{self, Mean, Worn};
+use super::clothes::{self, ClothesOdds, Mean};
 use super::evidence::Sums;
 use super::merge::Stop;
 use crate::neighbours::{self, Rows, Search};
@@ -24,7 +24,7 @@ pub(super) struct Clusters<'a> {
     prior: &'a Prior,
     /// For each track, the tracks with which it has a cannot-link constraint.
     cannot_link_of: &'a [Vec<usize>],
-    worn: Option<&'a Worn>,
+    worn: Option<&'a ClothesOdds>,
     labels: Vec<usize>,
     sums: Sums,
     search: Search,
@@ -57,7 +57,7 @@ impl<'a> Clusters<'a> {
     }
 
     /// Adds the log odds of clothes for pairs of tracks.
-    pub(super) fn with_clothes(self, worn: &'a Worn) -> Self {
+    pub(super) fn with_clothes(self, worn: &'a ClothesOdds) -> Self {
         Self { worn: Some(worn), ..self }
     }
 

@@ -102,7 +102,7 @@ impl Faces {
 
     /// Log odds that two people that linking left apart are one person. `odds` are the log odds of linking, clothes
     /// included; `means` are the [`Self::means`] of the people.
-    pub(super) fn left_apart(&self, odds: f64, means: &Vectors, a: usize, b: usize) -> f64 {
+    pub(super) fn same_person_given_apart(&self, odds: f64, means: &Vectors, a: usize, b: usize) -> f64 {
         let [factor, per_cosine, at_even] = if self.has_several_views() { BY_SEVERAL } else { BY_ONE };
         let damped = odds.signum() * DAMPED_FROM * (odds.abs() / DAMPED_FROM).ln_1p();
         factor * damped + per_cosine * (f64::from(dot(means.row(a), means.row(b))) - self.even) + at_even
@@ -215,7 +215,7 @@ impl SecondLook {
         let crowd = (n_people as f64 / PEOPLE).ln().max(0.0);
         let log_odds = |(a, b): (usize, usize)| {
             let linked = clusters.merge_gain(a, b) + clothes.get(&(a, b)).map_or(0.0, |mean| mean.value());
-            (self.faces.left_apart(linked, &means, a, b) - crowd, a, b)
+            (self.faces.same_person_given_apart(linked, &means, a, b) - crowd, a, b)
         };
         let is_free = |(a, b): &(usize, usize)| !members[*a].iter().any(|track| clusters.forbids(*track, *b));
         let mut pairs: Vec<_> = near.into_iter().filter(is_free).map(log_odds).collect();
@@ -252,7 +252,7 @@ mod tests {
         let (faces, both) = (Faces::new(&one, &first), Faces::new(&two, &first));
         // |mean|² + 0.4 · 1² · 0.5
         assert!((faces.even - 0.45).abs() < 1e-6 && (both.even - (0.45 + 0.21) / 2.0).abs() < 1e-6);
-        let of = |faces: &Faces, a, b| faces.left_apart(0.0, &faces.means(&alone), a, b);
+        let of = |faces: &Faces, a, b| faces.same_person_given_apart(0.0, &faces.means(&alone), a, b);
         assert!((of(&faces, 0, 1) - (18.0 * (0.6 - 0.45) - 0.3)).abs() < 1e-4);
         assert!((of(&both, 0, 1) - (27.0 * (0.8 - 0.33) + 3.3)).abs() < 1e-4);
         assert!(

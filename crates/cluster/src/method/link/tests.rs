@@ -34,13 +34,13 @@ fn view(n: usize, is_first: bool) -> impl Strategy<Value = View> {
 }
 
 /// Generates tracks in one view or two, cannot-link pairs, and log odds of clothes.
-fn cases() -> impl Strategy<Value = (Tracks, Vec<(usize, usize)>, Worn)> {
+fn cases() -> impl Strategy<Value = (Tracks, Vec<(usize, usize)>, ClothesOdds)> {
     (1..24_usize, prop::bool::ANY).prop_flat_map(|(n, is_alone)| {
         let further = prop::collection::vec(view(n, false), usize::from(!is_alone));
         let pairs = prop::collection::vec((0..n, 0..n), 0..n);
         let clothes = prop::collection::vec((0..n, 0..n, -2.0..2.0_f32), 0..2 * n);
         (view(n, true), further, pairs, clothes).prop_map(move |(first, further, pairs, clothes)| {
-            let mut worn: Worn = vec![Vec::new(); n];
+            let mut worn: ClothesOdds = vec![Vec::new(); n];
             for (a, b, odds) in clothes.into_iter().filter(|(a, b, _)| a != b) {
                 worn[a].push((b as u32, odds));
                 worn[b].push((a as u32, odds));
@@ -68,7 +68,7 @@ fn naive(
     singles: &Sums,
     prior: &Prior,
     cannot_link: &[(usize, usize)],
-    worn: &Worn,
+    worn: &ClothesOdds,
     stop: f64,
 ) -> (Vec<Vec<usize>>, f64) {
     let n = singles.vectors().len();
@@ -212,11 +212,11 @@ fn merging_over_24_neighbours_is_close_to_all_pairs() {
     let tracks = Tracks::new(&items, &Norms::new(&items, 1.0), &quality(32), true).unwrap();
     let pairs = |all_pairs| {
         let limits = Limits { all_pairs, known: 64, search: search(24, 2) };
-        let learned = Learned { offsets: vec![vec![0.0; 32]], alpha: 60.0, law: None };
+        let learned = Learned { offsets: vec![vec![0.0; 32]], alpha: 60.0, clothes: None };
         let round = Round {
             tracks: &tracks,
             cannot_link: &made.cannot_link,
-            worn: Worn::new(),
+            worn: ClothesOdds::new(),
             second_look: None,
             without: &[],
             limits,
@@ -384,19 +384,19 @@ fn odds_are_the_gains_of_linking() {
     let rows: Vec<&[f32]> = (0..60).map(|row| made.vector(row)).collect();
     let items = Items::new(rows, Vec::new()).unwrap();
     let labels: Vec<usize> = (0..60).map(|item| item % 7).collect();
-    let model = Model::new(&items, &quality(16), Clothes::Off, &labels, 1).unwrap();
+    let model = VideoModel::new(&items, &quality(16), Clothes::Off, &labels, 1).unwrap();
     let odds = model.odds(labels.clone());
     // A track that moves from one cluster to another gains what the difference of its odds says.
     let mut moved = labels.clone();
     moved[7] = 1;
     let after = model.odds(moved);
-    assert!((odds.belongs(7)(1).unwrap() - after.belongs(7)(1).unwrap()).abs() < ROUNDING);
-    assert!((odds.one(2, 3) - odds.one(3, 2)).abs() < ROUNDING);
+    assert!((odds.membership(7)(1).unwrap() - after.membership(7)(1).unwrap()).abs() < ROUNDING);
+    assert!((odds.same_person(2, 3) - odds.same_person(3, 2)).abs() < ROUNDING);
     // A cluster of one track joins as the track does.
     let mut alone = labels;
     alone[7] = 7;
     let alone = model.odds(alone);
-    assert!((alone.one(7, 3) - alone.belongs(7)(3).unwrap()).abs() < ROUNDING);
+    assert!((alone.same_person(7, 3) - alone.membership(7)(3).unwrap()).abs() < ROUNDING);
 }
 
 /// All heights of the tree from what the table `link_vectors` holds, with clothes and constraints.
