@@ -181,7 +181,7 @@ pub fn parse(path: &Path, content: &[u8]) -> Result<CorrectionsFile> {
     let has = |columns: &str| columns.split(' ').all(|column| header.iter().any(|name| name == column));
     let mut lines = Vec::new();
     for (number, record) in reader.records().enumerate() {
-        let record = record.map_err(|error| wrong(path, number as u64 + 2, reason(&error)))?;
+        let record = record.map_err(|error| wrong(path, number as u64 + 2, reason(&error, &header)))?;
         let line = record.position().map_or(1, csv::Position::line);
         lines.push((line, record));
     }
@@ -208,7 +208,7 @@ fn in_order(path: &Path, edits: Vec<Edit>) -> Result<CorrectionsFile> {
 
 fn pair(path: &Path, line: u64, record: &csv::StringRecord, header: &csv::StringRecord) -> Result<Pair> {
     let read: PairLine =
-        record.deserialize(Some(header)).map_err(|error| wrong(path, line, reason(&error)))?;
+        record.deserialize(Some(header)).map_err(|error| wrong(path, line, reason(&error, header)))?;
     if read.track_a == read.track_b {
         return Err(wrong(
             path,
@@ -237,7 +237,7 @@ fn parse_anchors(
     let mut last = None;
     for (line, record) in lines {
         let row: AnchorLine =
-            record.deserialize(Some(header)).map_err(|error| wrong(path, line, reason(&error)))?;
+            record.deserialize(Some(header)).map_err(|error| wrong(path, line, reason(&error, header)))?;
         let anchor = anchor(row.t_secs, [row.x_min, row.y_min, row.x_max, row.y_max])
             .map_err(|reason| wrong(path, line, reason))?;
         if edits.last().is_none_or(|(edit_id, _)| *edit_id != row.edit_id) {
@@ -329,13 +329,17 @@ fn wrong(path: &Path, line: u64, reason: String) -> Error {
 }
 
 /// Returns what is wrong with a line, without the position, which the `csv` crate words in another way.
-fn reason(error: &csv::Error) -> String {
+fn reason(error: &csv::Error, header: &csv::StringRecord) -> String {
+    let column = |err: &csv::DeserializeError| {
+        let name = err.field().and_then(|field| header.get(field as usize)).unwrap_or_default();
+        format!("the column `{name}`")
+    };
     match error.kind() {
         csv::ErrorKind::Deserialize { err, .. } => match err.kind() {
             csv::DeserializeErrorKind::ParseInt(_) => {
-                format!("{} must be a whole number", column(err.field()))
+                format!("{} must be a whole number", column(err))
             }
-            csv::DeserializeErrorKind::ParseFloat(_) => format!("{} must be a number", column(err.field())),
+            csv::DeserializeErrorKind::ParseFloat(_) => format!("{} must be a number", column(err)),
             kind => kind.to_string().replace("unknown variant", "unknown kind"),
         },
         csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use arbitrary::Unstructured;
 use evaluate::labels::Labels;
-use formats::edits::{Content, parse};
+use formats::edits::{CorrectionsFile, parse};
 use formats::labels::{LabelFormat, write};
 use gallery::Library;
 use nn::weights::read_tensors;
@@ -112,8 +112,8 @@ fn take(path: &Path, content: &[u8]) {
 pub fn edits(data: &[u8]) {
     match parse(Path::new("edits.csv"), data) {
         Err(error) => assert_message(&error),
-        Ok(Content::Pairs(pairs)) => assert!(pairs.iter().all(|pair| pair.tracks.0 != pair.tracks.1)),
-        Ok(Content::Edits(edits)) => {
+        Ok(CorrectionsFile::Pairs(pairs)) => assert!(pairs.iter().all(|pair| pair.tracks.0 != pair.tracks.1)),
+        Ok(CorrectionsFile::Edits(edits)) => {
             let entry = |(edit_id, edit): (i64, &Edit)| Entry {
                 edit_id,
                 made_at: String::new(),
@@ -122,7 +122,7 @@ pub fn edits(data: &[u8]) {
             };
             let entries: Vec<_> = (1..).zip(&edits).map(entry).collect();
             let again = parse(Path::new("edits.json"), formats::edits::json(&entries).as_bytes()).unwrap();
-            assert!(again == Content::Edits(edits));
+            assert!(again == CorrectionsFile::Edits(edits));
         }
     }
 }
