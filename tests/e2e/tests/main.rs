@@ -21,6 +21,7 @@ mod hostile_videos;
 mod interop;
 mod kills;
 mod pictures;
+mod python;
 mod regress;
 mod released;
 mod several;
