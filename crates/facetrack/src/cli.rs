@@ -49,7 +49,7 @@ pub(crate) enum Verb {
     /// Compare two runs of one video: who is the same person, and which faces moved
     #[command(after_help = EXIT_CODES)]
     Compare(CompareArgs),
-    /// Convert labels of another tool to the CSV that `run --labels` reads
+    /// Convert what another tool found: to labels for `run --labels`, or to names for the people of a run
     Import(ImportArgs),
     /// Check tables against their schemas, and the tables of a run or a gallery against each other
     #[command(after_help = "Prints one fault per line to standard output. Exit codes: 0 no fault, \
@@ -412,9 +412,12 @@ pub(crate) struct CompareArgs {
     pub(crate) json: bool,
 }
 
+/// What `import` writes in place of labels.
+pub(crate) const EDITS: &str = "edits";
+
 #[derive(Debug, Args)]
 pub(crate) struct ImportArgs {
-    /// MOTChallenge (.txt), CVAT (.xml), COCO (.json), or CSV
+    /// MOTChallenge (.txt), CVAT (.xml), COCO (.json), CSV, or a file of another format of --from
     #[arg(long, value_name = "FILE")]
     pub(crate) labels: PathBuf,
     /// Output file [default: standard output]
@@ -423,6 +426,12 @@ pub(crate) struct ImportArgs {
     /// The format [default: by the file extension]
     #[arg(long, value_name = "FORMAT", value_parser = PossibleValuesParser::new(formats::labels::LabelFormat::ALL.map(|(_, name, _)| name)))]
     pub(crate) from: Option<String>,
+    /// Write labels as CSV for `run --labels`, or corrections that name the people of RUN_DIR for `edits import`
+    #[arg(long, value_name = "WHAT", value_parser = ["labels", EDITS], default_value = "labels", requires_if(EDITS, "run_dir"))]
+    pub(crate) to: String,
+    /// A run of the video; needed for corrections, and for formats with times or relative boxes
+    #[arg(long, value_name = "DIR", alias = "run")]
+    pub(crate) run_dir: Option<PathBuf>,
     /// Number of the first frame in the file [default: 1 for mot, otherwise 0]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub(crate) first_frame: Option<i64>,

@@ -18,6 +18,7 @@ mod exchange;
 mod forget;
 mod formats;
 mod hostile_videos;
+mod imports;
 mod interop;
 mod kills;
 mod pictures;
