@@ -246,6 +246,32 @@ def read_edl(run, path):
     near([row[1:3] for row in ours], found, "times of edl", 1.01 / rate)
 
 
+def read_mmif(run, path):
+    from mmif import AnnotationTypes, DocumentTypes, Mmif
+
+    # The reader checks the document against the schema of the format.
+    mmif = Mmif(path.read_text())
+    (document,) = mmif.get_documents_by_type(DocumentTypes.VideoDocument)
+    check(urllib.parse.unquote(document.location) == f"file:///{run.video.file_name}", "mmif names another file")
+    (view,) = mmif.views
+    kinds = [AnnotationTypes.BoundingBox, AnnotationTypes.VideoObject, AnnotationTypes.TimeFrame]
+    boxes, objects, frames = ([a.properties for a in view.get_annotations(kind)] for kind in kinds)
+    check([box["timePoint"] for box in boxes] == list(run.boxes.frame_idx), "mmif has boxes in other frames")
+    high = [run.video.width, run.video.height] * 2
+    corners = [[*np.min(box["coordinates"], axis=0), *np.max(box["coordinates"], axis=0)] for box in boxes]
+    ours = np.clip(run.boxes[["x_min", "y_min", "x_max", "y_max"]], 0, high)
+    near(ours, np.reshape(corners, (-1, 4)), "boxes of mmif", 1.01)
+    # Ids of annotations have the id of their view before them.
+    own = lambda id: id.split(":")[-1]
+    track = {own(id): found["track_id"] for found in objects for id in found["polygons"]}
+    check([track[own(box["id"])] for box in boxes] == list(run.boxes.track_id), "mmif has other tracks")
+    person = {found["track_id"]: found.get("name") for found in objects}
+    check([person[t] for t in run.boxes.track_id] == list(run.boxes.person), "mmif has other people")
+    found = [(frame["name"], frame["start"], frame["end"]) for frame in frames]
+    check([name for name, *_ in found] == [name for name, *_ in appearances(run)], "mmif has other appearances")
+    near([(1e3 * start, 1e3 * end) for _, start, end, _ in appearances(run)], [row[1:] for row in found], "mmif", 0.51)
+
+
 READERS = {
     "csv": read_csv,
     "mot": read_mot,
@@ -256,6 +282,7 @@ READERS = {
     "otio": read_otio,
     "appearances-csv": read_appearances,
     "edl": read_edl,
+    "mmif": read_mmif,
 }
 
 

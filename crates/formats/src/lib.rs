@@ -1,8 +1,8 @@
 //! Import and export of the formats of other tools.
 //!
 //! * [`edits`]: corrections as CSV or JSON.
-//! * [`export`]: a run as CSV, MOTChallenge, COCO, CVAT, WebVTT, RTTM, OpenTimelineIO or an edit decision
-//!   list.
+//! * [`export`]: a run as CSV, MOTChallenge, COCO, CVAT, WebVTT, RTTM, OpenTimelineIO, MMIF or an
+//!   edit decision list.
 //! * [`labels`]: ground truth of CSV files, MOTChallenge, CVAT or COCO, for import and for stage `evaluate`; and what
 //!   other services and tools found.
 //! * [`names`]: names for the people of a run, from such labels.

@@ -17,7 +17,8 @@ use testkit::synthetic_run::{self, SyntheticRun, must};
 
 use crate::empty_folder;
 
-const FORMATS: [&str; 9] = ["csv", "mot", "coco", "cvat", "webvtt", "rttm", "otio", "appearances-csv", "edl"];
+const FORMATS: [&str; 10] =
+    ["csv", "mot", "coco", "cvat", "webvtt", "rttm", "otio", "appearances-csv", "edl", "mmif"];
 
 fn folder(name: &str) -> PathBuf {
     empty_folder("exchange", name)
@@ -439,7 +440,7 @@ fn labels_come_back_as_they_went() {
     let Some(made) = small("round-trip") else { return };
     let exports = folder("round-trip-exports");
     let Some(()) = export(&made.run, &exports) else { return };
-    for format in ["csv", "mot", "cvat", "coco"] {
+    for format in ["csv", "mot", "cvat", "coco", "mmif"] {
         let labels = exports.join(format!("{format}.labels.csv"));
         let Some(mut command) = exchange() else { return };
         let import = command.arg("import").args(["--from", format]).arg("--out").arg(&labels);

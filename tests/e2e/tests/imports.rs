@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use schema::Row;
 use schema::io::read_all;
-use schema::tables::{Appearance, Cluster, Detection, Frame, Identity};
+use schema::tables::{Appearance, Cluster, Detection, Frame, Identity, Video};
 use serde_json::{Value, json};
 use testkit::assets;
 use testkit::files::{repository, walk};
@@ -261,4 +262,23 @@ fn doubtful_names_are_left_out_and_counted() {
     ] {
         assert!(message.contains(&expected), "{expected}: {message}");
     }
+}
+
+/// A run in MMIF names the people of another run of the same video.
+#[test]
+fn names_in_mmif_come_back() {
+    let Some(named) = Said::new("mmif-named") else { return };
+    for (cluster, name) in &named.names {
+        let mut add = assets::require_facetrack(&["edits", "add", "name"]).unwrap();
+        must(add.arg(&named.run).args([&(cluster + 1).to_string(), *name]));
+    }
+    let mut export = assets::require_facetrack(&["export", "--to", "mmif", "--run-dir"]).unwrap();
+    let content = must(export.arg(&named.run));
+    let Some(plain) = Said::new("mmif-plain") else { return };
+    let video =
+        |said: &Said| read_all::<Video>(&said.run.join(Video::TABLE.file_name())).unwrap()[0].sha256.clone();
+    assert_eq!(video(&named), video(&plain));
+    let Some((names, _)) = plain.named("mmif", &content) else { return };
+    let own = plain.names.iter().map(|(id, name)| (*id, (*name).to_owned()));
+    assert_eq!(names, own.collect());
 }
