@@ -385,17 +385,29 @@ pub(crate) enum LibraryVerb {
     },
 }
 
+/// The export that is a folder of tables.
+pub(crate) const DATASET: &str = "dataset";
+
 #[derive(Debug, Args)]
 pub(crate) struct ExportArgs {
     /// The run directory
     #[arg(long, value_name = "DIR", alias = "run")]
     pub(crate) run_dir: PathBuf,
     /// The format
-    #[arg(long, value_name = "FORMAT", value_parser = PossibleValuesParser::new(formats::export::FORMATS.map(|(name, _)| name)))]
+    #[arg(long, value_name = "FORMAT", value_parser = PossibleValuesParser::new(formats::export::FORMATS.iter().map(|(name, _)| *name).chain([DATASET])), requires_if(DATASET, "out"))]
     pub(crate) to: String,
-    /// Output file [default: standard output]
-    #[arg(long, value_name = "FILE")]
+    /// Output file, or for a dataset an empty folder [default: standard output]
+    #[arg(long, value_name = "PATH")]
     pub(crate) out: Option<PathBuf>,
+    /// Put the pictures of faces into the dataset
+    #[arg(long)]
+    pub(crate) pictures: bool,
+    /// Put the vectors of faces, which are biometric data, into the dataset
+    #[arg(long)]
+    pub(crate) vectors: bool,
+    /// Licence of the dataset, as an SPDX expression or an address
+    #[arg(long, value_name = "LICENSE")]
+    pub(crate) license: Option<String>,
 }
 
 /// Arguments of `compare`.

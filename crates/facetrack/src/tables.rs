@@ -6,6 +6,7 @@ use std::path::Path;
 
 use console::{Result, exit};
 use formats::Error;
+use formats::dataset;
 use formats::export::FORMATS;
 use formats::labels::{self, LabelFormat, Scene};
 use formats::names::{Names, names};
@@ -14,17 +15,38 @@ use run::RunReader;
 use run::edits::{Entry, Faces};
 use schema::tables::{Frame, Video};
 
-use crate::cli::{EDITS, ExportArgs, ImportArgs};
+use crate::cli::{DATASET, EDITS, ExportArgs, ImportArgs};
 
 /// Faults that are listed one by one.
 const MOST_FAULTS: usize = 1000;
 
 /// Writes a run in the format of another tool.
 pub(crate) fn export(arguments: &ExportArgs) -> Result<()> {
+    if let Some(out) = arguments.out.as_deref().filter(|_| arguments.to == DATASET) {
+        return dataset(arguments, out);
+    }
+    if arguments.pictures || arguments.vectors || arguments.license.is_some() {
+        let message = "--pictures, --vectors and --license belong to a dataset";
+        return Err(console::Error::new(exit::USAGE, message).hint("export a dataset with --to dataset"));
+    }
     let known = FORMATS.into_iter().find(|(name, _)| *name == arguments.to);
     let (_, write) = known.unwrap_or(FORMATS[0]);
     let run = Run::read(&arguments.run_dir)?;
     Ok(put(arguments.out.as_deref(), &write(&run))?)
+}
+
+/// Writes a run as a dataset.
+fn dataset(arguments: &ExportArgs, out: &Path) -> Result<()> {
+    let is_used = fs::read_dir(out).is_ok_and(|mut entries| entries.next().is_some());
+    if is_used || out.is_file() {
+        let message = format!("`{}` is not an empty folder", out.display());
+        return Err(console::Error::new(exit::USAGE, message).hint("pass an empty folder with --out"));
+    }
+    let ExportArgs { pictures, vectors, license, .. } = arguments;
+    let content = dataset::Content { pictures: *pictures, vectors: *vectors, license: license.clone() };
+    let tables = dataset::write(&arguments.run_dir, out, &content)?;
+    eprintln!("`{}` has {tables} tables, a data card and {}", out.display(), dataset::CROISSANT);
+    Ok(())
 }
 
 /// Writes labels of another tool as the CSV that a run takes, or as corrections that name the people of a run.

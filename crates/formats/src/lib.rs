@@ -1,5 +1,6 @@
 //! Import and export of the formats of other tools.
 //!
+//! * [`dataset`]: a run as a dataset with a data card and a description in Croissant.
 //! * [`edits`]: corrections as CSV or JSON.
 //! * [`export`]: a run as CSV, MOTChallenge, COCO, CVAT, WebVTT, RTTM, OpenTimelineIO, MMIF or an
 //!   edit decision list.
@@ -9,6 +10,7 @@
 //!
 //! **Architecture invariant:** this crate reads tables and does not change them.
 
+pub mod dataset;
 pub mod edits;
 pub mod export;
 pub mod labels;
