@@ -30,6 +30,7 @@ const PYTHON: Environment = Environment {
         "ipykernel==7.4.0",
         "lxml==6.1.3",
         "matplotlib==3.11.2",
+        "mcp==2.3.0",
         "mlcroissant==1.1.1",
         "mmif-python==1.6.0",
         "motmetrics==1.4.0",
@@ -42,7 +43,7 @@ const PYTHON: Environment = Environment {
         "webvtt-py==0.6.0",
     ],
     sources: &["clams-vocabulary", "jsonpath-rw", "mmif-python"],
-    modules: "numpy, pandas, pyarrow, polars, duckdb, datasets, flit_core, ipykernel, lxml, matplotlib, mlcroissant, mmif, \
+    modules: "numpy, pandas, pyarrow, polars, duckdb, datasets, flit_core, ipykernel, lxml, matplotlib, mcp, mlcroissant, mmif, \
               motmetrics, mypy, nbclient, opentimelineio, otio_cmx3600_adapter, pyannote.database, pycocotools, webvtt",
 };
 /// How a test says that something it needs could not be had.

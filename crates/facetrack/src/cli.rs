@@ -51,6 +51,15 @@ pub(crate) enum Verb {
     Compare(CompareArgs),
     /// Convert what another tool found: to labels for `run --labels`, or to names for the people of a run
     Import(ImportArgs),
+    /// Serve a run or a gallery to an assistant over the Model Context Protocol: who is on screen, scenes of a person
+    ///
+    /// The server speaks JSON-RPC over standard input and output. It reads only, and has no tool that returns pictures
+    /// or vectors.
+    #[command(after_help = EXIT_CODES)]
+    Mcp {
+        /// The run directory, or a gallery
+        path: PathBuf,
+    },
     /// Check tables against their schemas, and the tables of a run or a gallery against each other
     #[command(after_help = "Prints one fault per line to standard output. Exit codes: 0 no fault, \
                             1 unexpected, 2 usage, 3 missing path, 4 faults.")]

@@ -1,4 +1,5 @@
-//! The Python package, installed as users install it: it reads what the programs wrote.
+//! The Python package, installed as users install it: it reads what the programs wrote. And an assistant that asks the
+//! program in the official client of its protocol.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -94,4 +95,26 @@ fn the_types_of_the_package_hold() {
 #[test]
 fn the_package_has_the_version_of_the_program() {
     python("version", &[Path::new(env!("CARGO_PKG_VERSION"))]);
+}
+
+#[test]
+fn an_assistant_gets_its_answers_from_the_tables() {
+    let Some((library, [a, b])) = gallery("assistant") else { return };
+    let Some(python) = assets::require("FACETRACK_PYTHON") else { return };
+    let Some(program) = assets::require_program("facetrack") else { return };
+    let script = repository().join("tests/python/assistant.py");
+    let ask = |path: &Path, runs: &[&Path]| {
+        must(Command::new(&python).arg(&script).arg(&program).arg(path).args(runs));
+    };
+    ask(&a, &[&a]);
+    ask(&library, &[&a, &b]);
+}
+
+#[test]
+fn an_assistant_is_not_served_without_a_run() {
+    let folder = empty_folder("python", "no-run");
+    let Some(mut command) = assets::require_facetrack(&["mcp"]) else { return };
+    let done = command.arg(&folder).output().unwrap();
+    assert_eq!((done.status.code(), done.stdout.len()), (Some(3), 0));
+    assert!(String::from_utf8_lossy(&done.stderr).contains("is not a run directory"));
 }
