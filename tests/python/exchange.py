@@ -1,6 +1,7 @@
 """Reads what `facetrack export` wrote with the programs whose formats these are, beside the tables.
 
     exchange.py formats RUN EXPORTS    every format of EXPORTS says what the tables of RUN say
+    exchange.py dataset RUN DATASET    every reader of datasets sees the rows of the tables of RUN
     exchange.py link RUN               heights of the dendrogram follow from `link_vectors`
     exchange.py break TABLE TARGET     a copy of track vectors as no writer of ours would write it
 
@@ -246,6 +247,32 @@ def read_edl(run, path):
     near([row[1:3] for row in ours], found, "times of edl", 1.01 / rate)
 
 
+def read_mmif(run, path):
+    from mmif import AnnotationTypes, DocumentTypes, Mmif
+
+    # The reader checks the document against the schema of the format.
+    mmif = Mmif(path.read_text())
+    (document,) = mmif.get_documents_by_type(DocumentTypes.VideoDocument)
+    check(urllib.parse.unquote(document.location) == f"file:///{run.video.file_name}", "mmif names another file")
+    (view,) = mmif.views
+    kinds = [AnnotationTypes.BoundingBox, AnnotationTypes.VideoObject, AnnotationTypes.TimeFrame]
+    boxes, objects, frames = ([a.properties for a in view.get_annotations(kind)] for kind in kinds)
+    check([box["timePoint"] for box in boxes] == list(run.boxes.frame_idx), "mmif has boxes in other frames")
+    high = [run.video.width, run.video.height] * 2
+    corners = [[*np.min(box["coordinates"], axis=0), *np.max(box["coordinates"], axis=0)] for box in boxes]
+    ours = np.clip(run.boxes[["x_min", "y_min", "x_max", "y_max"]], 0, high)
+    near(ours, np.reshape(corners, (-1, 4)), "boxes of mmif", 1.01)
+    # Ids of annotations have the id of their view before them.
+    own = lambda id: id.split(":")[-1]
+    track = {own(id): found["track_id"] for found in objects for id in found["polygons"]}
+    check([track[own(box["id"])] for box in boxes] == list(run.boxes.track_id), "mmif has other tracks")
+    person = {found["track_id"]: found.get("name") for found in objects}
+    check([person[t] for t in run.boxes.track_id] == list(run.boxes.person), "mmif has other people")
+    found = [(frame["name"], frame["start"], frame["end"]) for frame in frames]
+    check([name for name, *_ in found] == [name for name, *_ in appearances(run)], "mmif has other appearances")
+    near([(1e3 * start, 1e3 * end) for _, start, end, _ in appearances(run)], [row[1:] for row in found], "mmif", 0.51)
+
+
 READERS = {
     "csv": read_csv,
     "mot": read_mot,
@@ -256,6 +283,7 @@ READERS = {
     "otio": read_otio,
     "appearances-csv": read_appearances,
     "edl": read_edl,
+    "mmif": read_mmif,
 }
 
 
@@ -263,6 +291,56 @@ def formats(run, exports):
     tables = Run(Path(run))
     for name, read in READERS.items():
         read(tables, Path(exports) / name)
+
+
+def dataset(run, folder):
+    """Reads every table of a dataset with `mlcroissant` and with Hugging Face's `datasets`."""
+    import os
+    import tempfile
+
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    import datasets
+    import mlcroissant
+
+    run, folder = Path(run), Path(folder)
+    datasets.disable_progress_bars()
+    croissant = mlcroissant.Dataset(jsonld=str(folder / "croissant.json"))
+    issues = croissant.metadata.ctx.issues
+    check(not issues.errors, f"mlcroissant sees {issues.errors}")
+    # These say nothing about the rows, and only the owner of a dataset knows them.
+    others = [w for w in issues.warnings if not any(word in w for word in ("citeAs", "datePublished", "license"))]
+    check(not others, f"mlcroissant warns {others}")
+    names = [record_set.name for record_set in croissant.metadata.record_sets]
+    files = sorted(path.stem for path in folder.glob("*.parquet"))
+    check(sorted(names) == files, f"croissant.json has {names}, the folder {files}")
+    with tempfile.TemporaryDirectory() as cache:
+        for name in names:
+            table = pq.read_table(run / f"{name}.parquet")
+            records = list(croissant.records(record_set=name))
+            check(len(records) == len(table), f"mlcroissant sees {len(records)} rows of {name}")
+            if records:
+                same_record(table, len(table) - 1, name, records[-1])
+            if not len(table):
+                continue
+            read = datasets.load_dataset(str(folder), name, split="train", cache_dir=cache)
+            check(len(read) == len(table), f"datasets sees {len(read)} rows of {name}")
+            check(read.column_names == table.column_names, f"datasets sees the columns {read.column_names} of {name}")
+
+
+def same_record(table, at, name, record):
+    for column in table.column_names:
+        ours, theirs = table[column][at].as_py(), record[f"{name}/{column}"]
+        if hasattr(theirs, "size") and hasattr(theirs, "getpixel"):
+            # A picture, which mlcroissant decodes.
+            continue
+        if isinstance(theirs, bytes) and isinstance(ours, str):
+            theirs = theirs.decode()
+        if isinstance(ours, list):
+            near(ours, theirs, f"{name}/{column}", 1e-6)
+        elif ours is None:
+            check(theirs is None or pd.isna(theirs), f"{name}/{column} is {theirs!r}, not null")
+        else:
+            check(ours == theirs or abs(ours - theirs) < 1e-6, f"{name}/{column} is {theirs!r}, not {ours!r}")
 
 
 def link(run):
@@ -335,4 +413,4 @@ def broken(table, target):
 
 
 if __name__ == "__main__":
-    {"formats": formats, "break": broken, "link": link}[sys.argv[1]](*sys.argv[2:])
+    {"formats": formats, "dataset": dataset, "break": broken, "link": link}[sys.argv[1]](*sys.argv[2:])

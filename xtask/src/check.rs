@@ -15,7 +15,7 @@ use fetch::cache;
 use crate::python::Environment;
 use crate::{assets, bench, deny, dist, regress, schemas, system, workspace};
 
-/// What the tests read tables with, and what we export from them.
+/// What the tests read tables and exports with, and run the Python package with.
 const PYTHON: Environment = Environment {
     folder: "python",
     packages: &[
@@ -25,16 +25,26 @@ const PYTHON: Environment = Environment {
         "polars==2.1.0",
         "duckdb==2.0.0",
         "datasets==5.2.0",
+        // The Python package is built with this, offline.
+        "flit-core==4.2.0",
+        "ipykernel==7.4.0",
         "lxml==6.1.3",
+        "matplotlib==3.11.2",
+        "mcp==2.3.0",
+        "mlcroissant==1.1.1",
+        "mmif-python==1.6.0",
         "motmetrics==1.4.0",
+        "mypy==2.4.1",
+        "nbclient==0.11.0",
         "opentimelineio==0.18.1",
         "otio-cmx3600-adapter==1.0.0",
         "pyannote.database==6.1.1",
         "pycocotools==2.0.11",
         "webvtt-py==0.6.0",
     ],
-    modules: "numpy, pandas, pyarrow, polars, duckdb, datasets, lxml, motmetrics, opentimelineio, otio_cmx3600_adapter, \
-              pyannote.database, pycocotools, webvtt",
+    sources: &["clams-vocabulary", "jsonpath-rw", "mmif-python"],
+    modules: "numpy, pandas, pyarrow, polars, duckdb, datasets, flit_core, ipykernel, lxml, matplotlib, mcp, mlcroissant, mmif, \
+              motmetrics, mypy, nbclient, opentimelineio, otio_cmx3600_adapter, pyannote.database, pycocotools, webvtt",
 };
 /// How a test says that something it needs could not be had.
 const SKIPPED: &str = "SKIPPED:";

@@ -1,21 +1,23 @@
-//! The pages of `docs/reference`, generated from the source and from the program.
+//! The pages of `docs/reference` and the tables of the Python package, generated from the source and from the program.
 
 use std::fs;
+use std::path::Path;
 
 use console::{Error, Result};
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
 use crate::workspace;
 
-/// Writes the pages of `docs/reference`, or compares them with the source.
+/// Writes the pages of `docs/reference` and the tables of the Python package, or compares them with the source.
 pub(crate) fn pages(check: bool) -> Result<()> {
-    page("cli.md", &command_line()?, check)?;
-    page("settings.toml", &settings()?, check)?;
-    page("exit-codes.md", &exit_codes()?, check)
+    page("docs/reference/cli.md", &command_line()?, check)?;
+    page("docs/reference/settings.toml", &settings()?, check)?;
+    page("docs/reference/exit-codes.md", &exit_codes()?, check)?;
+    page("python/src/facetrack/tables.json", &tables()?, check)
 }
 
 fn page(name: &str, text: &str, check: bool) -> Result<()> {
-    let path = workspace::root().join("docs/reference").join(name);
+    let path = workspace::root().join(name);
     if !check {
         return fs::write(&path, text).map_err(Error::io("write", &path));
     }
@@ -24,6 +26,31 @@ fn page(name: &str, text: &str, check: bool) -> Result<()> {
     }
     Err(Error::unexpected(format!("{} differs from the source", path.display()))
         .hint("run `cargo xtask schemas`"))
+}
+
+/// What the Python package knows of every table: the newest document of `schemas/`, without descriptions.
+fn tables() -> Result<String> {
+    let mut tables = Map::new();
+    let folder = workspace::root().join("schemas");
+    for table in
+        fs::read_dir(&folder).map_err(Error::io("read", &folder))?.flatten().map(|entry| entry.path())
+    {
+        let version = |path: &Path| -> Option<Vec<u64>> {
+            let parts = path.file_name()?.to_str()?.strip_suffix(".json")?.split('.');
+            parts.map(|part| part.parse().ok()).collect()
+        };
+        let documents = fs::read_dir(&table).into_iter().flatten().flatten().map(|entry| entry.path());
+        let newest = documents.filter_map(|path| Some((version(&path)?, path))).max();
+        let Some((_, path)) = newest else { continue };
+        let text = fs::read_to_string(&path).map_err(Error::io("read", &path))?;
+        let document: Value = serde_json::from_str(&text).map_err(|e| Error::unexpected(e.to_string()))?;
+        let column = |column: &Value| json!({ "name": column["name"], "nullable": column["nullable"], "type": column["type"] });
+        let columns: Vec<_> = document["columns"].as_array().into_iter().flatten().map(column).collect();
+        let known =
+            json!({ "columns": columns, "producer": document["producer"], "version": document["version"] });
+        tables.insert(document["table"].as_str().unwrap_or_default().to_owned(), known);
+    }
+    Ok(format!("{:#}\n", Value::Object(tables)))
 }
 
 /// The help of the program and of every verb, in the order of the lists in the help.

@@ -49,8 +49,17 @@ pub(crate) enum Verb {
     /// Compare two runs of one video: who is the same person, and which faces moved
     #[command(after_help = EXIT_CODES)]
     Compare(CompareArgs),
-    /// Convert labels of another tool to the CSV that `run --labels` reads
+    /// Convert what another tool found: to labels for `run --labels`, or to names for the people of a run
     Import(ImportArgs),
+    /// Serve a run or a gallery to an assistant over the Model Context Protocol: who is on screen, scenes of a person
+    ///
+    /// The server speaks JSON-RPC over standard input and output. It reads only, and has no tool that returns pictures
+    /// or vectors.
+    #[command(after_help = EXIT_CODES)]
+    Mcp {
+        /// The run directory, or a gallery
+        path: PathBuf,
+    },
     /// Check tables against their schemas, and the tables of a run or a gallery against each other
     #[command(after_help = "Prints one fault per line to standard output. Exit codes: 0 no fault, \
                             1 unexpected, 2 usage, 3 missing path, 4 faults.")]
@@ -385,17 +394,29 @@ pub(crate) enum LibraryVerb {
     },
 }
 
+/// The export that is a folder of tables.
+pub(crate) const DATASET: &str = "dataset";
+
 #[derive(Debug, Args)]
 pub(crate) struct ExportArgs {
     /// The run directory
     #[arg(long, value_name = "DIR", alias = "run")]
     pub(crate) run_dir: PathBuf,
     /// The format
-    #[arg(long, value_name = "FORMAT", value_parser = PossibleValuesParser::new(formats::export::FORMATS.map(|(name, _)| name)))]
+    #[arg(long, value_name = "FORMAT", value_parser = PossibleValuesParser::new(formats::export::FORMATS.iter().map(|(name, _)| *name).chain([DATASET])), requires_if(DATASET, "out"))]
     pub(crate) to: String,
-    /// Output file [default: standard output]
-    #[arg(long, value_name = "FILE")]
+    /// Output file, or for a dataset an empty folder [default: standard output]
+    #[arg(long, value_name = "PATH")]
     pub(crate) out: Option<PathBuf>,
+    /// Put the pictures of faces into the dataset
+    #[arg(long)]
+    pub(crate) pictures: bool,
+    /// Put the vectors of faces, which are biometric data, into the dataset
+    #[arg(long)]
+    pub(crate) vectors: bool,
+    /// Licence of the dataset, as an SPDX expression or an address
+    #[arg(long, value_name = "LICENSE")]
+    pub(crate) license: Option<String>,
 }
 
 /// Arguments of `compare`.
@@ -412,9 +433,12 @@ pub(crate) struct CompareArgs {
     pub(crate) json: bool,
 }
 
+/// What `import` writes in place of labels.
+pub(crate) const EDITS: &str = "edits";
+
 #[derive(Debug, Args)]
 pub(crate) struct ImportArgs {
-    /// MOTChallenge (.txt), CVAT (.xml), COCO (.json), or CSV
+    /// MOTChallenge (.txt), CVAT (.xml), COCO (.json), CSV, or a file of another format of --from
     #[arg(long, value_name = "FILE")]
     pub(crate) labels: PathBuf,
     /// Output file [default: standard output]
@@ -423,6 +447,12 @@ pub(crate) struct ImportArgs {
     /// The format [default: by the file extension]
     #[arg(long, value_name = "FORMAT", value_parser = PossibleValuesParser::new(formats::labels::LabelFormat::ALL.map(|(_, name, _)| name)))]
     pub(crate) from: Option<String>,
+    /// Write labels as CSV for `run --labels`, or corrections that name the people of RUN_DIR for `edits import`
+    #[arg(long, value_name = "WHAT", value_parser = ["labels", EDITS], default_value = "labels", requires_if(EDITS, "run_dir"))]
+    pub(crate) to: String,
+    /// A run of the video; needed for corrections, and for formats with times or relative boxes
+    #[arg(long, value_name = "DIR", alias = "run")]
+    pub(crate) run_dir: Option<PathBuf>,
     /// Number of the first frame in the file [default: 1 for mot, otherwise 0]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub(crate) first_frame: Option<i64>,

@@ -9,7 +9,7 @@
 //!   hashes of the results for workflow engines.
 //! * [`sources`], [`models`]: which networks a run needs, and their weights.
 //! * [`tables`]: `export`, `import`, `validate`. [`people`]: `library`. [`compare`], [`edits`], [`library_edits`],
-//!   [`review`], [`redact`], [`doctor`], [`settings`], [`annotate`].
+//!   [`review`], [`mcp`], [`redact`], [`doctor`], [`settings`], [`annotate`].
 
 mod annotate;
 mod cli;
@@ -17,6 +17,7 @@ mod compare;
 mod doctor;
 mod edits;
 mod library_edits;
+mod mcp;
 mod models;
 mod people;
 mod progress;
@@ -66,6 +67,7 @@ fn dispatch(verb: Verb) -> Result<ExitCode> {
         Verb::Export(export) => tables::export(&export)?,
         Verb::Compare(compare) => compare::main(&compare)?,
         Verb::Import(import) => tables::import(&import)?,
+        Verb::Mcp { path } => mcp::main(&path)?,
         Verb::Validate { path } => tables::validate(&path)?,
         Verb::Models(models) => match models.verb {
             Some(ModelsVerb::Fetch { names, weights }) => {

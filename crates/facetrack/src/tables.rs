@@ -6,41 +6,99 @@ use std::path::Path;
 
 use console::{Result, exit};
 use formats::Error;
+use formats::dataset;
 use formats::export::FORMATS;
-use formats::labels::{self, LabelFormat};
+use formats::labels::{self, LabelFormat, Scene};
+use formats::names::{Names, names};
 use formats::run::Run;
+use run::RunReader;
+use run::edits::{Entry, Faces};
+use schema::tables::{Frame, Video};
 
-use crate::cli::{ExportArgs, ImportArgs};
+use crate::cli::{DATASET, EDITS, ExportArgs, ImportArgs};
 
 /// Faults that are listed one by one.
 const MOST_FAULTS: usize = 1000;
 
 /// Writes a run in the format of another tool.
 pub(crate) fn export(arguments: &ExportArgs) -> Result<()> {
+    if let Some(out) = arguments.out.as_deref().filter(|_| arguments.to == DATASET) {
+        return dataset(arguments, out);
+    }
+    if arguments.pictures || arguments.vectors || arguments.license.is_some() {
+        let message = "--pictures, --vectors and --license belong to a dataset";
+        return Err(console::Error::new(exit::USAGE, message).hint("export a dataset with --to dataset"));
+    }
     let known = FORMATS.into_iter().find(|(name, _)| *name == arguments.to);
     let (_, write) = known.unwrap_or(FORMATS[0]);
     let run = Run::read(&arguments.run_dir)?;
     Ok(put(arguments.out.as_deref(), &write(&run))?)
 }
 
-/// Writes labels of another tool as the CSV that a run takes.
+/// Writes a run as a dataset.
+fn dataset(arguments: &ExportArgs, out: &Path) -> Result<()> {
+    let is_used = fs::read_dir(out).is_ok_and(|mut entries| entries.next().is_some());
+    if is_used || out.is_file() {
+        let message = format!("`{}` is not an empty folder", out.display());
+        return Err(console::Error::new(exit::USAGE, message).hint("pass an empty folder with --out"));
+    }
+    let ExportArgs { pictures, vectors, license, .. } = arguments;
+    let content = dataset::Content { pictures: *pictures, vectors: *vectors, license: license.clone() };
+    let tables = dataset::write(&arguments.run_dir, out, &content)?;
+    eprintln!("`{}` has {tables} tables, a data card and {}", out.display(), dataset::CROISSANT);
+    Ok(())
+}
+
+/// Writes labels of another tool as the CSV that a run takes, or as corrections that name the people of a run.
 pub(crate) fn import(arguments: &ImportArgs) -> Result<()> {
-    let ImportArgs { labels, out, from, first_frame, frames } = arguments;
+    let ImportArgs { labels, out, from, first_frame, frames, to, run_dir } = arguments;
     let format = match from {
         Some(name) => LabelFormat::by_name(name),
         None => LabelFormat::of(labels),
     };
     let format = format.ok_or_else(|| {
         console::Error::new(exit::USAGE, format!("unknown format of `{}`", labels.display()))
-            .hint("set the format with --from: csv, mot (.txt), cvat (.xml) or coco (.json)")
+            .hint("set the format with --from: csv, mot (.txt), cvat (.xml), coco (.json), or the name of a service")
     })?;
     let content =
         fs::read(labels).map_err(|source| Error::Io { action: "read", path: labels.clone(), source })?;
 
     let wrong = |(line, reason)| Error::Labels { path: labels.clone(), line, reason };
-    let read = format.read(&content, *first_frame, *frames).map_err(wrong)?;
+    let scene = run_dir.as_deref().map(scene).transpose().map_err(Error::from)?;
+    let read = format.read_of(&content, *first_frame, *frames, scene.as_ref()).map_err(wrong)?;
     read.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
+    if to == EDITS {
+        let run_dir = run_dir.as_deref().unwrap_or_else(|| Path::new("."));
+        return name_people(&read, run_dir, format.name(), out.as_deref());
+    }
+    if read.lines.is_empty() && !read.times.is_empty() {
+        let message =
+            format!("`{}` has times of people but no boxes, so there are no labels in it", labels.display());
+        return Err(console::Error::new(exit::INPUT, message)
+            .hint("name the people of a run with --to edits --run-dir RUN"));
+    }
     Ok(put(out.as_deref(), &labels::write(&read))?)
+}
+
+/// Frame times and size of the video of a run.
+fn scene(run_dir: &Path) -> run::Result<Scene> {
+    let run = RunReader::open(run_dir)?;
+    let video: Video = run.read_one()?;
+    let frames = run.read::<Frame>()?;
+    let times = frames.iter().map(|row| (row.pts_ticks, row.t_secs, row.duration_secs)).collect();
+    Ok(Scene::new(times, video.width, video.height))
+}
+
+/// Writes a file of corrections with the names that labels give to the people of a run.
+fn name_people(labels: &labels::Labels, run_dir: &Path, author: &str, out: Option<&Path>) -> Result<()> {
+    let run = Run::read(run_dir)?;
+    let faces = Faces::read(&RunReader::open(run_dir).map_err(Error::from)?).map_err(Error::from)?;
+    let Names { edits, warnings } = names(labels, &run, &faces, author);
+    warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
+    eprintln!("{} of {} people of `{}` get a name", edits.len(), run.people.len(), run_dir.display());
+    let entry = |(edit_id, edit)| Entry { edit_id, made_at: String::new(), undoes: None, edit };
+    let entries: Vec<_> = (1..).zip(edits).map(entry).collect();
+    Ok(put(out, &formats::edits::json(&entries))?)
 }
 
 /// Lists the faults of tables.

@@ -1,15 +1,20 @@
 //! Import and export of the formats of other tools.
 //!
+//! * [`dataset`]: a run as a dataset with a data card and a description in Croissant.
 //! * [`edits`]: corrections as CSV or JSON.
-//! * [`export`]: a run as CSV, MOTChallenge, COCO, CVAT, WebVTT, RTTM, OpenTimelineIO or an edit decision
-//!   list.
-//! * [`labels`]: ground truth of CSV files, MOTChallenge or CVAT, for import and for stage `evaluate`.
+//! * [`export`]: a run as CSV, MOTChallenge, COCO, CVAT, WebVTT, RTTM, OpenTimelineIO, MMIF or an
+//!   edit decision list.
+//! * [`labels`]: ground truth of CSV files, MOTChallenge, CVAT or COCO, for import and for stage `evaluate`; and what
+//!   other services and tools found.
+//! * [`names`]: names for the people of a run, from such labels.
 //!
 //! **Architecture invariant:** this crate reads tables and does not change them.
 
+pub mod dataset;
 pub mod edits;
 pub mod export;
 pub mod labels;
+pub mod names;
 pub mod run;
 mod xml;
 
@@ -58,6 +63,10 @@ impl Failure for Error {
                 exit::INPUT,
                 "labels need the columns frame, x, y, w, h and identity, or common names for these, such as \
                  frame_idx, left, top, x_max, y_max or name",
+            ),
+            Self::Labels { reason, .. } if reason == labels::NO_SCENE => Advice::new(
+                exit::INPUT,
+                "pass a run of the video with --run-dir; the stage `ingest` is enough",
             ),
             Self::Io { action: "read", .. } | Self::Labels { .. } => exit::INPUT.into(),
             Self::Io { .. } => exit::UNEXPECTED.into(),

@@ -123,6 +123,17 @@ impl FrameTimes {
         i64::try_from(place).ok()
     }
 
+    /// Returns the frame that is nearest to a time in seconds, if the frame is shown within half the duration of a usual
+    /// frame of this time; `None` outside the video and in holes.
+    pub fn near(&self, t_secs: f64) -> Option<i64> {
+        let after = self.secs.partition_point(|secs| *secs < t_secs);
+        let near = [after.checked_sub(1), Some(after)].into_iter().flatten().filter(|at| *at < self.len());
+        let (off, at) = near
+            .map(|at| ((self.secs[at] - t_secs).abs(), at))
+            .min_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)))?;
+        (off <= 0.5 / self.fps()).then_some(at as i64)
+    }
+
     /// Returns the duration of a usual frame, seconds: see [`usual_gap`]; 0.04 if the times do not determine it.
     pub fn frame_secs(&self) -> f64 {
         self.frame_secs
@@ -242,6 +253,13 @@ mod tests {
         assert_eq!([times.t_secs(-1), times.t_secs(1), times.t_secs(7)], [0.0, 0.5, 1.0]);
         assert_eq!((times.at(3), times.ticks(9), FrameTimes::default().t_secs(3)), (None, 20, 0.0));
         assert_eq!((times.frame_at(10), times.frame_at(11)), (Some(1), None));
+    }
+
+    #[test]
+    fn a_frame_is_near_within_half_its_duration() {
+        let times = every(0.5, 3);
+        assert_eq!([-0.2, 0.2, 0.25, 0.3, 1.2].map(|secs| times.near(secs)), [0, 0, 0, 1, 2].map(Some));
+        assert_eq!([-0.3, 1.3, f64::NAN].map(|secs| times.near(secs)), [None; 3]);
     }
 
     #[test]

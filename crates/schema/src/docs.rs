@@ -98,6 +98,7 @@ fn page() -> String {
     page
 }
 
-fn one_line(doc: &str) -> String {
+/// Returns the documentation of a table or a column in one line, without the character that ends a cell in Markdown.
+pub fn one_line(doc: &str) -> String {
     doc.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|")
 }

@@ -215,6 +215,12 @@ pub fn read_footer(path: &Path) -> Result<Option<Footer>> {
     Ok(json.and_then(|json| serde_json::from_str(&json).ok()))
 }
 
+/// The names of the columns of a table of any name and version, in the order of the file.
+pub fn read_column_names(path: &Path) -> Result<Vec<String>> {
+    let (_, builder, _) = open_parquet(path)?;
+    Ok(builder.schema().fields().iter().map(|field| field.name().clone()).collect())
+}
+
 /// Calls the Parquet reader and keeps its error message.
 fn parquet<T, E: std::fmt::Display>(
     ask: impl FnOnce() -> std::result::Result<T, E>,

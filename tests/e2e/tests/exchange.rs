@@ -11,13 +11,14 @@ use schema::tables::{
     Metric, Person, Shot, Track, TrackEmbedding, Video,
 };
 use testkit::assets;
-use testkit::files::{copy, repository};
+use testkit::files::{copy, repository, walk};
 use testkit::line::Line;
 use testkit::synthetic_run::{self, SyntheticRun, must};
 
 use crate::empty_folder;
 
-const FORMATS: [&str; 9] = ["csv", "mot", "coco", "cvat", "webvtt", "rttm", "otio", "appearances-csv", "edl"];
+const FORMATS: [&str; 10] =
+    ["csv", "mot", "coco", "cvat", "webvtt", "rttm", "otio", "appearances-csv", "edl", "mmif"];
 
 fn folder(name: &str) -> PathBuf {
     empty_folder("exchange", name)
@@ -409,6 +410,66 @@ fn other_tools_read_what_we_export() {
     python("link", &[&line.run_dir]);
 }
 
+/// Exports a dataset and reads it; returns the names of its files.
+fn dataset(run: &Path, name: &str, options: &[&str]) -> Option<Vec<String>> {
+    let out = folder(name).join("dataset");
+    let mut command = exchange()?;
+    must(
+        command
+            .arg("export")
+            .arg("--run-dir")
+            .arg(run)
+            .args(["--to", "dataset", "--out"])
+            .arg(&out)
+            .args(options),
+    );
+    python("dataset", &[run, &out])?;
+    Some(walk(&out, &[]).into_keys().collect())
+}
+
+#[test]
+fn readers_of_datasets_open_a_run_that_is_given_away() {
+    let Some(made) = small("dataset") else { return };
+    let Some(files) = dataset(&made.run, "dataset-plain", &[]) else { return };
+    let biometric = ["crops", "embeddings", "track_embeddings", "track_views", "link_vectors"];
+    for name in biometric.map(|name| format!("{name}.parquet")) {
+        assert!(!files.contains(&name), "{name} is in the dataset");
+    }
+    for name in ["README.md", "croissant.json", "identities.parquet"] {
+        assert!(files.iter().any(|file| file == name), "{files:?}");
+    }
+    assert!(!files.iter().any(|file| file.starts_with("edit") || file.starts_with("manifest")), "{files:?}");
+    let all = ["--vectors", "--license", "CC-BY-4.0"];
+    let Some(files) = dataset(&made.run, "dataset-vectors", &all) else { return };
+    assert!(files.contains(&"track_embeddings.parquet".to_owned()), "{files:?}");
+    // Neither a used folder nor a changed table.
+    let export = |out: &Path| {
+        let mut command = exchange().unwrap();
+        command.arg("export").arg("--run-dir").arg(&made.run).args(["--to", "dataset", "--out"]).arg(out);
+        let done = command.output().unwrap();
+        (done.status.code(), String::from_utf8(done.stderr).unwrap())
+    };
+    let used = folder("dataset-used");
+    fs::write(used.join("a"), "").unwrap();
+    let (code, said) = export(&used);
+    assert!(code == Some(2) && said.contains("is not an empty folder"), "{said}");
+    change::<Track>(&made.run, |rows| rows[0].mean_score = 0.0);
+    let (code, said) = export(&folder("dataset-changed"));
+    assert!(code == Some(4) && said.contains("was changed after its stage wrote it"), "{said}");
+}
+
+/// Pictures, and tables of a real detector.
+#[test]
+fn readers_of_datasets_open_a_run_of_the_clip() {
+    let Some(clip) = assets::require("FACETRACK_CLIP") else { return };
+    let Some(line) = Line::on(&clip, &folder("dataset-clip").join("r")) else { return };
+    line.run_all();
+    let Some(files) = dataset(&line.run_dir, "dataset-pictures", &["--pictures", "--vectors"]) else {
+        return;
+    };
+    assert!(files.contains(&"crops.parquet".to_owned()), "{files:?}");
+}
+
 #[test]
 fn other_tools_read_what_we_export_of_nothing() {
     let Some(made) = synthetic_run::finished(&synthetic_run::recipe("none"), &folder("export-none")) else {
@@ -439,7 +500,7 @@ fn labels_come_back_as_they_went() {
     let Some(made) = small("round-trip") else { return };
     let exports = folder("round-trip-exports");
     let Some(()) = export(&made.run, &exports) else { return };
-    for format in ["csv", "mot", "cvat", "coco"] {
+    for format in ["csv", "mot", "cvat", "coco", "mmif"] {
         let labels = exports.join(format!("{format}.labels.csv"));
         let Some(mut command) = exchange() else { return };
         let import = command.arg("import").args(["--from", format]).arg("--out").arg(&labels);

@@ -47,7 +47,7 @@ const INDEX: &str = r#"{"format":1,"next_person_id":3,"embedder":{"name":"sface"
 const EDITS: &str = "track_a,track_b,kind,why\n0,1,must_link,x\n1,2,must_link,\n5,2,cannot_link,\"a, b\"\n";
 const SETTINGS: &str = "\0[ingest]\n[cluster]\nmethod = 'agglomerative'\nlinkage = \"average\"\nthreshold = 0.5\n[evaluate]\nthumbnail_px = 96\n";
 /// The first byte is that of [`crate::labels`].
-const LABELS: [(u8, &str); 7] = [
+const LABELS: [(u8, &str); 17] = [
     (0, "frame,x,y,w,h,identity,shot\n0,1,2,3.5,4,ida,0\n0,1,2,3,4,?,\n7,0,0,0,0,-,\n"),
     (1, "frame_idx,name,x_min,y_min,x_max,y_max,shot\n4,ida,1,2,11,22,0\n4,,50,2,61,22,\n"),
     (2, "1,7,10,20,30,40,1,1,1\n3,7,11,20,30,40,1,1,0.5\n3,8,50,20,30,40,0,1,1\n"),
@@ -63,6 +63,16 @@ const LABELS: [(u8, &str); 7] = [
         3,
         "<annotations><image id=\"3\" name=\"a.png\"><box label=\"ida\" xtl=\"1\" ytl=\"2\" xbr=\"11\" ybr=\"22\"/></image></annotations>",
     ),
+    (32, include_str!("../../../crates/formats/samples/rekognition-faces.json")),
+    (32, include_str!("../../../crates/formats/samples/rekognition-celebrities.json")),
+    (32, include_str!("../../../crates/formats/samples/rekognition-tracking.json")),
+    (48, include_str!("../../../crates/formats/samples/google.json")),
+    (48, include_str!("../../../crates/formats/samples/google-celebrities.json")),
+    (64, include_str!("../../../crates/formats/samples/azure.json")),
+    (80, include_str!("../../../crates/formats/samples/pyannote.rttm")),
+    (80, include_str!("../../../crates/formats/samples/pyannote.json")),
+    (96, include_str!("../../../crates/formats/samples/mmif-faces.json")),
+    (96, include_str!("../../../crates/formats/samples/mmif.json")),
     (
         3,
         "<!DOCTYPE a [<!ENTITY e \"ida\">]><annotations><image id=\"3\"><box label=\"&e;\" xtl=\"1\" ytl=\"2\" xbr=\"11\" ybr=\"22\"/></image></annotations>",

@@ -6,7 +6,7 @@ use std::path::Path;
 use arbitrary::Unstructured;
 use evaluate::labels::Labels;
 use formats::edits::{CorrectionsFile, parse};
-use formats::labels::{LabelFormat, write};
+use formats::labels::{LabelFormat, Scene, write};
 use gallery::Library;
 use nn::weights::read_tensors;
 use run::edits::{Edit, Entry};
@@ -81,13 +81,16 @@ const FRAMES: i64 = 1000;
 pub fn labels(data: &[u8]) {
     let Some((how, content)) = data.split_first() else { return };
     let path = Path::new("labels.csv");
-    let formats = [None, Some(LabelFormat::Csv), Some(LabelFormat::Mot), Some(LabelFormat::Cvat)];
-    let format = if how / 16 == 1 { Some(LabelFormat::Coco) } else { formats[usize::from(how % 4)] };
-    let Some(format) = format else {
-        return take(path, content);
+    let formats = LabelFormat::ALL.map(|(format, ..)| format);
+    let number = match (how / 16, how % 4) {
+        (0, 0) => return take(path, content),
+        (0, low) => usize::from(low) - 1,
+        (high, _) => (2 + usize::from(high)) % formats.len(),
     };
+    let format = formats[number];
     let first = [None, Some(0), Some(1), Some(i64::MAX)][usize::from(how / 4 % 4)];
-    let Ok(labels) = format.read(content, first, Some(10)) else { return };
+    let scene = Scene::new((0..FRAMES).map(|frame| (frame, frame as f64 / 25.0)).collect(), 640, 360);
+    let Ok(labels) = format.read_of(content, first, Some(10), Some(&scene)) else { return };
     // Those of a whole day take seconds; `tests/bombs.rs` has them.
     if labels.looked_at.len() > 100_000 {
         return;

@@ -64,8 +64,8 @@ pub(super) fn mot(run: &Run) -> String {
     lines
 }
 
-/// The part of a box that is in the picture: x, y, width, height. COCO and CVAT know no pixels beside it.
-fn clipped(run: &Run, row: &Detection) -> [f64; 4] {
+/// The part of a box that is in the picture: x, y, width, height. COCO, CVAT and MMIF know no pixels beside it.
+pub(super) fn clipped(run: &Run, row: &Detection) -> [f64; 4] {
     let clip = |value: f32, size: i64| f64::from(value).min(size as f64).max(0.0);
     let (x, y) = (clip(row.x_min, run.video.width), clip(row.y_min, run.video.height));
     [x, y, clip(row.x_max, run.video.width) - x, clip(row.y_max, run.video.height) - y]

@@ -3,6 +3,7 @@
 
 mod appearances;
 mod boxes;
+mod mmif;
 mod times;
 
 use crate::run::Run;
@@ -11,7 +12,7 @@ use crate::run::Run;
 pub type Format = fn(&Run) -> String;
 
 /// Every format by its name on the command line.
-pub const FORMATS: [(&str, Format); 9] = [
+pub const FORMATS: [(&str, Format); 10] = [
     // One box per line, readable as labels.
     ("csv", boxes::csv),
     // MOTChallenge: frames and identities from 1.
@@ -30,4 +31,6 @@ pub const FORMATS: [(&str, Format); 9] = [
     ("appearances-csv", appearances::csv),
     // CMX 3600 edit decision list: one event per appearance.
     ("edl", appearances::edl),
+    // MMIF of CLAMS: a bounding box per face, a video object per track, a time frame per appearance.
+    ("mmif", mmif::mmif),
 ];

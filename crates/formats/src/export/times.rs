@@ -64,7 +64,7 @@ fn word(text: &str) -> String {
 }
 
 /// A file name as a relative URL (RFC 3986): what is not an unreserved character is percent-encoded.
-fn url(name: &str) -> String {
+pub(super) fn url(name: &str) -> String {
     let mut url = String::new();
     for byte in name.bytes() {
         match byte {

@@ -72,7 +72,9 @@ pub(super) fn read(content: &str) -> Result<Labels, Wrong> {
             Some(name) if used.len() > 1 => Some(name.to_owned()),
             _ => {
                 let id = annotation.track_id.as_ref().or_else(|| annotation.attributes.get("track_id"));
-                id.map(|id| format!("{} {}", label.unwrap_or("track"), text(id)))
+                let own = id.map(|id| format!("{} {}", label.unwrap_or("track"), text(id)));
+                labels.made_up.extend(own.clone());
+                own
             }
         };
         // The `id` of an annotation is its own number, an attribute of this name is the person.

@@ -70,6 +70,9 @@ fn track(node: Node<'_, '_>, label_is_person: bool, labels: &mut Labels) -> Resu
         true => label.to_owned(),
         false => format!("{label} {}", node.attribute("id").unwrap_or("?")),
     };
+    if !label_is_person {
+        labels.made_up.insert(own.clone());
+    }
     for node in shapes(node).filter(|node| node.attribute("outside") != Some("1")) {
         let frame = frame_of(node, "frame")?;
         labels.lines.push(Line { line: line(node), frame, face: Some(face(node, &own)?) });

@@ -1,18 +1,30 @@
-//! The reader of labels: ground truth from files of CSV, MOTChallenge, CVAT and COCO.
+//! The reader of labels: ground truth from files of CSV, MOTChallenge, CVAT and COCO, and what other services and tools
+//! found. [`LabelFormat::ALL`] lists the formats.
 //!
 //! A label is a line about a frame: a face with a box and an identity, or the statement that the frame has no
 //! further face. Frames count from zero. The identity `?` or an empty identity marks a face that is not scored;
 //! the identity `-` marks a frame without faces. Frames without a line are not scored. A label may name the shot of
 //! the face: a true track is one person within one shot.
+//!
+//! Formats without boxes have [`Time`]s instead: a person with a name at a time, which name the people of a run (see
+//! [`crate::names`]).
 
+mod azure;
 mod coco;
 mod cvat;
+mod google;
+mod mmif;
 mod mot;
+mod pyannote;
+mod rekognition;
+mod scene;
 mod table;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
 use unicode_normalization::UnicodeNormalization as _;
 
 /// Largest frame number, more than a day of video at 60 frames per second; a large number in an untrusted file must
@@ -27,6 +39,11 @@ const IDENTITY: [&str; 4] = ["identity", "name", "person", "id"];
 const SPARSE: i64 = 3;
 /// Reason of an error.
 const NOT_UTF8: &str = "the text is not UTF-8";
+/// Reason of an error; the crate has a hint for it.
+pub(crate) const NO_SCENE: &str =
+    "the file has times or relative boxes, but not the frames and the size of the video";
+
+pub use scene::Scene;
 
 /// An error in a label file: the number of the line, from 1, and the reason.
 pub type Wrong = (u64, String);
@@ -53,11 +70,26 @@ pub struct Line {
     pub face: Option<Face>,
 }
 
+/// A time at which a person is said to be in the video, without a place.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Time {
+    /// Name of the person; `None` for a person without a name.
+    pub name: Option<String>,
+    /// Start, seconds.
+    pub start_secs: f64,
+    /// End, seconds.
+    pub end_secs: f64,
+}
+
 /// Content of a label file.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Labels {
     /// Lines, in the order of the file.
     pub lines: Vec<Line>,
+    /// Times of people without boxes, in the order of the file.
+    pub times: Vec<Time>,
+    /// Identities that the reader made of numbers, because the file has no names.
+    pub made_up: BTreeSet<String>,
     /// Frames that count as labelled even without a line, because the format or the caller states this.
     pub looked_at: BTreeSet<i64>,
     /// Warnings about labels that were left out or are doubtful.
@@ -146,15 +178,31 @@ pub enum LabelFormat {
     Cvat,
     /// COCO's object detection format.
     Coco,
+    /// Answers of Amazon Rekognition Video.
+    Rekognition,
+    /// Answers of Google Cloud Video Intelligence.
+    Google,
+    /// Insights of Azure AI Video Indexer.
+    Azure,
+    /// Speakers of pyannote.
+    Pyannote,
+    /// The Multi-Media Interchange Format of CLAMS.
+    Mmif,
 }
 
 impl LabelFormat {
-    /// Every format with its name on the command line and the extension of its files.
-    pub const ALL: [(Self, &'static str, &'static str); 4] = [
-        (Self::Csv, "csv", "csv"),
-        (Self::Mot, "mot", "txt"),
-        (Self::Cvat, "cvat", "xml"),
-        (Self::Coco, "coco", "json"),
+    /// Every format with its name on the command line, and the extension of its files if the extension tells them from
+    /// those of other formats.
+    pub const ALL: [(Self, &'static str, Option<&'static str>); 9] = [
+        (Self::Csv, "csv", Some("csv")),
+        (Self::Mot, "mot", Some("txt")),
+        (Self::Cvat, "cvat", Some("xml")),
+        (Self::Coco, "coco", Some("json")),
+        (Self::Rekognition, "rekognition", None),
+        (Self::Google, "google-video-intelligence", None),
+        (Self::Azure, "azure-video-indexer", None),
+        (Self::Pyannote, "pyannote", None),
+        (Self::Mmif, "mmif", None),
     ];
 
     /// Returns the format with the name `name`; `None` if there is no such format.
@@ -162,10 +210,16 @@ impl LabelFormat {
         Self::ALL.into_iter().find(|(_, known, _)| *known == name).map(|(format, ..)| format)
     }
 
+    /// Returns the name of the format on the command line.
+    pub fn name(self) -> &'static str {
+        Self::ALL.into_iter().find(|(format, ..)| *format == self).map_or("", |(_, name, _)| name)
+    }
+
     /// Returns the format of a file by its extension; `None` for an unknown extension.
     pub fn of(path: &Path) -> Option<Self> {
         let ending = path.extension()?.to_str()?;
-        let found = Self::ALL.into_iter().find(|(.., known)| known.eq_ignore_ascii_case(ending));
+        let is_known = |known: Option<&str>| known.is_some_and(|known| known.eq_ignore_ascii_case(ending));
+        let found = Self::ALL.into_iter().find(|(.., known)| is_known(*known));
         found.map(|(format, ..)| format)
     }
 
@@ -175,11 +229,31 @@ impl LabelFormat {
     /// # Errors
     /// The number of an invalid line, and the reason.
     pub fn read(self, content: &[u8], first: Option<i64>, frames: Option<i64>) -> Result<Labels, Wrong> {
+        self.read_of(content, first, frames, None)
+    }
+
+    /// Does the same for a video. Formats with times and relative boxes need to know the video, unless the file
+    /// describes it.
+    ///
+    /// # Errors
+    /// The number of an invalid line, and the reason.
+    pub fn read_of(
+        self,
+        content: &[u8],
+        first: Option<i64>,
+        frames: Option<i64>,
+        scene: Option<&Scene>,
+    ) -> Result<Labels, Wrong> {
         let (mut labels, first) = match self {
             Self::Csv => (table::read(content)?, first.unwrap_or(0)),
             Self::Mot => mot::read(text(content)?, first)?,
             Self::Cvat => (cvat::read(text(content)?)?, first.unwrap_or(0)),
             Self::Coco => (coco::read(text(content)?)?, first.unwrap_or(0)),
+            Self::Rekognition => (rekognition::read(text(content)?, scene)?, 0),
+            Self::Google => (google::read(text(content)?, scene)?, 0),
+            Self::Azure => (azure::read(text(content)?)?, 0),
+            Self::Pyannote => (pyannote::read(text(content)?)?, 0),
+            Self::Mmif => (mmif::read(text(content)?, scene)?, first.unwrap_or(0)),
         };
         let early = |frame: i64| format!("frame {frame} is before the first frame, {first}");
         if let Some(frame) = labels.looked_at.first().filter(|frame| **frame < first) {
@@ -197,6 +271,48 @@ impl LabelFormat {
         labels.looked_at.extend(0..frames.unwrap_or(0));
         labels.without_doubles();
         Ok(labels)
+    }
+}
+
+/// Parses a file of JSON: the documents of a list, or the one document that the file is.
+fn documents<T: DeserializeOwned>(content: &str) -> Result<Vec<T>, Wrong> {
+    let parse = |e: &serde_json::Error| {
+        (e.line().max(1) as u64, format!("failed to parse the JSON: {}", run::plain_json(e)))
+    };
+    let value: Value = serde_json::from_str(content).map_err(|e| parse(&e))?;
+    if value.is_array() {
+        return serde_json::from_str(content).map_err(|e| parse(&e));
+    }
+    serde_json::from_str(content).map(|one| vec![one]).map_err(|e| parse(&e))
+}
+
+/// The error of a format that needs to know the video.
+fn no_scene() -> Wrong {
+    (1, NO_SCENE.to_owned())
+}
+
+/// Things of a file that have no counterpart here, by what they are.
+#[derive(Debug, Default)]
+struct Unused(BTreeMap<String, usize>);
+
+impl Unused {
+    fn add(&mut self, what: impl Into<String>, number: usize) {
+        *self.0.entry(what.into()).or_default() += number;
+    }
+
+    /// Adds the items of the lists among the members of an object.
+    fn add_lists(&mut self, members: &Map<String, Value>) {
+        for (name, value) in members {
+            if let Some(list) = value.as_array().filter(|list| !list.is_empty()) {
+                self.add(name, list.len());
+            }
+        }
+    }
+
+    fn warn(self, labels: &mut Labels) {
+        for (what, number) in self.0 {
+            labels.warn(number, &format!("`{what}` has no counterpart and is left out"));
+        }
     }
 }
 
@@ -559,6 +675,94 @@ mod tests {
         let labels = LabelFormat::Csv.read(b"frame,x,y,w,h,identity\n1,1,1,5,5,ida\n", None, Some(3));
         let text = labels.map(|labels| write(&labels));
         assert_eq!(text.as_deref(), Ok("frame,x,y,w,h,identity\n0,0,0,0,0,-\n1,1,1,5,5,ida\n2,0,0,0,0,-\n"));
+    }
+
+    /// A sample as of a video of 640 × 360 pixels at 25 frames per second.
+    fn sample(format: LabelFormat, content: &str) -> Labels {
+        let scene = Scene::new((0..100).map(|frame| (frame, frame as f64 / 25.0)).collect(), 640, 360);
+        format.read_of(content.as_bytes(), None, None, Some(&scene)).unwrap_or_default()
+    }
+
+    #[test]
+    fn people_of_rekognition_are_matches_of_a_collection_or_numbers() {
+        let labels = sample(LabelFormat::Rekognition, include_str!("../../samples/rekognition-faces.json"));
+        let expected = "frame,x,y,w,h,identity\n0,160,45,80,90,Ida\n13,166.4,45,80,90,22222222-bbbb\n\
+                        13,448,108,64,72,person 1\n";
+        assert_eq!(write(&labels), expected);
+        assert_eq!(labels.made_up, ["person 1".to_owned()].into());
+        let warnings = [
+            "entries with a body but no face, which are left out: 1",
+            "faces with the number of a tracked person in place of a name: 1",
+            "faces with landmarks, pose, emotions or other attributes, which are left out: 1",
+        ];
+        assert_eq!(labels.warnings, warnings);
+        // The answer describes the video, too.
+        let text = include_str!("../../samples/rekognition-faces.json");
+        assert_eq!(read(LabelFormat::Rekognition, text).as_deref(), Ok(expected));
+    }
+
+    #[test]
+    fn tracks_of_google_are_people_unless_a_celebrity_has_the_same_face() {
+        let labels = sample(LabelFormat::Google, include_str!("../../samples/google.json"));
+        let expected =
+            "frame,x,y,w,h,identity\n0,160,45,80,90,face 1\n1,0,180,64,72,face 2\n2,160,45,80,90,face 1\n";
+        assert_eq!(write(&labels), expected);
+        let warnings = [
+            "the tracks of faces do not say who is who: each of the 2 tracks counts as one person",
+            "boxes without edges or a time, which are left out: 1",
+            "boxes at times that no frame of the video has, which are left out: 1",
+            "boxes with attributes or landmarks, which are left out: 1",
+            "`personDetectionAnnotations` has no counterpart and is left out: 1",
+            "`shotAnnotations` has no counterpart and is left out: 2",
+        ];
+        assert_eq!(labels.warnings, warnings);
+        let labels = sample(LabelFormat::Google, include_str!("../../samples/google-celebrities.json"));
+        assert_eq!(
+            write(&labels),
+            "frame,x,y,w,h,identity\n1,160,45,80,90,Ida Berg\n2,448,45,64,90,face 1\n"
+        );
+        assert_eq!(labels.warnings, ["boxes of faces that a celebrity has, too, which are left out: 1"]);
+        let alone = read(LabelFormat::Google, include_str!("../../samples/google.json"));
+        assert_eq!(alone, Err((1, NO_SCENE.to_owned())));
+    }
+
+    #[test]
+    fn faces_of_azure_and_speakers_of_pyannote_have_times() {
+        let times = |format, content: &str| -> Vec<(Option<String>, f64, f64)> {
+            let labels = sample(format, content);
+            assert_eq!(labels.lines, []);
+            labels.times.into_iter().map(|time| (time.name, time.start_secs, time.end_secs)).collect()
+        };
+        let ida = |name: &str| Some(name.to_owned());
+        assert_eq!(
+            times(LabelFormat::Azure, include_str!("../../samples/azure.json")),
+            [(ida("Ida Berg"), 0.0, 10.5), (ida("Ida Berg"), 20.0, 25.0), (None, 12.0, 15.0)]
+        );
+        for (content, name) in [
+            (include_str!("../../samples/pyannote.rttm"), "Ida_Berg"),
+            (include_str!("../../samples/pyannote.json"), "Ida Berg"),
+        ] {
+            let expected = [(ida(name), 0.5, 3.75), (None, 4.0, 5.5)];
+            assert_eq!(times(LabelFormat::Pyannote, content), expected);
+        }
+    }
+
+    #[test]
+    fn boxes_of_mmif_have_the_time_and_the_name_of_what_they_belong_to() {
+        let labels = sample(LabelFormat::Mmif, include_str!("../../samples/mmif.json"));
+        assert_eq!(write(&labels), "frame,x,y,w,h,identity\n2,160,45,80,90,Ida Berg\n");
+        let time = Time { name: Some("Ida Berg".into()), start_secs: 3.0, end_secs: 9.0 };
+        assert_eq!(labels.times, [time]);
+        let warnings = [
+            "faces and names without a time, which are left out: 1",
+            "`BoundingBox text` has no counterpart and is left out: 1",
+            "`TimeFrame slate` has no counterpart and is left out: 1",
+        ];
+        assert_eq!(labels.warnings, warnings);
+        // Boxes at frames need no video.
+        let labels = read(LabelFormat::Mmif, include_str!("../../samples/mmif-faces.json"));
+        let expected = "frame,x,y,w,h,identity\n0,160,45,80,90,ida\n30,162,45,80,90,ida\n";
+        assert_eq!(labels.as_deref(), Ok(expected));
     }
 
     proptest::proptest! {

@@ -13,6 +13,8 @@ pub(super) fn read(content: &str, first: Option<i64>) -> Result<(Labels, i64), W
         let (frame, face) = parse(text).map_err(|reason| (line, reason))?;
         labels.lines.push(Line { line, frame, face: Some(face) });
     }
+    let ids = labels.lines.iter().filter_map(|line| line.face.as_ref()?.identity.clone());
+    labels.made_up = ids.collect();
     let unknown = |line: &&Line| line.face.as_ref().is_some_and(|face| face.identity.is_none());
     let unknown = labels.lines.iter().filter(unknown).count();
     labels.warn(unknown, "boxes of the labels without an id or with the flag 0, which are not scored");

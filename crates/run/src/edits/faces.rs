@@ -112,7 +112,7 @@ impl Faces {
         if self.video_sha256.as_ref() != Some(&mark.video_sha256) {
             return Vec::new();
         }
-        let at = |anchor: &Anchor| Some((self.frame_at(anchor.t_secs)?, anchor.bbox));
+        let at = |anchor: &Anchor| Some((self.times.near(anchor.t_secs)?, anchor.bbox));
         let anchors: Vec<_> = mark.anchors.iter().filter_map(at).collect();
         let is_shown = |faces: &[Face]| {
             let (Some(first), Some(last)) = (faces.first(), faces.last()) else { return false };
@@ -126,17 +126,6 @@ impl Faces {
             hit > 0 && 2 * hit >= within
         };
         self.tracks.iter().filter(|(_, faces)| is_shown(faces)).map(|(track_id, _)| *track_id).collect()
-    }
-
-    /// The nearest frame, if it is shown within half the length of a frame.
-    fn frame_at(&self, t_secs: f64) -> Option<i64> {
-        let secs = self.times.secs();
-        let after = secs.partition_point(|secs| *secs < t_secs);
-        let near = [after.checked_sub(1), Some(after)].into_iter().flatten().filter(|at| *at < secs.len());
-        let (off, at) = near
-            .map(|at| ((secs[at] - t_secs).abs(), at))
-            .min_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)))?;
-        (off <= 0.5 / self.times.fps()).then_some(at as i64)
     }
 }
 
