@@ -190,6 +190,7 @@ mod tests {
             mean_score: 0.9,
             best_frame_idx: first,
             torso: None,
+            is_still: None,
         }
     }
 

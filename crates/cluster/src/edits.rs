@@ -536,6 +536,7 @@ mod tests {
             mean_score: 0.9,
             best_frame_idx: 0,
             torso: None,
+            is_still: None,
         };
         let clusters: Vec<_> = (0..).zip(of).map(cluster).collect();
         let overlap = known(&"v".into(), &[(0, 4)], &Pairs::default(), |_| false);

@@ -5,7 +5,7 @@
 //! * [`pipeline`]: decode → shot boundaries → faces in worker threads → in order again.
 //! * [`detector`]: what a face detector offers; [`yunet`]: the default one; `haar`: the classical one.
 //! * [`follow`]: faces from frame to frame by correlation filters.
-//! * [`shots`], [`spans`], [`tracker`], [`crops`], [`torso`], [`face`]: pure parts.
+//! * [`shots`], [`spans`], [`tracker`], [`crops`], [`torso`], [`still`], [`face`]: pure parts.
 //! * [`view`]: which part of the frame is the picture, and how it is shown.
 //! * [`track_writer`]: turns what the pipeline finds into rows, shot by shot.
 //!
@@ -26,6 +26,7 @@ pub mod haar;
 pub mod pipeline;
 pub mod shots;
 pub mod spans;
+pub mod still;
 pub mod torso;
 pub mod track_writer;
 pub mod tracker;
@@ -51,7 +52,7 @@ use crate::view::Preview;
 /// Name, version and description of the stage.
 pub const STAGE: Stage = Stage {
     name: "detect-track",
-    version: 5,
+    version: 6,
     about: "Detects shots and faces, and tracks each face through its shot",
 };
 

@@ -14,6 +14,7 @@ use schema::tables::{Crop, Detection, Shot, Track};
 use crate::crops::{AlignedCrop, BestCrops, SIDE};
 use crate::face::DetectedFace;
 use crate::shots::Boundary;
+use crate::still::Stillness;
 use crate::torso::{Counts, MeanTorso};
 use crate::tracker::{EndedTrack, TrackDetection, Tracker, fill_gaps, mean_score};
 use crate::view::View;
@@ -45,6 +46,8 @@ struct OpenShot {
     best_crops: Vec<Option<BestCrops>>,
     /// The same for the colours of clothes.
     torsos: Vec<MeanTorso>,
+    /// The same for whether the face moves.
+    stills: Vec<Stillness>,
     /// Key of the track in the tables, by the tracker's number; `None` when it was rejected.
     track_ids: Vec<Option<i64>>,
     /// Boxes of the tracks that have ended, each with the tracker's number of its track.
@@ -69,7 +72,7 @@ impl TrackWriter {
             times,
             view,
             shots: stage.create(&[])?,
-            detections: stage.create(&[])?,
+            detections: stage.create_of_picture(&[], Some(view.stored_picture()))?,
             tracks: stage.create(&[])?,
             crops: stage.create(&[])?,
             shot: None,
@@ -128,7 +131,7 @@ impl TrackWriter {
             if is_credible && !crops.is_empty() {
                 shot.track_ids[number] = Some(self.n_tracks);
                 let torso = std::mem::take(&mut shot.torsos[number]).finish();
-                self.write_track(&detections, &crops, torso)?;
+                self.write_track(&detections, &crops, torso, shot.stills[number].is_still())?;
                 let filled = fill_gaps(&detections, |frame| self.times.t_secs(frame));
                 shot.boxes.extend(filled.into_iter().map(|detection| (number, detection)));
             }
@@ -142,6 +145,7 @@ impl TrackWriter {
         detections: &[TrackDetection],
         crops: &[(i64, AlignedCrop)],
         torso: Option<Counts>,
+        is_still: Option<bool>,
     ) -> Result<(), Error> {
         let ([first, ..], [.., last], [best, ..]) = (detections, detections, crops) else { return Ok(()) };
         let track_id = self.n_tracks;
@@ -158,6 +162,7 @@ impl TrackWriter {
             mean_score: mean_score(detections),
             best_frame_idx: best.0,
             torso,
+            is_still,
         })?;
         for (rank, (frame_idx, image)) in crops.iter().enumerate() {
             self.crops.push(Crop {
@@ -224,6 +229,7 @@ impl TrackWriter {
             tracker: Tracker::new(self.config.association.at_pace_of(&self.times)),
             best_crops: Vec::new(),
             torsos: Vec::new(),
+            stills: Vec::new(),
             track_ids: Vec::new(),
             boxes: Vec::new(),
         });
@@ -236,15 +242,18 @@ impl TrackWriter {
     /// When the faces cannot be stored.
     pub fn examined(&mut self, frame_idx: i64, faces: Vec<DetectedFace>) -> Result<(), Error> {
         let Some(mut shot) = self.shot.take() else { return Ok(()) };
-        let tracks = shot.tracker.step(frame_idx, self.times.t_secs(frame_idx), &faces);
+        let t_secs = self.times.t_secs(frame_idx);
+        let tracks = shot.tracker.step(frame_idx, t_secs, &faces);
         for (found, track) in faces.into_iter().zip(tracks) {
             if track == shot.best_crops.len() {
                 shot.best_crops.push(Some(BestCrops::new(self.config.crops_per_track as usize)));
                 shot.torsos.push(MeanTorso::default());
+                shot.stills.push(Stillness::default());
                 shot.track_ids.push(None);
             }
             found.torso.into_iter().for_each(|torso| shot.torsos[track].add(torso));
             if let Some((best, crop)) = shot.best_crops[track].as_mut().zip(found.crop) {
+                shot.stills[track].add(t_secs, &found.face.bbox, &crop.appearance);
                 best.offer(frame_idx, crop);
             }
         }

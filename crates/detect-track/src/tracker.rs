@@ -96,6 +96,26 @@ impl Appearance {
         dot(&self.pattern, &other.pattern)
     }
 
+    /// Mean difference of the luma of the cells after one gain and offset, as a share of the range, 0 to 1.
+    pub fn change(&self, other: &Self) -> f32 {
+        let (from, to) = (self.luma(), other.luma());
+        let n = from.len().max(1) as f32;
+        let moments = |cells: &[f32]| {
+            let mean = cells.iter().sum::<f32>() / n;
+            let variance = cells.iter().map(|cell| (cell - mean).powi(2)).sum::<f32>() / n;
+            (mean, variance.sqrt().max(1.0))
+        };
+        let ((mean_from, spread_from), (mean_to, spread_to)) = (moments(&from), moments(&to));
+        let pairs = from.iter().zip(&to);
+        let difference =
+            |(a, b): (&f32, &f32)| ((a - mean_from) / spread_from - (b - mean_to) / spread_to).abs();
+        pairs.map(difference).sum::<f32>() / n * (spread_from * spread_to).sqrt() / 255.0
+    }
+
+    fn luma(&self) -> Vec<f32> {
+        self.colours.chunks_exact(3).map(|rgb| f32::from(rgb[1])).collect()
+    }
+
     /// Whether the appearances are so different that a face needs more than [`MOMENT_SECS`] to change from one to the
     /// other. A face that is lit anew keeps its pattern, and one that turns keeps its colours.
     pub fn is_of_another(&self, other: &Self) -> bool {

@@ -13,6 +13,7 @@
 use std::path::Path;
 
 use geometry::{BBox, Landmarks, Point};
+use schema::footer;
 use video::{Converter, Decoder, Facts, Image, Picture, Region, Sampler};
 
 use crate::detector::Detector;
@@ -143,6 +144,14 @@ impl View {
     pub fn stored_box(&self, bbox: &BBox) -> BBox {
         let (a, b) = (self.stored_point(bbox.x_min, bbox.y_min), self.stored_point(bbox.x_max, bbox.y_max));
         BBox { x_min: a.x.min(b.x), y_min: a.y.min(b.y), x_max: a.x.max(b.x), y_max: a.y.max(b.y) }
+    }
+
+    /// Returns the picture as the footer of `detections` has it, its edges rounded to pixels of the upright stored frame.
+    pub fn stored_picture(&self) -> footer::Picture {
+        let Region { x, y, width, height } = self.picture;
+        let edges = BBox::from_corner(x as f32, y as f32, width as f32, height as f32);
+        let [x_min, y_min, x_max, y_max] = self.stored_box(&edges).edges().map(|edge| edge.round() as i64);
+        footer::Picture { x_min, y_min, x_max, y_max, turn_degrees: self.turn_degrees.into() }
     }
 
     /// Converts landmarks in the square frame to the upright stored frame.
@@ -351,9 +360,12 @@ impl Mask {
         Self { frame, often, ever }
     }
 
-    /// Returns the share of the pixels in a line of the region, `depth` lines inside a side, that are set, 0 to 1.
+    /// Returns the share of the pixels in a line of the region, `depth` lines inside a side, that are set, 0 to 1. In a
+    /// region with fewer lines, the line is the last one.
     fn share(&self, pixels: &[bool], part: Region, side: Side, depth: usize) -> f64 {
         let Region { x, y, width, height } = part;
+        let lines = if matches!(side, Side::Left | Side::Right) { width } else { height };
+        let depth = depth.min(lines.saturating_sub(1));
         let row = |y: usize| {
             (0..width).filter(|i| pixels[y * self.frame.width + x + i]).count() as f64 / width as f64
         };
@@ -488,6 +500,19 @@ mod tests {
     }
 
     #[test]
+    fn a_video_without_motion_is_the_whole_picture() {
+        let same: Vec<_> = (0..8).map(|_| picture(96, 54, |x, y| busy(3, x, y))).collect();
+        assert_eq!(active(&same), None);
+        let black: Vec<_> = (0..8).map(|_| picture(96, 54, |_, _| 16)).collect();
+        assert_eq!(active(&black), None);
+        // One corner moves.
+        let corner = |seed: usize| {
+            picture(96, 54, |x, y| if x > 93 && y > 51 { (seed * 60) as u8 } else { busy(3, x, y) })
+        };
+        assert_eq!(active(&(0..5).map(corner).collect::<Vec<_>>()), None);
+    }
+
+    #[test]
     fn places_return_to_the_stored_frame() {
         let wide = View { size: (1024, 576), ..View::of_size(720, 576) };
         for degrees in [0, 90, 180, 270] {
@@ -500,6 +525,9 @@ mod tests {
             for (found, expected) in stored.edges().iter().zip([70.3125, 40.0, 632.8125, 540.0]) {
                 assert!((found - expected).abs() < 1e-3, "{degrees}: {stored:?}");
             }
+            let turn_degrees = degrees.into();
+            let expected = footer::Picture { x_min: 70, y_min: 40, x_max: 633, y_max: 540, turn_degrees };
+            assert_eq!(view.stored_picture(), expected);
             // The converted map, applied to the stored point, must equal the original map, applied to the square
             // point.
             let map = [0.5, 0.1, 3.0, -0.2, 0.4, 7.0];

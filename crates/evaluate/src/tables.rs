@@ -6,6 +6,7 @@ use geometry::BBox;
 use report::input::{self, TrackBox};
 use run::RunDir;
 use schema::UnitVector;
+use schema::footer::Picture;
 use schema::tables::{Cluster, Constraint, Detection, Frame, Track, TrackEmbedding};
 
 use crate::cohesion::Point;
@@ -49,7 +50,7 @@ impl Tables {
         let no_faces: BTreeSet<i64> = no_faces.iter().map(|row| row.track_id).collect();
         let mut tracks: Vec<Track> = run.read()?;
         tracks.retain(|track| !no_faces.contains(&track.track_id));
-        let (n_detections, boxes) = read_boxes(run, &clusters)?;
+        let (n_detections, boxes, picture) = read_boxes(run, &clusters)?;
         let (_, vectors) = run.read_first_embedder(|row: &TrackEmbedding| &row.embedder)?;
         let vectors: BTreeMap<_, _> = vectors.into_iter().map(|row| (row.track_id, row.embedding)).collect();
         let constraints: Vec<Constraint> = run.read()?;
@@ -68,6 +69,7 @@ impl Tables {
             doubts: run.read_if_there()?,
             cuts: run.read_if_there()?,
             violated: constraints.iter().filter(|row| row.violated).cloned().collect(),
+            picture,
         };
         Ok(Self { shown, constraints, n_detections, vectors })
     }
@@ -82,12 +84,15 @@ impl Tables {
     }
 }
 
-/// The number of all boxes, and the boxes that belong to a track of `clusters`; boxes of other tracks do not count.
-fn read_boxes(run: &RunDir, clusters: &[Cluster]) -> Result<(usize, Vec<TrackBox>)> {
+/// The number of all boxes, the boxes that belong to a track of `clusters`, and the picture in which faces were detected;
+/// boxes of other tracks do not count.
+fn read_boxes(run: &RunDir, clusters: &[Cluster]) -> Result<(usize, Vec<TrackBox>, Option<Picture>)> {
     let cluster_of: BTreeMap<i64, Option<i64>> =
         clusters.iter().map(|c| (c.track_id, c.cluster_id)).collect();
     let (mut n, mut found) = (0, Vec::new());
-    for batch in run.open_table::<Detection>()? {
+    let table = run.open_table::<Detection>()?;
+    let picture = table.footer().picture;
+    for batch in table {
         let batch = batch.map_err(run::Error::from)?;
         n += batch.len();
         found.extend(batch.into_iter().filter_map(|d| {
@@ -98,5 +103,5 @@ fn read_boxes(run: &RunDir, clusters: &[Cluster]) -> Result<(usize, Vec<TrackBox
             Some(TrackBox { frame_idx: d.frame_idx, bbox, track_id, cluster_id })
         }));
     }
-    Ok((n, found))
+    Ok((n, found, picture))
 }

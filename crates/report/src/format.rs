@@ -69,6 +69,11 @@ pub(crate) fn counted(n: usize, one: &str, many: &str) -> String {
     format!("{}\u{a0}{}", count(n), if n == 1 { one } else { many })
 }
 
+/// Width and height in pixels: `640 × 360`.
+pub(crate) fn size(width: i64, height: i64) -> String {
+    format!("{width}\u{a0}×\u{a0}{height}")
+}
+
 /// A figure: whole numbers as they are, others with three decimals.
 pub(crate) fn figure(value: f64) -> String {
     if value.fract() == 0.0 && value.abs() < 1e15 {

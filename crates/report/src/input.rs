@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use geometry::{BBox, FrameTimes, main_cast};
+use schema::footer::Picture;
 use schema::tables::{
     Calibration, Cluster, Constraint, Cut, Doubt, Identity, Linkage, Metric, Shot, Track, Video,
 };
@@ -69,6 +70,8 @@ pub struct Tables {
     pub cuts: Vec<Cut>,
     /// Constraints that the result violates.
     pub violated: Vec<Constraint>,
+    /// The picture in which faces were detected; `None` for a run of an older version.
+    pub picture: Option<Picture>,
 }
 
 /// A time during which a person is on screen.

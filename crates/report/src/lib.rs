@@ -36,6 +36,7 @@ use base64::engine::general_purpose::STANDARD;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, UndefinedBehavior, context};
+use schema::footer::Picture;
 use schema::tables::{Identity, MetricUnit};
 use serde_json::{Value, json};
 
@@ -219,8 +220,23 @@ impl Report<'_> {
                 format::length(video.duration_secs),
                 format!("{frames} frames, {} per second", format::rate(rate)),
             ),
-            fact("Picture", format!("{}\u{a0}×\u{a0}{}", video.width, video.height), video.codec.clone()),
+            fact("Picture", format::size(video.width, video.height), self.about_picture()),
         ]
+    }
+
+    /// The codec, and what `detect-track` found of the picture: a part of the frame, and a turn.
+    fn about_picture(&self) -> String {
+        let Tables { video, picture, .. } = self.tables;
+        let mut about = video.codec.clone();
+        let Some(Picture { x_min, y_min, x_max, y_max, turn_degrees }) = *picture else { return about };
+        let (width, height) = (x_max.saturating_sub(x_min), y_max.saturating_sub(y_min));
+        if (width, height) != (video.width, video.height) {
+            about += &format!(", without bars {}", format::size(width, height));
+        }
+        if turn_degrees != 0 {
+            about += &format!(", faces upright after a turn by {turn_degrees}° clockwise");
+        }
+        about
     }
 
     /// Figures of a section, the most telling first.

@@ -19,6 +19,8 @@ pub(crate) const MAX_LISTED: usize = 10_000;
 pub(crate) const LEAST_SHOWN: f64 = 0.01;
 /// Most doubts of a person.
 const MAX_DOUBTS: usize = 3;
+/// End of a sentence about a face that never moves.
+const STILL: &str = ", as in a poster, a photo or a still on a screen.";
 
 /// The labels, by track.
 #[derive(Debug)]
@@ -239,6 +241,7 @@ pub(crate) fn draw(
             "n_tracks": format::counted(tracks.len(), "track", "tracks"),
             "first": about.moments.at(identity.first_t_secs),
             "last": about.moments.at(identity.last_t_secs),
+            "still": still(&tracks),
             "doubts": doubts,
             "more_doubts": more,
             "truth": about.truth.and_then(|truth| truth.of_cluster(id)),
@@ -247,6 +250,20 @@ pub(crate) fn draw(
         })
     };
     people.iter().map(person).collect()
+}
+
+/// What is said about a person whose face never moves in some tracks; empty without such tracks.
+fn still(tracks: &[(&Cluster, &Track)]) -> String {
+    let n = tracks.iter().filter(|(_, track)| track.is_still == Some(true)).count();
+    match n {
+        0 => String::new(),
+        n if n == tracks.len() => format!("The face never moves{STILL}"),
+        n => format!(
+            "In {} of {} the face never moves{STILL}",
+            format::count(n),
+            format::counted(tracks.len(), "track", "tracks")
+        ),
+    }
 }
 
 /// What is shown about people and tracks besides the tables.
@@ -326,6 +343,7 @@ fn rows(
             "length": format::length(track.last_t_secs - track.first_t_secs + frame),
             "shot": track.shot_idx,
             "quality": face.map_or(String::new(), |face| format!("{:.2}", face.quality)),
+            "is_still": track.is_still == Some(true),
             "doubt": about.doubts.of_track(report, track.track_id),
             "runner_up": cluster.runner_up_cluster_id.map(runner_up),
             "truth": label,

@@ -14,7 +14,7 @@ use std::time::Instant;
 use serde::Serialize;
 use serde_json::Value;
 
-use schema::footer::{Embedder, Footer};
+use schema::footer::{Embedder, Footer, Picture};
 use schema::io::{PRODUCER, TableWriter};
 use schema::{Row, tables};
 
@@ -339,7 +339,17 @@ impl StageRun {
     /// Starts writing a table. `embedders` says what made the vectors, whose length is that of the
     /// first; it is empty for tables without vectors.
     pub fn create<R: Row + Clone>(&self, embedders: &[Embedder]) -> Result<TableWriter<R>> {
+        self.create_of_picture(embedders, None)
+    }
+
+    /// Starts writing a table as [`create`](StageRun::create) does; `picture` is that of `detections`.
+    pub fn create_of_picture<R: Row + Clone>(
+        &self,
+        embedders: &[Embedder],
+        picture: Option<Picture>,
+    ) -> Result<TableWriter<R>> {
         let footer = Footer::of::<R>(self.run_id.clone(), self.record.fingerprint.clone(), embedders);
+        let footer = Footer { picture, ..footer };
         let path = temporary(&self.root.join(R::TABLE.file_name()));
         Ok(TableWriter::create(&path, &footer)?)
     }

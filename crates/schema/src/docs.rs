@@ -70,8 +70,11 @@ fn page() -> String {
         "# Tables\n\n\
          Generated from `crates/schema/src/tables.rs` by `cargo xtask schemas`; do not edit.\n\n\
          Every table is one Parquet file, compressed with zstd. The footer key `facetrack` holds a JSON object \
-         with the table, its version, the producer, the `run_id` and the fingerprint of the run; tables of \
-         vectors also list their embedders with the SHA-256 and the licence of the weights.\n\n\
+         with the table, its version, the producer, the `run_id` and the fingerprint of the run. Tables of \
+         vectors also list their `embedders` with the SHA-256 and the licence of the weights. `detections` also \
+         has `picture`: `x_min`, `y_min`, `x_max` and `y_max` of the part of the frame in which faces were \
+         detected, and `turn_degrees`, the clockwise turn after which its faces are upright, in addition to \
+         `rotation_degrees` of `videos`.\n\n\
          - Rows are in strictly increasing order of the sort key.\n\
          - `*_idx` counts from zero without gaps; `*_id` is an opaque key.\n\
          - Boxes are half-open, in pixels of the full-size upright frame, with the origin at the image corner.\n\

@@ -29,6 +29,10 @@ pub struct Footer {
     /// of `track_views` has the length of its embedder.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub embedders: Vec<Embedder>,
+    /// In `detections`, the picture in which faces were detected; absent in other tables, and in files of older
+    /// programs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub picture: Option<Picture>,
 }
 
 impl Footer {
@@ -41,6 +45,7 @@ impl Footer {
             run_id,
             fingerprint,
             embedders: embedders.to_vec(),
+            picture: None,
         }
     }
 
@@ -53,6 +58,23 @@ impl Footer {
     pub fn is_first(&self, embedder: &str) -> bool {
         self.embedders.first().is_some_and(|first| first.name == embedder)
     }
+}
+
+/// The part of the upright frame in which `detect-track` looks for faces, and the turn that it applies. Like all boxes,
+/// the edges are half-open, in pixels of the upright frame without the turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Picture {
+    /// Left edge of the part without bars and without a still frame around a window.
+    pub x_min: i64,
+    /// Top edge.
+    pub y_min: i64,
+    /// Right edge.
+    pub x_max: i64,
+    /// Bottom edge.
+    pub y_max: i64,
+    /// Clockwise turn after which the faces are upright: 0, 90, 180 or 270 degrees. The turn is in addition to
+    /// `rotation_degrees` of `videos`, which the container declares.
+    pub turn_degrees: i64,
 }
 
 /// What turned crops into vectors.

@@ -205,7 +205,8 @@ table! {
 }
 
 table! {
-    /// One row per face box in a frame, whether or not the box belongs to a track.
+    /// One row per face box in a frame, whether or not the box belongs to a track. The field `picture` of the footer
+    /// has the part of the frame without bars, and the turn after which faces are upright.
     Detection = "detections" "1.0.0", written by "detect-track", sorted by (video_id, frame_idx, det_idx),
     checked by check_detection {
         /// Key of the video.
@@ -247,7 +248,7 @@ pub const TORSO_BINS: usize = 320;
 
 table! {
     /// One row per track: one face followed through one shot.
-    Track = "tracks" "1.1.0", written by "detect-track", sorted by (video_id, track_id), checked by check_track {
+    Track = "tracks" "1.2.0", written by "detect-track", sorted by (video_id, track_id), checked by check_track {
         /// Key of the video.
         video_id: Symbol,
         /// Key of the track, numbered in order of first appearance.
@@ -272,6 +273,9 @@ table! {
         /// of L* from 0 to 100, times 8 of a* and 8 of b* from −64 to 64; b* varies fastest; null when too
         /// little of the torso is in the picture, when not measured, and before version 1.1.0.
         torso: Option<Box<[f32; TORSO_BINS]>>,
+        /// Whether the face never moves, as in a poster, a photo or a still on a screen; null for a track that is too
+        /// short to say, and before version 1.2.0.
+        is_still: Option<bool>,
     }
 }
 

@@ -1,10 +1,13 @@
 //! What `cargo xtask bench` measures is whole and plausible; how fast this machine is, is no matter here.
 
+use std::fs;
 use std::process::{Command, Output};
 
 use run::manifest::STAGES;
 use serde_json::Value;
 use testkit::{assets, truth};
+
+use crate::empty_folder;
 
 fn bench(arguments: &[&str]) -> Option<Output> {
     let clip = assets::require("FACETRACK_CLIP")?;
@@ -68,6 +71,35 @@ fn check_row(row: &Value, reference: &str) {
     assert!((share / number("share_of_peak") - 1.0).abs() < 1e-6, "{row}");
     // Nothing is faster than the peak, but for what a changing clock does, and what compilers make of scalars.
     assert!(share < 1.5 || row["isa"] == "scalar", "{row}");
+}
+
+#[test]
+fn shots_are_measured_beside_pyscenedetect() {
+    let Some(clip) = assets::require("FACETRACK_CLIP") else { return };
+    let Some(shots) = truth::shots(&clip) else { return };
+    if assets::require("FACETRACK_BENCH_PYTHON").is_none() {
+        return;
+    }
+    let folder = empty_folder("bench", "shots");
+    fs::copy(&clip, folder.join("clip.mkv")).unwrap();
+    fs::write(folder.join("clip.csv"), "frame,x,y,w,h,identity\n0,0,0,0,0,-\n").unwrap();
+    let mut list = "shot,first_frame,end_frame_exclusive\n".to_owned();
+    for (i, shot) in shots.iter().enumerate() {
+        // The last shot is listed ten frames late.
+        let first = shot.frames.start + if i + 1 == shots.len() { 10 } else { 0 };
+        list += &format!("{i},{first},{}\n", shot.frames.end);
+    }
+    fs::write(folder.join("clip.shots.csv"), list).unwrap();
+    let Some(xtask) = assets::require_program("xtask") else { return };
+    let mut command = Command::new(xtask);
+    command.args(["bench", "shots", "--copies", "", "--data"]).arg(&folder);
+    let done = command.arg("--out").arg(folder.join("out.json")).output().unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let object: Value = serde_json::from_slice(&fs::read(folder.join("out.json")).unwrap()).unwrap();
+    let n = shots.len() - 1;
+    let of = &object["original"]["clip"];
+    assert_eq!(of["ours"], serde_json::json!([n - 1, n, n]), "{object}");
+    assert!(of["adaptive"][0].as_u64().unwrap() >= 1, "{object}");
 }
 
 #[test]

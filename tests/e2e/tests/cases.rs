@@ -4,6 +4,7 @@
 //! |---|---|
 //! | a hole of ten minutes in the times, joined recordings, one frame a second, AVI with B-frames, MXF, narrow pixels in a program stream, a scene coded again | [`people_are_on_screen_as_long_as_in_the_clip`] |
 //! | bars, a window in a still frame, flicker, pixels that are not square, a turned picture | `pictures.rs` |
+//! | a face in a photo or on a poster | [`a_face_that_never_moves_is_a_still_picture`] |
 //! | labels of CVAT for every fifth frame or with a label for each person, CSV of spreadsheets | [`labels_of_other_programs_mean_the_same`] |
 //! | one name in two folders, other endings, folders in folders, a name that is not UTF-8, a pipe | [`files_and_folders_are_run_or_listed`] |
 //! | corrections after another setting | [`corrections_of_tracks_stay_with_their_faces`], and others in `edits.rs` |
@@ -164,6 +165,22 @@ fn people_are_on_screen_as_long_as_in_the_clip() {
     let Some(found) = Found::of_clip("slow.mp4", &[slow.as_slice(), &H264].concat()) else { return };
     found.assert_people("slow", &[3.0, 3.0]);
     assert_eq!(found.warnings, [""; 0]);
+}
+
+/// One frame for four seconds, and four seconds in which the picture moves.
+#[test]
+fn a_face_that_never_moves_is_a_still_picture() {
+    for (name, filter, is_still) in [
+        ("frozen.mkv", "select='eq(n,10)',loop=99:1:0,setpts=N/25/TB", Some(true)),
+        ("slower.mkv", "select='lt(n,70)',setpts=2*PTS", Some(false)),
+        ("short.mkv", "select='lt(n,70)'", None),
+    ] {
+        let Some(found) = Found::of_clip(name, &[&["-vf", filter], H264.as_slice()].concat()) else { return };
+        let stills: Vec<_> = found.read::<Track>().iter().map(|track| track.is_still).collect();
+        assert_eq!(stills, [is_still], "{name}");
+        let page = fs::read_to_string(found.line.run_dir.join("report/index.html")).unwrap();
+        assert_eq!(page.contains("The face never moves"), is_still == Some(true), "{name}");
+    }
 }
 
 /// Labels that hold what a run found, so that every figure is 1, in the ways in which programs write them.

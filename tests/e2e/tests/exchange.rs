@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use schema::Row;
-use schema::io::{TableWriter, open, read_all};
+use schema::footer::{Footer, Picture};
+use schema::io::{TableWriter, open, read_all, write_all};
 use schema::tables::{
     Appearance, Cluster, Constraint, Detection, Edit, EditAnchor, Embedding, Frame, Identity, Label, Linkage,
     Metric, Person, Shot, Track, TrackEmbedding, Video,
@@ -131,6 +132,15 @@ fn change<R: Row + Clone>(run: &Path, change: impl FnOnce(&mut Vec<R>)) {
     writer.finish().unwrap();
 }
 
+/// Declares a picture in the footer of `detections` of a run without a manifest.
+fn set_picture(run: &Path, x_min: i64, turn_degrees: i64) {
+    let path = run.join(Detection::TABLE.file_name());
+    let picture = Picture { x_min, y_min: 0, x_max: 640, y_max: 360, turn_degrees };
+    let footer = Footer { picture: Some(picture), ..open::<Detection>(&path).unwrap().footer().clone() };
+    let rows = read_all::<Detection>(&path).unwrap();
+    write_all(&path, &footer, rows).unwrap();
+}
+
 /// Faults that `validate` reports after a change; without the manifest, whose hashes would show the change.
 fn faults(run: &Path, name: &str, change: impl FnOnce(&Path)) -> Option<Vec<String>> {
     let copy = folder("broken").join(name);
@@ -155,8 +165,15 @@ fn each_fault_is_one_line_that_says_where() {
         edits.arg("edits").args(correction.split(' ')).arg(&made.run);
         must(edits.args(correction.contains("lock").then_some("1")).arg("--no-apply"));
     }
-    let cases: [(&str, Break, &str); 26] = [
+    let cases: [(&str, Break, &str); 28] = [
         ("nothing", |_| {}, ""),
+        ("a picture with bars", |run| set_picture(run, 40, 90), ""),
+        (
+            "a picture beside the frame",
+            |run| set_picture(run, 650, 90),
+            "`detections.parquet` is not a `detections` table of facetrack: its footer declares the picture x 650..640, \
+             y 0..360, turned by 90 degrees, in a frame of 640 × 360",
+        ),
         (
             "a correction without faces",
             |run| change::<EditAnchor>(run, Vec::clear),

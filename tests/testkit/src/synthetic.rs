@@ -228,6 +228,7 @@ impl SyntheticRun {
             mean_score: 0.9,
             best_frame_idx: track.frames.0,
             torso: None,
+            is_still: None,
         });
         rows.collect()
     }

@@ -52,16 +52,25 @@ pub(super) struct Options {
 /// Runs and scores every clip and copy; copies and finished runs are kept in `target/bench-accuracy`.
 pub(super) fn accuracy(options: &Options, install: bool) -> Result<()> {
     let before = options.before.iter().flat_map(|file| ["--before".into(), file.display().to_string()]);
-    python("accuracy.py", &options.clips, &before.collect::<Vec<String>>(), install)
+    python("python3".as_ref(), "accuracy.py", &options.clips, &before.collect::<Vec<String>>(), install)
 }
 
-/// Runs one of the scripts on the clips.
-pub(super) fn python(script: &str, clips: &Clips, arguments: &[String], install: bool) -> Result<()> {
+/// Runs one of the scripts on the clips with this Python.
+pub(super) fn python(
+    program: &Path,
+    script: &str,
+    clips: &Clips,
+    arguments: &[String],
+    install: bool,
+) -> Result<()> {
     system::ensure(&[system::RUN, system::OPENCV, system::TESTS], install)?;
     workspace::build(true)?;
-    let scratch =
-        scripts(&[("accuracy.py", include_str!("accuracy.py")), ("review.py", include_str!("review.py"))])?;
-    let mut python = Command::new("python3");
+    let scratch = scripts(&[
+        ("accuracy.py", include_str!("accuracy.py")),
+        ("review.py", include_str!("review.py")),
+        ("shots.py", include_str!("shots.py")),
+    ])?;
+    let mut python = Command::new(program);
     python.arg(scratch.path().join(script)).arg("--program").arg(workspace::program("facetrack"));
     python.arg("--data").arg(&clips.data);
     python.arg("--work").arg(workspace::target().join("bench-accuracy")).args(["--clips", &clips.clips]);

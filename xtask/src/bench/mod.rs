@@ -9,6 +9,7 @@ mod networks;
 mod pipeline;
 mod review;
 mod runner;
+mod shots;
 mod soak;
 
 use std::io::{BufRead as _, BufReader};
@@ -33,11 +34,12 @@ pub(crate) const PYTHON: Environment = Environment {
         "onnxruntime==1.32.0",
         "opencv-python-headless==5.0.0.93",
         "pyarrow==26.0.1",
+        "scenedetect-headless==0.7.2",
         "scikit-learn==1.9.1",
         "scipy==1.17.1",
     ],
     sources: &[],
-    modules: "cv2, finch, numpy, onnx, onnxruntime, pyarrow, scipy, sklearn",
+    modules: "cv2, finch, numpy, onnx, onnxruntime, pyarrow, scenedetect, scipy, sklearn",
 };
 
 /// What `cargo xtask bench` takes.
@@ -59,6 +61,8 @@ enum Bench {
     Accuracy(accuracy::Options),
     /// Whole runs on generated variants of a clip, compared with the run of the clip
     Soak(soak::Options),
+    /// Shot boundaries of whole runs on labelled clips, next to PySceneDetect
+    Shots(shots::Options),
     /// A simulated user answering the questions of the review page on labelled clips
     Review(review::Options),
     /// A whole run, next to ffmpeg decoding the same video
@@ -81,6 +85,7 @@ pub(crate) fn bench(options: &Options) -> Result<()> {
     let (object, text): (Value, fn(&Value) -> String) = match &options.bench {
         Bench::Accuracy(accuracy) => return accuracy::accuracy(accuracy, install),
         Bench::Soak(soak) => return soak::soak(soak, install),
+        Bench::Shots(shots) => return shots::shots(shots, install),
         Bench::Review(review) => return review::review(review, install),
         Bench::Pipeline(pipeline) => (pipeline::pipeline(pipeline, install)?, pipeline::text),
         Bench::Embed(embed) => (networks::embed(embed, install)?, networks::text),

@@ -17,5 +17,6 @@ pub(super) struct Options {
 
 /// Runs every clip and copy, answers the questions, and prints B³ by the number of answers.
 pub(super) fn review(options: &Options, install: bool) -> Result<()> {
-    python("review.py", &options.clips, &["--answers".into(), options.answers.to_string()], install)
+    let answers = ["--answers".into(), options.answers.to_string()];
+    python("python3".as_ref(), "review.py", &options.clips, &answers, install)
 }

@@ -183,7 +183,7 @@ fn rewrite<R: Row + Clone>(
     mut change: impl FnMut(R) -> Option<R>,
 ) -> Result<u64, Error> {
     let table = run.open_table::<R>()?;
-    let mut writer = stage.create::<R>(&table.footer().embedders)?;
+    let mut writer = stage.create_of_picture::<R>(&table.footer().embedders, table.footer().picture)?;
     let mut rows = 0;
     for batch in table {
         for row in batch?.into_iter().filter_map(&mut change) {

@@ -7,7 +7,7 @@ use std::hash::Hash;
 
 use crate::appearances::appearances;
 use crate::error::Error;
-use schema::footer::Embedder;
+use schema::footer::{Embedder, Picture};
 use schema::io::MOST_FAULTS;
 use schema::tables::{
     Appearance, Cluster, Constraint, ConstraintKind, Crop, Detection, DetectionSource, Edit, EditAnchor,
@@ -31,6 +31,7 @@ pub(super) fn check(tables: &Tables) -> Vec<Error> {
     each(&tables.frames, &mut faults, frame);
     each(&tables.shots, &mut faults, |wrong, at, before, row| shot(wrong, at, before, row, &world));
     each(&tables.detections, &mut faults, |wrong, _, before, row| detection(wrong, before, row, &world));
+    faults.extend(picture(&world));
     each(&tables.tracks, &mut faults, |wrong, _, _, row| track(wrong, row, &world));
     each(&tables.crops, &mut faults, |wrong, _, before, row| crop(wrong, before, row, &world));
     each(&tables.embeddings, &mut faults, |wrong, _, _, row| {
@@ -308,6 +309,27 @@ fn video(wrong: &mut Wrong, row: &Video, world: &World<'_>) {
         let is_all = usize::try_from(*frame_count) == Ok(found);
         wrong.unless(is_all, format_args!("declares {frame_count} frames, `frames` has {found}"));
     }
+}
+
+/// The picture in the footer of `detections` is a part of the frame, and turned by quarters.
+fn picture(world: &World<'_>) -> Option<Error> {
+    let table = world.tables.detections.as_ref()?;
+    let Picture { x_min, y_min, x_max, y_max, turn_degrees } = table.picture?;
+    let Video { width, height, .. } = *world.video?;
+    let is_part = |low: i64, high: i64, side: i64| 0 <= low && low < high && high <= side;
+    let is_right = is_part(x_min, x_max, width)
+        && is_part(y_min, y_max, height)
+        && [0, 90, 180, 270].contains(&turn_degrees);
+    let reason = || {
+        format!(
+            "its footer declares the picture x {x_min}..{x_max}, y {y_min}..{y_max}, turned by {turn_degrees} degrees, \
+             in a frame of {width} × {height}"
+        )
+    };
+    let table = &table.path;
+    let fault =
+        || schema::Error::Footer { path: table.clone(), table: Detection::TABLE.name, reason: reason() };
+    (!is_right).then(|| fault().into())
 }
 
 fn frame(wrong: &mut Wrong, at: usize, before: Option<&Frame>, row: &Frame) {

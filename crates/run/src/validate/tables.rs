@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use schema::Row;
-use schema::footer::Embedder;
+use schema::footer::{Embedder, Picture};
 use schema::io;
 use schema::tables::{
     self, Appearance, Calibration, Cluster, Constraint, Crop, Cut, Detection, Doubt, Edit, EditAnchor,
@@ -25,6 +25,8 @@ pub struct Rows<R> {
     pub rows: Vec<R>,
     /// The embedders in the footer, the main one first.
     pub embedders: Vec<Embedder>,
+    /// The picture in the footer.
+    pub picture: Option<Picture>,
 }
 
 macro_rules! every_table {
@@ -115,10 +117,10 @@ pub fn read_table<R: Row + Clone + 'static>(path: &Path, faults: &mut Vec<Error>
             return None;
         }
     };
-    let embedders = reader.footer().embedders.clone();
+    let (embedders, picture) = (reader.footer().embedders.clone(), reader.footer().picture);
     let mut rows = Vec::new();
     let found = reader.inspect(|row| rows.push(slim(row)));
     let whole = found.iter().all(|fault| matches!(fault, schema::Error::Row { .. }));
     faults.extend(found.into_iter().map(Error::from));
-    whole.then_some(Rows { path: path.to_path_buf(), rows, embedders })
+    whole.then_some(Rows { path: path.to_path_buf(), rows, embedders, picture })
 }

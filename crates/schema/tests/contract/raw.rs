@@ -31,6 +31,7 @@ pub(crate) fn footer<R: Row>(dim: usize) -> Footer {
         run_id: "run".into(),
         fingerprint: "f".into(),
         embedders: (dim > 0).then(|| embedder(dim)).into_iter().collect(),
+        picture: None,
     }
 }
 

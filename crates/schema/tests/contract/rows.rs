@@ -57,6 +57,7 @@ pub(crate) fn track(track_id: i64) -> Track {
         mean_score: 0.9,
         best_frame_idx: 4,
         torso: None,
+        is_still: None,
     }
 }
 
