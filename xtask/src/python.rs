@@ -16,6 +16,8 @@ pub(crate) struct Environment {
     pub(crate) folder: &'static str,
     /// Packages with their versions.
     pub(crate) packages: &'static [&'static str],
+    /// Names of packages, needed by the others, that exist as sources only.
+    pub(crate) sources: &'static [&'static str],
     /// Names of the modules in them, separated by commas.
     pub(crate) modules: &'static str,
 }
@@ -39,7 +41,9 @@ impl Environment {
             .map_err(|error| error.hint_unless_interrupted("apt-get install -y python3-venv"))?;
         let mut pip = Command::new(&program);
         pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
-        workspace::call(pip.args(["--only-binary", ":all:"]).args(self.packages))?;
+        pip.args(["--only-binary", ":all:"]);
+        self.sources.iter().for_each(|name| drop(pip.args(["--no-binary", name])));
+        workspace::call(pip.args(self.packages))?;
         // Written last: it says that all the rest is there.
         fs::write(&pins, wanted).map_err(Error::io("write", &pins))?;
         Ok(program)

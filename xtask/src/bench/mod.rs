@@ -36,6 +36,7 @@ pub(crate) const PYTHON: Environment = Environment {
         "scikit-learn==1.9.1",
         "scipy==1.17.1",
     ],
+    sources: &[],
     modules: "cv2, finch, numpy, onnx, onnxruntime, pyarrow, scipy, sklearn",
 };
 
