@@ -13,7 +13,7 @@ use console::{Error, Result, duration, exit, process, say};
 use fetch::cache;
 
 use crate::python::Environment;
-use crate::{assets, bench, deny, dist, regress, schemas, system, workspace};
+use crate::{archive, assets, bench, deny, dist, regress, schemas, system, workspace};
 
 /// What the tests read tables and exports with, and run the Python package with.
 const PYTHON: Environment = Environment {
@@ -72,7 +72,7 @@ pub(crate) fn check(options: &Options) -> Result<()> {
     }
     step("system", || {
         system::ensure(
-            &[system::RUN, system::OPENCV, system::FETCH, system::TESTS, system::DIST],
+            &[system::RUN, system::OPENCV, system::FETCH, system::TESTS, system::DIST, system::ARCHIVE],
             options.install,
         )
     })?;
@@ -87,6 +87,7 @@ pub(crate) fn check(options: &Options) -> Result<()> {
     let assets = obtain_assets(strict)?;
     let skipped = step("tests", || test(&[], &assets))?;
     let skipped = skipped + step("packages", || package(&assets))?;
+    let skipped = skipped + step("archive", || cluster(&assets))?;
     close(started, skipped, strict)
 }
 
@@ -224,19 +225,41 @@ fn test(kinds: &[&str], assets: &[(&'static str, OsString)]) -> Result<u64> {
 
 /// Makes the packages and tests them in a fresh Debian; returns how many tests were skipped.
 fn package(assets: &[(&'static str, OsString)]) -> Result<u64> {
-    let skip = |reason: &str| {
-        say(&format!("{SKIPPED} {reason}"));
-        Ok(1)
-    };
     if !system::has_apt() {
-        return skip("packages are made on Debian only");
+        return Ok(skip("packages are made on Debian only"));
     }
     let packages = dist::make()?;
-    let find = |name| assets.iter().find(|(known, _)| *known == name).map(|(_, path)| Path::new(path));
-    match (find("FACETRACK_CLIP"), find("FACETRACK_WEIGHTS_DIR")) {
-        (Some(clip), Some(weights)) => dist::test(&packages, clip, weights),
-        _ => skip("the packages are not tested without the clip and the weights"),
+    match clip_and_weights(assets) {
+        Some((clip, weights)) => dist::test(&packages, clip, weights),
+        None => Ok(skip("the packages are not tested without the clip and the weights")),
     }
+}
+
+/// Tests the recipes of `engines/` on a cluster; returns how many tests were skipped.
+fn cluster(assets: &[(&'static str, OsString)]) -> Result<u64> {
+    match clip_and_weights(assets) {
+        _ if !system::has_apt() => Ok(skip("the cluster of the test is made of Debian's packages")),
+        Some((clip, weights)) => archive::test(clip, weights),
+        None => Ok(skip("the recipes of engines/ are not tested without the clip and the weights")),
+    }
+}
+
+fn clip_and_weights<'a>(assets: &'a [(&'static str, OsString)]) -> Option<(&'a Path, &'a Path)> {
+    let find = |name| assets.iter().find(|(known, _)| *known == name).map(|(_, path)| Path::new(path));
+    find("FACETRACK_CLIP").zip(find("FACETRACK_WEIGHTS_DIR"))
+}
+
+/// Says that a test is skipped; returns 1.
+fn skip(reason: &str) -> u64 {
+    say(&format!("{SKIPPED} {reason}"));
+    1
+}
+
+/// Says that this machine forbids mounts, devices or namespaces, which `what` needs. It could not have them at all, so
+/// this counts as a skip only where skips are counted on request.
+pub(crate) fn not_permitted(what: &str) -> u64 {
+    eprintln!("warning: {what} needs root and the right to mount");
+    u64::from(is_on(NO_SKIP))
 }
 
 fn is_skip(line: &str) -> bool {

@@ -12,6 +12,7 @@ use std::process::Command;
 use clap::Args;
 use console::{Error, Result, process, say};
 
+use crate::workspace::{create, remove};
 use crate::{assets, check, system, workspace};
 
 /// What `cargo xtask dist` takes.
@@ -192,13 +193,9 @@ fn copyright(licence: &str) -> String {
 /// Installs the package in a fresh Debian of this machine's release, runs the clip there and here, and compares
 /// the tables. Returns 1 where this machine does not allow the test, 0 otherwise.
 pub(crate) fn test(packages: &Packages, clip: &Path, weights: &Path) -> Result<u64> {
-    // A machine that forbids mounts or devices cannot have a fresh Debian at all, so this counts as a skip only where
-    // skips are counted on request.
     let probe = "mount -t tmpfs tmpfs /mnt && mknod /mnt/null c 1 3";
     if !process::succeeds("unshare", &["--mount", "--net", "--pid", "--fork", "sh", "-c", probe]) {
-        let reason = "the packages are not tested: a fresh Debian needs root and the right to mount";
-        eprintln!("warning: {reason}");
-        return Ok(u64::from(check::is_on(check::NO_SKIP)));
+        return Ok(check::not_permitted("the packages are not tested: a fresh Debian"));
     }
     let folder = workspace::target().join("dist/test");
     remove(&folder)?;
@@ -301,15 +298,6 @@ fn read(path: &Path) -> Result<Vec<u8>> {
 fn write(path: &Path, content: &[u8]) -> Result<()> {
     create(path.parent().unwrap_or(path))?;
     fs::write(path, content).map_err(Error::io("write", path))
-}
-
-fn create(folder: &Path) -> Result<()> {
-    fs::create_dir_all(folder).map_err(Error::io("create", folder))
-}
-
-/// Removes a folder with everything in it, where there is one.
-fn remove(folder: &Path) -> Result<()> {
-    if folder.exists() { fs::remove_dir_all(folder).map_err(Error::io("remove", folder)) } else { Ok(()) }
 }
 
 /// Runs a program and returns its standard output without the line end.

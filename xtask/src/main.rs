@@ -1,9 +1,10 @@
-//! The project's tasks: `cargo xtask check`, `dist`, `regress`, `dataset`, `bench`, `schemas`; and `cargo xtask run` and
-//! the other verbs of `facetrack`, which is built and then takes over.
+//! The project's tasks: `cargo xtask check`, `dist`, `archive`, `regress`, `dataset`, `bench`, `schemas`; and `cargo
+//! xtask run` and the other verbs of `facetrack`, which is built and then takes over.
 //!
 //! This crate knows the program only by its command line and its events. It imports nothing heavy on purpose: it
 //! must build and start in seconds, on a machine where nothing else of the project can be built yet.
 
+mod archive;
 mod assets;
 mod bench;
 mod check;
@@ -25,13 +26,14 @@ use clap::Parser;
 use console::{Error, Result, process};
 
 /// Verbs of `facetrack` that are passed on to it.
-const VERBS: &str = "run review edits library compare export import validate redact forget models doctor settings stage completions";
+const VERBS: &str = "run review edits library find compare export import mcp validate redact forget models doctor settings \
+                     stage completions";
 
 /// Tasks of FaceTrackLinking
 ///
-/// `run`, `review`, `edits`, `library`, `compare`, `export`, `import`, `validate`, `redact`, `models`, `doctor`,
-/// `settings` and `stage` are verbs of facetrack: the task builds facetrack and runs it with the same arguments. Before, with
-/// `--install-deps`, the task installs missing system packages.
+/// `run`, `review`, `edits`, `library`, `find`, `compare`, `export`, `import`, `mcp`, `validate`, `redact`, `models`,
+/// `doctor`, `settings` and `stage` are verbs of facetrack: the task builds facetrack and runs it with the same
+/// arguments. Before, with `--install-deps`, the task installs missing system packages.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", arg_required_else_help = true)]
 enum Task {
@@ -41,6 +43,8 @@ enum Task {
     Bench(bench::Options),
     /// Makes the Debian package and the tarball of the program, in target/dist
     Dist(dist::Options),
+    /// Tests the recipes of engines/ on a Slurm cluster on this machine, with kills
+    Archive(archive::Options),
     /// Generates schemas/ and docs/reference from the source
     Schemas {
         /// Only check: fail if the committed documents differ
@@ -103,6 +107,7 @@ fn perform(task: Task) -> Result<()> {
         Task::Check(options) => check::check(&options),
         Task::Bench(options) => bench::bench(&options),
         Task::Dist(options) => dist::dist(&options),
+        Task::Archive(options) => archive::archive(&options),
         Task::Schemas { check, release } => schemas::schemas(check, release.as_deref()),
         Task::Regress(options) => regress::regress(&options),
         Task::Dataset { name, run, labels } => regress::store(&name, &run, &labels),

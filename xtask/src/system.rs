@@ -66,6 +66,14 @@ pub(crate) const DIST: &[Need] = &[
     }),
 ];
 
+/// What testing the recipes of `engines/` needs beyond [`RUN`] and [`FETCH`].
+pub(crate) const ARCHIVE: &[Need] = &[
+    need("the workload manager Slurm", &["slurm-wlm"], || {
+        process::succeeds("slurmctld", &["-V"]) && process::succeeds("slurmd", &["-V"]) || !has_apt()
+    }),
+    need("the program munged", &["munge"], || process::succeeds("munged", &["--version"]) || !has_apt()),
+];
+
 /// Makes sure that the system has everything, installing it when asked to.
 pub(crate) fn ensure(needs: &[&[Need]], install: bool) -> Result<()> {
     let missing = missing(needs);

@@ -84,6 +84,16 @@ fn name_opencv(arguments: &[OsString]) -> bool {
     })
 }
 
+/// Makes a folder, and those above it.
+pub(crate) fn create(folder: &Path) -> Result<()> {
+    fs::create_dir_all(folder).map_err(Error::io("create", folder))
+}
+
+/// Removes a folder with everything in it, where there is one.
+pub(crate) fn remove(folder: &Path) -> Result<()> {
+    if folder.exists() { fs::remove_dir_all(folder).map_err(Error::io("remove", folder)) } else { Ok(()) }
+}
+
 /// Runs one of our programs silently; its error and its exit code become the error.
 pub(crate) fn call(program: &mut Command) -> Result<()> {
     let done = process::capture(program)?;

@@ -5,6 +5,7 @@
 //! * [`pipeline`]: decode → shot boundaries → faces in worker threads → in order again.
 //! * [`detector`]: what a face detector offers; [`yunet`]: the default one; `haar`: the classical one.
 //! * [`follow`]: faces from frame to frame by correlation filters.
+//! * [`photo`]: the face in a photo, outside the stage.
 //! * [`shots`], [`spans`], [`tracker`], [`crops`], [`torso`], [`still`], [`face`]: pure parts.
 //! * [`view`]: which part of the frame is the picture, and how it is shown.
 //! * [`track_writer`]: turns what the pipeline finds into rows, shot by shot.
@@ -23,6 +24,7 @@ pub mod face;
 pub mod follow;
 #[cfg(feature = "opencv")]
 pub mod haar;
+pub mod photo;
 pub mod pipeline;
 pub mod shots;
 pub mod spans;
@@ -36,7 +38,7 @@ pub mod yunet;
 use std::path::{Path, PathBuf};
 
 use failure::{Advice, Failure, exit};
-use geometry::FrameTimes;
+use geometry::{BBox, FrameTimes};
 use run::Begin;
 use run::manifest::{Input, VideoFile};
 use run::stage::{Job, Outcome, Stage};
@@ -171,6 +173,22 @@ pub enum Error {
         /// What went wrong.
         reason: String,
     },
+    /// A file is no photo that can be read.
+    #[error("failed to read the photo `{}`: {reason}", path.display())]
+    Photo {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A photo of one face was expected.
+    #[error("the photo `{}` shows {}", path.display(), if boxes.is_empty() { "no clear face".into() } else { format!("{} faces", boxes.len()) })]
+    Faces {
+        /// The photo.
+        path: PathBuf,
+        /// Boxes of the faces, pixels of the upright photo.
+        boxes: Vec<BBox>,
+    },
     /// The configuration asks for something impossible.
     #[error("[detect-track] {key} {reason}")]
     Config {
@@ -202,6 +220,17 @@ impl Failure for Error {
             Self::VideoChanged { .. } => Advice::new(exit::INPUT, "run again with --from ingest"),
             Self::NothingDecoded { .. } => {
                 Advice::new(exit::INPUT, "check that the file is complete and can be played")
+            }
+            Self::Photo { .. } => Advice::new(exit::INPUT, "use a JPEG or PNG file"),
+            Self::Faces { boxes, .. } if boxes.is_empty() => Advice::new(
+                exit::INPUT,
+                "use a photo with a face that is upright, sharp, and at least a tenth as high as the photo",
+            ),
+            Self::Faces { boxes, .. } => {
+                let place = |face: &BBox| format!("{:.0},{:.0}", face.x_min, face.y_min);
+                let places: Vec<_> = boxes.iter().map(place).collect();
+                let hint = "cut the photo so that one face is left; left upper corners of the faces, pixels";
+                Advice::new(exit::INPUT, format!("{hint}: {}", places.join(" ")))
             }
             Self::Frame { .. } | Self::Crop { .. } => exit::UNEXPECTED.into(),
             Self::Config { .. } => {

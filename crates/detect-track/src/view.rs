@@ -69,7 +69,6 @@ pub struct View {
 
 impl View {
     /// Creates the view of a frame with square pixels and without bars.
-    #[cfg(test)]
     pub(crate) fn of_size(width: usize, height: usize) -> Self {
         let picture = Region { x: 0, y: 0, width, height };
         Self { stored: (width, height), turn_degrees: 0, size: (width, height), picture }

@@ -48,6 +48,8 @@ use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use run::stage::{Job, Outcome, Progress, Stage};
 use run::{Begin, RunDir};
+use schema::UnitVector;
+use schema::footer::Embedder as Footnote;
 use schema::tables::Crop;
 use serde::Deserialize as _;
 
@@ -276,6 +278,30 @@ pub fn check(config: &Config, own: &[WeightFile]) -> Result<(), Error> {
         Sources::read(&[file.name], own, place.clone())?.network(file.name)?;
     }
     Ok(())
+}
+
+/// Embeds a single crop, RGB, `side × side` pixels, as the stage embeds the crops of a run. Returns the embedder with
+/// its weights, as in the footers of tables, and the vector.
+///
+/// # Errors
+/// [`Error::Config`] for an embedder that learns from the crops of a run; otherwise see [`Error`].
+pub fn embed_one(
+    name: Name,
+    files: &[WeightFile],
+    crop: &[u8],
+    side: usize,
+) -> Result<(Footnote, UnitVector), Error> {
+    let config = Config { embedders: Embedders::Named(vec![name]), ..Config::default() };
+    let place = Place::open(config.device.parse()?, config.precision.parse()?)?;
+    let sources = Sources::read(&config.networks()?, files, place)?;
+    let learns = |_| Err(Error::Config { reason: format!("`{name}` learns from the faces of one video") });
+    let embedder = sources.embedder(name, &config, learns)?;
+    let failed = |reason| Error::Network { embedder: name.as_str(), reason };
+    let input = embedder.prepare(crop, side).map_err(failed)?;
+    let vectors = embedder.embed(&input).map_err(|e| failed(e.to_string()))?;
+    let vector = vectors.first().and_then(|vector| UnitVector::normalised(vector));
+    let vector = vector.ok_or_else(|| failed("the embedding has no direction".into()))?;
+    Ok((sources.note(name, embedder.as_ref(), &config), vector))
 }
 
 /// Descriptors of the crops that a vocabulary is learned from.

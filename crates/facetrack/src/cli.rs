@@ -11,6 +11,8 @@ use serde::de::DeserializeOwned;
 use serde::de::value::StrDeserializer;
 
 use crate::edits::EditsVerb;
+use crate::find::FindArgs;
+use crate::migrate::MigrateArgs;
 use crate::models;
 use crate::review::ReviewArgs;
 use crate::sources::Own;
@@ -38,6 +40,9 @@ pub(crate) enum Verb {
     /// Manage a gallery: one person_id per person in several videos
     #[command(subcommand)]
     Library(LibraryVerb),
+    /// List the people of a gallery who resemble the face in a photo; candidates, not identifications
+    #[command(after_help = EXIT_CODES)]
+    Find(FindArgs),
     /// Correct a run: merge, split and name people; later runs keep the corrections
     #[command(subcommand, after_help = EXIT_CODES)]
     Edits(EditsVerb),
@@ -319,7 +324,8 @@ impl Verb {
             Self::Library(
                 LibraryVerb::Build { wait, .. }
                 | LibraryVerb::Add { wait, .. }
-                | LibraryVerb::Remove { wait, .. },
+                | LibraryVerb::Remove { wait, .. }
+                | LibraryVerb::Migrate(MigrateArgs { wait, .. }),
             ) => wait.secs,
             _ => 0,
         };
@@ -378,6 +384,10 @@ pub(crate) enum LibraryVerb {
         #[arg(long)]
         json: bool,
     },
+    /// Give the gallery and its runs the vectors of another embedder, from the stored face images; people keep their
+    /// person_id and name
+    #[command(after_help = EXIT_CODES)]
+    Migrate(MigrateArgs),
     /// Remove a video, and people who appear in no other video
     Remove {
         /// Directory of the gallery

@@ -8,16 +8,18 @@
 //! * [`stages`]: stages as processes: arguments, events, crashes. [`skip`]: past frames that crash one. [`mod@stamp`]:
 //!   hashes of the results for workflow engines.
 //! * [`sources`], [`models`]: which networks a run needs, and their weights.
-//! * [`tables`]: `export`, `import`, `validate`. [`people`]: `library`. [`compare`], [`edits`], [`library_edits`],
-//!   [`review`], [`mcp`], [`redact`], [`doctor`], [`settings`], [`annotate`].
+//! * [`tables`]: `export`, `import`, `validate`. [`people`], [`migrate`]: `library`. [`find`], [`compare`], [`edits`],
+//!   [`library_edits`], [`review`], [`mcp`], [`redact`], [`doctor`], [`settings`], [`annotate`].
 
 mod annotate;
 mod cli;
 mod compare;
 mod doctor;
 mod edits;
+mod find;
 mod library_edits;
 mod mcp;
+mod migrate;
 mod models;
 mod people;
 mod progress;
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
         Verb::Redact(redact) => redact.json,
         Verb::Edits(verb) => verb.json(),
         Verb::Compare(compare) => compare.json,
+        Verb::Find(find) => find.json,
         _ => false,
     };
     run::lock::set_patience(cli.verb.patience());
@@ -66,6 +69,7 @@ fn dispatch(verb: Verb) -> Result<ExitCode> {
         Verb::Review(review) => process::watch_interrupts().and_then(|()| review::main(&review))?,
         Verb::Export(export) => tables::export(&export)?,
         Verb::Compare(compare) => compare::main(&compare)?,
+        Verb::Find(find) => process::watch_interrupts().and_then(|()| find::main(&find))?,
         Verb::Import(import) => tables::import(&import)?,
         Verb::Mcp { path } => mcp::main(&path)?,
         Verb::Validate { path } => tables::validate(&path)?,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use console::process;
 use failure::Failure as _;
 use gallery::{Added, Error, Library, RunIdentities};
 use run::RunReader;
@@ -14,31 +15,39 @@ use serde_json::{Map, Value, json};
 
 use crate::cli::LibraryVerb;
 use crate::progress::Screen;
-use crate::{library_edits, stages};
+use crate::{library_edits, migrate, stages};
 
 /// Author of the corrections that the program adds to runs of a library.
 pub(crate) const AUTHOR: &str = "library";
 
-/// Builds a library, adds runs to it, or removes a video.
+/// Executes a verb of `facetrack library`.
 pub(crate) fn main(verb: &LibraryVerb) -> ExitCode {
-    let (LibraryVerb::Build { json, .. } | LibraryVerb::Add { json, .. } | LibraryVerb::Remove { json, .. }) =
-        verb;
-    let mut reporter = Reporter::new("library", *json);
-    let result = match verb {
-        LibraryVerb::Build { library, run_dir, runs_from, threads, .. } => {
-            let threads = threads.unwrap_or_else(cores);
-            listed(run_dir, runs_from.as_deref())
-                .and_then(|runs| add(library, &runs, How::Build, threads, &mut reporter))
+    match verb {
+        LibraryVerb::Build { library, run_dir, runs_from, threads, json, .. } => perform(*json, |reporter| {
+            let runs = listed(run_dir, runs_from.as_deref())?;
+            add(library, &runs, How::Build, threads.unwrap_or_else(cores), reporter)
+        }),
+        LibraryVerb::Add { library, run_dir, json, .. } => {
+            perform(*json, |reporter| add(library, run_dir, How::Add, 1, reporter))
         }
-        LibraryVerb::Add { library, run_dir, .. } => add(library, run_dir, How::Add, 1, &mut reporter),
-        LibraryVerb::Remove { library, video_id, .. } => Library::open(library).and_then(|mut library| {
+        LibraryVerb::Remove { library, video_id, json, .. } => perform(*json, |_| {
+            let mut library = Library::open(library)?;
             library.remove(video_id)?;
             library.commit()?;
             library.write_page()?;
             Ok(figures(&library))
         }),
-    };
-    match result {
+        LibraryVerb::Migrate(args) => {
+            let done = process::watch_interrupts().and_then(|()| migrate::main(args));
+            done.map_or_else(|error| error.report("library", args.json), |()| ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// Changes a library, and reports its figures.
+fn perform(json: bool, change: impl FnOnce(&mut Reporter) -> Result<Map<String, Value>, Error>) -> ExitCode {
+    let mut reporter = Reporter::new("library", json);
+    match change(&mut reporter) {
         Ok(figures) => {
             if !json {
                 eprintln!("page of the gallery: {}", page(&figures));
@@ -222,15 +231,17 @@ pub(crate) fn same_names(library: &Library) -> Result<Vec<String>, Error> {
     Ok(by_name.into_iter().filter_map(sentence).collect())
 }
 
+/// Whether the page of a run was made with labels.
+pub(crate) fn has_labels(run: &RunReader) -> bool {
+    let record = run.manifest().stage(evaluate::STAGE.name);
+    record.is_some_and(|record| record.inputs.iter().any(|input| input.name == "labels"))
+}
+
 /// Runs `cluster` and `evaluate` again on a run.
 ///
 /// # Errors
 /// The reason as a clause. The page of a run with labels is not made again, because it would lose its metrics.
 pub(crate) fn update(run_dir: &Path) -> Result<(), String> {
-    let has_labels = |run: &RunReader| {
-        let record = run.manifest().stage(evaluate::STAGE.name);
-        record.is_some_and(|record| record.inputs.iter().any(|input| input.name == "labels"))
-    };
     if RunReader::open(run_dir).is_ok_and(|run| has_labels(&run)) {
         return Err("its page was made with labels".into());
     }

@@ -46,6 +46,18 @@ impl WeightSource {
         (option, value)
     }
 
+    /// The file of the weights, given the folder of the pinned weights.
+    pub(crate) fn file(&self, folder: &Path) -> Result<WeightFile> {
+        Ok(match self {
+            Self::Pinned(weights) => WeightFile {
+                name: weights.0.name.parse().map_err(|message: String| Error::unexpected(message))?,
+                path: weights.safetensors(folder),
+                is_own: false,
+            },
+            Self::Own { name, path } => WeightFile { name: *name, path: path.clone(), is_own: true },
+        })
+    }
+
     pub(crate) fn pinned(&self) -> Option<Weights> {
         match self {
             Self::Pinned(weights) => Some(*weights),

@@ -7,7 +7,9 @@
 //! * [`identities`]: the people of a finished run.
 //! * `linking`: links the people of all runs at once; pure.
 //! * [`matching`]: matches the people of a run with the known people; pure.
+//! * [`finding`]: people who resemble a face; pure.
 //! * [`edits`]: corrections of the matches: which people are one person, and which are not.
+//! * [`migration`]: the vectors of another embedder for the same people.
 //! * [`mod@page`]: the page of the gallery.
 //! * [`people`]: the people that members add up to; pure.
 //! * [`store`]: the directory: lock, index, files that are absent or whole.
@@ -17,9 +19,11 @@
 //! `members` add up to in the order of `library.json`, to the last bit.
 
 pub mod edits;
+pub mod finding;
 pub mod identities;
 mod linking;
 pub mod matching;
+pub mod migration;
 mod page;
 pub mod people;
 pub mod store;
@@ -29,6 +33,7 @@ use std::path::PathBuf;
 
 use failure::{Advice, Failure, exit};
 
+pub use crate::finding::{Candidate, Odds};
 pub use crate::identities::RunIdentities;
 pub use crate::page::PAGE;
 pub use crate::store::{Added, Appended, Change, INDEX, Library, Table, Video};
@@ -67,6 +72,18 @@ pub enum Error {
     /// The people cannot be linked.
     #[error("failed to link the people of the gallery: {0}")]
     Items(#[from] cluster::items::Error),
+    /// Runs are not where the library found them, or not as they were added.
+    #[error("these runs are not where the gallery found them, or not as they were added: {}", runs.join(", "))]
+    RunsGone {
+        /// Names of the runs.
+        runs: Vec<String>,
+    },
+    /// The pictures of runs were removed.
+    #[error("these runs have no pictures to compute vectors from: {}", runs.join(", "))]
+    NoPictures {
+        /// Names of the runs.
+        runs: Vec<String>,
+    },
     /// `library.json` cannot be understood.
     #[error("`{}` is not the index of a gallery of this version: {reason}", path.display())]
     Index {
@@ -136,6 +153,14 @@ impl Failure for Error {
                 "run the video again with the --embedder of the gallery, or use another --library",
             ),
             Self::TwoRuns { .. } => Advice::new(exit::USAGE, "name one of them"),
+            Self::RunsGone { .. } => Advice::new(
+                exit::INPUT,
+                "add the runs again with `facetrack library add`, or remove their videos with `facetrack library remove`",
+            ),
+            Self::NoPictures { .. } => Advice::new(
+                exit::INPUT,
+                "process the videos again, or remove them from the gallery with `facetrack library remove`",
+            ),
             Self::Items(_) => exit::CONTRACT.into(),
             Self::Refused { hint, .. } => Advice::new(exit::USAGE, hint),
             Self::Page(error) => error.advice(),

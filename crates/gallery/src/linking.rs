@@ -69,18 +69,10 @@ pub(crate) fn link(
     taught: &Taught,
     threads: usize,
 ) -> Result<Linked, items::Error> {
-    let Some(first) = items.first() else {
+    if items.is_empty() {
         return Ok(Linked { labels: Vec::new(), matches: Vec::new() });
-    };
-    let vectors: Vec<&[f32]> = items.iter().map(|item| item.vector).collect();
-    let common = if scale.has_common() { common(&vectors, &[]) } else { vec![0.0; first.vector.len()] };
-    let mut values = Vec::with_capacity(items.len() * first.vector.len());
-    let mut rest = Vec::new();
-    for vector in vectors {
-        without(vector, &common, &mut rest);
-        values.extend_from_slice(&rest);
     }
-    let rows = Vectors::new(first.vector.len(), values)?;
+    let rows = centred(scale, items)?;
     let sample = sampled(items, &rows);
     let search = Search { k: NEIGHBOURS, ..Search::new(threads.max(1)) };
     let mut clusters = Clusters::new(items, &rows);
@@ -100,6 +92,48 @@ pub(crate) fn link(
     let labels = clusters.forest.labels(items.len());
     let matches = clusters.matches(items, &rows, (&labels, threshold), &search)?;
     Ok(Linked { labels, matches })
+}
+
+/// Returns the matches of items whose clusters are known: see [`Linked`]. Clusters are numbered from zero in the order
+/// of their first items, and have no two items of a video.
+///
+/// # Errors
+/// As [`link`].
+pub(crate) fn matches(
+    scale: &Scale,
+    items: &[Item<'_>],
+    labels: &[usize],
+    threads: usize,
+) -> Result<Vec<Match>, items::Error> {
+    if items.is_empty() {
+        return Ok(Vec::new());
+    }
+    let rows = centred(scale, items)?;
+    let mut clusters = Clusters::new(items, &rows);
+    let mut firsts = Vec::new();
+    for (item, label) in (0..).zip(labels) {
+        match firsts.get(*label) {
+            Some(first) => clusters.merge(*first, item),
+            None => firsts.push(item),
+        }
+    }
+    let threshold = scale.threshold(firsts.len(), &sampled(items, &rows));
+    let search = Search { k: NEIGHBOURS, ..Search::new(threads.max(1)) };
+    clusters.matches(items, &rows, (labels, threshold), &search)
+}
+
+/// Returns the vectors of items without what all have in common, if the scale says so.
+fn centred(scale: &Scale, items: &[Item<'_>]) -> Result<Vectors, items::Error> {
+    let dim = items.first().map_or(0, |item| item.vector.len());
+    let vectors: Vec<&[f32]> = items.iter().map(|item| item.vector).collect();
+    let common = if scale.has_common() { common(&vectors, &[]) } else { vec![0.0; dim] };
+    let mut values = Vec::with_capacity(items.len() * dim);
+    let mut rest = Vec::new();
+    for vector in vectors {
+        without(vector, &common, &mut rest);
+        values.extend_from_slice(&rest);
+    }
+    Vectors::new(dim, values)
 }
 
 /// Returns the cosine similarities of pairs from different videos, of an evenly spaced sample of items.

@@ -46,7 +46,14 @@ impl Scale {
 
     /// Similarity that it takes to be one of `n` people, from 1, whose pairs with others are `similarities`.
     pub(crate) fn threshold(&self, n: usize, similarities: &[Vec<f64>]) -> f64 {
-        let Some(different) = self.different else { return self.same_from };
+        let Some(strangers) = self.strangers(n, similarities) else { return self.same_from };
+        strangers.mean + strangers.deviations * strangers.sd
+    }
+
+    /// The similarities of different people among `n` people, from 1, whose pairs are `similarities`; `None` where
+    /// nothing is known of them.
+    pub(crate) fn strangers(&self, n: usize, similarities: &[Vec<f64>]) -> Option<Strangers> {
+        let different = self.different?;
         let gap = (self.same_from - different) / DIFFERENT_SD;
         let deviations = (gap * gap + 2.0 * (n.max(1) as f64).ln()).sqrt();
         // Pairs of one person would be taken for a wide distribution.
@@ -60,8 +67,17 @@ impl Scale {
         }
         let mean = sum / count;
         let variance = squares / count - (mean - different).powi(2);
-        mean + deviations * variance.max(0.0).sqrt()
+        Some(Strangers { mean, sd: variance.max(0.0).sqrt(), deviations })
     }
+}
+
+/// Distribution of the similarities of different people.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Strangers {
+    pub(crate) mean: f64,
+    pub(crate) sd: f64,
+    /// Number of standard deviations from the mean to the threshold.
+    deviations: f64,
 }
 
 /// Match of an identity to a known person.
@@ -92,8 +108,7 @@ pub fn find(scale: &Scale, known: &[&[f32]], seen: &[&[f32]]) -> Vec<Match> {
     if known.is_empty() {
         return vec![Match { known: None, runner_up: None, threshold: None }; seen.len()];
     }
-    let common = scale.different.map_or(Vec::new(), |_| common(known, seen));
-    let similarities = Arch::new().dispatch(Comparison { known, seen, common: &common });
+    let similarities = similarities(scale, known, seen);
     let threshold = scale.threshold(known.len(), &similarities);
     let found = one_to_one(&similarities, threshold);
     let taken: HashSet<usize> = found.iter().copied().flatten().collect();
@@ -124,7 +139,15 @@ fn one_to_one(similarities: &[Vec<f64>], threshold: f64) -> Vec<Option<usize>> {
     found
 }
 
-/// Similarities of each of `seen` with each of `known`: the only work that is done for every known person, so it determines the cost of a large library.
+/// Similarities of each of `seen` with each of `known`, after what all have in common is taken off if the scale says
+/// so.
+pub(crate) fn similarities(scale: &Scale, known: &[&[f32]], seen: &[&[f32]]) -> Vec<Vec<f64>> {
+    let common = scale.different.map_or(Vec::new(), |_| common(known, seen));
+    Arch::new().dispatch(Comparison { known, seen, common: &common })
+}
+
+/// Similarities of each of `seen` with each of `known`: the only work that is done for every known person, so it
+/// determines the cost of a large library.
 struct Comparison<'a> {
     known: &'a [&'a [f32]],
     seen: &'a [&'a [f32]],

@@ -41,6 +41,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::edits::{self, Refusal, Said};
+use crate::finding::{self, Candidate};
 use crate::identities::RunIdentity;
 use crate::linking::{self, Item, Taught};
 use crate::matching::{self, Match, Scale};
@@ -253,6 +254,21 @@ impl Library {
         self.people.rows.values()
     }
 
+    /// The embedder of all vectors; `None` in an empty library.
+    pub fn embedder(&self) -> Option<&Embedder> {
+        self.index.embedder.as_ref()
+    }
+
+    /// Compares a face, a vector of the embedder of the library, with all people; returns the people, the most similar
+    /// first.
+    pub fn candidates(&self, face: &UnitVector) -> Vec<Candidate> {
+        let Some(embedder) = self.embedder() else { return Vec::new() };
+        let vectors = &self.people.vectors;
+        let people: Vec<(i64, &[f32])> =
+            self.people.rows.keys().filter_map(|id| Some((*id, vectors.get(id)?.as_slice()))).collect();
+        finding::candidates(embedder, &people, face.as_slice())
+    }
+
     /// Whether all videos of the library are among these runs.
     pub fn is_of(&self, runs: &[RunIdentities]) -> bool {
         let among: HashSet<_> = runs.iter().map(|run| run.video_id.as_str()).collect();
@@ -280,6 +296,11 @@ impl Library {
     /// When a file cannot be read.
     pub fn members_of_all(&self) -> Result<Vec<Table>, Error> {
         self.index.videos.iter().map(|entry| self.read(entry)).collect()
+    }
+
+    /// SHA-256 of the table of members of each video, in the order of [`Library::videos`].
+    pub(crate) fn member_hashes(&self) -> impl Iterator<Item = String> {
+        self.index.videos.iter().map(|entry| entry.sha256.clone())
     }
 
     /// Whether the run of a video was found in another place than before, or shows faces of a correction that it did
@@ -380,17 +401,30 @@ impl Library {
         let linked = linking::link(&scale, &items, &Taught::default(), threads)?;
         let votes = self.votes(&seen, &linked.labels)?;
         let ids = assign(votes, &linked.labels, &mut self.index.next_person_id);
+        let people: Vec<i64> = linked.labels.iter().map(|label| ids[*label]).collect();
+        let added = self.fill(&old, &seen, (&people, &linked.matches), &ids)?;
+        Ok(runs.iter().filter_map(|run| added.get(run.video_id.as_str()).copied()).collect())
+    }
+
+    /// Makes this the library of these runs, whose people have these ids and matches; `ids` are those of the people who
+    /// the matches are among. Says for each video what was added.
+    fn fill<'a>(
+        &mut self,
+        old: &Index,
+        seen: &[&'a RunIdentities],
+        (people, matches): (&[i64], &[Match]),
+        ids: &[i64],
+    ) -> Result<HashMap<&'a str, Added>, Error> {
         let mut videos = Vec::new();
         let mut added = HashMap::new();
         let mut at = 0;
         self.people = People::default();
         for run in seen {
-            let row = |(at, person): (usize, &RunIdentity)| {
-                member(run, person, ids[linked.labels[at]], &linked.matches[at], &ids)
-            };
+            let row =
+                |(at, person): (usize, &RunIdentity)| member(run, person, people[at], &matches[at], ids);
             let rows: Vec<_> = (at..).zip(&run.people).map(row).collect();
             at += rows.len();
-            let entry = self.write_members(run, &rows, &old)?;
+            let entry = self.write_members(run, &rows, old)?;
             added.insert(run.video_id.as_str(), Added::of(&rows, old.videos.contains(&entry)));
             videos.push(entry);
             self.people.add(&rows);
@@ -398,7 +432,50 @@ impl Library {
         self.index.videos = videos;
         self.index.vector_files.clear();
         self.apply_edits()?;
-        Ok(runs.iter().filter_map(|run| added.get(run.video_id.as_str()).copied()).collect())
+        Ok(added)
+    }
+
+    /// Replaces the runs of all videos by these, in the order of the videos. Each run has the `cluster_id` that a
+    /// cluster had in the replaced run, by the present one; it stays the person of that cluster, and other clusters are
+    /// new people.
+    ///
+    /// # Errors
+    /// When the runs have different embedders, and when files cannot be used.
+    pub(crate) fn replace_runs(
+        &mut self,
+        runs: &[(RunIdentities, BTreeMap<i64, i64>)],
+        threads: usize,
+    ) -> Result<(), Error> {
+        let (old, before) = (self.index.clone(), self.members_of_all()?);
+        self.index.embedder = runs.first().map(|(run, _)| run.embedder.clone());
+        let Some(scale) = self.index.embedder.as_ref().map(Scale::of) else { return Ok(()) };
+        let (mut people, mut items) = (Vec::new(), Vec::new());
+        for (video, ((run, kept), rows)) in (0..).zip(runs.iter().zip(&before)) {
+            self.check_embedder(run)?;
+            for person in &run.people {
+                let was = |row: &&Member| Some(&row.cluster_id) == kept.get(&person.cluster_id);
+                let known = rows.iter().find(was).map(|row| row.linked_person_id.unwrap_or(row.person_id));
+                people.push(known.unwrap_or_else(|| {
+                    self.index.next_person_id += 1;
+                    self.index.next_person_id - 1
+                }));
+                let weight = person.n_tracks.max(1) as f32;
+                items.push(Item { video, weight, vector: person.vector.as_slice() });
+            }
+        }
+        // Numbers of the people, in the order of their first clusters.
+        let (mut ids, mut numbers) = (Vec::new(), HashMap::new());
+        let label = |id: &i64| {
+            *numbers.entry(*id).or_insert_with(|| {
+                ids.push(*id);
+                ids.len() - 1
+            })
+        };
+        let labels: Vec<usize> = people.iter().map(label).collect();
+        let matches = linking::matches(&scale, &items, &labels, threads)?;
+        let seen: Vec<&RunIdentities> = runs.iter().map(|(run, _)| run).collect();
+        self.fill(&old, &seen, (&people, &matches), &ids)?;
+        Ok(())
     }
 
     /// Number of tracks by label of a cluster and by person of the library who has the same members.

@@ -12,9 +12,10 @@ use run::manifest::{self, Manifest, STAGES};
 use schema::io::read_all;
 use schema::tables::{Detection, DetectionSource};
 use testkit::assets;
-use testkit::files::{table_hashes, untidy};
+use testkit::files::{copy, hashes, table_hashes, untidy};
 use testkit::line::{Line, Said};
 use testkit::random::{SplitMix64, times};
+use testkit::world::{self, RETURNING, World};
 
 use crate::empty_folder;
 
@@ -118,6 +119,76 @@ fn a_run_that_was_killed_ends_as_if_nothing_had_happened() {
     }
     println!("{killed} of {tried} kills met a running stage");
     assert!(killed * 2 > tried, "only {killed} of {tried} kills met a running stage");
+}
+
+/// Builds a gallery of many runs, and kills the program at random moments: what is there is always the old gallery or
+/// the new one, and the next build ends as if nothing had happened.
+#[test]
+fn a_gallery_whose_building_was_killed_is_the_old_one_or_the_new_one() {
+    let place = folder("gallery").with_file_name("");
+    let mut world = World::new(3, RETURNING);
+    let runs: Vec<PathBuf> = (0..40)
+        .map(|number| {
+            let (name, shown) = (format!("v{number}"), world.video(12));
+            let run_dir = place.join(&name);
+            world::write_run(&run_dir, &name, &world::embedder(), &shown).unwrap();
+            run_dir
+        })
+        .collect();
+    let build = |library: &str, runs: &[PathBuf]| {
+        let mut command = assets::require_facetrack(&["library", "build", "--threads", "2", "--library"])?;
+        command.arg(place.join(library).join("library"));
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        runs.iter().for_each(|run| {
+            command.arg("--run-dir").arg(run);
+        });
+        Some(command)
+    };
+    let Some(mut first) = build("old", &runs[..25]) else { return };
+    assert!(first.status().unwrap().success());
+    let [old, new] = ["old", "new"].map(|name| place.join(name).join("library"));
+    copy(&old, &new);
+    let started = Instant::now();
+    assert!(build("new", &runs).unwrap().status().unwrap().success());
+    let secs = started.elapsed().as_secs_f64();
+    // Apart from the page, which is written after the commit.
+    let tables = |library: &Path| {
+        let mut files = hashes(library);
+        files.remove("index.html");
+        files
+    };
+    let expected = [&old, &new].map(|library| tables(library));
+    assert_ne!(expected[0], expected[1]);
+    let mut random = SplitMix64::new(5);
+    let (kills, mut killed, mut commits) = (times("FACETRACK_KILLS", 50).div_ceil(2), 0, 0);
+    for number in 0..kills {
+        let library = place.join("killed").join("library");
+        let _ = fs::remove_dir_all(&library);
+        copy(&old, &library);
+        let mut child = start(&mut build("killed", &runs).unwrap());
+        std::thread::sleep(Duration::from_secs_f64(secs * (number as f64 + random.unit()) / kills as f64));
+        let _ = child.kill();
+        killed += usize::from(child.wait().unwrap().signal() == Some(9));
+        let index = |library: &Path| fs::read(library.join("library.json")).unwrap();
+        let is_new = index(&library) != index(&old);
+        commits += usize::from(is_new);
+        let left = tables(&library);
+        for (name, hash) in &expected[usize::from(is_new)] {
+            // Before the commit, the table of people may already be that of the new gallery; it follows from the
+            // others.
+            let is_whole = left.get(name) == Some(hash) || name == "people.parquet";
+            assert!(is_whole, "kill {number}: {name} is not whole");
+        }
+        if number % 5 == 0 {
+            let mut validate = assets::require_facetrack(&["validate"]).unwrap();
+            validate.arg(&library).stdout(Stdio::null());
+            assert_eq!(validate.status().unwrap().code(), Some(0), "kill {number}");
+        }
+        assert!(start(&mut build("killed", &runs).unwrap()).wait().unwrap().success());
+        assert_eq!(tables(&library), expected[1], "after kill {number}");
+    }
+    println!("{killed} of {kills} kills met a build, {commits} of them after its commit");
+    assert!(killed * 2 > kills, "only {killed} of {kills} kills met a build");
 }
 
 /// `facetrack run` on the test clip.

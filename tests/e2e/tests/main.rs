@@ -17,6 +17,7 @@ mod engines;
 mod exchange;
 mod forget;
 mod formats;
+mod gallery;
 mod hostile_videos;
 mod imports;
 mod interop;

@@ -16,8 +16,8 @@ use testkit::truth::{self, TrueShot};
 use crate::empty_folder;
 
 /// The clip in two parts, and what lies beside them.
-struct Parts {
-    folder: PathBuf,
+pub(crate) struct Parts {
+    pub(crate) folder: PathBuf,
     /// Frames of the clip that each part has.
     frames: [Range<i64>; 2],
     shots: Vec<TrueShot>,
@@ -25,7 +25,7 @@ struct Parts {
 
 impl Parts {
     /// Cuts the clip where the fifth of its nine shots begins: both people are in both parts.
-    fn cut(name: &str) -> Option<Self> {
+    pub(crate) fn cut(name: &str) -> Option<Self> {
         let clip = assets::require("FACETRACK_CLIP")?;
         assets::require("FACETRACK_WEIGHTS_DIR")?;
         assets::require_encoder("libx264")?;
@@ -48,14 +48,14 @@ impl Parts {
         self.folder.join("videos").join(format!("{name}.mp4"))
     }
 
-    fn run(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
         let mut command = assets::require_facetrack(&["run", "--run-dir"]).unwrap();
         command.arg(self.folder.join("runs")).args(arguments);
         command.output().unwrap()
     }
 
     /// The person of each `person_id`, from the shots that show one person only.
-    fn people(&self) -> BTreeMap<i64, BTreeSet<String>> {
+    pub(crate) fn people(&self) -> BTreeMap<i64, BTreeSet<String>> {
         let runs = self.folder.join("runs");
         let mut people: BTreeMap<i64, BTreeSet<String>> = BTreeMap::new();
         for (name, frames) in ["one", "two"].iter().zip(&self.frames) {
@@ -81,14 +81,14 @@ impl Parts {
     }
 }
 
-fn members(library: &Path) -> Vec<Member> {
+pub(crate) fn members(library: &Path) -> Vec<Member> {
     let files = fs::read_dir(library.join("members")).unwrap();
     let mut rows: Vec<Member> = files.flat_map(|file| read_all(&file.unwrap().path()).unwrap()).collect();
     rows.sort_by(|a, b| (a.video_id.as_str(), a.cluster_id).cmp(&(b.video_id.as_str(), b.cluster_id)));
     rows
 }
 
-fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
@@ -134,7 +134,7 @@ fn people_have_one_id_in_both_halves_of_a_clip_and_a_bad_file_is_reported() {
 
 /// `facetrack` with arguments, of which those that begin with `@` are paths below the folder; exit code and standard
 /// error.
-fn attempt(parts: &Parts, arguments: &str) -> (i32, String) {
+pub(crate) fn attempt(parts: &Parts, arguments: &str) -> (i32, String) {
     let mut command = assets::require_facetrack(&[]).unwrap();
     for argument in arguments.split(' ') {
         match argument.strip_prefix('@') {
@@ -147,7 +147,7 @@ fn attempt(parts: &Parts, arguments: &str) -> (i32, String) {
 }
 
 /// As [`attempt`], but the program must succeed.
-fn facetrack(parts: &Parts, arguments: &str) -> String {
+pub(crate) fn facetrack(parts: &Parts, arguments: &str) -> String {
     let (code, stderr) = attempt(parts, arguments);
     assert_eq!(code, 0, "{arguments}: {stderr}");
     stderr

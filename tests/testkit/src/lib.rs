@@ -16,6 +16,7 @@
 //! * `bench`: is what `cargo xtask bench` measures whole and plausible?
 //! * `cases`, `pictures`: is the outcome right where people report other programs to fail?
 //! * `formats`: do the programs read unusual videos, and tell what they cannot do?
+//! * `gallery`: is a person found by a photo, and do people stay when a gallery gets another embedder?
 //! * `kills`: is nothing lost when a stage is killed, crashes, is interrupted, or runs out of room?
 //! * `forget`: is a person who is forgotten gone, and stays gone?
 //! * `hostile_videos`: do damaged and absurd videos end in an error or an honest part?

@@ -17,7 +17,7 @@ use video::{Image, Region};
 
 pub use self::best::BestCrops;
 use self::sharpness::sharpness;
-use self::shrink::shrink;
+pub(crate) use self::shrink::shrink;
 use self::warp::warped;
 use crate::face::Face;
 use crate::tracker::Appearance;
@@ -106,6 +106,15 @@ fn appearance(rgb: &[u8]) -> Appearance {
     let norm = pattern.iter().map(|cell| cell * cell).sum::<f32>().sqrt().max(1.0);
     pattern.iter_mut().for_each(|cell| *cell /= norm);
     Appearance { pattern, colours }
+}
+
+/// Returns the crop of a face in a whole frame, RGB; `None` when the five landmarks coincide.
+pub(crate) fn cut(frame: &Image, face: &Face) -> Option<AlignedCrop> {
+    let alignment = Alignment::new(face, frame.width, frame.height)?;
+    let Region { x, y, width, height } = alignment.region;
+    let rows = frame.data.chunks_exact(frame.width * 3).skip(y).take(height);
+    let data = rows.flat_map(|row| &row[3 * x..3 * (x + width)]).copied().collect();
+    Some(alignment.crop(&Image { width, height, channels: 3, data }, face))
 }
 
 /// Warps `picture`, the part `region` of the frame, to a crop; `transform` maps the frame to the crop.
@@ -203,18 +212,9 @@ mod tests {
         Image { width, height, channels: 3, data }
     }
 
-    /// The crop of a face in a whole frame.
-    fn crop(frame: &Image, face: &Face) -> Option<AlignedCrop> {
-        let alignment = Alignment::new(face, frame.width, frame.height)?;
-        let Region { x, y, width, height } = alignment.region;
-        let rows = frame.data.chunks_exact(frame.width * 3).skip(y).take(height);
-        let data = rows.flat_map(|row| &row[3 * x..3 * (x + width)]).copied().collect();
-        Some(alignment.crop(&Image { width, height, channels: 3, data }, face))
-    }
-
     #[test]
     fn a_shift_by_whole_pixels_copies_pixels() {
-        let crop = crop(&ramp(250, 250, 1), &face(1.0, 30.0, 50.0)).unwrap();
+        let crop = cut(&ramp(250, 250, 1), &face(1.0, 30.0, 50.0)).unwrap();
         assert_eq!(crop.rgb[..3], [30, 50, 0]);
         assert_eq!(crop.rgb[(100 * SIDE + 20) * 3..][..3], [50, 150, 0]);
         assert!(
@@ -224,7 +224,7 @@ mod tests {
 
     #[test]
     fn a_large_face_is_shrunk_in_place() {
-        let crop = crop(&ramp(1000, 1000, 4), &face(4.0, 200.0, 100.0)).unwrap();
+        let crop = cut(&ramp(1000, 1000, 4), &face(4.0, 200.0, 100.0)).unwrap();
         for (x, y) in [(0, 0), (50, 70), (159, 159)] {
             let found = &crop.rgb[(y * SIDE + x) * 3..][..2];
             assert!(
@@ -236,7 +236,7 @@ mod tests {
 
     #[test]
     fn a_face_beyond_the_frame_repeats_its_border() {
-        let crop = crop(&ramp(200, 200, 1), &face(6.0, -900.0, 150.0)).unwrap();
+        let crop = cut(&ramp(200, 200, 1), &face(6.0, -900.0, 150.0)).unwrap();
         assert_eq!(crop.rgb.len(), SIDE * SIDE * 3);
     }
 
@@ -244,6 +244,6 @@ mod tests {
     fn coinciding_points_give_no_crop() {
         let mut face = face(1.0, 0.0, 0.0);
         face.landmarks = Some(Landmarks::new([(5.0, 5.0); 5]));
-        assert_eq!(crop(&ramp(200, 200, 1), &face), None);
+        assert_eq!(cut(&ramp(200, 200, 1), &face), None);
     }
 }

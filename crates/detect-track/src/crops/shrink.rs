@@ -11,7 +11,7 @@ use video::Image;
 const NEGLIGIBLE: f64 = 1e-3;
 
 /// Shrinks an RGB picture to `width × height` pixels, each from 1 to that of the picture.
-pub(super) fn shrink(picture: &Image, width: usize, height: usize) -> Image {
+pub(crate) fn shrink(picture: &Image, width: usize, height: usize) -> Image {
     let factors = (whole_factor(picture.width, width), whole_factor(picture.height, height));
     let data = Arch::new().dispatch(
         #[inline(always)]

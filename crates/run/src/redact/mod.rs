@@ -128,6 +128,6 @@ fn removed_tracks(run: &RunReader) -> BTreeSet<i64> {
 }
 
 /// Whether the pictures were removed from the run.
-fn has_no_pictures(run: &RunReader) -> bool {
+pub fn has_no_pictures(run: &RunReader) -> bool {
     *figure(run, PICTURES) == true
 }

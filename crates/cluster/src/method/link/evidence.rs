@@ -291,10 +291,10 @@ mod tests {
         let [gain, noise, person] = [0.6_f64, 0.5, 0.7];
         let view = |values: Vec<f32>| View {
             gain: vec![gain; values.len()],
-            noise: vec![noise; values.len()],
+            noise_variance: vec![noise; values.len()],
             vectors: Vectors::trusted(1, values),
-            person,
-            dim: 1.0,
+            person_variance: person,
+            evidence_dim: 1.0,
         };
         let (x, y) = (0.8_f32, -0.3_f32);
         // The precision is taken to 0.75, so what is compared with has so much more noise.

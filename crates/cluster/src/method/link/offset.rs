@@ -51,9 +51,9 @@ mod tests {
         let tracks = View {
             vectors: Vectors::trusted(2, rows.concat()),
             gain: vec![1.0; 5],
-            noise: vec![0.3; 5],
-            person: 0.6,
-            dim: 2.0,
+            noise_variance: vec![0.3; 5],
+            person_variance: 0.6,
+            evidence_dim: 2.0,
         };
         let strangers = offset(&tracks, &[0, 1, 2, 3, 4]);
         let people = offset(&tracks, &[0, 0, 0, 0, 1]);

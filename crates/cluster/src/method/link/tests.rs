@@ -28,7 +28,13 @@ fn view(n: usize, is_first: bool) -> impl Strategy<Value = View> {
                 values[track * width..][..width].fill(0.0);
                 (gain[track], noise[track]) = (0.0, f64::INFINITY);
             }
-            View { vectors: Vectors::trusted(width, values), gain, noise, person, dim }
+            View {
+                vectors: Vectors::trusted(width, values),
+                gain,
+                noise_variance: noise,
+                person_variance: person,
+                evidence_dim: dim,
+            }
         })
     })
 }
