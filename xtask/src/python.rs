@@ -42,7 +42,7 @@ impl Environment {
         let mut pip = Command::new(&program);
         pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
         pip.args(["--only-binary", ":all:"]);
-        self.sources.iter().for_each(|name| drop(pip.args(["--no-binary", name])));
+        self.sources.iter().for_each(|name| _ = pip.args(["--no-binary", name]));
         workspace::call(pip.args(self.packages))?;
         // Written last: it says that all the rest is there.
         fs::write(&pins, wanted).map_err(Error::io("write", &pins))?;

@@ -355,7 +355,7 @@ fn reason(error: &csv::Error, header: &csv::StringRecord) -> String {
 mod tests {
     use super::*;
 
-    fn parse(content: &str) -> Result<Content, String> {
+    fn parse(content: &str) -> Result<CorrectionsFile, String> {
         super::parse(Path::new("e.csv"), content.as_bytes()).map_err(|error| error.to_string())
     }
 

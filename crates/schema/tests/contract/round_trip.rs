@@ -144,8 +144,9 @@ fn detection() -> BoxedStrategy<Detection> {
 fn track() -> BoxedStrategy<Track> {
     let numbers = (symbol(), int(), int(), ascending(int()), any::<bool>());
     let torso = proptest::option::of(float().prop_map(|value| Box::new([value; TORSO_BINS])));
-    (numbers, (double(), double()), (int(), float()), torso)
-        .prop_map(|((video_id, track_id, shot_idx, frames, best_last), times, detected, torso)| Track {
+    let is_still = proptest::option::of(any::<bool>());
+    (numbers, (double(), double()), (int(), float()), torso, is_still)
+        .prop_map(|((video_id, track_id, shot_idx, frames, best_last), times, detected, torso, is_still)| Track {
             video_id,
             track_id,
             shot_idx,
@@ -157,6 +158,7 @@ fn track() -> BoxedStrategy<Track> {
             mean_score: detected.1,
             best_frame_idx: if best_last { frames.1 } else { frames.0 },
             torso,
+            is_still,
         })
         .boxed()
 }
