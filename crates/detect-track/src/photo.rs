@@ -1,6 +1,7 @@
 //! The face in a photo, found and cut as the faces of a video are, so that it can be compared with them.
 
-use std::io::Cursor;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Seek};
 use std::path::Path;
 
 use image::{DynamicImage, ImageDecoder as _, ImageReader, ImageResult, Limits};
@@ -23,8 +24,8 @@ const CLEAR: f32 = 0.8;
 /// [`Error::Photo`] when the file is no photo; [`Error::Faces`] when it shows no face or several faces.
 pub fn only_face(path: &Path, weights: &Path) -> Result<(Face, AlignedCrop), Error> {
     let wrong = |reason: String| Error::Photo { path: path.to_path_buf(), reason };
-    let content = std::fs::read(path).map_err(|error| wrong(error.to_string()))?;
-    let photo = decode(&content).map_err(|error| wrong(error.to_string()))?;
+    let file = File::open(path).map_err(|error| wrong(error.to_string()))?;
+    let photo = decode(BufReader::new(file)).map_err(|error| wrong(error.to_string()))?;
     let config = Config::default();
     let detector = detector::Files::read(&config, Some(weights))?.load(config.min_score as f32)?;
     let mut detector = detector().map_err(wrong)?;
@@ -48,8 +49,8 @@ pub fn only_face(path: &Path, weights: &Path) -> Result<(Face, AlignedCrop), Err
 }
 
 /// Decodes a photo within the limits of memory of the library, and turns it as its EXIF data say.
-fn decode(content: &[u8]) -> ImageResult<Image> {
-    let mut decoder = ImageReader::new(Cursor::new(content)).with_guessed_format()?.into_decoder()?;
+fn decode(content: impl BufRead + Seek) -> ImageResult<Image> {
+    let mut decoder = ImageReader::new(content).with_guessed_format()?.into_decoder()?;
     Limits::default().reserve(decoder.total_bytes())?;
     let orientation = decoder.orientation()?;
     let mut photo = DynamicImage::from_decoder(decoder)?;
@@ -62,6 +63,8 @@ fn decode(content: &[u8]) -> ImageResult<Image> {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
+    use std::io::Cursor;
+
     use image::{ImageFormat, Rgb, RgbImage};
 
     use super::*;
@@ -77,14 +80,14 @@ mod tests {
     #[test]
     fn a_photo_is_turned_as_its_exif_data_say() {
         for format in [ImageFormat::Png, ImageFormat::Jpeg] {
-            let photo = decode(&encoded(format)).unwrap();
+            let photo = decode(Cursor::new(encoded(format))).unwrap();
             assert_eq!((photo.width, photo.height, photo.data.len()), (32, 16, 32 * 16 * 3));
         }
         // Orientation 6: turned clockwise by 90 degrees, so that the bright half is above.
         let exif =
             b"\xff\xe1\x00\x22Exif\0\0MM\0\x2a\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
         let plain = encoded(ImageFormat::Jpeg);
-        let turned = decode(&[&plain[..2], exif, &plain[2..]].concat()).unwrap();
+        let turned = decode(Cursor::new([&plain[..2], exif, &plain[2..]].concat())).unwrap();
         assert_eq!((turned.width, turned.height), (16, 32));
         assert!(turned.data[0] > 200 && turned.data[turned.data.len() - 1] < 50);
     }
@@ -92,7 +95,7 @@ mod tests {
     #[test]
     fn what_is_no_photo_is_refused() {
         for content in [&b""[..], b"no photo", &encoded(ImageFormat::Png)[..40]] {
-            assert!(decode(content).is_err());
+            assert!(decode(Cursor::new(content)).is_err());
         }
     }
 }

@@ -5,7 +5,7 @@
 //! or vectors. Every message is one line of JSON-RPC 2.0. Times are seconds since the start of the container.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, BufRead as _, Write as _};
+use std::io::{self, BufRead as _, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use console::{Error, Result, exit};
@@ -17,8 +17,9 @@ use run::appearances::appearances;
 use schema::tables::{Appearance, Cluster, Frame, Identity, Track, Video};
 use serde_json::{Map, Value, json};
 
-/// Revisions of the protocol that the server speaks, the newest last. A client that offers another one gets this one.
-const REVISIONS: [&str; 4] = ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"];
+/// Revisions of the protocol that the server speaks, the newest last. A client that offers another one gets the newest.
+/// 2025-03-26 is left out, because a server of that revision must read several messages in one line.
+const REVISIONS: [&str; 3] = ["2024-11-05", "2025-06-18", "2025-11-25"];
 /// Codes of JSON-RPC.
 const PARSE_ERROR: i64 = -32_700;
 const INVALID_REQUEST: i64 = -32_600;
@@ -27,6 +28,8 @@ const INVALID_PARAMS: i64 = -32_602;
 /// Rows of an answer without and with the argument `limit`, so that an answer fits into a conversation.
 const ROWS: usize = 100;
 const MOST_ROWS: usize = 1000;
+/// Longest message, bytes: what is longer is cut, and so is no JSON.
+const MOST_BYTES: u64 = 1 << 20;
 /// What a client shows to its model.
 const INSTRUCTIONS: &str = "Answers who is on screen when in videos, by face. A person is a group of faces that a \
     program takes for one; it may mix two people, or split one. Names come from the user of the program. Do not use the \
@@ -120,11 +123,15 @@ impl Tool {
 pub(crate) fn main(path: &Path) -> Result<()> {
     // A wrong path should end the program, not each question.
     Source::open(path)?;
-    for line in io::stdin().lock().lines() {
-        let line =
-            line.map_err(|error| Error::unexpected(format!("failed to read standard input: {error}")))?;
-        if line.trim().is_empty() {
-            continue;
+    let mut input = io::stdin().lock();
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        let read = input.by_ref().take(MOST_BYTES).read_until(b'\n', &mut line);
+        match read.map_err(|error| Error::unexpected(format!("failed to read standard input: {error}")))? {
+            0 => break,
+            _ if line.trim_ascii().is_empty() => continue,
+            _ => {}
         }
         let Some(answer) = answer(path, &line) else { continue };
         let mut out = io::stdout().lock();
@@ -137,11 +144,11 @@ pub(crate) fn main(path: &Path) -> Result<()> {
 }
 
 /// The answer to a message; `None` for a notification, which has none.
-fn answer(path: &Path, line: &str) -> Option<Value> {
+fn answer(path: &Path, line: &[u8]) -> Option<Value> {
     let failed = |id: Value, code: i64, message: &str| {
         Some(json!({ "jsonrpc": "2.0", "id": id, "error": { "code": code, "message": message } }))
     };
-    let Ok(message) = serde_json::from_str::<Value>(line) else {
+    let Ok(message) = serde_json::from_slice::<Value>(line) else {
         return failed(Value::Null, PARSE_ERROR, "the line is no JSON");
     };
     let id = message.get("id").cloned();
@@ -263,10 +270,17 @@ impl Source {
         let people = library.people().map(known).collect();
         let mut films = Vec::new();
         for (video, members) in library.videos().zip(library.members_of_all()?) {
-            let run_dir = video.run_dir.ok_or_else(|| {
+            let run_dir = video.run_dir.clone().ok_or_else(|| {
                 wrong(format!("the gallery does not know where the run `{}` is", video.run_id))
                     .hint("add the run again with `facetrack library add`")
             })?;
+            if !video.is_as_added(&members) {
+                return Err(Error::new(
+                    exit::INPUT,
+                    format!("the run `{}` has changed since it was added to the gallery", run_dir.display()),
+                )
+                .hint("add the run again with `facetrack library add`"));
+            }
             let numbers = Some(members.iter().map(|row| (row.cluster_id, row.person_id)).collect());
             films.push(Film { video_id: video.video_id, run_dir, numbers });
         }
@@ -442,7 +456,10 @@ fn who_is_on_screen(source: &Source, arguments: &Map<String, Value>) -> Result<V
     let shown = Shown::read(film)?;
     if !(0.0..=shown.times.end_secs()).contains(&at) {
         let end = millis(shown.times.end_secs());
-        return Err(wrong(format!("the video `{}` ends at {end} s", shown.video.file_name)));
+        return Err(wrong(format!(
+            "`t_secs` is outside the video `{}`, which has {end} s",
+            shown.video.file_name
+        )));
     }
     // The frame that is shown is the last one that has begun.
     let frame = shown.times.secs().partition_point(|secs| *secs <= at) as i64 - 1;
@@ -529,13 +546,16 @@ mod tests {
             let params = json!({ "protocolVersion": offered });
             initialize(params.as_object().unwrap_or(&Map::new()))["protocolVersion"].clone()
         };
-        assert_eq!(revision("2025-03-26"), "2025-03-26");
+        assert_eq!(revision("2024-11-05"), "2024-11-05");
+        assert_eq!(revision("2025-03-26"), "2025-11-25");
         assert_eq!(revision("2099-01-01"), "2025-11-25");
     }
 
     #[test]
     fn messages_that_are_no_requests_are_answered_by_their_kind() {
-        let code = |line: &str| answer(Path::new("x"), line).map(|answer| answer["error"]["code"].as_i64());
+        let code = |line: &str| {
+            answer(Path::new("x"), line.as_bytes()).map(|answer| answer["error"]["code"].as_i64())
+        };
         assert_eq!(code("{"), Some(Some(PARSE_ERROR)));
         assert_eq!(code(r#"{"jsonrpc":"2.0","id":1}"#), Some(Some(INVALID_REQUEST)));
         assert_eq!(code(r#"{"jsonrpc":"2.0","id":1,"method":"x"}"#), Some(Some(UNKNOWN_METHOD)));

@@ -140,7 +140,7 @@ fn croissant(run: &RunReader, video: &Video, files: &[File], content: &Content) 
         "description": description(video),
         "version": VERSION,
         "keywords": ["face tracking", "face clustering", "video"],
-        "rai:personalSensitiveInformation": personal(content),
+        "rai:personalSensitiveInformation": personal(content, files),
         "rai:dataCollection": "Found by a program in a video; see the data card in README.md.",
         "distribution": distribution.collect::<Vec<_>>(),
         "recordSet": files.iter().map(record_set).collect::<Vec<_>>(),
@@ -249,9 +249,12 @@ fn context() -> Value {
     Value::Object(context)
 }
 
-fn personal(content: &Content) -> Vec<&'static str> {
+fn personal(content: &Content, files: &[File]) -> Vec<&'static str> {
     let mut personal =
         vec!["Where and when each person is in the video, and the names that a user has given."];
+    if files.iter().any(|file| file.table.name == "labels") {
+        personal.push("The names in the labels.");
+    }
     if content.pictures {
         personal.push("Pictures of faces.");
     }
@@ -321,7 +324,7 @@ fn card(run: &RunReader, video: &Video, people: &[Identity], files: &[File], con
              are not in the data.\n- Whether all groups of people are found and told apart equally well was not measured \
              on this video.\n- Never base a decision about a person on the data.\n";
     card += "\n## Personal data\n";
-    personal(content).iter().for_each(|line| _ = writeln!(card, "- {line}"));
+    personal(content, files).iter().for_each(|line| _ = writeln!(card, "- {line}"));
     card += "- The file name and the SHA-256 of the video, which tell which video it is.\n- A colour histogram of the \
              clothes below each face (`torso` of `tracks`), if it was measured.\n";
     let left_out = [(content.pictures, "pictures of faces"), (content.vectors, "vectors of faces")];
@@ -336,7 +339,11 @@ fn card(run: &RunReader, video: &Video, people: &[Identity], files: &[File], con
 /// A text that is one line and no markup of Markdown.
 fn heading(text: &str) -> String {
     let plain: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    plain.replace(['<', '>', '|'], " ").split_whitespace().collect::<Vec<_>>().join(" ")
+    plain
+        .replace(['<', '>', '|', '`', '*', '_', '[', ']', '!'], " ")
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 #[cfg(test)]

@@ -73,10 +73,11 @@ pub fn names(labels: &Labels, run: &Run, faces: &Faces, author: &str) -> Names {
     Names { edits, warnings }
 }
 
-/// Whether an identity is a name. A number in place of a name is none, and neither is `Person 3`, by which exports name
-/// a person without a name.
+/// Whether an identity is a name. A number in place of a name is none, and neither is `Person 3` or `Person_3`, by which
+/// exports name a person without a name.
 fn is_name(name: &str, labels: &Labels) -> bool {
-    let number = name.strip_prefix("Person ").and_then(|number| number.parse::<i64>().ok());
+    let number = name.strip_prefix("Person").and_then(|rest| rest.strip_prefix([' ', '_']));
+    let number = number.and_then(|number| number.parse::<i64>().ok());
     number.is_none() && !labels.made_up.contains(name)
 }
 

@@ -110,7 +110,7 @@ class Run:
     @property
     def people(self) -> pd.DataFrame:
         """The people: the table `identities`, and `person`, the name or the number on the page."""
-        return self._kept("people", self._people)
+        return self._kept("people of the run", self._people)
 
     def _people(self) -> pd.DataFrame:
         people = self.table("identities")

@@ -116,7 +116,7 @@ fn bars_and_odd_pixels_change_neither_cuts_nor_faces() {
         ("around.mp4", "pad=960:540:200:100", Box::new(moved(200.0, 100.0))),
         ("wide.mkv", "scale=720:576,setsar=64/45", Box::new(scaled(1.125, 1.6))),
         ("flicker.mp4", "eq=brightness='0.06*sin(2*PI*t*8)':eval=frame", Box::new(|edges| edges)),
-        ("window.mp4", "pad=1280:720:600:340:gray", Box::new(moved(600.0, 340.0))),
+        ("window.mp4", "pad=1280:720:600:300:gray", Box::new(moved(600.0, 300.0))),
         ("turned90.mp4", "transpose=1", Box::new(|[l, t, r, b]| [360.0 - b, l, 360.0 - t, r])),
         (
             "turned180.mp4",

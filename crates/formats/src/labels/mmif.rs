@@ -157,7 +157,7 @@ fn unit(view: &View, annotation: &Annotation) -> Result<Unit, String> {
     Unit::of(text).ok_or_else(|| format!("`timeUnit` is {text:?}, which is no unit of MMIF"))
 }
 
-pub(super) fn read(content: &str, scene: Option<&Scene>) -> Result<Labels, Wrong> {
+pub(super) fn read(content: &str, scene: Option<&Scene>, first: i64) -> Result<Labels, Wrong> {
     let files: Vec<Document> = documents(content)?;
     let [Document { documents, views }] = &files[..] else {
         return Err((1, format!("the file has {} documents of MMIF, not one", files.len())));
@@ -185,7 +185,12 @@ pub(super) fn read(content: &str, scene: Option<&Scene>) -> Result<Labels, Wrong
                         continue;
                     };
                     let place = match unit {
-                        Unit::Frames => Some(frame("timePoint", &at.to_string()).map_err(wrong)?),
+                        Unit::Frames => {
+                            let number = frame("timePoint", &at.to_string()).map_err(wrong)?;
+                            let early =
+                                || wrong(format!("frame {number} is before the first frame, {first}"));
+                            Some(number.checked_sub(first).filter(|at| *at >= 0).ok_or_else(early)?)
+                        }
                         Unit::PerSecond(rate) => scene.ok_or_else(super::no_scene)?.frame(at / rate),
                     };
                     let Some(frame) = place else {
@@ -201,7 +206,7 @@ pub(super) fn read(content: &str, scene: Option<&Scene>) -> Result<Labels, Wrong
                     });
                 }
                 ("TimeFrame", _) if name.is_some() => {
-                    let Some(time) = span(view, annotation, scene).map_err(wrong)? else {
+                    let Some(time) = span(view, annotation, scene, first).map_err(wrong)? else {
                         no_time += 1;
                         continue;
                     };
@@ -254,7 +259,12 @@ fn extent(annotation: &Annotation) -> Result<[f64; 4], String> {
 }
 
 /// Start and end of a time frame; frames need the times of the video.
-fn span(view: &View, annotation: &Annotation, scene: Option<&Scene>) -> Result<Option<Time>, String> {
+fn span(
+    view: &View,
+    annotation: &Annotation,
+    scene: Option<&Scene>,
+    first: i64,
+) -> Result<Option<Time>, String> {
     let (Some(start), Some(end)) = (annotation.properties.get("start"), annotation.properties.get("end"))
     else {
         return Ok(None);
@@ -263,7 +273,7 @@ fn span(view: &View, annotation: &Annotation, scene: Option<&Scene>) -> Result<O
     let secs = match unit(view, annotation)? {
         Unit::PerSecond(rate) => [start / rate, end / rate],
         Unit::Frames => match scene {
-            Some(scene) => [scene.secs(start), scene.secs(end)],
+            Some(scene) => [start, end].map(|frame| scene.secs((frame - first as f64).max(0.0))),
             None => return Ok(None),
         },
     };

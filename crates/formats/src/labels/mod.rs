@@ -244,6 +244,7 @@ impl LabelFormat {
         frames: Option<i64>,
         scene: Option<&Scene>,
     ) -> Result<Labels, Wrong> {
+        let given = first.is_some();
         let (mut labels, first) = match self {
             Self::Csv => (table::read(content)?, first.unwrap_or(0)),
             Self::Mot => mot::read(text(content)?, first)?,
@@ -253,8 +254,12 @@ impl LabelFormat {
             Self::Google => (google::read(text(content)?, scene)?, 0),
             Self::Azure => (azure::read(text(content)?)?, 0),
             Self::Pyannote => (pyannote::read(text(content)?)?, 0),
-            Self::Mmif => (mmif::read(text(content)?, scene)?, first.unwrap_or(0)),
+            Self::Mmif => (mmif::read(text(content)?, scene, first.unwrap_or(0))?, 0),
         };
+        let counts_frames = !matches!(self, Self::Rekognition | Self::Google | Self::Azure | Self::Pyannote);
+        if given && !counts_frames {
+            labels.warnings.push("the file has times, so the number of the first frame has no effect".into());
+        }
         let early = |frame: i64| format!("frame {frame} is before the first frame, {first}");
         if let Some(frame) = labels.looked_at.first().filter(|frame| **frame < first) {
             return Err((1, early(*frame)));

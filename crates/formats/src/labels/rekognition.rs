@@ -133,7 +133,7 @@ pub(super) fn read(content: &str, scene: Option<&Scene>) -> Result<Labels, Wrong
     labels.warn(no_box, "entries with a body but no face, which are left out");
     labels.warn(outside, "entries at times that no frame of the video has, which are left out");
     labels.warn(unnamed, "faces without an identity, which are not scored");
-    labels.warn(only_numbers, "faces with the number of a tracked person in place of a name");
+    labels.warn(only_numbers, "faces with a number in place of a name");
     labels.warn(details, "faces with landmarks, pose, emotions or other attributes, which are left out");
     if pages.last().is_some_and(|page| page.next_token.is_some()) {
         labels.warnings.push("the last page names a next page, which is not in the file".into());
@@ -143,17 +143,18 @@ pub(super) fn read(content: &str, scene: Option<&Scene>) -> Result<Labels, Wrong
 }
 
 impl Seen {
-    /// The identity, and whether it is only the number of a tracked person. The best match of a collection comes
+    /// The identity, and whether it is only the number of a tracked person or of a face without a name. The best match of a collection comes
     /// first.
     fn name(&self) -> (Option<String>, bool) {
         let similarity = |found: &&Match| found.similarity.unwrap_or(0.0);
         let matches = self.face_matches.iter().flatten();
         let best = matches.max_by(|a, b| similarity(a).total_cmp(&similarity(b)));
         let known = best.and_then(|found| found.face.as_ref());
-        let known = known.and_then(|known| known.external_image_id.as_ref().or(known.face_id.as_ref()));
         let person = self.person.as_ref();
-        let named = known.or_else(|| person?.name.as_ref()).and_then(|name| identity(name));
-        let number = || person?.index.map(|index| format!("person {index}"));
+        let external = known.and_then(|known| known.external_image_id.as_ref());
+        let named = external.or_else(|| person?.name.as_ref()).and_then(|name| identity(name));
+        let face = || known?.face_id.as_ref().and_then(|id| identity(id));
+        let number = || face().or_else(|| person?.index.map(|index| format!("person {index}")));
         match named {
             Some(name) => (Some(name), false),
             None => number().map_or((None, false), |number| (Some(number), true)),

@@ -146,19 +146,21 @@ fn track() -> BoxedStrategy<Track> {
     let torso = proptest::option::of(float().prop_map(|value| Box::new([value; TORSO_BINS])));
     let is_still = proptest::option::of(any::<bool>());
     (numbers, (double(), double()), (int(), float()), torso, is_still)
-        .prop_map(|((video_id, track_id, shot_idx, frames, best_last), times, detected, torso, is_still)| Track {
-            video_id,
-            track_id,
-            shot_idx,
-            first_frame_idx: frames.0,
-            last_frame_idx: frames.1,
-            first_t_secs: times.0,
-            last_t_secs: times.1,
-            n_detections: detected.0,
-            mean_score: detected.1,
-            best_frame_idx: if best_last { frames.1 } else { frames.0 },
-            torso,
-            is_still,
+        .prop_map(|((video_id, track_id, shot_idx, frames, best_last), times, detected, torso, is_still)| {
+            Track {
+                video_id,
+                track_id,
+                shot_idx,
+                first_frame_idx: frames.0,
+                last_frame_idx: frames.1,
+                first_t_secs: times.0,
+                last_t_secs: times.1,
+                n_detections: detected.0,
+                mean_score: detected.1,
+                best_frame_idx: if best_last { frames.1 } else { frames.0 },
+                torso,
+                is_still,
+            }
         })
         .boxed()
 }

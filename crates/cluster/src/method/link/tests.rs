@@ -294,7 +294,13 @@ fn every_threshold_that_is_shown_gives_its_people() {
 fn two_people_and_one_between() -> (Tracks, Vec<usize>) {
     let rows = [[1.0, 0.0], [0.95, 0.05], [0.9, -0.05], [0.0, 1.0], [0.05, 0.95], [-0.05, 0.9], [0.5, 0.5]];
     let vectors = Vectors::trusted(2, rows.concat());
-    let view = View { vectors, gain: vec![0.8; 7], noise_variance: vec![0.2; 7], person_variance: 0.6, evidence_dim: 20.0 };
+    let view = View {
+        vectors,
+        gain: vec![0.8; 7],
+        noise_variance: vec![0.2; 7],
+        person_variance: 0.6,
+        evidence_dim: 20.0,
+    };
     (Tracks { views: vec![view] }, vec![0, 0, 0, 1, 1, 1, 0])
 }
 
