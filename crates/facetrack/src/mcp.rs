@@ -457,7 +457,7 @@ fn who_is_on_screen(source: &Source, arguments: &Map<String, Value>) -> Result<V
     if !(0.0..=shown.times.end_secs()).contains(&at) {
         let end = millis(shown.times.end_secs());
         return Err(wrong(format!(
-            "`t_secs` is outside the video `{}`, which has {end} s",
+            "`t_secs` is outside the video `{}`, which ends at {end} s",
             shown.video.file_name
         )));
     }
