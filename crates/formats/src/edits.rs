@@ -409,7 +409,7 @@ mod tests {
             ),
             (
                 "track_a,track_b,kind\n1,x,must_link\n".into(),
-                "line 2: the id of a track is a whole number".into(),
+                "line 2: the column `track_b` must be a whole number".into(),
             ),
             (
                 "track_a,track_b,kind\n1,2,same\n".into(),
@@ -418,17 +418,17 @@ mod tests {
             ("track_a,track_b,kind\n1,2\n".into(), "line 2: the row has 2 fields, the header has 3".into()),
             (
                 anchors("1,lock,t,a,,,0,0,ab,0.5,3,0,3,9"),
-                "line 2: the box x 3..3, y 0..9 at 0.5 s is empty".into(),
+                "line 2: the box x 3..3, y 0..9 at 0.5 s is empty or not finite".into(),
             ),
-            (
-                anchors("1,lock,t,a,,Ross,0,0,ab,0.5,1,0,3,9"),
-                "line 2: an edit of the op `lock` has no name".into(),
-            ),
+            (anchors("1,lock,t,a,,Ross,0,0,ab,0.5,1,0,3,9"), "line 2: the op `lock` takes no name".into()),
             (
                 anchors("1,lock,t,a,,,1,0,ab,0.5,1,0,3,9"),
                 "line 2: the sides of an edit are not in order".into(),
             ),
-            ("{\"format\":2,\"edits\":[]}".into(), "line 1: its format is 2, this version reads 1".into()),
+            (
+                "{\"format\":2,\"edits\":[]}".into(),
+                "line 1: the format is 2; this version reads format 1".into(),
+            ),
         ];
         for (content, expected) in cases {
             assert_eq!(parse(&content), Err(format!("`e.csv`, {expected}")), "{content}");

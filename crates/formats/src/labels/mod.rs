@@ -694,10 +694,10 @@ mod tests {
         let expected = "frame,x,y,w,h,identity\n0,160,45,80,90,Ida\n13,166.4,45,80,90,22222222-bbbb\n\
                         13,448,108,64,72,person 1\n";
         assert_eq!(write(&labels), expected);
-        assert_eq!(labels.made_up, ["person 1".to_owned()].into());
+        assert_eq!(labels.made_up, ["22222222-bbbb".to_owned(), "person 1".to_owned()].into());
         let warnings = [
             "entries with a body but no face, which are left out: 1",
-            "faces with the number of a tracked person in place of a name: 1",
+            "faces with a number in place of a name: 2",
             "faces with landmarks, pose, emotions or other attributes, which are left out: 1",
         ];
         assert_eq!(labels.warnings, warnings);
