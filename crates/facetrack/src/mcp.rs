@@ -270,11 +270,18 @@ impl Source {
         let people = library.people().map(known).collect();
         let mut films = Vec::new();
         for (video, members) in library.videos().zip(library.members_of_all()?) {
-            let run_dir = video.run_dir.clone().ok_or_else(|| {
+            let run_dir = video.run_dir.ok_or_else(|| {
                 wrong(format!("the gallery does not know where the run `{}` is", video.run_id))
                     .hint("add the run again with `facetrack library add`")
             })?;
-            if !video.is_as_added(&members) {
+            // As `Video::is_as_added`, without the vectors, which need not be read here.
+            let own: Vec<Identity> = RunReader::open(&run_dir)?.read()?;
+            let is_same = own.len() == members.len()
+                && own.iter().zip(members.iter()).all(|(own, added)| {
+                    (own.cluster_id, own.n_tracks, own.screen_secs)
+                        == (added.cluster_id, added.n_tracks, added.screen_secs)
+                });
+            if !is_same {
                 return Err(Error::new(
                     exit::INPUT,
                     format!("the run `{}` has changed since it was added to the gallery", run_dir.display()),
