@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufRead as _, Read as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use console::{Error, Result, exit};
 use gallery::Library;
@@ -14,7 +15,7 @@ use gallery::validate::is_library;
 use geometry::{FrameTimes, Span};
 use run::RunReader;
 use run::appearances::appearances;
-use schema::tables::{Appearance, Cluster, Frame, Identity, Track, Video};
+use schema::tables::{Appearance, Cluster, Frame, Identity, Member, Track, Video};
 use serde_json::{Map, Value, json};
 
 /// Revisions of the protocol that the server speaks, the newest last. A client that offers another one gets the newest.
@@ -237,6 +238,8 @@ struct Film {
     run_dir: PathBuf,
     /// Number of the person of each cluster; `None` in a run, where the number is the cluster + 1.
     numbers: Option<BTreeMap<i64, i64>>,
+    /// The people of the run when it was added to the gallery; empty for a run.
+    members: Rc<[Member]>,
 }
 
 /// A run or a gallery.
@@ -259,7 +262,10 @@ impl Source {
             (number, Known { number, name: row.name })
         };
         let people = run.read::<Identity>()?.into_iter().map(known).collect();
-        Ok(Self { films: vec![Film { video_id, run_dir: path.into(), numbers: None }], people })
+        Ok(Self {
+            films: vec![Film { video_id, run_dir: path.into(), numbers: None, members: Rc::from([]) }],
+            people,
+        })
     }
 
     fn library(path: &Path) -> Result<Self> {
@@ -274,22 +280,8 @@ impl Source {
                 wrong(format!("the gallery does not know where the run `{}` is", video.run_id))
                     .hint("add the run again with `facetrack library add`")
             })?;
-            // As `Video::is_as_added`, without the vectors, which need not be read here.
-            let own: Vec<Identity> = RunReader::open(&run_dir)?.read()?;
-            let is_same = own.len() == members.len()
-                && own.iter().zip(members.iter()).all(|(own, added)| {
-                    (own.cluster_id, own.n_tracks, own.screen_secs)
-                        == (added.cluster_id, added.n_tracks, added.screen_secs)
-                });
-            if !is_same {
-                return Err(Error::new(
-                    exit::INPUT,
-                    format!("the run `{}` has changed since it was added to the gallery", run_dir.display()),
-                )
-                .hint("add the run again with `facetrack library add`"));
-            }
             let numbers = Some(members.iter().map(|row| (row.cluster_id, row.person_id)).collect());
-            films.push(Film { video_id: video.video_id, run_dir, numbers });
+            films.push(Film { video_id: video.video_id, run_dir, numbers, members });
         }
         Ok(Self { films, people })
     }
@@ -342,11 +334,7 @@ struct Shown {
 
 impl Shown {
     fn read(film: &Film) -> Result<Self> {
-        let run = RunReader::open(&film.run_dir)?;
-        if run.video_id()?.as_str() != film.video_id {
-            return Err(wrong(format!("`{}` is a run of another video", film.run_dir.display()))
-                .hint("add the run again with `facetrack library add`"));
-        }
+        let run = film.open()?;
         let number = |cluster_id: i64| match &film.numbers {
             None => Some(Identity::number(cluster_id)),
             Some(numbers) => numbers.get(&cluster_id).copied(),
@@ -412,7 +400,7 @@ fn page(kind: &str, rows: Vec<Value>, arguments: &Map<String, Value>) -> Result<
 fn list_videos(source: &Source, arguments: &Map<String, Value>) -> Result<Value> {
     let mut rows = Vec::new();
     for film in &source.films {
-        let run = RunReader::open(&film.run_dir)?;
+        let run = film.open()?;
         let video: Video = run.read_one()?;
         let people = film.numbers.as_ref().map_or(source.people.len(), BTreeMap::len);
         rows.push(json!({
@@ -518,6 +506,29 @@ fn scenes_of_two_people(source: &Source, arguments: &Map<String, Value>) -> Resu
 }
 
 impl Film {
+    /// Opens the run, which must be of this video and, in a gallery, have the people that were added.
+    fn open(&self) -> Result<RunReader> {
+        let run = RunReader::open(&self.run_dir)?;
+        let stale = |what: String| {
+            Error::new(exit::INPUT, what).hint("add the run again with `facetrack library add`")
+        };
+        if run.video_id()?.as_str() != self.video_id {
+            return Err(stale(format!("`{}` is a run of another video", self.run_dir.display())));
+        }
+        let is_same = |(own, added): (&Identity, &Member)| {
+            (own.cluster_id, own.n_tracks, own.screen_secs)
+                == (added.cluster_id, added.n_tracks, added.screen_secs)
+        };
+        if self.numbers.is_some() {
+            let own: Vec<Identity> = run.read()?;
+            if own.len() != self.members.len() || !own.iter().zip(self.members.iter()).all(is_same) {
+                let dir = self.run_dir.display();
+                return Err(stale(format!("the run `{dir}` has changed since it was added to the gallery")));
+            }
+        }
+        Ok(run)
+    }
+
     /// Whether a person may be in the video.
     fn has(&self, number: i64) -> bool {
         self.numbers.as_ref().is_none_or(|numbers| numbers.values().any(|other| *other == number))

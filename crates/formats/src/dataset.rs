@@ -283,7 +283,7 @@ fn card(run: &RunReader, video: &Video, people: &[Identity], files: &[File], con
     let _ = write!(
         card,
         "---\n\n# {}\n\n{}\n\n| | |\n|---|---|\n| frames | {} |\n| size of a frame | {} × {} pixels |\n\
-         | duration | {:.1} s |\n| people | {}, of whom {named} have a name |\n| SHA-256 of the video | `{}` |\n",
+         | duration | {:.1} s |\n| people | {}, {named} of them with a name |\n| SHA-256 of the video | `{}` |\n",
         heading(name(run)),
         heading(&description(video)),
         video.frame_count,
@@ -321,7 +321,7 @@ fn card(run: &RunReader, video: &Video, people: &[Identity], files: &[File], con
     }
     card += "\n## Limits\n- Small, turned, blurred and dark faces are missed, or end up with another person. The column \
              `confidence` of `clusters` says how certain the person of a track is.\n- People who do not face the camera \
-             are not in the data.\n- Whether all groups of people are found and told apart equally well was not measured \
+             are not in the data.\n- Whether all groups of people are found and distinguished equally well was not measured \
              on this video.\n- Never base a decision about a person on the data.\n";
     card += "\n## Personal data\n";
     personal(content, files).iter().for_each(|line| _ = writeln!(card, "- {line}"));

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from . import _tables, _vectors
 from ._errors import RESTORE, UPGRADE, Error
+from ._plotted import Plotted
 from ._run import Run, _find
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 #: Name of the index.
 INDEX = "library.json"
@@ -22,7 +20,7 @@ INDEX = "library.json"
 FORMAT = 3
 
 
-class Library:
+class Library(Plotted):
     """The directory of a gallery. Tables are read when they are first used, and kept in memory.
 
     A person is given as the `person_id` of the tables, or as the name or the number on the page (`"Ida"`,
@@ -209,16 +207,3 @@ class Library:
             part.index, part.columns = pd.Index(own.to_numpy()), pd.Index(own.to_numpy())
             matrix.loc[part.index, part.columns] += part
         return matrix
-
-    def plot_timeline(self, ax: Axes | None = None) -> Axes:
-        """Draws how long each person is on screen in each video; needs matplotlib. See `facetrack.plots.timeline`."""
-        from . import plots
-
-        return plots.timeline(self, ax)
-
-    def plot_co_appearance(self, ax: Axes | None = None) -> Axes:
-        """Draws how long every two people are on screen together; needs matplotlib. See
-        `facetrack.plots.co_appearance`."""
-        from . import plots
-
-        return plots.co_appearance(self, ax)

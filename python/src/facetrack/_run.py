@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,9 +13,7 @@ import pyarrow as pa
 
 from . import _tables, _vectors
 from ._errors import Error
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+from ._plotted import Plotted
 
 #: Name of the manifest.
 MANIFEST = "manifest.json"
@@ -23,7 +21,7 @@ MANIFEST = "manifest.json"
 FORMAT = 1
 
 
-class Run:
+class Run(Plotted):
     """A run directory. Tables are read when they are first used, and kept in memory.
 
     A person is given as the `cluster_id` of the tables (a number from 0), or as the name or the number on the page
@@ -218,19 +216,6 @@ class Run:
             sums = pairs.groupby(["cluster_id", "cluster_id_other"])["duration_secs"].sum().unstack(fill_value=0)
             matrix = sums.reindex(index=matrix.index, columns=matrix.columns, fill_value=0.0).astype(float)
         return matrix
-
-    def plot_timeline(self, ax: Axes | None = None) -> Axes:
-        """Draws when each person is on screen; needs matplotlib. See `facetrack.plots.timeline`."""
-        from . import plots
-
-        return plots.timeline(self, ax)
-
-    def plot_co_appearance(self, ax: Axes | None = None) -> Axes:
-        """Draws how long every two people are on screen together; needs matplotlib. See
-        `facetrack.plots.co_appearance`."""
-        from . import plots
-
-        return plots.co_appearance(self, ax)
 
 
 def _find(people: pd.DataFrame, key: str, person: int | str, where: str) -> int:

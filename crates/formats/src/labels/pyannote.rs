@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use super::{Labels, Time, Wrong, documents, identity};
 
-/// Beginning of the name of a speaker whom pyannote has only numbered.
+/// Beginning of the name of a speaker that pyannote has only numbered.
 const NUMBERED: &str = "SPEAKER_";
 /// Number of fields up to the name in a line of RTTM.
 const FIELDS: usize = 8;
