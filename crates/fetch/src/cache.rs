@@ -64,7 +64,8 @@ impl Scratch {
             fs::remove_dir_all(to).map_err(Error::io("remove", to))?;
         }
         if from.is_file() {
-            fs::set_permissions(&from, Permissions::from_mode(0o644)).map_err(Error::io("change", &from))?;
+            let mode = fs::metadata(&from).map_err(Error::io("read", &from))?.permissions().mode();
+            fs::set_permissions(&from, Permissions::from_mode(mode | 0o644)).map_err(Error::io("change", &from))?;
         }
         fs::rename(&from, to).map_err(Error::io("write", to))
     }
@@ -119,6 +120,20 @@ mod tests {
         let mode = fs::metadata(&to).map_err(Error::io("read", &to))?.permissions().mode();
         fs::remove_dir_all(&folder).map_err(Error::io("remove", &folder))?;
         assert_eq!(mode & 0o777, 0o644);
+        Ok(())
+    }
+
+    #[test]
+    fn a_published_program_can_be_started() -> Result<()> {
+        let folder = env::temp_dir().join(format!("facetrack-cache-program-{}", std::process::id()));
+        let (scratch, to) = (Scratch::within(&folder, "test")?, folder.join("program"));
+        let from = scratch.path().join("program");
+        fs::write(&from, "1").map_err(Error::io("write", &from))?;
+        fs::set_permissions(&from, Permissions::from_mode(0o700)).map_err(Error::io("change", &from))?;
+        scratch.publish("program", &to)?;
+        let mode = fs::metadata(&to).map_err(Error::io("read", &to))?.permissions().mode();
+        fs::remove_dir_all(&folder).map_err(Error::io("remove", &folder))?;
+        assert_eq!(mode & 0o777, 0o744);
         Ok(())
     }
 
