@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use numeric::vector::{add, dot_f64};
+use numeric::vector::{add, dot_f64, dot_in_lanes_f64};
 
 /// A linked track and its vector.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -37,21 +37,6 @@ fn sums(points: &[Point<'_>]) -> BTreeMap<i64, Sum> {
     sums
 }
 
-/// Inner product, summed in 8 lanes: tracks × clusters of these are most of the time of `evaluate` on large inputs, and a sum
-/// in order waits for each addition.
-fn dot(sum: &[f64], vector: &[f32]) -> f64 {
-    const LANES: usize = 8;
-    let ((a, a_rest), (b, b_rest)) = (sum.as_chunks::<LANES>(), vector.as_chunks::<LANES>());
-    let mut sums = [0.0; LANES];
-    for (a, b) in a.iter().zip(b) {
-        for lane in 0..LANES {
-            sums[lane] += a[lane] * f64::from(b[lane]);
-        }
-    }
-    let rest: f64 = a_rest.iter().zip(b_rest).map(|(a, b)| a * f64::from(*b)).sum();
-    sums.iter().sum::<f64>() + rest
-}
-
 /// Silhouettes: per track (b − a) / max(a, b), with a the mean distance to the rest of its own cluster
 /// and b that to the nearest other one; 0 for a track alone in its cluster. Range −1 to 1. Empty unless
 /// there are at least two clusters and one of them has two tracks.
@@ -67,7 +52,7 @@ pub fn silhouettes(points: &[Point<'_>]) -> Vec<f64> {
         let (mut own, mut nearest) = (None, f64::INFINITY);
         for (cluster, sum) in &sums {
             let n = sum.n as f64;
-            let distances = n - dot(&sum.vector, point.vector);
+            let distances = n - dot_in_lanes_f64(&sum.vector, point.vector);
             if *cluster != point.cluster_id {
                 nearest = nearest.min(distances / n);
             } else if sum.n > 1 {

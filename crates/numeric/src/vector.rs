@@ -28,6 +28,21 @@ pub fn dot_in_lanes(a: &[f32], b: &[f32]) -> f32 {
     sums.iter().sum::<f32>() + rest
 }
 
+/// Inner product of a sum in double precision and a vector, summed in 8 lanes: faster than a sum in order, which
+/// waits for each addition.
+pub fn dot_in_lanes_f64(sum: &[f64], vector: &[f32]) -> f64 {
+    const LANES: usize = 8;
+    let ((a, a_rest), (b, b_rest)) = (sum.as_chunks::<LANES>(), vector.as_chunks::<LANES>());
+    let mut sums = [0.0; LANES];
+    for (a, b) in a.iter().zip(b) {
+        for lane in 0..LANES {
+            sums[lane] += a[lane] * f64::from(b[lane]);
+        }
+    }
+    let rest: f64 = a_rest.iter().zip(b_rest).map(|(a, b)| a * f64::from(*b)).sum();
+    sums.iter().sum::<f64>() + rest
+}
+
 /// Euclidean length.
 pub fn norm(vector: &[f32]) -> f32 {
     vector.iter().map(|x| x * x).sum::<f32>().sqrt()
@@ -66,6 +81,8 @@ mod tests {
         assert_eq!(dot(&a, &a), expected as f32);
         assert_eq!(dot_in_lanes(&a, &a), expected as f32);
         assert_eq!(dot_f64(&a, &a), f64::from(expected));
+        let sum: Vec<f64> = a.iter().map(|x| f64::from(*x)).collect();
+        assert_eq!(dot_in_lanes_f64(&sum, &a), f64::from(expected));
         assert_eq!((norm(&[3.0, 4.0]), norm_f64(&[3.0, 4.0])), (5.0, 5.0));
     }
 

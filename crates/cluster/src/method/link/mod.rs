@@ -69,8 +69,9 @@ const KNOWN: usize = 256;
 /// Largest number of clusters of which all pairs are compared.
 const ALL_PAIRS: usize = 2000;
 /// Largest number of pairs of items that a search compares; with more, an item is compared with those in the nearest
-/// cells.
-const EXACT_PAIRS: usize = 1 << 34;
+/// cells. Of 100,000 synthetic tracks, the cells find so many neighbours that B³ is 0.966 either way, in less than half of
+/// the time.
+const EXACT_PAIRS: usize = 1 << 31;
 /// Number of cells in which a search looks for neighbours.
 const PROBES: usize = 32;
 /// Number of steps per item, for the progress: learning, merging, reassigning.
