@@ -82,6 +82,9 @@ pub(crate) struct Index {
     /// Key of the person that a correction made, by key of the correction.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     made: BTreeMap<i64, i64>,
+    /// Day from which the gallery must be gone, as `2027-01-31`; `None` without such a day.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) expires: Option<String>,
 }
 
 /// A file of a table.
@@ -99,7 +102,7 @@ pub(crate) struct Entry {
     /// Name of its run.
     run_id: String,
     /// Hash of what was read of the run.
-    fingerprint: String,
+    pub(crate) fingerprint: String,
     /// Its table, below the library.
     pub(crate) file: String,
     pub(crate) sha256: String,
@@ -164,7 +167,7 @@ struct Regrouped {
 #[derive(Debug)]
 pub struct Library {
     root: PathBuf,
-    index: Index,
+    pub(crate) index: Index,
     people: People,
     /// Tables of members that were read or written, by SHA-256: each is read once.
     tables: RefCell<HashMap<String, Table>>,
@@ -244,6 +247,11 @@ impl Library {
         &self.root
     }
 
+    /// The mean embedding of every person, in no order.
+    pub fn vectors(&self) -> impl Iterator<Item = (i64, &UnitVector)> {
+        self.people.vectors.iter().map(|(id, vector)| (*id, vector))
+    }
+
     /// The table of people.
     pub fn people_file(&self) -> PathBuf {
         self.root.join(Person::TABLE.file_name())
@@ -296,6 +304,15 @@ impl Library {
     /// When a file cannot be read.
     pub fn members_of_all(&self) -> Result<Vec<Table>, Error> {
         self.index.videos.iter().map(|entry| self.read(entry)).collect()
+    }
+
+    /// The members of a video, by its index in [`Library::videos`].
+    ///
+    /// # Errors
+    /// When the file cannot be read, and when there is no such video.
+    pub fn members_of(&self, video: usize) -> Result<Table, Error> {
+        let unknown = || Error::NoVideo { path: self.root.clone(), video_id: format!("number {video}") };
+        self.read(self.index.videos.get(video).ok_or_else(unknown)?)
     }
 
     /// SHA-256 of the table of members of each video, in the order of [`Library::videos`].
@@ -572,6 +589,22 @@ impl Library {
         if self.n_videos() == before {
             return Err(Error::NoVideo { path: self.root.clone(), video_id: video_id.to_owned() });
         }
+        self.people = self.sum_up()?;
+        self.index.vector_files.clear();
+        self.apply_edits()?;
+        Ok(())
+    }
+
+    /// Gives a video other members than its run has, such as those without a person who was removed. The video then
+    /// counts as changed, so that the run is read again when it is added.
+    pub(crate) fn replace_members(&mut self, video: usize, rows: &[Member]) -> Result<(), Error> {
+        let mut entry = self.index.videos[video].clone();
+        entry.fingerprint = hash::bytes(json!(["without its run", entry.fingerprint]).to_string().as_bytes());
+        let (run_id, fingerprint) = (entry.run_id.clone(), entry.fingerprint.clone());
+        let footer = Footer::of::<Member>(run_id, fingerprint, self.index.embedder.as_slice());
+        entry.file = member_file(&entry.video_id, &entry.fingerprint, rows);
+        entry.sha256 = self.write_table(&entry.file, &footer, rows)?;
+        self.index.videos[video] = entry;
         self.people = self.sum_up()?;
         self.index.vector_files.clear();
         self.apply_edits()?;
@@ -1059,6 +1092,9 @@ impl Index {
         if !(0..=MAX_WHOLE).contains(&index.next_person_id) {
             return Err(wrong(format!("invalid next_person_id {}", index.next_person_id)));
         }
+        if let Some(day) = index.expires.as_ref().filter(|day| !run::date::is_date(day)) {
+            return Err(wrong(format!("its day of expiry is {day:?}, not a date such as 2027-01-31")));
+        }
         // Named files are removed some day, so a foreign index must not name other files.
         let files = index.videos.iter().map(|entry| &entry.file);
         let mut files = files.chain(index.vector_files.iter().map(|entry| &entry.file));
@@ -1210,7 +1246,7 @@ fn tidy(path: &Path) -> PathBuf {
 
 /// Whether a path is named like a file of the library, or like its temporary: `members/<hex>.<hex>.parquet`,
 /// the same in the folder of formats 1 and 2, or `person_vectors/<hex>.parquet`.
-fn is_ours(path: &Path) -> bool {
+pub(crate) fn is_ours(path: &Path) -> bool {
     let folder = path.parent().and_then(Path::file_name).and_then(|name| name.to_str());
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let Some((stem, rest)) = name.split_once(".parquet") else { return false };
