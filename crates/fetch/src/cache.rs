@@ -65,7 +65,8 @@ impl Scratch {
         }
         if from.is_file() {
             let mode = fs::metadata(&from).map_err(Error::io("read", &from))?.permissions().mode();
-            fs::set_permissions(&from, Permissions::from_mode(mode | 0o644)).map_err(Error::io("change", &from))?;
+            fs::set_permissions(&from, Permissions::from_mode(mode | 0o644))
+                .map_err(Error::io("change", &from))?;
         }
         fs::rename(&from, to).map_err(Error::io("write", to))
     }
