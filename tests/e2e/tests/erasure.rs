@@ -164,7 +164,12 @@ fn no_byte_of_a_person_is_left_in_twenty_runs_and_their_gallery() {
     let id = lead.person_id.to_string();
     let name = "Zoë Quist";
     // A name for all runs, and a correction of one run.
-    must(assets::require_facetrack(&["edits", "add", "name"]).unwrap().arg(&world.library).args([&id, name]));
+    must(
+        assets::require_facetrack(&["edits", "add", "name"])
+            .unwrap()
+            .arg(&world.library)
+            .args([id.as_str(), name]),
+    );
     let with = |run_dir: &PathBuf| {
         fs::read_to_string(run_dir.join("report/index.html")).is_ok_and(|page| page.contains(name))
     };

@@ -482,10 +482,8 @@ mod tests {
             object(0.5)
         );
         let labels = of_service(LabelFormat::Google, &text).unwrap_or_default();
-        assert_eq!(
-            (identities(&labels), labels.warnings),
-            (vec!["face 1"], vec![format!("{EMPTY_BOXES}: 1")])
-        );
+        assert_eq!(identities(&labels), ["face 1"]);
+        assert_eq!(labels.warnings, [format!("{EMPTY_BOXES}: 1")]);
     }
 
     /// What the reader of JSON says of types has no words of its language.
