@@ -337,6 +337,19 @@ impl Library {
     /// # Errors
     /// When the run's vectors cannot be compared with the library's, and when files cannot be used.
     pub fn add(&mut self, seen: &RunIdentities) -> Result<Added, Error> {
+        self.add_run(seen, false)
+    }
+
+    /// Does the same for a run from which people were removed: the others, whose vectors are what they were, keep their
+    /// `person_id`, whatever matching would find now.
+    ///
+    /// # Errors
+    /// As [`Library::add`].
+    pub fn add_less(&mut self, seen: &RunIdentities) -> Result<Added, Error> {
+        self.add_run(seen, true)
+    }
+
+    fn add_run(&mut self, seen: &RunIdentities, is_less: bool) -> Result<Added, Error> {
         let video_id = seen.video_id.as_str();
         let old = self.index.videos.iter().position(|entry| entry.video_id == video_id);
         // A run that has been added as it is, if its file is whole.
@@ -358,10 +371,11 @@ impl Library {
             self.check_embedder(seen)?;
         }
         let before = old.and_then(|at| self.read(&self.index.videos[at]).ok());
-        let rows = match before.filter(|before| are_same_people(before, seen)) {
+        let rows = match before {
             // A new name is no reason to match again.
-            Some(before) => renamed(&before, seen),
-            None => self.members(seen),
+            Some(before) if are_same_people(&before, seen) => renamed(&before, seen),
+            Some(before) if is_less => self.members(seen, &before),
+            _ => self.members(seen, &[]),
         };
         let entry = self.write_members(seen, &rows, &self.index)?;
         self.index.embedder = Some(seen.embedder.clone());
@@ -918,20 +932,36 @@ impl Library {
         })
     }
 
-    /// Rows of a run, with new ids for the people without a match.
-    fn members(&mut self, seen: &RunIdentities) -> Vec<Member> {
-        let ids: Vec<_> = self.people.rows.keys().copied().collect();
+    /// Rows of a run, with new ids for the people without a match. People with the vector of a row of `before` are its
+    /// person.
+    fn members(&mut self, seen: &RunIdentities, before: &[Member]) -> Vec<Member> {
+        let kept = |person: &RunIdentity| {
+            let is_same = |row: &&Member| row.n_tracks == person.n_tracks && row.embedding == person.vector;
+            let RunIdentity { cluster_id, screen_secs, .. } = *person;
+            let (name, named_at) = (person.name.clone(), person.named_at.clone());
+            before.iter().find(is_same).map(|row| Member {
+                cluster_id,
+                screen_secs,
+                name,
+                named_at,
+                ..row.clone()
+            })
+        };
+        let mut rows: Vec<Option<Member>> = seen.people.iter().map(kept).collect();
+        let taken: HashSet<i64> =
+            rows.iter().flatten().map(|row| row.linked_person_id.unwrap_or(row.person_id)).collect();
+        let ids: Vec<_> = self.people.rows.keys().copied().filter(|id| !taken.contains(id)).collect();
         let known: Vec<_> = ids.iter().map(|id| self.people.vectors[id].as_slice()).collect();
-        let vectors: Vec<_> = seen.people.iter().map(|person| person.vector.as_slice()).collect();
+        let others: Vec<usize> = (0..rows.len()).filter(|at| rows[*at].is_none()).collect();
+        let vectors: Vec<_> = others.iter().map(|at| seen.people[*at].vector.as_slice()).collect();
         let found = matching::find(&Scale::of(&seen.embedder), &known, &vectors);
         let mut new = self.index.next_person_id..;
-        let row = |(person, found): (&RunIdentity, &Match)| {
+        for (at, found) in others.into_iter().zip(&found) {
             let person_id = found.known.map(|(at, _)| ids[at]).or_else(|| new.next());
-            Some(member(seen, person, person_id?, found, &ids))
-        };
-        let rows = seen.people.iter().zip(&found).filter_map(row).collect();
+            rows[at] = person_id.map(|id| member(seen, &seen.people[at], id, found, &ids));
+        }
         self.index.next_person_id = new.start;
-        rows
+        rows.into_iter().flatten().collect()
     }
 
     /// The footer of a table of all people.

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::start;
 use super::targets::{Missing, Target, of_person, other_runs};
-use crate::cli::RedactArgs;
+use crate::cli::{DATASET, RedactArgs};
 use crate::edits::user;
 use crate::progress::Screen;
 use crate::{library_edits, people, stages};
@@ -188,7 +188,10 @@ fn erase(
     for root in roots(targets, missing) {
         eprintln!("the gallery `{}` has the runs as they are now", root.display());
     }
-    deleted.keys().for_each(|path| eprintln!("the export `{}` is deleted", path.display()));
+    if !deleted.is_empty() {
+        let files = counted(deleted.len(), "exported file", "exported files");
+        eprintln!("deleted {files}; --report or --dry-run lists them");
+    }
     eprintln!("the videos themselves, copies of the runs and backups still contain the person");
     Ok(())
 }
@@ -246,6 +249,10 @@ fn delete_exports(
     for export in exports {
         process::check_interrupt()?;
         remove(&export.path)?;
+        // The folder of a dataset is empty then; other folders are those of the user.
+        if let Some(folder) = export.path.parent().filter(|_| export.format == DATASET) {
+            let _ = std::fs::remove_dir(folder);
+        }
         deleted.insert(export.path.clone(), export.sha256.clone());
     }
     let runs = targets.iter().map(|target| target.run_dir.clone());
@@ -420,7 +427,7 @@ fn list(
 /// same people in other runs.
 fn forget_in(root: &Path, members: &[Member], run_dir: &Path, names: &[(i64, Option<String>)]) -> Result<()> {
     let mut library = Library::open(root)?;
-    library.add(&RunIdentities::read(run_dir)?)?;
+    library.add_less(&RunIdentities::read(run_dir)?)?;
     library.commit()?;
     if names.iter().all(|(_, name)| name.is_none()) {
         return Ok(());

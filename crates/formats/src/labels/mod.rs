@@ -797,13 +797,14 @@ mod tests {
     #[test]
     fn people_of_rekognition_are_matches_of_a_collection_or_numbers() {
         let labels = sample(LabelFormat::Rekognition, include_str!("../../samples/rekognition-faces.json"));
-        let expected = "frame,x,y,w,h,identity\n0,160,45,80,90,Ida\n13,166.4,45,80,90,22222222-bbbb\n\
+        let expected = "frame,x,y,w,h,identity\n0,160,45,80,90,Ida\n13,166.4,45,80,90,Ida\n\
                         13,448,108,64,72,person 1\n";
         assert_eq!(write(&labels), expected);
-        assert_eq!(labels.made_up, ["22222222-bbbb".to_owned(), "person 1".to_owned()].into());
+        assert_eq!(labels.made_up, ["person 1".to_owned()].into());
         let warnings = [
             "entries with a body but no face, which are left out: 1",
-            "faces with a number in place of a name: 2",
+            "faces without a name that get the name of other faces of the same `Index`: 1",
+            "faces with a number in place of a name: 1",
             "faces with landmarks, pose, emotions or other attributes, which are left out: 1",
         ];
         assert_eq!(labels.warnings, warnings);

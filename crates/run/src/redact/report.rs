@@ -337,7 +337,6 @@ impl Report {
             .flat_map(|place| &place.files)
             .filter(|change| change.before != change.after)
             .filter_map(|change| change.before.as_deref())
-            .chain(self.exports.values().map(String::as_str))
             .collect();
         let kept: BTreeSet<&str> =
             self.places.iter().flat_map(|p| &p.files).filter_map(|change| change.after.as_deref()).collect();
