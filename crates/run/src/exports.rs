@@ -72,6 +72,10 @@ pub fn add(root: &Path, format: &str, files: &[PathBuf]) -> Result<()> {
 /// # Errors
 /// When the record cannot be read or written.
 pub fn retain(root: &Path, keep: impl FnMut(&Export) -> bool) -> Result<()> {
+    // The lock would leave a file.
+    if !root.join(FILE).exists() {
+        return Ok(());
+    }
     change(root, |exports| exports.retain(keep))
 }
 

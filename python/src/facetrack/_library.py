@@ -19,7 +19,7 @@ INDEX = "library.json"
 #: Version of the format of the index.
 FORMAT = 3
 #: What this package reads of an index.
-SHAPE: _tables.Shape = {
+SHAPE: dict[str, Any] = {
     "videos": [{"video_id": str, "run_id": str, "file": str}],
     "vector_files": [{"file": str}],
 }

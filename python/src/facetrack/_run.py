@@ -20,7 +20,7 @@ MANIFEST = "manifest.json"
 #: Version of the format of the manifest.
 FORMAT = 1
 #: What this package reads of a manifest.
-SHAPE: _tables.Shape = {"stages": [{"outputs": [{"file": str}]}]}
+SHAPE: dict[str, Any] = {"stages": [{"outputs": [{"file": str}]}]}
 
 
 class Run(Plotted):

@@ -50,16 +50,16 @@ def read_json(path: Path, kind: str, hint: str) -> dict[str, Any]:
     return content
 
 
-#: The shape of a JSON value: a type, a list of one shape, or an object with at least these members.
-Shape = type | list[Any] | dict[str, Any]
-
 #: How JSON calls values of a type.
-WORDS = {str: "a text", list: "a list", dict: "an object"}
+WORDS: dict[Any, str] = {str: "a text", list: "a list", dict: "an object"}
 
 
-def check_shape(value: Any, shape: Shape, where: str = "") -> str | None:
-    """Returns what a JSON value lacks to have a shape, as a clause; `None` if it has the shape."""
-    kind = shape if isinstance(shape, type) else type(shape)
+def check_shape(value: Any, shape: Any, where: str = "") -> str | None:
+    """Returns what a JSON value lacks to have a shape, as a clause; `None` if it has the shape.
+
+    A shape is a type, a list of one shape, or an object with at least these members.
+    """
+    kind: Any = shape if isinstance(shape, type) else type(shape)
     if not isinstance(value, kind):
         return f"{where or 'it'} is not {WORDS[kind]}"
     if isinstance(shape, dict):
