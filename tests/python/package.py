@@ -250,6 +250,29 @@ def errors(folder, run, library):
     future = broken("future", lambda copy: (copy / "manifest.json").write_text('{"format": 2}'))
     cases += [(lambda: facetrack.read(future), f"`{future / 'manifest.json'}` is not a manifest of facetrack: its form")]
 
+    damages = [
+        ({"stages": None}, "`stages` is not a list"),
+        ({"stages": ["x"]}, "item 0 of `stages` is not an object"),
+        ({"stages": [{"stage": "ingest"}]}, "item 0 of `stages` has no `outputs`"),
+        ({"stages": [{"outputs": [{"file": 7}]}]}, "`file` is not a text"),
+    ]
+    for at, (change, text) in enumerate(damages):
+        def damage(copy, change=change):
+            manifest = json.loads((copy / "manifest.json").read_text()) | change
+            (copy / "manifest.json").write_text(json.dumps(manifest))
+
+        damaged = broken(f"damaged{at}", damage)
+        text = f"`{damaged / 'manifest.json'}` is not a manifest of facetrack: {text}\nhint: "
+        cases += [(lambda damaged=damaged: facetrack.read(damaged), text)]
+
+    def without_column(copy):
+        table = pq.read_table(copy / "tracks.parquet").drop_columns(["shot_idx"])
+        pq.write_table(table, copy / "tracks.parquet")
+
+    less = broken("less", without_column)
+    text = f"`{less / 'tracks.parquet'}` is not a `tracks` table of facetrack: it has no column `shot_idx`\nhint: "
+    cases += [(lambda: facetrack.read(less).tracks, text)]
+
     # Without its runs, a gallery has its own tables.
     alone = folder / "alone" / "library"
     shutil.copytree(library, alone)
@@ -264,6 +287,13 @@ def errors(folder, run, library):
         shutil.copytree(library, other)
         (other / "library.json").write_text(json.dumps(index))
         cases += [(lambda other=other: facetrack.read(other), f"`{other}` {text}, this version reads 3\nhint: ")]
+    for at, change in enumerate(({"videos": {}}, {"videos": [{}]}, {"vector_files": [{"file": None}]})):
+        index = json.loads((library / "library.json").read_text()) | change
+        other = folder / f"index{at}"
+        shutil.copytree(library, other)
+        (other / "library.json").write_text(json.dumps(index))
+        text = f"`{other / 'library.json'}` is not the index of a gallery of facetrack: "
+        cases += [(lambda other=other: facetrack.read(other), text)]
     outside = folder / "outside"
     shutil.copytree(library, outside)
     index = json.loads((library / "library.json").read_text())

@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 
-use failure::{Failure, exit};
+use failure::{Failure, exit, shown};
 use serde_json::json;
 
 /// Result of a task.
@@ -82,9 +82,9 @@ impl Error {
         }
         if !message.is_empty() {
             let label = if self.is_interrupt() { "" } else { "error: " };
-            eprintln!("{label}{message}");
+            eprintln!("{label}{}", shown(message));
             if let Some(hint) = hint {
-                eprintln!("hint: {hint}");
+                eprintln!("hint: {}", shown(hint));
             }
         }
         ExitCode::from(*code)
@@ -97,7 +97,13 @@ impl<E: Failure> From<E> for Error {
     }
 }
 
-/// Writes one line of data to standard output. A reader that has gone away is no error.
+/// Writes one line of data to standard output, without what would control a terminal. A reader that has gone away is no
+/// error.
 pub fn say(line: &str) {
-    let _ = writeln!(std::io::stdout().lock(), "{line}");
+    let _ = writeln!(std::io::stdout().lock(), "{}", shown(line));
+}
+
+/// Writes a warning to standard error, without what would control a terminal.
+pub fn warn(message: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "warning: {}", shown(message));
 }

@@ -8,6 +8,6 @@ mod error;
 pub mod process;
 mod text;
 
-pub use error::{Error, Result, say};
+pub use error::{Error, Result, say, warn};
 pub use failure::exit;
 pub use text::{counted, duration, rounded};

@@ -17,6 +17,7 @@ use crate::models;
 use crate::review::ReviewArgs;
 use crate::sources::Own;
 use crate::stage::Stage;
+use crate::subject::SubjectArgs;
 
 const EXIT_CODES: &str = "Exit codes: 0 success, 1 unexpected, 2 usage, 3 unusable input or weights, \
 4 contract mismatch, 5 quality gate, 75 busy, 130 interrupted.";
@@ -72,9 +73,12 @@ pub(crate) enum Verb {
         /// A run directory, a gallery, a folder of tables, or one table
         path: PathBuf,
     },
-    /// Remove people or pictures from a run, and verify that nothing is left
+    /// Remove people or pictures from runs and galleries, and verify that nothing is left
     #[command(visible_alias = "forget", after_help = EXIT_CODES)]
-    Redact(RedactArgs),
+    Redact(Box<RedactArgs>),
+    /// Write what is stored of one person into a folder: where and when the person appears, pictures and vectors
+    #[command(after_help = EXIT_CODES)]
+    SubjectReport(SubjectArgs),
     /// List the weights of the networks, or download, verify and convert them
     Models(ModelsArgs),
     /// Check this machine: weights, cache, device, optional programs
@@ -166,6 +170,9 @@ pub(crate) struct RunArgs {
     /// Match the people to this gallery [default for several videos: runs/library]
     #[arg(long, value_name = "DIR")]
     pub(crate) library: Option<PathBuf>,
+    /// Day from which the run must be gone: a date, or a number of days such as 90d; see `redact --expired`
+    #[arg(long, value_name = "DAY", value_parser = parse_expiry)]
+    pub(crate) expires: Option<String>,
     /// Configuration file, TOML, one section per stage
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
@@ -364,6 +371,9 @@ pub(crate) enum LibraryVerb {
         /// Number of worker threads; does not change the result [default: all cores]
         #[arg(long, value_name = "N", value_parser = parse_count)]
         threads: Option<usize>,
+        /// Day from which the gallery must be gone: a date, or a number of days such as 90d; see `redact --expired`
+        #[arg(long, value_name = "DAY", value_parser = parse_expiry)]
+        expires: Option<String>,
         #[command(flatten)]
         wait: Wait,
         /// Print JSON Lines
@@ -471,24 +481,61 @@ pub(crate) struct ImportArgs {
     pub(crate) frames: Option<i64>,
 }
 
-/// Arguments of `redact`. Without people and pictures it only verifies earlier removals.
-#[derive(Debug, Args)]
+/// Arguments of `redact`. A run without people and pictures is only verified.
+#[derive(Debug, Default, Args)]
 pub(crate) struct RedactArgs {
     /// The run directory
-    #[arg(long, value_name = "DIR", alias = "run")]
-    pub(crate) run_dir: PathBuf,
-    /// People to remove, by their number on the page
-    #[arg(long, value_name = "N,..", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "DIR", alias = "run", required_unless_present_any = ["library", "verify", "expired"])]
+    pub(crate) run_dir: Option<PathBuf>,
+    /// People to remove from the run, by their number on the page
+    #[arg(long, value_name = "N,..", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..), requires = "run_dir")]
     pub(crate) identity: Vec<u32>,
-    /// Remove all pictures
-    #[arg(long)]
+    /// Also remove the people from other runs of the video, which are beside the run or in a gallery
+    #[arg(long, requires = "identity")]
+    pub(crate) other_runs: bool,
+    /// Remove all pictures from the run
+    #[arg(long, requires = "run_dir")]
     pub(crate) pictures: bool,
-    /// Also remove the people from this gallery; galleries beside the run are found without this option
+    /// The gallery of PERSON; with --identity, a gallery that loses the people, too. Galleries beside a run are found
+    /// without this option
     #[arg(long, value_name = "DIR")]
     pub(crate) library: Vec<PathBuf>,
-    /// Print JSON Lines: every event, then `forgotten`
+    /// A person to remove from a gallery, from every run that the gallery names, and from other runs of these videos
+    /// beside them: a person_id, or a name
+    #[arg(long, value_name = "PERSON", requires = "library", conflicts_with = "run_dir")]
+    pub(crate) person: Option<String>,
+    /// List what would be removed where, and remove nothing
+    #[arg(long, conflicts_with_all = ["verify", "expires"])]
+    pub(crate) dry_run: bool,
+    /// Write a report to this file, JSON, and as text beside it: what was removed where, with hashes
+    #[arg(long, value_name = "FILE", conflicts_with = "dry_run")]
+    pub(crate) report: Option<PathBuf>,
+    /// Who signs the report off [default: the user name]
+    #[arg(long, value_name = "NAME", requires = "report")]
+    pub(crate) signed_off_by: Option<String>,
+    /// Reason or reference of the request, for the report
+    #[arg(long, value_name = "TEXT", requires = "report")]
+    pub(crate) reason: Option<String>,
+    /// Verify that nothing that a report lists is left or has come back
+    #[arg(long, value_name = "REPORT", conflicts_with_all = ["run_dir", "library", "report", "expired", "expires"])]
+    pub(crate) verify: Option<PathBuf>,
+    /// Set the day from which the run or the gallery must be gone: a date, a number of days such as 90d, or never
+    #[arg(long, value_name = "DAY", value_parser = parse_expiry, conflicts_with_all = ["identity", "pictures", "person"])]
+    pub(crate) expires: Option<String>,
+    /// Delete the runs and galleries below this folder, or of this gallery, whose day has come; see --dry-run
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["run_dir", "library", "expires"])]
+    pub(crate) expired: Option<PathBuf>,
+    /// Print JSON Lines: every event, then `forgotten`, `would_remove`, `verified` or `expired`
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// What `--expires` takes for no day.
+pub(crate) const NEVER: &str = "never";
+
+/// Reads a day of expiry, or `never`.
+pub(crate) fn parse_expiry(text: &str) -> Result<String, String> {
+    if text == NEVER { Ok(NEVER.into()) } else { run::date::parse_expiry(text) }
 }
 
 #[derive(Debug, Args)]

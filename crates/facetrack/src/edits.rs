@@ -22,7 +22,7 @@ use schema::tables::{Cluster, Identity, Track};
 use serde_json::json;
 
 use crate::progress::Screen;
-use crate::{library_edits, stages};
+use crate::{library_edits, stages, tables};
 
 /// The verbs of `facetrack edits`.
 #[derive(Debug, Subcommand)]
@@ -264,7 +264,11 @@ pub(crate) fn main(verb: &EditsVerb) -> Result<()> {
                 _ => formats::edits::json(log.active()),
             };
             match out {
-                Some(path) => run::files::replace(path, text.as_bytes()).map_err(Error::from),
+                Some(path) => {
+                    run::files::replace(path, text.as_bytes())?;
+                    tables::record(run, "edits", std::slice::from_ref(path));
+                    Ok(())
+                }
                 None => {
                     say(text.trim_end());
                     Ok(())

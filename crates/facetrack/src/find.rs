@@ -7,8 +7,7 @@ use clap::Args;
 use console::{Error, Result, duration, exit, say};
 use detect_track::crops::SIDE;
 use embed::{Config, Embedders, Name, WeightFile};
-use gallery::validate::is_library;
-use gallery::{Candidate, Library};
+use gallery::{Candidate, Library, validate};
 use schema::footer::Embedder;
 use schema::tables::Person;
 use serde_json::{Value, json};
@@ -42,10 +41,7 @@ pub(crate) struct FindArgs {
 /// Prints the people who resemble the face.
 pub(crate) fn main(args: &FindArgs) -> Result<()> {
     let FindArgs { library: root, face: photo, .. } = args;
-    if !is_library(root) {
-        let hint = "`facetrack library build` makes a gallery of runs";
-        return Err(Error::new(exit::INPUT, format!("`{}` is not a gallery", root.display())).hint(hint));
-    }
+    validate::require(root)?;
     check_file(photo, "photo", exit::INPUT)?;
     let library = Library::view(root)?;
     let Some(embedder) = library.embedder() else {

@@ -26,7 +26,7 @@ const MOST_TRACKS: usize = 16;
 const OF_GALLERY: &str = " of the gallery ";
 
 /// Clusters, by `video_id` and `cluster_id`.
-type Side = Vec<(String, i64)>;
+pub(crate) type Side = Vec<(String, i64)>;
 
 /// Adds a correction.
 pub(crate) fn add(verb: &AddVerb) -> Result<()> {
@@ -206,7 +206,7 @@ pub(crate) fn refused(root: &Path) -> Result<Vec<(i64, String)>> {
 
 /// Returns the clusters of a person, given by `person_id` or name; `RUN:PERSON` is the person of one run, by number or
 /// name on its page.
-fn side(library: &Library, tables: &[Table], given: &str) -> Result<Side> {
+pub(crate) fn side(library: &Library, tables: &[Table], given: &str) -> Result<Side> {
     let videos: Vec<_> = library.videos().collect();
     let is_person = |row: &Member| {
         let name = library.person(row.person_id).and_then(|person| person.name.as_deref());
@@ -290,7 +290,7 @@ fn name_in_runs(library: &mut Library, names: &[(i64, Option<String>)], act: &Ac
         }
         let run = video.run_dir.as_deref().map(RunReader::open).and_then(std::result::Result::ok);
         let Some(run) = run else {
-            eprintln!("warning: the run `{}` is gone, so its person keeps the name there", video.run_id);
+            console::warn(&format!("the run `{}` is gone, so its person keeps the name there", video.run_id));
             continue;
         };
         let (faces, clusters): (_, Vec<Cluster>) = (Faces::read(&run)?, run.read()?);
@@ -327,9 +327,9 @@ fn update(library: &mut Library, run_dir: &Path, act: &Act) -> Result<()> {
         }
         Err(reason) => {
             let run = run_dir.display();
-            eprintln!(
-                "warning: the next `facetrack run` of `{run}` applies the correction, because {reason}"
-            );
+            console::warn(&format!(
+                "the next `facetrack run` of `{run}` applies the correction, because {reason}"
+            ));
         }
     }
     Ok(())

@@ -9,7 +9,7 @@
 //!   hashes of the results for workflow engines.
 //! * [`sources`], [`models`]: which networks a run needs, and their weights.
 //! * [`tables`]: `export`, `import`, `validate`. [`people`], [`migrate`]: `library`. [`find`], [`compare`], [`edits`],
-//!   [`library_edits`], [`review`], [`mcp`], [`redact`], [`doctor`], [`settings`], [`annotate`].
+//!   [`library_edits`], [`review`], [`mcp`], [`redact`], [`subject`], [`doctor`], [`settings`], [`annotate`].
 
 mod annotate;
 mod cli;
@@ -33,6 +33,7 @@ mod sources;
 mod stage;
 mod stages;
 mod stamp;
+mod subject;
 mod tables;
 
 use std::process::ExitCode;
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
     let json = match &cli.verb {
         Verb::Run(run) => run.json,
         Verb::Redact(redact) => redact.json,
+        Verb::SubjectReport(subject) => subject.json,
         Verb::Edits(verb) => verb.json(),
         Verb::Compare(compare) => compare.json,
         Verb::Find(find) => find.json,
@@ -65,6 +67,7 @@ fn dispatch(verb: Verb) -> Result<ExitCode> {
         Verb::Library(verb) => return Ok(people::main(&verb)),
         Verb::Run(run) => process::watch_interrupts().and_then(|()| several::run(&run))?,
         Verb::Redact(redact) => process::watch_interrupts().and_then(|()| redact::redact(&redact))?,
+        Verb::SubjectReport(subject) => process::watch_interrupts().and_then(|()| subject::main(&subject))?,
         Verb::Edits(verb) => process::watch_interrupts().and_then(|()| edits::main(&verb))?,
         Verb::Review(review) => process::watch_interrupts().and_then(|()| review::main(&review))?,
         Verb::Export(export) => tables::export(&export)?,

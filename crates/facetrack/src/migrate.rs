@@ -7,9 +7,8 @@ use clap::Args;
 use clap::builder::PossibleValuesParser;
 use console::{Error, Result, counted, exit, process, say};
 use embed::{Config, Embedders, Name};
-use gallery::Library;
 use gallery::migration::Migrated;
-use gallery::validate::is_library;
+use gallery::{Library, validate};
 use run::RunReader;
 use serde_json::json;
 
@@ -46,9 +45,7 @@ pub(crate) struct MigrateArgs {
 /// Embeds and links the runs of a gallery again, and gives the gallery their vectors.
 pub(crate) fn main(args: &MigrateArgs) -> Result<()> {
     let root = &args.library;
-    if !is_library(root) {
-        return Err(Error::new(exit::INPUT, format!("`{}` is not a gallery", root.display())));
-    }
+    validate::require(root)?;
     let name: Name = args.embedder.parse().map_err(|message: String| Error::new(exit::USAGE, message))?;
     let config = Config { embedders: Embedders::Named(vec![name]), ..Config::default() };
     if config.networks()?.is_empty() {

@@ -13,7 +13,7 @@ use run::stage::{Progress as _, Reporter, cores};
 use schema::tables::{Cluster, Member};
 use serde_json::{Map, Value, json};
 
-use crate::cli::LibraryVerb;
+use crate::cli::{LibraryVerb, NEVER};
 use crate::progress::Screen;
 use crate::{library_edits, migrate, stages};
 
@@ -23,10 +23,16 @@ pub(crate) const AUTHOR: &str = "library";
 /// Executes a verb of `facetrack library`.
 pub(crate) fn main(verb: &LibraryVerb) -> ExitCode {
     match verb {
-        LibraryVerb::Build { library, run_dir, runs_from, threads, json, .. } => perform(*json, |reporter| {
-            let runs = listed(run_dir, runs_from.as_deref())?;
-            add(library, &runs, How::Build, threads.unwrap_or_else(cores), reporter)
-        }),
+        LibraryVerb::Build { library, run_dir, runs_from, threads, expires, json, .. } => {
+            perform(*json, |reporter| {
+                let runs = listed(run_dir, runs_from.as_deref())?;
+                if let Some(day) = expires {
+                    // The day counts even if the runs cannot be read.
+                    set_expiry(library, day)?;
+                }
+                add(library, &runs, How::Build, threads.unwrap_or_else(cores), reporter)
+            })
+        }
         LibraryVerb::Add { library, run_dir, json, .. } => {
             perform(*json, |reporter| add(library, run_dir, How::Add, 1, reporter))
         }
@@ -145,6 +151,16 @@ pub(crate) fn add(
     figures.insert("runs_named".into(), n_named.into());
     figures.insert("runs".into(), seen.iter().zip(&added).map(of_run).collect());
     Ok(figures)
+}
+
+/// Sets the day from which a gallery must be gone; `never` removes it.
+///
+/// # Errors
+/// When the library cannot be read or written.
+pub(crate) fn set_expiry(library: &Path, day: &str) -> Result<(), Error> {
+    let mut library = Library::open(library)?;
+    library.set_expiry(Some(day.to_owned()).filter(|day| day != NEVER));
+    library.commit()
 }
 
 /// Returns the runs of `--run-dir`, and those of a file or of standard input (`-`) with one path per line.

@@ -101,7 +101,7 @@ impl Screen {
             Event::Progress { done, total, unit } => self.advance(*done, *total, unit),
             Event::Warning { message } if !self.json => {
                 self.clear();
-                eprintln!("warning: {message}");
+                console::warn(message);
             }
             _ => {}
         }

@@ -4,10 +4,13 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime};
 
 use clap::Args;
 use console::{Error, Result, process, say};
+use gallery::Library;
 use gallery::validate::is_library;
+use run::RunReader;
 use run::edits::EditOp;
 use run::stage::Reporter;
 
@@ -77,8 +80,60 @@ pub(crate) fn main(args: &ReviewArgs) -> Result<()> {
             open(address.as_ref());
         }
     };
-    review::serve(&options, &make, correct, &process::interrupted, ready)?;
+    let removals = Removals::new(&args.run)?;
+    review::serve(&options, &make, correct, &|| process::interrupted() || removals.has_new(), ready)?;
+    if removals.has_new() {
+        eprintln!(
+            "something was removed from a run that the page shows, so the server has ended; start it again"
+        );
+    }
     Ok(())
+}
+
+/// Time between two looks at the manifests of the runs.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Notices when `redact` removes something from a run. The server holds a copy of the pictures until it ends.
+#[derive(Debug)]
+struct Removals {
+    runs: Vec<(PathBuf, Option<SystemTime>)>,
+    before: Vec<Removed>,
+    looked: Mutex<(Instant, bool)>,
+}
+
+/// Number of removed tracks, and whether the pictures were removed; `None` for a run that is not there.
+type Removed = Option<(usize, bool)>;
+
+impl Removals {
+    fn new(root: &Path) -> Result<Self> {
+        let runs: Vec<PathBuf> = match is_library(root) {
+            true => Library::view(root)?.videos().filter_map(|video| video.run_dir).collect(),
+            false => vec![root.to_path_buf()],
+        };
+        let before = runs.iter().map(|run| Self::of(run)).collect();
+        let runs = runs.into_iter().map(|run| (run.clone(), Self::changed(&run))).collect();
+        Ok(Self { runs, before, looked: Mutex::new((Instant::now(), false)) })
+    }
+
+    fn of(run: &Path) -> Removed {
+        let run = RunReader::open(run).ok()?;
+        Some((run::redact::removed_tracks(&run).len(), run::redact::has_no_pictures(&run)))
+    }
+
+    fn changed(run: &Path) -> Option<SystemTime> {
+        run.join(run::manifest::FILE_NAME).metadata().and_then(|found| found.modified()).ok()
+    }
+
+    fn has_new(&self) -> bool {
+        let Ok(mut looked) = self.looked.lock() else { return false };
+        if !looked.1 && looked.0.elapsed() >= LOOK {
+            let is_new = |((run, changed), before): (&(PathBuf, Option<SystemTime>), &Removed)| {
+                Self::changed(run) != *changed && before.is_some() && Self::of(run) != *before
+            };
+            *looked = (Instant::now(), self.runs.iter().zip(&self.before).any(is_new));
+        }
+        looked.1
+    }
 }
 
 /// Performs an act on a gallery. Returns a sentence about the result, or the reason of the refusal.

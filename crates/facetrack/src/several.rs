@@ -122,7 +122,7 @@ impl Found {
                 more => format!(" and {more} more"),
             };
             let count = counted(paths.len(), noun, &format!("{noun}s"));
-            eprintln!("warning: left out {count} {reason}: {}{more}", names.join(", "));
+            console::warn(&format!("left out {count} {reason}: {}{more}", names.join(", ")));
         }
     }
 }
@@ -261,6 +261,7 @@ fn run_one(plan: &Plan<'_>, video: &Path, run_dir: PathBuf, place: &str, runs_le
     let args = plan.args;
     single::check_file(video, "video", exit::INPUT)?;
     let run_dir = single::prepare_run_dir(run_dir)?;
+    single::set_expiry(args, &run_dir)?;
     if args.json {
         let (video, run_dir) = (video.display().to_string(), run_dir.display().to_string());
         say(&json!({ "event": "video_started", "video": video, "run_dir": run_dir }).to_string());
@@ -308,6 +309,9 @@ fn link(
     started: Instant,
 ) -> Result<()> {
     let mut reporter = Reporter::new("library", args.json);
+    if let Some(day) = &args.expires {
+        people::set_expiry(library, day)?;
+    }
     let figures = people::add(library, runs, How::Either, args.threads.unwrap_or(1), &mut reporter)?;
     process::check_interrupt()?;
     if args.json {

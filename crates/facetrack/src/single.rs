@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use console::{Error, Result, duration, exit, rounded, say};
 use evaluate::labels::Labels;
+use run::RunDir;
 use run::manifest::STAGES;
 use run::redact::Request;
 use run::stage::read_config;
@@ -16,12 +17,12 @@ use schema::io::read_all;
 use schema::tables::Identity;
 use serde_json::{Map, Value, json};
 
-use crate::cli::RunArgs;
+use crate::cli::{NEVER, RunArgs};
 use crate::models;
 use crate::progress::Screen;
 use crate::sources::{self, WeightSource};
 use crate::stages::{self, Finished};
-use crate::{annotate, edits, redact, skip, stamp};
+use crate::{annotate, edits, redact, skip, stamp, tables};
 
 /// The page, below the run directory.
 const PAGE: &str = "report/index.html";
@@ -66,9 +67,11 @@ fn run_in(args: &RunArgs, video: &Path, run_dir: PathBuf) -> Result<()> {
             eprintln!("{imported}; the track numbers are read as those of `{}`", run_dir.display());
         }
     }
+    set_expiry(args, &run_dir)?;
     let done = plan.run(video, &run_dir, &mut Screen::new(args.json, args.quiet))?;
     if let Some(out) = &args.annotate {
         annotate::annotate(video, &run_dir, out, args.json || args.quiet)?;
+        tables::record(&run_dir, "annotate", std::slice::from_ref(out));
     }
     if args.json {
         say(&closing_event(&run_dir, &done).to_string());
@@ -95,6 +98,12 @@ fn run_in(args: &RunArgs, video: &Path, run_dir: PathBuf) -> Result<()> {
         open(&page);
     }
     check_edits(args, &done)
+}
+
+/// Sets the day from which a run must be gone, before its first stage: what an interrupted run leaves has the day, too.
+pub(crate) fn set_expiry(args: &RunArgs, run_dir: &Path) -> Result<()> {
+    let Some(day) = &args.expires else { return Ok(()) };
+    Ok(RunDir::open(run_dir)?.set_expiry(Some(day.clone()).filter(|day| day != NEVER))?)
 }
 
 /// Fails with `--strict` if a correction is not applied.

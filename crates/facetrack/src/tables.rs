@@ -2,9 +2,9 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use console::{Result, exit};
+use console::{Result, exit, say, warn};
 use formats::Error;
 use formats::dataset;
 use formats::export::FORMATS;
@@ -32,7 +32,19 @@ pub(crate) fn export(arguments: &ExportArgs) -> Result<()> {
     let known = FORMATS.into_iter().find(|(name, _)| *name == arguments.to);
     let (_, write) = known.unwrap_or(FORMATS[0]);
     let run = Run::read(&arguments.run_dir)?;
-    Ok(put(arguments.out.as_deref(), &write(&run))?)
+    put(arguments.out.as_deref(), &write(&run))?;
+    record(&arguments.run_dir, &arguments.to, arguments.out.as_slice());
+    Ok(())
+}
+
+/// Records exported files, so that `redact` finds them. An export that cannot be recorded, as from a run of another
+/// user, is there all the same.
+pub(crate) fn record(root: &Path, format: &str, files: &[PathBuf]) {
+    if !files.is_empty()
+        && let Err(error) = run::exports::add(root, format, files)
+    {
+        warn(&format!("`facetrack redact` will not find the export: {error}"));
+    }
 }
 
 /// Writes a run as a dataset.
@@ -45,6 +57,8 @@ fn dataset(arguments: &ExportArgs, out: &Path) -> Result<()> {
     let ExportArgs { pictures, vectors, license, .. } = arguments;
     let content = dataset::Content { pictures: *pictures, vectors: *vectors, license: license.clone() };
     let tables = dataset::write(&arguments.run_dir, out, &content)?;
+    let files = run::files::walk(out)?;
+    record(&arguments.run_dir, DATASET, &files);
     eprintln!("`{}` has {tables} tables, a data card and {}", out.display(), dataset::CROISSANT);
     Ok(())
 }
@@ -66,7 +80,7 @@ pub(crate) fn import(arguments: &ImportArgs) -> Result<()> {
     let wrong = |(line, reason)| Error::Labels { path: labels.clone(), line, reason };
     let scene = run_dir.as_deref().map(scene).transpose().map_err(Error::from)?;
     let read = format.read_of(&content, *first_frame, *frames, scene.as_ref()).map_err(wrong)?;
-    read.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
+    read.warnings.iter().for_each(|warning| warn(warning));
     if to == EDITS {
         let run_dir = run_dir.as_deref().unwrap_or_else(|| Path::new("."));
         return name_people(&read, run_dir, format.name(), out.as_deref());
@@ -94,7 +108,7 @@ fn name_people(labels: &labels::Labels, run_dir: &Path, author: &str, out: Optio
     let run = Run::read(run_dir)?;
     let faces = Faces::read(&RunReader::open(run_dir).map_err(Error::from)?).map_err(Error::from)?;
     let Names { edits, warnings } = names(labels, &run, &faces, author);
-    warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
+    warnings.iter().for_each(|warning| warn(warning));
     eprintln!("{} of {} people of `{}` get a name", edits.len(), run.people.len(), run_dir.display());
     let entry = |(edit_id, edit)| Entry { edit_id, made_at: String::new(), undoes: None, edit };
     let entries: Vec<_> = (1..).zip(edits).map(entry).collect();
@@ -115,7 +129,7 @@ pub(crate) fn validate(path: &Path) -> Result<()> {
     if let Some(more) = verdict.faults.len().checked_sub(MOST_FAULTS).filter(|more| *more > 0) {
         lines.push(format!("and {more} more faults"));
     }
-    print(&lines.iter().map(|line| format!("{line}\n")).collect::<String>());
+    lines.iter().for_each(|line| say(line));
     if verdict.faults.is_empty() {
         let rows: usize = verdict.rows.values().sum();
         eprintln!("`{}`: {} tables with {rows} rows are valid", path.display(), verdict.rows.len());

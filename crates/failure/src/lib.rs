@@ -5,7 +5,26 @@
 
 mod catch_panic;
 
+use std::borrow::Cow;
+
 pub use catch_panic::catch_panic;
+
+/// Returns a text that a terminal shows as it is: characters that control a terminal or the direction of writing, which
+/// files of strangers may contain, are written as `\u{1b}`. Line breaks and tabs stay.
+pub fn shown(text: &str) -> Cow<'_, str> {
+    let is_odd = |c: char| {
+        c.is_control() && !matches!(c, '\n' | '\t')
+            || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    if !text.contains(is_odd) {
+        return Cow::Borrowed(text);
+    }
+    let mut plain = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        if is_odd(c) { plain.extend(c.escape_unicode()) } else { plain.push(c) }
+    }
+    Cow::Owned(plain)
+}
 
 /// Exit codes of every program of the project.
 pub mod exit {
@@ -62,5 +81,16 @@ pub trait Failure: std::error::Error {
     /// Returns the exit code of the process, one of [`exit`].
     fn exit_code(&self) -> u8 {
         self.advice().exit_code
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_is_not_controlled_by_a_text() {
+        assert_eq!(shown("Ida\tB\u{e5}\n"), "Ida\tB\u{e5}\n");
+        assert_eq!(shown("\u{1b}[2J a\rb\u{9b}1m\u{202e}"), "\\u{1b}[2J a\\u{d}b\\u{9b}1m\\u{202e}");
     }
 }

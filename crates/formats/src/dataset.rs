@@ -9,6 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use ::run::RunReader;
+use ::run::files::{new_folder, sha256};
 use schema::cell::CellType;
 use schema::docs::one_line;
 use schema::io;
@@ -52,8 +53,8 @@ struct File {
     columns: Vec<&'static Column>,
 }
 
-/// Writes the dataset of the run at `root` into the folder `out`, which must be empty or absent. Returns the number of
-/// its tables.
+/// Writes the dataset of the run at `root` as the folder `out`, which must be empty or absent: the whole folder, or
+/// nothing. Returns the number of its tables.
 ///
 /// # Errors
 /// When the stage `cluster` has not finished, a table is not as its stage wrote it, or a file cannot be written.
@@ -66,19 +67,26 @@ pub fn write(root: &Path, out: &Path, content: &Content) -> Result<usize> {
         let path = path.to_path_buf();
         move |source| Error::Io { action, path, source }
     };
-    fs::create_dir_all(out).map_err(io("create", out))?;
-    for file in &files {
-        let (from, to) = (root.join(file.table.file_name()), out.join(file.table.file_name()));
-        fs::copy(&from, &to).map_err(io("write", &to))?;
-    }
-    let texts = [
-        (CARD, card(&run, &video, &people, &files, content)),
-        (CROISSANT, croissant(&run, &video, &files, content)),
-    ];
-    for (name, text) in texts {
-        let path: PathBuf = out.join(name);
-        fs::write(&path, text).map_err(io("write", &path))?;
-    }
+    new_folder(out, |folder| {
+        for file in &files {
+            let (from, to) = (root.join(file.table.file_name()), folder.join(file.table.file_name()));
+            fs::copy(&from, &to).map_err(io("write", &to))?;
+            // A stage may have replaced the table since its hash was taken.
+            if sha256(&to)? != file.sha256 {
+                let reason = "its SHA-256 differs".into();
+                return Err(Error::Run(::run::Error::Changed { path: from, reason }));
+            }
+        }
+        let texts = [
+            (CARD, card(&run, &video, &people, &files, content)),
+            (CROISSANT, croissant(&run, &video, &files, content)),
+        ];
+        for (name, text) in texts {
+            let path: PathBuf = folder.join(name);
+            fs::write(&path, text).map_err(io("write", &path))?;
+        }
+        Ok(())
+    })?;
     Ok(files.len())
 }
 

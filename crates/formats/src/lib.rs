@@ -2,11 +2,12 @@
 //!
 //! * [`dataset`]: a run as a dataset with a data card and a description in Croissant.
 //! * [`edits`]: corrections as CSV or JSON.
-//! * [`export`]: a run as CSV, MOTChallenge, COCO, CVAT, WebVTT, RTTM, OpenTimelineIO, MMIF or an
+//! * [`export`]: a run as CSV, MOTChallenge, COCO, CVAT, WebVTT, RTTM, OpenTimelineIO, MMIF, XMP or an
 //!   edit decision list.
 //! * [`labels`]: ground truth of CSV files, MOTChallenge, CVAT or COCO, for import and for stage `evaluate`; and what
 //!   other services and tools found.
 //! * [`names`]: names for the people of a run, from such labels.
+//! * [`subject`]: what is stored of one person.
 //!
 //! **Architecture invariant:** this crate reads tables and does not change them.
 
@@ -16,6 +17,7 @@ pub mod export;
 pub mod labels;
 pub mod names;
 pub mod run;
+pub mod subject;
 mod xml;
 
 use std::io;

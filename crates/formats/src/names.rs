@@ -159,12 +159,48 @@ fn by_times(labels: &Labels, run: &Run) -> BTreeMap<i64, String> {
             }
         }
     }
+    let mut by_name: BTreeMap<&str, Best<i64>> = BTreeMap::new();
+    let mut by_cluster: BTreeMap<i64, Best<&str>> = BTreeMap::new();
+    for Pair { name, cluster, fit } in &pairs {
+        by_name.entry(name).or_default().see(*cluster, *fit);
+        by_cluster.entry(*cluster).or_default().see(name, *fit);
+    }
     let is_only = |pair: &&Pair<'_>| {
-        let mut others =
-            pairs.iter().filter(|other| (other.name == pair.name) != (other.cluster == pair.cluster));
-        others.all(|other| other.fit <= CLEARLY_LESS * pair.fit)
+        let other =
+            by_name[pair.name].without(&pair.cluster).max(by_cluster[&pair.cluster].without(&pair.name));
+        other <= CLEARLY_LESS * pair.fit
     };
     pairs.iter().filter(is_only).map(|pair| (pair.cluster, pair.name.to_owned())).collect()
+}
+
+/// The two best fits of a name, by person, or of a person, by name.
+#[derive(Debug, Clone)]
+struct Best<K> {
+    first: Option<(K, f64)>,
+    second: f64,
+}
+
+impl<K> Default for Best<K> {
+    fn default() -> Self {
+        Self { first: None, second: 0.0 }
+    }
+}
+
+impl<K: PartialEq> Best<K> {
+    fn see(&mut self, key: K, fit: f64) {
+        match &self.first {
+            Some((_, best)) if *best >= fit => self.second = self.second.max(fit),
+            before => {
+                self.second = before.as_ref().map_or(0.0, |(_, best)| *best);
+                self.first = Some((key, fit));
+            }
+        }
+    }
+
+    /// The best fit with another one than `key`; 0 where there is none.
+    fn without(&self, key: &K) -> f64 {
+        self.first.as_ref().map_or(0.0, |(first, fit)| if first == key { self.second } else { *fit })
+    }
 }
 
 /// A name that may be the name of a person.
@@ -215,5 +251,13 @@ mod tests {
         assert_eq!(overlap(&a, &b), 1.75);
         assert_eq!(overlap(&b, &a), 1.75);
         assert_eq!(overlap(&a, &[]), 0.0);
+    }
+
+    #[test]
+    fn the_best_other_fit_is_known_of_each() {
+        let mut best = Best::default();
+        [(1, 0.5), (2, 0.9), (3, 0.7), (4, 0.9)].iter().for_each(|(key, fit)| best.see(*key, *fit));
+        assert_eq!((best.without(&2), best.without(&4), best.without(&9)), (0.9, 0.9, 0.9));
+        assert_eq!(Best::<i64>::default().without(&1), 0.0);
     }
 }

@@ -9,6 +9,7 @@
 //! * [`matching`]: matches the people of a run with the known people; pure.
 //! * [`finding`]: people who resemble a face; pure.
 //! * [`edits`]: corrections of the matches: which people are one person, and which are not.
+//! * [`erasure`]: people and whole galleries removed.
 //! * [`migration`]: the vectors of another embedder for the same people.
 //! * [`mod@page`]: the page of the gallery.
 //! * [`people`]: the people that members add up to; pure.
@@ -19,6 +20,7 @@
 //! `members` add up to in the order of `library.json`, to the last bit.
 
 pub mod edits;
+pub mod erasure;
 pub mod finding;
 pub mod identities;
 mod linking;
@@ -92,6 +94,12 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
+    /// There is no library.
+    #[error("`{}` is not a gallery: it has no library.json", path.display())]
+    NoGallery {
+        /// The directory.
+        path: PathBuf,
+    },
     /// The video is not in the library.
     #[error("`{}` contains no video {video_id}", path.display())]
     NoVideo {
@@ -152,6 +160,9 @@ impl Failure for Error {
                 exit::USAGE,
                 "run the video again with the --embedder of the gallery, or use another --library",
             ),
+            Self::NoGallery { .. } => {
+                Advice::new(exit::INPUT, "`facetrack library build` makes a gallery of runs")
+            }
             Self::TwoRuns { .. } => Advice::new(exit::USAGE, "name one of them"),
             Self::RunsGone { .. } => Advice::new(
                 exit::INPUT,

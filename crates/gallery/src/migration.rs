@@ -19,7 +19,7 @@ use crate::store::Library;
 use crate::{Error, RunIdentities};
 
 /// Name of the record.
-const RECORD: &str = "migration.json";
+pub(crate) const RECORD: &str = "migration.json";
 
 /// The clusters of each video before the migration, by `video_id`.
 type Record = BTreeMap<String, Before>;

@@ -82,6 +82,9 @@ pub(crate) struct Index {
     /// Key of the person that a correction made, by key of the correction.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     made: BTreeMap<i64, i64>,
+    /// Day from which the gallery must be gone, as `2027-01-31`; `None` without such a day.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) expires: Option<String>,
 }
 
 /// A file of a table.
@@ -99,7 +102,7 @@ pub(crate) struct Entry {
     /// Name of its run.
     run_id: String,
     /// Hash of what was read of the run.
-    fingerprint: String,
+    pub(crate) fingerprint: String,
     /// Its table, below the library.
     pub(crate) file: String,
     pub(crate) sha256: String,
@@ -164,7 +167,7 @@ struct Regrouped {
 #[derive(Debug)]
 pub struct Library {
     root: PathBuf,
-    index: Index,
+    pub(crate) index: Index,
     people: People,
     /// Tables of members that were read or written, by SHA-256: each is read once.
     tables: RefCell<HashMap<String, Table>>,
@@ -244,6 +247,11 @@ impl Library {
         &self.root
     }
 
+    /// The mean embedding of every person, in no order.
+    pub fn vectors(&self) -> impl Iterator<Item = (i64, &UnitVector)> {
+        self.people.vectors.iter().map(|(id, vector)| (*id, vector))
+    }
+
     /// The table of people.
     pub fn people_file(&self) -> PathBuf {
         self.root.join(Person::TABLE.file_name())
@@ -298,6 +306,15 @@ impl Library {
         self.index.videos.iter().map(|entry| self.read(entry)).collect()
     }
 
+    /// The members of a video, by its index in [`Library::videos`].
+    ///
+    /// # Errors
+    /// When the file cannot be read, and when there is no such video.
+    pub fn members_of(&self, video: usize) -> Result<Table, Error> {
+        let unknown = || Error::NoVideo { path: self.root.clone(), video_id: format!("number {video}") };
+        self.read(self.index.videos.get(video).ok_or_else(unknown)?)
+    }
+
     /// SHA-256 of the table of members of each video, in the order of [`Library::videos`].
     pub(crate) fn member_hashes(&self) -> impl Iterator<Item = String> {
         self.index.videos.iter().map(|entry| entry.sha256.clone())
@@ -320,6 +337,19 @@ impl Library {
     /// # Errors
     /// When the run's vectors cannot be compared with the library's, and when files cannot be used.
     pub fn add(&mut self, seen: &RunIdentities) -> Result<Added, Error> {
+        self.add_run(seen, false)
+    }
+
+    /// Does the same for a run from which people were removed: the others, whose vectors are what they were, keep their
+    /// `person_id`, whatever matching would find now.
+    ///
+    /// # Errors
+    /// As [`Library::add`].
+    pub fn add_less(&mut self, seen: &RunIdentities) -> Result<Added, Error> {
+        self.add_run(seen, true)
+    }
+
+    fn add_run(&mut self, seen: &RunIdentities, is_less: bool) -> Result<Added, Error> {
         let video_id = seen.video_id.as_str();
         let old = self.index.videos.iter().position(|entry| entry.video_id == video_id);
         // A run that has been added as it is, if its file is whole.
@@ -341,10 +371,11 @@ impl Library {
             self.check_embedder(seen)?;
         }
         let before = old.and_then(|at| self.read(&self.index.videos[at]).ok());
-        let rows = match before.filter(|before| are_same_people(before, seen)) {
+        let rows = match before {
             // A new name is no reason to match again.
-            Some(before) => renamed(&before, seen),
-            None => self.members(seen),
+            Some(before) if are_same_people(&before, seen) => renamed(&before, seen),
+            Some(before) if is_less => self.members(seen, &before),
+            _ => self.members(seen, &[]),
         };
         let entry = self.write_members(seen, &rows, &self.index)?;
         self.index.embedder = Some(seen.embedder.clone());
@@ -572,6 +603,22 @@ impl Library {
         if self.n_videos() == before {
             return Err(Error::NoVideo { path: self.root.clone(), video_id: video_id.to_owned() });
         }
+        self.people = self.sum_up()?;
+        self.index.vector_files.clear();
+        self.apply_edits()?;
+        Ok(())
+    }
+
+    /// Gives a video other members than its run has, such as those without a person who was removed. The video then
+    /// counts as changed, so that the run is read again when it is added.
+    pub(crate) fn replace_members(&mut self, video: usize, rows: &[Member]) -> Result<(), Error> {
+        let mut entry = self.index.videos[video].clone();
+        entry.fingerprint = hash::bytes(json!(["without its run", entry.fingerprint]).to_string().as_bytes());
+        let (run_id, fingerprint) = (entry.run_id.clone(), entry.fingerprint.clone());
+        let footer = Footer::of::<Member>(run_id, fingerprint, self.index.embedder.as_slice());
+        entry.file = member_file(&entry.video_id, &entry.fingerprint, rows);
+        entry.sha256 = self.write_table(&entry.file, &footer, rows)?;
+        self.index.videos[video] = entry;
         self.people = self.sum_up()?;
         self.index.vector_files.clear();
         self.apply_edits()?;
@@ -885,20 +932,36 @@ impl Library {
         })
     }
 
-    /// Rows of a run, with new ids for the people without a match.
-    fn members(&mut self, seen: &RunIdentities) -> Vec<Member> {
-        let ids: Vec<_> = self.people.rows.keys().copied().collect();
+    /// Rows of a run, with new ids for the people without a match. People with the vector of a row of `before` are its
+    /// person.
+    fn members(&mut self, seen: &RunIdentities, before: &[Member]) -> Vec<Member> {
+        let kept = |person: &RunIdentity| {
+            let is_same = |row: &&Member| row.n_tracks == person.n_tracks && row.embedding == person.vector;
+            let RunIdentity { cluster_id, screen_secs, .. } = *person;
+            let (name, named_at) = (person.name.clone(), person.named_at.clone());
+            before.iter().find(is_same).map(|row| Member {
+                cluster_id,
+                screen_secs,
+                name,
+                named_at,
+                ..row.clone()
+            })
+        };
+        let mut rows: Vec<Option<Member>> = seen.people.iter().map(kept).collect();
+        let taken: HashSet<i64> =
+            rows.iter().flatten().map(|row| row.linked_person_id.unwrap_or(row.person_id)).collect();
+        let ids: Vec<_> = self.people.rows.keys().copied().filter(|id| !taken.contains(id)).collect();
         let known: Vec<_> = ids.iter().map(|id| self.people.vectors[id].as_slice()).collect();
-        let vectors: Vec<_> = seen.people.iter().map(|person| person.vector.as_slice()).collect();
+        let others: Vec<usize> = (0..rows.len()).filter(|at| rows[*at].is_none()).collect();
+        let vectors: Vec<_> = others.iter().map(|at| seen.people[*at].vector.as_slice()).collect();
         let found = matching::find(&Scale::of(&seen.embedder), &known, &vectors);
         let mut new = self.index.next_person_id..;
-        let row = |(person, found): (&RunIdentity, &Match)| {
+        for (at, found) in others.into_iter().zip(&found) {
             let person_id = found.known.map(|(at, _)| ids[at]).or_else(|| new.next());
-            Some(member(seen, person, person_id?, found, &ids))
-        };
-        let rows = seen.people.iter().zip(&found).filter_map(row).collect();
+            rows[at] = person_id.map(|id| member(seen, &seen.people[at], id, found, &ids));
+        }
         self.index.next_person_id = new.start;
-        rows
+        rows.into_iter().flatten().collect()
     }
 
     /// The footer of a table of all people.
@@ -1059,6 +1122,9 @@ impl Index {
         if !(0..=MAX_WHOLE).contains(&index.next_person_id) {
             return Err(wrong(format!("invalid next_person_id {}", index.next_person_id)));
         }
+        if let Some(day) = index.expires.as_ref().filter(|day| !run::date::is_date(day)) {
+            return Err(wrong(format!("its day of expiry is {day:?}, not a date such as 2027-01-31")));
+        }
         // Named files are removed some day, so a foreign index must not name other files.
         let files = index.videos.iter().map(|entry| &entry.file);
         let mut files = files.chain(index.vector_files.iter().map(|entry| &entry.file));
@@ -1210,7 +1276,7 @@ fn tidy(path: &Path) -> PathBuf {
 
 /// Whether a path is named like a file of the library, or like its temporary: `members/<hex>.<hex>.parquet`,
 /// the same in the folder of formats 1 and 2, or `person_vectors/<hex>.parquet`.
-fn is_ours(path: &Path) -> bool {
+pub(crate) fn is_ours(path: &Path) -> bool {
     let folder = path.parent().and_then(Path::file_name).and_then(|name| name.to_str());
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let Some((stem, rest)) = name.split_once(".parquet") else { return false };

@@ -22,6 +22,14 @@ pub fn is_library(root: &Path) -> bool {
     root.join(INDEX).is_file()
 }
 
+/// Fails unless a directory is a library.
+///
+/// # Errors
+/// [`Error::NoGallery`].
+pub fn require(root: &Path) -> Result<(), Error> {
+    if is_library(root) { Ok(()) } else { Err(Error::NoGallery { path: root.to_path_buf() }) }
+}
+
 /// Checks every file that the index of the library at `root` names.
 ///
 /// # Errors

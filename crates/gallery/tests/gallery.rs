@@ -729,3 +729,70 @@ fn the_page_names_everyone_and_an_empty_gallery_has_a_page_too() {
     fs::remove_dir_all(&a.run_dir).unwrap();
     assert_eq!(library.page().unwrap().people.len(), 2);
 }
+
+/// The run of a video without one of its people: the others, who have other numbers now, are who they were.
+#[test]
+fn people_who_stay_in_a_run_keep_their_ids() {
+    let place = Place::new();
+    let (a, b) = (place.run("a", &[0, 1, 2, 3]), place.run("b", &[1, 2, 3, 4]));
+    let mut library = Library::open(&place.root()).unwrap();
+    library.build(&[a, b.clone()], 1).unwrap();
+    library.commit().unwrap();
+    drop(library);
+    let before = place.ids();
+    fs::remove_dir_all(&b.run_dir).unwrap();
+    let less = place.run("b", &[2, 3, 4]);
+    let mut library = Library::open(&place.root()).unwrap();
+    library.add_less(&less).unwrap();
+    library.commit().unwrap();
+    drop(library);
+    let after = place.ids();
+    let video_id = b.video_id.to_string();
+    for cluster in 0..3 {
+        let (was, is) = (before[&(video_id.clone(), cluster + 1)], after[&(video_id.clone(), cluster)]);
+        assert_eq!(was, is, "person {cluster} of {before:?} {after:?}");
+    }
+    assert!(gallery::validate::validate(&place.root()).unwrap().faults.is_empty());
+}
+
+/// The run of a video is gone, so that only the gallery can lose a person: the vector, and what corrections say.
+#[test]
+fn a_person_is_removed_without_the_run() {
+    let place = Place::new();
+    let (a, b) = (place.run("a", &[0, 1, 2]), place.run("b", &[0, 1, 3]));
+    place.add(&a);
+    place.add(&b);
+    let vectors = |library: &Library| -> Vec<Vec<f32>> {
+        let rows = library.members_of_all().unwrap();
+        rows.iter().flat_map(|rows| rows.iter()).map(|row| row.embedding.as_slice().to_vec()).collect()
+    };
+    let mut library = Library::open(&place.root()).unwrap();
+    let gone = library.members_of(0).unwrap()[2].clone();
+    library.forget(a.video_id.as_str(), &[2].into()).unwrap();
+    library.commit().unwrap();
+    drop(library);
+    let library = Library::open(&place.root()).unwrap();
+    assert_eq!(vectors(&library).len(), 5);
+    assert!(vectors(&library).iter().all(|vector| vector != gone.embedding.as_slice()));
+    assert!(library.vectors().all(|(_, vector)| *vector != gone.embedding));
+    assert!(library.person(gone.person_id).is_none());
+    drop(library);
+    for file in place.files("members").iter().chain(&place.files("person_vectors")) {
+        let bytes: Vec<u8> = gone.embedding.as_slice().iter().flat_map(|x| x.to_le_bytes()).collect();
+        run::redact::each_trace(file, |_, trace| assert!(trace != bytes.as_slice(), "{file:?}")).unwrap();
+    }
+    assert!(gallery::validate::validate(&place.root()).unwrap().faults.is_empty());
+    // The run as it was is no longer known, and is read when it is added.
+    assert!(!place.add(&a).up_to_date);
+    let mut library = Library::open(&place.root()).unwrap();
+    library.forget_video(b.video_id.as_str()).unwrap();
+    library.set_expiry(Some("2020-01-31".into()));
+    library.commit().unwrap();
+    drop(library);
+    let mut library = Library::open(&place.root()).unwrap();
+    assert_eq!((library.n_videos(), library.expires()), (1, Some("2020-01-31")));
+    library.set_expiry(None);
+    fs::write(place.root().join("mine.txt"), "x").unwrap();
+    let left = library.delete().unwrap();
+    assert_eq!(left, [place.root().canonicalize().unwrap().join("mine.txt")]);
+}

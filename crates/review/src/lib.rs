@@ -16,7 +16,7 @@ mod server;
 mod session;
 mod video;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use failure::{Advice, Failure, exit};
@@ -101,6 +101,14 @@ impl Failure for Error {
             Self::Server(_) => exit::UNEXPECTED.into(),
         }
     }
+}
+
+/// Reads a run as the server does before the first request, and shows nothing.
+///
+/// # Errors
+/// See [`Error`].
+pub fn read(run: &Path) -> Result<(), Error> {
+    RunApp::open(run, None, String::new(), true).map(drop)
 }
 
 /// Serves the page until `is_stopped` returns true. `ready` receives the address of the page, which opens the page

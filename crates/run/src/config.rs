@@ -65,7 +65,7 @@ fn merge(old: &mut toml::Table, new: toml::Table) {
 }
 
 /// Terms of the parser, and what they are called here.
-const TERMS: [(&str, &str); 17] = [
+const TERMS: [(&str, &str); 20] = [
     ("there are no fields", "there are no keys"),
     ("expected any valid TOML value", "expected a smaller number"),
     ("unknown field", "unknown key"),
@@ -81,6 +81,9 @@ const TERMS: [(&str, &str); 17] = [
     ("expected f64", "expected a number"),
     ("expected f32", "expected a number"),
     ("expected a sequence", "expected a list"),
+    ("expected a map", "expected an object"),
+    ("type: map,", "type: object,"),
+    ("type: sequence,", "type: list,"),
     (" as i128", ""),
     ("floating point", "number"),
 ];

@@ -19,14 +19,13 @@ use schema::io::{PRODUCER, TableWriter};
 use schema::{Row, tables};
 
 use crate::error::{Error, Result};
+use crate::exports;
 use crate::files::{self, TEMPORARY, publish, remove, replace, sha256, temporary, write_synced};
-use crate::lock::{Lock, lock};
+use crate::lock::{LOCK_FILE, Lock, lock};
 use crate::manifest::{self, Input, Manifest, Output, STAGES, StageRecord, VideoFile};
-use crate::reader::{RunReader, reads_stale};
+use crate::reader::{CONFIG_FILE, RunReader, reads_stale};
 use crate::uids;
 
-/// The resolved configuration, one section per stage.
-const CONFIG_FILE: &str = "config.toml";
 /// Name of the figure with the run whose tables were taken over.
 pub const REUSED: &str = "reused_from";
 /// The folder of files that are no tables.
@@ -227,6 +226,35 @@ impl RunDir {
         }
         self.set_video(video);
         self.write_manifest()
+    }
+
+    /// Sets the day from which the run must be gone, as `2027-01-31`; `None` removes it.
+    ///
+    /// # Errors
+    /// When the manifest cannot be written.
+    pub fn set_expiry(&mut self, day: Option<String>) -> Result<()> {
+        self.reader.manifest.expires = day;
+        self.write_manifest()
+    }
+
+    /// Deletes the run: every file that the program wrote, the manifest last, so that a deletion that was interrupted
+    /// can be repeated. Returns the files that are left, because the program did not write them.
+    ///
+    /// # Errors
+    /// When a file cannot be removed.
+    pub fn delete(self) -> Result<Vec<PathBuf>> {
+        let root = self.root.clone();
+        for path in files::walk(&root)? {
+            let name = path.strip_prefix(&root).unwrap_or(&path).to_string_lossy();
+            if self.is_own(&name) && name != manifest::FILE_NAME && name != LOCK_FILE {
+                remove(&path)?;
+            }
+        }
+        remove(&root.join(manifest::FILE_NAME))?;
+        drop(self);
+        remove(&root.join(LOCK_FILE))?;
+        files::remove_empty_folders(&root);
+        if root.is_dir() { files::walk(&root) } else { Ok(Vec::new()) }
     }
 
     /// Makes the outputs of a stage visible, all of them or none, and drops results of later
@@ -449,7 +477,7 @@ fn fingerprint(record: &StageRecord) -> String {
 /// Removes what an interrupted stage left, and nothing else: the directory may be one in which a
 /// person keeps files, and some of those may end in `.tmp` too.
 fn remove_temporaries(root: &Path) -> Result<()> {
-    let own = [manifest::FILE_NAME, CONFIG_FILE, uids::FILE].map(str::to_owned);
+    let own = [manifest::FILE_NAME, CONFIG_FILE, uids::FILE, exports::FILE].map(str::to_owned);
     let own: Vec<_> = tables::ALL.iter().map(|table| table.file_name()).chain(own).collect();
     files::remove_temporaries(root, &own)?;
     remove_temporaries_below(&root.join(REPORT))

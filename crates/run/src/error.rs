@@ -82,6 +82,14 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
+    /// A file is no report of an erasure, or was changed.
+    #[error("`{}` is not a report of an erasure by facetrack: {reason}", path.display())]
+    Report {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
     /// An edit cannot be undone or redone.
     #[error("the edits of `{}`: {reason}", path.display())]
     Edit {
@@ -132,6 +140,9 @@ impl Failure for Error {
                 format!("to restore it, run with --from {stage}; for other settings, use another --run-dir"),
             ),
             Self::Manifest { .. } => Advice::new(exit::CONTRACT, "use another --run-dir, or delete this one"),
+            Self::Report { .. } => {
+                Advice::new(exit::CONTRACT, "pass the JSON file that `facetrack redact --report` wrote")
+            }
             Self::Edit { path, .. } => {
                 Advice::new(exit::USAGE, format!("`facetrack edits list {}` lists the edits", path.display()))
             }

@@ -47,6 +47,64 @@ pub fn remove_temporaries(folder: &Path, files: &[String]) -> Result<()> {
     Ok(())
 }
 
+/// Every file below a folder, in the order of the paths. A link is not followed: its target is not part of the folder.
+///
+/// # Errors
+/// When a folder cannot be read.
+pub fn walk(root: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    let mut folders = vec![root.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).map_err(Error::io("read", &folder))? {
+            let entry = entry.map_err(Error::io("read", &folder))?;
+            let is_folder = entry.file_type().map_err(Error::io("read", &folder))?.is_dir();
+            if is_folder { &mut folders } else { &mut found }.push(entry.path());
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Path of a file below a folder, with `/`.
+pub fn name_in(root: &Path, path: &Path) -> String {
+    path.strip_prefix(root).unwrap_or(path).to_string_lossy().into_owned()
+}
+
+/// Removes a folder and the folders below it as far as they have no files.
+pub fn remove_empty_folders(root: &Path) {
+    for entry in fs::read_dir(root).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            remove_empty_folders(&entry.path());
+        }
+    }
+    // A folder with files of others stays.
+    let _ = fs::remove_dir(root);
+}
+
+/// Makes the folder `out` with what `fill` writes: the whole folder, or nothing. `out` may be an empty folder.
+///
+/// # Errors
+/// Those of `fill`, and when the folder cannot be written.
+pub fn new_folder<T, E: From<Error>>(
+    out: &Path,
+    fill: impl FnOnce(&Path) -> std::result::Result<T, E>,
+) -> std::result::Result<T, E> {
+    let out = std::path::absolute(out).map_err(Error::io("resolve", out))?;
+    let part = temporary(&out);
+    let made = fs::create_dir_all(&part).map_err(|error| E::from(Error::io("create", &part)(error)));
+    let made = made.and_then(|()| fill(&part)).and_then(|made| {
+        // A system that cannot rename a folder over an empty one can remove that first.
+        let _ = fs::remove_dir(&out);
+        fs::rename(&part, &out).map_err(Error::io("write", &out))?;
+        Ok(made)
+    });
+    if made.is_err() {
+        // Half a folder is useless; a failure to remove it does not change the error.
+        let _ = fs::remove_dir_all(&part);
+    }
+    made
+}
+
 /// Whether a file is named like a temporary of the file `of`: as by [`temporary`], or `OF.tmp` as by earlier versions.
 pub fn is_temporary(name: &str, of: &str) -> bool {
     let between = name.strip_prefix(of).and_then(|rest| rest.strip_suffix(TEMPORARY)?.strip_suffix('.'));
@@ -78,4 +136,30 @@ pub fn publish(path: &Path) -> Result<()> {
 pub(crate) fn write_synced(path: &Path, content: &[u8]) -> Result<()> {
     let mut file = File::create(path).map_err(Error::io("create", path))?;
     file.write_all(content).and_then(|()| file.sync_all()).map_err(Error::io("write", path))
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_whole_or_absent() {
+        let place = tempfile::tempdir().unwrap();
+        let out = place.path().join("out");
+        let fill = |folder: &Path| write_synced(&folder.join("a"), b"x");
+        let fail = |folder: &Path| fill(folder).and_then(|()| Err(Error::NoRun { path: folder.into() }));
+        assert!(new_folder::<(), _>(&out, fail).is_err());
+        assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0);
+        fs::create_dir(&out).unwrap();
+        new_folder(&out, fill).unwrap();
+        assert_eq!(walk(place.path()).unwrap(), [out.join("a")]);
+        // What is there stays.
+        assert!(new_folder(&out, fill).is_err());
+        assert_eq!(walk(place.path()).unwrap(), [out.join("a")]);
+        remove(&out.join("a")).unwrap();
+        remove_empty_folders(place.path());
+        assert!(!place.path().exists());
+        fs::create_dir(place.path()).unwrap();
+    }
 }

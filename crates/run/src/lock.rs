@@ -23,6 +23,9 @@ const RENEWAL: Duration = Duration::from_secs(10);
 /// Time between two attempts to take a lock.
 const RETRY: Duration = Duration::from_millis(200);
 
+/// Name of the lock file of a directory.
+pub(crate) const LOCK_FILE: &str = ".lock";
+
 static PATIENCE: OnceLock<Duration> = OnceLock::new();
 
 /// Sets, once, how long this process waits for the lock of a directory that another process holds. Without this call,
@@ -61,7 +64,7 @@ impl Drop for Lock {
 /// # Errors
 /// [`Error::Locked`] when another process holds the lock for longer than this process waits.
 pub fn lock(root: &Path) -> Result<Lock> {
-    lock_file(&root.join(".lock"), PATIENCE.get().copied().unwrap_or_default())
+    lock_file(&root.join(LOCK_FILE), PATIENCE.get().copied().unwrap_or_default())
 }
 
 /// Takes the lock that the file `path` stands for, waiting for `patience` at the most.

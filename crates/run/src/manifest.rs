@@ -6,6 +6,7 @@ use std::time::UNIX_EPOCH;
 use serde::{Deserialize, Serialize};
 
 use crate::config::plain_json;
+use crate::date::is_date;
 use crate::error::{Error, Result};
 
 /// Name of the manifest inside the run directory.
@@ -31,6 +32,9 @@ pub struct Manifest {
     /// Stages that run again only when forced, because something was taken out of their tables.
     #[serde(default)]
     pub pinned: Vec<String>,
+    /// Day from which the run must be gone, as `2027-01-31`; `None` without such a day.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<String>,
 }
 
 /// Which file the run is about.
@@ -139,7 +143,7 @@ fn is_below(file: &str) -> bool {
 impl Manifest {
     /// An empty manifest.
     pub fn new(run_id: String) -> Self {
-        Self { format: FORMAT, run_id, video: None, stages: Vec::new(), pinned: Vec::new() }
+        Self { format: FORMAT, run_id, video: None, stages: Vec::new(), pinned: Vec::new(), expires: None }
     }
 
     /// Reads the manifest of the run at `root`; `None` when there is none yet.
@@ -157,6 +161,10 @@ impl Manifest {
             return Err(wrong(format!("its format is {format}, this version reads {FORMAT}")));
         }
         let manifest: Self = serde_json::from_slice(&json).map_err(|e| wrong(plain_json(&e)))?;
+        // A day that cannot be read must not count as none.
+        if let Some(day) = manifest.expires.as_ref().filter(|day| !is_date(day)) {
+            return Err(wrong(format!("its day of expiry is {day:?}, not a date such as 2027-01-31")));
+        }
         match manifest.stages.iter().flat_map(|s| &s.outputs).find(|o| !is_below(&o.file)) {
             Some(output) => {
                 Err(wrong(format!("invalid file name {:?}, which is outside the run", output.file)))

@@ -8,9 +8,16 @@ use schema::footer::Footer;
 use schema::io::{self, TableReader};
 use schema::{Row, Symbol, tables};
 
+use crate::edits::LOCK;
 use crate::error::{Error, Result};
+use crate::exports;
 use crate::files::sha256;
-use crate::manifest::{Input, Manifest, Output, StageRecord, VideoFile};
+use crate::lock::LOCK_FILE;
+use crate::manifest::{self, Input, Manifest, Output, StageRecord, VideoFile};
+use crate::uids;
+
+/// The resolved configuration, one section per stage.
+pub(crate) const CONFIG_FILE: &str = "config.toml";
 
 /// The finished stages of a run, as the manifest recorded them when the run was opened.
 ///
@@ -40,6 +47,16 @@ impl RunReader {
     /// What is recorded so far.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
+    }
+
+    /// Whether the program wrote a file, by its path below the run directory with `/`: a table or another result, the
+    /// record of something, a lock, or a log.
+    pub fn is_own(&self, name: &str) -> bool {
+        let around = [manifest::FILE_NAME, CONFIG_FILE, LOCK_FILE, LOCK, uids::FILE, exports::FILE]
+            .contains(&name)
+            || tables::EDITS.iter().any(|table| table.file_name() == name)
+            || name.starts_with("logs/");
+        around || self.manifest.output(name).is_some()
     }
 
     /// Key of the video; `ingest` must have finished.

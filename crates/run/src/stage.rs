@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use failure::Failure;
+use failure::{Failure, shown};
 use schema::io::PRODUCER;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -19,7 +19,7 @@ use serde_json::{Map, Value, json};
 
 pub use crate::config::read_config;
 use crate::error::{Error, Result};
-use crate::manifest::StageRecord;
+use crate::manifest::{STAGES, StageRecord};
 use crate::{Begin, Plan, RunDir, StageRun};
 
 /// Receives the progress of a stage.
@@ -183,7 +183,10 @@ impl Reporter {
         let path = folder.join(format!("{}.jsonl", self.stage));
         let mut log = File::create(&path).map_err(Error::io("create", &path))?;
         // Which files it is about: later lines need not repeat them.
-        let arguments: Vec<_> = std::env::args_os().map(|a| a.to_string_lossy().into_owned()).collect();
+        // Those of `redact` may name the person who is removed.
+        let is_stage = STAGES.contains(&self.stage);
+        let arguments = std::env::args_os().filter(|_| is_stage);
+        let arguments: Vec<_> = arguments.map(|a| a.to_string_lossy().into_owned()).collect();
         let started =
             json!({ "event": "started", "stage": self.stage, "producer": PRODUCER, "arguments": arguments });
         let _ = writeln!(log, "{started}");
@@ -239,7 +242,7 @@ impl Reporter {
     /// Prints a line for people. Like [`Self::emit`], it ignores a failed write.
     fn say(&self, line: &str) {
         if !self.json {
-            let _ = writeln!(std::io::stderr().lock(), "{line}");
+            let _ = writeln!(std::io::stderr().lock(), "{}", shown(line));
         }
     }
 

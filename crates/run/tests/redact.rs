@@ -2,12 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed test should stop where it fails")]
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use failure::Failure as _;
 use run::manifest::Manifest;
-use run::redact::{Error, Request, redact_check, redact_run};
+use run::redact::{Before, Digester, Error, PlaceKind, Report, Request, outlook, redact_check, redact_run};
 use run::{RunDir, RunReader};
 use schema::tables::{Cluster, Crop, Detection, Embedding, Track, TrackEmbedding};
 use serde_json::json;
@@ -145,4 +146,83 @@ fn reading_a_run_leaves_no_trace_and_needs_no_lock() {
     let nowhere = run.root.join("nowhere");
     let error = RunReader::open(&nowhere).unwrap_err();
     assert!(matches!(error, run::Error::NoRun { .. }) && error.exit_code() == 3 && !nowhere.exists());
+}
+
+#[test]
+fn what_a_request_would_remove_is_what_it_removes() {
+    let run = Run::new();
+    let request = Request { identities: vec![0], ..Request::default() };
+    let reader = run.reader();
+    let foreseen = outlook(&reader, &request).unwrap();
+    let rows = |run: &RunReader| {
+        let outputs = run.manifest().stages.iter().flat_map(|stage| stage.outputs.clone());
+        outputs.filter_map(|output| Some((output.file, output.rows?))).collect::<BTreeMap<String, u64>>()
+    };
+    let before = rows(&reader);
+    assert_eq!(foreseen.tracks, tracks_of(&reader, 0).into_iter().collect());
+    run.redact(&[0], false).unwrap();
+    let after = rows(&run.reader());
+    for file in ["detections", "tracks", "crops", "embeddings", "track_embeddings"] {
+        let file = format!("{file}.parquet");
+        let fewer = before[&file] - after[&file];
+        assert_eq!(foreseen.rows.get(&file).copied().unwrap_or(0), fewer, "{file}");
+    }
+    // The same person of another run of the video is given by tracks.
+    let other = Run::new();
+    let request = Request { tracks: foreseen.tracks.clone(), ..Request::default() };
+    redact_run(&mut RunDir::open(&other.root).unwrap(), &request).unwrap();
+    assert_eq!(other.reader().read::<Crop>().unwrap(), run.reader().read::<Crop>().unwrap());
+}
+
+#[test]
+fn a_report_proves_that_nothing_has_come_back() {
+    let run = Run::new();
+    let reader = run.reader();
+    let tracks: BTreeSet<i64> = tracks_of(&reader, 0).into_iter().collect();
+    let crops = fs::read(run.root.join("crops.parquet")).unwrap();
+    let digester = Digester::new();
+    let mut before = Before::of(PlaceKind::Run, &run.root).unwrap();
+    digester.of_run(&reader, &tracks, false, &mut before.digests).unwrap();
+    assert!(before.digests.len() >= 2 * tracks.len());
+    run.redact(&[0], false).unwrap();
+    let place = before.after("run".into(), tracks.iter().copied().collect(), false).unwrap();
+    assert!(place.rows["tracks.parquet"] == tracks.len() as u64 && place.unchanged > 0);
+    let made = |places| {
+        Report::new(
+            "person 1".into(),
+            "clerk".into(),
+            None,
+            &digester,
+            places,
+            BTreeMap::new(),
+            vec!["a copy".into()],
+        )
+    };
+    let report = made(vec![place]);
+    assert_eq!(report.check().unwrap().0, [""; 0]);
+    let file = run.root.with_file_name("report.json");
+    let text = report.write(&file).unwrap();
+    assert_eq!(Report::read(&file).unwrap(), report);
+    assert!(fs::read_to_string(text).unwrap().contains("  a copy\n"));
+    fs::write(run.root.join("backup"), &crops).unwrap();
+    let (found, _) = report.check().unwrap();
+    assert!(found.len() == 2 && found[0].contains("backup` is a file as it was"), "{found:?}");
+    fs::remove_file(run.root.join("backup")).unwrap();
+    let wrong = fs::read_to_string(&file).unwrap().replace("clerk", "thief");
+    fs::write(&file, wrong).unwrap();
+    assert!(Report::read(&file).unwrap_err().to_string().contains("its seal does not match"));
+    // A run that was deleted has nothing left.
+    fs::remove_dir_all(&run.root).unwrap();
+    assert_eq!(report.check().unwrap(), (vec![], 0));
+}
+
+#[test]
+fn a_deleted_run_leaves_only_files_of_others() {
+    let run = Run::new();
+    fs::write(run.root.join("notes.txt"), "mine").unwrap();
+    let mut open = RunDir::open(&run.root).unwrap();
+    open.set_expiry(Some("2020-01-31".into())).unwrap();
+    assert_eq!(Manifest::read(&run.root).unwrap().unwrap().expires.as_deref(), Some("2020-01-31"));
+    assert_eq!(open.delete().unwrap(), [run.root.canonicalize().unwrap().join("notes.txt")]);
+    assert_eq!(fs::read_dir(&run.root).unwrap().count(), 1);
 }

@@ -18,6 +18,11 @@ from ._run import Run, _find
 INDEX = "library.json"
 #: Version of the format of the index.
 FORMAT = 3
+#: What this package reads of an index.
+SHAPE: dict[str, Any] = {
+    "videos": [{"video_id": str, "run_id": str, "file": str}],
+    "vector_files": [{"file": str}],
+}
 
 
 class Library(Plotted):
@@ -45,6 +50,13 @@ class Library(Plotted):
             is_newer = isinstance(found, int) and found > FORMAT
             hint = UPGRADE if is_newer else "`facetrack library add` upgrades the gallery"
             raise Error(f"`{self.path}` is a gallery of format {found}, this version reads {FORMAT}", hint)
+        if (fault := _tables.check_shape(self.index, SHAPE)) is not None:
+            raise Error(f"`{self.path / INDEX}` is not the index of a gallery of facetrack: {fault}", RESTORE)
+        # Indexes of earlier versions do not have the places of the runs.
+        wrong = [video["video_id"] for video in self.index["videos"] if not isinstance(video.get("run_dir", ""), (str, type(None)))]
+        if wrong:
+            fault = f"`run_dir` of the video {wrong[0]} is not a text"
+            raise Error(f"`{self.path / INDEX}` is not the index of a gallery of facetrack: {fault}", RESTORE)
         self._frames: dict[str, pd.DataFrame] = {}
         self._runs: dict[str, Run] = {}
 

@@ -12,13 +12,15 @@ import pandas as pd
 import pyarrow as pa
 
 from . import _tables, _vectors
-from ._errors import Error
+from ._errors import RESTORE, Error
 from ._plotted import Plotted
 
 #: Name of the manifest.
 MANIFEST = "manifest.json"
 #: Version of the format of the manifest.
 FORMAT = 1
+#: What this package reads of a manifest.
+SHAPE: dict[str, Any] = {"stages": [{"outputs": [{"file": str}]}]}
 
 
 class Run(Plotted):
@@ -46,6 +48,8 @@ class Run(Plotted):
         if found != FORMAT:
             reason = f"its format is {found}, this version reads {FORMAT}"
             raise Error(f"`{self.path / MANIFEST}` is not a manifest of facetrack: {reason}", hint)
+        if (fault := _tables.check_shape(self.manifest, SHAPE)) is not None:
+            raise Error(f"`{self.path / MANIFEST}` is not a manifest of facetrack: {fault}", hint)
         self._frames: dict[str, pd.DataFrame] = {}
 
     def __repr__(self) -> str:
@@ -88,7 +92,10 @@ class Run(Plotted):
     @property
     def video(self) -> pd.Series:
         """The video: the only row of the table `videos`."""
-        return self.table("videos").iloc[0]
+        videos = self.table("videos")
+        if len(videos) != 1:
+            raise Error(f"`{self.path / 'videos.parquet'}` has {len(videos)} rows, not one", RESTORE)
+        return videos.iloc[0]
 
     @property
     def video_id(self) -> str:

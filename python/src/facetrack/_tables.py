@@ -50,6 +50,30 @@ def read_json(path: Path, kind: str, hint: str) -> dict[str, Any]:
     return content
 
 
+#: How JSON calls values of a type.
+WORDS: dict[Any, str] = {str: "a text", list: "a list", dict: "an object"}
+
+
+def check_shape(value: Any, shape: Any, where: str = "") -> str | None:
+    """Returns what a JSON value lacks to have a shape, as a clause; `None` if it has the shape.
+
+    A shape is a type, a list of one shape, or an object with at least these members.
+    """
+    kind: Any = shape if isinstance(shape, type) else type(shape)
+    if not isinstance(value, kind):
+        return f"{where or 'it'} is not {WORDS[kind]}"
+    if isinstance(shape, dict):
+        missing = next((name for name in shape if name not in value), None)
+        if missing is not None:
+            return f"{where or 'it'} has no `{missing}`"
+        faults = (check_shape(value[name], part, f"`{name}`") for name, part in shape.items())
+        return next((fault for fault in faults if fault is not None), None)
+    if isinstance(shape, list):
+        faults = (check_shape(item, shape[0], f"item {at} of {where}") for at, item in enumerate(value))
+        return next((fault for fault in faults if fault is not None), None)
+    return None
+
+
 def read_table(path: Path, name: str) -> pa.Table:
     """Reads a table of the present major version; columns that were added since are null.
 
@@ -66,7 +90,11 @@ def read_table(path: Path, name: str) -> pa.Table:
     except (OSError, pa.ArrowException) as error:
         raise Error(f"failed to read the Parquet file `{path}`: {error}", RESTORE) from error
     check_version(path, name, footer(path, name, table))
-    return with_new_columns(table, name)
+    table = with_new_columns(table, name)
+    missing = [column["name"] for column in document(name)["columns"] if column["name"] not in table.column_names]
+    if missing:
+        raise Error(f"`{path}` is not a `{name}` table of facetrack: it has no column `{missing[0]}`", RESTORE)
+    return table
 
 
 def footer(path: Path, name: str, table: pa.Table) -> dict[str, Any]:
@@ -82,6 +110,9 @@ def footer(path: Path, name: str, table: pa.Table) -> dict[str, Any]:
     if not isinstance(content, dict) or content.get("table") != name:
         found = content.get("table") if isinstance(content, dict) else content
         raise Error(wrong + f"it contains the table `{found}`", RESTORE)
+    fault = check_shape(content.get("embedders", []), [{"name": str}], "`embedders` of its footer")
+    if fault is not None:
+        raise Error(wrong + fault, RESTORE)
     return content
 
 

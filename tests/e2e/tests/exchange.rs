@@ -18,8 +18,8 @@ use testkit::synthetic_run::{self, SyntheticRun, must};
 
 use crate::empty_folder;
 
-const FORMATS: [&str; 10] =
-    ["csv", "mot", "coco", "cvat", "webvtt", "rttm", "otio", "appearances-csv", "edl", "mmif"];
+const FORMATS: [&str; 11] =
+    ["csv", "mot", "coco", "cvat", "webvtt", "rttm", "otio", "appearances-csv", "edl", "mmif", "xmp"];
 
 fn folder(name: &str) -> PathBuf {
     empty_folder("exchange", name)

@@ -73,6 +73,7 @@ fn files_that_are_not_of_the_format_are_refused() {
             r#"{"JobStatus": "IN_PROGRESS"}"#,
             "the job has the status `IN_PROGRESS`, not `SUCCEEDED`",
         ),
+        ("rekognition", "{}", "the file has none of the lists `Persons`, `Celebrities` and `Faces`"),
         ("rekognition", r#"{"Persons": []}"#, "hint: pass a run of the video with --run-dir"),
         ("google-video-intelligence", "{}", "the file has no `annotationResults`"),
         ("azure-video-indexer", r#"{"videos": []}"#, "the file is about 0 videos, not about one"),

@@ -14,6 +14,7 @@ mod cases;
 mod edits;
 mod end_to_end;
 mod engines;
+mod erasure;
 mod exchange;
 mod forget;
 mod formats;

@@ -57,7 +57,13 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("testkit", &["failure", "hash", "numeric", "run", "schema"]),
     ("bench", &["cluster", "detect-track", "embed", "gallery", "nn", "schema", "testkit"]),
     ("e2e", &["failure", "hash", "run", "schema"]),
-    ("fuzz", &["cluster", "evaluate", "failure", "formats", "gallery", "hash", "nn", "run", "schema"]),
+    (
+        "fuzz",
+        &[
+            "cluster", "evaluate", "failure", "formats", "gallery", "hash", "nn", "review", "run", "schema",
+            "testkit",
+        ],
+    ),
     // Nothing heavy, so that it builds in seconds.
     ("xtask", &["console", "fetch", "hash"]),
 ];
@@ -90,7 +96,8 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
 /// Words that only these members may have in their sources: who decodes, who sees what.
 const WORDS: &[(&str, &[&str])] = &[
     ("Decoder", &["video", "detect-track"]),
-    ("ParquetRecordBatch", &["schema"]),
+    // `fuzz` changes cells of tables.
+    ("ParquetRecordBatch", &["schema", "fuzz"]),
     ("std::net", &["review"]),
     ("TcpStream", &[]),
     ("set_hook", &["failure"]),
@@ -99,9 +106,10 @@ const WORDS: &[(&str, &[&str])] = &[
 /// Which members may take these rows out of `schema::tables`: who sees pictures, vectors and labels.
 const SEES: &[(&str, &[&str])] = &[
     ("Label", &["evaluate", "run"]),
-    ("Crop", &["detect-track", "embed", "gallery", "report", "review", "run", "testkit"]),
+    // `formats` hands a person what is stored of them.
+    ("Crop", &["detect-track", "embed", "formats", "gallery", "report", "review", "run", "testkit"]),
     ("Detection", &["cluster", "detect-track", "evaluate", "formats", "review", "run", "testkit"]),
-    ("Embedding", &["embed", "cluster", "run", "testkit"]),
+    ("Embedding", &["embed", "cluster", "formats", "run", "testkit"]),
     ("Metric", &["evaluate", "report", "run"]),
 ];
 

@@ -12,12 +12,14 @@
     reason = "a target that meets the unexpected should end there"
 )]
 
+mod damage;
 mod place;
 mod read;
 pub mod seeds;
 mod shape;
 mod texts;
 
+pub use damage::{galleries, imports, judging, linking, redactions, reviews};
 pub use shape::{runs, shapes};
 pub use texts::{edits, footers, indexes, labels, manifests, settings, weights};
 
@@ -27,7 +29,7 @@ use arbitrary::Unstructured;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target, as `fuzz_targets/` has them.
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 16] = [
     ("tables", tables),
     ("shapes", shapes),
     ("runs", runs),
@@ -38,6 +40,12 @@ pub const TARGETS: [Target; 10] = [
     ("labels", labels),
     ("edits", edits),
     ("settings", settings),
+    ("linking", linking),
+    ("judging", judging),
+    ("galleries", galleries),
+    ("reviews", reviews),
+    ("redactions", redactions),
+    ("imports", imports),
 ];
 
 /// A table: the first byte says which, the rest is the file.

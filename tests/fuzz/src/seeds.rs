@@ -3,7 +3,7 @@
 use arbitrary::Unstructured;
 
 use crate::read::READERS;
-use crate::shape;
+use crate::{damage, shape};
 
 /// What to begin with, by target.
 pub fn of(target: &str) -> Vec<Vec<u8>> {
@@ -18,10 +18,19 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
         "indexes" => texts(&[INDEX]),
         "weights" => vec![safetensors(), onnx(), dlib(), tensorflow()],
         "labels" => LABELS.iter().map(|(how, text)| [&[*how], text.as_bytes()].concat()).collect(),
+        "linking" | "judging" | "galleries" | "reviews" | "redactions" => damage::seeds(),
+        "imports" => {
+            LABELS.iter().map(|(how, text)| [&[format_of(*how)], text.as_bytes()].concat()).collect()
+        }
         "edits" => texts(&[EDITS]),
         "settings" => texts(&[SETTINGS]),
         _ => Vec::new(),
     }
+}
+
+/// The number of a format, as [`crate::imports`] has it, of the first byte of [`crate::labels`].
+fn format_of(how: u8) -> u8 {
+    if how < 16 { (how % 4).saturating_sub(1) } else { 2 + how / 16 }
 }
 
 fn texts(texts: &[&str]) -> Vec<Vec<u8>> {
@@ -34,7 +43,7 @@ fn table(number: usize) -> Vec<u8> {
 }
 
 /// Bytes that choose at random, the first of them this one.
-fn choices(first: u8, blocks: u8) -> Vec<u8> {
+pub(crate) fn choices(first: u8, blocks: u8) -> Vec<u8> {
     let digits: String = (0..blocks).map(|block| hash::bytes(&[first, block])).collect();
     let bytes =
         (0..digits.len()).step_by(2).filter_map(|at| u8::from_str_radix(&digits[at..at + 2], 16).ok());

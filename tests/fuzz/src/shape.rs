@@ -177,7 +177,7 @@ fn lists(data: &mut Unstructured<'_>, rows: usize) -> ArrayRef {
 }
 
 /// Values of the right type that no row of ours holds.
-fn odd_values(data: &mut Unstructured<'_>, cell: CellType, rows: usize) -> Option<ArrayRef> {
+pub(crate) fn odd_values(data: &mut Unstructured<'_>, cell: CellType, rows: usize) -> Option<ArrayRef> {
     let number = |data: &mut Unstructured<'_>| one_of(data, &NUMBERS).wrapping_add(up_to(data, 2) as i64);
     Some(match cell {
         CellType::Bool => {

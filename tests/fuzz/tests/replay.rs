@@ -81,4 +81,7 @@ macro_rules! replays {
     };
 }
 
-replays!(tables, shapes, runs, footers, manifests, indexes, weights, labels, edits, settings);
+replays!(
+    tables, shapes, runs, footers, manifests, indexes, weights, labels, edits, settings, linking, judging,
+    galleries, reviews, redactions, imports
+);

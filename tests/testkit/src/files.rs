@@ -60,7 +60,7 @@ pub fn untidy(run: &Path) -> Vec<String> {
             wrong.push(format!("{} is not what the manifest says", output.file));
         }
     }
-    for name in [manifest::FILE_NAME, "config.toml", run::uids::FILE] {
+    for name in [manifest::FILE_NAME, "config.toml", run::uids::FILE, run::exports::FILE] {
         files.remove(name);
     }
     wrong.extend(files.into_keys().map(|name| format!("{name} is not in the manifest")));

@@ -158,7 +158,7 @@ fn track(spec: &Spec, plot: &Plot, n_clusters: i64, random: &mut SplitMix64) -> 
 }
 
 /// A face drawn by rule, the same for the same person up to a shift and the light.
-fn face(person: usize, random: &mut SplitMix64) -> Vec<u8> {
+pub(crate) fn face(person: usize, random: &mut SplitMix64) -> Vec<u8> {
     let (dx, dy, light) =
         (random.unit() * 10.0 - 5.0, random.unit() * 10.0 - 5.0, 0.75 + 0.4 * random.unit());
     let hue = person as f64 * 0.618;

@@ -10,8 +10,9 @@ use std::path::Path;
 use numeric::law;
 use schema::footer::{Embedder, Similarity};
 
+use crate::linked;
 use crate::random::{SplitMix64, direction};
-use crate::synthetic::{FPS, Linking, SyntheticRun, SyntheticTrack};
+use crate::synthetic::{FPS, Linking, SyntheticCrop, SyntheticRun, SyntheticTrack};
 
 /// Number of components of a vector.
 const DIM: usize = 128;
@@ -106,17 +107,48 @@ impl World {
 /// # Errors
 /// When the directory cannot be written.
 pub fn write_run(run_dir: &Path, name: &str, embedder: &Embedder, shown: &[Shown]) -> run::Result<()> {
+    write(run_dir, name, embedder, shown, None)
+}
+
+/// Does the same with a picture of every track, and its vector. No two pictures are the same.
+///
+/// # Errors
+/// When the directory cannot be written.
+pub fn write_pictured_run(
+    run_dir: &Path,
+    name: &str,
+    embedder: &Embedder,
+    shown: &[Shown],
+    random: &mut SplitMix64,
+) -> run::Result<()> {
+    write(run_dir, name, embedder, shown, Some(random))
+}
+
+fn write(
+    run_dir: &Path,
+    name: &str,
+    embedder: &Embedder,
+    shown: &[Shown],
+    mut random: Option<&mut SplitMix64>,
+) -> run::Result<()> {
     let mut tracks = Vec::new();
     for (cluster, shown) in (0..).zip(shown) {
         for vector in &shown.tracks {
             let first = FPS * tracks.len() as i64;
+            let crop = |random: &mut SplitMix64| SyntheticCrop {
+                frame: first + 2,
+                quality: 0.8,
+                image: Some(linked::face(shown.person, random)),
+                vector: Some(vector.clone()),
+                norm: 1.0,
+            };
             tracks.push(SyntheticTrack {
                 shot: 0,
                 frames: (first, first + FPS - 1),
                 bbox: [10.0, 10.0, 60.0, 50.0],
                 vector: vector.clone(),
                 n_crops: 1,
-                crops: Vec::new(),
+                crops: random.as_deref_mut().map(crop).into_iter().collect(),
                 cluster: Some(cluster),
                 confidence: 1.0,
                 margin: None,

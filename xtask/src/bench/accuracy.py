@@ -263,17 +263,27 @@ def main():
     parser = argparse.ArgumentParser()
     arguments(parser)
     parser.add_argument("--before", type=Path)
+    parser.add_argument("--by", default="")
     args = parser.parse_args()
-    results = {}
+    results, faces = {}, []
+    criteria = [by for by in args.by.split(",") if by]
+    import groups
+    unknown = set(criteria) - set(groups.BY)
+    if unknown:
+        sys.exit(f"error: unknown criterion `{sorted(unknown)[0]}`, expected {', '.join(groups.BY)}")
     todo = list(jobs(args))
     with concurrent.futures.ThreadPoolExecutor(max(1, (os.cpu_count() or 2) // 2)) as pool:
         running = {pool.submit(run_job, args, *job): job for job in todo}
         for done, future in enumerate(concurrent.futures.as_completed(running), 1):
-            name, copy, *_ = running[future]
+            name, copy, video, labels, run = running[future]
             results.setdefault(name, {})[copy] = future.result()[0]
+            if criteria and copy == "original":
+                faces += groups.judge(args.program, video, labels, run, name)
             print(f"{done} of {len(todo)}: {name} {copy}", file=sys.stderr)
     before = json.loads(args.before.read_text()) if args.before else None
     show(results, before, args.seed)
+    for by in criteria:
+        groups.show(faces, by, args.seed)
     if args.out:
         args.out.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")
 

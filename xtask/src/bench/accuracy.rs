@@ -44,6 +44,9 @@ pub(super) struct Clips {
 pub(super) struct Options {
     #[command(flatten)]
     clips: Clips,
+    /// Also show the accuracy by groups of faces: size, pose, light, length, and the column `group` of the labels
+    #[arg(long, value_name = "CRITERION,..", num_args = 0..=1, require_equals = true, default_missing_value = "size,pose,light,length,group")]
+    by: Option<String>,
     /// Compare with the results of an earlier call, clip by clip
     #[arg(long, value_name = "JSON")]
     before: Option<PathBuf>,
@@ -52,7 +55,9 @@ pub(super) struct Options {
 /// Runs and scores every clip and copy; copies and finished runs are kept in `target/bench-accuracy`.
 pub(super) fn accuracy(options: &Options, install: bool) -> Result<()> {
     let before = options.before.iter().flat_map(|file| ["--before".into(), file.display().to_string()]);
-    python("python3".as_ref(), "accuracy.py", &options.clips, &before.collect::<Vec<String>>(), install)
+    let by = options.by.iter().flat_map(|by| ["--by".into(), by.clone()]);
+    let arguments: Vec<String> = before.chain(by).collect();
+    python("python3".as_ref(), "accuracy.py", &options.clips, &arguments, install)
 }
 
 /// Runs one of the scripts on the clips with this Python.
@@ -67,6 +72,7 @@ pub(super) fn python(
     workspace::build(true)?;
     let scratch = scripts(&[
         ("accuracy.py", include_str!("accuracy.py")),
+        ("groups.py", include_str!("groups.py")),
         ("review.py", include_str!("review.py")),
         ("shots.py", include_str!("shots.py")),
     ])?;

@@ -5,6 +5,7 @@ mod appearances;
 mod boxes;
 mod mmif;
 mod times;
+mod xmp;
 
 use crate::run::Run;
 
@@ -12,7 +13,7 @@ use crate::run::Run;
 pub type Format = fn(&Run) -> String;
 
 /// Every format by its name on the command line.
-pub const FORMATS: [(&str, Format); 10] = [
+pub const FORMATS: [(&str, Format); 11] = [
     // One box per line, readable as labels.
     ("csv", boxes::csv),
     // MOTChallenge: frames and identities from 1.
@@ -33,4 +34,6 @@ pub const FORMATS: [(&str, Format); 10] = [
     ("edl", appearances::edl),
     // MMIF of CLAMS: a bounding box per face, a video object per track, a time frame per appearance.
     ("mmif", mmif::mmif),
+    // XMP sidecar: names, a region per person, a marker per appearance.
+    ("xmp", xmp::xmp),
 ];

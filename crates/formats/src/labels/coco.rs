@@ -49,7 +49,10 @@ pub(super) fn read(content: &str) -> Result<Labels, Wrong> {
         let id = image.get("id").and_then(Value::as_i64).ok_or((1, "a picture has no `id`".to_owned()))?;
         frames.insert(id, frame_of(image, id).map_err(|reason| (1, format!("picture {id}: {reason}")))?);
     }
-    let category = |id: Option<i64>| document.categories.iter().find(|category| Some(category.id) == id);
+    let mut categories: BTreeMap<i64, &str> = BTreeMap::new();
+    for category in &document.categories {
+        categories.entry(category.id).or_insert(&category.name);
+    }
     // Where several categories are in use, and nothing else says who is who, the categories are the people.
     let mut used: Vec<_> = document.annotations.iter().map(|annotation| annotation.category_id).collect();
     used.sort_unstable();
@@ -67,7 +70,7 @@ pub(super) fn read(content: &str) -> Result<Labels, Wrong> {
         if [x, y, w, h].iter().any(|side| side.abs() > MOST_PIXELS) {
             return Err(wrong("the box is larger than any picture".into()));
         }
-        let label = category(annotation.category_id).map(|category| category.name.as_str());
+        let label = annotation.category_id.and_then(|id| categories.get(&id).copied());
         let own = match label {
             Some(name) if used.len() > 1 => Some(name.to_owned()),
             _ => {

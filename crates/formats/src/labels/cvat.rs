@@ -17,6 +17,7 @@ pub(super) fn read(content: &str) -> Result<Labels, Wrong> {
     if name != "annotations" {
         return Err((1, format!("the root element is <{name}>, not <annotations>")));
     }
+    let lines = &Lines::of(content);
     let mut labels = Labels::default();
     let mut images = Vec::new();
     let tracks = || root.children().filter(|node| node.has_tag_name("track"));
@@ -32,8 +33,8 @@ pub(super) fn read(content: &str) -> Result<Labels, Wrong> {
     }
     for node in root.children().filter(Node::is_element) {
         match node.tag_name().name() {
-            "track" => track(node, label_is_person, &mut labels)?,
-            "image" => images.push(image(node, &mut labels)?),
+            "track" => track(node, lines, label_is_person, &mut labels)?,
+            "image" => images.push(image(node, lines, &mut labels)?),
             _ => {}
         }
     }
@@ -64,7 +65,7 @@ fn looked_at(root: Node<'_, '_>) -> std::iter::StepBy<std::ops::Range<i64>> {
     end.map_or(0..0, |end| first..end).step_by(step)
 }
 
-fn track(node: Node<'_, '_>, label_is_person: bool, labels: &mut Labels) -> Result<(), Wrong> {
+fn track(node: Node<'_, '_>, lines: &Lines, label_is_person: bool, labels: &mut Labels) -> Result<(), Wrong> {
     let label = node.attribute("label").unwrap_or("track");
     let own = match label_is_person {
         true => label.to_owned(),
@@ -74,18 +75,18 @@ fn track(node: Node<'_, '_>, label_is_person: bool, labels: &mut Labels) -> Resu
         labels.made_up.insert(own.clone());
     }
     for node in shapes(node).filter(|node| node.attribute("outside") != Some("1")) {
-        let frame = frame_of(node, "frame")?;
-        labels.lines.push(Line { line: line(node), frame, face: Some(face(node, &own)?) });
+        let frame = frame_of(node, lines, "frame")?;
+        labels.lines.push(Line { line: lines.of_node(node), frame, face: Some(face(node, lines, &own)?) });
     }
     Ok(())
 }
 
 /// Reads the faces of an image; gives its frame.
-fn image(node: Node<'_, '_>, labels: &mut Labels) -> Result<i64, Wrong> {
-    let frame = frame_of(node, "id")?;
+fn image(node: Node<'_, '_>, lines: &Lines, labels: &mut Labels) -> Result<i64, Wrong> {
+    let frame = frame_of(node, lines, "id")?;
     for node in shapes(node) {
-        let face = face(node, node.attribute("label").unwrap_or(""))?;
-        labels.lines.push(Line { line: line(node), frame, face: Some(face) });
+        let face = face(node, lines, node.attribute("label").unwrap_or(""))?;
+        labels.lines.push(Line { line: lines.of_node(node), frame, face: Some(face) });
     }
     Ok(frame)
 }
@@ -99,29 +100,29 @@ fn is_shape(node: &Node<'_, '_>) -> bool {
 }
 
 /// A face, whose identity is an attribute of the box, or else `own`.
-fn face(node: Node<'_, '_>, own: &str) -> Result<Face, Wrong> {
-    let [left, top, right, bottom] = extent(node)?;
+fn face(node: Node<'_, '_>, lines: &Lines, own: &str) -> Result<Face, Wrong> {
+    let [left, top, right, bottom] = extent(node, lines)?;
     let bbox = bbox(left, top, right - left, bottom - top);
     let named = IDENTITY.iter().find_map(|name| attribute(node, name));
     Ok(Face {
-        bbox: bbox.map_err(|reason| (line(node), reason))?,
+        bbox: bbox.map_err(|reason| (lines.of_node(node), reason))?,
         identity: identity(named.unwrap_or(own)),
         shot: attribute(node, "shot").and_then(|shot| shot.trim().parse().ok()),
     })
 }
 
 /// Left, top, right and bottom edge of a shape, pixels.
-fn extent(node: Node<'_, '_>) -> Result<[f64; 4], Wrong> {
+fn extent(node: Node<'_, '_>, lines: &Lines) -> Result<[f64; 4], Wrong> {
     match node.tag_name().name() {
         "ellipse" => {
-            let [x, y, rx, ry] = ["cx", "cy", "rx", "ry"].map(|name| number(node, name));
+            let [x, y, rx, ry] = ["cx", "cy", "rx", "ry"].map(|name| number(node, lines, name));
             let [x, y, rx, ry] = [x?, y?, rx?, ry?];
             Ok([x - rx, y - ry, x + rx, y + ry])
         }
         "polygon" => {
             let none = [f64::INFINITY, f64::INFINITY, f64::NEG_INFINITY, f64::NEG_INFINITY];
-            given(node, "points")?.split(';').try_fold(none, |[left, top, right, bottom], point| {
-                let wrong = || (line(node), format!("`points`: {point:?} is not a point"));
+            given(node, lines, "points")?.split(';').try_fold(none, |[left, top, right, bottom], point| {
+                let wrong = || (lines.of_node(node), format!("`points`: {point:?} is not a point"));
                 let (x, y) = point.split_once(',').ok_or_else(wrong)?;
                 let [x, y] = [x, y].map(|text| super::number("points", text).map_err(|_| wrong()));
                 let (x, y) = (x?, y?);
@@ -129,7 +130,8 @@ fn extent(node: Node<'_, '_>) -> Result<[f64; 4], Wrong> {
             })
         }
         _ => {
-            let [left, top, right, bottom] = ["xtl", "ytl", "xbr", "ybr"].map(|name| number(node, name));
+            let [left, top, right, bottom] =
+                ["xtl", "ytl", "xbr", "ybr"].map(|name| number(node, lines, name));
             Ok([left?, top?, right?, bottom?])
         }
     }
@@ -142,19 +144,31 @@ fn attribute<'a>(node: Node<'a, '_>, name: &str) -> Option<&'a str> {
     Some(found.text().unwrap_or(""))
 }
 
-fn frame_of(node: Node<'_, '_>, name: &str) -> Result<i64, Wrong> {
-    frame(name, given(node, name)?).map_err(|reason| (line(node), reason))
+fn frame_of(node: Node<'_, '_>, lines: &Lines, name: &str) -> Result<i64, Wrong> {
+    frame(name, given(node, lines, name)?).map_err(|reason| (lines.of_node(node), reason))
 }
 
-fn given<'a>(node: Node<'a, '_>, name: &str) -> Result<&'a str, Wrong> {
+fn given<'a>(node: Node<'a, '_>, lines: &Lines, name: &str) -> Result<&'a str, Wrong> {
     let kind = node.tag_name().name();
-    node.attribute(name).ok_or_else(|| (line(node), format!("the {kind} has no attribute `{name}`")))
+    node.attribute(name).ok_or_else(|| (lines.of_node(node), format!("the {kind} has no attribute `{name}`")))
 }
 
-fn number(node: Node<'_, '_>, name: &str) -> Result<f64, Wrong> {
-    super::number(name, given(node, name)?).map_err(|reason| (line(node), reason))
+fn number(node: Node<'_, '_>, lines: &Lines, name: &str) -> Result<f64, Wrong> {
+    super::number(name, given(node, lines, name)?).map_err(|reason| (lines.of_node(node), reason))
 }
 
-fn line(node: Node<'_, '_>) -> u64 {
-    u64::from(node.document().text_pos_at(node.range().start).row)
+/// Places at which the lines of a file begin. The reader of XML counts the lines anew for every node, which takes hours
+/// for a long file.
+struct Lines(Vec<usize>);
+
+impl Lines {
+    fn of(content: &str) -> Self {
+        let breaks = content.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
+        Self(breaks.map(|(at, _)| at + 1).collect())
+    }
+
+    /// Number of the line in which a node begins, from 1.
+    fn of_node(&self, node: Node<'_, '_>) -> u64 {
+        1 + self.0.partition_point(|begin| *begin <= node.range().start) as u64
+    }
 }

@@ -9,6 +9,9 @@ use super::{Face, Labels, Line, Scene, Unused, Wrong, documents, identity};
 
 /// Least intersection over union of two boxes of one face.
 const SAME_FACE: f64 = 0.5;
+/// Most boxes of celebrities in a frame that other boxes are compared with: more than fit into a picture, so that a
+/// hostile file cannot make the comparison take hours.
+const MOST_IN_FRAME: usize = 1000;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -89,18 +92,9 @@ struct Object {
     landmarks: Vec<Value>,
 }
 
-/// A duration of Protocol Buffers, as text or in parts.
+/// A duration of Protocol Buffers: a text such as `1.5s`, or an object with `seconds` and `nanos`.
 #[derive(Deserialize)]
-#[serde(untagged)]
-enum Offset {
-    Text(String),
-    Parts {
-        #[serde(default)]
-        seconds: Value,
-        #[serde(default)]
-        nanos: f64,
-    },
-}
+struct Offset(Value);
 
 /// Edges in shares of the frame. Protocol Buffers leave out zeros.
 #[derive(Deserialize)]
@@ -116,18 +110,17 @@ struct Edges {
 }
 
 impl Offset {
-    /// Seconds; `None` for a text that is no duration.
+    /// Seconds; `None` for what is no duration.
     fn secs(&self) -> Option<f64> {
-        match self {
-            Self::Text(text) => text.strip_suffix('s')?.parse().ok(),
-            Self::Parts { seconds, nanos } => {
-                let whole = match seconds {
-                    Value::Null => 0.0,
-                    Value::String(text) => text.parse().ok()?,
-                    number => number.as_f64()?,
-                };
-                Some(whole + nanos / 1e9)
-            }
+        let number = |part: Option<&Value>| match part {
+            None | Some(Value::Null) => Some(0.0),
+            Some(Value::String(text)) => text.parse().ok(),
+            Some(number) => number.as_f64(),
+        };
+        match &self.0 {
+            Value::String(text) => text.strip_suffix('s')?.parse().ok(),
+            Value::Object(parts) => Some(number(parts.get("seconds"))? + number(parts.get("nanos"))? / 1e9),
+            _ => None,
         }
     }
 }
@@ -137,6 +130,7 @@ impl Offset {
 struct Counts {
     incomplete: usize,
     outside: usize,
+    empty: usize,
     details: usize,
     doubles: usize,
 }
@@ -190,6 +184,7 @@ pub(super) fn read(content: &str, scene: Option<&Scene>) -> Result<Labels, Wrong
     labels.warn(counts.doubles, "boxes of faces that a celebrity has, too, which are left out");
     labels.warn(counts.incomplete, "boxes without edges or a time, which are left out");
     labels.warn(counts.outside, "boxes at times that no frame of the video has, which are left out");
+    labels.warn(counts.empty, super::EMPTY_BOXES);
     labels.warn(counts.details, "boxes with attributes or landmarks, which are left out");
     results.iter().for_each(|found| unused.add_lists(&found.rest));
     unused.warn(&mut labels);
@@ -217,6 +212,10 @@ fn add(
         counts.details += usize::from(!object.attributes.is_empty() || !object.landmarks.is_empty());
         let share = [edges.left, edges.top, edges.right - edges.left, edges.bottom - edges.top];
         let bbox = scene.bbox(share).map_err(|reason| (1, format!("a box at {secs} s: {reason}")))?;
+        let Some(bbox) = bbox else {
+            counts.empty += 1;
+            continue;
+        };
         let identity = name.map(str::to_owned);
         labels.lines.push(Line { line: 1, frame, face: Some(Face { bbox, identity, shot: None }) });
     }
@@ -231,11 +230,12 @@ fn leave_out_doubles(labels: &mut Labels, named: usize, counts: &mut Counts) {
         Some((line.frame, BBox::from_corner(x, y, w, h)))
     };
     let mut known: std::collections::BTreeMap<i64, Vec<BBox<f64>>> = std::collections::BTreeMap::new();
-    labels
-        .lines
-        .iter()
-        .filter_map(bbox)
-        .for_each(|(frame, found)| known.entry(frame).or_default().push(found));
+    labels.lines.iter().filter_map(bbox).for_each(|(frame, found)| {
+        let of_frame = known.entry(frame).or_default();
+        if of_frame.len() < MOST_IN_FRAME {
+            of_frame.push(found);
+        }
+    });
     for line in rest {
         let is_double = bbox(&line).is_some_and(|(frame, own)| {
             known.get(&frame).is_some_and(|boxes| boxes.iter().any(|other| other.iou(&own) >= SAME_FACE))

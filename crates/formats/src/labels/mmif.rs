@@ -33,6 +33,22 @@ struct Metadata {
     contains: BTreeMap<String, Map<String, Value>>,
 }
 
+/// Units of time by view and by the type of annotations in it.
+type Units<'a> = HashMap<(&'a str, &'a str), &'a str>;
+
+/// The units that the views state for types; of several types of one name, the first counts.
+fn units(views: &[View]) -> Units<'_> {
+    let mut units = HashMap::new();
+    for view in views {
+        for (name, properties) in &view.metadata.contains {
+            if let Some(unit) = properties.get("timeUnit").and_then(Value::as_str) {
+                units.entry((view.id.as_str(), kind(name))).or_insert(unit);
+            }
+        }
+    }
+    units
+}
+
 #[derive(Deserialize)]
 struct Annotation {
     #[serde(rename = "@type")]
@@ -91,28 +107,39 @@ impl Unit {
 /// The annotations of all views, by their id with and without that of the view.
 struct Index<'a> {
     by_id: HashMap<String, (&'a View, &'a Annotation)>,
-    /// Ids of annotations that an `Alignment` connects.
-    aligned: HashMap<String, Vec<String>>,
+    /// The first time point that an `Alignment` connects with an annotation, by the id of that.
+    aligned: HashMap<String, String>,
+    units: Units<'a>,
 }
 
 impl<'a> Index<'a> {
     fn new(views: &'a [View]) -> Self {
-        let (mut by_id, mut aligned) = (HashMap::new(), HashMap::<String, Vec<String>>::new());
+        let mut by_id: HashMap<String, (&View, &Annotation)> = HashMap::new();
         for view in views {
             for annotation in &view.annotations {
                 if let Some(id) = annotation.text("id") {
                     by_id.insert(full(view, id), (view, annotation));
                 }
-                if let ("Alignment", Some(a), Some(b)) =
-                    (annotation.kind(), annotation.text("source"), annotation.text("target"))
-                {
-                    let (a, b) = (full(view, a), full(view, b));
-                    aligned.entry(a.clone()).or_default().push(b.clone());
-                    aligned.entry(b).or_default().push(a);
+            }
+        }
+        let has_time = |point: &Annotation| {
+            ["timePoint", "point"].iter().any(|name| point.properties.contains_key(*name))
+        };
+        let is_point =
+            |id: &str| by_id.get(id).is_some_and(|(_, point)| point.kind() == "TimePoint" && has_time(point));
+        let mut aligned: HashMap<String, String> = HashMap::new();
+        for view in views {
+            for annotation in view.annotations.iter().filter(|annotation| annotation.kind() == "Alignment") {
+                let [a, b] = ["source", "target"].map(|name| annotation.text(name).map(|id| full(view, id)));
+                let (Some(a), Some(b)) = (a, b) else { continue };
+                for (id, point) in [(&a, &b), (&b, &a)] {
+                    if is_point(point) {
+                        aligned.entry(id.clone()).or_insert_with(|| point.clone());
+                    }
                 }
             }
         }
-        Self { by_id, aligned }
+        Self { by_id, aligned, units: units(views) }
     }
 
     /// The time of a box: its own, that of a time point that it names, or that of a time point aligned with it.
@@ -120,11 +147,10 @@ impl<'a> Index<'a> {
         let own = ["timePoint", "timepoint"].iter().find_map(|name| annotation.properties.get(*name));
         match own {
             Some(Value::String(id)) => self.time_point(&full(view, id)),
-            Some(value) => Ok(Some((number(value)?, unit(view, annotation)?))),
+            Some(value) => Ok(Some((number(value)?, self.unit(view, annotation)?))),
             None => {
                 let id = annotation.text("id").map(|id| full(view, id)).unwrap_or_default();
-                let mut found = self.aligned.get(&id).into_iter().flatten().map(|id| self.time_point(id));
-                found.find(|time| !matches!(time, Ok(None))).unwrap_or(Ok(None))
+                self.aligned.get(&id).map_or(Ok(None), |id| self.time_point(id))
             }
         }
     }
@@ -134,7 +160,16 @@ impl<'a> Index<'a> {
             return Ok(None);
         };
         let at = point.properties.get("timePoint").or_else(|| point.properties.get("point"));
-        at.map(|at| Ok((number(at)?, unit(view, point)?))).transpose()
+        at.map(|at| Ok((number(at)?, self.unit(view, point)?))).transpose()
+    }
+
+    /// The unit of an annotation: its own, that of its type in the view, or milliseconds.
+    fn unit(&self, view: &View, annotation: &Annotation) -> Result<Unit, String> {
+        let of_type = || self.units.get(&(view.id.as_str(), annotation.kind())).copied();
+        let Some(text) = annotation.text("timeUnit").or_else(of_type) else {
+            return Ok(Unit::PerSecond(1000.0));
+        };
+        Unit::of(text).ok_or_else(|| format!("`timeUnit` is {text:?}, which is no unit of MMIF"))
     }
 }
 
@@ -145,16 +180,6 @@ fn full(view: &View, id: &str) -> String {
 
 fn number(value: &Value) -> Result<f64, String> {
     value.as_f64().ok_or_else(|| format!("{value} is not a number"))
-}
-
-/// The unit of an annotation: its own, that of its type in the view, or milliseconds.
-fn unit(view: &View, annotation: &Annotation) -> Result<Unit, String> {
-    let of_type = || {
-        let contains = view.metadata.contains.iter().find(|(name, _)| kind(name) == annotation.kind());
-        contains.and_then(|(_, properties)| properties.get("timeUnit")?.as_str())
-    };
-    let Some(text) = annotation.text("timeUnit").or_else(of_type) else { return Ok(Unit::PerSecond(1000.0)) };
-    Unit::of(text).ok_or_else(|| format!("`timeUnit` is {text:?}, which is no unit of MMIF"))
 }
 
 pub(super) fn read(content: &str, scene: Option<&Scene>, first: i64) -> Result<Labels, Wrong> {
@@ -169,7 +194,7 @@ pub(super) fn read(content: &str, scene: Option<&Scene>, first: i64) -> Result<L
     let index = Index::new(views);
     let names = names(views);
     let (mut labels, mut unused) = (Labels::default(), Unused::default());
-    let (mut no_time, mut outside, mut unnamed) = (0, 0, 0);
+    let (mut no_time, mut outside, mut empty, mut unnamed) = (0, 0, 0, 0);
     for view in views {
         for annotation in &view.annotations {
             let id = annotation.text("id").unwrap_or("?");
@@ -197,7 +222,10 @@ pub(super) fn read(content: &str, scene: Option<&Scene>, first: i64) -> Result<L
                         outside += 1;
                         continue;
                     };
-                    let bbox = extent(annotation).map_err(wrong)?;
+                    let Some(bbox) = extent(annotation).map_err(wrong)? else {
+                        empty += 1;
+                        continue;
+                    };
                     unnamed += usize::from(name.is_none());
                     labels.lines.push(Line {
                         line: 1,
@@ -206,7 +234,7 @@ pub(super) fn read(content: &str, scene: Option<&Scene>, first: i64) -> Result<L
                     });
                 }
                 ("TimeFrame", _) if name.is_some() => {
-                    let Some(time) = span(view, annotation, scene, first).map_err(wrong)? else {
+                    let Some(time) = span(&index, view, annotation, scene, first).map_err(wrong)? else {
                         no_time += 1;
                         continue;
                     };
@@ -221,6 +249,7 @@ pub(super) fn read(content: &str, scene: Option<&Scene>, first: i64) -> Result<L
     }
     labels.warn(no_time, "faces and names without a time, which are left out");
     labels.warn(outside, "faces at times that no frame of the video has, which are left out");
+    labels.warn(empty, super::EMPTY_BOXES);
     labels.warn(unnamed, "faces without an identity, which are not scored");
     unused.warn(&mut labels);
     Ok(labels)
@@ -239,8 +268,8 @@ fn names(views: &[View]) -> HashMap<String, &str> {
     names
 }
 
-/// The box around the corners.
-fn extent(annotation: &Annotation) -> Result<[f64; 4], String> {
+/// The box around the corners; `None` for an empty box.
+fn extent(annotation: &Annotation) -> Result<Option<[f64; 4]>, String> {
     let corners = annotation.properties.get("coordinates").and_then(Value::as_array);
     let corners =
         corners.filter(|corners| corners.len() > 1).ok_or("`coordinates` has fewer than two corners")?;
@@ -255,11 +284,12 @@ fn extent(annotation: &Annotation) -> Result<[f64; 4], String> {
         }
         edges = [edges[0].min(x), edges[1].min(y), edges[2].max(x), edges[3].max(y)];
     }
-    bbox(edges[0], edges[1], edges[2] - edges[0], edges[3] - edges[1])
+    Ok(bbox(edges[0], edges[1], edges[2] - edges[0], edges[3] - edges[1]).ok())
 }
 
 /// Start and end of a time frame; frames need the times of the video.
 fn span(
+    index: &Index<'_>,
     view: &View,
     annotation: &Annotation,
     scene: Option<&Scene>,
@@ -270,7 +300,7 @@ fn span(
         return Ok(None);
     };
     let (start, end) = (number(start)?, number(end)?);
-    let secs = match unit(view, annotation)? {
+    let secs = match index.unit(view, annotation)? {
         Unit::PerSecond(rate) => [start / rate, end / rate],
         Unit::Frames => match scene {
             Some(scene) => [start, end].map(|frame| scene.secs((frame - first as f64).max(0.0))),

@@ -37,6 +37,8 @@ const IDENTITY: [&str; 4] = ["identity", "name", "person", "id"];
 /// Smallest distance between frames with labels, in frames, at which a warning asks whether the frames between were
 /// labelled; the median counts.
 const SPARSE: i64 = 3;
+/// Warning about boxes that have no extent, which are left out.
+const EMPTY_BOXES: &str = "boxes without a width and a height, which are left out";
 /// Reason of an error.
 const NOT_UTF8: &str = "the text is not UTF-8";
 /// Reason of an error; the crate has a hint for it.
@@ -427,6 +429,110 @@ mod tests {
         assert_eq!(read(LabelFormat::Mot, text).as_deref(), Ok(expected));
     }
 
+    fn of_service(format: LabelFormat, text: &str) -> Result<Labels, Wrong> {
+        let times = (0..100).map(|frame| (frame, frame as f64 / 25.0)).collect();
+        format.read_of(text.as_bytes(), None, None, Some(&Scene::new(times, 640, 360)))
+    }
+
+    fn identities(labels: &Labels) -> Vec<&str> {
+        labels.lines.iter().filter_map(|line| line.face.as_ref()?.identity.as_deref()).collect()
+    }
+
+    #[test]
+    fn a_tracked_person_has_the_name_of_most_matches() {
+        let entry = |index: u8, name: &str| {
+            let face = r#"{"BoundingBox": {"Left": 0.1, "Top": 0.1, "Width": 0.1, "Height": 0.2}}"#;
+            let known =
+                if name.is_empty() { String::new() } else { format!(r#", "ExternalImageId": "{name}""#) };
+            format!(
+                r#"{{"Timestamp": 40, "Person": {{"Index": {index}, "Face": {face}}},
+                    "FaceMatches": [{{"Similarity": 90, "Face": {{"FaceId": "f"{known}}}}}]}}"#
+            )
+        };
+        let list = [(1, "Ida"), (1, ""), (1, "Ida"), (1, "Bo"), (2, ""), (3, "Ida"), (3, "Bo"), (3, "")];
+        let list: Vec<String> = list.iter().map(|(index, name)| entry(*index, name)).collect();
+        let labels = of_service(LabelFormat::Rekognition, &format!(r#"{{"Persons": [{}]}}"#, list.join(",")))
+            .unwrap_or_default();
+        // Repeated lines are left out, so the names are counted by the warnings.
+        let warned = |what: &str| labels.warnings.iter().any(|warning| warning.contains(what));
+        assert!(warned("name of other faces of the same `Index`: 1"), "{:?}", labels.warnings);
+        assert!(warned("a number in place of a name: 2"), "{:?}", labels.warnings);
+    }
+
+    #[test]
+    fn boxes_that_are_empty_after_rounding_are_left_out() {
+        let seen = |width: f64| {
+            format!(
+                r#"{{"Timestamp": 0, "Celebrity": {{"Name": "ida", "Face": {{"BoundingBox":
+                    {{"Left": 0.1, "Top": 0.1, "Width": {width}, "Height": 0.2}}}}}}}}"#
+            )
+        };
+        let text = format!(r#"{{"Celebrities": [{}, {}, {}]}}"#, seen(1e-7), seen(0.1), seen(-0.1));
+        let labels = of_service(LabelFormat::Rekognition, &text).unwrap_or_default();
+        assert_eq!(identities(&labels), ["ida"]);
+        assert_eq!(labels.warnings, [format!("{EMPTY_BOXES}: 2")]);
+        let object = |right: f64| {
+            format!(
+                r#"{{"timeOffset": "0.04s", "normalizedBoundingBox": {{"right": {right}, "bottom": 0.5}}}}"#
+            )
+        };
+        let text = format!(
+            r#"{{"annotationResults": [{{"faceDetectionAnnotations": [{{"tracks": [{{"timestampedObjects": [{}, {}]}}]}}]}}]}}"#,
+            object(0.0),
+            object(0.5)
+        );
+        let labels = of_service(LabelFormat::Google, &text).unwrap_or_default();
+        assert_eq!(identities(&labels), ["face 1"]);
+        assert_eq!(labels.warnings, [format!("{EMPTY_BOXES}: 1")]);
+    }
+
+    /// What the reader of JSON says of types has no words of its language.
+    #[test]
+    fn wrong_types_are_reported_in_plain_words() {
+        let object = |time: &str, left: &str| {
+            format!(
+                r#"{{"annotationResults": [{{"faceDetectionAnnotations": [{{"tracks": [{{"timestampedObjects":
+                    [{{"timeOffset": {time}, "normalizedBoundingBox": {{"left": {left}, "right": 0.5, "bottom": 0.5}}}}]}}]}}]}}]}}"#
+            )
+        };
+        for time in ["7", "[1]", "{\"seconds\": []}", "\"soon\"", "true"] {
+            let labels = of_service(LabelFormat::Google, &object(time, "0")).unwrap_or_default();
+            assert_eq!(labels.warnings, ["boxes without edges or a time, which are left out: 1"], "{time}");
+        }
+        for left in ["\"x\"", "{}", "[]", "null"] {
+            let (_, reason) =
+                of_service(LabelFormat::Google, &object("\"0s\"", left)).err().unwrap_or_default();
+            for word in ["f64", "struct", "enum", "untagged", "map", "sequence", "unit", "Option"] {
+                assert!(!reason.is_empty() && !reason.contains(word), "{left}: {reason}");
+            }
+        }
+    }
+
+    /// Files of this size took minutes before.
+    #[test]
+    fn long_files_take_time_in_proportion_to_their_length() {
+        let n = 60_000;
+        let started = std::time::Instant::now();
+        let categories: Vec<_> = (0..n).map(|id| format!(r#"{{"id": {id}, "name": "p"}}"#)).collect();
+        let annotations: Vec<_> = (0..n)
+            .map(|id| format!(r#"{{"image_id": 1, "bbox": [1, 1, 5, 5], "category_id": {}}}"#, n - 1 - id))
+            .collect();
+        let coco = format!(
+            r#"{{"images": [{{"id": 1, "frame": 0}}], "categories": [{}], "annotations": [{}]}}"#,
+            categories.join(","),
+            annotations.join(",")
+        );
+        assert!(LabelFormat::Coco.read(coco.as_bytes(), None, None).is_ok());
+        let boxes: Vec<_> = (0..n)
+            .map(|at| format!("\n<box frame=\"{at}\" xtl=\"1\" ytl=\"1\" xbr=\"9\" ybr=\"9\"/>"))
+            .collect();
+        let cvat =
+            format!("<annotations><track id=\"0\" label=\"f\">{}</track></annotations>", boxes.concat());
+        let labels = LabelFormat::Cvat.read(cvat.as_bytes(), None, None).unwrap_or_default();
+        assert_eq!(labels.lines.last().map(|line| line.line), Some(n + 1));
+        assert!(started.elapsed().as_secs() < 60, "{:?}", started.elapsed());
+    }
+
     #[test]
     fn invalid_mot_is_reported_by_line() {
         let cases = [
@@ -691,13 +797,14 @@ mod tests {
     #[test]
     fn people_of_rekognition_are_matches_of_a_collection_or_numbers() {
         let labels = sample(LabelFormat::Rekognition, include_str!("../../samples/rekognition-faces.json"));
-        let expected = "frame,x,y,w,h,identity\n0,160,45,80,90,Ida\n13,166.4,45,80,90,22222222-bbbb\n\
+        let expected = "frame,x,y,w,h,identity\n0,160,45,80,90,Ida\n13,166.4,45,80,90,Ida\n\
                         13,448,108,64,72,person 1\n";
         assert_eq!(write(&labels), expected);
-        assert_eq!(labels.made_up, ["22222222-bbbb".to_owned(), "person 1".to_owned()].into());
+        assert_eq!(labels.made_up, ["person 1".to_owned()].into());
         let warnings = [
             "entries with a body but no face, which are left out: 1",
-            "faces with a number in place of a name: 2",
+            "faces without a name that get the name of other faces of the same `Index`: 1",
+            "faces with a number in place of a name: 1",
             "faces with landmarks, pose, emotions or other attributes, which are left out: 1",
         ];
         assert_eq!(labels.warnings, warnings);

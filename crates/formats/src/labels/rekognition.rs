@@ -1,6 +1,8 @@
 //! Answers of Amazon Rekognition Video, JSON: `GetFaceSearch`, `GetPersonTracking`, `GetCelebrityRecognition` and
 //! `GetFaceDetection`; one answer, or a list of the pages of one.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -12,12 +14,9 @@ struct Page {
     job_status: Option<String>,
     next_token: Option<String>,
     video_metadata: Option<Metadata>,
-    #[serde(default)]
-    persons: Vec<Seen>,
-    #[serde(default)]
-    celebrities: Vec<Seen>,
-    #[serde(default)]
-    faces: Vec<Seen>,
+    persons: Option<Vec<Seen>>,
+    celebrities: Option<Vec<Seen>>,
+    faces: Option<Vec<Seen>>,
     /// The other members.
     #[serde(flatten)]
     rest: Map<String, Value>,
@@ -91,16 +90,20 @@ pub(super) fn read(content: &str, scene: Option<&Scene>) -> Result<Labels, Wrong
     {
         return Err((1, format!("the job has the status `{status}`, not `SUCCEEDED`")));
     }
+    if pages.iter().all(|page| page.lists().iter().all(|(_, list)| list.is_none())) {
+        return Err((1, "the file has none of the lists `Persons`, `Celebrities` and `Faces`".to_owned()));
+    }
     let stated = pages.iter().find_map(|page| page.video_metadata.as_ref());
     let stated =
         stated.and_then(|video| Scene::of_rate(video.frame_rate, video.frame_width, video.frame_height));
     let scene = scene.or(stated.as_ref()).ok_or_else(super::no_scene)?;
     let (mut labels, mut unused) = (Labels::default(), Unused::default());
-    let (mut no_box, mut outside, mut details, mut unnamed, mut only_numbers) = (0, 0, 0, 0, 0);
+    let (mut no_box, mut outside, mut empty, mut details, mut unnamed, mut only_numbers) = (0, 0, 0, 0, 0, 0);
+    let names = names_by_index(&pages);
+    let mut by_index = 0;
     for page in &pages {
-        let lists = [("person", &page.persons), ("celebrity", &page.celebrities), ("face", &page.faces)];
-        for (kind, list) in lists {
-            for (at, seen) in list.iter().enumerate() {
+        for (kind, list) in page.lists() {
+            for (at, seen) in list.into_iter().flatten().enumerate() {
                 let face =
                     seen.person.as_ref().and_then(|person| person.face.as_ref()).or(seen.face.as_ref());
                 let Some(share) = face.and_then(|face| face.bounding_box.as_ref()) else {
@@ -113,9 +116,17 @@ pub(super) fn read(content: &str, scene: Option<&Scene>) -> Result<Labels, Wrong
                 };
                 let bbox = scene.bbox([share.left, share.top, share.width, share.height]);
                 let bbox = bbox.map_err(|reason| (1, format!("{kind} {} of its list: {reason}", at + 1)))?;
+                let Some(bbox) = bbox else {
+                    empty += 1;
+                    continue;
+                };
                 details +=
                     usize::from(face.is_some_and(|face| face.rest.keys().any(|key| key != "Confidence")));
-                let (name, is_number) = seen.name();
+                let (mut name, mut is_number) = seen.name();
+                if let Some(known) = seen.index().and_then(|index| names.get(&index)).filter(|_| is_number) {
+                    by_index += 1;
+                    (name, is_number) = (Some(known.clone()), false);
+                }
                 if is_number {
                     only_numbers += 1;
                     labels.made_up.extend(name.clone());
@@ -132,6 +143,8 @@ pub(super) fn read(content: &str, scene: Option<&Scene>) -> Result<Labels, Wrong
     }
     labels.warn(no_box, "entries with a body but no face, which are left out");
     labels.warn(outside, "entries at times that no frame of the video has, which are left out");
+    labels.warn(empty, super::EMPTY_BOXES);
+    labels.warn(by_index, "faces without a name that get the name of other faces of the same `Index`");
     labels.warn(unnamed, "faces without an identity, which are not scored");
     labels.warn(only_numbers, "faces with a number in place of a name");
     labels.warn(details, "faces with landmarks, pose, emotions or other attributes, which are left out");
@@ -142,9 +155,37 @@ pub(super) fn read(content: &str, scene: Option<&Scene>) -> Result<Labels, Wrong
     Ok(labels)
 }
 
+impl Page {
+    /// The lists of what was seen, with the word for an entry.
+    fn lists(&self) -> [(&'static str, Option<&Vec<Seen>>); 3] {
+        let Self { persons, celebrities, faces, .. } = self;
+        [("person", persons.as_ref()), ("celebrity", celebrities.as_ref()), ("face", faces.as_ref())]
+    }
+}
+
+/// The name of each tracked person that has one: that of more than half of the entries of the person with a name.
+fn names_by_index(pages: &[Page]) -> BTreeMap<i64, String> {
+    let mut votes: BTreeMap<i64, BTreeMap<String, usize>> = BTreeMap::new();
+    for seen in pages.iter().filter_map(|page| page.persons.as_ref()).flatten() {
+        if let (Some(index), (Some(name), false)) = (seen.index(), seen.name()) {
+            *votes.entry(index).or_default().entry(name).or_default() += 1;
+        }
+    }
+    let most = |(index, votes): (i64, BTreeMap<String, usize>)| {
+        let total: usize = votes.values().sum();
+        Some((index, votes.into_iter().find(|(_, count)| 2 * count > total)?.0))
+    };
+    votes.into_iter().filter_map(most).collect()
+}
+
 impl Seen {
-    /// The identity, and whether it is only the number of a tracked person or of a face without a name. The best match of a collection comes
-    /// first.
+    /// Number of the tracked person; celebrities and faces have none.
+    fn index(&self) -> Option<i64> {
+        self.person.as_ref()?.index
+    }
+
+    /// The identity, and whether it is only the number of a tracked person or of a face without a name. The best match of
+    /// a collection comes first.
     fn name(&self) -> (Option<String>, bool) {
         let similarity = |found: &&Match| found.similarity.unwrap_or(0.0);
         let matches = self.face_matches.iter().flatten();

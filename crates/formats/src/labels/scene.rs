@@ -51,8 +51,9 @@ impl Scene {
         }
     }
 
-    /// Returns a box in pixels, of left, top, width and height as shares of the frame.
-    pub(super) fn bbox(&self, [left, top, width, height]: [f64; 4]) -> Result<[f64; 4], String> {
+    /// Returns a box in pixels, of left, top, width and height as shares of the frame; `None` for a box that is empty at
+    /// a thousandth of a pixel, as services write boxes of faces at the edge of the frame.
+    pub(super) fn bbox(&self, [left, top, width, height]: [f64; 4]) -> Result<Option<[f64; 4]>, String> {
         let [across, down] = self.size;
         // Services write the shares as 32-bit numbers; a thousandth of a pixel keeps them readable.
         let pixels = |share: f64, size: f64| (share * size * 1e3).round() / 1e3;
@@ -61,6 +62,6 @@ impl Scene {
         if [x, y, w, h].iter().any(|side| side.is_nan() || side.abs() > MOST_PIXELS) {
             return Err("the box is larger than any picture".into());
         }
-        super::bbox(x, y, w, h)
+        Ok(super::bbox(x, y, w, h).ok())
     }
 }

@@ -1,6 +1,6 @@
 //! Writes tables anew, without what is to be removed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use schema::Row;
@@ -9,8 +9,9 @@ use serde_json::json;
 
 use super::{Error, PICTURES, Request, TRACKS, has_no_pictures, record, removed_tracks};
 use crate::directory::{RunDir, StageRun};
-use crate::edits::{EditOp, Faces, Log};
+use crate::edits::{EditOp, Entry, Faces, Log};
 use crate::manifest::StageRecord;
+use crate::reader::RunReader;
 use crate::uids::Uids;
 
 /// What to remove.
@@ -22,8 +23,8 @@ struct Removal {
 }
 
 impl Removal {
-    fn new(run: &RunDir, request: &Request) -> Result<Self, Error> {
-        let mut tracks = BTreeSet::new();
+    fn new(run: &RunReader, request: &Request) -> Result<Self, Error> {
+        let mut tracks = request.tracks.clone();
         let clusters: Vec<Cluster> = if request.identities.is_empty() { Vec::new() } else { run.read()? };
         for identity in &request.identities {
             let before = tracks.len();
@@ -52,6 +53,67 @@ impl Removal {
             None => self.shots.iter().any(|(first, last)| (*first..=*last).contains(&detection.frame_idx)),
         }
     }
+}
+
+/// What a request would remove.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outlook {
+    /// The tracks.
+    pub tracks: BTreeSet<i64>,
+    /// Number of rows by file of a table; tables that later stages write anew are left out.
+    pub rows: BTreeMap<String, u64>,
+    /// Number of pictures.
+    pub pictures: u64,
+    /// Number of corrections.
+    pub corrections: u64,
+}
+
+/// Finds out what a request would remove, and removes nothing.
+///
+/// # Errors
+/// See [`Error`].
+pub fn outlook(run: &RunReader, request: &Request) -> Result<Outlook, Error> {
+    let gone = Removal::new(run, request)?;
+    let mut found =
+        Outlook { tracks: gone.tracks.clone(), rows: BTreeMap::new(), pictures: 0, corrections: 0 };
+    count(run, &mut found, |row: &Detection| gone.hides(row))?;
+    count(run, &mut found, |row: &Track| gone.tracks.contains(&row.track_id))?;
+    let mut pictures = 0;
+    count(run, &mut found, |row: &Crop| {
+        let is_gone = gone.tracks.contains(&row.track_id);
+        pictures += u64::from(row.image.is_some() && (is_gone || gone.pictures));
+        is_gone
+    })?;
+    found.pictures = pictures;
+    count(run, &mut found, |row: &Embedding| gone.tracks.contains(&row.track_id))?;
+    count(run, &mut found, |row: &TrackEmbedding| gone.tracks.contains(&row.track_id))?;
+    if run.has::<TrackView>() {
+        count(run, &mut found, |row: &TrackView| gone.tracks.contains(&row.track_id))?;
+    }
+    let log = Log::open(run.root())?;
+    if !gone.tracks.is_empty() && !log.entries().is_empty() {
+        let faces = Faces::read(run)?;
+        let sha256 = run.video_file()?.sha256.as_str();
+        let kept =
+            log.entries().iter().filter(|entry| without((*entry).clone(), &gone, &faces, sha256).is_some());
+        found.corrections = (log.entries().len() - kept.count()) as u64;
+    }
+    Ok(found)
+}
+
+fn count<R: Row + Clone>(
+    run: &RunReader,
+    found: &mut Outlook,
+    mut is_gone: impl FnMut(&R) -> bool,
+) -> Result<(), Error> {
+    let mut rows = 0;
+    for batch in run.open_table::<R>()? {
+        rows += batch?.iter().filter(|row| is_gone(row)).count() as u64;
+    }
+    if rows > 0 {
+        found.rows.insert(R::TABLE.file_name(), rows);
+    }
+    Ok(())
 }
 
 /// Removes what the request asks for from the tables, and the results that later stages made of them; gives a
@@ -110,31 +172,35 @@ fn forget_edits(run: &RunDir, gone: &Removal, others: &[PathBuf]) -> Result<usiz
     let mut n_removed = 0;
     for log in &mut logs {
         let before = log.entries().len();
-        log.retain(|mut entry| {
-            let had = entry.edit.sides.len();
-            let mut is_about_gone = false;
-            for side in &mut entry.edit.sides {
-                let found: Vec<Vec<i64>> = side.iter().map(|mark| faces.find(mark)).collect();
-                let is_gone = |tracks: &Vec<i64>| tracks.iter().any(|track| gone.tracks.contains(track));
-                if found.iter().any(is_gone) {
-                    is_about_gone = true;
-                    let mut found = found.iter();
-                    side.retain(|mark| {
-                        let is_kept = |tracks: &Vec<i64>| !tracks.is_empty() && !is_gone(tracks);
-                        found.next().is_some_and(is_kept) || mark.video_sha256.as_str() != sha256
-                    });
-                }
-            }
-            // A split is about its first side only.
-            let needed = if entry.edit.op == EditOp::Split { had.min(1) } else { had };
-            let is_whole = entry.edit.sides.iter().take(needed).all(|side| !side.is_empty());
-            // In a gallery, a name is about the faces of the person in other videos, too.
-            let names_gone = is_about_gone && entry.edit.op == EditOp::Name && entry.is_of_several_videos();
-            (is_whole && !names_gone).then_some(entry)
-        })?;
+        log.retain(|entry| without(entry, gone, &faces, sha256))?;
         n_removed += before - log.entries().len();
     }
     Ok(n_removed)
+}
+
+/// A correction without the faces of removed tracks; `None` if it then lacks a side. `faces` and `sha256` are of the
+/// video of the run.
+fn without(mut entry: Entry, gone: &Removal, faces: &Faces, sha256: &str) -> Option<Entry> {
+    let had = entry.edit.sides.len();
+    let mut is_about_gone = false;
+    for side in &mut entry.edit.sides {
+        let found: Vec<Vec<i64>> = side.iter().map(|mark| faces.find(mark)).collect();
+        let is_gone = |tracks: &Vec<i64>| tracks.iter().any(|track| gone.tracks.contains(track));
+        if found.iter().any(is_gone) {
+            is_about_gone = true;
+            let mut found = found.iter();
+            side.retain(|mark| {
+                let is_kept = |tracks: &Vec<i64>| !tracks.is_empty() && !is_gone(tracks);
+                found.next().is_some_and(is_kept) || mark.video_sha256.as_str() != sha256
+            });
+        }
+    }
+    // A split is about its first side only.
+    let needed = if entry.edit.op == EditOp::Split { had.min(1) } else { had };
+    let is_whole = entry.edit.sides.iter().take(needed).all(|side| !side.is_empty());
+    // In a gallery, a name is about the faces of the person in other videos, too.
+    let names_gone = is_about_gone && entry.edit.op == EditOp::Name && entry.is_of_several_videos();
+    (is_whole && !names_gone).then_some(entry)
 }
 
 /// Writes the tables of `detect-track` anew. What was removed is recorded in the manifest: every later run repeats

@@ -9,13 +9,16 @@
 //! The edits of a removed person go with the tracks, whether they count or are undone: their anchors, names and
 //! reasons.
 //!
-//! [`redact_check`] trusts none of that: it reads every table and every file of the run again.
+//! [`redact_check`] trusts none of that: it reads every table and every file of the run again. A [`Report`] says what
+//! was removed where, and proves later that nothing has come back.
 //!
 //! **Architecture invariant:** rows are only removed; nothing here adds a row or changes a kept one, except for
 //! the number of a box within its frame.
 
 mod erase;
+mod report;
 mod scan;
+mod traces;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -25,8 +28,10 @@ use schema::tables::Identity;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub use erase::redact_run;
+pub use erase::{Outlook, outlook, redact_run};
+pub use report::{Before, Change, Place, PlaceKind, Report};
 pub use scan::redact_check;
+pub use traces::{Digester, bytes, each_trace};
 
 use crate::manifest::StageRecord;
 use crate::reader::RunReader;
@@ -54,6 +59,8 @@ pub struct Config {}
 pub struct Request {
     /// People, by `cluster_id`.
     pub identities: Vec<i64>,
+    /// Further tracks, by `track_id`: a person whom another run of the video showed.
+    pub tracks: BTreeSet<i64>,
     /// Every picture.
     pub pictures: bool,
     /// Directories with a log of corrections about several videos, of which this run's is one: galleries.
@@ -123,7 +130,7 @@ fn figure<'a>(run: &'a RunReader, name: &str) -> &'a Value {
 }
 
 /// Tracks that were removed from the run.
-fn removed_tracks(run: &RunReader) -> BTreeSet<i64> {
+pub fn removed_tracks(run: &RunReader) -> BTreeSet<i64> {
     figure(run, TRACKS).as_array().into_iter().flatten().filter_map(Value::as_i64).collect()
 }
 

@@ -2,10 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use schema::Row;
-use schema::tables::EDITS;
 use schema::tables::{
     Cluster, Constraint, Crop, Cut, Detection, Doubt, Embedding, Identity, Label, LinkVector, Track,
     TrackEmbedding, TrackView,
@@ -13,10 +12,9 @@ use schema::tables::{
 use serde_json::json;
 
 use super::{Error, has_no_pictures, record, removed_tracks};
-use crate::edits::LOCK;
-use crate::manifest::{self, StageRecord};
+use crate::files::{name_in, walk};
+use crate::manifest::StageRecord;
 use crate::reader::RunReader;
-use crate::uids;
 
 /// Beginning of a picture on the page.
 const PICTURE: &str = "data:image";
@@ -54,7 +52,7 @@ pub fn redact_check(run: &RunReader) -> Result<StageRecord, Error> {
         scan.pictures()?;
     }
     let (known, foreign): (Vec<PathBuf>, Vec<PathBuf>) =
-        files(run.root())?.into_iter().partition(|path| is_ours(run, path));
+        walk(run.root())?.into_iter().partition(|path| run.is_own(&name_in(run.root(), path)));
     let figures = [
         ("tracks_forgotten", json!(scan.tracks.len())),
         ("rows_scanned", json!(scan.rows)),
@@ -91,7 +89,7 @@ impl Scan<'_> {
                 return Err(self.trace("crops.parquet", "contains a picture".into()));
             }
         }
-        for path in files(self.run.root())?.iter().filter(|path| path.extension() == Some("html".as_ref())) {
+        for path in walk(self.run.root())?.iter().filter(|path| path.extension() == Some("html".as_ref())) {
             let page = fs::read(path).map_err(crate::Error::io("read", path))?;
             if String::from_utf8_lossy(&page).contains(PICTURE) {
                 return Err(Error::Trace { path: path.clone(), what: "contains a picture".into() });
@@ -103,29 +101,4 @@ impl Scan<'_> {
     fn trace(&self, file: &str, what: String) -> Error {
         Error::Trace { path: self.run.root().join(file), what }
     }
-}
-
-/// Whether the manifest records a file, or the file never names a person.
-fn is_ours(run: &RunReader, path: &Path) -> bool {
-    let name = path.strip_prefix(run.root()).unwrap_or(path).to_string_lossy();
-    let around = [manifest::FILE_NAME, "config.toml", ".lock", LOCK, uids::FILE].contains(&&*name)
-        || EDITS.iter().any(|table| table.file_name() == name)
-        || name.starts_with("logs/");
-    around || run.manifest().output(&name).is_some()
-}
-
-/// Every file below a folder.
-fn files(root: &Path) -> Result<Vec<PathBuf>, Error> {
-    let mut found = Vec::new();
-    let mut folders = vec![root.to_path_buf()];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder).map_err(crate::Error::io("read", &folder))? {
-            let entry = entry.map_err(crate::Error::io("read", &folder))?;
-            // A link is not followed: its target is not part of the run.
-            let is_folder = entry.file_type().map_err(crate::Error::io("read", &folder))?.is_dir();
-            if is_folder { &mut folders } else { &mut found }.push(entry.path());
-        }
-    }
-    found.sort();
-    Ok(found)
 }
