@@ -45,6 +45,9 @@ fn dataset(arguments: &ExportArgs, out: &Path) -> Result<()> {
     let ExportArgs { pictures, vectors, license, .. } = arguments;
     let content = dataset::Content { pictures: *pictures, vectors: *vectors, license: license.clone() };
     let tables = dataset::write(&arguments.run_dir, out, &content)?;
+    if schema::crypt::key().is_some() {
+        eprintln!("warning: the tables of the dataset are not encrypted");
+    }
     eprintln!("`{}` has {tables} tables, a data card and {}", out.display(), dataset::CROISSANT);
     Ok(())
 }

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use ::run::RunReader;
 use schema::cell::CellType;
+use schema::crypt;
 use schema::docs::one_line;
 use schema::io;
 use schema::table::{Column, Table};
@@ -61,15 +62,22 @@ pub fn write(root: &Path, out: &Path, content: &Content) -> Result<usize> {
     let run = RunReader::open(root)?;
     let video: Video = run.read_one()?;
     let people: Vec<Identity> = run.read()?;
-    let files = files(&run, content)?;
+    let mut files = files(&run, content)?;
     let io = |action, path: &Path| {
         let path = path.to_path_buf();
         move |source| Error::Io { action, path, source }
     };
     fs::create_dir_all(out).map_err(io("create", out))?;
-    for file in &files {
+    for file in &mut files {
         let (from, to) = (root.join(file.table.file_name()), out.join(file.table.file_name()));
-        fs::copy(&from, &to).map_err(io("write", &to))?;
+        if let Some(key) = crypt::key() {
+            // A dataset is given to others, who do not have the key.
+            schema::io::encrypt_again(&from, &to, [Some(key), None]).map_err(::run::Error::from)?;
+            file.size_bytes = fs::metadata(&to).map_err(io("read", &to))?.len();
+            file.sha256 = ::run::files::sha256(&to)?;
+        } else {
+            fs::copy(&from, &to).map_err(io("write", &to))?;
+        }
     }
     let texts = [
         (CARD, card(&run, &video, &people, &files, content)),

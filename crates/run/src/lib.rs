@@ -9,6 +9,7 @@
 //! * [`stage`]: what all stages share: arguments, configuration, progress events.
 //! * [`appearances`]: when each person is on screen, from the tracks and clusters.
 //! * [`edits`]: corrections of a person, and the faces that they are about.
+//! * [`encryption`]: the key of a directory, and another key for it.
 //! * [`uids`]: the people of the last run, whose keys the next run takes over.
 //! * [`files`]: files that are absent or whole. [`mod@lock`]: one process at a time writes in a directory.
 //! * [`mod@validate`]: whether tables keep the contract, and agree with each other.
@@ -21,6 +22,7 @@ pub mod appearances;
 mod config;
 mod directory;
 pub mod edits;
+pub mod encryption;
 pub mod error;
 pub mod files;
 pub mod lock;

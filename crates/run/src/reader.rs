@@ -8,6 +8,7 @@ use schema::footer::Footer;
 use schema::io::{self, TableReader};
 use schema::{Row, Symbol, tables};
 
+use crate::encryption;
 use crate::error::{Error, Result};
 use crate::files::sha256;
 use crate::manifest::{Input, Manifest, Output, StageRecord, VideoFile};
@@ -26,9 +27,10 @@ impl RunReader {
     /// Opens the run at `root`.
     ///
     /// # Errors
-    /// When there is no manifest, or it cannot be read.
+    /// When there is no manifest, or it cannot be read, and when the run does not have the key of this process.
     pub fn open(root: &Path) -> Result<Self> {
         let manifest = Manifest::read(root)?.ok_or_else(|| Error::NoRun { path: root.to_path_buf() })?;
+        encryption::check(root, manifest.encryption.as_ref())?;
         Ok(Self { root: root.to_path_buf(), manifest })
     }
 

@@ -15,6 +15,7 @@ use schema::io;
 use schema::{Row, tables};
 
 use super::{Anchor, Edit, EditOp, Effect, Entry, Mark};
+use crate::encryption::check_run;
 use crate::error::{Error, Result};
 use crate::files::{publish, temporary};
 use crate::lock::lock_file;
@@ -23,7 +24,7 @@ use crate::manifest::Manifest;
 /// Name of the lock file of the log.
 pub(crate) const LOCK: &str = ".edits.lock";
 /// Time for which the lock of the log is waited for. Its holders keep it for milliseconds.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The log of edits of a run directory, in the state of the last reading or writing.
 #[derive(Debug, Clone)]
@@ -36,8 +37,9 @@ impl Log {
     /// Reads the log of the directory `root`; without the tables, the log is empty.
     ///
     /// # Errors
-    /// When a table cannot be read.
+    /// When a table cannot be read, and when the directory does not have the key of this process.
     pub fn open(root: &Path) -> Result<Self> {
+        check_run(root)?;
         let mut log = Self { root: root.to_path_buf(), entries: Vec::new() };
         if log.path::<tables::Edit>().exists() {
             let _lock = lock_file(&root.join(LOCK), PATIENCE)?;

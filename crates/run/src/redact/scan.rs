@@ -108,7 +108,8 @@ impl Scan<'_> {
 /// Whether the manifest records a file, or the file never names a person.
 fn is_ours(run: &RunReader, path: &Path) -> bool {
     let name = path.strip_prefix(run.root()).unwrap_or(path).to_string_lossy();
-    let around = [manifest::FILE_NAME, "config.toml", ".lock", LOCK, uids::FILE].contains(&&*name)
+    let around = [manifest::FILE_NAME, "config.toml", ".lock", LOCK, uids::FILE, uids::SEALED]
+        .contains(&&*name)
         || EDITS.iter().any(|table| table.file_name() == name)
         || name.starts_with("logs/");
     around || run.manifest().output(&name).is_some()
