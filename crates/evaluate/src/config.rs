@@ -19,11 +19,25 @@ pub struct Config {
     /// path relative to the page. An address that ends with `/` is a folder; the name of the file is added. An empty text
     /// makes times without links. Default: the video file.
     pub video_url: Option<String>,
+    /// Show pictures of faces on the page, which is not encrypted. Default: not in an encrypted run, otherwise yes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub page_pictures: Option<bool>,
+    /// Show names on the page and in the subtitles, which are not encrypted. Default: not in an encrypted run, otherwise
+    /// yes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub page_names: Option<bool>,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { min_iou: 0.5, samples_per_identity: 12, thumbnail_px: 112, video_url: None }
+        Self {
+            min_iou: 0.5,
+            samples_per_identity: 12,
+            thumbnail_px: 112,
+            video_url: None,
+            page_pictures: None,
+            page_names: None,
+        }
     }
 }
 

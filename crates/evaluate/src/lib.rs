@@ -56,6 +56,11 @@ pub(crate) struct Judgement {
 /// Runs the stage; `labels` is the path of a label file.
 pub fn run(job: &mut Job<Config>, labels: Option<&Path>) -> Result<Outcome> {
     job.config.check()?;
+    if job.run.manifest().encryption.is_some() {
+        // The page is not encrypted. What the defaults are here is part of the record of the stage.
+        job.config.page_pictures.get_or_insert(false);
+        job.config.page_names.get_or_insert(false);
+    }
     let mut inputs = Vec::new();
     let mut file = None;
     if let Some(path) = labels {
@@ -72,7 +77,10 @@ pub fn run(job: &mut Job<Config>, labels: Option<&Path>) -> Result<Outcome> {
         Begin::UpToDate(record) => return Ok(Outcome::skipped(record)),
         Begin::Run(stage) => stage,
     };
-    let tables = Tables::read(&job.run)?;
+    let mut tables = Tables::read(&job.run)?;
+    if job.config.page_names == Some(false) {
+        tables.shown.identities.iter_mut().for_each(|identity| identity.name = None);
+    }
     let shown = &tables.shown;
     let labels = file.map(|(path, content)| Labels::parse(path, &content, shown.video.frame_count));
     let labels = labels.transpose()?;

@@ -30,7 +30,10 @@ pub(crate) fn write(
     let video_url = video_url(job.config.video_url.as_deref(), &job.run)?;
     let reporter = &mut job.reporter;
     let progress = |done, total| reporter.advance(done, total, "crops");
-    let faces = Faces::read(job.run.open_table()?, tables, samples_per_identity, thumbnail_px, progress)?;
+    let faces = match job.config.page_pictures {
+        Some(false) => Faces::default(),
+        _ => Faces::read(job.run.open_table()?, tables, samples_per_identity, thumbnail_px, progress)?,
+    };
     let manifest = job.run.manifest();
     // The record of this stage itself is about to be replaced.
     let earlier = manifest.stages.iter().filter(|record| record.stage != crate::STAGE.name);
@@ -45,7 +48,10 @@ pub(crate) fn write(
     let config = serde_json::to_value(&job.config)?;
     stages.push(input::Stage { name: crate::STAGE.name, producer: PRODUCER, config: &config, warnings });
     let linking = |name: &str| manifest.stage("cluster")?.figures.get(name)?.as_f64();
-    let labels = judgement.map(|judgement| comparison(&judgement.judged));
+    let mut labels = judgement.map(|judgement| comparison(&judgement.judged));
+    if let Some(labels) = labels.as_mut().filter(|_| job.config.page_names == Some(false)) {
+        labels.people = (1..=labels.people.len()).map(|number| format!("Label {number}")).collect();
+    }
     let budget = judgement.map(|Judgement { budget, .. }| input::Budget {
         reached: budget.found,
         costs: budget.costs().map(|(_, cost)| cost),

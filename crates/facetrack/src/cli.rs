@@ -12,6 +12,7 @@ use serde::de::value::StrDeserializer;
 
 use crate::edits::EditsVerb;
 use crate::find::FindArgs;
+use crate::keys::{KeyFile, KeyVerb};
 use crate::migrate::MigrateArgs;
 use crate::models;
 use crate::review::ReviewArgs;
@@ -32,6 +33,8 @@ const EXIT_CODES: &str = "Exit codes: 0 success, 1 unexpected, 2 usage, 3 unusab
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) verb: Verb,
+    #[command(flatten)]
+    pub(crate) key: KeyFile,
 }
 
 #[derive(Debug, Subcommand)]
@@ -79,6 +82,9 @@ pub(crate) enum Verb {
     /// Write what is stored of one person into a folder: where and when the person appears, pictures and vectors
     #[command(after_help = EXIT_CODES)]
     SubjectReport(SubjectArgs),
+    /// Make keys, and encrypt runs and galleries with another key
+    #[command(subcommand, after_help = EXIT_CODES)]
+    Key(KeyVerb),
     /// List the weights of the networks, or download, verify and convert them
     Models(ModelsArgs),
     /// Check this machine: weights, cache, device, optional programs
@@ -274,6 +280,12 @@ pub(crate) struct Settings {
     /// Precision of the embedding networks; f16 needs a CUDA device
     #[arg(long, value_name = "f32|f16", value_parser = parsed::<nn::device::Precision>)]
     precision: Option<String>,
+    /// Show faces on the page of an encrypted run; the page is not encrypted
+    #[arg(long)]
+    page_pictures: bool,
+    /// Show names on the page and in the subtitles of an encrypted run, which are not encrypted
+    #[arg(long)]
+    page_names: bool,
     /// Address of the video for the times on the page; one that ends with / is a folder [default: the video file]
     #[arg(long, value_name = "URL")]
     video_url: Option<String>,
@@ -308,6 +320,8 @@ impl Settings {
             ("cluster.edits", self.relink_with_edits.then(|| "\"relink\"".to_owned())),
             ("embed.device", text(&self.device)),
             ("embed.precision", text(&self.precision)),
+            ("evaluate.page_pictures", flag(self.page_pictures)),
+            ("evaluate.page_names", flag(self.page_names)),
             ("evaluate.video_url", text(&self.video_url)),
         ];
         values.into_iter().filter_map(|(key, value)| Some(format!("{key} = {}", value?))).collect()
@@ -323,6 +337,22 @@ pub(crate) struct Wait {
 }
 
 impl Verb {
+    /// Whether the verb reads or writes tables with the key of the process.
+    pub(crate) fn uses_key(&self) -> bool {
+        !matches!(
+            self,
+            Self::Key(_)
+                | Self::Models(_)
+                | Self::Doctor { .. }
+                | Self::Settings
+                | Self::Defaults
+                | Self::Completions { .. }
+                | Self::Man { .. }
+                | Self::Schemas { .. }
+                | Self::Convert { .. }
+        )
+    }
+
     /// Time to wait for another process.
     pub(crate) fn patience(&self) -> Duration {
         let secs = match self {
@@ -564,10 +594,19 @@ pub(crate) enum ModelsVerb {
     },
 }
 
+/// The option that every verb has.
+const KEY_OPTION: &str = "--encryption-key";
+
 /// The arguments with the verb `run` put in where a video comes first.
 pub(crate) fn with_verb(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     let mut arguments: Vec<_> = arguments.into_iter().collect();
-    let is_short = arguments.get(1).is_some_and(|first| {
+    // The key may come before the verb, as before every verb.
+    let at = match arguments.get(1).map(|first| first.to_string_lossy()) {
+        Some(first) if first == KEY_OPTION => 3,
+        Some(first) if first.strip_prefix(KEY_OPTION).is_some_and(|rest| rest.starts_with('=')) => 2,
+        _ => 1,
+    };
+    let is_short = arguments.get(at).is_some_and(|first| {
         let text = first.to_string_lossy();
         let is_path = || text.contains(['/', '.', '*', '?']) || Path::new(first).exists();
         let is_verb = || Cli::command().find_subcommand(text.as_ref()).is_some();
@@ -577,7 +616,7 @@ pub(crate) fn with_verb(arguments: impl IntoIterator<Item = OsString>) -> Vec<Os
         }
     });
     if is_short {
-        arguments.insert(1, "run".into());
+        arguments.insert(at, "run".into());
     }
     arguments
 }
@@ -674,6 +713,12 @@ mod tests {
         };
         assert_eq!(short("facetrack film.mkv --quiet"), "facetrack run film.mkv --quiet");
         assert_eq!(short("facetrack --quiet film.mkv"), "facetrack run --quiet film.mkv");
+        let with_key = "facetrack --encryption-key k film.mkv";
+        assert_eq!(short(with_key), "facetrack --encryption-key k run film.mkv");
+        assert_eq!(
+            short("facetrack --encryption-key=k validate x"),
+            "facetrack --encryption-key=k validate x"
+        );
         for whole in
             ["facetrack", "facetrack doctor", "facetrack forget x", "facetrack librray", "facetrack -h"]
         {

@@ -79,10 +79,12 @@ pub(crate) fn main(args: &FindArgs) -> Result<()> {
         return Ok(());
     }
     say(&table(&people));
-    eprintln!(
-        "these are candidates among {n_people} people, not identifications: compare the faces on {}",
-        library.root().join(gallery::PAGE).display()
-    );
+    // The page of an encrypted gallery has no faces.
+    let page = match schema::crypt::key() {
+        Some(_) => format!("with `facetrack review {}`", root.display()),
+        None => format!("on {}", library.root().join(gallery::PAGE).display()),
+    };
+    eprintln!("these are candidates among {n_people} people, not identifications: compare the faces {page}");
     if embedder.similarity.is_none() {
         eprintln!("there are no odds, because the similarities of `{name}` are not calibrated");
     }

@@ -9,7 +9,7 @@
 //!   hashes of the results for workflow engines.
 //! * [`sources`], [`models`]: which networks a run needs, and their weights.
 //! * [`tables`]: `export`, `import`, `validate`. [`people`], [`migrate`]: `library`. [`find`], [`compare`], [`edits`],
-//!   [`library_edits`], [`review`], [`mcp`], [`redact`], [`subject`], [`doctor`], [`settings`], [`annotate`].
+//!   [`library_edits`], [`review`], [`mcp`], [`redact`], [`subject`], [`keys`], [`doctor`], [`settings`], [`annotate`].
 
 mod annotate;
 mod cli;
@@ -17,6 +17,7 @@ mod compare;
 mod doctor;
 mod edits;
 mod find;
+mod keys;
 mod library_edits;
 mod mcp;
 mod migrate;
@@ -52,10 +53,13 @@ fn main() -> ExitCode {
         Verb::Edits(verb) => verb.json(),
         Verb::Compare(compare) => compare.json,
         Verb::Find(find) => find.json,
+        Verb::Stage(stage) => stage.shared().json,
         _ => false,
     };
     run::lock::set_patience(cli.verb.patience());
-    match dispatch(cli.verb) {
+    let Cli { verb, key } = cli;
+    let ready = if verb.uses_key() { key.apply() } else { Ok(()) };
+    match ready.and_then(|()| dispatch(verb)) {
         Ok(code) => code,
         Err(error) => error.report("facetrack", json),
     }
@@ -76,6 +80,7 @@ fn dispatch(verb: Verb) -> Result<ExitCode> {
         Verb::Import(import) => tables::import(&import)?,
         Verb::Mcp { path } => mcp::main(&path)?,
         Verb::Validate { path } => tables::validate(&path)?,
+        Verb::Key(verb) => process::watch_interrupts().and_then(|()| keys::main(&verb))?,
         Verb::Models(models) => match models.verb {
             Some(ModelsVerb::Fetch { names, weights }) => {
                 process::watch_interrupts().and_then(|()| models::fetch(&names, weights.given()))?;

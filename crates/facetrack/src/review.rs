@@ -15,9 +15,9 @@ use run::edits::EditOp;
 use run::stage::Reporter;
 
 use crate::edits::{Act, heeding, user};
-use crate::library_edits;
 use crate::people::{self, How};
 use crate::single::open;
+use crate::{keys, library_edits};
 
 /// Arguments of `review`.
 #[derive(Debug, Args)]
@@ -167,6 +167,7 @@ fn make_tables(run: &Path, labels: Option<&Path>) -> std::result::Result<(), Str
         command.args(settings.flat_map(|setting| ["--set", setting]));
         let labels = labels.filter(|_| stage == evaluate::STAGE.name);
         command.args(labels.iter().flat_map(|labels| [Path::new("--labels"), labels]));
+        keys::pass(&mut command);
         let done =
             command.stdin(Stdio::null()).process_group(0).output().map_err(|error| error.to_string())?;
         if !done.status.success() {

@@ -10,6 +10,7 @@ use run::stage::Reporter;
 use serde_json::{Map, Value, json};
 
 use crate::cli::RunArgs;
+use crate::keys;
 use crate::people::{self, How};
 use crate::progress::Screen;
 use crate::single::{self, Done, Plan};
@@ -173,7 +174,9 @@ fn run_each(args: &RunArgs, videos: &[PathBuf]) -> Result<()> {
             "warning: `{copy}` is a copy of `{first}`: both get a run, but only the run of the first is in the library"
         );
     }
-    let plan = Plan::check(args)?.obtain_weights()?;
+    let plan = Plan::check(args)?;
+    keys::check(run_dirs.iter().map(PathBuf::as_path).chain(args.reuse.as_deref()), Some(&library))?;
+    let plan = plan.obtain_weights()?;
     let mut done = Vec::new();
     let mut failed = Vec::new();
     for (number, (video, run_dir)) in videos.iter().zip(run_dirs).enumerate() {

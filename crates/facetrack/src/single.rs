@@ -22,7 +22,7 @@ use crate::models;
 use crate::progress::Screen;
 use crate::sources::{self, WeightSource};
 use crate::stages::{self, Finished};
-use crate::{annotate, edits, redact, skip, stamp, tables};
+use crate::{annotate, edits, keys, redact, skip, stamp, tables};
 
 /// The page, below the run directory.
 const PAGE: &str = "report/index.html";
@@ -59,6 +59,7 @@ fn run_in(args: &RunArgs, video: &Path, run_dir: PathBuf) -> Result<()> {
         annotate::check(video, out)?;
     }
     let plan = Plan::check(args)?;
+    keys::check([run_dir.as_path()].into_iter().chain(args.reuse.as_deref()), None)?;
     let run_dir = prepare_run_dir(run_dir)?;
     let plan = plan.obtain_weights()?;
     if let Some(file) = &args.edits {
@@ -88,6 +89,11 @@ fn run_in(args: &RunArgs, video: &Path, run_dir: PathBuf) -> Result<()> {
         let embed = done.iter().find(|(stage, _)| *stage == embed::STAGE.name);
         if let Some(embedders) = embed.and_then(|(_, embed)| embed.figures.get("embedders")?.as_str()) {
             eprintln!("embedders: {embedders}");
+        }
+        if schema::crypt::key().is_some() {
+            eprintln!(
+                "the tables are encrypted; the page is not, and has faces only with --page-pictures, names with --page-names"
+            );
         }
         eprintln!("tables: {}", run_dir.display());
         eprintln!("finished in {}; page:", duration(started.elapsed().as_secs_f64()));

@@ -85,7 +85,7 @@ pub(crate) struct Shared {
     pub(crate) wait: Wait,
     /// Print events as JSON Lines
     #[arg(long)]
-    json: bool,
+    pub(crate) json: bool,
 }
 
 impl From<Shared> for Arguments {

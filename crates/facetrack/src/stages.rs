@@ -22,10 +22,10 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::cli::RunArgs;
-use crate::models;
 use crate::progress::Screen;
 use crate::single::Plan;
 use crate::sources;
+use crate::{keys, models};
 
 /// Number of lines kept of the output of a stage that are no events.
 const STRAY_LINES: usize = 40;
@@ -123,6 +123,7 @@ pub(crate) fn run(
         .map_err(|e| Error::unexpected(format!("failed to locate the program file: {e}")))?;
     let mut command = Command::new(program);
     command.args(["stage", stage]).args(arguments(stage, plan, video, run_dir));
+    keys::pass(&mut command);
     let result = listen_to(&mut command, screen)
         .and_then(|(heard, status, cost)| Ok(Finished { cost, ..heard.conclude(stage, status, run_dir)? }));
     screen.end(&result);

@@ -59,6 +59,9 @@ fn dataset(arguments: &ExportArgs, out: &Path) -> Result<()> {
     let tables = dataset::write(&arguments.run_dir, out, &content)?;
     let files = run::files::walk(out)?;
     record(&arguments.run_dir, DATASET, &files);
+    if schema::crypt::key().is_some() {
+        eprintln!("warning: the tables of the dataset are not encrypted");
+    }
     eprintln!("`{}` has {tables} tables, a data card and {}", out.display(), dataset::CROISSANT);
     Ok(())
 }

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use ::run::RunReader;
 use ::run::files::{new_folder, sha256};
 use schema::cell::CellType;
+use schema::crypt;
 use schema::docs::one_line;
 use schema::io;
 use schema::table::{Column, Table};
@@ -62,14 +63,21 @@ pub fn write(root: &Path, out: &Path, content: &Content) -> Result<usize> {
     let run = RunReader::open(root)?;
     let video: Video = run.read_one()?;
     let people: Vec<Identity> = run.read()?;
-    let files = files(&run, content)?;
+    let mut files = files(&run, content)?;
     let io = |action, path: &Path| {
         let path = path.to_path_buf();
         move |source| Error::Io { action, path, source }
     };
     new_folder(out, |folder| {
-        for file in &files {
+        for file in &mut files {
             let (from, to) = (root.join(file.table.file_name()), folder.join(file.table.file_name()));
+            if let Some(key) = crypt::key() {
+                // A dataset is given to others, who do not have the key.
+                schema::io::encrypt_again(&from, &to, [Some(key), None]).map_err(::run::Error::from)?;
+                file.size_bytes = fs::metadata(&to).map_err(io("read", &to))?.len();
+                file.sha256 = sha256(&to)?;
+                continue;
+            }
             fs::copy(&from, &to).map_err(io("write", &to))?;
             // A stage may have replaced the table since its hash was taken.
             if sha256(&to)? != file.sha256 {

@@ -13,6 +13,7 @@
 //! * [`migration`]: the vectors of another embedder for the same people.
 //! * [`mod@page`]: the page of the gallery.
 //! * [`people`]: the people that members add up to; pure.
+//! * [`rotation`]: another key for an encrypted library.
 //! * [`store`]: the directory: lock, index, files that are absent or whole.
 //! * [`mod@validate`]: the rules of a library.
 //!
@@ -28,6 +29,7 @@ pub mod matching;
 pub mod migration;
 mod page;
 pub mod people;
+pub mod rotation;
 pub mod store;
 pub mod validate;
 

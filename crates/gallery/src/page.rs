@@ -17,7 +17,8 @@ pub const PAGE: &str = "index.html";
 const RUN_PAGE: &str = "report/index.html";
 
 impl Library {
-    /// Writes the page of the people as of the last commit. Returns the path of the page.
+    /// Writes the page of the people as of the last commit. Returns the path of the page. The page of an encrypted
+    /// library has neither faces nor names.
     ///
     /// Faces are read from the runs that are in their places, as they were added; a person whose runs are gone is
     /// shown without a face.
@@ -27,7 +28,10 @@ impl Library {
     /// error.
     pub fn write_page(&self) -> Result<std::path::PathBuf, Error> {
         let path = self.root().join(PAGE);
-        replace(&path, self.page()?.render()?.as_bytes())?;
+        // A page is not encrypted.
+        let page =
+            if schema::crypt::key().is_some() { self.content(0)?.without_names() } else { self.page()? };
+        replace(&path, page.render()?.as_bytes())?;
         Ok(path)
     }
 

@@ -28,6 +28,7 @@ use std::rc::Rc;
 
 use numeric::vector::dot_in_lanes as dot;
 use run::edits::{Edit, EditOp, Entry as Correction, Faces, Log, Mark};
+use run::encryption::Encryption;
 use run::files::{self, is_temporary, publish, remove, replace, temporary};
 use run::lock::{Lock, lock};
 use run::{RunReader, plain_json};
@@ -85,6 +86,9 @@ pub(crate) struct Index {
     /// Day from which the gallery must be gone, as `2027-01-31`; `None` without such a day.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) expires: Option<String>,
+    /// Key of all tables; absent without encryption.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) encryption: Option<Encryption>,
 }
 
 /// A file of a table.
@@ -109,7 +113,7 @@ pub(crate) struct Entry {
     /// The run directory: a path below the library's folder, or an absolute one. `None` in indexes that earlier
     /// versions wrote.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    run_dir: Option<String>,
+    pub(crate) run_dir: Option<String>,
     /// Clusters that show the faces of corrections: key of the correction, index of the side, key of the cluster.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) marked: Vec<(i64, usize, i64)>,
@@ -198,14 +202,16 @@ impl Library {
     /// Opens the library at `root`, or creates an empty one. A library of an earlier format is upgraded.
     ///
     /// # Errors
-    /// When it is in use, cannot be written, or is of another version.
+    /// When it is in use, cannot be written, is of another version, or does not have the key of this process.
     pub fn open(root: &Path) -> Result<Self, Error> {
+        check_key(root)?;
         for table in [Member::TABLE, PersonVector::TABLE] {
             let folder = root.join(table.name);
             fs::create_dir_all(&folder).map_err(run::Error::io("create", &folder))?;
         }
         let lock = lock(root)?;
         let root = root.canonicalize().map_err(run::Error::io("read", root))?;
+        check_key(&root)?;
         let mut index = Index::read(&root.join(INDEX))?;
         let is_upgraded = index.format < FORMAT;
         index.format = FORMAT;
@@ -223,8 +229,9 @@ impl Library {
     /// is an error.
     ///
     /// # Errors
-    /// When a file cannot be read.
+    /// When a file cannot be read, or the library does not have the key of this process.
     pub fn view(root: &Path) -> Result<Self, Error> {
+        check_key(root)?;
         let root = root.canonicalize().map_err(run::Error::io("read", root))?;
         let index = Index::read(&root.join(INDEX))?;
         let mut library = Self::unread(root, index);
@@ -636,10 +643,7 @@ impl Library {
         }
         let footer = self.footer::<Person>(self.index.fingerprint());
         self.index.people_sha256 = write(&path, &footer, self.people.rows.values().cloned())?;
-        let index = self.root.join(INDEX);
-        let json = serde_json::to_string(&self.index)
-            .map_err(|e| Error::Index { path: index.clone(), reason: e.to_string() })?;
-        replace(&index, json.as_bytes())?;
+        self.index.write(&self.root)?;
         remove(&self.root.join(VECTORS_1))?;
         self.sweep()
     }
@@ -1082,6 +1086,12 @@ impl Library {
     }
 }
 
+/// Fails unless the library at `root`, which need not exist, has the key of this process.
+pub(crate) fn check_key(root: &Path) -> Result<(), Error> {
+    let index = Index::read(&root.join(INDEX))?;
+    run::encryption::check(root, index.encryption.as_ref()).map_err(Error::Run)
+}
+
 impl Index {
     /// Numbers in a vector.
     fn dim(&self) -> usize {
@@ -1094,7 +1104,15 @@ impl Index {
         hash::bytes(json!(fingerprints).to_string().as_bytes())
     }
 
-    /// Reads the index at `path`; an empty one where there is no file.
+    /// Writes the index of the library at `root`.
+    pub(crate) fn write(&self, root: &Path) -> Result<(), Error> {
+        let path = root.join(INDEX);
+        let json = serde_json::to_string(self)
+            .map_err(|e| Error::Index { path: path.clone(), reason: e.to_string() })?;
+        Ok(replace(&path, json.as_bytes())?)
+    }
+
+    /// Reads the index at `path`; an empty one, with the key of this process, where there is no file.
     pub(crate) fn read(path: &Path) -> Result<Self, Error> {
         /// The one field that every format has.
         #[derive(Deserialize)]
@@ -1104,7 +1122,7 @@ impl Index {
         let json = match fs::read(path) {
             Ok(json) => json,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-                return Ok(Self { format: FORMAT, ..Self::default() });
+                return Ok(Self { format: FORMAT, encryption: Encryption::of_process(), ..Self::default() });
             }
             Err(e) => return Err(run::Error::io("read", path)(e).into()),
         };
@@ -1264,7 +1282,7 @@ fn renamed(rows: &[Member], seen: &RunIdentities) -> Vec<Member> {
 }
 
 /// A path without `..` after a folder.
-fn tidy(path: &Path) -> PathBuf {
+pub(crate) fn tidy(path: &Path) -> PathBuf {
     let mut tidied = PathBuf::new();
     for part in path.components() {
         if part != Component::ParentDir || !tidied.pop() {

@@ -10,7 +10,7 @@ use schema::{Row, UnitVector};
 
 use crate::Error;
 use crate::people::People;
-use crate::store::{INDEX, Index};
+use crate::store::{INDEX, Index, check_key};
 
 /// Largest relative difference of sums of times, which another program may have added in another order.
 const SAME: f64 = 1e-9;
@@ -33,8 +33,9 @@ pub fn require(root: &Path) -> Result<(), Error> {
 /// Checks every file that the index of the library at `root` names.
 ///
 /// # Errors
-/// When the index cannot be read.
+/// When the index cannot be read, or the library does not have the key of this process.
 pub fn validate(root: &Path) -> Result<Verdict, Error> {
+    check_key(root)?;
     let index = Index::read(&root.join(INDEX))?;
     let mut faults = Vec::new();
     let people_file = root.join(Person::TABLE.file_name());

@@ -119,6 +119,17 @@ pub fn face(crop: &Crop) -> Result<Option<Vec<u8>>> {
 }
 
 impl Gallery {
+    /// Returns the gallery with numbers in place of names.
+    #[must_use]
+    pub fn without_names(mut self) -> Self {
+        self.people.iter_mut().for_each(|person| person.name = None);
+        for found in &mut self.matches {
+            found.person = label(found.person_id, None);
+            found.other = label(found.other_id, None);
+        }
+        self
+    }
+
     /// Renders the page.
     ///
     /// # Errors

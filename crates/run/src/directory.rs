@@ -18,6 +18,7 @@ use schema::footer::{Embedder, Footer, Picture};
 use schema::io::{PRODUCER, TableWriter};
 use schema::{Row, tables};
 
+use crate::encryption;
 use crate::error::{Error, Result};
 use crate::exports;
 use crate::files::{self, TEMPORARY, publish, remove, replace, sha256, temporary, write_synced};
@@ -76,13 +77,15 @@ pub enum Begin {
 }
 
 impl RunDir {
-    /// Opens the run at `root`, creating the directory when missing, and takes its lock.
+    /// Opens the run at `root`, creating the directory when missing, and takes its lock. The run must have the key of
+    /// this process.
     pub fn open(root: &Path) -> Result<Self> {
         fs::create_dir_all(root).map_err(Error::io("create", root))?;
         let lock = Arc::new(lock(root)?);
         let root = root.canonicalize().map_err(Error::io("read", root))?;
         remove_temporaries(&root)?;
         let run_id = root.file_name().map_or_else(|| "run".into(), |n| n.to_string_lossy().into_owned());
+        encryption::check_run(&root)?;
         let manifest = Manifest::read(&root)?.unwrap_or_else(|| Manifest::new(run_id));
         Ok(Self { reader: RunReader { root, manifest }, lock, other: None })
     }
@@ -310,10 +313,7 @@ impl RunDir {
     }
 
     fn write_manifest(&self) -> Result<()> {
-        let path = self.root.join(manifest::FILE_NAME);
-        let json = serde_json::to_string_pretty(&self.manifest)
-            .map_err(|e| Error::Manifest { path: path.clone(), reason: e.to_string() })?;
-        replace(&path, json.as_bytes())
+        self.manifest.write(&self.root)
     }
 
     /// `config.toml` with the stage's resolved section, for people; the manifest has it too.
@@ -467,7 +467,7 @@ fn without_nulls(value: &Value) -> Value {
 }
 
 /// A digest of everything in a record that decides the outputs.
-fn fingerprint(record: &StageRecord) -> String {
+pub(crate) fn fingerprint(record: &StageRecord) -> String {
     let inputs: Vec<_> = record.inputs.iter().map(|i| (&i.name, &i.sha256)).collect();
     let StageRecord { producer, stage, version, config, .. } = record;
     let identity = serde_json::json!([producer, stage, version, config, inputs]);
@@ -476,8 +476,8 @@ fn fingerprint(record: &StageRecord) -> String {
 
 /// Removes what an interrupted stage left, and nothing else: the directory may be one in which a
 /// person keeps files, and some of those may end in `.tmp` too.
-fn remove_temporaries(root: &Path) -> Result<()> {
-    let own = [manifest::FILE_NAME, CONFIG_FILE, uids::FILE, exports::FILE].map(str::to_owned);
+pub(crate) fn remove_temporaries(root: &Path) -> Result<()> {
+    let own = [manifest::FILE_NAME, CONFIG_FILE, uids::FILE, uids::SEALED, exports::FILE].map(str::to_owned);
     let own: Vec<_> = tables::ALL.iter().map(|table| table.file_name()).chain(own).collect();
     files::remove_temporaries(root, &own)?;
     remove_temporaries_below(&root.join(REPORT))

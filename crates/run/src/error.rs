@@ -40,6 +40,12 @@ pub enum Error {
         /// Process id of the holder, or "unknown".
         holder: String,
     },
+    /// A rotation of the key was interrupted, or is going on.
+    #[error("the tables of `{}` are partly encrypted with another key: a rotation of its key was interrupted", path.display())]
+    Rotating {
+        /// The run directory or library.
+        path: PathBuf,
+    },
     /// An earlier stage has not finished, so its tables cannot be read.
     #[error("`{}` has no finished stage `{stage}`, which writes `{table}`", path.display())]
     MissingInput {
@@ -128,6 +134,10 @@ impl Failure for Error {
             Self::OtherName { .. } => {
                 Advice::new(exit::USAGE, "leave out --run-id, or use another --run-dir")
             }
+            Self::Rotating { .. } => Advice::new(
+                exit::INPUT,
+                "run the same `facetrack key` command with the same keys again, which completes it",
+            ),
             Self::Changed { .. } => Advice::new(exit::CONTRACT, schema::error::RESTORE),
             Self::Locked { .. } => {
                 Advice::new(exit::BUSY, "run again later, wait with --wait, or use another --run-dir")

@@ -9,6 +9,7 @@
 //! * [`stage`]: what all stages share: arguments, configuration, progress events.
 //! * [`appearances`]: when each person is on screen, from the tracks and clusters.
 //! * [`edits`]: corrections of a person, and the faces that they are about.
+//! * [`encryption`]: the key of a directory, and another key for it.
 //! * [`exports`]: the files that were exported from a run. [`date`]: times as text, and the day on which data must be gone.
 //! * [`uids`]: the people of the last run, whose keys the next run takes over.
 //! * [`files`]: files that are absent or whole. [`mod@lock`]: one process at a time writes in a directory.
@@ -23,6 +24,7 @@ mod config;
 pub mod date;
 mod directory;
 pub mod edits;
+pub mod encryption;
 pub mod error;
 pub mod exports;
 pub mod files;

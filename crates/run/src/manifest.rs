@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::plain_json;
 use crate::date::is_date;
+use crate::encryption::Encryption;
 use crate::error::{Error, Result};
+use crate::files::replace;
 
 /// Name of the manifest inside the run directory.
 pub const FILE_NAME: &str = "manifest.json";
@@ -35,6 +37,9 @@ pub struct Manifest {
     /// Day from which the run must be gone, as `2027-01-31`; `None` without such a day.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<String>,
+    /// Key of all tables; absent without encryption.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encryption: Option<Encryption>,
 }
 
 /// Which file the run is about.
@@ -141,9 +146,17 @@ fn is_below(file: &str) -> bool {
 }
 
 impl Manifest {
-    /// An empty manifest.
+    /// An empty manifest, with the key of this process.
     pub fn new(run_id: String) -> Self {
-        Self { format: FORMAT, run_id, video: None, stages: Vec::new(), pinned: Vec::new(), expires: None }
+        Self {
+            format: FORMAT,
+            run_id,
+            video: None,
+            stages: Vec::new(),
+            pinned: Vec::new(),
+            expires: None,
+            encryption: Encryption::of_process(),
+        }
     }
 
     /// Reads the manifest of the run at `root`; `None` when there is none yet.
@@ -173,6 +186,19 @@ impl Manifest {
         }
     }
 
+    /// Writes the manifest of the run at `root`.
+    pub(crate) fn write(&self, root: &Path) -> Result<()> {
+        let path = root.join(FILE_NAME);
+        let json = serde_json::to_string_pretty(self)
+            .map_err(|e| Error::Manifest { path: path.clone(), reason: e.to_string() })?;
+        replace(&path, json.as_bytes())
+    }
+
+    /// Every recorded output file.
+    pub(crate) fn outputs(&self) -> impl Iterator<Item = &Output> {
+        self.stages.iter().flat_map(|stage| &stage.outputs)
+    }
+
     /// The record of a finished stage.
     pub fn stage(&self, name: &str) -> Option<&StageRecord> {
         self.stages.iter().find(|s| s.stage == name)
@@ -180,6 +206,6 @@ impl Manifest {
 
     /// What the manifest says of an output file, and the stage that wrote it.
     pub fn output(&self, file: &str) -> Option<&Output> {
-        self.stages.iter().flat_map(|s| &s.outputs).find(|o| o.file == file)
+        self.outputs().find(|o| o.file == file)
     }
 }

@@ -9,6 +9,7 @@ use schema::io::{self, TableReader};
 use schema::{Row, Symbol, tables};
 
 use crate::edits::LOCK;
+use crate::encryption;
 use crate::error::{Error, Result};
 use crate::exports;
 use crate::files::sha256;
@@ -33,9 +34,10 @@ impl RunReader {
     /// Opens the run at `root`.
     ///
     /// # Errors
-    /// When there is no manifest, or it cannot be read.
+    /// When there is no manifest, or it cannot be read, and when the run does not have the key of this process.
     pub fn open(root: &Path) -> Result<Self> {
         let manifest = Manifest::read(root)?.ok_or_else(|| Error::NoRun { path: root.to_path_buf() })?;
+        encryption::check(root, manifest.encryption.as_ref())?;
         Ok(Self { root: root.to_path_buf(), manifest })
     }
 
@@ -52,8 +54,9 @@ impl RunReader {
     /// Whether the program wrote a file, by its path below the run directory with `/`: a table or another result, the
     /// record of something, a lock, or a log.
     pub fn is_own(&self, name: &str) -> bool {
-        let around = [manifest::FILE_NAME, CONFIG_FILE, LOCK_FILE, LOCK, uids::FILE, exports::FILE]
-            .contains(&name)
+        let around =
+            [manifest::FILE_NAME, CONFIG_FILE, LOCK_FILE, LOCK, uids::FILE, uids::SEALED, exports::FILE]
+                .contains(&name)
             || tables::EDITS.iter().any(|table| table.file_name() == name)
             || name.starts_with("logs/");
         around || self.manifest.output(name).is_some()

@@ -10,16 +10,38 @@ use std::path::Path;
 
 use geometry::BBox;
 use schema::Symbol;
+use schema::crypt::{self, Key};
 use serde::{Deserialize, Serialize};
 
 use crate::edits::{Anchor, Faces, Mark};
+use crate::encryption::encrypt_again;
 use crate::error::Result;
-use crate::files::replace;
+use crate::files::{remove, replace};
 
 /// Name of the file.
 pub const FILE: &str = "person_uids.json";
+/// Name of the file in an encrypted run: the same content, [sealed](schema::crypt::seal).
+pub const SEALED: &str = "person_uids.parquet";
 /// Largest number of boxes of a face in the record.
 const MOST_BOXES: usize = 3;
+
+/// Name of the file with a key, or without.
+fn name(key: Option<&Key>) -> &'static str {
+    if key.is_some() { SEALED } else { FILE }
+}
+
+/// Encrypts the record of a run directory again, if there is one.
+pub(crate) fn rotate(root: &Path, [old, new]: [Option<&Key>; 2]) -> Result<()> {
+    let [from, to] = [old, new].map(|key| root.join(name(key)));
+    if !from.is_file() {
+        return Ok(());
+    }
+    if from == to {
+        return encrypt_again(&to, [old, new]);
+    }
+    replace(&to, &crypt::seal(&crypt::unseal(&from, old)?, new)?)?;
+    remove(&from)
+}
 
 /// The people of the last run.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -77,7 +99,8 @@ impl Uids {
     /// Reads the record of a run directory; `None` without a record, and where the file is damaged: the keys of the
     /// people are then those of a fresh run directory.
     pub fn read(root: &Path) -> Option<Self> {
-        serde_json::from_slice(&std::fs::read(root.join(FILE)).ok()?).ok()
+        let key = crypt::key();
+        serde_json::from_slice(&crypt::unseal(&root.join(name(key)), key).ok()?).ok()
     }
 
     /// Writes the record.
@@ -85,7 +108,9 @@ impl Uids {
     /// # Errors
     /// When the file cannot be written.
     pub fn write(&self, root: &Path) -> Result<()> {
-        replace(&root.join(FILE), &serde_json::to_vec(self).unwrap_or_default())
+        let key = crypt::key();
+        let content = crypt::seal(&serde_json::to_vec(self).unwrap_or_default(), key)?;
+        replace(&root.join(name(key)), &content)
     }
 
     /// Removes the faces that one of these tracks shows, and the people that then have no face.

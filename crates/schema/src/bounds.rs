@@ -73,6 +73,7 @@ pub(crate) fn rows_at_a_time(
     wanted: &[Wanted<'_>],
     dim: usize,
     most: usize,
+    is_encrypted: bool,
 ) -> Result<usize, String> {
     let size = file.metadata().map_err(|e| e.to_string())?.len();
     let roots = metadata.file_metadata().schema_descr();
@@ -82,8 +83,8 @@ pub(crate) fn rows_at_a_time(
         for (leaf, chunk) in group.columns().iter().enumerate() {
             let root = roots.get_column_root_idx(leaf);
             let Some(wanted) = wanted.iter().find(|wanted| wanted.at == root) else { continue };
-            let pages =
-                Pages::of(file, chunk).map_err(|e| format!("column `{}`: {e}", wanted.column.name))?;
+            let pages = if is_encrypted { Pages::of_encrypted(file, chunk) } else { Pages::of(file, chunk) };
+            let pages = pages.map_err(|e| format!("column `{}`: {e}", wanted.column.name))?;
             let width = wanted.width(dim);
             if pages.values > rows.saturating_mul(width) {
                 return Err(format!(
@@ -114,7 +115,30 @@ struct Pages {
     longest: u64,
 }
 
+/// Bytes of an encrypted module besides its content: length, nonce and tag.
+const MODULE: u64 = 4 + 12 + 16;
+
 impl Pages {
+    /// The headers of encrypted pages cannot be read here. What the footer says of a column is authenticated: it is the
+    /// word of a holder of the key. The lengths of the modules are not, before a module is read.
+    fn of_encrypted(file: &File, chunk: &ColumnChunkMetaData) -> Result<Self, String> {
+        let (mut at, mut left) = chunk.byte_range();
+        while left > 0 {
+            let mut length = [0; 4];
+            let read = file.get_read(at).map_err(|e| e.to_string())?.read_exact(&mut length);
+            read.map_err(|_| "a page has no header")?;
+            let length = u64::from(u32::from_le_bytes(length)).saturating_add(4);
+            if length < MODULE {
+                return Err("a page is shorter than its encryption".into());
+            }
+            left = left.checked_sub(length).ok_or("a page extends beyond its column")?;
+            at = at.saturating_add(length);
+        }
+        let size = |number: i64| u64::try_from(number).map_err(|_| "a size is negative");
+        let (values, bytes) = (size(chunk.num_values())?, size(chunk.uncompressed_size())?);
+        Ok(Self { values, bytes, longest: 0 })
+    }
+
     fn of(file: &File, chunk: &ColumnChunkMetaData) -> Result<Self, String> {
         let (mut at, mut left) = chunk.byte_range();
         let mut pages = Self::default();

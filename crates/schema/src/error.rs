@@ -27,6 +27,36 @@ pub enum Error {
         /// Message of the Parquet reader.
         reason: String,
     },
+    /// A key file cannot be read, or is none.
+    #[error("failed to read the encryption key `{}`: {reason}", path.display())]
+    KeyFile {
+        /// The key file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A table or a directory is encrypted, and no key is given.
+    #[error("`{}` is encrypted, and no key is given", path.display())]
+    NoKey {
+        /// The file or directory.
+        path: PathBuf,
+    },
+    /// A table or a directory is encrypted with another key than the given one.
+    #[error("`{}` is encrypted with the key {found}, and the given key is {given}", path.display())]
+    WrongKey {
+        /// The file or directory.
+        path: PathBuf,
+        /// Identifier of its key.
+        found: String,
+        /// Identifier of the given key.
+        given: String,
+    },
+    /// A key is given, and a table or a directory is not encrypted.
+    #[error("`{}` is not encrypted, and a key is given", path.display())]
+    NotEncrypted {
+        /// The file or directory.
+        path: PathBuf,
+    },
     /// The footer key is missing, not JSON, or names another table.
     #[error("`{}` is not a `{table}` table of facetrack: {reason}", path.display())]
     Footer {
@@ -102,6 +132,23 @@ impl Failure for Error {
                 _ => exit::UNEXPECTED.into(),
             },
             Self::Row { .. } => exit::CONTRACT.into(),
+            Self::KeyFile { .. } => {
+                Advice::new(exit::INPUT, "`facetrack key new FILE` writes a new key into a file")
+            }
+            Self::NoKey { .. } => Advice::new(
+                exit::INPUT,
+                "pass --encryption-key FILE, or set FACETRACK_ENCRYPTION_KEY_FILE to the path of the key file",
+            ),
+            Self::WrongKey { .. } => {
+                Advice::new(exit::INPUT, "pass the file of the other key with --encryption-key")
+            }
+            Self::NotEncrypted { path } => Advice::new(
+                exit::INPUT,
+                format!(
+                    "run without --encryption-key and FACETRACK_ENCRYPTION_KEY_FILE, or encrypt it first: `facetrack key encrypt --to FILE {}`",
+                    path.display()
+                ),
+            ),
             Self::NotParquet { .. } | Self::Column { .. } | Self::Footer { .. } => {
                 Advice::new(exit::CONTRACT, RESTORE)
             }

@@ -20,6 +20,7 @@ use parquet::schema::types::ColumnPath;
 
 use crate::bounds::{self, Wanted};
 use crate::cell::{CellType, check_lengths, check_longest};
+use crate::crypt::{self, Key};
 use crate::error::{Error, Result};
 use crate::footer::{self, Footer, MAX_DIM};
 use crate::table::{Column, Row, Table};
@@ -29,6 +30,10 @@ use crate::tables;
 const ROWS_PER_GROUP: usize = 16_384;
 /// Rows per row group of a table that carries images.
 const IMAGES_PER_GROUP: usize = 256;
+
+/// Limit on the size of an encrypted page, bytes: the pictures of a row group take less. DuckDB 2.0 decrypts the first page
+/// of a column chunk only, so that all of a row group is one page.
+const ENCRYPTED_PAGE: usize = 64 << 20;
 
 /// Writes one table in sort order, row group by row group; memory is bounded by one row group.
 pub struct TableWriter<R> {
@@ -43,8 +48,16 @@ pub struct TableWriter<R> {
 }
 
 impl<R: Row + Clone> TableWriter<R> {
-    /// Creates the file at `path`.
+    /// Creates the file at `path`, encrypted with the key of this process if there is one.
     pub fn create(path: &Path, footer: &Footer) -> Result<Self> {
+        Self::create_with(path, footer, crypt::key())
+    }
+
+    /// Creates the file at `path`, encrypted with a key, or plain without one.
+    ///
+    /// # Errors
+    /// When the file cannot be created.
+    pub fn create_with(path: &Path, footer: &Footer, key: Option<&Key>) -> Result<Self> {
         let dim = footer.dim();
         let file = File::create(path).map_err(Error::io("create", path))?;
         let json = serde_json::to_string(footer).map_err(|e| Error::io("write", path)(e.into()))?;
@@ -52,7 +65,8 @@ impl<R: Row + Clone> TableWriter<R> {
         let metadata = HashMap::from([(footer::KEY.to_owned(), json.clone())]);
         let schema = Arc::new(R::TABLE.arrow(dim).with_metadata(metadata));
         let rows_per_group = rows_per_group(R::TABLE);
-        let properties = properties(R::TABLE, json, rows_per_group).map_err(|e| write_error(path, &e))?;
+        let properties = properties(Some(R::TABLE), json, rows_per_group, key);
+        let properties = properties.map_err(|e| write_error(path, &e))?;
         let writer = ArrowWriter::try_new(file, Arc::clone(&schema), Some(properties));
         Ok(Self {
             writer: writer.map_err(|e| write_error(path, &e))?,
@@ -102,17 +116,19 @@ fn rows_per_group(table: &Table) -> usize {
     if has_images { IMAGES_PER_GROUP } else { ROWS_PER_GROUP }
 }
 
+/// Settings of the writer of a table; `None` for a table of another version, with columns that are not known.
 fn properties(
-    table: &Table,
+    table: Option<&Table>,
     footer: String,
     rows_per_group: usize,
+    key: Option<&Key>,
 ) -> parquet::errors::Result<WriterProperties> {
     let mut properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(3)?))
         .set_max_row_group_row_count(Some(rows_per_group))
         .set_created_by(PRODUCER.to_owned())
         .set_key_value_metadata(Some(vec![KeyValue::new(footer::KEY.to_owned(), footer)]));
-    for column in table.columns {
+    for column in table.into_iter().flat_map(|table| table.columns) {
         // Vectors and images never repeat: a dictionary would only cost time.
         let leaf = match column.cell {
             CellType::Vector(_) | CellType::UnitVector | CellType::Ragged => {
@@ -126,6 +142,9 @@ fn properties(
             .set_column_dictionary_enabled(leaf.clone(), false)
             .set_column_statistics_enabled(leaf, EnabledStatistics::None);
     }
+    if let Some(key) = key {
+        properties = key.encrypt(properties.set_data_page_size_limit(ENCRYPTED_PAGE))?;
+    }
     Ok(properties.build())
 }
 
@@ -137,13 +156,13 @@ pub const PRODUCER: &str = concat!("facetracklinking ", env!("CARGO_PKG_VERSION"
 /// A batch takes some hundred megabytes at most, whatever the file says; all rows together 256 MiB and
 /// five hundred times the size of the file. More is refused.
 pub fn open<R: Row>(path: &Path) -> Result<TableReader<R>> {
-    open_groups(path, None)
+    open_with(path, None, crypt::key())
 }
 
 /// Opens the table at `path` as [`open`] does, and reads only the row groups that may have one of these values in an
 /// integer column. Other rows of these groups are read, too.
 pub fn open_some<R: Row>(path: &Path, column: &str, values: &BTreeSet<i64>) -> Result<TableReader<R>> {
-    open_groups(path, Some((column, values)))
+    open_with(path, Some((column, values)), crypt::key())
 }
 
 /// Whether a row group may have one of these values in an integer column, by the statistics of the column.
@@ -156,9 +175,18 @@ fn may_have(group: &RowGroupMetaData, column: &str, values: &BTreeSet<i64>) -> b
     range.is_none_or(|range| range.is_empty() || values.range(range).next().is_some())
 }
 
-fn open_groups<R: Row>(path: &Path, wanted_rows: Option<(&str, &BTreeSet<i64>)>) -> Result<TableReader<R>> {
+/// Opens the table at `path` as [`open_some`] does, or with all rows as [`open`] does, with another key than that of this
+/// process or without one.
+///
+/// # Errors
+/// As of [`open`].
+pub fn open_with<R: Row>(
+    path: &Path,
+    wanted_rows: Option<(&str, &BTreeSet<i64>)>,
+    key: Option<&Key>,
+) -> Result<TableReader<R>> {
     let not_parquet = |reason: String| Error::NotParquet { path: path.to_path_buf(), reason };
-    let (file, builder, json) = open_parquet(path)?;
+    let (file, builder, json) = open_parquet(path, key)?;
     let footer = check_footer(path, R::TABLE, json.as_deref())?;
     // A file of a minor version before ours may miss nullable columns.
     let is_older = is_older(R::TABLE, &footer);
@@ -170,7 +198,9 @@ fn open_groups<R: Row>(path: &Path, wanted_rows: Option<(&str, &BTreeSet<i64>)>)
     };
     let wanted: Vec<_> = R::TABLE.columns.iter().zip(&columns).filter_map(wanted).collect();
     let most = rows_per_group(R::TABLE);
-    let batch = parquet(|| bounds::rows_at_a_time(&file, builder.metadata(), &wanted, footer.dim(), most));
+    let batch = parquet(|| {
+        bounds::rows_at_a_time(&file, builder.metadata(), &wanted, footer.dim(), most, key.is_some())
+    });
     let mut builder = builder.with_projection(mask).with_batch_size(batch.map_err(not_parquet)?);
     if let Some((column, values)) = wanted_rows {
         let groups = builder.metadata().row_groups().iter().enumerate();
@@ -195,7 +225,10 @@ fn open_groups<R: Row>(path: &Path, wanted_rows: Option<(&str, &BTreeSet<i64>)>)
 }
 
 /// Opens any Parquet file; gives what stands under our footer key, too.
-fn open_parquet(path: &Path) -> Result<(File, ParquetRecordBatchReaderBuilder<File>, Option<String>)> {
+fn open_parquet(
+    path: &Path,
+    key: Option<&Key>,
+) -> Result<(File, ParquetRecordBatchReaderBuilder<File>, Option<String>)> {
     let not_parquet = |reason: String| Error::NotParquet { path: path.to_path_buf(), reason };
     // Opening a pipe would wait for a writer, so what the path names is looked at first.
     if !fs::metadata(path).map_err(Error::io("read", path))?.is_file() {
@@ -203,7 +236,7 @@ fn open_parquet(path: &Path) -> Result<(File, ParquetRecordBatchReaderBuilder<Fi
     }
     let file = File::open(path).map_err(Error::io("read", path))?;
     let again = file.try_clone().map_err(Error::io("read", path))?;
-    let builder = parquet(|| ParquetRecordBatchReaderBuilder::try_new(again)).map_err(not_parquet)?;
+    let builder = crypt::open(again, path, key)?;
     let keys = builder.metadata().file_metadata().key_value_metadata();
     let json = keys.and_then(|keys| keys.iter().find(|k| k.key == footer::KEY)).and_then(|k| k.value.clone());
     Ok((file, builder, json))
@@ -211,13 +244,13 @@ fn open_parquet(path: &Path) -> Result<(File, ParquetRecordBatchReaderBuilder<Fi
 
 /// The footer of a table of any name and version; none where there is no footer of ours.
 pub fn read_footer(path: &Path) -> Result<Option<Footer>> {
-    let (.., json) = open_parquet(path)?;
+    let (.., json) = open_parquet(path, crypt::key())?;
     Ok(json.and_then(|json| serde_json::from_str(&json).ok()))
 }
 
 /// The names of the columns of a table of any name and version, in the order of the file.
 pub fn read_column_names(path: &Path) -> Result<Vec<String>> {
-    let (_, builder, _) = open_parquet(path)?;
+    let (_, builder, _) = open_parquet(path, crypt::key())?;
     Ok(builder.schema().fields().iter().map(|field| field.name().clone()).collect())
 }
 
@@ -239,6 +272,35 @@ pub fn write_all<R: Row + Clone>(
     let mut writer = TableWriter::create(path, footer)?;
     rows.into_iter().try_for_each(|row| writer.push(row))?;
     writer.finish()
+}
+
+/// Writes a table of any name and version again, encrypted with another key, or plain without one: the same rows, columns,
+/// row groups and footer. The file is brought to disk.
+///
+/// # Errors
+/// When a file cannot be read with its key, or cannot be written.
+pub fn encrypt_again(from: &Path, to: &Path, [old, new]: [Option<&Key>; 2]) -> Result<()> {
+    let not_parquet = |reason: String| Error::NotParquet { path: from.to_path_buf(), reason };
+    let (_, builder, json) = open_parquet(from, old)?;
+    let footer: Option<Footer> = json.as_deref().and_then(|json| serde_json::from_str(json).ok());
+    let is_current = |table: &&'static Table| {
+        footer
+            .as_ref()
+            .is_some_and(|footer| (&*footer.table, &*footer.version) == (table.name, table.version))
+    };
+    let table = tables::all().find(is_current);
+    let rows_per_group = table.map_or(IMAGES_PER_GROUP, rows_per_group);
+    let file = File::create(to).map_err(Error::io("create", to))?;
+    let schema = Arc::clone(builder.schema());
+    let properties = properties(table, json.unwrap_or_default(), rows_per_group, new);
+    let properties = properties.map_err(|e| write_error(to, &e))?;
+    let mut writer = ArrowWriter::try_new(file, schema, Some(properties)).map_err(|e| write_error(to, &e))?;
+    let mut reader = parquet(|| builder.with_batch_size(rows_per_group).build()).map_err(not_parquet)?;
+    while let Some(batch) = parquet(|| reader.next().transpose()).map_err(not_parquet)? {
+        writer.write(&batch).and_then(|()| writer.flush()).map_err(|e| write_error(to, &e))?;
+    }
+    let file = writer.into_inner().map_err(|e| write_error(to, &e))?;
+    file.sync_all().map_err(Error::io("write", to))
 }
 
 /// Every row of the table at `path`.

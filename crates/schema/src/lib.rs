@@ -5,6 +5,7 @@
 //!
 //! * [`tables`]: every table, its columns with unit and meaning, its version and sort key.
 //! * [`io`]: checked writing and reading; a file that breaks the contract never gets through.
+//! * [`crypt`]: the key of encrypted tables.
 //! * [`docs`]: the published documents under `schemas/`, generated from this source.
 //! * [`published`]: those documents on disk, and which of them are released.
 //!
@@ -13,6 +14,7 @@
 
 mod bounds;
 pub mod cell;
+pub mod crypt;
 pub mod docs;
 pub mod error;
 pub mod footer;

@@ -24,12 +24,15 @@ __all__ = ["Error", "Library", "Run", "read"]
 __version__ = "0.1.0"
 
 
-def read(path: str | os.PathLike[str]) -> Run | Library:
+def read(path: str | os.PathLike[str], encryption_key: str | os.PathLike[str] | None = None) -> Run | Library:
     """Opens a run directory or the directory of a gallery. Tables are read when they are first used.
 
-    Raises `Error` when there is neither a run nor a gallery at `path`.
+    `encryption_key` is the path of the key file of an encrypted run or gallery; without it, the environment variable
+    `FACETRACK_ENCRYPTION_KEY_FILE` names the file.
+
+    Raises `Error` when there is neither a run nor a gallery at `path`, and when it does not have this key.
     """
     folder = Path(path)
     if Library.is_at(folder):
-        return Library(folder)
-    return Run(folder)
+        return Library(folder, encryption_key)
+    return Run(folder, encryption_key)

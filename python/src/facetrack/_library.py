@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from . import _tables, _vectors
+from . import _crypt, _tables, _vectors
 from ._errors import RESTORE, UPGRADE, Error
 from ._plotted import Plotted
 from ._run import Run, _find
@@ -32,10 +32,13 @@ class Library(Plotted):
     `"Person 3"`; in a gallery, this number is the `person_id`).
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        """Opens the gallery at `path`.
+    def __init__(
+        self, path: str | os.PathLike[str], encryption_key: str | os.PathLike[str] | _crypt.Key | None = None
+    ) -> None:
+        """Opens the gallery at `path`, which is encrypted with the key in the file `encryption_key` or, without one,
+        that `FACETRACK_ENCRYPTION_KEY_FILE` names.
 
-        Raises `Error` when there is no gallery, or when its index cannot be read.
+        Raises `Error` when there is no gallery, when its index cannot be read, or when it does not have this key.
         """
         #: The directory.
         self.path = Path(path)
@@ -57,6 +60,8 @@ class Library(Plotted):
         if wrong:
             fault = f"`run_dir` of the video {wrong[0]} is not a text"
             raise Error(f"`{self.path / INDEX}` is not the index of a gallery of facetrack: {fault}", RESTORE)
+        self._key = _crypt.given(encryption_key)
+        _crypt.check_folder(self.path, self.index, self._key)
         self._frames: dict[str, pd.DataFrame] = {}
         self._runs: dict[str, Run] = {}
 
@@ -86,7 +91,7 @@ class Library(Plotted):
         """The people: the table `people`, and `person`, the name or the number on the page."""
         if (kept := self._kept("people")) is not None:
             return kept
-        people = _tables.to_pandas(_tables.read_table(self.path / "people.parquet", "people"))
+        people = _tables.to_pandas(_tables.read_table(self.path / "people.parquet", "people", self._key))
         numbers = "Person " + people["person_id"].astype(str)
         people["person"] = people["name"].astype(object).where(people["name"].notna(), numbers)
         self._kept("people", people)
@@ -98,7 +103,7 @@ class Library(Plotted):
         if (kept := self._kept("members")) is not None:
             return kept
         files = [self._file(video["file"]) for video in self.index["videos"]]
-        tables = [_tables.to_pandas(_tables.read_table(file, "members")) for file in files]
+        tables = [_tables.to_pandas(_tables.read_table(file, "members", self._key)) for file in files]
         if not tables:
             return pd.DataFrame({column["name"]: [] for column in _tables.document("members")["columns"]} | {"person": []})
         members = _tables.concat(tables).merge(self.people[["person_id", "person"]], on="person_id", how="left")
@@ -132,7 +137,7 @@ class Library(Plotted):
             where = "an unknown place" if row.get("run_dir") is None else f"`{self._place(row['run_dir'])}`"
             hint = f"add the run again with `facetrack library add --library {self.path} --run-dir RUN`"
             raise Error(f"the run {row['run_id']!r} of the gallery `{self.path}` is not at {where}", hint)
-        run = Run(self._place(row["run_dir"]))
+        run = Run(self._place(row["run_dir"]), self._key)
         self._check(run, video_id)
         self._runs[video_id] = run
         return run
@@ -199,7 +204,7 @@ class Library(Plotted):
         vectors: dict[int, np.ndarray] = {}
         # For a person in several files, the last one counts.
         for file in self.index["vector_files"]:
-            table = _tables.read_table(self._file(file["file"]), "person_vectors")
+            table = _tables.read_table(self._file(file["file"]), "person_vectors", self._key)
             vectors |= dict(zip(table["person_id"].to_pylist(), _vectors.matrix(table)))
         present = set(self.people["person_id"])
         ids = np.array(sorted(key for key in vectors if key in present), dtype=np.int64)

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from . import _tables, _vectors
+from . import _crypt, _tables, _vectors
 from ._errors import RESTORE, Error
 from ._plotted import Plotted
 
@@ -30,10 +30,13 @@ class Run(Plotted):
     (`"Ida"`, `"Person 3"`).
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        """Opens the run directory at `path`.
+    def __init__(
+        self, path: str | os.PathLike[str], encryption_key: str | os.PathLike[str] | _crypt.Key | None = None
+    ) -> None:
+        """Opens the run directory at `path`, which is encrypted with the key in the file `encryption_key` or, without
+        one, that `FACETRACK_ENCRYPTION_KEY_FILE` names.
 
-        Raises `Error` when there is no run, or when its manifest cannot be read.
+        Raises `Error` when there is no run, when its manifest cannot be read, or when it does not have this key.
         """
         #: The run directory.
         self.path = Path(path)
@@ -50,6 +53,8 @@ class Run(Plotted):
             raise Error(f"`{self.path / MANIFEST}` is not a manifest of facetrack: {reason}", hint)
         if (fault := _tables.check_shape(self.manifest, SHAPE)) is not None:
             raise Error(f"`{self.path / MANIFEST}` is not a manifest of facetrack: {fault}", hint)
+        self._key = _crypt.given(encryption_key)
+        _crypt.check_folder(self.path, self.manifest, self._key)
         self._frames: dict[str, pd.DataFrame] = {}
 
     def __repr__(self) -> str:
@@ -74,7 +79,7 @@ class Run(Plotted):
             if producer in ("edits", "library"):
                 raise Error(f"`{self.path}` has no table `{name}`")
             raise Error(message, f"run again with --from {producer}")
-        return _tables.read_table(self.path / f"{name}.parquet", name)
+        return _tables.read_table(self.path / f"{name}.parquet", name, self._key)
 
     def table(self, name: str) -> pd.DataFrame:
         """Returns a table as it is, as a data frame.

@@ -16,6 +16,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from . import _crypt
 from ._errors import RESTORE, UPGRADE, Error
 
 #: Key of the footer.
@@ -74,14 +75,17 @@ def check_shape(value: Any, shape: Any, where: str = "") -> str | None:
     return None
 
 
-def read_table(path: Path, name: str) -> pa.Table:
-    """Reads a table of the present major version; columns that were added since are null.
+def read_table(path: Path, name: str, key: _crypt.Key | None = None) -> pa.Table:
+    """Reads a table of the present major version, encrypted with a key or plain without one; columns that were added
+    since are null.
 
     Raises `Error` when the file is missing, damaged, another table, or of a version that this package does not read.
     """
     try:
+        _crypt.check(path, "" if _crypt.is_encrypted(path) else None, key)
+        properties = None if key is None else key.decryption_properties()
         # Not `read_table`, which takes folders named `key=value` for columns.
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(path, decryption_properties=properties) as file:
             table = file.read()
     except FileNotFoundError as error:
         raise Error(f"failed to read `{path}`: the file does not exist", RESTORE) from error

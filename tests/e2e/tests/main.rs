@@ -12,6 +12,7 @@ mod bad_inputs;
 mod bench;
 mod cases;
 mod edits;
+mod encryption;
 mod end_to_end;
 mod engines;
 mod erasure;

@@ -16,6 +16,7 @@ use schema::{Row, tables};
 
 use super::{Anchor, Edit, EditOp, Effect, Entry, Mark};
 use crate::date::utc;
+use crate::encryption::check_run;
 use crate::error::{Error, Result};
 use crate::files::{publish, temporary};
 use crate::lock::lock_file;
@@ -37,8 +38,9 @@ impl Log {
     /// Reads the log of the directory `root`; without the tables, the log is empty.
     ///
     /// # Errors
-    /// When a table cannot be read.
+    /// When a table cannot be read, and when the directory does not have the key of this process.
     pub fn open(root: &Path) -> Result<Self> {
+        check_run(root)?;
         let mut log = Self { root: root.to_path_buf(), entries: Vec::new() };
         if log.path::<tables::Edit>().exists() {
             let _lock = lock_file(&root.join(LOCK), PATIENCE)?;

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::encryption;
 use crate::error::{Error, Result};
 use crate::files::sha256;
 use crate::manifest::Manifest;
@@ -32,6 +33,9 @@ pub struct Verdict {
 /// When there is nothing to check, or the system refuses.
 pub fn validate(path: &Path) -> Result<Verdict> {
     let metadata = fs::metadata(path).map_err(Error::io("read", path))?;
+    if metadata.is_dir() {
+        encryption::check_run(path)?;
+    }
     let (files, mut faults) = if metadata.is_dir() { files(path)? } else { (named(path)?, Vec::new()) };
     let tables = Tables::read(&files, &mut faults);
     faults.extend(rules::check(&tables));

@@ -11,6 +11,7 @@
 mod accepted;
 mod bad_files;
 mod declarations;
+mod encrypted;
 mod hostile;
 mod probe;
 mod raw;
