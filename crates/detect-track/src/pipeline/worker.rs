@@ -84,7 +84,7 @@ impl<'a> Examiner<'a> {
         facts: &Facts,
         view: View,
     ) -> Self {
-        let converter = || Converter::new((facts.rotation_degrees + view.turn_degrees) % 360);
+        let converter = || view.converter(facts.rotation_degrees);
         Self { detector, config, view, small: converter(), full: converter() }
     }
 
