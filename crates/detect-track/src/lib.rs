@@ -54,7 +54,7 @@ use crate::view::Preview;
 /// Name, version and description of the stage.
 pub const STAGE: Stage = Stage {
     name: "detect-track",
-    version: 6,
+    version: 7,
     about: "Detects shots and faces, and tracks each face through its shot",
 };
 

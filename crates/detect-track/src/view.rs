@@ -27,7 +27,7 @@ const SAMPLES: usize = 24;
 const MIN_KEYS: usize = 8;
 /// Divisor of the number of frames that gives the number of first frames to decode, and the largest such number.
 const FIRST_FRAMES: (usize, usize) = (3, 120);
-/// Largest number of pictures in which faces are detected to find the rotation.
+/// Largest number of pictures in which combs are searched for, and faces are detected to find the rotation.
 const FACE_SAMPLES: usize = 12;
 /// Smallest score of a face without which a picture has no vote on the rotation, 0 to 1.
 const CLEAR: f32 = 0.8;
@@ -54,6 +54,12 @@ const MIN_PICTURE: f64 = 0.1;
 /// Smallest number of pictures from which a still frame around a window can be recognized.
 const MIN_PROBES: usize = 4;
 
+/// Smallest share of the pictures, and smallest number, with combs in an interlaced video. Of eleven progressive films,
+/// at most 4 % of the pictures have combs; woven from two moments, at least 38 %.
+const WOVEN: f64 = 0.2;
+/// See [`WOVEN`].
+const MIN_COMBED: usize = 2;
+
 /// Place of the picture in the stored frame, with its pixel aspect and its rotation.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct View {
@@ -65,13 +71,20 @@ pub struct View {
     pub size: (usize, usize),
     /// The picture within the square frame.
     pub picture: Region,
+    /// Whether frames show two moments in alternate rows, although they need not be declared as interlaced.
+    pub is_woven: bool,
 }
 
 impl View {
+    /// Returns a converter of frames that are turned by `rotation_degrees` clockwise as their container declares.
+    pub(crate) fn converter(&self, rotation_degrees: u32) -> Converter {
+        Converter::new((rotation_degrees + self.turn_degrees) % 360).woven(self.is_woven)
+    }
+
     /// Creates the view of a frame with square pixels and without bars.
     pub(crate) fn of_size(width: usize, height: usize) -> Self {
         let picture = Region { x: 0, y: 0, width, height };
-        Self { stored: (width, height), turn_degrees: 0, size: (width, height), picture }
+        Self { stored: (width, height), turn_degrees: 0, size: (width, height), picture, is_woven: false }
     }
 
     /// Creates the view of the whole frame, not turned.
@@ -84,7 +97,7 @@ impl View {
             aspect => (stored.0, (height / aspect).round() as usize),
         };
         let picture = Region { x: 0, y: 0, width: size.0, height: size.1 };
-        Self { stored, turn_degrees: 0, size, picture }
+        Self { stored, turn_degrees: 0, size, picture, is_woven: false }
     }
 
     /// Returns the same view, turned clockwise by a multiple of 90 degrees.
@@ -183,6 +196,9 @@ impl std::fmt::Display for View {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Region { x, y, width, height } = self.picture;
         write!(f, "{width}x{height}+{x}+{y} of {}x{}", self.size.0, self.size.1)?;
+        if self.is_woven {
+            write!(f, ", interlaced")?;
+        }
         match self.turn_degrees {
             0 => Ok(()),
             degrees => write!(f, ", turned by {degrees} degrees"),
@@ -214,7 +230,12 @@ impl Preview<'_> {
         let pictures = self.pictures()?;
         let mut warnings = Vec::new();
         let failed = |reason| Error::Frame { path: self.path.to_path_buf(), frame_idx: 0, reason };
-        let mut converter = Converter::new(facts.rotation_degrees);
+        let step = pictures.len().div_ceil(FACE_SAMPLES).max(1);
+        let combed = pictures.iter().step_by(step).map(|picture| Converter::new(0).is_combed(picture));
+        let combed: Vec<bool> = combed.collect::<Result<_, _>>().map_err(failed)?;
+        let n_combed = combed.iter().filter(|is_combed| **is_combed).count();
+        view.is_woven = n_combed >= MIN_COMBED && n_combed as f64 >= WOVEN * combed.len() as f64;
+        let mut converter = view.converter(facts.rotation_degrees);
         let scale = (PROBE_WIDTH as f64 / view.size.0.max(view.size.1) as f64).min(1.0);
         let (probe, _) = view.scaled(scale);
         let luma = pictures.iter().map(|picture| converter.luma(picture, probe.0, probe.1));
@@ -223,7 +244,6 @@ impl Preview<'_> {
             view.picture = enlarged(part, probe, view.size);
         }
         let mut upright = Vec::new();
-        let step = pictures.len().div_ceil(FACE_SAMPLES).max(1);
         for picture in pictures.iter().step_by(step) {
             let scale = detector_scale(&view, self.config.min_face_px, detector.smallest_px());
             let (whole, part) = view.scaled(scale);

@@ -20,6 +20,9 @@ const STEP: i16 = 4;
 /// Smallest number of alternating pixels in a block with a comb, of `BLOCK` × `BLOCK`.
 const MIN_COMBED: u32 = 32;
 
+/// Smallest number of pixels in a block with a comb for sure that end three rows that take turns.
+const MIN_WOVEN: u32 = 16;
+
 /// Buffers of pictures without combs.
 #[derive(Debug, Default)]
 pub(crate) struct Deinterlacer {
@@ -97,15 +100,42 @@ impl Deinterlacer {
 fn count(columns: &mut [u8], [a, b, c, d, e]: [&[u8]; 5]) {
     let rows = a.iter().zip(b).zip(c).zip(d).zip(e);
     for (column, ((((a, b), c), d), e)) in columns.iter_mut().zip(rows) {
-        let [a, b, c, d, e] = [*a, *b, *c, *d, *e].map(i16::from);
-        let (up, down) = (c.wrapping_sub(b), c.wrapping_sub(d));
-        let same_field = a.wrapping_add(c.wrapping_mul(4)).wrapping_add(e);
-        let other_field = b.wrapping_add(d).wrapping_mul(3);
-        let contrast = same_field.wrapping_sub(other_field);
-        let is_lighter = (up > STEP) & (down > STEP) & (contrast > 6 * STEP);
-        let is_darker = (up < -STEP) & (down < -STEP) & (contrast < -6 * STEP);
-        *column = column.wrapping_add(u8::from(is_lighter | is_darker));
+        *column = column.wrapping_add(u8::from(alternates([*a, *b, *c, *d, *e]) != 0));
     }
+}
+
+/// 1 if the middle one of five pixels of a column is lighter than the other field, −1 if it is darker, otherwise 0.
+#[inline(always)]
+fn alternates(pixels: [u8; 5]) -> i8 {
+    let [a, b, c, d, e] = pixels.map(i16::from);
+    let (up, down) = (c.wrapping_sub(b), c.wrapping_sub(d));
+    let same_field = a.wrapping_add(c.wrapping_mul(4)).wrapping_add(e);
+    let other_field = b.wrapping_add(d).wrapping_mul(3);
+    let contrast = same_field.wrapping_sub(other_field);
+    let is_lighter = (up > STEP) & (down > STEP) & (contrast > 6 * STEP);
+    let is_darker = (up < -STEP) & (down < -STEP) & (contrast < -6 * STEP);
+    i8::from(is_lighter).wrapping_sub(i8::from(is_darker))
+}
+
+/// Returns the share of blocks that have a comb for sure, 0 to 1: lighter and darker rows take turns, three or more in
+/// a column. Detail of a picture that shows one moment seldom does: with these limits, at most 4 % of the pictures of
+/// eleven films have such blocks in more than [`crate::pixels::COMBED`] of their area, of the same films woven from two
+/// moments at least 38 %.
+pub(crate) fn combed_share(luma: &Plane<'_>) -> f64 {
+    let (across, down) = (luma.width.div_ceil(BLOCK), luma.height.div_ceil(BLOCK));
+    let mut n_woven = vec![0_u32; across * down];
+    // Length of the run of rows that take turns, in each column; negative if its last row is darker.
+    let mut runs = vec![0_i8; luma.width];
+    for y in 2..luma.height.saturating_sub(2) {
+        let rows = [y - 2, y - 1, y, y + 1, y + 2].map(|y| luma.row(y));
+        for (x, run) in runs.iter_mut().enumerate() {
+            let sign = alternates(rows.map(|row| row[x]));
+            *run = if run.signum() == -sign { sign * (run.abs() + 1).min(3) } else { sign };
+            n_woven[y / BLOCK * across + x / BLOCK] += u32::from(run.abs() == 3);
+        }
+    }
+    let n_combed = n_woven.iter().filter(|n| **n >= MIN_WOVEN).count();
+    n_combed as f64 / n_woven.len().max(1) as f64
 }
 
 #[cfg(test)]
@@ -157,6 +187,19 @@ mod tests {
                 assert_eq!(row[32..], woven[y * WIDTH..][32..WIDTH], "row {y}");
             }
         }
+    }
+
+    #[test]
+    fn combs_are_known_without_a_declaration() {
+        let share = |luma: &dyn Fn(usize, usize) -> u8| {
+            let data: Vec<u8> = (0..WIDTH * HEIGHT).map(|at| luma(at % WIDTH, at / WIDTH)).collect();
+            combed_share(&Plane { data: &data, stride: WIDTH, width: WIDTH, height: HEIGHT })
+        };
+        // Two columns of three blocks of twelve have the edges of the bar.
+        assert!(share(&|x, y| bar(x, y, 5)) >= 0.25);
+        assert_eq!(share(&|x, y| bar(x, y, 0)), 0.0);
+        assert_eq!(share(&|_, y| if y == 20 { 16 } else { 235 }), 0.0);
+        assert_eq!(share(&|_, y| if y % 4 < 2 { 16 } else { 235 }), 0.0);
     }
 
     #[test]

@@ -7,6 +7,9 @@ use crate::orientation::{Orientation, Region};
 use crate::planes::{Plane, Planes, Unpacker};
 use crate::resample::Resampler;
 
+/// Share of the area of a picture above which combs are no detail of the picture, 0 to 1.
+pub(crate) const COMBED: f64 = 0.02;
+
 /// An upright picture, rows from top to bottom without padding, channels interleaved.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Image {
@@ -51,6 +54,21 @@ impl Converter {
     /// For pictures that need a clockwise turn of `rotation_degrees` (0, 90, 180, 270) to be upright.
     pub fn new(rotation_degrees: u32) -> Self {
         Self { rotation_degrees, unpacker: Unpacker::new(), luma: None, chroma: None }
+    }
+
+    /// Removes combs from pictures that are not declared as interlaced, too, if `is_woven`.
+    #[must_use]
+    pub fn woven(mut self, is_woven: bool) -> Self {
+        self.unpacker.is_woven = is_woven;
+        self
+    }
+
+    /// Returns whether a picture has plain combs, whatever the stream declares: its rows show two moments.
+    ///
+    /// # Errors
+    /// A message, if the pixel format cannot be converted.
+    pub fn is_combed(&mut self, picture: &Picture) -> Result<bool, String> {
+        Ok(self.unpacker.combed_share(&picture.frame)? > COMBED)
     }
 
     /// Upright RGB of `width × height` pixels.

@@ -7,7 +7,7 @@ use ffmpeg::software::scaling::{Context, Flags};
 use pulp::Arch;
 
 use crate::colour::Matrix;
-use crate::interlace::Deinterlacer;
+use crate::interlace::{Deinterlacer, combed_share};
 use crate::tone::ToneMap;
 
 /// A plane of bytes; rows may be padded.
@@ -58,6 +58,8 @@ impl<'a> Planes<'a> {
 /// Combs of interlaced pictures are removed.
 pub(crate) struct Unpacker {
     bytes: Bytes,
+    /// Whether frames may have combs although they are not declared as interlaced.
+    pub(crate) is_woven: bool,
     deinterlacer: Deinterlacer,
     tone: Option<ToneMap>,
 }
@@ -73,7 +75,15 @@ impl Unpacker {
     pub(crate) fn new() -> Self {
         let narrowed = [const { Vec::new() }; 3];
         let bytes = Bytes { scaler: None, unpacked: frame::Video::empty(), narrowed };
-        Self { bytes, deinterlacer: Deinterlacer::default(), tone: None }
+        Self { bytes, is_woven: false, deinterlacer: Deinterlacer::default(), tone: None }
+    }
+
+    /// The share of blocks with a comb, 0 to 1; see [`combed_share`].
+    ///
+    /// # Errors
+    /// The message of FFmpeg, if it cannot convert the pixel format.
+    pub(crate) fn combed_share(&mut self, frame: &frame::Video) -> Result<f64, String> {
+        Ok(combed_share(&self.bytes.planes(frame)?.y))
     }
 
     /// The planes of a frame.
@@ -86,9 +96,11 @@ impl Unpacker {
             let known = self.tone.take().filter(|tone| tone.fits(kind));
             planes.tone = Some(self.tone.insert(known.unwrap_or_else(|| ToneMap::new(kind))));
         }
-        Ok(match frame.is_interlaced() {
-            true => self.deinterlacer.planes(planes, frame.is_top_first()),
-            false => planes,
+        Ok(match (frame.is_interlaced(), self.is_woven) {
+            (true, _) => self.deinterlacer.planes(planes, frame.is_top_first()),
+            // Nothing says which field is the first one.
+            (false, true) => self.deinterlacer.planes(planes, true),
+            (false, false) => planes,
         })
     }
 }

@@ -178,12 +178,16 @@ fn fields_are_not_combed() {
     assert_eq!(plain.shots, [0, 35, 68]);
     let weave = "setpts=N/50/TB,fps=50,tinterlace=interleave_top,setfield=tff";
     let tape = "setpts=N/50/TB,fps=50,scale=720:576,setsar=64/45,tinterlace=interleave_bottom,setfield=bff";
+    // Nothing in this file says that its frames are two moments.
+    let unmarked = "setpts=N/50/TB,fps=50,tinterlace=interleave_top,setfield=prog";
     for (name, filter, codec) in [
         ("fields.mkv", weave, CODEC.as_slice()),
+        ("unmarked.mkv", unmarked, &CODEC),
         ("fields.vob", weave, &["-c:v", "mpeg2video", "-q:v", "2"]),
         ("fields.dv", tape, &["-pix_fmt", "yuv420p", "-c:v", "dvvideo"]),
     ] {
-        let arguments = [["-vf", filter].as_slice(), codec, &interlaced].concat();
+        let flags = if filter == unmarked { &interlaced[2..] } else { &interlaced };
+        let arguments = [["-vf", filter].as_slice(), codec, flags].concat();
         let Some(found) = seen(name, &arguments) else { return };
         assert_eq!(found.warnings, [""; 0], "{name}");
         assert_eq!((found.frames.len(), found.shots.as_slice()), (75, plain.shots.as_slice()), "{name}");

@@ -24,7 +24,7 @@ FIGURES = [
 ]
 HEADS = ["det P", "det R", "purity", "HOTA", "id F1", "WCP", "B³", "clusters/people"]
 COPIES = ["crf16", "crf20", "crf23", "hevc", "mirrored", "bars"]
-UNUSUAL = ["window", "flicker", "64:45", "24:11", "rotated90", "rotated180", "1fps"]
+UNUSUAL = ["window", "flicker", "64:45", "24:11", "rotated90", "rotated180", "1fps", "combed"]
 DRAWS = 2000
 
 
@@ -84,6 +84,11 @@ def recipe(copy, size, pixel, fps, pad):
         ),
         "1fps": lambda: (
             clear(f"select='not(mod(n,{step}))'", "setpts=N/TB"), lambda n: None if n % step else n // step, same
+        ),
+        # Two frames are the fields of one, and nothing says so.
+        "combed": lambda: (
+            clear("tpad=stop=1:stop_mode=clone", "tinterlace=interleave_top", "setfield=prog"),
+            lambda n: None if n % 2 else n // 2, same
         ),
     }[copy]()
 

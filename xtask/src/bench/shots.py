@@ -66,7 +66,7 @@ def main():
     results = defaultdict(dict)
     for name, copy, video, labels, run in accuracy.jobs(args):
         shots = args.data / f"{name}.shots.csv"
-        if not shots.exists() or copy == "1fps":
+        if not shots.exists() or copy in ("1fps", "combed"):
             continue
         accuracy.run_job(args, name, copy, video, labels, run)
         if copy != "original":

@@ -49,10 +49,12 @@ pub fn run(
     let (answers, received) = channel();
     let taken = Mutex::new(taken);
     let facts = decoder.facts().clone();
+    // Where one frame is as long as a track must be, a face may be seen in one frame only.
+    let is_slow = writer.times().frame_secs() >= config.association.min_track_secs;
     std::thread::scope(|scope| {
         for _ in 0..threads {
             let (taken, answers, facts) = (&taken, answers.clone(), &facts);
-            let new_examiner = || Ok(Examiner::new(new_detector()?, config, facts, view));
+            let new_examiner = || Ok(Examiner::new(new_detector()?, config, facts, view, is_slow));
             scope.spawn(move || worker::work(taken, &answers, new_examiner()));
         }
         drop(answers);

@@ -43,7 +43,7 @@ impl<'a> FrameSource<'a> {
         let picture_bytes = facts.width as usize * facts.height as usize * 3;
         let budget_secs = MAX_INTERVAL_BYTES as f64 / picture_bytes.max(1) as f64 / fps;
         Self {
-            luma: Converter::new((facts.rotation_degrees + view.turn_degrees) % 360),
+            luma: view.converter(facts.rotation_degrees),
             view,
             decoder,
             max_stride_secs: config.max_stride_secs.min(budget_secs),

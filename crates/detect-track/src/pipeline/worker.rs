@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, Sender};
 use std::sync::{Arc, Mutex};
 
 use geometry::BBox;
-use video::{Converter, Facts, Picture, Region};
+use video::{Converter, Facts, Image, Picture, Region};
 
 use crate::Config;
 use crate::crops::Alignment;
@@ -23,6 +23,10 @@ const SHORT_SIDE_PX: f64 = 360.0;
 const MAX_SCALE: f64 = 2.0;
 /// Upper limit on the longer side of the detector's input picture, pixels; it limits time and memory.
 const MAX_SIDE_PX: f64 = 4096.0;
+/// Enlargement of the detector's input picture at the last of several looks at one frame.
+const LARGER: f64 = 1.2;
+/// Smallest overlap of the boxes of one face in several looks at one frame, IoU.
+const SAME: f32 = 0.4;
 
 /// Result of one order: index of its frame, and the faces or trajectories, or an error message.
 pub(super) type Answer = (i64, Result<Done, String>);
@@ -72,27 +76,34 @@ pub(super) struct Examiner<'a> {
     /// The picture in the frame; boxes are returned in pixels of its square frame, even if a picture has another
     /// size.
     view: View,
+    /// Whether doubtful faces of a frame are looked at several times: no other frame can tell what they are.
+    looks_again: bool,
     small: Converter,
     full: Converter,
 }
 
 impl<'a> Examiner<'a> {
-    /// Creates an examiner with its own detector, for the video that `facts` describes.
+    /// Creates an examiner with its own detector, for the video that `facts` describes. In a video of few frames a
+    /// second, `looks_again` is true.
     pub(super) fn new(
         detector: Box<dyn Detector + 'a>,
         config: &'a Config,
         facts: &Facts,
         view: View,
+        looks_again: bool,
     ) -> Self {
-        let converter = || Converter::new((facts.rotation_degrees + view.turn_degrees) % 360);
-        Self { detector, config, view, small: converter(), full: converter() }
+        let converter = || view.converter(facts.rotation_degrees);
+        Self { detector, config, view, looks_again, small: converter(), full: converter() }
     }
 
     fn examine(&mut self, picture: &Picture) -> Result<Vec<DetectedFace>, String> {
-        let scale = self.scale();
+        let scale = self.scale(1.0);
         let small = self.small.rgb_region(picture, scale.size.0, scale.size.1, scale.part)?;
         let faces = self.detector.detect(&small)?;
-        let faces = suppress(faces, self.config.max_overlap as f32);
+        let mut faces = suppress(faces, self.config.max_overlap as f32);
+        if self.looks_again {
+            self.look_again(picture, &small, scale, &mut faces)?;
+        }
         if faces.is_empty() {
             return Ok(Vec::new());
         }
@@ -102,6 +113,39 @@ impl<'a> Examiner<'a> {
             a.bbox.x_min.total_cmp(&b.bbox.x_min).then(a.bbox.y_min.total_cmp(&b.bbox.y_min))
         });
         faces.into_iter().map(|(face, torso)| self.see(picture, face, torso)).collect()
+    }
+
+    /// Looks at a picture again, mirrored and enlarged, if a face is doubtful. Each face gets the best of its scores. In
+    /// other videos, the frames before and after show a doubtful face once more.
+    fn look_again(
+        &mut self,
+        picture: &Picture,
+        small: &Image,
+        scale: Scale,
+        faces: &mut [Face],
+    ) -> Result<(), String> {
+        let clear = self.config.association.clear_score as f32;
+        if faces.iter().all(|face| face.score >= clear) {
+            return Ok(());
+        }
+        let mut mirrored = small.clone();
+        for row in mirrored.data.chunks_exact_mut(3 * small.width) {
+            row.reverse();
+            row.chunks_exact_mut(3).for_each(<[u8]>::reverse);
+        }
+        let width = small.width as f32;
+        let back = |bbox: BBox| BBox { x_min: width - bbox.x_max, x_max: width - bbox.x_min, ..bbox };
+        let found = self.detector.detect(&mirrored)?.into_iter();
+        let mut looks: Vec<_> = found.map(|face| (back(face.bbox), face.score)).collect();
+        let larger = self.scale(LARGER);
+        let picture = self.small.rgb_region(picture, larger.size.0, larger.size.1, larger.part)?;
+        let found = self.detector.detect(&picture)?.into_iter();
+        looks.extend(found.map(|face| (scale.inside(&larger.outside(&face.bbox)), face.score)));
+        for face in faces {
+            let same = looks.iter().filter(|(bbox, _)| bbox.iou(&face.bbox) >= SAME);
+            face.score = same.fold(face.score, |best, (_, score)| best.max(*score));
+        }
+        Ok(())
     }
 
     /// Cuts the crop of a face from the full-size picture; only the region of the crop is converted to RGB.
@@ -124,7 +168,7 @@ impl<'a> Examiner<'a> {
         pictures: &[(i64, Arc<Picture>)],
     ) -> Result<Vec<Trajectory>, String> {
         let Some(((_, first), others)) = pictures.split_first() else { return Ok(Vec::new()) };
-        let scale = self.scale();
+        let scale = self.scale(1.0);
         let boxes: Vec<BBox> = faces.iter().map(|face| scale.inside(&face.bbox)).collect();
         let mut small = |picture| self.small.rgb_region(picture, scale.size.0, scale.size.1, scale.part);
         let mut follower = Follower::new(&small(first)?, &boxes)?;
@@ -136,10 +180,10 @@ impl<'a> Examiner<'a> {
         Ok(trajectories)
     }
 
-    /// Returns the size of the detector's input picture.
-    fn scale(&self) -> Scale {
+    /// Returns the size of the detector's input picture, enlarged by a factor.
+    fn scale(&self, factor: f64) -> Scale {
         let scale = detector_scale(&self.view, self.config.min_face_px, self.detector.smallest_px());
-        let (size, part) = self.view.scaled(scale);
+        let (size, part) = self.view.scaled(scale * factor);
         let (across, down) =
             (self.view.size.0 as f32 / size.0 as f32, self.view.size.1 as f32 / size.1 as f32);
         Scale { size, part, across, down }

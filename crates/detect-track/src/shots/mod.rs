@@ -159,6 +159,62 @@ fn structure_change(a: &[u8], b: &[u8]) -> f64 {
     if energy_a < least || energy_b < least { 1.0 } else { 1.0 - dot / (energy_a * energy_b).sqrt() }
 }
 
+/// Width and height of the blocks whose structure is searched for, pixels of the luma pictures.
+const BLOCK: (usize, usize) = (8, 6);
+/// Number of blocks across and down.
+const BLOCKS: (usize, usize) = (WIDTH / BLOCK.0, HEIGHT / BLOCK.1);
+/// Farthest that a block moves, pixels of the luma pictures.
+const REACH: usize = 2;
+/// Mean square of the gradients of a block from which it has structure, levels².
+const STRUCTURED: f64 = 4.0;
+/// Ratio of the squares of gradients below which two blocks have nothing in common.
+const FAINT: f64 = 0.05;
+
+/// How much of the structure of a picture is in none of the places of a second one to which it may have moved: one
+/// minus the mean, over the blocks with structure in one of the pictures, of the best correlation of their gradients.
+/// From 0; blocks of unrelated pictures correlate a little somewhere, so that these have about 0.75. Unlike
+/// [`structure_change`], every block counts the same, whatever its contrast. Without structure in either, 1.
+fn structure_lost(a: &[u8], b: &[u8]) -> f64 {
+    const N: usize = BLOCKS.0 * BLOCKS.1;
+    let gradients = |picture: &[u8]| -> Vec<(f32, f32)> {
+        let at = |x: usize, y: usize| f32::from(picture[y * WIDTH + x]);
+        let gradient = |x: usize, y: usize| {
+            (at((x + 1).min(WIDTH - 1), y) - at(x, y), at(x, (y + 1).min(HEIGHT - 1)) - at(x, y))
+        };
+        (0..HEIGHT).flat_map(|y| (0..WIDTH).map(move |x| (x, y))).map(|(x, y)| gradient(x, y)).collect()
+    };
+    let (from, to) = (gradients(a), gradients(b));
+    // Sums over each block: of the squares of its gradients, and of the products with those of the moved block.
+    let sums = |across: usize, down: usize| {
+        let mut sums = [[0.0_f32; 3]; N];
+        for y in 0..HEIGHT {
+            let row = (y + down).saturating_sub(REACH).min(HEIGHT - 1) * WIDTH;
+            for x in 0..WIDTH {
+                let (p, q) =
+                    (from[y * WIDTH + x], to[row + (x + across).saturating_sub(REACH).min(WIDTH - 1)]);
+                let [own, other, both] = &mut sums[y / BLOCK.1 * BLOCKS.0 + x / BLOCK.0];
+                *own += p.0 * p.0 + p.1 * p.1;
+                *other += q.0 * q.0 + q.1 * q.1;
+                *both += p.0 * q.0 + p.1 * q.1;
+            }
+        }
+        sums.map(|sums| sums.map(f64::from))
+    };
+    let mut best = [-1.0_f64; N];
+    for (across, down) in (0..=2 * REACH).flat_map(|across| (0..=2 * REACH).map(move |down| (across, down))) {
+        for (best, [own, other, both]) in best.iter_mut().zip(sums(across, down)) {
+            *best = best.max(both / (own * other).max(1.0).sqrt());
+        }
+    }
+    let least = STRUCTURED * (BLOCK.0 * BLOCK.1) as f64;
+    let kept = best.iter().zip(sums(REACH, REACH)).filter_map(|(best, [own, other, _])| {
+        let is_faint = own.min(other) < FAINT * own.max(other);
+        (own.max(other) >= least).then_some(if is_faint { best.min(0.0) } else { *best })
+    });
+    let (sum, n) = kept.fold((0.0, 0), |(sum, n), kept| (sum + kept, n + 1));
+    if n == 0 { 1.0 } else { 1.0 - sum / f64::from(n) }
+}
+
 #[cfg(test)]
 pub(crate) mod samples {
     //! Pictures for tests.
@@ -206,7 +262,7 @@ pub(crate) mod samples {
 
 #[cfg(test)]
 mod tests {
-    use super::samples::{blend, noisy, scene};
+    use super::samples::{blend, lit, moved, noisy, scene};
     use super::*;
 
     /// Where shots begin, and how, in a video of 25 frames a second.
@@ -250,6 +306,16 @@ mod tests {
         pictures.extend((0..20).map(|i| blend(&dim, &a, f64::from(i) / 20.0)));
         pictures.extend((0..30).map(|i| noisy(&a, i)));
         assert_eq!(boundaries(pictures), [(0, Transition::Start)]);
+    }
+
+    #[test]
+    fn structure_is_lost_between_scenes_and_not_by_motion_or_light() {
+        let (a, b) = (scene(1), scene(2));
+        assert!(structure_lost(&a, &b) > 0.4, "{}", structure_lost(&a, &b));
+        assert!(structure_lost(&a, &moved(&a, 2)) < 0.2, "{}", structure_lost(&a, &moved(&a, 2)));
+        assert!(structure_lost(&a, &lit(&a, 0.5, 10.0)) < 0.1);
+        assert_eq!(structure_lost(&a, &vec![16; a.len()]), 1.0);
+        assert_eq!(structure_lost(&vec![16; a.len()], &vec![90; a.len()]), 1.0);
     }
 
     #[test]
