@@ -57,8 +57,8 @@ impl RunReader {
         let around =
             [manifest::FILE_NAME, CONFIG_FILE, LOCK_FILE, LOCK, uids::FILE, uids::SEALED, exports::FILE]
                 .contains(&name)
-            || tables::EDITS.iter().any(|table| table.file_name() == name)
-            || name.starts_with("logs/");
+                || tables::EDITS.iter().any(|table| table.file_name() == name)
+                || name.starts_with("logs/");
         around || self.manifest.output(name).is_some()
     }
 
