@@ -88,8 +88,8 @@ fn names_are_those_of_the_run_whatever_they_contain() {
     assert!(!text.contains('\u{1b}'));
     let document = Document::parse(&text).unwrap();
     let shown = name.replace('\u{1b}', " ");
-    assert_eq!(items(&document, (IPTC, "PersonInImage")), [shown.clone()], "a name counts once");
-    assert_eq!(items(&document, (DC, "subject")), [shown.clone()]);
+    assert_eq!(items(&document, (IPTC, "PersonInImage")), std::slice::from_ref(&shown), "a name counts once");
+    assert_eq!(items(&document, (DC, "subject")), std::slice::from_ref(&shown));
     assert_eq!(items(&document, (DIGIKAM, "TagsList")), [format!("People/{}", shown.replace('/', " "))]);
     let names = all(&document, (MWG, "Name"));
     assert_eq!(names.len(), run.people.len());

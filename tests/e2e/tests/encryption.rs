@@ -324,8 +324,7 @@ fn a_gallery_is_encrypted_and_no_kill_of_a_rotation_loses_a_table() {
     let said = refused(&mut facetrack(&[&"validate", &library], None).unwrap());
     assert!(said.contains("is encrypted, and no key is given"), "{said}");
     assert!(
-        refused(&mut facetrack(&[&"mcp", &library], Some(&two)).unwrap().stdin(Stdio::null()))
-            .contains("key")
+        refused(facetrack(&[&"mcp", &library], Some(&two)).unwrap().stdin(Stdio::null())).contains("key")
     );
 
     // The Python package.

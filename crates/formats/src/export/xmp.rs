@@ -75,22 +75,22 @@ fn regions(xml: &mut String, run: &Run) {
         let name = person.name.as_ref();
         let name =
             name.map_or_else(String::new, |name| format!("<mwg-rs:Name>{}</mwg-rs:Name>", escape(name)));
-        let _ = write!(
+        let _ = writeln!(
             regions,
             "   <rdf:li rdf:parseType=\"Resource\"><mwg-rs:Type>Face</mwg-rs:Type>{name}<mwg-rs:Description>{} at {t_secs:.3} s\
              </mwg-rs:Description><mwg-rs:Area stArea:x=\"{x:.6}\" stArea:y=\"{y:.6}\" stArea:w=\"{w:.6}\" \
-             stArea:h=\"{h:.6}\" stArea:unit=\"normalized\"/></rdf:li>\n",
+             stArea:h=\"{h:.6}\" stArea:unit=\"normalized\"/></rdf:li>",
             Identity::numbered(person.cluster_id),
         );
     }
     if regions.is_empty() {
         return;
     }
-    let _ = write!(
+    let _ = writeln!(
         xml,
         " <mwg-rs:Regions rdf:parseType=\"Resource\">\n  <mwg-rs:AppliedToDimensions stDim:w=\"{width}\" \
          stDim:h=\"{height}\" stDim:unit=\"pixel\"/>\n  <mwg-rs:RegionList><rdf:Bag>\n{regions}  </rdf:Bag>\
-         </mwg-rs:RegionList>\n </mwg-rs:Regions>\n"
+         </mwg-rs:RegionList>\n </mwg-rs:Regions>"
     );
 }
 
