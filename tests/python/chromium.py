@@ -13,6 +13,10 @@ FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--dis
          "--remote-debugging-pipe"]
 
 
+class PageLeft(Exception):
+    """The browser went to another page while a call was under way."""
+
+
 class Browser:
     def __init__(self, folder):
         (theirs_in, self.to), (self.of, theirs_out) = os.pipe(), os.pipe()
@@ -48,6 +52,8 @@ class Browser:
         os.write(self.to, json.dumps(command).encode() + b"\0")
         while (message := self.message()).get("id") != self.last_id:
             self.events.append(message)
+        if "navigated or closed" in message.get("error", {}).get("message", ""):
+            raise PageLeft
         assert "error" not in message, f"{method}: {message['error']}"
         return message["result"]
 
@@ -61,6 +67,13 @@ class Browser:
         result = self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in result, f"{expression}: {result['exceptionDetails']}"
         return result["result"].get("value")
+
+    def is_so(self, expression):
+        """Whether an expression is true; not while the browser goes to another page."""
+        try:
+            return self.js(expression)
+        except PageLeft:
+            return False
 
     def check(self, expression):
         assert self.js(expression), f"not so: {expression}"

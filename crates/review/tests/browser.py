@@ -24,7 +24,7 @@ FIRST_LOAD_BYTES = 3_000_000
 
 def wait(browser, expression, secs=15):
     end = time.monotonic() + secs
-    while not browser.js(expression):
+    while not browser.is_so(expression):
         assert time.monotonic() < end, f"not within {secs} s: {expression}"
         time.sleep(0.02)
 
