@@ -1,7 +1,7 @@
 //! Where the workspace is, how its cargo is called, and how its programs are built and started.
 
 use std::env;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -21,11 +21,20 @@ pub(crate) fn root() -> PathBuf {
     own.ancestors().find(is_root).map_or_else(|| own.clone(), Path::to_path_buf)
 }
 
-/// Cargo, started in the root of the workspace.
-pub(crate) fn cargo<S: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = S>) -> Command {
+/// Cargo, started in the root of the workspace. What Cargo said to this program of its package is not passed on: `ring`,
+/// and with it most of the workspace, would be built again whenever that differs.
+pub(crate) fn cargo<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(args).current_dir(root()).env("CARGO_TARGET_DIR", target());
+    env::vars_os().filter(|(name, _)| is_of_package(name)).for_each(|(name, _)| _ = command.env_remove(name));
     command
+}
+
+/// Whether Cargo sets a variable for each package by itself.
+fn is_of_package(name: &OsStr) -> bool {
+    let name = name.to_string_lossy();
+    name == "OUT_DIR"
+        || ["CARGO_CFG_", "CARGO_MANIFEST_", "CARGO_PKG_"].iter().any(|start| name.starts_with(start))
 }
 
 /// A program of the workspace, built before.
