@@ -110,31 +110,28 @@ mod tests {
         assert_eq!(at(None, None, None), None);
     }
 
-    #[test]
-    fn every_user_may_read_a_published_file() -> Result<()> {
-        let folder = env::temp_dir().join(format!("facetrack-cache-{}", std::process::id()));
-        let (scratch, to) = (Scratch::within(&folder, "test")?, folder.join("weights"));
-        let from = scratch.path().join("weights");
+    /// The mode that a file with the mode `before` has after it was published.
+    fn published(name: &str, before: u32) -> Result<u32> {
+        let folder = env::temp_dir().join(format!("facetrack-cache-{name}-{}", std::process::id()));
+        let (scratch, to) = (Scratch::within(&folder, "test")?, folder.join(name));
+        let from = scratch.path().join(name);
         fs::write(&from, "1").map_err(Error::io("write", &from))?;
-        fs::set_permissions(&from, Permissions::from_mode(0o600)).map_err(Error::io("change", &from))?;
-        scratch.publish("weights", &to)?;
+        fs::set_permissions(&from, Permissions::from_mode(before)).map_err(Error::io("change", &from))?;
+        scratch.publish(name, &to)?;
         let mode = fs::metadata(&to).map_err(Error::io("read", &to))?.permissions().mode();
         fs::remove_dir_all(&folder).map_err(Error::io("remove", &folder))?;
-        assert_eq!(mode & 0o777, 0o644);
+        Ok(mode & 0o777)
+    }
+
+    #[test]
+    fn every_user_may_read_a_published_file() -> Result<()> {
+        assert_eq!(published("weights", 0o600)?, 0o644);
         Ok(())
     }
 
     #[test]
     fn a_published_program_can_be_started() -> Result<()> {
-        let folder = env::temp_dir().join(format!("facetrack-cache-program-{}", std::process::id()));
-        let (scratch, to) = (Scratch::within(&folder, "test")?, folder.join("program"));
-        let from = scratch.path().join("program");
-        fs::write(&from, "1").map_err(Error::io("write", &from))?;
-        fs::set_permissions(&from, Permissions::from_mode(0o700)).map_err(Error::io("change", &from))?;
-        scratch.publish("program", &to)?;
-        let mode = fs::metadata(&to).map_err(Error::io("read", &to))?.permissions().mode();
-        fs::remove_dir_all(&folder).map_err(Error::io("remove", &folder))?;
-        assert_eq!(mode & 0o777, 0o744);
+        assert_eq!(published("program", 0o700)?, 0o744);
         Ok(())
     }
 

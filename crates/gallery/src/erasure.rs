@@ -5,8 +5,9 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use run::edits::{EditOp, Log, Mark};
+use run::edits::{EditOp, LOCK, Log, Mark};
 use run::files::{name_in, remove, remove_empty_folders, walk};
+use run::lock::LOCK_FILE;
 use schema::Row as _;
 use schema::tables::{EDITS, Member, Person};
 
@@ -16,7 +17,7 @@ use crate::page::PAGE;
 use crate::store::{INDEX, Library, is_ours};
 
 /// Names of the lock files of a library, which are removed last.
-const LOCKS: [&str; 2] = [".lock", ".edits.lock"];
+const LOCKS: [&str; 2] = [LOCK_FILE, LOCK];
 
 impl Library {
     /// Day from which the library must be gone, as `2027-01-31`; `None` without such a day.

@@ -24,7 +24,7 @@ const RENEWAL: Duration = Duration::from_secs(10);
 const RETRY: Duration = Duration::from_millis(200);
 
 /// Name of the lock file of a directory.
-pub(crate) const LOCK_FILE: &str = ".lock";
+pub const LOCK_FILE: &str = ".lock";
 
 static PATIENCE: OnceLock<Duration> = OnceLock::new();
 

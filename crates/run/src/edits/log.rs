@@ -23,7 +23,7 @@ use crate::lock::lock_file;
 use crate::manifest::Manifest;
 
 /// Name of the lock file of the log.
-pub(crate) const LOCK: &str = ".edits.lock";
+pub const LOCK: &str = ".edits.lock";
 /// Time for which the lock of the log is waited for. Its holders keep it for milliseconds.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 

@@ -14,8 +14,9 @@ use schema::Symbol;
 use serde::Serialize;
 
 pub use faces::{Faces, MOST_ANCHORS};
+pub use log::LOCK;
 pub use log::Log;
-pub(crate) use log::{LOCK, PATIENCE};
+pub(crate) use log::PATIENCE;
 pub use schema::tables::EditOp;
 
 /// The box of a face in a frame.

@@ -59,7 +59,7 @@ pub struct Config {}
 pub struct Request {
     /// People, by `cluster_id`.
     pub identities: Vec<i64>,
-    /// Further tracks, by `track_id`: a person whom another run of the video showed.
+    /// Further tracks, by `track_id`: the same person, found by another run of the video.
     pub tracks: BTreeSet<i64>,
     /// Every picture.
     pub pictures: bool,
