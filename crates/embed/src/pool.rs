@@ -14,13 +14,16 @@ pub struct Pooled {
     pub spread: f32,
 }
 
-/// Cosine to the pooled vector below which a crop is left out: there it is farther from the track's
-/// vector than from nothing at all, |u − v| > |u|.
-const MIN_COSINE: f32 = 0.5;
+/// Cosines to the pooled vector between which the weight of a crop rises from 0 to its full value. In the middle, a
+/// crop is as far from the track's vector as from nothing at all, |u − v| = |u|. A sharp limit there would turn a
+/// difference of half a step of 255 in the pixels into another vector, up to a cosine of 0.92.
+const COSINES: [f32; 2] = [0.3, 0.7];
+/// Number of times that the weights follow the pooled vector.
+const ROUNDS: usize = 3;
 
 /// The mean direction of raw vectors, each weighed by its norm to the power `power`: networks trained with a
 /// margin loss give blurred and turned faces short vectors (Meng et al., MagFace, CVPR 2021). Crops far from
-/// that mean are then excluded, once. `None` when there is no vector, when one has no direction, or when they
+/// that mean then count less, or not at all. `None` when there is no vector, when one has no direction, or when they
 /// cancel out.
 pub fn pool(vectors: &[&[f32]], power: i32) -> Option<Pooled> {
     let units: Vec<UnitVector> = vectors.iter().map(|v| UnitVector::normalised(v)).collect::<Option<_>>()?;
@@ -28,16 +31,23 @@ pub fn pool(vectors: &[&[f32]], power: i32) -> Option<Pooled> {
     let longest = norms.iter().copied().fold(0.0, f32::max);
     // Shares of the longest, so that powers stay finite.
     let all: Vec<_> = units.iter().zip(norms.iter().map(|norm| (norm / longest).powi(power))).collect();
-    let first = mean_direction(&all)?;
-    let similar: Vec<_> =
-        all.iter().copied().filter(|(unit, _)| cosine(unit, &first) >= MIN_COSINE).collect();
-    let (kept, vector) = match mean_direction(&similar) {
-        Some(vector) => (similar, vector),
-        None => (all, first),
-    };
+    let mut vector = mean_direction(&all)?;
+    let mut kept = all.clone();
+    for _ in 0..ROUNDS {
+        let near = all.iter().map(|(unit, weight)| (*unit, weight * nearness(unit, &vector)));
+        let near: Vec<_> = near.filter(|(_, weight)| *weight > 0.0).collect();
+        let Some(next) = mean_direction(&near) else { break };
+        (vector, kept) = (next, near);
+    }
     let distances = kept.iter().map(|(unit, _)| (1.0 - cosine(unit, &vector)).max(0.0));
     let spread = distances.sum::<f32>() / kept.len() as f32;
     Some(Pooled { vector, n_crops: kept.len(), spread })
+}
+
+/// What share of the weight of a crop counts, 0 to 1.
+fn nearness(unit: &UnitVector, vector: &UnitVector) -> f32 {
+    let [none, all] = COSINES;
+    ((cosine(unit, vector) - none) / (all - none)).clamp(0.0, 1.0)
 }
 
 fn mean_direction(weighed: &[(&UnitVector, f32)]) -> Option<UnitVector> {
@@ -79,6 +89,21 @@ mod tests {
         let pooled = pool(&[&[2.0, 0.0], &[2.0, 0.0], &[0.0, 1.1]], 1).unwrap();
         assert!(is_close(&pooled, &[1.0, 0.0]));
         assert_eq!((pooled.n_crops, pooled.spread), (2, 0.0));
+    }
+
+    /// A crop is turned away from two others, by a fifth of a degree at a time.
+    #[test]
+    fn a_small_change_of_a_crop_is_a_small_change_of_the_track() {
+        let of = |step: i32| {
+            let angle = (step as f32 / 5.0).to_radians();
+            pool(&[&[1.0, 0.0], &[1.0, 0.0], &[angle.cos(), angle.sin()]], 4).unwrap().vector
+        };
+        let angles: Vec<f32> = (0..=900)
+            .map(|step| of(step))
+            .map(|v| v.as_slice()[1].atan2(v.as_slice()[0]).to_degrees())
+            .collect();
+        assert!(angles.windows(2).all(|pair| (pair[0] - pair[1]).abs() < 1.5), "{angles:?}");
+        assert!(angles[300] > 5.0 && angles[800] == 0.0);
     }
 
     #[test]
