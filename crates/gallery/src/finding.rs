@@ -144,9 +144,10 @@ mod tests {
     }
 
     #[test]
-    fn the_same_similarity_says_less_among_more_people_and_probabilities_add_up() {
+    fn the_same_ratio_says_less_among_more_people_and_probabilities_add_up() {
         let [few, many] = [3, 30].map(|n| found(n, 0.6, KNOWN));
-        let odds = |people: &[Candidate]| people[0].odds.map_or(0.0, |odds| odds.odds);
+        let odds =
+            |people: &[Candidate]| people[0].odds.map_or(0.0, |odds| odds.odds / odds.likelihood_ratio);
         assert!(odds(&few) > 2.0 * odds(&many), "{} {}", odds(&few), odds(&many));
         let probability =
             |person: &Candidate| person.odds.map_or(0.0, |Odds { odds, .. }| odds / (1.0 + odds));
