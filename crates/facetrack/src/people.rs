@@ -110,8 +110,11 @@ pub(crate) fn add(
         reporter.warn(&format!("{error}{hint}"));
         codes.push(error.exit_code());
     };
-    let saving = if let How::Build(saving) = how { saving } else { Saving::default() };
-    let mut seen = library.read_runs(runs, saving, |number, error| {
+    let (reading, saving) = match how {
+        How::Build(saving) => (saving, saving),
+        How::Add | How::Either => (Saving::NEVER, Saving::default()),
+    };
+    let mut seen = library.read_runs(runs, reading, |number, error| {
         error.iter().for_each(|error| report(error, reporter));
         reporter.advance(number as u64, runs.len() as u64, "runs");
     })?;

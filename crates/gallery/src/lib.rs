@@ -44,7 +44,7 @@ use failure::{Advice, Failure, exit};
 pub use crate::finding::{Candidate, Odds};
 pub use crate::identities::RunIdentities;
 pub use crate::page::PAGE;
-pub use crate::progress::Saving;
+pub use crate::progress::{Saving, is_unfinished};
 pub use crate::store::{Added, Appended, Change, INDEX, Library, Table, Video};
 
 /// Raised whenever the same runs would give other people.

@@ -18,7 +18,7 @@ use numeric::merges::Merges;
 
 use crate::Error;
 use crate::evidence::{Measure, Sum};
-use crate::matching::{Match, Scale, common, sample, without};
+use crate::matching::{Match, Scale, TRIMMED, common, evenly, sample, without};
 use crate::progress::{Pairs, Progress};
 
 /// Number of neighbours that a search finds for each cluster, and twice the number that a cluster keeps.
@@ -34,6 +34,9 @@ const PAIRS: usize = 1 << 32;
 /// Smallest and largest number of clusters whose neighbours are searched at once.
 const LEAST_BLOCK: usize = 1 << 10;
 const LARGEST_BLOCK: usize = 1 << 14;
+/// Number of pairs for which the average of all pairs counts in the spread of a cluster. A gallery with few people says
+/// little about the spread of one.
+const AVERAGE_PAIRS: f64 = 100.0;
 /// Up to so many pairs of a person and a cluster, the most similar other cluster is searched among all.
 const EXACT_PAIRS: usize = 1 << 32;
 
@@ -147,7 +150,45 @@ fn centred(scale: &Scale, items: &[Item<'_>]) -> Result<Vectors, items::Error> {
 fn measure(scale: &Scale, items: &[Item<'_>], rows: &Vectors) -> Measure {
     let row = |at: usize| rows.row(at);
     let sample = sample(items.len(), row, |a, b| items[a].video != items[b].video);
-    scale.measure(items.len(), &sample).cautious()
+    scale.measure(items.len(), &sample)
+}
+
+/// Vectors that stand for the strangers of a library.
+#[derive(Debug, Clone, PartialEq)]
+struct Cohort {
+    dim: usize,
+    /// The vectors, one after the other; none without evidence.
+    vectors: Vec<f32>,
+    /// Variance of the similarities of strangers.
+    variance: f64,
+}
+
+impl Cohort {
+    /// An evenly spaced sample of rows.
+    fn new(measure: &Measure, rows: &Vectors, n: usize) -> Self {
+        let Measure::Evidence { dim } = measure else {
+            return Self { dim: rows.dim(), vectors: Vec::new(), variance: 1.0 };
+        };
+        let vectors = evenly(n).flat_map(|at| rows.row(at).iter().copied()).collect();
+        Self { dim: rows.dim(), vectors, variance: dim.recip() }
+    }
+
+    /// The [spread](Sum::spread) of a vector whose squared length is `square`. Vectors that are too similar are taken for
+    /// the same person.
+    fn spread(&self, vector: &[f32], square: f64) -> f64 {
+        let most = TRIMMED * TRIMMED * self.variance * square;
+        let (mut count, mut squares) = (AVERAGE_PAIRS, AVERAGE_PAIRS);
+        if square > 0.0 {
+            for other in self.vectors.chunks_exact(self.dim) {
+                let product = f64::from(dot(vector, other));
+                if product < 0.0 || product * product < most {
+                    count += 1.0;
+                    squares += product * product / (self.variance * square);
+                }
+            }
+        }
+        squares / count
+    }
 }
 
 /// Returns the inner product, summed in a fixed order.
@@ -183,6 +224,7 @@ impl Ord for Pair {
 struct Clusters {
     dim: usize,
     measure: Measure,
+    cohort: Cohort,
     log_alpha: f64,
     /// `F` of each cluster, one after the other.
     vectors: Vec<f32>,
@@ -202,17 +244,19 @@ struct Clusters {
 
 impl Clusters {
     fn new(measure: Measure, items: &[Item<'_>], rows: &Vectors) -> Self {
+        let cohort = Cohort::new(&measure, rows, items.len());
         let mut vectors = Vec::with_capacity(items.len() * rows.dim());
         let mut sums = Vec::with_capacity(items.len());
         for (at, item) in items.iter().enumerate() {
             let precision = measure.precision(f64::from(item.weight));
             let length = measure.length(precision);
             vectors.extend(rows.row(at).iter().map(|x| x * length as f32));
-            sums.push(Sum::of(&measure, precision));
+            sums.push(Sum { spread: cohort.spread(rows.row(at), 1.0), ..Sum::of(&measure, precision) });
         }
         let mut clusters = Self {
             dim: rows.dim(),
             measure,
+            cohort,
             log_alpha: 0.0,
             vectors,
             sums,
@@ -362,6 +406,8 @@ impl Clusters {
     /// Returns a cosine that is below what any two clusters need.
     fn least_cosine(&self, a: &[u32], b: &[u32]) -> f32 {
         let count = self.sums.iter().map(|sum| sum.count).max().unwrap_or(1);
+        let spread = self.sums.iter().map(|sum| sum.spread);
+        let spreads = [spread.clone().fold(1.0, f64::min), spread.fold(1.0, f64::max)];
         let ends = |of: &[u32]| {
             let by = |x: &&u32, y: &&u32| {
                 self.sums[**x as usize].precision.total_cmp(&self.sums[**y as usize].precision)
@@ -369,11 +415,11 @@ impl Clusters {
             let ends = [of.iter().min_by(by), of.iter().max_by(by)];
             let sums: Vec<Sum> = ends.into_iter().flatten().map(|item| self.sums[*item as usize]).collect();
             // Needs are not monotone between the ends.
-            let steps = (0..=STEPS).map(|step| {
+            let steps = (0..=STEPS).flat_map(|step| {
                 let share = f64::from(step) / f64::from(STEPS);
                 let precision =
                     sums[0].precision.powf(1.0 - share) * sums[sums.len() - 1].precision.powf(share);
-                Sum { count, ..Sum::of(&self.measure, precision) }
+                spreads.map(|spread| Sum { count, spread, ..Sum::of(&self.measure, precision) })
             });
             steps.collect::<Vec<_>>()
         };
@@ -465,8 +511,10 @@ impl Clusters {
         }
         let (vector, other) = (self.vector(into as u32), self.sums[from]);
         let square = f64::from(dot(vector, vector));
+        let spread = self.cohort.spread(vector, square);
         let sum = &mut self.sums[into];
-        *sum = Sum { square, precision: sum.precision + other.precision, count: sum.count + other.count };
+        let (precision, count) = (sum.precision + other.precision, sum.count + other.count);
+        *sum = Sum { square, precision, count, spread };
         for of in [&mut self.videos, &mut self.apart] {
             let moved = std::mem::take(&mut of[from]);
             of[into].extend(moved);
@@ -515,17 +563,19 @@ impl Clusters {
         for (at, (found, label)) in matches.iter_mut().zip(labels).enumerate() {
             let precision = self.measure.precision(f64::from(items[at].weight));
             let length = self.measure.length(precision);
-            let own = Sum::of(&self.measure, precision);
+            let spread = self.cohort.spread(rows.row(at), 1.0);
+            let own = Sum { spread, ..Sum::of(&self.measure, precision) };
             let mut other = found.runner_up.map(|(label, _)| self.sums[living[label] as usize]);
             if self.videos[living[*label] as usize].len() > 1 {
                 let sum = self.vector(living[*label]).iter();
                 let rest: Vec<f32> = sum.zip(rows.row(at)).map(|(sum, x)| sum - length as f32 * x).collect();
                 let square = dot(&rest, &rest);
+                let spread = self.cohort.spread(&rest, f64::from(square));
                 let similarity = if square > 0.0 { dot(&rest, rows.row(at)) / square.sqrt() } else { 0.0 };
                 found.known = Some((*label, f64::from(similarity)));
                 let all = self.sums[living[*label] as usize];
                 let precision = (all.precision - precision).max(0.0);
-                other = Some(Sum { square: f64::from(square), precision, count: all.count - 1 });
+                other = Some(Sum { square: f64::from(square), precision, count: all.count - 1, spread });
             }
             found.threshold = other
                 .map(|other| self.measure.cosine(&own, &other, self.measure.least_gain(), self.log_alpha));

@@ -17,7 +17,7 @@ use schema::footer::Embedder;
 
 /// Pairs that are more similar than the mean by so many standard deviations are taken for pairs of one person when the
 /// width of the distribution is measured; of different people, 0.1 % are.
-const TRIMMED: f64 = 3.0;
+pub(crate) const TRIMMED: f64 = 3.0;
 /// Number of times that the width is measured, each time without the pairs above the last limit.
 const TRIMS: usize = 4;
 /// Largest number of vectors whose pairs determine how similar different people are.
@@ -176,13 +176,18 @@ fn one_to_one(similarities: &[Vec<f64>], threshold: f64) -> Vec<Option<usize>> {
     found
 }
 
+/// Indices of an evenly spaced sample of `n` vectors.
+pub(crate) fn evenly(n: usize) -> impl Iterator<Item = usize> {
+    (0..n).step_by(n.div_ceil(SAMPLE).max(1))
+}
+
 /// Similarities of the pairs that `counts` allows among an evenly spaced sample of `n` vectors, of unit norm.
 pub(crate) fn sample<'a>(
     n: usize,
     vector: impl Fn(usize) -> &'a [f32],
     counts: impl Fn(usize, usize) -> bool,
 ) -> Vec<Vec<f64>> {
-    let some: Vec<usize> = (0..n).step_by(n.div_ceil(SAMPLE).max(1)).collect();
+    let some: Vec<usize> = evenly(n).collect();
     let row = |(at, a): (usize, &usize)| {
         let others = some[..at].iter().filter(|b| counts(**b, *a));
         others.map(|b| f64::from(numeric::vector::dot_in_lanes(vector(*a), vector(*b)))).collect()

@@ -1,17 +1,23 @@
 //! What an unfinished build has done, so that a build that was killed continues where it was.
 //!
 //! The folder `building` of a library has the people of runs that were read (`runs-K.json` with a table), the neighbours
-//! that a search has found (`KEY.near-SEARCH-FIRST.bin`) and the tables of members that were written
-//! (`KEY.members-K.json`). `KEY` is a hash of all that decides the result, so that a build of other runs uses nothing but
-//! the people of the same runs. What is read again here is exactly what would be computed again, so the library does not
-//! depend on whether, when and how often the build was killed. A commit removes the folder.
+//! that a search has found (`KEY.near-SEARCH-FIRST.bin`) and the names of the tables of members that were written
+//! (`members-K.json`). `KEY` is a hash of all that decides the result, so that a build of other runs uses nothing but the
+//! people of the same runs. What is read again here is exactly what would be computed again, so the library does not
+//! depend on whether, when and how often the build was killed. A commit removes the folder, and so do `redact` and a change
+//! of the key.
+//!
+//! Vectors and names of people are in tables only, which have the key of the process; what was saved with another key
+//! counts for nothing.
 
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use run::files::{publish, remove, replace, sha256, temporary};
+use run::encryption::Encryption;
+use run::files::{is_temporary, publish, remove, replace, sha256, temporary};
+use schema::Row as _;
 use schema::footer::{Embedder, Footer};
 use schema::io;
 use schema::tables::Member;
@@ -21,7 +27,7 @@ use crate::identities::{self, RunIdentity};
 use crate::store::member_of;
 use crate::{Error, RunIdentities};
 
-/// Name of the folder.
+/// Name of the folder below the library.
 pub(crate) const FOLDER: &str = "building";
 
 /// How often a build saves what it has done.
@@ -31,6 +37,11 @@ pub struct Saving {
     pub runs: usize,
     /// After so much time.
     pub every: Duration,
+}
+
+impl Saving {
+    /// Of work that is not worth continuing.
+    pub const NEVER: Self = Self { runs: usize::MAX, every: Duration::MAX };
 }
 
 impl Default for Saving {
@@ -66,6 +77,8 @@ const KEY_DIGITS: usize = 16;
 /// Runs that were read.
 #[derive(Debug, Serialize, Deserialize)]
 struct Batch {
+    /// Key of the table; `None` without encryption.
+    encryption: Option<Encryption>,
     /// SHA-256 of the table with the people.
     sha256: String,
     embedder: Embedder,
@@ -79,6 +92,14 @@ struct Entry {
     run_id: String,
     video_id: String,
     fingerprint: String,
+}
+
+/// Tables of members that were written.
+#[derive(Debug, Serialize, Deserialize)]
+struct Tables {
+    /// Their key; `None` without encryption.
+    encryption: Option<Encryption>,
+    files: Written,
 }
 
 impl Progress {
@@ -146,11 +167,11 @@ impl Progress {
             .collect()
     }
 
-    /// Runs of a file; `None` if it is not whole.
+    /// Runs of a file; `None` if it is not whole or has another key.
     fn batch(&self, file: &Path) -> Option<Vec<RunIdentities>> {
         let batch: Batch = serde_json::from_slice(&fs::read(file).ok()?).ok()?;
         let table = file.with_extension("parquet");
-        if sha256(&table).ok()? != batch.sha256 {
+        if batch.encryption != Encryption::of_process() || sha256(&table).ok()? != batch.sha256 {
             return None;
         }
         let mut people: HashMap<String, Vec<RunIdentity>> = HashMap::new();
@@ -194,7 +215,12 @@ impl Progress {
             video_id: run.video_id.to_string(),
             fingerprint: run.fingerprint.clone(),
         };
-        let batch = Batch { sha256, embedder, runs: runs.into_iter().map(entry).collect() };
+        let batch = Batch {
+            encryption: Encryption::of_process(),
+            sha256,
+            embedder,
+            runs: runs.into_iter().map(entry).collect(),
+        };
         // Paths that are no UTF-8 cannot be saved; these runs are read again.
         serde_json::to_vec(&batch).map_or(Ok(()), |json| self.save(&table.with_extension("json"), &json))
     }
@@ -230,19 +256,21 @@ impl Progress {
         self.folder.join(format!("{}.near-{search}-{first}.bin", self.key))
     }
 
-    /// The tables of members that interrupted builds have written.
+    /// The tables of members that interrupted builds have written with the key of this process.
     pub(crate) fn members(&mut self) -> Written {
         let files = self.files("members-", ".json");
         self.n_members = files.len();
-        let read = |file: &PathBuf| serde_json::from_slice::<Written>(&fs::read(file).ok()?).ok();
-        files.iter().filter_map(read).flatten().collect()
+        let read = |file: &PathBuf| serde_json::from_slice::<Tables>(&fs::read(file).ok()?).ok();
+        let tables = files.iter().filter_map(read);
+        tables.filter(|of| of.encryption == Encryption::of_process()).flat_map(|of| of.files).collect()
     }
 
     /// Saves which tables of members were written.
     pub(crate) fn save_members(&mut self, written: &mut Written) -> Result<(), Error> {
         let file = self.folder.join(format!("members-{:06}.json", self.n_members));
         self.n_members += 1;
-        self.save(&file, serde_json::json!(std::mem::take(written)).to_string().as_bytes())
+        let tables = Tables { encryption: Encryption::of_process(), files: std::mem::take(written) };
+        self.save(&file, serde_json::json!(tables).to_string().as_bytes())
     }
 
     /// The files of the folder with such names, in order.
@@ -269,15 +297,33 @@ impl Progress {
     }
 }
 
+/// Whether the folder `library`, which need not be a library yet, has what an unfinished build has done.
+pub fn is_unfinished(library: &Path) -> bool {
+    let mut files = fs::read_dir(library.join(FOLDER)).into_iter().flatten().flatten();
+    library.join(Member::TABLE.name).is_dir()
+        && files.any(|entry| is_ours(entry.file_name().to_str().unwrap_or_default()))
+}
+
+/// Whether a file of the folder is named like one of a build, or like its temporary.
+pub(crate) fn is_ours(name: &str) -> bool {
+    let is_of = |start: &str, ends: &[&str]| {
+        let Some(rest) = name.strip_prefix(start) else { return false };
+        let rest = rest.trim_start_matches(|digit: char| digit.is_ascii_digit() || digit == '-');
+        ends.iter().any(|end| rest == *end || is_temporary(rest, end))
+    };
+    let key = name.split_once(".near-").map_or("", |(key, _)| key);
+    is_of("runs-", &[".json", ".parquet"])
+        || is_of("members-", &[".json"])
+        || key.len() == KEY_DIGITS
+            && key.bytes().all(|b| b.is_ascii_hexdigit())
+            && is_of(&format!("{key}.near-"), &[".bin"])
+}
+
 /// Removes what unfinished builds of a library have saved; files of others stay.
 pub(crate) fn clear(library: &Path) -> Result<(), Error> {
     let folder = library.join(FOLDER);
     for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        let name = name.to_str().unwrap_or_default();
-        let is_ours =
-            ["runs-", "members-"].iter().any(|start| name.starts_with(start)) || name.contains(".near-");
-        if is_ours {
+        if is_ours(entry.file_name().to_str().unwrap_or_default()) {
             remove(&entry.path())?;
         }
     }

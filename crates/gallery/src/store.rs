@@ -1114,32 +1114,37 @@ impl Library {
     }
 
     /// Removes what an interrupted addition left, and files that others took the place of.
-    fn sweep(&self) -> Result<(), Error> {
-        let own =
-            [Person::TABLE.file_name(), INDEX.to_owned(), VECTORS_1.to_owned(), crate::page::PAGE.to_owned()];
-        files::remove_temporaries(&self.root, &own)?;
-        let videos = self.index.videos.iter().map(|entry| entry.file.as_str());
-        let vectors = self.index.vector_files.iter().map(|entry| entry.file.as_str());
-        // A build that was killed continues with the files that it has written.
-        let building = Progress::new(&self.root, Saving::default()).members();
-        let named: HashSet<_> = videos.chain(vectors).chain(building.keys().map(String::as_str)).collect();
-        for name in [Member::TABLE.name, PersonVector::TABLE.name, MEMBERS_2] {
-            let folder = self.root.join(name);
-            if name == MEMBERS_2 && !folder.is_dir() {
-                continue;
-            }
-            for entry in fs::read_dir(&folder).map_err(run::Error::io("read", &folder))?.flatten() {
-                let path = entry.path();
-                let file = format!("{name}/{}", entry.file_name().display());
-                if is_ours(&path) && !named.contains(file.as_str()) {
-                    remove(&path)?;
-                }
+    pub(crate) fn sweep(&self) -> Result<(), Error> {
+        sweep(&self.root, &self.index)
+    }
+}
+
+/// Removes what an interrupted addition to the library at `root` left, and files that others took the place of.
+pub(crate) fn sweep(root: &Path, index: &Index) -> Result<(), Error> {
+    let own =
+        [Person::TABLE.file_name(), INDEX.to_owned(), VECTORS_1.to_owned(), crate::page::PAGE.to_owned()];
+    files::remove_temporaries(root, &own)?;
+    let videos = index.videos.iter().map(|entry| entry.file.as_str());
+    let vectors = index.vector_files.iter().map(|entry| entry.file.as_str());
+    // A build that was killed continues with the files that it has written.
+    let building = Progress::new(root, Saving::default()).members();
+    let named: HashSet<_> = videos.chain(vectors).chain(building.keys().map(String::as_str)).collect();
+    for name in [Member::TABLE.name, PersonVector::TABLE.name, MEMBERS_2] {
+        let folder = root.join(name);
+        if !folder.is_dir() {
+            continue;
+        }
+        for entry in fs::read_dir(&folder).map_err(run::Error::io("read", &folder))?.flatten() {
+            let path = entry.path();
+            let file = format!("{name}/{}", entry.file_name().display());
+            if is_ours(&path) && !named.contains(file.as_str()) {
+                remove(&path)?;
             }
         }
-        // A folder that has files of others stays.
-        let _ = fs::remove_dir(self.root.join(MEMBERS_2));
-        Ok(())
     }
+    // A folder that has files of others stays.
+    let _ = fs::remove_dir(root.join(MEMBERS_2));
+    Ok(())
 }
 
 /// Fails unless the library at `root`, which need not exist, has the key of this process.

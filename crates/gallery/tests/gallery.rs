@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use failure::Failure as _;
-use gallery::{Added, Appended, Error, Library, RunIdentities, Saving};
+use gallery::{Added, Appended, Error, Library, RunIdentities, Saving, is_unfinished};
 use run::edits::{Edit, EditOp, Faces, Log};
 use schema::footer::Embedder;
 use schema::io::{open, read_all, write_all};
@@ -268,6 +268,60 @@ fn a_build_that_was_killed_continues_and_ends_as_if_nothing_had_happened() {
     uncommitted().commit().unwrap();
     assert_eq!(place.bytes(), undisturbed.bytes());
     assert!(!place.root().join("building").exists());
+}
+
+#[test]
+fn what_was_saved_with_another_key_counts_for_nothing_and_can_be_removed() {
+    let (home, place, undisturbed) = (Place::new(), Place::new(), Place::new());
+    let runs = six(&home);
+    build(&undisturbed, &runs);
+    let saving = Saving { runs: 2, every: Duration::from_secs(3600) };
+    let dirs: Vec<PathBuf> = runs.iter().map(|run| run.run_dir.clone()).collect();
+    let uncommitted = || {
+        let mut library = Library::open(&place.root()).unwrap();
+        let seen = library.read_runs(&dirs, saving, |_, error| assert!(error.is_none())).unwrap();
+        library.build(&seen, 2, saving).unwrap();
+        library
+    };
+    drop(uncommitted());
+    let members = place.files("members");
+    // Tables that this process could not read.
+    for file in place.files("building").iter().chain(&members) {
+        let content = fs::read(file).unwrap();
+        let Ok(text) = String::from_utf8(content) else {
+            fs::write(file, "encrypted").unwrap();
+            continue;
+        };
+        assert_eq!(text.matches(r#""encryption":null"#).count(), 1, "{text}");
+        let text = text.replace(r#""encryption":null"#, r#""encryption":{"key_id":"another"}"#);
+        fs::write(file, text).unwrap();
+    }
+    let mut library = uncommitted();
+    library.commit().unwrap();
+    drop(library);
+    assert_eq!(place.bytes(), undisturbed.bytes());
+
+    let place = Place::new();
+    assert!(!is_unfinished(&place.root()));
+    let mut library = Library::open(&place.root()).unwrap();
+    library.read_runs(&dirs, saving, |_, _| ()).unwrap();
+    library.build(&runs, 2, saving).unwrap();
+    fs::write(place.root().join("building/mine.txt"), "mine").unwrap();
+    assert!(is_unfinished(&place.root()));
+    drop(library);
+    Library::open(&place.root()).unwrap().forget_unfinished().unwrap();
+    assert!(!is_unfinished(&place.root()) && place.files("members").is_empty());
+    assert_eq!(place.files("building"), [place.root().join("building/mine.txt")]);
+    fs::remove_file(place.root().join("building/mine.txt")).unwrap();
+
+    // A library that is deleted leaves nothing of an unfinished build.
+    build(&place, &runs[..2]);
+    let mut library = Library::open(&place.root()).unwrap();
+    library.read_runs(&dirs, saving, |_, _| ()).unwrap();
+    library.build(&runs, 2, saving).unwrap();
+    assert!(is_unfinished(&place.root()));
+    assert_eq!(library.delete().unwrap(), [PathBuf::new(); 0]);
+    assert!(!place.root().exists());
 }
 
 #[test]
