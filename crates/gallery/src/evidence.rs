@@ -39,7 +39,7 @@ const TRACK: f64 = 1.21;
 const CAUTION: f64 = 0.8;
 /// Log odds that a merge must have: the probability of a wrong merge is then at most 2 %. A wrong merge costs more than a
 /// missed one. On pictures of 2,673 people, B³ precision and recall are 0.995 and 0.987 with 3, 0.997 and 0.984 with 4,
-/// 0.997 and 0.982 with 5; on ten labelled clips cut into 30 episodes, 2 to 4 are equal.
+/// 0.997 and 0.982 with 5; on ten labelled clips cut into 30 episodes, F1 is from 0.924 to 0.927 for 2 to 5.
 const LEAST_GAIN: f64 = 4.0;
 /// A pair that gains less by at most so much is kept.
 const SLACK: f64 = 3.0;

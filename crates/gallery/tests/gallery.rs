@@ -841,7 +841,7 @@ fn people_who_stay_in_a_run_keep_their_ids() {
     let place = Place::new();
     let (a, b) = (place.run("a", &[0, 1, 2, 3]), place.run("b", &[1, 2, 3, 4]));
     let mut library = Library::open(&place.root()).unwrap();
-    library.build(&[a, b.clone()], 1).unwrap();
+    library.build(&[a, b.clone()], 1, Saving::default()).unwrap();
     library.commit().unwrap();
     drop(library);
     let before = place.ids();
