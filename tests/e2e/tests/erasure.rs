@@ -215,13 +215,17 @@ fn no_byte_of_a_person_is_left_in_twenty_runs_and_their_gallery() {
         fs::create_dir_all(root.join("members")).unwrap();
         fs::create_dir_all(root.join("building")).unwrap();
         for (number, (file, path)) in walk(&world.library.join("members"), &[]).iter().enumerate() {
+            let rows: Vec<Member> = read_all(path).unwrap();
+            if rows.iter().all(|row| row.person_id != lead.person_id) {
+                continue;
+            }
             fs::copy(path, root.join(format!("building/runs-{number:06}.parquet"))).unwrap();
             if root == &other {
                 fs::copy(path, other.join("members").join(file)).unwrap();
             }
         }
     }
-    assert!(traces(&other, &secrets).len() > named.len(), "the search finds these, too");
+    assert!(traces(&other, &secrets).len() >= 2 * named.len(), "the search finds these, too");
 
     // A dry run lists everything and changes nothing.
     let before = hashes(&world.runs);
