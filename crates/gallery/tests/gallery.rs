@@ -320,7 +320,7 @@ fn what_was_saved_with_another_key_counts_for_nothing_and_can_be_removed() {
     library.read_runs(&dirs, saving, |_, _| ()).unwrap();
     library.build(&runs, 2, saving).unwrap();
     assert!(is_unfinished(&place.root()));
-    assert_eq!(library.delete().unwrap(), [PathBuf::new(); 0]);
+    assert!(library.delete().unwrap().is_empty());
     assert!(!place.root().exists());
 }
 
