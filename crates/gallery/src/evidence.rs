@@ -34,8 +34,8 @@
 const VIDEO: f64 = 0.36;
 /// Variance of one track, relative to the variance of people.
 const TRACK: f64 = 1.21;
-/// Share of the independent components that counts for the odds of a photo, which differs more from videos than videos
-/// from each other.
+/// Share of the independent components that counts for the odds of a photo. The reliability of the odds was measured with
+/// this value (docs/design/gallery.md).
 const CAUTION: f64 = 0.8;
 /// Log odds that a merge must have: the probability of a wrong merge is then at most 2 %. A wrong merge costs more than a
 /// missed one. On pictures of 2,673 people, B³ precision and recall are 0.995 and 0.987 with 3, 0.997 and 0.984 with 4,
