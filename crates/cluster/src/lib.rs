@@ -13,6 +13,7 @@
 //! * [`identities`]: rows from labels: who is on screen, when, and with which confidence.
 //! * [`edits`]: applies the edits of the user to the people that linking found.
 //! * `uids`: the key of each person, which later runs keep.
+//! * [`prior`]: how many people are expected.
 //! * [`queue`]: what may be wrong, with which probability: the doubts of a run, and the questions of the review page.
 //!
 //! **Architecture invariant:** sees vectors, times and constraints; never pixels, never labels. The
@@ -29,6 +30,7 @@ pub mod linkage;
 pub mod method;
 pub mod neighbours;
 mod parallel;
+pub mod prior;
 pub mod queue;
 pub mod seen;
 mod uids;

@@ -401,6 +401,9 @@ pub(crate) enum LibraryVerb {
         /// Number of worker threads; does not change the result [default: all cores]
         #[arg(long, value_name = "N", value_parser = parse_count)]
         threads: Option<usize>,
+        /// Save progress after N runs, and every minute: a build that was killed continues there [default: 500]
+        #[arg(long, value_name = "N", value_parser = parse_count)]
+        save_every: Option<usize>,
         /// Day from which the gallery must be gone: a date, or a number of days such as 90d; see `redact --expired`
         #[arg(long, value_name = "DAY", value_parser = parse_expiry)]
         expires: Option<String>,

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use console::process;
 use failure::Failure as _;
-use gallery::{Added, Error, Library, RunIdentities};
+use gallery::{Added, Error, Library, RunIdentities, Saving};
 use run::RunReader;
 use run::edits::{Edit, EditOp, Entry, Faces, Log, Mark};
 use run::stage::{Progress as _, Reporter, cores};
@@ -23,14 +23,16 @@ pub(crate) const AUTHOR: &str = "library";
 /// Executes a verb of `facetrack library`.
 pub(crate) fn main(verb: &LibraryVerb) -> ExitCode {
     match verb {
-        LibraryVerb::Build { library, run_dir, runs_from, threads, expires, json, .. } => {
+        LibraryVerb::Build { library, run_dir, runs_from, threads, save_every, expires, json, .. } => {
             perform(*json, |reporter| {
                 let runs = listed(run_dir, runs_from.as_deref())?;
                 if let Some(day) = expires {
                     // The day counts even if the runs cannot be read.
                     set_expiry(library, day)?;
                 }
-                add(library, &runs, How::Build, threads.unwrap_or_else(cores), reporter)
+                let saving =
+                    save_every.map_or_else(Saving::default, |runs| Saving { runs, ..Saving::default() });
+                add(library, &runs, How::Build(saving), threads.unwrap_or_else(cores), reporter)
             })
         }
         LibraryVerb::Add { library, run_dir, json, .. } => {
@@ -80,7 +82,7 @@ pub(crate) enum How {
     /// One run after the other; videos that are not among the runs stay in the library.
     Add,
     /// All runs at once; videos that are not among the runs are removed from the library.
-    Build,
+    Build(Saving),
     /// [`How::Build`] if the library has no video that is not among the runs, otherwise [`How::Add`].
     Either,
 }
@@ -102,23 +104,24 @@ pub(crate) fn add(
             "the library was upgraded to the format of this version, which earlier versions cannot read",
         );
     }
-    let (mut seen, mut codes) = (Vec::new(), Vec::new());
+    let mut codes = Vec::new();
     let mut report = |error: &Error, reporter: &mut Reporter| {
         let hint = error.hint().map_or_else(String::new, |hint| format!("; {hint}"));
         reporter.warn(&format!("{error}{hint}"));
         codes.push(error.exit_code());
     };
-    for (number, run) in runs.iter().enumerate() {
-        match RunIdentities::read(run) {
-            Ok(run) => seen.push(run),
-            Err(error) => report(&error, reporter),
-        }
-        reporter.advance(number as u64 + 1, runs.len() as u64, "runs");
-    }
-    let is_build = how == How::Build || how == How::Either && library.is_of(&seen);
+    let (reading, saving) = match how {
+        How::Build(saving) => (saving, saving),
+        How::Add | How::Either => (Saving::NEVER, Saving::default()),
+    };
+    let mut seen = library.read_runs(runs, reading, |number, error| {
+        error.iter().for_each(|error| report(error, reporter));
+        reporter.advance(number as u64, runs.len() as u64, "runs");
+    })?;
+    let is_build = matches!(how, How::Build(_)) || how == How::Either && library.is_of(&seen);
     let mut added = Vec::new();
     if is_build {
-        added = library.build(&seen, threads)?;
+        added = library.build(&seen, threads, saving)?;
     } else {
         seen.retain(|run| match library.add(run) {
             Ok(of_run) => {

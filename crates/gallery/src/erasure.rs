@@ -14,6 +14,7 @@ use schema::tables::{EDITS, Member, Person};
 use crate::Error;
 use crate::migration::RECORD;
 use crate::page::PAGE;
+use crate::progress;
 use crate::store::{INDEX, Library, is_ours};
 
 /// Names of the lock files of a library, which are removed last.
@@ -53,6 +54,15 @@ impl Library {
             self.members_of(at)?.iter().filter(|row| !clusters.contains(&row.cluster_id)).cloned().collect();
         self.replace_members(at, &kept)?;
         Ok(n_removed)
+    }
+
+    /// Removes what an unfinished build has done, which may have people of runs that the library does not have.
+    ///
+    /// # Errors
+    /// When a file cannot be removed.
+    pub fn forget_unfinished(&self) -> Result<(), Error> {
+        progress::clear(self.root())?;
+        self.sweep()
     }
 
     /// Removes a video as [`Library::remove`] does, and what the corrections of the library say of its faces.
@@ -109,5 +119,9 @@ impl Library {
 fn is_own(name: &str) -> bool {
     let around = [PAGE, RECORD, run::exports::FILE].contains(&name);
     let tables = [Person::TABLE.file_name()].into_iter().chain(EDITS.iter().map(|table| table.file_name()));
-    around || tables.into_iter().any(|table| table == name) || is_ours(Path::new(name))
+    let is_progress = name
+        .strip_prefix(progress::FOLDER)
+        .and_then(|name| name.strip_prefix('/'))
+        .is_some_and(progress::is_ours);
+    around || is_progress || tables.into_iter().any(|table| table == name) || is_ours(Path::new(name))
 }

@@ -1,11 +1,11 @@
 //! People who resemble a face: candidates, none of which is an identification.
 //!
-//! The face of a photo is compared with the mean embedding of every person, as people are matched (see [`matching`]).
-//! The *likelihood ratio* of a candidate says how many times more likely the similarity is if the person is that of the
-//! photo than if not. Both similarities are taken to be normally distributed with one width. Those of strangers are
-//! measured in this very gallery, so that the ratio allows for photos and galleries in which all faces are similar. Those
-//! of one person have the mean that is known of two tracks of one person; photos and people of many tracks are more
-//! similar, so that the ratio of the right person is rather too low.
+//! The face of a photo counts as a person of a video with one track, and is compared with every person by
+//! [evidence](crate::evidence). The *likelihood ratio* of a candidate says how many times more likely the similarity is if
+//! the person is that of the photo than if not. How similar different people are is measured in this very gallery, and how
+//! similar strangers are to this very photo, so that the ratio allows for photos and galleries in which all faces are
+//! similar. A person of many tracks and
+//! videos is known better, so that the same similarity says more.
 //!
 //! The *odds* allow for the size of the gallery, too. Before the photo is seen, the person of the photo is taken to be
 //! in the gallery or not with equal probability, and to be each of its people with equal probability.
@@ -14,11 +14,12 @@
 
 use schema::footer::Embedder;
 
+use crate::evidence::Sum;
 use crate::matching::{self, Scale};
 
 /// Largest likelihood ratio, and the reciprocal of the smallest one: normal distributions say nothing reliable about
-/// similarities far from their means.
-const MOST: f64 = 1e4;
+/// similarities far from their means. Of photos with higher odds than 1000, all were right among 4,000.
+const MOST: f64 = 1e6;
 
 /// A person who resembles a face.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -40,32 +41,62 @@ pub struct Odds {
     pub odds: f64,
 }
 
-/// Compares a face with all people, given by key and mean embedding. Returns all of them, the most similar first.
-pub(crate) fn candidates(embedder: &Embedder, people: &[(i64, &[f32])], face: &[f32]) -> Vec<Candidate> {
+/// A person with whom a face is compared.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Known<'a> {
+    /// Key of the person.
+    pub(crate) person_id: i64,
+    /// Mean embedding.
+    pub(crate) vector: &'a [f32],
+    /// Number of videos, from 1.
+    pub(crate) n_videos: i64,
+    /// Number of tracks, from 1.
+    pub(crate) n_tracks: i64,
+}
+
+/// Compares a face with all people. Returns all of them, the most similar first.
+pub(crate) fn candidates(embedder: &Embedder, people: &[Known<'_>], face: &[f32]) -> Vec<Candidate> {
     let scale = Scale::of(embedder);
-    let known: Vec<&[f32]> = people.iter().map(|(_, vector)| *vector).collect();
+    let known: Vec<&[f32]> = people.iter().map(|person| person.vector).collect();
     let similarities = matching::similarities(&scale, &known, &[face]);
-    let strangers = scale.strangers(known.len(), &similarities);
     let row = similarities.first().map_or(&[][..], Vec::as_slice);
-    let ratio = |similarity: f64| {
-        let (strangers, same) = (strangers?, embedder.similarity?.same);
-        let sd = strangers.sd.max(f64::MIN_POSITIVE);
-        let apart = (same - strangers.mean) / sd;
-        let log_ratio = apart * ((similarity - strangers.mean) / sd - apart / 2.0);
+    let common = if scale.has_common() { matching::common(&known, &[face]) } else { Vec::new() };
+    let centred: Vec<Vec<f32>> = known
+        .iter()
+        .map(|vector| {
+            let mut rest = Vec::new();
+            matching::without(vector, &common, &mut rest);
+            rest
+        })
+        .collect();
+    let measure =
+        scale.measure(known.len(), &matching::sample(known.len(), |at| &centred[at], |_, _| true)).cautious();
+    let mean = scale.strangers(known.len(), &similarities).map(|strangers| strangers.mean);
+    let photo = Sum::of(&measure, measure.precision(1.0));
+    let ratio = |person: &Known<'_>, similarity: f64| {
+        let mean = mean?;
+        let n_videos = person.n_videos.max(1) as f64;
+        let precision = n_videos * measure.precision(person.n_tracks.max(1) as f64 / n_videos);
+        let sum = Sum::of(&measure, precision);
+        // What is common to the photo and all people says nothing.
+        let cosine = (similarity - mean) / (1.0 - mean);
+        let log_ratio = measure.log_ratio(&photo, &sum, cosine * (photo.square * sum.square).sqrt());
         Some(log_ratio.exp().clamp(MOST.recip(), MOST))
     };
+    let ratios: Vec<Option<f64>> =
+        people.iter().zip(row).map(|(person, similarity)| ratio(person, *similarity)).collect();
     // Relative to the prior probability that the person of the photo is not in the gallery.
-    let weight = |similarity: f64| ratio(similarity).map_or(0.0, |ratio| ratio / known.len() as f64);
-    let all: f64 = 1.0 + row.iter().map(|similarity| weight(*similarity)).sum::<f64>();
-    let candidate = |((person_id, _), similarity): (&(i64, &[f32]), &f64)| Candidate {
-        person_id: *person_id,
+    let weight = |ratio: f64| ratio / known.len() as f64;
+    let all: f64 = 1.0 + ratios.iter().flatten().map(|ratio| weight(*ratio)).sum::<f64>();
+    let candidate = |((person, similarity), ratio): ((&Known<'_>, &f64), &Option<f64>)| Candidate {
+        person_id: person.person_id,
         similarity: *similarity,
-        odds: ratio(*similarity).map(|likelihood_ratio| {
-            let own = weight(*similarity);
+        odds: ratio.map(|likelihood_ratio| {
+            let own = weight(likelihood_ratio);
             Odds { likelihood_ratio, odds: own / (all - own) }
         }),
     };
-    let mut found: Vec<Candidate> = people.iter().zip(row).map(candidate).collect();
+    let mut found: Vec<Candidate> = people.iter().zip(row).zip(&ratios).map(candidate).collect();
     found.sort_by(|a, b| b.similarity.total_cmp(&a.similarity).then(a.person_id.cmp(&b.person_id)));
     found
 }
@@ -91,8 +122,11 @@ mod tests {
     /// People on axes of their own, and a face at a similarity of `cosine` to the first.
     fn found(n: usize, cosine: f32, similarity: Option<Similarity>) -> Vec<Candidate> {
         let axis = |at: usize| (0..40).map(|i| f32::from(u8::from(i == at))).collect::<Vec<_>>();
-        let people: Vec<Vec<f32>> = (0..n).map(axis).collect();
-        let people: Vec<(i64, &[f32])> = (10..).zip(people.iter().map(Vec::as_slice)).collect();
+        let vectors: Vec<Vec<f32>> = (0..n).map(axis).collect();
+        let people: Vec<Known<'_>> = (10..)
+            .zip(&vectors)
+            .map(|(person_id, vector)| Known { person_id, vector, n_videos: 1, n_tracks: 1 })
+            .collect();
         let mut face = axis(39);
         (face[0], face[39]) = (cosine, (1.0 - cosine * cosine).sqrt());
         candidates(&embedder(similarity), &people, &face)
@@ -110,9 +144,10 @@ mod tests {
     }
 
     #[test]
-    fn the_same_similarity_says_less_among_more_people_and_probabilities_add_up() {
+    fn the_same_ratio_says_less_among_more_people_and_probabilities_add_up() {
         let [few, many] = [3, 30].map(|n| found(n, 0.6, KNOWN));
-        let odds = |people: &[Candidate]| people[0].odds.map_or(0.0, |odds| odds.odds);
+        let odds =
+            |people: &[Candidate]| people[0].odds.map_or(0.0, |odds| odds.odds / odds.likelihood_ratio);
         assert!(odds(&few) > 2.0 * odds(&many), "{} {}", odds(&few), odds(&many));
         let probability =
             |person: &Candidate| person.odds.map_or(0.0, |Odds { odds, .. }| odds / (1.0 + odds));

@@ -12,6 +12,9 @@ use schema::{Row, Symbol, UnitVector};
 
 use crate::{Error, VERSION};
 
+/// The tables that are read.
+const READ: [&str; 3] = [TrackEmbedding::TABLE.name, Cluster::TABLE.name, Identity::TABLE.name];
+
 /// The people of one video.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RunIdentities {
@@ -101,8 +104,22 @@ impl RunIdentities {
 
 /// Hash of all that is read of a run, whose tables are found to be as their stages left them.
 fn fingerprint(run: &RunReader) -> run::Result<String> {
-    let tables = [TrackEmbedding::TABLE, Cluster::TABLE, Identity::TABLE];
-    let hashes = tables.map(|table| run.hash_of(table.name).map(str::to_owned));
-    let hashes = hashes.into_iter().collect::<run::Result<Vec<_>>>()?;
-    Ok(hash::bytes(serde_json::json!([PRODUCER, VERSION, hashes]).to_string().as_bytes()))
+    for table in READ {
+        run.hash_of(table)?;
+    }
+    Ok(recorded(run).unwrap_or_default())
+}
+
+/// The fingerprint of a run by its manifest. The tables are not read.
+pub(crate) fn recorded_fingerprint(run_dir: &Path) -> Result<String, Error> {
+    let run = RunReader::open(run_dir).map_err(Error::Run)?;
+    Ok(recorded(&run).unwrap_or_default())
+}
+
+/// The hash of the recorded hashes; `None` if a table is not recorded.
+fn recorded(run: &RunReader) -> Option<String> {
+    let hash =
+        |table: &str| run.manifest().output(&format!("{table}.parquet")).map(|output| output.sha256.as_str());
+    let hashes = READ.map(hash).into_iter().collect::<Option<Vec<_>>>()?;
+    Some(hash::bytes(serde_json::json!([PRODUCER, VERSION, hashes]).to_string().as_bytes()))
 }

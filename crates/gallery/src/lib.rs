@@ -5,6 +5,7 @@
 //! vector in the library, so that earlier decisions stay.
 //!
 //! * [`identities`]: the people of a finished run.
+//! * `evidence`: how much similarities say; pure.
 //! * `linking`: links the people of all runs at once; pure.
 //! * [`matching`]: matches the people of a run with the known people; pure.
 //! * [`finding`]: people who resemble a face; pure.
@@ -13,6 +14,7 @@
 //! * [`migration`]: the vectors of another embedder for the same people.
 //! * [`mod@page`]: the page of the gallery.
 //! * [`people`]: the people that members add up to; pure.
+//! * `progress`: what an unfinished build has done.
 //! * [`rotation`]: another key for an encrypted library.
 //! * [`store`]: the directory: lock, index, files that are absent or whole.
 //! * [`mod@validate`]: the rules of a library.
@@ -22,6 +24,7 @@
 
 pub mod edits;
 pub mod erasure;
+mod evidence;
 pub mod finding;
 pub mod identities;
 mod linking;
@@ -29,6 +32,7 @@ pub mod matching;
 pub mod migration;
 mod page;
 pub mod people;
+mod progress;
 pub mod rotation;
 pub mod store;
 pub mod validate;
@@ -40,10 +44,11 @@ use failure::{Advice, Failure, exit};
 pub use crate::finding::{Candidate, Odds};
 pub use crate::identities::RunIdentities;
 pub use crate::page::PAGE;
+pub use crate::progress::{Saving, is_unfinished};
 pub use crate::store::{Added, Appended, Change, INDEX, Library, Table, Video};
 
 /// Raised whenever the same runs would give other people.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Errors of this module.
 #[derive(Debug, thiserror::Error)]

@@ -1,32 +1,44 @@
 //! Links the people of all videos at once, so that the result depends on the set of videos and not on their order.
 //!
-//! The method is centroid linkage under constraints. The two clusters with the most similar means are merged first,
-//! while the similarity is at least [`Scale::threshold`](crate::matching::Scale), which rises with the number of
-//! people. Two people of one video are never merged. The mean of a cluster has less noise than its members, so a
-//! merge can make two clusters more similar. Therefore the search for neighbours among the means is repeated until no
-//! clusters are merged.
+//! Clusters are compared by their [evidence](crate::evidence), under constraints: two people of one video are never
+//! merged. The pair of clusters that gains most is merged first, while a merge gains [enough](Measure::least_gain). Pairs are
+//! found by a search for neighbours, first among all people of videos, then of the clusters that merges have changed,
+//! until nothing is merged. After every search, the expected number of people is learned anew.
 //!
 //! *Example.* In two dimensions, video 0 has people at 0° and 90°, and video 1 has people at 85° and 5°. The people
 //! at 0° and 5° become one cluster, the people at 90° and 85° another one.
 
+use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
-use cluster::agglomerate::Candidate;
 use cluster::items::{self, Vectors};
 use cluster::neighbours::{self, Rows, Search};
+use cluster::prior;
 use numeric::merges::Merges;
 
-use crate::matching::{Match, Scale, common, without};
+use crate::Error;
+use crate::evidence::{Measure, Sum};
+use crate::matching::{Match, Scale, TRIMMED, common, evenly, sample, without};
+use crate::progress::{Pairs, Progress};
 
-/// Number of neighbours that a search finds for each cluster.
+/// Number of neighbours that a search finds for each cluster, and twice the number that a cluster keeps.
 const NEIGHBOURS: usize = 64;
-/// Largest difference from the threshold, in cosine similarity, of a pair below the threshold that is kept, because
-/// merges can raise the similarity of the pair.
-const SLACK: f64 = 0.15;
-/// Largest number of people whose pairs determine how similar different people are.
-const SAMPLE: usize = 1000;
 /// Largest number of searches.
 const SEARCHES: usize = 20;
+/// `α` of the first search for each item: more than what is learned where most items are people of their own.
+const START: f64 = 1.0;
+/// Number of steps of the precision at which the least cosine is computed.
+const STEPS: u32 = 12;
+/// Number of pairs that are looked at before progress may be saved, some 10 s of work of one core.
+const PAIRS: usize = 1 << 32;
+/// Smallest and largest number of clusters whose neighbours are searched at once.
+const LEAST_BLOCK: usize = 1 << 10;
+const LARGEST_BLOCK: usize = 1 << 14;
+/// Number of pairs for which the average of all pairs counts in the spread of a cluster. A gallery with few people says
+/// little about the spread of one.
+const AVERAGE_PAIRS: f64 = 100.0;
+/// Up to so many pairs of a person and a cluster, the most similar other cluster is searched among all.
+const EXACT_PAIRS: usize = 1 << 32;
 
 /// A person of a video.
 #[derive(Debug, Clone, Copy)]
@@ -62,35 +74,34 @@ pub(crate) struct Linked {
 /// Links items. The caller sorts the items, so that the result does not depend on the order of arrival.
 ///
 /// # Errors
-/// When vectors differ in length or are not finite, and when there are 2³¹ items or more.
+/// When vectors differ in length or are not finite, when there are 2³¹ items or more, and when the progress cannot be
+/// saved.
 pub(crate) fn link(
     scale: &Scale,
     items: &[Item<'_>],
     taught: &Taught,
     threads: usize,
-) -> Result<Linked, items::Error> {
+    mut progress: Option<&mut Progress>,
+) -> Result<Linked, Error> {
     if items.is_empty() {
         return Ok(Linked { labels: Vec::new(), matches: Vec::new() });
     }
     let rows = centred(scale, items)?;
-    let sample = sampled(items, &rows);
-    let search = Search { k: NEIGHBOURS, ..Search::new(threads.max(1)) };
-    let mut clusters = Clusters::new(items, &rows);
+    let mut clusters = Clusters::new(measure(scale, items, &rows), items, &rows);
     clusters.teach(taught);
-    // At first every item is a person. With fewer people, the threshold is lower.
-    let mut n = items.len();
-    let mut threshold = scale.threshold(n, &sample);
-    for _ in 0..SEARCHES {
-        let merged = clusters.grow(threshold, &search)?;
-        let count = clusters.living().len();
-        if !merged && count == n {
+    let mut fresh = clusters.living();
+    for number in 0..SEARCHES {
+        if !fresh.is_empty() {
+            clusters.search(&fresh, threads, (number, progress.as_deref_mut()))?;
+        }
+        fresh = clusters.merge_all();
+        let learned = clusters.learn();
+        if fresh.is_empty() && !learned {
             break;
         }
-        n = count;
-        threshold = scale.threshold(n, &sample);
     }
     let labels = clusters.forest.labels(items.len());
-    let matches = clusters.matches(items, &rows, (&labels, threshold), &search)?;
+    let matches = clusters.matches(items, &rows, &labels, threads)?;
     Ok(Linked { labels, matches })
 }
 
@@ -109,7 +120,7 @@ pub(crate) fn matches(
         return Ok(Vec::new());
     }
     let rows = centred(scale, items)?;
-    let mut clusters = Clusters::new(items, &rows);
+    let mut clusters = Clusters::new(measure(scale, items, &rows), items, &rows);
     let mut firsts = Vec::new();
     for (item, label) in (0..).zip(labels) {
         match firsts.get(*label) {
@@ -117,9 +128,8 @@ pub(crate) fn matches(
             None => firsts.push(item),
         }
     }
-    let threshold = scale.threshold(firsts.len(), &sampled(items, &rows));
-    let search = Search { k: NEIGHBOURS, ..Search::new(threads.max(1)) };
-    clusters.matches(items, &rows, (labels, threshold), &search)
+    clusters.learn();
+    clusters.matches(items, &rows, labels, threads)
 }
 
 /// Returns the vectors of items without what all have in common, if the scale says so.
@@ -136,15 +146,49 @@ fn centred(scale: &Scale, items: &[Item<'_>]) -> Result<Vectors, items::Error> {
     Vectors::new(dim, values)
 }
 
-/// Returns the cosine similarities of pairs from different videos, of an evenly spaced sample of items.
-fn sampled(items: &[Item<'_>], rows: &Vectors) -> Vec<Vec<f64>> {
-    let step = items.len().div_ceil(SAMPLE).max(1);
-    let some: Vec<usize> = (0..items.len()).step_by(step).collect();
-    let row = |(at, a): (usize, &usize)| {
-        let others = some[..at].iter().filter(|b| items[**b].video != items[*a].video);
-        others.map(|b| f64::from(dot(rows.row(*a), rows.row(*b)))).collect()
-    };
-    some.iter().enumerate().map(row).collect()
+/// Returns how items are compared, which depends on the similarities of different people among them.
+fn measure(scale: &Scale, items: &[Item<'_>], rows: &Vectors) -> Measure {
+    let row = |at: usize| rows.row(at);
+    let sample = sample(items.len(), row, |a, b| items[a].video != items[b].video);
+    scale.measure(items.len(), &sample)
+}
+
+/// Vectors that stand for the strangers of a library.
+#[derive(Debug, Clone, PartialEq)]
+struct Cohort {
+    dim: usize,
+    /// The vectors, one after the other; none without evidence.
+    vectors: Vec<f32>,
+    /// Variance of the similarities of strangers.
+    variance: f64,
+}
+
+impl Cohort {
+    /// An evenly spaced sample of rows.
+    fn new(measure: &Measure, rows: &Vectors, n: usize) -> Self {
+        let Measure::Evidence { dim } = measure else {
+            return Self { dim: rows.dim(), vectors: Vec::new(), variance: 1.0 };
+        };
+        let vectors = evenly(n).flat_map(|at| rows.row(at).iter().copied()).collect();
+        Self { dim: rows.dim(), vectors, variance: dim.recip() }
+    }
+
+    /// The [spread](Sum::spread) of a vector whose squared length is `square`. Vectors that are too similar are taken for
+    /// the same person.
+    fn spread(&self, vector: &[f32], square: f64) -> f64 {
+        let most = TRIMMED * TRIMMED * self.variance * square;
+        let (mut count, mut squares) = (AVERAGE_PAIRS, AVERAGE_PAIRS);
+        if square > 0.0 {
+            for other in self.vectors.chunks_exact(self.dim) {
+                let product = f64::from(dot(vector, other));
+                if product < 0.0 || product * product < most {
+                    count += 1.0;
+                    squares += product * product / (self.variance * square);
+                }
+            }
+        }
+        squares / count
+    }
 }
 
 /// Returns the inner product, summed in a fixed order.
@@ -152,32 +196,80 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
     numeric::vector::dot_in_lanes(a, b)
 }
 
-/// Clusters during linking. The index of the first item of a cluster is the index of its sums, videos and root.
+/// A pair of clusters as they were when they were compared.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Pair {
+    gain: f64,
+    clusters: [u32; 2],
+    /// Nodes of the two.
+    nodes: [u32; 2],
+}
+
+impl Eq for Pair {}
+
+impl PartialOrd for Pair {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// The greatest pair has the largest gain, and among equals the first clusters.
+impl Ord for Pair {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.gain.total_cmp(&other.gain).then_with(|| other.clusters.cmp(&self.clusters))
+    }
+}
+
+/// Clusters during linking. The index of the first item of a cluster is the index of its sums, videos and node.
 struct Clusters {
     dim: usize,
-    /// Weighted sums of vectors, one after the other.
-    sums: Vec<f32>,
+    measure: Measure,
+    cohort: Cohort,
+    log_alpha: f64,
+    /// `F` of each cluster, one after the other.
+    vectors: Vec<f32>,
+    sums: Vec<Sum>,
     /// Videos of each cluster, in order.
     videos: Vec<Vec<u32>>,
     /// Indices of the pairs of [`Taught::different`] with an item in each cluster, in order.
     apart: Vec<Vec<u32>>,
-    /// Root of each cluster.
+    /// Node of each cluster.
     nodes: Vec<u32>,
+    /// Clusters that each is compared with, as they were when it was last merged.
+    near: Vec<Vec<u32>>,
     forest: Merges,
+    living: usize,
+    n_videos: usize,
 }
 
 impl Clusters {
-    fn new(items: &[Item<'_>], rows: &Vectors) -> Self {
-        let sum =
-            |(at, item): (usize, &Item<'_>)| rows.row(at).iter().map(|x| x * item.weight).collect::<Vec<_>>();
-        Self {
+    fn new(measure: Measure, items: &[Item<'_>], rows: &Vectors) -> Self {
+        let cohort = Cohort::new(&measure, rows, items.len());
+        let mut vectors = Vec::with_capacity(items.len() * rows.dim());
+        let mut sums = Vec::with_capacity(items.len());
+        for (at, item) in items.iter().enumerate() {
+            let precision = measure.precision(f64::from(item.weight));
+            let length = measure.length(precision);
+            vectors.extend(rows.row(at).iter().map(|x| x * length as f32));
+            sums.push(Sum { spread: cohort.spread(rows.row(at), 1.0), ..Sum::of(&measure, precision) });
+        }
+        let mut clusters = Self {
             dim: rows.dim(),
-            sums: items.iter().enumerate().flat_map(sum).collect(),
+            measure,
+            cohort,
+            log_alpha: 0.0,
+            vectors,
+            sums,
             videos: items.iter().map(|item| vec![item.video]).collect(),
             apart: vec![Vec::new(); items.len()],
             nodes: (0..items.len() as u32).collect(),
+            near: vec![Vec::new(); items.len()],
             forest: Merges::new(items.len()),
-        }
+            living: items.len(),
+            n_videos: items.iter().map(|item| item.video as usize + 1).max().unwrap_or(0),
+        };
+        clusters.log_alpha = (START * items.len() as f64).ln();
+        clusters
     }
 
     /// Takes over what corrections say.
@@ -198,15 +290,13 @@ impl Clusters {
         (0..self.nodes.len() as u32).filter(|item| self.forest.first(*item) == *item).collect()
     }
 
-    fn sum(&self, item: u32) -> &[f32] {
-        &self.sums[item as usize * self.dim..][..self.dim]
+    fn vector(&self, item: u32) -> &[f32] {
+        &self.vectors[item as usize * self.dim..][..self.dim]
     }
 
-    /// Returns the cosine similarity of the means of two clusters; 0 if a mean is zero.
-    fn similarity(&self, a: u32, b: u32) -> f32 {
-        let (a, b) = (self.sum(a), self.sum(b));
-        let lengths = (dot(a, a) * dot(b, b)).sqrt();
-        if lengths > 0.0 { dot(a, b) / lengths } else { 0.0 }
+    fn gain(&self, a: u32, b: u32) -> f64 {
+        let product = f64::from(dot(self.vector(a), self.vector(b)));
+        self.measure.gain(&self.sums[a as usize], &self.sums[b as usize], product, self.log_alpha)
     }
 
     /// Returns whether two clusters have people of the same video, or are two people by a correction.
@@ -218,125 +308,277 @@ impl Clusters {
         })
     }
 
-    /// Returns the means of some clusters, of unit norm.
-    fn means(&self, of: &[u32]) -> Result<Vectors, items::Error> {
+    /// Learns from the clusters how many people are to be expected; returns whether that has changed.
+    fn learn(&mut self) -> bool {
+        let log_alpha = prior::solve(self.living, self.nodes.len()).ln();
+        let has_changed = (log_alpha - self.log_alpha).abs() > 0.01;
+        self.log_alpha = log_alpha;
+        has_changed
+    }
+
+    /// Returns the directions of some clusters.
+    fn directions(&self, of: &[u32]) -> Result<Vectors, items::Error> {
         let mut values = Vec::with_capacity(of.len() * self.dim);
         for item in of {
-            let sum = self.sum(*item);
-            let length = dot(sum, sum).sqrt();
-            values.extend(sum.iter().map(|x| if length > 0.0 { x / length } else { 0.0 }));
+            let vector = self.vector(*item);
+            let length = dot(vector, vector).sqrt();
+            values.extend(vector.iter().map(|x| if length > 0.0 { x / length } else { 0.0 }));
         }
         Vectors::new(self.dim, values)
     }
 
-    /// Searches neighbours among the means and merges the pairs that reach the threshold. Returns whether any pair
-    /// was merged.
-    fn grow(&mut self, threshold: f64, search: &Search) -> Result<bool, items::Error> {
+    /// Finds the neighbours of clusters that are `fresh`, in order. The progress has the number of the search.
+    fn search(
+        &mut self,
+        fresh: &[u32],
+        threads: usize,
+        (number, mut progress): (usize, Option<&mut Progress>),
+    ) -> Result<(), Error> {
         let living = self.living();
-        let means = self.means(&living)?;
-        let all: Vec<u32> = (0..living.len() as u32).collect();
-        let penalty = |a: u32, b: u32| {
-            let is_forbidden = self.is_forbidden(living[a as usize], living[b as usize]);
-            if is_forbidden { f32::INFINITY } else { 0.0 }
-        };
-        let rows = Rows { of: &means, rows: &all };
-        let floor = (threshold - SLACK) as f32;
-        let found = neighbours::nearest(rows, rows, floor, penalty, search, &mut |_| ());
-        let mut pairs: Vec<(u32, u32)> = Vec::with_capacity(found.edges.len());
-        pairs.extend(found.edges.iter().map(|edge| {
-            let (a, b) = (living[edge.a as usize], living[edge.b as usize]);
-            (a.min(b), a.max(b))
-        }));
-        pairs.sort_unstable();
-        pairs.dedup();
-        let mut merged = false;
-        // A merge can raise the similarity of other pairs above the threshold.
-        while self.merge_all(&pairs, threshold as f32) {
-            merged = true;
+        let mut first = 0;
+        while first < fresh.len() {
+            let known = progress.as_ref().and_then(|progress| progress.pairs(number, first));
+            let (end, pairs) = match known {
+                Some(known) => known,
+                None => {
+                    self.search_from(first, (fresh, &living), threads, (number, progress.as_deref_mut()))?
+                }
+            };
+            for [a, b] in pairs {
+                self.near[a as usize].push(b);
+                self.near[b as usize].push(a);
+            }
+            first = end;
         }
-        Ok(merged)
+        Ok(())
     }
 
-    /// Merges pairs that reach the threshold, the most similar first. Returns whether any pair was merged.
-    fn merge_all(&mut self, pairs: &[(u32, u32)], threshold: f32) -> bool {
-        let mut heap = BinaryHeap::new();
-        for (a, b) in pairs {
-            let (x, y) = (self.forest.first(*a), self.forest.first(*b));
-            heap.extend(self.candidate(x, y, threshold));
-        }
-        let mut merged = false;
-        while let Some(candidate) = heap.pop() {
-            let (x, y) = (self.forest.first(candidate.a), self.forest.first(candidate.b));
-            let is_fresh = (self.nodes[x as usize], self.nodes[y as usize]) == (candidate.a, candidate.b);
-            if is_fresh {
-                self.merge(x, y);
-                merged = true;
-            } else {
-                heap.extend(self.candidate(x, y, threshold));
+    /// Finds the neighbours of fresh clusters from the one of index `first` on, until progress was saved. Returns the end
+    /// of these clusters, and the pairs.
+    fn search_from(
+        &self,
+        first: usize,
+        (fresh, living): (&[u32], &[u32]),
+        threads: usize,
+        (number, mut progress): (usize, Option<&mut Progress>),
+    ) -> Result<(usize, Pairs), Error> {
+        let is_all = fresh.len() == living.len();
+        // Of all pairs, each is looked at once.
+        let among = if is_all { &living[first..] } else { living };
+        let directions = self.directions(among)?;
+        let rows: Vec<u32> = (0..among.len() as u32).collect();
+        let floor = self.least_cosine(fresh, living);
+        let least_kept = self.measure.least_kept();
+        // Cosines count from what the pair needs, so that the nearest neighbours are those that gain most.
+        let penalty = |a: u32, b: u32| {
+            let (x, y) = (among[a as usize], among[b as usize]);
+            if a == b || is_all && a > b || self.is_forbidden(x, y) {
+                return f32::INFINITY;
+            }
+            let (x, y) = (&self.sums[x as usize], &self.sums[y as usize]);
+            let needs = self.measure.cosine(x, y, least_kept, self.log_alpha);
+            (needs as f32 - floor).max(0.0)
+        };
+        let search = Search { k: NEIGHBOURS, exact_pairs: usize::MAX, ..Search::new(threads.max(1)) };
+        let size = (PAIRS / living.len()).clamp(LEAST_BLOCK, LARGEST_BLOCK);
+        let (mut pairs, mut end) = (Vec::new(), first);
+        while end < fresh.len() {
+            let block = &fresh[end..(end + size).min(fresh.len())];
+            let queries: Vec<u32> =
+                block.iter().filter_map(|item| among.binary_search(item).ok()).map(|at| at as u32).collect();
+            let rest = if is_all { &rows[end - first..] } else { &rows[..] };
+            let (rest, queries) =
+                (Rows { of: &directions, rows: rest }, Rows { of: &directions, rows: &queries });
+            let found = neighbours::nearest(rest, queries, floor, penalty, &search, &mut |_| ());
+            pairs.extend(found.edges.iter().map(|edge| [among[edge.a as usize], among[edge.b as usize]]));
+            end += block.len();
+            if let Some(progress) = progress.as_mut() {
+                let runs = (end - first) * self.n_videos / self.nodes.len();
+                if progress.is_due(runs) {
+                    progress.save_pairs(number, (first, end), &pairs)?;
+                    break;
+                }
             }
         }
+        Ok((end, pairs))
+    }
+
+    /// Returns a cosine that is below what any two clusters need.
+    fn least_cosine(&self, a: &[u32], b: &[u32]) -> f32 {
+        let count = self.sums.iter().map(|sum| sum.count).max().unwrap_or(1);
+        let spread = self.sums.iter().map(|sum| sum.spread);
+        let spreads = [spread.clone().fold(1.0, f64::min), spread.fold(1.0, f64::max)];
+        let ends = |of: &[u32]| {
+            let by = |x: &&u32, y: &&u32| {
+                self.sums[**x as usize].precision.total_cmp(&self.sums[**y as usize].precision)
+            };
+            let ends = [of.iter().min_by(by), of.iter().max_by(by)];
+            let sums: Vec<Sum> = ends.into_iter().flatten().map(|item| self.sums[*item as usize]).collect();
+            // Needs are not monotone between the ends.
+            let steps = (0..=STEPS).flat_map(|step| {
+                let share = f64::from(step) / f64::from(STEPS);
+                let precision =
+                    sums[0].precision.powf(1.0 - share) * sums[sums.len() - 1].precision.powf(share);
+                spreads.map(|spread| Sum { count, spread, ..Sum::of(&self.measure, precision) })
+            });
+            steps.collect::<Vec<_>>()
+        };
+        let (a, b) = (ends(a), ends(b));
+        let needs = a.iter().flat_map(|a| {
+            b.iter().map(move |b| self.measure.cosine(a, b, self.measure.least_kept(), self.log_alpha))
+        });
+        needs.fold(1.0, f64::min) as f32
+    }
+
+    /// Merges pairs of neighbours, those that gain most first, as long as they gain enough. Returns the clusters that
+    /// were merged, in order.
+    fn merge_all(&mut self) -> Vec<u32> {
+        let mut heap = BinaryHeap::new();
+        for item in self.living() {
+            let mut near = std::mem::take(&mut self.near[item as usize]);
+            self.refresh(item, &mut near);
+            heap.extend(
+                near.iter().filter(|other| **other > item).filter_map(|other| self.pair(item, *other)),
+            );
+            self.near[item as usize] = near;
+        }
+        let mut merged = Vec::new();
+        while let Some(pair) = heap.pop() {
+            let [a, b] = pair.clusters;
+            if pair.nodes != [self.nodes[a as usize], self.nodes[b as usize]] {
+                continue;
+            }
+            self.merge(a, b);
+            merged.push(a);
+            let mut near = std::mem::take(&mut self.near[a as usize]);
+            self.refresh(a, &mut near);
+            let mut gains: Vec<(f64, u32)> = Vec::with_capacity(near.len());
+            for other in near {
+                if self.is_forbidden(a, other) {
+                    continue;
+                }
+                let gain = self.gain(a, other);
+                if gain >= self.measure.least_kept() {
+                    gains.push((gain, other));
+                }
+                if gain >= self.measure.least_gain() {
+                    heap.push(self.pair_of(a, other, gain));
+                }
+            }
+            if gains.len() > 2 * NEIGHBOURS {
+                gains.select_nth_unstable_by(2 * NEIGHBOURS, |a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+                gains.truncate(2 * NEIGHBOURS);
+            }
+            self.near[a as usize] = gains.into_iter().map(|(_, other)| other).collect();
+        }
+        merged.iter_mut().for_each(|item| *item = self.forest.first(*item));
+        merged.sort_unstable();
+        merged.dedup();
         merged
     }
 
-    /// Returns two clusters, given by their first items, as a candidate; `None` if they must not be merged.
-    fn candidate(&self, x: u32, y: u32, threshold: f32) -> Option<Candidate> {
-        let (x, y) = (x.min(y), x.max(y));
-        let similarity = self.similarity(x, y);
-        let is_allowed = x != y && similarity >= threshold && !self.is_forbidden(x, y);
-        is_allowed.then(|| Candidate { similarity, a: self.nodes[x as usize], b: self.nodes[y as usize] })
+    /// Replaces neighbours by the clusters that they are part of, each once.
+    fn refresh(&mut self, item: u32, near: &mut Vec<u32>) {
+        near.iter_mut().for_each(|other| *other = self.forest.first(*other));
+        near.sort_unstable();
+        near.dedup();
+        near.retain(|other| *other != item);
+    }
+
+    /// Returns two clusters as a pair; `None` if they must not be merged.
+    fn pair(&self, a: u32, b: u32) -> Option<Pair> {
+        if self.is_forbidden(a, b) {
+            return None;
+        }
+        let gain = self.gain(a, b);
+        (gain >= self.measure.least_gain()).then(|| self.pair_of(a, b, gain))
+    }
+
+    fn pair_of(&self, a: u32, b: u32, gain: f64) -> Pair {
+        let clusters = [a.min(b), a.max(b)];
+        Pair { gain, clusters, nodes: clusters.map(|item| self.nodes[item as usize]) }
     }
 
     /// Merges two clusters into one, whose first item is the smaller of the two first items.
     fn merge(&mut self, x: u32, y: u32) {
         let (into, from) = (x.min(y) as usize, x.max(y) as usize);
         self.nodes[into] = self.forest.merge(self.nodes[into], self.nodes[from]);
-        let (low, high) = self.sums.split_at_mut(from * self.dim);
+        // No pair has this node.
+        self.nodes[from] = u32::MAX;
+        let (low, high) = self.vectors.split_at_mut(from * self.dim);
         for (x, y) in low[into * self.dim..][..self.dim].iter_mut().zip(&high[..self.dim]) {
             *x += y;
         }
+        let (vector, other) = (self.vector(into as u32), self.sums[from]);
+        let square = f64::from(dot(vector, vector));
+        let spread = self.cohort.spread(vector, square);
+        let sum = &mut self.sums[into];
+        let (precision, count) = (sum.precision + other.precision, sum.count + other.count);
+        *sum = Sum { square, precision, count, spread };
         for of in [&mut self.videos, &mut self.apart] {
             let moved = std::mem::take(&mut of[from]);
             of[into].extend(moved);
             of[into].sort_unstable();
         }
+        let near = std::mem::take(&mut self.near[from]);
+        self.near[into].extend(near);
+        self.living -= 1;
     }
 
-    /// See [`Linked::matches`]; `threshold` is what the last merge had to have.
+    /// See [`Linked::matches`].
     fn matches(
         &mut self,
         items: &[Item<'_>],
         rows: &Vectors,
-        (labels, threshold): (&[usize], f64),
-        search: &Search,
+        labels: &[usize],
+        threads: usize,
     ) -> Result<Vec<Match>, items::Error> {
         let living = self.living();
-        let means = self.means(&living)?;
-        let all: Vec<u32> = (0..living.len() as u32).collect();
-        let queries: Vec<u32> = (0..items.len() as u32).collect();
-        // Clusters have the same numbers as labels. The own cluster of an item is excluded, because it has the video.
-        let penalty = |item: u32, label: u32| {
-            let videos = &self.videos[living[label as usize] as usize];
-            let is_forbidden = videos.binary_search(&items[item as usize].video).is_ok();
-            if is_forbidden { f32::INFINITY } else { 0.0 }
-        };
-        let search = Search { k: 1, ..*search };
-        let (among, of) = (Rows { of: &means, rows: &all }, Rows { of: rows, rows: &queries });
-        let found = neighbours::nearest(among, of, f32::MIN, penalty, &search, &mut |_| ());
+        let directions = self.directions(&living)?;
         let mut matches = vec![Match { known: None, runner_up: None, threshold: None }; items.len()];
-        for edge in found.edges {
-            matches[edge.a as usize].runner_up = Some((edge.b as usize, f64::from(edge.similarity)));
+        // Clusters have the same numbers as labels. The own cluster of an item is excluded, because it has the video.
+        let is_forbidden = |item: usize, label: u32| {
+            self.videos[living[label as usize] as usize].binary_search(&items[item].video).is_ok()
+        };
+        if items.len() * living.len() <= EXACT_PAIRS {
+            let all: Vec<u32> = (0..living.len() as u32).collect();
+            let queries: Vec<u32> = (0..items.len() as u32).collect();
+            let penalty =
+                |item: u32, label: u32| if is_forbidden(item as usize, label) { f32::INFINITY } else { 0.0 };
+            let search = Search { k: 1, exact_pairs: usize::MAX, ..Search::new(threads.max(1)) };
+            let (among, of) = (Rows { of: &directions, rows: &all }, Rows { of: rows, rows: &queries });
+            for edge in neighbours::nearest(among, of, f32::MIN, penalty, &search, &mut |_| ()).edges {
+                matches[edge.a as usize].runner_up = Some((edge.b as usize, f64::from(edge.similarity)));
+            }
+        } else {
+            for (at, found) in matches.iter_mut().enumerate() {
+                let near = self.near[living[labels[at]] as usize]
+                    .iter()
+                    .filter_map(|other| living.binary_search(other).ok());
+                let free = near.filter(|label| !is_forbidden(at, *label as u32));
+                let similar = free.map(|label| (label, f64::from(dot(rows.row(at), directions.row(label)))));
+                found.runner_up = similar.max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0)));
+            }
         }
         for (at, (found, label)) in matches.iter_mut().zip(labels).enumerate() {
+            let precision = self.measure.precision(f64::from(items[at].weight));
+            let length = self.measure.length(precision);
+            let spread = self.cohort.spread(rows.row(at), 1.0);
+            let own = Sum { spread, ..Sum::of(&self.measure, precision) };
+            let mut other = found.runner_up.map(|(label, _)| self.sums[living[label] as usize]);
             if self.videos[living[*label] as usize].len() > 1 {
-                let own = rows.row(at);
-                let sum = self.sum(living[*label]);
-                let others: Vec<f32> =
-                    sum.iter().zip(own).map(|(sum, x)| sum - items[at].weight * x).collect();
-                let length = dot(&others, &others).sqrt();
-                let similarity = if length > 0.0 { dot(&others, own) / length } else { 0.0 };
+                let sum = self.vector(living[*label]).iter();
+                let rest: Vec<f32> = sum.zip(rows.row(at)).map(|(sum, x)| sum - length as f32 * x).collect();
+                let square = dot(&rest, &rest);
+                let spread = self.cohort.spread(&rest, f64::from(square));
+                let similarity = if square > 0.0 { dot(&rest, rows.row(at)) / square.sqrt() } else { 0.0 };
                 found.known = Some((*label, f64::from(similarity)));
+                let all = self.sums[living[*label] as usize];
+                let precision = (all.precision - precision).max(0.0);
+                other = Some(Sum { square: f64::from(square), precision, count: all.count - 1, spread });
             }
-            found.threshold = found.known.or(found.runner_up).map(|_| threshold);
+            found.threshold = other
+                .map(|other| self.measure.cosine(&own, &other, self.measure.least_gain(), self.log_alpha));
         }
         Ok(matches)
     }
@@ -363,7 +605,7 @@ mod tests {
             .iter()
             .map(|(video, vector)| Item { video: *video, weight: 1.0, vector: vector.as_slice() })
             .collect();
-        link(&Scale::RAW, &items, taught, 1).unwrap()
+        link(&Scale::RAW, &items, taught, 1, None).unwrap()
     }
 
     #[test]

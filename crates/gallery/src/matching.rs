@@ -10,10 +10,18 @@
 
 use std::collections::HashSet;
 
+use crate::evidence::Measure;
 use numeric::law::{COMMON_PRIOR, DIFFERENT_PAIRS, DIFFERENT_SD, SFACE_SAME_UP_TO};
 use pulp::{Arch, Simd, WithSimd};
 use schema::footer::Embedder;
 
+/// Pairs that are more similar than the mean by so many standard deviations are taken for pairs of one person when the
+/// width of the distribution is measured; of different people, 0.1 % are.
+pub(crate) const TRIMMED: f64 = 3.0;
+/// Number of times that the width is measured, each time without the pairs above the last limit.
+const TRIMS: usize = 4;
+/// Largest number of vectors whose pairs determine how similar different people are.
+const SAMPLE: usize = 1000;
 /// Number of vectors that are compared with one vector at a time.
 const SIDE_BY_SIDE: usize = 32;
 
@@ -48,6 +56,35 @@ impl Scale {
     pub(crate) fn threshold(&self, n: usize, similarities: &[Vec<f64>]) -> f64 {
         let Some(strangers) = self.strangers(n, similarities) else { return self.same_from };
         strangers.mean + strangers.deviations * strangers.sd
+    }
+
+    /// How clusters of `n` people of videos are compared, whose pairs are `similarities`.
+    pub(crate) fn measure(&self, n: usize, similarities: &[Vec<f64>]) -> Measure {
+        match self.strangers(n, similarities) {
+            Some(strangers) => {
+                // Pairs of one person are among them, and few of them would widen the distribution.
+                let (mut mean, mut sd) = (strangers.mean, strangers.sd);
+                for _ in 0..TRIMS {
+                    let most = mean + TRIMMED * sd;
+                    (mean, sd) = self.within(similarities, most, strangers.mean);
+                }
+                Measure::evidence(sd)
+            }
+            None => Measure::Cosine { threshold: self.same_from },
+        }
+    }
+
+    /// Mean and standard deviation of the similarities below a limit, with the prior.
+    fn within(&self, similarities: &[Vec<f64>], most: f64, centre: f64) -> (f64, f64) {
+        let (mut count, mut sum) = (DIFFERENT_PAIRS, DIFFERENT_PAIRS * centre);
+        let mut squares = DIFFERENT_PAIRS * DIFFERENT_SD * DIFFERENT_SD;
+        for similarity in similarities.iter().flatten().filter(|similarity| **similarity < most) {
+            count += 1.0;
+            sum += similarity;
+            squares += (similarity - centre).powi(2);
+        }
+        let mean = sum / count;
+        (mean, (squares / count - (mean - centre).powi(2)).max(0.0).sqrt())
     }
 
     /// The similarities of different people among `n` people, from 1, whose pairs are `similarities`; `None` where
@@ -137,6 +174,25 @@ fn one_to_one(similarities: &[Vec<f64>], threshold: f64) -> Vec<Option<usize>> {
         }
     }
     found
+}
+
+/// Indices of an evenly spaced sample of `n` vectors.
+pub(crate) fn evenly(n: usize) -> impl Iterator<Item = usize> {
+    (0..n).step_by(n.div_ceil(SAMPLE).max(1))
+}
+
+/// Similarities of the pairs that `counts` allows among an evenly spaced sample of `n` vectors, of unit norm.
+pub(crate) fn sample<'a>(
+    n: usize,
+    vector: impl Fn(usize) -> &'a [f32],
+    counts: impl Fn(usize, usize) -> bool,
+) -> Vec<Vec<f64>> {
+    let some: Vec<usize> = evenly(n).collect();
+    let row = |(at, a): (usize, &usize)| {
+        let others = some[..at].iter().filter(|b| counts(**b, *a));
+        others.map(|b| f64::from(numeric::vector::dot_in_lanes(vector(*a), vector(*b)))).collect()
+    };
+    some.iter().enumerate().map(row).collect()
 }
 
 /// Similarities of each of `seen` with each of `known`, after what all have in common is taken off if the scale says

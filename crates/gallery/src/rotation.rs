@@ -10,8 +10,8 @@ use schema::crypt::Key;
 use schema::tables::Person;
 
 use crate::page::PAGE;
-use crate::store::{INDEX, Index, check_key, tidy};
-use crate::{Error, validate};
+use crate::store::{INDEX, Index, check_key, sweep, tidy};
+use crate::{Error, progress, validate};
 
 /// Fails unless the library at `root`, which need not exist, has the key of this process.
 ///
@@ -33,7 +33,8 @@ pub fn runs(root: &Path) -> Result<Vec<PathBuf>, Error> {
 }
 
 /// Gives the library at `root` another key in place of the old one; `None` is no encryption. Returns the number of its
-/// tables. The page, which may show faces and names, is removed if the library was not encrypted before.
+/// tables. What an unfinished build has done is removed, and the page, which may show faces and names, if the library was not
+/// encrypted before.
 ///
 /// # Errors
 /// When there is no library, when it has neither key, when a table is not as the index says, and when the system refuses.
@@ -65,6 +66,9 @@ pub fn rotate(root: &Path, keys: [Option<&Key>; 2]) -> Result<usize, Error> {
         marked.encryption = during;
         marked.write(root)?;
     }
+    // An unfinished build has tables with the old key, or without one.
+    progress::clear(root)?;
+    sweep(root, &Index::read(&root.join(INDEX))?)?;
     if keys[0].is_none() {
         remove(&root.join(PAGE))?;
     }

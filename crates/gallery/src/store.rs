@@ -6,6 +6,7 @@
 //!   people.parquet                        one row per person, written anew by every addition
 //!   person_vectors/<key>.parquet          the vectors of the people that an addition changed
 //!   members/<video_id>.<key>.parquet      one file per video, never changed
+//!   building/                             what an unfinished build has done
 //!   .lock
 //! ```
 //!
@@ -42,11 +43,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::edits::{self, Refusal, Said};
-use crate::finding::{self, Candidate};
+use crate::finding::{self, Candidate, Known};
 use crate::identities::RunIdentity;
 use crate::linking::{self, Item, Taught};
 use crate::matching::{self, Match, Scale};
 use crate::people::People;
+use crate::progress::{self, Progress, Saving, Written};
 use crate::{Error, RunIdentities};
 
 /// Name of the index.
@@ -279,9 +281,27 @@ impl Library {
     pub fn candidates(&self, face: &UnitVector) -> Vec<Candidate> {
         let Some(embedder) = self.embedder() else { return Vec::new() };
         let vectors = &self.people.vectors;
-        let people: Vec<(i64, &[f32])> =
-            self.people.rows.keys().filter_map(|id| Some((*id, vectors.get(id)?.as_slice()))).collect();
+        let known = |person: &Person| {
+            let (person_id, n_videos, n_tracks) = (person.person_id, person.n_videos, person.n_tracks);
+            Some(Known { person_id, vector: vectors.get(&person_id)?.as_slice(), n_videos, n_tracks })
+        };
+        let people: Vec<Known<'_>> = self.people.rows.values().filter_map(known).collect();
         finding::candidates(embedder, &people, face.as_slice())
+    }
+
+    /// Reads runs to build the library of them. What an interrupted build has read is not read again, as long as the runs
+    /// are the same. `done` gets the number of runs so far, and the error of a run that cannot be read, which is left
+    /// out.
+    ///
+    /// # Errors
+    /// When the progress cannot be saved.
+    pub fn read_runs(
+        &self,
+        runs: &[PathBuf],
+        saving: Saving,
+        done: impl FnMut(usize, Option<Error>),
+    ) -> Result<Vec<RunIdentities>, Error> {
+        Progress::new(&self.root, saving).read_runs(runs, done)
     }
 
     /// Whether all videos of the library are among these runs.
@@ -384,7 +404,7 @@ impl Library {
             Some(before) if is_less => self.members(seen, &before),
             _ => self.members(seen, &[]),
         };
-        let entry = self.write_members(seen, &rows, &self.index)?;
+        let entry = self.write_members(seen, &rows, &self.index, &Written::new())?;
         self.index.embedder = Some(seen.embedder.clone());
         // The name that was given last is known from the members of all videos.
         let is_named = rows.iter().any(|row| row.name.is_some());
@@ -409,9 +429,17 @@ impl Library {
     /// order or on what the library held before; but people who were in the library keep their ids, as far as they have
     /// the same members. Says for each run, in their order, what was added.
     ///
+    /// What is done is saved from time to time, so that the next build of these runs continues there if this one is
+    /// killed; [`Library::commit`] removes it.
+    ///
     /// # Errors
     /// When two runs are of one video, when vectors cannot be compared with each other, and when files cannot be used.
-    pub fn build(&mut self, runs: &[RunIdentities], threads: usize) -> Result<Vec<Added>, Error> {
+    pub fn build(
+        &mut self,
+        runs: &[RunIdentities],
+        threads: usize,
+        saving: Saving,
+    ) -> Result<Vec<Added>, Error> {
         let mut seen: Vec<&RunIdentities> = runs.iter().collect();
         seen.sort_by(|a, b| a.video_id.as_str().cmp(b.video_id.as_str()));
         if let Some(two) = seen.windows(2).find(|two| two[0].video_id == two[1].video_id) {
@@ -436,11 +464,13 @@ impl Library {
             self.people = People::default();
             return Ok(Vec::new());
         };
-        let linked = linking::link(&scale, &items, &Taught::default(), threads)?;
+        let mut progress = Progress::new(&self.root, saving);
+        progress.set_runs(seen.iter().copied());
+        let linked = linking::link(&scale, &items, &Taught::default(), threads, Some(&mut progress))?;
         let votes = self.votes(&seen, &linked.labels)?;
         let ids = assign(votes, &linked.labels, &mut self.index.next_person_id);
         let people: Vec<i64> = linked.labels.iter().map(|label| ids[*label]).collect();
-        let added = self.fill(&old, &seen, (&people, &linked.matches), &ids)?;
+        let added = self.fill(&old, &seen, (&people, &linked.matches), &ids, &mut progress)?;
         Ok(runs.iter().filter_map(|run| added.get(run.video_id.as_str()).copied()).collect())
     }
 
@@ -452,17 +482,25 @@ impl Library {
         seen: &[&'a RunIdentities],
         (people, matches): (&[i64], &[Match]),
         ids: &[i64],
+        progress: &mut Progress,
     ) -> Result<HashMap<&'a str, Added>, Error> {
         let mut videos = Vec::new();
         let mut added = HashMap::new();
         let mut at = 0;
+        let (done, mut written) = (progress.members(), Written::new());
         self.people = People::default();
         for run in seen {
             let row =
                 |(at, person): (usize, &RunIdentity)| member(run, person, people[at], &matches[at], ids);
             let rows: Vec<_> = (at..).zip(&run.people).map(row).collect();
             at += rows.len();
-            let entry = self.write_members(run, &rows, old)?;
+            let entry = self.write_members(run, &rows, old, &done)?;
+            if !done.contains_key(&entry.file) {
+                written.insert(entry.file.clone(), entry.sha256.clone());
+            }
+            if progress.is_due(written.len()) {
+                progress.save_members(&mut written)?;
+            }
             added.insert(run.video_id.as_str(), Added::of(&rows, old.videos.contains(&entry)));
             videos.push(entry);
             self.people.add(&rows);
@@ -512,7 +550,8 @@ impl Library {
         let labels: Vec<usize> = people.iter().map(label).collect();
         let matches = linking::matches(&scale, &items, &labels, threads)?;
         let seen: Vec<&RunIdentities> = runs.iter().map(|(run, _)| run).collect();
-        self.fill(&old, &seen, (&people, &matches), &ids)?;
+        let mut progress = Progress::new(&self.root, Saving::default());
+        self.fill(&old, &seen, (&people, &matches), &ids, &mut progress)?;
         Ok(())
     }
 
@@ -567,7 +606,7 @@ impl Library {
         let pair = |(a, b): (edits::Place, edits::Place)| Some((*at.get(&a)?, *at.get(&b)?));
         let [same, different] =
             edits::taught(&tables, &said).map(|pairs| pairs.into_iter().filter_map(pair).collect());
-        let linked = linking::link(&scale, &items, &Taught { same, different }, threads)?;
+        let linked = linking::link(&scale, &items, &Taught { same, different }, threads, None)?;
         let mut votes = HashMap::new();
         for ((video, row), label) in places.iter().zip(&linked.labels) {
             let member = &before[*video][*row];
@@ -645,6 +684,7 @@ impl Library {
         self.index.people_sha256 = write(&path, &footer, self.people.rows.values().cloned())?;
         self.index.write(&self.root)?;
         remove(&self.root.join(VECTORS_1))?;
+        progress::clear(&self.root)?;
         self.sweep()
     }
 
@@ -665,8 +705,14 @@ impl Library {
         Ok(())
     }
 
-    /// Writes the rows of a run, unless a file of `old` holds them.
-    fn write_members(&self, seen: &RunIdentities, rows: &[Member], old: &Index) -> Result<Entry, Error> {
+    /// Writes the rows of a run, unless a file of `old` or of those that were written holds them.
+    fn write_members(
+        &self,
+        seen: &RunIdentities,
+        rows: &[Member],
+        old: &Index,
+        written: &Written,
+    ) -> Result<Entry, Error> {
         let video_id = seen.video_id.as_str();
         let file = member_file(video_id, &seen.fingerprint, rows);
         if let Some(entry) = old.videos.iter().find(|entry| entry.file == file)
@@ -682,9 +728,17 @@ impl Library {
             video_id: video_id.to_owned(),
             run_id: seen.run_id.clone(),
             fingerprint: seen.fingerprint.clone(),
-            sha256: self.write_table(&file, &footer, rows)?,
+            sha256: match written.get(&file).filter(|sha256| self.is_whole(&file, sha256)) {
+                Some(sha256) => sha256.clone(),
+                None => self.write_table(&file, &footer, rows)?,
+            },
             file,
         })
+    }
+
+    /// Whether a file has this content.
+    fn is_whole(&self, file: &str, sha256: &str) -> bool {
+        files::sha256(&self.root.join(file)).is_ok_and(|found| found == sha256)
     }
 
     /// Writes a table of members; gives its hash.
@@ -1060,30 +1114,37 @@ impl Library {
     }
 
     /// Removes what an interrupted addition left, and files that others took the place of.
-    fn sweep(&self) -> Result<(), Error> {
-        let own =
-            [Person::TABLE.file_name(), INDEX.to_owned(), VECTORS_1.to_owned(), crate::page::PAGE.to_owned()];
-        files::remove_temporaries(&self.root, &own)?;
-        let videos = self.index.videos.iter().map(|entry| entry.file.as_str());
-        let vectors = self.index.vector_files.iter().map(|entry| entry.file.as_str());
-        let named: HashSet<_> = videos.chain(vectors).collect();
-        for name in [Member::TABLE.name, PersonVector::TABLE.name, MEMBERS_2] {
-            let folder = self.root.join(name);
-            if name == MEMBERS_2 && !folder.is_dir() {
-                continue;
-            }
-            for entry in fs::read_dir(&folder).map_err(run::Error::io("read", &folder))?.flatten() {
-                let path = entry.path();
-                let file = format!("{name}/{}", entry.file_name().display());
-                if is_ours(&path) && !named.contains(file.as_str()) {
-                    remove(&path)?;
-                }
+    pub(crate) fn sweep(&self) -> Result<(), Error> {
+        sweep(&self.root, &self.index)
+    }
+}
+
+/// Removes what an interrupted addition to the library at `root` left, and files that others took the place of.
+pub(crate) fn sweep(root: &Path, index: &Index) -> Result<(), Error> {
+    let own =
+        [Person::TABLE.file_name(), INDEX.to_owned(), VECTORS_1.to_owned(), crate::page::PAGE.to_owned()];
+    files::remove_temporaries(root, &own)?;
+    let videos = index.videos.iter().map(|entry| entry.file.as_str());
+    let vectors = index.vector_files.iter().map(|entry| entry.file.as_str());
+    // A build that was killed continues with the files that it has written.
+    let building = Progress::new(root, Saving::default()).members();
+    let named: HashSet<_> = videos.chain(vectors).chain(building.keys().map(String::as_str)).collect();
+    for name in [Member::TABLE.name, PersonVector::TABLE.name, MEMBERS_2] {
+        let folder = root.join(name);
+        if !folder.is_dir() {
+            continue;
+        }
+        for entry in fs::read_dir(&folder).map_err(run::Error::io("read", &folder))?.flatten() {
+            let path = entry.path();
+            let file = format!("{name}/{}", entry.file_name().display());
+            if is_ours(&path) && !named.contains(file.as_str()) {
+                remove(&path)?;
             }
         }
-        // A folder that has files of others stays.
-        let _ = fs::remove_dir(self.root.join(MEMBERS_2));
-        Ok(())
     }
+    // A folder that has files of others stays.
+    let _ = fs::remove_dir(root.join(MEMBERS_2));
+    Ok(())
 }
 
 /// Fails unless the library at `root`, which need not exist, has the key of this process.
@@ -1155,10 +1216,15 @@ impl Index {
 
 /// The row of a person of a run; `ids` are those of the people who the match is among.
 fn member(run: &RunIdentities, person: &RunIdentity, person_id: i64, found: &Match, ids: &[i64]) -> Member {
-    let row = Member {
+    decided(member_of(run, person), person_id, found, ids)
+}
+
+/// The row of a person of a run before matching.
+pub(crate) fn member_of(run: &RunIdentities, person: &RunIdentity) -> Member {
+    Member {
         video_id: run.video_id.clone(),
         cluster_id: person.cluster_id,
-        person_id,
+        person_id: 0,
         similarity: None,
         threshold: None,
         runner_up_person_id: None,
@@ -1169,8 +1235,7 @@ fn member(run: &RunIdentities, person: &RunIdentity, person_id: i64, found: &Mat
         name: person.name.clone(),
         linked_person_id: None,
         named_at: person.named_at.clone(),
-    };
-    decided(row, person_id, found, ids)
+    }
 }
 
 /// A row with the person that matching found; `ids` are those of the people who the match is among.

@@ -10,9 +10,10 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use failure::Failure as _;
-use gallery::{Added, Appended, Error, Library, RunIdentities};
+use gallery::{Added, Appended, Error, Library, RunIdentities, Saving, is_unfinished};
 use run::edits::{Edit, EditOp, Faces, Log};
 use schema::footer::Embedder;
 use schema::io::{open, read_all, write_all};
@@ -208,7 +209,7 @@ fn six(place: &Place) -> Vec<RunIdentities> {
 
 fn build(place: &Place, runs: &[RunIdentities]) {
     let mut library = Library::open(&place.root()).unwrap();
-    library.build(runs, 2).unwrap();
+    library.build(runs, 2, Saving::default()).unwrap();
     library.commit().unwrap();
 }
 
@@ -231,6 +232,110 @@ fn a_library_that_is_built_depends_on_the_set_of_runs_only() {
         build(&place, &runs);
         assert_eq!(place.bytes(), built, "order {order}, again");
     }
+}
+
+/// A build that ends before its commit leaves what a killed one leaves.
+#[test]
+fn a_build_that_was_killed_continues_and_ends_as_if_nothing_had_happened() {
+    let (home, place, undisturbed) = (Place::new(), Place::new(), Place::new());
+    let runs = six(&home);
+    build(&undisturbed, &runs);
+    let saving = Saving { runs: 2, every: Duration::from_secs(3600) };
+    let dirs: Vec<PathBuf> = runs.iter().map(|run| run.run_dir.clone()).collect();
+    let uncommitted = || {
+        let mut library = Library::open(&place.root()).unwrap();
+        let seen = library.read_runs(&dirs, saving, |_, error| assert!(error.is_none())).unwrap();
+        assert_eq!(seen, runs);
+        library.build(&seen, 2, saving).unwrap();
+        library
+    };
+    let times = |folder: &str| -> BTreeMap<PathBuf, SystemTime> {
+        let files = place.files(folder).into_iter();
+        files.map(|file| (file.clone(), fs::metadata(file).unwrap().modified().unwrap())).collect()
+    };
+    drop(uncommitted());
+    let kept = ["building", "members"].map(times);
+    let has = |part: &str| kept[0].keys().any(|file| file.display().to_string().contains(part));
+    assert!(has("runs-000002.json") && has(".near-0-0.bin") && has("members-000002.json"), "{kept:?}");
+    drop(uncommitted());
+    assert_eq!(["building", "members"].map(times), kept, "what had been done was done again");
+    // What is not whole counts for nothing.
+    for file in kept[0].keys() {
+        let content = fs::read(file).unwrap();
+        fs::write(file, &content[..content.len() - 1]).unwrap();
+        drop(uncommitted());
+    }
+    uncommitted().commit().unwrap();
+    assert_eq!(place.bytes(), undisturbed.bytes());
+    assert!(!place.root().join("building").exists());
+}
+
+#[test]
+fn what_was_saved_with_another_key_counts_for_nothing_and_can_be_removed() {
+    let (home, place, undisturbed) = (Place::new(), Place::new(), Place::new());
+    let runs = six(&home);
+    build(&undisturbed, &runs);
+    let saving = Saving { runs: 2, every: Duration::from_secs(3600) };
+    let dirs: Vec<PathBuf> = runs.iter().map(|run| run.run_dir.clone()).collect();
+    let uncommitted = || {
+        let mut library = Library::open(&place.root()).unwrap();
+        let seen = library.read_runs(&dirs, saving, |_, error| assert!(error.is_none())).unwrap();
+        library.build(&seen, 2, saving).unwrap();
+        library
+    };
+    drop(uncommitted());
+    let members = place.files("members");
+    // Tables that this process could not read.
+    for file in place.files("building").iter().chain(&members) {
+        if file.extension().is_none_or(|extension| extension != "json") {
+            fs::write(file, "encrypted").unwrap();
+            continue;
+        }
+        let text = fs::read_to_string(file).unwrap();
+        assert_eq!(text.matches(r#""encryption":null"#).count(), 1, "{text}");
+        let text = text.replace(r#""encryption":null"#, r#""encryption":{"key_id":"another"}"#);
+        fs::write(file, text).unwrap();
+    }
+    let mut library = uncommitted();
+    library.commit().unwrap();
+    drop(library);
+    assert_eq!(place.bytes(), undisturbed.bytes());
+
+    let place = Place::new();
+    assert!(!is_unfinished(&place.root()));
+    let mut library = Library::open(&place.root()).unwrap();
+    library.read_runs(&dirs, saving, |_, _| ()).unwrap();
+    library.build(&runs, 2, saving).unwrap();
+    fs::write(place.root().join("building/mine.txt"), "mine").unwrap();
+    assert!(is_unfinished(&place.root()));
+    drop(library);
+    Library::open(&place.root()).unwrap().forget_unfinished().unwrap();
+    assert!(!is_unfinished(&place.root()) && place.files("members").is_empty());
+    assert_eq!(place.files("building"), [place.root().join("building/mine.txt")]);
+    fs::remove_file(place.root().join("building/mine.txt")).unwrap();
+
+    // A library that is deleted leaves nothing of an unfinished build.
+    build(&place, &runs[..2]);
+    let mut library = Library::open(&place.root()).unwrap();
+    library.read_runs(&dirs, saving, |_, _| ()).unwrap();
+    library.build(&runs, 2, saving).unwrap();
+    assert!(is_unfinished(&place.root()));
+    assert!(library.delete().unwrap().is_empty());
+    assert!(!place.root().exists());
+}
+
+#[test]
+fn what_an_unfinished_build_has_read_does_not_outlive_a_change_of_the_run() {
+    let (home, place) = (Place::new(), Place::new());
+    let saving = Saving { runs: 1, every: Duration::from_secs(3600) };
+    let before = home.run("a", &[1, 2]);
+    let read = || {
+        let library = Library::open(&place.root()).unwrap();
+        library.read_runs(std::slice::from_ref(&before.run_dir), saving, |_, _| ()).unwrap()
+    };
+    assert_eq!(read(), std::slice::from_ref(&before));
+    let after = home.run("a", &[1, 2, 3]);
+    assert_eq!(read(), [after]);
 }
 
 #[test]
@@ -257,11 +362,11 @@ fn two_runs_of_one_video_and_runs_of_two_embedders_are_refused() {
     let place = Place::new();
     let a = place.run("a", &[1]);
     let mut library = Library::open(&place.root()).unwrap();
-    let error = library.build(&[a.clone(), a.clone()], 1).unwrap_err();
+    let error = library.build(&[a.clone(), a.clone()], 1, Saving::default()).unwrap_err();
     assert!(matches!(error, Error::TwoRuns { .. }), "{error}");
     let other = Embedder { name: "other".into(), ..embedder() };
     let b = place.run_by(&other, "bb", &[1]);
-    let error = library.build(&[a, b], 1).unwrap_err();
+    let error = library.build(&[a, b], 1, Saving::default()).unwrap_err();
     assert!(matches!(error, Error::OtherEmbedder { .. }), "{error}");
     drop(library);
     build(&place, &[]);
@@ -547,7 +652,7 @@ fn corrections_hold_when_a_run_is_added_again_and_an_undo_gives_the_start() {
     place.add(&again);
     assert_eq!(place.ids_of(&again)[..2], of_a);
     let mut library = Library::open(&place.root()).unwrap();
-    library.build(&[again.clone(), b.clone()], 1).unwrap();
+    library.build(&[again.clone(), b.clone()], 1, Saving::default()).unwrap();
     library.commit().unwrap();
     drop(library);
     assert_eq!((&place.ids_of(&again)[..2], place.ids_of(&b)), (&of_a[..], of_b));
@@ -608,19 +713,19 @@ fn linking_again_heeds_corrections_and_is_building_without_them() {
     let place = Place::new();
     let [a, b, c] = [place.run("a", &[1, 2]), place.run("bb", &[1, 3]), place.run("ccc", &[1, 2, 3])];
     let mut library = Library::open(&place.root()).unwrap();
-    library.build(&[a.clone(), b.clone(), c.clone()], 1).unwrap();
+    library.build(&[a.clone(), b.clone(), c.clone()], 1, Saving::default()).unwrap();
     library.commit().unwrap();
     let before = place.bytes();
     assert_eq!(library.relink(1, true).unwrap(), []);
     library.commit().unwrap();
     assert_eq!(place.bytes(), before, "without corrections, linking again is building");
-    // Person 1 of `ccc` is another person; then linking keeps the two apart, too.
+    // Person 1 of `a` is another person; then linking keeps the two apart, too. Person 1 of `bb` is more similar to `ccc`.
     let side = |seen: &RunIdentities, cluster_id: i64| vec![(seen.video_id.to_string(), cluster_id)];
-    let different = Edit::new(EditOp::Different, "ann", vec![marks(&a, 0), marks(&c, 0)]);
-    library.correct(different, &[side(&a, 0), side(&c, 0)]).unwrap();
+    let different = Edit::new(EditOp::Different, "ann", vec![marks(&c, 0), marks(&a, 0)]);
+    library.correct(different, &[side(&c, 0), side(&a, 0)]).unwrap();
     library.commit().unwrap();
     let ids = place.ids();
-    let apart = place.ids_of(&c)[0];
+    let apart = place.ids_of(&a)[0];
     assert_eq!(library.relink(1, true).unwrap(), [], "the people are those of the correction");
     library.commit().unwrap();
     assert_eq!(place.ids(), ids);
@@ -631,7 +736,7 @@ fn linking_again_heeds_corrections_and_is_building_without_them() {
     assert_eq!(place.ids(), ids);
     let tables = place.bytes();
     let expected =
-        gallery::Change { run_id: "ccc".into(), cluster_id: 0, before: apart, after: place.ids_of(&a)[0] };
+        gallery::Change { run_id: "a".into(), cluster_id: 0, before: apart, after: place.ids_of(&c)[0] };
     assert_eq!(library.relink(1, false).unwrap(), [expected]);
     library.commit().unwrap();
     assert_eq!(place.bytes(), tables, "only listed");
@@ -736,7 +841,7 @@ fn people_who_stay_in_a_run_keep_their_ids() {
     let place = Place::new();
     let (a, b) = (place.run("a", &[0, 1, 2, 3]), place.run("b", &[1, 2, 3, 4]));
     let mut library = Library::open(&place.root()).unwrap();
-    library.build(&[a, b.clone()], 1).unwrap();
+    library.build(&[a, b.clone()], 1, Saving::default()).unwrap();
     library.commit().unwrap();
     drop(library);
     let before = place.ids();

@@ -1,7 +1,8 @@
-//! Our side of `cargo xtask bench library`: adds synthetic videos to a library one by one.
+//! Our side of `cargo xtask bench library`: adds synthetic videos to a library one by one, or all at once.
 //!
 //! Prints one JSON object per line: for every addition `stored` (videos before it), `secs`, `cpu_secs` and
-//! `people` (after it), and at the end the B³ of the matching over all people in all videos.
+//! `people` (after it), and at the end the B³ of the matching over all people in all videos. With `--threads`, the
+//! library is built of all videos at once: the only line has the B³, `secs`, `cpu_secs` and `peak_mib`.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -11,11 +12,13 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::{Arg, ArgMatches, Command, value_parser};
-use gallery::{Library, RunIdentities};
+use gallery::identities::RunIdentity;
+use gallery::{Library, RunIdentities, Saving};
+use schema::UnitVector;
 use schema::io::read_all;
 use schema::tables::Member;
 use serde_json::{Value, json};
-use testkit::world::{RETURNING, World, embedder, write_run};
+use testkit::world::{RETURNING, Shown, World, embedder, write_run};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -37,6 +40,7 @@ fn cli() -> Command {
         number("people").value_parser(value_parser!(usize)),
         number("seed").value_parser(value_parser!(u64)),
         Arg::new("returning").long("returning").value_parser(value_parser!(f64)),
+        Arg::new("threads").long("threads").value_parser(value_parser!(usize)),
     ])
 }
 
@@ -47,6 +51,9 @@ fn run(arguments: &ArgMatches) -> Result<()> {
     let returning = arguments.get_one::<f64>("returning").copied().unwrap_or(RETURNING);
     let mut world = World::new(arguments.get_one::<u64>("seed").copied().unwrap_or(0), returning);
     let mut truth = HashMap::new();
+    if let Some(threads) = arguments.get_one::<usize>("threads") {
+        return build(&store, (number("videos"), number("people")), world, *threads);
+    }
     for stored in 0..number("videos") {
         let name = format!("video{stored}");
         let shown = world.video(number("people"));
@@ -61,6 +68,83 @@ fn run(arguments: &ArgMatches) -> Result<()> {
         }
     }
     say(&scores(&store, &truth)?)
+}
+
+/// Builds a library of all videos at once. The runs are never written: what is measured is linking, writing the
+/// library and reading what was written.
+fn build(store: &Path, (videos, people): (usize, usize), mut world: World, threads: usize) -> Result<()> {
+    let mut truth = HashMap::new();
+    let mut runs = Vec::new();
+    for number in 0..videos {
+        let shown = world.video(people);
+        let run = in_memory(&format!("video{number}"), &shown);
+        for (cluster, shown) in (0..).zip(&shown) {
+            truth.insert((run.video_id.to_string(), cluster), shown.person);
+        }
+        runs.push(run);
+    }
+    drop(world);
+    let (started, cpu_before) = (Instant::now(), process_cpu_secs()?);
+    let mut library = Library::open(store)?;
+    library.build(&runs, threads, Saving::default())?;
+    library.commit()?;
+    let (secs, cpu_secs) = (started.elapsed().as_secs_f64(), process_cpu_secs()? - cpu_before);
+    let peak_mib = peak_mib()?;
+    let mut line = scores(store, &truth)?;
+    for (key, value) in [
+        ("videos", json!(videos)),
+        ("secs", json!(secs)),
+        ("cpu_secs", json!(cpu_secs)),
+        ("peak_mib", json!(peak_mib)),
+    ] {
+        line[key] = value;
+    }
+    say(&line)
+}
+
+/// The people of a video as they would be read of its run.
+fn in_memory(name: &str, shown: &[Shown]) -> RunIdentities {
+    let person = |(cluster_id, shown): (i64, &Shown)| {
+        let mut sum = vec![0.0; shown.tracks.first().map_or(0, Vec::len)];
+        for track in &shown.tracks {
+            let length = track.iter().map(|x| x * x).sum::<f32>().sqrt();
+            sum.iter_mut().zip(track).for_each(|(sum, x)| *sum += x / length);
+        }
+        let n_tracks = shown.tracks.len() as i64;
+        let vector = UnitVector::normalised(&sum)?;
+        Some(RunIdentity {
+            cluster_id,
+            n_tracks,
+            screen_secs: n_tracks as f64,
+            name: None,
+            named_at: None,
+            vector,
+        })
+    };
+    let hash = hash::bytes(name.as_bytes());
+    RunIdentities {
+        run_dir: PathBuf::from(name),
+        run_id: name.to_owned(),
+        video_id: hash.get(..16).unwrap_or_default().into(),
+        embedder: embedder(),
+        fingerprint: hash,
+        people: (0..).zip(shown).filter_map(person).collect(),
+    }
+}
+
+/// Time that all threads of this process had a processor.
+fn process_cpu_secs() -> Result<f64> {
+    let stat = std::fs::read_to_string("/proc/self/stat")?;
+    let ticks = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(2);
+    // Linux counts in hundredths of a second for programs, whatever its own clock.
+    Ok(ticks.map(|ticks| ticks.parse::<f64>().unwrap_or(0.0)).sum::<f64>() / 100.0)
+}
+
+/// Most memory that this process has had, MiB.
+fn peak_mib() -> Result<f64> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or("no VmHWM")?;
+    Ok(line.split_whitespace().next().unwrap_or_default().parse::<f64>()? / 1024.0)
 }
 
 /// Time that this thread, which is the only one, had a processor: Linux counts it in nanoseconds.

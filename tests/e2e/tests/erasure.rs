@@ -209,6 +209,24 @@ fn no_byte_of_a_person_is_left_in_twenty_runs_and_their_gallery() {
     assert_eq!(page.matches("<section>").count() as i64, lead.n_videos);
     fs::remove_dir_all(&subject).unwrap();
 
+    // Builds that were killed left people: one of this gallery, and one of a gallery that has never been finished.
+    let other = world.runs.join("unfinished");
+    for root in [&world.library, &other] {
+        fs::create_dir_all(root.join("members")).unwrap();
+        fs::create_dir_all(root.join("building")).unwrap();
+        for (number, (file, path)) in walk(&world.library.join("members"), &[]).iter().enumerate() {
+            let rows: Vec<Member> = read_all(path).unwrap();
+            if rows.iter().all(|row| row.person_id != lead.person_id) {
+                continue;
+            }
+            fs::copy(path, root.join(format!("building/runs-{number:06}.parquet"))).unwrap();
+            if root == &other {
+                fs::copy(path, other.join("members").join(file)).unwrap();
+            }
+        }
+    }
+    assert!(traces(&other, &secrets).len() >= 2 * named.len(), "the search finds these, too");
+
     // A dry run lists everything and changes nothing.
     let before = hashes(&world.runs);
     let done = redact(&["--library", "@", "--person", name, "--dry-run"], &[&world.library]).unwrap();

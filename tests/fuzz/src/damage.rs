@@ -16,7 +16,7 @@ use formats::labels::{LabelFormat, Scene};
 use formats::names::names;
 use formats::run::Run;
 use formats::subject::{self, Part};
-use gallery::{Library, RunIdentities};
+use gallery::{Library, RunIdentities, Saving};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::file::metadata::KeyValue;
@@ -302,7 +302,7 @@ pub fn galleries(data: &[u8]) {
         let mut library = Library::open(&library)?;
         let bad = RunIdentities::read(&root)?;
         if is_build {
-            library.build(&[good, bad], 1)?;
+            library.build(&[good, bad], 1, Saving::default())?;
         } else {
             library.add(&good)?;
             library.add(&bad)?;

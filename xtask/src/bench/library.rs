@@ -1,4 +1,5 @@
-//! `cargo xtask bench library`: what it takes to add one more video to a library, by how many it has.
+//! `cargo xtask bench library`: what it takes to add one more video to a library, by how many it has, or to build one of
+//! all videos at once.
 
 use std::process::Command;
 
@@ -7,7 +8,7 @@ use console::Result;
 use fetch::cache::Scratch;
 use serde_json::{Value, json};
 
-use super::{Column, listen, number, shown, spread, table, word};
+use super::{Column, every_core, listen, number, shown, spread, table, word};
 use crate::{parse_count, workspace};
 
 /// Additions that a figure is taken from.
@@ -25,6 +26,12 @@ pub(super) struct Options {
     /// Share of a video's people who were in an earlier one [default: 0.6]
     #[arg(long, value_name = "SHARE", value_parser = parse_share)]
     returning: Option<f64>,
+    /// Build galleries of so many videos at once, instead of adding videos one by one
+    #[arg(long)]
+    at_once: bool,
+    /// Threads, with --at-once [default: all cores]
+    #[arg(long, value_name = "N", value_parser = parse_count, requires = "at_once")]
+    threads: Option<usize>,
     /// Start of the random numbers
     #[arg(long, value_name = "N", default_value = "1")]
     seed: u64,
@@ -34,18 +41,14 @@ fn parse_share(text: &str) -> std::result::Result<f64, String> {
     text.parse().ok().filter(|share| (0.0..=1.0).contains(share)).ok_or_else(|| "must be from 0 to 1".into())
 }
 
-/// Measures additions.
+/// Measures additions, or builds.
 pub(super) fn library(options: &Options) -> Result<Value> {
     workspace::build_all()?;
-    let scratch = Scratch::new("bench")?;
-    let videos = options.stored.iter().max().copied().unwrap_or(0) as u64 + ADDITIONS;
-    let mut command = Command::new(workspace::program("ftl-bench-library"));
-    command.arg(scratch.path()).args(["--videos", &videos.to_string()]);
-    command.args(["--people", &options.people.to_string(), "--seed", &options.seed.to_string()]);
-    if let Some(share) = options.returning {
-        command.args(["--returning", &share.to_string()]);
+    if options.at_once {
+        return at_once(options);
     }
-    let (lines, _) = listen(&mut command)?;
+    let videos = options.stored.iter().max().copied().unwrap_or(0) as u64 + ADDITIONS;
+    let lines = measured(options, videos, None)?;
     let mut rows: Vec<Value> = Vec::new();
     for stored in &options.stored {
         let row = row(*stored as u64, &lines, rows.first());
@@ -58,6 +61,38 @@ pub(super) fn library(options: &Options) -> Result<Value> {
         "rows": rows,
         "accuracy": lines.last().cloned().unwrap_or_default(),
     }))
+}
+
+/// Measures builds of libraries of several sizes.
+fn at_once(options: &Options) -> Result<Value> {
+    let threads = options.threads.unwrap_or_else(every_core);
+    let mut rows = Vec::new();
+    for videos in &options.stored {
+        rows.extend(measured(options, *videos as u64, Some(threads))?);
+    }
+    Ok(json!({
+        "bench": "library",
+        "at_once": true,
+        "people": options.people,
+        "seed": options.seed,
+        "threads": threads,
+        "rows": rows,
+    }))
+}
+
+/// What the program prints for so many videos; with threads, it builds.
+fn measured(options: &Options, videos: u64, threads: Option<usize>) -> Result<Vec<Value>> {
+    let scratch = Scratch::new("bench")?;
+    let mut command = Command::new(workspace::program("ftl-bench-library"));
+    command.arg(scratch.path()).args(["--videos", &videos.to_string()]);
+    command.args(["--people", &options.people.to_string(), "--seed", &options.seed.to_string()]);
+    if let Some(share) = options.returning {
+        command.args(["--returning", &share.to_string()]);
+    }
+    if let Some(threads) = threads {
+        command.args(["--threads", &threads.to_string()]);
+    }
+    Ok(listen(&mut command)?.0)
 }
 
 /// Additions to a library of about one size; `first` is the row that others are compared with.
@@ -85,7 +120,22 @@ const COLUMNS: [Column; 5] = [
     ("CPU ms", |row| shown(&row["cpu_secs"], 1e3)),
 ];
 
+const BUILT: [Column; 9] = [
+    ("videos", |row| word(&row["videos"])),
+    ("appearances", |row| word(&row["appearances"])),
+    ("people", |row| word(&row["people_true"])),
+    ("found", |row| word(&row["people_found"])),
+    ("B³ precision", |row| format!("{:.4}", row["b3_precision"].as_f64().unwrap_or(0.0))),
+    ("B³ recall", |row| format!("{:.4}", row["b3_recall"].as_f64().unwrap_or(0.0))),
+    ("secs", |row| number(&row["secs"], 1.0)),
+    ("CPU secs", |row| number(&row["cpu_secs"], 1.0)),
+    ("peak MiB", |row| number(&row["peak_mib"], 1.0)),
+];
+
 pub(super) fn text(object: &Value) -> String {
+    if object["at_once"] == true {
+        return table(&BUILT, object["rows"].as_array().into_iter().flatten());
+    }
     let scores = &object["accuracy"];
     let score = |key: &str| scores[key].as_f64().unwrap_or(0.0);
     format!(

@@ -3,6 +3,7 @@
 //! Every benchmark of speed gives one JSON object; its table is made of that object.
 
 mod accuracy;
+mod episodes;
 mod library;
 mod linking;
 mod networks;
@@ -63,6 +64,8 @@ enum Bench {
     Soak(soak::Options),
     /// Shot boundaries of whole runs on labelled clips, next to PySceneDetect
     Shots(shots::Options),
+    /// A gallery of labelled clips that are cut into episodes, scored
+    Episodes(episodes::Options),
     /// A simulated user answering the questions of the review page on labelled clips
     Review(review::Options),
     /// A whole run, next to ffmpeg decoding the same video
@@ -86,6 +89,7 @@ pub(crate) fn bench(options: &Options) -> Result<()> {
         Bench::Accuracy(accuracy) => return accuracy::accuracy(accuracy, install),
         Bench::Soak(soak) => return soak::soak(soak, install),
         Bench::Shots(shots) => return shots::shots(shots, install),
+        Bench::Episodes(episodes) => return episodes::episodes(episodes, install),
         Bench::Review(review) => return review::review(review, install),
         Bench::Pipeline(pipeline) => (pipeline::pipeline(pipeline, install)?, pipeline::text),
         Bench::Embed(embed) => (networks::embed(embed, install)?, networks::text),

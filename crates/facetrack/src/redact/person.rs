@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use console::{Error, Result, counted, process, say, warn};
-use gallery::{Library, RunIdentities, validate};
+use gallery::{Library, RunIdentities, is_unfinished, validate};
 use run::RunReader;
 use run::edits::Log;
 use run::exports::{self, Export};
@@ -14,7 +14,7 @@ use schema::tables::{Cluster, Member};
 use serde_json::{Value, json};
 
 use super::start;
-use super::targets::{Missing, Target, of_person, other_runs};
+use super::targets::{Missing, Target, folders_beside, of_person, other_runs};
 use crate::cli::{DATASET, RedactArgs};
 use crate::edits::user;
 use crate::progress::Screen;
@@ -149,6 +149,9 @@ fn erase(
     for root in roots(targets, missing) {
         remove(&root.join(gallery::PAGE))?;
     }
+    for folder in unfinished(targets, missing, &args.library) {
+        Library::open(&folder)?.forget_unfinished()?;
+    }
     let mut n_tracks = 0;
     for target in targets {
         // With --person, all runs with the name are among the targets.
@@ -216,6 +219,13 @@ fn redact_one(target: &Target, names: &[(i64, Option<String>)], json: bool) -> R
 fn roots(targets: &[Target], missing: &[Missing]) -> BTreeSet<PathBuf> {
     let of_runs = targets.iter().flat_map(|target| &target.galleries).map(|(root, _)| root.clone());
     of_runs.chain(missing.iter().map(|missing| missing.library.clone())).collect()
+}
+
+/// The folders of galleries beside the runs, and the given ones, in which an unfinished build has left people.
+fn unfinished(targets: &[Target], missing: &[Missing], given: &[PathBuf]) -> BTreeSet<PathBuf> {
+    let beside = targets.iter().flat_map(|target| folders_beside(&target.run_dir));
+    let known = missing.iter().map(|missing| missing.library.clone()).chain(given.iter().cloned());
+    beside.chain(known).chain(roots(targets, missing)).filter(|folder| is_unfinished(folder)).collect()
 }
 
 /// The exports that the runs and galleries recorded; where only pictures are removed, the datasets with pictures.

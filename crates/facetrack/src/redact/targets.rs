@@ -80,7 +80,7 @@ pub(crate) fn galleries_beside(run_dir: &Path, given: &[PathBuf]) -> Result<Vec<
 }
 
 /// The folders in the folder of a run, and the run itself.
-fn folders_beside(run_dir: &Path) -> Vec<PathBuf> {
+pub(crate) fn folders_beside(run_dir: &Path) -> Vec<PathBuf> {
     let entries = run_dir.parent().map(std::fs::read_dir).and_then(std::result::Result::ok);
     let mut folders: Vec<PathBuf> =
         entries.into_iter().flatten().flatten().map(|entry| entry.path()).collect();

@@ -1,7 +1,7 @@
 //! Histogram of the log odds of pairs of tracks, and the probability in each bin.
 
-use super::alpha::Prior;
 use super::evidence::{Sums, distance, log_odds};
+use crate::prior::Prior;
 
 /// Bins of a histogram from −1 to 1.
 pub const BINS: usize = 1000;

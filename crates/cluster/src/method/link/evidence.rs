@@ -21,11 +21,11 @@ use std::ops::Range;
 
 use numeric::vector::dot_in_lanes as dot;
 
-use super::alpha::Prior;
 use super::quality::{Tracks, View};
 use crate::items::Vectors;
 use crate::method::ViewEvidence;
 use crate::parallel::in_parallel;
+use crate::prior::Prior;
 
 /// Log odds at which the distance of two clusters is a half. Two tracks of one person on TV have log odds of
 /// 5 to 20, a track and a cluster of ten tracks about 50.

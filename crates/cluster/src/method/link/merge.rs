@@ -13,10 +13,10 @@ use std::collections::BinaryHeap;
 
 use numeric::merges::Merges;
 
-use super::alpha::Prior;
 use super::clothes::{Between, ClothesOdds};
 use super::evidence::Sums;
 use crate::neighbours::{self, Rows, Search};
+use crate::prior::Prior;
 
 /// Bounds of time and memory.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -34,7 +34,6 @@ mod tests;
 use schema::footer::Quality;
 use serde::{Deserialize, Serialize};
 
-use self::alpha::Prior;
 pub use self::calibration::{BINS, Calibration};
 use self::clothes::{ClothesModel, ClothesOdds, Pair};
 use self::evidence::{Sums, distance, log_odds};
@@ -51,6 +50,7 @@ use crate::agglomerate::CANNOT_LINK_PENALTY;
 use crate::linkage::{self, FORBIDDEN, Merge};
 use crate::neighbours::Search;
 use crate::parallel::in_parallel;
+use crate::prior::Prior;
 
 /// Largest number of rounds of learning. In nearly all videos, the rounds end after three to five.
 const ROUNDS: usize = 10;

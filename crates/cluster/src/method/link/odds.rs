@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use schema::footer::Quality;
 
-use super::alpha::{self, Prior};
+use super::alpha;
 use super::clothes::{self, ClothesModel, ClothesOdds, Mean};
 use super::evidence::Sums;
 use super::quality::{Norms, Tracks};
@@ -15,6 +15,7 @@ use super::{Clothes, cannot_link_of, offsets};
 use crate::items::Vectors;
 use crate::method::{Error, Items};
 use crate::neighbours::Search;
+use crate::prior::Prior;
 
 /// Model of a video, learned from a partition of the items: the offset of the video, the prior of the number of people,
 /// the log odds of clothes.

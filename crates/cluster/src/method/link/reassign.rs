@@ -6,12 +6,12 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::alpha::Prior;
 use super::clothes::{self, ClothesOdds, Mean};
 use super::evidence::Sums;
 use super::merge::Stop;
 use crate::neighbours::{self, Rows, Search};
 use crate::parallel::in_parallel;
+use crate::prior::Prior;
 
 /// Largest number of clusters with which a track is compared: those whose sums are nearest in direction.
 pub(super) const CANDIDATES: usize = 64;

@@ -1,0 +1,148 @@
+"""A gallery of labelled clips that are cut into episodes; called by `cargo xtask bench episodes`.
+
+A clip is NAME.mp4 or NAME.mkv beside NAME.csv (frame,x,y,w,h,identity[,shot]) and NAME.shots.csv. It is cut at shots into
+parts of about as many shots, each a video with a run of its own. One gallery is built of all runs. B-cubed is over the
+tracks of known people: a track counts to the person of the gallery that its cluster has, and people of different clips are
+different. Two bounds stand beside it: every cluster a person of its own, and the best that a gallery can do, in which a
+person has one cluster of each video. Needs pyarrow.
+"""
+import argparse
+import csv
+import subprocess
+import sys
+from collections import Counter, defaultdict
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+SAME_FACE = 0.4  # least overlap (IoU) of a box with a labelled one
+
+
+def parts(shots, n):
+    """First frames and ends of the parts of a clip."""
+    with open(shots, newline="") as file:
+        rows = list(csv.DictReader(file))
+    firsts = [int(row["first_frame"]) for row in rows]
+    n = min(n, len(firsts))
+    cuts = [firsts[len(firsts) * i // n] for i in range(n)] + [int(rows[-1]["end_frame_exclusive"])]
+    return list(zip(cuts, cuts[1:]))
+
+
+def cut(clip, labels, first, end, video, own):
+    """Writes a part of a clip and its labels."""
+    if not video.exists():
+        unfinished = video.with_suffix(".part.mkv")
+        filters = f"trim=start_frame={first}:end_frame={end},setpts=PTS-STARTPTS"
+        line = ["ffmpeg", "-nostdin", "-v", "error", "-y", "-i", clip, "-map", "0:v:0", "-vf", filters]
+        line += ["-fps_mode", "passthrough", "-c:v", "libx264", "-crf", "12", "-preset", "veryfast", "-threads", "2"]
+        subprocess.run([*line, unfinished], check=True)
+        unfinished.replace(video)
+    with open(labels, newline="") as file:
+        rows = list(csv.DictReader(file))
+    with open(own, "w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0].keys())
+        writer.writeheader()
+        writer.writerows({**r, "frame": int(r["frame"]) - first} for r in rows if first <= int(r["frame"]) < end)
+
+
+def overlap(a, b):
+    """IoU of two boxes (left, top, right, bottom)."""
+    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    both = max(width, 0) * max(height, 0)
+    area = lambda box: (box[2] - box[0]) * (box[3] - box[1])
+    return both / (area(a) + area(b) - both)
+
+
+def rows(run, table, *columns):
+    return pq.read_table(run / f"{table}.parquet", columns=list(columns)).to_pylist()
+
+
+def identities(run, labels):
+    """The labelled identity of each track that has one."""
+    faces = defaultdict(list)
+    with open(labels, newline="") as file:
+        for row in csv.DictReader(file):
+            if row["identity"] != "-":
+                x, y, w, h = (float(row[edge]) for edge in "xywh")
+                faces[int(row["frame"])].append(((x, y, x + w, y + h), row["identity"]))
+    votes = defaultdict(Counter)
+    edges = "x_min", "y_min", "x_max", "y_max"
+    for face in rows(run, "detections", "frame_idx", "track_id", *edges):
+        box = [face[edge] for edge in edges]
+        best = max(((overlap(box, b), name) for b, name in faces[face["frame_idx"]]), default=(0, ""))
+        if face["track_id"] is not None and best[0] >= SAME_FACE:
+            votes[face["track_id"]][best[1]] += 1
+    found = {track: count.most_common(1)[0][0] for track, count in votes.items()}
+    return {track: name for track, name in found.items() if name != "?"}
+
+
+def b_cubed(pairs):
+    """Precision, recall and F1 of pairs of a found and a true person."""
+    found, true, both = Counter(f for f, _ in pairs), Counter(t for _, t in pairs), Counter(pairs)
+    precision = sum(both[pair] / found[pair[0]] for pair in pairs) / len(pairs)
+    recall = sum(both[pair] / true[pair[1]] for pair in pairs) / len(pairs)
+    return precision, recall, 2 * precision * recall / (precision + recall)
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="cargo xtask bench episodes")
+    parser.add_argument("--program", type=Path, required=True)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--parts", type=int, default=3)
+    parser.add_argument("options", nargs="*")
+    args = parser.parse_args()
+    args.work.mkdir(parents=True, exist_ok=True)
+    episodes = []
+    for shots in sorted(args.data.glob("*.shots.csv")):
+        name = shots.name.removesuffix(".shots.csv")
+        clip = next((args.data / f"{name}.{end}" for end in ("mp4", "mkv") if (args.data / f"{name}.{end}").exists()), None)
+        if clip is None:
+            continue
+        for number, (first, end) in enumerate(parts(shots, args.parts)):
+            part = args.work / f"{name}.{args.parts}.{number}"
+            video, labels, run = (part.with_name(part.name + end) for end in (".mkv", ".csv", ""))
+            cut(clip, args.data / f"{name}.csv", first, end, video, labels)
+            line = [args.program, "run", video, "--run-dir", run, "--quiet", *args.options]
+            done = subprocess.run(line, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+            if done.returncode:
+                sys.exit(f"error: the run on `{video}` failed: {done.stderr.strip()}")
+            episodes.append((name, run, labels))
+    if not episodes:
+        sys.exit(f"error: `{args.data}` has no clip with a list of shots")
+    library = args.work / "library"
+    line = [args.program, "library", "build", "--library", library]
+    for _, run, _ in episodes:
+        line += ["--run-dir", run]
+    subprocess.run(line, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    members = [row for file in (library / "members").iterdir() for row in pq.read_table(file).to_pylist()]
+    person = {(row["video_id"], row["cluster_id"]): row["person_id"] for row in members}
+    scored = {"as built": defaultdict(list), "no gallery": defaultdict(list), "best": defaultdict(list)}
+    for name, run, labels in episodes:
+        video = rows(run, "videos", "video_id")[0]["video_id"]
+        clusters = {row["track_id"]: row["cluster_id"] for row in rows(run, "clusters", "track_id", "cluster_id")}
+        true = identities(run, labels)
+        size = Counter((clusters.get(track), name_) for track, name_ in true.items())
+        # The largest cluster of each person, if it shows no other person more often.
+        best = {}
+        for (cluster, who), _ in size.most_common():
+            taken = who in best.values() or cluster in best
+            if cluster is not None and not taken and size[cluster, who] == max(n for (c, _), n in size.items() if c == cluster):
+                best[cluster] = who
+        for track, who in true.items():
+            cluster = clusters.get(track)
+            own = (video, "track", track) if cluster is None else (video, "cluster", cluster)
+            scored["as built"][name].append((person.get((video, cluster), own), (name, who)))
+            scored["no gallery"][name].append((own, (name, who)))
+            scored["best"][name].append(((name, best[cluster]) if cluster in best else own, (name, who)))
+    print(f"{'':14}" + "".join(f"{what + ': P':>16}{'R':>7}{'F1':>7}" for what in scored))
+    for name in [*scored["as built"], "all"]:
+        cells = ""
+        for of in scored.values():
+            pairs = of[name] if name != "all" else [pair for some in of.values() for pair in some]
+            values = b_cubed(pairs) if pairs else (0, 0, 0)
+            cells += f"{values[0]:16.3f}{values[1]:7.3f}{values[2]:7.3f}"
+        print(f"{name:14}{cells}")
+
+
+main()
