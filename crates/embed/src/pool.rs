@@ -98,10 +98,8 @@ mod tests {
             let angle = (step as f32 / 5.0).to_radians();
             pool(&[&[1.0, 0.0], &[1.0, 0.0], &[angle.cos(), angle.sin()]], 4).unwrap().vector
         };
-        let angles: Vec<f32> = (0..=900)
-            .map(|step| of(step))
-            .map(|v| v.as_slice()[1].atan2(v.as_slice()[0]).to_degrees())
-            .collect();
+        let angles: Vec<f32> =
+            (0..=900).map(of).map(|v| v.as_slice()[1].atan2(v.as_slice()[0]).to_degrees()).collect();
         assert!(angles.windows(2).all(|pair| (pair[0] - pair[1]).abs() < 1.5), "{angles:?}");
         assert!(angles[300] > 5.0 && angles[800] == 0.0);
     }

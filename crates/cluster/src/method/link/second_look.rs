@@ -31,11 +31,11 @@ const BY_SEVERAL: [f64; 3] = [1.8, 27.0, 3.3];
 /// this is 0.365; its makers publish 0.363.
 const EVEN: f64 = 0.4;
 /// Smallest probability of one person.
-const LEAST: f64 = 0.8;
+const LEAST: f64 = 0.75;
 /// The same of a single poor track and a person of several tracks: a poor track is worth little as a person of its own, and
 /// a wrong one is a smaller error than two people who are merged. From 0.6 to 0.7, B³ is equal within 0.001 on copies of
 /// eleven labelled clips, also with coefficients from the other clips.
-const LEAST_OF_POOR: f64 = 2.0 / 3.0;
+const LEAST_OF_POOR: f64 = 0.65;
 /// Number of people up to which the regression holds as it is: about as many as in the clips with most such pairs. With
 /// more people, pairs of two people grow as the square of their number, pairs of one person as the number.
 const PEOPLE: f64 = 20.0;
