@@ -73,11 +73,12 @@ mod tests {
 
     #[test]
     fn longer_vectors_count_for_more() {
-        let vectors: [&[f32]; 2] = [&[3.0, 0.0], &[0.0, 4.0]];
+        let vectors: [&[f32]; 2] = [&[3.0, 0.0], &[3.0, 4.0]];
         let pooled = pool(&vectors, 1).unwrap();
-        assert!(is_close(&pooled, &[0.6, 0.8]) && pooled.n_crops == 2);
-        assert!((pooled.spread - 0.3).abs() < 1e-6);
-        assert!(is_close(&pool(&vectors, 0).unwrap(), &[0.5_f32.sqrt(), 0.5_f32.sqrt()]));
+        let length = 6.0_f32.hypot(4.0);
+        assert!(is_close(&pooled, &[6.0 / length, 4.0 / length]) && pooled.n_crops == 2);
+        assert!((pooled.spread - (1.0 - (6.0 + 6.8) / 2.0 / length)).abs() < 1e-6);
+        assert!(is_close(&pool(&vectors, 0).unwrap(), &[0.8_f32.sqrt(), 0.2_f32.sqrt()]));
         let pooled = pool(&[&[1.0, 0.0], &[1.6, 1.2]], 4).unwrap();
         let expected = [1.0 + 16.0 * 0.8, 16.0 * 0.6].map(|x: f32| x / 13.8_f32.hypot(9.6));
         assert!(is_close(&pooled, &expected));
