@@ -4,8 +4,7 @@
 //! [evidence](crate::evidence). The *likelihood ratio* of a candidate says how many times more likely the similarity is if
 //! the person is that of the photo than if not. How similar different people are is measured in this very gallery, and how
 //! similar strangers are to this very photo, so that the ratio allows for photos and galleries in which all faces are
-//! similar. A person of many tracks and
-//! videos is known better, so that the same similarity says more.
+//! similar. A person of many tracks and videos is known better, so that the same similarity says more.
 //!
 //! The *odds* allow for the size of the gallery, too. Before the photo is seen, the person of the photo is taken to be
 //! in the gallery or not with equal probability, and to be each of its people with equal probability.
@@ -41,7 +40,7 @@ pub struct Odds {
     pub odds: f64,
 }
 
-/// A person with whom a face is compared.
+/// A person of the gallery, as compared with a face.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Known<'a> {
     /// Key of the person.
@@ -60,17 +59,11 @@ pub(crate) fn candidates(embedder: &Embedder, people: &[Known<'_>], face: &[f32]
     let known: Vec<&[f32]> = people.iter().map(|person| person.vector).collect();
     let similarities = matching::similarities(&scale, &known, &[face]);
     let row = similarities.first().map_or(&[][..], Vec::as_slice);
-    let common = if scale.has_common() { matching::common(&known, &[face]) } else { Vec::new() };
-    let centred: Vec<Vec<f32>> = known
-        .iter()
-        .map(|vector| {
-            let mut rest = Vec::new();
-            matching::without(vector, &common, &mut rest);
-            rest
-        })
-        .collect();
-    let measure =
-        scale.measure(known.len(), &matching::sample(known.len(), |at| &centred[at], |_, _| true)).cautious();
+    let some: Vec<&[f32]> = matching::evenly(known.len()).map(|at| known[at]).collect();
+    let rows = matching::centred(&some, &scale.common(&known, &[face]));
+    let row_of = |at: usize| &rows[at * face.len()..][..face.len()];
+    let sample = matching::sample(some.len(), row_of, |_, _| true);
+    let measure = scale.measure(known.len(), &sample).cautious();
     let mean = scale.strangers(known.len(), &similarities).map(|strangers| strangers.mean);
     let photo = Sum::of(&measure, measure.precision(1.0));
     let ratio = |person: &Known<'_>, similarity: f64| {

@@ -8,17 +8,16 @@
 //! *Example.* In two dimensions, video 0 has people at 0° and 90°, and video 1 has people at 85° and 5°. The people
 //! at 0° and 5° become one cluster, the people at 90° and 85° another one.
 
-use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
 use cluster::items::{self, Vectors};
 use cluster::neighbours::{self, Rows, Search};
 use cluster::prior;
-use numeric::merges::Merges;
+use numeric::merges::{Merges, Pair};
 
 use crate::Error;
 use crate::evidence::{Measure, Sum};
-use crate::matching::{Match, Scale, TRIMMED, common, evenly, sample, without};
+use crate::matching::{Match, Scale, TRIMMED, centred, evenly, sample};
 use crate::progress::{Pairs, Progress};
 
 /// Number of neighbours that a search finds for each cluster, and twice the number that a cluster keeps.
@@ -86,7 +85,7 @@ pub(crate) fn link(
     if items.is_empty() {
         return Ok(Linked { labels: Vec::new(), matches: Vec::new() });
     }
-    let rows = centred(scale, items)?;
+    let rows = rows(scale, items)?;
     let mut clusters = Clusters::new(measure(scale, items, &rows), items, &rows);
     clusters.teach(taught);
     let mut fresh = clusters.living();
@@ -119,7 +118,7 @@ pub(crate) fn matches(
     if items.is_empty() {
         return Ok(Vec::new());
     }
-    let rows = centred(scale, items)?;
+    let rows = rows(scale, items)?;
     let mut clusters = Clusters::new(measure(scale, items, &rows), items, &rows);
     let mut firsts = Vec::new();
     for (item, label) in (0..).zip(labels) {
@@ -133,17 +132,10 @@ pub(crate) fn matches(
 }
 
 /// Returns the vectors of items without what all have in common, if the scale says so.
-fn centred(scale: &Scale, items: &[Item<'_>]) -> Result<Vectors, items::Error> {
+fn rows(scale: &Scale, items: &[Item<'_>]) -> Result<Vectors, items::Error> {
     let dim = items.first().map_or(0, |item| item.vector.len());
     let vectors: Vec<&[f32]> = items.iter().map(|item| item.vector).collect();
-    let common = if scale.has_common() { common(&vectors, &[]) } else { vec![0.0; dim] };
-    let mut values = Vec::with_capacity(items.len() * dim);
-    let mut rest = Vec::new();
-    for vector in vectors {
-        without(vector, &common, &mut rest);
-        values.extend_from_slice(&rest);
-    }
-    Vectors::new(dim, values)
+    Vectors::new(dim, centred(&vectors, &scale.common(&vectors, &[])))
 }
 
 /// Returns how items are compared, which depends on the similarities of different people among them.
@@ -196,30 +188,6 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
     numeric::vector::dot_in_lanes(a, b)
 }
 
-/// A pair of clusters as they were when they were compared.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Pair {
-    gain: f64,
-    clusters: [u32; 2],
-    /// Nodes of the two.
-    nodes: [u32; 2],
-}
-
-impl Eq for Pair {}
-
-impl PartialOrd for Pair {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-/// The greatest pair has the largest gain, and among equals the first clusters.
-impl Ord for Pair {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.gain.total_cmp(&other.gain).then_with(|| other.clusters.cmp(&self.clusters))
-    }
-}
-
 /// Clusters during linking. The index of the first item of a cluster is the index of its sums, videos and node.
 struct Clusters {
     dim: usize,
@@ -233,7 +201,7 @@ struct Clusters {
     videos: Vec<Vec<u32>>,
     /// Indices of the pairs of [`Taught::different`] with an item in each cluster, in order.
     apart: Vec<Vec<u32>>,
-    /// Node of each cluster.
+    /// Node of each cluster, the version in a [`Pair`].
     nodes: Vec<u32>,
     /// Clusters that each is compared with, as they were when it was last merged.
     near: Vec<Vec<u32>>,
@@ -253,11 +221,11 @@ impl Clusters {
             vectors.extend(rows.row(at).iter().map(|x| x * length as f32));
             sums.push(Sum { spread: cohort.spread(rows.row(at), 1.0), ..Sum::of(&measure, precision) });
         }
-        let mut clusters = Self {
+        Self {
             dim: rows.dim(),
             measure,
             cohort,
-            log_alpha: 0.0,
+            log_alpha: (START * items.len() as f64).ln(),
             vectors,
             sums,
             videos: items.iter().map(|item| vec![item.video]).collect(),
@@ -267,9 +235,7 @@ impl Clusters {
             forest: Merges::new(items.len()),
             living: items.len(),
             n_videos: items.iter().map(|item| item.video as usize + 1).max().unwrap_or(0),
-        };
-        clusters.log_alpha = (START * items.len() as f64).ln();
-        clusters
+        }
     }
 
     /// Takes over what corrections say.
@@ -445,7 +411,7 @@ impl Clusters {
         let mut merged = Vec::new();
         while let Some(pair) = heap.pop() {
             let [a, b] = pair.clusters;
-            if pair.nodes != [self.nodes[a as usize], self.nodes[b as usize]] {
+            if pair.versions != [self.nodes[a as usize], self.nodes[b as usize]] {
                 continue;
             }
             self.merge(a, b);
@@ -496,7 +462,7 @@ impl Clusters {
 
     fn pair_of(&self, a: u32, b: u32, gain: f64) -> Pair {
         let clusters = [a.min(b), a.max(b)];
-        Pair { gain, clusters, nodes: clusters.map(|item| self.nodes[item as usize]) }
+        Pair { gain, clusters, versions: clusters.map(|item| self.nodes[item as usize]) }
     }
 
     /// Merges two clusters into one, whose first item is the smaller of the two first items.

@@ -47,9 +47,9 @@ impl Scale {
         }
     }
 
-    /// Whether what all vectors have in common is subtracted before they are compared.
-    pub(crate) fn has_common(&self) -> bool {
-        self.different.is_some()
+    /// What all vectors have in common, which is subtracted before they are compared; empty if nothing is.
+    pub(crate) fn common(&self, known: &[&[f32]], seen: &[&[f32]]) -> Vec<f32> {
+        self.different.map_or(Vec::new(), |_| common(known, seen))
     }
 
     /// Similarity that it takes to be one of `n` people, from 1, whose pairs with others are `similarities`.
@@ -66,25 +66,12 @@ impl Scale {
                 let (mut mean, mut sd) = (strangers.mean, strangers.sd);
                 for _ in 0..TRIMS {
                     let most = mean + TRIMMED * sd;
-                    (mean, sd) = self.within(similarities, most, strangers.mean);
+                    (mean, sd) = within(similarities, most, strangers.mean);
                 }
                 Measure::evidence(sd)
             }
             None => Measure::Cosine { threshold: self.same_from },
         }
-    }
-
-    /// Mean and standard deviation of the similarities below a limit, with the prior.
-    fn within(&self, similarities: &[Vec<f64>], most: f64, centre: f64) -> (f64, f64) {
-        let (mut count, mut sum) = (DIFFERENT_PAIRS, DIFFERENT_PAIRS * centre);
-        let mut squares = DIFFERENT_PAIRS * DIFFERENT_SD * DIFFERENT_SD;
-        for similarity in similarities.iter().flatten().filter(|similarity| **similarity < most) {
-            count += 1.0;
-            sum += similarity;
-            squares += (similarity - centre).powi(2);
-        }
-        let mean = sum / count;
-        (mean, (squares / count - (mean - centre).powi(2)).max(0.0).sqrt())
     }
 
     /// The similarities of different people among `n` people, from 1, whose pairs are `similarities`; `None` where
@@ -95,17 +82,23 @@ impl Scale {
         let deviations = (gap * gap + 2.0 * (n.max(1) as f64).ln()).sqrt();
         // Pairs of one person would be taken for a wide distribution.
         let most = different + deviations * DIFFERENT_SD;
-        let (mut count, mut squares) = (DIFFERENT_PAIRS, DIFFERENT_PAIRS * DIFFERENT_SD * DIFFERENT_SD);
-        let mut sum = DIFFERENT_PAIRS * different;
-        for similarity in similarities.iter().flatten().filter(|similarity| **similarity < most) {
-            count += 1.0;
-            sum += similarity;
-            squares += (similarity - different).powi(2);
-        }
-        let mean = sum / count;
-        let variance = squares / count - (mean - different).powi(2);
-        Some(Strangers { mean, sd: variance.max(0.0).sqrt(), deviations })
+        let (mean, sd) = within(similarities, most, different);
+        Some(Strangers { mean, sd, deviations })
     }
+}
+
+/// Mean and standard deviation of the similarities below a limit, with the prior
+/// for different people around `centre`.
+fn within(similarities: &[Vec<f64>], most: f64, centre: f64) -> (f64, f64) {
+    let (mut count, mut sum) = (DIFFERENT_PAIRS, DIFFERENT_PAIRS * centre);
+    let mut squares = DIFFERENT_PAIRS * DIFFERENT_SD * DIFFERENT_SD;
+    for similarity in similarities.iter().flatten().filter(|similarity| **similarity < most) {
+        count += 1.0;
+        sum += similarity;
+        squares += (similarity - centre).powi(2);
+    }
+    let mean = sum / count;
+    (mean, (squares / count - (mean - centre).powi(2)).max(0.0).sqrt())
 }
 
 /// Distribution of the similarities of different people.
@@ -198,7 +191,7 @@ pub(crate) fn sample<'a>(
 /// Similarities of each of `seen` with each of `known`, after what all have in common is taken off if the scale says
 /// so.
 pub(crate) fn similarities(scale: &Scale, known: &[&[f32]], seen: &[&[f32]]) -> Vec<Vec<f64>> {
-    let common = scale.different.map_or(Vec::new(), |_| common(known, seen));
+    let common = scale.common(known, seen);
     Arch::new().dispatch(Comparison { known, seen, common: &common })
 }
 
@@ -252,7 +245,7 @@ fn products(columns: &[[f32; SIDE_BY_SIDE]], vector: &[f32]) -> [f32; SIDE_BY_SI
 }
 
 /// What all vectors have in common: their mean, shrunk where there are few.
-pub(crate) fn common(known: &[&[f32]], seen: &[&[f32]]) -> Vec<f32> {
+fn common(known: &[&[f32]], seen: &[&[f32]]) -> Vec<f32> {
     let all = || known.iter().chain(seen);
     let mut sum = vec![0.0_f64; all().next().map_or(0, |vector| vector.len())];
     for vector in all() {
@@ -262,9 +255,20 @@ pub(crate) fn common(known: &[&[f32]], seen: &[&[f32]]) -> Vec<f32> {
     sum.into_iter().map(|sum| (sum / count) as f32).collect()
 }
 
+/// Vectors without what is common, of unit length, one after the other.
+pub(crate) fn centred(vectors: &[&[f32]], common: &[f32]) -> Vec<f32> {
+    let mut values = Vec::with_capacity(vectors.iter().map(|vector| vector.len()).sum());
+    let mut rest = Vec::new();
+    for vector in vectors {
+        without(vector, common, &mut rest);
+        values.extend_from_slice(&rest);
+    }
+    values
+}
+
 /// A vector without what is common, of unit length; what it was, where nothing would be left.
 #[inline(always)]
-pub(crate) fn without(vector: &[f32], common: &[f32], rest: &mut Vec<f32>) {
+fn without(vector: &[f32], common: &[f32], rest: &mut Vec<f32>) {
     rest.clear();
     rest.extend_from_slice(vector);
     rest.iter_mut().zip(common).for_each(|(x, common)| *x -= common);

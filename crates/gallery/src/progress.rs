@@ -137,8 +137,9 @@ impl Progress {
         let (mut seen, mut unsaved): (Vec<RunIdentities>, Vec<usize>) = (Vec::new(), Vec::new());
         for (at, run_dir) in runs.iter().enumerate() {
             // The tables of a run that was read are not read again to verify them.
-            let recorded = identities::recorded_fingerprint(run_dir).ok();
-            let saved = known.remove(run_dir).filter(|run| Some(&run.fingerprint) == recorded.as_ref());
+            let saved = known.remove(run_dir).filter(|run| {
+                identities::recorded_fingerprint(run_dir).is_ok_and(|recorded| recorded == run.fingerprint)
+            });
             let is_saved = saved.is_some();
             match saved.map_or_else(|| RunIdentities::read(run_dir), Ok) {
                 Ok(run) => {

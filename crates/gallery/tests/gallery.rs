@@ -234,21 +234,24 @@ fn a_library_that_is_built_depends_on_the_set_of_runs_only() {
     }
 }
 
+/// A build without its commit, with progress saved every two runs.
+fn uncommitted(place: &Place, runs: &[RunIdentities]) -> Library {
+    let saving = Saving { runs: 2, every: Duration::from_secs(3600) };
+    let dirs: Vec<PathBuf> = runs.iter().map(|run| run.run_dir.clone()).collect();
+    let mut library = Library::open(&place.root()).unwrap();
+    let seen = library.read_runs(&dirs, saving, |_, error| assert!(error.is_none())).unwrap();
+    assert_eq!(seen, runs);
+    library.build(&seen, 2, saving).unwrap();
+    library
+}
+
 /// A build that ends before its commit leaves what a killed one leaves.
 #[test]
 fn a_build_that_was_killed_continues_and_ends_as_if_nothing_had_happened() {
     let (home, place, undisturbed) = (Place::new(), Place::new(), Place::new());
     let runs = six(&home);
     build(&undisturbed, &runs);
-    let saving = Saving { runs: 2, every: Duration::from_secs(3600) };
-    let dirs: Vec<PathBuf> = runs.iter().map(|run| run.run_dir.clone()).collect();
-    let uncommitted = || {
-        let mut library = Library::open(&place.root()).unwrap();
-        let seen = library.read_runs(&dirs, saving, |_, error| assert!(error.is_none())).unwrap();
-        assert_eq!(seen, runs);
-        library.build(&seen, 2, saving).unwrap();
-        library
-    };
+    let uncommitted = || uncommitted(&place, &runs);
     let times = |folder: &str| -> BTreeMap<PathBuf, SystemTime> {
         let files = place.files(folder).into_iter();
         files.map(|file| (file.clone(), fs::metadata(file).unwrap().modified().unwrap())).collect()
@@ -275,15 +278,7 @@ fn what_was_saved_with_another_key_counts_for_nothing_and_can_be_removed() {
     let (home, place, undisturbed) = (Place::new(), Place::new(), Place::new());
     let runs = six(&home);
     build(&undisturbed, &runs);
-    let saving = Saving { runs: 2, every: Duration::from_secs(3600) };
-    let dirs: Vec<PathBuf> = runs.iter().map(|run| run.run_dir.clone()).collect();
-    let uncommitted = || {
-        let mut library = Library::open(&place.root()).unwrap();
-        let seen = library.read_runs(&dirs, saving, |_, error| assert!(error.is_none())).unwrap();
-        library.build(&seen, 2, saving).unwrap();
-        library
-    };
-    drop(uncommitted());
+    drop(uncommitted(&place, &runs));
     let members = place.files("members");
     // Tables that this process could not read.
     for file in place.files("building").iter().chain(&members) {
@@ -296,19 +291,14 @@ fn what_was_saved_with_another_key_counts_for_nothing_and_can_be_removed() {
         let text = text.replace(r#""encryption":null"#, r#""encryption":{"key_id":"another"}"#);
         fs::write(file, text).unwrap();
     }
-    let mut library = uncommitted();
-    library.commit().unwrap();
-    drop(library);
+    uncommitted(&place, &runs).commit().unwrap();
     assert_eq!(place.bytes(), undisturbed.bytes());
 
     let place = Place::new();
     assert!(!is_unfinished(&place.root()));
-    let mut library = Library::open(&place.root()).unwrap();
-    library.read_runs(&dirs, saving, |_, _| ()).unwrap();
-    library.build(&runs, 2, saving).unwrap();
+    drop(uncommitted(&place, &runs));
     fs::write(place.root().join("building/mine.txt"), "mine").unwrap();
     assert!(is_unfinished(&place.root()));
-    drop(library);
     Library::open(&place.root()).unwrap().forget_unfinished().unwrap();
     assert!(!is_unfinished(&place.root()) && place.files("members").is_empty());
     assert_eq!(place.files("building"), [place.root().join("building/mine.txt")]);
@@ -316,9 +306,7 @@ fn what_was_saved_with_another_key_counts_for_nothing_and_can_be_removed() {
 
     // A library that is deleted leaves nothing of an unfinished build.
     build(&place, &runs[..2]);
-    let mut library = Library::open(&place.root()).unwrap();
-    library.read_runs(&dirs, saving, |_, _| ()).unwrap();
-    library.build(&runs, 2, saving).unwrap();
+    let library = uncommitted(&place, &runs);
     assert!(is_unfinished(&place.root()));
     assert!(library.delete().unwrap().is_empty());
     assert!(!place.root().exists());

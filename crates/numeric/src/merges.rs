@@ -1,5 +1,33 @@
 //! Disjoint sets that grow by merges (union–find), numbered as dendrograms number their nodes.
 
+use std::cmp::Ordering;
+
+/// A pair of clusters as they were when they were compared, for a heap. The greatest pair has the largest gain, and among
+/// equals the first clusters.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Pair {
+    /// What merging the two gains; no NaN.
+    pub gain: f64,
+    /// The two clusters.
+    pub clusters: [u32; 2],
+    /// Versions of the two, which change when a cluster is merged.
+    pub versions: [u32; 2],
+}
+
+impl Eq for Pair {}
+
+impl PartialOrd for Pair {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Pair {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.gain.total_cmp(&other.gain).then_with(|| other.clusters.cmp(&self.clusters))
+    }
+}
+
 /// Which items have been merged. Nodes are the items, 0 to n − 1, then one for each merge, as in SciPy's
 /// dendrograms. A node that is no root has been merged since.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,6 +4,8 @@
 //! `people` (after it), and at the end the B³ of the matching over all people in all videos. With `--threads`, the
 //! library is built of all videos at once: the only line has the B³, `secs`, `cpu_secs` and `peak_mib`.
 
+mod process;
+
 use std::collections::HashMap;
 use std::error::Error;
 use std::io::Write as _;
@@ -84,11 +86,12 @@ fn build(store: &Path, (videos, people): (usize, usize), mut world: World, threa
         runs.push(run);
     }
     drop(world);
-    let (started, cpu_before) = (Instant::now(), process_cpu_secs()?);
+    let (started, cpu_before) = (Instant::now(), process::cpu_secs());
     let mut library = Library::open(store)?;
     library.build(&runs, threads, Saving::default())?;
     library.commit()?;
-    let (secs, cpu_secs) = (started.elapsed().as_secs_f64(), process_cpu_secs()? - cpu_before);
+    let secs = started.elapsed().as_secs_f64();
+    let cpu_secs = process::cpu_secs().zip(cpu_before).map(|(after, before)| after - before);
     let peak_mib = peak_mib()?;
     let mut line = scores(store, &truth)?;
     for (key, value) in [
@@ -130,14 +133,6 @@ fn in_memory(name: &str, shown: &[Shown]) -> RunIdentities {
         fingerprint: hash,
         people: (0..).zip(shown).filter_map(person).collect(),
     }
-}
-
-/// Time that all threads of this process had a processor.
-fn process_cpu_secs() -> Result<f64> {
-    let stat = std::fs::read_to_string("/proc/self/stat")?;
-    let ticks = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(2);
-    // Linux counts in hundredths of a second for programs, whatever its own clock.
-    Ok(ticks.map(|ticks| ticks.parse::<f64>().unwrap_or(0.0)).sum::<f64>() / 100.0)
 }
 
 /// Most memory that this process has had, MiB.

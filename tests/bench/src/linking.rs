@@ -18,7 +18,7 @@ use cluster::method::{Crop, Items};
 use serde_json::json;
 use testkit::{linkage, people};
 
-use crate::requests::cpu_secs;
+use crate::process::cpu_secs;
 use crate::{Result, say};
 
 /// Pause between two progress messages.

@@ -3,6 +3,7 @@
 mod linking;
 mod networks;
 mod peak;
+mod process;
 mod requests;
 
 use std::error::Error;

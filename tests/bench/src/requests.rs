@@ -4,7 +4,6 @@
 //! its threads together) once it is ready; then, for every line `BATCH COUNT` on standard input, passes
 //! that many batches of so many images, one after the other, and says `wall_secs` and `cpu_secs`.
 
-use std::fs;
 use std::io::BufRead as _;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::PathBuf;
@@ -21,10 +20,8 @@ use pulp::Arch;
 use serde_json::{Value, json};
 
 use crate::networks::{self, Network};
+use crate::process::cpu_secs;
 use crate::{Result, peak, say};
-
-/// Clock ticks a second in `/proc`, the same on every Linux.
-const TICKS_PER_SEC: f64 = 100.0;
 
 /// The arguments of `ftl-bench network`.
 pub(crate) fn command() -> Command {
@@ -134,15 +131,6 @@ fn pass(network: &dyn Network, parts: &[Tensor], count: usize, threads: usize) -
 fn whole(work: impl FnOnce() -> candle_core::Result<()>) -> candle_core::Result<()> {
     let panicked = |_| Err(candle_core::Error::Msg("a worker panicked".into()));
     panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(panicked)
-}
-
-/// Processor time of this process so far, user and kernel mode.
-pub(crate) fn cpu_secs() -> Option<f64> {
-    let stat = fs::read_to_string("/proc/self/stat").ok()?;
-    let (_, after_name) = stat.rsplit_once(')')?;
-    let ticks = after_name.split_whitespace().skip(11).take(2).map(str::parse::<f64>);
-    let ticks: f64 = ticks.sum::<std::result::Result<f64, _>>().ok()?;
-    Some(ticks / TICKS_PER_SEC)
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ import os
 import random
 import subprocess
 import sys
+from collections import Counter
 from fractions import Fraction
 from pathlib import Path
 
@@ -93,19 +94,17 @@ def recipe(copy, size, pixel, fps, pad):
     }[copy]()
 
 
-def recode(clip, labels, copy, folder, seed):
-    """The copy of a clip and its labels, made unless they are there."""
-    name = f"{clip.stem}.{copy.replace(':', '-')}"
-    video, moved = folder / f"{name}.mkv", folder / f"{name}.csv"
-    width, height, pixel, fps = ffprobe(clip)
-    # Even, so that chroma stays where it is.
-    pad = 2 * random.Random(f"{seed} {clip.stem}").randint(width // 24, width // 8)
-    encode, frame, place = recipe(copy, (width, height), pixel, fps, pad)
+def encoded(clip, video, encode):
+    """Encodes a clip with these arguments of ffmpeg, unless the video is there."""
     if not video.exists():
         line = ["ffmpeg", "-nostdin", "-v", "error", "-y", "-i", clip, "-map", "0:v:0", "-fps_mode", "passthrough"]
         unfinished = video.with_suffix(".part.mkv")
         subprocess.run([*line, *encode, "-threads", "2", unfinished], check=True)
         unfinished.replace(video)
+
+
+def relabelled(labels, moved, frame, place=None):
+    """Writes labels whose frames and boxes are moved; a frame that becomes None is left out."""
     with open(labels, newline="") as file:
         rows = list(csv.DictReader(file))
     with open(moved, "w", newline="") as file:
@@ -115,22 +114,55 @@ def recode(clip, labels, copy, folder, seed):
             row["frame"] = frame(int(row["frame"]))
             if row["frame"] is None:
                 continue
-            box = tuple(float(row[edge]) for edge in "xywh")
-            if box[2] > 0:
+            box = tuple(float(row[edge]) for edge in "xywh") if place else None
+            if box and box[2] > 0:
                 row.update(zip("xywh", (round(edge, 2) for edge in place(box))))
             writer.writerow(row)
+
+
+def recode(clip, labels, copy, folder, seed):
+    """The copy of a clip and its labels, made unless they are there."""
+    name = f"{clip.stem}.{copy.replace(':', '-')}"
+    video, moved = folder / f"{name}.mkv", folder / f"{name}.csv"
+    width, height, pixel, fps = ffprobe(clip)
+    # Even, so that chroma stays where it is.
+    pad = 2 * random.Random(f"{seed} {clip.stem}").randint(width // 24, width // 8)
+    encode, frame, place = recipe(copy, (width, height), pixel, fps, pad)
+    encoded(clip, video, encode)
+    relabelled(labels, moved, frame, place)
     return video, moved
+
+
+def run_video(program, video, run, options):
+    """A whole run; a run that fails ends the script."""
+    line = [program, "run", video, "--run-dir", run, "--quiet", *options]
+    done = subprocess.run(line, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    if done.returncode:
+        sys.exit(f"error: the run on `{video}` failed: {done.stderr.strip()}")
 
 
 def judge(program, video, labels, run, options):
     """The figures of a whole run, from the metrics that the program writes."""
-    line = [program, "run", video, "--labels", labels, "--run-dir", run, "--quiet", *options]
-    done = subprocess.run(line, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    if done.returncode:
-        sys.exit(f"error: the run on `{video}` failed: {done.stderr.strip()}")
+    run_video(program, video, run, ["--labels", labels, *options])
     metrics = {(m["name"], m["unit"]): m["value"] for m in json.loads((run / "report/metrics.json").read_text())}
     value = lambda name: next((v for (n, _), v in metrics.items() if n == name), None)
     return {name: metrics.get((name, unit), value(name)) for name, unit, _ in FIGURES}
+
+
+def overlap(a, b):
+    """IoU of two boxes (x, y, w, h)."""
+    wide = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
+    high = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1])
+    both = max(wide, 0) * max(high, 0)
+    return both / (a[2] * a[3] + b[2] * b[3] - both) if both else 0.0
+
+
+def b_cubed(pairs):
+    """B³ precision, recall and F1 of pairs of a found and a true person."""
+    both, found, true = Counter(pairs), Counter(f for f, _ in pairs), Counter(t for _, t in pairs)
+    precision = sum(n * n / found[f] for (f, _), n in both.items()) / len(pairs)
+    recall = sum(n * n / true[t] for (_, t), n in both.items()) / len(pairs)
+    return precision, recall, 2 * precision * recall / (precision + recall)
 
 
 def mean(values):

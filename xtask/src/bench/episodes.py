@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
+import accuracy
+
 SAME_FACE = 0.4  # least overlap (IoU) of a box with a labelled one
 
 
@@ -30,27 +32,9 @@ def parts(shots, n):
 
 def cut(clip, labels, first, end, video, own):
     """Writes a part of a clip and its labels."""
-    if not video.exists():
-        unfinished = video.with_suffix(".part.mkv")
-        filters = f"trim=start_frame={first}:end_frame={end},setpts=PTS-STARTPTS"
-        line = ["ffmpeg", "-nostdin", "-v", "error", "-y", "-i", clip, "-map", "0:v:0", "-vf", filters]
-        line += ["-fps_mode", "passthrough", "-c:v", "libx264", "-crf", "12", "-preset", "veryfast", "-threads", "2"]
-        subprocess.run([*line, unfinished], check=True)
-        unfinished.replace(video)
-    with open(labels, newline="") as file:
-        rows = list(csv.DictReader(file))
-    with open(own, "w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0].keys())
-        writer.writeheader()
-        writer.writerows({**r, "frame": int(r["frame"]) - first} for r in rows if first <= int(r["frame"]) < end)
-
-
-def overlap(a, b):
-    """IoU of two boxes (left, top, right, bottom)."""
-    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
-    both = max(width, 0) * max(height, 0)
-    area = lambda box: (box[2] - box[0]) * (box[3] - box[1])
-    return both / (area(a) + area(b) - both)
+    filters = f"trim=start_frame={first}:end_frame={end},setpts=PTS-STARTPTS"
+    accuracy.encoded(clip, video, ["-vf", filters, "-c:v", "libx264", "-crf", "12", "-preset", "veryfast"])
+    accuracy.relabelled(labels, own, lambda frame: frame - first if first <= frame < end else None)
 
 
 def rows(run, table, *columns):
@@ -63,25 +47,18 @@ def identities(run, labels):
     with open(labels, newline="") as file:
         for row in csv.DictReader(file):
             if row["identity"] != "-":
-                x, y, w, h = (float(row[edge]) for edge in "xywh")
-                faces[int(row["frame"])].append(((x, y, x + w, y + h), row["identity"]))
+                box = tuple(float(row[edge]) for edge in "xywh")
+                faces[int(row["frame"])].append((box, row["identity"]))
     votes = defaultdict(Counter)
     edges = "x_min", "y_min", "x_max", "y_max"
     for face in rows(run, "detections", "frame_idx", "track_id", *edges):
-        box = [face[edge] for edge in edges]
-        best = max(((overlap(box, b), name) for b, name in faces[face["frame_idx"]]), default=(0, ""))
+        left, top, right, bottom = (face[edge] for edge in edges)
+        box = (left, top, right - left, bottom - top)
+        best = max(((accuracy.overlap(box, b), name) for b, name in faces[face["frame_idx"]]), default=(0, ""))
         if face["track_id"] is not None and best[0] >= SAME_FACE:
             votes[face["track_id"]][best[1]] += 1
     found = {track: count.most_common(1)[0][0] for track, count in votes.items()}
     return {track: name for track, name in found.items() if name != "?"}
-
-
-def b_cubed(pairs):
-    """Precision, recall and F1 of pairs of a found and a true person."""
-    found, true, both = Counter(f for f, _ in pairs), Counter(t for _, t in pairs), Counter(pairs)
-    precision = sum(both[pair] / found[pair[0]] for pair in pairs) / len(pairs)
-    recall = sum(both[pair] / true[pair[1]] for pair in pairs) / len(pairs)
-    return precision, recall, 2 * precision * recall / (precision + recall)
 
 
 def main():
@@ -103,10 +80,7 @@ def main():
             part = args.work / f"{name}.{args.parts}.{number}"
             video, labels, run = (part.with_name(part.name + end) for end in (".mkv", ".csv", ""))
             cut(clip, args.data / f"{name}.csv", first, end, video, labels)
-            line = [args.program, "run", video, "--run-dir", run, "--quiet", *args.options]
-            done = subprocess.run(line, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-            if done.returncode:
-                sys.exit(f"error: the run on `{video}` failed: {done.stderr.strip()}")
+            accuracy.run_video(args.program, video, run, args.options)
             episodes.append((name, run, labels))
     if not episodes:
         sys.exit(f"error: `{args.data}` has no clip with a list of shots")
@@ -140,7 +114,7 @@ def main():
         cells = ""
         for of in scored.values():
             pairs = of[name] if name != "all" else [pair for some in of.values() for pair in some]
-            values = b_cubed(pairs) if pairs else (0, 0, 0)
+            values = accuracy.b_cubed(pairs) if pairs else (0, 0, 0)
             cells += f"{values[0]:16.3f}{values[1]:7.3f}{values[2]:7.3f}"
         print(f"{name:14}{cells}")
 

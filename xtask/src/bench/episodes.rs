@@ -27,7 +27,10 @@ pub(super) struct Options {
 pub(super) fn episodes(options: &Options, install: bool) -> Result<()> {
     system::ensure(&[system::RUN, system::OPENCV, system::TESTS], install)?;
     workspace::build(true)?;
-    let scratch = scripts(&[("episodes.py", include_str!("episodes.py"))])?;
+    let scratch = scripts(&[
+        ("episodes.py", include_str!("episodes.py")),
+        ("accuracy.py", include_str!("accuracy.py")),
+    ])?;
     let mut python = Command::new(PYTHON.obtain()?);
     python.arg(scratch.path().join("episodes.py")).arg("--program").arg(workspace::program("facetrack"));
     python.arg("--data").arg(&options.data).arg("--work").arg(workspace::target().join("bench-episodes"));

@@ -39,14 +39,6 @@ def group_of(value, groups):
     return UNKNOWN if value is None else next(name for name, end in groups if value < end)
 
 
-def iou(a, b):
-    """IoU of two boxes (x, y, w, h)."""
-    wide = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
-    high = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1])
-    both = max(wide, 0) * max(high, 0)
-    return both / (a[2] * a[3] + b[2] * b[3] - both) if both else 0.0
-
-
 def turn(points):
     """How far a face is turned, from its landmarks; None without any."""
     if not points:
@@ -120,8 +112,8 @@ def judge(program, video, labels, run, clip):
     length = lengths(faces, fps)
     met = []
     for frame, box, identity, group in faces:
-        best = max(boxes[frame], key=lambda row: iou(row["bbox"], box), default=None)
-        met.append(best if best and iou(best["bbox"], box) >= IOU else None)
+        best = max(boxes[frame], key=lambda row: accuracy.overlap(row["bbox"], box), default=None)
+        met.append(best if best and accuracy.overlap(best["bbox"], box) >= IOU else None)
     votes = Counter(
         (row["cluster_id"], face[2]) for face, row in zip(faces, met) if row and row["cluster_id"] is not None
     )

@@ -52,13 +52,6 @@ class Server:
         self.process.wait()
 
 
-def overlap(a, b):
-    w = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
-    h = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1])
-    both = max(w, 0) * max(h, 0)
-    return both / (a[2] * a[3] + b[2] * b[3] - both)
-
-
 def truth(program, run, labels):
     """The person of each track by its labelled boxes; "?" where that is unknown, "-" where no label overlaps."""
     known = defaultdict(list)
@@ -75,8 +68,8 @@ def truth(program, run, labels):
         tracks.add(track)
         if frame in known:
             box = [float(row[k]) for k in "xywh"]
-            best = max(known[frame], key=lambda label: overlap(box, label[0]), default=None)
-            votes[track][best[1] if best and overlap(box, best[0]) >= 0.5 else "-"] += 1
+            best = max(known[frame], key=lambda label: accuracy.overlap(box, label[0]), default=None)
+            votes[track][best[1] if best and accuracy.overlap(box, best[0]) >= 0.5 else "-"] += 1
     return {track: votes[track].most_common(1)[0][0] if votes[track] else "?" for track in tracks}
 
 
@@ -86,10 +79,7 @@ def b_cubed(state, true):
     items = [(of.get(track, f"alone {track}"), who) for track, who in true.items() if who not in "?-"]
     if not items:
         return None
-    pairs, found, real = Counter(items), Counter(f for f, _ in items), Counter(w for _, w in items)
-    precision = sum(n * n / found[f] for (f, _), n in pairs.items()) / len(items)
-    recall = sum(n * n / real[w] for (_, w), n in pairs.items()) / len(items)
-    return 2 * precision * recall / (precision + recall)
+    return accuracy.b_cubed(items)[2]
 
 
 def who(tracks, true, secs):

@@ -224,8 +224,8 @@ fn roots(targets: &[Target], missing: &[Missing]) -> BTreeSet<PathBuf> {
 /// The folders of galleries beside the runs, and the given ones, in which an unfinished build has left people.
 fn unfinished(targets: &[Target], missing: &[Missing], given: &[PathBuf]) -> BTreeSet<PathBuf> {
     let beside = targets.iter().flat_map(|target| folders_beside(&target.run_dir));
-    let known = missing.iter().map(|missing| missing.library.clone()).chain(given.iter().cloned());
-    beside.chain(known).chain(roots(targets, missing)).filter(|folder| is_unfinished(folder)).collect()
+    let known = roots(targets, missing).into_iter().chain(given.iter().cloned());
+    beside.chain(known).filter(|folder| is_unfinished(folder)).collect()
 }
 
 /// The exports that the runs and galleries recorded; where only pictures are removed, the datasets with pictures.

@@ -8,10 +8,9 @@
 //! sum; a union has those of both parts, up to [`Limits::known`]. When the heap is empty, the remaining
 //! clusters search for neighbours again.
 
-use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
-use numeric::merges::Merges;
+use numeric::merges::{Merges, Pair};
 
 use super::clothes::{Between, ClothesOdds};
 use super::evidence::Sums;
@@ -49,29 +48,6 @@ pub(super) struct Joined {
     pub(super) gain: f64,
     /// Whether a constraint forbids it.
     pub(super) forbidden: bool,
-}
-
-/// A pair of clusters as they were when it was compared.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Pair {
-    gain: f64,
-    clusters: [u32; 2],
-    versions: [u32; 2],
-}
-
-impl Eq for Pair {}
-
-impl PartialOrd for Pair {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-/// The greatest pair has the largest gain, and among equals the first clusters.
-impl Ord for Pair {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.gain.total_cmp(&other.gain).then_with(|| other.clusters.cmp(&self.clusters))
-    }
 }
 
 /// Number of neighbour searches before merging stops; later searches find little.
