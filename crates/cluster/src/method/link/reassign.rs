@@ -73,9 +73,16 @@ impl<'a> Clusters<'a> {
                 break;
             }
             advance(round as f64 / ROUNDS as f64);
-            self.forget_empty();
-            for (track, candidates) in asking.iter().zip(self.candidates(&asking)) {
-                near[*track] = candidates;
+            let numbers = self.forget_empty();
+            // Of very many tracks, a search takes minutes and misses some clusters anyway: the first one serves all rounds.
+            let is_known = round > 0 && !self.search.is_exact(self.len(), order.len());
+            if is_known {
+                let renumber = |label: &usize| numbers.get(*label).copied().flatten();
+                near.iter_mut().for_each(|labels| *labels = labels.iter().filter_map(renumber).collect());
+            } else {
+                for (track, candidates) in asking.iter().zip(self.candidates(&asking)) {
+                    near[*track] = candidates;
+                }
             }
             // Clusters made in this round, which no search has seen.
             let made = self.len();
@@ -93,7 +100,8 @@ impl<'a> Clusters<'a> {
             // A track with none of the changed clusters near it need not be checked again.
             let is_near = |track: &usize| near[*track].iter().any(|label| changed.contains(label));
             let is_concerned = |track: &usize| {
-                changed.contains(&self.labels[*track]) || near[*track].len() < CANDIDATES || is_near(track)
+                let has_room = near[*track].len() < CANDIDATES && !is_known;
+                changed.contains(&self.labels[*track]) || has_room || is_near(track)
             };
             asking = if changed.is_empty() {
                 Vec::new()
@@ -201,8 +209,9 @@ impl<'a> Clusters<'a> {
         &self.labels
     }
 
-    /// Removes empty clusters, numbers the others in the order of their first tracks, and computes the sums again.
-    pub(super) fn forget_empty(&mut self) {
+    /// Removes empty clusters, numbers the others in the order of their first tracks, and computes the sums again. Returns
+    /// the new number of each cluster, `None` of an empty one.
+    pub(super) fn forget_empty(&mut self) -> Vec<Option<usize>> {
         let mut numbers = vec![None; self.len()];
         let mut count = 0;
         for label in &mut self.labels {
@@ -212,6 +221,7 @@ impl<'a> Clusters<'a> {
             });
         }
         self.sums = self.tracks.grouped(&self.labels, count);
+        numbers
     }
 
     /// Returns the standings of all tracks.
