@@ -34,6 +34,12 @@ impl Face {
         let landmarks = self.landmarks.map(|landmarks| landmarks.scaled(across, down));
         Self { bbox: self.bbox.scaled(across, down), landmarks, score: self.score }
     }
+
+    /// The face in the mirror image of a picture of `width` pixels.
+    pub fn mirrored(&self, width: f32) -> Self {
+        let landmarks = self.landmarks.map(|landmarks| landmarks.mirrored(width));
+        Self { bbox: self.bbox.mirrored(width), landmarks, score: self.score }
+    }
 }
 
 /// A detection with what else is known of the face.
@@ -73,6 +79,16 @@ mod tests {
     fn suppression_keeps_the_best_of_each_group() {
         let kept = suppress(vec![face(0.0, 0.5), face(1.0, 0.9), face(30.0, 0.4)], 0.3);
         assert_eq!(kept.iter().map(|f| f.score).collect::<Vec<_>>(), [0.9, 0.4]);
+    }
+
+    #[test]
+    fn a_mirror_image_swaps_the_sides_of_a_face() {
+        let landmarks = Landmarks::new([(1.0, 2.0), (5.0, 2.0), (4.0, 4.0), (2.0, 6.0), (5.0, 6.0)]);
+        let seen = Face { landmarks: Some(landmarks), ..face(0.0, 0.9) };
+        let mirrored = seen.mirrored(20.0);
+        let expected = Landmarks::new([(15.0, 2.0), (19.0, 2.0), (16.0, 4.0), (15.0, 6.0), (18.0, 6.0)]);
+        assert_eq!((mirrored.bbox.x_min, mirrored.landmarks), (10.0, Some(expected)));
+        assert_eq!(mirrored.mirrored(20.0), seen);
     }
 
     #[test]

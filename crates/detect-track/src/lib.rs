@@ -54,7 +54,7 @@ use crate::view::Preview;
 /// Name, version and description of the stage.
 pub const STAGE: Stage = Stage {
     name: "detect-track",
-    version: 7,
+    version: 8,
     about: "Detects shots and faces, and tracks each face through its shot",
 };
 

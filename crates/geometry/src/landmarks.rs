@@ -48,6 +48,13 @@ impl Landmarks {
         Self(self.0.map(|point| Point { x: point.x + x, y: point.y + y }))
     }
 
+    /// The landmarks in the mirror image of a picture of `width` pixels, where the right eye is the left one.
+    pub fn mirrored(&self, width: f32) -> Self {
+        let [right, left, nose, right_mouth, left_mouth] =
+            self.0.map(|point| Point { x: width - point.x, ..point });
+        Self([left, right, nose, left_mouth, right_mouth])
+    }
+
     /// x and y of the first point, x and y of the second, and so on.
     pub fn flat(&self) -> [f32; 10] {
         std::array::from_fn(|i| if i % 2 == 0 { self.0[i / 2].x } else { self.0[i / 2].y })

@@ -16,6 +16,7 @@ use crate::follow::{Follower, Trajectory};
 use crate::pipeline::schedule::{Order, Task};
 use crate::torso::{self, Counts};
 use crate::view::View;
+use crate::yunet::GRID;
 
 /// Shorter side of the detector's input picture if `min_face_px` is not set, pixels.
 const SHORT_SIDE_PX: f64 = 360.0;
@@ -25,8 +26,11 @@ const MAX_SCALE: f64 = 2.0;
 const MAX_SIDE_PX: f64 = 4096.0;
 /// Enlargement of the detector's input picture at the last of several looks at one frame.
 const LARGER: f64 = 1.2;
-/// Smallest overlap of the boxes of one face in several looks at one frame, IoU.
-const SAME: f32 = 0.4;
+/// Where a face is searched for above and beside a box that it had a moment before or after, in heights and widths of the
+/// box.
+const AROUND: f32 = 1.0;
+/// The same below, where the clothes are.
+const BELOW: f32 = 1.75;
 
 /// Result of one order: index of its frame, and the faces or trajectories, or an error message.
 pub(super) type Answer = (i64, Result<Done, String>);
@@ -54,7 +58,9 @@ pub(super) fn work(
         let Ok(Order { frame_idx, task }) = order else { return };
         // A panic must not leave the reader waiting for an answer that never comes.
         let done = catch_unwind(AssertUnwindSafe(|| match (&mut examiner, &task) {
-            (Ok(examiner), Task::Examine(picture)) => examiner.examine(picture).map(Done::Examined),
+            (Ok(examiner), Task::Examine { picture, near }) => {
+                examiner.examine(picture, near).map(Done::Examined)
+            }
             (Ok(examiner), Task::Follow { faces, pictures }) => {
                 examiner.follow(faces, pictures).map(Done::Followed)
             }
@@ -76,7 +82,7 @@ pub(super) struct Examiner<'a> {
     /// The picture in the frame; boxes are returned in pixels of its square frame, even if a picture has another
     /// size.
     view: View,
-    /// Whether doubtful faces of a frame are looked at several times: no other frame can tell what they are.
+    /// Whether a frame is looked at several times, because no other frame may show its faces.
     looks_again: bool,
     small: Converter,
     full: Converter,
@@ -96,14 +102,15 @@ impl<'a> Examiner<'a> {
         Self { detector, config, view, looks_again, small: converter(), full: converter() }
     }
 
-    fn examine(&mut self, picture: &Picture) -> Result<Vec<DetectedFace>, String> {
-        let scale = self.scale(1.0);
+    /// Finds the faces of a picture; with boxes, only those near the boxes.
+    fn examine(&mut self, picture: &Picture, near: &[BBox]) -> Result<Vec<DetectedFace>, String> {
+        let scale = self.scale(1.0).near(near);
         let small = self.small.rgb_region(picture, scale.size.0, scale.size.1, scale.part)?;
-        let faces = self.detector.detect(&small)?;
-        let mut faces = suppress(faces, self.config.max_overlap as f32);
+        let mut faces = self.detector.detect(&small)?;
         if self.looks_again {
             self.look_again(picture, &small, scale, &mut faces)?;
         }
+        let faces = suppress(faces, self.config.max_overlap as f32);
         if faces.is_empty() {
             return Ok(Vec::new());
         }
@@ -115,36 +122,26 @@ impl<'a> Examiner<'a> {
         faces.into_iter().map(|(face, torso)| self.see(picture, face, torso)).collect()
     }
 
-    /// Looks at a picture again, mirrored and enlarged, if a face is doubtful. Each face gets the best of its scores. In
-    /// other videos, the frames before and after show a doubtful face once more.
+    /// Looks at a picture again, mirrored and enlarged, for faces that the first look missed or doubted. In other
+    /// videos, the frames before and after show a face once more.
     fn look_again(
         &mut self,
         picture: &Picture,
         small: &Image,
         scale: Scale,
-        faces: &mut [Face],
+        faces: &mut Vec<Face>,
     ) -> Result<(), String> {
-        let clear = self.config.association.clear_score as f32;
-        if faces.iter().all(|face| face.score >= clear) {
-            return Ok(());
-        }
         let mut mirrored = small.clone();
         for row in mirrored.data.chunks_exact_mut(3 * small.width) {
             row.reverse();
             row.chunks_exact_mut(3).for_each(<[u8]>::reverse);
         }
-        let width = small.width as f32;
-        let back = |bbox: BBox| BBox { x_min: width - bbox.x_max, x_max: width - bbox.x_min, ..bbox };
-        let found = self.detector.detect(&mirrored)?.into_iter();
-        let mut looks: Vec<_> = found.map(|face| (back(face.bbox), face.score)).collect();
+        let found = self.detector.detect(&mirrored)?;
+        faces.extend(found.iter().map(|face| face.mirrored(small.width as f32)));
         let larger = self.scale(LARGER);
         let picture = self.small.rgb_region(picture, larger.size.0, larger.size.1, larger.part)?;
-        let found = self.detector.detect(&picture)?.into_iter();
-        looks.extend(found.map(|face| (scale.inside(&larger.outside(&face.bbox)), face.score)));
-        for face in faces {
-            let same = looks.iter().filter(|(bbox, _)| bbox.iou(&face.bbox) >= SAME);
-            face.score = same.fold(face.score, |best, (_, score)| best.max(*score));
-        }
+        let found = self.detector.detect(&picture)?;
+        faces.extend(found.iter().map(|face| scale.within(&larger.out(face))));
         Ok(())
     }
 
@@ -204,6 +201,34 @@ struct Scale {
 }
 
 impl Scale {
+    /// The part of the input picture in which faces that were in some boxes a moment before or after can be seen, with
+    /// their clothes; all of the input picture without boxes. The detector's cells lie as in the whole picture.
+    fn near(self, boxes: &[BBox]) -> Self {
+        let boxes: Vec<BBox> = boxes.iter().map(|bbox| self.inside(bbox)).collect();
+        let least = |edge: fn(&BBox) -> f32| boxes.iter().map(edge).fold(f32::INFINITY, f32::min).max(0.0);
+        let most = |edge: fn(&BBox) -> f32| boxes.iter().map(edge).fold(0.0, f32::max);
+        let side = |from: f32, to: f32, size: usize| {
+            let first = from as usize / GRID * GRID;
+            let end = (to as usize).next_multiple_of(GRID).min(size);
+            (first < end).then(|| (first, end - first))
+        };
+        let whole = self.part;
+        let (left, right) = (
+            least(|bbox| bbox.x_min - AROUND * bbox.width()),
+            most(|bbox| bbox.x_max + AROUND * bbox.width()),
+        );
+        let (top, bottom) = (
+            least(|bbox| bbox.y_min - AROUND * bbox.height()),
+            most(|bbox| bbox.y_max + BELOW * bbox.height()),
+        );
+        match side(left, right, whole.width).zip(side(top, bottom, whole.height)) {
+            Some(((x, width), (y, height))) => {
+                Self { part: Region { x: whole.x + x, y: whole.y + y, width, height }, ..self }
+            }
+            None => self,
+        }
+    }
+
     fn shift(&self) -> (f32, f32) {
         (self.part.x as f32, self.part.y as f32)
     }
@@ -212,6 +237,12 @@ impl Scale {
     fn out(&self, face: &Face) -> Face {
         let (x, y) = self.shift();
         face.moved(x, y).scaled(self.across, self.down)
+    }
+
+    /// A face of the square frame in the input picture.
+    fn within(&self, face: &Face) -> Face {
+        let (x, y) = self.shift();
+        face.scaled(1.0 / self.across, 1.0 / self.down).moved(-x, -y)
     }
 
     /// A box of the input picture in the square frame.
@@ -259,6 +290,20 @@ mod tests {
         assert_eq!(input_size(1920, 1080, Some(15.0)), (1920, 1080));
         assert_eq!(input_size(1920, 1080, Some(30.0)), (960, 540));
         assert_eq!(input_size(640, 360, Some(1.0)), (1280, 720));
+    }
+
+    #[test]
+    fn the_surroundings_of_faces_lie_on_the_grid_of_the_picture() {
+        let whole = Region { x: 10, y: 20, width: 640, height: 360 };
+        let scale = Scale { size: (660, 400), part: whole, across: 2.0, down: 2.0 };
+        let face = |x: f32, y: f32| BBox::from_corner(2.0 * (10.0 + x), 2.0 * (20.0 + y), 80.0, 100.0);
+        assert_eq!(scale.near(&[]).part, whole);
+        // From 260 to 380 and from 50 to 237.5 pixels.
+        let region = Region { x: 10 + 256, y: 20 + 32, width: 128, height: 224 };
+        assert_eq!(scale.near(&[face(300.0, 100.0)]).part, region);
+        let region = Region { x: 10, y: 20, width: 640, height: 360 };
+        assert_eq!(scale.near(&[face(20.0, 10.0), face(590.0, 300.0)]).part, region);
+        assert_eq!(scale.near(&[face(700.0, 10.0)]).part, whole, "beside the picture");
     }
 
     #[test]

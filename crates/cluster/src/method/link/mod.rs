@@ -42,7 +42,7 @@ pub use self::odds::{Odds, VideoModel};
 pub(crate) use self::quality::mean_norm;
 use self::quality::{Norms, Tracks};
 use self::reassign::{Clusters, Standing};
-use self::second_look::{Clarity, Faces, SecondLook};
+use self::second_look::{Clarity, Faces, Looked, SecondLook};
 use super::{
     Assignment, Cut, Error, Evidence, Fit, Items, Method, Outfit, Tree, cannot_link_of, numbered, numbers,
 };
@@ -179,8 +179,13 @@ impl Link {
         advance(steps, steps);
         let norms = Norms::new(items, 1.0);
         let thresholds = linkage::thresholds(&tree.merges, tree.cut, tree.forbidden).into_iter();
-        let cuts = thresholds.map(|at| (at, linkage::cut(items.len(), &tree.merges, at))).collect();
-        Ok(self.finish(&norms, labels, fits, tree, None, cuts))
+        let is_undecided = vec![false; items.len()];
+        let cutting = |threshold| {
+            let labels = linkage::cut(items.len(), &tree.merges, threshold);
+            Cutting { threshold, labels, is_undecided: is_undecided.clone() }
+        };
+        let cuts = thresholds.map(cutting).collect();
+        Ok(self.finish(&norms, (labels, &is_undecided), fits, tree, None, cuts))
     }
 
     fn by_evidence(
@@ -258,29 +263,32 @@ impl Link {
             clothes: model.map(|(model, bounds)| model.line(bounds)),
         };
         advance(STEPS * n, STEPS * n);
-        let found = self.finish(&norms, found.labels, fits, tree, Some(calibration), cuts);
+        let labels = (found.labels, found.is_undecided.as_slice());
+        let found = self.finish(&norms, labels, fits, tree, Some(calibration), cuts);
         Ok(Assignment { evidence: Some(evidence), ..found })
     }
 
-    /// Marks single unclear tracks as noise, unless a number of clusters is given.
+    /// Marks single unclear and undecided tracks as noise, unless a number of clusters is given.
     fn finish(
         &self,
         norms: &Norms,
-        labels: Vec<usize>,
+        (labels, is_undecided): (Vec<usize>, &[bool]),
         fits: Vec<Fit>,
         tree: Tree,
         calibration: Option<Calibration>,
-        cuts: Vec<(f64, Vec<usize>)>,
+        cuts: Vec<Cutting>,
     ) -> Assignment {
-        let kept = |labels: &[usize], keeps_all: bool| -> Vec<Option<usize>> {
+        let kept = |labels: &[usize], is_undecided: &[bool], keeps_all: bool| -> Vec<Option<usize>> {
             let mut counts = vec![0_usize; labels.iter().max().map_or(0, |last| last + 1)];
             labels.iter().for_each(|label| counts[*label] += 1);
-            let is_kept = |item: usize| keeps_all || counts[labels[item]] > 1 || !norms.is_unclear(item);
+            let is_no_person = |item: usize| norms.is_unclear(item) || is_undecided[item];
+            let is_kept = |item: usize| keeps_all || counts[labels[item]] > 1 || !is_no_person(item);
             (0..labels.len()).map(|item| is_kept(item).then_some(labels[item])).collect()
         };
         // With a threshold, unclear tracks are noise.
-        let cuts = cuts.into_iter().map(|(at, labels)| (at, numbered(kept(&labels, false)))).collect();
-        let kept = kept(&labels, matches!(self.cut, Cut::Clusters(_)));
+        let people = |cutting: &Cutting| numbered(kept(&cutting.labels, &cutting.is_undecided, false));
+        let cuts = cuts.iter().map(|cutting| (cutting.threshold, people(cutting))).collect();
+        let kept = kept(&labels, is_undecided, matches!(self.cut, Cut::Clusters(_)));
         let numbers = numbers(&kept);
         let number = |label: usize| numbers.get(&label).copied();
         let runner_up = |fit: &Fit| fit.runner_up.and_then(|(label, margin)| Some((number(label)?, margin)));
@@ -391,12 +399,23 @@ struct Round<'a> {
 struct Partition {
     /// Cluster of each track; clusters are numbered from zero in the order of their first tracks.
     labels: Vec<usize>,
+    /// See [`Looked::is_undecided`].
+    is_undecided: Vec<bool>,
     /// Merges of the last round; with at most [`WHOLE_TREE`] tracks, also the merges beyond the stop.
     merges: Vec<Merge>,
     /// Standings of all tracks in the last round; empty in earlier rounds.
     standings: Vec<Standing>,
     /// Of the last round: confidence of each track.
     confidences: Vec<f64>,
+}
+
+/// Result for another threshold.
+struct Cutting {
+    threshold: f64,
+    /// As in [`Partition`].
+    labels: Vec<usize>,
+    /// As in [`Partition`].
+    is_undecided: Vec<bool>,
 }
 
 impl Round<'_> {
@@ -438,13 +457,15 @@ impl Round<'_> {
             Clusters::new(&singles, &prior, &cannot_link_of, labels, search).with_clothes(&self.worn);
         self.reassign(&mut clusters, stop, &mut |part| advance(0.5 + 0.5 * part));
         let (mut standings, mut confidences) = (Vec::new(), Vec::new());
+        let mut is_undecided = vec![false; n];
         if is_last {
             standings = clusters.standings();
             let certainty: Vec<f64> = standings.iter().map(|standing| standing.certainty).collect();
             confidences = posterior::confidences(&clusters, self.tracks, &certainty, search.threads);
             if let (Some(look), Stop::Gain(stop)) = (&self.second_look, stop) {
                 let was_alone: Vec<bool> = (0..n).map(|track| clusters.is_alone(track)).collect();
-                let right = look.merge(&mut clusters, stop, search);
+                let Looked { right, is_undecided: undecided } = look.merge(&mut clusters, stop, search);
+                is_undecided = undecided;
                 let moved: Vec<usize> = (0..n).filter(|track| right[*track] < 1.0).collect();
                 for track in &moved {
                     // That a track is alone was wrong if the track moved.
@@ -456,11 +477,12 @@ impl Round<'_> {
                 }
             }
         }
-        Partition { labels: clusters.labels().to_vec(), merges, standings, confidences }
+        Partition { labels: clusters.labels().to_vec(), is_undecided, merges, standings, confidences }
     }
 
-    /// Returns the labels that other thresholds would give, for the tree of the last round and its cut.
-    fn cuts(&self, learned: &Learned, merges: &[Merge], cut: f64) -> Vec<(f64, Vec<usize>)> {
+    /// Returns the labels and the undecided tracks that other thresholds would give, for the tree of the last round and its
+    /// cut.
+    fn cuts(&self, learned: &Learned, merges: &[Merge], cut: f64) -> Vec<Cutting> {
         let (n, search) = (self.tracks.len(), self.limits.search);
         let thresholds = linkage::thresholds(merges, cut, FORBIDDEN);
         if thresholds.is_empty() {
@@ -476,10 +498,9 @@ impl Round<'_> {
             let mut clusters = clusters.with_clothes(&self.worn);
             let stop = log_odds(*threshold);
             self.reassign(&mut clusters, Stop::Gain(stop), &mut |_| ());
-            if let Some(look) = &self.second_look {
-                look.merge(&mut clusters, stop, one_thread);
-            }
-            (*threshold, clusters.labels().to_vec())
+            let looked = self.second_look.as_ref().map(|look| look.merge(&mut clusters, stop, one_thread));
+            let is_undecided = looked.map_or_else(|| vec![false; n], |looked| looked.is_undecided);
+            Cutting { threshold: *threshold, labels: clusters.labels().to_vec(), is_undecided }
         };
         in_parallel(search.threads, &thresholds, labels, &mut |_| ())
     }

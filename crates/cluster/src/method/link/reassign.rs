@@ -68,6 +68,7 @@ impl<'a> Clusters<'a> {
     pub(super) fn reassign(&mut self, order: &[usize], stop: Stop, advance: &mut dyn FnMut(f64)) -> bool {
         let mut asking = order.to_vec();
         let mut near = vec![Vec::new(); order.len()];
+        let mut changed: HashSet<usize> = HashSet::new();
         for round in 0..ROUNDS {
             if asking.is_empty() {
                 break;
@@ -75,7 +76,10 @@ impl<'a> Clusters<'a> {
             advance(round as f64 / ROUNDS as f64);
             let numbers = self.forget_empty();
             // Of very many tracks, a search takes minutes and misses some clusters anyway: the first one serves all rounds.
-            let is_known = round > 0 && !self.search.is_exact(self.len(), order.len());
+            let is_large = !self.search.is_exact(self.len(), order.len());
+            let is_known = is_large && round > 0;
+            let before = std::mem::take(&mut changed);
+            let before: HashSet<usize> = before.iter().filter_map(|label| numbers[*label]).collect();
             if is_known {
                 let renumber = |label: &usize| numbers.get(*label).copied().flatten();
                 near.iter_mut().for_each(|labels| *labels = labels.iter().filter_map(renumber).collect());
@@ -84,12 +88,15 @@ impl<'a> Clusters<'a> {
                     near[*track] = candidates;
                 }
             }
-            // Clusters made in this round, which no search has seen.
+            // Clusters made in this round, which no search has seen; of very many tracks, they are too many.
             let made = self.len();
-            let mut changed = HashSet::new();
             for track in asking {
-                let candidates = near[track].iter().copied().chain(made..self.len());
                 let from = self.labels[track];
+                // Of clusters that did not change, none was better than the own one.
+                let has_changed = |label: &usize| before.contains(label) || changed.contains(label);
+                let is_asked = |label: &usize| !is_known || has_changed(&from) || has_changed(label);
+                let end = if is_large { made } else { self.len() };
+                let candidates = near[track].iter().copied().filter(is_asked).chain(made..end);
                 let to = self.best(track, candidates, stop);
                 if to != Some(from) {
                     let to = to.unwrap_or_else(|| self.push_empty());
@@ -100,7 +107,7 @@ impl<'a> Clusters<'a> {
             // A track with none of the changed clusters near it need not be checked again.
             let is_near = |track: &usize| near[*track].iter().any(|label| changed.contains(label));
             let is_concerned = |track: &usize| {
-                let has_room = near[*track].len() < CANDIDATES && !is_known;
+                let has_room = near[*track].len() < CANDIDATES && !is_large;
                 changed.contains(&self.labels[*track]) || has_room || is_near(track)
             };
             asking = if changed.is_empty() {

@@ -6,7 +6,7 @@
 //! of their cosines. The log odds that two clusters are one person, given that linking left the clusters apart, are a
 //! logistic regression on both ([`Faces::left_apart`]). Pairs that are one person with a probability of at least
 //! [`LEAST`] are merged, the most probable first; a single poor track joins a person of several tracks from
-//! [`LEAST_OF_POOR`] on.
+//! [`LEAST_OF_POOR`] on. From [`PERHAPS`] on, a poor track is noise, because it may well be this person.
 
 use std::ops::Range;
 
@@ -36,6 +36,10 @@ const LEAST: f64 = 0.75;
 /// a wrong one is a smaller error than two people who are merged. From 0.6 to 0.7, B³ is equal within 0.001 on copies of
 /// eleven labelled clips, also with coefficients from the other clips.
 const LEAST_OF_POOR: f64 = 0.65;
+/// Probability of one person from which a single poor track founds no person. In 77 runs on eleven labelled clips and their
+/// copies, with one embedder and with two, this leaves out 19 of 334 such tracks: 1 and 1 of a person with other tracks, 10
+/// and 7 that show no known person, and 1 and 4 that are the only track of a person, all in one clip.
+const PERHAPS: f64 = 0.3;
 /// Number of people up to which the regression holds as it is: about as many as in the clips with most such pairs. With
 /// more people, pairs of two people grow as the square of their number, pairs of one person as the number.
 const PEOPLE: f64 = 20.0;
@@ -117,6 +121,10 @@ fn even(table: &Quality) -> f64 {
     mean + EVEN * gain * gain * table.person_variance
 }
 
+fn log_odds(probability: f64) -> f64 {
+    (probability / (1.0 - probability)).ln()
+}
+
 /// The tracks of each of `count` clusters.
 pub(super) fn members(labels: &[usize], count: usize) -> Vec<Vec<usize>> {
     let mut members = vec![Vec::new(); count];
@@ -143,18 +151,33 @@ pub(super) enum Clarity {
     Unclear,
 }
 
+/// What a second look found, for each track.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Looked {
+    /// Probability that the second look put the track to the right person; 1 for tracks that did not move.
+    pub(super) right: Vec<f64>,
+    /// Whether the track is a single poor one that may be another person: see [`PERHAPS`].
+    pub(super) is_undecided: Vec<bool>,
+}
+
 impl SecondLook {
     /// Merges clusters that are one person with a sufficient probability; `stop` are the log odds at which linking stopped.
-    /// Returns for each track the probability that this put it to the right person, 1 for tracks that did not move.
-    pub(super) fn merge(&self, clusters: &mut Clusters<'_>, stop: f64, search: Search) -> Vec<f64> {
+    pub(super) fn merge(&self, clusters: &mut Clusters<'_>, stop: f64, search: Search) -> Looked {
         let mut right = vec![1.0; self.clarity.len()];
+        let mut pairs: Vec<(f64, usize, usize)> = Vec::new();
+        // Clusters that were merged since the last search.
+        let mut fresh: Vec<u32> = (0..clusters.len() as u32).collect();
         loop {
             let members = members(clusters.labels(), clusters.len());
-            let pairs = self.pairs(clusters, &members, search);
+            pairs.extend(self.pairs(clusters, &members, &fresh, search));
+            pairs.sort_by(|x, y| y.0.total_cmp(&x.0).then((x.1, x.2).cmp(&(y.1, y.2))));
+            let n_people = members.iter().filter(|members| self.clarity(members) != Clarity::Unclear).count();
+            let crowd = (n_people as f64 / PEOPLE).ln().max(0.0);
+            let reaches = |odds: f64, probability: f64| odds - crowd >= stop + log_odds(probability);
             let mut is_merged = vec![false; members.len()];
-            for (odds, a, b) in pairs {
+            for &(odds, a, b) in &pairs {
                 let least = self.least(&members[a], &members[b]);
-                let is_one = least.is_some_and(|least| odds >= stop + (least / (1.0 - least)).ln());
+                let is_one = least.is_some_and(|least| reaches(odds, least));
                 if !is_one || is_merged[a] || is_merged[b] {
                     continue;
                 }
@@ -162,13 +185,29 @@ impl SecondLook {
                 let (into, from) = if members[b].len() > members[a].len() { (b, a) } else { (a, b) };
                 for track in &members[from] {
                     clusters.put(*track, into);
-                    right[*track] *= 1.0 / (1.0 + (-odds).exp());
+                    right[*track] *= 1.0 / (1.0 + (crowd - odds).exp());
                 }
             }
             if !is_merged.contains(&true) {
-                return right;
+                let mut is_undecided = vec![false; right.len()];
+                for (_, a, b) in pairs.iter().filter(|(odds, ..)| reaches(*odds, PERHAPS)) {
+                    for (one, other) in [(a, b), (b, a)] {
+                        if self.clarity(&members[*one]) == Clarity::Poor && members[*other].len() > 1 {
+                            is_undecided[members[*one][0]] = true;
+                        }
+                    }
+                }
+                return Looked { right, is_undecided };
             }
-            clusters.forget_empty();
+            let numbers = clusters.forget_empty();
+            pairs.retain(|(_, a, b)| !is_merged[*a] && !is_merged[*b]);
+            for (_, a, b) in &mut pairs {
+                let (x, y) = (numbers[*a].unwrap_or(*a), numbers[*b].unwrap_or(*b));
+                (*a, *b) = (x.min(y), x.max(y));
+            }
+            let merged = (0..is_merged.len()).filter(|label| is_merged[*label]);
+            fresh = merged.filter_map(|label| Some(numbers[label]? as u32)).collect();
+            fresh.sort_unstable();
         }
     }
 
@@ -190,19 +229,20 @@ impl SecondLook {
         }
     }
 
-    /// Returns pairs of clusters with near mean vectors that no constraint keeps apart, each with the log odds of one person,
-    /// the largest first.
+    /// Returns pairs of a cluster of `fresh` and another one with near mean vectors that no constraint keeps apart, each with
+    /// the log odds of one person among few people.
     fn pairs(
         &self,
         clusters: &Clusters<'_>,
         members: &[Vec<usize>],
+        fresh: &[u32],
         search: Search,
     ) -> Vec<(f64, usize, usize)> {
         let means = self.faces.means(members);
         let labels: Vec<u32> = (0..members.len() as u32).collect();
-        let rows = Rows { of: &means, rows: &labels };
+        let (among, of) = (Rows { of: &means, rows: &labels }, Rows { of: &means, rows: fresh });
         let itself = |a: u32, b: u32| if a == b { f32::INFINITY } else { 0.0 };
-        let found = neighbours::nearest(rows, rows, f32::MIN, itself, &search, &mut |_| ());
+        let found = neighbours::nearest(among, of, f32::MIN, itself, &search, &mut |_| ());
         let mut near: Vec<(usize, usize)> = found
             .edges
             .iter()
@@ -211,16 +251,12 @@ impl SecondLook {
         near.sort_unstable();
         near.dedup();
         let clothes = clusters.clothes_between();
-        let n_people = members.iter().filter(|members| self.clarity(members) != Clarity::Unclear).count();
-        let crowd = (n_people as f64 / PEOPLE).ln().max(0.0);
-        let log_odds = |(a, b): (usize, usize)| {
+        let odds = |(a, b): (usize, usize)| {
             let linked = clusters.merge_gain(a, b) + clothes.get(&(a, b)).map_or(0.0, |mean| mean.value());
-            (self.faces.same_person_given_apart(linked, &means, a, b) - crowd, a, b)
+            (self.faces.same_person_given_apart(linked, &means, a, b), a, b)
         };
         let is_free = |(a, b): &(usize, usize)| !members[*a].iter().any(|track| clusters.forbids(*track, *b));
-        let mut pairs: Vec<_> = near.into_iter().filter(is_free).map(log_odds).collect();
-        pairs.sort_by(|x, y| y.0.total_cmp(&x.0).then((x.1, x.2).cmp(&(y.1, y.2))));
-        pairs
+        near.into_iter().filter(is_free).map(odds).collect()
     }
 }
 

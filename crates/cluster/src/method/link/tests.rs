@@ -204,9 +204,10 @@ proptest! {
     }
 }
 
-/// Compares merging over lists of 24 neighbours with merging over all pairs.
+/// Compares linking by lists of 24 neighbours, of an exact search and of one in cells, as for very many tracks, with linking
+/// over all pairs.
 #[test]
-fn merging_over_24_neighbours_is_close_to_all_pairs() {
+fn linking_by_neighbours_is_close_to_all_pairs() {
     let n = 1500;
     let made = people(n, 32, 3);
     let norms: Vec<_> = made.norms.clone();
@@ -216,8 +217,8 @@ fn merging_over_24_neighbours_is_close_to_all_pairs() {
         crops.map(|(item, (vector, norm))| crate::method::Crop { item, vector, norm: *norm }).collect();
     let items = Items::new(rows.clone(), made.cannot_link.clone()).unwrap().with_crops(crops).unwrap();
     let tracks = Tracks::new(&items, &Norms::new(&items, 1.0), &quality(32), true).unwrap();
-    let pairs = |all_pairs| {
-        let limits = Limits { all_pairs, known: 64, search: search(24, 2) };
+    let linked = |all_pairs, search| {
+        let limits = Limits { all_pairs, known: 64, search };
         let learned = Learned { offsets: vec![vec![0.0; 32]], alpha: 60.0, clothes: None };
         let round = Round {
             tracks: &tracks,
@@ -229,14 +230,18 @@ fn merging_over_24_neighbours_is_close_to_all_pairs() {
         };
         round.run(&learned, Stop::Gain(0.0), false, &mut |_| ()).labels
     };
-    let (all, some) = (pairs(usize::MAX), pairs(0));
-    let moved = all.iter().zip(&some).filter(|(a, b)| a != b).count();
+    let exact = search(24, 2);
+    let all = linked(usize::MAX, exact);
     let together =
         |labels: &[usize]| partition(labels).iter().map(|c| c.len() * (c.len() - 1) / 2).sum::<usize>();
-    assert!(
-        together(&all).abs_diff(together(&some)) * 50 < together(&all),
-        "{moved} of {n} tracks have another label"
-    );
+    for search in [exact, Search { exact_pairs: 0, probes: 32, ..exact }] {
+        let some = linked(0, search);
+        let moved = all.iter().zip(&some).filter(|(a, b)| a != b).count();
+        assert!(
+            together(&all).abs_diff(together(&some)) * 50 < together(&all),
+            "{moved} of {n} tracks have another label with {search:?}"
+        );
+    }
 }
 
 #[test]
@@ -332,11 +337,11 @@ fn a_second_look_merges_similar_people_whom_nothing_keeps_apart() {
         let mut clusters = Clusters::new(&singles, &prior, &cannot_link_of, labels.to_vec(), search(24, 1));
         let clarity = (0..7).map(|track| if track == 2 { clarity } else { Clarity::Clear }).collect();
         let look = SecondLook { faces: Faces::new(&items, &table), clarity };
-        let right = look.merge(&mut clusters, stop, search(24, 1));
-        (clusters.labels().to_vec(), right)
+        let looked = look.merge(&mut clusters, stop, search(24, 1));
+        (clusters.labels().to_vec(), looked)
     };
     let apart = [0, 0, 2, 1, 1, 1, 3];
-    let (labels, right) = look(apart, &[], Clarity::Clear, 0.0);
+    let (labels, Looked { right, .. }) = look(apart, &[], Clarity::Clear, 0.0);
     let joined = [0, 0, 0, 1, 1, 1, 2];
     assert_eq!(labels, joined, "track 2 is similar to the first person, track 6 to no person");
     assert!((0.75..1.0).contains(&right[2]) && right.iter().filter(|right| **right == 1.0).count() == 6);
@@ -347,6 +352,16 @@ fn a_second_look_merges_similar_people_whom_nothing_keeps_apart() {
     assert_eq!(look(apart, &[], Clarity::Clear, stop).0, apart);
     assert_eq!(look(apart, &[], Clarity::Poor, stop).0, joined, "a poor track joins more easily");
     assert_eq!(look(apart, &[], Clarity::Unclear, stop).0, joined);
+    // At this one, as if it were 0.4 or 0.2.
+    for (probability, clarity, is_undecided) in
+        [(0.4, Clarity::Poor, true), (0.4, Clarity::Clear, false), (0.2, Clarity::Poor, false)]
+    {
+        let stop = (right[2] / (1.0 - right[2])).ln() - (probability / (1.0_f64 - probability)).ln();
+        let (labels, looked) = look(apart, &[], clarity, stop);
+        assert_eq!(labels, apart);
+        let expected: Vec<bool> = (0..7).map(|track| track == 2 && is_undecided).collect();
+        assert_eq!(looked.is_undecided, expected, "{probability} {clarity:?}");
+    }
     // Track 1 is another single track.
     let alone = [0, 1, 2, 3, 3, 3, 4];
     let is_joined = |clarity| {
