@@ -4,7 +4,7 @@
 //! alone, a part of the person goes into the offset, and the evidence for the rest is too low: so with heads in one colour
 //! of light. The cosine of the mean vectors, without the offset, is then the better witness; of several embedders the mean
 //! of their cosines. The log odds that two clusters are one person, given that linking left the clusters apart, are a
-//! logistic regression on both ([`Faces::left_apart`]). Pairs that are one person with a probability of at least
+//! logistic regression on both ([`Faces::same_person_given_apart`]). Pairs that are one person with a probability of at least
 //! [`LEAST`] are merged, the most probable first; a single poor track joins a person of several tracks from
 //! [`LEAST_OF_POOR`] on. From [`PERHAPS`] on, a poor track is noise, because it may well be this person.
 
@@ -37,7 +37,7 @@ const LEAST: f64 = 0.75;
 /// eleven labelled clips, also with coefficients from the other clips.
 const LEAST_OF_POOR: f64 = 0.65;
 /// Probability of one person from which a single poor track founds no person. In 77 runs on eleven labelled clips and their
-/// copies, with one embedder and with two, this leaves out 19 of 334 such tracks: 1 and 1 of a person with other tracks, 10
+/// copies, with one embedder and with two, this leaves out 24 of 335 such tracks: 1 and 1 of a person with other tracks, 10
 /// and 7 that show no known person, and 1 and 4 that are the only track of a person, all in one clip.
 const PERHAPS: f64 = 0.3;
 /// Number of people up to which the regression holds as it is: about as many as in the clips with most such pairs. With
