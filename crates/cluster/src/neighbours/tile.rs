@@ -171,7 +171,7 @@ struct Tile<'a, const V: usize, const Q: usize> {
     products: &'a mut [[f32; WIDEST]; Q],
 }
 
-#[expect(clippy::needless_range_loop, reason = "see the comment inside")]
+#[expect(clippy::needless_range_loop, clippy::manual_memcpy, reason = "see the comment inside")]
 impl<const V: usize, const Q: usize> WithSimd for Tile<'_, V, Q> {
     type Output = u32;
 
