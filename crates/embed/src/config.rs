@@ -14,8 +14,8 @@ use crate::spec::{Name, Source};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Embedders: `"auto"`, which is `sface`, and `retail` as a view if its weights are present, or a list; tracks are
-    /// linked by the first.
+    /// Embedders: `"auto"`, which is `sface` with `retail` as a view, or without the weights of `retail` `sface` with
+    /// `flip`; or a list. Tracks are linked by the first.
     pub embedders: Embedders,
     /// Networks whose vectors of tracks are further evidence beside those of the first embedder, a list; stored in
     /// the table `track_views`.
@@ -48,7 +48,7 @@ impl Default for Config {
 /// The setting `embedders`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Embedders {
-    /// `"auto"`: SFace, and `retail` as a view where its weights are at hand.
+    /// `"auto"`: SFace with `retail` as a view, or where the weights of `retail` are missing, with mirror images.
     Auto,
     /// A list of names.
     Named(Vec<Name>),
@@ -105,22 +105,21 @@ impl<'de> Visitor<'de> for AutoOrNames {
 
 impl Config {
     /// The settings with `auto` replaced by what it stands for: what an earlier result of the run was made with, or
-    /// else SFace, with `retail` as a view where `has_weights` says so.
+    /// else SFace, with `retail` as a view where `has_weights` says so, and otherwise with mirror images.
     #[must_use]
     pub fn resolved(&self, earlier: Option<&Self>, has_weights: impl Fn(Name) -> bool) -> Self {
         if self.embedders != Embedders::Auto {
             return self.clone();
         }
-        let earlier = earlier.filter(|earlier| earlier.embedders != Embedders::Auto);
-        let views = if has_weights(Name::RETAIL) { vec![Name::RETAIL] } else { Vec::new() };
-        Self {
-            embedders: earlier.map_or_else(
-                || Embedders::Named(self.embedders.names().to_vec()),
-                |earlier| earlier.embedders.clone(),
-            ),
-            views: earlier.map_or(views, |earlier| earlier.views.clone()),
-            ..self.clone()
-        }
+        let (embedders, views, flip) = match earlier.filter(|earlier| earlier.embedders != Embedders::Auto) {
+            Some(earlier) => (earlier.embedders.clone(), earlier.views.clone(), earlier.flip),
+            None => {
+                let is_alone = !has_weights(Name::RETAIL);
+                let views = if is_alone { Vec::new() } else { vec![Name::RETAIL] };
+                (Embedders::Named(self.embedders.names().to_vec()), views, is_alone)
+            }
+        };
+        Self { embedders, views, flip: self.flip || flip, ..self.clone() }
     }
 
     /// The networks whose weights are needed, in alphabetical order.
@@ -196,10 +195,10 @@ mod tests {
     }
 
     #[test]
-    fn auto_is_sface_and_retail_where_it_is_at_hand_and_a_run_keeps_its_choice() {
+    fn auto_is_sface_with_retail_or_with_mirror_images_and_a_run_keeps_its_choice() {
         let auto = Config::default();
         let [alone, both] = [false, true].map(|at_hand| auto.resolved(None, |_| at_hand));
-        assert_eq!(alone, of(&["sface"]));
+        assert_eq!(alone, Config { flip: true, ..of(&["sface"]) });
         assert_eq!(both, Config { views: names(&["retail"]), ..of(&["sface"]) });
         assert_eq!(both.networks().unwrap(), names(&["retail", "sface"]));
         assert_eq!(auto.resolved(Some(&alone), |_| true), alone);

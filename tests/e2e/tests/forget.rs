@@ -257,8 +257,8 @@ fn a_run_without_pictures_keeps_none() {
     assert!(again.status.success());
     assert_eq!(hashes(&line.run_dir), before);
     // Other vectors need the pictures, which are gone.
-    let config = line.run_dir.with_file_name("flip.toml");
-    fs::write(&config, "[embed]\nflip = true\n").unwrap();
+    let config = line.run_dir.with_file_name("orb.toml");
+    fs::write(&config, "[embed]\nembedders = [\"orb\"]\n").unwrap();
     let said = Line { config: Some(config), ..line.clone() }.run("embed");
     assert_eq!(said.code, Some(4), "{said:?}");
     assert!(said.events("error").next().unwrap()["message"].as_str().unwrap().ends_with("has no image"));
