@@ -155,6 +155,14 @@ pub enum Error {
         /// The video.
         path: PathBuf,
     },
+    /// The video is not decoded as it was when the checkpoint was written.
+    #[error("no shot begins at frame {frame_idx} of `{}` any more, where an earlier start was interrupted", path.display())]
+    CutIsGone {
+        /// The video.
+        path: PathBuf,
+        /// The first frame that the checkpoint does not have.
+        frame_idx: i64,
+    },
     /// A frame could not be processed.
     #[error("failed to process frame {frame_idx} of `{}`: {reason}", path.display())]
     Frame {
@@ -232,6 +240,9 @@ impl Failure for Error {
                 let hint = "cut the photo so that one face is left; left upper corners of the faces, pixels";
                 Advice::new(exit::INPUT, format!("{hint}: {}", places.join(" ")))
             }
+            Self::CutIsGone { .. } => {
+                Advice::new(exit::UNEXPECTED, "run again: the stage then begins at the first frame")
+            }
             Self::Frame { .. } | Self::Crop { .. } => exit::UNEXPECTED.into(),
             Self::Config { .. } => {
                 Advice::new(exit::USAGE, "`facetrack settings` lists every setting and its range")
@@ -270,10 +281,18 @@ pub fn run(job: &mut Job<Config>, path: &Path, weights: Option<&Path>) -> Result
     let (view, unusual) = preview.choose(&mut *new_detector().map_err(failed)?)?;
     unusual.into_iter().for_each(|warning| stage.warn(warning));
     stage.figure("picture", view.to_string());
-    let mut writer = TrackWriter::new(&stage, job.run.video_id()?, job.config.clone(), times, view)?;
-    let warnings =
-        pipeline::run(path, &*new_detector, &job.config, view, job.threads, &mut writer, &mut job.reporter)?;
-    warnings.into_iter().for_each(|warning| stage.warn(warning));
+    let mut checkpoint = stage.checkpoint(&video::decoder_version())?;
+    if job.force {
+        checkpoint.clear()?;
+    }
+    let mut writer =
+        TrackWriter::new(&stage, job.run.video_id()?, job.config.clone(), times, view, checkpoint)?;
+    let found =
+        pipeline::run(path, &*new_detector, &job.config, view, job.threads, &mut writer, &mut job.reporter);
+    if matches!(found, Err(Error::CutIsGone { .. })) {
+        writer.forget_checkpoint()?;
+    }
+    found?.into_iter().for_each(|warning| stage.warn(warning));
     writer.finish(&mut stage)?;
     Ok(job.commit(stage)?)
 }

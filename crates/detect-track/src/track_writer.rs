@@ -2,14 +2,18 @@
 //!
 //! Tracks and crops are written when a track ends, boxes when their shot ends: a track never leaves
 //! its shot. Memory holds the boxes of one shot and the best crops of the tracks that go on.
+//!
+//! At a cut, all that was found before is in the tables, and nothing of it is needed any more. There the rows since the
+//! last such place become a part of the checkpoint, with whose rows the next start continues if this one is killed.
 
 use geometry::{FrameTimes, Landmarks};
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::{ExtendedColorType, ImageEncoder};
 use run::StageRun;
-use schema::Symbol;
+use run::checkpoint::Checkpoint;
 use schema::io::TableWriter;
-use schema::tables::{Crop, Detection, Shot, Track};
+use schema::tables::{Crop, Detection, Shot, Track, Transition};
+use schema::{Row, Symbol};
 
 use crate::crops::{AlignedCrop, BestCrops, SIDE};
 use crate::face::DetectedFace;
@@ -20,22 +24,55 @@ use crate::tracker::{EndedTrack, TrackDetection, Tracker, fill_gaps, mean_score}
 use crate::view::View;
 use crate::{Config, Error};
 
+/// Length of video after which a part of the checkpoint ends, at the next cut, seconds. A part takes milliseconds to
+/// write, and its video some seconds to examine.
+const PART_SECS: f64 = 60.0;
+
 /// Writes the tables of this stage.
 pub struct TrackWriter {
     video_id: Symbol,
     config: Config,
     times: FrameTimes,
     view: View,
-    shots: TableWriter<Shot>,
-    detections: TableWriter<Detection>,
-    tracks: TableWriter<Track>,
-    crops: TableWriter<Crop>,
+    shots: Twice<Shot>,
+    detections: Twice<Detection>,
+    tracks: Twice<Track>,
+    crops: Twice<Crop>,
+    checkpoint: Checkpoint,
+    /// First frame of the part of the checkpoint that is being written.
+    part_from: i64,
     shot: Option<OpenShot>,
     n_shots: i64,
     n_tracks: i64,
     n_detections: u64,
     /// Number of detections with a clear score.
     n_clear: u64,
+}
+
+/// A table of the stage, and the rows of it that the next part of the checkpoint will have.
+struct Twice<R> {
+    whole: TableWriter<R>,
+    /// `None` in a video that is too short for a part.
+    part: Option<TableWriter<R>>,
+}
+
+impl<R: Row + Clone> Twice<R> {
+    fn push(&mut self, row: R) -> Result<(), Error> {
+        if let Some(part) = &mut self.part {
+            part.push(row.clone())?;
+        }
+        Ok(self.whole.push(row)?)
+    }
+
+    fn save(&mut self, checkpoint: &mut Checkpoint) -> Result<(), Error> {
+        self.part.take().map_or(Ok(()), |part| checkpoint.finish(part))?;
+        Ok(())
+    }
+
+    fn begin_part(&mut self, checkpoint: &Checkpoint) -> Result<(), Error> {
+        self.part = Some(checkpoint.create()?);
+        Ok(())
+    }
 }
 
 struct OpenShot {
@@ -55,32 +92,101 @@ struct OpenShot {
 }
 
 impl TrackWriter {
-    /// Starts the four tables.
+    /// Starts the four tables, with the rows of the checkpoint.
     ///
     /// # Errors
-    /// When a file cannot be created.
+    /// When a file cannot be created or read.
     pub fn new(
         stage: &StageRun,
         video_id: Symbol,
         config: Config,
         times: FrameTimes,
         view: View,
+        checkpoint: Checkpoint,
     ) -> Result<Self, Error> {
-        Ok(Self {
+        let mut writer = Self {
             video_id,
             config,
             times,
             view,
-            shots: stage.create(&[])?,
-            detections: stage.create_of_picture(&[], Some(view.stored_picture()))?,
-            tracks: stage.create(&[])?,
-            crops: stage.create(&[])?,
+            shots: Twice { whole: stage.create(&[])?, part: None },
+            detections: Twice {
+                whole: stage.create_of_picture(&[], Some(view.stored_picture()))?,
+                part: None,
+            },
+            tracks: Twice { whole: stage.create(&[])?, part: None },
+            crops: Twice { whole: stage.create(&[])?, part: None },
+            checkpoint,
+            part_from: 0,
             shot: None,
             n_shots: 0,
             n_tracks: 0,
             n_detections: 0,
             n_clear: 0,
-        })
+        };
+        (0..writer.checkpoint.parts()).try_for_each(|part| writer.take_over(part))?;
+        let last = writer.times.len() as i64 - 1;
+        if writer.times.t_secs(last) - writer.times.t_secs(0) >= PART_SECS {
+            writer.begin_part()?;
+        }
+        Ok(writer)
+    }
+
+    /// Writes the rows of a part of the checkpoint.
+    fn take_over(&mut self, part: usize) -> Result<(), Error> {
+        for rows in self.checkpoint.read::<Shot>(part)? {
+            for row in rows? {
+                self.n_shots += 1;
+                self.part_from = row.last_frame_idx + 1;
+                self.shots.push(row)?;
+            }
+        }
+        for rows in self.checkpoint.read::<Detection>(part)? {
+            for row in rows? {
+                self.push_detection(row)?;
+            }
+        }
+        for rows in self.checkpoint.read::<Track>(part)? {
+            for row in rows? {
+                self.n_tracks += 1;
+                self.tracks.push(row)?;
+            }
+        }
+        for rows in self.checkpoint.read::<Crop>(part)? {
+            rows?.into_iter().try_for_each(|row| self.crops.push(row))?;
+        }
+        Ok(())
+    }
+
+    fn begin_part(&mut self) -> Result<(), Error> {
+        self.shots.begin_part(&self.checkpoint)?;
+        self.detections.begin_part(&self.checkpoint)?;
+        self.tracks.begin_part(&self.checkpoint)?;
+        self.crops.begin_part(&self.checkpoint)
+    }
+
+    /// Saves the rows since the last part, all of which are about frames before `end`.
+    fn save_part(&mut self, end: i64) -> Result<(), Error> {
+        self.shots.save(&mut self.checkpoint)?;
+        self.detections.save(&mut self.checkpoint)?;
+        self.tracks.save(&mut self.checkpoint)?;
+        self.crops.save(&mut self.checkpoint)?;
+        self.checkpoint.save()?;
+        self.part_from = end;
+        self.begin_part()
+    }
+
+    /// The first frame that is not in the rows of the checkpoint; a shot begins there with a cut. 0 without a checkpoint.
+    pub fn continues_at(&self) -> i64 {
+        self.part_from
+    }
+
+    /// Removes the checkpoint.
+    ///
+    /// # Errors
+    /// When a file cannot be removed.
+    pub fn forget_checkpoint(&mut self) -> Result<(), Error> {
+        Ok(self.checkpoint.clear()?)
     }
 
     /// Closes the four tables.
@@ -97,10 +203,10 @@ impl TrackWriter {
                 self.n_clear
             ));
         }
-        stage.finish(self.shots)?;
-        stage.finish(self.detections)?;
-        stage.finish(self.tracks)?;
-        stage.finish(self.crops)?;
+        stage.finish(self.shots.whole)?;
+        stage.finish(self.detections.whole)?;
+        stage.finish(self.tracks.whole)?;
+        stage.finish(self.crops.whole)?;
         Ok(())
     }
 
@@ -195,10 +301,7 @@ impl TrackWriter {
             frame_idx = detection.frame_idx;
             let bbox = self.view.stored_box(&detection.bbox);
             let landmarks = detection.landmarks.as_ref().map(|points| self.view.stored_landmarks(points));
-            self.n_detections += u64::from(detection.score.is_some());
-            let is_clear = |score: f32| f64::from(score) >= self.config.association.clear_score;
-            self.n_clear += u64::from(detection.score.is_some_and(is_clear));
-            self.detections.push(Detection {
+            self.push_detection(Detection {
                 video_id: self.video_id.clone(),
                 frame_idx,
                 det_idx,
@@ -217,12 +320,25 @@ impl TrackWriter {
         }
         Ok(())
     }
+
+    fn push_detection(&mut self, row: Detection) -> Result<(), Error> {
+        self.n_detections += u64::from(row.score.is_some());
+        let is_clear = |score: f32| f64::from(score) >= self.config.association.clear_score;
+        self.n_clear += u64::from(row.score.is_some_and(is_clear));
+        self.detections.push(row)
+    }
+
     /// A shot begins at this frame; the one before it, if any, ends with the frame before.
     ///
     /// # Errors
     /// When the shot cannot be stored.
     pub fn begin_shot(&mut self, first_frame_idx: i64, boundary: Boundary) -> Result<(), Error> {
         self.end_shot(first_frame_idx - 1)?;
+        let part_secs = self.times.t_secs(first_frame_idx) - self.times.t_secs(self.part_from);
+        // A gradual boundary depends on frames before it.
+        if self.shots.part.is_some() && boundary.transition == Transition::Cut && part_secs >= PART_SECS {
+            self.save_part(first_frame_idx)?;
+        }
         self.shot = Some(OpenShot {
             first_frame_idx,
             boundary,

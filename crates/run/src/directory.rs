@@ -18,6 +18,7 @@ use schema::footer::{Embedder, Footer, Picture};
 use schema::io::{PRODUCER, TableWriter};
 use schema::{Row, tables};
 
+use crate::checkpoint::{self, Checkpoint};
 use crate::encryption;
 use crate::error::{Error, Result};
 use crate::exports;
@@ -288,7 +289,8 @@ impl RunDir {
         replace(&self.root.join(CONFIG_FILE), config.as_bytes())?;
         self.reader.manifest.stages.push(record.clone());
         self.reader.manifest.stages.sort_by_key(|s| place(&s.stage));
-        self.write_manifest()
+        self.write_manifest()?;
+        checkpoint::clear(&self.root)
     }
 
     /// Drops the record that `new` replaces and those of later stages that read what is then no
@@ -362,6 +364,15 @@ impl StageRun {
             duration_secs: self.started.elapsed().as_secs_f64(),
             ..self.record.clone()
         })
+    }
+
+    /// What an earlier start of this stage has done with the same fingerprint; `decoder` is what else decides the rows.
+    ///
+    /// # Errors
+    /// When files of another stage or version cannot be removed.
+    pub fn checkpoint(&self, decoder: &str) -> Result<Checkpoint> {
+        let key = hash::bytes(format!("{} {decoder}", self.record.fingerprint).as_bytes());
+        Checkpoint::open(&self.root, &self.run_id, key)
     }
 
     /// Starts writing a table. `embedders` says what made the vectors, whose length is that of the

@@ -14,6 +14,7 @@ use schema::io;
 use schema::tables::{self, EDITS};
 use serde::{Deserialize, Serialize};
 
+use crate::checkpoint;
 use crate::directory::{fingerprint, remove_temporaries};
 use crate::edits::{LOCK, PATIENCE};
 use crate::error::{Error, Result};
@@ -184,6 +185,7 @@ pub fn rotate(root: &Path, keys: [Option<&Key>; 2]) -> Result<Rotated> {
         return Ok(Rotated { tables: count(&manifest), is_page_gone: is_page_gone(&manifest) });
     }
     remove_temporaries(root)?;
+    checkpoint::clear(root)?;
     let [during, after] = states(keys);
     if turn == Turn::New {
         let reader = crate::RunReader { root: root.to_path_buf(), manifest: manifest.clone() };

@@ -7,6 +7,7 @@
 //! * [`RunReader`]: read-only access, without the lock.
 //! * [`manifest`]: `manifest.json`, what ran with which inputs, outputs and hashes.
 //! * [`stage`]: what all stages share: arguments, configuration, progress events.
+//! * [`checkpoint`]: what an unfinished stage has done, for its next start.
 //! * [`appearances`]: when each person is on screen, from the tracks and clusters.
 //! * [`edits`]: corrections of a person, and the faces that they are about.
 //! * [`encryption`]: the key of a directory, and another key for it.
@@ -20,6 +21,7 @@
 //! stage and knows nothing about pixels, networks or clustering.
 
 pub mod appearances;
+pub mod checkpoint;
 mod config;
 pub mod date;
 mod directory;

@@ -8,6 +8,7 @@ use schema::footer::Footer;
 use schema::io::{self, TableReader};
 use schema::{Row, Symbol, tables};
 
+use crate::checkpoint;
 use crate::edits::LOCK;
 use crate::encryption;
 use crate::error::{Error, Result};
@@ -52,13 +53,14 @@ impl RunReader {
     }
 
     /// Whether the program wrote a file, by its path below the run directory with `/`: a table or another result, the
-    /// record of something, a lock, or a log.
+    /// record of something, a lock, a log, or a part of an unfinished stage.
     pub fn is_own(&self, name: &str) -> bool {
         let around =
             [manifest::FILE_NAME, CONFIG_FILE, LOCK_FILE, LOCK, uids::FILE, uids::SEALED, exports::FILE]
                 .contains(&name)
                 || tables::EDITS.iter().any(|table| table.file_name() == name)
-                || name.starts_with("logs/");
+                || name.starts_with("logs/")
+                || checkpoint::is_own(name);
         around || self.manifest.output(name).is_some()
     }
 

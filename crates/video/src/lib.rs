@@ -28,3 +28,9 @@ pub use error::{Error, Result};
 pub use orientation::Region;
 pub use pixels::{Converter, Image};
 pub use sampler::Sampler;
+
+/// Version of FFmpeg's decoders, `MAJOR.MINOR.MICRO`: other versions may decode other pictures.
+pub fn decoder_version() -> String {
+    let version = ffmpeg::codec::version();
+    format!("{}.{}.{}", version >> 16, version >> 8 & 0xff, version & 0xff)
+}

@@ -121,6 +121,64 @@ fn a_run_that_was_killed_ends_as_if_nothing_had_happened() {
     assert!(killed * 2 > tried, "only {killed} of {tried} kills met a running stage");
 }
 
+/// A long video is examined in parts: after each kill, the stage continues behind the parts that are whole.
+#[test]
+fn detection_of_a_long_video_continues_where_it_was_killed() {
+    let Some((clip, mut ffmpeg)) = assets::require("FACETRACK_CLIP").zip(assets::require_ffmpeg()) else {
+        return;
+    };
+    let place = empty_folder("kills", "long").canonicalize().unwrap();
+    let video = place.join("long.mp4");
+    let made = ffmpeg
+        .args(["-stream_loop", "9", "-i"])
+        .arg(&clip)
+        .args([
+            "-vf",
+            "scale=-2:120",
+            "-r",
+            "6",
+            "-an",
+            "-c:v",
+            "libx264",
+            "-preset",
+            "ultrafast",
+            "-t",
+            "150",
+        ])
+        .arg(&video)
+        .status();
+    assert!(made.unwrap().success());
+    let [undisturbed, killed] = ["undisturbed", "killed"].map(|name| {
+        let line = Line::on(&video, &place.join(name).join("r")).unwrap();
+        assert_eq!(line.run("ingest").code, Some(0));
+        Line { threads: Some(2), ..line }
+    });
+    assert_eq!(undisturbed.run("detect-track").code, Some(0));
+    let parts = || -> Vec<_> {
+        let entries = fs::read_dir(killed.run_dir.join("checkpoint")).into_iter().flatten().flatten();
+        let part = |entry: fs::DirEntry| Some((entry.path(), entry.metadata().ok()?.modified().ok()?));
+        let mut parts: Vec<_> = entries.filter_map(part).collect();
+        parts.retain(|(path, _)| path.extension() == Some("json".as_ref()));
+        parts.sort();
+        parts
+    };
+    for n in 1..=2 {
+        let before = parts();
+        let mut child = start(killed.command("detect-track").arg("--json"));
+        while parts().len() < n {
+            assert!(child.try_wait().unwrap().is_none(), "no part {n} of {video:?}");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(parts()[..before.len()], before, "a part was written again");
+    }
+    assert_eq!(killed.run("detect-track").code, Some(0));
+    assert_eq!(table_hashes(&killed.run_dir), table_hashes(&undisturbed.run_dir));
+    assert_eq!(untidy(&killed.run_dir), [""; 0]);
+    assert!(!killed.run_dir.join("checkpoint").exists());
+}
+
 /// Builds a gallery of many runs, and kills the program at random moments, several times in a row: what is there is
 /// always the old gallery or the new one, and the next build continues and ends as if nothing had happened.
 #[test]

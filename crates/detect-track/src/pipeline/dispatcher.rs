@@ -44,7 +44,8 @@ impl<'a> Dispatcher<'a> {
             TrackerKind::Correlation => (Policy::Follow, 1 + threads),
         };
         let (schedule, spare) = (Schedule::new(policy), 2 * threads + 2);
-        Self { path, orders, received, schedule, under_way: 0, intervals, spare, is_first: true, writer }
+        let is_first = writer.continues_at() == 0;
+        Self { path, orders, received, schedule, under_way: 0, intervals, spare, is_first, writer }
     }
 
     /// Takes answers, waiting for them while too many pictures are in memory, `interval` in an anchor
@@ -109,6 +110,11 @@ impl<'a> Dispatcher<'a> {
 
     pub(super) fn failed(&self, frame_idx: i64, reason: String) -> Error {
         Error::Frame { path: self.path.to_path_buf(), frame_idx, reason }
+    }
+
+    /// The first frame that is not in the checkpoint.
+    pub(super) fn continues_at(&self) -> i64 {
+        self.writer.continues_at()
     }
 
     /// Times of the frames.

@@ -29,6 +29,9 @@ pub(super) struct FrameSource<'a> {
     view: View,
     last_anchor_secs: f64,
     last_idx: Option<i64>,
+    /// The first frame that is not in the checkpoint. The frames before it are decoded again, for the shot that begins
+    /// there, and not examined.
+    continues_at: i64,
     damaged: u64,
     untimed: u64,
     /// Packets that were lost before the last picture.
@@ -48,6 +51,7 @@ impl<'a> FrameSource<'a> {
             decoder,
             max_stride_secs: config.max_stride_secs.min(budget_secs),
             skipped: config.skip_frames.clone(),
+            continues_at: dispatcher.continues_at(),
             dispatcher,
             shots: ShotDetector::new(config.shots, fps),
             waiting: VecDeque::new(),
@@ -121,8 +125,16 @@ impl<'a> FrameSource<'a> {
         while self.judged.len() > 1 || (at_end && !self.judged.is_empty()) {
             let verdict = self.judged.pop_front();
             let Some((verdict, picture)) = verdict.zip(self.waiting.pop_front()) else { return Ok(()) };
+            let frame_idx = verdict.frame_idx;
+            if frame_idx < self.continues_at {
+                continue;
+            }
+            if frame_idx == self.continues_at && frame_idx > 0 && verdict.begins.is_none() {
+                let path = self.dispatcher.path.to_path_buf();
+                return Err(Error::CutIsGone { path, frame_idx });
+            }
             let ends = self.judged.front().is_none_or(|next| next.begins.is_some());
-            self.admit(verdict.frame_idx, picture, verdict.begins, ends)?;
+            self.admit(frame_idx, picture, verdict.begins, ends)?;
         }
         let settled_before = if at_end { i64::MAX } else { self.shots.settled_before() };
         self.dispatcher.pass_on(settled_before)
