@@ -41,7 +41,7 @@ pub(crate) const OPENCV: &[Need] = &[
         &["libopencv-dev"],
         || process::succeeds("pkg-config", &["--exists", "opencv4"]),
     ),
-    // Elsewhere the cascades' place is anyone's guess, and only one detector wants them.
+    // Without apt, the place of the cascades is unknown, and only the detector `haar` needs them.
     need("OpenCV's cascades", &["opencv-data"], || has_cascades() || !has_apt()),
 ];
 /// What obtaining weights needs.

@@ -39,14 +39,14 @@ const STRANGERS_OF_SEVERAL: f64 = 0.1;
 const STRANGERS_BY_VECTORS: f64 = 0.05;
 /// The same where an edit of the user made the nearest person of tracks of others.
 const STRANGERS_BY_EDITS: f64 = 0.5;
-/// Of tracks with a low score that are alone or unsorted, the share that shows no face, the score where it is half of
-/// that, and how soon it falls: in those runs, 6 of 11 tracks below 0.7 show none, 12 of 33 from 0.7 to 0.75, and 4 of
-/// 1,351 above.
+/// Share of the tracks with the lowest scores that show no face, if they are alone or unsorted: in those runs, 6 of 11
+/// tracks below 0.7, 12 of 33 from 0.7 to 0.75, and 4 of 1,351 above.
 const NO_FACES: f64 = 0.6;
-/// The share of tracks that are a smaller part of a person with other tracks: in those runs, 4 of 110 with a low score
-/// show no face.
+/// The same share of tracks that are a smaller part of a person with other tracks: in those runs, 4 of 110.
 const NO_FACES_OF_PEOPLE: f64 = 0.1;
+/// Mean score at which the share is half of that, 0 to 1.
 const FACE_SCORE: f64 = 0.735;
+/// Scale of the logistic curve by which the share falls with the score.
 const FACE_SCORE_WIDTH: f64 = 0.012;
 /// Largest number of people that are compared with each other; the people seen most are taken.
 const MOST_COMPARED: usize = 200;

@@ -10,7 +10,7 @@
 //! * [`view`]: which part of the frame is the picture, and how it is shown.
 //! * [`track_writer`]: turns what the pipeline finds into rows, shot by shot.
 //!
-//! **Architecture invariant:** the only code that decodes pixels of the video, and it does so once.
+//! **Architecture invariant:** the only code that decodes pixels of the video, and it does so once per start.
 //! A track never crosses a shot boundary. Results do not depend on the number of threads.
 //!
 //! **Feature `opencv`** (default): the detector `haar` and the tracker `correlation` are OpenCV's. Without
@@ -156,7 +156,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// The video is not decoded as it was when the checkpoint was written.
-    #[error("no shot begins at frame {frame_idx} of `{}` any more, where an earlier start was interrupted", path.display())]
+    #[error("failed to continue `{}`: no shot begins at frame {frame_idx}, as it did when the work was saved", path.display())]
     CutIsGone {
         /// The video.
         path: PathBuf,
@@ -240,9 +240,7 @@ impl Failure for Error {
                 let hint = "cut the photo so that one face is left; left upper corners of the faces, pixels";
                 Advice::new(exit::INPUT, format!("{hint}: {}", places.join(" ")))
             }
-            Self::CutIsGone { .. } => {
-                Advice::new(exit::UNEXPECTED, "run again: the stage then begins at the first frame")
-            }
+            Self::CutIsGone { .. } => Advice::new(exit::UNEXPECTED, "run again with --from detect-track"),
             Self::Frame { .. } | Self::Crop { .. } => exit::UNEXPECTED.into(),
             Self::Config { .. } => {
                 Advice::new(exit::USAGE, "`facetrack settings` lists every setting and its range")
@@ -281,17 +279,18 @@ pub fn run(job: &mut Job<Config>, path: &Path, weights: Option<&Path>) -> Result
     let (view, unusual) = preview.choose(&mut *new_detector().map_err(failed)?)?;
     unusual.into_iter().for_each(|warning| stage.warn(warning));
     stage.figure("picture", view.to_string());
-    let mut checkpoint = stage.checkpoint(&video::decoder_version())?;
+    // Other pictures or sums would give other rows than those that were saved.
+    let isa = nn::isa::available().first().map_or("", |(name, _)| name);
+    let mut checkpoint = stage.checkpoint(&format!("{} {isa} {view:?}", video::decoder_version()))?;
     if job.force {
         checkpoint.clear()?;
     }
+    // A forced start begins anew, and so would its next try.
+    let checkpoint = Some(checkpoint).filter(|_| !job.force);
     let mut writer =
         TrackWriter::new(&stage, job.run.video_id()?, job.config.clone(), times, view, checkpoint)?;
     let found =
         pipeline::run(path, &*new_detector, &job.config, view, job.threads, &mut writer, &mut job.reporter);
-    if matches!(found, Err(Error::CutIsGone { .. })) {
-        writer.forget_checkpoint()?;
-    }
     found?.into_iter().for_each(|warning| stage.warn(warning));
     writer.finish(&mut stage)?;
     Ok(job.commit(stage)?)

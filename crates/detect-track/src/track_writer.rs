@@ -3,8 +3,8 @@
 //! Tracks and crops are written when a track ends, boxes when their shot ends: a track never leaves
 //! its shot. Memory holds the boxes of one shot and the best crops of the tracks that go on.
 //!
-//! At a cut, all that was found before is in the tables, and nothing of it is needed any more. There the rows since the
-//! last such place become a part of the checkpoint, with whose rows the next start continues if this one is killed.
+//! At a cut, all earlier rows are final. After a minute of video, the rows since the last part then become a part of the
+//! checkpoint, from which the next start continues if this one is killed.
 
 use geometry::{FrameTimes, Landmarks};
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
@@ -24,8 +24,7 @@ use crate::tracker::{EndedTrack, TrackDetection, Tracker, fill_gaps, mean_score}
 use crate::view::View;
 use crate::{Config, Error};
 
-/// Length of video after which a part of the checkpoint ends, at the next cut, seconds. A part takes milliseconds to
-/// write, and its video some seconds to examine.
+/// Length of video after which a part of the checkpoint ends, at the next cut, seconds.
 const PART_SECS: f64 = 60.0;
 
 /// Writes the tables of this stage.
@@ -38,7 +37,8 @@ pub struct TrackWriter {
     detections: Twice<Detection>,
     tracks: Twice<Track>,
     crops: Twice<Crop>,
-    checkpoint: Checkpoint,
+    /// `None` if no work is saved.
+    checkpoint: Option<Checkpoint>,
     /// First frame of the part of the checkpoint that is being written.
     part_from: i64,
     shot: Option<OpenShot>,
@@ -52,7 +52,7 @@ pub struct TrackWriter {
 /// A table of the stage, and the rows of it that the next part of the checkpoint will have.
 struct Twice<R> {
     whole: TableWriter<R>,
-    /// `None` in a video that is too short for a part.
+    /// `None` if no work is saved.
     part: Option<TableWriter<R>>,
 }
 
@@ -66,11 +66,6 @@ impl<R: Row + Clone> Twice<R> {
 
     fn save(&mut self, checkpoint: &mut Checkpoint) -> Result<(), Error> {
         self.part.take().map_or(Ok(()), |part| checkpoint.finish(part))?;
-        Ok(())
-    }
-
-    fn begin_part(&mut self, checkpoint: &Checkpoint) -> Result<(), Error> {
-        self.part = Some(checkpoint.create()?);
         Ok(())
     }
 }
@@ -102,7 +97,7 @@ impl TrackWriter {
         config: Config,
         times: FrameTimes,
         view: View,
-        checkpoint: Checkpoint,
+        checkpoint: Option<Checkpoint>,
     ) -> Result<Self, Error> {
         let mut writer = Self {
             video_id,
@@ -124,69 +119,66 @@ impl TrackWriter {
             n_detections: 0,
             n_clear: 0,
         };
-        (0..writer.checkpoint.parts()).try_for_each(|part| writer.take_over(part))?;
-        let last = writer.times.len() as i64 - 1;
-        if writer.times.t_secs(last) - writer.times.t_secs(0) >= PART_SECS {
-            writer.begin_part()?;
+        if let Some(checkpoint) = writer.checkpoint.take() {
+            (0..checkpoint.parts()).try_for_each(|part| writer.take_over(&checkpoint, part))?;
+            let last = writer.times.len() as i64 - 1;
+            if writer.times.t_secs(last) - writer.times.t_secs(0) >= PART_SECS {
+                writer.begin_part(checkpoint)?;
+            }
         }
         Ok(writer)
     }
 
     /// Writes the rows of a part of the checkpoint.
-    fn take_over(&mut self, part: usize) -> Result<(), Error> {
-        for rows in self.checkpoint.read::<Shot>(part)? {
+    fn take_over(&mut self, checkpoint: &Checkpoint, part: usize) -> Result<(), Error> {
+        for rows in checkpoint.read::<Shot>(part)? {
             for row in rows? {
                 self.n_shots += 1;
                 self.part_from = row.last_frame_idx + 1;
                 self.shots.push(row)?;
             }
         }
-        for rows in self.checkpoint.read::<Detection>(part)? {
+        for rows in checkpoint.read::<Detection>(part)? {
             for row in rows? {
                 self.push_detection(row)?;
             }
         }
-        for rows in self.checkpoint.read::<Track>(part)? {
+        for rows in checkpoint.read::<Track>(part)? {
             for row in rows? {
                 self.n_tracks += 1;
                 self.tracks.push(row)?;
             }
         }
-        for rows in self.checkpoint.read::<Crop>(part)? {
+        for rows in checkpoint.read::<Crop>(part)? {
             rows?.into_iter().try_for_each(|row| self.crops.push(row))?;
         }
         Ok(())
     }
 
-    fn begin_part(&mut self) -> Result<(), Error> {
-        self.shots.begin_part(&self.checkpoint)?;
-        self.detections.begin_part(&self.checkpoint)?;
-        self.tracks.begin_part(&self.checkpoint)?;
-        self.crops.begin_part(&self.checkpoint)
+    fn begin_part(&mut self, checkpoint: Checkpoint) -> Result<(), Error> {
+        self.shots.part = Some(checkpoint.create()?);
+        self.detections.part = Some(checkpoint.create()?);
+        self.tracks.part = Some(checkpoint.create()?);
+        self.crops.part = Some(checkpoint.create()?);
+        self.checkpoint = Some(checkpoint);
+        Ok(())
     }
 
     /// Saves the rows since the last part, all of which are about frames before `end`.
     fn save_part(&mut self, end: i64) -> Result<(), Error> {
-        self.shots.save(&mut self.checkpoint)?;
-        self.detections.save(&mut self.checkpoint)?;
-        self.tracks.save(&mut self.checkpoint)?;
-        self.crops.save(&mut self.checkpoint)?;
-        self.checkpoint.save()?;
+        let Some(mut checkpoint) = self.checkpoint.take() else { return Ok(()) };
+        self.shots.save(&mut checkpoint)?;
+        self.detections.save(&mut checkpoint)?;
+        self.tracks.save(&mut checkpoint)?;
+        self.crops.save(&mut checkpoint)?;
+        checkpoint.save()?;
         self.part_from = end;
-        self.begin_part()
+        self.begin_part(checkpoint)
     }
 
     /// The first frame that is not in the rows of the checkpoint; a shot begins there with a cut. 0 without a checkpoint.
     pub fn continues_at(&self) -> i64 {
         self.part_from
-    }
-
-    /// Removes the checkpoint.
-    ///
-    /// # Errors
-    /// When a file cannot be removed.
-    pub fn forget_checkpoint(&mut self) -> Result<(), Error> {
-        Ok(self.checkpoint.clear()?)
     }
 
     /// Closes the four tables.
@@ -336,7 +328,7 @@ impl TrackWriter {
         self.end_shot(first_frame_idx - 1)?;
         let part_secs = self.times.t_secs(first_frame_idx) - self.times.t_secs(self.part_from);
         // A gradual boundary depends on frames before it.
-        if self.shots.part.is_some() && boundary.transition == Transition::Cut && part_secs >= PART_SECS {
+        if boundary.transition == Transition::Cut && part_secs >= PART_SECS {
             self.save_part(first_frame_idx)?;
         }
         self.shot = Some(OpenShot {

@@ -14,8 +14,8 @@ use crate::spec::{Name, Source};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Embedders: `"auto"`, which is `sface` with `retail` as a view, or without the weights of `retail` `sface` with
-    /// `flip`; or a list. Tracks are linked by the first.
+    /// Embedders, `"auto"` or a list; tracks are linked by the first. `"auto"` is `sface` with `retail` as a view, or, if
+    /// the weights of `retail` are missing, `sface` with `flip`.
     pub embedders: Embedders,
     /// Networks whose vectors of tracks are further evidence beside those of the first embedder, a list; stored in
     /// the table `track_views`.
@@ -23,8 +23,8 @@ pub struct Config {
     /// Networks that the embedder `fusion` joins, each with its weight, above 0.
     pub fusion: BTreeMap<Name, f32>,
     /// Whether every crop is embedded with its mirror image, and both vectors are added; takes twice the
-    /// time.
-    pub flip: bool,
+    /// time. Default: as `embedders = "auto"` decides; with a list, false.
+    pub flip: Option<bool>,
     /// Device of the networks: `cpu`, `cuda`, `cuda:N`, or `auto`, the first graphics card if the program
     /// was built with CUDA and a card is present.
     pub device: String,
@@ -38,7 +38,7 @@ impl Default for Config {
             embedders: Embedders::Auto,
             views: Vec::new(),
             fusion: BTreeMap::from([(Name::SFACE, 1.0), (Name::DLIB, 0.5)]),
-            flip: false,
+            flip: None,
             device: "auto".into(),
             precision: "f32".into(),
         }
@@ -105,21 +105,21 @@ impl<'de> Visitor<'de> for AutoOrNames {
 
 impl Config {
     /// The settings with `auto` replaced by what it stands for: what an earlier result of the run was made with, or
-    /// else SFace, with `retail` as a view where `has_weights` says so, and otherwise with mirror images.
+    /// else SFace, with `retail` as a view if `has_weights` is true of it, and otherwise with mirror images.
     #[must_use]
     pub fn resolved(&self, earlier: Option<&Self>, has_weights: impl Fn(Name) -> bool) -> Self {
         if self.embedders != Embedders::Auto {
-            return self.clone();
+            return Self { flip: Some(self.flip.unwrap_or(false)), ..self.clone() };
         }
         let (embedders, views, flip) = match earlier.filter(|earlier| earlier.embedders != Embedders::Auto) {
             Some(earlier) => (earlier.embedders.clone(), earlier.views.clone(), earlier.flip),
             None => {
                 let is_alone = !has_weights(Name::RETAIL);
                 let views = if is_alone { Vec::new() } else { vec![Name::RETAIL] };
-                (Embedders::Named(self.embedders.names().to_vec()), views, is_alone)
+                (Embedders::Named(self.embedders.names().to_vec()), views, Some(is_alone))
             }
         };
-        Self { embedders, views, flip: self.flip || flip, ..self.clone() }
+        Self { embedders, views, flip: self.flip.or(flip), ..self.clone() }
     }
 
     /// The networks whose weights are needed, in alphabetical order.
@@ -198,12 +198,15 @@ mod tests {
     fn auto_is_sface_with_retail_or_with_mirror_images_and_a_run_keeps_its_choice() {
         let auto = Config::default();
         let [alone, both] = [false, true].map(|at_hand| auto.resolved(None, |_| at_hand));
-        assert_eq!(alone, Config { flip: true, ..of(&["sface"]) });
-        assert_eq!(both, Config { views: names(&["retail"]), ..of(&["sface"]) });
+        assert_eq!(alone, Config { flip: Some(true), ..of(&["sface"]) });
+        assert_eq!(both, Config { flip: Some(false), views: names(&["retail"]), ..of(&["sface"]) });
+        let once = Config { flip: Some(false), ..auto.clone() };
+        assert_eq!(once.resolved(None, |_| false), Config { flip: Some(false), ..of(&["sface"]) });
         assert_eq!(both.networks().unwrap(), names(&["retail", "sface"]));
         assert_eq!(auto.resolved(Some(&alone), |_| true), alone);
         assert_eq!(auto.resolved(Some(&both), |_| false), both);
-        assert_eq!(of(&["dlib"]).resolved(Some(&both), |_| true), of(&["dlib"]));
+        let named = Config { flip: Some(false), ..of(&["dlib"]) };
+        assert_eq!(of(&["dlib"]).resolved(Some(&both), |_| true), named);
     }
 
     #[test]

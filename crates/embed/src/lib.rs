@@ -48,9 +48,9 @@ use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use run::stage::{Job, Outcome, Progress, Stage};
 use run::{Begin, RunDir};
-use schema::UnitVector;
 use schema::footer::Embedder as Footnote;
 use schema::tables::Crop;
+use schema::{Row as _, UnitVector};
 use serde::Deserialize as _;
 
 use crate::bow::Descriptors;
@@ -261,6 +261,7 @@ pub fn run(job: &mut Job<Config>, files: &[WeightFile]) -> Result<Outcome, Error
         embed_table(job, embedder.as_ref(), (i as u64, of), &pool, write)?;
     }
     let names = config.embedders.names().iter().chain(&config.views).map(|name| name.as_str());
+    let names = names.chain((config.flip == Some(true)).then_some("mirror images"));
     stage.figure("embedders", names.collect::<Vec<_>>().join(" + "));
     stage.figure("device", device);
     writer.finish(&mut stage)?;
@@ -280,7 +281,7 @@ pub fn check(config: &Config, own: &[WeightFile]) -> Result<(), Error> {
     Ok(())
 }
 
-/// Embeds a single crop, RGB, `side × side` pixels, as the stage embeds the crops of a run. Returns the embedder with
+/// Embeds a single crop, RGB, `side × side` pixels, as the stage embeds the crops of a run without mirror images. Returns the embedder with
 /// its weights, as in the footers of tables, and the vector.
 ///
 /// # Errors
@@ -306,7 +307,7 @@ pub fn embed_one(
 
 /// Descriptors of the crops that a vocabulary is learned from.
 fn described(run: &RunDir, kind: Kind) -> Result<Vec<Descriptors>, Error> {
-    let path = run.root().join("crops.parquet");
+    let path = run.root().join(Crop::TABLE.file_name());
     let table = run.open_table::<Crop>()?;
     let mut wanted = bow::sampled(usize::try_from(table.row_count()).unwrap_or(usize::MAX)).peekable();
     let mut found = Vec::new();
@@ -331,7 +332,7 @@ fn embed_table(
     pool: &ThreadPool,
     mut write: impl FnMut(&[Crop], Vec<Vec<f32>>) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    let path = job.run.root().join("crops.parquet");
+    let path = job.run.root().join(Crop::TABLE.file_name());
     let mut batches = job.run.open_table::<Crop>()?;
     let total = batches.row_count();
     let mut done = passed * total;
@@ -345,7 +346,7 @@ fn embed_table(
         let whole = open.map_or(waiting.len(), |open| waiting.partition_point(|crop| crop.track_id < open));
         let rest = waiting.split_off(whole);
         for crops in passes(&waiting, CROPS_PER_PASS.max(embedder.batch() * job.threads)) {
-            let work = Work { embedder, flip: job.config.flip, path: &path };
+            let work = Work { embedder, flip: job.config.flip == Some(true), path: &path };
             write(crops, work.vectors(crops, pool)?)?;
             done += crops.len() as u64;
             job.reporter.advance(done, of * total, "crops");

@@ -72,7 +72,7 @@ pub(crate) fn write(
         samples_per_identity,
     };
     let Rendered { page, plots } = report.render()?;
-    stage.write_file("report/index.html", page.as_bytes())?;
+    stage.write_file(run::PAGE, page.as_bytes())?;
     for (name, plot) in plots {
         stage.write_file(&format!("report/plots/{name}.svg"), plot.as_bytes())?;
     }

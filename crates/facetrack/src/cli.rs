@@ -241,8 +241,8 @@ pub(crate) struct Settings {
     /// Do not measure the colours of clothes
     #[arg(long)]
     no_context: bool,
-    /// Embedders; tracks are linked by the first. auto: sface with the view retail, or without its weights sface with
-    /// --flip
+    /// Embedders; tracks are linked by the first. auto: sface with the view retail; if the weights of retail are missing,
+    /// sface with --flip
     #[arg(long, value_delimiter = ',', value_parser = embedders())]
     embedder: Vec<String>,
     /// Views: networks whose evidence is added to that of the first embedder for linking; needs --embedder

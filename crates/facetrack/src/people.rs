@@ -101,7 +101,7 @@ pub(crate) fn add(
     let mut library = Library::open(library)?;
     if library.is_upgraded() {
         reporter.warn(
-            "the library was upgraded to the format of this version, which earlier versions cannot read",
+            "the gallery was upgraded to the format of this version, which earlier versions cannot read",
         );
     }
     let mut codes = Vec::new();
@@ -207,8 +207,7 @@ pub(crate) fn share_names(library: &mut Library, reporter: &mut Reporter) -> Res
     }
     if !gone.is_empty() {
         reporter.warn(&format!(
-            "names of the library are missing in these runs, which are not where the library found them, or not as they \
-             were added: {}; add these runs again",
+            "these runs did not get the names of the gallery, because they were moved or changed: {}; add the runs again",
             gone.join(", ")
         ));
     }
@@ -217,7 +216,7 @@ pub(crate) fn share_names(library: &mut Library, reporter: &mut Reporter) -> Res
         match update(run_dir) {
             Ok(()) => n_updated += usize::from(!library.add(&RunIdentities::read(run_dir)?)?.up_to_date),
             Err(reason) => reporter.warn(&format!(
-                "the library names people of `{}`; the next `facetrack run` shows the names, because {reason}",
+                "the gallery names people of `{}`; the next `facetrack run` shows the names, because {reason}",
                 run_dir.display()
             )),
         }

@@ -24,7 +24,7 @@ const VIDEOS: [&str; 28] = [
 const MAX_NAMES: usize = 20;
 /// Name of the library beside the runs.
 const LIBRARY: &str = "library";
-const RESUMES: &str = "interrupted; the same command resumes after the last finished stage";
+const RESUMES: &str = "interrupted; the same command continues";
 
 /// Runs every stage on one video; or on each of several, whose people are then linked.
 pub(crate) fn run(args: &RunArgs) -> Result<()> {
@@ -171,7 +171,7 @@ fn run_each(args: &RunArgs, videos: &[PathBuf]) -> Result<()> {
     for (copy, first) in &copies {
         let (copy, first) = (copy.display(), first.display());
         eprintln!(
-            "warning: `{copy}` is a copy of `{first}`: both get a run, but only the run of the first is in the library"
+            "warning: `{copy}` is a copy of `{first}`: both get a run, but only the run of the first is in the gallery"
         );
     }
     let plan = Plan::check(args)?;
@@ -327,7 +327,7 @@ fn link(
         return Ok(());
     }
     if !args.quiet {
-        eprintln!("library: {}", summary(&figures));
+        eprintln!("gallery: {}", summary(&figures));
         eprintln!("page of the gallery: {}", people::page(&figures));
         eprintln!("finished in {}; table of people:", duration(started.elapsed().as_secs_f64()));
     }

@@ -24,9 +24,6 @@ use crate::sources::{self, WeightSource};
 use crate::stages::{self, Finished};
 use crate::{annotate, edits, keys, redact, skip, stamp, tables};
 
-/// The page, below the run directory.
-const PAGE: &str = "report/index.html";
-
 /// What every stage reported at its end, in their order.
 pub(crate) type Done = Vec<(&'static str, Finished)>;
 
@@ -98,7 +95,7 @@ fn run_in(args: &RunArgs, video: &Path, run_dir: PathBuf) -> Result<()> {
         eprintln!("tables: {}", run_dir.display());
         eprintln!("finished in {}; page:", duration(started.elapsed().as_secs_f64()));
     }
-    let page = run_dir.join(PAGE);
+    let page = run_dir.join(run::PAGE);
     say(&page.display().to_string());
     if args.open {
         open(&page);
@@ -250,7 +247,7 @@ pub(crate) fn closing_event(run_dir: &Path, finished: &[(&'static str, Finished)
     json!({
         "event": "run_finished",
         "run_dir": run_dir.display().to_string(),
-        "report": run_dir.join(PAGE).display().to_string(),
+        "report": run_dir.join(run::PAGE).display().to_string(),
         "skipped": finished.iter().filter(|(_, f)| f.skipped).map(|(name, _)| *name).collect::<Vec<_>>(),
         "figures": of_each(|stage| Value::Object(stage.figures.clone())),
         "costs": of_each(|stage| json!(stage.cost)),

@@ -11,15 +11,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ::run::edits::{Edit, EditOp, Faces};
+use ::run::edits::{Edit, EditOp, Faces, LEAST_IOU};
 use geometry::BBox;
 use schema::tables::Detection;
 
 use crate::labels::{Labels, Time};
 use crate::run::Run;
-
-/// Least intersection over union of two boxes of one face, as for corrections.
-const LEAST_IOU: f64 = 0.5;
 
 /// Largest share of the fit of a name and a person that the name may have with another person, and the person with another
 /// name. Services look at a few frames a second and close gaps as they like, so that two people who are nearly always
@@ -132,7 +129,7 @@ fn meeting([x, y, w, h]: [f64; 4], frame: i64, run: &Run) -> Option<&Detection> 
         BBox { x_min, y_min, x_max, y_max }.iou(&own)
     };
     let best = rows.map(|row| (iou(row), row)).max_by(|a, b| a.0.total_cmp(&b.0))?;
-    (best.0 >= LEAST_IOU).then_some(best.1)
+    (best.0 >= f64::from(LEAST_IOU)).then_some(best.1)
 }
 
 /// Disjoint spans of time in order, seconds.

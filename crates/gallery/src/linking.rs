@@ -14,6 +14,7 @@ use cluster::items::{self, Vectors};
 use cluster::neighbours::{self, Rows, Search};
 use cluster::prior;
 use numeric::merges::{Merges, Pair};
+use numeric::vector::dot_in_lanes as dot;
 
 use crate::Error;
 use crate::evidence::{Measure, Sum};
@@ -181,11 +182,6 @@ impl Cohort {
         }
         squares / count
     }
-}
-
-/// Returns the inner product, summed in a fixed order.
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    numeric::vector::dot_in_lanes(a, b)
 }
 
 /// Clusters during linking. The index of the first item of a cluster is the index of its sums, videos and node.

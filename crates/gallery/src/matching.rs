@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn everybody_is_whom_they_are_like_or_new() {
+    fn a_person_is_the_most_similar_one_or_new() {
         assert_eq!(places(&[0.0, 90.0], &[80.0, 10.0, 200.0]), [Some(1), Some(0), None]);
         assert_eq!(places(&[], &[80.0]), [None]);
         assert_eq!(places(&[80.0], &[]), []);
@@ -335,7 +335,7 @@ mod tests {
         let cos = |degrees: f64| degrees.to_radians().cos();
         let margins: Vec<_> = found(&[0.0, 90.0], &[10.0, 40.0, 220.0]).iter().map(Match::margin).collect();
         let expected = [cos(10.0) - 0.5, cos(50.0) - 0.5, 0.5 - f64::from(-0.64279_f32)];
-        // 10° is the first; 40° then is nearest to the second, from which nobody else keeps it.
+        // 10° is the first; 40° then is nearest to the second, which no other person takes.
         for (margin, expected) in margins.iter().zip(expected).take(2) {
             assert!((margin.unwrap_or(9.0) - expected).abs() < 1e-6, "{margins:?}");
         }

@@ -13,8 +13,6 @@ use crate::{Error, RunIdentities};
 
 /// Name of the page in the directory of a gallery.
 pub const PAGE: &str = "index.html";
-/// The page of a run, in the run directory.
-const RUN_PAGE: &str = "report/index.html";
 
 impl Library {
     /// Writes the page of the people as of the last commit. Returns the path of the page. The page of an encrypted
@@ -157,8 +155,8 @@ impl Video {
 
     /// The page of the run, relative to the gallery; `None` where there is none.
     fn page(&self) -> Option<String> {
-        let is_there = self.run_dir.as_ref()?.join(RUN_PAGE).is_file();
-        is_there.then(|| Some(format!("{}/{RUN_PAGE}", self.relative.as_ref()?))).flatten()
+        let is_there = self.run_dir.as_ref()?.join(run::PAGE).is_file();
+        is_there.then(|| Some(format!("{}/{}", self.relative.as_ref()?, run::PAGE))).flatten()
     }
 
     /// The best face of each cluster that is wanted, JPEG.

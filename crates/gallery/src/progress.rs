@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use run::encryption::Encryption;
-use run::files::{is_temporary, publish, remove, replace, sha256, temporary};
+use run::files::{is_temporary, publish, remove_own, replace, sha256, temporary};
 use schema::Row as _;
 use schema::footer::{Embedder, Footer};
 use schema::io;
@@ -322,13 +322,5 @@ pub(crate) fn is_ours(name: &str) -> bool {
 
 /// Removes what unfinished builds of a library have saved; files of others stay.
 pub(crate) fn clear(library: &Path) -> Result<(), Error> {
-    let folder = library.join(FOLDER);
-    for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
-        if is_ours(entry.file_name().to_str().unwrap_or_default()) {
-            remove(&entry.path())?;
-        }
-    }
-    // A folder that has files of others stays.
-    let _ = fs::remove_dir(folder);
-    Ok(())
+    Ok(remove_own(&library.join(FOLDER), is_ours)?)
 }

@@ -185,7 +185,7 @@ pub struct Library {
 /// The result of adding a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Added {
-    /// People whom the library knew.
+    /// People of the library before.
     pub known: usize,
     /// People who are new.
     pub new: usize,

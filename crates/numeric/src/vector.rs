@@ -1,7 +1,7 @@
 //! Vectors: inner products, norms, means.
 //!
 //! The order of summation is part of each function's contract, because results must not depend on the
-//! machine or on the compiler. Functions that end in `_f64` widen every number before they multiply.
+//! compiler or the number of threads. Functions that end in `_f64` widen every number before they multiply.
 
 /// Inner product, summed in order.
 pub fn dot(a: &[f32], b: &[f32]) -> f32 {

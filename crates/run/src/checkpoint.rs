@@ -1,11 +1,11 @@
-//! What an unfinished stage has done, so that a stage that was killed continues where it was.
+//! Saved work of an unfinished `detect-track`, from which the next start continues.
 //!
-//! The folder `checkpoint` of a run directory has parts of the tables of the stage `detect-track`, the only stage that
-//! takes long and reads its input in order: for each part, the tables `NUMBER-TABLE.parquet` with the rows of the part,
-//! and `NUMBER.json` with their hashes, written last. A part counts only for a stage with the same fingerprint, key and
-//! decoder, and only with all parts before it. The rows of the parts are exactly those that the stage would find again, so
-//! that its tables do not depend on whether, when and how often it was killed. The commit removes the folder, and so do a
-//! start with `--force`, `redact`, and a change of the key.
+//! The folder `checkpoint` of a run directory has parts of the tables of the stage: for each part, the tables
+//! `NUMBER-TABLE.parquet` with the rows of the part, and `NUMBER.json` with their hashes, written last. A part counts only
+//! with the same fingerprint, key of the tables, decoder, picture and instruction set, and only with all parts before it.
+//! Its rows are exactly those that the stage would find again, so that the tables do not depend on whether, when and how
+//! often the stage was killed. The folder goes when `detect-track` commits or is up to date, and by `--force`, `redact` and
+//! a change of the key.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -18,7 +18,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::encryption::Encryption;
 use crate::error::{Error, Result};
-use crate::files::{publish, remove, replace, sha256, temporary};
+use crate::files::{TEMPORARY, publish, remove_own, replace, sha256, temporary};
+use crate::manifest::STAGES;
 
 /// Name of the folder below the run directory.
 pub(crate) const FOLDER: &str = "checkpoint";
@@ -57,7 +58,7 @@ impl Checkpoint {
             checkpoint.parts += 1;
         }
         let is_part = |name: &str| number(name).is_some_and(|part| part < checkpoint.parts);
-        remove_files(&checkpoint.folder, |name| !is_part(name) || name.ends_with(".tmp"))?;
+        remove_own(&checkpoint.folder, |name| is_temporary(name) || is_file(name) && !is_part(name))?;
         Ok(checkpoint)
     }
 
@@ -118,7 +119,7 @@ impl Checkpoint {
     /// When a file cannot be removed.
     pub fn clear(&mut self) -> Result<()> {
         self.parts = 0;
-        remove_files(&self.folder, |_| true)
+        remove_own(&self.folder, is_file)
     }
 
     fn is_whole(&self, part: usize) -> bool {
@@ -136,13 +137,36 @@ impl Checkpoint {
 
 /// Whether the program wrote a file, by its path below the run directory with `/`.
 pub(crate) fn is_own(name: &str) -> bool {
-    let file = name.strip_prefix(FOLDER).and_then(|rest| rest.strip_prefix('/'));
-    file.and_then(number).is_some()
+    name.strip_prefix(FOLDER).and_then(|rest| rest.strip_prefix('/')).is_some_and(is_file)
 }
 
-/// Removes what an unfinished stage has done; files of others stay.
+/// Whether a stage leaves no checkpoint when it commits: `detect-track`, and what it reads.
+pub(crate) fn ends_with(stage: &str) -> bool {
+    STAGES.iter().take_while(|earlier| **earlier != "embed").any(|earlier| *earlier == stage)
+}
+
+/// Whether a run has a checkpoint.
+pub(crate) fn exists(root: &Path) -> bool {
+    let mut files = fs::read_dir(root.join(FOLDER)).into_iter().flatten().flatten();
+    files.any(|entry| entry.file_name().to_str().is_some_and(is_file))
+}
+
+/// Removes the checkpoint of a run; files of others stay.
 pub(crate) fn clear(root: &Path) -> Result<()> {
-    remove_files(&root.join(FOLDER), |_| true)
+    remove_own(&root.join(FOLDER), is_file)
+}
+
+/// Removes the tables that a killed stage had begun.
+pub(crate) fn remove_temporaries(root: &Path) -> Result<()> {
+    remove_own(&root.join(FOLDER), is_temporary)
+}
+
+fn is_temporary(name: &str) -> bool {
+    is_file(name) && Path::new(name).extension().is_some_and(|extension| extension == TEMPORARY)
+}
+
+fn is_file(name: &str) -> bool {
+    number(name).is_some()
 }
 
 fn table_name<R: Row>(part: usize) -> String {
@@ -154,18 +178,6 @@ fn number(name: &str) -> Option<usize> {
     let (number, rest) = name.split_at_checked(DIGITS)?;
     let is_of_part = rest.starts_with(".json") || (rest.starts_with('-') && rest.contains(".parquet"));
     number.parse().ok().filter(|_| is_of_part)
-}
-
-fn remove_files(folder: &Path, is_gone: impl Fn(&str) -> bool) -> Result<()> {
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        if name.to_str().is_some_and(|name| number(name).is_some() && is_gone(name)) {
-            remove(&entry.path())?;
-        }
-    }
-    // A folder that has other files stays.
-    let _ = fs::remove_dir(folder);
-    Ok(())
 }
 
 #[cfg(test)]
@@ -238,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn files_of_parts_are_told_from_others() {
+    fn files_of_parts_are_distinguished_from_others() {
         assert!(is_own("checkpoint/000001.json") && is_own("checkpoint/000001-shots.parquet"));
         assert!(is_own("checkpoint/000001-shots.parquet.host-12.tmp"));
         assert!(!is_own("checkpoint/mine.txt") && !is_own("checkpoint/1.json") && !is_own("000001.json"));

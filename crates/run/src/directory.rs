@@ -141,6 +141,10 @@ impl RunDir {
         match self.manifest.stage(plan.stage) {
             _ if plan.force => Ok(Begin::Run(self.start(new))),
             Some(record) if record.fingerprint == new.fingerprint && is_whole(record) => {
+                // What a start with other settings had done before it was killed.
+                if checkpoint::ends_with(&new.stage) {
+                    checkpoint::clear(&self.root)?;
+                }
                 Ok(Begin::UpToDate(record.clone()))
             }
             _ if self.manifest.pinned.contains(&new.stage) => {
@@ -290,7 +294,7 @@ impl RunDir {
         self.reader.manifest.stages.push(record.clone());
         self.reader.manifest.stages.sort_by_key(|s| place(&s.stage));
         self.write_manifest()?;
-        checkpoint::clear(&self.root)
+        if checkpoint::ends_with(&record.stage) { checkpoint::clear(&self.root) } else { Ok(()) }
     }
 
     /// Drops the record that `new` replaces and those of later stages that read what is then no
@@ -366,12 +370,12 @@ impl StageRun {
         })
     }
 
-    /// What an earlier start of this stage has done with the same fingerprint; `decoder` is what else decides the rows.
+    /// Saved work of an earlier start of this stage with the same fingerprint; `machine` says what else decides the rows.
     ///
     /// # Errors
-    /// When files of another stage or version cannot be removed.
-    pub fn checkpoint(&self, decoder: &str) -> Result<Checkpoint> {
-        let key = hash::bytes(format!("{} {decoder}", self.record.fingerprint).as_bytes());
+    /// When a file that does not count cannot be removed.
+    pub fn checkpoint(&self, machine: &str) -> Result<Checkpoint> {
+        let key = hash::bytes(format!("{} {machine}", self.record.fingerprint).as_bytes());
         Checkpoint::open(&self.root, &self.run_id, key)
     }
 
@@ -491,6 +495,7 @@ pub(crate) fn remove_temporaries(root: &Path) -> Result<()> {
     let own = [manifest::FILE_NAME, CONFIG_FILE, uids::FILE, uids::SEALED, exports::FILE].map(str::to_owned);
     let own: Vec<_> = tables::ALL.iter().map(|table| table.file_name()).chain(own).collect();
     files::remove_temporaries(root, &own)?;
+    checkpoint::remove_temporaries(root)?;
     remove_temporaries_below(&root.join(REPORT))
 }
 

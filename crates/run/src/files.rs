@@ -47,6 +47,21 @@ pub fn remove_temporaries(folder: &Path, files: &[String]) -> Result<()> {
     Ok(())
 }
 
+/// Removes files of a folder by their names, and then the folder, unless files of others are left in it. A folder that is
+/// not there is no error.
+///
+/// # Errors
+/// When a file cannot be removed.
+pub fn remove_own(folder: &Path, is_own: impl Fn(&str) -> bool) -> Result<()> {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_name().to_str().is_some_and(&is_own) {
+            remove(&entry.path())?;
+        }
+    }
+    let _ = fs::remove_dir(folder);
+    Ok(())
+}
+
 /// Every file below a folder, in the order of the paths. A link is not followed: its target is not part of the folder.
 ///
 /// # Errors

@@ -38,6 +38,9 @@ pub mod stage;
 pub mod uids;
 pub mod validate;
 
+/// The page of a run, below its directory.
+pub const PAGE: &str = "report/index.html";
+
 pub use config::plain_json;
 pub use directory::{Begin, Plan, REUSED, RunDir, StageRun};
 pub use error::{Error, Result};

@@ -182,8 +182,8 @@ impl Reporter {
         std::fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
         let path = folder.join(format!("{}.jsonl", self.stage));
         let mut log = File::create(&path).map_err(Error::io("create", &path))?;
-        // Which files it is about: later lines need not repeat them.
-        // Those of `redact` may name the person who is removed.
+        // The first line has the arguments, so that later lines need not name files. Arguments of `redact` are left out:
+        // they may name the removed person.
         let is_stage = STAGES.contains(&self.stage);
         let arguments = std::env::args_os().filter(|_| is_stage);
         let arguments: Vec<_> = arguments.map(|a| a.to_string_lossy().into_owned()).collect();

@@ -194,6 +194,17 @@ fn the_scan_finds_what_is_left() {
         "{said:?}"
     );
 
+    // What a detection that was killed had found is in no table of the manifest; redacting again removes it.
+    let checkpoint = line.run_dir.join("checkpoint");
+    fs::create_dir(&checkpoint).unwrap();
+    fs::copy(line.run_dir.join("crops.parquet"), checkpoint.join("000000-crops.parquet")).unwrap();
+    let said = scan(&line);
+    assert_eq!(said.code, Some(4), "{said:?}");
+    let message = said.events("error").next().unwrap()["message"].as_str().unwrap().to_owned();
+    assert!(message.contains("checkpoint` still contains unfinished tables"), "{message}");
+    assert!(task(&["redact", "--run-dir", "RUN", "--pictures"], &line).unwrap().status.success());
+    assert!(!checkpoint.exists());
+
     // A table that is not the recorded one is no evidence of anything.
     let path = line.run_dir.join("clusters.parquet");
     let good = fs::read(&path).unwrap();

@@ -305,7 +305,7 @@ fn an_interrupted_run_says_so_and_goes_on_later() {
     assert_eq!(done.status.code(), Some(130));
     assert_eq!(done.stdout, b"");
     let message = String::from_utf8(done.stderr).unwrap();
-    assert_eq!(message, "interrupted; the same command resumes after the last finished stage\n");
+    assert_eq!(message, "interrupted; the same command continues\n");
     assert_whole(&run_dir, tables, "after the interrupt");
     let manifest = Manifest::read(&run_dir).unwrap().unwrap();
     assert!(manifest.stage("ingest").is_some() && manifest.stage("embed").is_none());

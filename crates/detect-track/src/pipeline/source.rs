@@ -32,6 +32,8 @@ pub(super) struct FrameSource<'a> {
     /// The first frame that is not in the checkpoint. The frames before it are decoded again, for the shot that begins
     /// there, and not examined.
     continues_at: i64,
+    /// Whether a frame behind the checkpoint was admitted.
+    has_continued: bool,
     damaged: u64,
     untimed: u64,
     /// Packets that were lost before the last picture.
@@ -52,6 +54,7 @@ impl<'a> FrameSource<'a> {
             max_stride_secs: config.max_stride_secs.min(budget_secs),
             skipped: config.skip_frames.clone(),
             continues_at: dispatcher.continues_at(),
+            has_continued: false,
             dispatcher,
             shots: ShotDetector::new(config.shots, fps),
             waiting: VecDeque::new(),
@@ -86,6 +89,9 @@ impl<'a> FrameSource<'a> {
         let owed = self.shots.finish();
         self.note(owed);
         self.release(true)?;
+        if self.continues_at > 0 && !self.has_continued {
+            self.check_cut(i64::MAX, None)?;
+        }
         if decoded == 0 {
             return Err(Error::NothingDecoded { path: self.dispatcher.path.to_path_buf() });
         }
@@ -129,15 +135,23 @@ impl<'a> FrameSource<'a> {
             if frame_idx < self.continues_at {
                 continue;
             }
-            if frame_idx == self.continues_at && frame_idx > 0 && verdict.begins.is_none() {
-                let path = self.dispatcher.path.to_path_buf();
-                return Err(Error::CutIsGone { path, frame_idx });
+            if self.continues_at > 0 && !std::mem::replace(&mut self.has_continued, true) {
+                self.check_cut(frame_idx, verdict.begins)?;
             }
             let ends = self.judged.front().is_none_or(|next| next.begins.is_some());
             self.admit(frame_idx, picture, verdict.begins, ends)?;
         }
         let settled_before = if at_end { i64::MAX } else { self.shots.settled_before() };
         self.dispatcher.pass_on(settled_before)
+    }
+
+    /// Fails unless a frame is the first that the checkpoint does not have, and a shot begins there.
+    fn check_cut(&self, frame_idx: i64, begins: Option<Boundary>) -> Result<(), Error> {
+        if frame_idx == self.continues_at && begins.is_some() {
+            return Ok(());
+        }
+        let path = self.dispatcher.path.to_path_buf();
+        Err(Error::CutIsGone { path, frame_idx: self.continues_at })
     }
 
     fn admit(

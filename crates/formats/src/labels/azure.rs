@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use super::{Labels, Time, Unused, Wrong, documents, identity};
 
-/// Beginning of the name of a person whom the service does not know.
+/// Beginning of the name of a person who is unknown to the service.
 const UNKNOWN: &str = "Unknown #";
 
 #[derive(Deserialize)]

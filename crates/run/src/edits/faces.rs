@@ -13,7 +13,7 @@ use crate::reader::RunReader;
 /// Most anchors of a mark.
 pub const MOST_ANCHORS: usize = 9;
 /// Least intersection over union of an anchor with the box of the face that it names.
-const LEAST_IOU: f32 = 0.5;
+pub const LEAST_IOU: f32 = 0.5;
 
 /// A box of a track.
 #[derive(Debug, Clone, Copy)]

@@ -13,7 +13,7 @@ use geometry::BBox;
 use schema::Symbol;
 use serde::Serialize;
 
-pub use faces::{Faces, MOST_ANCHORS};
+pub use faces::{Faces, LEAST_IOU, MOST_ANCHORS};
 pub use log::LOCK;
 pub use log::Log;
 pub(crate) use log::PATIENCE;

@@ -8,6 +8,7 @@ use schema::tables::{Cluster, Crop, Detection, Embedding, Shot, Track, TrackEmbe
 use serde_json::json;
 
 use super::{Error, PICTURES, Request, TRACKS, has_no_pictures, record, removed_tracks};
+use crate::checkpoint;
 use crate::directory::{RunDir, StageRun};
 use crate::edits::{EditOp, Entry, Faces, Log};
 use crate::manifest::StageRecord;
@@ -122,6 +123,7 @@ fn count<R: Row + Clone>(
 /// # Errors
 /// See [`Error`].
 pub fn redact_run(run: &mut RunDir, request: &Request) -> Result<StageRecord, Error> {
+    checkpoint::clear(run.root())?;
     let gone = Removal::new(run, request)?;
     let figures = [("tracks_forgotten", json!(gone.tracks.len())), ("pictures_kept", json!(!gone.pictures))];
     if gone.tracks.is_empty() && gone.pictures == has_no_pictures(run) {

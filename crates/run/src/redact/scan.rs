@@ -12,6 +12,7 @@ use schema::tables::{
 use serde_json::json;
 
 use super::{Error, has_no_pictures, record, removed_tracks};
+use crate::checkpoint;
 use crate::files::{name_in, walk};
 use crate::manifest::StageRecord;
 use crate::reader::RunReader;
@@ -51,6 +52,10 @@ pub fn redact_check(run: &RunReader) -> Result<StageRecord, Error> {
     if has_no_pictures(run) {
         scan.pictures()?;
     }
+    let is_redacted = !scan.tracks.is_empty() || has_no_pictures(run);
+    if is_redacted && checkpoint::exists(run.root()) {
+        return Err(scan.trace(checkpoint::FOLDER, "contains unfinished tables".into()));
+    }
     let (known, foreign): (Vec<PathBuf>, Vec<PathBuf>) =
         walk(run.root())?.into_iter().partition(|path| run.is_own(&name_in(run.root(), path)));
     let figures = [
@@ -86,7 +91,7 @@ impl Scan<'_> {
     fn pictures(&self) -> Result<(), Error> {
         for batch in self.run.open_table::<Crop>()? {
             if batch?.iter().any(|crop| crop.image.is_some()) {
-                return Err(self.trace("crops.parquet", "contains a picture".into()));
+                return Err(self.trace(&Crop::TABLE.file_name(), "contains a picture".into()));
             }
         }
         for path in walk(self.run.root())?.iter().filter(|path| path.extension() == Some("html".as_ref())) {

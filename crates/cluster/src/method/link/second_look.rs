@@ -1,8 +1,8 @@
 //! A second look at people that merging and reassignment left apart.
 //!
 //! The offset of a video is learned from the partition. Where one person has most of the tracks and some of the tracks are
-//! alone, a part of the person goes into the offset, and the evidence for the rest is too low: so with heads in one colour
-//! of light. The cosine of the mean vectors, without the offset, is then the better witness; of several embedders the mean
+//! alone, a part of the person goes into the offset, and the evidence for the rest is too low. Heads lit in one colour are
+//! an example. The cosine of the mean vectors, without the offset, is then more reliable; of several embedders the mean
 //! of their cosines. The log odds that two clusters are one person, given that linking left the clusters apart, are a
 //! logistic regression on both ([`Faces::same_person_given_apart`]). Pairs that are one person with a probability of at least
 //! [`LEAST`] are merged, the most probable first; a single poor track joins a person of several tracks from
