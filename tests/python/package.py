@@ -230,7 +230,7 @@ def errors(folder, run, library):
         return change
 
     copy = broken("unfinished", unfinished)
-    text = f"`{copy}` has no finished stage `cluster`, which writes `identities`\nhint: run again with --from cluster"
+    text = f"`{copy}` has no finished stage `cluster`, which writes `identities`\nhint: run the video again; finished stages are not repeated"
     cases += [(lambda: facetrack.read(copy).people, text)]
     newer = {name: broken(name, version(name)) for name in ("1.99.0", "2.0.0", "0.9.0", "x")}
     for name, what in [("1.99.0", "too new"), ("2.0.0", "too new"), ("0.9.0", "too old")]:

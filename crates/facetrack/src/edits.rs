@@ -22,7 +22,7 @@ use schema::tables::{Cluster, Identity, Track};
 use serde_json::json;
 
 use crate::progress::Screen;
-use crate::{library_edits, stages, tables};
+use crate::{library_edits, outputs, stages, tables};
 
 /// The verbs of `facetrack edits`.
 #[derive(Debug, Subcommand)]
@@ -265,6 +265,7 @@ pub(crate) fn main(verb: &EditsVerb) -> Result<()> {
             };
             match out {
                 Some(path) => {
+                    outputs::check("--out", path)?;
                     run::files::replace(path, text.as_bytes())?;
                     tables::record(run, "edits", std::slice::from_ref(path));
                     Ok(())

@@ -161,7 +161,9 @@ fn again(from: Option<&PathBuf>, to: Option<&PathBuf>, paths: &[PathBuf]) -> Res
         eprintln!("`{}`: {}", run.display(), with(done.tables));
         if done.is_page_gone {
             let screen = &mut Screen::new(false, true);
-            stages::again(&[evaluate::STAGE], run, Vec::new(), None, screen)?;
+            // Even if the page of the run had them.
+            let without = ["page_pictures", "page_names"].map(|key| format!("evaluate.{key} = false"));
+            stages::again(&[evaluate::STAGE], run, without.into(), None, screen)?;
             eprintln!("`{}`: the page is made again, without faces, names and labels", run.display());
         }
     }

@@ -22,6 +22,7 @@ mod library_edits;
 mod mcp;
 mod migrate;
 mod models;
+mod outputs;
 mod people;
 mod progress;
 mod redact;

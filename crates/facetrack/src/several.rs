@@ -26,6 +26,11 @@ const MAX_NAMES: usize = 20;
 const LIBRARY: &str = "library";
 const RESUMES: &str = "interrupted; the same command continues";
 
+/// Whether a file is named like a video.
+pub(crate) fn is_video_name(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| VIDEOS.contains(&ending.to_string_lossy().to_lowercase().as_str()))
+}
+
 /// Runs every stage on one video; or on each of several, whose people are then linked.
 pub(crate) fn run(args: &RunArgs) -> Result<()> {
     let found = Found::of(args.given(), args.recursive)?;
@@ -90,13 +95,12 @@ impl Found {
         let mut paths: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
         paths.sort();
         for path in paths {
-            let ending = path.extension().map(|e| e.to_string_lossy().to_lowercase()).unwrap_or_default();
             if path.is_dir() {
                 match recursive && !path.is_symlink() {
                     true => self.search(&path, recursive)?,
                     false => self.folders.push(path),
                 }
-            } else if path.is_file() && VIDEOS.contains(&ending.as_str()) {
+            } else if path.is_file() && is_video_name(&path) {
                 self.videos.push(path);
             } else {
                 self.others.push(path);
@@ -166,6 +170,10 @@ fn run_each(args: &RunArgs, videos: &[PathBuf]) -> Result<()> {
     let runs = args.run_dir.clone().unwrap_or_else(|| "runs".into());
     let library = args.library.clone().unwrap_or_else(|| runs.join(LIBRARY));
     let library = std::path::absolute(&library).map_err(Error::io("resolve", &library))?;
+    if library.join(run::manifest::FILE_NAME).is_file() {
+        let message = format!("the gallery cannot be in `{}`, which is a run directory", library.display());
+        return Err(Error::new(exit::USAGE, message).hint("set another folder with --library"));
+    }
     let run_dirs = run_dirs(videos, &runs, &library)?;
     let copies = copies(videos)?;
     for (copy, first) in &copies {

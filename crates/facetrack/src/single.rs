@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use console::{Error, Result, duration, exit, rounded, say};
 use evaluate::labels::Labels;
+use gallery::validate::is_library;
 use run::RunDir;
 use run::manifest::STAGES;
 use run::redact::Request;
@@ -85,7 +86,11 @@ fn run_in(args: &RunArgs, video: &Path, run_dir: PathBuf) -> Result<()> {
         }
         let embed = done.iter().find(|(stage, _)| *stage == embed::STAGE.name);
         if let Some(embedders) = embed.and_then(|(_, embed)| embed.figures.get("embedders")?.as_str()) {
-            eprintln!("embedders: {embedders}");
+            let is_chosen =
+                args.config.is_some() || args.settings.lines().iter().any(|l| l.starts_with("embed."));
+            let better = "; `facetrack models fetch retail` makes the next runs more accurate";
+            let is_alone = embedders == "sface + mirror images" && !is_chosen;
+            eprintln!("embedders: {embedders}{}", if is_alone { better } else { "" });
         }
         if schema::crypt::key().is_some() {
             eprintln!(
@@ -207,6 +212,10 @@ pub(crate) fn check_file(path: &Path, what: &str, code: u8) -> Result<()> {
 /// Makes the run directory and finds out whether it can be written to.
 pub(crate) fn prepare_run_dir(given: PathBuf) -> Result<PathBuf> {
     let dir = std::path::absolute(&given).map_err(Error::io("resolve", &given))?;
+    if is_library(&dir) {
+        let message = format!("the run cannot be in `{}`, which is a gallery", dir.display());
+        return Err(Error::new(exit::USAGE, message).hint("set another folder with --run-dir"));
+    }
     let elsewhere = |error: Error| error.hint("use a --run-dir with write permission");
     fs::create_dir_all(&dir).map_err(Error::io("create the run directory", &dir)).map_err(elsewhere)?;
     let probe = dir.join(format!("probe.{}.tmp", std::process::id()));

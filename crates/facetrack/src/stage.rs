@@ -4,10 +4,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
+use console::exit;
 use embed::{Name, WeightFile};
 use run::stage::{self, Arguments};
 
 use crate::cli::{Wait, parse_count, parse_run_id};
+use crate::stages::ENDS_WITH_INPUT;
 
 /// A stage with its arguments.
 #[derive(Debug, Subcommand)]
@@ -107,8 +109,19 @@ impl Stage {
     }
 }
 
+/// Ends this process when its standard input ends.
+fn end_with_input() {
+    std::thread::spawn(|| {
+        let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+        std::process::exit(exit::INTERRUPTED.into());
+    });
+}
+
 /// Runs the stage to its end.
 pub(crate) fn main(stage: Stage) -> ExitCode {
+    if std::env::var_os(ENDS_WITH_INPUT).is_some() {
+        end_with_input();
+    }
     match stage {
         Stage::Ingest { shared, video } => {
             stage::main(ingest::STAGE, &shared.into(), |job| ingest::run(job, &video))

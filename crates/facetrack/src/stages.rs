@@ -71,6 +71,9 @@ fn arguments(stage: &str, plan: &Plan<'_>, video: &Path, run_dir: &Path) -> Vec<
     all
 }
 
+/// Environment variable of a stage that ends when its standard input ends, which a process that is killed closes.
+pub(crate) const ENDS_WITH_INPUT: &str = "FACETRACK_ENDS_WITH_INPUT";
+
 /// Event of a stage.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
@@ -144,9 +147,12 @@ pub(crate) fn again(
 }
 
 fn listen_to(command: &mut Command, screen: &mut Screen) -> Result<(Heard, ExitStatus, Cost)> {
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.env(ENDS_WITH_INPUT, "1");
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let started = Instant::now();
     let mut child = process::spawn(command)?;
+    // Open as long as this process lives.
+    let _input = child.stdin.take();
     let (send, lines) = mpsc::channel();
     child.stdout.take().into_iter().for_each(|pipe| forward(true, pipe, send.clone()));
     child.stderr.take().into_iter().for_each(|pipe| forward(false, pipe, send.clone()));

@@ -9,7 +9,7 @@ use run::RunReader;
 use run::files;
 use serde_json::{Value, json};
 
-use crate::single;
+use crate::{outputs, single};
 
 /// Writes the stamp of a run that has finished, or that ended because the video cannot be used; after another error,
 /// which a second run may mend, there is no stamp.
@@ -54,5 +54,5 @@ pub(crate) fn check(stamp: &Path) -> Result<()> {
         let message = format!("failed to write the stamp `{}`: no such folder", stamp.display());
         return Err(Error::new(exit::USAGE, message).hint("make the folder first"));
     }
-    Ok(())
+    outputs::check("--stamp", stamp)
 }

@@ -16,12 +16,14 @@ use run::edits::{Entry, Faces};
 use schema::tables::{Frame, Video};
 
 use crate::cli::{DATASET, EDITS, ExportArgs, ImportArgs};
+use crate::outputs;
 
 /// Faults that are listed one by one.
 const MOST_FAULTS: usize = 1000;
 
 /// Writes a run in the format of another tool.
 pub(crate) fn export(arguments: &ExportArgs) -> Result<()> {
+    arguments.out.iter().try_for_each(|out| outputs::check("--out", out))?;
     if let Some(out) = arguments.out.as_deref().filter(|_| arguments.to == DATASET) {
         return dataset(arguments, out);
     }
@@ -69,6 +71,7 @@ fn dataset(arguments: &ExportArgs, out: &Path) -> Result<()> {
 /// Writes labels of another tool as the CSV that a run takes, or as corrections that name the people of a run.
 pub(crate) fn import(arguments: &ImportArgs) -> Result<()> {
     let ImportArgs { labels, out, from, first_frame, frames, to, run_dir } = arguments;
+    out.iter().try_for_each(|out| outputs::check("--out", out))?;
     let format = match from {
         Some(name) => LabelFormat::by_name(name),
         None => LabelFormat::of(labels),

@@ -16,6 +16,7 @@ use crate::migration::RECORD;
 use crate::page::PAGE;
 use crate::progress;
 use crate::store::{INDEX, Library, is_ours};
+use crate::validate::is_library;
 
 /// Names of the lock files of a library, which are removed last.
 const LOCKS: [&str; 2] = [LOCK_FILE, LOCK];
@@ -103,7 +104,7 @@ impl Library {
     pub fn delete(self) -> Result<Vec<PathBuf>, Error> {
         let root = self.root().to_path_buf();
         for path in walk(&root)? {
-            if is_own(&name_in(&root, &path)) {
+            if is_result(&name_in(&root, &path)) {
                 remove(&path)?;
             }
         }
@@ -115,8 +116,14 @@ impl Library {
     }
 }
 
+/// Whether the program wrote a file of a gallery, by the directory of the gallery and the path of the file below the
+/// directory, with `/`.
+pub fn is_own(library: &Path, name: &str) -> bool {
+    is_library(library) && (name == INDEX || LOCKS.contains(&name) || is_result(name))
+}
+
 /// Whether the program wrote a file, by its path below the library; neither the index nor a lock.
-fn is_own(name: &str) -> bool {
+fn is_result(name: &str) -> bool {
     let around = [PAGE, RECORD, run::exports::FILE].contains(&name);
     let tables = [Person::TABLE.file_name()].into_iter().chain(EDITS.iter().map(|table| table.file_name()));
     let is_progress = name

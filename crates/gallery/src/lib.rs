@@ -41,6 +41,7 @@ use std::path::PathBuf;
 
 use failure::{Advice, Failure, exit};
 
+pub use crate::erasure::is_own;
 pub use crate::finding::{Candidate, Odds};
 pub use crate::identities::RunIdentities;
 pub use crate::page::PAGE;

@@ -67,10 +67,9 @@ pub(crate) fn draw(calibration: &[Calibration]) -> Option<Value> {
         let label = format!("{:.1}", value + 0.0).replace('-', "\u{2212}");
         json!({ "at": units(x(value)), "label": label })
     };
-    let even = calibration.iter().find(|bin| bin.same >= 0.5 && bin.similarity > low);
-    let even = even.map(|bin| {
-        let label = format!("probability 0.5 at {}", format::figure(bin.similarity));
-        json!({ "at": units(x(bin.similarity)), "label": label })
+    let even = even(calibration).map(|similarity| {
+        let label = format!("probability 0.5 at {}", format::figure(similarity));
+        json!({ "at": units(x(similarity)), "label": label })
     });
     let shares = [(0.0, "0"), (0.5, "½"), (1.0, "1")];
     let shares = shares.map(|(share, label)| json!({ "at": units(height(share)), "label": label }));
@@ -87,11 +86,17 @@ pub(crate) fn draw(calibration: &[Calibration]) -> Option<Value> {
         "ticks": ticks.map(tick).collect::<Vec<_>>(),
         // Heights of the probabilities 0, ½ and 1.
         "shares": shares,
-        // Where a pair is as likely one person as two.
+        // Where a pair is as likely to show one person as two.
         "even": even,
         "n_open": total(|bin| bin.n_open),
         "n_apart": total(|bin| bin.n_apart),
     }))
+}
+
+/// Similarity at which the drawn curve reaches one half; `None` if it stays on one side.
+fn even(calibration: &[Calibration]) -> Option<f64> {
+    let [a, b] = calibration.array_windows().find(|[a, b]| a.same < 0.5 && b.same >= 0.5)?;
+    Some(a.similarity + (0.5 - a.same) / (b.same - a.same) * (b.similarity - a.similarity))
 }
 
 fn height(share: f64) -> f64 {
@@ -120,6 +125,6 @@ mod tests {
     fn the_curve_rises_and_even_chances_are_marked() {
         let drawn = draw(&[bin(-0.2, 90, 0.0), bin(0.3, 4, 0.6), bin(0.8, 9, 1.0)]).unwrap();
         assert_eq!(drawn["curve"], "M40.0 210.0L480.0 98.4L920.0 24.0");
-        assert_eq!([&drawn["even"]["at"], &drawn["n_open"]], ["480.0", "103"]);
+        assert_eq!([&drawn["even"]["at"], &drawn["n_open"]], ["406.7", "103"]);
     }
 }

@@ -142,8 +142,8 @@ impl Failure for Error {
             Self::Locked { .. } => {
                 Advice::new(exit::BUSY, "run again later, wait with --wait, or use another --run-dir")
             }
-            Self::MissingInput { stage, .. } | Self::Unfinished { stage, .. } => {
-                Advice::new(exit::CONTRACT, format!("run again with --from {stage}"))
+            Self::MissingInput { .. } | Self::Unfinished { .. } => {
+                Advice::new(exit::CONTRACT, "run the video again; finished stages are not repeated")
             }
             Self::Pinned { stage, .. } => Advice::new(
                 exit::USAGE,

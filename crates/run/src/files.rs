@@ -143,9 +143,10 @@ pub fn replace(path: &Path, content: &[u8]) -> Result<()> {
 /// Gives a file its name that was written and brought to disk as its [`temporary`].
 pub fn publish(path: &Path) -> Result<()> {
     fs::rename(temporary(path), path).map_err(Error::io("write", path))?;
-    let sync =
-        |folder| File::open(folder).and_then(|folder| folder.sync_all()).map_err(Error::io("write", folder));
-    path.parent().map_or(Ok(()), sync)
+    let Some(folder) = path.parent() else { return Ok(()) };
+    // A name without a folder is one in the present folder.
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(Error::io("write", folder))
 }
 
 pub(crate) fn write_synced(path: &Path, content: &[u8]) -> Result<()> {

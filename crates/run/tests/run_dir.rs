@@ -492,7 +492,7 @@ fn a_stage_does_not_start_without_the_stages_before_it() {
         folder.path().canonicalize().unwrap().display()
     );
     assert_eq!(error.to_string(), expected);
-    assert_eq!(error.hint().unwrap(), "run again with --from detect-track");
+    assert_eq!(error.hint().unwrap(), "run the video again; finished stages are not repeated");
     assert!(matches!(run.video_id(), Err(Error::MissingInput { table: "videos", .. })));
 }
 

@@ -78,7 +78,7 @@ class Run(Plotted):
             message = f"`{self.path}` has no finished stage `{producer}`, which writes `{name}`"
             if producer in ("edits", "library"):
                 raise Error(f"`{self.path}` has no table `{name}`")
-            raise Error(message, f"run again with --from {producer}")
+            raise Error(message, "run the video again; finished stages are not repeated")
         return _tables.read_table(self.path / f"{name}.parquet", name, self._key)
 
     def table(self, name: str) -> pd.DataFrame:

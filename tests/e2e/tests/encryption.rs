@@ -254,6 +254,14 @@ fn an_encrypted_run_has_the_content_of_a_plain_one_and_shows_nothing() {
     must(&mut asked);
     let page = fs::read_to_string(encrypted.join("report/index.html")).unwrap();
     assert!(page.contains("data:image") && page.contains(NAME));
+    // Encrypting a run whose page has them removes them.
+    for (verb, side) in [("decrypt", "--from"), ("encrypt", "--to")] {
+        must(&mut facetrack(&[&"key", &verb, &side, &key_file, &encrypted], None).unwrap());
+    }
+    for (name, path) in walk(&encrypted.join("report"), &[]) {
+        let content = fs::read_to_string(path).unwrap();
+        assert!(!content.contains("data:image") && !content.contains(NAME), "{name}");
+    }
     must(&mut run(&encrypted, Some(&key_file)));
     let page = fs::read_to_string(encrypted.join("report/index.html")).unwrap();
     assert!(!page.contains("data:image") && !page.contains(NAME));

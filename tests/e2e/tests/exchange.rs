@@ -366,6 +366,39 @@ fn export(run: &Path, into: &Path) -> Option<()> {
     Some(())
 }
 
+#[test]
+fn a_result_replaces_neither_a_video_nor_a_file_of_a_run() {
+    let Some(made) = small("outputs") else { return };
+    let folder = made.run.parent().unwrap();
+    fs::write(folder.join("film.mp4"), "a film").unwrap();
+    let to = |verb: &[&str], out: &Path| {
+        let mut command = exchange().unwrap();
+        command.current_dir(folder).args(verb).arg(&made.run).args(["--to", "csv", "--out"]).arg(out);
+        let done = command.output().unwrap();
+        (done.status.code(), String::from_utf8(done.stderr).unwrap())
+    };
+    for verb in [["export", "--run-dir"].as_slice(), &["edits", "export"]] {
+        for (out, what) in [
+            (folder.join("film.mp4"), "a video"),
+            (made.run.join("manifest.json"), "a file of a run or gallery"),
+            (made.run.join("tracks.parquet"), "a file of a run or gallery"),
+        ] {
+            let (code, said) = to(verb, &out);
+            assert_eq!(code, Some(2), "{said}");
+            assert!(said.contains(&format!("--out would overwrite {what}")), "{said}");
+        }
+        // A name alone is a file in the present folder, and an earlier result may be replaced.
+        for out in [Path::new("people.csv"), Path::new("people.csv"), &made.run.join("people.csv")] {
+            assert_eq!(to(verb, out), (Some(0), String::new()));
+        }
+    }
+    assert_eq!(fs::read_to_string(folder.join("film.mp4")).unwrap(), "a film");
+    let video = folder.join("film.mp4");
+    let mut run = exchange().unwrap();
+    let refused = run.args(["run", "--video"]).arg(&video).arg("--stamp").arg(&video).output().unwrap();
+    assert_eq!(refused.status.code(), Some(2));
+}
+
 /// A run, the same run with one track moved, and a run of another video.
 #[test]
 fn runs_of_one_video_are_compared() {

@@ -179,6 +179,28 @@ fn detection_of_a_long_video_continues_where_it_was_killed() {
     assert!(!killed.run_dir.join("checkpoint").exists());
 }
 
+/// A stage does not outlive the program that started it.
+#[test]
+fn a_stage_ends_when_its_program_is_killed() {
+    let Some(line) = line("orphan") else { return };
+    let mut program = Command::new(&line.program);
+    let mut program =
+        start(program.arg("run").arg("--video").arg(&line.video).arg("--run-dir").arg(&line.run_dir));
+    while !line.run_dir.join("logs/detect-track.at").exists() {
+        assert!(program.try_wait().unwrap().is_none(), "detect-track has not begun");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    program.kill().unwrap();
+    program.wait().unwrap();
+    let killed = Instant::now();
+    while run::RunDir::open(&line.run_dir).is_err() {
+        assert!(killed.elapsed() < Duration::from_secs(20), "the stage still has the run");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let run = run::RunDir::open(&line.run_dir).unwrap();
+    assert!(run.manifest().stage("detect-track").is_none(), "the stage went on to its end");
+}
+
 /// Builds a gallery of many runs, and kills the program at random moments, several times in a row: what is there is
 /// always the old gallery or the new one, and the next build continues and ends as if nothing had happened.
 #[test]
