@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use numeric::merges::Merges;
 use numeric::vector::cosine_distance;
 use run::edits::EditOp;
 use schema::Symbol;
@@ -72,41 +73,65 @@ pub fn look_like_one_picture(
 pub struct Pairs {
     /// Pairs that show one person.
     pub must_link: Vec<(i64, i64)>,
-    /// Pairs that show two people, unless they are one by way of `must_link`.
+    /// Pairs that show two people; no such pair is one person by way of `must_link`.
     pub cannot_link: Vec<(i64, i64)>,
 }
 
 impl Pairs {
     /// The pairs of tracks that are to be linked again with what edits say, `track_ids` in order: tracks of a lock,
     /// and those of a move, are one person, and so are the first tracks of the sides of a merge; the first tracks of
-    /// the sides of a split and of different people are two.
+    /// the sides of a split and of different people are two. Where edits contradict each other, a lock counts, and otherwise
+    /// the later one, as when edits are applied.
     pub fn of(edits: &[Found], track_ids: &[i64]) -> Self {
+        let place = |id: i64| track_ids.binary_search(&id).ok().map(|place| place as u32);
+        let mut sets = Merges::new(track_ids.len());
         let mut pairs = Self::default();
-        for edit in edits {
-            let firsts = || edit.sides.iter().filter_map(|side| side.first().copied());
-            let first = || firsts().next().into_iter();
-            match edit.op {
-                EditOp::Lock => pairs.must_link.extend(chain(edit.sides.iter().flatten().copied())),
-                EditOp::Move => {
-                    let moved = edit.sides.first().into_iter().flatten().copied();
-                    pairs.must_link.extend(chain(moved.chain(firsts().nth(1))));
+        let (locks, others): (Vec<&Found>, Vec<&Found>) =
+            edits.iter().partition(|edit| edit.op == EditOp::Lock);
+        for edit in locks.into_iter().chain(others.into_iter().rev()) {
+            let (must_link, cannot_link) = Self::of_edit(edit);
+            for (a, b) in must_link {
+                let Some((x, y)) = place(a).zip(place(b)) else { continue };
+                let both = [sets.root(x), sets.root(y)];
+                let is_apart = pairs.cannot_link.iter().any(|(a, b)| {
+                    let found = place(*a).zip(place(*b)).map(|(a, b)| [sets.root(a), sets.root(b)]);
+                    found.is_some_and(|[a, b]| both == [a, b] || both == [b, a])
+                });
+                if !is_apart {
+                    sets.unite(x, y);
+                    pairs.must_link.push((a, b));
                 }
-                EditOp::Merge | EditOp::Same => pairs.must_link.extend(chain(firsts())),
-                EditOp::Different | EditOp::Split => {
-                    pairs.cannot_link.extend(first().zip(firsts().skip(1)).map(|(a, b)| ordered(a, b)));
+            }
+            for (a, b) in cannot_link {
+                if place(a).zip(place(b)).is_some_and(|(a, b)| sets.root(a) != sets.root(b)) {
+                    pairs.cannot_link.push((a, b));
                 }
-                EditOp::Name | EditOp::NotAFace | EditOp::Undo => {}
             }
         }
         for list in [&mut pairs.must_link, &mut pairs.cannot_link] {
-            list.retain(|(a, b)| a != b);
             list.sort_unstable();
             list.dedup();
         }
-        let groups = pairs.groups(track_ids);
-        let place = |id: i64| track_ids.binary_search(&id).ok();
-        pairs.cannot_link.retain(|(a, b)| !groups.are_one(place(*a), place(*b)));
         pairs
+    }
+
+    /// The pairs of one person and those of two that an edit gives, smaller ids first.
+    fn of_edit(edit: &Found) -> (Vec<(i64, i64)>, Vec<(i64, i64)>) {
+        let firsts = || edit.sides.iter().filter_map(|side| side.first().copied());
+        let first = || firsts().next().into_iter();
+        match edit.op {
+            EditOp::Lock => (chain(edit.sides.iter().flatten().copied()), Vec::new()),
+            EditOp::Move => {
+                let moved = edit.sides.first().into_iter().flatten().copied();
+                (chain(moved.chain(firsts().nth(1))), Vec::new())
+            }
+            EditOp::Merge | EditOp::Same => (chain(firsts()), Vec::new()),
+            EditOp::Different | EditOp::Split => {
+                let pairs = first().zip(firsts().skip(1)).map(|(a, b)| ordered(a, b));
+                (Vec::new(), pairs.filter(|(a, b)| a != b).collect())
+            }
+            EditOp::Name | EditOp::NotAFace | EditOp::Undo => (Vec::new(), Vec::new()),
+        }
     }
 
     /// Whether there is no pair.
@@ -131,7 +156,7 @@ impl Pairs {
 /// Pairs of each track and the next.
 fn chain(tracks: impl IntoIterator<Item = i64>) -> Vec<(i64, i64)> {
     let tracks: Vec<i64> = tracks.into_iter().collect();
-    tracks.windows(2).map(|pair| ordered(pair[0], pair[1])).collect()
+    tracks.windows(2).filter(|pair| pair[0] != pair[1]).map(|pair| ordered(pair[0], pair[1])).collect()
 }
 
 /// All constraints, in the order of their table. An edit overrules an overlap, and an overlap that `is_waived` or
@@ -219,6 +244,29 @@ mod tests {
             ((4, 5), false, true, true),
         ];
         assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn of_edits_that_contradict_each_other_a_lock_or_the_later_one_counts() {
+        let edit = |op, sides: &[&[i64]]| Found {
+            edit_id: 0,
+            op,
+            name: None,
+            sides: sides.iter().map(|side| side.iter().copied().collect()).collect(),
+        };
+        let pairs = |edits: &[Found]| {
+            let Pairs { must_link, cannot_link } = Pairs::of(edits, &[1, 2, 3, 4, 5]);
+            (must_link, cannot_link)
+        };
+        let (merge, split) =
+            (edit(EditOp::Merge, &[&[1, 2], &[3, 4]]), edit(EditOp::Split, &[&[3], &[1, 2]]));
+        assert_eq!(pairs(&[merge.clone(), split.clone()]), (vec![], vec![(1, 3)]));
+        assert_eq!(pairs(&[split.clone(), merge.clone()]), (vec![(1, 3)], vec![]));
+        let lock = edit(EditOp::Lock, &[&[1, 3]]);
+        assert_eq!(pairs(&[lock, split.clone()]), (vec![(1, 3)], vec![]));
+        // By way of another track.
+        let [near, far] = [edit(EditOp::Same, &[&[1], &[2]]), edit(EditOp::Same, &[&[2], &[3]])];
+        assert_eq!(pairs(&[near, far, split]), (vec![(2, 3)], vec![(1, 3)]));
     }
 
     #[test]
