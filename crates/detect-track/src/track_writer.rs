@@ -121,8 +121,8 @@ impl TrackWriter {
         };
         if let Some(checkpoint) = writer.checkpoint.take() {
             (0..checkpoint.parts()).try_for_each(|part| writer.take_over(&checkpoint, part))?;
-            let last = writer.times.len() as i64 - 1;
-            if writer.times.t_secs(last) - writer.times.t_secs(0) >= PART_SECS {
+            let end = writer.times.len() as i64;
+            if writer.times.t_secs(end) - writer.times.t_secs(0) >= PART_SECS {
                 writer.begin_part(checkpoint)?;
             }
         }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use console::{Error, Result, counted, duration, exit, process, say};
+use run::RunReader;
 use run::stage::Reporter;
 use serde_json::{Map, Value, json};
 
@@ -222,8 +223,9 @@ fn run_each(args: &RunArgs, videos: &[PathBuf]) -> Result<()> {
     }
 }
 
-/// Where the run of each video goes: a folder named after the file. Files of one name keep their endings or, in
-/// several folders, get the names of as many of these as it takes: `season1-e01`.
+/// Where the run of each video goes: where the video has a run, with its corrections, or a folder named after the file.
+/// Files of one name keep their endings or, in several folders, get the names of as many of these as it takes:
+/// `season1-e01`.
 fn run_dirs(videos: &[PathBuf], runs: &Path, library: &Path) -> Result<Vec<PathBuf>> {
     let runs = std::path::absolute(runs).map_err(Error::io("resolve", runs))?;
     let mut names = Vec::new();
@@ -231,13 +233,27 @@ fn run_dirs(videos: &[PathBuf], runs: &Path, library: &Path) -> Result<Vec<PathB
         let video = std::path::absolute(video).map_err(Error::io("resolve", video))?;
         names.push(possible_names(&video));
     }
+    let earlier = |(video, own): (&PathBuf, &Vec<String>)| {
+        let path = video.canonicalize().ok()?;
+        let is_of_video = |dir: &PathBuf| {
+            RunReader::open(dir)
+                .is_ok_and(|run| run.video_file().is_ok_and(|file| Path::new(&file.path) == path))
+        };
+        own.iter().map(|name| runs.join(name)).find(is_of_video)
+    };
+    let earlier: Vec<_> = videos.iter().zip(&names).map(earlier).collect();
     let longest = names.iter().map(Vec::len).max().unwrap_or(0);
     let mut dirs = Vec::new();
-    for (video, own) in videos.iter().zip(&names) {
+    for ((video, own), dir) in videos.iter().zip(&names).zip(&earlier) {
+        if let Some(dir) = dir {
+            dirs.push(dir.clone());
+            continue;
+        }
         // A name of the same kind as another video's, and equal to it, says too little.
         let is_free = |place: usize| {
             let same = names.iter().filter(|other| other.get(place) == own.get(place)).count();
-            same == 1 && own.get(place).is_some_and(|name| runs.join(name) != library)
+            let dir = own.get(place).map(|name| runs.join(name));
+            same == 1 && dir.as_deref() != Some(library) && !earlier.contains(&dir)
         };
         let name = (0..longest).find(|place| is_free(*place)).and_then(|place| own.get(place));
         let dir = name.map(|name| runs.join(name)).filter(|dir| !dirs.contains(dir));
@@ -379,6 +395,18 @@ mod tests {
         );
         assert_eq!(dirs(&["/a/1/x.mkv", "/b/1/x.mkv"]), Ok(paths(&["/runs/a-1-x", "/runs/b-1-x"])));
         assert_eq!(dirs(&["library.mkv"]), Ok(paths(&["/runs/library.mkv"])));
+    }
+
+    #[test]
+    fn a_video_keeps_the_run_that_it_has() -> Result<()> {
+        let scratch = fetch::cache::Scratch::new("kept")?;
+        let [mp4, mkv, runs] = ["film.mp4", "film.mkv", "runs"].map(|name| scratch.path().join(name));
+        [&mp4, &mkv].into_iter().try_for_each(|video| scratch.write(video, "x"))?;
+        let mut run = run::RunDir::open(&runs.join("film"))?;
+        run.moved_video(run::manifest::VideoFile::stat(&mp4).map_err(Error::io("read", &mp4))?)?;
+        let found = run_dirs(&[mkv, mp4], &runs, &runs.join("library"))?;
+        assert_eq!(found, ["film.mkv", "film"].map(|name| runs.join(name)));
+        Ok(())
     }
 
     #[test]

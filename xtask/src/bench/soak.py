@@ -42,6 +42,7 @@ CONTAINERS = {
 TIMED = {"mkv", "mp4", "mov", "webm"}
 RATES = {"24000/1001": 24000 / 1001, "30000/1001": 30000 / 1001, "50": 50.0, "10": 10.0, "3": 3.0, "1": 1.0}
 HOLE_SECS = 600.0
+DV_RATE = 25  # frames per second of raw DV with 576 lines, which has no times
 # Smallest values without a difference: recall and precision of boxes, B³ of people.
 LEAST_BOXES, LEAST_PEOPLE = 0.95, 0.98
 # Differences that follow from what a variant is.
@@ -91,6 +92,9 @@ class Variant:
                 filters.append(f"fps={chosen}")
                 self.frames = resampled(n_frames, rate, RATES[chosen])
             self.properties.append(chosen)
+        if is_dv and abs(rate - DV_RATE) > 0.01:
+            filters.append(f"fps={DV_RATE}")
+            self.frames = resampled(n_frames, rate, DV_RATE)
 
         if chance(0.12) and wide_codec and self.ending in ("mkv", "mp4", "mov", "ts"):
             transfer = rng.choice(["smpte2084", "arib-std-b67"])
