@@ -335,9 +335,9 @@ impl Shown {
     fn person(&self, people: &People, given: &str) -> Result<Vec<i64>> {
         let clusters = people.clusters();
         let name = |id: i64| people.name(id).map_or_else(|| Identity::numbered(id), str::to_owned);
-        let is_meant = |id: i64| {
-            let number = Identity::number(id).to_string();
-            given == number || given == name(id) || given == Identity::numbered(id)
+        let is_meant = |id: i64| match run::edits::is_number(given) {
+            true => given == Identity::number(id).to_string(),
+            false => given == name(id) || given == Identity::numbered(id),
         };
         let meant: Vec<i64> = clusters.keys().copied().filter(|id| is_meant(*id)).collect();
         match meant.as_slice() {
@@ -425,7 +425,7 @@ fn add(verb: &AddVerb) -> Result<()> {
             AddVerb::Same { people, .. } => (EditOp::Same, people_of(people)?),
             AddVerb::Different { people, .. } => (EditOp::Different, people_of(people)?),
             AddVerb::Name { person, name, .. } => {
-                text = Some(name.trim().to_owned()).filter(|name| !name.is_empty());
+                text = checked_name(name)?;
                 (EditOp::Name, people_of(std::slice::from_ref(person))?)
             }
             AddVerb::Lock { person, .. } => (EditOp::Lock, people_of(std::slice::from_ref(person))?),
@@ -458,6 +458,11 @@ fn add(verb: &AddVerb) -> Result<()> {
     let number = ids.last().copied().unwrap_or(0);
     let name = text.map_or_else(String::new, |name| format!(" `{name}`"));
     finish(run, act, &format!("correction {number}: {}{name}", op.word()))
+}
+
+/// Returns the name that a correction has; `None` removes a name.
+pub(crate) fn checked_name(given: &str) -> Result<Option<String>> {
+    run::edits::name(given).map_err(|reason| Error::new(exit::USAGE, reason))
 }
 
 /// Prints how to merge the people who have one name and may be one person.

@@ -10,7 +10,7 @@ use console::{Error, Result, counted, exit, say};
 use formats::edits::CorrectionsFile;
 use gallery::{Appended, Change, Library, RunIdentities, Table, Video};
 use run::RunReader;
-use run::edits::{Edit, EditOp, Faces, Log, Mark};
+use run::edits::{Edit, EditOp, Faces, Log, Mark, is_number};
 use run::stage::{Reporter, cores};
 use schema::cell::Category as _;
 use schema::tables::{Cluster, Identity, Member};
@@ -35,7 +35,9 @@ pub(crate) fn add(verb: &AddVerb) -> Result<()> {
         AddVerb::Merge { people, .. } => (EditOp::Merge, people.as_slice(), None),
         AddVerb::Same { people, .. } => (EditOp::Same, people.as_slice(), None),
         AddVerb::Different { people, .. } => (EditOp::Different, people.as_slice(), None),
-        AddVerb::Name { person, name, .. } => (EditOp::Name, std::slice::from_ref(person), Some(name.trim())),
+        AddVerb::Name { person, name, .. } => {
+            (EditOp::Name, std::slice::from_ref(person), Some(name.as_str()))
+        }
         AddVerb::Split { .. } | AddVerb::Move { .. } | AddVerb::Lock { .. } | AddVerb::NotAFace { .. } => {
             let message =
                 format!("`{}` is a gallery; this correction is about the tracks of a run", root.display());
@@ -56,8 +58,8 @@ pub(crate) fn correct(
     name: Option<&str>,
     act: &Act,
 ) -> Result<String> {
+    let name = edits::checked_name(name.unwrap_or_default())?;
     let mut library = Library::open(root)?;
-    let name = name.filter(|name| !name.is_empty()).map(str::to_owned);
     let tables = library.members_of_all()?;
     let mut sides: Vec<Side> =
         given.iter().map(|given| side(&library, &tables, given)).collect::<Result<_>>()?;
@@ -208,16 +210,15 @@ pub(crate) fn refused(root: &Path) -> Result<Vec<(i64, String)>> {
 /// name on its page.
 pub(crate) fn side(library: &Library, tables: &[Table], given: &str) -> Result<Side> {
     let videos: Vec<_> = library.videos().collect();
-    let is_person = |row: &Member| {
-        let name = library.person(row.person_id).and_then(|person| person.name.as_deref());
-        given == row.person_id.to_string() || name == Some(given)
+    let is_person = |row: &Member| match is_number(given) {
+        true => given == row.person_id.to_string(),
+        false => library.person(row.person_id).and_then(|person| person.name.as_deref()) == Some(given),
     };
     let is_of_run = |video: &Video, row: &Member| {
         let own = [&video.run_id, &video.video_id].into_iter().find_map(|id| given.strip_prefix(id.as_str()));
-        own.and_then(|rest| rest.strip_prefix(':')).is_some_and(|own| {
-            own == Identity::number(row.cluster_id).to_string()
-                || own == Identity::numbered(row.cluster_id)
-                || row.name.as_deref() == Some(own)
+        own.and_then(|rest| rest.strip_prefix(':')).is_some_and(|own| match is_number(own) {
+            true => own == Identity::number(row.cluster_id).to_string(),
+            false => own == Identity::numbered(row.cluster_id) || row.name.as_deref() == Some(own),
         })
     };
     let mut side = Side::new();

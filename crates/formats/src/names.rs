@@ -11,7 +11,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ::run::edits::{Edit, EditOp, Faces, LEAST_IOU};
+use ::run::edits::{self, Edit, EditOp, Faces, LEAST_IOU};
 use geometry::BBox;
 use schema::tables::Detection;
 
@@ -49,8 +49,16 @@ pub fn names(labels: &Labels, run: &Run, faces: &Faces, author: &str) -> Names {
             tracks.entry(cluster).or_default().push(track.track_id);
         }
     }
-    let (mut edits, mut others) = (Vec::new(), 0);
-    for (cluster, (name, how)) in found {
+    let (mut named, mut others) = (Vec::new(), 0);
+    for (cluster, (given, how)) in found {
+        let name = match edits::name(&given) {
+            Ok(Some(name)) => name,
+            Ok(None) => continue,
+            Err(reason) => {
+                warnings.push(format!("the name `{}` is left out: {reason}", given.escape_debug()));
+                continue;
+            }
+        };
         let person = run.people.iter().find(|person| person.cluster_id == cluster);
         match person.and_then(|person| person.name.as_ref()) {
             Some(before) if *before == name => continue,
@@ -62,20 +70,21 @@ pub fn names(labels: &Labels, run: &Run, faces: &Faces, author: &str) -> Names {
         }
         let marks = faces.marks(tracks.remove(&cluster).unwrap_or_default());
         let edit = Edit::new(EditOp::Name, author, vec![marks]);
-        edits.push(Edit { name: Some(name), reason: Some(format!("matched {how}")), ..edit });
+        named.push(Edit { name: Some(name), reason: Some(format!("matched {how}")), ..edit });
     }
     if others > 0 {
         warnings.push(format!("people of the run who have another name, which they keep: {others}"));
     }
-    Names { edits, warnings }
+    Names { edits: named, warnings }
 }
 
 /// Whether an identity is a name. A number in place of a name is none, and neither is `Person 3` or `Person_3`, by which
 /// exports name a person without a name.
 fn is_name(name: &str, labels: &Labels) -> bool {
+    let is_number = edits::is_number(name.trim());
     let number = name.strip_prefix("Person").and_then(|rest| rest.strip_prefix([' ', '_']));
     let number = number.and_then(|number| number.parse::<i64>().ok());
-    number.is_none() && !labels.made_up.contains(name)
+    !is_number && number.is_none() && !labels.made_up.contains(name)
 }
 
 /// Every name of a person.
