@@ -106,7 +106,7 @@ fn people_have_one_id_in_both_halves_of_a_clip_and_a_bad_file_is_reported() {
     for line in ["[1/3] broken.mp4: failed: ", "[2/3] one.mp4: 2 people in ", "[3/3] two.mp4: 2 people in "] {
         assert_eq!(said.lines().filter(|found| found.starts_with(line)).count(), 1, "{line}: {said}");
     }
-    assert!(said.contains("library: 2 people in 2 videos, 2 of them in several videos\n"), "{said}");
+    assert!(said.contains("gallery: 2 people in 2 videos, 2 of them in several videos\n"), "{said}");
     assert!(said.trim_end().ends_with("error: 1 of 3 videos failed: broken.mp4"), "{said}");
     // As many ids as people, and each of one person.
     let shown = parts.people();
