@@ -127,9 +127,10 @@ impl Failure for Error {
             Self::TooManyTracks { .. } => {
                 Advice::new(exit::INPUT, "use the method `link`, or split the video and run each part")
             }
-            Self::Method(method::Error::TooFewTracks { .. }) => {
-                Advice::new(exit::USAGE, "set a smaller k, or remove it to choose k by the silhouette")
-            }
+            Self::Method(method::Error::TooFewTracks { .. }) => Advice::new(
+                exit::USAGE,
+                "set a smaller k, or remove it: the method then chooses the number of people",
+            ),
             Self::Config { .. } => exit::USAGE.into(),
             Self::Method(method::Error::Library { .. }) => exit::UNEXPECTED.into(),
             Self::Method(_) => exit::INPUT.into(),
