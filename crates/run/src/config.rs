@@ -184,7 +184,7 @@ mod tests {
             ),
             (
                 "[embed]\n# é\nbatch = = 8",
-                "invalid configuration `$PATH`: line 3, column 9: string values must be quoted, expected literal string".into(),
+                "invalid configuration `$PATH`: line 3, column 9: extra `=`, expected nothing".into(),
             ),
         ];
         for (content, expected) in cases {
