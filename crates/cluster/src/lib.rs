@@ -287,9 +287,8 @@ fn apply(people: &mut People, log: &Log, faces: &Faces, stage: &mut StageRun) {
     if !lost.is_empty() {
         let ids: Vec<_> = lost.iter().map(|(edit_id, _)| edit_id.to_string()).collect();
         stage.warn(format!(
-            "{} of {n_edits} corrections found no face and {} not applied: {}",
+            "corrections that found no face and are not applied: {} of {n_edits}, number {}",
             lost.len(),
-            if lost.len() == 1 { "is" } else { "are" },
             ids.join(", ")
         ));
     }
