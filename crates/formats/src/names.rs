@@ -39,7 +39,14 @@ pub fn names(labels: &Labels, run: &Run, faces: &Faces, author: &str) -> Names {
         found.entry(cluster).or_insert((name, "by time"));
     }
     let given: BTreeSet<&str> = found.values().map(|(name, _)| name.as_str()).collect();
-    let lost: Vec<&str> = all(labels).into_iter().filter(|name| !given.contains(name)).collect();
+    let mut all = identities(labels);
+    let is_number = |name: &&&str| edits::is_number(name.trim()) && !labels.made_up.contains(**name);
+    let n_numbers = all.iter().filter(is_number).count();
+    if n_numbers > 0 {
+        warnings.push(format!("people who have a number in place of a name, and get none: {n_numbers}"));
+    }
+    all.retain(|name| is_name(name, labels));
+    let lost: Vec<&str> = all.into_iter().filter(|name| !given.contains(name)).collect();
     if let Some(first) = lost.first() {
         warnings.push(format!("names that fit no person of the run: {}, such as `{first}`", lost.len()));
     }
@@ -87,11 +94,11 @@ fn is_name(name: &str, labels: &Labels) -> bool {
     !is_number && number.is_none() && !labels.made_up.contains(name)
 }
 
-/// Every name of a person.
-fn all(labels: &Labels) -> BTreeSet<&str> {
+/// Every identity of a person.
+fn identities(labels: &Labels) -> BTreeSet<&str> {
     let of_faces = labels.lines.iter().filter_map(|line| line.face.as_ref()?.identity.as_deref());
     let of_times = labels.times.iter().filter_map(|time| time.name.as_deref());
-    of_faces.chain(of_times).filter(|name| is_name(name, labels)).collect()
+    of_faces.chain(of_times).collect()
 }
 
 /// A name by cluster, with how it was found.
