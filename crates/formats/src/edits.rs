@@ -422,7 +422,7 @@ mod tests {
             ),
             (
                 anchors("1,name,t,a,,12,0,0,ab,0.5,1,0,3,9"),
-                "line 2: a name is more than a number, because a number is the number of a person".into(),
+                "line 2: a name cannot be only a number, because a number stands for the person with that number".into(),
             ),
             (anchors("1,lock,t,a,,Ross,0,0,ab,0.5,1,0,3,9"), "line 2: the op `lock` takes no name".into()),
             (

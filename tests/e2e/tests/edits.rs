@@ -296,7 +296,7 @@ fn contradictions_are_refused_and_files_are_imported() {
         "{stderr}"
     );
     let (code, _, stderr) = edits(&line, "add name RUN 1 2");
-    assert!(code == 2 && stderr.contains("a name is more than a number"), "{stderr}");
+    assert!(code == 2 && stderr.contains("a name cannot be only a number"), "{stderr}");
     edit(&line, "add lock RUN 1 --no-apply");
     let (_, listed, _) = edits(&line, "list RUN");
     assert!(listed.contains(" of person 1, first at 0:"), "{listed}");

@@ -14,7 +14,9 @@ pub fn name(given: &str) -> Result<Option<String>, String> {
         return Err(format!("a name has at most {MAX_CHARS} characters and no control characters"));
     }
     if is_number(&name) {
-        return Err("a name is more than a number, because a number is the number of a person".into());
+        return Err(
+            "a name cannot be only a number, because a number stands for the person with that number".into(),
+        );
     }
     Ok(Some(name).filter(|name| !name.is_empty()))
 }
