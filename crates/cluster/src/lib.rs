@@ -127,9 +127,10 @@ impl Failure for Error {
             Self::TooManyTracks { .. } => {
                 Advice::new(exit::INPUT, "use the method `link`, or split the video and run each part")
             }
-            Self::Method(method::Error::TooFewTracks { .. }) => {
-                Advice::new(exit::USAGE, "set a smaller k, or remove it to choose k by the silhouette")
-            }
+            Self::Method(method::Error::TooFewTracks { .. }) => Advice::new(
+                exit::USAGE,
+                "set a smaller k, or remove it: the method then chooses the number of people",
+            ),
             Self::Config { .. } => exit::USAGE.into(),
             Self::Method(method::Error::Library { .. }) => exit::UNEXPECTED.into(),
             Self::Method(_) => exit::INPUT.into(),
@@ -286,9 +287,8 @@ fn apply(people: &mut People, log: &Log, faces: &Faces, stage: &mut StageRun) {
     if !lost.is_empty() {
         let ids: Vec<_> = lost.iter().map(|(edit_id, _)| edit_id.to_string()).collect();
         stage.warn(format!(
-            "{} of {n_edits} corrections found no face and {} not applied: {}",
+            "corrections that found no face and are not applied: {} of {n_edits}, number {}",
             lost.len(),
-            if lost.len() == 1 { "is" } else { "are" },
             ids.join(", ")
         ));
     }

@@ -35,6 +35,7 @@ pub mod tracker;
 pub mod view;
 pub mod yunet;
 
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use failure::{Advice, Failure, exit};
@@ -57,6 +58,9 @@ pub const STAGE: Stage = Stage {
     version: 8,
     about: "Detects shots and faces, and tracks each face through its shot",
 };
+
+/// Sizes that [`Config::min_face_px`] may have, pixels.
+pub const FACE_PX: RangeInclusive<f64> = 1.0..=4096.0;
 
 /// Section `[detect-track]` of the configuration.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -324,7 +328,7 @@ impl Config {
         let face_px = config.min_face_px.unwrap_or(1.0);
         let rules = [
             ("max_stride_secs", secs(config.max_stride_secs), SECS),
-            ("min_face_px", (1.0..=4096.0).contains(&face_px), "must be between 1 and 4096"),
+            ("min_face_px", FACE_PX.contains(&face_px), "must be between 1 and 4096"),
             ("min_score", share(config.min_score), SHARE),
             ("max_overlap", share(config.max_overlap), SHARE),
             ("crops_per_track", (1..=256).contains(&config.crops_per_track), "must be between 1 and 256"),

@@ -86,7 +86,7 @@ impl Writer {
         stage.figure("crops_embedded", self.n_crops);
         stage.figure("tracks_embedded", self.n_tracks);
         if self.unusable > 0 {
-            stage.warn(format!("{} crops have an embedding of norm 0 and were skipped", self.unusable));
+            stage.warn(format!("crops with an embedding of norm 0, which were skipped: {}", self.unusable));
         }
         stage.finish(self.embeddings)?;
         stage.finish(self.tracks)?;

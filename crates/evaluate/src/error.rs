@@ -37,6 +37,16 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// A line of the labels is about a frame that the video does not have.
+    #[error("`{}`, line {line}: {reason}", path.display())]
+    OtherVideo {
+        /// The file.
+        path: PathBuf,
+        /// Line, from 1; the header is line 1.
+        line: u64,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The page cannot be made.
     #[error(transparent)]
     Report(#[from] report::Error),
@@ -58,6 +68,10 @@ impl Failure for Error {
             Self::Labels { .. } => Advice::new(
                 exit::INPUT,
                 "labels are a UTF-8 CSV file with a header and the columns frame, x, y, w, h, identity",
+            ),
+            Self::OtherVideo { .. } => Advice::new(
+                exit::INPUT,
+                "the labels seem to belong to another video; pass the labels of this video, frames counted from 0",
             ),
             Self::Json(_) => exit::UNEXPECTED.into(),
         }

@@ -30,7 +30,11 @@ impl Labels {
         let wrong = |(line, reason)| Error::Labels { path: path.to_path_buf(), line, reason };
         let format = LabelFormat::of(path).unwrap_or(LabelFormat::Csv);
         let read = format.read(content, None, None).map_err(wrong)?;
-        read.check_frames(frame_count).map_err(wrong)?;
+        read.check_frames(frame_count).map_err(|(line, reason)| Error::OtherVideo {
+            path: path.to_path_buf(),
+            line,
+            reason,
+        })?;
         check_shots(&read.lines).map_err(wrong)?;
         let mut empty = read.looked_at;
         let mut lines = read.lines;

@@ -44,7 +44,7 @@ use tables::Tables;
 
 /// Name, version and description of the stage.
 pub const STAGE: Stage =
-    Stage { name: "evaluate", version: 7, about: "Computes the metrics of a run and writes the report" };
+    Stage { name: "evaluate", version: 8, about: "Computes the metrics of a run and writes the report" };
 
 /// What the labels say about the run.
 pub(crate) struct Judgement {
@@ -85,7 +85,8 @@ pub fn run(job: &mut Job<Config>, labels: Option<&Path>) -> Result<Outcome> {
     let labels = file.map(|(path, content)| Labels::parse(path, &content, shown.video.frame_count));
     let labels = labels.transpose()?;
     labels.iter().flat_map(|labels| &labels.warnings).for_each(|warning| stage.warn(warning));
-    let judgement = labels.as_ref().map(|labels| {
+    // Without a labelled frame there is nothing to compare with, so there are no metrics of labels.
+    let judgement = labels.as_ref().filter(|labels| !labels.lines.is_empty()).map(|labels| {
         let judged = matching::judge(labels, &shown.boxes, job.config.min_iou);
         let budget = Budget::new(&judged, &shown.leaves, &shown.linkage);
         let guesses = confidence::guesses(&shown.clusters, &matching::judged_tracks(&judged.matches));
@@ -98,6 +99,10 @@ pub fn run(job: &mut Job<Config>, labels: Option<&Path>) -> Result<Outcome> {
         figures.extend(figures::confidences(guesses));
     }
     let mut warnings = Vec::new();
+    if labels.as_ref().is_some_and(|labels| labels.lines.is_empty()) {
+        warnings
+            .push("the labels file has no labels, so the metrics that need labels are left out".to_owned());
+    }
     let violated = tables.constraints.iter().filter(|c| c.violated).count();
     if violated > 0 {
         let pairs = if violated == 1 { "constraint is" } else { "constraints are" };

@@ -324,3 +324,16 @@ fn labels_of_another_video_are_noticed() {
     assert_done(&output);
     assert!(words(&output).contains("check that the labels belong to this video"));
 }
+
+#[test]
+fn a_header_alone_gives_a_warning_and_no_metrics_of_labels() {
+    let run = Run::new(&Spec::default());
+    fs::write(&run.labels, "frame,x,y,w,h,identity\n").unwrap();
+    let output = run.evaluate_with_labels();
+    assert_done(&output);
+    assert!(words(&output).contains("the labels file has no labels"), "{}", words(&output));
+    for name in ["det_precision", "id_f1", "identity_hota"] {
+        assert_eq!(run.value(name, MetricUnit::Frame), None, "{name}");
+    }
+    assert!(!run.page().contains("Accuracy against the labels"));
+}

@@ -236,7 +236,7 @@ pub(crate) struct Settings {
     #[arg(long, value_parser = one_of::<detect_track::tracker::TrackerKind>())]
     tracker: Option<String>,
     /// Size of the smallest face to detect, in pixels of the picture with square pixels
-    #[arg(long, value_name = "PIXELS", value_parser = parse_number)]
+    #[arg(long, value_name = "PIXELS", value_parser = parse_face_px)]
     min_face_px: Option<f64>,
     /// Do not measure the colours of clothes
     #[arg(long)]
@@ -676,11 +676,11 @@ pub(crate) fn parse_count(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|n| *n > 0).ok_or_else(|| "must be an integer above 0".into())
 }
 
-fn parse_number(text: &str) -> Result<f64, String> {
-    text.parse()
-        .ok()
-        .filter(|n: &f64| n.is_finite() && *n > 0.0)
-        .ok_or_else(|| "must be a number above 0".into())
+fn parse_face_px(text: &str) -> Result<f64, String> {
+    let (range, number) = (detect_track::FACE_PX, text.parse().ok());
+    number
+        .filter(|px| range.contains(px))
+        .ok_or_else(|| format!("must be between {} and {}", range.start(), range.end()))
 }
 
 fn parse_distance(text: &str) -> Result<f64, String> {

@@ -21,7 +21,7 @@ use schema::cell::Category as _;
 use schema::tables::{Cluster, Identity, Track};
 use serde_json::json;
 
-use crate::progress::Screen;
+use crate::progress::{Screen, clock};
 use crate::{library_edits, outputs, stages, tables};
 
 /// The verbs of `facetrack edits`.
@@ -336,9 +336,9 @@ impl Shown {
     fn person(&self, people: &People, given: &str) -> Result<Vec<i64>> {
         let clusters = people.clusters();
         let name = |id: i64| people.name(id).map_or_else(|| Identity::numbered(id), str::to_owned);
-        let is_meant = |id: i64| {
-            let number = Identity::number(id).to_string();
-            given == number || given == name(id) || given == Identity::numbered(id)
+        let is_meant = |id: i64| match run::edits::is_number(given) {
+            true => given == Identity::number(id).to_string(),
+            false => given == name(id) || given == Identity::numbered(id),
         };
         let meant: Vec<i64> = clusters.keys().copied().filter(|id| is_meant(*id)).collect();
         match meant.as_slice() {
@@ -348,7 +348,11 @@ impl Shown {
                 let known: Vec<_> = clusters.keys().map(|id| name(*id)).take(12).collect();
                 let rest = clusters.len().checked_sub(known.len()).filter(|rest| *rest > 0);
                 let more = rest.map_or_else(String::new, |n| format!(" and {n} more"));
-                let hint = format!("the people of this run are {}{more}", known.join(", "));
+                let hint = match known.as_slice() {
+                    [] => "this run has no people".into(),
+                    [only] => format!("the only person of this run is {only}"),
+                    known => format!("the people of this run are {}{more}", known.join(", ")),
+                };
                 Err(Error::new(exit::USAGE, message).hint(hint))
             }
             several => {
@@ -357,6 +361,17 @@ impl Shown {
                 Err(Error::new(exit::USAGE, message)
                     .hint(format!("use one of the numbers {}", numbers.join(", "))))
             }
+        }
+    }
+
+    /// Returns the people and tracks that a correction is about.
+    fn about(&self, people: &People, edit: &Edit) -> About {
+        let sides = Found::new(edit, &self.faces).sides;
+        let all = sides.iter().flatten().filter_map(|track| people.cluster_of(*track));
+        let is_about_tracks = matches!(edit.op, EditOp::Split | EditOp::Move | EditOp::NotAFace);
+        About {
+            people: all.map(Identity::number).collect(),
+            tracks: sides.first().filter(|_| is_about_tracks).cloned().unwrap_or_default(),
         }
     }
 
@@ -426,7 +441,7 @@ fn add(verb: &AddVerb) -> Result<()> {
             AddVerb::Same { people, .. } => (EditOp::Same, people_of(people)?),
             AddVerb::Different { people, .. } => (EditOp::Different, people_of(people)?),
             AddVerb::Name { person, name, .. } => {
-                text = Some(name.trim().to_owned()).filter(|name| !name.is_empty());
+                text = checked_name(name)?;
                 (EditOp::Name, people_of(std::slice::from_ref(person))?)
             }
             AddVerb::Lock { person, .. } => (EditOp::Lock, people_of(std::slice::from_ref(person))?),
@@ -457,8 +472,12 @@ fn add(verb: &AddVerb) -> Result<()> {
         offer_merge(&shown, name)?;
     }
     let number = ids.last().copied().unwrap_or(0);
-    let name = text.map_or_else(String::new, |name| format!(" `{name}`"));
-    finish(run, act, &format!("correction {number}: {}{name}", op.word()))
+    finish(run, act, &format!("correction {number}: {}", act_of(op, text.as_deref())))
+}
+
+/// Returns the name that a correction has; `None` removes a name.
+pub(crate) fn checked_name(given: &str) -> Result<Option<String>> {
+    run::edits::name(given).map_err(|reason| Error::new(exit::USAGE, reason))
 }
 
 /// Prints how to merge the people who have one name and may be one person.
@@ -604,17 +623,63 @@ fn resolve_pairs(
     pairs.iter().map(edit).collect()
 }
 
+/// What a correction is about, by the people and tracks of the present.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct About {
+    /// Numbers of the people: in a run as on the page, in a gallery `person_id`.
+    pub(crate) people: BTreeSet<i64>,
+    /// Tracks that the correction names one by one; none of a gallery.
+    pub(crate) tracks: BTreeSet<i64>,
+}
+
+/// Returns what a correction does, in a word or two.
+pub(crate) fn act_of(op: EditOp, name: Option<&str>) -> String {
+    match name {
+        Some(name) => format!("{} `{name}`", op.word()),
+        None if op == EditOp::Name => "remove name".into(),
+        None => op.word().into(),
+    }
+}
+
+/// Describes a correction in one line.
+fn described(edit: &Edit, undoes: Option<i64>, about: &About) -> String {
+    let act = act_of(edit.op, edit.name.as_deref());
+    if let Some(undone) = undoes {
+        return format!("{act} of correction {undone}");
+    }
+    let listed = |numbers: &BTreeSet<i64>, one: &str, many: &str| {
+        let all: Vec<_> = numbers.iter().map(i64::to_string).collect();
+        let noun = if all.len() == 1 { one } else { many };
+        (!all.is_empty()).then(|| format!(" {noun} {}", all.join(", ")))
+    };
+    let tracks = listed(&about.tracks, "track", "tracks").unwrap_or_default();
+    let people = listed(&about.people, "of person", "of people").unwrap_or_default();
+    let n_faces: Vec<_> = edit.sides.iter().map(|side| side.len().to_string()).collect();
+    let noun = if n_faces == ["1"] { "face" } else { "faces" };
+    let first = first_secs(edit).map_or_else(String::new, |secs| format!(", first at {}", clock(secs)));
+    format!("{act}{tracks}: {} {noun}{people}{first}", n_faces.join(" + "))
+}
+
+/// Returns the time of the first face of a correction, seconds; `None` for faces of several videos.
+fn first_secs(edit: &Edit) -> Option<f64> {
+    let marks = || edit.sides.iter().flatten();
+    let video = &marks().next()?.video_sha256;
+    let times = marks().flat_map(|mark| &mark.anchors).map(|anchor| anchor.t_secs);
+    marks().all(|mark| mark.video_sha256 == *video).then(|| times.fold(f64::INFINITY, f64::min))
+}
+
 fn list(root: &Path, json: bool) -> Result<()> {
     let log = open_log(root)?;
-    // Without a manifest there are no tracks to compare with.
-    let refused = match root.join(run::manifest::FILE_NAME).is_file() {
-        _ if is_library(root) => library_edits::refused(root)?.into_iter().collect(),
-        true => Shown::read(root).map(|shown| {
-            let refusals = shown.people_and_refusals(&log).1;
-            refusals.into_iter().map(|(id, refusal)| (id, refusal.reason(&shown.faces))).collect()
-        })?,
-        false => BTreeMap::new(),
-    };
+    let (mut refused, mut about) = (BTreeMap::new(), BTreeMap::new());
+    if is_library(root) {
+        (refused, about) = library_edits::refused_and_about(root, &log)?;
+    } else if root.join(run::manifest::FILE_NAME).is_file() {
+        let shown = Shown::read(root)?;
+        let (people, refusals) = shown.people_and_refusals(&log);
+        refused.extend(refusals.into_iter().map(|(id, refusal)| (id, refusal.reason(&shown.faces))));
+        about.extend(log.entries().iter().map(|entry| (entry.edit_id, shown.about(&people, &entry.edit))));
+    }
+    let nothing = About::default();
     for entry in log.entries() {
         let Entry { edit_id, made_at, undoes, edit } = entry;
         let state = match refused.get(edit_id) {
@@ -622,24 +687,20 @@ fn list(root: &Path, json: bool) -> Result<()> {
             Some(reason) => format!("not applied: {reason}"),
             None => "counts".to_owned(),
         };
-        let n_faces: Vec<usize> = edit.sides.iter().map(Vec::len).collect();
+        let about = about.get(edit_id).unwrap_or(&nothing);
         if json {
+            let n_faces: Vec<usize> = edit.sides.iter().map(Vec::len).collect();
             say(&json!({
                 "edit_id": edit_id, "op": edit.op.word(), "made_at": made_at, "author": edit.author,
-                "reason": edit.reason, "name": edit.name, "undoes": undoes, "faces": n_faces, "state": state,
+                "reason": edit.reason, "name": edit.name, "undoes": undoes, "faces": n_faces,
+                "people": about.people, "tracks": about.tracks, "first_t_secs": first_secs(edit), "state": state,
             })
             .to_string());
             continue;
         }
-        let faces: Vec<_> = n_faces.iter().map(usize::to_string).collect();
-        let what = match (undoes, &edit.name) {
-            (Some(undone), _) => format!("of correction {undone}"),
-            (None, Some(name)) => format!("`{name}`, {} faces", faces.join(" + ")),
-            (None, None) => format!("{} faces", faces.join(" + ")),
-        };
+        let what = described(edit, *undoes, about);
         let reason = edit.reason.as_ref().map_or_else(String::new, |reason| format!(" ({reason})"));
-        let author = &edit.author;
-        say(&format!("{edit_id}\t{made_at}\t{author}\t{} {what}{reason}\t{state}", edit.op.word()));
+        say(&format!("{edit_id}\t{made_at}\t{}\t{what}{reason}\t{state}", edit.author));
     }
     if log.entries().is_empty() && !json {
         eprintln!("`{}` has no corrections", root.display());
@@ -719,4 +780,49 @@ fn changes(before: &[Cluster], after: &[Cluster]) -> Vec<String> {
         (!is_same).then(|| format!("track {}: {} → {now}", old.track_id, label(old.cluster_id)))
     };
     before.iter().zip(after).filter_map(change).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use geometry::BBox;
+    use run::edits::Anchor;
+
+    use super::*;
+
+    #[test]
+    fn a_correction_is_described_by_people_tracks_and_time() {
+        let mark = |video: &str, t_secs: f64| {
+            let bbox = BBox { x_min: 0.0, y_min: 0.0, x_max: 1.0, y_max: 1.0 };
+            Mark { video_sha256: video.into(), anchors: vec![Anchor { t_secs, bbox }] }
+        };
+        let edit = |op, sides: &[&[f64]]| {
+            let sides = sides.iter().map(|side| side.iter().map(|secs| mark("a", *secs)).collect());
+            Edit::new(op, "ann", sides.collect())
+        };
+        let about = |people: &[i64], tracks: &[i64]| About {
+            people: people.iter().copied().collect(),
+            tracks: tracks.iter().copied().collect(),
+        };
+        let merge = edit(EditOp::Merge, &[&[75.0, 80.0], &[12.2]]);
+        assert_eq!(
+            described(&merge, None, &about(&[2], &[])),
+            "merge: 2 + 1 faces of person 2, first at 0:12"
+        );
+        let split = edit(EditOp::Split, &[&[3.0], &[1.0]]);
+        assert_eq!(
+            described(&split, None, &about(&[2, 5], &[56])),
+            "split track 56: 1 + 1 faces of people 2, 5, first at 0:01"
+        );
+        let removed = edit(EditOp::Name, &[&[3.0]]);
+        assert_eq!(
+            described(&removed, None, &about(&[4], &[])),
+            "remove name: 1 face of person 4, first at 0:03"
+        );
+        let named = Edit { name: Some("Ross".into()), ..removed };
+        assert_eq!(described(&named, None, &About::default()), "name `Ross`: 1 face, first at 0:03");
+        let of_two = Edit::new(EditOp::Same, "ann", vec![vec![mark("a", 1.0)], vec![mark("b", 2.0)]]);
+        assert_eq!(described(&of_two, None, &about(&[7], &[])), "same: 1 + 1 faces of person 7");
+        let undo = Edit::new(EditOp::Undo, "ann", Vec::new());
+        assert_eq!(described(&undo, Some(3), &About::default()), "undo of correction 3");
+    }
 }

@@ -109,7 +109,13 @@ pub(crate) fn main(verb: &KeyVerb) -> Result<()> {
                 let message = format!("`{}` exists, and no key is overwritten", file.display());
                 return Err(Error::new(exit::USAGE, message).hint("pass the path of a new file"));
             }
-            let key = Key::create(file)?;
+            let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+            if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
+                let message = format!("the folder `{}` does not exist", folder.display());
+                return Err(Error::new(exit::USAGE, message).hint("make the folder, or pass another path"));
+            }
+            let key = Key::create(file)
+                .map_err(|error| Error::from(error).hint("pass a path in a folder with write permission"))?;
             eprintln!(
                 "`{}` has the new key {}; keep a copy of the file in a safe place",
                 file.display(),

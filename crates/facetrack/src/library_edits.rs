@@ -10,13 +10,13 @@ use console::{Error, Result, counted, exit, say};
 use formats::edits::CorrectionsFile;
 use gallery::{Appended, Change, Library, RunIdentities, Table, Video};
 use run::RunReader;
-use run::edits::{Edit, EditOp, Faces, Log, Mark};
+use run::edits::{Edit, EditOp, Entry, Faces, Log, Mark, is_number};
 use run::stage::{Reporter, cores};
 use schema::cell::Category as _;
 use schema::tables::{Cluster, Identity, Member};
 use serde_json::json;
 
-use crate::edits::{self, Act, AddVerb};
+use crate::edits::{self, About, Act, AddVerb};
 use crate::people;
 
 /// Largest number of tracks of a cluster in a correction; those with most boxes are kept.
@@ -35,7 +35,9 @@ pub(crate) fn add(verb: &AddVerb) -> Result<()> {
         AddVerb::Merge { people, .. } => (EditOp::Merge, people.as_slice(), None),
         AddVerb::Same { people, .. } => (EditOp::Same, people.as_slice(), None),
         AddVerb::Different { people, .. } => (EditOp::Different, people.as_slice(), None),
-        AddVerb::Name { person, name, .. } => (EditOp::Name, std::slice::from_ref(person), Some(name.trim())),
+        AddVerb::Name { person, name, .. } => {
+            (EditOp::Name, std::slice::from_ref(person), Some(name.as_str()))
+        }
         AddVerb::Split { .. } | AddVerb::Move { .. } | AddVerb::Lock { .. } | AddVerb::NotAFace { .. } => {
             let message =
                 format!("`{}` is a gallery; this correction is about the tracks of a run", root.display());
@@ -56,8 +58,8 @@ pub(crate) fn correct(
     name: Option<&str>,
     act: &Act,
 ) -> Result<String> {
+    let name = edits::checked_name(name.unwrap_or_default())?;
     let mut library = Library::open(root)?;
-    let name = name.filter(|name| !name.is_empty()).map(str::to_owned);
     let tables = library.members_of_all()?;
     let mut sides: Vec<Side> =
         given.iter().map(|given| side(&library, &tables, given)).collect::<Result<_>>()?;
@@ -77,9 +79,8 @@ pub(crate) fn correct(
     let edit = Edit { name: name.clone(), reason: act.reason.clone(), ..Edit::new(op, act.author(), marked) };
     let edit_id = library.correct(edit, &sides)?;
     library.commit()?;
-    let mut done = format!("correction {edit_id}: {}", op.word());
+    let done = format!("correction {edit_id}: {}", edits::act_of(op, name.as_deref()));
     if op == EditOp::Name {
-        name.iter().for_each(|name| done += &format!(" `{name}`"));
         name_in_runs(&mut library, &[(edit_id, name)], act)?;
     }
     finish(&mut library, act)?;
@@ -197,27 +198,40 @@ pub(crate) fn redo(root: &Path, act: &Act) -> Result<String> {
     Ok(format!("correction {edit_id} counts again"))
 }
 
-/// Returns the corrections that are not applied, each with the reason.
-pub(crate) fn refused(root: &Path) -> Result<Vec<(i64, String)>> {
+/// Returns, by correction, the reason why it is not applied, and what it is about.
+pub(crate) fn refused_and_about(
+    root: &Path,
+    log: &Log,
+) -> Result<(BTreeMap<i64, String>, BTreeMap<i64, About>)> {
     let mut library = Library::open(root)?;
     let refused = library.apply_edits()?;
-    Ok(refused.iter().map(|(edit_id, refusal)| (*edit_id, library.reason(refusal))).collect())
+    let refused = refused.iter().map(|(edit_id, refusal)| (*edit_id, library.reason(refusal))).collect();
+    let mut persons: BTreeMap<(String, i64), i64> = BTreeMap::new();
+    for (video, rows) in library.videos().zip(&library.members_of_all()?) {
+        let place = |row: &Member| ((video.video_id.clone(), row.cluster_id), row.person_id);
+        persons.extend(rows.iter().map(place));
+    }
+    let about = |entry: &Entry| {
+        let sides = (0..entry.edit.sides.len()).flat_map(|side| library.clusters_of(entry.edit_id, side));
+        let people = sides.filter_map(|place| persons.get(&place).copied()).collect();
+        (entry.edit_id, About { people, ..About::default() })
+    };
+    Ok((refused, log.entries().iter().map(about).collect()))
 }
 
 /// Returns the clusters of a person, given by `person_id` or name; `RUN:PERSON` is the person of one run, by number or
 /// name on its page.
 pub(crate) fn side(library: &Library, tables: &[Table], given: &str) -> Result<Side> {
     let videos: Vec<_> = library.videos().collect();
-    let is_person = |row: &Member| {
-        let name = library.person(row.person_id).and_then(|person| person.name.as_deref());
-        given == row.person_id.to_string() || name == Some(given)
+    let is_person = |row: &Member| match is_number(given) {
+        true => given == row.person_id.to_string(),
+        false => library.person(row.person_id).and_then(|person| person.name.as_deref()) == Some(given),
     };
     let is_of_run = |video: &Video, row: &Member| {
         let own = [&video.run_id, &video.video_id].into_iter().find_map(|id| given.strip_prefix(id.as_str()));
-        own.and_then(|rest| rest.strip_prefix(':')).is_some_and(|own| {
-            own == Identity::number(row.cluster_id).to_string()
-                || own == Identity::numbered(row.cluster_id)
-                || row.name.as_deref() == Some(own)
+        own.and_then(|rest| rest.strip_prefix(':')).is_some_and(|own| match is_number(own) {
+            true => own == Identity::number(row.cluster_id).to_string(),
+            false => own == Identity::numbered(row.cluster_id) || row.name.as_deref() == Some(own),
         })
     };
     let mut side = Side::new();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use console::process;
+use console::{counted, process};
 use failure::Failure as _;
 use gallery::{Added, Error, Library, RunIdentities, Saving};
 use run::RunReader;
@@ -57,18 +57,32 @@ fn perform(json: bool, change: impl FnOnce(&mut Reporter) -> Result<Map<String, 
     let mut reporter = Reporter::new("library", json);
     match change(&mut reporter) {
         Ok(figures) => {
-            if !json {
-                eprintln!("page of the gallery: {}", page(&figures));
+            if json {
+                return reporter.done(is_unchanged(&figures), &figures, Map::new());
             }
-            reporter.done(is_unchanged(&figures), &figures, Map::new())
+            say_summary(&figures);
+            ExitCode::SUCCESS
         }
         Err(error) => reporter.failed(&error),
     }
 }
 
-/// Returns the path of the page of a gallery.
-pub(crate) fn page(figures: &Map<String, Value>) -> &str {
-    figures.get("page").and_then(Value::as_str).unwrap_or_default()
+/// Prints how many people a gallery has, and the path of its page.
+pub(crate) fn say_summary(figures: &Map<String, Value>) {
+    let page = figures.get("page").and_then(Value::as_str).unwrap_or_default();
+    eprintln!("gallery: {}", summary(figures));
+    eprintln!("page of the gallery: {page}");
+}
+
+fn summary(figures: &Map<String, Value>) -> String {
+    let number = |key: &str| figures.get(key).and_then(Value::as_u64).unwrap_or(0);
+    let people = counted(number("people") as usize, "person", "people");
+    let videos = counted(number("videos") as usize, "video", "videos");
+    let unchanged = if is_unchanged(figures) { "; nothing has changed" } else { "" };
+    format!(
+        "{people} in {videos}, {} of them in several videos{unchanged}",
+        number("people_in_several_videos")
+    )
 }
 
 /// Whether an addition found nothing to add.
@@ -309,4 +323,21 @@ fn figures(library: &Library) -> Map<String, Value> {
         ("table".into(), library.people_file().display().to_string().into()),
         ("page".into(), library.root().join(gallery::PAGE).display().to_string().into()),
     ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gallery_is_summed_up_in_one_sentence() {
+        let mut figures = Map::from_iter([
+            ("people".into(), 18.into()),
+            ("videos".into(), 4.into()),
+            ("people_in_several_videos".into(), 13.into()),
+        ]);
+        assert_eq!(summary(&figures), "18 people in 4 videos, 13 of them in several videos");
+        figures.insert("changed".into(), false.into());
+        assert!(summary(&figures).ends_with(" several videos; nothing has changed"));
+    }
 }

@@ -247,7 +247,7 @@ fn amount(pace: &Pace) -> String {
 }
 
 /// A time as a clock shows it: `0:07`, `12:34`, `1:02:03`.
-fn clock(secs: f64) -> String {
+pub(crate) fn clock(secs: f64) -> String {
     let secs = secs.max(0.0).round() as u64;
     let (hours, minutes, seconds) = (secs / 3600, secs / 60 % 60, secs % 60);
     if hours > 0 { format!("{hours}:{minutes:02}:{seconds:02}") } else { format!("{minutes}:{seconds:02}") }

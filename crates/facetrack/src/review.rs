@@ -140,12 +140,7 @@ impl Removals {
 fn correct(root: &Path, what: &review::Act, act: &Act) -> std::result::Result<String, String> {
     let add = |op, people: &[String], name| library_edits::correct(root, op, people, name, act);
     let done = match what {
-        review::Act::Name { name, .. }
-            if name.chars().count() > 200 || name.chars().any(char::is_control) =>
-        {
-            return Err("A name has at most 200 characters, and no control characters.".into());
-        }
-        review::Act::Name { person, name } => add(EditOp::Name, &[person.to_string()], Some(name.trim())),
+        review::Act::Name { person, name } => add(EditOp::Name, &[person.to_string()], Some(name)),
         review::Act::Same { people } => add(EditOp::Same, people, None),
         review::Act::Different { people } => add(EditOp::Different, people, None),
         review::Act::Undo => library_edits::undo(root, None, act),

@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use console::{Error, Result, counted, duration, exit, process, say};
+use glob::MatchOptions;
 use run::RunReader;
 use run::stage::Reporter;
 use serde_json::{Map, Value, json};
@@ -36,6 +38,10 @@ pub(crate) fn is_video_name(path: &Path) -> bool {
 pub(crate) fn run(args: &RunArgs) -> Result<()> {
     let found = Found::of(args.given(), args.recursive)?;
     found.say_left_out(args.json);
+    if let Some(file) = args.run_dir.as_deref().filter(|path| path.exists() && !path.is_dir()) {
+        let message = format!("`{}` is a file, and --run-dir is a folder", file.display());
+        return Err(Error::new(exit::USAGE, message).hint("pass a new or empty folder, or that of a run"));
+    }
     let is_folder = args.given().any(|path| path.is_dir());
     let result = match (found.videos.as_slice(), &args.library) {
         ([video], None) if !is_folder => single::run(args, video),
@@ -53,6 +59,10 @@ struct Found {
     others: Vec<PathBuf>,
     /// Folders in folders that were not searched.
     folders: Vec<PathBuf>,
+    /// Links to folders, which are never followed: they may lead back.
+    links: Vec<PathBuf>,
+    /// Files and folders whose name begins with a dot, such as the `._film.mp4` of macOS.
+    hidden: Vec<PathBuf>,
 }
 
 impl Found {
@@ -64,9 +74,10 @@ impl Found {
             {
                 let wrong = |e| Error::new(exit::USAGE, format!("invalid pattern `{pattern}`: {e}"));
                 let before = found.videos.len();
-                found
-                    .videos
-                    .extend(glob::glob(pattern).map_err(wrong)?.flatten().filter(|path| path.is_file()));
+                // As in a shell, `*` does not stand for a name that begins with a dot.
+                let how = MatchOptions { require_literal_leading_dot: true, ..MatchOptions::new() };
+                let matches = glob::glob_with(pattern, how).map_err(wrong)?.flatten();
+                found.videos.extend(matches.filter(|path| path.is_file()));
                 if found.videos.len() == before {
                     return Err(Error::new(exit::INPUT, format!("no file matches `{pattern}`")));
                 }
@@ -75,9 +86,14 @@ impl Found {
                 found.search(path, recursive)?;
                 if found.videos.len() == before {
                     let message = format!("the folder `{}` contains no video", path.display());
-                    let hint = match found.folders.is_empty() {
-                        true => format!("video files end in {}", VIDEOS.join(", ")),
-                        false => "search the folders in it with --recursive".into(),
+                    let hint = match () {
+                        () if !found.folders.is_empty() => "search the folders in it with --recursive".into(),
+                        () if !found.links.is_empty() => "give the folder to which the link leads".into(),
+                        () if !found.hidden.is_empty() => {
+                            "a file or folder whose name begins with a dot is left out; give its own path"
+                                .into()
+                        }
+                        () => format!("video files end in {}", VIDEOS.join(", ")),
                     };
                     return Err(Error::new(exit::INPUT, message).hint(hint));
                 }
@@ -90,14 +106,18 @@ impl Found {
         Ok(found)
     }
 
-    /// Takes the videos of a folder, in the order of their paths. Links to folders are not followed.
+    /// Takes the videos of a folder, in the order of their paths. Neither links to folders nor hidden files and folders
+    /// are followed.
     fn search(&mut self, folder: &Path, recursive: bool) -> Result<()> {
         let entries = fs::read_dir(folder).map_err(Error::io("read", folder))?;
         let mut paths: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
         paths.sort();
         for path in paths {
-            if path.is_dir() {
-                match recursive && !path.is_symlink() {
+            if path.file_name().is_some_and(|name| name.as_bytes().starts_with(b".")) {
+                self.hidden.push(path);
+            } else if path.is_dir() {
+                match recursive {
+                    _ if path.is_symlink() => self.links.push(path),
                     true => self.search(&path, recursive)?,
                     false => self.folders.push(path),
                 }
@@ -113,10 +133,12 @@ impl Found {
     /// Lists what was found in folders and is not run, with the reason.
     fn say_left_out(&self, json: bool) {
         let reasons = [
-            (&self.others, "file", "without the ending of a video"),
-            (&self.folders, "folder", "because --recursive is not given"),
+            (&self.others, "file", "files", "without the ending of a video"),
+            (&self.folders, "folder", "folders", "because --recursive is not given"),
+            (&self.links, "link to a folder", "links to folders", "because links are not followed"),
+            (&self.hidden, "file or folder", "files or folders", "whose name begins with a dot"),
         ];
-        for (paths, noun, reason) in reasons.into_iter().filter(|(paths, ..)| !paths.is_empty()) {
+        for (paths, one, many, reason) in reasons.into_iter().filter(|(paths, ..)| !paths.is_empty()) {
             if json {
                 let paths: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
                 say(&json!({ "event": "left_out", "reason": reason, "paths": paths }).to_string());
@@ -127,7 +149,7 @@ impl Found {
                 0 => String::new(),
                 more => format!(" and {more} more"),
             };
-            let count = counted(paths.len(), noun, &format!("{noun}s"));
+            let count = counted(paths.len(), one, many);
             console::warn(&format!("left out {count} {reason}: {}{more}", names.join(", ")));
         }
     }
@@ -351,19 +373,11 @@ fn link(
         return Ok(());
     }
     if !args.quiet {
-        eprintln!("gallery: {}", summary(&figures));
-        eprintln!("page of the gallery: {}", people::page(&figures));
+        people::say_summary(&figures);
         eprintln!("finished in {}; table of people:", duration(started.elapsed().as_secs_f64()));
     }
     say(figures.get("table").and_then(Value::as_str).unwrap_or_default());
     Ok(())
-}
-
-fn summary(figures: &Map<String, Value>) -> String {
-    let number = |key: &str| figures.get(key).and_then(Value::as_u64).unwrap_or(0);
-    let people = counted(number("people") as usize, "person", "people");
-    let videos = counted(number("videos") as usize, "video", "videos");
-    format!("{people} in {videos}, {} of them in several videos", number("people_in_several_videos"))
 }
 
 /// Names the videos that failed, each of which has been reported.
@@ -432,6 +446,15 @@ mod tests {
         assert_eq!((searched.others, searched.folders.len()), (vec![at("notes.txt")], 0));
         let searched = Found::of(&[scratch.path().to_path_buf()], false)?;
         assert_eq!((searched.videos, searched.folders), (all.clone(), vec![at("season1")]));
+        scratch.write(&at("season1/._e1.MTS"), "z")?;
+        fs::create_dir(at(".trash")).map_err(Error::io("create", &at(".trash")))?;
+        scratch.write(&at(".trash/old.mp4"), "z")?;
+        std::os::unix::fs::symlink(scratch.path(), at("loop")).map_err(Error::io("link", &at("loop")))?;
+        let searched = Found::of(&[scratch.path().to_path_buf()], true)?;
+        assert_eq!(searched.videos, [all.as_slice(), &below[..1]].concat());
+        assert_eq!((searched.links, searched.folders), (vec![at("loop")], vec![]));
+        assert_eq!(searched.hidden, [".trash", "season1/._e1.MTS"].map(at));
+        assert_eq!(found(&[at("season1/*")]), Ok(vec![at("season1/e1.MTS")]), "as in a shell");
         let copied = copies(&all)?;
         assert_eq!(copied, [(&all[1], &all[0]), (&all[2], &all[0])]);
         assert_eq!(copies(&below)?, []);
@@ -439,7 +462,7 @@ mod tests {
     }
 
     #[test]
-    fn a_video_gets_one_line_and_the_library_another() {
+    fn a_video_gets_one_line() {
         let stage = |figures: Value, skipped| Finished {
             figures: figures.as_object().cloned().unwrap_or_default(),
             skipped,
@@ -453,9 +476,6 @@ mod tests {
         assert_eq!(line(&finished, 0.2), "1 person in 17 tracks of 21 s; was up to date");
         finished[2].1.skipped = false;
         assert_eq!(line(&finished, 3.0), "1 person in 17 tracks of 21 s; took 3.0 s");
-        let figures = json!({"people": 18, "videos": 4, "people_in_several_videos": 13});
-        let figures = figures.as_object().cloned().unwrap_or_default();
-        assert_eq!(summary(&figures), "18 people in 4 videos, 13 of them in several videos");
         let video = PathBuf::from("a/b.mkv");
         assert_eq!(list(&[(&video, Error::unexpected("x"))], 3), "1 of 3 videos failed: b.mkv");
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use console::{Error, Result, exit, say};
+use console::{Error, Result, counted, exit, say};
 use formats::subject::{self, Counts, Part, Stored};
 use gallery::{Library, validate};
 use run::RunReader;
@@ -65,11 +65,15 @@ pub(crate) fn main(args: &SubjectArgs) -> Result<()> {
         .to_string());
         return Ok(());
     }
-    eprintln!(
-        "{} videos, {appearances} appearances, {boxes} boxes, {pictures} pictures, {vectors} vectors, {corrections} \
-         corrections",
-        parts.len()
-    );
+    let found = [
+        counted(parts.len(), "video", "videos"),
+        counted(appearances, "appearance", "appearances"),
+        counted(boxes, "box", "boxes"),
+        counted(pictures, "picture", "pictures"),
+        counted(vectors, "vector", "vectors"),
+        counted(corrections, "correction", "corrections"),
+    ];
+    eprintln!("{}", found.join(", "));
     eprintln!("check that the pictures show one person only before the folder is handed over");
     say(&out.join("index.html").display().to_string());
     Ok(())

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use console::{Result, exit, say, warn};
+use console::{Result, counted, exit, say, warn};
 use formats::Error;
 use formats::dataset;
 use formats::export::FORMATS;
@@ -87,6 +87,9 @@ pub(crate) fn import(arguments: &ImportArgs) -> Result<()> {
     let scene = run_dir.as_deref().map(scene).transpose().map_err(Error::from)?;
     let read = format.read_of(&content, *first_frame, *frames, scene.as_ref()).map_err(wrong)?;
     read.warnings.iter().for_each(|warning| warn(warning));
+    if read.lines.is_empty() && read.times.is_empty() {
+        warn(&format!("`{}` has no labels, so the result has none", labels.display()));
+    }
     if to == EDITS {
         let run_dir = run_dir.as_deref().unwrap_or_else(|| Path::new("."));
         return name_people(&read, run_dir, format.name(), out.as_deref());
@@ -115,7 +118,8 @@ fn name_people(labels: &labels::Labels, run_dir: &Path, author: &str, out: Optio
     let faces = Faces::read(&RunReader::open(run_dir).map_err(Error::from)?).map_err(Error::from)?;
     let Names { edits, warnings } = names(labels, &run, &faces, author);
     warnings.iter().for_each(|warning| warn(warning));
-    eprintln!("{} of {} people of `{}` get a name", edits.len(), run.people.len(), run_dir.display());
+    let people = counted(run.people.len(), "person", "people");
+    eprintln!("names for {} of {people} of `{}`", edits.len(), run_dir.display());
     let entry = |(edit_id, edit)| Entry { edit_id, made_at: String::new(), undoes: None, edit };
     let entries: Vec<_> = (1..).zip(edits).map(entry).collect();
     Ok(put(out, &formats::edits::json(&entries))?)
@@ -133,15 +137,18 @@ pub(crate) fn validate(path: &Path) -> Result<()> {
     };
     let mut lines: Vec<_> = verdict.faults.iter().take(MOST_FAULTS).map(ToString::to_string).collect();
     if let Some(more) = verdict.faults.len().checked_sub(MOST_FAULTS).filter(|more| *more > 0) {
-        lines.push(format!("and {more} more faults"));
+        lines.push(format!("and {} more", counted(more, "fault", "faults")));
     }
     lines.iter().for_each(|line| say(line));
     if verdict.faults.is_empty() {
         let rows: usize = verdict.rows.values().sum();
-        eprintln!("`{}`: {} tables with {rows} rows are valid", path.display(), verdict.rows.len());
+        let tables = counted(verdict.rows.len(), "table", "tables");
+        let rows = counted(rows, "row", "rows");
+        eprintln!("`{}` is valid: {tables} with {rows}", path.display());
         return Ok(());
     }
-    let message = format!("found {} faults in `{}`", verdict.faults.len(), path.display());
+    let faults = counted(verdict.faults.len(), "fault", "faults");
+    let message = format!("found {faults} in `{}`", path.display());
     Err(console::Error::new(exit::CONTRACT, message))
 }
 

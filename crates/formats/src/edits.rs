@@ -310,7 +310,7 @@ fn edit(
     sides: Vec<Vec<Mark>>,
 ) -> std::result::Result<Edit, String> {
     let some = |text: Option<String>| text.filter(|text| !text.is_empty());
-    let (reason, name) = (some(reason), some(name));
+    let (reason, name) = (some(reason), ::run::edits::name(&name.unwrap_or_default())?);
     match EditOp::from_word(op) {
         None | Some(EditOp::Undo) => {
             let known = EditOp::WORDS.iter().filter(|word| **word != EditOp::Undo.word());
@@ -419,6 +419,10 @@ mod tests {
             (
                 anchors("1,lock,t,a,,,0,0,ab,0.5,3,0,3,9"),
                 "line 2: the box x 3..3, y 0..9 at 0.5 s is empty or not finite".into(),
+            ),
+            (
+                anchors("1,name,t,a,,12,0,0,ab,0.5,1,0,3,9"),
+                "line 2: a name cannot be only a number, because a number stands for the person with that number".into(),
             ),
             (anchors("1,lock,t,a,,Ross,0,0,ab,0.5,1,0,3,9"), "line 2: the op `lock` takes no name".into()),
             (

@@ -11,7 +11,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ::run::edits::{Edit, EditOp, Faces, LEAST_IOU};
+use ::run::edits::{self, Edit, EditOp, Faces, LEAST_IOU};
 use geometry::BBox;
 use schema::tables::Detection;
 
@@ -39,7 +39,14 @@ pub fn names(labels: &Labels, run: &Run, faces: &Faces, author: &str) -> Names {
         found.entry(cluster).or_insert((name, "by time"));
     }
     let given: BTreeSet<&str> = found.values().map(|(name, _)| name.as_str()).collect();
-    let lost: Vec<&str> = all(labels).into_iter().filter(|name| !given.contains(name)).collect();
+    let mut all = identities(labels);
+    let is_number = |name: &&&str| edits::is_number(name.trim()) && !labels.made_up.contains(**name);
+    let n_numbers = all.iter().filter(is_number).count();
+    if n_numbers > 0 {
+        warnings.push(format!("people who have a number in place of a name, and get none: {n_numbers}"));
+    }
+    all.retain(|name| is_name(name, labels));
+    let lost: Vec<&str> = all.into_iter().filter(|name| !given.contains(name)).collect();
     if let Some(first) = lost.first() {
         warnings.push(format!("names that fit no person of the run: {}, such as `{first}`", lost.len()));
     }
@@ -49,8 +56,16 @@ pub fn names(labels: &Labels, run: &Run, faces: &Faces, author: &str) -> Names {
             tracks.entry(cluster).or_default().push(track.track_id);
         }
     }
-    let (mut edits, mut others) = (Vec::new(), 0);
-    for (cluster, (name, how)) in found {
+    let (mut named, mut others) = (Vec::new(), 0);
+    for (cluster, (given, how)) in found {
+        let name = match edits::name(&given) {
+            Ok(Some(name)) => name,
+            Ok(None) => continue,
+            Err(reason) => {
+                warnings.push(format!("the name `{}` is left out: {reason}", given.escape_debug()));
+                continue;
+            }
+        };
         let person = run.people.iter().find(|person| person.cluster_id == cluster);
         match person.and_then(|person| person.name.as_ref()) {
             Some(before) if *before == name => continue,
@@ -62,27 +77,28 @@ pub fn names(labels: &Labels, run: &Run, faces: &Faces, author: &str) -> Names {
         }
         let marks = faces.marks(tracks.remove(&cluster).unwrap_or_default());
         let edit = Edit::new(EditOp::Name, author, vec![marks]);
-        edits.push(Edit { name: Some(name), reason: Some(format!("matched {how}")), ..edit });
+        named.push(Edit { name: Some(name), reason: Some(format!("matched {how}")), ..edit });
     }
     if others > 0 {
         warnings.push(format!("people of the run who have another name, which they keep: {others}"));
     }
-    Names { edits, warnings }
+    Names { edits: named, warnings }
 }
 
 /// Whether an identity is a name. A number in place of a name is none, and neither is `Person 3` or `Person_3`, by which
 /// exports name a person without a name.
 fn is_name(name: &str, labels: &Labels) -> bool {
+    let is_number = edits::is_number(name.trim());
     let number = name.strip_prefix("Person").and_then(|rest| rest.strip_prefix([' ', '_']));
     let number = number.and_then(|number| number.parse::<i64>().ok());
-    number.is_none() && !labels.made_up.contains(name)
+    !is_number && number.is_none() && !labels.made_up.contains(name)
 }
 
-/// Every name of a person.
-fn all(labels: &Labels) -> BTreeSet<&str> {
+/// Every identity of a person.
+fn identities(labels: &Labels) -> BTreeSet<&str> {
     let of_faces = labels.lines.iter().filter_map(|line| line.face.as_ref()?.identity.as_deref());
     let of_times = labels.times.iter().filter_map(|time| time.name.as_deref());
-    of_faces.chain(of_times).filter(|name| is_name(name, labels)).collect()
+    of_faces.chain(of_times).collect()
 }
 
 /// A name by cluster, with how it was found.

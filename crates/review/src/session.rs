@@ -492,11 +492,8 @@ impl Session {
     }
 
     fn name(&mut self, members: &[i64], name: &str) -> Result<(), Problem> {
-        let name = name.split_whitespace().collect::<Vec<_>>().join(" ");
-        if name.chars().count() > 200 || name.chars().any(char::is_control) {
-            return Err(Problem::new("A name has at most 200 characters, and no control characters."));
-        }
-        self.append(EditOp::Name, vec![members.to_vec()], Some(name).filter(|name| !name.is_empty()))
+        let name = run::edits::name(name).map_err(Problem::new)?;
+        self.append(EditOp::Name, vec![members.to_vec()], name)
     }
 
     fn members(&self, person: i64) -> Result<Vec<i64>, Problem> {

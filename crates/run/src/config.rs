@@ -21,10 +21,16 @@ pub fn read_config<C: Default + DeserializeOwned>(
     let mut sections = toml::Table::new();
     if let Some(path) = file {
         let unreadable = |e: std::io::Error| Error::Config { path: path.into(), reason: e.to_string() };
-        sections = parse_toml(&std::fs::read_to_string(path).map_err(unreadable)?, path)?;
+        let text = std::fs::read_to_string(path).map_err(unreadable)?;
+        let wrong = |error| Error::Config { path: path.into(), reason: placed(&error, &text) };
+        sections = text.parse().map_err(wrong)?;
     }
     for setting in settings {
-        merge(&mut sections, parse_toml(setting, format!("--set {setting}").as_ref())?);
+        let wrong = |error: toml::de::Error| Error::Config {
+            path: format!("--set {setting}").into(),
+            reason: plain(error.message()),
+        };
+        merge(&mut sections, setting.parse().map_err(wrong)?);
     }
     let path = match file {
         Some(file) if settings.is_empty() => file.to_path_buf(),
@@ -46,10 +52,13 @@ pub fn read_config<C: Default + DeserializeOwned>(
     }
 }
 
-/// Parses TOML; `path` says where it comes from.
-fn parse_toml(text: &str, path: &Path) -> Result<toml::Table> {
-    let wrong = |e: toml::de::Error| Error::Config { path: path.into(), reason: plain(e.message()) };
-    text.parse().map_err(wrong)
+/// The message of the parser in plain terms, with the line and the column in the text, from 1.
+fn placed(error: &toml::de::Error, text: &str) -> String {
+    let reason = plain(error.message());
+    let Some(before) = error.span().and_then(|span| text.get(..span.start)) else { return reason };
+    let line = before.matches('\n').count() + 1;
+    let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
+    format!("line {line}, column {column}: {reason}")
 }
 
 /// Puts `new` over `old`, table by table and key by key.
@@ -169,7 +178,14 @@ mod tests {
                 "cluster = 1",
                 "invalid configuration `$PATH`: [cluster] wrong type: integer `1`, expected a section of Linking".into(),
             ),
-            ("[cluster", "invalid configuration `$PATH`: unclosed table, expected `]`".into()),
+            (
+                "[cluster",
+                "invalid configuration `$PATH`: line 1, column 9: unclosed table, expected `]`".into(),
+            ),
+            (
+                "[embed]\n# é\nbatch = = 8",
+                "invalid configuration `$PATH`: line 3, column 9: extra `=`, expected nothing".into(),
+            ),
         ];
         for (content, expected) in cases {
             assert_eq!(read(content), Err(expected), "{content}");

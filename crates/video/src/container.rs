@@ -152,7 +152,7 @@ pub fn index(path: &Path, mut progress: impl FnMut(u64)) -> Result<Index> {
     if packets.is_empty() {
         return Err(Error::NoFrames { path: path.to_path_buf() });
     }
-    warnings.extend(stopped.map(|why| format!("reading stopped after {listed} frames: {why}")));
+    warnings.extend(stopped.map(|why| format!("reading stopped after frame number {listed}: {why}")));
     warn_of_jumps(&mut warnings, &facts, clock.jumps());
     for (count, what) in [
         (empty, "skipped because they are empty"),

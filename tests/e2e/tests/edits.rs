@@ -295,7 +295,11 @@ fn contradictions_are_refused_and_files_are_imported() {
         stderr.contains("are in one frame, so they show two people") && stderr.contains("pixels"),
         "{stderr}"
     );
+    let (code, _, stderr) = edits(&line, "add name RUN 1 2");
+    assert!(code == 2 && stderr.contains("a name cannot be only a number"), "{stderr}");
     edit(&line, "add lock RUN 1 --no-apply");
+    let (_, listed, _) = edits(&line, "list RUN");
+    assert!(listed.contains(" of person 1, first at 0:"), "{listed}");
     let track = people(&line)[&1][0];
     let (code, _, stderr) = edits(&line, &format!("add split RUN {track}"));
     assert!(code == 2 && stderr.contains("it contradicts correction 1 (lock)"), "{stderr}");

@@ -45,7 +45,7 @@ pub trait Method {
 #[non_exhaustive]
 pub enum Error {
     /// More clusters are asked for than there are items.
-    #[error("[cluster] k is {k}, but the run has only {n_tracks} tracks")]
+    #[error("[cluster] k is {k}, which is more than the number of tracks in the run: {n_tracks}")]
     TooFewTracks {
         /// Clusters asked for.
         k: usize,

@@ -187,7 +187,11 @@ fn erase(
         return Ok(());
     }
     let runs = if targets.len() == 1 { String::new() } else { format!(" of {} runs", targets.len()) };
-    eprintln!("removed {n_tracks} tracks{runs}; verified {rows} rows of {files} files");
+    let pictures = if args.pictures { " and all pictures" } else { "" };
+    eprintln!(
+        "removed {}{pictures}{runs}; verified {rows} rows of {files} files",
+        counted(n_tracks, "track", "tracks")
+    );
     for root in roots(targets, missing) {
         eprintln!("the gallery `{}` has the runs as they are now", root.display());
     }
@@ -195,7 +199,8 @@ fn erase(
         let files = counted(deleted.len(), "exported file", "exported files");
         eprintln!("deleted {files}; --report or --dry-run lists them");
     }
-    eprintln!("the videos themselves, copies of the runs and backups still contain the person");
+    let left = if args.pictures { "pictures" } else { "the person" };
+    eprintln!("the videos themselves, copies of the runs and backups still contain {left}");
     Ok(())
 }
 

@@ -161,7 +161,8 @@ impl Labels {
         let implied = self.looked_at.last().map(|last| (1, *last));
         for (line, frame) in lines.chain(implied) {
             if !(0..frame_count).contains(&frame) {
-                let video = format!("the video, which has {frame_count} frames, counted from 0");
+                let frames = if frame_count == 1 { "frame" } else { "frames" };
+                let video = format!("the video, which has {frame_count} {frames}, counted from 0");
                 return Err((line, format!("frame {frame} is outside {video}")));
             }
         }

@@ -8,6 +8,7 @@
 
 mod faces;
 mod log;
+mod name;
 
 use geometry::BBox;
 use schema::Symbol;
@@ -17,6 +18,7 @@ pub use faces::{Faces, LEAST_IOU, MOST_ANCHORS};
 pub use log::LOCK;
 pub use log::Log;
 pub(crate) use log::PATIENCE;
+pub use name::{is_number, name};
 pub use schema::tables::EditOp;
 
 /// The box of a face in a frame.
