@@ -190,7 +190,7 @@ fn erase(
     let pictures = if args.pictures { " and all pictures" } else { "" };
     eprintln!(
         "removed {}{pictures}{runs}; verified {rows} rows of {files} files",
-        counted(n_tracks, "track", "tracks")
+        counted(usize::try_from(n_tracks).unwrap_or(usize::MAX), "track", "tracks")
     );
     for root in roots(targets, missing) {
         eprintln!("the gallery `{}` has the runs as they are now", root.display());
