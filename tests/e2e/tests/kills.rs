@@ -95,7 +95,7 @@ fn assert_whole(run: &Path, tables: &BTreeMap<String, String>, when: &str) {
 fn a_run_that_was_killed_ends_as_if_nothing_had_happened() {
     let Some(Undisturbed { secs, tables }) = undisturbed() else { return };
     let Some(line) = line("killed") else { return };
-    let per_stage = times("FACETRACK_KILLS", 50).div_ceil(2 * STAGES.len());
+    let per_stage = times("FACETRACK_KILLS", 40).div_ceil(2 * STAGES.len());
     let mut random = SplitMix64::new(8);
     let (mut tried, mut killed) = (0, 0);
     for force in [false, true] {
@@ -241,7 +241,7 @@ fn a_gallery_whose_building_was_killed_is_the_old_one_or_the_new_one() {
     let expected = [&old, &new].map(|library| tables(library));
     assert_ne!(expected[0], expected[1]);
     let mut random = SplitMix64::new(5);
-    let (kills, mut killed, mut commits, mut kept) = (times("FACETRACK_KILLS", 50).div_ceil(2), 0, 0, 0);
+    let (kills, mut killed, mut commits, mut kept) = (times("FACETRACK_KILLS", 40).div_ceil(2), 0, 0, 0);
     let library = place.join("killed").join("library");
     for number in 0..kills {
         if number % 2 == 0 {
