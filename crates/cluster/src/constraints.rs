@@ -89,7 +89,7 @@ impl Pairs {
         let (locks, others): (Vec<&Found>, Vec<&Found>) =
             edits.iter().partition(|edit| edit.op == EditOp::Lock);
         for edit in locks.into_iter().chain(others.into_iter().rev()) {
-            let (must_link, cannot_link) = Self::of_edit(edit);
+            let Self { must_link, cannot_link } = Self::of_edit(edit);
             for (a, b) in must_link {
                 let Some((x, y)) = place(a).zip(place(b)) else { continue };
                 let both = [sets.root(x), sets.root(y)];
@@ -115,23 +115,25 @@ impl Pairs {
         pairs
     }
 
-    /// The pairs of one person and those of two that an edit gives, smaller ids first.
-    fn of_edit(edit: &Found) -> (Vec<(i64, i64)>, Vec<(i64, i64)>) {
+    /// The pairs that one edit gives.
+    fn of_edit(edit: &Found) -> Self {
         let firsts = || edit.sides.iter().filter_map(|side| side.first().copied());
         let first = || firsts().next().into_iter();
+        let (mut must_link, mut cannot_link) = (Vec::new(), Vec::new());
         match edit.op {
-            EditOp::Lock => (chain(edit.sides.iter().flatten().copied()), Vec::new()),
+            EditOp::Lock => must_link = chain(edit.sides.iter().flatten().copied()),
             EditOp::Move => {
                 let moved = edit.sides.first().into_iter().flatten().copied();
-                (chain(moved.chain(firsts().nth(1))), Vec::new())
+                must_link = chain(moved.chain(firsts().nth(1)));
             }
-            EditOp::Merge | EditOp::Same => (chain(firsts()), Vec::new()),
+            EditOp::Merge | EditOp::Same => must_link = chain(firsts()),
             EditOp::Different | EditOp::Split => {
                 let pairs = first().zip(firsts().skip(1)).map(|(a, b)| ordered(a, b));
-                (Vec::new(), pairs.filter(|(a, b)| a != b).collect())
+                cannot_link = pairs.filter(|(a, b)| a != b).collect();
             }
-            EditOp::Name | EditOp::NotAFace | EditOp::Undo => (Vec::new(), Vec::new()),
+            EditOp::Name | EditOp::NotAFace | EditOp::Undo => {}
         }
+        Self { must_link, cannot_link }
     }
 
     /// Whether there is no pair.
