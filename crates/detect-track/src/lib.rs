@@ -285,17 +285,14 @@ pub fn run(job: &mut Job<Config>, path: &Path, weights: Option<&Path>) -> Result
     stage.figure("picture", view.to_string());
     // Other pictures or sums would give other rows than those that were saved.
     let isa = nn::isa::available().first().map_or("", |(name, _)| name);
-    let mut checkpoint = stage.checkpoint(&format!("{} {isa} {view:?}", video::decoder_version()))?;
-    if job.force {
-        checkpoint.clear()?;
-    }
+    let machine = format!("{} {isa} {view:?}", video::decoder_version());
     // A forced start begins anew, and so would its next try.
-    let checkpoint = Some(checkpoint).filter(|_| !job.force);
+    let checkpoint = if job.force { None } else { Some(stage.checkpoint(&machine)?) };
     let mut writer =
         TrackWriter::new(&stage, job.run.video_id()?, job.config.clone(), times, view, checkpoint)?;
-    let found =
-        pipeline::run(path, &*new_detector, &job.config, view, job.threads, &mut writer, &mut job.reporter);
-    found?.into_iter().for_each(|warning| stage.warn(warning));
+    let warnings =
+        pipeline::run(path, &*new_detector, &job.config, view, job.threads, &mut writer, &mut job.reporter)?;
+    warnings.into_iter().for_each(|warning| stage.warn(warning));
     writer.finish(&mut stage)?;
     Ok(job.commit(stage)?)
 }

@@ -111,7 +111,7 @@ impl TrackWriter {
             },
             tracks: Twice { whole: stage.create(&[])?, part: None },
             crops: Twice { whole: stage.create(&[])?, part: None },
-            checkpoint,
+            checkpoint: None,
             part_from: 0,
             shot: None,
             n_shots: 0,
@@ -119,7 +119,7 @@ impl TrackWriter {
             n_detections: 0,
             n_clear: 0,
         };
-        if let Some(checkpoint) = writer.checkpoint.take() {
+        if let Some(checkpoint) = checkpoint {
             (0..checkpoint.parts()).try_for_each(|part| writer.take_over(&checkpoint, part))?;
             let end = writer.times.len() as i64;
             if writer.times.t_secs(end) - writer.times.t_secs(0) >= PART_SECS {
@@ -176,9 +176,9 @@ impl TrackWriter {
         self.begin_part(checkpoint)
     }
 
-    /// The first frame that is not in the rows of the checkpoint; a shot begins there with a cut. 0 without a checkpoint.
-    pub fn continues_at(&self) -> i64 {
-        self.part_from
+    /// The first frame that is not in the saved parts; a shot begins there with a cut. `None` without a part.
+    pub fn continues_at(&self) -> Option<i64> {
+        Some(self.part_from).filter(|first| *first > 0)
     }
 
     /// Closes the four tables.

@@ -99,7 +99,7 @@ pub fn run(job: &mut Job<Config>, labels: Option<&Path>) -> Result<Outcome> {
         figures.extend(figures::confidences(guesses));
     }
     let mut warnings = Vec::new();
-    if labels.as_ref().is_some_and(|labels| labels.lines.is_empty()) {
+    if labels.is_some() && judgement.is_none() {
         warnings
             .push("the labels file has no labels, so the metrics that need labels are left out".to_owned());
     }

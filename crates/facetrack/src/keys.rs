@@ -15,7 +15,7 @@ use run::encryption::rotate;
 use schema::crypt::{self, Key};
 
 use crate::progress::Screen;
-use crate::stages;
+use crate::{outputs, stages};
 
 /// The environment variable with the path of the key file.
 const VARIABLE: &str = "FACETRACK_ENCRYPTION_KEY_FILE";
@@ -109,8 +109,7 @@ pub(crate) fn main(verb: &KeyVerb) -> Result<()> {
                 let message = format!("`{}` exists, and no key is overwritten", file.display());
                 return Err(Error::new(exit::USAGE, message).hint("pass the path of a new file"));
             }
-            let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
-            if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
+            if let Some(folder) = outputs::missing_folder(file) {
                 let message = format!("the folder `{}` does not exist", folder.display());
                 return Err(Error::new(exit::USAGE, message).hint("make the folder, or pass another path"));
             }

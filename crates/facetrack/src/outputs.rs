@@ -9,6 +9,11 @@ use run::files::name_in;
 
 use crate::several::is_video_name;
 
+/// The folder of a file, if there is no such folder. A name alone is a file in the present folder.
+pub(crate) fn missing_folder(file: &Path) -> Option<&Path> {
+    file.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir())
+}
+
 /// Fails if a result at `out`, which `option` names, would replace a video or a file of a run or a gallery.
 pub(crate) fn check(option: &str, out: &Path) -> Result<()> {
     let Ok(path) = fs::canonicalize(out) else { return Ok(()) };

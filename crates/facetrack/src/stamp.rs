@@ -49,8 +49,7 @@ fn finished(run_dir: &Path) -> Result<Value> {
 
 /// Fails if the folder of the stamp is missing, before minutes of work.
 pub(crate) fn check(stamp: &Path) -> Result<()> {
-    let folder = stamp.parent().filter(|folder| !folder.as_os_str().is_empty());
-    if folder.is_some_and(|folder| !folder.is_dir()) || stamp.is_dir() {
+    if outputs::missing_folder(stamp).is_some() || stamp.is_dir() {
         let message = format!("failed to write the stamp `{}`: no such folder", stamp.display());
         return Err(Error::new(exit::USAGE, message).hint("make the folder first"));
     }

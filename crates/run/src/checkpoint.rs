@@ -113,15 +113,6 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// Removes all parts.
-    ///
-    /// # Errors
-    /// When a file cannot be removed.
-    pub fn clear(&mut self) -> Result<()> {
-        self.parts = 0;
-        remove_own(&self.folder, is_file)
-    }
-
     fn is_whole(&self, part: usize) -> bool {
         let Ok(json) = fs::read(self.folder.join(format!("{part:0DIGITS$}.json"))) else { return false };
         serde_json::from_slice::<Part>(&json).is_ok_and(|part| {
@@ -140,9 +131,13 @@ pub(crate) fn is_own(name: &str) -> bool {
     name.strip_prefix(FOLDER).and_then(|rest| rest.strip_prefix('/')).is_some_and(is_file)
 }
 
-/// Whether a stage leaves no checkpoint when it commits: `detect-track`, and what it reads.
-pub(crate) fn ends_with(stage: &str) -> bool {
-    STAGES.iter().take_while(|earlier| **earlier != "embed").any(|earlier| *earlier == stage)
+/// Removes the checkpoint of a run where a stage begins anew or has its results, if this is `detect-track` or a stage before
+/// it.
+pub(crate) fn clear_for(root: &Path, stage: &str) -> Result<()> {
+    match STAGES.iter().take_while(|earlier| **earlier != "embed").any(|earlier| *earlier == stage) {
+        true => clear(root),
+        false => Ok(()),
+    }
 }
 
 /// Whether a run has a checkpoint.

@@ -139,12 +139,13 @@ impl RunDir {
         new.fingerprint = fingerprint(&new);
         let is_whole = |record: &StageRecord| record.outputs.iter().all(|output| self.verify(output).is_ok());
         match self.manifest.stage(plan.stage) {
-            _ if plan.force => Ok(Begin::Run(self.start(new))),
+            _ if plan.force => {
+                checkpoint::clear_for(&self.root, &new.stage)?;
+                Ok(Begin::Run(self.start(new)))
+            }
             Some(record) if record.fingerprint == new.fingerprint && is_whole(record) => {
                 // What a start with other settings had done before it was killed.
-                if checkpoint::ends_with(&new.stage) {
-                    checkpoint::clear(&self.root)?;
-                }
+                checkpoint::clear_for(&self.root, &new.stage)?;
                 Ok(Begin::UpToDate(record.clone()))
             }
             _ if self.manifest.pinned.contains(&new.stage) => {
@@ -294,7 +295,7 @@ impl RunDir {
         self.reader.manifest.stages.push(record.clone());
         self.reader.manifest.stages.sort_by_key(|s| place(&s.stage));
         self.write_manifest()?;
-        if checkpoint::ends_with(&record.stage) { checkpoint::clear(&self.root) } else { Ok(()) }
+        checkpoint::clear_for(&self.root, &record.stage)
     }
 
     /// Drops the record that `new` replaces and those of later stages that read what is then no

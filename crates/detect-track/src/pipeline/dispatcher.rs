@@ -44,7 +44,7 @@ impl<'a> Dispatcher<'a> {
             TrackerKind::Correlation => (Policy::Follow, 1 + threads),
         };
         let (schedule, spare) = (Schedule::new(policy), 2 * threads + 2);
-        let is_first = writer.continues_at() == 0;
+        let is_first = writer.continues_at().is_none();
         Self { path, orders, received, schedule, under_way: 0, intervals, spare, is_first, writer }
     }
 
@@ -112,8 +112,8 @@ impl<'a> Dispatcher<'a> {
         Error::Frame { path: self.path.to_path_buf(), frame_idx, reason }
     }
 
-    /// The first frame that is not in the checkpoint.
-    pub(super) fn continues_at(&self) -> i64 {
+    /// The first frame to examine after saved ones; see [`TrackWriter::continues_at`].
+    pub(super) fn continues_at(&self) -> Option<i64> {
         self.writer.continues_at()
     }
 

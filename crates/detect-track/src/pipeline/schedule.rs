@@ -361,7 +361,9 @@ mod tests {
                 last_anchor = if is_anchor { i } else { last_anchor };
                 let picture = Rc::new(i);
                 pictures.push(Rc::downgrade(&picture));
-                orders.extend(schedule.admit(i as i64, picture, boundary, is_anchor));
+                let order = schedule.admit(i as i64, picture, boundary, is_anchor);
+                assert_eq!(order.is_some(), is_anchor);
+                orders.extend(order);
             }
             schedule.end();
             let mut passed = Vec::new();

@@ -29,11 +29,9 @@ pub(super) struct FrameSource<'a> {
     view: View,
     last_anchor_secs: f64,
     last_idx: Option<i64>,
-    /// The first frame that is not in the checkpoint. The frames before it are decoded again, for the shot that begins
-    /// there, and not examined.
-    continues_at: i64,
-    /// Whether a frame behind the checkpoint was admitted.
-    has_continued: bool,
+    /// The first frame that is not in the checkpoint, until it is reached. The frames before it are decoded again, for the
+    /// shot that begins there, and not examined.
+    continues_at: Option<i64>,
     damaged: u64,
     untimed: u64,
     /// Packets that were lost before the last picture.
@@ -54,7 +52,6 @@ impl<'a> FrameSource<'a> {
             max_stride_secs: config.max_stride_secs.min(budget_secs),
             skipped: config.skip_frames.clone(),
             continues_at: dispatcher.continues_at(),
-            has_continued: false,
             dispatcher,
             shots: ShotDetector::new(config.shots, fps),
             waiting: VecDeque::new(),
@@ -89,8 +86,8 @@ impl<'a> FrameSource<'a> {
         let owed = self.shots.finish();
         self.note(owed);
         self.release(true)?;
-        if self.continues_at > 0 && !self.has_continued {
-            self.check_cut(i64::MAX, None)?;
+        if let Some(frame_idx) = self.continues_at {
+            return Err(self.cut_is_gone(frame_idx));
         }
         if decoded == 0 {
             return Err(Error::NothingDecoded { path: self.dispatcher.path.to_path_buf() });
@@ -132,11 +129,14 @@ impl<'a> FrameSource<'a> {
             let verdict = self.judged.pop_front();
             let Some((verdict, picture)) = verdict.zip(self.waiting.pop_front()) else { return Ok(()) };
             let frame_idx = verdict.frame_idx;
-            if frame_idx < self.continues_at {
-                continue;
-            }
-            if self.continues_at > 0 && !std::mem::replace(&mut self.has_continued, true) {
-                self.check_cut(frame_idx, verdict.begins)?;
+            if let Some(first) = self.continues_at {
+                if frame_idx < first {
+                    continue;
+                }
+                if frame_idx > first || verdict.begins.is_none() {
+                    return Err(self.cut_is_gone(first));
+                }
+                self.continues_at = None;
             }
             let ends = self.judged.front().is_none_or(|next| next.begins.is_some());
             self.admit(frame_idx, picture, verdict.begins, ends)?;
@@ -145,13 +145,8 @@ impl<'a> FrameSource<'a> {
         self.dispatcher.pass_on(settled_before)
     }
 
-    /// Fails unless a frame is the first that the checkpoint does not have, and a shot begins there.
-    fn check_cut(&self, frame_idx: i64, begins: Option<Boundary>) -> Result<(), Error> {
-        if frame_idx == self.continues_at && begins.is_some() {
-            return Ok(());
-        }
-        let path = self.dispatcher.path.to_path_buf();
-        Err(Error::CutIsGone { path, frame_idx: self.continues_at })
+    fn cut_is_gone(&self, frame_idx: i64) -> Error {
+        Error::CutIsGone { path: self.dispatcher.path.to_path_buf(), frame_idx }
     }
 
     fn admit(
