@@ -55,7 +55,7 @@ use crate::view::Preview;
 /// Name, version and description of the stage.
 pub const STAGE: Stage = Stage {
     name: "detect-track",
-    version: 8,
+    version: 9,
     about: "Detects shots and faces, and tracks each face through its shot",
 };
 

@@ -425,6 +425,7 @@ mod tests {
         let crop = appearance.map(|appearance| AlignedCrop {
             rgb: Vec::new(),
             transform: [0.0; 6],
+            score,
             sharpness: 0.5,
             quality: 1.0,
             appearance,

@@ -7,7 +7,13 @@ const SAME_APPEARANCE: f32 = 0.95;
 /// Number of crops kept of a track even if all look the same.
 const MIN_KEPT: usize = 3;
 
-/// Keeps the best crop of every stretch of a track.
+/// Number of stretches of which the best crop is held, at least half of it once a track is long.
+const STRETCHES: usize = 12;
+
+/// Keeps the crop with the highest score of every stretch of a track.
+///
+/// The detector's score says best which of two faces of a person the embedders recognise: it falls with small, blurred,
+/// turned and covered faces alike. See the design of the detection schedule for figures.
 ///
 /// Stretches double in length whenever there are too many of them, so the memory is bounded however long
 /// the track is, and the choice is spread over the track.
@@ -23,7 +29,7 @@ pub struct BestCrops {
 }
 
 impl BestCrops {
-    /// Begins a choice that yields at most `capacity` crops and holds at most twice as many.
+    /// Begins a choice that yields at most `capacity` crops.
     pub fn new(capacity: usize) -> Self {
         Self { capacity: capacity.max(1), stretch: 1, offered: 0, best: Vec::new() }
     }
@@ -33,7 +39,7 @@ impl BestCrops {
         let number = self.offered / self.stretch;
         self.offered += 1;
         self.keep_better((number, frame_idx, crop));
-        if self.best.len() > 2 * self.capacity {
+        if self.best.len() > STRETCHES.max(2 * self.capacity) {
             self.stretch *= 2;
             for (number, frame_idx, crop) in std::mem::take(&mut self.best) {
                 self.keep_better((number / 2, frame_idx, crop));
@@ -44,7 +50,7 @@ impl BestCrops {
     fn keep_better(&mut self, offered: (usize, i64, AlignedCrop)) {
         match self.best.last_mut() {
             Some(held) if held.0 == offered.0 => {
-                if offered.2.quality > held.2.quality {
+                if offered.2.score > held.2.score {
                     *held = offered;
                 }
             }
@@ -52,25 +58,15 @@ impl BestCrops {
         }
     }
 
-    /// Frame and crop of the best one, then of those that are good and differ from the ones before them:
-    /// a second crop of the same pose and light adds little. Ties go to the earlier frame.
+    /// Frame and crop of those with the highest scores, the highest first; after the first three, only crops that differ
+    /// from those before them. Ties go to the earlier frame.
     pub fn finish(mut self) -> Vec<(i64, AlignedCrop)> {
+        self.best.sort_by(|a, b| b.2.score.total_cmp(&a.2.score));
         let mut chosen: Vec<(i64, AlignedCrop)> = Vec::new();
-        while chosen.len() < self.capacity && !self.best.is_empty() {
-            let worth = |crop: &AlignedCrop| {
-                let closest = chosen
-                    .iter()
-                    .map(|(_, held)| held.appearance.similarity(&crop.appearance))
-                    .fold(0.0, f32::max);
-                crop.quality * (1.0 - closest)
-            };
-            let worths: Vec<f32> = self.best.iter().map(|(.., crop)| worth(crop)).collect();
-            let best =
-                worths.iter().enumerate().rev().max_by(|a, b| a.1.total_cmp(b.1)).map_or(0, |(i, _)| i);
-            let (_, frame_idx, crop) = self.best.remove(best);
+        for (_, frame_idx, crop) in self.best {
             let is_new =
                 |held: &(i64, AlignedCrop)| held.1.appearance.similarity(&crop.appearance) <= SAME_APPEARANCE;
-            if chosen.len() < MIN_KEPT || chosen.iter().all(is_new) {
+            if chosen.len() < self.capacity && (chosen.len() < MIN_KEPT || chosen.iter().all(is_new)) {
                 chosen.push((frame_idx, crop));
             }
         }
@@ -83,12 +79,13 @@ mod tests {
     use super::*;
     use crate::tracker::Appearance;
 
-    fn crop(quality: f32) -> AlignedCrop {
+    fn crop(score: f32) -> AlignedCrop {
         AlignedCrop {
             rgb: Vec::new(),
             transform: [0.0; 6],
+            score,
             sharpness: 0.0,
-            quality,
+            quality: 0.0,
             appearance: Appearance::default(),
         }
     }
@@ -98,7 +95,7 @@ mod tests {
         let mut crops = BestCrops::new(4);
         for i in 0..1000_u16 {
             crops.offer(i.into(), crop(f32::from(i % 7)));
-            assert!(crops.best.len() <= 8);
+            assert!(crops.best.len() <= STRETCHES);
         }
         let mut frames: Vec<_> = crops.finish().into_iter().map(|(frame, _)| frame).collect();
         assert_eq!(frames.len(), 4);
@@ -109,8 +106,8 @@ mod tests {
     #[test]
     fn the_best_crop_comes_first() {
         let mut crops = BestCrops::new(2);
-        [0.1, 0.9, 0.5].into_iter().enumerate().for_each(|(i, q)| crops.offer(i as i64, crop(q)));
-        let qualities: Vec<_> = crops.finish().into_iter().map(|(_, crop)| crop.quality).collect();
-        assert_eq!(qualities, [0.9, 0.5]);
+        [0.1, 0.9, 0.5].into_iter().enumerate().for_each(|(i, score)| crops.offer(i as i64, crop(score)));
+        let scores: Vec<_> = crops.finish().into_iter().map(|(_, crop)| crop.score).collect();
+        assert_eq!(scores, [0.9, 0.5]);
     }
 }

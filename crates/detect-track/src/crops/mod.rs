@@ -47,6 +47,8 @@ pub struct AlignedCrop {
     pub rgb: Vec<u8>,
     /// Affine map from frame to crop, a 2 × 3 matrix row by row; pixels with the origin at the image corner.
     pub transform: [f32; 6],
+    /// Score of the detector, 0 to 1.
+    pub score: f32,
     /// Contrast of fine detail, 0 to 1.
     pub sharpness: f32,
     /// Quality, 0 to 1: the product of score, size factor, sharpness and frontality.
@@ -80,7 +82,7 @@ impl Alignment {
             * sharpness
             * face.landmarks.map_or(1.0, |landmarks| landmarks.frontality());
         let appearance = appearance(&rgb);
-        AlignedCrop { rgb, transform, sharpness, quality, appearance }
+        AlignedCrop { rgb, transform, score: face.score, sharpness, quality, appearance }
     }
 }
 

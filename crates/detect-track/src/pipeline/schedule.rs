@@ -6,6 +6,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use geometry::BBox;
+
 use crate::face::{DetectedFace, Face};
 use crate::follow::Trajectory;
 use crate::shots::Boundary;
@@ -14,8 +16,8 @@ use crate::spans::{self, Look};
 /// Treatment of the frames between two anchor frames of a shot.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Policy {
-    /// The middle frame is examined, and each half is treated in the same way, until the faces at both ends agree by
-    /// [`spans::agree`].
+    /// The middle frame is examined around the faces at both ends, and each half is treated in the same way, until the
+    /// faces at both ends agree by [`spans::agree`].
     Halve {
         /// Score from which a face needs a counterpart at the other end, 0 to 1.
         clear_score: f32,
@@ -76,8 +78,13 @@ pub struct Order<P> {
 /// Task of a worker.
 #[derive(Debug)]
 pub enum Task<P> {
-    /// Look for faces in this picture.
-    Examine(P),
+    /// Look for faces.
+    Examine {
+        /// The picture.
+        picture: P,
+        /// Boxes of the faces that are to be expected. Other faces need not be found; without boxes, all faces are.
+        near: Vec<BBox>,
+    },
     /// Follow these faces from the first picture, that of the order's frame, through the other pictures.
     Follow {
         /// Faces that were found in the first picture.
@@ -129,7 +136,7 @@ impl<P: Clone> Schedule<P> {
         if let Some(from) = self.last_anchor.replace(frame_idx) {
             self.waiting.push(Interval { from, to: frame_idx });
         }
-        self.order_examination(self.entries.len() - 1)
+        self.order_examination(self.entries.len() - 1, Vec::new())
     }
 
     /// Ends the video: no frame follows.
@@ -227,7 +234,8 @@ impl<P: Clone> Schedule<P> {
         let frame_idx = self.entries[middle].frame_idx;
         self.waiting.push(Interval { from: interval.from, to: frame_idx });
         self.waiting.push(Interval { from: frame_idx, to: interval.to });
-        self.order_examination(middle)
+        let near = from.iter().chain(to).map(|look| look.face.bbox).collect();
+        self.order_examination(middle, near)
     }
 
     /// Skips the frames of an anchor interval that begins without a face; for any other interval, returns the order to
@@ -252,9 +260,9 @@ impl<P: Clone> Schedule<P> {
         self.entries.range_mut(first..end).for_each(|entry| entry.state = State::Skipped);
     }
 
-    fn order_examination(&self, place: usize) -> Option<Order<P>> {
+    fn order_examination(&self, place: usize, near: Vec<BBox>) -> Option<Order<P>> {
         let entry = self.entries.get(place)?;
-        let task = Task::Examine(entry.picture.clone()?);
+        let task = Task::Examine { picture: entry.picture.clone()?, near };
         Some(Order { frame_idx: entry.frame_idx, task })
     }
 
@@ -290,7 +298,6 @@ impl<P: Clone> Schedule<P> {
 mod tests {
     use std::rc::{Rc, Weak};
 
-    use geometry::BBox;
     use numeric::random::SplitMix64;
     use proptest::prelude::*;
     use schema::tables::Transition;
@@ -303,6 +310,14 @@ mod tests {
     fn found(x: f32) -> DetectedFace {
         let face = Face { bbox: BBox::from_corner(x, 0.0, 40.0, 40.0), landmarks: None, score: 0.9 };
         DetectedFace { face, crop: None, torso: None, trajectory: Vec::new() }
+    }
+
+    /// Boxes around which an order looks for faces.
+    fn near<P>(order: &Order<P>) -> &[BBox] {
+        match &order.task {
+            Task::Examine { near, .. } => near,
+            Task::Follow { .. } => &[],
+        }
     }
 
     /// What came in order: a frame, whether a shot begins there, and if it was examined, the frames
@@ -325,10 +340,14 @@ mod tests {
             let faces_in = |picture: &usize| self.places[*picture].map(found).into_iter().collect::<Vec<_>>();
             let frame_idx = order.frame_idx;
             match order.task {
-                Task::Examine(picture) => {
+                Task::Examine { picture, .. } => {
                     let faces = faces_in(&picture);
                     drop(picture);
-                    schedule.record_faces(frame_idx, faces)
+                    let orders = schedule.record_faces(frame_idx, faces);
+                    if matches!(schedule.policy, Policy::Halve { .. }) {
+                        assert!(orders.iter().all(|order| !near(order).is_empty()), "around faces");
+                    }
+                    orders
                 }
                 Task::Follow { faces, pictures } => {
                     let frames: Vec<i64> = pictures.iter().map(|(frame, _)| *frame).collect();
@@ -363,7 +382,7 @@ mod tests {
                 pictures.push(Rc::downgrade(&picture));
                 let order = schedule.admit(i as i64, picture, boundary, is_anchor);
                 assert_eq!(order.is_some(), is_anchor);
-                orders.extend(order);
+                orders.extend(order.inspect(|order| assert!(near(order).is_empty(), "the whole picture")));
             }
             schedule.end();
             let mut passed = Vec::new();

@@ -16,6 +16,7 @@ use crate::follow::{Follower, Trajectory};
 use crate::pipeline::schedule::{Order, Task};
 use crate::torso::{self, Counts};
 use crate::view::View;
+use crate::yunet::GRID;
 
 /// Shorter side of the detector's input picture if `min_face_px` is not set, pixels.
 const SHORT_SIDE_PX: f64 = 360.0;
@@ -25,6 +26,12 @@ const MAX_SCALE: f64 = 2.0;
 const MAX_SIDE_PX: f64 = 4096.0;
 /// Enlargement of the detector's input picture at the last of several looks at one frame.
 const LARGER: f64 = 1.2;
+/// Where a face is searched for above and beside a box that it had a moment before or after, in heights and widths of the
+/// box.
+const AROUND: f32 = 1.0;
+/// The same below, where the clothes are.
+const BELOW: f32 = 1.75;
+
 /// Result of one order: index of its frame, and the faces or trajectories, or an error message.
 pub(super) type Answer = (i64, Result<Done, String>);
 
@@ -51,7 +58,9 @@ pub(super) fn work(
         let Ok(Order { frame_idx, task }) = order else { return };
         // A panic must not leave the reader waiting for an answer that never comes.
         let done = catch_unwind(AssertUnwindSafe(|| match (&mut examiner, &task) {
-            (Ok(examiner), Task::Examine(picture)) => examiner.examine(picture).map(Done::Examined),
+            (Ok(examiner), Task::Examine { picture, near }) => {
+                examiner.examine(picture, near).map(Done::Examined)
+            }
             (Ok(examiner), Task::Follow { faces, pictures }) => {
                 examiner.follow(faces, pictures).map(Done::Followed)
             }
@@ -93,8 +102,9 @@ impl<'a> Examiner<'a> {
         Self { detector, config, view, looks_again, small: converter(), full: converter() }
     }
 
-    fn examine(&mut self, picture: &Picture) -> Result<Vec<DetectedFace>, String> {
-        let scale = self.scale(1.0);
+    /// Finds the faces of a picture; with boxes, only those near the boxes.
+    fn examine(&mut self, picture: &Picture, near: &[BBox]) -> Result<Vec<DetectedFace>, String> {
+        let scale = self.scale(1.0).near(near);
         let small = self.small.rgb_region(picture, scale.size.0, scale.size.1, scale.part)?;
         let mut faces = self.detector.detect(&small)?;
         if self.looks_again {
@@ -191,6 +201,34 @@ struct Scale {
 }
 
 impl Scale {
+    /// The part of the input picture in which faces that were in some boxes a moment before or after can be seen, with
+    /// their clothes; all of the input picture without boxes. The detector's cells lie as in the whole picture.
+    fn near(self, boxes: &[BBox]) -> Self {
+        let boxes: Vec<BBox> = boxes.iter().map(|bbox| self.inside(bbox)).collect();
+        let least = |edge: fn(&BBox) -> f32| boxes.iter().map(edge).fold(f32::INFINITY, f32::min).max(0.0);
+        let most = |edge: fn(&BBox) -> f32| boxes.iter().map(edge).fold(0.0, f32::max);
+        let side = |from: f32, to: f32, size: usize| {
+            let first = from as usize / GRID * GRID;
+            let end = (to as usize).next_multiple_of(GRID).min(size);
+            (first < end).then(|| (first, end - first))
+        };
+        let whole = self.part;
+        let (left, right) = (
+            least(|bbox| bbox.x_min - AROUND * bbox.width()),
+            most(|bbox| bbox.x_max + AROUND * bbox.width()),
+        );
+        let (top, bottom) = (
+            least(|bbox| bbox.y_min - AROUND * bbox.height()),
+            most(|bbox| bbox.y_max + BELOW * bbox.height()),
+        );
+        match side(left, right, whole.width).zip(side(top, bottom, whole.height)) {
+            Some(((x, width), (y, height))) => {
+                Self { part: Region { x: whole.x + x, y: whole.y + y, width, height }, ..self }
+            }
+            None => self,
+        }
+    }
+
     fn shift(&self) -> (f32, f32) {
         (self.part.x as f32, self.part.y as f32)
     }
@@ -252,6 +290,20 @@ mod tests {
         assert_eq!(input_size(1920, 1080, Some(15.0)), (1920, 1080));
         assert_eq!(input_size(1920, 1080, Some(30.0)), (960, 540));
         assert_eq!(input_size(640, 360, Some(1.0)), (1280, 720));
+    }
+
+    #[test]
+    fn the_surroundings_of_faces_lie_on_the_grid_of_the_picture() {
+        let whole = Region { x: 10, y: 20, width: 640, height: 360 };
+        let scale = Scale { size: (660, 400), part: whole, across: 2.0, down: 2.0 };
+        let face = |x: f32, y: f32| BBox::from_corner(2.0 * (10.0 + x), 2.0 * (20.0 + y), 80.0, 100.0);
+        assert_eq!(scale.near(&[]).part, whole);
+        // From 260 to 380 and from 50 to 237.5 pixels.
+        let region = Region { x: 10 + 256, y: 20 + 32, width: 128, height: 224 };
+        assert_eq!(scale.near(&[face(300.0, 100.0)]).part, region);
+        let region = Region { x: 10, y: 20, width: 640, height: 360 };
+        assert_eq!(scale.near(&[face(20.0, 10.0), face(590.0, 300.0)]).part, region);
+        assert_eq!(scale.near(&[face(700.0, 10.0)]).part, whole, "beside the picture");
     }
 
     #[test]
