@@ -85,6 +85,8 @@ pub struct Config {
     /// Largest number of crops kept per track, 1 to 256; fewer are kept if further ones would look the
     /// same.
     pub crops_per_track: u32,
+    /// Whether crops are stored as PNG, without loss, in place of JPEG, a fifth of the size.
+    pub lossless_crops: bool,
     /// Whether the colours of clothes are measured, as evidence for linking.
     pub context: bool,
     /// Intervals of frames that are not examined, `[[first, last], …]`; `--skip-bad` sets them.
@@ -106,6 +108,7 @@ impl Default for Config {
             min_score: 0.5,
             max_overlap: 0.3,
             crops_per_track: 6,
+            lossless_crops: false,
             context: true,
             skip_frames: Vec::new(),
             shots: ShotConfig::default(),

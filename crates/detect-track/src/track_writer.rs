@@ -7,8 +7,7 @@
 //! checkpoint, from which the next start continues if this one is killed.
 
 use geometry::{FrameTimes, Landmarks};
-use image::codecs::png::{CompressionType, FilterType, PngEncoder};
-use image::{ExtendedColorType, ImageEncoder};
+use picture::Format;
 use run::StageRun;
 use run::checkpoint::Checkpoint;
 use schema::io::TableWriter;
@@ -268,7 +267,7 @@ impl TrackWriter {
                 track_id,
                 rank: rank as i64,
                 frame_idx: *frame_idx,
-                image: Some(png(&image.rgb).map_err(|reason| Error::Crop { frame_idx: *frame_idx, reason })?),
+                image: Some(self.encoded(&image.rgb, *frame_idx)?),
                 width: SIDE as i64,
                 height: SIDE as i64,
                 transform: self.view.from_stored(image.transform),
@@ -276,6 +275,12 @@ impl TrackWriter {
             })?;
         }
         Ok(())
+    }
+
+    fn encoded(&self, rgb: &[u8], frame_idx: i64) -> Result<Vec<u8>, Error> {
+        let format = if self.config.lossless_crops { Format::Png } else { Format::Jpeg };
+        picture::encode(rgb, SIDE as u32, SIDE as u32, format)
+            .map_err(|source| Error::Crop { frame_idx, reason: source.to_string() })
     }
 
     fn write_boxes(
@@ -382,14 +387,4 @@ impl TrackWriter {
     pub fn times(&self) -> &FrameTimes {
         &self.times
     }
-}
-
-/// Lossless and quick rather than small: images are read back by the very next stage.
-fn png(rgb: &[u8]) -> Result<Vec<u8>, String> {
-    let mut bytes = Vec::new();
-    let side = SIDE as u32;
-    PngEncoder::new_with_quality(&mut bytes, CompressionType::Fast, FilterType::Adaptive)
-        .write_image(rgb, side, side, ExtendedColorType::Rgb8)
-        .map_err(|e| e.to_string())?;
-    Ok(bytes)
 }

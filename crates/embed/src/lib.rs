@@ -453,9 +453,9 @@ fn mean(vectors: &[Vec<f32>]) -> Vec<f32> {
 
 /// RGB bytes and side of a square crop.
 fn decode(crop: &Crop) -> Result<(Vec<u8>, usize), String> {
-    let png = crop.image.as_ref().ok_or("has no image")?;
+    let encoded = crop.image.as_ref().ok_or("has no image")?;
     let image =
-        picture::decode_png(png, crop.width, crop.height).map_err(|e| format!("cannot be decoded: {e}"))?;
+        picture::decode(encoded, crop.width, crop.height).map_err(|e| format!("cannot be decoded: {e}"))?;
     let image = image.into_rgb8();
     let (width, height) = image.dimensions();
     if width != height {

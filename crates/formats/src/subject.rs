@@ -7,7 +7,7 @@
 //! boxes.csv          one line per box of the face
 //! vectors.json       every vector, with the embedder that made it
 //! corrections.json   every correction about the person; without the names of those who made it
-//! pictures/          every picture of the face, PNG
+//! pictures/          every picture of the face, JPEG or PNG
 //! ```
 
 use std::collections::BTreeSet;
@@ -186,7 +186,8 @@ impl Files<'_> {
                 let Some(image) = row.image.as_ref().filter(|_| tracks.contains(&row.track_id)) else {
                     continue;
                 };
-                let name = format!("pictures/{number}-{}-{}.png", row.track_id, row.rank);
+                let Some(format) = picture::Format::of(image) else { continue };
+                let name = format!("pictures/{number}-{}-{}.{}", row.track_id, row.rank, format.extension());
                 let path = self.folder.join(&name);
                 fs::write(&path, image).map_err(failed("write", &path))?;
                 count += 1;

@@ -82,11 +82,11 @@ impl Faces {
                 let person = person_of.get(&track_id).filter(|person| {
                     faces.portraits.get(person).is_none_or(|clearest| quality > clearest.quality)
                 });
-                let Some(png) = crop.image.as_ref().filter(|_| is_wanted || person.is_some()) else {
+                let Some(encoded) = crop.image.as_ref().filter(|_| is_wanted || person.is_some()) else {
                     continue;
                 };
                 let unreadable = |source| Error::Crop { track_id, frame_idx, source };
-                let image = picture::decode_png(png, crop.width, crop.height).map_err(unreadable)?;
+                let image = picture::decode(encoded, crop.width, crop.height).map_err(unreadable)?;
                 let large = jpeg(&image, thumbnail_px).map_err(unreadable)?;
                 let small = jpeg(&image, thumbnail_px / 2).map_err(unreadable)?;
                 let face = Face { track_id, frame_idx, quality, large, small };

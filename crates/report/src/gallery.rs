@@ -113,8 +113,8 @@ pub fn label(person_id: i64, name: Option<&str>) -> String {
 pub fn face(crop: &Crop) -> Result<Option<Vec<u8>>> {
     let Crop { track_id, frame_idx, width, height, .. } = *crop;
     let unreadable = |source| Error::Crop { track_id, frame_idx, source };
-    let Some(png) = &crop.image else { return Ok(None) };
-    let image = picture::decode_png(png, width, height).map_err(unreadable)?;
+    let Some(encoded) = &crop.image else { return Ok(None) };
+    let image = picture::decode(encoded, width, height).map_err(unreadable)?;
     jpeg(&image, FACE_PX).map(Some).map_err(unreadable)
 }
 

@@ -62,7 +62,7 @@ impl Pictures {
         self.by_track.get(&track).into_iter().flatten().copied()
     }
 
-    /// Returns the bytes of a picture, PNG; `None` if the run has no such picture.
+    /// Returns the bytes of a picture, JPEG or PNG; `None` if the run has no such picture.
     pub(crate) fn get(&self, track: i64, rank: i64) -> Option<Vec<u8>> {
         let (start, length) = *self.places.get(&(track, rank))?;
         let Some(file) = &self.file else { return self.read_again(track, rank) };

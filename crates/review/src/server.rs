@@ -359,7 +359,9 @@ fn boxes(run: &RunApp, piece: u32) -> Answer {
 
 fn face(run: &RunApp, track: i64, rank: i64) -> Answer {
     let Ok(session) = run.session.lock() else { return failed() };
-    session.picture(track, rank).map_or_else(not_found, |png| kept(whole("image/png", png)))
+    let typed = |image: Vec<u8>| Some((picture::Format::of(&image)?, image));
+    let found = session.picture(track, rank).and_then(typed);
+    found.map_or_else(not_found, |(format, image)| kept(whole(format.media_type(), image)))
 }
 
 /// Reads an act from the body of a request.

@@ -330,7 +330,7 @@ impl Session {
         Ok(session)
     }
 
-    /// Returns the bytes of a picture, PNG; `None` if the run has no such picture.
+    /// Returns the bytes of a picture, JPEG or PNG; `None` if the run has no such picture.
     pub(crate) fn picture(&self, track: i64, rank: i64) -> Option<Vec<u8>> {
         self.pictures.get(track, rank)
     }

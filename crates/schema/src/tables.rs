@@ -284,7 +284,7 @@ pub const MAX_CROP_SIDE: i64 = 4096;
 
 table! {
     /// One row per selected face image: a few of the best of each track, spread over its duration.
-    Crop = "crops" "1.0.0", written by "detect-track", sorted by (video_id, track_id, rank), checked by check_crop {
+    Crop = "crops" "1.1.0", written by "detect-track", sorted by (video_id, track_id, rank), checked by check_crop {
         /// Key of the video.
         video_id: Symbol,
         /// Key of the track.
@@ -293,7 +293,8 @@ table! {
         rank: i64,
         /// Index of the frame that the crop was cut from.
         frame_idx: i64,
-        /// PNG image, 8-bit RGB, aligned by the landmarks; null when pictures are not kept.
+        /// JPEG or PNG image, 8-bit RGB, aligned by the landmarks, before version 1.1.0 always PNG; null when pictures
+        /// are not kept.
         image: Option<Vec<u8>>,
         /// Width of the image, pixels.
         width: i64,

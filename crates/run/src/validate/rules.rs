@@ -15,12 +15,10 @@ use schema::tables::{
 };
 use schema::{Row, Symbol};
 
-use super::tables::{Rows, Tables};
+use super::tables::{Rows, Tables, size_of_slim};
 
 /// Times that are copies of each other differ by no more, seconds.
 const SAME_SECS: f64 = 1e-6;
-/// What a PNG begins with.
-const PNG: [u8; 8] = [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1a, b'\n'];
 
 /// Everything that is wrong.
 pub(super) fn check(tables: &Tables) -> Vec<Error> {
@@ -424,12 +422,10 @@ fn crop(wrong: &mut Wrong, before: Option<&Crop>, row: &Crop, world: &World<'_>)
     let next = before.map_or(0, |before| before.rank.saturating_add(1));
     wrong.unless(rank == next, format_args!("has rank {rank}, expected {next}"));
     wrong.range(row.quality, [0.0, 1.0], "the quality");
-    // A run may keep no pictures. A PNG has its size in its header.
+    // A run may keep no pictures.
     if let Some(image) = &row.image {
-        let size =
-            |from: usize| image.get(from..from + 4)?.try_into().ok().map(u32::from_be_bytes).map(i64::from);
-        match size(16).zip(size(20)).filter(|_| image.starts_with(&PNG)) {
-            None => wrong.unless(false, "has an image that is not a PNG"),
+        match size_of_slim(image) {
+            None => wrong.unless(false, "has an image that is neither a JPEG nor a PNG"),
             Some((across, down)) => wrong.unless(
                 (across, down) == (width, height),
                 format_args!("declares {width} × {height} pixels, its image has {across} × {down}"),

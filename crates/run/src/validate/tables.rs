@@ -92,16 +92,20 @@ every_table! {
     person_vectors: PersonVector,
 }
 
-/// Signature and header of a PNG, which say how large it is.
-const PNG_HEADER: usize = 24;
-
-/// A row without the pixels of its picture, if it has one.
+/// A row with the size of its picture in place of the picture, if it has one: see [`size_of_slim`].
 fn slim<R: Row + 'static>(mut row: R) -> R {
     if let Some(Crop { image: Some(image), .. }) = (&mut row as &mut dyn Any).downcast_mut() {
-        image.truncate(PNG_HEADER);
-        image.shrink_to_fit();
+        let sides = picture::size(image).map(|(width, height)| [width, height].map(u32::to_be_bytes));
+        *image = sides.unwrap_or_default().concat();
     }
     row
+}
+
+/// Width and height, pixels, of the picture of a row that [`read`] returns; `None` if it is no picture.
+pub(super) fn size_of_slim(image: &[u8]) -> Option<(i64, i64)> {
+    let (width, height) = image.split_first_chunk()?;
+    let side = |bytes: [u8; 4]| i64::from(u32::from_be_bytes(bytes));
+    Some((side(*width), side(height.try_into().ok()?)))
 }
 
 fn read<R: Row + Clone + 'static>(files: &Files, faults: &mut Vec<Error>) -> Option<Rows<R>> {
