@@ -85,7 +85,7 @@ pub struct Config {
     /// Largest number of crops kept per track, 1 to 256; fewer are kept if further ones would look the
     /// same.
     pub crops_per_track: u32,
-    /// Whether crops are stored as PNG, without loss, in place of JPEG, a fifth of the size.
+    /// Whether crops are stored without loss, as PNG, in place of JPEG with a third of the size.
     pub lossless_crops: bool,
     /// Whether the colours of clothes are measured, as evidence for linking.
     pub context: bool,
@@ -107,7 +107,7 @@ impl Default for Config {
             min_face_px: None,
             min_score: 0.5,
             max_overlap: 0.3,
-            crops_per_track: 6,
+            crops_per_track: 4,
             lossless_crops: false,
             context: true,
             skip_frames: Vec::new(),

@@ -12,8 +12,8 @@ const STRETCHES: usize = 12;
 
 /// Keeps the crop with the highest score of every stretch of a track.
 ///
-/// The detector's score says best which of two faces of a person the embedders recognise: it falls with small, blurred,
-/// turned and covered faces alike. See the design of the detection schedule for figures.
+/// The detector's score says best which crop an embedder recognises: the score falls with small, blurred, turned and
+/// covered faces. docs/design/detection-schedule.md has figures.
 ///
 /// Stretches double in length whenever there are too many of them, so the memory is bounded however long
 /// the track is, and the choice is spread over the track.
