@@ -7,6 +7,7 @@ mod episodes;
 mod library;
 mod linking;
 mod networks;
+mod peers;
 mod pipeline;
 mod review;
 mod runner;
@@ -70,6 +71,8 @@ enum Bench {
     Review(review::Options),
     /// A whole run, next to ffmpeg decoding the same video
     Pipeline(pipeline::Options),
+    /// Whole runs on labelled clips, next to pipelines of YuNet, SFace and dlib: time, memory and quality
+    Peers(peers::Options),
     /// Every embedding network, next to onnxruntime
     Embed(networks::Embed),
     /// The face detector, next to OpenCV and onnxruntime; one picture per thread
@@ -92,6 +95,7 @@ pub(crate) fn bench(options: &Options) -> Result<()> {
         Bench::Episodes(episodes) => return episodes::episodes(episodes, install),
         Bench::Review(review) => return review::review(review, install),
         Bench::Pipeline(pipeline) => (pipeline::pipeline(pipeline, install)?, pipeline::text),
+        Bench::Peers(peers) => (peers::peers(peers, install)?, peers::text),
         Bench::Embed(embed) => (networks::embed(embed, install)?, networks::text),
         Bench::Detect(detect) => (networks::detect(detect, install)?, networks::text),
         Bench::Cluster(people) => (linking::cluster(people, install)?, linking::text),
