@@ -34,8 +34,13 @@ impl Network {
 
     /// The network with weights that are at `place`; inputs are brought there. Workers decode and prepare crops
     /// while others wait for a card.
-    pub(crate) fn at(self, place: Place) -> Self {
+    pub fn at(self, place: Place) -> Self {
         Self { place: Some(place).filter(|place| !place.device().is_cpu()), ..self }
+    }
+
+    /// Its layers, which take inputs that are where the weights are.
+    pub fn graph(&self) -> &Graph {
+        &self.graph
     }
 }
 

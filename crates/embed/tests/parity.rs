@@ -14,7 +14,6 @@ use embed::arcface::Config;
 use embed::{Embedder, arcface, dlib, facenet, iresnet, mobilefacenet, retail, sface, vgg};
 use image::RgbImage;
 use nn::weights::Weights;
-use numeric::random::SplitMix64;
 use serde::Deserialize;
 use testkit::assets::{find_retail, require_in};
 
@@ -218,15 +217,7 @@ impl SimpleBackend for Seeded {
         _: DType,
         device: &Device,
     ) -> candle_core::Result<Tensor> {
-        let inputs: usize = shape.dims().iter().skip(1).product();
-        let value = |u: f32| match shape.rank() {
-            _ if ["bias", "running_mean", ".2"].iter().any(|end| name.ends_with(end)) => 0.1 * u,
-            _ if name.ends_with("running_var") => 1.0 + 0.5 * u,
-            1 | 3 => 0.75 + 0.25 * u,
-            _ => (3.0 / inputs as f64).sqrt() as f32 * u,
-        };
-        let values: Vec<f32> = noise(name).take(shape.elem_count()).map(value).collect();
-        let tensor = Tensor::from_vec(values, shape, device)?;
+        let tensor = Tensor::from_vec(testkit::random::weights(name, shape.dims()), shape, device)?;
         self.given.lock().unwrap().push((name.to_owned(), tensor.clone()));
         Ok(tensor)
     }
@@ -238,13 +229,6 @@ impl SimpleBackend for Seeded {
     fn contains_tensor(&self, name: &str) -> bool {
         self.exported == ["Conv.", "PRelu.", "MatMul."].iter().any(|op| name.starts_with(op))
     }
-}
-
-/// Numbers from -1 to 1: SplitMix64 from the FNV-1a hash of the name, the upper 24 bits of each.
-fn noise(name: &str) -> impl Iterator<Item = f32> {
-    let hash = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
-    let mut random = SplitMix64::new(name.bytes().fold(0xcbf2_9ce4_8422_2325, hash));
-    std::iter::repeat_with(move || (random.next_u64() >> 40) as f32 / 8_388_608.0 - 1.0)
 }
 
 #[test]

@@ -176,6 +176,16 @@ impl Graph {
         self.forward_stock(&(fine + stock::doubled(coarse)?)?)
     }
 
+    /// Number of multiplications by weights for an input `(n, height, width, channels)`, as the layers define them: the
+    /// kernels need fewer.
+    ///
+    /// # Errors
+    /// When the layers do not take an input of this shape.
+    pub fn multiplications(&self, input: &Shape) -> Result<usize> {
+        let extents = self.extents(Extent::of(input)?)?;
+        Ok(self.nodes.iter().zip(&extents[1..]).map(|(node, to)| node.op.multiplications(*to)).sum())
+    }
+
     /// By candle's own operations.
     fn forward_stock(&self, input: &Tensor) -> Result<Tensor> {
         let extents = self.extents(Extent::of(input.shape())?)?;

@@ -157,6 +157,15 @@ impl Op {
         }
     }
 
+    /// Number of multiplications by weights for an output of size `to`.
+    pub(crate) fn multiplications(&self, to: Extent) -> usize {
+        match self {
+            Self::Layer(Layer::Dense(layer)) => to.len() * layer.inputs * layer.window.taps(),
+            Self::Layer(Layer::Depthwise(layer)) => to.len() * layer.window.taps(),
+            _ => 0,
+        }
+    }
+
     /// Number of rows of an image of size `to` that are computed together; fewer at its end.
     pub(crate) fn rows(&self, to: Extent) -> usize {
         match self {

@@ -2,6 +2,7 @@
 
 mod linking;
 mod networks;
+mod on_device;
 mod peak;
 mod process;
 mod requests;
@@ -28,7 +29,10 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
-            ExitCode::FAILURE
+            let known = error.downcast_ref::<nn::device::Error>().map(failure::Failure::advice);
+            let Some(advice) = known else { return ExitCode::FAILURE };
+            advice.hint.iter().for_each(|hint| eprintln!("hint: {hint}"));
+            ExitCode::from(advice.exit_code)
         }
     }
 }

@@ -2,21 +2,34 @@
 
 use std::path::Path;
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Shape, Tensor};
+use candle_nn::var_builder::SimpleBackend;
+use candle_nn::{Init, VarBuilder};
 use detect_track::yunet::YuNet;
+use embed::arcface::Config;
+use embed::iresnet::Config as IResNet;
+use embed::mobilefacenet::Config as MobileFaceNet;
 use embed::spec::Source;
 use embed::{Embedder, Name};
+use nn::device::Place;
 use nn::weights::Weights;
+use serde_json::Value;
 
 use crate::Result;
 
-/// Variants of `arcface`, whose weights are seeded, and the face detector.
-const OTHERS: [&str; 6] = ["iresnet18", "iresnet34", "iresnet50", "iresnet100", "mobilefacenet", "yunet"];
+/// Variants of `arcface`; without a weight file their weights are seeded.
+const SEEDED: [(&str, Config); 5] = [
+    ("iresnet18", Config::IResNet(IResNet::R18)),
+    ("iresnet34", Config::IResNet(IResNet::R34)),
+    ("iresnet50", Config::IResNet(IResNet::R50)),
+    ("iresnet100", Config::IResNet(IResNet::R100)),
+    ("mobilefacenet", Config::MobileFaceNet(MobileFaceNet::SMALL)),
+];
 
-/// Names of the networks: the embedders with published weights, and [`OTHERS`].
+/// Names of the networks: the embedders with published weights, [`SEEDED`], and the face detector.
 pub(crate) fn names() -> impl Iterator<Item = &'static str> {
     let embedders = embed::spec::ALL.into_iter().filter_map(|spec| spec.pinned().map(|_| spec.name));
-    embedders.chain(OTHERS)
+    embedders.chain(SEEDED.map(|(name, _)| name)).chain(["yunet"])
 }
 
 /// Side of the crops that `embed` gets, pixels.
@@ -30,18 +43,63 @@ pub(crate) trait Network: Sync {
     fn input(&self, number: usize) -> Result<Tensor>;
     /// Passes inputs joined along their first axis.
     fn pass(&self, inputs: &Tensor) -> candle_core::Result<()>;
+    /// Multiplications by weights for one image; 0 where they are not counted.
+    fn macs(&self) -> Result<usize> {
+        Ok(0)
+    }
+    /// How far the vectors of `batch` images are from those of the CPU, which gets `threads`.
+    fn parity(&self, _batch: usize, _threads: usize) -> Result<Value> {
+        Err("only a network on a --device is compared".into())
+    }
 }
 
-/// Loads a network; detectors look at pictures of `size`, width and height.
-pub(crate) fn load(name: &str, weights: &Path, size: &[usize]) -> Result<Box<dyn Network>> {
-    let weights = Weights::read(weights, &Device::Cpu)?;
-    if name == "yunet" {
-        return Ok(Box::new(Detector::new(&weights, size)?));
+/// Loads the detector, which looks at pictures of `size`, width and height.
+pub(crate) fn detector(weights: Option<&Path>, size: &[usize]) -> Result<Box<dyn Network>> {
+    let weights = weights.ok_or("the detector needs --weights")?;
+    Ok(Box::new(Detector::new(&Weights::read(weights, &Device::Cpu)?, size)?))
+}
+
+/// Loads an embedding network.
+pub(crate) fn embedder(name: &str, weights: Option<&Path>, place: &Place) -> Result<embed::Network> {
+    let seeded = SEEDED.into_iter().find(|(known, _)| *known == name);
+    let network = match (weights, seeded) {
+        (None, None) => return Err(format!("{name} needs --weights").into()),
+        (None, Some((_, config))) => {
+            let builder = VarBuilder::from_backend(Box::new(Seeded), DType::F32, place.device().clone());
+            config.network(&builder)?
+        }
+        (Some(path), _) => {
+            let embedder: Name = if seeded.is_some() { "arcface" } else { name }.parse()?;
+            let Source::Network { build, .. } = embedder.spec().source else {
+                return Err(format!("{name} is no network").into());
+            };
+            Weights::read(path, place.device())?.load(embedder.as_str(), |vb| build(&vb))?
+        }
+    };
+    Ok(network.at(place.clone()))
+}
+
+/// Tensors made of their names, under those that they have in PyTorch.
+struct Seeded;
+
+impl SimpleBackend for Seeded {
+    fn get(
+        &self,
+        shape: Shape,
+        name: &str,
+        _: Init,
+        _: DType,
+        device: &Device,
+    ) -> candle_core::Result<Tensor> {
+        Tensor::from_vec(testkit::random::weights(name, shape.dims()), shape, device)
     }
-    let embedder: Name = if OTHERS.contains(&name) { "arcface" } else { name }.parse()?;
-    match embedder.spec().source {
-        Source::Network { build, .. } => Ok(Box::new(weights.load(embedder.as_str(), |vb| build(&vb))?)),
-        Source::Vocabulary(_) | Source::Fusion => Err(format!("{name} is no network").into()),
+
+    fn get_unchecked(&self, name: &str, _: DType, _: &Device) -> candle_core::Result<Tensor> {
+        candle_core::bail!("the shape of {name} is not known")
+    }
+
+    fn contains_tensor(&self, name: &str) -> bool {
+        !["Conv.", "PRelu.", "MatMul."].iter().any(|op| name.starts_with(op))
     }
 }
 

@@ -2,24 +2,29 @@
 //!
 //! Speaks the protocol of the runners, one JSON object a line: says `isa` and `peak_flops` (of all
 //! its threads together) once it is ready; then, for every line `BATCH COUNT` on standard input, passes
-//! that many batches of so many images, one after the other, and says `wall_secs` and `cpu_secs`.
+//! that many batches of so many images, one after the other, and says `wall_secs` and `cpu_secs`. With
+//! `--device` it also says `device` and `macs`, multiplications of one image, the peak of a card is that of a
+//! product of matrices, and for a line `parity BATCH` it says `distance` and `difference` from the CPU.
+//! In place of an answer it says `error` when it failed, as in a batch that does not fit into the memory.
 
 use std::io::BufRead as _;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::PathBuf;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
+use std::thread::{self, available_parallelism};
 use std::time::Instant;
 
 use candle_core::Tensor;
 use clap::builder::PossibleValuesParser;
-use clap::{Arg, ArgMatches, Command, value_parser};
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use nn::device::{Choice, Place, Precision};
 use nn::isa;
 use pulp::Arch;
 use serde_json::{Value, json};
 
 use crate::networks::{self, Network};
+use crate::on_device::{self, OnDevice};
 use crate::process::cpu_secs;
 use crate::{Result, peak, say};
 
@@ -30,10 +35,13 @@ pub(crate) fn command() -> Command {
         .about("Runs images through one of our networks, as requested on standard input")
         .args([
             Arg::new("network").required(true).value_parser(PossibleValuesParser::new(networks::names())),
-            Arg::new("weights").long("weights").required(true).value_parser(value_parser!(PathBuf)),
+            Arg::new("weights").long("weights").value_parser(value_parser!(PathBuf)),
             crate::threads(),
             Arg::new("size").long("size").num_args(2).value_parser(value_parser!(usize)),
             Arg::new("isa").long("isa").value_parser(names),
+            Arg::new("device").long("device").value_parser(str::parse::<Choice>),
+            Arg::new("precision").long("precision").value_parser(str::parse::<Precision>).requires("device"),
+            Arg::new("resident").long("resident").action(ArgAction::SetTrue).requires("device"),
         ])
 }
 
@@ -45,12 +53,34 @@ pub(crate) fn answer_requests(arguments: &ArgMatches) -> Result<()> {
     }
     let threads = usize::from(arguments.get_one::<u16>("threads").copied().unwrap_or(1));
     let name = arguments.get_one::<String>("network").map_or("", String::as_str);
-    let weights = arguments.get_one::<PathBuf>("weights").cloned().unwrap_or_default();
+    let weights = arguments.get_one::<PathBuf>("weights").map(PathBuf::as_path);
     let size: Vec<usize> = arguments.get_many("size").into_iter().flatten().copied().collect();
-    let network = networks::load(name, &weights, &size)?;
-    say(&json!({ "isa": isa, "peak_flops": peak_flops(arch, threads) }))?;
+    let device = arguments.get_one::<Choice>("device").copied();
+    let precision = arguments.get_one("precision").copied().unwrap_or(Precision::Single);
+    let place = Place::open(device.unwrap_or(Choice::Cpu), precision)?;
+    let network: Box<dyn Network> = match device {
+        None if name == "yunet" => networks::detector(weights, &size)?,
+        None => Box::new(networks::embedder(name, weights, &place)?),
+        Some(_) => Box::new(OnDevice {
+            network: networks::embedder(name, weights, &place)?,
+            on_cpu: networks::embedder(name, weights, &Place::open(Choice::Cpu, Precision::Single)?)?,
+            place: place.clone(),
+            is_resident: arguments.get_flag("resident"),
+        }),
+    };
+    let peak_flops = match place.device().is_cpu() {
+        true => peak_flops(arch, threads),
+        false => on_device::product_flops(&place, on_device::MATRIX_SIDE)?,
+    };
+    let mut about = json!({ "isa": isa, "peak_flops": peak_flops });
+    if device.is_some() {
+        about["device"] = place.choice().to_string().into();
+        about["macs"] = network.macs()?.into();
+    }
+    say(&about)?;
     for line in std::io::stdin().lock().lines() {
-        say(&answer(network.as_ref(), threads, &line?)?)?;
+        let answer = answer(network.as_ref(), threads, &line?);
+        say(&answer.unwrap_or_else(|e| json!({ "error": e.to_string().lines().next() })))?;
     }
     Ok(())
 }
@@ -70,6 +100,9 @@ fn peak_flops(arch: Arch, threads: usize) -> f64 {
 }
 
 fn answer(network: &dyn Network, threads: usize, line: &str) -> Result<Value> {
+    if let Some(batch) = line.strip_prefix("parity ") {
+        return network.parity(batch.parse()?, available_parallelism().map_or(1, usize::from));
+    }
     let numbers: std::result::Result<Vec<usize>, _> = line.split_whitespace().map(str::parse).collect();
     let [batch, count] = numbers?[..] else {
         return Err(format!("expected BATCH COUNT, found `{line}`").into());
@@ -101,7 +134,11 @@ pub(crate) fn run(network: &dyn Network, batch: usize, count: usize, threads: us
 fn parts(network: &dyn Network, batch: usize, threads: usize) -> Result<Vec<Tensor>> {
     let inputs: Vec<_> = (0..batch).map(|number| network.input(number)).collect::<Result<_>>()?;
     let size = network.most().min(batch.div_ceil(threads)).max(1);
-    Ok(inputs.chunks(size).map(|part| Tensor::cat(part, 0)).collect::<candle_core::Result<_>>()?)
+    let parts: Vec<_> =
+        inputs.chunks(size).map(|part| Tensor::cat(part, 0)).collect::<candle_core::Result<_>>()?;
+    // A card joins them while this program goes on.
+    parts.iter().try_for_each(|part| part.device().synchronize())?;
+    Ok(parts)
 }
 
 /// Workers stay for all batches, as in the stages, and wait for each other at the end of each.

@@ -55,7 +55,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
         ],
     ),
     ("testkit", &["failure", "hash", "numeric", "run", "schema"]),
-    ("bench", &["cluster", "detect-track", "embed", "gallery", "hash", "nn", "schema", "testkit"]),
+    ("bench", &["cluster", "detect-track", "embed", "failure", "gallery", "hash", "nn", "schema", "testkit"]),
     ("e2e", &["failure", "hash", "run", "schema"]),
     (
         "fuzz",

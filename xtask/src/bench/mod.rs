@@ -4,6 +4,7 @@
 
 mod accuracy;
 mod episodes;
+mod gpu;
 mod library;
 mod linking;
 mod networks;
@@ -75,6 +76,8 @@ enum Bench {
     Peers(peers::Options),
     /// Every embedding network, next to onnxruntime
     Embed(networks::Embed),
+    /// The embedding networks and whole runs on an NVIDIA card, next to the CPU
+    Gpu(gpu::Options),
     /// The face detector, next to OpenCV and onnxruntime; one picture per thread
     Detect(networks::Detect),
     /// Linking of synthetic people, next to naive linkage, SciPy and HDBSCAN
@@ -97,6 +100,7 @@ pub(crate) fn bench(options: &Options) -> Result<()> {
         Bench::Pipeline(pipeline) => (pipeline::pipeline(pipeline, install)?, pipeline::text),
         Bench::Peers(peers) => (peers::peers(peers, install)?, peers::text),
         Bench::Embed(embed) => (networks::embed(embed, install)?, networks::text),
+        Bench::Gpu(gpu) => (gpu::gpu(gpu, install)?, gpu::text),
         Bench::Detect(detect) => (networks::detect(detect, install)?, networks::text),
         Bench::Cluster(people) => (linking::cluster(people, install)?, linking::text),
         Bench::Link(runs) => (linking::link(runs, install)?, linking::runs_text),

@@ -24,13 +24,11 @@ const SCRIPTS: [(&str, &str); 2] = [
 ];
 
 /// Embedding networks with pinned weights.
-const PINNED: [&str; 4] = ["sface", "dlib", "facenet", "vgg"];
-/// Embedding networks without; `runner.py` makes seeded weights.
-const SEEDED: [&str; 5] = ["iresnet18", "iresnet34", "iresnet50", "iresnet100", "mobilefacenet"];
+pub(super) const PINNED: [&str; 4] = ["sface", "dlib", "facenet", "vgg"];
+/// Embedding networks without; `runner.py` and `ftl-bench` make seeded weights.
+pub(super) const SEEDED: [&str; 5] = ["iresnet18", "iresnet34", "iresnet50", "iresnet100", "mobilefacenet"];
 const DETECTOR: &str = "yunet";
 
-/// How long a measurement of the faster side takes at least.
-const LEAST_SECS: f64 = 0.4;
 /// Pause before every turn: onnxruntime's idle threads spin for a while, on the cores of who is next.
 const PAUSE: Duration = Duration::from_millis(300);
 
@@ -158,17 +156,10 @@ type Round = [Took; 2];
 /// Has both pass the same batches by turns. The first turn is not counted; it says how many batches
 /// are enough.
 fn alternate(ours: &mut Runner, theirs: &mut Runner, batch: usize, repeat: usize) -> Result<Vec<Round>> {
-    let mut secs = f64::INFINITY;
-    for runner in [&mut *ours, &mut *theirs] {
-        runner.pass(batch, 1)?;
-        secs = secs.min(runner.pass(batch, 1)?.wall_secs);
-    }
-    let count = (LEAST_SECS / secs).ceil().clamp(1.0, 1e6) as usize;
-    let images = (batch * count) as f64;
-    let pass = |runner: &mut Runner| -> Result<Took> {
+    let count = ours.enough(batch)?.max(theirs.enough(batch)?);
+    let pass = |runner: &mut Runner| {
         thread::sleep(PAUSE);
-        let took = runner.pass(batch, count)?;
-        Ok(Took { wall_secs: took.wall_secs / images, cpu_secs: took.cpu_secs.map(|secs| secs / images) })
+        runner.pass_images(batch, count)
     };
     (0..repeat).map(|_| Ok([pass(ours)?, pass(theirs)?])).collect()
 }

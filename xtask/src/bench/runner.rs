@@ -10,6 +10,9 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use console::{Error, Result, process};
 use serde_json::Value;
 
+/// How long a measurement takes at least; of several sides that pass the same batches, that of the fastest.
+const LEAST_SECS: f64 = 0.4;
+
 /// What some batches took.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Took {
@@ -46,12 +49,33 @@ impl Runner {
 
     /// Has `count` batches of `batch` images passed.
     pub(super) fn pass(&mut self, batch: usize, count: usize) -> Result<Took> {
-        // A program that has ended says why itself; that its pipe is closed is the same news.
-        let _ = writeln!(self.requests, "{batch} {count}");
-        let answer = self.answer()?;
+        let answer = self.ask(&format!("{batch} {count}"))?;
         let secs = answer["wall_secs"].as_f64().filter(|secs| *secs > 0.0);
         let wall_secs = secs.ok_or_else(|| self.stray(&answer.to_string()))?;
         Ok(Took { wall_secs, cpu_secs: answer["cpu_secs"].as_f64().filter(|secs| *secs > 0.0) })
+    }
+
+    /// Number of batches that are enough for a measurement. The first batch is not counted.
+    pub(super) fn enough(&mut self, batch: usize) -> Result<usize> {
+        self.pass(batch, 1)?;
+        Ok((LEAST_SECS / self.pass(batch, 1)?.wall_secs).ceil().clamp(1.0, 1e6) as usize)
+    }
+
+    /// What one image of `count` batches took.
+    pub(super) fn pass_images(&mut self, batch: usize, count: usize) -> Result<Took> {
+        let (took, images) = (self.pass(batch, count)?, (batch * count) as f64);
+        Ok(Took { wall_secs: took.wall_secs / images, cpu_secs: took.cpu_secs.map(|secs| secs / images) })
+    }
+
+    /// What it answers to a line.
+    pub(super) fn ask(&mut self, line: &str) -> Result<Value> {
+        // A program that has ended says why itself; that its pipe is closed is the same news.
+        let _ = writeln!(self.requests, "{line}");
+        let answer = self.answer()?;
+        match answer["error"].as_str() {
+            Some(error) => Err(Error::unexpected(format!("`{}` failed: {error}", self.name))),
+            None => Ok(answer),
+        }
     }
 
     fn answer(&mut self) -> Result<Value> {
@@ -107,6 +131,10 @@ mod tests {
         assert_eq!(
             message("echo '{}'; read a; echo '{\"wall_secs\":0}'").as_deref(),
             Some("unexpected output of `sh`: `{\"wall_secs\":0}`")
+        );
+        assert_eq!(
+            message("echo '{}'; read a; echo '{\"error\":\"out of memory\"}'").as_deref(),
+            Some("`sh` failed: out of memory")
         );
     }
 }

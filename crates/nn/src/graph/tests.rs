@@ -483,6 +483,27 @@ fn maps_behind_the_output_are_dropped() {
 }
 
 #[test]
+fn multiplications_are_counted_by_the_outputs() {
+    let dense = Place::Kernels.conv2d(
+        &tensor(&[8, 3, 3, 3], 1),
+        &tensor(&[8], 2),
+        Window::three(2),
+        activation(0, 8),
+    );
+    let depthwise = Place::Kernels.depthwise(
+        &tensor(&[8, 1, 3, 3], 3),
+        &tensor(&[8], 4),
+        Window::three(1),
+        activation(0, 8),
+    );
+    let graph = Graph::chain(vec![dense, depthwise, Layer::MaxPool(Window::square(2, 2, 0))]);
+    let count = |n: usize| graph.multiplications(&Shape::from((n, 10, 10, 3))).unwrap();
+    assert_eq!(count(1), 5 * 5 * 8 * (3 * 9 + 9));
+    assert_eq!(count(4), 4 * count(1));
+    assert!(graph.multiplications(&Shape::from((1, 10, 10, 4))).is_err());
+}
+
+#[test]
 fn weights_elsewhere_are_an_error() {
     let (weight, bias) = (tensor(&[4, 3, 1, 1], 1), tensor(&[4], 2));
     let graph =
