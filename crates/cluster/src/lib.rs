@@ -60,7 +60,7 @@ use crate::seen::Seen;
 
 /// Name, version and description of the stage.
 pub const STAGE: Stage =
-    Stage { name: "cluster", version: 14, about: "Links the tracks that show the same person" };
+    Stage { name: "cluster", version: 15, about: "Links the tracks that show the same person" };
 
 /// The edits that count, as the manifest names them among the inputs.
 pub const EDITS: &str = "edits";

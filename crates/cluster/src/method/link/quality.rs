@@ -13,11 +13,10 @@ use crate::method::{Error, Items};
 /// pooling of the embeddings.
 const NORM_POWER: i32 = 4;
 /// Factor of the precision of a track. Tracks of one person share light, pose and make-up, so the tracks depend on
-/// each other more than the images to which the tables were fitted. Chosen by the mean B³ of 154 runs on eleven
-/// labelled clips and their copies, with one embedder and with two: 0.70 to 0.76 are equal within 0.002, and with any
-/// clip left out, the best factor is from 0.72 to 0.74. For pairs of single clear images, 0.85 is at the minimum of the
-/// cost of log likelihood ratios (Cllr).
-const PRECISION_FACTOR: f64 = 0.75;
+/// each other more than the images to which the tables were fitted. Chosen by the B³ of the three hardest labelled clips
+/// and six copies of each, with SFace alone and with two embedders; docs/design/linking.md has the figures. For pairs of
+/// single clear images, 0.85 is at the minimum of the cost of log likelihood ratios (Cllr).
+pub(super) const PRECISION_FACTOR: f64 = 0.67;
 /// Reliability, 0 to 1, from which a track is clear; for SFace, that of a raw norm of about 9.5.
 const CLEAR: f64 = 0.25;
 /// Weight of the evidence of each view if there are several, because the errors of embedders are correlated. Chosen on
@@ -145,7 +144,7 @@ impl View {
         })
     }
 
-    /// Returns `λ = 0.75 · a² / ω`, the precision of a track; 0 for a track without a vector.
+    /// Returns `λ`, the precision of a track: [`PRECISION_FACTOR`] · a² / ω; 0 for a track without a vector.
     pub(super) fn precision(&self, track: usize) -> f64 {
         PRECISION_FACTOR * self.gain[track].powi(2) / self.noise_variance[track]
     }
