@@ -289,7 +289,7 @@ table! {
         video_id: Symbol,
         /// Key of the track.
         track_id: i64,
-        /// Rank by quality within the track; 0 is the best crop.
+        /// Rank within the track by the score of the detector; 0 is the crop with the highest score.
         rank: i64,
         /// Index of the frame that the crop was cut from.
         frame_idx: i64,

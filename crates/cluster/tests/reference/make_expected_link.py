@@ -14,7 +14,9 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import gammaln, psi
 
-CAUTION, PRIOR_VARIANCE, CLEAR, ROUNDS, JOINT_WEIGHT = 0.75, 0.1, 0.25, 10, 0.35
+PRIOR_VARIANCE, CLEAR, ROUNDS = 0.1, 0.25, 10
+# Factor of the precision and weight of the evidence: of the only embedder, and of each of two.
+ALONE, JOINT = (0.67, 1.0), (0.75, 0.35)
 MOST_GAP, SURE, UNIT, CLOTHES_ROUNDS, BOUND = 240.0, 2.0, 0.15, 3, 2.0
 
 
@@ -92,19 +94,20 @@ def offset_of(t, v, a, om, labels):
 class View:
     """What one embedder says; `u` may have rows of None."""
 
-    def __init__(self, t, u, norms, weight):
+    def __init__(self, t, u, norms, trust):
         known = np.array([row is not None for row in u])
         width = len(next(row for row in u if row is not None))
         u = np.array([np.zeros(width) if row is None else row for row in u])
         q = np.log(np.where(known, norms, 1.0).astype(float))
-        self.t, self.weight = t, weight
+        self.t, (factor, self.weight) = t, trust
         self.v = u - np.array(t["mean"]) - np.outer(q - np.log(t["centre_norm"]), t["slope"])
         self.a, self.om = (np.interp(q, np.log(t["norms"]), t[key]) for key in ("gain", "noise"))
+        self.om /= factor
         self.v[~known], self.a[~known], self.om[~known] = 0.0, 0.0, np.inf
-        self.lam = CAUTION * self.a**2 / self.om
+        self.lam = self.a**2 / self.om
         ratio = self.lam * t["person_variance"]
         self.rho = ratio / (1 + ratio)
-        self.worth = ratio * t["evidence_dim"] * weight
+        self.worth = ratio * t["evidence_dim"] * self.weight
 
     def f(self, labels):
         scale = np.where(self.a > 0, self.lam / np.where(self.a > 0, self.a, 1), 0)
@@ -275,10 +278,10 @@ def main():
         known = further_random.uniform(size=n) < 0.9
         further_u = [row.tolist() if is_known else None for row, is_known in zip(further_u, known)]
         outfits = dressed(person, people, further_random)
-        alone = [View(quality, u.tolist(), norms, 1.0)]
+        alone = [View(quality, u.tolist(), norms, ALONE)]
         both = [
-            View(quality, u.tolist(), norms, JOINT_WEIGHT),
-            View(further, further_u, further_norms, JOINT_WEIGHT),
+            View(quality, u.tolist(), norms, JOINT),
+            View(further, further_u, further_norms, JOINT),
         ]
         case = dict(
             quality=quality,

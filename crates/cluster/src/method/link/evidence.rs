@@ -276,7 +276,6 @@ impl Sums {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::method::link::quality::PRECISION_FACTOR;
 
     #[test]
     fn distances_are_log_odds_on_a_bounded_scale() {
@@ -298,8 +297,6 @@ mod tests {
             evidence_dim: 1.0,
         };
         let (x, y) = (0.8_f32, -0.3_f32);
-        // The precision is taken to be lower, so what is compared with has so much more noise.
-        let noise = noise / PRECISION_FACTOR;
         let pair = Tracks { views: vec![view(vec![x, y])] };
         let sums = Sums::new(&pair, &[vec![0.0]], 1);
         let [x, y] = [x, y].map(f64::from);

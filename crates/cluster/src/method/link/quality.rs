@@ -12,16 +12,27 @@ use crate::method::{Error, Items};
 /// Exponent of the raw norm of a crop that gives the weight of the crop in the mean norm of the track, as in the
 /// pooling of the embeddings.
 const NORM_POWER: i32 = 4;
-/// Factor of the precision of a track. Tracks of one person share light, pose and make-up, so the tracks depend on
-/// each other more than the images to which the tables were fitted. Chosen by the B³ of the three hardest labelled clips
-/// and six copies of each, with SFace alone and with two embedders; docs/design/linking.md has the figures. For pairs of
-/// single clear images, 0.85 is at the minimum of the cost of log likelihood ratios (Cllr).
-pub(super) const PRECISION_FACTOR: f64 = 0.67;
 /// Reliability, 0 to 1, from which a track is clear; for SFace, that of a raw norm of about 9.5.
 const CLEAR: f64 = 0.25;
-/// Weight of the evidence of each view if there are several, because the errors of embedders are correlated. Chosen on
-/// 20 families of clips and nine re-encoded copies of a comedy, where 0.25 to 0.5 differ only by chance.
-const JOINT_WEIGHT: f64 = 0.35;
+
+/// How far the vectors of an embedder are trusted.
+#[derive(Debug, Clone, Copy)]
+struct Trust {
+    /// Factor of the precision of a track, the inverse of its noise. Tracks of one person share light, pose and make-up,
+    /// so the tracks depend on each other more than the images to which the tables were fitted. Chosen by the B³ of the
+    /// three hardest labelled clips and six copies of each; docs/design/linking.md has the figures. For pairs of single
+    /// clear images, 0.85 is at the minimum of the cost of log likelihood ratios (Cllr).
+    precision: f64,
+    /// Weight of the evidence.
+    evidence: f64,
+}
+
+/// The only embedder.
+const ALONE: Trust = Trust { precision: 0.67, evidence: 1.0 };
+/// One of several embedders. Their errors are correlated, so each has less weight: chosen on 20 families of clips and nine
+/// re-encoded copies of a comedy, where 0.25 to 0.5 differ only by chance.
+const JOINT: Trust = Trust { precision: 0.75, evidence: 0.35 };
+
 /// Smallest raw norm, so that the logarithm is finite; smaller norms count as this norm.
 const LEAST_NORM: f64 = 1e-6;
 /// A track is unclear if its raw norm is below this share of the median norm.
@@ -94,7 +105,8 @@ pub(super) struct View {
     pub(super) vectors: Vectors,
     /// `a`: gain of the person, above 0; 0 for a track without a vector.
     pub(super) gain: Vec<f64>,
-    /// `ω`: variance of the noise, above 0; infinite for a track without a vector.
+    /// `ω`: variance of the noise, that of the table divided by [`Trust::precision`]; above 0, infinite for a track without
+    /// a vector.
     pub(super) noise_variance: Vec<f64>,
     /// `β`: variance of the person vector.
     pub(super) person_variance: f64,
@@ -111,7 +123,7 @@ impl View {
     fn new<'a>(
         seen: impl Iterator<Item = (Option<&'a [f32]>, f64)> + Clone,
         table: &Quality,
-        weight: f64,
+        trust: Trust,
     ) -> Result<Self, Error> {
         let dim = seen.clone().find_map(|(vector, _)| vector).map_or(0, <[f32]>::len);
         check(table, dim)?;
@@ -132,7 +144,7 @@ impl View {
             let mean = mean.chain(std::iter::repeat(0.0));
             values.extend(vector.iter().zip(mean).map(|(x, mean)| (f64::from(*x) - mean) as f32));
             gain.push(interpolate(&knots, &table.gain, log_norm));
-            noise.push(interpolate(&knots, &table.noise, log_norm));
+            noise.push(interpolate(&knots, &table.noise, log_norm) / trust.precision);
         }
         let vectors = Vectors::new(dim.max(1), values)?;
         Ok(Self {
@@ -140,13 +152,13 @@ impl View {
             gain,
             noise_variance: noise,
             person_variance: table.person_variance,
-            evidence_dim: weight * table.evidence_dim,
+            evidence_dim: trust.evidence * table.evidence_dim,
         })
     }
 
-    /// Returns `λ`, the precision of a track: [`PRECISION_FACTOR`] · a² / ω; 0 for a track without a vector.
+    /// Returns `λ = a² / ω`, the precision of a track; 0 for a track without a vector.
     pub(super) fn precision(&self, track: usize) -> f64 {
-        PRECISION_FACTOR * self.gain[track].powi(2) / self.noise_variance[track]
+        self.gain[track].powi(2) / self.noise_variance[track]
     }
 
     /// Returns `ρ = λβ / (1 + λβ)`, 0 to 1: the share of the variance of the vector that is the person.
@@ -179,7 +191,7 @@ impl Tracks {
         table: &Quality,
         by_norm: bool,
     ) -> Result<Self, Error> {
-        let weight = if items.views().is_empty() { 1.0 } else { JOINT_WEIGHT };
+        let trust = if items.views().is_empty() { ALONE } else { JOINT };
         let first = items.vectors().iter().zip(&norms.of).map(|(vector, norm)| (Some(*vector), *norm));
         // The vector and the raw norm of each item, for one embedder.
         type Seen<'a> = Vec<(Option<&'a [f32]>, f64)>;
@@ -195,7 +207,7 @@ impl Tracks {
                 seen.iter_mut().for_each(|(_, norm)| *norm = usual);
             }
         }
-        let view = |(table, seen): (&Quality, Seen<'_>)| View::new(seen.into_iter(), table, weight);
+        let view = |(table, seen): (&Quality, Seen<'_>)| View::new(seen.into_iter(), table, trust);
         Ok(Self { views: seen.into_iter().map(view).collect::<Result<_, _>>()? })
     }
 
@@ -214,7 +226,7 @@ impl Tracks {
         self.views.iter().map(|view| view.reliability(track)).fold(0.0, f64::max)
     }
 
-    /// Returns the tracks in order of rising precision, summed over views and weighted by [`View::worth`]; ties keep
+    /// Returns the tracks in order of rising precision, summed over views and weighted by [`View::evidence_weight`]; ties keep
     /// the order of the tracks.
     pub(super) fn least_clear_first(&self) -> Vec<usize> {
         let worth = |track: usize| -> f64 {
@@ -347,11 +359,11 @@ mod tests {
         let view = &tracks.views[0];
         assert_eq!(
             (view.gain.as_slice(), view.noise_variance[0], view.noise_variance[2]),
-            ([0.5, 0.75, 1.0].as_slice(), 0.8, 0.4)
+            ([0.5, 0.75, 1.0].as_slice(), 0.8 / ALONE.precision, 0.4 / ALONE.precision)
         );
         let row = view.vectors.row(1);
         assert!((row[0] - (0.6 - 0.1 - 0.5 * 0.2)).abs() < 1e-6 && (row[1] - 0.8).abs() < 1e-6, "{row:?}");
-        let ratio = PRECISION_FACTOR * 0.75 * 0.75 / 0.6 * 0.5;
+        let ratio = ALONE.precision * 0.75 * 0.75 / 0.6 * 0.5;
         assert!((view.reliability(1) - ratio / (1.0 + ratio)).abs() < 1e-12);
         assert_eq!(view.evidence_dim, 2.0);
         assert_eq!(tracks.least_clear_first(), [0, 1, 2]);
