@@ -283,6 +283,27 @@ fn tables_agree_with_each_other() {
     assert_tables_agree(done);
 }
 
+/// Crops are small by default, and the same faces without loss on demand.
+#[test]
+fn crops_are_stored_without_loss_on_demand() {
+    let Some(done) = done() else { return };
+    let Some(line) = line_with("lossless", "lossless_crops = true") else { return };
+    for stage in ["ingest", "detect-track"] {
+        assert_eq!(line.run(stage).code, Some(0), "{stage}");
+    }
+    let small = done.read::<Crop>();
+    let lossless: Vec<Crop> = read_all(&line.run_dir.join(Crop::TABLE.file_name())).unwrap();
+    let face = |crop: &Crop| (crop.track_id, crop.rank, crop.frame_idx, crop.quality);
+    assert_eq!(small.iter().map(face).collect::<Vec<_>>(), lossless.iter().map(face).collect::<Vec<_>>());
+    let bytes =
+        |crops: &[Crop]| crops.iter().filter_map(|crop| Some(crop.image.as_ref()?.len())).sum::<usize>();
+    assert!(2 * bytes(&small) < bytes(&lossless), "{} and {}", bytes(&small), bytes(&lossless));
+    let all_begin = |crops: &[Crop], with: &[u8]| {
+        crops.iter().all(|crop| crop.image.as_ref().is_some_and(|image| image.starts_with(with)))
+    };
+    assert!(all_begin(&small, b"\xff\xd8\xff") && all_begin(&lossless, b"\x89PNG"));
+}
+
 /// Cascades need no weights and give no points: none are stored, and crops are aligned by the boxes.
 #[test]
 #[cfg_attr(not(feature = "opencv"), ignore = "needs OpenCV")]
