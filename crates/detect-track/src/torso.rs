@@ -22,7 +22,7 @@ const REACH: usize = 2;
 /// Half the width of the torso, and where it begins and ends below the face, in heights of the face box.
 const HALF_WIDTH: f32 = 0.75;
 const TOP: f32 = 0.25;
-const BOTTOM: f32 = 1.5;
+pub const BOTTOM: f32 = 1.5;
 /// Share of the torso that must be in the picture.
 const LEAST_INSIDE: f32 = 0.35;
 /// About as many pixels are looked at.

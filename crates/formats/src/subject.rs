@@ -186,8 +186,9 @@ impl Files<'_> {
                 let Some(image) = row.image.as_ref().filter(|_| tracks.contains(&row.track_id)) else {
                     continue;
                 };
-                let Some(format) = picture::Format::of(image) else { continue };
-                let name = format!("pictures/{number}-{}-{}.{}", row.track_id, row.rank, format.extension());
+                // What another program wrote belongs to the person, too.
+                let ending = picture::Format::of(image).map_or("bin", picture::Format::extension);
+                let name = format!("pictures/{number}-{}-{}.{ending}", row.track_id, row.rank);
                 let path = self.folder.join(&name);
                 fs::write(&path, image).map_err(failed("write", &path))?;
                 count += 1;

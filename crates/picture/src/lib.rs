@@ -1,7 +1,6 @@
 //! The face images of the table `crops`: JPEG or PNG of at most the size that their row claims.
 //!
-//! **Architecture invariant:** this crate imports no sibling: the page and the embedders decode faces in the same
-//! way.
+//! **Architecture invariant:** this crate imports no sibling. All crates encode and decode faces by it.
 
 use std::io::Cursor;
 
@@ -11,7 +10,7 @@ use image::{
     DynamicImage, ExtendedColorType, ImageEncoder, ImageError, ImageFormat, ImageReader, ImageResult, Limits,
 };
 
-/// Quality of a JPEG, 1 to 100, on the scale of libjpeg. docs/design/detection-schedule.md says what others cost.
+/// Quality of a JPEG, 1 to 100, on the scale of libjpeg. docs/design/linking.md says what others cost.
 const JPEG_QUALITY: u8 = 95;
 /// The first bytes of a JPEG and of a PNG.
 const SIGNATURES: [(&[u8], Format); 2] =
@@ -37,6 +36,14 @@ impl Format {
         match self {
             Self::Jpeg => "jpg",
             Self::Png => "png",
+        }
+    }
+
+    /// The last bytes of every file.
+    const fn end(self) -> &'static [u8] {
+        match self {
+            Self::Jpeg => b"\xff\xd9",
+            Self::Png => b"IEND\xaeB`\x82",
         }
     }
 
@@ -78,7 +85,7 @@ pub fn encode(rgb: &[u8], width: u32, height: u32, format: Format) -> ImageResul
 ///
 /// # Errors
 /// When it is neither a JPEG nor a PNG, or claims to be larger: then not a single pixel is decoded, so that a file of
-/// a few bytes cannot fill the memory.
+/// a few bytes cannot fill the memory. A file that was cut off is an error; damage in the middle of a JPEG is not found.
 pub fn decode(image: &[u8], width: i64, height: i64) -> ImageResult<DynamicImage> {
     let mut limits = Limits::default();
     limits.max_image_width = u32::try_from(width).ok();
@@ -94,7 +101,8 @@ pub fn size(image: &[u8]) -> Option<(u32, u32)> {
 }
 
 fn reader(image: &[u8]) -> ImageResult<ImageReader<Cursor<&[u8]>>> {
-    let format = match Format::of(image) {
+    // Of a JPEG that was cut off, the decoder would fill the rest with grey.
+    let format = match Format::of(image).filter(|format| image.ends_with(format.end())) {
         Some(Format::Jpeg) => ImageFormat::Jpeg,
         Some(Format::Png) => ImageFormat::Png,
         None => return Err(ImageError::Unsupported(image::error::ImageFormatHint::Unknown.into())),
@@ -134,6 +142,16 @@ mod tests {
         };
         assert_eq!(far(Format::Png), 0);
         assert!((1..=4).contains(&far(Format::Jpeg)));
+    }
+
+    #[test]
+    fn a_picture_that_was_cut_off_is_an_error() {
+        for format in FORMATS {
+            let image = encode(&rgb(), 16, 8, format).unwrap();
+            for length in 0..image.len() {
+                assert!(decode(&image[..length], 16, 8).is_err(), "{format:?}: {length} of {}", image.len());
+            }
+        }
     }
 
     #[test]

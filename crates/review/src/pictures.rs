@@ -57,7 +57,7 @@ impl Pictures {
         Ok(Self { file, run: run.clone(), places, by_track })
     }
 
-    /// Returns the pictures of a track, the best first.
+    /// Returns the pictures of a track, those with the highest scores of the detector first.
     pub(crate) fn of(&self, track: i64) -> impl Iterator<Item = Kept> {
         self.by_track.get(&track).into_iter().flatten().copied()
     }

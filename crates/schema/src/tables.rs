@@ -267,7 +267,7 @@ table! {
         n_detections: i64,
         /// Mean score of those boxes, 0 to 1.
         mean_score: f32,
-        /// Index of the frame with the best crop.
+        /// Index of the frame with the crop of the highest score.
         best_frame_idx: i64,
         /// Colour histogram of the clothes below the face, the mean over frames, of sum 1: CIE L*a*b* in 5 bins
         /// of L* from 0 to 100, times 8 of a* and 8 of b* from −64 to 64; b* varies fastest; null when too
@@ -495,7 +495,8 @@ table! {
         direction: Ragged,
         /// Length of f, above 0.
         length: f64,
-        /// Precision `λ = 0.75 a²/ω` of the track about its person, with the variance ω of the noise at its norm; above 0.
+        /// Precision `λ = a²/ω` of the track about its person, with the variance ω of the noise at its norm, which is higher in
+        /// a video than in the quality table; above 0.
         precision: f64,
         /// Variance β of the person vector, above 0.
         person_variance: f64,

@@ -7,7 +7,8 @@ const SAME_APPEARANCE: f32 = 0.95;
 /// Number of crops kept of a track even if all look the same.
 const MIN_KEPT: usize = 3;
 
-/// Number of stretches of which the best crop is held, at least half of it once a track is long.
+/// Number of stretches of which the best crop is held, twice the number of crops if that is more; at least half of it once a
+/// track is long.
 const STRETCHES: usize = 12;
 
 /// Keeps the crop with the highest score of every stretch of a track.
@@ -101,6 +102,19 @@ mod tests {
         assert_eq!(frames.len(), 4);
         frames.sort();
         assert!(frames.windows(2).all(|pair| pair[1] - pair[0] > 50), "{frames:?}");
+    }
+
+    #[test]
+    fn a_fourth_crop_must_differ() {
+        let looking = |pattern: [f32; 2], score| {
+            let appearance = Appearance { pattern: pattern.to_vec(), ..Appearance::default() };
+            AlignedCrop { appearance, ..crop(score) }
+        };
+        let mut crops = BestCrops::new(5);
+        (0..5).for_each(|frame| crops.offer(frame, looking([1.0, 0.0], 0.9)));
+        crops.offer(5, looking([0.0, 1.0], 0.1));
+        let frames: Vec<_> = crops.finish().into_iter().map(|(frame, _)| frame).collect();
+        assert_eq!(frames, [0, 1, 2, 5]);
     }
 
     #[test]

@@ -30,7 +30,7 @@ const LARGER: f64 = 1.2;
 /// box.
 const AROUND: f32 = 1.0;
 /// The same below, where the clothes are.
-const BELOW: f32 = 1.75;
+const BELOW: f32 = torso::BOTTOM + 0.25;
 
 /// Result of one order: index of its frame, and the faces or trajectories, or an error message.
 pub(super) type Answer = (i64, Result<Done, String>);
@@ -108,7 +108,7 @@ impl<'a> Examiner<'a> {
         let small = self.small.rgb_region(picture, scale.size.0, scale.size.1, scale.part)?;
         let mut faces = self.detector.detect(&small)?;
         if self.looks_again {
-            self.look_again(picture, &small, scale, &mut faces)?;
+            self.look_again(picture, near, &small, scale, &mut faces)?;
         }
         let faces = suppress(faces, self.config.max_overlap as f32);
         if faces.is_empty() {
@@ -127,6 +127,7 @@ impl<'a> Examiner<'a> {
     fn look_again(
         &mut self,
         picture: &Picture,
+        near: &[BBox],
         small: &Image,
         scale: Scale,
         faces: &mut Vec<Face>,
@@ -138,7 +139,7 @@ impl<'a> Examiner<'a> {
         }
         let found = self.detector.detect(&mirrored)?;
         faces.extend(found.iter().map(|face| face.mirrored(small.width as f32)));
-        let larger = self.scale(LARGER);
+        let larger = self.scale(LARGER).near(near);
         let picture = self.small.rgb_region(picture, larger.size.0, larger.size.1, larger.part)?;
         let found = self.detector.detect(&picture)?;
         faces.extend(found.iter().map(|face| scale.within(&larger.out(face))));
@@ -202,7 +203,7 @@ struct Scale {
 
 impl Scale {
     /// The part of the input picture in which faces that were in some boxes a moment before or after can be seen, with
-    /// their clothes; all of the input picture without boxes. The detector's cells lie as in the whole picture.
+    /// their clothes; all of the input picture without boxes. The cells of YuNet lie as in the whole picture.
     fn near(self, boxes: &[BBox]) -> Self {
         let boxes: Vec<BBox> = boxes.iter().map(|bbox| self.inside(bbox)).collect();
         let least = |edge: fn(&BBox) -> f32| boxes.iter().map(edge).fold(f32::INFINITY, f32::min).max(0.0);

@@ -96,7 +96,7 @@ every_table! {
 fn slim<R: Row + 'static>(mut row: R) -> R {
     if let Some(Crop { image: Some(image), .. }) = (&mut row as &mut dyn Any).downcast_mut() {
         let sides = picture::size(image).map(|(width, height)| [width, height].map(u32::to_be_bytes));
-        *image = sides.unwrap_or_default().concat();
+        *image = sides.map_or_else(Vec::new, |sides| sides.concat());
     }
     row
 }
