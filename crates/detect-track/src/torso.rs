@@ -19,9 +19,10 @@ const MOST_AB: f32 = 64.0;
 const SMOOTHING: f32 = 0.6;
 /// Bins to each side beyond which the smoothing is cut off.
 const REACH: usize = 2;
-/// Half the width of the torso, and where it begins and ends below the face, in heights of the face box.
+/// Half the width of the torso, and where it begins below the face, in heights of the face box.
 const HALF_WIDTH: f32 = 0.75;
 const TOP: f32 = 0.25;
+/// Where the torso ends below the face, in heights of the face box.
 pub const BOTTOM: f32 = 1.5;
 /// Share of the torso that must be in the picture.
 const LEAST_INSIDE: f32 = 0.35;
