@@ -16,6 +16,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 import accuracy
+from score import clusters_of, labelled, rows, tracked
 
 SAME_FACE = 0.4  # least overlap (IoU) of a box with a labelled one
 
@@ -37,26 +38,13 @@ def cut(clip, labels, first, end, video, own):
     accuracy.relabelled(labels, own, lambda frame: frame - first if first <= frame < end else None)
 
 
-def rows(run, table, *columns):
-    return pq.read_table(run / f"{table}.parquet", columns=list(columns)).to_pylist()
-
-
 def identities(run, labels):
     """The labelled identity of each track that has one."""
-    faces = defaultdict(list)
-    with open(labels, newline="") as file:
-        for row in csv.DictReader(file):
-            if row["identity"] != "-":
-                box = tuple(float(row[edge]) for edge in "xywh")
-                faces[int(row["frame"])].append((box, row["identity"]))
-    votes = defaultdict(Counter)
-    edges = "x_min", "y_min", "x_max", "y_max"
-    for face in rows(run, "detections", "frame_idx", "track_id", *edges):
-        left, top, right, bottom = (face[edge] for edge in edges)
-        box = (left, top, right - left, bottom - top)
-        best = max(((accuracy.overlap(box, b), name) for b, name in faces[face["frame_idx"]]), default=(0, ""))
-        if face["track_id"] is not None and best[0] >= SAME_FACE:
-            votes[face["track_id"]][best[1]] += 1
+    faces, votes = labelled(labels), defaultdict(Counter)
+    for frame, box, track in tracked(run):
+        best = max(((accuracy.overlap(box, b), name) for b, name in faces[frame]), default=(0, ""))
+        if best[0] >= SAME_FACE:
+            votes[track][best[1]] += 1
     found = {track: count.most_common(1)[0][0] for track, count in votes.items()}
     return {track: name for track, name in found.items() if name != "?"}
 
@@ -94,7 +82,7 @@ def main():
     scored = {"as built": defaultdict(list), "no gallery": defaultdict(list), "best": defaultdict(list)}
     for name, run, labels in episodes:
         video = rows(run, "videos", "video_id")[0]["video_id"]
-        clusters = {row["track_id"]: row["cluster_id"] for row in rows(run, "clusters", "track_id", "cluster_id")}
+        clusters = clusters_of(run)
         true = identities(run, labels)
         size = Counter((clusters.get(track), name_) for track, name_ in true.items())
         # The largest cluster of each person, if it shows no other person more often.

@@ -30,6 +30,7 @@ pub(super) fn episodes(options: &Options, install: bool) -> Result<()> {
     let scratch = scripts(&[
         ("episodes.py", include_str!("episodes.py")),
         ("accuracy.py", include_str!("accuracy.py")),
+        ("score.py", include_str!("score.py")),
     ])?;
     let mut python = Command::new(PYTHON.obtain()?);
     python.arg(scratch.path().join("episodes.py")).arg("--program").arg(workspace::program("facetrack"));

@@ -1,4 +1,5 @@
-"""The judge of `cargo xtask bench peers`: boxes and people of either side against the labels of a clip.
+"""The judge of `cargo xtask bench peers`: boxes and people of either side against the labels of a clip; `episodes.py` reads
+labels and runs by it, too.
 
     python score.py LABELS.csv RUN_DIR|PEER.csv
 
@@ -37,19 +38,32 @@ def of_peer(path):
     return frames
 
 
-def of_run(run):
-    """By frame, the faces of a run that belong to a track: box, and cluster or track."""
+def rows(run, table, *columns):
+    """Rows of a table of a run."""
     import pyarrow.parquet
 
-    read = lambda table, *columns: pyarrow.parquet.read_table(run / f"{table}.parquet", columns=[*columns]).to_pylist()
-    clusters = {row["track_id"]: row["cluster_id"] for row in read("clusters", "track_id", "cluster_id")}
-    frames = defaultdict(list)
-    for face in read("detections", "frame_idx", "track_id", "x_min", "y_min", "x_max", "y_max"):
-        track, x, y = face["track_id"], face["x_min"], face["y_min"]
-        if track is not None:
-            cluster = clusters.get(track)
-            box = x, y, face["x_max"] - x, face["y_max"] - y
-            frames[face["frame_idx"]].append((box, f"track {track}" if cluster is None else cluster))
+    return pyarrow.parquet.read_table(run / f"{table}.parquet", columns=[*columns]).to_pylist()
+
+
+def tracked(run):
+    """The faces of a run that belong to a track: frame, box and track."""
+    for face in rows(run, "detections", "frame_idx", "track_id", "x_min", "y_min", "x_max", "y_max"):
+        x, y = face["x_min"], face["y_min"]
+        if face["track_id"] is not None:
+            yield face["frame_idx"], (x, y, face["x_max"] - x, face["y_max"] - y), face["track_id"]
+
+
+def clusters_of(run):
+    """The cluster of each track of a run; None if the track is not sorted."""
+    return {row["track_id"]: row["cluster_id"] for row in rows(run, "clusters", "track_id", "cluster_id")}
+
+
+def of_run(run):
+    """By frame, the faces of a run that belong to a track: box, and cluster or track."""
+    clusters, frames = clusters_of(run), defaultdict(list)
+    for frame, box, track in tracked(run):
+        cluster = clusters.get(track)
+        frames[frame].append((box, f"track {track}" if cluster is None else cluster))
     return frames
 
 
