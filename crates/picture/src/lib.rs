@@ -12,9 +12,6 @@ use image::{
 
 /// Quality of a JPEG, 1 to 100, on the scale of libjpeg. docs/design/linking.md says what others cost.
 const JPEG_QUALITY: u8 = 95;
-/// The first bytes of a JPEG and of a PNG.
-const SIGNATURES: [(&[u8], Format); 2] =
-    [(b"\xff\xd8\xff", Format::Jpeg), (b"\x89PNG\r\n\x1a\n", Format::Png)];
 
 /// Format of an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +25,7 @@ pub enum Format {
 impl Format {
     /// Returns the format of an image by its first bytes; `None` if it is of neither format.
     pub fn of(image: &[u8]) -> Option<Self> {
-        SIGNATURES.into_iter().find(|(signature, _)| image.starts_with(signature)).map(|(_, format)| format)
+        [Self::Jpeg, Self::Png].into_iter().find(|format| image.starts_with(format.start()))
     }
 
     /// Returns the ending of file names, without the dot.
@@ -36,6 +33,14 @@ impl Format {
         match self {
             Self::Jpeg => "jpg",
             Self::Png => "png",
+        }
+    }
+
+    /// The first bytes of every file.
+    const fn start(self) -> &'static [u8] {
+        match self {
+            Self::Jpeg => b"\xff\xd8\xff",
+            Self::Png => b"\x89PNG\r\n\x1a\n",
         }
     }
 

@@ -226,8 +226,8 @@ impl Tracks {
         self.views.iter().map(|view| view.reliability(track)).fold(0.0, f64::max)
     }
 
-    /// Returns the tracks in order of rising precision, summed over views and weighted by [`View::evidence_weight`]; ties keep
-    /// the order of the tracks.
+    /// Returns the tracks in order of rising precision, summed over views and weighted by [`View::evidence_weight`]; ties
+    /// keep the order of the tracks.
     pub(super) fn least_clear_first(&self) -> Vec<usize> {
         let worth = |track: usize| -> f64 {
             self.views
