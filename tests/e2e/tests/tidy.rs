@@ -54,14 +54,14 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "schema",
         ],
     ),
-    ("testkit", &["failure", "hash", "numeric", "run", "schema"]),
+    ("testkit", &["failure", "hash", "numeric", "picture", "run", "schema"]),
     ("bench", &["cluster", "detect-track", "embed", "failure", "gallery", "hash", "nn", "schema", "testkit"]),
     ("e2e", &["failure", "hash", "run", "schema"]),
     (
         "fuzz",
         &[
-            "cluster", "evaluate", "failure", "formats", "gallery", "hash", "nn", "review", "run", "schema",
-            "testkit",
+            "cluster", "evaluate", "failure", "formats", "gallery", "hash", "nn", "picture", "review", "run",
+            "schema", "testkit",
         ],
     ),
     // Nothing heavy, so that it builds in seconds.

@@ -29,7 +29,7 @@ use arbitrary::Unstructured;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target, as `fuzz_targets/` has them.
-pub const TARGETS: [Target; 16] = [
+pub const TARGETS: [Target; 17] = [
     ("tables", tables),
     ("shapes", shapes),
     ("runs", runs),
@@ -46,12 +46,27 @@ pub const TARGETS: [Target; 16] = [
     ("reviews", reviews),
     ("redactions", redactions),
     ("imports", imports),
+    ("pictures", pictures),
 ];
 
 /// A table: the first byte says which, the rest is the file.
 pub fn tables(data: &[u8]) {
     let Some((which, file)) = data.split_first() else { return };
     read::table(usize::from(*which), &place::file("table.parquet", file));
+}
+
+/// A face image of the table `crops`. What is decoded has the size that the file claims.
+pub fn pictures(data: &[u8]) {
+    const SIDE: i64 = 256;
+    let claimed = picture::size(data);
+    if let Ok(image) = picture::decode(data, SIDE, SIDE) {
+        let (width, height) = (image.width(), image.height());
+        assert_eq!(claimed, Some((width, height)));
+        assert!(i64::from(width.max(height)) <= SIDE);
+        let format = picture::Format::of(data).expect("what is decoded has a format");
+        let again = picture::encode(&image.into_rgb8(), width, height, format).unwrap();
+        assert_eq!(picture::size(&again), claimed);
+    }
 }
 
 /// Asserts that a message is a sentence for people.

@@ -1,6 +1,7 @@
 //! Small good files of every kind, made here: random mutations do not produce valid Parquet.
 
 use arbitrary::Unstructured;
+use picture::Format;
 
 use crate::read::READERS;
 use crate::{damage, shape};
@@ -24,6 +25,9 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
         }
         "edits" => texts(&[EDITS]),
         "settings" => texts(&[SETTINGS]),
+        "pictures" => {
+            [Format::Jpeg, Format::Png].map(|format| picture::encode(&SMOOTH, 4, 2, format).unwrap()).into()
+        }
         _ => Vec::new(),
     }
 }
@@ -87,6 +91,10 @@ const LABELS: [(u8, &str); 17] = [
         "<!DOCTYPE a [<!ENTITY e \"ida\">]><annotations><image id=\"3\"><box label=\"&e;\" xtl=\"1\" ytl=\"2\" xbr=\"11\" ybr=\"22\"/></image></annotations>",
     ),
 ];
+
+/// 4 × 2 pixels.
+const SMOOTH: [u8; 24] =
+    [90, 80, 70, 94, 84, 74, 98, 88, 78, 102, 92, 82, 91, 81, 71, 95, 85, 75, 99, 89, 79, 103, 93, 83];
 
 fn floats(values: &[f32]) -> Vec<u8> {
     values.iter().flat_map(|value| value.to_le_bytes()).collect()

@@ -86,5 +86,5 @@ macro_rules! replays {
 
 replays!(
     tables, shapes, runs, footers, manifests, indexes, weights, labels, edits, settings, linking, judging,
-    galleries, reviews, redactions, imports
+    galleries, reviews, redactions, imports, pictures
 );

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 
+use picture::Format;
 use schema::footer::Embedder;
 use schema::tables::DoubtKind;
 
@@ -14,6 +15,8 @@ use crate::synthetic::{Linking, SyntheticCrop, SyntheticDoubt, SyntheticRun, Syn
 
 /// Frames of a shot.
 const SHOT_FRAMES: i64 = 110;
+/// Width and height of a face, pixels.
+const SIDE: u32 = 112;
 /// Distance at which the tree is cut.
 pub const THRESHOLD: f64 = 0.62;
 
@@ -157,13 +160,14 @@ fn track(spec: &Spec, plot: &Plot, n_clusters: i64, random: &mut SplitMix64) -> 
     }
 }
 
-/// A face drawn by rule, the same for the same person up to a shift and the light.
+/// A face drawn by rule, the same for the same person up to a shift and the light: a JPEG of every other person, and a
+/// PNG of the rest, because a table may have both.
 pub(crate) fn face(person: usize, random: &mut SplitMix64) -> Vec<u8> {
     let (dx, dy, light) =
         (random.unit() * 10.0 - 5.0, random.unit() * 10.0 - 5.0, 0.75 + 0.4 * random.unit());
     let hue = person as f64 * 0.618;
     let tone = |base: f64, at: f64| (base + 45.0 * (std::f64::consts::TAU * (hue + at)).cos()) * light;
-    let image = image::RgbImage::from_fn(112, 112, |x, y| {
+    let image = image::RgbImage::from_fn(SIDE, SIDE, |x, y| {
         let (u, v) = ((f64::from(x) - 56.0 - dx) / 56.0, (f64::from(y) - 58.0 - dy) / 56.0);
         let inside =
             |cx: f64, cy: f64, rx: f64, ry: f64| ((u - cx) / rx).powi(2) + ((v - cy) / ry).powi(2) < 1.0;
@@ -181,9 +185,8 @@ pub(crate) fn face(person: usize, random: &mut SplitMix64) -> Vec<u8> {
         };
         image::Rgb(rgb.map(|c| c.clamp(0.0, 255.0) as u8))
     });
-    let mut png = std::io::Cursor::new(Vec::new());
-    image.write_to(&mut png, image::ImageFormat::Png).unwrap();
-    png.into_inner()
+    let format = if person.is_multiple_of(2) { Format::Jpeg } else { Format::Png };
+    picture::encode(&image, SIDE, SIDE, format).unwrap()
 }
 
 /// Two kinds of pairs, with few similar ones.

@@ -79,7 +79,7 @@ pub struct SyntheticCrop {
     pub frame: i64,
     /// Quality, 0 to 1.
     pub quality: f32,
-    /// PNG of 112 × 112 pixels; a crop without a picture is no row of `crops`.
+    /// JPEG or PNG of 112 × 112 pixels; a crop without a picture is no row of `crops`.
     pub image: Option<Vec<u8>>,
     /// Vector; a crop without a vector is no row of `embeddings`.
     pub vector: Option<Vec<f32>>,
