@@ -3,7 +3,7 @@
 Standard library only. A clip is NAME.mp4 or NAME.mkv beside NAME.csv (frame,x,y,w,h,identity[,shot]). Every clip
 is run as it is and in seeded copies whose labels are moved with the picture. The bootstrap draws clips, not copies:
 copies of one clip are no independent samples. Copies with an unusual picture or time are compared with their clip
-only; the means are those of the other copies.
+only, those that leave frames out with the same frames of it; the means are those of the other copies.
 """
 import argparse
 import concurrent.futures
@@ -11,6 +11,7 @@ import csv
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -26,6 +27,7 @@ FIGURES = [
 HEADS = ["det P", "det R", "purity", "HOTA", "id F1", "WCP", "B³", "clusters/people"]
 COPIES = ["crf16", "crf20", "crf23", "hevc", "mirrored", "bars"]
 UNUSUAL = ["window", "flicker", "64:45", "24:11", "rotated90", "rotated180", "1fps", "combed"]
+SPARSE = ["1fps", "combed"]  # copies that have some of the frames
 DRAWS = 2000
 
 
@@ -236,7 +238,7 @@ def show_losses(results):
     rows = [["points lost against the clip itself", "", *copies]]
     for clip in sorted(results):
         for label, figure in (("recall", "det_recall"), ("B³", "b3_f1")):
-            ends = [(results[clip]["original"][figure], results[clip].get(copy, {}).get(figure)) for copy in copies]
+            ends = [(compared(results[clip], copy)[figure], results[clip].get(copy, {}).get(figure)) for copy in copies]
             points = ["" if None in pair else f"{100 * (pair[0] - pair[1]):+.1f}" for pair in ends]
             rows.append([clip if figure == "det_recall" else "", label, *points])
     if copies:
@@ -296,6 +298,30 @@ def run_job(args, name, copy, video, labels, run):
     return judge(args.program, video, labels, run, args.options), labels
 
 
+def frames_of(copy):
+    """What the figures of a clip in the frames of a copy are stored by."""
+    return f"frames of {copy}"
+
+
+def compared(figures, copy):
+    """The figures of a clip that those of a copy are compared with."""
+    return figures.get(frames_of(copy), figures["original"])
+
+
+def judge_same_frames(args, clips, results):
+    """Adds the figures of clips in the frames of their copies that leave frames out."""
+    for name, copies in results.items():
+        video, labels = clips[name]
+        width, height, pixel, fps = ffprobe(video)
+        for copy in set(copies) & set(SPARSE):
+            _, frame, _ = recipe(copy, (width, height), pixel, fps, 0)
+            own = args.work / "copies" / f"{name}.original.{copy}.csv"
+            relabelled(labels, own, lambda n: None if frame(n) is None else n)
+            run = args.work / "runs" / f"{name}.original.{copy}"
+            shutil.copytree(args.work / "runs" / f"{name}.original", run, dirs_exist_ok=True)
+            copies[frames_of(copy)] = judge(args.program, video, own, run, args.options)
+
+
 def main():
     parser = argparse.ArgumentParser()
     arguments(parser)
@@ -317,6 +343,7 @@ def main():
             if criteria and copy == "original":
                 faces += groups.judge(args.program, video, labels, run, name)
             print(f"{done} of {len(todo)}: {name} {copy}", file=sys.stderr)
+    judge_same_frames(args, clips_of(args), results)
     before = json.loads(args.before.read_text()) if args.before else None
     show(results, before, args.seed)
     for by in criteria:
