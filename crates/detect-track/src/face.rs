@@ -2,6 +2,7 @@
 
 use geometry::{BBox, Landmarks};
 
+use crate::closer_look::Surroundings;
 use crate::crops::AlignedCrop;
 use crate::follow::Trajectory;
 use crate::torso::Counts;
@@ -51,6 +52,8 @@ pub struct DetectedFace {
     pub crop: Option<AlignedCrop>,
     /// Colours of the clothes; `None` when not measured.
     pub torso: Option<Counts>,
+    /// What is around a doubtful face; `None` for a clear one, and for one that is not worth a closer look.
+    pub surroundings: Option<Surroundings>,
     /// Where it was in the frames up to the next anchor frame, if faces are followed.
     pub trajectory: Trajectory,
 }

@@ -7,6 +7,7 @@
 //! * [`follow`]: faces from frame to frame by correlation filters.
 //! * [`photo`]: the face in a photo, outside the stage.
 //! * [`shots`], [`spans`], [`tracker`], [`crops`], [`torso`], [`still`], [`face`]: pure parts.
+//! * `closer_look`: another detection of faces that no frame shows clearly.
 //! * [`view`]: which part of the frame is the picture, and how it is shown.
 //! * [`track_writer`]: turns what the pipeline finds into rows, shot by shot.
 //!
@@ -16,6 +17,7 @@
 //! **Feature `opencv`** (default): the detector `haar` and the tracker `correlation` are OpenCV's. Without
 //! the feature the crate does not link OpenCV and both are refused; everything else is the same.
 
+mod closer_look;
 pub mod crops;
 #[cfg(feature = "opencv")]
 mod cv;
@@ -55,7 +57,7 @@ use crate::view::Preview;
 /// Name, version and description of the stage.
 pub const STAGE: Stage = Stage {
     name: "detect-track",
-    version: 9,
+    version: 10,
     about: "Detects shots and faces, and tracks each face through its shot",
 };
 
@@ -180,6 +182,14 @@ pub enum Error {
         /// What went wrong.
         reason: String,
     },
+    /// A doubtful face could not be looked at more closely.
+    #[error("failed to look closer at a face of frame {frame_idx}: {reason}")]
+    CloserLook {
+        /// The frame.
+        frame_idx: i64,
+        /// What went wrong.
+        reason: String,
+    },
     /// A crop could not be stored.
     #[error("failed to encode a crop of frame {frame_idx}: {reason}")]
     Crop {
@@ -248,7 +258,7 @@ impl Failure for Error {
                 Advice::new(exit::INPUT, format!("{hint}: {}", places.join(" ")))
             }
             Self::CutIsGone { .. } => Advice::new(exit::UNEXPECTED, "run again with --from detect-track"),
-            Self::Frame { .. } | Self::Crop { .. } => exit::UNEXPECTED.into(),
+            Self::Frame { .. } | Self::Crop { .. } | Self::CloserLook { .. } => exit::UNEXPECTED.into(),
             Self::Config { .. } => {
                 Advice::new(exit::USAGE, "`facetrack settings` lists every setting and its range")
             }
@@ -291,8 +301,20 @@ pub fn run(job: &mut Job<Config>, path: &Path, weights: Option<&Path>) -> Result
     let machine = format!("{} {isa} {view:?}", video::decoder_version());
     // A forced start begins anew, and so would its next try.
     let checkpoint = if job.force { None } else { Some(stage.checkpoint(&machine)?) };
-    let mut writer =
-        TrackWriter::new(&stage, job.run.video_id()?, job.config.clone(), times, view, checkpoint)?;
+    // A cascade searches for faces of all sizes already.
+    let confirming = match job.config.detector {
+        DetectorKind::YuNet => Some(new_detector().map_err(failed)?),
+        DetectorKind::Haar => None,
+    };
+    let mut writer = TrackWriter::new(
+        &stage,
+        job.run.video_id()?,
+        job.config.clone(),
+        times,
+        view,
+        checkpoint,
+        confirming,
+    )?;
     let warnings =
         pipeline::run(path, &*new_detector, &job.config, view, job.threads, &mut writer, &mut job.reporter)?;
     warnings.into_iter().for_each(|warning| stage.warn(warning));

@@ -1,7 +1,8 @@
 //! Turns shots and faces into rows of `shots`, `detections`, `tracks` and `crops`.
 //!
 //! Tracks and crops are written when a track ends, boxes when their shot ends: a track never leaves
-//! its shot. Memory holds the boxes of one shot and the best crops of the tracks that go on.
+//! its shot. Memory holds the boxes of one shot, and the best crops and at most one doubtful face with its surroundings
+//! of the tracks that go on.
 //!
 //! At a cut, all earlier rows are final. After a minute of video, the rows since the last part then become a part of the
 //! checkpoint, from which the next start continues if this one is killed.
@@ -14,12 +15,14 @@ use schema::io::TableWriter;
 use schema::tables::{Crop, Detection, Shot, Track, Transition};
 use schema::{Row, Symbol};
 
+use crate::closer_look::Best;
 use crate::crops::{AlignedCrop, BestCrops, SIDE};
+use crate::detector::Detector;
 use crate::face::DetectedFace;
 use crate::shots::Boundary;
 use crate::still::Stillness;
 use crate::torso::{Counts, MeanTorso};
-use crate::tracker::{EndedTrack, TrackDetection, Tracker, fill_gaps, mean_score};
+use crate::tracker::{Credibility, EndedTrack, TrackDetection, Tracker, fill_gaps, mean_score};
 use crate::view::View;
 use crate::{Config, Error};
 
@@ -32,6 +35,8 @@ pub struct TrackWriter {
     config: Config,
     times: FrameTimes,
     view: View,
+    /// Looks closer at tracks without a clear detection; `None` if they are dropped.
+    confirming: Option<Box<dyn Detector>>,
     shots: Twice<Shot>,
     detections: Twice<Detection>,
     tracks: Twice<Track>,
@@ -79,6 +84,8 @@ struct OpenShot {
     torsos: Vec<MeanTorso>,
     /// The same for whether the face moves.
     stills: Vec<Stillness>,
+    /// The same for the best detection.
+    best: Vec<Best>,
     /// Key of the track in the tables, by the tracker's number; `None` when it was rejected.
     track_ids: Vec<Option<i64>>,
     /// Boxes of the tracks that have ended, each with the tracker's number of its track.
@@ -86,7 +93,8 @@ struct OpenShot {
 }
 
 impl TrackWriter {
-    /// Starts the four tables, with the rows of the checkpoint.
+    /// Starts the four tables, with the rows of the checkpoint. The detector `confirming` looks closer at tracks without
+    /// a clear detection; without it, they are dropped.
     ///
     /// # Errors
     /// When a file cannot be created or read.
@@ -97,12 +105,14 @@ impl TrackWriter {
         times: FrameTimes,
         view: View,
         checkpoint: Option<Checkpoint>,
+        confirming: Option<Box<dyn Detector>>,
     ) -> Result<Self, Error> {
         let mut writer = Self {
             video_id,
             config,
             times,
             view,
+            confirming,
             shots: Twice { whole: stage.create(&[])?, part: None },
             detections: Twice {
                 whole: stage.create_of_picture(&[], Some(view.stored_picture()))?,
@@ -222,10 +232,17 @@ impl TrackWriter {
 
     /// Writes the tracks of the current shot that have ended.
     fn write_ended(&mut self, shot: &mut OpenShot) -> Result<(), Error> {
-        for EndedTrack { number, detections, is_credible } in shot.tracker.take_ended() {
+        for EndedTrack { number, detections, credibility } in shot.tracker.take_ended() {
+            let best = std::mem::take(&mut shot.best[number]);
             let crops = shot.best_crops[number].take().map(BestCrops::finish).unwrap_or_default();
-            // A track without an aligned face has no crop and cannot be embedded.
-            if is_credible && !crops.is_empty() {
+            let is_credible = match credibility {
+                // A track without an aligned face cannot be embedded.
+                _ if crops.is_empty() => false,
+                Credibility::Credible => true,
+                Credibility::Doubtful => self.confirms(&best)?,
+                Credibility::Rejected => false,
+            };
+            if is_credible {
                 shot.track_ids[number] = Some(self.n_tracks);
                 let torso = std::mem::take(&mut shot.torsos[number]).finish();
                 self.write_track(&detections, &crops, torso, shot.stills[number].is_still())?;
@@ -235,6 +252,13 @@ impl TrackWriter {
             shot.boxes.extend(detections.into_iter().map(|detection| (number, detection)));
         }
         Ok(())
+    }
+
+    /// Whether a closer look at the best detection of a track finds a clear face.
+    fn confirms(&mut self, best: &Best) -> Result<bool, Error> {
+        let Some(detector) = &mut self.confirming else { return Ok(false) };
+        let is_face = best.is_face(detector.as_mut(), self.config.association.clear_score);
+        is_face.map_err(|(frame_idx, reason)| Error::CloserLook { frame_idx, reason })
     }
 
     fn write_track(
@@ -343,6 +367,7 @@ impl TrackWriter {
             best_crops: Vec::new(),
             torsos: Vec::new(),
             stills: Vec::new(),
+            best: Vec::new(),
             track_ids: Vec::new(),
             boxes: Vec::new(),
         });
@@ -362,8 +387,10 @@ impl TrackWriter {
                 shot.best_crops.push(Some(BestCrops::new(self.config.crops_per_track as usize)));
                 shot.torsos.push(MeanTorso::default());
                 shot.stills.push(Stillness::default());
+                shot.best.push(Best::default());
                 shot.track_ids.push(None);
             }
+            shot.best[track].offer(frame_idx, &found.face, found.surroundings);
             found.torso.into_iter().for_each(|torso| shot.torsos[track].add(torso));
             if let Some((best, crop)) = shot.best_crops[track].as_mut().zip(found.crop) {
                 shot.stills[track].add(t_secs, &found.face.bbox, &crop.appearance);

@@ -5,7 +5,8 @@
 //! Where boxes alone are ambiguous, what the faces look like decides; where that does not decide
 //! either, the tracks end and new ones begin: a split track can be linked again, a swapped one
 //! never. A track counts if some of its detections are clear, whenever they come: hysteresis in
-//! the manner of Canny's edge detector (PAMI 1986), but in time.
+//! the manner of Canny's edge detector (PAMI 1986), but in time. Whether a track without a clear
+//! detection counts is left to a closer look.
 
 use geometry::{BBox, FrameTimes, Landmarks};
 use numeric::vector::dot;
@@ -30,7 +31,8 @@ pub enum TrackerKind {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TrackerConfig {
-    /// Score from which a detection is clear, 0 to 1.
+    /// Score from which a detection is clear, 0 to 1. With `yunet`, a track without a clear detection is kept if a closer
+    /// look at its best detection, which must have at least 0.6, scores this and 0.04.
     pub clear_score: f64,
     /// Share of a track's detections that must be clear, 0 to 1.
     pub min_clear_share: f64,
@@ -185,7 +187,18 @@ pub struct EndedTrack {
     /// Frames in which the face was detected, in order.
     pub detections: Vec<TrackDetection>,
     /// Whether detections are enough and clear enough for a track.
-    pub is_credible: bool,
+    pub credibility: Credibility,
+}
+
+/// Whether what was tracked is a face.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Credibility {
+    /// It is a face: enough of its detections are clear.
+    Credible,
+    /// It may be a face: no detection is clear.
+    Doubtful,
+    /// It was seen too briefly, or too few of its detections are clear.
+    Rejected,
 }
 
 /// Follows faces through one shot. A track is known by its number, in order of its beginning.
@@ -245,7 +258,7 @@ impl Tracker {
         ended.sort_unstable();
         let mut take = |number: usize| {
             let detections = std::mem::take(&mut self.tracks[number].detections);
-            EndedTrack { number, is_credible: is_credible(&detections, &self.config), detections }
+            EndedTrack { number, credibility: credibility(&detections, &self.config), detections }
         };
         ended.into_iter().map(&mut take).collect()
     }
@@ -371,13 +384,16 @@ fn predict(track: &[TrackDetection], frame_idx: i64, t_secs: f64) -> BBox {
     }
 }
 
-fn is_credible(track: &[TrackDetection], config: &TrackerConfig) -> bool {
-    let (Some(first), Some(last)) = (track.first(), track.last()) else { return false };
-    let clear = track.iter().filter(|detection| detection.is_clear(config)).count();
-    (track.len() > 1 || config.min_track_secs == 0.0)
-        && last.t_secs - first.t_secs >= config.min_track_secs
-        && clear > 0
-        && clear as f64 >= config.min_clear_share * track.len() as f64
+fn credibility(track: &[TrackDetection], config: &TrackerConfig) -> Credibility {
+    let (Some(first), Some(last)) = (track.first(), track.last()) else { return Credibility::Rejected };
+    let is_long = (track.len() > 1 || config.min_track_secs == 0.0)
+        && last.t_secs - first.t_secs >= config.min_track_secs;
+    match track.iter().filter(|detection| detection.is_clear(config)).count() {
+        _ if !is_long => Credibility::Rejected,
+        0 => Credibility::Doubtful,
+        clear if clear as f64 >= config.min_clear_share * track.len() as f64 => Credibility::Credible,
+        _ => Credibility::Rejected,
+    }
 }
 
 /// Mean of the detector's scores over a track, 0 to 1.
@@ -431,7 +447,13 @@ mod tests {
             appearance,
         });
         let trajectory = trajectory.iter().map(|(frame, x)| (*frame, bbox(*x))).collect();
-        DetectedFace { face: Face { bbox: bbox(x), landmarks: None, score }, crop, torso: None, trajectory }
+        DetectedFace {
+            face: Face { bbox: bbox(x), landmarks: None, score },
+            crop,
+            torso: None,
+            surroundings: None,
+            trajectory,
+        }
     }
 
     /// What each step gave, and the tracks at the end.
@@ -461,7 +483,10 @@ mod tests {
 
     /// Number of detections of each track; `None` where they are not credible.
     fn lengths(tracks: &[EndedTrack]) -> Vec<Option<usize>> {
-        tracks.iter().map(|track| track.is_credible.then_some(track.detections.len())).collect()
+        tracks
+            .iter()
+            .map(|track| (track.credibility == Credibility::Credible).then_some(track.detections.len()))
+            .collect()
     }
 
     #[test]
@@ -479,11 +504,14 @@ mod tests {
     }
 
     #[test]
-    fn doubtful_faces_count_before_and_after_a_clear_one_and_never_alone() {
+    fn doubtful_faces_count_before_and_after_a_clear_one_and_alone_they_are_in_doubt() {
         let frames: Vec<Vec<(f32, f32)>> =
             (0..9).map(|i| vec![(0.0, if i == 4 { 0.9 } else { 0.6 }), (200.0, 0.6)]).collect();
         let (_, tracks) = track(&frames.iter().map(Vec::as_slice).collect::<Vec<_>>());
         assert_eq!(lengths(&tracks), [Some(9), None]);
+        assert_eq!(tracks[1].credibility, Credibility::Doubtful);
+        let (_, tracks) = track(&frames.iter().take(4).map(Vec::as_slice).collect::<Vec<_>>());
+        assert_eq!(tracks[1].credibility, Credibility::Rejected, "too short");
     }
 
     #[test]
@@ -511,8 +539,8 @@ mod tests {
         assert_eq!(pace(0.04, 1), (0.5, 0.0), "one frame");
         let config = TrackerConfig { min_track_secs: 0.0, ..TrackerConfig::default() };
         let detection = detection(0, 0.0, &[]);
-        assert!(is_credible(std::slice::from_ref(&detection), &config));
-        assert!(!is_credible(&[detection], &TrackerConfig::default()));
+        assert_eq!(credibility(std::slice::from_ref(&detection), &config), Credibility::Credible);
+        assert_eq!(credibility(&[detection], &TrackerConfig::default()), Credibility::Rejected);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Videos whose picture or time is not plain: bars, odd pixels, a turn, flicker, holes, few frames, old containers.
-//! Each is made from the test clip, and shots and faces are compared with those of the clip itself.
+//! Each is made from the test clip, and shots and faces are compared with those of the clip itself. In some photos,
+//! the face is hard to see.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -257,4 +258,37 @@ fn slow_videos_and_single_frames_have_people() {
         assert!(!found.tracks.is_empty(), "{name}");
         assert_eq!(found.warnings, [""; 0], "{name}");
     }
+}
+
+/// What is seen in two seconds of a photo of the tests, after a chain of filters that may move with `n`.
+fn seen_of_photo(name: &str, photo: &str, filter: &str) -> Option<Seen> {
+    let photos = assets::require("FACETRACK_PHOTOS_DIR")?;
+    let mut ffmpeg = assets::require_ffmpeg()?;
+    let video = folder(name).join("photo.mkv");
+    ffmpeg.args(["-loop", "1", "-framerate", "25", "-i"]).arg(photos.join(photo)).args(["-t", "2"]);
+    ffmpeg.args(["-filter_complex", filter, "-pix_fmt", "yuv420p"]).args(CODEC).arg(&video);
+    assert!(ffmpeg.status().unwrap().success(), "{filter}");
+    see(&video)
+}
+
+#[test]
+fn a_face_larger_than_the_picture_is_found() {
+    // The face has 236 x 339 pixels of the photo, of which 134 rows are shown.
+    let close = "crop=240:134:364+n/5:187,scale=640:360,setsar=1";
+    let Some(found) = seen_of_photo("close", "obama.jpg", close) else { return };
+    assert_eq!(found.tracks.len(), 1);
+    let sizes: Vec<f64> = found.boxes.iter().map(|row| f64::from(row.size_px)).collect();
+    assert!(sizes.iter().all(|size| *size > 400.0), "{sizes:?}");
+}
+
+#[test]
+fn a_doubtful_face_is_looked_at_again() {
+    // A face of 40 pixels, the mouth and the chin covered, before the blurred photo.
+    let masked = "split[a][b];[a]scale=700:360,gblur=20[behind];\
+        [b]drawbox=x=iw*0.05:y=397:w=iw*0.9:h=ih:color=0x504648:t=fill,scale=iw*40/393:-2[face];\
+        [behind][face]overlay=270:100,crop=640:360:30-n/5:0,setsar=1";
+    let Some(found) = seen_of_photo("masked", "biden.jpg", masked) else { return };
+    assert_eq!(found.tracks.len(), 1);
+    let scores: Vec<f32> = found.boxes.iter().filter_map(|row| row.score).collect();
+    assert!(!scores.is_empty() && scores.iter().all(|score| *score < 0.8), "{scores:?}");
 }

@@ -70,13 +70,13 @@ impl Alignment {
     /// Aligns a face in a frame of `width × height` pixels; `None` when the five landmarks coincide.
     pub fn new(face: &Face, width: usize, height: usize) -> Option<Self> {
         let transform = similarity(&face.likely_landmarks(), &TEMPLATE)?;
-        Some(Self { transform, region: source_region(&transform, width, height) })
+        Some(Self { transform, region: source_region(&transform, SIDE, width, height) })
     }
 
     /// Returns the aligned crop of `face`; `picture` is the part [`region`](Self::region) of the frame, RGB.
     pub fn crop(&self, picture: &Image, face: &Face) -> AlignedCrop {
         let Self { transform, region } = *self;
-        let rgb = warp(picture, &transform, region);
+        let rgb = warp(picture, &transform, region, SIDE);
         let sharpness = sharpness(&rgb, SIDE);
         let quality = face.score * face.bbox.size() / (face.bbox.size() + HALF_SIZE)
             * sharpness
@@ -119,19 +119,20 @@ pub(crate) fn cut(frame: &Image, face: &Face) -> Option<AlignedCrop> {
     Some(alignment.crop(&Image { width, height, channels: 3, data }, face))
 }
 
-/// Warps `picture`, the part `region` of the frame, to a crop; `transform` maps the frame to the crop.
-fn warp(picture: &Image, transform: &[f32; 6], region: Region) -> Vec<u8> {
+/// Warps `picture`, the part `region` of the frame, to a crop of `side × side` pixels; `transform` maps the frame to the
+/// crop.
+pub(crate) fn warp(picture: &Image, transform: &[f32; 6], region: Region, side: usize) -> Vec<u8> {
     let (left, top) = (region.x as f32, region.y as f32);
     let scale = transform[0].hypot(transform[3]);
     if scale >= 0.5 {
-        return warp_part(picture, &from_part(transform, (left, top), (1.0, 1.0)));
+        return warp_part(picture, &from_part(transform, (left, top), (1.0, 1.0)), side);
     }
     // Bilinear sampling would skip pixels of such a large face, so the face is shrunk first.
     let size = |side: usize| (side as f32 * scale).round().max(1.0);
     let (width, height) = (size(picture.width), size(picture.height));
     let small = shrink(picture, width as usize, height as usize);
     let shrunk = (picture.width as f32 / width, picture.height as f32 / height);
-    warp_part(&small, &from_part(transform, (left, top), shrunk))
+    warp_part(&small, &from_part(transform, (left, top), shrunk), side)
 }
 
 /// Returns the map to the crop from a part of the frame that begins at (left, top) and is shrunk by (across, down).
@@ -140,15 +141,15 @@ fn from_part(transform: &[f32; 6], (left, top): (f32, f32), (across, down): (f32
     [a * across, b * down, a * left + b * top + c, d * across, e * down, d * left + e * top + f]
 }
 
-fn warp_part(picture: &Image, transform: &[f32; 6]) -> Vec<u8> {
+fn warp_part(picture: &Image, transform: &[f32; 6], side: usize) -> Vec<u8> {
     // `warped` has the origin at the centre of the first pixel; `transform` has it half a pixel away, at the corner.
     let [a, b, c, d, e, f] = transform.map(f64::from);
     let matrix = [a, b, c + 0.5 * (a + b) - 0.5, d, e, f + 0.5 * (d + e) - 0.5];
-    warped(picture, matrix, SIDE)
+    warped(picture, matrix, side)
 }
 
-/// Returns the part of the frame that a crop shows, with a margin of 8 pixels, cut at the border of the frame.
-fn source_region(transform: &[f32; 6], width: usize, height: usize) -> Region {
+/// Returns the part of the frame that a crop of `side × side` pixels shows, with a margin of 8 pixels, cut at the border of the frame.
+pub(crate) fn source_region(transform: &[f32; 6], side: usize, width: usize, height: usize) -> Region {
     const AROUND: f32 = 8.0;
     let [a, b, c, d, e, f] = *transform;
     let determinant = a * e - b * d;
@@ -156,7 +157,7 @@ fn source_region(transform: &[f32; 6], width: usize, height: usize) -> Region {
         let (x, y) = (x - c, y - f);
         ((e * x - b * y) / determinant, (a * y - d * x) / determinant)
     };
-    let side = SIDE as f32;
+    let side = side as f32;
     let corners = [(0.0, 0.0), (side, 0.0), (0.0, side), (side, side)].map(source);
     let span = |values: [f32; 4], limit: usize| {
         let limit = limit as f32;

@@ -136,7 +136,7 @@ proptest! {
         let picture = picture(width, height, seed);
         let transform = [cos, -sin, shift[0], sin, cos, shift[1]];
         let region = Region { x: 0, y: 0, width, height };
-        let found = warp(&picture, &transform, region);
+        let found = warp(&picture, &transform, region, SIDE);
         prop_assert!(found == crop_by_opencv(&picture, &transform));
     }
 }
@@ -173,9 +173,9 @@ fn speed() {
         };
         core::set_num_threads(1).unwrap();
         for _ in 0..3 {
-            let crop = warp(&picture, &transform, region);
+            let crop = warp(&picture, &transform, region, SIDE);
             let square = Image { width: SIDE, height: SIDE, channels: 3, data: crop.clone() };
-            let ours = time(&|| drop(std::hint::black_box(warp(&picture, &transform, region))));
+            let ours = time(&|| drop(std::hint::black_box(warp(&picture, &transform, region, SIDE))));
             let theirs = time(&|| drop(std::hint::black_box(crop_by_opencv(&picture, &transform))));
             let our_sharpness = time(&|| {
                 std::hint::black_box(sharpness(&crop, SIDE));

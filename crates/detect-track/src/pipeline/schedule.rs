@@ -309,7 +309,7 @@ mod tests {
 
     fn found(x: f32) -> DetectedFace {
         let face = Face { bbox: BBox::from_corner(x, 0.0, 40.0, 40.0), landmarks: None, score: 0.9 };
-        DetectedFace { face, crop: None, torso: None, trajectory: Vec::new() }
+        DetectedFace { face, crop: None, torso: None, surroundings: None, trajectory: Vec::new() }
     }
 
     /// Boxes around which an order looks for faces.

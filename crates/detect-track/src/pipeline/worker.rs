@@ -9,8 +9,9 @@ use geometry::BBox;
 use video::{Converter, Facts, Image, Picture, Region};
 
 use crate::Config;
+use crate::closer_look::{self, Area, mirrored};
 use crate::crops::Alignment;
-use crate::detector::Detector;
+use crate::detector::{Detector, DetectorKind};
 use crate::face::{DetectedFace, Face, suppress};
 use crate::follow::{Follower, Trajectory};
 use crate::pipeline::schedule::{Order, Task};
@@ -26,6 +27,12 @@ const MAX_SCALE: f64 = 2.0;
 const MAX_SIDE_PX: f64 = 4096.0;
 /// Enlargement of the detector's input picture at the last of several looks at one frame.
 const LARGER: f64 = 1.2;
+/// Shorter side of the picture in which the detector searches for huge faces, pixels.
+const FAR_SIDE_PX: f64 = 90.0;
+/// Smallest size of a huge face, relative to the shorter side of the picture.
+const HUGE: f32 = 1.0;
+/// Smallest score of a huge face, 0 to 1. docs/design/detection-schedule.md has figures.
+const HUGE_SCORE: f32 = 0.88;
 /// Where a face is searched for above and beside a box that it had a moment before or after, in heights and widths of the
 /// box.
 const AROUND: f32 = 1.0;
@@ -86,6 +93,7 @@ pub(super) struct Examiner<'a> {
     looks_again: bool,
     small: Converter,
     full: Converter,
+    far: Converter,
 }
 
 impl<'a> Examiner<'a> {
@@ -99,7 +107,8 @@ impl<'a> Examiner<'a> {
         looks_again: bool,
     ) -> Self {
         let converter = || view.converter(facts.rotation_degrees);
-        Self { detector, config, view, looks_again, small: converter(), full: converter() }
+        let [small, full, far] = std::array::from_fn(|_| converter());
+        Self { detector, config, view, looks_again, small, full, far }
     }
 
     /// Finds the faces of a picture; with boxes, only those near the boxes.
@@ -107,6 +116,10 @@ impl<'a> Examiner<'a> {
         let scale = self.scale(1.0).near(near);
         let small = self.small.rgb_region(picture, scale.size.0, scale.size.1, scale.part)?;
         let mut faces = self.detector.detect(&small)?;
+        let is_huge = |bbox: &BBox| bbox.size() >= self.huge_px();
+        if self.config.detector == DetectorKind::YuNet && (near.is_empty() || near.iter().any(is_huge)) {
+            self.look_from_afar(picture, scale, &mut faces)?;
+        }
         if self.looks_again {
             self.look_again(picture, near, &small, scale, &mut faces)?;
         }
@@ -119,7 +132,39 @@ impl<'a> Examiner<'a> {
         faces.sort_by(|(a, _), (b, _)| {
             a.bbox.x_min.total_cmp(&b.bbox.x_min).then(a.bbox.y_min.total_cmp(&b.bbox.y_min))
         });
-        faces.into_iter().map(|(face, torso)| self.see(picture, face, torso)).collect()
+        let least = self.least_doubt(faces.iter().map(|(face, _)| face.score));
+        faces.into_iter().map(|(face, torso)| self.see(picture, face, torso, least)).collect()
+    }
+
+    /// Returns the smallest score of a doubtful face whose surroundings are kept, of the scores in a frame.
+    fn least_doubt(&self, scores: impl Iterator<Item = f32>) -> f32 {
+        let clear = self.config.association.clear_score as f32;
+        let mut doubtful: Vec<f32> =
+            scores.filter(|score| (closer_look::MIN_SCORE..clear).contains(score)).collect();
+        doubtful.sort_by(|a, b| b.total_cmp(a));
+        doubtful.truncate(closer_look::MOST);
+        doubtful.last().copied().unwrap_or(clear)
+    }
+
+    /// Looks at a small copy of a picture for huge faces, of which the detector sees too little at once in a larger one.
+    fn look_from_afar(
+        &mut self,
+        picture: &Picture,
+        scale: Scale,
+        faces: &mut Vec<Face>,
+    ) -> Result<(), String> {
+        let short = self.view.picture.width.min(self.view.picture.height) as f64;
+        let far = self.scaled(FAR_SIDE_PX / short);
+        let picture = self.far.rgb_region(picture, far.size.0, far.size.1, far.part)?;
+        let found = self.detector.detect(&picture)?.into_iter().map(|face| far.out(&face));
+        let huge = found.filter(|face| face.bbox.size() >= self.huge_px() && face.score >= HUGE_SCORE);
+        faces.extend(huge.map(|face| scale.within(&face)));
+        Ok(())
+    }
+
+    /// Returns the smallest size of a huge face, pixels of the square frame.
+    fn huge_px(&self) -> f32 {
+        HUGE * self.view.picture.width.min(self.view.picture.height) as f32
     }
 
     /// Looks at a picture again, mirrored and enlarged, for faces that the first look missed or doubted. In other
@@ -132,12 +177,7 @@ impl<'a> Examiner<'a> {
         scale: Scale,
         faces: &mut Vec<Face>,
     ) -> Result<(), String> {
-        let mut mirrored = small.clone();
-        for row in mirrored.data.chunks_exact_mut(3 * small.width) {
-            row.reverse();
-            row.chunks_exact_mut(3).for_each(<[u8]>::reverse);
-        }
-        let found = self.detector.detect(&mirrored)?;
+        let found = self.detector.detect(&mirrored(small))?;
         faces.extend(found.iter().map(|face| face.mirrored(small.width as f32)));
         let larger = self.scale(LARGER).near(near);
         let picture = self.small.rgb_region(picture, larger.size.0, larger.size.1, larger.part)?;
@@ -146,17 +186,28 @@ impl<'a> Examiner<'a> {
         Ok(())
     }
 
-    /// Cuts the crop of a face from the full-size picture; only the region of the crop is converted to RGB.
-    fn see(&mut self, picture: &Picture, face: Face, torso: Option<Counts>) -> Result<DetectedFace, String> {
+    /// Cuts the crop of a face from the full-size picture, and the surroundings of a doubtful one that scores at least
+    /// `least`; only their regions are converted to RGB.
+    fn see(
+        &mut self,
+        picture: &Picture,
+        face: Face,
+        torso: Option<Counts>,
+        least: f32,
+    ) -> Result<DetectedFace, String> {
         let (width, height) = self.view.size;
+        let mut region = |region| self.full.rgb_region(picture, width, height, region);
         let crop = match Alignment::new(&face, width, height) {
-            Some(alignment) => {
-                let region = self.full.rgb_region(picture, width, height, alignment.region)?;
-                Some(alignment.crop(&region, &face))
-            }
+            Some(alignment) => Some(alignment.crop(&region(alignment.region)?, &face)),
             None => None,
         };
-        Ok(DetectedFace { face, crop, torso, trajectory: Vec::new() })
+        let is_doubtful = f64::from(face.score) < self.config.association.clear_score && face.score >= least;
+        let area = Area::around(&face.bbox, width, height);
+        let surroundings = match area.filter(|_| is_doubtful && self.config.detector == DetectorKind::YuNet) {
+            Some(area) => Some(area.cut(&region(area.region)?)),
+            None => None,
+        };
+        Ok(DetectedFace { face, crop, torso, surroundings, trajectory: Vec::new() })
     }
 
     /// Returns the trajectory of each face of the first picture through the other pictures.
@@ -180,8 +231,12 @@ impl<'a> Examiner<'a> {
 
     /// Returns the size of the detector's input picture, enlarged by a factor.
     fn scale(&self, factor: f64) -> Scale {
-        let scale = detector_scale(&self.view, self.config.min_face_px, self.detector.smallest_px());
-        let (size, part) = self.view.scaled(scale * factor);
+        self.scaled(factor * detector_scale(&self.view, self.config.min_face_px, self.detector.smallest_px()))
+    }
+
+    /// Returns the picture at another scale than the square frame.
+    fn scaled(&self, scale: f64) -> Scale {
+        let (size, part) = self.view.scaled(scale);
         let (across, down) =
             (self.view.size.0 as f32 / size.0 as f32, self.view.size.1 as f32 / size.1 as f32);
         Scale { size, part, across, down }
