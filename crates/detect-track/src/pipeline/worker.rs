@@ -153,8 +153,12 @@ impl<'a> Examiner<'a> {
         scale: Scale,
         faces: &mut Vec<Face>,
     ) -> Result<(), String> {
-        let short = self.view.picture.width.min(self.view.picture.height) as f64;
-        let far = self.scaled(FAR_SIDE_PX / short);
+        let scale_from_afar = FAR_SIDE_PX / self.view.picture.width.min(self.view.picture.height) as f64;
+        // A small or thin picture is seen from afar already.
+        if scale_from_afar >= self.input_scale() {
+            return Ok(());
+        }
+        let far = self.scaled(scale_from_afar);
         let picture = self.far.rgb_region(picture, far.size.0, far.size.1, far.part)?;
         let found = self.detector.detect(&picture)?.into_iter().map(|face| far.out(&face));
         let huge = found.filter(|face| face.bbox.size() >= self.huge_px() && face.score >= HUGE_SCORE);
@@ -231,7 +235,11 @@ impl<'a> Examiner<'a> {
 
     /// Returns the size of the detector's input picture, enlarged by a factor.
     fn scale(&self, factor: f64) -> Scale {
-        self.scaled(factor * detector_scale(&self.view, self.config.min_face_px, self.detector.smallest_px()))
+        self.scaled(factor * self.input_scale())
+    }
+
+    fn input_scale(&self) -> f64 {
+        detector_scale(&self.view, self.config.min_face_px, self.detector.smallest_px())
     }
 
     /// Returns the picture at another scale than the square frame.
