@@ -293,7 +293,8 @@ pub fn run(job: &mut Job<Config>, path: &Path, weights: Option<&Path>) -> Result
     let times: FrameTimes = times.into_iter().collect();
     let preview = Preview { path, keys: &keys, n_frames: times.len(), config: &job.config };
     let failed = |reason| Error::Frame { path: path.to_path_buf(), frame_idx: 0, reason };
-    let (view, unusual) = preview.choose(&mut *new_detector().map_err(failed)?)?;
+    let mut detector = new_detector().map_err(failed)?;
+    let (view, unusual) = preview.choose(&mut *detector)?;
     unusual.into_iter().for_each(|warning| stage.warn(warning));
     stage.figure("picture", view.to_string());
     // Other pictures or sums would give other rows than those that were saved.
@@ -301,20 +302,8 @@ pub fn run(job: &mut Job<Config>, path: &Path, weights: Option<&Path>) -> Result
     let machine = format!("{} {isa} {view:?}", video::decoder_version());
     // A forced start begins anew, and so would its next try.
     let checkpoint = if job.force { None } else { Some(stage.checkpoint(&machine)?) };
-    // A cascade searches for faces of all sizes already.
-    let confirming = match job.config.detector {
-        DetectorKind::YuNet => Some(new_detector().map_err(failed)?),
-        DetectorKind::Haar => None,
-    };
-    let mut writer = TrackWriter::new(
-        &stage,
-        job.run.video_id()?,
-        job.config.clone(),
-        times,
-        view,
-        checkpoint,
-        confirming,
-    )?;
+    let mut writer =
+        TrackWriter::new(&stage, job.run.video_id()?, job.config.clone(), times, view, checkpoint, detector)?;
     let warnings =
         pipeline::run(path, &*new_detector, &job.config, view, job.threads, &mut writer, &mut job.reporter)?;
     warnings.into_iter().for_each(|warning| stage.warn(warning));

@@ -35,8 +35,8 @@ pub struct TrackWriter {
     config: Config,
     times: FrameTimes,
     view: View,
-    /// Looks closer at tracks without a clear detection; `None` if they are dropped.
-    confirming: Option<Box<dyn Detector>>,
+    /// Looks closer at tracks without a clear detection.
+    detector: Box<dyn Detector>,
     shots: Twice<Shot>,
     detections: Twice<Detection>,
     tracks: Twice<Track>,
@@ -93,8 +93,8 @@ struct OpenShot {
 }
 
 impl TrackWriter {
-    /// Starts the four tables, with the rows of the checkpoint. The detector `confirming` looks closer at tracks without
-    /// a clear detection; without it, they are dropped.
+    /// Starts the four tables, with the rows of the checkpoint. The detector looks closer at tracks without a clear
+    /// detection.
     ///
     /// # Errors
     /// When a file cannot be created or read.
@@ -105,14 +105,14 @@ impl TrackWriter {
         times: FrameTimes,
         view: View,
         checkpoint: Option<Checkpoint>,
-        confirming: Option<Box<dyn Detector>>,
+        detector: Box<dyn Detector>,
     ) -> Result<Self, Error> {
         let mut writer = Self {
             video_id,
             config,
             times,
             view,
-            confirming,
+            detector,
             shots: Twice { whole: stage.create(&[])?, part: None },
             detections: Twice {
                 whole: stage.create_of_picture(&[], Some(view.stored_picture()))?,
@@ -256,8 +256,7 @@ impl TrackWriter {
 
     /// Whether a closer look at the best detection of a track finds a clear face.
     fn confirms(&mut self, best: &Best) -> Result<bool, Error> {
-        let Some(detector) = &mut self.confirming else { return Ok(false) };
-        let is_face = best.is_face(detector.as_mut(), self.config.association.clear_score);
+        let is_face = best.is_face(self.detector.as_mut(), self.config.association.clear_score);
         is_face.map_err(|(frame_idx, reason)| Error::CloserLook { frame_idx, reason })
     }
 

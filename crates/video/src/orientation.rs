@@ -114,6 +114,13 @@ mod tests {
     }
 
     #[test]
+    fn a_mirror_image_turns_rows_and_keeps_colours() {
+        let picture = crate::Image { width: 2, height: 2, channels: 3, data: (0..12).collect() };
+        assert_eq!(picture.clone().mirrored().data, [3, 4, 5, 0, 1, 2, 9, 10, 11, 6, 7, 8]);
+        assert_eq!(picture.clone().mirrored().mirrored(), picture);
+    }
+
+    #[test]
     fn mirrors_before_it_turns() {
         assert_eq!(upright(true, 0), [2, 1, 4, 3, 6, 5]);
         assert_eq!(upright(true, 90), [6, 4, 2, 5, 3, 1]);

@@ -26,7 +26,15 @@ pub struct Image {
 impl Image {
     /// The picture turned clockwise by 0, 90, 180 or 270 degrees.
     pub fn turned(self, degrees: u32) -> Self {
-        let orientation = Orientation { is_mirrored: false, rotation_degrees: degrees };
+        self.upright(Orientation { is_mirrored: false, rotation_degrees: degrees })
+    }
+
+    /// The mirror image: left and right change places.
+    pub fn mirrored(self) -> Self {
+        self.upright(Orientation { is_mirrored: true, rotation_degrees: 0 })
+    }
+
+    fn upright(self, orientation: Orientation) -> Self {
         let (size, channels) = ((self.width, self.height), self.channels);
         let (width, height) = orientation.size(size);
         let data = match channels {

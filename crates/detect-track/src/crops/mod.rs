@@ -148,7 +148,8 @@ fn warp_part(picture: &Image, transform: &[f32; 6], side: usize) -> Vec<u8> {
     warped(picture, matrix, side)
 }
 
-/// Returns the part of the frame that a crop of `side × side` pixels shows, with a margin of 8 pixels, cut at the border of the frame.
+/// Returns the part of the frame that a crop of `side × side` pixels shows, with a margin of 8 pixels, cut at the border
+/// of the frame.
 pub(crate) fn source_region(transform: &[f32; 6], side: usize, width: usize, height: usize) -> Region {
     const AROUND: f32 = 8.0;
     let [a, b, c, d, e, f] = *transform;

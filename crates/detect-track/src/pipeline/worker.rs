@@ -1,6 +1,7 @@
 //! Worker threads: a worker detects faces and cuts their crops in one frame, or tracks faces through several
 //! frames.
 
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender};
 use std::sync::{Arc, Mutex};
@@ -9,7 +10,7 @@ use geometry::BBox;
 use video::{Converter, Facts, Image, Picture, Region};
 
 use crate::Config;
-use crate::closer_look::{self, Area, mirrored};
+use crate::closer_look::{self, Area};
 use crate::crops::Alignment;
 use crate::detector::{Detector, DetectorKind};
 use crate::face::{DetectedFace, Face, suppress};
@@ -29,9 +30,7 @@ const MAX_SIDE_PX: f64 = 4096.0;
 const LARGER: f64 = 1.2;
 /// Shorter side of the picture in which the detector searches for huge faces, pixels.
 const FAR_SIDE_PX: f64 = 90.0;
-/// Smallest size of a huge face, relative to the shorter side of the picture.
-const HUGE: f32 = 1.0;
-/// Smallest score of a huge face, 0 to 1. docs/design/detection-schedule.md has figures.
+/// Smallest score of a huge face, 0 to 1; a face is huge if its size is at least the shorter side of the picture. docs/design/detection-schedule.md has figures.
 const HUGE_SCORE: f32 = 0.88;
 /// Where a face is searched for above and beside a box that it had a moment before or after, in heights and widths of the
 /// box.
@@ -116,7 +115,7 @@ impl<'a> Examiner<'a> {
         let scale = self.scale(1.0).near(near);
         let small = self.small.rgb_region(picture, scale.size.0, scale.size.1, scale.part)?;
         let mut faces = self.detector.detect(&small)?;
-        let is_huge = |bbox: &BBox| bbox.size() >= self.huge_px();
+        let is_huge = |bbox: &BBox| bbox.size() >= self.short_side();
         if self.config.detector == DetectorKind::YuNet && (near.is_empty() || near.iter().any(is_huge)) {
             self.look_from_afar(picture, scale, &mut faces)?;
         }
@@ -132,18 +131,22 @@ impl<'a> Examiner<'a> {
         faces.sort_by(|(a, _), (b, _)| {
             a.bbox.x_min.total_cmp(&b.bbox.x_min).then(a.bbox.y_min.total_cmp(&b.bbox.y_min))
         });
-        let least = self.least_doubt(faces.iter().map(|(face, _)| face.score));
-        faces.into_iter().map(|(face, torso)| self.see(picture, face, torso, least)).collect()
+        let doubtful = self.doubtful(faces.iter().map(|(face, _)| face.score));
+        faces.into_iter().map(|(face, torso)| self.see(picture, face, torso, &doubtful)).collect()
     }
 
-    /// Returns the smallest score of a doubtful face whose surroundings are kept, of the scores in a frame.
-    fn least_doubt(&self, scores: impl Iterator<Item = f32>) -> f32 {
+    /// Returns the scores of the doubtful faces whose surroundings are kept, of the scores in a frame.
+    fn doubtful(&self, scores: impl Iterator<Item = f32>) -> Range<f32> {
         let clear = self.config.association.clear_score as f32;
+        // A cascade searches for faces of all sizes already.
+        if self.config.detector == DetectorKind::Haar {
+            return clear..clear;
+        }
         let mut doubtful: Vec<f32> =
             scores.filter(|score| (closer_look::MIN_SCORE..clear).contains(score)).collect();
         doubtful.sort_by(|a, b| b.total_cmp(a));
         doubtful.truncate(closer_look::MOST);
-        doubtful.last().copied().unwrap_or(clear)
+        doubtful.last().copied().unwrap_or(clear)..clear
     }
 
     /// Looks at a small copy of a picture for huge faces, of which the detector sees too little at once in a larger one.
@@ -153,7 +156,7 @@ impl<'a> Examiner<'a> {
         scale: Scale,
         faces: &mut Vec<Face>,
     ) -> Result<(), String> {
-        let scale_from_afar = FAR_SIDE_PX / self.view.picture.width.min(self.view.picture.height) as f64;
+        let scale_from_afar = FAR_SIDE_PX / f64::from(self.short_side());
         // A small or thin picture is seen from afar already.
         if scale_from_afar >= self.input_scale() {
             return Ok(());
@@ -161,14 +164,14 @@ impl<'a> Examiner<'a> {
         let far = self.scaled(scale_from_afar);
         let picture = self.far.rgb_region(picture, far.size.0, far.size.1, far.part)?;
         let found = self.detector.detect(&picture)?.into_iter().map(|face| far.out(&face));
-        let huge = found.filter(|face| face.bbox.size() >= self.huge_px() && face.score >= HUGE_SCORE);
+        let huge = found.filter(|face| face.bbox.size() >= self.short_side() && face.score >= HUGE_SCORE);
         faces.extend(huge.map(|face| scale.within(&face)));
         Ok(())
     }
 
-    /// Returns the smallest size of a huge face, pixels of the square frame.
-    fn huge_px(&self) -> f32 {
-        HUGE * self.view.picture.width.min(self.view.picture.height) as f32
+    /// Returns the shorter side of the picture, pixels of the square frame.
+    fn short_side(&self) -> f32 {
+        self.view.picture.width.min(self.view.picture.height) as f32
     }
 
     /// Looks at a picture again, mirrored and enlarged, for faces that the first look missed or doubted. In other
@@ -181,7 +184,7 @@ impl<'a> Examiner<'a> {
         scale: Scale,
         faces: &mut Vec<Face>,
     ) -> Result<(), String> {
-        let found = self.detector.detect(&mirrored(small))?;
+        let found = self.detector.detect(&small.clone().mirrored())?;
         faces.extend(found.iter().map(|face| face.mirrored(small.width as f32)));
         let larger = self.scale(LARGER).near(near);
         let picture = self.small.rgb_region(picture, larger.size.0, larger.size.1, larger.part)?;
@@ -190,14 +193,14 @@ impl<'a> Examiner<'a> {
         Ok(())
     }
 
-    /// Cuts the crop of a face from the full-size picture, and the surroundings of a doubtful one that scores at least
-    /// `least`; only their regions are converted to RGB.
+    /// Cuts the crop of a face from the full-size picture, and the surroundings of one that scores in `doubtful`; only
+    /// their regions are converted to RGB.
     fn see(
         &mut self,
         picture: &Picture,
         face: Face,
         torso: Option<Counts>,
-        least: f32,
+        doubtful: &Range<f32>,
     ) -> Result<DetectedFace, String> {
         let (width, height) = self.view.size;
         let mut region = |region| self.full.rgb_region(picture, width, height, region);
@@ -205,9 +208,8 @@ impl<'a> Examiner<'a> {
             Some(alignment) => Some(alignment.crop(&region(alignment.region)?, &face)),
             None => None,
         };
-        let is_doubtful = f64::from(face.score) < self.config.association.clear_score && face.score >= least;
         let area = Area::around(&face.bbox, width, height);
-        let surroundings = match area.filter(|_| is_doubtful && self.config.detector == DetectorKind::YuNet) {
+        let surroundings = match area.filter(|_| doubtful.contains(&face.score)) {
             Some(area) => Some(area.cut(&region(area.region)?)),
             None => None,
         };
