@@ -28,7 +28,8 @@ pub struct Config {
     /// Device of the networks: `cpu`, `cuda`, `cuda:N`, or `auto`, the first graphics card if the program
     /// was built with CUDA and a card is present.
     pub device: String,
-    /// Precision of the networks: `f32`, or on graphics cards `f16`.
+    /// Precision of the networks: `int8`, integers of 8 bits in most layers, on the CPU only; `f32`; `f16`, on graphics cards
+    /// only; or `auto`, `int8` on the CPU and `f32` on cards.
     pub precision: String,
 }
 
@@ -40,7 +41,7 @@ impl Default for Config {
             fusion: BTreeMap::from([(Name::SFACE, 1.0), (Name::DLIB, 0.5)]),
             flip: None,
             device: "auto".into(),
-            precision: "f32".into(),
+            precision: "auto".into(),
         }
     }
 }

@@ -64,7 +64,7 @@ pub use crate::spec::{EmbedderSpec, Name};
 use crate::writer::{ViewWriter, Writer};
 
 /// Name, version and description of the stage.
-pub const STAGE: Stage = Stage { name: "embed", version: 6, about: "Computes embeddings of face images" };
+pub const STAGE: Stage = Stage { name: "embed", version: 7, about: "Computes embeddings of face images" };
 
 /// Crops embedded between two progress reports; bounds memory.
 const CROPS_PER_PASS: usize = 256;

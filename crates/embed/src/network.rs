@@ -35,7 +35,8 @@ impl Network {
     /// The network with weights that are at `place`; inputs are brought there. Workers decode and prepare crops
     /// while others wait for a card.
     pub fn at(self, place: Place) -> Self {
-        Self { place: Some(place).filter(|place| !place.device().is_cpu()), ..self }
+        let graph = place.graph(self.graph);
+        Self { graph, place: Some(place).filter(|place| !place.device().is_cpu()), ..self }
     }
 
     /// Its layers, which take inputs that are where the weights are.

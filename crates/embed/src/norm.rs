@@ -1,6 +1,6 @@
 //! Batch norms in inference, folded into neighbouring layers.
 
-use candle_core::{Result, Tensor};
+use candle_core::{DType, Result, Tensor, bail};
 use candle_nn::VarBuilder;
 use nn::conv::{Activation, Conv2d, Window};
 
@@ -67,13 +67,29 @@ impl Norm {
     /// When the shapes differ from that.
     pub(crate) fn around(&self, weight: &Tensor, bias: &Tensor, after: &Self, side: usize) -> Result<Conv2d> {
         let (outputs, channels) = (weight.dim(0)?, self.scale.dim(0)?);
-        let weight = weight.reshape((outputs, channels, side * side))?;
-        let shifted = weight.broadcast_mul(&self.shift.reshape((1, channels, 1))?)?.sum((1, 2))?;
-        let bias = (((bias + shifted)? * &after.scale)? + &after.shift)?;
-        let weight = weight
-            .broadcast_mul(&self.scale.reshape((1, channels, 1))?)?
-            .broadcast_mul(&after.scale.reshape((outputs, 1, 1))?)?
-            .reshape((outputs, channels, side, side))?;
+        let floats = |tensor: &Tensor| tensor.flatten_all()?.to_dtype(DType::F32)?.to_vec1::<f32>();
+        let [scale, shift, scale_after, shift_after] =
+            [&self.scale, &self.shift, &after.scale, &after.shift].map(floats);
+        let (scale, shift, scale_after, shift_after) = (scale?, shift?, scale_after?, shift_after?);
+        let (mut values, mut bias) = (floats(weight)?, floats(bias)?);
+        if values.len() != outputs * channels * side * side
+            || bias.len() != outputs
+            || scale_after.len() != outputs
+        {
+            bail!(
+                "the last layer has {outputs} outputs of {channels} maps of {side} × {side} and another shape"
+            );
+        }
+        // In plain loops: this is the largest layer of its network, and candle would go over it four times.
+        for (output, row) in values.chunks_exact_mut(channels * side * side).enumerate() {
+            for (channel, map) in row.chunks_exact_mut(side * side).enumerate() {
+                bias[output] += shift[channel] * map.iter().sum::<f32>();
+                map.iter_mut().for_each(|value| *value *= scale[channel] * scale_after[output]);
+            }
+            bias[output] = bias[output] * scale_after[output] + shift_after[output];
+        }
+        let weight = Tensor::from_vec(values, (outputs, channels, side, side), weight.device())?;
+        let bias = Tensor::from_vec(bias, outputs, weight.device())?;
         Conv2d::new(&weight, &bias, Window::square(side, 1, 0), Activation::Identity)
     }
 }
@@ -83,6 +99,6 @@ impl Norm {
 /// # Errors
 /// candle's own.
 pub(crate) fn prelu(slopes: &Tensor) -> Result<Activation> {
-    let slopes = slopes.flatten_all()?.to_dtype(candle_core::DType::F32)?;
+    let slopes = slopes.flatten_all()?.to_dtype(DType::F32)?;
     Ok(Activation::Prelu(slopes.to_vec1()?))
 }

@@ -27,7 +27,7 @@ impl Preparation {
         let (pixels, margin) = pixels(rgb, side, self.side)?;
         let rows = pixels.chunks_exact(side).skip(margin).take(self.side);
         let middle = rows.flat_map(|row| &row[margin..margin + self.side]);
-        self.input(middle.map(|pixel| pixel.map(f32::from)))
+        self.input(middle.map(|[r, g, b]| [f32::from(*r), f32::from(*g), f32::from(*b)]))
     }
 
     /// The input for RGB values, 0 to 255, row by row.
@@ -36,7 +36,10 @@ impl Preparation {
     /// When there are not `side × side` of them.
     pub(crate) fn input(&self, pixels: impl Iterator<Item = [f32; 3]>) -> Result<Tensor, String> {
         let value = |pixel: [f32; 3], i: usize| (pixel[self.channels[i]] - self.means[i]) / self.divisor;
-        let values: Vec<f32> = pixels.flat_map(|pixel| [0, 1, 2].map(|i| value(pixel, i))).collect();
+        let mut values = Vec::with_capacity(self.side * self.side * 3);
+        for pixel in pixels {
+            values.extend_from_slice(&[value(pixel, 0), value(pixel, 1), value(pixel, 2)]);
+        }
         Tensor::from_vec(values, (1, self.side, self.side, 3), &Device::Cpu).map_err(|e| e.to_string())
     }
 }

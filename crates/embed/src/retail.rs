@@ -209,21 +209,31 @@ impl Warp {
     /// When the picture has another size, or is smaller than [`CROP`].
     fn apply(&self, rgb: &[u8], side: usize) -> std::result::Result<Vec<f32>, String> {
         let (pixels, margin) = pixels(rgb, side, CROP)?;
-        // The picture with its rows resampled.
-        let rows = pixels.chunks_exact(side).skip(margin).take(CROP).map(|row| &row[margin..margin + CROP]);
-        let narrow: Vec<[f32; 3]> = rows
-            .flat_map(|row| {
-                self.columns.iter().map(|(first, weights)| {
-                    let four = &row[*first..first + 4];
-                    BGR.map(|c| four.iter().zip(weights).map(|(pixel, w)| f32::from(pixel[c]) * w).sum())
-                })
-            })
-            .collect();
-        let mut input = Vec::with_capacity(SIDE * SIDE * 3);
-        for (i, (first, weights)) in self.rows.iter().enumerate() {
-            let four = [0, 1, 2, 3].map(|row| narrow[(first + row) * SIDE + i % SIDE]);
-            let value = |c: usize| four.iter().zip(weights).map(|(pixel, w)| pixel[c] * w).sum::<f32>();
-            input.extend([0, 1, 2].map(|c| value(c).clamp(0.0, 255.0)));
+        // The picture with its rows resampled. Loops and not iterators over arrays, which take four times as long.
+        let mut narrow = vec![[0.0_f32; 3]; CROP * SIDE];
+        let rows = pixels.chunks_exact(side).skip(margin);
+        for (row, target) in rows.zip(narrow.chunks_exact_mut(SIDE)) {
+            for ((first, weights), pixel) in self.columns.iter().zip(target) {
+                let four: &[[u8; 3]; 4] = &row[margin + first..].as_chunks().0[0];
+                for i in 0..3 {
+                    for tap in 0..4 {
+                        pixel[i] += f32::from(four[tap][BGR[i]]) * weights[tap];
+                    }
+                }
+            }
+        }
+        let mut input = vec![0.0_f32; SIDE * SIDE * 3];
+        let places =
+            self.rows.iter().enumerate().map(|(i, (first, weights))| (first * SIDE + i % SIDE, weights));
+        for ((place, weights), pixel) in places.zip(input.as_chunks_mut::<3>().0) {
+            let column = &narrow[place..=place + 3 * SIDE];
+            for i in 0..3 {
+                let mut sum = 0.0;
+                for tap in 0..4 {
+                    sum += column[tap * SIDE][i] * weights[tap];
+                }
+                pixel[i] = sum.clamp(0.0, 255.0);
+            }
         }
         Ok(input)
     }

@@ -278,8 +278,8 @@ pub(crate) struct Settings {
     /// Device of the embedding networks
     #[arg(long, value_name = "cpu|cuda[:N]|auto", value_parser = parsed::<nn::device::Choice>)]
     device: Option<String>,
-    /// Precision of the embedding networks; f16 needs a CUDA device
-    #[arg(long, value_name = "f32|f16", value_parser = parsed::<nn::device::Precision>)]
+    /// Precision of the embedding networks; int8 needs the CPU, f16 a CUDA device
+    #[arg(long, value_name = "int8|f32|f16|auto", value_parser = parsed::<nn::device::Precision>)]
     precision: Option<String>,
     /// Show faces on the page of an encrypted run; the page is not encrypted
     #[arg(long)]

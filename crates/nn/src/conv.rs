@@ -6,6 +6,8 @@ use std::sync::OnceLock;
 use candle_core::{DType, Result, Tensor, bail};
 use pulp::Arch;
 
+use crate::integer::{self, Integers};
+use crate::isa::Isa;
 use crate::row_buffer::{Aligned, CHANNEL_BLOCK, Extent, RowBuffer, Spare};
 use crate::winograd::{self, Winograd};
 use crate::{kernel, stock};
@@ -101,6 +103,8 @@ impl Window {
 enum Form {
     /// For the kernels.
     Packed(Packed),
+    /// For the kernels of integers.
+    Integers(Integers),
     /// For candle's own operations.
     Stock { weight: Tensor, bias: Tensor, activation: Activation },
 }
@@ -136,6 +140,7 @@ impl Form {
     fn for_kernels(&self) -> Result<&Packed> {
         match self {
             Self::Packed(packed) => Ok(packed),
+            Self::Integers(_) => bail!("the weights are integers"),
             Self::Stock { .. } => bail!("the input is on the CPU, the weights are on another device"),
         }
     }
@@ -148,7 +153,9 @@ impl Form {
         convolve: impl Fn(&Tensor, &Tensor) -> Result<Tensor>,
     ) -> Result<Tensor> {
         match self {
-            Self::Packed(_) => bail!("the weights are on the CPU, the input is on another device"),
+            Self::Packed(_) | Self::Integers(_) => {
+                bail!("the weights are on the CPU, the input is on another device")
+            }
             Self::Stock { weight, bias, activation } => {
                 let output = convolve(&weight.to_dtype(dtype)?, &bias.to_dtype(dtype)?)?;
                 stock::activated(output, activation)
@@ -189,6 +196,23 @@ impl Conv2d {
         Ok(Self { window, inputs, outputs, form, transformed: OnceLock::new() })
     }
 
+    /// The layer with [`Integers`] where these suit it: they need a window without padding, and with windows of 3×3
+    /// Winograd is as fast.
+    pub(crate) fn in_integers(mut self) -> Self {
+        let Window { padding, .. } = self.window;
+        let is_small = (2..=9).contains(&self.window.taps());
+        let inputs = self.inputs.next_multiple_of(CHANNEL_BLOCK) * self.window.taps();
+        if let Form::Packed(packed) = &self.form
+            && padding == [0, 0]
+            && !is_small
+            && self.cell() == CHANNEL_BLOCK
+            && integer::suits(inputs, self.outputs)
+        {
+            self.form = Form::Integers(Integers::new(packed.weight(), &packed.bias, &packed.epilogue));
+        }
+        self
+    }
+
     /// A layer that runs by candle's operations.
     pub(crate) fn stock(
         weight: &Tensor,
@@ -210,8 +234,11 @@ impl Conv2d {
         if self.inputs == 3 { 3 } else { CHANNEL_BLOCK }
     }
 
-    /// Number of weights that are read for outputs of size `to`.
+    /// Weights that are read for outputs of size `to`, in floats.
     pub(crate) fn weights(&self, to: Extent) -> usize {
+        if let Form::Integers(integers) = &self.form {
+            return integers.len() / size_of::<f32>();
+        }
         let points = if self.is_winograd(to) { winograd::POINTS } else { self.window.taps() };
         self.inputs * self.outputs * points
     }
@@ -227,13 +254,17 @@ impl Conv2d {
 
     pub(crate) fn run(
         &self,
-        arch: Arch,
+        isa: Isa,
         input: &RowBuffer,
         rows: Range<usize>,
         out: &mut RowBuffer,
         spare: &mut Spare,
     ) -> Result<()> {
-        let packed = self.form.for_kernels()?;
+        if let Form::Integers(integers) = &self.form {
+            self.by_integers(integers, isa, input, rows, out, spare);
+            return Ok(());
+        }
+        let (packed, arch) = (self.form.for_kernels()?, isa.arch);
         if self.is_winograd(out.extent()) {
             let layer = Winograd {
                 inputs: self.inputs,
@@ -256,6 +287,35 @@ impl Conv2d {
             self.padded(packed, arch, input, rows, out, spare);
         }
         Ok(())
+    }
+
+    /// Computes rows without padding. The pixels of all images or rows that have one distance are computed together.
+    fn by_integers(
+        &self,
+        integers: &Integers,
+        isa: Isa,
+        input: &RowBuffer,
+        rows: Range<usize>,
+        out: &mut RowBuffer,
+        spare: &mut Spare,
+    ) {
+        let (from, to) = (input.extent(), out.extent());
+        let starts = |row: usize| -> Vec<usize> {
+            let above = row / to.height * from.height + row % to.height * self.window.stride;
+            let cell = |(block, y, x)| input.offset(block, above + y) + x * CHANNEL_BLOCK;
+            taps(input.blocks(), self.window.size).map(cell).collect()
+        };
+        if self.window == Window::POINT {
+            integers.run(isa.products, (input, &starts(rows.start), CHANNEL_BLOCK), rows, out, spare);
+        } else if (to.height, to.width) == (1, 1) {
+            let step = from.height * from.width * CHANNEL_BLOCK;
+            integers.run(isa.products, (input, &starts(rows.start), step), rows, out, spare);
+        } else {
+            let step = self.window.stride * CHANNEL_BLOCK;
+            for row in rows {
+                integers.run(isa.products, (input, &starts(row), step), row..row + 1, out, spare);
+            }
+        }
     }
 
     /// Computes rows from a copy of the inputs of each tap, in which the pixels of all rows are contiguous.

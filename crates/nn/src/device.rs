@@ -6,6 +6,8 @@ use std::str::FromStr;
 use candle_core::{DType, Device, Result, Tensor};
 use failure::{Advice, Failure, catch_panic, exit};
 
+use crate::graph::Graph;
+
 /// Devices that a user can select.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Choice {
@@ -20,10 +22,15 @@ pub enum Choice {
 /// Precision of a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Precision {
+    /// [`Precision::Integer`] on the CPU, [`Precision::Single`] on cards.
+    Auto,
     /// Single precision, 32 bits.
     Single,
     /// Half precision, 16 bits, up to 65,504 and with 11 significant bits; on cards only.
     Half,
+    /// Integers of 8 bits in most layers ([`Graph::in_integers`](crate::graph::Graph::in_integers)), single precision in
+    /// the others; on the CPU only.
+    Integer,
 }
 
 /// Errors of selecting a device.
@@ -34,7 +41,7 @@ pub enum Error {
     #[error("unknown device `{0}`: expected `cpu`, `cuda`, `cuda:N` or `auto`")]
     UnknownDevice(String),
     /// Not the name of a precision.
-    #[error("unknown precision `{0}`: expected `f32` or `f16`")]
+    #[error("unknown precision `{0}`: expected `auto`, `int8`, `f32` or `f16`")]
     UnknownPrecision(String),
     /// The program was built without CUDA.
     #[error("this program was built without CUDA")]
@@ -50,6 +57,9 @@ pub enum Error {
     /// The kernels of the CPU compute in single precision.
     #[error("half precision requires a CUDA device")]
     HalfOnCpu,
+    /// candle has no layers of integers.
+    #[error("int8 requires the CPU")]
+    IntegerOnCard,
 }
 
 impl Failure for Error {
@@ -58,7 +68,8 @@ impl Failure for Error {
             Self::UnknownDevice(_) | Self::UnknownPrecision(_) => return exit::USAGE.into(),
             Self::NotBuilt => "see \"With a GPU\" in CONTRIBUTING.md, or use `cpu`",
             Self::Unavailable { .. } => "run `nvidia-smi` to list the cards, or use `cpu`",
-            Self::HalfOnCpu => "use `f32` on the CPU",
+            Self::HalfOnCpu => "use `int8` or `f32` on the CPU",
+            Self::IntegerOnCard => "use `f32` or `f16` on a card",
         };
         Advice::new(exit::USAGE, hint)
     }
@@ -95,8 +106,10 @@ impl FromStr for Precision {
 
     fn from_str(text: &str) -> std::result::Result<Self, Error> {
         match text {
+            "auto" => Ok(Self::Auto),
             "f32" => Ok(Self::Single),
             "f16" => Ok(Self::Half),
+            "int8" => Ok(Self::Integer),
             _ => Err(Error::UnknownPrecision(text.into())),
         }
     }
@@ -115,16 +128,20 @@ impl Place {
     /// folded without loss; the type of the input that [`Place::put`] returns determines the precision.
     ///
     /// # Errors
-    /// [`Error::NotBuilt`], [`Error::Unavailable`], [`Error::HalfOnCpu`].
+    /// [`Error::NotBuilt`], [`Error::Unavailable`], [`Error::HalfOnCpu`], [`Error::IntegerOnCard`].
     pub fn open(choice: Choice, precision: Precision) -> std::result::Result<Self, Error> {
         let (choice, device) = match choice {
             Choice::Cpu => (Choice::Cpu, Device::Cpu),
             Choice::Cuda(number) => (choice, cuda(number)?),
             Choice::Auto => cuda(0).map_or((Choice::Cpu, Device::Cpu), |device| (Choice::Cuda(0), device)),
         };
-        if choice == Choice::Cpu && precision == Precision::Half {
-            return Err(Error::HalfOnCpu);
-        }
+        let precision = match (precision, choice) {
+            (Precision::Auto, Choice::Cpu) => Precision::Integer,
+            (Precision::Auto, _) => Precision::Single,
+            (Precision::Half, Choice::Cpu) => return Err(Error::HalfOnCpu),
+            (Precision::Integer, Choice::Cuda(_)) => return Err(Error::IntegerOnCard),
+            (precision, _) => precision,
+        };
         Ok(Self { choice, device, precision })
     }
 
@@ -136,6 +153,11 @@ impl Place {
     /// The device, to read weights for.
     pub fn device(&self) -> &Device {
         &self.device
+    }
+
+    /// The graph, whose weights are on this device, in the precision of this place.
+    pub fn graph(&self, graph: Graph) -> Graph {
+        if self.precision == Precision::Integer { graph.in_integers() } else { graph }
     }
 
     /// The input of a network, f32 or u8, moved to the device and, for half precision, turned into f16.
@@ -180,20 +202,23 @@ mod tests {
 
     #[test]
     fn precisions_are_read_as_they_are_written() {
-        for (text, precision) in [("f32", Precision::Single), ("f16", Precision::Half)] {
+        for (text, precision) in
+            [("f32", Precision::Single), ("f16", Precision::Half), ("int8", Precision::Integer)]
+        {
             assert_eq!(text.parse(), Ok(precision));
         }
         assert_eq!("half".parse::<Precision>(), Err(Error::UnknownPrecision("half".into())));
     }
 
     #[test]
-    fn the_cpu_computes_in_single_precision() {
+    fn the_cpu_computes_in_integers_or_single_precision() {
         let place = Place::open(Choice::Cpu, Precision::Single).unwrap();
         assert!(place.device().is_cpu());
         let picture = Tensor::new(&[1_u8, 2], &Device::Cpu).unwrap();
         let input = place.put(&picture).unwrap();
         assert_eq!(input.to_vec1::<u8>().unwrap(), [1, 2], "the kernels read pictures as they are");
         assert_eq!(Place::open(Choice::Cpu, Precision::Half).unwrap_err(), Error::HalfOnCpu);
+        assert_eq!(Place::open(Choice::Cpu, Precision::Auto).unwrap().precision, Precision::Integer);
     }
 
     #[test]

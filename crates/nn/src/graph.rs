@@ -7,7 +7,7 @@ use candle_core::{CpuStorage, CustomOp1, CustomOp2, DType, Layout, Result, Shape
 use pulp::Arch;
 
 use crate::conv::{Activation, Window};
-use crate::isa;
+use crate::isa::{self, Isa};
 pub use crate::op::Layer;
 use crate::op::Op;
 use crate::row_buffer::{CHANNEL_BLOCK, Extent, RowBuffer, Spare};
@@ -94,7 +94,7 @@ pub struct Graph {
     joints: Vec<usize>,
     /// Maps that a gate scales: they must be whole, image by image, before the first row of the next map.
     gated: Vec<usize>,
-    arch: Arch,
+    isa: Isa,
     /// See [`CACHED`].
     cached: usize,
     spare: Mutex<Vec<Spare>>,
@@ -142,8 +142,8 @@ impl Graph {
         let joints = (1..=nodes.len()).filter(alone).collect();
         let scaled = |node: &Node| matches!(node.op, Op::Scale).then(|| node.inputs[0]);
         let gated = nodes.iter().filter_map(scaled).collect();
-        let arch = isa::arch();
-        Self { nodes, readers, joints, gated, arch, cached: CACHED, spare: Mutex::default() }
+        let isa = isa::chosen();
+        Self { nodes, readers, joints, gated, isa, cached: CACHED, spare: Mutex::default() }
     }
 
     /// Runs `layers` in their order.
@@ -153,6 +153,14 @@ impl Graph {
             map = builder.layer(map, layer);
         }
         builder.build(map)
+    }
+
+    /// The graph with integers of 8 bits in place of the weights and inputs of its dense layers without padding and with at
+    /// least 32 inputs and outputs, on the CPU; results differ in the third digit. All instruction sets give the same
+    /// sums. Layers on other devices stay as they are.
+    pub fn in_integers(self) -> Self {
+        let nodes = self.nodes.into_iter().map(|node| Node { op: node.op.in_integers(), ..node }).collect();
+        Self { nodes, ..self }
     }
 
     /// Maps `(n, height, width, channels)`, f32 or (first layer on pictures) u8, to the output map, f32. Of f16,
@@ -252,7 +260,7 @@ impl Graph {
                 self.advance(source, map, end, &mut bands, &mut spare)?;
                 if map == self.nodes.len() {
                     let band = &bands[map];
-                    self.arch.dispatch(|| append(band, start..band.end(), &mut out));
+                    self.isa.arch.dispatch(|| append(band, start..band.end(), &mut out));
                 }
             }
         }
@@ -277,7 +285,7 @@ impl Graph {
         let ends = self.ends(map, end, bands);
         let rows = bands[0].end()..ends[0];
         bands[0].advance(self.keep(0, bands), ends[0], spare);
-        source.fill(self.arch, &mut bands[0], rows);
+        source.fill(self.isa.arch, &mut bands[0], rows);
         for (i, node) in self.nodes.iter().enumerate() {
             let rows = bands[i + 1].end()..ends[i + 1];
             if rows.is_empty() {
@@ -287,7 +295,7 @@ impl Graph {
             bands[i + 1].advance(keep, ends[i + 1], spare);
             let (before, after) = bands.split_at_mut(i + 1);
             let inputs: Vec<_> = node.inputs.iter().map(|input| &before[*input]).collect();
-            node.op.run(self.arch, &inputs, rows, &mut after[0], spare)?;
+            node.op.run(self.isa, &inputs, rows, &mut after[0], spare)?;
             for input in &node.inputs {
                 let keep = self.keep(*input, bands);
                 bands[*input].release(keep, spare);

@@ -21,6 +21,7 @@
 pub mod conv;
 pub mod device;
 pub mod graph;
+mod integer;
 pub mod isa;
 mod kernel;
 mod op;

@@ -3,9 +3,9 @@
 use std::ops::Range;
 
 use candle_core::{Result, Tensor, bail};
-use pulp::Arch;
 
 use crate::conv::{self, Activation, Conv2d, Depthwise, Window};
+use crate::isa::Isa;
 use crate::kernel::{self, Epilogue, Pooling};
 use crate::row_buffer::{CHANNEL_BLOCK, Extent, RowBuffer, Spare};
 use crate::stock;
@@ -48,6 +48,13 @@ impl Layer {
         }
     }
 
+    fn in_integers(self) -> Self {
+        match self {
+            Self::Dense(layer) => Self::Dense(layer.in_integers()),
+            other => other,
+        }
+    }
+
     fn extent(&self, from: Extent) -> Result<Extent> {
         let (inputs, outputs) = match self {
             Self::Dense(layer) => (layer.inputs, layer.outputs),
@@ -66,17 +73,17 @@ impl Layer {
 
     fn run(
         &self,
-        arch: Arch,
+        isa: Isa,
         input: &RowBuffer,
         rows: Range<usize>,
         out: &mut RowBuffer,
         spare: &mut Spare,
     ) -> Result<()> {
         match self {
-            Self::Dense(layer) => return layer.run(arch, input, rows, out, spare),
-            Self::Depthwise(layer) => return layer.run(arch, input, rows, out),
-            Self::MaxPool(window) => conv::pool(Pooling::Max, *window, arch, input, rows, out),
-            Self::AvgPool(window) => conv::pool(Pooling::Average, *window, arch, input, rows, out),
+            Self::Dense(layer) => return layer.run(isa, input, rows, out, spare),
+            Self::Depthwise(layer) => return layer.run(isa.arch, input, rows, out),
+            Self::MaxPool(window) => conv::pool(Pooling::Max, *window, isa.arch, input, rows, out),
+            Self::AvgPool(window) => conv::pool(Pooling::Average, *window, isa.arch, input, rows, out),
             Self::Sigmoid => sigmoid(input, &rows, out),
         }
         Ok(())
@@ -107,6 +114,14 @@ impl Op {
         let channels = if let Activation::Prelu(slopes) = &activation { slopes.len() } else { 0 };
         let epilogue = activation.padded(channels.next_multiple_of(CHANNEL_BLOCK));
         Self::Add(activation, epilogue)
+    }
+
+    /// See [`Graph::in_integers`](crate::graph::Graph::in_integers).
+    pub(crate) fn in_integers(self) -> Self {
+        match self {
+            Self::Layer(layer) => Self::Layer(layer.in_integers()),
+            other => other,
+        }
     }
 
     /// The window on input `number`.
@@ -149,7 +164,7 @@ impl Op {
         }
     }
 
-    /// Number of weights that are read for an output of size `to`.
+    /// Weights that are read for an output of size `to`, in floats.
     pub(crate) fn weights(&self, to: Extent) -> usize {
         match self {
             Self::Layer(Layer::Dense(layer)) => layer.weights(to),
@@ -184,16 +199,16 @@ impl Op {
 
     pub(crate) fn run(
         &self,
-        arch: Arch,
+        isa: Isa,
         inputs: &[&RowBuffer],
         rows: Range<usize>,
         out: &mut RowBuffer,
         spare: &mut Spare,
     ) -> Result<()> {
         match (self, inputs) {
-            (Self::Layer(layer), [input]) => layer.run(arch, input, rows, out, spare)?,
-            (Self::Add(_, epilogue), [a, b]) => add(arch, [a, b], rows, epilogue, out),
-            (Self::Scale, [input, gate]) => scale(arch, input, gate, rows, out),
+            (Self::Layer(layer), [input]) => layer.run(isa, input, rows, out, spare)?,
+            (Self::Add(_, epilogue), [a, b]) => add(isa.arch, [a, b], rows, epilogue, out),
+            (Self::Scale, [input, gate]) => scale(isa.arch, input, gate, rows, out),
             _ => concat(inputs, &rows, out),
         }
         Ok(())
@@ -210,7 +225,13 @@ impl Op {
     }
 }
 
-fn add(arch: Arch, parts: [&RowBuffer; 2], rows: Range<usize>, epilogue: &Epilogue, out: &mut RowBuffer) {
+fn add(
+    arch: pulp::Arch,
+    parts: [&RowBuffer; 2],
+    rows: Range<usize>,
+    epilogue: &Epilogue,
+    out: &mut RowBuffer,
+) {
     let height = out.extent().height;
     for row in rows {
         for block in 0..out.blocks() {
@@ -226,7 +247,7 @@ fn add(arch: Arch, parts: [&RowBuffer; 2], rows: Range<usize>, epilogue: &Epilog
     }
 }
 
-fn scale(arch: Arch, input: &RowBuffer, gate: &RowBuffer, rows: Range<usize>, out: &mut RowBuffer) {
+fn scale(arch: pulp::Arch, input: &RowBuffer, gate: &RowBuffer, rows: Range<usize>, out: &mut RowBuffer) {
     let height = out.extent().height;
     for row in rows {
         for block in 0..out.blocks() {

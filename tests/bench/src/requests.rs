@@ -19,7 +19,7 @@ use candle_core::Tensor;
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use nn::device::{Choice, Place, Precision};
-use nn::isa;
+use nn::isa::{self, Isa};
 use pulp::Arch;
 use serde_json::{Value, json};
 
@@ -30,7 +30,7 @@ use crate::{Result, peak, say};
 
 /// The arguments of `ftl-bench network`.
 pub(crate) fn command() -> Command {
-    let names: Vec<_> = isa::available().into_iter().map(|(name, _)| name).collect();
+    let names: Vec<_> = isa::available().into_iter().map(|isa| isa.name).collect();
     Command::new("network")
         .about("Runs images through one of our networks, as requested on standard input")
         .args([
@@ -40,15 +40,15 @@ pub(crate) fn command() -> Command {
             Arg::new("size").long("size").num_args(2).value_parser(value_parser!(usize)),
             Arg::new("isa").long("isa").value_parser(names),
             Arg::new("device").long("device").value_parser(str::parse::<Choice>),
-            Arg::new("precision").long("precision").value_parser(str::parse::<Precision>).requires("device"),
+            Arg::new("precision").long("precision").value_parser(str::parse::<Precision>),
             Arg::new("resident").long("resident").action(ArgAction::SetTrue).requires("device"),
         ])
 }
 
 /// Loads a network, and passes images through it until nothing more is asked for.
 pub(crate) fn answer_requests(arguments: &ArgMatches) -> Result<()> {
-    let (isa, arch) = chosen(arguments.get_one::<String>("isa").map(String::as_str))?;
-    if !isa::choose(arch) {
+    let isa = chosen(arguments.get_one::<String>("isa").map(String::as_str))?;
+    if !isa::choose(isa) {
         return Err("the instruction set can be chosen only once".into());
     }
     let threads = usize::from(arguments.get_one::<u16>("threads").copied().unwrap_or(1));
@@ -69,10 +69,10 @@ pub(crate) fn answer_requests(arguments: &ArgMatches) -> Result<()> {
         }),
     };
     let peak_flops = match place.device().is_cpu() {
-        true => peak_flops(arch, threads),
+        true => peak_flops(isa.arch, threads),
         false => on_device::product_flops(&place, on_device::MATRIX_SIDE)?,
     };
-    let mut about = json!({ "isa": isa, "peak_flops": peak_flops });
+    let mut about = json!({ "isa": isa.name, "peak_flops": peak_flops });
     if device.is_some() {
         about["device"] = place.choice().to_string().into();
         about["macs"] = network.macs()?.into();
@@ -85,9 +85,9 @@ pub(crate) fn answer_requests(arguments: &ArgMatches) -> Result<()> {
     Ok(())
 }
 
-/// The named instruction set, or the widest.
-fn chosen(name: Option<&str>) -> Result<(&'static str, Arch)> {
-    let found = isa::available().into_iter().find(|(known, _)| name.is_none_or(|name| *known == name));
+/// The named instruction set, or the fastest.
+fn chosen(name: Option<&str>) -> Result<Isa> {
+    let found = isa::available().into_iter().find(|isa| name.is_none_or(|name| isa.name == name));
     found.ok_or_else(|| "this machine does not have the instruction set".into())
 }
 

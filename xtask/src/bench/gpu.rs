@@ -37,8 +37,8 @@ pub(super) struct Options {
     #[arg(value_parser = PossibleValuesParser::new([RETAIL].into_iter().chain(PINNED).chain(SEEDED)))]
     networks: Vec<String>,
     /// Precisions on the device [default: f32, and f16 on a card]
-    #[arg(long = "precision", value_name = "f32|f16", value_delimiter = ',')]
-    #[arg(value_parser = PossibleValuesParser::new(["f32", "f16"]))]
+    #[arg(long = "precision", value_name = "f32|f16|int8", value_delimiter = ',')]
+    #[arg(value_parser = PossibleValuesParser::new(["f32", "f16", "int8"]))]
     precisions: Vec<String>,
     /// Images that are passed together
     #[arg(long = "batch", value_name = "N,..", value_delimiter = ',', value_parser = parse_count, default_value = "1,8,32,128,256")]

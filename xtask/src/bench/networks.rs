@@ -38,9 +38,9 @@ struct Options {
     /// Threads of either side
     #[arg(long, value_name = "N,..", value_delimiter = ',', value_parser = parse_count, default_value = "1,2")]
     threads: Vec<usize>,
-    /// Our instruction sets, which the yardstick is free to exceed [default: the widest]
+    /// Our instruction sets, which the yardstick is free to exceed [default: the fastest]
     #[arg(long = "isa", value_name = "NAME", value_delimiter = ',')]
-    #[arg(value_parser = PossibleValuesParser::new(["avx512", "avx2", "neon", "scalar"]))]
+    #[arg(value_parser = PossibleValuesParser::new(["avx512-vnni", "avx512", "avx-vnni", "avx2", "neon", "scalar"]))]
     isas: Vec<String>,
     /// Rounds, each one measurement of either side
     #[arg(long, value_name = "N", value_parser = parse_count, default_value = "5")]
@@ -57,6 +57,10 @@ pub(super) struct Embed {
     /// Images that are passed together
     #[arg(long = "batch", value_name = "N,..", value_delimiter = ',', value_parser = parse_count, default_value = "1,8,32")]
     batches: Vec<usize>,
+    /// Our precisions; the other program has single precision
+    #[arg(long = "precision", value_name = "NAME,..", value_delimiter = ',', default_value = "int8,f32")]
+    #[arg(value_parser = PossibleValuesParser::new(["int8", "f32"]))]
+    precisions: Vec<String>,
     #[command(flatten)]
     options: Options,
 }
@@ -83,23 +87,25 @@ pub(super) fn embed(embed: &Embed, install: bool) -> Result<Value> {
         names = PINNED.into_iter().chain(SEEDED).collect();
     }
     let entries: Vec<_> = names.into_iter().map(|name| (name, "onnxruntime")).collect();
-    let rows = measure(&entries, &embed.options, &embed.batches, None, install)?;
+    let precisions: Vec<_> = embed.precisions.iter().map(String::as_str).collect();
+    let rows = measure(&entries, &embed.options, &embed.batches, &precisions, None, install)?;
     Ok(json!({ "bench": "embed", "repeat": embed.options.repeat, "rows": rows }))
 }
 
 /// Measures the detector, which gets as many pictures at a time as it has threads, one for each.
 pub(super) fn detect(detect: &Detect, install: bool) -> Result<Value> {
     let entries = [(DETECTOR, "opencv"), (DETECTOR, "onnxruntime")];
-    let rows = measure(&entries, &detect.options, &[], Some(detect.size), install)?;
+    let rows = measure(&entries, &detect.options, &[], &["f32"], Some(detect.size), install)?;
     Ok(json!({ "bench": "detect", "repeat": detect.options.repeat, "rows": rows }))
 }
 
-/// Measures networks, each beside another program: one row for every combination of threads, instruction set and
-/// batch. Without batches, as many images are passed together as there are threads.
+/// Measures networks, each beside another program: one row for every combination of threads, instruction set, precision
+/// and batch. Without batches, as many images are passed together as there are threads.
 fn measure(
     entries: &[(&str, &str)],
     options: &Options,
     batches: &[usize],
+    precisions: &[&str],
     size: Option<(u32, u32)>,
     install: bool,
 ) -> Result<Vec<Value>> {
@@ -124,9 +130,9 @@ fn measure(
             command.arg(scratch.path().join("runner.py")).args([reference, name]);
             command.arg(&folder).arg(threads.to_string()).args(&size);
             let mut theirs = Runner::start(&mut command)?;
-            for isa in &isas {
+            for (isa, precision) in isas.iter().flat_map(|isa| precisions.iter().map(move |of| (isa, *of))) {
                 let mut command = Command::new(workspace::program("ftl-bench"));
-                command.args(["network", name, "--weights"]).arg(&weights);
+                command.args(["network", name, "--precision", precision, "--weights"]).arg(&weights);
                 command.args(["--threads", &threads.to_string()]);
                 command.args(isa.iter().flat_map(|isa| ["--isa", isa]));
                 if !size.is_empty() {
@@ -136,11 +142,13 @@ fn measure(
                 let own = [threads];
                 for batch in if batches.is_empty() { &own } else { batches } {
                     let rounds = alternate(&mut ours, &mut theirs, *batch, options.repeat)?;
-                    let row = row(name, reference, [*batch, threads], [&ours.about, &theirs.about], &rounds);
+                    let about = [&ours.about, &theirs.about];
+                    let mut row = row(name, reference, [*batch, threads], about, &rounds);
+                    row["precision"] = precision.into();
                     let ratio = number(&row["ratio"]["median"], 1.0);
+                    let isa = word(&row["isa"]);
                     eprintln!(
-                        "{name}, batch {batch}, threads {threads}, {}: {ratio} × {reference}",
-                        word(&row["isa"])
+                        "{name}, batch {batch}, threads {threads}, {isa}, {precision}: {ratio} × {reference}"
                     );
                     rows.push(row);
                 }
@@ -198,11 +206,12 @@ fn row(
     row
 }
 
-const COLUMNS: [Column; 10] = [
+const COLUMNS: [Column; 11] = [
     ("", |row| word(&row["network"])),
     ("batch", |row| word(&row["batch"])),
     ("threads", |row| word(&row["threads"])),
     ("isa", |row| word(&row["isa"])),
+    ("precision", |row| word(&row["precision"])),
     ("images/s", |row| number(&row["images_per_sec"], 1.0)),
     ("the baseline's", |row| {
         format!("{} {}", number(&row["reference_images_per_sec"], 1.0), word(&row["reference"]))
@@ -249,7 +258,8 @@ mod tests {
         let parsed = |line: &str| Cli::try_parse_from(line.split(' ')).ok().map(|cli| cli.embed);
         let embed = parsed("embed --network sface --batch 1,32 --isa avx2,scalar --repeat 2");
         let options = Options { threads: vec![1, 2], isas: vec!["avx2".into(), "scalar".into()], repeat: 2 };
-        assert_eq!(embed, Some(Embed { networks: vec!["sface".into()], batches: vec![1, 32], options }));
+        let (networks, precisions) = (vec!["sface".into()], vec!["int8".into(), "f32".into()]);
+        assert_eq!(embed, Some(Embed { networks, batches: vec![1, 32], precisions, options }));
         assert_eq!(parsed("embed --batch 1,0"), None);
         assert_eq!(parsed("embed --network unknown"), None);
         assert_eq!(parse_grid_size("640x384"), Ok((640, 384)));
@@ -267,14 +277,16 @@ mod tests {
 
     fn sface(reference: &str, rounds: &[Round]) -> Value {
         let about = [json!({ "isa": "avx512", "peak_flops": 400e9 }), json!({ "macs": 0.5e9 })];
-        row("sface", reference, [8, 2], about.each_ref(), rounds)
+        let mut row = row("sface", reference, [8, 2], about.each_ref(), rounds);
+        row["precision"] = "f32".into();
+        row
     }
 
     #[test]
     fn the_table_shows_rates_ratios_and_the_peak() {
         let expected = "       \
-batch  threads     isa  images/s   the baseline's             ratio  CPU ratio  GFLOP/s  of peak
-sface      8        2  avx512       200  100 onnxruntime  1.50 (1.00–2.00)       3.00      200   50.0 %
+batch  threads     isa  precision  images/s   the baseline's             ratio  CPU ratio  GFLOP/s  of peak
+sface      8        2  avx512        f32       200  100 onnxruntime  1.50 (1.00–2.00)       3.00      200   50.0 %
 ratio: how many times as many images as the other program, median of 3 (least–most); CPU ratio: by processor time
 peak: avx512, threads 2: 200 GFLOP/s a thread
 ";

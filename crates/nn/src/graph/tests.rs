@@ -63,11 +63,6 @@ fn activation(kind: usize, outputs: usize) -> Activation {
     }
 }
 
-/// The instruction sets of this machine.
-fn archs() -> Vec<Arch> {
-    isa::available().into_iter().map(|(_, arch)| arch).collect()
-}
-
 /// Where layers run.
 #[derive(Debug, Clone, Copy)]
 enum Place {
@@ -117,8 +112,8 @@ fn assert_near(half: &Tensor, single: &Tensor) {
 fn assert_gives(graph: impl Fn(Place) -> Graph, input: &Tensor, expected: &Tensor) {
     assert_close(&graph(Place::Candle).forward_stock(input).unwrap(), expected);
     let mut graph = graph(Place::Kernels);
-    for arch in archs() {
-        let whole = Graph { arch, ..graph }.assert_close(input, expected);
+    for isa in isa::available() {
+        let whole = Graph { isa, ..graph }.assert_close(input, expected);
         graph = Graph { cached: 0, ..whole }.assert_close(input, expected);
         graph.cached = CACHED;
     }
@@ -131,6 +126,30 @@ impl Graph {
             assert_close(&self.forward(input).unwrap(), expected);
         }
         self
+    }
+}
+
+/// What is 0 stays 0, what is not a number stays none, and large numbers do not overflow.
+#[test]
+fn integers_take_any_number() {
+    let weight = tensor(&[32, 32, 1, 1], 1);
+    let layer = |bias: f32| {
+        let bias = Tensor::full(bias, 32, &Device::Cpu).unwrap();
+        Place::Kernels.conv2d(&weight, &bias, Window::POINT, Activation::Relu)
+    };
+    let input = Tensor::new(&[0.0_f32, 1e36, -1e36, f32::MIN_POSITIVE], &Device::Cpu).unwrap();
+    let input =
+        input.reshape((1, 4, 1, 1)).unwrap().broadcast_as((1, 4, 1, 32)).unwrap().contiguous().unwrap();
+    for isa in isa::available() {
+        let graph = |bias| Graph { isa, ..Graph::chain(vec![layer(bias)]).in_integers() };
+        let rows: Vec<Vec<f32>> =
+            graph(0.0).forward(&input).unwrap().reshape((4, 32)).unwrap().to_vec2().unwrap();
+        assert!(rows[0].iter().all(|x| *x == 0.0), "{}", isa.name);
+        assert!(rows.iter().flatten().all(|x| x.is_finite()), "{}", isa.name);
+        assert!(rows[1].iter().zip(&rows[2]).all(|(a, b)| *a == 0.0 || *b == 0.0), "{}", isa.name);
+        let wrong: Vec<f32> =
+            graph(f32::NAN).forward(&input).unwrap().flatten_all().unwrap().to_vec1().unwrap();
+        assert!(wrong.iter().all(|x| x.is_nan()), "{}", isa.name);
     }
 }
 
@@ -181,6 +200,39 @@ proptest! {
         let layer = |place: Place| place.conv2d(&weight, &bias, window, activation.clone());
         let expected = activated(&reference(&input, &weight, &bias, window, 1), &activation);
         assert_gives(|place| Graph::chain(vec![layer(place)]), &input, &expected);
+    }
+
+    /// The same bits with every instruction set and by any number of rows, and near those of single precision.
+    #[test]
+    fn integers_are_exact_and_near(
+        (n, height, width) in (1..4usize, 1..20usize, 1..20usize),
+        (inputs, outputs) in (17..90usize, 32..90usize),
+        window in prop::sample::select(vec![
+            Window::POINT, Window::square(1, 2, 0), Window::square(4, 1, 0), Window::square(7, 2, 0),
+        ]),
+        kind in 0..3usize,
+    ) {
+        prop_assume!(!window.outputs([height, width]).contains(&0));
+        let input = tensor(&[n, height, width, inputs], 1);
+        let weight = tensor(&[outputs, inputs, window.size[0], window.size[1]], 2);
+        let bias = tensor(&[outputs], 3);
+        let graph = || {
+            let layer = Place::Kernels.conv2d(&weight, &bias, window, activation(kind, outputs));
+            Graph::chain(vec![layer])
+        };
+        let exact = graph().forward(&input).unwrap();
+        let mut integers = graph().in_integers();
+        let found = integers.forward(&input).unwrap();
+        // Of each product, the input is off by up to 1/254, the weight by up to 1/128, in random directions.
+        let inputs = (inputs * window.taps()) as f32;
+        assert!(largest(&(&found - &exact).unwrap()) < 0.03 * inputs.sqrt() + 1e-4);
+        let bits = |x: &Tensor| x.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        for isa in isa::available() {
+            for cached in [0, CACHED] {
+                integers = Graph { isa, cached, ..integers };
+                prop_assert_eq!(bits(&integers.forward(&input).unwrap()), bits(&found), "{}", isa.name);
+            }
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The inner loops, generic over the vector width; all safe code.
+//! The inner loops, generic over the vector width, and those of integers; all safe code but for one call.
 //!
 //! All kernels read and write cells of [`CHANNEL_BLOCK`](crate::row_buffer::CHANNEL_BLOCK) channels. A cell is `N` vectors: 1 with
 //! AVX-512, 2 with AVX2, 4 with NEON, 16 "vectors" of one lane otherwise.
@@ -7,6 +7,7 @@ mod add;
 mod dense;
 mod depthwise;
 mod pool;
+pub(crate) mod products;
 mod scale;
 pub(crate) mod winograd;
 
