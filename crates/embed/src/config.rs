@@ -28,8 +28,8 @@ pub struct Config {
     /// Device of the networks: `cpu`, `cuda`, `cuda:N`, or `auto`, the first graphics card if the program
     /// was built with CUDA and a card is present.
     pub device: String,
-    /// Precision of the networks: `int8`, integers of 8 bits in most layers, on the CPU only; `f32`; `f16`, on graphics cards
-    /// only; or `auto`, `int8` on the CPU and `f32` on cards.
+    /// Precision of the networks: `int8`, integers of 8 bits in layers of 1×1 and of whole maps, on the CPU only; `f32`;
+    /// `f16`, on graphics cards only; or `auto`, `int8` on processors that are faster with it, else `f32`.
     pub precision: String,
 }
 

@@ -173,7 +173,7 @@ impl Failure for Error {
             Self::Crop { .. } => Advice::new(exit::CONTRACT, "run again with --from detect-track"),
             Self::NotFinite { .. } => Advice::new(
                 exit::INPUT,
-                "the weights are damaged, belong to another network, or need --precision f32",
+                "the weights are damaged, belong to another network, or are too large for f16: use --precision f32",
             ),
             Self::Config { .. } => exit::USAGE.into(),
             Self::Network { .. } | Self::Threads { .. } => exit::UNEXPECTED.into(),
@@ -231,6 +231,9 @@ pub fn run(job: &mut Job<Config>, files: &[WeightFile]) -> Result<Outcome, Error
     let networks = config.networks()?;
     let place = Place::open(config.device.parse()?, config.precision.parse()?)?;
     let device = place.choice().to_string();
+    // Other precisions give other vectors.
+    job.config.precision = place.precision().to_string();
+    let precision = job.config.precision.clone();
     let sources = Sources::read(&networks, files, place)?;
     let mut stage = match job.begin(&["crops"], &sources.inputs())? {
         Begin::UpToDate(record) => return Ok(Outcome::skipped(record)),
@@ -264,6 +267,7 @@ pub fn run(job: &mut Job<Config>, files: &[WeightFile]) -> Result<Outcome, Error
     let names = names.chain((config.flip == Some(true)).then_some("mirror images"));
     stage.figure("embedders", names.collect::<Vec<_>>().join(" + "));
     stage.figure("device", device);
+    stage.figure("precision", precision);
     writer.finish(&mut stage)?;
     view_writer.finish(&mut stage)?;
     Ok(job.commit(stage)?)
@@ -281,7 +285,7 @@ pub fn check(config: &Config, own: &[WeightFile]) -> Result<(), Error> {
     Ok(())
 }
 
-/// Embeds a single crop, RGB, `side × side` pixels, as the stage embeds the crops of a run without mirror images. Returns
+/// Embeds a single crop, RGB, `side × side` pixels, as the stage embeds the crops of a run with default settings and without mirror images. Returns
 /// the embedder with its weights, as in the footers of tables, and the vector.
 ///
 /// # Errors

@@ -72,12 +72,11 @@ impl Norm {
             [&self.scale, &self.shift, &after.scale, &after.shift].map(floats);
         let (scale, shift, scale_after, shift_after) = (scale?, shift?, scale_after?, shift_after?);
         let (mut values, mut bias) = (floats(weight)?, floats(bias)?);
-        if values.len() != outputs * channels * side * side
-            || bias.len() != outputs
-            || scale_after.len() != outputs
-        {
+        let lengths = [values.len(), bias.len(), shift.len(), scale_after.len(), shift_after.len()];
+        let expected = [outputs * channels * side * side, outputs, channels, outputs, outputs];
+        if lengths != expected {
             bail!(
-                "the last layer has {outputs} outputs of {channels} maps of {side} × {side} and another shape"
+                "the last layer has {lengths:?} weights, biases and values of its norms, expected {expected:?}"
             );
         }
         // In plain loops: this is the largest layer of its network, and candle would go over it four times.

@@ -11,8 +11,9 @@ use candle_core::{DType, Device, Shape, Tensor};
 use candle_nn::var_builder::SimpleBackend;
 use candle_nn::{Init, VarBuilder};
 use embed::arcface::Config;
-use embed::{Embedder, arcface, dlib, facenet, iresnet, mobilefacenet, retail, sface, vgg};
+use embed::{Embedder, Network, arcface, dlib, facenet, iresnet, mobilefacenet, retail, sface, vgg};
 use image::RgbImage;
+use nn::device::{Choice, Place, Precision};
 use nn::weights::Weights;
 use serde::Deserialize;
 use testkit::assets::{find_retail, require_in};
@@ -63,53 +64,64 @@ fn cosine_distance(a: &[f64], b: &[f64]) -> f64 {
     1.0 - dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
 }
 
-/// `prepare` makes a network's input of a crop of 160×160 pixels.
-fn agrees(name: &str, network: &dyn Embedder, prepare: impl Fn(&[u8]) -> Result<Tensor, String>) {
+/// Checks a network in single precision, then in integers, which are near it. `prepare` makes a network's input of a crop of
+/// 160×160 pixels.
+fn agrees(name: &str, network: Network, prepare: impl Fn(&Network, &[u8]) -> Result<Tensor, String>) {
     let (Expected { crops, vectors: expected }, Some(photo)) = (Expected::of(name), photo()) else { return };
     assert!(crops.len() >= 2 && crops.len() == expected.len(), "{name}");
-    let inputs: Vec<_> = crops.iter().map(|at| prepare(&crop(&photo, *at)).unwrap()).collect();
-    let vectors = network.embed(&Tensor::cat(&inputs, 0).unwrap()).unwrap();
-    assert_eq!(vectors.len(), crops.len(), "{name}");
-    for (i, (found, expected)) in vectors.iter().zip(&expected).enumerate() {
-        assert_eq!(found.len(), network.dim(), "{name}");
-        // A vector does not depend on its batch, to the last bit.
-        assert_eq!(network.embed(&inputs[i]).unwrap()[0], *found, "{name}, crop {i}");
-        let found: Vec<f64> = found.iter().copied().map(f64::from).collect();
-        let distance = cosine_distance(&found, expected);
-        assert!(distance <= 1e-4, "{name}, crop {i}: {distance}");
+    let inputs: Vec<_> = crops.iter().map(|at| prepare(&network, &crop(&photo, *at)).unwrap()).collect();
+    let single = vectors(name, &network, &inputs);
+    let integers = network.at(Place::open(Choice::Cpu, Precision::Integer).unwrap());
+    let integers = vectors(name, &integers, &inputs);
+    for (i, expected) in expected.iter().enumerate() {
         // Norms weigh crops when they are pooled, so they must agree too.
-        let norm = |v: &[f64]| v.iter().map(|x| x * x).sum::<f64>().sqrt();
-        let ratio = norm(&found) / norm(expected);
-        assert!((ratio - 1.0).abs() < 1e-3, "{name}, crop {i}: {ratio}");
+        for (found, farthest, ratio) in [(&single[i], 1e-4, 1e-3), (&integers[i], 0.03, 0.05)] {
+            let distance = cosine_distance(found, expected);
+            assert!(distance <= farthest, "{name}, crop {i}: {distance}");
+            let norm = |v: &[f64]| v.iter().map(|x| x * x).sum::<f64>().sqrt();
+            let change = (norm(found) / norm(expected) - 1.0).abs();
+            assert!(change < ratio, "{name}, crop {i}: {change}");
+        }
     }
+}
+
+/// The vectors of the inputs, which do not depend on their batch, to the last bit.
+fn vectors(name: &str, network: &Network, inputs: &[Tensor]) -> Vec<Vec<f64>> {
+    let vectors = network.embed(&Tensor::cat(inputs, 0).unwrap()).unwrap();
+    assert_eq!(vectors.len(), inputs.len(), "{name}");
+    for (input, vector) in inputs.iter().zip(&vectors) {
+        assert_eq!(vector.len(), network.dim(), "{name}");
+        assert_eq!(network.embed(input).unwrap()[0], *vector, "{name}");
+    }
+    vectors.iter().map(|vector| vector.iter().copied().map(f64::from).collect()).collect()
 }
 
 #[test]
 fn sface_gives_what_onnxruntime_gives() {
     let Some(weights) = weights("sface") else { return };
     let network = weights.load("sface", |vb| sface::network(&vb)).unwrap();
-    agrees("sface", &network, |crop| network.prepare(crop, CROP as usize));
+    agrees("sface", network, |network, crop| network.prepare(crop, CROP as usize));
 }
 
 #[test]
 fn dlib_gives_what_dlib_gives() {
     let Some(weights) = weights("dlib") else { return };
     let network = weights.load("dlib", |vb| dlib::network(&vb)).unwrap();
-    agrees("dlib", &network, |crop| dlib::normalised(crop, CROP as usize));
+    agrees("dlib", network, |_, crop| dlib::normalised(crop, CROP as usize));
 }
 
 #[test]
 fn facenet_gives_what_opencv_gives() {
     let Some(weights) = weights("facenet") else { return };
     let network = weights.load("facenet", |vb| facenet::network(&vb)).unwrap();
-    agrees("facenet", &network, |crop| network.prepare(crop, CROP as usize));
+    agrees("facenet", network, |network, crop| network.prepare(crop, CROP as usize));
 }
 
 #[test]
 fn vgg_gives_what_onnxruntime_gives() {
     let Some(weights) = weights("vgg") else { return };
     let network = weights.load("vgg", |vb| vgg::network(&vb)).unwrap();
-    agrees("vgg", &network, |crop| network.prepare(crop, CROP as usize));
+    agrees("vgg", network, |network, crop| network.prepare(crop, CROP as usize));
 }
 
 #[test]
@@ -117,7 +129,7 @@ fn retail_gives_what_openvino_gives() {
     let Some(path) = find_retail() else { return };
     let weights = Weights::read(&path, &Device::Cpu).unwrap();
     let network = weights.load("retail", |vb| retail::network(&vb)).unwrap();
-    agrees("retail", &network, |crop| network.prepare(crop, CROP as usize));
+    agrees("retail", network, |network, crop| network.prepare(crop, CROP as usize));
 }
 
 #[test]
@@ -132,7 +144,7 @@ fn iresnets_give_what_onnxruntime_gives() {
     ] {
         let seeded = Seeded::new(name.ends_with("exported"));
         let network = Config::IResNet(config).network(&seeded.builder()).unwrap();
-        agrees(name, &network, |crop| network.prepare(crop, CROP as usize));
+        agrees(name, network, |network, crop| network.prepare(crop, CROP as usize));
         assert_eq!(Config::find(&seeded.stored(|t| t)).unwrap(), Config::IResNet(config), "{name}");
     }
 }
@@ -145,7 +157,7 @@ fn mobilefacenets_give_what_onnxruntime_gives() {
     {
         let seeded = Seeded::new(name.ends_with("exported"));
         let network = Config::MobileFaceNet(config).network(&seeded.builder()).unwrap();
-        agrees(name, &network, |crop| network.prepare(crop, CROP as usize));
+        agrees(name, network, |network, crop| network.prepare(crop, CROP as usize));
         assert_eq!(Config::find(&seeded.stored(|t| t)).unwrap(), Config::MobileFaceNet(config), "{name}");
     }
 }

@@ -168,7 +168,8 @@ impl Form {
 ///
 /// Computed as an indirect matrix product (the idea of XNNPACK's indirect GEMM, arXiv 1907.02129): no im2col
 /// copy, but for very narrow maps, and a table of where each tap's inputs begin. Weights are packed once at
-/// load. 3×3 kernels of stride 1 use [`winograd`] if the maps are large enough.
+/// load. 3×3 kernels of stride 1 use [`winograd`] if the maps are large enough. A graph
+/// [in integers](crate::graph::Graph::in_integers) has layers of integers where these suit.
 #[derive(Debug)]
 pub struct Conv2d {
     pub(crate) window: Window,
@@ -196,17 +197,11 @@ impl Conv2d {
         Ok(Self { window, inputs, outputs, form, transformed: OnceLock::new() })
     }
 
-    /// The layer with [`Integers`] where these suit it: they need a window without padding, and with windows of 3×3
-    /// Winograd is as fast.
+    /// The layer with [`Integers`] where [`integer::suits`] says so.
     pub(crate) fn in_integers(mut self) -> Self {
-        let Window { padding, .. } = self.window;
-        let is_small = (2..=9).contains(&self.window.taps());
-        let inputs = self.inputs.next_multiple_of(CHANNEL_BLOCK) * self.window.taps();
         if let Form::Packed(packed) = &self.form
-            && padding == [0, 0]
-            && !is_small
             && self.cell() == CHANNEL_BLOCK
-            && integer::suits(inputs, self.outputs)
+            && integer::suits(self.window, self.inputs, self.outputs)
         {
             self.form = Form::Integers(Integers::new(packed.weight(), &packed.bias, &packed.epilogue));
         }
@@ -289,7 +284,8 @@ impl Conv2d {
         Ok(())
     }
 
-    /// Computes rows without padding. The pixels of all images or rows that have one distance are computed together.
+    /// Computes rows of a window without padding: all rows together if the window is a point, all images together if it sees
+    /// a whole map, else row by row.
     fn by_integers(
         &self,
         integers: &Integers,

@@ -7,6 +7,7 @@ use candle_core::{DType, Device, Result, Tensor};
 use failure::{Advice, Failure, catch_panic, exit};
 
 use crate::graph::Graph;
+use crate::isa;
 
 /// Devices that a user can select.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,7 +23,8 @@ pub enum Choice {
 /// Precision of a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Precision {
-    /// [`Precision::Integer`] on the CPU, [`Precision::Single`] on cards.
+    /// [`Precision::Integer`] on CPUs that are [faster](crate::isa::Isa::is_faster_in_integers) with it, else
+    /// [`Precision::Single`].
     Auto,
     /// Single precision, 32 bits.
     Single,
@@ -54,7 +56,7 @@ pub enum Error {
         /// Message of candle or of the driver.
         reason: String,
     },
-    /// The kernels of the CPU compute in single precision.
+    /// The CPU has no kernels for half precision.
     #[error("half precision requires a CUDA device")]
     HalfOnCpu,
     /// candle has no layers of integers.
@@ -115,6 +117,17 @@ impl FromStr for Precision {
     }
 }
 
+impl fmt::Display for Precision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::Single => "f32",
+            Self::Half => "f16",
+            Self::Integer => "int8",
+        })
+    }
+}
+
 /// An available device, and the precision of networks on it.
 #[derive(Debug, Clone)]
 pub struct Place {
@@ -124,8 +137,8 @@ pub struct Place {
 }
 
 impl Place {
-    /// Opens the device. Weights are read in single precision, whatever `precision` is, so that they are
-    /// folded without loss; the type of the input that [`Place::put`] returns determines the precision.
+    /// Opens the device. Weights are read in single precision, whatever `precision` is, so that they are folded without
+    /// loss. [`Place::graph`] makes integers of them; half precision is the type of the input that [`Place::put`] returns.
     ///
     /// # Errors
     /// [`Error::NotBuilt`], [`Error::Unavailable`], [`Error::HalfOnCpu`], [`Error::IntegerOnCard`].
@@ -136,7 +149,7 @@ impl Place {
             Choice::Auto => cuda(0).map_or((Choice::Cpu, Device::Cpu), |device| (Choice::Cuda(0), device)),
         };
         let precision = match (precision, choice) {
-            (Precision::Auto, Choice::Cpu) => Precision::Integer,
+            (Precision::Auto, Choice::Cpu) if isa::chosen().is_faster_in_integers() => Precision::Integer,
             (Precision::Auto, _) => Precision::Single,
             (Precision::Half, Choice::Cpu) => return Err(Error::HalfOnCpu),
             (Precision::Integer, Choice::Cuda(_)) => return Err(Error::IntegerOnCard),
@@ -148,6 +161,11 @@ impl Place {
     /// The device it is: never [`Choice::Auto`].
     pub fn choice(&self) -> Choice {
         self.choice
+    }
+
+    /// The precision of networks here: never [`Precision::Auto`].
+    pub fn precision(&self) -> Precision {
+        self.precision
     }
 
     /// The device, to read weights for.
@@ -218,7 +236,9 @@ mod tests {
         let input = place.put(&picture).unwrap();
         assert_eq!(input.to_vec1::<u8>().unwrap(), [1, 2], "the kernels read pictures as they are");
         assert_eq!(Place::open(Choice::Cpu, Precision::Half).unwrap_err(), Error::HalfOnCpu);
-        assert_eq!(Place::open(Choice::Cpu, Precision::Auto).unwrap().precision, Precision::Integer);
+        let is_faster = isa::chosen().is_faster_in_integers();
+        let expected = if is_faster { Precision::Integer } else { Precision::Single };
+        assert_eq!(Place::open(Choice::Cpu, Precision::Auto).unwrap().precision(), expected);
     }
 
     #[test]

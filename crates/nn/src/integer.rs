@@ -1,13 +1,13 @@
-//! Dense layers whose products are of integers of 8 bits, for those of a single tap.
+//! Dense layers whose products are of integers of 8 bits.
 //!
-//! Weights are quantised once, every output with a scale of its own; inputs are quantised as they come, every pixel by
-//! its largest magnitude (dynamic quantisation by rows, as in Dettmers et al., "LLM.int8()", NeurIPS 2022), so that no
+//! Weights are quantised once, every output with a scale of its own; inputs are quantised as they come, what an output
+//! sees by its largest magnitude (dynamic quantisation by rows, as in Dettmers et al., "LLM.int8()", NeurIPS 2022), so that no
 //! pictures are needed to calibrate them, and nothing is clipped. Everything else stays in single precision.
 
 use std::ops::Range;
 
-use crate::conv::Activation;
-use crate::kernel::products::{self, LARGEST, Products, QUAD, QUADS, Weights, ZERO};
+use crate::conv::{Activation, Window};
+use crate::kernel::products::{self, LARGEST, NOTHING, Products, QUAD, QUADS, Weights, ZERO};
 use crate::row_buffer::{CHANNEL_BLOCK, RowBuffer, Spare};
 
 /// Fewer inputs or outputs than this do not repay that inputs are turned into integers.
@@ -25,9 +25,15 @@ pub(crate) struct Integers {
     slope: Vec<f32>,
 }
 
-/// Whether integers suit a layer with this number of inputs for each output.
-pub(crate) fn suits(inputs: usize, outputs: usize) -> bool {
-    (LEAST_CHANNELS..=MOST_INPUTS).contains(&inputs) && outputs >= LEAST_CHANNELS
+/// Whether integers suit a layer: its window has no padding and one tap, as most layers of small networks, or more than nine,
+/// as those that see a whole map (of windows between, Winograd computes most as fast); and it has at least
+/// [`LEAST_CHANNELS`] outputs and, over all taps and in whole cells, inputs.
+pub(crate) fn suits(window: Window, inputs: usize, outputs: usize) -> bool {
+    let all_inputs = inputs.next_multiple_of(CHANNEL_BLOCK) * window.taps();
+    window.padding == [0, 0]
+        && !(2..=9).contains(&window.taps())
+        && (LEAST_CHANNELS..=MOST_INPUTS).contains(&all_inputs)
+        && outputs >= LEAST_CHANNELS
 }
 
 impl Integers {
@@ -39,9 +45,15 @@ impl Integers {
         let mut scale = vec![0.0_f32; bias.len()];
         for (scale, block) in scale.chunks_exact_mut(CHANNEL_BLOCK).zip(blocks()) {
             for cell in block.as_chunks::<CHANNEL_BLOCK>().0 {
-                scale.iter_mut().zip(cell).for_each(|(scale, value)| *scale = scale.max(value.abs()));
+                // What is not a number stays so, and thereby the output.
+                let larger = |scale: f32, value: f32| {
+                    if scale.is_nan() || value.abs() <= scale { scale } else { value.abs() }
+                };
+                scale.iter_mut().zip(cell).for_each(|(scale, value)| *scale = larger(*scale, *value));
             }
-            scale.iter_mut().for_each(|scale| *scale /= f32::from(LARGEST));
+            for scale in scale {
+                *scale = if *scale <= NOTHING { 0.0 } else { *scale / f32::from(LARGEST) };
+            }
         }
         let mut packed = Vec::with_capacity(weight.len() / (CHANNEL_BLOCK * CHANNEL_BLOCK));
         let mut offset = vec![0; bias.len()];
@@ -52,8 +64,9 @@ impl Integers {
                 let mut weights = Weights([[0; CHANNEL_BLOCK * QUAD]; QUADS]);
                 for (input, values) in cell.iter().enumerate() {
                     for (output, value) in values.iter().enumerate() {
-                        // 0 / 0 is no number, which is 0 as an integer.
-                        let level = (value / scale[output]).round() as i8;
+                        let level =
+                            if scale[output] > 0.0 { (value / scale[output]).round() as i8 } else { 0 };
+                        let level = level.clamp(-LARGEST, LARGEST);
                         weights.0[input / QUAD][output * QUAD + input % QUAD] = level;
                         offset[output] -= ZERO * i32::from(level);
                     }
@@ -87,7 +100,7 @@ impl Integers {
         let mut levels = spare.take((starts.len() * pixels * CHANNEL_BLOCK).div_ceil(size_of::<f32>()));
         let mut factors = spare.take(pixels);
         let (pitch, at) = (out.pitch(), out.offset(0, rows.start));
-        by.run(&mut products::Layer {
+        by.run(&mut products::Task {
             input: input.data(),
             starts,
             step,

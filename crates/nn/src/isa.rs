@@ -20,6 +20,23 @@ pub struct Isa {
     pub products: Products,
 }
 
+impl Isa {
+    /// Name of the set for single precision alone: `avx512`, `avx2`, `neon` or `scalar`.
+    pub fn single_precision(&self) -> &'static str {
+        match self.name {
+            "avx512-vnni" => "avx512",
+            "avx-vnni" => "avx2",
+            name => name,
+        }
+    }
+
+    /// Whether networks are faster with integers of 8 bits than in single precision. AVX-512 without VNNI and NEON are not:
+    /// their integers have no kernels of their own.
+    pub fn is_faster_in_integers(&self) -> bool {
+        ["avx512-vnni", "avx-vnni", "avx2"].contains(&self.name)
+    }
+}
+
 /// The instruction set of graphs: the first of [`available`], if no other was chosen.
 pub(crate) fn chosen() -> Isa {
     *CHOSEN.get_or_init(|| available()[0])

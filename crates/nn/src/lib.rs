@@ -3,7 +3,7 @@
 //! Tensors, weights and safetensors are candle's; the convolutions run as candle custom ops on
 //! NHWC tensors, because candle's own `conv2d` transposes, repacks and copies on every call.
 //! Kernels are written once over [`pulp`]'s vectors and chosen at run time: AVX-512, AVX2, NEON
-//! or scalar. An op runs on the calling thread; callers parallelise over images,
+//! or scalar; those of integers are for VNNI, AVX2 or any machine. An op runs on the calling thread; callers parallelise over images,
 //! some 8 of them at a time, so that weights are read once for several.
 //!
 //! * [`graph`]: [`graph::Graph`], layers, sums and concatenations that run over a few rows at a time so that
@@ -11,7 +11,7 @@
 //!   candle's own operations.
 //! * [`conv`]: the layers [`conv::Conv2d`] (dense) and [`conv::Depthwise`], their window and
 //!   activation.
-//! * [`device`]: CPU or graphics card, single or half precision.
+//! * [`device`]: CPU or graphics card, and the precision.
 //! * [`isa`]: the instruction sets that the kernels are compiled for.
 //! * [`pinned`]: what identifies published weights.
 //! * [`weights`]: weight files of several formats, with the SHA-256 of what was read.

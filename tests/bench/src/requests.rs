@@ -59,6 +59,9 @@ pub(crate) fn answer_requests(arguments: &ArgMatches) -> Result<()> {
     let precision = arguments.get_one("precision").copied().unwrap_or(Precision::Single);
     let place = Place::open(device.unwrap_or(Choice::Cpu), precision)?;
     let network: Box<dyn Network> = match device {
+        None if name == "yunet" && precision != Precision::Single => {
+            return Err("the detector has single precision only".into());
+        }
         None if name == "yunet" => networks::detector(weights, &size)?,
         None => Box::new(networks::embedder(name, weights, &place)?),
         Some(_) => Box::new(OnDevice {

@@ -247,12 +247,13 @@ fn members_have_one_form() {
 
 /// One function of the kernels calls code for instructions that it has found; nothing else is unsafe.
 #[test]
-fn one_file_has_unsafe_code() {
-    let manifest: toml::Table = fs::read_to_string(repository().join("Cargo.toml")).unwrap().parse().unwrap();
-    assert_eq!(manifest["workspace"]["lints"]["rust"]["unsafe_code"].as_str(), Some("deny"));
+fn one_file_may_be_unsafe() {
+    // In two pieces, so that this file does not contain it.
     let lint = concat!("unsafe", "_code");
-    let found: Vec<_> =
-        sources().into_iter().filter(|(_, _, text)| text.contains(lint)).map(|(_, path, _)| path).collect();
+    let manifest: toml::Table = fs::read_to_string(repository().join("Cargo.toml")).unwrap().parse().unwrap();
+    assert_eq!(manifest["workspace"]["lints"]["rust"][lint].as_str(), Some("deny"));
+    let rust = texts().into_iter().filter(|(path, _)| path.ends_with(".rs"));
+    let found: Vec<_> = rust.filter(|(_, text)| text.contains(lint)).map(|(path, _)| path).collect();
     assert_eq!(found, ["crates/nn/src/kernel/products/mod.rs"]);
 }
 

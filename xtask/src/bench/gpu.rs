@@ -122,6 +122,9 @@ impl<'a> Plan<'a> {
                 "leave out --precision f16, or pass --device cuda",
             );
         }
+        if precisions.contains(&"int8") && is_card {
+            return refused("int8 requires the CPU", "leave out --precision int8, or pass --device cpu");
+        }
         if let Some(video) = &options.video {
             let unreadable =
                 |e| Error::new(exit::INPUT, format!("failed to read `{}`: {e}", video.display()));
@@ -398,6 +401,8 @@ mod tests {
             |line: &str| gpu(&parsed(line)?, false).err().map(|e| (e.code, e.message, e.hint.is_some()));
         let half = failed("gpu --device cpu --precision f16");
         assert_eq!(half, Some((exit::USAGE, "half precision requires a card".into(), true)));
+        let integers = failed("gpu --precision int8");
+        assert_eq!(integers, Some((exit::USAGE, "int8 requires the CPU".into(), true)));
         let (code, message, _) =
             failed("gpu --device cpu --video no-such.mkv").expect("there is no such file");
         assert!(code == exit::INPUT && message.contains("no-such.mkv"), "{message}");

@@ -145,6 +145,10 @@ fn measure(
                     let about = [&ours.about, &theirs.about];
                     let mut row = row(name, reference, [*batch, threads], about, &rounds);
                     row["precision"] = precision.into();
+                    if precision != "f32" {
+                        // The peak is one of single precision.
+                        row["share_of_peak"] = Value::Null;
+                    }
                     let ratio = number(&row["ratio"]["median"], 1.0);
                     let isa = word(&row["isa"]);
                     eprintln!(
@@ -219,7 +223,10 @@ const COLUMNS: [Column; 11] = [
     ("ratio", |row| shown(&row["ratio"], 1.0)),
     ("CPU ratio", |row| number(&row["cpu_ratio"]["median"], 1.0)),
     ("GFLOP/s", |row| number(&row["gflops"], 1.0)),
-    ("of peak", |row| format!("{} %", number(&row["share_of_peak"], 100.0))),
+    ("of peak", |row| match row["share_of_peak"].as_f64() {
+        Some(share) => format!("{} %", rounded(100.0 * share)),
+        None => String::new(),
+    }),
 ];
 
 /// The table, what its columns mean, and the peak of every instruction set.

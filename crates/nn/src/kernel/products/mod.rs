@@ -30,9 +30,12 @@ pub(crate) const LARGEST: i8 = 64;
 /// An integer that stands for 0.
 pub(crate) const ZERO: i32 = 128;
 /// Integers on either side of [`ZERO`].
-const REACH: f32 = 127.0;
+const HALF_RANGE: f32 = 127.0;
 /// Added to a number of few bits, it moves its rounded value into the lowest bits: 1.5 · 2²³ + [`ZERO`].
 const ROUNDER: f32 = 12_582_912.0 + ZERO as f32;
+
+/// Magnitudes up to this are 0: the inverse of smaller ones may be infinite.
+pub(crate) const NOTHING: f32 = 1e-35;
 
 /// How sums of products are computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,47 +58,33 @@ impl Products {
     pub(crate) fn is_available(self) -> bool {
         match self {
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512Vnni => {
-                std::arch::is_x86_feature_detected!("avx512f")
-                    && std::arch::is_x86_feature_detected!("avx512bw")
-                    && std::arch::is_x86_feature_detected!("avx512vl")
-                    && std::arch::is_x86_feature_detected!("avx512dq")
-                    && std::arch::is_x86_feature_detected!("avx512vnni")
-            }
+            Self::Avx512Vnni => avx512vnni::is_available(),
             #[cfg(target_arch = "x86_64")]
-            Self::AvxVnni => {
-                std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("avxvnni")
-            }
+            Self::AvxVnni => avxvnni::is_available(),
             #[cfg(target_arch = "x86_64")]
-            Self::Avx2 => std::arch::is_x86_feature_detected!("avx2"),
+            Self::Avx2 => avx2::is_available(),
             Self::Portable => true,
         }
     }
 
-    /// Runs a layer.
-    #[expect(
-        unsafe_code,
-        reason = "a function for certain instructions can be called only where they are known"
-    )]
-    pub(crate) fn run(self, layer: &mut Layer<'_>) {
-        if !self.is_available() {
-            return portable::run(layer);
-        }
+    /// Computes the outputs of a task.
+    #[expect(unsafe_code, reason = "what is compiled for certain instructions can run only where they are")]
+    pub(crate) fn run(self, task: &mut Task<'_>) {
         match self {
-            // SAFETY: for these three, `is_available` has found every instruction that the function is compiled for.
+            // SAFETY, here and below: the module has just found all features that its `run` is compiled for.
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512Vnni => unsafe { avx512vnni::run(layer) },
+            Self::Avx512Vnni if avx512vnni::is_available() => unsafe { avx512vnni::run(task) },
             #[cfg(target_arch = "x86_64")]
-            Self::AvxVnni => unsafe { avxvnni::run(layer) },
+            Self::AvxVnni if avxvnni::is_available() => unsafe { avxvnni::run(task) },
             #[cfg(target_arch = "x86_64")]
-            Self::Avx2 => unsafe { avx2::run(layer) },
-            Self::Portable => portable::run(layer),
+            Self::Avx2 if avx2::is_available() => unsafe { avx2::run(task) },
+            _ => portable::run(task),
         }
     }
 }
 
-/// A dense layer on pixels, each a sequence of cells of inputs.
-pub(crate) struct Layer<'a> {
+/// A dense layer on pixels, or on windows, each a sequence of cells of inputs.
+pub(crate) struct Task<'a> {
     pub(crate) input: &'a [f32],
     /// Where the cells of the first pixel begin in `input`.
     pub(crate) starts: &'a [usize],
@@ -121,94 +110,97 @@ pub(crate) struct Layer<'a> {
     pub(crate) pitch: usize,
 }
 
-/// `run` of a module that has vectors of integers and floats, `Ints` and `Floats`, and functions on them: the loops with
-/// tiles of `$pixels` pixels by `$blocks` blocks of outputs, which fill the registers. A macro, because functions that are
-/// compiled for certain instructions cannot be generic over others.
+/// `is_available` and `run` of a module that has vectors of integers and floats, `Ints` and `Floats`, and functions on them:
+/// the loops with tiles of `$pixels` pixels by `$blocks` blocks of outputs, which fill the registers. A macro, because
+/// functions that are compiled for certain features of a processor cannot be generic over others.
 macro_rules! kernel {
-    ($(#[$features:meta])?, $pixels:literal by $blocks:literal) => {
+    ([$($feature:tt)*], $pixels:literal by $blocks:literal) => {
+        /// Whether this machine has the features.
+        #[allow(dead_code, reason = "plain code needs none")]
+        pub(super) fn is_available() -> bool {
+            true $(&& std::arch::is_x86_feature_detected!($feature))*
+        }
+
         /// Vectors of a cell.
         const VECTORS: usize = size_of::<[f32; CHANNEL_BLOCK]>() / size_of::<Floats>();
 
-        $(#[$features])?
-        pub(super) fn run(layer: &mut Layer<'_>) {
-            for pixel in 0..layer.pixels {
-                quantise(layer, pixel);
+        $(#[target_feature(enable = $feature)])*
+        pub(super) fn run(task: &mut Task<'_>) {
+            for pixel in 0..task.pixels {
+                quantise(task, pixel);
             }
-            let blocks = layer.bias.len() / CHANNEL_BLOCK;
+            let blocks = task.bias.len() / CHANNEL_BLOCK;
             let whole = whole(blocks, $blocks);
             for block in (0..whole).step_by($blocks) {
-                group::<$blocks>(layer, block);
+                group::<$blocks>(task, block);
             }
             for block in whole..blocks {
-                group::<1>(layer, block);
+                group::<1>(task, block);
             }
         }
 
-        /// A pixel as integers: its largest magnitude is [`REACH`] away from [`ZERO`].
-        $(#[$features])?
+        /// A pixel as integers: its largest magnitude is [`HALF_RANGE`] away from [`ZERO`].
+        $(#[target_feature(enable = $feature)])*
         #[inline]
-        fn quantise(layer: &mut Layer<'_>, pixel: usize) {
-            let at = pixel * layer.step;
-            let mut most = [floats(0.0); VECTORS];
-            for start in layer.starts {
-                let cell: [Floats; VECTORS] = bytemuck::must_cast(*cell(&layer.input[start + at..]));
+        fn quantise(task: &mut Task<'_>, pixel: usize) {
+            let at = pixel * task.step;
+            let mut most = [ints(0); VECTORS];
+            for start in task.starts {
+                let cell: [Ints; VECTORS] = bytemuck::must_cast(*cell(&task.input[start + at..]));
                 for v in 0..VECTORS {
-                    most[v] = max(most[v], max(cell[v], sub(floats(0.0), cell[v])));
+                    most[v] = max(most[v], and(cell[v], ints(MAGNITUDE)));
                 }
             }
-            let most = largest(bytemuck::must_cast(most));
-            layer.factors[pixel] = most / REACH;
-            let inverse = floats(if most > 0.0 { REACH / most } else { 0.0 });
-            for (number, start) in layer.starts.iter().enumerate() {
-                let mut cell: [Floats; VECTORS] = bytemuck::must_cast(*cell(&layer.input[start + at..]));
+            let (factor, inverse) = scales(largest(bytemuck::must_cast(most)));
+            task.factors[pixel] = factor;
+            for (number, start) in task.starts.iter().enumerate() {
+                let mut cell: [Floats; VECTORS] = bytemuck::must_cast(*cell(&task.input[start + at..]));
                 for v in 0..VECTORS {
-                    cell[v] = add(mul(cell[v], inverse), floats(ROUNDER));
+                    cell[v] = add(mul(cell[v], floats(inverse)), floats(ROUNDER));
                 }
-                layer.levels[number * layer.pixels + pixel] = lowest_bytes(bytemuck::must_cast(cell));
+                task.levels[number * task.pixels + pixel] = lowest_bytes(bytemuck::must_cast(cell));
             }
         }
 
         /// All pixels of `G` blocks. A last tile that does not fit begins earlier and writes some outputs again.
-        $(#[$features])?
-        fn group<const G: usize>(layer: &mut Layer<'_>, block: usize) {
+        $(#[target_feature(enable = $feature)])*
+        fn group<const G: usize>(task: &mut Task<'_>, block: usize) {
             let mut at = 0;
-            while at < layer.pixels {
-                let left = layer.pixels - at;
-                let suits = |size, least| size <= $pixels && left >= least && layer.pixels >= size;
+            while at < task.pixels {
+                let left = task.pixels - at;
+                let suits = |size, least| size <= $pixels && left >= least && task.pixels >= size;
                 at += if suits($pixels, if $pixels > 8 { 9 } else { 5 }) {
-                    tile::<G, $pixels>(layer, block, at)
+                    tile::<G, $pixels>(task, block, at)
                 } else if suits(8, 5) {
-                    tile::<G, 8>(layer, block, at)
+                    tile::<G, 8>(task, block, at)
                 } else if suits(4, 2) {
-                    tile::<G, 4>(layer, block, at)
+                    tile::<G, 4>(task, block, at)
                 } else {
-                    tile::<G, 1>(layer, block, at)
+                    tile::<G, 1>(task, block, at)
                 };
             }
         }
 
         /// Returns its number of pixels.
-        $(#[$features])?
-        fn tile<const G: usize, const P: usize>(layer: &mut Layer<'_>, block: usize, at: usize) -> usize {
-            let at = at.min(layer.pixels - P);
+        $(#[target_feature(enable = $feature)])*
+        fn tile<const G: usize, const P: usize>(task: &mut Task<'_>, block: usize, at: usize) -> usize {
+            let at = at.min(task.pixels - P);
             let mut sums = [[[ints(0); VECTORS]; P]; G];
-            add_up(layer, block, at, &mut sums);
+            add_up(task, block, at, &mut sums);
             for g in 0..G {
                 let place = (block + g) * CHANNEL_BLOCK;
                 let [scale, bias, slope]: [[Floats; VECTORS]; 3] =
-                    [layer.scale, layer.bias, layer.slope].map(|of| bytemuck::must_cast(*cell(&of[place..])));
-                let factors: &[f32; P] = &layer.factors[at..].as_chunks().0[0];
-                let start = (block + g) * layer.pitch + at * CHANNEL_BLOCK;
+                    [task.scale, task.bias, task.slope].map(|of| bytemuck::must_cast(*cell(&of[place..])));
+                let factors: &[f32; P] = &task.factors[at..].as_chunks().0[0];
+                let start = (block + g) * task.pitch + at * CHANNEL_BLOCK;
                 let out: &mut [[f32; CHANNEL_BLOCK]; P] =
-                    &mut layer.out[start..].as_chunks_mut().0.as_chunks_mut().0[0];
+                    &mut task.out[start..].as_chunks_mut().0.as_chunks_mut().0[0];
                 for p in 0..P {
                     let factor = floats(factors[p]);
                     let mut values = [floats(0.0); VECTORS];
                     for v in 0..VECTORS {
                         let value = add(mul(to_floats(sums[g][p][v]), mul(scale[v], factor)), bias[v]);
-                        // Of the two terms one is 0.
-                        let below = mul(min(floats(0.0), value), slope[v]);
-                        values[v] = add(max(floats(0.0), value), below);
+                        values[v] = sloped(value, slope[v]);
                     }
                     out[p] = bytemuck::must_cast(values);
                 }
@@ -217,21 +209,21 @@ macro_rules! kernel {
         }
 
         /// A function of its own with a result that is written at its end, so that the sums stay in registers until then.
-        $(#[$features])?
+        $(#[target_feature(enable = $feature)])*
         #[inline(never)]
         fn add_up<const G: usize, const P: usize>(
-            layer: &Layer<'_>,
+            task: &Task<'_>,
             block: usize,
             at: usize,
             result: &mut [[[Ints; VECTORS]; P]; G],
         ) {
             let mut sums = [[[ints(0); VECTORS]; P]; G];
             for g in 0..G {
-                sums[g] = [bytemuck::must_cast(*cell(&layer.offset[(block + g) * CHANNEL_BLOCK..])); P];
+                sums[g] = [bytemuck::must_cast(*cell(&task.offset[(block + g) * CHANNEL_BLOCK..])); P];
             }
-            let cells = layer.starts.len();
-            let planes = layer.levels.chunks_exact(layer.pixels).take(cells);
-            let of_group = &layer.weight[block * cells..][..G * cells];
+            let cells = task.starts.len();
+            let planes = task.levels.chunks_exact(task.pixels).take(cells);
+            let of_group = &task.weight[block * cells..][..G * cells];
             // What could panic in these loops would make the compiler keep the sums in memory.
             for (number, plane) in planes.enumerate() {
                 let Some(levels) = plane.get(at..).and_then(|levels| levels.first_chunk::<P>()) else { break };
@@ -275,15 +267,29 @@ fn cell<T>(values: &[T]) -> &[T; CHANNEL_BLOCK] {
     &values.as_chunks().0[0]
 }
 
-/// The largest value.
+/// The bits of a float without its sign. As integers they have the order of the magnitudes, and what is not a number is
+/// above all.
+const MAGNITUDE: i32 = i32::MAX;
+
+/// The float with the largest bits.
 #[inline(always)]
-fn largest(mut values: [f32; CHANNEL_BLOCK]) -> f32 {
+fn largest(mut bits: [i32; CHANNEL_BLOCK]) -> f32 {
     let mut half = CHANNEL_BLOCK / 2;
     while half > 0 {
         for i in 0..half {
-            values[i] = if values[i + half] > values[i] { values[i + half] } else { values[i] };
+            bits[i] = bits[i].max(bits[i + half]);
         }
         half /= 2;
     }
-    values[0]
+    f32::from_bits(bits[0].cast_unsigned())
+}
+
+/// For a pixel with this largest magnitude: what an input of 1 stands for, and its inverse. Magnitudes up to [`NOTHING`]
+/// count as 0; what is not finite stays so in the first, and thereby in all outputs.
+#[inline(always)]
+fn scales(most: f32) -> (f32, f32) {
+    if most <= NOTHING {
+        return (0.0, 0.0);
+    }
+    (most / HALF_RANGE, if most.is_finite() { HALF_RANGE / most } else { 0.0 })
 }

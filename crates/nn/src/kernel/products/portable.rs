@@ -1,6 +1,8 @@
 //! Plain code, one value a "vector".
 
-use super::{CHANNEL_BLOCK, Layer, NONE, QUAD, QUADS, REACH, ROUNDER, cell, kernel, largest, whole};
+use super::{
+    CHANNEL_BLOCK, MAGNITUDE, NONE, QUAD, QUADS, ROUNDER, Task, cell, kernel, largest, scales, whole,
+};
 
 type Ints = i32;
 type Floats = f32;
@@ -21,22 +23,21 @@ fn add(a: Floats, b: Floats) -> Floats {
     a + b
 }
 
-fn sub(a: Floats, b: Floats) -> Floats {
-    a - b
-}
-
 fn mul(a: Floats, b: Floats) -> Floats {
     a * b
 }
 
-/// As the instruction of x86: `b` if one of them is not a number.
-fn max(a: Floats, b: Floats) -> Floats {
-    if a > b { a } else { b }
+fn max(a: Ints, b: Ints) -> Ints {
+    a.max(b)
 }
 
-/// As the instruction of x86: `b` if one of them is not a number.
-fn min(a: Floats, b: Floats) -> Floats {
-    if a < b { a } else { b }
+fn and(a: Ints, b: Ints) -> Ints {
+    a & b
+}
+
+/// Values below 0 times their slope.
+fn sloped(value: Floats, slope: Floats) -> Floats {
+    if value < 0.0 { value * slope } else { value }
 }
 
 /// The products of four bytes each, inputs without and weights with a sign.
@@ -50,4 +51,4 @@ fn lowest_bytes(values: [Ints; CHANNEL_BLOCK]) -> [u8; CHANNEL_BLOCK] {
     values.map(|value| value as u8)
 }
 
-kernel!(, 4 by 1);
+kernel!([], 4 by 1);
