@@ -332,7 +332,7 @@ impl Conv2d {
         for (block, y, x) in &taps {
             for (row, target) in rows.clone().zip(&mut targets) {
                 let source = source(self.window, input, row, height, *y);
-                pick(self.window, input, (*block, source, *x), target, cell);
+                pick(arch, self.window, input, (*block, source, *x), target, cell);
             }
         }
         let starts: Vec<_> = (0..taps.len()).map(|tap| tap * pixels).collect();
@@ -366,7 +366,7 @@ impl Conv2d {
         for block in 0..blocks {
             for source in &sources {
                 for (phase, target) in (0..stride).zip(&mut targets) {
-                    pick(self.window, input, (block, *source, phase), target, cell);
+                    pick(arch, self.window, input, (block, *source, phase), target, cell);
                 }
             }
         }
@@ -413,6 +413,7 @@ fn source(window: Window, input: &RowBuffer, row: usize, height: usize, y: usize
 
 /// Copies the input pixels under column `x` of the window along a whole row, with zeros for the padding.
 fn pick(
+    arch: Arch,
     window: Window,
     input: &RowBuffer,
     (block, row, x): (usize, Option<usize>, usize),
@@ -420,13 +421,17 @@ fn pick(
     cell: usize,
 ) {
     let Some(row) = row.map(|row| input.row(block, row)) else { return target.fill(0.0) };
-    match (input.cell(), cell) {
-        (3, 3) => pick_cells::<3, 3>(window, row, x, target),
-        (_, 3) => pick_cells::<CHANNEL_BLOCK, 3>(window, row, x, target),
-        _ => pick_cells::<CHANNEL_BLOCK, CHANNEL_BLOCK>(window, row, x, target),
-    }
+    arch.dispatch(
+        #[inline(always)]
+        || match (input.cell(), cell) {
+            (3, 3) => pick_cells::<3, 3>(window, row, x, target),
+            (_, 3) => pick_cells::<CHANNEL_BLOCK, 3>(window, row, x, target),
+            _ => pick_cells::<CHANNEL_BLOCK, CHANNEL_BLOCK>(window, row, x, target),
+        },
+    );
 }
 
+#[inline(always)]
 fn pick_cells<const FROM: usize, const TO: usize>(window: Window, row: &[f32], x: usize, target: &mut [f32]) {
     let Window { stride, padding: [_, padding], .. } = window;
     let (row, target) = (row.as_chunks::<FROM>().0, target.as_chunks_mut::<TO>().0);

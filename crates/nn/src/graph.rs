@@ -260,7 +260,10 @@ impl Graph {
                 self.advance(source, map, end, &mut bands, &mut spare)?;
                 if map == self.nodes.len() {
                     let band = &bands[map];
-                    self.isa.arch.dispatch(|| append(band, start..band.end(), &mut out));
+                    self.isa.arch.dispatch(
+                        #[inline(always)]
+                        || append(band, start..band.end(), &mut out),
+                    );
                 }
             }
         }
@@ -439,10 +442,14 @@ impl Source<'_> {
 
 /// Copies rows of a map with its channels last into a band.
 fn fill<T: Copy + Into<f32>>(arch: Arch, values: &[T], band: &mut RowBuffer, rows: Range<usize>) {
-    match band.cell() {
-        3 => arch.dispatch(|| fill_cells::<T, 3>(values, band, rows)),
-        _ => arch.dispatch(|| fill_cells::<T, CHANNEL_BLOCK>(values, band, rows)),
-    }
+    // Closures that are not inlined are compiled without the instructions of `arch`.
+    arch.dispatch(
+        #[inline(always)]
+        || match band.cell() {
+            3 => fill_cells::<T, 3>(values, band, rows),
+            _ => fill_cells::<T, CHANNEL_BLOCK>(values, band, rows),
+        },
+    );
 }
 
 #[inline(always)]
