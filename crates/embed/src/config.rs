@@ -14,8 +14,8 @@ use crate::spec::{Name, Source};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Embedders, `"auto"` or a list; tracks are linked by the first. `"auto"` is `sface` with `retail` as a view, or, if
-    /// the weights of `retail` are missing, `sface` with `flip`.
+    /// Embedders, `"auto"` or a list; tracks are linked by the first. `"auto"` is `sface` with `retail` as a view, or,
+    /// if the weights of `retail` are missing, `sface` with `flip`.
     pub embedders: Embedders,
     /// Networks whose vectors of tracks are further evidence beside those of the first embedder, a list; stored in
     /// the table `track_views`.
@@ -28,8 +28,8 @@ pub struct Config {
     /// Device of the networks: `cpu`, `cuda`, `cuda:N`, or `auto`, the first graphics card if the program
     /// was built with CUDA and a card is present.
     pub device: String,
-    /// Precision of the networks: `int8`, integers of 8 bits in layers of 1×1 and of whole maps, on the CPU only; `f32`;
-    /// `f16`, on graphics cards only; or `auto`, `int8` on processors that are faster with it, else `f32`.
+    /// Precision of the networks: `int8`, integers of 8 bits in layers of 1×1 and of whole maps, on the CPU only;
+    /// `f32`; `f16`, on graphics cards only; or `auto`, `int8` on processors that are faster with it, else `f32`.
     pub precision: String,
 }
 

@@ -285,8 +285,8 @@ pub fn check(config: &Config, own: &[WeightFile]) -> Result<(), Error> {
     Ok(())
 }
 
-/// Embeds a single crop, RGB, `side × side` pixels, as the stage embeds the crops of a run with default settings and without mirror images. Returns
-/// the embedder with its weights, as in the footers of tables, and the vector.
+/// Embeds a single crop, RGB, `side × side` pixels, as the stage embeds the crops of a run with default settings and
+/// without mirror images. Returns the embedder with its weights, as in the footers of tables, and the vector.
 ///
 /// # Errors
 /// [`Error::Config`] for an embedder that learns from the crops of a run; otherwise see [`Error`].

@@ -32,8 +32,8 @@ impl Network {
         Self { spec, graph, prepare: Box::new(prepare), place: None }
     }
 
-    /// The network with weights that are at `place`, in the precision of `place`; inputs are brought there. Workers decode and prepare crops
-    /// while others wait for a card.
+    /// The network with weights that are at `place`, in the precision of `place`; inputs are brought there. Workers
+    /// decode and prepare crops while others wait for a card.
     pub fn at(self, place: Place) -> Self {
         let graph = place.graph(self.graph);
         Self { graph, place: Some(place).filter(|place| !place.device().is_cpu()), ..self }

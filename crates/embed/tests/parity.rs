@@ -64,8 +64,8 @@ fn cosine_distance(a: &[f64], b: &[f64]) -> f64 {
     1.0 - dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
 }
 
-/// Checks a network in single precision, then in integers, which are near it. `prepare` makes a network's input of a crop of
-/// 160×160 pixels.
+/// Checks a network in single precision, then in integers, which are near it. `prepare` makes a network's input of a
+/// crop of 160×160 pixels.
 fn agrees(name: &str, network: Network, prepare: impl Fn(&Network, &[u8]) -> Result<Tensor, String>) {
     let (Expected { crops, vectors: expected }, Some(photo)) = (Expected::of(name), photo()) else { return };
     assert!(crops.len() >= 2 && crops.len() == expected.len(), "{name}");

@@ -284,8 +284,8 @@ impl Conv2d {
         Ok(())
     }
 
-    /// Computes rows of a window without padding: all rows together if the window is a point, all images together if it sees
-    /// a whole map, else row by row.
+    /// Computes rows of a window without padding: all rows together if the window is a point, all images together if it
+    /// sees a whole map, else row by row.
     fn by_integers(
         &self,
         integers: &Integers,

@@ -30,8 +30,8 @@ pub enum Precision {
     Single,
     /// Half precision, 16 bits, up to 65,504 and with 11 significant bits; on cards only.
     Half,
-    /// Integers of 8 bits in most layers ([`Graph::in_integers`](crate::graph::Graph::in_integers)), single precision in
-    /// the others; on the CPU only.
+    /// Integers of 8 bits in the layers that they suit ([`Graph::in_integers`](crate::graph::Graph::in_integers)),
+    /// single precision in the others; on the CPU only.
     Integer,
 }
 
@@ -138,7 +138,8 @@ pub struct Place {
 
 impl Place {
     /// Opens the device. Weights are read in single precision, whatever `precision` is, so that they are folded without
-    /// loss. [`Place::graph`] makes integers of them; half precision is the type of the input that [`Place::put`] returns.
+    /// loss. [`Place::graph`] makes integers of them; half precision is the type of the input that [`Place::put`]
+    /// returns.
     ///
     /// # Errors
     /// [`Error::NotBuilt`], [`Error::Unavailable`], [`Error::HalfOnCpu`], [`Error::IntegerOnCard`].

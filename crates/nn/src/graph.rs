@@ -155,9 +155,9 @@ impl Graph {
         builder.build(map)
     }
 
-    /// The graph with integers of 8 bits in place of the weights and inputs of those dense layers on the CPU that have no
-    /// padding, at least 32 inputs and outputs, and one tap or more than nine. All instruction sets give the same outputs of
-    /// such a layer for the same inputs. Layers on other devices stay as they are.
+    /// The graph with integers of 8 bits in place of the weights and inputs of those dense layers on the CPU that have
+    /// no padding, at least 32 inputs and outputs, and one tap or more than nine. All instruction sets give the same
+    /// outputs of such a layer for the same inputs. Layers on other devices stay as they are.
     pub fn in_integers(self) -> Self {
         let nodes = self.nodes.into_iter().map(|node| Node { op: node.op.in_integers(), ..node }).collect();
         Self { nodes, ..self }

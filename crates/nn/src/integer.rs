@@ -1,8 +1,8 @@
 //! Dense layers whose products are of integers of 8 bits.
 //!
 //! Weights are quantised once, every output with a scale of its own; inputs are quantised as they come, what an output
-//! sees by its largest magnitude (dynamic quantisation by rows, as in Dettmers et al., "LLM.int8()", NeurIPS 2022), so that no
-//! pictures are needed to calibrate them, and nothing is clipped. Everything else stays in single precision.
+//! sees by its largest magnitude (dynamic quantisation by rows, as in Dettmers et al., "LLM.int8()", NeurIPS 2022), so
+//! that no pictures are needed to calibrate them, and nothing is clipped. Everything else stays in single precision.
 
 use std::ops::Range;
 
@@ -25,8 +25,8 @@ pub(crate) struct Integers {
     slope: Vec<f32>,
 }
 
-/// Whether integers suit a layer: its window has no padding and one tap, as most layers of small networks, or more than nine,
-/// as those that see a whole map (of windows between, Winograd computes most as fast); and it has at least
+/// Whether integers suit a layer: its window has no padding and one tap, as most layers of small networks, or more than
+/// nine, as those that see a whole map (of windows between, Winograd computes most as fast); and it has at least
 /// [`LEAST_CHANNELS`] outputs and, over all taps and in whole cells, inputs.
 pub(crate) fn suits(window: Window, inputs: usize, outputs: usize) -> bool {
     let all_inputs = inputs.next_multiple_of(CHANNEL_BLOCK) * window.taps();

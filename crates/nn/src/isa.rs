@@ -30,8 +30,8 @@ impl Isa {
         }
     }
 
-    /// Whether networks are faster with integers of 8 bits than in single precision. AVX-512 without VNNI and NEON are not:
-    /// their integers have no kernels of their own.
+    /// Whether networks are faster with integers of 8 bits than in single precision. AVX-512 without VNNI and NEON are
+    /// not: their integers have no kernels of their own.
     pub fn is_faster_in_integers(&self) -> bool {
         ["avx512-vnni", "avx-vnni", "avx2"].contains(&self.name)
     }

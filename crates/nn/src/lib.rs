@@ -1,10 +1,10 @@
 //! Convolutions under candle, and the weight files that feed them.
 //!
-//! Tensors, weights and safetensors are candle's; the convolutions run as candle custom ops on
-//! NHWC tensors, because candle's own `conv2d` transposes, repacks and copies on every call.
-//! Kernels are written once over [`pulp`]'s vectors and chosen at run time: AVX-512, AVX2, NEON
-//! or scalar; those of integers are for VNNI, AVX2 or any machine. An op runs on the calling thread; callers parallelise over images,
-//! some 8 of them at a time, so that weights are read once for several.
+//! Tensors, weights and safetensors are candle's; the convolutions run as candle custom ops on NHWC tensors, because
+//! candle's own `conv2d` transposes, repacks and copies on every call. Kernels are written once over [`pulp`]'s vectors
+//! and chosen at run time: AVX-512, AVX2, NEON or scalar; those of integers are for VNNI, AVX2 or any machine. An op
+//! runs on the calling thread; callers parallelise over images, some 8 of them at a time, so that weights are read once
+//! for several.
 //!
 //! * [`graph`]: [`graph::Graph`], layers, sums and concatenations that run over a few rows at a time so that
 //!   the maps between them stay in the cache. It is the only op. On other devices than the CPU, a graph is

@@ -129,8 +129,8 @@ impl Graph {
     }
 }
 
-/// Of zeros, of numbers of any size, and of what is not finite, wherever it stands, a layer of integers makes what one of
-/// single precision makes.
+/// Of zeros, of numbers of any size, and of what is not finite, wherever it stands, a layer of integers makes what one
+/// of single precision makes.
 #[test]
 fn integers_take_any_number() {
     let weight = tensor(&[48, 40, 1, 1], 1);

@@ -110,9 +110,9 @@ pub(crate) struct Task<'a> {
     pub(crate) pitch: usize,
 }
 
-/// `is_available` and `run` of a module that has vectors of integers and floats, `Ints` and `Floats`, and functions on them:
-/// the loops with tiles of `$pixels` pixels by `$blocks` blocks of outputs, which fill the registers. A macro, because
-/// functions that are compiled for certain features of a processor cannot be generic over others.
+/// `is_available` and `run` of a module that has vectors of integers and floats, `Ints` and `Floats`, and functions on
+/// them: the loops with tiles of `$pixels` pixels by `$blocks` blocks of outputs, which fill the registers. A macro,
+/// because functions that are compiled for certain features of a processor cannot be generic over others.
 macro_rules! kernel {
     ([$($feature:tt)*], $pixels:literal by $blocks:literal) => {
         /// Whether this machine has the features.
@@ -208,7 +208,8 @@ macro_rules! kernel {
             P
         }
 
-        /// A function of its own with a result that is written at its end, so that the sums stay in registers until then.
+        /// A function of its own with a result that is written at its end, so that the sums stay in registers until
+        /// then.
         $(#[target_feature(enable = $feature)])*
         #[inline(never)]
         fn add_up<const G: usize, const P: usize>(
@@ -284,8 +285,8 @@ fn largest(mut bits: [i32; CHANNEL_BLOCK]) -> f32 {
     f32::from_bits(bits[0].cast_unsigned())
 }
 
-/// For a pixel with this largest magnitude: what an input of 1 stands for, and its inverse. Magnitudes up to [`NOTHING`]
-/// count as 0; what is not finite stays so in the first, and thereby in all outputs.
+/// For a pixel with this largest magnitude: what an input of 1 stands for, and its inverse. Magnitudes up to
+/// [`NOTHING`] count as 0; what is not finite stays so in the first, and thereby in all outputs.
 #[inline(always)]
 fn scales(most: f32) -> (f32, f32) {
     if most <= NOTHING {
