@@ -68,7 +68,13 @@ impl Products {
     }
 
     /// Computes the outputs of a task.
-    #[expect(unsafe_code, reason = "what is compiled for certain instructions can run only where they are")]
+    #[cfg_attr(
+        target_arch = "x86_64",
+        expect(
+            unsafe_code,
+            reason = "what is compiled for certain instructions can run only where they are"
+        )
+    )]
     pub(crate) fn run(self, task: &mut Task<'_>) {
         match self {
             // SAFETY, here and below: the module has just found all features that its `run` is compiled for.
