@@ -209,7 +209,7 @@ impl Warp {
     /// When the picture has another size, or is smaller than [`CROP`].
     fn apply(&self, rgb: &[u8], side: usize) -> std::result::Result<Vec<f32>, String> {
         let (pixels, margin) = pixels(rgb, side, CROP)?;
-        // The picture with its rows resampled. Loops and not iterators over arrays, which take four times as long.
+        // The picture with its rows resampled. Loops and not iterators over arrays, which take six times as long.
         let mut narrow = vec![[0.0_f32; 3]; CROP * SIDE];
         let rows = pixels.chunks_exact(side).skip(margin);
         for (row, target) in rows.zip(narrow.chunks_exact_mut(SIDE)) {
