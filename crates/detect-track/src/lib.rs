@@ -298,7 +298,7 @@ pub fn run(job: &mut Job<Config>, path: &Path, weights: Option<&Path>) -> Result
     unusual.into_iter().for_each(|warning| stage.warn(warning));
     stage.figure("picture", view.to_string());
     // Other pictures or sums would give other rows than those that were saved.
-    let isa = nn::isa::available().first().map_or("", nn::isa::Isa::single_precision);
+    let isa = nn::isa::available().first().map_or("", |isa| isa.single_precision);
     let machine = format!("{} {isa} {view:?}", video::decoder_version());
     // A forced start begins anew, and so would its next try.
     let checkpoint = if job.force { None } else { Some(stage.checkpoint(&machine)?) };

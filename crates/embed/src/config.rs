@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use nn::device::Place;
 use serde::de::value::SeqAccessDeserializer;
 use serde::de::{self, SeqAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -121,6 +122,14 @@ impl Config {
             }
         };
         Self { embedders, views, flip: self.flip.or(flip), ..self.clone() }
+    }
+
+    /// Opens the device of the networks, in their precision.
+    ///
+    /// # Errors
+    /// [`Error::Device`].
+    pub(crate) fn place(&self) -> Result<Place, Error> {
+        Ok(Place::open(self.device.parse()?, self.precision.parse()?)?)
     }
 
     /// The networks whose weights are needed, in alphabetical order.

@@ -42,7 +42,7 @@ use std::path::{Path, PathBuf};
 
 use candle_core::Tensor;
 use failure::{Advice, Failure, exit};
-use nn::device::{self, Place};
+use nn::device;
 use nn::pinned::{Origin, PinnedWeights};
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
@@ -227,13 +227,12 @@ pub fn run(job: &mut Job<Config>, files: &[WeightFile]) -> Result<Outcome, Error
     let earlier = job.run.manifest().stage(STAGE.name).filter(|_| !job.force);
     let earlier = earlier.and_then(|record| Config::deserialize(record.config.clone()).ok());
     job.config = job.config.resolved(earlier.as_ref(), |name| files.iter().any(|file| file.name == name));
-    let config = job.config.clone();
-    let networks = config.networks()?;
-    let place = Place::open(config.device.parse()?, config.precision.parse()?)?;
+    let networks = job.config.networks()?;
+    let place = job.config.place()?;
     let device = place.choice().to_string();
     // Other precisions give other vectors.
     job.config.precision = place.precision().to_string();
-    let precision = job.config.precision.clone();
+    let config = job.config.clone();
     let sources = Sources::read(&networks, files, place)?;
     let mut stage = match job.begin(&["crops"], &sources.inputs())? {
         Begin::UpToDate(record) => return Ok(Outcome::skipped(record)),
@@ -267,7 +266,7 @@ pub fn run(job: &mut Job<Config>, files: &[WeightFile]) -> Result<Outcome, Error
     let names = names.chain((config.flip == Some(true)).then_some("mirror images"));
     stage.figure("embedders", names.collect::<Vec<_>>().join(" + "));
     stage.figure("device", device);
-    stage.figure("precision", precision);
+    stage.figure("precision", config.precision);
     writer.finish(&mut stage)?;
     view_writer.finish(&mut stage)?;
     Ok(job.commit(stage)?)
@@ -278,7 +277,7 @@ pub fn run(job: &mut Job<Config>, files: &[WeightFile]) -> Result<Outcome, Error
 /// # Errors
 /// See [`Error`].
 pub fn check(config: &Config, own: &[WeightFile]) -> Result<(), Error> {
-    let place = Place::open(config.device.parse()?, config.precision.parse()?)?;
+    let place = config.place()?;
     for file in own {
         Sources::read(&[file.name], own, place.clone())?.network(file.name)?;
     }
@@ -297,7 +296,7 @@ pub fn embed_one(
     side: usize,
 ) -> Result<(Footnote, UnitVector), Error> {
     let config = Config { embedders: Embedders::Named(vec![name]), ..Config::default() };
-    let place = Place::open(config.device.parse()?, config.precision.parse()?)?;
+    let place = config.place()?;
     let sources = Sources::read(&config.networks()?, files, place)?;
     let learns = |_| Err(Error::Config { reason: format!("`{name}` learns from the faces of one video") });
     let embedder = sources.embedder(name, &config, learns)?;

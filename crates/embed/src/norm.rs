@@ -67,10 +67,8 @@ impl Norm {
     /// When the shapes differ from that.
     pub(crate) fn around(&self, weight: &Tensor, bias: &Tensor, after: &Self, side: usize) -> Result<Conv2d> {
         let (outputs, channels) = (weight.dim(0)?, self.scale.dim(0)?);
-        let floats = |tensor: &Tensor| tensor.flatten_all()?.to_dtype(DType::F32)?.to_vec1::<f32>();
-        let [scale, shift, scale_after, shift_after] =
-            [&self.scale, &self.shift, &after.scale, &after.shift].map(floats);
-        let (scale, shift, scale_after, shift_after) = (scale?, shift?, scale_after?, shift_after?);
+        let (scale, shift) = (floats(&self.scale)?, floats(&self.shift)?);
+        let (scale_after, shift_after) = (floats(&after.scale)?, floats(&after.shift)?);
         let (mut values, mut bias) = (floats(weight)?, floats(bias)?);
         let lengths = [values.len(), bias.len(), shift.len(), scale_after.len(), shift_after.len()];
         let expected = [outputs * channels * side * side, outputs, channels, outputs, outputs];
@@ -98,6 +96,10 @@ impl Norm {
 /// # Errors
 /// candle's own.
 pub(crate) fn prelu(slopes: &Tensor) -> Result<Activation> {
-    let slopes = slopes.flatten_all()?.to_dtype(DType::F32)?;
-    Ok(Activation::Prelu(slopes.to_vec1()?))
+    Ok(Activation::Prelu(floats(slopes)?))
+}
+
+/// The values of a tensor of any shape.
+fn floats(tensor: &Tensor) -> Result<Vec<f32>> {
+    tensor.flatten_all()?.to_dtype(DType::F32)?.to_vec1()
 }

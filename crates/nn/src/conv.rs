@@ -296,10 +296,12 @@ impl Conv2d {
         spare: &mut Spare,
     ) {
         let (from, to) = (input.extent(), out.extent());
+        // Without padding, there is a row under every row of the window.
         let starts = |row: usize| -> Vec<usize> {
-            let above = row / to.height * from.height + row % to.height * self.window.stride;
-            let cell = |(block, y, x)| input.offset(block, above + y) + x * CHANNEL_BLOCK;
-            taps(input.blocks(), self.window.size).map(cell).collect()
+            let cell = |(block, y, x)| {
+                Some(input.offset(block, source(self.window, input, row, to.height, y)?) + x * CHANNEL_BLOCK)
+            };
+            taps(input.blocks(), self.window.size).filter_map(cell).collect()
         };
         if self.window == Window::POINT {
             integers.run(isa.products, (input, &starts(rows.start), CHANNEL_BLOCK), rows, out, spare);

@@ -150,7 +150,7 @@ impl Place {
             Choice::Auto => cuda(0).map_or((Choice::Cpu, Device::Cpu), |device| (Choice::Cuda(0), device)),
         };
         let precision = match (precision, choice) {
-            (Precision::Auto, Choice::Cpu) if isa::chosen().is_faster_in_integers() => Precision::Integer,
+            (Precision::Auto, Choice::Cpu) if isa::chosen().is_faster_in_integers => Precision::Integer,
             (Precision::Auto, _) => Precision::Single,
             (Precision::Half, Choice::Cpu) => return Err(Error::HalfOnCpu),
             (Precision::Integer, Choice::Cuda(_)) => return Err(Error::IntegerOnCard),
@@ -237,7 +237,7 @@ mod tests {
         let input = place.put(&picture).unwrap();
         assert_eq!(input.to_vec1::<u8>().unwrap(), [1, 2], "the kernels read pictures as they are");
         assert_eq!(Place::open(Choice::Cpu, Precision::Half).unwrap_err(), Error::HalfOnCpu);
-        let is_faster = isa::chosen().is_faster_in_integers();
+        let is_faster = isa::chosen().is_faster_in_integers;
         let expected = if is_faster { Precision::Integer } else { Precision::Single };
         assert_eq!(Place::open(Choice::Cpu, Precision::Auto).unwrap().precision(), expected);
     }

@@ -41,38 +41,14 @@ impl Integers {
     /// cells.
     pub(crate) fn new(weight: &[f32], bias: &[f32], activation: &Activation) -> Self {
         let inputs = weight.len() / bias.len();
-        let blocks = || weight.chunks_exact(inputs * CHANNEL_BLOCK);
-        let mut scale = vec![0.0_f32; bias.len()];
-        for (scale, block) in scale.chunks_exact_mut(CHANNEL_BLOCK).zip(blocks()) {
-            for cell in block.as_chunks::<CHANNEL_BLOCK>().0 {
-                // What is not a number stays so, and thereby the output.
-                let larger = |scale: f32, value: f32| {
-                    if scale.is_nan() || value.abs() <= scale { scale } else { value.abs() }
-                };
-                scale.iter_mut().zip(cell).for_each(|(scale, value)| *scale = larger(*scale, *value));
-            }
-            for scale in scale {
-                *scale = if *scale <= NOTHING { 0.0 } else { *scale / f32::from(LARGEST) };
-            }
-        }
+        let (mut scale, mut offset) = (Vec::with_capacity(bias.len()), vec![0; bias.len()]);
         let mut packed = Vec::with_capacity(weight.len() / (CHANNEL_BLOCK * CHANNEL_BLOCK));
-        let mut offset = vec![0; bias.len()];
-        for (block, (scale, offset)) in
-            blocks().zip(scale.chunks_exact(CHANNEL_BLOCK).zip(offset.chunks_exact_mut(CHANNEL_BLOCK)))
-        {
-            for cell in block.as_chunks::<CHANNEL_BLOCK>().0.as_chunks::<CHANNEL_BLOCK>().0 {
-                let mut weights = Weights([[0; CHANNEL_BLOCK * QUAD]; QUADS]);
-                for (input, values) in cell.iter().enumerate() {
-                    for (output, value) in values.iter().enumerate() {
-                        let level =
-                            if scale[output] > 0.0 { (value / scale[output]).round() as i8 } else { 0 };
-                        let level = level.clamp(-LARGEST, LARGEST);
-                        weights.0[input / QUAD][output * QUAD + input % QUAD] = level;
-                        offset[output] -= ZERO * i32::from(level);
-                    }
-                }
-                packed.push(weights);
-            }
+        let blocks = weight.chunks_exact(inputs * CHANNEL_BLOCK);
+        for (block, offset) in blocks.zip(offset.as_chunks_mut().0) {
+            let rows = block.as_chunks::<CHANNEL_BLOCK>().0;
+            let scales = scales(rows);
+            packed.extend(rows.as_chunks().0.iter().map(|cell| quantised(cell, &scales, offset)));
+            scale.extend(scales);
         }
         let slope = match activation {
             Activation::Identity => vec![1.0; bias.len()],
@@ -118,4 +94,36 @@ impl Integers {
         spare.give(levels);
         spare.give(factors);
     }
+}
+
+/// Of every output of a block, what a weight of 1 stands for; `rows` is `[input][output]`.
+fn scales(rows: &[[f32; CHANNEL_BLOCK]]) -> [f32; CHANNEL_BLOCK] {
+    let mut most = [0.0_f32; CHANNEL_BLOCK];
+    for row in rows {
+        for (most, value) in most.iter_mut().zip(row) {
+            // What is not a number stays so, and thereby the output.
+            *most = if most.is_nan() || value.abs() <= *most { *most } else { value.abs() };
+        }
+    }
+    most.map(|most| if most <= NOTHING { 0.0 } else { most / f32::from(LARGEST) })
+}
+
+/// The weights of a cell, `[input][output]`, as integers. Takes from `offset` what the zero of the inputs adds to the sum
+/// of each output.
+fn quantised(
+    cell: &[[f32; CHANNEL_BLOCK]; CHANNEL_BLOCK],
+    scales: &[f32; CHANNEL_BLOCK],
+    offset: &mut [i32; CHANNEL_BLOCK],
+) -> Weights {
+    let mut weights = Weights([[0; CHANNEL_BLOCK * QUAD]; QUADS]);
+    for (input, row) in cell.iter().enumerate() {
+        for (output, value) in row.iter().enumerate() {
+            let scale = scales[output];
+            let level = if scale > 0.0 { (value / scale).round() as i8 } else { 0 };
+            let level = level.clamp(-LARGEST, LARGEST);
+            weights.0[input / QUAD][output * QUAD + input % QUAD] = level;
+            offset[output] -= ZERO * i32::from(level);
+        }
+    }
+    weights
 }

@@ -14,27 +14,15 @@ static CHOSEN: OnceLock<Isa> = OnceLock::new();
 pub struct Isa {
     /// `avx512-vnni`, `avx512`, `avx-vnni`, `avx2`, `neon` or `scalar`.
     pub name: &'static str,
+    /// The part of the set that single precision uses: `avx512`, `avx2`, `neon` or `scalar`.
+    pub single_precision: &'static str,
     /// For single precision.
     pub arch: Arch,
     /// For integers of 8 bits.
     pub products: Products,
-}
-
-impl Isa {
-    /// Name of the set for single precision alone: `avx512`, `avx2`, `neon` or `scalar`.
-    pub fn single_precision(&self) -> &'static str {
-        match self.name {
-            "avx512-vnni" => "avx512",
-            "avx-vnni" => "avx2",
-            name => name,
-        }
-    }
-
     /// Whether networks are faster with integers of 8 bits than in single precision. AVX-512 without VNNI and NEON are
     /// not: their integers have no kernels of their own.
-    pub fn is_faster_in_integers(&self) -> bool {
-        ["avx512-vnni", "avx-vnni", "avx2"].contains(&self.name)
-    }
+    pub is_faster_in_integers: bool,
 }
 
 /// The instruction set of graphs: the first of [`available`], if no other was chosen.
@@ -50,21 +38,27 @@ pub fn available() -> Vec<Isa> {
         let v4 = pulp::x86::V4::try_new().map(Arch::V4);
         let v3 = pulp::x86::V3::try_new().map(Arch::V3);
         let sets = [
-            ("avx512-vnni", v4, Products::Avx512Vnni),
-            ("avx512", v4, Products::Avx2),
-            ("avx-vnni", v3, Products::AvxVnni),
-            ("avx2", v3, Products::Avx2),
+            ("avx512-vnni", "avx512", v4, Products::Avx512Vnni, true),
+            ("avx512", "avx512", v4, Products::Avx2, false),
+            ("avx-vnni", "avx2", v3, Products::AvxVnni, true),
+            ("avx2", "avx2", v3, Products::Avx2, true),
         ];
-        let sets = sets.into_iter().filter(|(_, _, products)| products.is_available());
-        all.extend(sets.filter_map(|(name, arch, products)| Some(Isa { name, arch: arch?, products })));
+        for (name, single_precision, arch, products, is_faster_in_integers) in sets {
+            if let Some(arch) = arch.filter(|_| products.is_available()) {
+                all.push(Isa { name, single_precision, arch, products, is_faster_in_integers });
+            }
+        }
     }
-    #[cfg(target_arch = "aarch64")]
-    all.extend(pulp::aarch64::Neon::try_new().map(|neon| Isa {
-        name: "neon",
-        arch: Arch::Neon(neon),
+    let plain = |name, arch| Isa {
+        name,
+        single_precision: name,
+        arch,
         products: Products::Portable,
-    }));
-    all.push(Isa { name: "scalar", arch: Arch::Scalar, products: Products::Portable });
+        is_faster_in_integers: false,
+    };
+    #[cfg(target_arch = "aarch64")]
+    all.extend(pulp::aarch64::Neon::try_new().map(|neon| plain("neon", Arch::Neon(neon))));
+    all.push(plain("scalar", Arch::Scalar));
     all
 }
 

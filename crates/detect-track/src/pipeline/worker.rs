@@ -30,7 +30,8 @@ const MAX_SIDE_PX: f64 = 4096.0;
 const LARGER: f64 = 1.2;
 /// Shorter side of the picture in which the detector searches for huge faces, pixels.
 const FAR_SIDE_PX: f64 = 90.0;
-/// Smallest score of a huge face, 0 to 1; a face is huge if its size is at least the shorter side of the picture. docs/design/detection-schedule.md has figures.
+/// Smallest score of a huge face, 0 to 1; a face is huge if its size is at least the shorter side of the picture.
+/// docs/design/detection-schedule.md has figures.
 const HUGE_SCORE: f32 = 0.88;
 /// Where a face is searched for above and beside a box that it had a moment before or after, in heights and widths of the
 /// box.

@@ -2,7 +2,7 @@
 
 use pulp::{Simd, WithSimd};
 
-use super::{Epilogue, Finish, Identity, Prelu, Relu, cells, cells_mut};
+use super::{Epilogue, Finish, Identity, Prelu, Relu, cells, cells_mut, tile_pixels};
 use crate::row_buffer::CHANNEL_BLOCK;
 
 /// Outputs for `pixels` consecutive pixels of each of some rows, whose outputs follow each other. The input
@@ -74,16 +74,11 @@ impl Dense<'_> {
         for row in 0..self.rows.len() {
             let mut at = 0;
             while at < self.pixels {
-                let left = self.pixels - at;
-                let suits = |size, least| size <= FULL && left >= least && self.pixels >= size;
-                at += if suits(FULL, if FULL > 8 { 9 } else { 5 }) {
-                    self.tile::<S, K, N, G, FULL>(simd, block, row, at)
-                } else if suits(8, 5) {
-                    self.tile::<S, K, N, G, 8>(simd, block, row, at)
-                } else if suits(4, 2) {
-                    self.tile::<S, K, N, G, 4>(simd, block, row, at)
-                } else {
-                    self.tile::<S, K, N, G, 1>(simd, block, row, at)
+                at += match tile_pixels(FULL, self.pixels - at, self.pixels) {
+                    1 => self.tile::<S, K, N, G, 1>(simd, block, row, at),
+                    4 => self.tile::<S, K, N, G, 4>(simd, block, row, at),
+                    8 => self.tile::<S, K, N, G, 8>(simd, block, row, at),
+                    _ => self.tile::<S, K, N, G, FULL>(simd, block, row, at),
                 };
             }
         }

@@ -49,6 +49,22 @@ impl<K: OnCells> WithSimd for Vectors<K> {
     }
 }
 
+/// Number of pixels of the next tile, of `left` pixels of a row of `pixels`: `full`, which fills the registers, or 8, 4 or
+/// 1. May be more than are left, but not than the row has.
+#[inline(always)]
+pub(crate) fn tile_pixels(full: usize, left: usize, pixels: usize) -> usize {
+    let suits = |size, least| size <= full && left >= least && pixels >= size;
+    if suits(full, if full > 8 { 9 } else { 5 }) {
+        full
+    } else if suits(8, 5) {
+        8
+    } else if suits(4, 2) {
+        4
+    } else {
+        1
+    }
+}
+
 /// An [`Epilogue`] as a type, so that kernels are compiled for each.
 pub(crate) trait Finish: Copy {
     fn finish<S: Simd>(self, simd: S, x: S::f32s, slope: S::f32s) -> S::f32s;

@@ -9,7 +9,8 @@ use std::arch::x86_64::{
 };
 
 use super::{
-    CHANNEL_BLOCK, MAGNITUDE, NONE, QUAD, QUADS, ROUNDER, Task, cell, kernel, largest, scales, whole,
+    CHANNEL_BLOCK, MAGNITUDE, NONE, QUAD, QUADS, ROUNDER, Task, cell, kernel, largest, scales, tile_pixels,
+    whole,
 };
 
 /// Sums of two products fit into 16 bits because weights are at most [`LARGEST`](super::LARGEST).

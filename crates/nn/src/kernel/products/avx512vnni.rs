@@ -8,7 +8,8 @@ use std::arch::x86_64::{
 };
 
 use super::{
-    CHANNEL_BLOCK, MAGNITUDE, NONE, QUAD, QUADS, ROUNDER, Task, cell, kernel, largest, scales, whole,
+    CHANNEL_BLOCK, MAGNITUDE, NONE, QUAD, QUADS, ROUNDER, Task, cell, kernel, largest, scales, tile_pixels,
+    whole,
 };
 
 /// Values below 0 times their slope.

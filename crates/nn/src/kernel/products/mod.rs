@@ -11,6 +11,7 @@ mod avx512vnni;
 mod avxvnni;
 mod portable;
 
+use super::tile_pixels;
 use crate::row_buffer::CHANNEL_BLOCK;
 
 /// Inputs whose products one instruction adds.
@@ -173,16 +174,11 @@ macro_rules! kernel {
         fn group<const G: usize>(task: &mut Task<'_>, block: usize) {
             let mut at = 0;
             while at < task.pixels {
-                let left = task.pixels - at;
-                let suits = |size, least| size <= $pixels && left >= least && task.pixels >= size;
-                at += if suits($pixels, if $pixels > 8 { 9 } else { 5 }) {
-                    tile::<G, $pixels>(task, block, at)
-                } else if suits(8, 5) {
-                    tile::<G, 8>(task, block, at)
-                } else if suits(4, 2) {
-                    tile::<G, 4>(task, block, at)
-                } else {
-                    tile::<G, 1>(task, block, at)
+                at += match tile_pixels($pixels, task.pixels - at, task.pixels) {
+                    1 => tile::<G, 1>(task, block, at),
+                    4 => tile::<G, 4>(task, block, at),
+                    8 => tile::<G, 8>(task, block, at),
+                    _ => tile::<G, $pixels>(task, block, at),
                 };
             }
         }

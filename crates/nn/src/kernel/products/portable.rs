@@ -1,7 +1,8 @@
 //! Plain code, one value a "vector".
 
 use super::{
-    CHANNEL_BLOCK, MAGNITUDE, NONE, QUAD, QUADS, ROUNDER, Task, cell, kernel, largest, scales, whole,
+    CHANNEL_BLOCK, MAGNITUDE, NONE, QUAD, QUADS, ROUNDER, Task, cell, kernel, largest, scales, tile_pixels,
+    whole,
 };
 
 type Ints = i32;
