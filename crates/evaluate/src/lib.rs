@@ -44,7 +44,7 @@ use tables::Tables;
 
 /// Name, version and description of the stage.
 pub const STAGE: Stage =
-    Stage { name: "evaluate", version: 8, about: "Computes the metrics of a run and writes the report" };
+    Stage { name: "evaluate", version: 9, about: "Computes the metrics of a run and writes the report" };
 
 /// What the labels say about the run.
 pub(crate) struct Judgement {

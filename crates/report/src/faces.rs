@@ -1,12 +1,14 @@
 //! Pictures of the page: face crops as small JPEGs in `data:` URLs.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use image::DynamicImage;
 use image::codecs::jpeg::JpegEncoder;
 use image::imageops::FilterType;
+use schema::footer::Picture;
 use schema::io::TableReader;
 use schema::tables::Crop;
 use serde_json::{Value, json};
@@ -18,6 +20,11 @@ use crate::input::Tables;
 const JPEG_QUALITY: u8 = 82;
 /// Longest edge of the picture that stands for a person, pixels.
 const PORTRAIT_PX: u32 = 160;
+
+/// Where the face is in a crop, as a share of the side: in the middle.
+const FACE_PART: Range<f32> = 0.35..0.75;
+/// Number of sizes and places of squares that are tried along a side of a crop.
+const SQUARE_STEPS: u32 = 40;
 
 /// Most characters of pictures on the page. Those that come last, in long lists, are left out: with 2,000 tracks, the page
 /// has less than 3 MB.
@@ -86,7 +93,10 @@ impl Faces {
                     continue;
                 };
                 let unreadable = |source| Error::Crop { track_id, frame_idx, source };
-                let image = picture::decode(encoded, crop.width, crop.height).map_err(unreadable)?;
+                let mut image = picture::decode(encoded, crop.width, crop.height).map_err(unreadable)?;
+                if let Some((x, y, side)) = tables.picture.as_ref().and_then(|p| within(&crop, p)) {
+                    image = image.crop_imm(x, y, side, side);
+                }
                 let large = jpeg(&image, thumbnail_px).map_err(unreadable)?;
                 let small = jpeg(&image, thumbnail_px / 2).map_err(unreadable)?;
                 let face = Face { track_id, frame_idx, quality, large, small };
@@ -135,6 +145,35 @@ impl Faces {
     fn of(&self, track_id: i64) -> &[Face] {
         self.by_track.get(&track_id).map_or(&[], Vec::as_slice)
     }
+}
+
+/// Returns the largest square of a crop that shows no bars and nothing beyond the frame, as its left upper corner and its
+/// side in pixels; `None` if every such square leaves out much of the face.
+fn within(crop: &Crop, picture: &Picture) -> Option<(u32, u32, u32)> {
+    let (across, down) =
+        (picture.x_min as f32..=picture.x_max as f32, picture.y_min as f32..=picture.y_max as f32);
+    let [a, b, c, d, e, f] = crop.transform;
+    let determinant = a * e - b * d;
+    let is_shown = |(x, y): (u32, u32)| {
+        let (x, y) = (x as f32 - c, y as f32 - f);
+        let (x, y) = ((e * x - b * y) / determinant, (a * y - d * x) / determinant);
+        across.contains(&x) && down.contains(&y)
+    };
+    let whole = u32::try_from(crop.width.min(crop.height)).ok()?;
+    let (first, last) = ((whole as f32 * FACE_PART.start) as u32, (whole as f32 * FACE_PART.end) as u32);
+    let step = (whole / SQUARE_STEPS).max(1);
+    // From the largest square to the smallest one, each at every place where it shows the face.
+    (last - first..=whole).rev().step_by(step as usize).find_map(|side| {
+        let starts = || (last.saturating_sub(side)..=first.min(whole - side)).step_by(step as usize);
+        let middle = (whole - side) / 2;
+        let squares = starts().flat_map(|x| starts().map(move |y| (x, y))).filter(|(x, y)| {
+            [(0, 0), (side, 0), (0, side), (side, side)]
+                .into_iter()
+                .all(|(dx, dy)| is_shown((x + dx, y + dy)))
+        });
+        let (x, y) = squares.min_by_key(|(x, y)| x.abs_diff(middle).pow(2) + y.abs_diff(middle).pow(2))?;
+        Some((x, y, side))
+    })
 }
 
 /// The image as JPEG, no edge longer than `px`.
@@ -202,6 +241,30 @@ mod tests {
         assert_eq!(frames(&few.sample(&[0, 1], 3)), [0, 1, 100]);
         assert_eq!(frames(&few.sample(&[0, 1, 7], 9)), [0, 1, 2, 100]);
         assert_eq!(frames(&few.sample(&[], 9)), [] as [i64; 0]);
+    }
+
+    #[test]
+    fn a_face_at_the_border_is_shown_without_what_lies_beyond_the_picture() {
+        let picture =
+            |y_min: i64, x_max: i64| Picture { x_min: 0, y_min, x_max, y_max: 400, turn_degrees: 0 };
+        // The crop has half the scale of the frame, and its left upper corner is the pixel (100, 40).
+        let crop = Crop {
+            video_id: "v".into(),
+            track_id: 0,
+            rank: 0,
+            frame_idx: 0,
+            image: None,
+            width: 160,
+            height: 160,
+            transform: [0.5, 0.0, -50.0, 0.0, 0.5, -20.0],
+            quality: 0.5,
+        };
+        assert_eq!(within(&crop, &picture(0, 640)), Some((0, 0, 160)));
+        // Bars of 16 pixels of the crop above it.
+        assert_eq!(within(&crop, &picture(72, 640)), Some((8, 16, 144)));
+        // A bar of 16 pixels on the right, too.
+        assert_eq!(within(&crop, &picture(72, 388)), Some((0, 16, 144)));
+        assert_eq!(within(&crop, &picture(180, 640)), None, "too much of the face is cut");
     }
 
     #[test]
