@@ -42,6 +42,7 @@ use std::path::{Path, PathBuf};
 
 use failure::{Advice, Failure, exit};
 use geometry::{BBox, FrameTimes};
+use rayon::ThreadPoolBuilder;
 use run::Begin;
 use run::manifest::{Input, VideoFile};
 use run::stage::{Job, Outcome, Stage};
@@ -190,6 +191,12 @@ pub enum Error {
         /// What went wrong.
         reason: String,
     },
+    /// Threads cannot be started.
+    #[error("failed to start threads: {reason}")]
+    Threads {
+        /// The system's own message.
+        reason: String,
+    },
     /// A crop could not be stored.
     #[error("failed to encode a crop of frame {frame_idx}: {reason}")]
     Crop {
@@ -258,7 +265,9 @@ impl Failure for Error {
                 Advice::new(exit::INPUT, format!("{hint}: {}", places.join(" ")))
             }
             Self::CutIsGone { .. } => Advice::new(exit::UNEXPECTED, "run again with --from detect-track"),
-            Self::Frame { .. } | Self::Crop { .. } | Self::CloserLook { .. } => exit::UNEXPECTED.into(),
+            Self::Frame { .. } | Self::Crop { .. } | Self::CloserLook { .. } | Self::Threads { .. } => {
+                exit::UNEXPECTED.into()
+            }
             Self::Config { .. } => {
                 Advice::new(exit::USAGE, "`facetrack settings` lists every setting and its range")
             }
@@ -293,8 +302,11 @@ pub fn run(job: &mut Job<Config>, path: &Path, weights: Option<&Path>) -> Result
     let times: FrameTimes = times.into_iter().collect();
     let preview = Preview { path, keys: &keys, n_frames: times.len(), config: &job.config };
     let failed = |reason| Error::Frame { path: path.to_path_buf(), frame_idx: 0, reason };
-    let mut detector = new_detector().map_err(failed)?;
-    let (view, unusual) = preview.choose(&mut *detector)?;
+    let detector = new_detector().map_err(failed)?;
+    let pool = ThreadPoolBuilder::new().num_threads(job.threads).build();
+    let pool = pool.map_err(|e| Error::Threads { reason: e.to_string() })?;
+    let (view, unusual) = pool.install(|| preview.choose(&*new_detector))?;
+    drop(pool);
     unusual.into_iter().for_each(|warning| stage.warn(warning));
     stage.figure("picture", view.to_string());
     // Other pictures or sums would give other rows than those that were saved.

@@ -13,10 +13,11 @@
 use std::path::Path;
 
 use geometry::{BBox, Landmarks, Point};
+use rayon::prelude::*;
 use schema::footer;
 use video::{Converter, Decoder, Facts, Image, Picture, Region, Sampler};
 
-use crate::detector::Detector;
+use crate::detector::{Detector, NewDetector};
 use crate::face::suppress;
 use crate::pipeline::detector_scale;
 use crate::{Config, Error};
@@ -218,93 +219,157 @@ pub struct Preview<'a> {
     pub config: &'a Config,
 }
 
+/// Luma of whole frames, [`PROBE_WIDTH`] pixels on their longer side, and samples of the faces in some of them.
+type Glances = (Vec<Image>, Vec<FaceSample>);
+
+/// A picture in which combs are searched for, and faces are detected to find the rotation.
+struct FaceSample {
+    is_combed: bool,
+    /// The picture as the detector's input.
+    input: Image,
+}
+
+/// Looks at pictures one after the other.
+struct Glancer<'a> {
+    view: &'a View,
+    /// Scale of the detector's input picture.
+    scale: f64,
+    converter: Converter,
+    glances: Glances,
+}
+
+impl Glancer<'_> {
+    fn look(&mut self, picture: &Picture, is_face_sample: bool) -> Result<(), String> {
+        let (width, height) = probe_size(self.view);
+        self.glances.0.push(self.converter.luma(picture, width, height)?);
+        if is_face_sample {
+            let ((width, height), part) = self.view.scaled(self.scale);
+            let input = self.converter.rgb_region(picture, width, height, part)?;
+            self.glances.1.push(FaceSample { is_combed: Converter::new(0).is_combed(picture)?, input });
+        }
+        Ok(())
+    }
+}
+
+/// Returns the size of the pictures in which bars are searched for.
+fn probe_size(view: &View) -> (usize, usize) {
+    let scale = (PROBE_WIDTH as f64 / view.size.0.max(view.size.1) as f64).min(1.0);
+    view.scaled(scale).0
+}
+
 impl Preview<'_> {
     /// Chooses the view of a video, and returns warnings about the view. If no picture can be decoded in advance, the
     /// view is the whole frame.
     ///
     /// # Errors
     /// When the video cannot be opened, and when the detector fails.
-    pub fn choose(&self, detector: &mut dyn Detector) -> Result<(View, Vec<String>), Error> {
+    pub fn choose(&self, new_detector: &NewDetector) -> Result<(View, Vec<String>), Error> {
+        let smallest_px = new_detector().map_err(|reason| self.failed(reason))?.smallest_px();
         let facts = Decoder::open(self.path, 1)?.facts().clone();
-        let mut view = View::whole(&facts);
-        let pictures = self.pictures()?;
-        let mut warnings = Vec::new();
-        let failed = |reason| Error::Frame { path: self.path.to_path_buf(), frame_idx: 0, reason };
-        let step = pictures.len().div_ceil(FACE_SAMPLES).max(1);
-        let combed = pictures.iter().step_by(step).map(|picture| Converter::new(0).is_combed(picture));
-        let combed: Vec<bool> = combed.collect::<Result<_, _>>().map_err(failed)?;
-        let n_combed = combed.iter().filter(|is_combed| **is_combed).count();
-        view.is_woven = n_combed >= MIN_COMBED && n_combed as f64 >= WOVEN * combed.len() as f64;
-        let mut converter = view.converter(facts.rotation_degrees);
-        let scale = (PROBE_WIDTH as f64 / view.size.0.max(view.size.1) as f64).min(1.0);
-        let (probe, _) = view.scaled(scale);
-        let luma = pictures.iter().map(|picture| converter.luma(picture, probe.0, probe.1));
-        let luma = luma.collect::<Result<Vec<_>, _>>().map_err(failed)?;
-        if let Some(part) = active(&luma) {
-            view.picture = enlarged(part, probe, view.size);
+        let whole = View::whole(&facts);
+        let mut view = whole;
+        let (lumas, mut samples) = self.glances(&view, &facts, smallest_px)?;
+        let n_combed = samples.iter().filter(|sample| sample.is_combed).count();
+        view.is_woven = n_combed >= MIN_COMBED && n_combed as f64 >= WOVEN * samples.len() as f64;
+        if let Some(part) = active(&lumas) {
+            view.picture = enlarged(part, probe_size(&view), view.size);
         }
-        let mut upright = Vec::new();
-        for picture in pictures.iter().step_by(step) {
-            let scale = detector_scale(&view, self.config.min_face_px, detector.smallest_px());
-            let (whole, part) = view.scaled(scale);
-            upright.push(converter.rgb_region(picture, whole.0, whole.1, part).map_err(failed)?);
+        // Pictures are decoded again where the first look was at another view, and not kept: of large frames they
+        // would take more memory than the whole stage.
+        if view != whole {
+            (_, samples) = self.glances(&view, &facts, smallest_px)?;
         }
-        let turn = self.turn(&upright, detector).map_err(failed)?;
-        if turn > 0 {
-            warnings.push(format!(
-                "the faces are upright in the picture turned by {turn} degrees clockwise: the picture is turned, and \
-                 boxes refer to the frame as it is stored"
-            ));
-        }
-        Ok((view.turned(turn), warnings))
+        let turn = self.turn(&samples, new_detector).map_err(|reason| self.failed(reason))?;
+        let warning = format!(
+            "the faces are upright in the picture turned by {turn} degrees clockwise: the picture is turned, and \
+             boxes refer to the frame as it is stored"
+        );
+        Ok((view.turned(turn), (turn > 0).then_some(warning).into_iter().collect()))
     }
 
-    /// Returns pictures spread over the video; pictures of its beginning if the video has few key frames.
-    fn pictures(&self) -> Result<Vec<Picture>, Error> {
+    fn failed(&self, reason: String) -> Error {
+        Error::Frame { path: self.path.to_path_buf(), frame_idx: 0, reason }
+    }
+
+    /// Looks at pictures spread over the video; at pictures of its beginning if the video has few key frames.
+    fn glances(&self, view: &View, facts: &Facts, smallest_px: f64) -> Result<Glances, Error> {
+        let new_glancer = || Glancer {
+            view,
+            scale: detector_scale(view, self.config.min_face_px, smallest_px),
+            converter: view.converter(facts.rotation_degrees),
+            glances: Glances::default(),
+        };
+        // Of so many pictures, one is a sample of faces.
+        let step = |wanted: usize| wanted.div_ceil(FACE_SAMPLES);
         if self.keys.len() >= MIN_KEYS {
-            let mut sampler = Sampler::open(self.path)?;
             let wanted = SAMPLES.min(self.keys.len());
-            let keys = (0..wanted).map(|i| self.keys[(2 * i + 1) * self.keys.len() / (2 * wanted)]);
-            return Ok(keys.filter_map(|ticks| sampler.key_frame(ticks)).collect());
+            let keys = (0..wanted).map(|i| (i, self.keys[(2 * i + 1) * self.keys.len() / (2 * wanted)]));
+            let keys: Vec<_> = keys.collect();
+            let look = |keys: &[(usize, i64)]| {
+                let (mut sampler, mut glancer) = (Sampler::open(self.path)?, new_glancer());
+                for (i, ticks) in keys {
+                    if let Some(picture) = sampler.key_frame(*ticks) {
+                        let looked = glancer.look(&picture, i % step(wanted) == 0);
+                        looked.map_err(|reason| self.failed(reason))?;
+                    }
+                }
+                Ok(glancer.glances)
+            };
+            let parts = keys.par_chunks(wanted.div_ceil(rayon::current_num_threads()));
+            let parts: Vec<Glances> = parts.map(look).collect::<Result<_, Error>>()?;
+            let (lumas, samples): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
+            return Ok((lumas.into_iter().flatten().collect(), samples.into_iter().flatten().collect()));
         }
         let mut decoder = Decoder::open(self.path, 1)?;
         let (share, most) = FIRST_FRAMES;
         let n_frames = (self.n_frames / share).clamp(1, most);
-        let step = n_frames.div_ceil(SAMPLES);
-        let mut pictures = Vec::new();
+        let spacing = n_frames.div_ceil(SAMPLES);
+        let step = step(n_frames.div_ceil(spacing));
+        let mut glancer = new_glancer();
         for i in 0..n_frames {
             // The later decoding of the whole video reports damage.
             let Ok(Some(picture)) = decoder.next_picture() else { break };
-            if i % step == 0 {
-                pictures.push(picture);
+            if i % spacing == 0 {
+                let looked = glancer.look(&picture, (i / spacing) % step == 0);
+                looked.map_err(|reason| self.failed(reason))?;
             }
         }
-        Ok(pictures)
+        Ok(glancer.glances)
     }
 
     /// Returns the clockwise turn after which the faces in the pictures are upright, in degrees. The detector also
     /// finds faces that lie on their side or upside down, with lower scores, so every turn is tried on one picture
     /// after the other until one turn leads.
-    fn turn(&self, pictures: &[Image], detector: &mut dyn Detector) -> Result<u32, String> {
+    fn turn(&self, samples: &[FaceSample], new_detector: &NewDetector) -> Result<u32, String> {
         let mut votes = [0; 4];
-        for picture in pictures {
-            let mut scores = [const { Vec::new() }; 4];
-            for (degrees, scores) in (0..).step_by(90).zip(&mut scores) {
-                let faces = detector.detect(&picture.clone().turned(degrees))?;
-                let faces = suppress(faces, self.config.max_overlap as f32);
-                scores.extend(faces.iter().map(|face| face.score));
-            }
-            if let Some(quarter) = vote(&scores) {
-                votes[quarter] += 1;
-            }
-            let rivals = |quarter: usize| (0..4).filter(move |other| *other != quarter);
-            let most = |quarter: usize| rivals(quarter).map(|other| votes[other]).max().unwrap_or(0);
-            let lead = |quarter: usize| if quarter == 0 { UPRIGHT_LEAD } else { TURNED_LEAD };
-            if let Some(best) = (0..4).find(|quarter| votes[*quarter] >= most(*quarter) + lead(*quarter)) {
-                return Ok(best as u32 * 90);
+        // Threads look at samples ahead, whose votes may not be needed.
+        for ahead in samples.chunks(rayon::current_num_threads()) {
+            let vote = |sample: &FaceSample| self.upright_quarter(&sample.input, &mut *new_detector()?);
+            for quarter in ahead.par_iter().map(vote).collect::<Result<Vec<_>, String>>()? {
+                if let Some(quarter) = quarter {
+                    votes[quarter] += 1;
+                }
+                let rivals = |quarter: usize| (0..4).filter(move |other| *other != quarter);
+                let most = |quarter: usize| rivals(quarter).map(|other| votes[other]).max().unwrap_or(0);
+                let lead = |quarter: usize| if quarter == 0 { UPRIGHT_LEAD } else { TURNED_LEAD };
+                if let Some(best) = (0..4).find(|quarter| votes[*quarter] >= most(*quarter) + lead(*quarter))
+                {
+                    return Ok(best as u32 * 90);
+                }
             }
         }
         Ok(0)
+    }
+
+    /// Returns the vote of a picture, see [`vote`].
+    fn upright_quarter(&self, picture: &Image, detector: &mut dyn Detector) -> Result<Option<usize>, String> {
+        let mut scores = [const { Vec::new() }; 4];
+        for (degrees, scores) in (0..).step_by(90).zip(&mut scores) {
+            let faces = detector.detect(&picture.clone().turned(degrees))?;
+            let faces = suppress(faces, self.config.max_overlap as f32);
+            scores.extend(faces.iter().map(|face| face.score));
+        }
+        Ok(vote(&scores))
     }
 }
 
