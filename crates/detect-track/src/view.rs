@@ -24,7 +24,7 @@ use crate::{Config, Error};
 
 /// Largest number of key frames from which a view is chosen.
 const SAMPLES: usize = 24;
-/// Smallest number of key frames; with fewer key frames, the first frames of the video are decoded instead.
+/// Smallest number of key frames; with fewer key frames, the first frames of the video are decoded, too.
 const MIN_KEYS: usize = 8;
 /// Divisor of the number of frames that gives the number of first frames to decode, and the largest such number.
 const FIRST_FRAMES: (usize, usize) = (3, 120);
@@ -42,6 +42,8 @@ const TURNED_LEAD: usize = 3;
 pub const PROBE_WIDTH: usize = 480;
 /// Largest luma of a black pixel, 0 to 255.
 const BLACK: u8 = 28;
+/// Largest difference of luma from the colour of a plain bar, 0 to 255.
+const PLAIN: u8 = 10;
 /// Difference of luma over time above which a pixel is moving, 0 to 255.
 const CHANGE: u8 = 14;
 /// Largest share of the pixels of a line in a bar that are not black or still, 0 to 1.
@@ -291,7 +293,8 @@ impl Preview<'_> {
         Error::Frame { path: self.path.to_path_buf(), frame_idx: 0, reason }
     }
 
-    /// Looks at pictures spread over the video; at pictures of its beginning if the video has few key frames.
+    /// Looks at key frames spread over the video; of a video with few key frames, at pictures of its beginning, too, the
+    /// more the fewer key frames there are.
     fn glances(&self, view: &View, facts: &Facts, smallest_px: f64) -> Result<Glances, Error> {
         let new_glancer = || Glancer {
             view,
@@ -301,31 +304,40 @@ impl Preview<'_> {
         };
         // Of so many pictures, one is a sample of faces.
         let step = |wanted: usize| wanted.div_ceil(FACE_SAMPLES);
-        if self.keys.len() >= MIN_KEYS {
-            let wanted = SAMPLES.min(self.keys.len());
-            let keys = (0..wanted).map(|i| (i, self.keys[(2 * i + 1) * self.keys.len() / (2 * wanted)]));
-            let keys: Vec<_> = keys.collect();
-            let look = |keys: &[(usize, i64)]| {
-                let (mut sampler, mut glancer) = (Sampler::open(self.path)?, new_glancer());
-                for (i, ticks) in keys {
-                    if let Some(picture) = sampler.key_frame(*ticks) {
-                        let looked = glancer.look(&picture, i % step(wanted) == 0);
-                        looked.map_err(|reason| self.failed(reason))?;
-                    }
+        let n_keys = SAMPLES.min(self.keys.len());
+        let keys = (0..n_keys).map(|i| (i, self.keys[(2 * i + 1) * self.keys.len() / (2 * n_keys)]));
+        let keys: Vec<_> = keys.collect();
+        let look = |keys: &[(usize, i64)]| {
+            let (mut sampler, mut glancer) = (Sampler::open(self.path)?, new_glancer());
+            for (i, ticks) in keys {
+                if let Some(picture) = sampler.key_frame(*ticks) {
+                    let looked = glancer.look(&picture, i % step(n_keys) == 0);
+                    looked.map_err(|reason| self.failed(reason))?;
                 }
-                Ok(glancer.glances)
-            };
-            let parts = keys.par_chunks(wanted.div_ceil(rayon::current_num_threads()));
-            let parts: Vec<Glances> = parts.map(look).collect::<Result<_, Error>>()?;
-            let (lumas, samples): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
-            return Ok((lumas.into_iter().flatten().collect(), samples.into_iter().flatten().collect()));
+            }
+            Ok(glancer.glances)
+        };
+        let parts = keys.par_chunks(n_keys.div_ceil(rayon::current_num_threads()).max(1));
+        let mut parts: Vec<Glances> = parts.map(look).collect::<Result<_, Error>>()?;
+        if n_keys < MIN_KEYS {
+            parts.push(self.first_glances(SAMPLES / n_keys.max(1), new_glancer(), step)?);
         }
+        let (lumas, samples): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
+        Ok((lumas.into_iter().flatten().collect(), samples.into_iter().flatten().collect()))
+    }
+
+    /// Looks at `wanted` pictures of the beginning of the video.
+    fn first_glances(
+        &self,
+        wanted: usize,
+        mut glancer: Glancer<'_>,
+        step: impl Fn(usize) -> usize,
+    ) -> Result<Glances, Error> {
         let mut decoder = Decoder::open(self.path, 1)?;
         let (share, most) = FIRST_FRAMES;
         let n_frames = (self.n_frames / share).clamp(1, most);
-        let spacing = n_frames.div_ceil(SAMPLES);
+        let spacing = n_frames.div_ceil(wanted);
         let step = step(n_frames.div_ceil(spacing));
-        let mut glancer = new_glancer();
         for i in 0..n_frames {
             // The later decoding of the whole video reports damage.
             let Ok(Some(picture)) = decoder.next_picture() else { break };
@@ -393,27 +405,49 @@ fn enlarged(part: Region, probe: (usize, usize), size: (usize, usize)) -> Region
     Region { x, y, width, height }
 }
 
-/// Returns the part of pictures of one size that is neither black bars nor, with at least `MIN_PROBES` pictures, a
-/// still frame around a window; `None` if this part is the whole picture or too small. The edges of the part must be
-/// straight: half of the pixels along an edge must differ from the bar, so a dark or a still background does not
-/// count as a bar.
+/// Returns the part of pictures of one size that is neither bars, black or of another plain colour, nor, with at least
+/// `MIN_PROBES` pictures, a still frame around a window; `None` if this part is the whole picture or too small. The edges
+/// of the part must be straight: half of the pixels along an edge must differ from the bar, so a dark, a plain or a still
+/// background does not count as a bar.
 pub fn active(pictures: &[Image]) -> Option<Region> {
     let first = pictures.first()?;
     let whole = Region { x: 0, y: 0, width: first.width, height: first.height };
-    // A pixel that is not black in more than a tenth of the pictures, and in any picture.
-    let mut bright = Mask::new(whole, |at| {
-        let lit = pictures.iter().filter(|picture| picture.data[at] > BLACK).count();
-        (lit * 10 > pictures.len(), lit > 0)
-    });
-    let mut part = bright.shrunk(whole);
-    if pictures.len() >= MIN_PROBES {
-        let mut moving = Mask::new(whole, |at| {
-            let values = pictures.iter().map(|picture| picture.data[at]);
-            let (low, high) = values.fold((u8::MAX, 0), |(low, high), v| (low.min(v), high.max(v)));
+    // A pixel that differs from a bar in more than a tenth of the pictures, and in any picture.
+    let differing = |is_bar: &dyn Fn(u8) -> bool| {
+        Mask::new(whole, |at| {
+            let n_differing = pictures.iter().filter(|picture| !is_bar(picture.data[at])).count();
+            (n_differing * 10 > pictures.len(), n_differing > 0)
+        })
+    };
+    let range = |at: usize| {
+        let values = pictures.iter().map(|picture| picture.data[at]);
+        values.fold((u8::MAX, 0), |(low, high), v| (low.min(v), high.max(v)))
+    };
+    let mut bright = differing(&|v| v <= BLACK);
+    let mut moving = (pictures.len() >= MIN_PROBES).then(|| {
+        Mask::new(whole, |at| {
+            let (low, high) = range(at);
             let moves = high - low > CHANGE;
             (moves, moves)
-        });
-        part = moving.shrunk(part);
+        })
+    });
+    let mut part = whole;
+    // A window may have bars itself.
+    loop {
+        let before = part;
+        part = bright.shrunk(part);
+        for (x, y) in [(0, 0), (1, 0), (0, 1), (1, 1)] {
+            let corner = (part.x + x * (part.width - 1), part.y + y * (part.height - 1));
+            let (low, high) = range(corner.1 * whole.width + corner.0);
+            if high - low <= PLAIN {
+                let colour = low + (high - low) / 2;
+                part = differing(&|v| v.abs_diff(colour) <= PLAIN).shrunk(part);
+            }
+        }
+        part = moving.as_mut().map_or(part, |moving| moving.shrunk(part));
+        if part == before {
+            break;
+        }
     }
     let is_large = |side: usize, whole: usize| side as f64 >= MIN_PICTURE * whole as f64;
     let is_picture = is_large(part.width, whole.width) && is_large(part.height, whole.height);
@@ -557,6 +591,32 @@ mod tests {
         ] {
             assert_eq!(active(&framed(region, |_, _| 1)), Some(region));
         }
+    }
+
+    #[test]
+    fn bars_of_a_plain_colour_are_no_part_of_a_still_picture() {
+        let region = Region { x: 50, y: 20, width: 40, height: 30 };
+        let still: Vec<_> = (0..6)
+            .map(|_| {
+                let inside = |x: usize, y: usize| (50..90).contains(&x) && (20..50).contains(&y);
+                picture(96, 54, |x, y| if inside(x, y) { busy(3, x, y) / 2 } else { 200 + (x % 3) as u8 })
+            })
+            .collect();
+        assert_eq!(active(&still), Some(region));
+        // Different colours on the left and on the right.
+        let region = Region { x: 20, y: 0, width: 60, height: 54 };
+        assert_eq!(active(&framed(region, |x, _| if x < 50 { 250 } else { 90 })), Some(region));
+        // A window with black bars of its own.
+        let bars = |x: usize, y: usize| if (10..90).contains(&x) && (6..48).contains(&y) { 0 } else { 180 };
+        let region = Region { x: 10, y: 12, width: 80, height: 30 };
+        assert_eq!(active(&framed(region, bars)), Some(region));
+        // A person before a plain wall has no straight edge.
+        let person = |seed: usize, x: usize, y: usize| {
+            let (dx, dy) = (x as f64 - 48.0, y as f64 - 54.0);
+            if dx.hypot(dy) < 40.0 { busy(seed, x, y) } else { 128 }
+        };
+        let pictures: Vec<_> = (0..6).map(|seed| picture(96, 54, |x, y| person(seed, x, y))).collect();
+        assert_eq!(active(&pictures), None);
     }
 
     #[test]

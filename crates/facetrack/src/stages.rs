@@ -74,6 +74,10 @@ fn arguments(stage: &str, plan: &Plan<'_>, video: &Path, run_dir: &Path) -> Vec<
 /// Environment variable of a stage that ends when its standard input ends, which a process that is killed closes.
 pub(crate) const ENDS_WITH_INPUT: &str = "FACETRACK_ENDS_WITH_INPUT";
 
+/// Environment variable of glibc: number of pools from which threads allocate memory. By default each thread has its own,
+/// and what one thread has freed is of no use to the others: 7 % more memory in `detect-track` for the same time.
+const ARENAS: &str = "MALLOC_ARENA_MAX";
+
 /// Event of a stage.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
@@ -126,6 +130,9 @@ pub(crate) fn run(
         .map_err(|e| Error::unexpected(format!("failed to locate the program file: {e}")))?;
     let mut command = Command::new(program);
     command.args(["stage", stage]).args(arguments(stage, plan, video, run_dir));
+    if std::env::var_os(ARENAS).is_none() {
+        command.env(ARENAS, "2");
+    }
     keys::pass(&mut command);
     let result = listen_to(&mut command, screen)
         .and_then(|(heard, status, cost)| Ok(Finished { cost, ..heard.conclude(stage, status, run_dir)? }));

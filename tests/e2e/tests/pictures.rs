@@ -111,13 +111,15 @@ fn bars_and_odd_pixels_change_neither_cuts_nor_faces() {
     let Some(plain) = plain("bars.mkv") else { return };
     let moved = |x: f32, y: f32| move |[l, t, r, b]: [f32; 4]| [l + x, t + y, r + x, b + y];
     let scaled = |x: f32, y: f32| move |[l, t, r, b]: [f32; 4]| [l * x, t * y, r * x, b * y];
-    let cases: [(&str, &str, Moved); 9] = [
+    let cases: [(&str, &str, Moved); 10] = [
         ("sides.mp4", "pad=854:360:107:0", Box::new(moved(107.0, 0.0))),
         ("letterbox.mp4", "pad=640:480:0:60", Box::new(moved(0.0, 60.0))),
         ("around.mp4", "pad=960:540:200:100", Box::new(moved(200.0, 100.0))),
         ("wide.mkv", "scale=720:576,setsar=64/45", Box::new(scaled(1.125, 1.6))),
         ("flicker.mp4", "eq=brightness='0.06*sin(2*PI*t*8)':eval=frame", Box::new(|edges| edges)),
         ("window.mp4", "pad=1280:720:600:300:gray", Box::new(moved(600.0, 300.0))),
+        // Bars that the window has itself never move.
+        ("barred.mp4", "pad=640:440:0:40,pad=1280:720:600:200:gray", Box::new(moved(600.0, 240.0))),
         ("turned90.mp4", "transpose=1", Box::new(|[l, t, r, b]| [360.0 - b, l, 360.0 - t, r])),
         (
             "turned180.mp4",
