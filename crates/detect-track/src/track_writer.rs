@@ -78,18 +78,20 @@ struct OpenShot {
     first_frame_idx: i64,
     boundary: Boundary,
     tracker: Tracker,
-    /// By the tracker's number of the track; `None` once the track has ended.
-    best_crops: Vec<Option<BestCrops>>,
-    /// The same for the colours of clothes.
-    torsos: Vec<MeanTorso>,
-    /// The same for whether the face moves.
-    stills: Vec<Stillness>,
-    /// The same for the best detection.
-    best: Vec<Best>,
+    /// What the faces of a track have shown, by the tracker's number of the track; `None` once the track has ended.
+    seen: Vec<Option<Seen>>,
     /// Key of the track in the tables, by the tracker's number; `None` when it was rejected.
     track_ids: Vec<Option<i64>>,
     /// Boxes of the tracks that have ended, each with the tracker's number of its track.
     boxes: Vec<(usize, TrackDetection)>,
+}
+
+/// What the faces of a track have shown.
+struct Seen {
+    crops: BestCrops,
+    torso: MeanTorso,
+    still: Stillness,
+    best: Best,
 }
 
 impl TrackWriter {
@@ -233,8 +235,8 @@ impl TrackWriter {
     /// Writes the tracks of the current shot that have ended.
     fn write_ended(&mut self, shot: &mut OpenShot) -> Result<(), Error> {
         for EndedTrack { number, detections, credibility } in shot.tracker.take_ended() {
-            let best = std::mem::take(&mut shot.best[number]);
-            let crops = shot.best_crops[number].take().map(BestCrops::finish).unwrap_or_default();
+            let Some(Seen { crops, torso, still, best }) = shot.seen[number].take() else { continue };
+            let crops = crops.finish();
             let is_credible = match credibility {
                 // A track without an aligned face cannot be embedded.
                 _ if crops.is_empty() => false,
@@ -244,8 +246,7 @@ impl TrackWriter {
             };
             if is_credible {
                 shot.track_ids[number] = Some(self.n_tracks);
-                let torso = std::mem::take(&mut shot.torsos[number]).finish();
-                self.write_track(&detections, &crops, torso, shot.stills[number].is_still())?;
+                self.write_track(&detections, &crops, torso.finish(), still.is_still())?;
                 let filled = fill_gaps(&detections, |frame| self.times.t_secs(frame));
                 shot.boxes.extend(filled.into_iter().map(|detection| (number, detection)));
             }
@@ -363,10 +364,7 @@ impl TrackWriter {
             first_frame_idx,
             boundary,
             tracker: Tracker::new(self.config.association.at_pace_of(&self.times)),
-            best_crops: Vec::new(),
-            torsos: Vec::new(),
-            stills: Vec::new(),
-            best: Vec::new(),
+            seen: Vec::new(),
             track_ids: Vec::new(),
             boxes: Vec::new(),
         });
@@ -382,18 +380,21 @@ impl TrackWriter {
         let t_secs = self.times.t_secs(frame_idx);
         let tracks = shot.tracker.step(frame_idx, t_secs, &faces);
         for (found, track) in faces.into_iter().zip(tracks) {
-            if track == shot.best_crops.len() {
-                shot.best_crops.push(Some(BestCrops::new(self.config.crops_per_track as usize)));
-                shot.torsos.push(MeanTorso::default());
-                shot.stills.push(Stillness::default());
-                shot.best.push(Best::default());
+            if track == shot.seen.len() {
+                shot.seen.push(Some(Seen {
+                    crops: BestCrops::new(self.config.crops_per_track as usize),
+                    torso: MeanTorso::default(),
+                    still: Stillness::default(),
+                    best: Best::default(),
+                }));
                 shot.track_ids.push(None);
             }
-            shot.best[track].offer(frame_idx, &found.face, found.surroundings);
-            found.torso.into_iter().for_each(|torso| shot.torsos[track].add(torso));
-            if let Some((best, crop)) = shot.best_crops[track].as_mut().zip(found.crop) {
-                shot.stills[track].add(t_secs, &found.face.bbox, &crop.appearance);
-                best.offer(frame_idx, crop);
+            let Some(seen) = &mut shot.seen[track] else { continue };
+            seen.best.offer(frame_idx, &found.face, found.surroundings);
+            found.torso.into_iter().for_each(|torso| seen.torso.add(torso));
+            if let Some(crop) = found.crop {
+                seen.still.add(t_secs, &found.face.bbox, &crop.appearance);
+                seen.crops.offer(frame_idx, crop);
             }
         }
         self.write_ended(&mut shot)?;

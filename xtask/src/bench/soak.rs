@@ -6,7 +6,7 @@ use std::process::Command;
 use clap::Args;
 use console::{Result, process};
 
-use super::scripts;
+use super::{PYTHON, scripts};
 use crate::{system, workspace};
 
 /// What `cargo xtask bench soak` takes.
@@ -37,7 +37,7 @@ pub(super) fn soak(options: &Options, install: bool) -> Result<()> {
     system::ensure(&[system::RUN, system::TESTS], install)?;
     workspace::build(true)?;
     let scratch = scripts(&[("soak.py", include_str!("soak.py"))])?;
-    let mut python = Command::new("python3");
+    let mut python = Command::new(PYTHON.obtain()?);
     python.arg(scratch.path().join("soak.py")).arg("--program").arg(workspace::program("facetrack"));
     python.arg("--video").arg(&options.video).arg("--work").arg(workspace::target().join("bench-soak"));
     for (name, value) in [
