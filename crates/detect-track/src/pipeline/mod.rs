@@ -21,7 +21,7 @@ use video::Decoder;
 
 use crate::detector::NewDetector;
 use crate::pipeline::dispatcher::Dispatcher;
-use crate::pipeline::source::FrameSource;
+use crate::pipeline::source::{FrameSource, picture_bytes};
 use crate::pipeline::worker::Examiner;
 pub(crate) use crate::pipeline::worker::detector_scale;
 use crate::track_writer::TrackWriter;
@@ -58,7 +58,8 @@ pub fn run(
             scope.spawn(move || worker::work(taken, &answers, new_examiner()));
         }
         drop(answers);
-        let dispatcher = Dispatcher::new(path, orders, received, config, threads, writer);
+        let dispatcher =
+            Dispatcher::new(path, orders, received, config, threads, picture_bytes(&facts), writer);
         FrameSource::new(decoder, config, view, dispatcher).run(progress)
     })
 }

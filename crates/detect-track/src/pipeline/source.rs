@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use run::stage::Progress;
-use video::{Converter, Decoder, Picture};
+use video::{Converter, Decoder, Facts, Picture};
 
 use crate::pipeline::dispatcher::Dispatcher;
 use crate::shots::{self, Boundary, ShotDetector, Verdict};
@@ -13,6 +13,11 @@ use crate::{Config, Error};
 
 /// Largest memory of the pictures that wait for the end of one span between anchor frames, bytes.
 const MAX_INTERVAL_BYTES: usize = 128 << 20;
+
+/// Returns what a picture of a video needs at most, bytes; 1 or more.
+pub(super) fn picture_bytes(facts: &Facts) -> usize {
+    (facts.width as usize * facts.height as usize * 3).max(1)
+}
 
 /// Frames on their way from the decoder to the dispatcher. A frame waits until it is known whether a
 /// shot begins at the frame after it.
@@ -43,8 +48,7 @@ impl<'a> FrameSource<'a> {
     pub(super) fn new(decoder: Decoder, config: &Config, view: View, dispatcher: Dispatcher<'a>) -> Self {
         let fps = dispatcher.times().fps();
         let facts = decoder.facts();
-        let picture_bytes = facts.width as usize * facts.height as usize * 3;
-        let budget_secs = MAX_INTERVAL_BYTES as f64 / picture_bytes.max(1) as f64 / fps;
+        let budget_secs = MAX_INTERVAL_BYTES as f64 / picture_bytes(facts) as f64 / fps;
         Self {
             luma: view.converter(facts.rotation_degrees),
             view,
