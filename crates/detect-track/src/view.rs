@@ -503,10 +503,8 @@ impl Mask {
         let mut kept: Vec<Side> = Vec::new();
         loop {
             let part = self.without_bars(from, &kept);
-            let wrong = SIDES.into_iter().find(|side| {
-                let cut = cut_off(from, part, *side);
-                cut > 0 && !self.is_edge(from, part, *side, cut)
-            });
+            let wrong =
+                SIDES.into_iter().find(|side| cut_off(from, part, *side) > 0 && !self.is_edge(part, *side));
             match wrong {
                 Some(side) => kept.push(side),
                 None => return part,
@@ -535,9 +533,12 @@ impl Mask {
         }
     }
 
-    /// Returns whether a bar of `cut` lines is wide enough and ends in a straight edge.
-    fn is_edge(&self, from: Region, part: Region, side: Side, cut: usize) -> bool {
-        let whole = if matches!(side, Side::Left | Side::Right) { from.width } else { from.height };
+    /// Returns whether the bars beyond a side of the region are wide enough and end in a straight edge.
+    fn is_edge(&self, part: Region, side: Side) -> bool {
+        let Region { width, height, .. } = self.frame;
+        let whole = if matches!(side, Side::Left | Side::Right) { width } else { height };
+        // What lies between two bars is not measured: a line that blends their colours is no part of the picture.
+        let cut = cut_off(self.frame, part, side);
         // The first line may be half bar: codecs and scalers blur edges.
         let share =
             [1, 2].map(|depth| self.share(&self.ever, part, side, depth)).into_iter().fold(0.0, f64::max);
