@@ -300,9 +300,10 @@ pub fn run(job: &mut Job<Config>, path: &Path, weights: Option<&Path>) -> Result
         keys.extend(usable.map(|frame| frame.pts_ticks));
     }
     let times: FrameTimes = times.into_iter().collect();
-    let preview = Preview { path, keys: &keys, n_frames: times.len(), config: &job.config };
     let failed = |reason| Error::Frame { path: path.to_path_buf(), frame_idx: 0, reason };
     let detector = new_detector().map_err(failed)?;
+    let smallest_px = detector.smallest_px();
+    let preview = Preview { path, keys: &keys, n_frames: times.len(), config: &job.config, smallest_px };
     let pool = ThreadPoolBuilder::new().num_threads(job.threads).build();
     let pool = pool.map_err(|e| Error::Threads { reason: e.to_string() })?;
     let (view, unusual) = pool.install(|| preview.choose(&*new_detector))?;

@@ -28,7 +28,7 @@ const SAMPLES: usize = 24;
 const MIN_KEYS: usize = 8;
 /// Divisor of the number of frames that gives the number of first frames to decode, and the largest such number.
 const FIRST_FRAMES: (usize, usize) = (3, 120);
-/// Largest number of pictures in which combs are searched for, and faces are detected to find the rotation.
+/// Number of pictures, at most one more, in which combs are searched for, and faces are detected to find the rotation.
 const FACE_SAMPLES: usize = 12;
 /// Smallest score of a face without which a picture has no vote on the rotation, 0 to 1.
 const CLEAR: f32 = 0.8;
@@ -42,15 +42,17 @@ const TURNED_LEAD: usize = 3;
 pub const PROBE_WIDTH: usize = 480;
 /// Largest luma of a black pixel, 0 to 255.
 const BLACK: u8 = 28;
-/// Largest difference of luma from the colour of a plain bar, 0 to 255.
+/// Largest difference of luma from that of a plain bar, 0 to 255; a plain bar has the same luma everywhere in all
+/// pictures.
 const PLAIN: u8 = 10;
 /// Difference of luma over time above which a pixel is moving, 0 to 255.
 const CHANGE: u8 = 14;
-/// Largest share of the pixels of a line in a bar that are not black or still, 0 to 1.
+/// Largest share of the pixels of a line in a bar that are not black, plain or still, 0 to 1.
 const STRAY: f64 = 0.02;
 /// Smallest share of the pixels along the edge of the picture that differ from the bar, 0 to 1.
 const EDGE: f64 = 0.5;
-/// Smallest width or height of a bar, as a share of that of the frame, 0 to 1; smaller bars stay in the picture.
+/// Smallest width of the bars on one side together, as a share of the width or height of the frame, 0 to 1; smaller bars
+/// stay in the picture.
 const MIN_BAR: f64 = 0.03;
 /// Smallest width and height of the picture, as a share of those of the frame, 0 to 1.
 const MIN_PICTURE: f64 = 0.1;
@@ -219,10 +221,18 @@ pub struct Preview<'a> {
     pub n_frames: usize,
     /// Settings of the stage.
     pub config: &'a Config,
+    /// Size of the smallest face that the detector finds reliably, pixels of its input picture.
+    pub smallest_px: f64,
 }
 
-/// Luma of whole frames, [`PROBE_WIDTH`] pixels on their longer side, and samples of the faces in some of them.
-type Glances = (Vec<Image>, Vec<FaceSample>);
+/// What is kept of some frames.
+#[derive(Default)]
+struct Glances {
+    /// Luma of the whole frames, [`PROBE_WIDTH`] pixels on the longer side.
+    lumas: Vec<Image>,
+    /// Samples of the faces in some of the frames.
+    samples: Vec<FaceSample>,
+}
 
 /// A picture in which combs are searched for, and faces are detected to find the rotation.
 struct FaceSample {
@@ -243,11 +253,11 @@ struct Glancer<'a> {
 impl Glancer<'_> {
     fn look(&mut self, picture: &Picture, is_face_sample: bool) -> Result<(), String> {
         let (width, height) = probe_size(self.view);
-        self.glances.0.push(self.converter.luma(picture, width, height)?);
+        self.glances.lumas.push(self.converter.luma(picture, width, height)?);
         if is_face_sample {
             let ((width, height), part) = self.view.scaled(self.scale);
             let input = self.converter.rgb_region(picture, width, height, part)?;
-            self.glances.1.push(FaceSample { is_combed: Converter::new(0).is_combed(picture)?, input });
+            self.glances.samples.push(FaceSample { is_combed: Converter::new(0).is_combed(picture)?, input });
         }
         Ok(())
     }
@@ -266,20 +276,19 @@ impl Preview<'_> {
     /// # Errors
     /// When the video cannot be opened, and when the detector fails.
     pub fn choose(&self, new_detector: &NewDetector) -> Result<(View, Vec<String>), Error> {
-        let smallest_px = new_detector().map_err(|reason| self.failed(reason))?.smallest_px();
         let facts = Decoder::open(self.path, 1)?.facts().clone();
         let whole = View::whole(&facts);
         let mut view = whole;
-        let (lumas, mut samples) = self.glances(&view, &facts, smallest_px)?;
+        let Glances { lumas, mut samples } = self.glances(&view, &facts)?;
         let n_combed = samples.iter().filter(|sample| sample.is_combed).count();
         view.is_woven = n_combed >= MIN_COMBED && n_combed as f64 >= WOVEN * samples.len() as f64;
         if let Some(part) = active(&lumas) {
             view.picture = enlarged(part, probe_size(&view), view.size);
         }
-        // Pictures are decoded again where the first look was at another view, and not kept: of large frames they
-        // would take more memory than the whole stage.
+        // The frames are decoded again if the first look was at another view: large frames would take more memory than
+        // the rest of the stage.
         if view != whole {
-            (_, samples) = self.glances(&view, &facts, smallest_px)?;
+            samples = self.glances(&view, &facts)?.samples;
         }
         let turn = self.turn(&samples, new_detector).map_err(|reason| self.failed(reason))?;
         let warning = format!(
@@ -295,53 +304,53 @@ impl Preview<'_> {
 
     /// Looks at key frames spread over the video; of a video with few key frames, at pictures of its beginning, too, the
     /// more the fewer key frames there are.
-    fn glances(&self, view: &View, facts: &Facts, smallest_px: f64) -> Result<Glances, Error> {
+    fn glances(&self, view: &View, facts: &Facts) -> Result<Glances, Error> {
         let new_glancer = || Glancer {
             view,
-            scale: detector_scale(view, self.config.min_face_px, smallest_px),
+            scale: detector_scale(view, self.config.min_face_px, self.smallest_px),
             converter: view.converter(facts.rotation_degrees),
             glances: Glances::default(),
         };
-        // Of so many pictures, one is a sample of faces.
-        let step = |wanted: usize| wanted.div_ceil(FACE_SAMPLES);
         let n_keys = SAMPLES.min(self.keys.len());
+        let n_first = if n_keys < MIN_KEYS { SAMPLES / n_keys.max(1) } else { 0 };
+        // One picture in this number is a sample of faces.
+        let step = (n_keys + n_first).div_ceil(FACE_SAMPLES);
         let keys = (0..n_keys).map(|i| (i, self.keys[(2 * i + 1) * self.keys.len() / (2 * n_keys)]));
         let keys: Vec<_> = keys.collect();
         let look = |keys: &[(usize, i64)]| {
             let (mut sampler, mut glancer) = (Sampler::open(self.path)?, new_glancer());
             for (i, ticks) in keys {
                 if let Some(picture) = sampler.key_frame(*ticks) {
-                    let looked = glancer.look(&picture, i % step(n_keys) == 0);
-                    looked.map_err(|reason| self.failed(reason))?;
+                    glancer.look(&picture, i % step == 0).map_err(|reason| self.failed(reason))?;
                 }
             }
             Ok(glancer.glances)
         };
         let parts = keys.par_chunks(n_keys.div_ceil(rayon::current_num_threads()).max(1));
         let mut parts: Vec<Glances> = parts.map(look).collect::<Result<_, Error>>()?;
-        if n_keys < MIN_KEYS {
-            parts.push(self.first_glances(SAMPLES / n_keys.max(1), new_glancer(), step)?);
+        if n_first > 0 {
+            parts.push(self.first_glances(n_first, step, new_glancer())?);
         }
-        let (lumas, samples): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
-        Ok((lumas.into_iter().flatten().collect(), samples.into_iter().flatten().collect()))
+        let (lumas, samples): (Vec<_>, Vec<_>) =
+            parts.into_iter().map(|part| (part.lumas, part.samples)).unzip();
+        Ok(Glances { lumas: lumas.concat(), samples: samples.into_iter().flatten().collect() })
     }
 
-    /// Looks at `wanted` pictures of the beginning of the video.
-    fn first_glances(
-        &self,
-        wanted: usize,
-        mut glancer: Glancer<'_>,
-        step: impl Fn(usize) -> usize,
-    ) -> Result<Glances, Error> {
+    /// Looks at up to `wanted` pictures of the beginning of the video that are no key frames, and at the first picture if
+    /// no key frame is known.
+    fn first_glances(&self, wanted: usize, step: usize, mut glancer: Glancer<'_>) -> Result<Glances, Error> {
         let mut decoder = Decoder::open(self.path, 1)?;
         let (share, most) = FIRST_FRAMES;
         let n_frames = (self.n_frames / share).clamp(1, most);
         let spacing = n_frames.div_ceil(wanted);
-        let step = step(n_frames.div_ceil(spacing));
-        for i in 0..n_frames {
+        let is_key = |i: usize, picture: &Picture| match picture.pts_ticks {
+            Some(ticks) => self.keys.binary_search(&ticks).is_ok(),
+            None => i == 0 && !self.keys.is_empty(),
+        };
+        for i in 0..=(n_frames - 1) / spacing * spacing {
             // The later decoding of the whole video reports damage.
             let Ok(Some(picture)) = decoder.next_picture() else { break };
-            if i % spacing == 0 {
+            if i % spacing == 0 && !is_key(i, &picture) {
                 let looked = glancer.look(&picture, (i / spacing) % step == 0);
                 looked.map_err(|reason| self.failed(reason))?;
             }
@@ -356,8 +365,14 @@ impl Preview<'_> {
         let mut votes = [0; 4];
         // Threads look at samples ahead, whose votes may not be needed.
         for ahead in samples.chunks(rayon::current_num_threads()) {
-            let vote = |sample: &FaceSample| self.upright_quarter(&sample.input, &mut *new_detector()?);
-            for quarter in ahead.par_iter().map(vote).collect::<Result<Vec<_>, String>>()? {
+            let vote = |detector: &mut Result<Box<dyn Detector>, String>, sample: &FaceSample| {
+                self.upright_quarter(
+                    &sample.input,
+                    detector.as_mut().map_err(|reason| reason.clone())?.as_mut(),
+                )
+            };
+            let quarters = ahead.par_iter().map_init(new_detector, vote);
+            for quarter in quarters.collect::<Result<Vec<_>, String>>()? {
                 if let Some(quarter) = quarter {
                     votes[quarter] += 1;
                 }
@@ -406,52 +421,55 @@ fn enlarged(part: Region, probe: (usize, usize), size: (usize, usize)) -> Region
 }
 
 /// Returns the part of pictures of one size that is neither bars, black or of another plain colour, nor, with at least
-/// `MIN_PROBES` pictures, a still frame around a window; `None` if this part is the whole picture or too small. The edges
-/// of the part must be straight: half of the pixels along an edge must differ from the bar, so a dark, a plain or a still
-/// background does not count as a bar.
+/// `MIN_PROBES` pictures, a still frame around a window; `None` if this part is the whole picture. A part that would be
+/// too small is no picture. The edges of the part must be straight: half of the pixels along an edge must differ from the
+/// bar, so a dark, a plain or a still background does not count as a bar.
 pub fn active(pictures: &[Image]) -> Option<Region> {
     let first = pictures.first()?;
     let whole = Region { x: 0, y: 0, width: first.width, height: first.height };
-    // A pixel that differs from a bar in more than a tenth of the pictures, and in any picture.
-    let differing = |is_bar: &dyn Fn(u8) -> bool| {
-        Mask::new(whole, |at| {
-            let n_differing = pictures.iter().filter(|picture| !is_bar(picture.data[at])).count();
-            (n_differing * 10 > pictures.len(), n_differing > 0)
-        })
-    };
     let range = |at: usize| {
         let values = pictures.iter().map(|picture| picture.data[at]);
         values.fold((u8::MAX, 0), |(low, high), v| (low.min(v), high.max(v)))
     };
-    let mut bright = differing(&|v| v <= BLACK);
-    let mut moving = (pictures.len() >= MIN_PROBES).then(|| {
+    // Titles may cross a black bar for a moment; other bars are the same in all pictures.
+    let bright = Mask::new(whole, |at| {
+        let n_bright = pictures.iter().filter(|picture| picture.data[at] > BLACK).count();
+        (n_bright * 10 > pictures.len(), n_bright > 0)
+    });
+    let always = |differs: &dyn Fn(u8, u8) -> bool| {
         Mask::new(whole, |at| {
             let (low, high) = range(at);
-            let moves = high - low > CHANGE;
-            (moves, moves)
+            let differs = differs(low, high);
+            (differs, differs)
         })
-    });
+    };
+    let moving = (pictures.len() >= MIN_PROBES).then(|| always(&|low, high| high - low > CHANGE));
+    let is_large = |part: &Region| {
+        part.width as f64 >= MIN_PICTURE * whole.width as f64
+            && part.height as f64 >= MIN_PICTURE * whole.height as f64
+    };
+    let shrunk = |mask: &Mask, part: Region| Some(mask.shrunk(part)).filter(is_large).unwrap_or(part);
     let mut part = whole;
     // A window may have bars itself.
     loop {
         let before = part;
-        part = bright.shrunk(part);
+        part = shrunk(&bright, part);
         for (x, y) in [(0, 0), (1, 0), (0, 1), (1, 1)] {
             let corner = (part.x + x * (part.width - 1), part.y + y * (part.height - 1));
             let (low, high) = range(corner.1 * whole.width + corner.0);
             if high - low <= PLAIN {
                 let colour = low + (high - low) / 2;
-                part = differing(&|v| v.abs_diff(colour) <= PLAIN).shrunk(part);
+                let is_other =
+                    |low: u8, high: u8| low.abs_diff(colour) > PLAIN || high.abs_diff(colour) > PLAIN;
+                part = shrunk(&always(&is_other), part);
             }
         }
-        part = moving.as_mut().map_or(part, |moving| moving.shrunk(part));
+        part = moving.as_ref().map_or(part, |moving| shrunk(moving, part));
         if part == before {
             break;
         }
     }
-    let is_large = |side: usize, whole: usize| side as f64 >= MIN_PICTURE * whole as f64;
-    let is_picture = is_large(part.width, whole.width) && is_large(part.height, whole.height);
-    (is_picture && part != whole).then_some(part)
+    (part != whole).then_some(part)
 }
 
 /// Pixels that are not bars: in many pictures, and in at least one picture.
@@ -499,7 +517,7 @@ impl Mask {
     }
 
     /// Returns the region without its bars.
-    fn shrunk(&mut self, from: Region) -> Region {
+    fn shrunk(&self, from: Region) -> Region {
         let mut kept: Vec<Side> = Vec::new();
         loop {
             let part = self.without_bars(from, &kept);
@@ -537,7 +555,7 @@ impl Mask {
     fn is_edge(&self, part: Region, side: Side) -> bool {
         let Region { width, height, .. } = self.frame;
         let whole = if matches!(side, Side::Left | Side::Right) { width } else { height };
-        // What lies between two bars is not measured: a line that blends their colours is no part of the picture.
+        // Bars are measured together, from the border of the frame: a line between two bars blends their colours.
         let cut = cut_off(self.frame, part, side);
         // The first line may be half bar: codecs and scalers blur edges.
         let share =
@@ -611,13 +629,36 @@ mod tests {
         let bars = |x: usize, y: usize| if (10..90).contains(&x) && (6..48).contains(&y) { 0 } else { 180 };
         let region = Region { x: 10, y: 12, width: 80, height: 30 };
         assert_eq!(active(&framed(region, bars)), Some(region));
-        // A person before a plain wall has no straight edge.
-        let person = |seed: usize, x: usize, y: usize| {
-            let (dx, dy) = (x as f64 - 48.0, y as f64 - 54.0);
-            if dx.hypot(dy) < 40.0 { busy(seed, x, y) } else { 128 }
+        // A window between black bars, in a grey frame: one line is half grey.
+        let blended = |x: usize, y: usize| match (x, y) {
+            (10..90, 5) => 90,
+            (10..90, 6..48) => 0,
+            _ => 180,
         };
-        let pictures: Vec<_> = (0..6).map(|seed| picture(96, 54, |x, y| person(seed, x, y))).collect();
-        assert_eq!(active(&pictures), None);
+        let region = Region { x: 10, y: 12, width: 80, height: 30 };
+        assert_eq!(active(&framed(region, blended)), Some(region));
+        // A person before a plain wall has no straight edge; in close-ups, the person hides all but the corners.
+        for near in [0, 2, 4] {
+            let person = |seed: usize, x: usize, y: usize| {
+                let (dx, dy) = (x as f64 - 160.0, y as f64 - 90.0);
+                let radius = if seed < near { 165.0 } else { 60.0 };
+                if dx.hypot(dy) < radius { busy(seed, x, y) } else { 250 }
+            };
+            let pictures: Vec<_> = (0..24).map(|seed| picture(320, 180, |x, y| person(seed, x, y))).collect();
+            assert_eq!(active(&pictures), None, "{near}");
+        }
+    }
+
+    #[test]
+    fn bars_around_a_still_scene_with_little_motion_are_found() {
+        let region = Region { x: 0, y: 8, width: 96, height: 38 };
+        let spot = |seed: usize, x: usize, y: usize| match (x, y) {
+            (_, ..8 | 46..) => 0,
+            (40..45, 20..24) => (seed * 40) as u8,
+            _ => 120,
+        };
+        let pictures: Vec<_> = (0..6).map(|seed| picture(96, 54, |x, y| spot(seed, x, y))).collect();
+        assert_eq!(active(&pictures), Some(region));
     }
 
     #[test]

@@ -21,8 +21,9 @@ const JPEG_QUALITY: u8 = 82;
 /// Longest edge of the picture that stands for a person, pixels.
 const PORTRAIT_PX: u32 = 160;
 
-/// Where the face is in a crop, as a share of the side: in the middle.
-const FACE_PART: Range<f32> = 0.35..0.75;
+/// Where the face is in a crop, from the forehead to the mouth and from eye to eye, as shares of the width and of the
+/// height; the landmarks of `detect_track::crops::TEMPLATE` lie within.
+const FACE_PART: [Range<f32>; 2] = [0.35..0.65, 0.35..0.75];
 /// Number of sizes and places of squares that are tried along a side of a crop.
 const SQUARE_STEPS: u32 = 40;
 
@@ -93,10 +94,7 @@ impl Faces {
                     continue;
                 };
                 let unreadable = |source| Error::Crop { track_id, frame_idx, source };
-                let mut image = picture::decode(encoded, crop.width, crop.height).map_err(unreadable)?;
-                if let Some((x, y, side)) = tables.picture.as_ref().and_then(|p| within(&crop, p)) {
-                    image = image.crop_imm(x, y, side, side);
-                }
+                let image = shown(&crop, encoded, tables.picture.as_ref()).map_err(unreadable)?;
                 let large = jpeg(&image, thumbnail_px).map_err(unreadable)?;
                 let small = jpeg(&image, thumbnail_px / 2).map_err(unreadable)?;
                 let face = Face { track_id, frame_idx, quality, large, small };
@@ -147,8 +145,21 @@ impl Faces {
     }
 }
 
-/// Returns the largest square of a crop that shows no bars and nothing beyond the frame, as its left upper corner and its
-/// side in pixels; `None` if every such square leaves out much of the face.
+/// Returns the picture `encoded` of a crop as pages show it: without bars and what is beyond the frame, where `picture`, the
+/// part of the frame without bars, is known.
+pub(crate) fn shown(
+    crop: &Crop,
+    encoded: &[u8],
+    picture: Option<&Picture>,
+) -> image::ImageResult<DynamicImage> {
+    let image = picture::decode(encoded, crop.width, crop.height)?;
+    let is_whole = (i64::from(image.width()), i64::from(image.height())) == (crop.width, crop.height);
+    let part = picture.filter(|_| is_whole).and_then(|picture| within(crop, picture));
+    Ok(part.map_or_else(|| image.clone(), |(x, y, side)| image.crop_imm(x, y, side, side)))
+}
+
+/// Returns the largest square of a square crop that shows no bars and nothing beyond the frame, as its left upper corner
+/// and its side in pixels; `None` if every such square cuts off the face between forehead and mouth.
 fn within(crop: &Crop, picture: &Picture) -> Option<(u32, u32, u32)> {
     let (across, down) =
         (picture.x_min as f32..=picture.x_max as f32, picture.y_min as f32..=picture.y_max as f32);
@@ -159,18 +170,21 @@ fn within(crop: &Crop, picture: &Picture) -> Option<(u32, u32, u32)> {
         let (x, y) = ((e * x - b * y) / determinant, (a * y - d * x) / determinant);
         across.contains(&x) && down.contains(&y)
     };
-    let whole = u32::try_from(crop.width.min(crop.height)).ok()?;
-    let (first, last) = ((whole as f32 * FACE_PART.start) as u32, (whole as f32 * FACE_PART.end) as u32);
+    let whole = u32::try_from(crop.width).ok().filter(|_| crop.width == crop.height)?;
     let step = (whole / SQUARE_STEPS).max(1);
-    // From the largest square to the smallest one, each at every place where it shows the face.
-    (last - first..=whole).rev().step_by(step as usize).find_map(|side| {
-        let starts = || (last.saturating_sub(side)..=first.min(whole - side)).step_by(step as usize);
+    let [face_across, face_down] =
+        FACE_PART.map(|part| (whole as f32 * part.start) as u32..(whole as f32 * part.end) as u32);
+    // Where a square may begin so that it shows the face.
+    let starts = |side: u32, face: &Range<u32>| {
+        (face.end.saturating_sub(side)..=face.start.min(whole - side)).step_by(step as usize)
+    };
+    (1..=whole).rev().step_by(step as usize).find_map(|side| {
         let middle = (whole - side) / 2;
-        let squares = starts().flat_map(|x| starts().map(move |y| (x, y))).filter(|(x, y)| {
-            [(0, 0), (side, 0), (0, side), (side, side)]
-                .into_iter()
-                .all(|(dx, dy)| is_shown((x + dx, y + dy)))
-        });
+        let squares = starts(side, &face_across)
+            .flat_map(|x| starts(side, &face_down).map(move |y| (x, y)))
+            .filter(|(x, y)| {
+                [(0, 0), (side, 0), (0, side), (side, side)].iter().all(|c| is_shown((x + c.0, y + c.1)))
+            });
         let (x, y) = squares.min_by_key(|(x, y)| x.abs_diff(middle).pow(2) + y.abs_diff(middle).pow(2))?;
         Some((x, y, side))
     })
@@ -248,7 +262,7 @@ mod tests {
         let picture =
             |y_min: i64, x_max: i64| Picture { x_min: 0, y_min, x_max, y_max: 400, turn_degrees: 0 };
         // The crop has half the scale of the frame, and its left upper corner is the pixel (100, 40).
-        let crop = Crop {
+        let mut crop = Crop {
             video_id: "v".into(),
             track_id: 0,
             rank: 0,
@@ -260,11 +274,18 @@ mod tests {
             quality: 0.5,
         };
         assert_eq!(within(&crop, &picture(0, 640)), Some((0, 0, 160)));
-        // Bars of 16 pixels of the crop above it.
+        // A bar of 16 pixels at the top of the crop.
         assert_eq!(within(&crop, &picture(72, 640)), Some((8, 16, 144)));
         // A bar of 16 pixels on the right, too.
         assert_eq!(within(&crop, &picture(72, 388)), Some((0, 16, 144)));
-        assert_eq!(within(&crop, &picture(180, 640)), None, "too much of the face is cut");
+        assert_eq!(within(&crop, &picture(180, 640)), None, "the eyes are in the bar");
+        // A mirrored crop, and one that is turned by a quarter.
+        crop.transform = [-0.5, 0.0, 210.0, 0.0, 0.5, -20.0];
+        assert_eq!(within(&crop, &picture(72, 388)), Some((16, 16, 144)));
+        crop.transform = [0.0, -0.5, 180.0, 0.5, 0.0, -50.0];
+        assert_eq!(within(&crop, &picture(72, 640)), Some((0, 8, 144)));
+        crop.transform = [0.0; 6];
+        assert_eq!(within(&crop, &picture(0, 640)), None);
     }
 
     #[test]

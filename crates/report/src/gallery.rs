@@ -3,11 +3,12 @@
 
 use geometry::main_cast;
 use minijinja::value::Serde;
+use schema::footer::Picture;
 use schema::tables::{Crop, Identity};
 use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
-use crate::faces::{ThumbnailBudget, jpeg};
+use crate::faces::{ThumbnailBudget, jpeg, shown};
 use crate::{environment, format, palette};
 
 const PAGE: &str = include_str!("gallery.html.j2");
@@ -106,15 +107,16 @@ pub fn label(person_id: i64, name: Option<&str>) -> String {
     name.map_or_else(|| format!("Person {person_id}"), str::to_owned)
 }
 
-/// Returns a face of the table `crops` as a small JPEG; `None` where the run keeps no pictures.
+/// Returns a face of the table `crops` as a small JPEG, without what is outside of the picture, if it is known; `None`
+/// where the run keeps no pictures.
 ///
 /// # Errors
 /// When the picture cannot be decoded.
-pub fn face(crop: &Crop) -> Result<Option<Vec<u8>>> {
-    let Crop { track_id, frame_idx, width, height, .. } = *crop;
+pub fn face(crop: &Crop, picture: Option<&Picture>) -> Result<Option<Vec<u8>>> {
+    let Crop { track_id, frame_idx, .. } = *crop;
     let unreadable = |source| Error::Crop { track_id, frame_idx, source };
     let Some(encoded) = &crop.image else { return Ok(None) };
-    let image = picture::decode(encoded, width, height).map_err(unreadable)?;
+    let image = shown(crop, encoded, picture).map_err(unreadable)?;
     jpeg(&image, FACE_PX).map(Some).map_err(unreadable)
 }
 

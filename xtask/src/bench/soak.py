@@ -47,9 +47,9 @@ HOLE_SECS = 600.0
 DV_RATE = 25  # frames per second of raw DV with 576 lines, which has no times
 # Smallest values without a difference: recall and precision of boxes, B³ of people.
 LEAST_BOXES, LEAST_PEOPLE = 0.95, 0.98
-# Smallest probability of an error for which a track of a run is doubtful.
+# Smallest probability of an error in the table `doubts` that counts.
 LEAST_DOUBT = 0.05
-# Differences in what a run does not claim.
+# Reason for differences that vanish without such tracks.
 DOUBTFUL = "only in tracks that one of the runs leaves without a person, or lists as doubtful"
 # Differences that follow from what a variant is.
 REASONS = {
@@ -220,18 +220,26 @@ def resampled(n_frames, rate, other):
     return frames
 
 
-def doubtful(folder):
-    """Tracks that a run leaves without a person, and those whose person may be wrong, as the run itself says."""
-    table = lambda name: pyarrow.parquet.read_table(folder / f"{name}.parquet").to_pylist()
-    members = defaultdict(list)
-    for row in table("clusters"):
-        members[row["cluster_id"]].append(str(row["track_id"]))
-    found = set(members[None])
-    for row in table("doubts"):
-        if row["probability"] >= LEAST_DOUBT:
-            of_people = members[row["cluster_id"]] + members[row["other_cluster_id"]]
-            found.update([str(row["track_id"])] if row["track_id"] is not None else of_people)
-    return found
+class Doubts:
+    """What a run does not claim: `faces`, tracks without a person or perhaps without a face; `people`, these and tracks
+    whose person may be wrong."""
+
+    def __init__(self, folder=None):
+        self.faces, self.people = set(), set()
+        if folder is None:
+            return
+        table = lambda name: pyarrow.parquet.read_table(folder / f"{name}.parquet").to_pylist()
+        members = defaultdict(set)
+        for row in table("clusters"):
+            members[row["cluster_id"]].add(str(row["track_id"]))
+        self.faces |= members[None]
+        for row in table("doubts"):
+            if row["probability"] < LEAST_DOUBT:
+                continue
+            is_split = row["kind"] == "split"
+            tracks = members[row["other_cluster_id"]] if is_split else {str(row["track_id"])}
+            (self.faces if row["kind"] == "not_a_face" else self.people).update(tracks)
+        self.people |= self.faces
 
 
 def run(program, video, folder):
@@ -270,9 +278,9 @@ def b_cubed(pairs):
     return 2 * recall * precision / (recall + precision)
 
 
-def compare(variant, plain, found, ignored=(frozenset(), frozenset())):
-    """Figures of a variant's run, and its differences from what the clip's run says it should be. The tracks in
-    `ignored`, of the clip's run and of the variant's, are left out."""
+def compare(variant, plain, found, doubts=(Doubts(), Doubts())):
+    """Figures of a variant's run, and its differences from what the clip's run says it should be. Without the tracks in
+    the doubts of the clip's run and of the variant's."""
     expected, extra, missed, late, pairs, tracks = 0, 0, 0, 0.0, [], defaultdict(Counter)
     shown, shown_expected = set(), set()
     for i, (n, t) in enumerate(variant.frames):
@@ -281,26 +289,28 @@ def compare(variant, plain, found, ignored=(frozenset(), frozenset())):
         late = max([late, *(abs(face["t"] - t) for face in theirs)])
         for face in mine:
             best = max(theirs, key=lambda other: overlap(face["box"], other["box"]), default=None)
-            is_found = best is not None and overlap(face["box"], best["box"]) >= 0.5
-            if is_found:
+            if best is not None and overlap(face["box"], best["box"]) < 0.5:
+                best = None
+            if best is not None:
                 theirs.remove(best)
-            if face["track"] in ignored[0] or is_found and best["track"] in ignored[1]:
+            if face["track"] in doubts[0].faces or best is not None and best["track"] in doubts[1].faces:
                 continue
             expected += 1
+            missed += best is None
+            if face["track"] in doubts[0].people or best is not None and best["track"] in doubts[1].people:
+                continue
             shown_expected.add(face["who"])
-            if is_found:
+            if best is not None:
                 shown.add(best["who"])
                 pairs.append((face["who"], best["who"]))
                 tracks[best["track"]][face["who"]] += 1
-            else:
-                missed += 1
-        others = [face for face in theirs if face["track"] not in ignored[1]]
-        shown |= {face["who"] for face in others}
-        extra += len(others)
+        extra += sum(face["track"] not in doubts[1].faces for face in theirs)
+        shown |= {face["who"] for face in theirs if face["track"] not in doubts[1].people}
     n_found = expected - missed
     people = lambda names: sum(not name.startswith("?") for name in names)
     figures = {
-        "recall": n_found / max(expected, 1), "precision": n_found / max(n_found + extra, 1), "late_secs": late,
+        "recall": n_found / expected if expected else 1.0,
+        "precision": n_found / (n_found + extra) if n_found + extra else 1.0, "late_secs": late,
         "b3": b_cubed(pairs) if pairs else 1.0, "mixed_tracks": sum(len(who) > 1 for who in tracks.values()),
         "people": people(shown), "people_expected": people(shown_expected),
         "frames_after": max(0, max(found, default=0) + 1 - len(variant.frames)),
@@ -348,7 +358,7 @@ def main():
     plain, warnings = run(args.program, source, args.work / "plain")
     if plain is None:
         sys.exit(f"error: the run of the clip failed: {warnings}")
-    doubts = doubtful(args.work / "plain")
+    doubts = Doubts(args.work / "plain")
     counts, results = Counter(), []
     for number in range(args.first, args.first + args.count):
         variant = Variant(number, args.seed, (width, height), n_frames, rate)
@@ -366,7 +376,7 @@ def main():
                 warned = [f"warning: {text}" for text in expected_warnings(variant, said)]
                 differences += warned
                 reason = next((REASONS[p] for p in variant.properties if p in REASONS), "unexplained")
-                if differences and not warned and not compare(variant, plain, found, (doubts, doubtful(folder)))[1]:
+                if differences and not warned and not compare(variant, plain, found, (doubts, Doubts(folder)))[1]:
                     reason = DOUBTFUL
         kind = "same" if not differences else reason if reason in ("not made", "unexplained") else "explained"
         counts[kind] += 1

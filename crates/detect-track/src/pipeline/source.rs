@@ -14,7 +14,7 @@ use crate::{Config, Error};
 /// Largest memory of the pictures that wait for the end of one span between anchor frames, bytes.
 const MAX_INTERVAL_BYTES: usize = 128 << 20;
 
-/// Returns what a picture of a video needs at most, bytes; 1 or more.
+/// Returns about how much memory a picture of a video needs, bytes, 1 or more: that of 8 bits without subsampling.
 pub(super) fn picture_bytes(facts: &Facts) -> usize {
     (facts.width as usize * facts.height as usize * 3).max(1)
 }
