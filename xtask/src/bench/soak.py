@@ -154,7 +154,10 @@ class Variant:
             after += ["-fps_mode", "vfr", "-enc_time_base", "1/1000"]
             self.frames = [(n, t + (HOLE_SECS if i >= at else 0.0)) for i, (n, t) in enumerate(self.frames)]
             self.properties.append("hole")
-        if name in ("mpeg2video", "libx264") and self.ending != "flv" and chance(0.2):
+        # Fields have whole rows of chroma only in such frames.
+        stored_height = width if "declared turn" in self.properties else height
+        are_fields = name in ("mpeg2video", "libx264") and self.ending != "flv" and stored_height % 4 == 0
+        if are_fields and chance(0.2):
             filters.append("setfield=tff")
             after += ["-flags", "+ildct+ilme"]
             self.properties.append("coded as fields")
