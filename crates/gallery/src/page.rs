@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use report::gallery::{self, CERTAIN_MARGIN, Gallery, MOST_MATCHES, MOST_PEOPLE, Place};
 use run::RunReader;
 use run::files::replace;
-use schema::tables::{Crop, Detection, Identity, Member, Person};
+use schema::tables::{Crop, Identity, Member, Person};
 
 use crate::store::{Library, Video, are_same_people};
 use crate::{Error, RunIdentities};
@@ -174,8 +174,7 @@ impl Video {
             .map(|row| ((row.exemplar_track_id, row.exemplar_frame_idx), row.cluster_id))
             .collect();
         let tracks = exemplars.keys().map(|(track, _)| *track).collect();
-        // A face can be shown without knowing the picture.
-        let picture = run.open_table::<Detection>().ok().and_then(|table| table.footer().picture);
+        let picture = run.picture();
         for batch in run.open_tracks::<Crop>(&tracks).map_err(Error::Run)? {
             for crop in batch? {
                 let Some(cluster) = exemplars.get(&(crop.track_id, crop.frame_idx)) else { continue };

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use schema::footer::Footer;
+use schema::footer::{Footer, Picture};
 use schema::io::{self, TableReader};
 use schema::{Row, Symbol, tables};
 
@@ -72,6 +72,11 @@ impl RunReader {
     /// The video file as `ingest` recorded it.
     pub fn video_file(&self) -> Result<&VideoFile> {
         self.manifest.video.as_ref().ok_or_else(|| self.missing("videos"))
+    }
+
+    /// The part of the frame in which faces were detected; `None` for a run of an older version, or without the table.
+    pub fn picture(&self) -> Option<Picture> {
+        self.open_table::<tables::Detection>().ok().and_then(|table| table.footer().picture)
     }
 
     /// Whether a finished stage wrote this table: older versions of a stage may not know it.

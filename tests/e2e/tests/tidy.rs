@@ -80,7 +80,7 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
     ("minijinja", &["report"]),
     ("hdbscan", &["cluster"]),
     ("kodama", &["cluster"]),
-    ("rayon", &["embed"]),
+    ("rayon", &["detect-track", "embed"]),
     ("ndarray", &["cluster"]),
     ("petal", &["cluster"]),
     // The server of the review page, which only this machine reaches.
