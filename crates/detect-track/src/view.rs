@@ -285,8 +285,8 @@ impl Preview<'_> {
         if let Some(part) = active(&lumas) {
             view.picture = enlarged(part, probe_size(&view), view.size);
         }
-        // The frames are decoded again if the first look was at another view: large frames would take more memory than
-        // the rest of the stage.
+        // If the first look was at another view, the frames are decoded again: keeping large ones would take more memory
+        // than the rest of the stage.
         if view != whole {
             samples = self.glances(&view, &facts)?.samples;
         }
@@ -329,28 +329,35 @@ impl Preview<'_> {
         let parts = keys.par_chunks(n_keys.div_ceil(rayon::current_num_threads()).max(1));
         let mut parts: Vec<Glances> = parts.map(look).collect::<Result<_, Error>>()?;
         if n_first > 0 {
-            parts.push(self.first_glances(n_first, step, new_glancer())?);
+            let has_keys = parts.iter().any(|part| !part.lumas.is_empty());
+            parts.push(self.first_glances(n_first, step, has_keys, new_glancer())?);
         }
         let (lumas, samples): (Vec<_>, Vec<_>) =
             parts.into_iter().map(|part| (part.lumas, part.samples)).unzip();
         Ok(Glances { lumas: lumas.concat(), samples: samples.into_iter().flatten().collect() })
     }
 
-    /// Looks at up to `wanted` pictures of the beginning of the video that are no key frames, and at the first picture if
-    /// no key frame is known.
-    fn first_glances(&self, wanted: usize, step: usize, mut glancer: Glancer<'_>) -> Result<Glances, Error> {
+    /// Looks at up to `wanted` pictures of the beginning of the video; if `has_keys`, only at those that are no key frames,
+    /// which were looked at already.
+    fn first_glances(
+        &self,
+        wanted: usize,
+        step: usize,
+        has_keys: bool,
+        mut glancer: Glancer<'_>,
+    ) -> Result<Glances, Error> {
         let mut decoder = Decoder::open(self.path, 1)?;
         let (share, most) = FIRST_FRAMES;
         let n_frames = (self.n_frames / share).clamp(1, most);
         let spacing = n_frames.div_ceil(wanted);
         let is_key = |i: usize, picture: &Picture| match picture.pts_ticks {
             Some(ticks) => self.keys.binary_search(&ticks).is_ok(),
-            None => i == 0 && !self.keys.is_empty(),
+            None => i == 0,
         };
         for i in 0..=(n_frames - 1) / spacing * spacing {
             // The later decoding of the whole video reports damage.
             let Ok(Some(picture)) = decoder.next_picture() else { break };
-            if i % spacing == 0 && !is_key(i, &picture) {
+            if i % spacing == 0 && !(has_keys && is_key(i, &picture)) {
                 let looked = glancer.look(&picture, (i / spacing) % step == 0);
                 looked.map_err(|reason| self.failed(reason))?;
             }
