@@ -15,6 +15,7 @@ use fetch::cache::{self, Scratch};
 use serde_json::{Value, json};
 
 use super::networks::{PINNED, SEEDED};
+use super::pipeline::decode;
 use super::runner::Runner;
 use super::{Column, every_core, listen, number, shown, spread, table, word};
 use crate::{parse_count, system, workspace};
@@ -75,6 +76,7 @@ pub(super) fn gpu(options: &Options, install: bool) -> Result<Value> {
     let plan = Plan::new(options, install)?;
     let end = Instant::now() + LIMIT;
     let runs = options.video.as_deref().map(|video| plan.runs(video, end)).transpose()?;
+    let decoding = options.video.as_deref().map(|video| plan.decoding(video)).transpose()?;
     let (mut rows, mut left_out) = (Vec::new(), Vec::new());
     for (name, weights) in &plan.networks {
         let mut sides = plan.sides(name, weights.as_deref())?;
@@ -105,6 +107,7 @@ pub(super) fn gpu(options: &Options, install: bool) -> Result<Value> {
         "rows": rows,
         "left_out": left_out,
         "runs": runs,
+        "decoding": decoding,
     }))
 }
 
@@ -224,6 +227,20 @@ impl<'a> Plan<'a> {
             }))
         });
         rows.collect::<Result<Vec<_>>>().map(Value::from)
+    }
+
+    /// Seconds that ffmpeg takes to decode the video on all cores, and to decode it on the card and bring the frames to the
+    /// CPU; without the latter where ffmpeg cannot. Runs decode on the CPU: this is what they could gain.
+    fn decoding(&self, video: &Path) -> Result<Value> {
+        let by = |options: &[&str]| -> Result<Value> {
+            let rounds = (0..self.options.repeat).map(|_| Ok(decode(video, options)?.wall_secs));
+            Ok(spread(rounds.collect::<Result<Vec<_>>>()?))
+        };
+        let cpu = by(&["-threads", &every_core().to_string()])?;
+        let number = self.options.device.strip_prefix("cuda").map(|n| n.strip_prefix(':').unwrap_or("0"));
+        // With `xerror`, ffmpeg fails where it would decode on the CPU instead.
+        let card = number.map(|number| by(&["-xerror", "-hwaccel", "cuda", "-hwaccel_device", number]));
+        Ok(json!({ "cpu_secs": cpu, "card_secs": card.and_then(Result::ok) }))
     }
 }
 
@@ -358,6 +375,13 @@ pub(super) fn text(object: &Value) -> String {
     if object["runs"].is_array() {
         text += &table(&RUN_COLUMNS, rows("runs"));
     }
+    if object["decoding"].is_object() {
+        let secs = |side: &str| match &object["decoding"][side] {
+            Value::Null => "not measured".into(),
+            secs => format!("{} s", shown(secs, 1.0)),
+        };
+        text += &format!("decoding alone: CPU {}, card {}\n", secs("cpu_secs"), secs("card_secs"));
+    }
     rows("left_out").iter().for_each(|what| text += &format!("not measured: {}\n", word(what)));
     if object["device"] == "cpu" {
         text += "no card was measured: `device cpu` is the CPU beside itself\n";
@@ -434,6 +458,7 @@ mod tests {
             "device": "cuda", "card": "Card 1", "cpu": "CPU 1", "threads": 16, "repeat": 2,
             "rows": rows_of("sface", &["f32", "f16"], 8, &measured),
             "left_out": ["vgg, batch 256: out of memory"], "runs": [run("cpu", 10.0), run("cuda", 5.0)],
+            "decoding": { "cpu_secs": spread([2.0]), "card_secs": spread([0.5]) },
         })
     }
 
@@ -447,12 +472,15 @@ sface        f16      8  not finite  not finite     10000            2500       
 run       wall s  ratio    people
 cpu f32     10.0   1.00  the same
 cuda f32    5.00   2.00    differ
+decoding alone: CPU 2.00 s, card 0.500 s
 not measured: vgg, batch 256: out of memory
 ";
         let found = text(&measured());
         assert_eq!(found, expected, "\n{found}");
         let mut on_cpu = measured();
         (on_cpu["device"], on_cpu["card"]) = (json!("cpu"), Value::Null);
+        on_cpu["decoding"]["card_secs"] = Value::Null;
+        assert!(text(&on_cpu).contains("decoding alone: CPU 2.00 s, card not measured\n"));
         assert!(
             text(&on_cpu).starts_with("device cpu, beside") && text(&on_cpu).contains("no card was measured")
         );

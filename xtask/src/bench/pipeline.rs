@@ -51,10 +51,8 @@ pub(super) fn pipeline(options: &Options, install: bool) -> Result<Value> {
     let threads = options.threads.unwrap_or_else(every_core);
     let mut rounds = Vec::new();
     for number in 1..=options.repeat {
-        // The yardstick: ffmpeg decodes every frame and throws it away.
-        let mut command = ffmpeg();
-        command.args(["-threads", &threads.to_string(), "-i"]).arg(&video);
-        let decode = finish(command.args(["-map", "0:v:0", "-f", "null", "-"]))?;
+        // The yardstick.
+        let decode = decode(&video, &["-threads", &threads.to_string()])?;
         let round = run_once(&video, &scratch.path().join("run"), threads, decode)?;
         let [decode, run] = [decode.wall_secs, round.run_secs].map(duration);
         eprintln!("round {number} of {}: decode only {decode}, run {run}", options.repeat);
@@ -73,6 +71,11 @@ fn scaled(video: &Path, (width, height): (u32, u32), folder: &Path) -> Result<Pa
     command.args(["-fps_mode", "passthrough", "-enc_time_base", "-1", "-c:v", "libx264", "-crf", "23"]);
     finish(command.arg(&copy))?;
     Ok(copy)
+}
+
+/// Decodes every frame of a video by ffmpeg, with these options, and throws it away.
+pub(super) fn decode(video: &Path, options: &[&str]) -> Result<Cost> {
+    finish(ffmpeg().args(options).arg("-i").arg(video).args(["-map", "0:v:0", "-f", "null", "-"]))
 }
 
 fn ffmpeg() -> Command {
