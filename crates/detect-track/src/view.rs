@@ -332,9 +332,12 @@ impl Preview<'_> {
             let has_keys = parts.iter().any(|part| !part.lumas.is_empty());
             parts.push(self.first_glances(n_first, step, has_keys, new_glancer())?);
         }
-        let (lumas, samples): (Vec<_>, Vec<_>) =
-            parts.into_iter().map(|part| (part.lumas, part.samples)).unzip();
-        Ok(Glances { lumas: lumas.concat(), samples: samples.into_iter().flatten().collect() })
+        let mut all = Glances::default();
+        for part in parts {
+            all.lumas.extend(part.lumas);
+            all.samples.extend(part.samples);
+        }
+        Ok(all)
     }
 
     /// Looks at up to `wanted` pictures of the beginning of the video; if `has_keys`, only at those that are no key frames,

@@ -155,7 +155,10 @@ pub(crate) fn shown(
     let image = picture::decode(encoded, crop.width, crop.height)?;
     let is_whole = (i64::from(image.width()), i64::from(image.height())) == (crop.width, crop.height);
     let part = picture.filter(|_| is_whole).and_then(|picture| within(crop, picture));
-    Ok(part.map_or_else(|| image.clone(), |(x, y, side)| image.crop_imm(x, y, side, side)))
+    Ok(match part {
+        Some((x, y, side)) => image.crop_imm(x, y, side, side),
+        None => image,
+    })
 }
 
 /// Returns the largest square of a square crop that shows no bars and nothing beyond the frame, as its left upper corner

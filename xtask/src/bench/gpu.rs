@@ -237,9 +237,9 @@ impl<'a> Plan<'a> {
             Ok(spread(rounds.collect::<Result<Vec<_>>>()?))
         };
         let cpu = by(&["-threads", &every_core().to_string()])?;
-        let number = self.options.device.strip_prefix("cuda").map(|n| n.strip_prefix(':').unwrap_or("0"));
         // With `xerror`, ffmpeg fails where it would decode on the CPU instead.
-        let card = number.map(|number| by(&["-xerror", "-hwaccel", "cuda", "-hwaccel_device", number]));
+        let card = card_number(&self.options.device)
+            .map(|number| by(&["-xerror", "-hwaccel", "cuda", "-hwaccel_device", number]));
         Ok(json!({ "cpu_secs": cpu, "card_secs": card.and_then(Result::ok) }))
     }
 }
@@ -272,9 +272,14 @@ fn build(is_card: bool, install: bool) -> Result<PathBuf> {
     Ok(workspace::target().join("x86_64-unknown-linux-gnu/release"))
 }
 
+/// Number of a card; `None` for the CPU.
+fn card_number(device: &str) -> Option<&str> {
+    Some(device.strip_prefix("cuda")?.strip_prefix(':').unwrap_or("0"))
+}
+
 /// Name of a card; `None` for the CPU, and where the numbers of `nvidia-smi` may be those of other cards.
 fn card(device: &str) -> Option<String> {
-    let number = device.strip_prefix("cuda")?.strip_prefix(':').unwrap_or("0");
+    let number = card_number(device)?;
     if std::env::var_os("CUDA_VISIBLE_DEVICES").is_some() {
         return None;
     }
