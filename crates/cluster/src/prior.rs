@@ -3,6 +3,8 @@
 //! A partition of n items into clusters of N₁ … N_K has the probability `∝ α^K Π Γ(N_k)`. A large `α` expects many
 //! people. The number of people is not known in advance, so `α` is learned from a partition ([`solve`]).
 
+/// `α` of a usual video.
+pub const USUAL: f64 = 8.0;
 /// Lower limit of `α`, and upper limit per item.
 const LEAST: f64 = 0.05;
 const MOST_PER_ITEM: f64 = 20.0;
@@ -37,9 +39,13 @@ impl Prior {
 }
 
 /// The `α` by which `people` is the expected number of people among `n` items, `Σ_{i<n} α / (α + i)`, within its
-/// bounds.
-pub fn solve(people: usize, n: usize) -> f64 {
-    let expected = |alpha: f64| (0..n).map(|i| alpha / (alpha + i as f64)).sum::<f64>();
+/// bounds. With `caution`, an `α` above [`USUAL`] also needs so many more people for each factor of e: where all of a few
+/// items are people of their own, the number of people alone says only that `α` is large.
+pub fn solve(people: usize, n: usize, caution: f64) -> f64 {
+    let expected = |alpha: f64| {
+        let people: f64 = (0..n).map(|i| alpha / (alpha + i as f64)).sum();
+        people + caution * (alpha / USUAL).ln().max(0.0)
+    };
     let (mut low, mut high) = (LEAST.ln(), (MOST_PER_ITEM * n as f64).ln());
     if expected(low.exp()) >= people as f64 {
         return LEAST;
@@ -61,12 +67,20 @@ mod tests {
     #[test]
     fn alpha_is_what_expects_as_many_people() {
         // Of two tracks: 1 + α / (α + 1) people, so 1.5 for α = 1. Of one there is always one.
-        assert_eq!(solve(1, 1), LEAST);
-        assert_eq!(solve(1, 5), LEAST);
-        assert_eq!(solve(5, 5), 100.0);
-        let alpha = solve(7, 98);
+        assert_eq!(solve(1, 1, 0.0), LEAST);
+        assert_eq!(solve(1, 5, 0.0), LEAST);
+        assert_eq!(solve(5, 5, 0.0), 100.0);
+        let alpha = solve(7, 98, 0.0);
         let expected: f64 = (0..98).map(|i| alpha / (alpha + f64::from(i))).sum();
         assert!((expected - 7.0).abs() < 1e-9 && (1.5..1.6).contains(&alpha), "{alpha}");
+    }
+
+    #[test]
+    fn caution_lowers_a_large_alpha_and_no_other() {
+        assert_eq!(solve(7, 98, 0.5), solve(7, 98, 0.0), "{USUAL} is more");
+        let alpha = solve(5, 5, 0.5);
+        assert!((USUAL..30.0).contains(&alpha), "{alpha}");
+        assert!(solve(5, 5, 1.0) < alpha && solve(500, 500, 0.5) > 300.0);
     }
 
     #[test]
