@@ -1,6 +1,7 @@
 //! Section `[cluster]` of the configuration.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use numeric::law::SFACE_SAME_UP_TO;
 use schema::footer::Quality;
@@ -43,7 +44,7 @@ pub struct Entry {
 
 /// Every method and the settings that it takes.
 pub const METHODS: [Entry; 5] = [
-    Entry { method: Name::Link, name: "link", takes: &["threshold", "k", "clothes", "without"] },
+    Entry { method: Name::Link, name: "link", takes: &["threshold", "k", "clothes", "without", "series"] },
     Entry {
         method: Name::Agglomerative,
         name: "agglomerative",
@@ -107,6 +108,9 @@ pub struct Config {
     /// Parts of `link` that are left out, to measure what they are worth: `quality`, `offset`, `constraints`,
     /// `reassignment` and `second_look`.
     pub without: Vec<Part>,
+    /// Run directories of other videos of the series, relative to the run directory: `link` links the tracks of all these
+    /// runs together. Set by `facetrack run --series`.
+    pub series: Vec<PathBuf>,
     /// What is done with the edits of the run: `apply` changes the people that linking found, `relink` also links
     /// with what the edits say of pairs of tracks, `off` ignores them.
     pub edits: Use,
@@ -158,6 +162,11 @@ impl Config {
         if self.k.is_some() && self.threshold.is_some() {
             return wrong("set either k or threshold, not both: each determines where the tree is cut");
         }
+        if !self.series.is_empty() && self.edits == Use::Relink {
+            return wrong(
+                "edits = \"relink\" is for a run that is linked alone, and this run is of a series",
+            );
+        }
         Ok(())
     }
 
@@ -175,6 +184,7 @@ impl Config {
             ("seed", self.seed.is_some()),
             ("clothes", self.clothes.is_some()),
             ("without", !self.without.is_empty()),
+            ("series", !self.series.is_empty()),
         ];
         keys.into_iter().filter_map(|(key, given)| given.then_some(key)).collect()
     }
@@ -293,6 +303,10 @@ mod tests {
             (
                 Config { threshold: Some(2.0), ..Config::default() },
                 "threshold is 2; it must be between 0 and 2",
+            ),
+            (
+                Config { series: vec!["../b".into()], edits: Use::Relink, ..Config::default() },
+                "is for a run that is linked alone",
             ),
             (Config { threshold: Some(-1.0), ..ward.clone() }, "threshold is -1; it must be 0 or more"),
             (Config { metric: Some(Metric::Cosine), ..ward.clone() }, "requires the metric `euclidean`"),

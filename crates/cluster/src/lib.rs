@@ -12,6 +12,7 @@
 //! * [`seen`]: what embedders see of the tracks of a run.
 //! * [`identities`]: rows from labels: who is on screen, when, and with which confidence.
 //! * [`edits`]: applies the edits of the user to the people that linking found.
+//! * `series`: links the tracks of several runs together.
 //! * `uids`: the key of each person, which later runs keep.
 //! * [`prior`]: how many people are expected.
 //! * [`queue`]: what may be wrong, with which probability: the doubts of a run, and the questions of the review page.
@@ -33,6 +34,7 @@ mod parallel;
 pub mod prior;
 pub mod queue;
 pub mod seen;
+mod series;
 mod uids;
 
 use std::collections::{BTreeSet, HashMap};
@@ -57,10 +59,11 @@ use crate::identities::Linked;
 use crate::linkage::Metric;
 use crate::queue::{Kind, Question, Situation};
 use crate::seen::Seen;
+use crate::series::{Others, Part};
 
 /// Name, version and description of the stage.
 pub const STAGE: Stage =
-    Stage { name: "cluster", version: 15, about: "Links the tracks that show the same person" };
+    Stage { name: "cluster", version: 16, about: "Links the tracks that show the same person" };
 
 /// The edits that count, as the manifest names them among the inputs.
 pub const EDITS: &str = "edits";
@@ -149,8 +152,10 @@ pub fn run(job: &mut Job<Config>) -> Result<Outcome, Error> {
         Use::Apply | Use::Relink => Some(Log::open(job.run.root())?),
     };
     let edits = log.as_ref().and_then(|log| Some((log, log.fingerprint()?)));
-    let inputs: Vec<Input> =
+    let mut inputs: Vec<Input> =
         edits.iter().map(|(_, sha256)| Input { name: EDITS.into(), sha256: sha256.clone() }).collect();
+    let mut series = Others::open(&job.run, &job.config.series)?;
+    inputs.extend(series.inputs()?);
     let mut inputs_of_run = vec!["frames", "tracks", "embeddings", "track_embeddings"];
     // Synthetic runs may lack the table; edits and the record of people need it.
     let has_faces = edits.is_some() || job.run.has::<Detection>();
@@ -199,7 +204,12 @@ pub fn run(job: &mut Job<Config>) -> Result<Outcome, Error> {
         let tracks = with_vectors.len() as u64;
         job.reporter.advance(done as u64 * tracks / steps.max(1) as u64, tracks, "tracks");
     };
-    let found = taught.groups(&with_vectors).assign(method.as_ref(), &items, &mut advance)?;
+    let own = Part { tracks: &tracks, seen: &seen, known: &known };
+    let (found, in_series) = match series.assign(&video_id, own, method.as_ref(), &mut advance)? {
+        Some(linked) => (linked.assignment, linked.keys),
+        None => (taught.groups(&with_vectors).assign(method.as_ref(), &items, &mut advance)?, Vec::new()),
+    };
+    series.left_out.into_iter().for_each(|sentence| stage.warn(sentence));
     let fits = found.fits.unwrap_or_else(|| {
         method::silhouettes(&items.pairs(Metric::Cosine), &found.labels, job.config.same_up_to(same_up_to))
     });
@@ -220,8 +230,11 @@ pub fn run(job: &mut Job<Config>) -> Result<Outcome, Error> {
         rows = linked.edited(rows, &people);
     }
     let uids = uids::keep(&job.run, (&before, &people), &tracks, &faces)?;
+    let key = |track_id| in_series.get(seen.place(track_id)?)?.clone();
+    let mut in_series = series::keys(&people, &tracks, key);
     for row in &mut rows.identities {
         row.person_uid = uids.of(row.cluster_id);
+        row.series_uid = in_series.remove(&row.cluster_id);
     }
     let model = seen.model(&tracks, &known, |track| people.cluster_of(track))?;
     let situation = Situation {

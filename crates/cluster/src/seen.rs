@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::method::{Clothes, Crop, Error, FurtherView, Items, Outfit, VideoModel};
 
 /// Vectors of the tracks of a run.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Seen {
     /// The embedder that tracks are linked by; `None` in a run without tracks.
     pub embedder: Option<Embedder>,
@@ -46,6 +46,42 @@ impl Seen {
         let config = linked.and_then(|record| Config::deserialize(&record.config).ok());
         let clothes = config.and_then(|config| config.clothes).unwrap_or_default();
         Ok(Self { embedder: footer.embedders.into_iter().next(), vectors, crops, further, views, clothes })
+    }
+
+    /// Vectors of tracks by one embedder of no name, for tests.
+    #[cfg(test)]
+    pub(crate) fn of(vectors: Vec<TrackEmbedding>) -> Self {
+        let (crops, further, views) = (Vec::new(), Vec::new(), Vec::new());
+        Self { embedder: None, vectors, crops, further, views, clothes: Clothes::Off }
+    }
+
+    /// Returns the same embedders without vectors.
+    pub(crate) fn without_tracks(&self) -> Self {
+        let (embedder, further) = (self.embedder.clone(), self.further.clone());
+        Self {
+            embedder,
+            further,
+            vectors: Vec::new(),
+            crops: Vec::new(),
+            views: Vec::new(),
+            clothes: self.clothes,
+        }
+    }
+
+    /// Adds the vectors of a run with the same embedders; `ids` is added to the keys of its tracks, which are then above
+    /// all others.
+    pub(crate) fn append(&mut self, other: &Self, ids: i64) {
+        let vectors = other.vectors.iter().cloned();
+        self.vectors.extend(vectors.map(|row| TrackEmbedding { track_id: row.track_id + ids, ..row }));
+        let crops = other.crops.iter().cloned();
+        self.crops.extend(crops.map(|row| Embedding { track_id: row.track_id + ids, ..row }));
+        let views = other.views.iter().cloned();
+        self.views.extend(views.map(|row| TrackView { track_id: row.track_id + ids, ..row }));
+    }
+
+    /// Whether the vectors are of the same embedders.
+    pub(crate) fn has_embedders_of(&self, other: &Self) -> bool {
+        (&self.embedder, &self.further) == (&other.embedder, &other.further)
     }
 
     /// The quality table of the embedder that tracks are linked by.

@@ -168,7 +168,8 @@ fn seed(first: &Track) -> String {
     format!("{video_id} {first_t_secs} {last_t_secs} {n_detections} {mean_score} ")
 }
 
-fn key(seed: &str) -> String {
+/// The key that follows from a text: 16 hexadecimal digits.
+pub(crate) fn key(seed: &str) -> String {
     hash::bytes(seed.as_bytes()).get(..DIGITS).unwrap_or_default().to_owned()
 }
 

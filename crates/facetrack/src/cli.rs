@@ -150,6 +150,9 @@ pub(crate) struct RunArgs {
     /// Also search the subfolders of given folders
     #[arg(long)]
     pub(crate) recursive: bool,
+    /// The videos are of one series, such as the episodes of a season: link the tracks of all of them together
+    #[arg(long)]
+    pub(crate) series: bool,
     /// Ground truth, CSV: frame,x,y,w,h,identity; adds metrics to the report
     #[arg(long, value_name = "CSV")]
     pub(crate) labels: Option<PathBuf>,

@@ -10,6 +10,7 @@ use embed::{Config, Embedders, Name};
 use gallery::migration::Migrated;
 use gallery::{Library, validate};
 use run::RunReader;
+use run::stage::Stage;
 use serde_json::json;
 
 use crate::cli::{RunArgs, Wait, WeightsDir, parse_count};
@@ -61,7 +62,10 @@ pub(crate) fn main(args: &MigrateArgs) -> Result<()> {
 
     let mut library = Library::open(root)?;
     let run_dirs = library.begin_migration()?;
-    for (number, run_dir) in run_dirs.iter().enumerate() {
+    // Runs of a series are linked together, so all of them are embedded before the first is linked.
+    let passes = [&[embed::STAGE][..], &[cluster::STAGE, evaluate::STAGE]];
+    let steps = passes.iter().flat_map(|stages| run_dirs.iter().enumerate().map(move |run| (*stages, run)));
+    for (stages, (number, run_dir)) in steps {
         let settings = vec![format!("embed.embedders = [\"{name}\"]"), "embed.views = []".into()];
         let run_args = RunArgs {
             config: Some(run_dir.join("config.toml")),
@@ -71,8 +75,8 @@ pub(crate) fn main(args: &MigrateArgs) -> Result<()> {
         };
         let plan = Plan { args: &run_args, settings, embedders: embedders.clone(), weights: weights.clone() };
         let runs_left = (run_dirs.len() - number - 1) as f64;
-        again(&plan, run_dir, &mut Screen::new(args.json, false).of_several(runs_left))?;
-        if !args.json {
+        again(stages, &plan, run_dir, &mut Screen::new(args.json, false).of_several(runs_left))?;
+        if !args.json && has(stages, embed::STAGE) {
             let name = run_dir.file_name().unwrap_or_default().display();
             eprintln!("[{}/{}] {name}: embedded", number + 1, run_dirs.len());
         }
@@ -86,20 +90,24 @@ pub(crate) fn main(args: &MigrateArgs) -> Result<()> {
     Ok(())
 }
 
-/// Runs the stages from `embed` on again, unless they have these results.
-fn again(plan: &Plan<'_>, run_dir: &Path, screen: &mut Screen) -> Result<()> {
+fn has(stages: &[Stage], stage: Stage) -> bool {
+    stages.iter().any(|one| one.name == stage.name)
+}
+
+/// Runs stages again, unless they have these results.
+fn again(stages: &[Stage], plan: &Plan<'_>, run_dir: &Path, screen: &mut Screen) -> Result<()> {
     let run = RunReader::open(run_dir)?;
     // The crops of removed people are gone, so other vectors restore no removed person.
     let is_pinned = run.manifest().pinned.iter().any(|stage| stage == embed::STAGE.name);
     let args = RunArgs { from: is_pinned.then(|| embed::STAGE.name.to_owned()), ..plan.args.clone() };
     let plan = Plan { args: &args, ..plan.clone() };
-    if people::has_labels(&run) {
+    if people::has_labels(&run) && has(stages, evaluate::STAGE) {
         eprintln!(
             "warning: the page of `{}` loses its metrics; run again with --labels to restore them",
             run_dir.display()
         );
     }
-    for stage in [embed::STAGE, cluster::STAGE, evaluate::STAGE] {
+    for stage in stages {
         stages::run(stage.name, &plan, Path::new(""), run_dir, screen)?;
         process::check_interrupt()?;
     }

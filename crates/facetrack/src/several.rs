@@ -1,4 +1,6 @@
 //! `facetrack run` on several videos: a run each, then one id for a person in all of them.
+//!
+//! The videos of a series go through the stages in two passes, since `cluster` needs the vectors of all of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -9,6 +11,7 @@ use std::time::Instant;
 use console::{Error, Result, counted, duration, exit, process, say};
 use glob::MatchOptions;
 use run::RunReader;
+use run::manifest::STAGES;
 use run::stage::Reporter;
 use serde_json::{Map, Value, json};
 
@@ -41,6 +44,10 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
     if let Some(file) = args.run_dir.as_deref().filter(|path| path.exists() && !path.is_dir()) {
         let message = format!("`{}` is a file, and --run-dir is a folder", file.display());
         return Err(Error::new(exit::USAGE, message).hint("pass a new or empty folder, or that of a run"));
+    }
+    if args.series && found.videos.len() < 2 {
+        let error = Error::new(exit::USAGE, "--series needs several videos");
+        return Err(error.hint("give all videos of the series, or their folder"));
     }
     let is_folder = args.given().any(|path| path.is_dir());
     let result = match (found.videos.as_slice(), &args.library) {
@@ -208,34 +215,37 @@ fn run_each(args: &RunArgs, videos: &[PathBuf]) -> Result<()> {
     let plan = Plan::check(args)?;
     keys::check(run_dirs.iter().map(PathBuf::as_path).chain(args.reuse.as_deref()), Some(&library))?;
     let plan = plan.obtain_weights()?;
-    let mut done = Vec::new();
+    let mut open: Vec<Open<'_>> = (1..)
+        .zip(videos.iter().zip(run_dirs))
+        .map(|(number, (video, run_dir))| {
+            let place = format!("[{number}/{}]", videos.len());
+            Open { video, run_dir, place, done: Vec::new(), secs: 0.0 }
+        })
+        .collect();
     let mut failed = Vec::new();
-    for (number, (video, run_dir)) in videos.iter().zip(run_dirs).enumerate() {
-        let place = format!("[{}/{}]", number + 1, videos.len());
-        let runs_left = videos[number + 1..].iter().map(|later| size(later)).sum::<f64>() / size(video);
-        let error = match run_one(&plan, video, run_dir, &place, runs_left) {
-            Ok(run_dir) => {
-                // A library has one run of each video.
-                if !copies.iter().any(|(copy, _)| *copy == video) {
-                    done.push(run_dir);
+    let is_cluster = |stage: &&str| *stage == cluster::STAGE.name;
+    let at = STAGES.iter().position(is_cluster).filter(|_| args.series).unwrap_or(0);
+    for stages in [&STAGES[..at], &STAGES[at..]].into_iter().filter(|stages| !stages.is_empty()) {
+        let todo = std::mem::take(&mut open);
+        let all: Vec<PathBuf> = todo.iter().map(|one| one.run_dir.clone()).collect();
+        for mut one in todo {
+            let later = videos.iter().skip_while(|video| *video != one.video).skip(1);
+            let runs_left = later.map(|later| size(later)).sum::<f64>() / size(one.video);
+            let is_linking = args.series && stages.contains(&cluster::STAGE.name);
+            let plan = if is_linking { &plan.with_series(&one.run_dir, &all) } else { &plan };
+            match one.run(plan, stages, runs_left) {
+                Ok(()) => open.push(one),
+                Err(error) if error.is_interrupt() => return Err(error),
+                Err(error) => {
+                    one.say_failed(&error, args.json);
+                    failed.push((one.video, error));
                 }
-                continue;
             }
-            Err(error) if error.is_interrupt() => return Err(error),
-            Err(error) => error,
-        };
-        let Error { message, hint, code, .. } = &error;
-        if args.json {
-            let video = video.display().to_string();
-            say(&json!({
-                "event": "video_failed", "video": video, "message": message, "hint": hint, "exit_code": code,
-            })
-            .to_string());
         }
-        eprintln!("{place} {}: failed: {message}", name(video));
-        hint.iter().for_each(|hint| eprintln!("hint: {hint}"));
-        failed.push((video, error));
     }
+    // A library has one run of each video.
+    let is_copy = |one: &Open<'_>| copies.iter().any(|(copy, _)| *copy == one.video);
+    let done: Vec<PathBuf> = open.iter().filter(|one| !is_copy(one)).map(|one| one.run_dir.clone()).collect();
     if !done.is_empty() {
         link(args, &library, &done, &failed, started)?;
     }
@@ -304,26 +314,59 @@ fn size(video: &Path) -> f64 {
     fs::metadata(video).map_or(1.0, |metadata| metadata.len().max(1) as f64)
 }
 
-/// One video, from the start to its line; `runs_left` is the work after it, in runs like this one.
-fn run_one(plan: &Plan<'_>, video: &Path, run_dir: PathBuf, place: &str, runs_left: f64) -> Result<PathBuf> {
-    let started = Instant::now();
-    let args = plan.args;
-    single::check_file(video, "video", exit::INPUT)?;
-    let run_dir = single::prepare_run_dir(run_dir)?;
-    single::set_expiry(args, &run_dir)?;
-    if args.json {
-        let (video, run_dir) = (video.display().to_string(), run_dir.display().to_string());
-        say(&json!({ "event": "video_started", "video": video, "run_dir": run_dir }).to_string());
+/// A video between its stages.
+struct Open<'a> {
+    video: &'a PathBuf,
+    run_dir: PathBuf,
+    /// Number of the video, as in `[2/3]`.
+    place: String,
+    done: Done,
+    /// Time that its stages took.
+    secs: f64,
+}
+
+impl Open<'_> {
+    /// Runs stages; the first ones begin the run, and the last ones end it with its line. `runs_left` is the work after
+    /// it, in runs like this one.
+    fn run(&mut self, plan: &Plan<'_>, stages: &[&'static str], runs_left: f64) -> Result<()> {
+        let started = Instant::now();
+        let args = plan.args;
+        if stages.first() == STAGES.first() {
+            single::check_file(self.video, "video", exit::INPUT)?;
+            self.run_dir = single::prepare_run_dir(std::mem::take(&mut self.run_dir))?;
+            single::set_expiry(args, &self.run_dir)?;
+            if args.json {
+                let (video, run_dir) = (self.video.display().to_string(), self.run_dir.display().to_string());
+                say(&json!({ "event": "video_started", "video": video, "run_dir": run_dir }).to_string());
+            }
+        }
+        let mut screen = Screen::new(args.json, args.quiet).of_several(runs_left);
+        self.done.extend(plan.run(stages, self.video, &self.run_dir, &mut screen)?);
+        self.secs += started.elapsed().as_secs_f64();
+        if stages.last() != STAGES.last() {
+            return Ok(());
+        }
+        single::check_edits(args, &self.done)?;
+        if args.json {
+            say(&single::closing_event(&self.run_dir, &self.done).to_string());
+        } else if !args.quiet {
+            eprintln!("{} {}: {}", self.place, name(self.video), line(&self.done, self.secs));
+        }
+        Ok(())
     }
-    let mut screen = Screen::new(args.json, args.quiet).of_several(runs_left);
-    let finished = plan.run(video, &run_dir, &mut screen)?;
-    single::check_edits(plan.args, &finished)?;
-    if args.json {
-        say(&single::closing_event(&run_dir, &finished).to_string());
-    } else if !args.quiet {
-        eprintln!("{place} {}: {}", name(video), line(&finished, started.elapsed().as_secs_f64()));
+
+    /// Reports why the video has no run.
+    fn say_failed(&self, Error { message, hint, code, .. }: &Error, json: bool) {
+        if json {
+            let video = self.video.display().to_string();
+            say(&json!({
+                "event": "video_failed", "video": video, "message": message, "hint": hint, "exit_code": code,
+            })
+            .to_string());
+        }
+        eprintln!("{} {}: failed: {message}", self.place, name(self.video));
+        hint.iter().for_each(|hint| eprintln!("hint: {hint}"));
     }
-    Ok(run_dir)
 }
 
 fn name(video: &Path) -> String {

@@ -67,7 +67,7 @@ fn run_in(args: &RunArgs, video: &Path, run_dir: PathBuf) -> Result<()> {
         }
     }
     set_expiry(args, &run_dir)?;
-    let done = plan.run(video, &run_dir, &mut Screen::new(args.json, args.quiet))?;
+    let done = plan.run(&STAGES, video, &run_dir, &mut Screen::new(args.json, args.quiet))?;
     if let Some(out) = &args.annotate {
         annotate::annotate(video, &run_dir, out, args.json || args.quiet)?;
         tables::record(&run_dir, "annotate", std::slice::from_ref(out));
@@ -144,7 +144,11 @@ impl<'a> Plan<'a> {
         read_config::<ingest::Config>(file, &lines, ingest::STAGE.name)?;
         read_config::<detect_track::Config>(file, &lines, detect_track::STAGE.name)?.check()?;
         let embed: embed::Config = read_config(file, &lines, embed::STAGE.name)?;
-        read_config::<cluster::Config>(file, &lines, cluster::STAGE.name)?.check()?;
+        let mut cluster: cluster::Config = read_config(file, &lines, cluster::STAGE.name)?;
+        if args.series {
+            cluster.series.push(PathBuf::new());
+        }
+        cluster.check()?;
         read_config::<evaluate::Config>(file, &lines, evaluate::STAGE.name)?.check()?;
         let at_hand = |name: embed::Name| {
             let weights = models::by_name(name.as_str());
@@ -164,6 +168,17 @@ impl<'a> Plan<'a> {
         Ok(Self { args, settings, embedders, weights: PathBuf::new() })
     }
 
+    /// The same for a video of a series, whose run is linked together with the runs in `all`, folders beside its own.
+    pub(crate) fn with_series(&self, run_dir: &Path, all: &[PathBuf]) -> Self {
+        let others =
+            all.iter().filter(|other| *other != run_dir).filter_map(|other| other.file_name()?.to_str());
+        let others: Vec<String> = others.map(|name| format!("../{name}")).collect();
+        let mut plan = self.clone();
+        // A list of strings is the same in JSON and in TOML.
+        plan.settings.push(format!("cluster.series = {}", json!(others)));
+        plan
+    }
+
     /// Makes sure that the pinned weights are there.
     pub(crate) fn obtain_weights(self) -> Result<Self> {
         let mut wanted = vec![models::YUNET];
@@ -172,11 +187,17 @@ impl<'a> Plan<'a> {
         Ok(Self { weights, ..self })
     }
 
-    /// Runs every stage on a video.
-    pub(crate) fn run(&self, video: &Path, run_dir: &Path, screen: &mut Screen) -> Result<Done> {
+    /// Runs stages on a video, in their order.
+    pub(crate) fn run(
+        &self,
+        stages: &[&'static str],
+        video: &Path,
+        run_dir: &Path,
+        screen: &mut Screen,
+    ) -> Result<Done> {
         let RunArgs { no_crops, skip_bad, json, .. } = *self.args;
         let mut done = Vec::new();
-        for stage in STAGES {
+        for stage in stages.iter().copied() {
             let run = if skip_bad && stage == "detect-track" { skip::run } else { stages::run };
             done.push((stage, run(stage, self, video, run_dir, screen)?));
             // Only `embed` needs pictures; the page then goes without.
@@ -184,7 +205,7 @@ impl<'a> Plan<'a> {
                 redact::start(run_dir, &Request { pictures: true, ..Request::default() }, json)?;
             }
         }
-        if no_crops {
+        if no_crops && stages.last() == STAGES.last() {
             redact::start(run_dir, &Request::default(), json)?;
         }
         Ok(done)

@@ -45,6 +45,8 @@ pub struct RunIdentity {
     pub name: Option<String>,
     /// Time of the correction that gave the name, as the log has it; `None` without a name.
     pub named_at: Option<String>,
+    /// Key of the person in the series of the run; `None` without a series.
+    pub series_uid: Option<String>,
     /// Mean of the track vectors.
     pub vector: UnitVector,
 }
@@ -86,9 +88,9 @@ impl RunIdentities {
             // A person without a vector cannot be compared.
             let sum: Vec<f32> = sums.remove(&row.cluster_id)?.into_iter().map(|x| x as f32).collect();
             let vector = UnitVector::normalised(&sum)?;
-            let Identity { cluster_id, n_tracks, screen_secs, name, .. } = row;
+            let Identity { cluster_id, n_tracks, screen_secs, name, series_uid, .. } = row;
             let named_at = name.as_ref().and_then(given);
-            Some(RunIdentity { cluster_id, n_tracks, screen_secs, name, named_at, vector })
+            Some(RunIdentity { cluster_id, n_tracks, screen_secs, name, named_at, series_uid, vector })
         };
         let people = run.read::<Identity>()?.into_iter().filter_map(person).collect();
         Ok(Self {

@@ -1,14 +1,15 @@
 //! Links the people of all videos at once, so that the result depends on the set of videos and not on their order.
 //!
 //! Clusters are compared by their [evidence](crate::evidence), under constraints: two people of one video are never
-//! merged. The pair of clusters that gains most is merged first, while a merge gains [enough](Measure::least_gain). Pairs are
-//! found by a search for neighbours, first among all people of videos, then of the clusters that merges have changed,
-//! until nothing is merged. After every search, the expected number of people is learned anew.
+//! merged, and people of one series are merged exactly where the linking of the series found one person. The pair of clusters
+//! that gains most is merged first, while a merge gains [enough](Measure::least_gain). Pairs are found by a search for
+//! neighbours, first among all people of videos, then of the clusters that merges have changed, until nothing is merged. After
+//! every search, the expected number of people is learned anew.
 //!
 //! *Example.* In two dimensions, video 0 has people at 0° and 90°, and video 1 has people at 85° and 5°. The people
 //! at 0° and 5° become one cluster, the people at 90° and 85° another one.
 
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, HashMap};
 
 use cluster::items::{self, Vectors};
 use cluster::neighbours::{self, Rows, Search};
@@ -49,6 +50,8 @@ pub(crate) struct Item<'a> {
     pub(crate) weight: f32,
     /// Mean embedding of the person, of unit norm.
     pub(crate) vector: &'a [f32],
+    /// Key of the person in the series of the video; `None` without a series.
+    pub(crate) series_uid: Option<&'a str>,
 }
 
 /// What corrections say about items, given by their indices.
@@ -89,6 +92,7 @@ pub(crate) fn link(
     let rows = rows(scale, items)?;
     let mut clusters = Clusters::new(measure(scale, items, &rows), items, &rows);
     clusters.teach(taught);
+    clusters.join_series(items);
     let mut fresh = clusters.living();
     for number in 0..SEARCHES {
         if !fresh.is_empty() {
@@ -197,6 +201,8 @@ struct Clusters {
     videos: Vec<Vec<u32>>,
     /// Indices of the pairs of [`Taught::different`] with an item in each cluster, in order.
     apart: Vec<Vec<u32>>,
+    /// Series of each cluster, in order.
+    series: Vec<Vec<u32>>,
     /// Node of each cluster, the version in a [`Pair`].
     nodes: Vec<u32>,
     /// Clusters that each is compared with, as they were when it was last merged.
@@ -226,6 +232,7 @@ impl Clusters {
             sums,
             videos: items.iter().map(|item| vec![item.video]).collect(),
             apart: vec![Vec::new(); items.len()],
+            series: vec![Vec::new(); items.len()],
             nodes: (0..items.len() as u32).collect(),
             near: vec![Vec::new(); items.len()],
             forest: Merges::new(items.len()),
@@ -247,6 +254,28 @@ impl Clusters {
         }
     }
 
+    /// Merges the people who are one person of a series, unless a correction says otherwise. From then on, no two people of
+    /// a series are merged: all of their tracks were compared when the series was linked.
+    fn join_series(&mut self, items: &[Item<'_>]) {
+        let mut last: HashMap<&str, usize> = HashMap::new();
+        let mut series = Merges::new(self.n_videos);
+        for (at, item) in items.iter().enumerate() {
+            if let Some(before) = item.series_uid.and_then(|uid| last.insert(uid, at)) {
+                series.unite(items[before].video, item.video);
+                let (x, y) = (self.forest.first(before as u32), self.forest.first(at as u32));
+                if x != y && !self.is_forbidden(x, y) {
+                    self.merge(x, y);
+                }
+            }
+        }
+        for (at, item) in items.iter().enumerate().filter(|(_, item)| item.series_uid.is_some()) {
+            let (cluster, series) = (self.forest.first(at as u32) as usize, series.root(item.video));
+            if let Err(place) = self.series[cluster].binary_search(&series) {
+                self.series[cluster].insert(place, series);
+            }
+        }
+    }
+
     /// Returns the first items of all clusters.
     fn living(&mut self) -> Vec<u32> {
         (0..self.nodes.len() as u32).filter(|item| self.forest.first(*item) == *item).collect()
@@ -261,9 +290,9 @@ impl Clusters {
         self.measure.gain(&self.sums[a as usize], &self.sums[b as usize], product, self.log_alpha)
     }
 
-    /// Returns whether two clusters have people of the same video, or are two people by a correction.
+    /// Returns whether two clusters have people of the same video or series, or are two people by a correction.
     fn is_forbidden(&self, a: u32, b: u32) -> bool {
-        [&self.videos, &self.apart].into_iter().any(|of| {
+        [&self.videos, &self.apart, &self.series].into_iter().any(|of| {
             let (a, b) = (&of[a as usize], &of[b as usize]);
             let (few, many) = if a.len() <= b.len() { (a, b) } else { (b, a) };
             few.iter().any(|one| many.binary_search(one).is_ok())
@@ -272,7 +301,7 @@ impl Clusters {
 
     /// Learns from the clusters how many people are to be expected; returns whether that has changed.
     fn learn(&mut self) -> bool {
-        let log_alpha = prior::solve(self.living, self.nodes.len()).ln();
+        let log_alpha = prior::solve(self.living, self.nodes.len(), 0.0).ln();
         let has_changed = (log_alpha - self.log_alpha).abs() > 0.01;
         self.log_alpha = log_alpha;
         has_changed
@@ -477,7 +506,7 @@ impl Clusters {
         let sum = &mut self.sums[into];
         let (precision, count) = (sum.precision + other.precision, sum.count + other.count);
         *sum = Sum { square, precision, count, spread };
-        for of in [&mut self.videos, &mut self.apart] {
+        for of in [&mut self.videos, &mut self.apart, &mut self.series] {
             let moved = std::mem::take(&mut of[from]);
             of[into].extend(moved);
             of[into].sort_unstable();
@@ -559,14 +588,17 @@ mod tests {
     }
 
     fn taught(people: &[(u32, f32)], taught: &Taught) -> Linked {
+        in_series(people, &vec![None; people.len()], taught)
+    }
+
+    /// People with their keys in a series.
+    fn in_series(people: &[(u32, f32)], keys: &[Option<&str>], taught: &Taught) -> Linked {
         let vectors: Vec<[f32; 2]> =
             people.iter().map(|(_, angle)| [angle.to_radians().cos(), angle.to_radians().sin()]).collect();
-        let item = |((video, _), vector): (&(u32, f32), &'_ [f32; 2])| (*video, *vector);
-        let owned: Vec<_> = people.iter().zip(&vectors).map(item).collect();
-        let items: Vec<_> = owned
-            .iter()
-            .map(|(video, vector)| Item { video: *video, weight: 1.0, vector: vector.as_slice() })
-            .collect();
+        let mut items = Vec::new();
+        for (((video, _), vector), series_uid) in people.iter().zip(&vectors).zip(keys) {
+            items.push(Item { video: *video, weight: 1.0, vector, series_uid: *series_uid });
+        }
         link(&Scale::RAW, &items, taught, 1, None).unwrap()
     }
 
@@ -601,6 +633,21 @@ mod tests {
         assert_eq!(say(&[(0, 1)], &[(0, 2)]), [0, 0, 1, 2]);
         assert_eq!(say(&[], &[(1, 2)]), [0, 1, 2, 3]);
         assert_eq!(say(&[(0, 3)], &[]), [0, 1, 1, 2], "two people of one video");
+    }
+
+    #[test]
+    fn people_of_a_series_are_merged_as_the_series_was_linked() {
+        // Videos 0 and 1 are a series; video 2 is another film.
+        let people = [(0, 0.0), (0, 90.0), (1, 85.0), (1, 180.0), (2, 2.0), (2, 88.0)];
+        let link = |keys: [Option<&str>; 6], taught: &Taught| in_series(&people, &keys, taught).labels;
+        let none = Taught::default();
+        assert_eq!(link([None; 6], &none), [0, 1, 1, 2, 0, 1]);
+        // 0° and 180° are one person of the series; 85° and 90° are two.
+        let keys = [Some("x"), Some("y"), Some("z"), Some("x"), None, None];
+        assert_eq!(link(keys, &none)[..4], [0, 1, 2, 0]);
+        let pair = |pair| vec![pair];
+        assert_eq!(link(keys, &Taught { same: pair((1, 2)), different: Vec::new() })[..4], [0, 1, 1, 0]);
+        assert_eq!(link(keys, &Taught { same: Vec::new(), different: pair((0, 3)) })[..4], [0, 1, 2, 3]);
     }
 
     proptest! {

@@ -177,8 +177,18 @@ impl Progress {
         }
         let mut people: HashMap<String, Vec<RunIdentity>> = HashMap::new();
         for row in io::read_all::<Member>(&table).ok()? {
-            let Member { cluster_id, n_tracks, screen_secs, name, named_at, embedding: vector, .. } = row;
-            let person = RunIdentity { cluster_id, n_tracks, screen_secs, name, named_at, vector };
+            let Member {
+                cluster_id,
+                n_tracks,
+                screen_secs,
+                name,
+                named_at,
+                series_uid,
+                embedding: vector,
+                ..
+            } = row;
+            let person =
+                RunIdentity { cluster_id, n_tracks, screen_secs, name, named_at, series_uid, vector };
             people.entry(row.video_id.to_string()).or_default().push(person);
         }
         let run = |entry: Entry| RunIdentities {

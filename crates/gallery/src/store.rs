@@ -457,6 +457,7 @@ impl Library {
                 video,
                 weight: person.n_tracks.max(1) as f32,
                 vector: person.vector.as_slice(),
+                series_uid: person.series_uid.as_deref(),
             }));
         }
         let Some(scale) = self.index.embedder.as_ref().map(Scale::of) else {
@@ -536,7 +537,8 @@ impl Library {
                     self.index.next_person_id - 1
                 }));
                 let weight = person.n_tracks.max(1) as f32;
-                items.push(Item { video, weight, vector: person.vector.as_slice() });
+                let (vector, series_uid) = (person.vector.as_slice(), person.series_uid.as_deref());
+                items.push(Item { video, weight, vector, series_uid });
             }
         }
         // Numbers of the people, in the order of their first clusters.
@@ -595,8 +597,8 @@ impl Library {
         let places: Vec<(usize, usize)> = order.into_iter().flat_map(rows).collect();
         let item = |(video, row): &(usize, usize)| {
             let member = &before[*video][*row];
-            let vector = member.embedding.as_slice();
-            Item { video: *video as u32, weight: member.n_tracks.max(1) as f32, vector }
+            let (vector, series_uid) = (member.embedding.as_slice(), member.series_uid.as_deref());
+            Item { video: *video as u32, weight: member.n_tracks.max(1) as f32, vector, series_uid }
         };
         let items: Vec<Item<'_>> = places.iter().map(item).collect();
         let at: HashMap<edits::Place, usize> = (0..)
@@ -997,11 +999,13 @@ impl Library {
             let is_same = |row: &&Member| row.n_tracks == person.n_tracks && row.embedding == person.vector;
             let RunIdentity { cluster_id, screen_secs, .. } = *person;
             let (name, named_at) = (person.name.clone(), person.named_at.clone());
+            let series_uid = person.series_uid.clone();
             before.iter().find(is_same).map(|row| Member {
                 cluster_id,
                 screen_secs,
                 name,
                 named_at,
+                series_uid,
                 ..row.clone()
             })
         };
@@ -1235,6 +1239,7 @@ pub(crate) fn member_of(run: &RunIdentities, person: &RunIdentity) -> Member {
         name: person.name.clone(),
         linked_person_id: None,
         named_at: person.named_at.clone(),
+        series_uid: person.series_uid.clone(),
     }
 }
 
@@ -1326,7 +1331,7 @@ fn member_file(video_id: &str, source: &str, rows: &[Member]) -> String {
     format!("{}/{video_id}.{key}.parquet", Member::TABLE.name)
 }
 
-/// Whether the people of a run are those of its rows, apart from names.
+/// Whether the people of a run are those of its rows, apart from names and from the series.
 pub(crate) fn are_same_people(rows: &[Member], seen: &RunIdentities) -> bool {
     let is_same = |(row, person): (&Member, &RunIdentity)| {
         (row.cluster_id, row.n_tracks, row.screen_secs)
@@ -1336,11 +1341,12 @@ pub(crate) fn are_same_people(rows: &[Member], seen: &RunIdentities) -> bool {
     rows.len() == seen.people.len() && rows.iter().zip(&seen.people).all(is_same)
 }
 
-/// The rows of a run with the present names of its people.
+/// The rows of a run with the present names of its people, and their keys in the series.
 fn renamed(rows: &[Member], seen: &RunIdentities) -> Vec<Member> {
     let rename = |(row, person): (&Member, &RunIdentity)| Member {
         name: person.name.clone(),
         named_at: person.named_at.clone(),
+        series_uid: person.series_uid.clone(),
         ..row.clone()
     };
     rows.iter().zip(&seen.people).map(rename).collect()

@@ -518,7 +518,7 @@ table! {
 
 table! {
     /// One row per cluster: one person and the person's time on screen.
-    Identity = "identities" "1.1.0", written by "cluster", sorted by (video_id, cluster_id) {
+    Identity = "identities" "1.2.0", written by "cluster", sorted by (video_id, cluster_id) {
         /// Key of the video.
         video_id: Symbol,
         /// Key of the cluster, from 0. People read the number `cluster_id + 1`: the page shows 0 as "Person 1".
@@ -544,6 +544,10 @@ table! {
         /// most one person, and only if both share half of the screen time of one of the two. In a fresh
         /// run directory, the key follows from the video and the tracks; null before version 1.1.0.
         person_uid: Option<String>,
+        /// Key of the person in a series, 16 hexadecimal digits: the same for a person in all runs that were linked together
+        /// (`cluster.series`); null for a run that was linked alone, for a person that a correction made of a part of
+        /// another, and before version 1.2.0.
+        series_uid: Option<String>,
     }
 }
 
@@ -711,7 +715,7 @@ table! {
 table! {
     /// One row per cluster of a video in a gallery: the person that the cluster was matched to. One file per
     /// video.
-    Member = "members" "1.0.0", formerly ("appearances" "1.1.0"), written by "library",
+    Member = "members" "1.1.0", formerly ("appearances" "1.1.0"), written by "library",
     sorted by (video_id, cluster_id), checked by check_member {
         /// Key of the video.
         video_id: Symbol,
@@ -747,6 +751,8 @@ table! {
         /// Time at which a correction gave the person the name, UTC, as in `2026-11-28T18:20:00Z`; null without a
         /// name, and in `appearances`.
         named_at: Option<String>,
+        /// Key of the person in a series, as in `identities`; null without one, and before version 1.1.0.
+        series_uid: Option<String>,
     }
 }
 

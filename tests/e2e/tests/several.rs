@@ -320,6 +320,66 @@ fn corrections_of_a_gallery_go_to_another_one_and_teach_linking() {
 }
 
 #[test]
+fn the_videos_of_a_series_are_linked_together() {
+    let Some(parts) = Parts::cut("series") else { return };
+    let videos = parts.folder.join("videos");
+    let run = |more: &[&str]| parts.run(&[&["--series", "--video", videos.to_str().unwrap()], more].concat());
+    let people = |name: &str| -> BTreeMap<i64, Option<String>> {
+        let rows: Vec<Identity> =
+            read_all(&parts.folder.join("runs").join(name).join("identities.parquet")).unwrap();
+        rows.into_iter().map(|row| (row.cluster_id, row.series_uid)).collect()
+    };
+    let keys = |name: &str| people(name).into_values().collect::<BTreeSet<_>>();
+    let done = run(&[]);
+    let said = text(&done.stderr);
+    assert!(done.status.success(), "{said}");
+    for line in ["[1/2] one.mp4: 2 people in ", "[2/2] two.mp4: 2 people in "] {
+        assert_eq!(said.lines().filter(|found| found.starts_with(line)).count(), 1, "{line}: {said}");
+    }
+    let shown = parts.people();
+    assert!(shown.len() == 2 && shown.values().all(|people| people.len() == 1), "{shown:?}");
+    assert_eq!((keys("one").len(), keys("one").contains(&None)), (2, false));
+    assert_eq!(keys("one"), keys("two"));
+    // The gallery has the people of the series.
+    let library = parts.folder.join("runs/library");
+    let person_of: BTreeMap<_, _> =
+        members(&library).into_iter().map(|row| (row.series_uid, row.person_id)).collect();
+    assert_eq!((person_of.len(), members(&library).len()), (2, 4));
+    facetrack(&parts, "validate @runs/one");
+    facetrack(&parts, "validate @runs/library");
+
+    // Nothing is left to do; a correction and a name keep the series.
+    let again = run(&["--json"]);
+    let events: Vec<Value> =
+        text(&again.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let finished: Vec<_> = events.iter().filter(|event| event["event"] == "run_finished").collect();
+    assert_eq!(finished.len(), 2);
+    assert!(finished.iter().all(|event| event["skipped"].as_array().unwrap().len() == 5), "{finished:?}");
+    facetrack(&parts, "edits add name @runs/two 1 Ross");
+    facetrack(&parts, "library add --library @runs/library --run-dir @runs/two");
+    assert_eq!(names(&parts, "one").into_values().flatten().collect::<Vec<_>>(), ["Ross"]);
+    assert_eq!(keys("one"), keys("two"));
+    let (code, said) = attempt(&parts, "edits relink @runs/two");
+    assert!(code == 2 && said.contains("is for a run that is linked alone"), "{said}");
+
+    // A run that is gone is left out with a warning; so is one with other vectors.
+    facetrack(&parts, "run @videos/two.mp4 --run-dir @runs/two --embedder dlib");
+    let linked = "stage cluster --run-dir @runs/one --set cluster.series=['../two','../gone']";
+    let said = facetrack(&parts, linked);
+    assert!(said.contains("the run `../gone` of the series is missing and is left out"), "{said}");
+    assert!(said.contains("of the series has vectors of other embedders and is left out"), "{said}");
+    assert_eq!(keys("one"), BTreeSet::from([None]));
+
+    // What cannot be is found before any work.
+    let (code, said) = attempt(&parts, "run @videos/one.mp4 --series");
+    assert!(code == 2 && said.contains("--series needs several videos"), "{said}");
+    let done = run(&["--method", "kmeans"]);
+    let said = text(&done.stderr);
+    let expected = "the method `kmeans` does not use the setting `series`";
+    assert!(done.status.code() == Some(2) && said.contains(expected), "{said}");
+}
+
+#[test]
 fn a_run_keeps_its_embedder_when_another_method_links() {
     let Some(parts) = Parts::cut("embedder") else { return };
     facetrack(&parts, "run @videos/one.mp4 --run-dir @runs/one --embedder dlib");

@@ -38,6 +38,14 @@ def cut(clip, labels, first, end, video, own):
     accuracy.relabelled(labels, own, lambda frame: frame - first if first <= frame < end else None)
 
 
+def run_series(program, videos, runs, options):
+    """Runs the videos of a series together; the run of a video has the name of its file."""
+    line = [program, "run", *videos, "--series", "--run-dir", runs, "--quiet", *options]
+    done = subprocess.run(line, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    if done.returncode:
+        sys.exit(f"error: the run on the series of `{videos[0]}` failed: {done.stderr.strip()}")
+
+
 def identities(run, labels):
     """The labelled identity of each track that has one."""
     faces, votes = labelled(labels), defaultdict(Counter)
@@ -55,6 +63,7 @@ def main():
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--parts", type=int, default=3)
+    parser.add_argument("--series", action="store_true")
     parser.add_argument("options", nargs="*")
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
@@ -64,12 +73,18 @@ def main():
         clip = next((args.data / f"{name}.{end}" for end in ("mp4", "mkv") if (args.data / f"{name}.{end}").exists()), None)
         if clip is None:
             continue
+        videos = []
         for number, (first, end) in enumerate(parts(shots, args.parts)):
             part = args.work / f"{name}.{args.parts}.{number}"
             video, labels, run = (part.with_name(part.name + end) for end in (".mkv", ".csv", ""))
             cut(clip, args.data / f"{name}.csv", first, end, video, labels)
-            accuracy.run_video(args.program, video, run, args.options)
+            videos.append(video)
             episodes.append((name, run, labels))
+        if args.series and len(videos) > 1:
+            run_series(args.program, videos, args.work, ["--library", args.work / f"{name}.library", *args.options])
+        else:
+            for video in videos:
+                accuracy.run_video(args.program, video, video.with_suffix(""), args.options)
     if not episodes:
         sys.exit(f"error: `{args.data}` has no clip with a list of shots")
     library = args.work / "library"

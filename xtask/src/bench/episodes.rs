@@ -18,6 +18,9 @@ pub(super) struct Options {
     /// Number of episodes of a clip
     #[arg(long, value_name = "N", value_parser = parse_count, default_value = "3")]
     parts: usize,
+    /// Run the episodes of a clip as those of a series
+    #[arg(long)]
+    series: bool,
     /// Options of every run, after `--`
     #[arg(last = true, value_name = "OPTION")]
     options: Vec<String>,
@@ -35,6 +38,10 @@ pub(super) fn episodes(options: &Options, install: bool) -> Result<()> {
     let mut python = Command::new(PYTHON.obtain()?);
     python.arg(scratch.path().join("episodes.py")).arg("--program").arg(workspace::program("facetrack"));
     python.arg("--data").arg(&options.data).arg("--work").arg(workspace::target().join("bench-episodes"));
-    python.args(["--parts", &options.parts.to_string()]).arg("--").args(&options.options);
+    python.args(["--parts", &options.parts.to_string()]);
+    if options.series {
+        python.arg("--series");
+    }
+    python.arg("--").args(&options.options);
     process::show(&mut python)
 }

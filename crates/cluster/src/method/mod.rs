@@ -18,6 +18,7 @@ mod link;
 mod silhouette;
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 
 use schema::footer::Quality;
 
@@ -355,6 +356,60 @@ impl Assignment {
     fn flat(labels: Vec<Option<usize>>) -> Self {
         Self { labels: numbered(labels), ..Self::default() }
     }
+
+    /// Keeps a range of the items, with the clusters, merges and evidence of these. The calibration stays that of all.
+    pub(crate) fn of_range(self, range: Range<usize>) -> Self {
+        let labels = self.labels[range.clone()].to_vec();
+        let numbers = numbers(&labels);
+        let of = |(label, margin): (usize, f64)| Some((*numbers.get(&label)?, margin));
+        let fit = |fit: &Fit| Fit { runner_up: fit.runner_up.and_then(of), ..*fit };
+        let n = self.labels.len();
+        Self {
+            labels: numbered(labels),
+            tree: self.tree.map(|tree| Tree { merges: of_range(&tree.merges, n, &range), ..tree }),
+            fits: self.fits.map(|fits| fits[range.clone()].iter().map(fit).collect()),
+            calibration: self.calibration,
+            evidence: self.evidence.map(|evidence| evidence.of_range(&range)),
+            cuts: self
+                .cuts
+                .into_iter()
+                .map(|(threshold, labels)| (threshold, numbered(labels[range.clone()].to_vec())))
+                .collect(),
+        }
+    }
+}
+
+/// The merges of `n` items that join items of a range with each other.
+fn of_range(merges: &[Merge], n: usize, range: &Range<usize>) -> Vec<Merge> {
+    // An item of the range below each node.
+    let mut under: Vec<Option<usize>> =
+        (0..n).map(|item| item.checked_sub(range.start).filter(|_| range.contains(&item))).collect();
+    let mut kept = Vec::new();
+    for merge in merges {
+        let (left, right) = (under[merge.left], under[merge.right]);
+        kept.extend(left.zip(right).map(|(left, right)| (left, right, merge.height)));
+        under.push(left.or(right));
+    }
+    linkage::numbered(range.len(), kept)
+}
+
+impl Evidence {
+    /// Keeps the items of a range.
+    fn of_range(self, range: &Range<usize>) -> Self {
+        let is_in: Vec<bool> = self.items.iter().map(|item| range.contains(item)).collect();
+        let view = |view: ViewEvidence| ViewEvidence {
+            seen: view
+                .seen
+                .into_iter()
+                .zip(&is_in)
+                .filter_map(|(seen, is_in)| is_in.then_some(seen))
+                .collect(),
+            ..view
+        };
+        let views = self.views.into_iter().map(view).collect();
+        let items = self.items.into_iter().filter(|item| range.contains(item)).map(|item| item - range.start);
+        Self { items: items.collect(), views, ..self }
+    }
 }
 
 /// Returns the new number of every label, from zero in the order of the first items.
@@ -456,6 +511,25 @@ pub(crate) mod tests {
 
     pub(crate) fn items<'a>(vectors: &'a [Vec<f32>], cannot_link: &[(usize, usize)]) -> Items<'a> {
         Items::new(vectors.iter().map(Vec::as_slice).collect(), cannot_link.to_vec()).unwrap()
+    }
+
+    proptest! {
+        /// Merges of a range, cut anywhere, give the clusters of all merges in this range.
+        #[test]
+        fn the_merges_of_a_range_cut_it_as_all_merges_do(
+            (vectors, cannot_link) in cases(),
+            ends in (0..16_usize, 0..16_usize),
+            height in 0.0..2.0_f64,
+        ) {
+            let n = vectors.len();
+            let range = ends.0.min(ends.1).min(n)..ends.0.max(ends.1).min(n);
+            let all = linkage::linkage(items(&vectors, &cannot_link).pairs(Metric::Cosine), Linkage::Average);
+            let some = of_range(&all, n, &range);
+            prop_assert_eq!(some.len(), range.len().saturating_sub(1));
+            let expected = linkage::cut(n, &all, height)[range.clone()].iter().copied().map(Some).collect();
+            let found = linkage::cut(range.len(), &some, height);
+            prop_assert_eq!(found.into_iter().map(Some).collect::<Vec<_>>(), numbered(expected));
+        }
     }
 
     /// Every method, with constraints.
