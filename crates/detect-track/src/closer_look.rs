@@ -105,6 +105,13 @@ impl Best {
         }
     }
 
+    /// Takes over the best detection of another track of the same face, if it is better.
+    pub(crate) fn absorb(&mut self, other: Self) {
+        if other.score > self.score {
+            *self = other;
+        }
+    }
+
     /// Looks at the face again: whether one of the looks scores at least `clear_score` and [`MARGIN`].
     ///
     /// # Errors

@@ -58,7 +58,7 @@ use crate::view::Preview;
 /// Name, version and description of the stage.
 pub const STAGE: Stage = Stage {
     name: "detect-track",
-    version: 11,
+    version: 12,
     about: "Detects shots and faces, and tracks each face through its shot",
 };
 

@@ -49,6 +49,16 @@ impl Stillness {
         self.changed = self.changed.max(look.change(appearance));
     }
 
+    /// Adds the looks at another track of the same face.
+    pub fn absorb(&mut self, other: Self) {
+        let Some((t_secs, bbox, look)) = &other.first else { return };
+        let (n_looks, last_secs) = (self.n_looks + other.n_looks, self.last_secs.max(other.last_secs));
+        self.add(*t_secs, bbox, look);
+        (self.n_looks, self.last_secs) = (n_looks, last_secs);
+        self.moved = self.moved.max(other.moved);
+        self.changed = self.changed.max(other.changed);
+    }
+
     /// Returns whether the face never moved; `None` if the track is too short to say.
     pub fn is_still(&self) -> Option<bool> {
         let (first_secs, ..) = self.first.as_ref()?;

@@ -80,6 +80,11 @@ impl MeanTorso {
         }
     }
 
+    /// Adds the frames of another track of the same face.
+    pub fn absorb(&mut self, other: Self) {
+        other.sum.into_iter().for_each(|counts| self.add(counts));
+    }
+
     /// The smoothed histogram, of sum 1; `None` where no frame was added.
     pub fn finish(self) -> Option<Counts> {
         let mut counts = self.sum?;

@@ -94,6 +94,16 @@ struct Seen {
     best: Best,
 }
 
+impl Seen {
+    /// Adds what another track of the same face has shown.
+    fn absorb(&mut self, other: Self) {
+        self.crops.absorb(other.crops);
+        self.torso.absorb(other.torso);
+        self.still.absorb(other.still);
+        self.best.absorb(other.best);
+    }
+}
+
 impl TrackWriter {
     /// Starts the four tables, with the rows of the checkpoint. The detector looks closer at tracks without a clear
     /// detection.
@@ -234,6 +244,11 @@ impl TrackWriter {
 
     /// Writes the tracks of the current shot that have ended.
     fn write_ended(&mut self, shot: &mut OpenShot) -> Result<(), Error> {
+        for (from, into) in shot.tracker.join_ended() {
+            if let (Some(seen), Some(into)) = (shot.seen[from].take(), &mut shot.seen[into]) {
+                into.absorb(seen);
+            }
+        }
         for EndedTrack { number, detections, credibility } in shot.tracker.take_ended() {
             let Some(Seen { crops, torso, still, best }) = shot.seen[number].take() else { continue };
             let crops = crops.finish();

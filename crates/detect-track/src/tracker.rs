@@ -83,6 +83,9 @@ const OTHER_PATTERN: f32 = 0.5;
 /// Mean difference of the colours from which they then are, as a share of the range, 0 to 1.
 const OTHER_COLOURS: f32 = 0.1;
 
+/// Smallest overlap (IoU) of the boxes of two tracks of one face wherever both have a box, 0 to 1.
+const ONE_FACE: f32 = 0.5;
+
 /// What a face looks like: a small picture of the aligned face.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Appearance {
@@ -252,6 +255,46 @@ impl Tracker {
         faces.iter().zip(assigned).map(|(face, track)| self.extend(track, frame_idx, t_secs, face)).collect()
     }
 
+    /// Joins tracks that have ended since the last call to other tracks of the same face, which are open or have ended, too.
+    /// Returns the numbers of each track and of the track that it was joined to.
+    ///
+    /// A face that looks like another one for a moment begins a second track, and the first one goes on when the face
+    /// looks as before. The two overlap wherever both have a box, and the face is never detected twice in a frame.
+    pub fn join_ended(&mut self) -> Vec<(usize, usize)> {
+        let (mut left, mut joined) = (Vec::new(), Vec::new());
+        self.ended.sort_unstable();
+        let ended = std::mem::take(&mut self.ended);
+        for (at, number) in ended.iter().enumerate() {
+            let others = self.open.iter().chain(&ended[at + 1..]).chain(&left).copied();
+            match others.filter(|other| self.are_one_face(*number, *other)).min() {
+                Some(same) => {
+                    self.join(*number, same);
+                    joined.push((*number, same));
+                }
+                None => left.push(*number),
+            }
+        }
+        self.ended = left;
+        joined
+    }
+
+    fn are_one_face(&self, a: usize, b: usize) -> bool {
+        let [a, b] = [a, b].map(|number| self.tracks[number].detections.as_slice());
+        let is_track = |track| credibility(track, &self.config) != Credibility::Rejected;
+        are_one_face(a, b) && is_track(a) && is_track(b)
+    }
+
+    fn join(&mut self, from: usize, into: usize) {
+        let ActiveTrack { detections, appearance, known_secs } = std::mem::take(&mut self.tracks[from]);
+        let into = &mut self.tracks[into];
+        if last_frame(&detections) > last_frame(&into.detections) {
+            into.appearance = appearance;
+        }
+        into.known_secs = into.known_secs.max(known_secs);
+        into.detections.extend(detections);
+        into.detections.sort_by_key(|detection| detection.frame_idx);
+    }
+
     /// Tracks that have ended since the last call, in order of their numbers.
     pub fn take_ended(&mut self) -> Vec<EndedTrack> {
         let mut ended = std::mem::take(&mut self.ended);
@@ -396,6 +439,37 @@ fn credibility(track: &[TrackDetection], config: &TrackerConfig) -> Credibility 
     }
 }
 
+fn last_frame(track: &[TrackDetection]) -> Option<i64> {
+    track.last().map(|last| last.frame_idx)
+}
+
+/// Whether two tracks have boxes in some of the same frames, overlap there by at least [`ONE_FACE`], and are never both
+/// detected in a frame.
+fn are_one_face(a: &[TrackDetection], b: &[TrackDetection]) -> bool {
+    let overlaps = |track: &[TrackDetection], other: &[TrackDetection]| {
+        let (first, last) = (track.first()?.frame_idx, track.last()?.frame_idx);
+        let begin = other.partition_point(|detection| detection.frame_idx < first);
+        let end = other.partition_point(|detection| detection.frame_idx <= last);
+        let are_near = |detection: &TrackDetection| {
+            box_between(track, detection).is_some_and(|bbox| bbox.iou(&detection.bbox) >= ONE_FACE)
+        };
+        other[begin..end].iter().all(are_near).then_some(end - begin)
+    };
+    overlaps(a, b).zip(overlaps(b, a)).is_some_and(|(in_a, in_b)| in_a + in_b > 0)
+}
+
+/// The box of a track in the frame of a detection, between two detections of the track; `None` where the track was
+/// detected, and before and after it.
+fn box_between(track: &[TrackDetection], at: &TrackDetection) -> Option<BBox> {
+    let next = track.partition_point(|detection| detection.frame_idx < at.frame_idx);
+    let (from, to) = (track.get(next.checked_sub(1)?)?, track.get(next)?);
+    if to.frame_idx == at.frame_idx {
+        return None;
+    }
+    let share = (at.t_secs - from.t_secs) / (to.t_secs - from.t_secs);
+    from.followed_to(at.frame_idx).or_else(|| Some(from.bbox.towards(&to.bbox, share as f32)))
+}
+
 /// Mean of the detector's scores over a track, 0 to 1.
 pub fn mean_score(track: &[TrackDetection]) -> f32 {
     track.iter().filter_map(|detection| detection.score).sum::<f32>() / track.len().max(1) as f32
@@ -471,6 +545,7 @@ mod tests {
             assigned.push(tracker.step(i as i64, i as f64 / FPS, &faces));
         }
         tracker.end_all();
+        tracker.join_ended();
         (assigned, tracker.take_ended())
     }
 
@@ -570,6 +645,29 @@ mod tests {
         let mut flash = frames(&[&a, &a]);
         flash[8][0].2 = b;
         assert_eq!(lengths(&track_seen(&flash).1), [Some(15), None]);
+    }
+
+    #[test]
+    fn a_face_that_looks_like_another_for_a_moment_has_one_track() {
+        let look = |pattern: [f32; 2], colour: u8| {
+            Some(Appearance { pattern: pattern.to_vec(), colours: vec![colour; 6] })
+        };
+        let (a, b) = (look([1.0, 0.0], 90), look([0.0, 1.0], 160));
+        let frames = |places: [f32; 3]| -> Vec<Vec<(f32, f32, Option<Appearance>)>> {
+            let looks = [(8, &a), (7, &b), (8, &a)].into_iter().zip(places);
+            looks.flat_map(|((n, look), x)| vec![vec![(x, 0.9, look.clone())]; n]).collect()
+        };
+        let (assigned, tracks) = track_seen(&frames([0.0; 3]));
+        assert_eq!((assigned[8].as_slice(), assigned[15].as_slice()), (&[1][..], &[0][..]));
+        assert_eq!(lengths(&tracks), [Some(23)]);
+        assert!(tracks[0].detections.windows(2).all(|pair| pair[0].frame_idx < pair[1].frame_idx));
+        // Beside the first face, and after it.
+        assert_eq!(lengths(&track_seen(&frames([0.0, 20.0, 0.0])).1), [Some(16), Some(7)]);
+        assert_eq!(lengths(&track_seen(&frames([0.0, 0.0, 300.0])).1), [Some(8), Some(7), Some(8)]);
+        // Both are seen in one frame.
+        let mut both = frames([0.0; 3]);
+        both[12].push((10.0, 0.9, a.clone()));
+        assert_eq!(lengths(&track_seen(&both).1), [Some(17), Some(7)]);
     }
 
     /// Two faces walk through each other; while they overlap only one is seen.

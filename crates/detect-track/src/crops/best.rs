@@ -48,6 +48,12 @@ impl BestCrops {
         }
     }
 
+    /// Takes over the crops that were held of another track of the same face.
+    pub fn absorb(&mut self, other: Self) {
+        self.offered += other.offered;
+        self.best.splice(0..0, other.best);
+    }
+
     fn keep_better(&mut self, offered: (usize, i64, AlignedCrop)) {
         match self.best.last_mut() {
             Some(held) if held.0 == offered.0 => {
