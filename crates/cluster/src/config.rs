@@ -306,7 +306,7 @@ mod tests {
             ),
             (
                 Config { series: vec!["../b".into()], edits: Use::Relink, ..Config::default() },
-                "is for a run that is linked alone",
+                "is for a run that is linked alone, and this run is of a series",
             ),
             (Config { threshold: Some(-1.0), ..ward.clone() }, "threshold is -1; it must be 0 or more"),
             (Config { metric: Some(Metric::Cosine), ..ward.clone() }, "requires the metric `euclidean`"),

@@ -149,6 +149,7 @@ impl Linked<'_> {
             exemplar_track_id: exemplar.0,
             exemplar_frame_idx: exemplar.1,
             person_uid: None,
+            series_id: None,
             series_uid: None,
         }
     }

@@ -38,6 +38,7 @@ mod series;
 mod uids;
 
 use std::collections::{BTreeSet, HashMap};
+use std::path::PathBuf;
 
 use failure::{Advice, Failure, exit};
 use run::appearances::appearances;
@@ -59,7 +60,7 @@ use crate::identities::Linked;
 use crate::linkage::Metric;
 use crate::queue::{Kind, Question, Situation};
 use crate::seen::Seen;
-use crate::series::{Others, Part};
+use crate::series::{InSeries, Others, RunTracks};
 
 /// Name, version and description of the stage.
 pub const STAGE: Stage =
@@ -80,6 +81,14 @@ pub enum Error {
     /// The run directory cannot be used.
     #[error(transparent)]
     Run(#[from] run::Error),
+    /// A run of the series cannot be read.
+    #[error("the run `{}` of the series cannot be read: {source}", .dir.display())]
+    Series {
+        /// The run directory, as the setting has it.
+        dir: PathBuf,
+        /// Why not.
+        source: Box<run::Error>,
+    },
     /// A setting is given to a method that does not take it.
     #[error("[cluster] the method `{method}` does not use the setting `{key}`")]
     NotTaken {
@@ -117,6 +126,10 @@ impl Failure for Error {
     fn advice(&self) -> Advice {
         match self {
             Self::Run(e) => e.advice(),
+            Self::Series { source, .. } => Advice::new(
+                source.advice().exit_code,
+                "repair or repeat that run, or link without it: `facetrack run` with the other videos and --series",
+            ),
             Self::NotTaken { method, key } => {
                 let taking = METHODS.iter().filter(|entry| entry.takes.contains(key));
                 let taking: Vec<_> = taking.map(|entry| entry.name).collect();
@@ -155,7 +168,7 @@ pub fn run(job: &mut Job<Config>) -> Result<Outcome, Error> {
     let mut inputs: Vec<Input> =
         edits.iter().map(|(_, sha256)| Input { name: EDITS.into(), sha256: sha256.clone() }).collect();
     let mut series = Others::open(&job.run, &job.config.series)?;
-    inputs.extend(series.inputs()?);
+    inputs.extend(series.inputs());
     let mut inputs_of_run = vec!["frames", "tracks", "embeddings", "track_embeddings"];
     // Synthetic runs may lack the table; edits and the record of people need it.
     let has_faces = edits.is_some() || job.run.has::<Detection>();
@@ -204,10 +217,13 @@ pub fn run(job: &mut Job<Config>) -> Result<Outcome, Error> {
         let tracks = with_vectors.len() as u64;
         job.reporter.advance(done as u64 * tracks / steps.max(1) as u64, tracks, "tracks");
     };
-    let own = Part { tracks: &tracks, seen: &seen, known: &known };
-    let (found, in_series) = match series.assign(&video_id, own, method.as_ref(), &mut advance)? {
-        Some(linked) => (linked.assignment, linked.keys),
-        None => (taught.groups(&with_vectors).assign(method.as_ref(), &items, &mut advance)?, Vec::new()),
+    let own = RunTracks { tracks: &tracks, seen: &seen, known: &known };
+    let in_series = series.assign(&job.run, own, (&job.config, method.as_ref()), &mut advance)?;
+    let (found, series_id, keys) = match in_series {
+        Some(InSeries { assignment, series_id, keys }) => (assignment, Some(series_id), keys),
+        None => {
+            (taught.groups(&with_vectors).assign(method.as_ref(), &items, &mut advance)?, None, Vec::new())
+        }
     };
     series.left_out.into_iter().for_each(|sentence| stage.warn(sentence));
     let fits = found.fits.unwrap_or_else(|| {
@@ -230,11 +246,12 @@ pub fn run(job: &mut Job<Config>) -> Result<Outcome, Error> {
         rows = linked.edited(rows, &people);
     }
     let uids = uids::keep(&job.run, (&before, &people), &tracks, &faces)?;
-    let key = |track_id| in_series.get(seen.place(track_id)?)?.clone();
-    let mut in_series = series::keys(&people, &tracks, key);
+    let key = |track_id| keys.get(seen.place(track_id)?)?.clone();
+    let mut keys = series::keys(&people, &tracks, key);
     for row in &mut rows.identities {
         row.person_uid = uids.of(row.cluster_id);
-        row.series_uid = in_series.remove(&row.cluster_id);
+        row.series_id.clone_from(&series_id);
+        row.series_uid = keys.remove(&row.cluster_id);
     }
     let model = seen.model(&tracks, &known, |track| people.cluster_of(track))?;
     let situation = Situation {

@@ -39,8 +39,8 @@ impl Prior {
 }
 
 /// The `α` by which `people` is the expected number of people among `n` items, `Σ_{i<n} α / (α + i)`, within its
-/// bounds. With `caution`, an `α` above [`USUAL`] also needs so many more people for each factor of e: where all of a few
-/// items are people of their own, the number of people alone says only that `α` is large.
+/// bounds. `caution` is the number of further people that `α` needs each time it grows by the factor e above [`USUAL`]: where
+/// all of a few items are people of their own, the number of people alone says only that `α` is large.
 pub fn solve(people: usize, n: usize, caution: f64) -> f64 {
     let expected = |alpha: f64| {
         let people: f64 = (0..n).map(|i| alpha / (alpha + i as f64)).sum();

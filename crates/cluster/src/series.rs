@@ -9,7 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use run::manifest::{self, Input};
 use run::{RunDir, RunReader};
@@ -20,7 +20,7 @@ use crate::constraints::{self, Pairs};
 use crate::edits::People;
 use crate::method::{Assignment, Method};
 use crate::seen::Seen;
-use crate::{Error, uids};
+use crate::{Config, Error, STAGE, Use, uids};
 
 /// Seconds from the tracks of one video to those of the next: more than clothes are compared over, and more than a video
 /// lasts.
@@ -33,29 +33,41 @@ const READ: [&str; 4] =
 #[derive(Debug, Default)]
 pub(crate) struct Others {
     /// By video, without that of the job.
-    runs: BTreeMap<Symbol, RunReader>,
+    runs: BTreeMap<Symbol, Other>,
     /// Why runs are left out, a sentence each.
     pub(crate) left_out: Vec<String>,
 }
 
+/// Another run of the series.
+#[derive(Debug)]
+struct Other {
+    /// As the setting has it.
+    dir: PathBuf,
+    run: RunReader,
+    /// See [`hash_of`].
+    sha256: String,
+}
+
 /// What linking needs of a run.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Part<'a> {
+pub(crate) struct RunTracks<'a> {
     pub(crate) tracks: &'a [Track],
     pub(crate) seen: &'a Seen,
     pub(crate) known: &'a [Constraint],
 }
 
-/// Part of an assignment: that of the tracks of the job.
+/// What linking of the series found for the job.
 #[derive(Debug)]
-pub(crate) struct Linked {
+pub(crate) struct InSeries {
     pub(crate) assignment: Assignment,
+    /// Key of this linking: equal in all its runs.
+    pub(crate) series_id: String,
     /// Key of the person in the series, of each track with a vector; `None` for noise.
     pub(crate) keys: Vec<Option<String>>,
 }
 
-/// A part that is read from its run.
-struct Read {
+/// What linking needs of another run, read from its tables.
+struct StoredTracks {
     tracks: Vec<Track>,
     seen: Seen,
     known: Vec<Constraint>,
@@ -63,48 +75,46 @@ struct Read {
 
 impl Others {
     /// Opens the runs in these directories, which are relative to the run directory of the job. A run that is not there, or
-    /// has no vectors yet, is left out; a second run of a video is, too.
+    /// has no vectors yet, is left out with a sentence; a second run of a video is left out without one.
     ///
     /// # Errors
-    /// When a run cannot be read.
-    pub(crate) fn open(run: &RunDir, dirs: &[PathBuf]) -> run::Result<Self> {
+    /// [`Error::Series`] when a run cannot be read, or a table is not as its stage left it.
+    pub(crate) fn open(run: &RunDir, dirs: &[PathBuf]) -> Result<Self, Error> {
         let own = if dirs.is_empty() { None } else { Some(run.video_id()?) };
         let mut others = Self::default();
         for dir in dirs {
             let root = run.root().join(dir);
-            let mut leave_out = |reason: &str| {
-                let sentence = format!("the run `{}` of the series {reason} and is left out", dir.display());
-                others.left_out.push(sentence);
-            };
             if !root.join(manifest::FILE_NAME).is_file() {
-                leave_out("is missing");
+                others.leave_out(dir, "is missing");
                 continue;
             }
-            let other = RunReader::open(&root)?;
-            if !other.has::<TrackEmbedding>() {
-                leave_out("has no table `track_embeddings`");
+            let unreadable = |source| Error::Series { dir: dir.clone(), source: Box::new(source) };
+            let reader = RunReader::open(&root).map_err(unreadable)?;
+            if !reader.has::<TrackEmbedding>() {
+                others.leave_out(dir, "has no table `track_embeddings`");
                 continue;
             }
-            let video_id = other.video_id()?;
+            let video_id = reader.video_id().map_err(unreadable)?;
             if Some(&video_id) != own.as_ref() {
+                let sha256 = hash_of(&reader).map_err(unreadable)?;
+                let other = Other { dir: dir.clone(), run: reader, sha256 };
                 others.runs.entry(video_id).or_insert(other);
             }
         }
         Ok(others)
     }
 
+    fn leave_out(&mut self, dir: &Path, reason: &str) {
+        self.left_out.push(format!("the run `{}` of the series {reason} and is left out", dir.display()));
+    }
+
     /// The tables that are read, as inputs of the stage.
-    ///
-    /// # Errors
-    /// When a table is not as its stage left it.
-    pub(crate) fn inputs(&self) -> run::Result<Vec<Input>> {
-        let input = |(video_id, run): (&Symbol, &RunReader)| {
-            let is_there = |table: &&str| run.manifest().output(&format!("{table}.parquet")).is_some();
-            let tables = READ.into_iter().filter(is_there);
-            let hashes = tables.map(|table| run.hash_of(table)).collect::<run::Result<Vec<_>>>()?;
-            Ok(Input { name: format!("series {video_id}"), sha256: hash::bytes(hashes.concat().as_bytes()) })
+    pub(crate) fn inputs(&self) -> impl Iterator<Item = Input> {
+        let input = |(video_id, other): (&Symbol, &Other)| Input {
+            name: format!("series {video_id}"),
+            sha256: other.sha256.clone(),
         };
-        self.runs.iter().map(input).collect()
+        self.runs.iter().map(input)
     }
 
     /// Links the tracks of the job together with those of the others. Returns `None` if no other run has tracks with vectors
@@ -114,39 +124,56 @@ impl Others {
     /// When a table cannot be read, and the errors of the method.
     pub(crate) fn assign(
         &mut self,
-        video_id: &Symbol,
-        own: Part<'_>,
-        method: &dyn Method,
+        run: &RunDir,
+        own: RunTracks<'_>,
+        (config, method): (&Config, &dyn Method),
         advance: &mut dyn FnMut(usize, usize),
-    ) -> Result<Option<Linked>, Error> {
-        let mut parts = BTreeMap::new();
-        for (other, run) in &self.runs {
-            let part = Read::of(run, other)?;
-            if part.tracks.is_empty() {
+    ) -> Result<Option<InSeries>, Error> {
+        let (mut joined, mut strange) = (BTreeMap::new(), Vec::new());
+        for (video_id, other) in &self.runs {
+            let unreadable = |source| Error::Series { dir: other.dir.clone(), source: Box::new(source) };
+            let stored = StoredTracks::read(&other.run, video_id).map_err(unreadable)?;
+            if stored.tracks.is_empty() {
                 continue;
             }
-            if part.seen.has_embedders_of(own.seen) {
-                parts.insert(other.clone(), part);
+            if stored.seen.has_embedders_of(own.seen) {
+                joined.insert(video_id.clone(), (stored, other.sha256.clone()));
             } else {
-                let dir = run.root().display();
-                let sentence =
-                    format!("the run `{dir}` of the series has vectors of other embedders and is left out");
-                self.left_out.push(sentence);
+                strange.push(other.dir.clone());
             }
         }
-        if parts.is_empty() || own.tracks.is_empty() {
+        strange.iter().for_each(|dir| self.leave_out(dir, "has vectors of other embedders"));
+        if joined.is_empty() || own.tracks.is_empty() {
             return Ok(None);
         }
-        let before = parts.range(..video_id.clone()).map(|(_, part)| part.as_part());
-        let after = parts.range(video_id.clone()..).map(|(_, part)| part.as_part());
+        let video_id = run.video_id()?;
+        let mut hashes: Vec<(&str, &str)> =
+            joined.iter().map(|(video_id, (_, sha256))| (video_id.as_str(), sha256.as_str())).collect();
+        let own_hash = hash_of(run)?;
+        hashes.push((video_id.as_str(), &own_hash));
+        hashes.sort_unstable();
+        // What is the same for all runs of the series.
+        let config = Config { series: Vec::new(), edits: Use::default(), ..config.clone() };
+        let series_id = uids::key(&format!("{} {config:?} {hashes:?}", STAGE.version));
+        let before = joined.range(..video_id.clone()).map(|(_, (stored, _))| stored.tracks());
+        let after = joined.range(video_id.clone()..).map(|(_, (stored, _))| stored.tracks());
         let at = before.clone().count();
-        let all: Vec<Part<'_>> = before.chain([own]).chain(after).collect();
-        Ok(Some(Joint::of(&all, at).assign(method, advance)?))
+        let all: Vec<RunTracks<'_>> = before.chain([own]).chain(after).collect();
+        let (assignment, keys) = Joint::of(&all, at).assign(method, advance)?;
+        Ok(Some(InSeries { assignment, series_id, keys }))
     }
 }
 
-impl Read {
-    fn of(run: &RunReader, video_id: &Symbol) -> run::Result<Self> {
+/// The hash of the hashes of the tables that linking needs.
+fn hash_of(run: &RunReader) -> run::Result<String> {
+    let is_there = |table: &&str| run.manifest().output(&format!("{table}.parquet")).is_some();
+    let tables = READ.into_iter().filter(is_there);
+    let hashes = tables.map(|table| run.hash_of(table)).collect::<run::Result<Vec<_>>>()?;
+    Ok(hash::bytes(hashes.concat().as_bytes()))
+}
+
+impl StoredTracks {
+    fn read(run: &RunReader, video_id: &Symbol) -> run::Result<Self> {
         let (tracks, seen) = (run.read::<Track>()?, Seen::read(run)?);
         let overlaps = constraints::overlaps(&tracks);
         let one_picture = constraints::look_like_one_picture(&overlaps, &seen.vectors, &seen.crops);
@@ -155,8 +182,8 @@ impl Read {
         Ok(Self { tracks, seen, known })
     }
 
-    fn as_part(&self) -> Part<'_> {
-        Part { tracks: &self.tracks, seen: &self.seen, known: &self.known }
+    fn tracks(&self) -> RunTracks<'_> {
+        RunTracks { tracks: &self.tracks, seen: &self.seen, known: &self.known }
     }
 }
 
@@ -170,15 +197,15 @@ struct Joint {
 }
 
 impl Joint {
-    /// Joins parts; the job is the one at `own`.
-    fn of(parts: &[Part<'_>], own: usize) -> Self {
+    /// Joins the tracks of runs; the job is the run at `own`.
+    fn of(runs: &[RunTracks<'_>], own: usize) -> Self {
         let mut joint =
-            Self { tracks: Vec::new(), seen: parts[own].seen.without_tracks(), known: Vec::new(), own: 0..0 };
+            Self { tracks: Vec::new(), seen: runs[own].seen.without_tracks(), known: Vec::new(), own: 0..0 };
         let mut next_id = 0;
-        for (number, part) in parts.iter().enumerate() {
+        for (number, run) in runs.iter().enumerate() {
             let (ids, secs) = (next_id, number as f64 * APART_SECS);
-            next_id += part.tracks.last().map_or(0, |last| last.track_id + 1);
-            joint.tracks.extend(part.tracks.iter().map(|track| Track {
+            next_id += run.tracks.last().map_or(0, |last| last.track_id + 1);
+            joint.tracks.extend(run.tracks.iter().map(|track| Track {
                 track_id: track.track_id + ids,
                 first_t_secs: track.first_t_secs + secs,
                 last_t_secs: track.last_t_secs + secs,
@@ -189,9 +216,9 @@ impl Joint {
                 track_b: row.track_b + ids,
                 ..row.clone()
             };
-            joint.known.extend(part.known.iter().map(moved));
+            joint.known.extend(run.known.iter().map(moved));
             let first = joint.seen.vectors.len();
-            joint.seen.append(part.seen, ids);
+            joint.seen.append(run.seen, ids);
             if number == own {
                 joint.own = first..joint.seen.vectors.len();
             }
@@ -199,7 +226,12 @@ impl Joint {
         joint
     }
 
-    fn assign(&self, method: &dyn Method, advance: &mut dyn FnMut(usize, usize)) -> Result<Linked, Error> {
+    /// Returns the assignment of the job's tracks, and the key of the person in the series of each of them.
+    fn assign(
+        &self,
+        method: &dyn Method,
+        advance: &mut dyn FnMut(usize, usize),
+    ) -> Result<(Assignment, Vec<Option<String>>), Error> {
         let found = method.assign(&self.seen.items(&self.tracks, &self.known)?, advance)?;
         let mut firsts = HashMap::new();
         for (item, label) in found.labels.iter().enumerate() {
@@ -215,7 +247,7 @@ impl Joint {
             Some(uids::key(&seed))
         };
         let keys = found.labels[self.own.clone()].iter().map(key).collect();
-        Ok(Linked { assignment: found.of_range(self.own.clone()), keys })
+        Ok((found.of_range(self.own.clone()), keys))
     }
 }
 
@@ -272,7 +304,7 @@ mod tests {
     }
 
     /// A run whose tracks have vectors at these angles, in degrees.
-    fn read(video: &str, angles: &[f32]) -> Read {
+    fn read(video: &str, angles: &[f32]) -> StoredTracks {
         let tracks: Vec<Track> = (0..).zip(angles).map(|(id, _)| track(video, id, 20)).collect();
         let vector = |(track, angle): (&Track, &f32)| TrackEmbedding {
             video_id: video.into(),
@@ -283,33 +315,33 @@ mod tests {
             spread: 0.0,
         };
         let seen = Seen::of(tracks.iter().zip(angles).map(vector).collect());
-        Read { tracks, seen, known: Vec::new() }
+        StoredTracks { tracks, seen, known: Vec::new() }
     }
 
-    fn link() -> Link {
-        let (scale, cut) = (Scale::Distance(0.1), Cut::Best);
-        Link { scale, cut, clothes: Clothes::Off, without: Vec::new(), threads: 1 }
+    fn link(scale: Scale) -> Link {
+        Link { scale, cut: Cut::Best, clothes: Clothes::Off, without: Vec::new(), threads: 1 }
     }
 
     /// Person of each track of a run, its key in the series, and the merges of the run.
     type Found = (Vec<Option<usize>>, Vec<Option<String>>, usize);
 
-    fn linked(videos: &[Read], own: usize) -> Found {
-        let parts: Vec<Part<'_>> = videos.iter().map(Read::as_part).collect();
-        let Linked { assignment, keys } = Joint::of(&parts, own).assign(&link(), &mut |_, _| ()).unwrap();
+    fn linked(videos: &[StoredTracks], own: usize, scale: &Scale) -> Found {
+        let runs: Vec<RunTracks<'_>> = videos.iter().map(StoredTracks::tracks).collect();
+        let (assignment, keys) = Joint::of(&runs, own).assign(&link(scale.clone()), &mut |_, _| ()).unwrap();
         (assignment.labels, keys, assignment.tree.map_or(0, |tree| tree.merges.len()))
     }
 
     #[test]
     fn a_track_of_another_run_joins_two_of_one() {
         let alone = [read("a", &[0.0, 90.0, 30.0])];
-        assert_eq!(linked(&alone, 0).0, [Some(0), Some(1), Some(2)]);
+        let scale = Scale::Distance(0.1);
+        assert_eq!(linked(&alone, 0, &scale).0, [Some(0), Some(1), Some(2)]);
         // 15° and 16° are near both 0° and 30°.
         let both = [read("a", &[0.0, 90.0, 30.0]), read("b", &[15.0, 16.0])];
-        let (labels, keys, merges) = linked(&both, 0);
+        let (labels, keys, merges) = linked(&both, 0, &scale);
         assert_eq!(labels, [Some(0), Some(1), Some(0)]);
         assert_eq!((keys[0] == keys[2], keys[0] == keys[1], merges), (true, false, 2));
-        let (labels, other, _) = linked(&both, 1);
+        let (labels, other, _) = linked(&both, 1, &scale);
         assert_eq!((labels, &other[0]), (vec![Some(0), Some(0)], &keys[0]));
     }
 
@@ -318,12 +350,13 @@ mod tests {
         fn linking_finds_the_same_people_from_each_run(
             angles in prop::collection::vec(prop::collection::vec(0.0..360.0_f32, 0..6), 1..4)
         ) {
-            let videos: Vec<Read> =
+            let videos: Vec<StoredTracks> =
                 angles.iter().zip(["a", "b", "c"]).map(|(angles, video)| read(video, angles)).collect();
-            let from_each: Vec<Found> = (0..videos.len()).map(|own| linked(&videos, own)).collect();
-            let parts: Vec<Part<'_>> = videos.iter().map(Read::as_part).collect();
-            let joint = Joint::of(&parts, 0);
-            let all = link().assign(&joint.seen.items(&joint.tracks, &[]).unwrap(), &mut |_, _| ()).unwrap();
+            for scale in [Scale::Distance(0.1), Scale::Evidence(testkit::people::quality(2))] {
+            let from_each: Vec<Found> = (0..videos.len()).map(|own| linked(&videos, own, &scale)).collect();
+            let runs: Vec<RunTracks<'_>> = videos.iter().map(StoredTracks::tracks).collect();
+            let joint = Joint::of(&runs, 0);
+            let all = link(scale).assign(&joint.seen.items(&joint.tracks, &[]).unwrap(), &mut |_, _| ()).unwrap();
             let keys: Vec<_> = from_each.iter().flat_map(|(_, keys, _)| keys).collect();
             for (a, of_a) in all.labels.iter().enumerate() {
                 for (b, of_b) in all.labels.iter().enumerate() {
@@ -335,6 +368,7 @@ mod tests {
                 for (a, of_a) in labels.iter().enumerate() {
                     prop_assert!(labels.iter().enumerate().all(|(b, of_b)| (of_a == of_b) == (keys[a] == keys[b])));
                 }
+            }
             }
         }
     }

@@ -62,10 +62,7 @@ pub(crate) fn main(args: &MigrateArgs) -> Result<()> {
 
     let mut library = Library::open(root)?;
     let run_dirs = library.begin_migration()?;
-    // Runs of a series are linked together, so all of them are embedded before the first is linked.
-    let passes = [&[embed::STAGE][..], &[cluster::STAGE, evaluate::STAGE]];
-    let steps = passes.iter().flat_map(|stages| run_dirs.iter().enumerate().map(move |run| (*stages, run)));
-    for (stages, (number, run_dir)) in steps {
+    let run = |run_dir: &Path, stages: &[Stage], runs_left: usize| {
         let settings = vec![format!("embed.embedders = [\"{name}\"]"), "embed.views = []".into()];
         let run_args = RunArgs {
             config: Some(run_dir.join("config.toml")),
@@ -74,13 +71,21 @@ pub(crate) fn main(args: &MigrateArgs) -> Result<()> {
             ..RunArgs::default()
         };
         let plan = Plan { args: &run_args, settings, embedders: embedders.clone(), weights: weights.clone() };
-        let runs_left = (run_dirs.len() - number - 1) as f64;
-        again(stages, &plan, run_dir, &mut Screen::new(args.json, false).of_several(runs_left))?;
-        if !args.json && has(stages, embed::STAGE) {
+        again(stages, &plan, run_dir, &mut Screen::new(args.json, false).of_several(runs_left as f64))
+    };
+    let mut in_series = Vec::new();
+    for (number, run_dir) in run_dirs.iter().enumerate() {
+        // Runs of a series are linked together, so all of them are embedded before the first is linked.
+        let is_alone = people::series_of(run_dir)?.is_empty();
+        let stages = [embed::STAGE, cluster::STAGE, evaluate::STAGE];
+        run(run_dir, if is_alone { &stages } else { &stages[..1] }, run_dirs.len() - number - 1)?;
+        in_series.extend((!is_alone).then_some(run_dir));
+        if !args.json {
             let name = run_dir.file_name().unwrap_or_default().display();
             eprintln!("[{}/{}] {name}: embedded", number + 1, run_dirs.len());
         }
     }
+    in_series.into_iter().try_for_each(|run_dir| run(run_dir, &[cluster::STAGE, evaluate::STAGE], 0))?;
     let threads = args.threads.unwrap_or_else(run::stage::cores);
     let done = library.migrate(threads)?;
     library.commit()?;
@@ -90,10 +95,6 @@ pub(crate) fn main(args: &MigrateArgs) -> Result<()> {
     Ok(())
 }
 
-fn has(stages: &[Stage], stage: Stage) -> bool {
-    stages.iter().any(|one| one.name == stage.name)
-}
-
 /// Runs stages again, unless they have these results.
 fn again(stages: &[Stage], plan: &Plan<'_>, run_dir: &Path, screen: &mut Screen) -> Result<()> {
     let run = RunReader::open(run_dir)?;
@@ -101,7 +102,7 @@ fn again(stages: &[Stage], plan: &Plan<'_>, run_dir: &Path, screen: &mut Screen)
     let is_pinned = run.manifest().pinned.iter().any(|stage| stage == embed::STAGE.name);
     let args = RunArgs { from: is_pinned.then(|| embed::STAGE.name.to_owned()), ..plan.args.clone() };
     let plan = Plan { args: &args, ..plan.clone() };
-    if people::has_labels(&run) && has(stages, evaluate::STAGE) {
+    if people::has_labels(&run) {
         eprintln!(
             "warning: the page of `{}` loses its metrics; run again with --labels to restore them",
             run_dir.display()

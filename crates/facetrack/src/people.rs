@@ -137,6 +137,12 @@ pub(crate) fn add(
     if is_build {
         added = library.build(&seen, threads, saving)?;
     } else {
+        if seen.iter().flat_map(|run| &run.people).any(|person| person.in_series.is_some()) {
+            reporter.warn(
+                "the people of the series are matched one by one, because the gallery has other videos; `facetrack library \
+                 build` of all runs keeps the people of the series together",
+            );
+        }
         seen.retain(|run| match library.add(run) {
             Ok(of_run) => {
                 added.push(of_run);
@@ -267,6 +273,17 @@ pub(crate) fn same_names(library: &Library) -> Result<Vec<String>, Error> {
 pub(crate) fn has_labels(run: &RunReader) -> bool {
     let record = run.manifest().stage(evaluate::STAGE.name);
     record.is_some_and(|record| record.inputs.iter().any(|input| input.name == "labels"))
+}
+
+/// The other runs that a run is linked together with, as a series.
+///
+/// # Errors
+/// When the settings of the run cannot be read.
+pub(crate) fn series_of(run_dir: &Path) -> run::Result<Vec<PathBuf>> {
+    let file = run_dir.join("config.toml");
+    let config: cluster::Config =
+        run::stage::read_config(file.is_file().then_some(file.as_path()), &[], cluster::STAGE.name)?;
+    Ok(config.series.iter().map(|other| run_dir.join(other)).collect())
 }
 
 /// Runs `cluster` and `evaluate` again on a run.

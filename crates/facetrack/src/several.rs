@@ -215,25 +215,30 @@ fn run_each(args: &RunArgs, videos: &[PathBuf]) -> Result<()> {
     let plan = Plan::check(args)?;
     keys::check(run_dirs.iter().map(PathBuf::as_path).chain(args.reuse.as_deref()), Some(&library))?;
     let plan = plan.obtain_weights()?;
-    let mut open: Vec<Open<'_>> = (1..)
+    // A run that fails stays in the series: an earlier result of it may be there.
+    let all = run_dirs.clone();
+    let mut open: Vec<Unfinished<'_>> = (1..)
         .zip(videos.iter().zip(run_dirs))
         .map(|(number, (video, run_dir))| {
             let place = format!("[{number}/{}]", videos.len());
-            Open { video, run_dir, place, done: Vec::new(), secs: 0.0 }
+            Unfinished { video, run_dir, place, done: Vec::new(), secs: 0.0 }
         })
         .collect();
     let mut failed = Vec::new();
     let is_cluster = |stage: &&str| *stage == cluster::STAGE.name;
     let at = STAGES.iter().position(is_cluster).filter(|_| args.series).unwrap_or(0);
     for stages in [&STAGES[..at], &STAGES[at..]].into_iter().filter(|stages| !stages.is_empty()) {
-        let todo = std::mem::take(&mut open);
-        let all: Vec<PathBuf> = todo.iter().map(|one| one.run_dir.clone()).collect();
-        for mut one in todo {
+        for mut one in std::mem::take(&mut open) {
             let later = videos.iter().skip_while(|video| *video != one.video).skip(1);
             let runs_left = later.map(|later| size(later)).sum::<f64>() / size(one.video);
             let is_linking = args.series && stages.contains(&cluster::STAGE.name);
-            let plan = if is_linking { &plan.with_series(&one.run_dir, &all) } else { &plan };
-            match one.run(plan, stages, runs_left) {
+            let ran = match is_linking {
+                true => {
+                    plan.with_series(&one.run_dir, &all).and_then(|plan| one.run(&plan, stages, runs_left))
+                }
+                false => one.run(&plan, stages, runs_left),
+            };
+            match ran {
                 Ok(()) => open.push(one),
                 Err(error) if error.is_interrupt() => return Err(error),
                 Err(error) => {
@@ -244,7 +249,7 @@ fn run_each(args: &RunArgs, videos: &[PathBuf]) -> Result<()> {
         }
     }
     // A library has one run of each video.
-    let is_copy = |one: &Open<'_>| copies.iter().any(|(copy, _)| *copy == one.video);
+    let is_copy = |one: &Unfinished<'_>| copies.iter().any(|(copy, _)| *copy == one.video);
     let done: Vec<PathBuf> = open.iter().filter(|one| !is_copy(one)).map(|one| one.run_dir.clone()).collect();
     if !done.is_empty() {
         link(args, &library, &done, &failed, started)?;
@@ -315,7 +320,7 @@ fn size(video: &Path) -> f64 {
 }
 
 /// A video between its stages.
-struct Open<'a> {
+struct Unfinished<'a> {
     video: &'a PathBuf,
     run_dir: PathBuf,
     /// Number of the video, as in `[2/3]`.
@@ -325,20 +330,22 @@ struct Open<'a> {
     secs: f64,
 }
 
-impl Open<'_> {
+impl Unfinished<'_> {
     /// Runs stages; the first ones begin the run, and the last ones end it with its line. `runs_left` is the work after
     /// it, in runs like this one.
     fn run(&mut self, plan: &Plan<'_>, stages: &[&'static str], runs_left: f64) -> Result<()> {
         let started = Instant::now();
         let args = plan.args;
-        if stages.first() == STAGES.first() {
+        let is_first = stages.first() == STAGES.first();
+        if is_first {
             single::check_file(self.video, "video", exit::INPUT)?;
             self.run_dir = single::prepare_run_dir(std::mem::take(&mut self.run_dir))?;
             single::set_expiry(args, &self.run_dir)?;
-            if args.json {
-                let (video, run_dir) = (self.video.display().to_string(), self.run_dir.display().to_string());
-                say(&json!({ "event": "video_started", "video": video, "run_dir": run_dir }).to_string());
-            }
+        }
+        if args.json {
+            let event = if is_first { "video_started" } else { "video_continued" };
+            let (video, run_dir) = (self.video.display().to_string(), self.run_dir.display().to_string());
+            say(&json!({ "event": event, "video": video, "run_dir": run_dir }).to_string());
         }
         let mut screen = Screen::new(args.json, args.quiet).of_several(runs_left);
         self.done.extend(plan.run(stages, self.video, &self.run_dir, &mut screen)?);
@@ -355,7 +362,7 @@ impl Open<'_> {
         Ok(())
     }
 
-    /// Reports why the video has no run.
+    /// Reports why the run of the video is not complete.
     fn say_failed(&self, Error { message, hint, code, .. }: &Error, json: bool) {
         if json {
             let video = self.video.display().to_string();

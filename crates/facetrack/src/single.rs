@@ -146,6 +146,7 @@ impl<'a> Plan<'a> {
         let embed: embed::Config = read_config(file, &lines, embed::STAGE.name)?;
         let mut cluster: cluster::Config = read_config(file, &lines, cluster::STAGE.name)?;
         if args.series {
+            // The method must take a series; which runs there are follows later.
             cluster.series.push(PathBuf::new());
         }
         cluster.check()?;
@@ -168,15 +169,33 @@ impl<'a> Plan<'a> {
         Ok(Self { args, settings, embedders, weights: PathBuf::new() })
     }
 
-    /// The same for a video of a series, whose run is linked together with the runs in `all`, folders beside its own.
-    pub(crate) fn with_series(&self, run_dir: &Path, all: &[PathBuf]) -> Self {
-        let others =
-            all.iter().filter(|other| *other != run_dir).filter_map(|other| other.file_name()?.to_str());
-        let others: Vec<String> = others.map(|name| format!("../{name}")).collect();
+    /// The same for a video of a series, whose run is linked together with those of the others. `all` are the runs of the
+    /// series, some of which may not be there.
+    ///
+    /// # Errors
+    /// When the path of a run is no UTF-8, which settings must be.
+    pub(crate) fn with_series(&self, run_dir: &Path, all: &[PathBuf]) -> Result<Self> {
+        // The stage takes the paths relative to the true place of its run directory.
+        let place = |dir: &Path| dir.canonicalize().unwrap_or_else(|_| dir.to_path_buf());
+        let own = place(run_dir);
+        let from_own = |other: &Path| match other.file_name().filter(|_| other.parent() == own.parent()) {
+            Some(name) => Path::new("..").join(name),
+            None => other.to_path_buf(),
+        };
+        let text = |other: &PathBuf| {
+            let path = from_own(&place(other));
+            path.to_str().map(str::to_owned).ok_or_else(|| {
+                let message = format!("the path of the run `{}` is no UTF-8", other.display());
+                Error::new(exit::USAGE, message).hint("set another --run-dir")
+            })
+        };
+        let others = all.iter().filter(|other| place(other) != own).map(text);
+        let mut others = others.collect::<Result<Vec<String>>>()?;
+        others.sort();
         let mut plan = self.clone();
         // A list of strings is the same in JSON and in TOML.
         plan.settings.push(format!("cluster.series = {}", json!(others)));
-        plan
+        Ok(plan)
     }
 
     /// Makes sure that the pinned weights are there.

@@ -50,8 +50,8 @@ pub(crate) struct Item<'a> {
     pub(crate) weight: f32,
     /// Mean embedding of the person, of unit norm.
     pub(crate) vector: &'a [f32],
-    /// Key of the person in the series of the video; `None` without a series.
-    pub(crate) series_uid: Option<&'a str>,
+    /// Keys of the series of the video and of the person in it; `None` without a series.
+    pub(crate) in_series: Option<(&'a str, &'a str)>,
 }
 
 /// What corrections say about items, given by their indices.
@@ -257,21 +257,22 @@ impl Clusters {
     /// Merges the people who are one person of a series, unless a correction says otherwise. From then on, no two people of
     /// a series are merged: all of their tracks were compared when the series was linked.
     fn join_series(&mut self, items: &[Item<'_>]) {
-        let mut last: HashMap<&str, usize> = HashMap::new();
-        let mut series = Merges::new(self.n_videos);
-        for (at, item) in items.iter().enumerate() {
-            if let Some(before) = item.series_uid.and_then(|uid| last.insert(uid, at)) {
-                series.unite(items[before].video, item.video);
-                let (x, y) = (self.forest.first(before as u32), self.forest.first(at as u32));
-                if x != y && !self.is_forbidden(x, y) {
-                    self.merge(x, y);
-                }
+        let mut last: HashMap<(&str, &str), u32> = HashMap::new();
+        for (at, item) in (0..).zip(items) {
+            let Some(before) = item.in_series.and_then(|keys| last.insert(keys, at)) else { continue };
+            let (x, y) = (self.forest.first(before), self.forest.first(at));
+            if x != y && !self.is_forbidden(x, y) {
+                self.merge(x, y);
             }
         }
-        for (at, item) in items.iter().enumerate().filter(|(_, item)| item.series_uid.is_some()) {
-            let (cluster, series) = (self.forest.first(at as u32) as usize, series.root(item.video));
-            if let Err(place) = self.series[cluster].binary_search(&series) {
-                self.series[cluster].insert(place, series);
+        let mut numbers: HashMap<&str, u32> = HashMap::new();
+        for (at, item) in (0..).zip(items) {
+            let Some((series_id, _)) = item.in_series else { continue };
+            let next = numbers.len() as u32;
+            let number = *numbers.entry(series_id).or_insert(next);
+            let of = &mut self.series[self.forest.first(at) as usize];
+            if let Err(place) = of.binary_search(&number) {
+                of.insert(place, number);
             }
         }
     }
@@ -527,9 +528,14 @@ impl Clusters {
         let living = self.living();
         let directions = self.directions(&living)?;
         let mut matches = vec![Match { known: None, runner_up: None, threshold: None }; items.len()];
-        // Clusters have the same numbers as labels. The own cluster of an item is excluded, because it has the video.
+        // Clusters have the same numbers as labels. The own cluster of an item is excluded, because it has the video. Other
+        // people of its series are excluded, too: whether they are one person was not decided here.
         let is_forbidden = |item: usize, label: u32| {
-            self.videos[living[label as usize] as usize].binary_search(&items[item].video).is_ok()
+            let cluster = living[label as usize] as usize;
+            let own = &self.series[living[labels[item]] as usize];
+            let is_of_series = |series: &u32| self.series[cluster].binary_search(series).is_ok();
+            self.videos[cluster].binary_search(&items[item].video).is_ok()
+                || (items[item].in_series.is_some() && own.iter().any(is_of_series))
         };
         if items.len() * living.len() <= EXACT_PAIRS {
             let all: Vec<u32> = (0..living.len() as u32).collect();
@@ -592,12 +598,12 @@ mod tests {
     }
 
     /// People with their keys in a series.
-    fn in_series(people: &[(u32, f32)], keys: &[Option<&str>], taught: &Taught) -> Linked {
+    fn in_series(people: &[(u32, f32)], keys: &[Option<(&str, &str)>], taught: &Taught) -> Linked {
         let vectors: Vec<[f32; 2]> =
             people.iter().map(|(_, angle)| [angle.to_radians().cos(), angle.to_radians().sin()]).collect();
         let mut items = Vec::new();
-        for (((video, _), vector), series_uid) in people.iter().zip(&vectors).zip(keys) {
-            items.push(Item { video: *video, weight: 1.0, vector, series_uid: *series_uid });
+        for (((video, _), vector), in_series) in people.iter().zip(&vectors).zip(keys) {
+            items.push(Item { video: *video, weight: 1.0, vector, in_series: *in_series });
         }
         link(&Scale::RAW, &items, taught, 1, None).unwrap()
     }
@@ -639,11 +645,16 @@ mod tests {
     fn people_of_a_series_are_merged_as_the_series_was_linked() {
         // Videos 0 and 1 are a series; video 2 is another film.
         let people = [(0, 0.0), (0, 90.0), (1, 85.0), (1, 180.0), (2, 2.0), (2, 88.0)];
-        let link = |keys: [Option<&str>; 6], taught: &Taught| in_series(&people, &keys, taught).labels;
+        let link =
+            |keys: [Option<(&str, &str)>; 6], taught: &Taught| in_series(&people, &keys, taught).labels;
         let none = Taught::default();
         assert_eq!(link([None; 6], &none), [0, 1, 1, 2, 0, 1]);
+        // Two series of one video each, which were not linked together.
+        let [x, y, z] = ["x", "y", "z"].map(|person| Some(("s", person)));
+        let [other_x, other_z] = ["x", "z"].map(|person| Some(("t", person)));
+        assert_eq!(link([x, y, other_z, other_x, None, None], &none), [0, 1, 1, 2, 0, 1]);
         // 0° and 180° are one person of the series; 85° and 90° are two.
-        let keys = [Some("x"), Some("y"), Some("z"), Some("x"), None, None];
+        let keys = [x, y, z, x, None, None];
         assert_eq!(link(keys, &none)[..4], [0, 1, 2, 0]);
         let pair = |pair| vec![pair];
         assert_eq!(link(keys, &Taught { same: pair((1, 2)), different: Vec::new() })[..4], [0, 1, 1, 0]);

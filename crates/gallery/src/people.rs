@@ -76,6 +76,7 @@ mod tests {
             name: None,
             linked_person_id: None,
             named_at: None,
+            series_id: None,
             series_uid: None,
         })
     }

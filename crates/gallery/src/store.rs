@@ -457,7 +457,8 @@ impl Library {
                 video,
                 weight: person.n_tracks.max(1) as f32,
                 vector: person.vector.as_slice(),
-                series_uid: person.series_uid.as_deref(),
+                in_series:
+                    person.in_series.as_ref().map(|of| (of.series_id.as_str(), of.series_uid.as_str())),
             }));
         }
         let Some(scale) = self.index.embedder.as_ref().map(Scale::of) else {
@@ -537,8 +538,9 @@ impl Library {
                     self.index.next_person_id - 1
                 }));
                 let weight = person.n_tracks.max(1) as f32;
-                let (vector, series_uid) = (person.vector.as_slice(), person.series_uid.as_deref());
-                items.push(Item { video, weight, vector, series_uid });
+                let vector = person.vector.as_slice();
+                // The people are known, so no series says who is one person.
+                items.push(Item { video, weight, vector, in_series: None });
             }
         }
         // Numbers of the people, in the order of their first clusters.
@@ -597,8 +599,9 @@ impl Library {
         let places: Vec<(usize, usize)> = order.into_iter().flat_map(rows).collect();
         let item = |(video, row): &(usize, usize)| {
             let member = &before[*video][*row];
-            let (vector, series_uid) = (member.embedding.as_slice(), member.series_uid.as_deref());
-            Item { video: *video as u32, weight: member.n_tracks.max(1) as f32, vector, series_uid }
+            let vector = member.embedding.as_slice();
+            let in_series = member.series_id.as_deref().zip(member.series_uid.as_deref());
+            Item { video: *video as u32, weight: member.n_tracks.max(1) as f32, vector, in_series }
         };
         let items: Vec<Item<'_>> = places.iter().map(item).collect();
         let at: HashMap<edits::Place, usize> = (0..)
@@ -999,12 +1002,13 @@ impl Library {
             let is_same = |row: &&Member| row.n_tracks == person.n_tracks && row.embedding == person.vector;
             let RunIdentity { cluster_id, screen_secs, .. } = *person;
             let (name, named_at) = (person.name.clone(), person.named_at.clone());
-            let series_uid = person.series_uid.clone();
+            let [series_id, series_uid] = series_keys(person);
             before.iter().find(is_same).map(|row| Member {
                 cluster_id,
                 screen_secs,
                 name,
                 named_at,
+                series_id,
                 series_uid,
                 ..row.clone()
             })
@@ -1225,6 +1229,7 @@ fn member(run: &RunIdentities, person: &RunIdentity, person_id: i64, found: &Mat
 
 /// The row of a person of a run before matching.
 pub(crate) fn member_of(run: &RunIdentities, person: &RunIdentity) -> Member {
+    let [series_id, series_uid] = series_keys(person);
     Member {
         video_id: run.video_id.clone(),
         cluster_id: person.cluster_id,
@@ -1239,8 +1244,15 @@ pub(crate) fn member_of(run: &RunIdentities, person: &RunIdentity) -> Member {
         name: person.name.clone(),
         linked_person_id: None,
         named_at: person.named_at.clone(),
-        series_uid: person.series_uid.clone(),
+        series_id,
+        series_uid,
     }
+}
+
+/// `series_id` and `series_uid` of a person.
+fn series_keys(person: &RunIdentity) -> [Option<String>; 2] {
+    let of = person.in_series.as_ref();
+    [of.map(|of| of.series_id.clone()), of.map(|of| of.series_uid.clone())]
 }
 
 /// A row with the person that matching found; `ids` are those of the people who the match is among.
@@ -1343,11 +1355,10 @@ pub(crate) fn are_same_people(rows: &[Member], seen: &RunIdentities) -> bool {
 
 /// The rows of a run with the present names of its people, and their keys in the series.
 fn renamed(rows: &[Member], seen: &RunIdentities) -> Vec<Member> {
-    let rename = |(row, person): (&Member, &RunIdentity)| Member {
-        name: person.name.clone(),
-        named_at: person.named_at.clone(),
-        series_uid: person.series_uid.clone(),
-        ..row.clone()
+    let rename = |(row, person): (&Member, &RunIdentity)| {
+        let [series_id, series_uid] = series_keys(person);
+        let (name, named_at) = (person.name.clone(), person.named_at.clone());
+        Member { name, named_at, series_id, series_uid, ..row.clone() }
     };
     rows.iter().zip(&seen.people).map(rename).collect()
 }

@@ -389,6 +389,7 @@ fn identity(screen_secs: f64) -> Identity {
         exemplar_track_id: 0,
         exemplar_frame_idx: 0,
         person_uid: None,
+        series_id: None,
         series_uid: None,
     }
 }

@@ -410,7 +410,8 @@ table! {
         /// Confidence of the assignment against other clusters and against no cluster, 0 to 1: a probability
         /// with the method `link` and a calibrated embedder, otherwise a silhouette.
         confidence: f32,
-        /// Key of the second-best cluster that no constraint forbids; null when there is none.
+        /// Key of the second-best cluster that no constraint forbids; null when there is none, or when it has no track in
+        /// this run of a series.
         runner_up_cluster_id: Option<i64>,
         /// Distance to the runner-up minus the distance to the assigned cluster, as the linking method
         /// measures distances (see `linkage`); null without a runner-up.
@@ -434,9 +435,9 @@ table! {
         /// Centre of the bin: similarity of two tracks, 1 minus the distance of the linking method, −1 to 1;
         /// 0 where one person and two people are equally likely.
         similarity: f64,
-        /// Number of pairs without a cannot-link constraint.
+        /// Number of pairs without a cannot-link constraint; in a series, of the tracks of all its runs.
         n_open: i64,
-        /// Number of pairs with a cannot-link constraint, which share a frame.
+        /// Number of pairs with a cannot-link constraint, which share a frame; in a series, of all its runs.
         n_apart: i64,
         /// Probability that a pair of this similarity shows one person, 0 to 1; does not decrease with
         /// similarity.
@@ -491,7 +492,7 @@ table! {
         /// one, the first. A track without a vector of the embedder has no row and adds 0 to the sums.
         track_id: i64,
         /// Direction of `f = (λ/a)(v − m)`, of unit norm: the vector of the track less the mean of faces of its norm
-        /// (v), less the offset of the video (m), with the gain of the person at this norm (a).
+        /// (v), less the offset (m) of the video or series, with the gain of the person at this norm (a).
         direction: Ragged,
         /// Length of f, above 0.
         length: f64,
@@ -544,9 +545,12 @@ table! {
         /// most one person, and only if both share half of the screen time of one of the two. In a fresh
         /// run directory, the key follows from the video and the tracks; null before version 1.1.0.
         person_uid: Option<String>,
-        /// Key of the person in a series, 16 hexadecimal digits: the same for a person in all runs that were linked together
-        /// (`cluster.series`); null for a run that was linked alone, for a person that a correction made of a part of
-        /// another, and before version 1.2.0.
+        /// Key of the linking of the series, 16 hexadecimal digits, which follows from the settings and from the tables of all
+        /// its runs (`cluster.series`); null for a run that was linked alone, and before version 1.2.0.
+        series_id: Option<String>,
+        /// Key of the person in the series, 16 hexadecimal digits: the same for the person in all runs with this `series_id`,
+        /// as linking found them; null without a series, for a person that a correction made of a part of another, and before
+        /// version 1.2.0.
         series_uid: Option<String>,
     }
 }
@@ -751,7 +755,9 @@ table! {
         /// Time at which a correction gave the person the name, UTC, as in `2026-11-28T18:20:00Z`; null without a
         /// name, and in `appearances`.
         named_at: Option<String>,
-        /// Key of the person in a series, as in `identities`; null without one, and before version 1.1.0.
+        /// Key of the linking of the series, as in `identities`; null without a series, and before version 1.1.0.
+        series_id: Option<String>,
+        /// Key of the person in the series, as in `identities`; null without one, and before version 1.1.0.
         series_uid: Option<String>,
     }
 }

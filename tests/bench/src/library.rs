@@ -121,7 +121,7 @@ fn in_memory(name: &str, shown: &[Shown]) -> RunIdentities {
             screen_secs: n_tracks as f64,
             name: None,
             named_at: None,
-            series_uid: None,
+            in_series: None,
             vector,
         })
     };

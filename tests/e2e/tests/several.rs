@@ -355,6 +355,13 @@ fn the_videos_of_a_series_are_linked_together() {
     let finished: Vec<_> = events.iter().filter(|event| event["event"] == "run_finished").collect();
     assert_eq!(finished.len(), 2);
     assert!(finished.iter().all(|event| event["skipped"].as_array().unwrap().len() == 5), "{finished:?}");
+    let videos_of = |kind: &str| -> Vec<&Value> {
+        events.iter().filter(|event| event["event"] == kind).map(|event| &event["video"]).collect()
+    };
+    assert_eq!(
+        (videos_of("video_started").len(), videos_of("video_started")),
+        (2, videos_of("video_continued"))
+    );
     facetrack(&parts, "edits add name @runs/two 1 Ross");
     facetrack(&parts, "library add --library @runs/library --run-dir @runs/two");
     assert_eq!(names(&parts, "one").into_values().flatten().collect::<Vec<_>>(), ["Ross"]);
@@ -377,6 +384,38 @@ fn the_videos_of_a_series_are_linked_together() {
     let said = text(&done.stderr);
     let expected = "the method `kmeans` does not use the setting `series`";
     assert!(done.status.code() == Some(2) && said.contains(expected), "{said}");
+}
+
+#[test]
+fn a_series_is_migrated_and_loses_a_person_as_a_whole() {
+    let Some(parts) = Parts::cut("series-less") else { return };
+    let videos = parts.folder.join("videos");
+    assert!(parts.run(&["--series", "--video", videos.to_str().unwrap()]).status.success());
+    let people = |name: &str| -> Vec<Identity> {
+        read_all(&parts.folder.join("runs").join(name).join("identities.parquet")).unwrap()
+    };
+    let keys = |name: &str| -> BTreeSet<_> {
+        people(name).into_iter().map(|row| (row.series_id, row.series_uid)).collect()
+    };
+    let before = keys("one");
+    assert_eq!((before.len(), &before), (2, &keys("two")));
+    facetrack(&parts, "library migrate --library @runs/library --embedder dlib");
+    let migrated = keys("one");
+    assert_eq!(migrated, keys("two"));
+    assert!(migrated.iter().all(|key| key.0.is_some() && !before.contains(key)), "{migrated:?}");
+
+    facetrack(&parts, "edits add name @runs/library two:1 Ross");
+    facetrack(&parts, "redact --library @runs/library --person Ross");
+    assert_eq!((people("one").len(), people("two").len()), (1, 1));
+    assert_eq!((keys("one").len(), keys("one")), (1, keys("two")));
+    assert!(keys("one").is_disjoint(&migrated), "linked again, by the vectors that are left");
+    // A person who is removed from one run: the other is linked again, too.
+    let [before] = keys("two").into_iter().collect::<Vec<_>>().try_into().unwrap();
+    facetrack(&parts, "redact --run-dir @runs/one --identity 1");
+    assert!(people("one").is_empty());
+    let row = people("two").remove(0);
+    assert_ne!((row.series_id, row.series_uid), before);
+    facetrack(&parts, "validate @runs/two");
 }
 
 #[test]

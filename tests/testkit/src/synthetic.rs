@@ -394,6 +394,7 @@ impl SyntheticRun {
             exemplar_track_id: exemplar.map_or(0, |(track_id, _)| track_id),
             exemplar_frame_idx: exemplar.map_or(0, |(_, track)| track.frames.0),
             person_uid: Some(format!("{cluster_id:016x}")),
+            series_id: None,
             series_uid: None,
         }
     }

@@ -153,11 +153,22 @@ fn erase(
         Library::open(&folder)?.forget_unfinished()?;
     }
     let mut n_tracks = 0;
+    let mut of_series = Vec::new();
     for target in targets {
         // With --person, all runs with the name are among the targets.
         let names = if args.person.is_some() { Vec::new() } else { target.names()? };
-        n_tracks += redact_one(target, &names, args.json)?;
+        n_tracks += take_out(target, args.json)?;
+        if people::series_of(&target.run_dir)?.is_empty() {
+            finish(target, &names, args.json)?;
+        } else {
+            of_series.push((target, names));
+        }
     }
+    // Runs of a series are linked together, so the people are first taken out of all of them.
+    for (target, names) in &of_series {
+        finish(target, names, args.json)?;
+    }
+    link_without(targets)?;
     for Missing { library, video_id, clusters, .. } in missing {
         let mut library = Library::open(library)?;
         library.forget(video_id, clusters)?;
@@ -204,20 +215,42 @@ fn erase(
     Ok(())
 }
 
-/// Removes people or pictures from a run, runs the later stages again, and adds the run to its galleries again.
-/// Returns the number of removed tracks.
-fn redact_one(target: &Target, names: &[(i64, Option<String>)], json: bool) -> Result<u64> {
+/// Removes people or pictures from a run. Returns the number of removed tracks.
+fn take_out(target: &Target, json: bool) -> Result<u64> {
     let Target { run_dir, request, galleries } = target;
     let request =
         Request { logs: galleries.iter().map(|(root, _)| root.clone()).collect(), ..request.clone() };
     let erased = start(run_dir, &request, json)?;
-    // The stages after the erased ones start again, with the settings of the run.
-    let screen = &mut Screen::new(json, false);
-    stages::again(&[cluster::STAGE, evaluate::STAGE], run_dir, Vec::new(), None, screen)?;
-    for (root, members) in galleries {
-        forget_in(root, members, run_dir, names)?;
-    }
     Ok(erased.get("tracks_forgotten").and_then(Value::as_u64).unwrap_or(0))
+}
+
+/// Runs the stages after the erased ones again, with the settings of the run, and adds the run to its galleries again.
+fn finish(target: &Target, names: &[(i64, Option<String>)], json: bool) -> Result<()> {
+    let screen = &mut Screen::new(json, false);
+    stages::again(&[cluster::STAGE, evaluate::STAGE], &target.run_dir, Vec::new(), None, screen)?;
+    target.galleries.iter().try_for_each(|(root, members)| forget_in(root, members, &target.run_dir, names))
+}
+
+/// Links the other runs of the series of these targets again, without the removed people, whose vectors their results
+/// depend on.
+fn link_without(targets: &[Target]) -> Result<()> {
+    let mut others = BTreeSet::new();
+    for target in targets {
+        let series = people::series_of(&target.run_dir)?;
+        others.extend(series.iter().filter_map(|other| other.canonicalize().ok()));
+    }
+    let are_done: BTreeSet<PathBuf> =
+        targets.iter().filter_map(|target| target.run_dir.canonicalize().ok()).collect();
+    for other in others.difference(&are_done).filter(|other| RunReader::open(other).is_ok()) {
+        if let Err(reason) = people::update(other) {
+            warn(&format!(
+                "`{}` is still linked with the vectors of the removed person until the next `facetrack run`, because \
+                 {reason}",
+                other.display()
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// The galleries that lose something.

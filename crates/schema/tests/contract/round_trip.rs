@@ -293,13 +293,21 @@ fn link_vector() -> BoxedStrategy<LinkVector> {
 
 fn identity() -> BoxedStrategy<Identity> {
     let times = (double(), double(), double());
-    (symbol(), int(), (maybe(text()), maybe(text()), maybe(text())), (int(), int()), times, (int(), int()))
+    (
+        symbol(),
+        int(),
+        (maybe(text()), maybe(text()), maybe(text()), maybe(text())),
+        (int(), int()),
+        times,
+        (int(), int()),
+    )
         .prop_map(|(video_id, cluster_id, names, counts, times, exemplar)| Identity {
             video_id,
             cluster_id,
             name: names.0,
             person_uid: names.1,
-            series_uid: names.2,
+            series_id: names.2,
+            series_uid: names.3,
             n_tracks: counts.0,
             n_frames: counts.1,
             screen_secs: times.0,

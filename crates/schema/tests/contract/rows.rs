@@ -137,6 +137,7 @@ pub(crate) fn member(cluster_id: i64) -> Member {
         name: None,
         linked_person_id: None,
         named_at: None,
+        series_id: None,
         series_uid: None,
     }
 }
