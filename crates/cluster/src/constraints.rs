@@ -13,10 +13,11 @@ use schema::tables::{
 
 use crate::edits::Found;
 use crate::groups::Groups;
+use crate::seen::Seen;
 
 /// Pairs of tracks, smaller id first, in order, that share a frame. A track has a box in every
 /// frame from its first to its last, so sharing a shot and a stretch of it is sharing a frame.
-pub fn overlaps(tracks: &[Track]) -> Vec<(i64, i64)> {
+fn overlaps(tracks: &[Track]) -> Vec<(i64, i64)> {
     let mut pairs = Vec::new();
     for shot in tracks.chunk_by(|a, b| a.shot_idx == b.shot_idx) {
         for (i, a) in shot.iter().enumerate() {
@@ -37,7 +38,7 @@ fn ordered(a: i64, b: i64) -> (i64, i64) {
 /// picture: their vectors are as similar as the upper quarter of pairs of crops inside one track.
 ///
 /// `vectors` in order of tracks, `crops` grouped by track. Nothing is said by fewer than 20 pairs of crops.
-pub fn look_like_one_picture(
+fn look_like_one_picture(
     overlaps: &[(i64, i64)],
     vectors: &[TrackEmbedding],
     crops: &[Embedding],
@@ -161,9 +162,19 @@ fn chain(tracks: impl IntoIterator<Item = i64>) -> Vec<(i64, i64)> {
     tracks.windows(2).filter(|pair| pair[0] != pair[1]).map(|pair| ordered(pair[0], pair[1])).collect()
 }
 
+/// All constraints of the tracks of a run, with what `edits` say of pairs of tracks; see [`known`].
+pub(crate) fn of_run(video_id: &Symbol, tracks: &[Track], seen: &Seen, edits: &Pairs) -> Vec<Constraint> {
+    let overlaps = overlaps(tracks);
+    let one_picture = look_like_one_picture(&overlaps, &seen.vectors, &seen.crops);
+    let track_ids: Vec<i64> = tracks.iter().map(|track| track.track_id).collect();
+    let people = edits.groups(&track_ids);
+    let is_one = |(a, b)| people.are_one(track_ids.binary_search(&a).ok(), track_ids.binary_search(&b).ok());
+    known(video_id, &overlaps, edits, |pair| one_picture.contains(&pair) || is_one(pair))
+}
+
 /// All constraints, in the order of their table. An edit overrules an overlap, and an overlap that `is_waived` or
 /// that is overruled is only recorded, with weight 0. None is marked as violated; see [`mark_violated`].
-pub fn known(
+pub(crate) fn known(
     video_id: &Symbol,
     overlaps: &[(i64, i64)],
     edits: &Pairs,

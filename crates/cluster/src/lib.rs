@@ -203,13 +203,8 @@ pub fn run(job: &mut Job<Config>) -> Result<Outcome, Error> {
     if vectors.len() > MAX_TRACKS && job.config.method != Name::Link {
         return Err(Error::TooManyTracks { n_tracks: vectors.len() });
     }
-    let overlaps = constraints::overlaps(&tracks);
-    let one_picture = constraints::look_like_one_picture(&overlaps, vectors, crops);
-    let people = taught.groups(&track_ids);
-    let is_one = |(a, b)| people.are_one(track_ids.binary_search(&a).ok(), track_ids.binary_search(&b).ok());
     let video_id = job.run.video_id()?;
-    let is_waived = |pair| one_picture.contains(&pair) || is_one(pair);
-    let mut known = constraints::known(&video_id, &overlaps, &taught, is_waived);
+    let mut known = constraints::of_run(&video_id, &tracks, &seen, &taught);
     let items = seen.items(&tracks, &known)?;
     let method = job.config.method(same_up_to, seen.quality(), !taught.is_empty(), job.threads);
     let with_vectors: Vec<i64> = vectors.iter().map(|v| v.track_id).collect();

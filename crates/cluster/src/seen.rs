@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::method::{Clothes, Crop, Error, FurtherView, Items, Outfit, VideoModel};
 
 /// Vectors of the tracks of a run.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Seen {
     /// The embedder that tracks are linked by; `None` in a run without tracks.
     pub embedder: Option<Embedder>,

@@ -7,10 +7,11 @@
 //! *Example.* Episode 1 shows a person from the front and, in another track, in profile; episode 2 shows both. The track
 //! in profile alone may show another person, but both tracks fit the person of episode 2, and so show one person.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use numeric::pairing::one_to_one;
 use run::manifest::{self, Input};
 use run::{RunDir, RunReader};
 use schema::tables::{Constraint, Embedding, Track, TrackEmbedding, TrackView};
@@ -85,13 +86,13 @@ impl Others {
         for dir in dirs {
             let root = run.root().join(dir);
             if !root.join(manifest::FILE_NAME).is_file() {
-                others.leave_out(dir, "is missing");
+                others.left_out.push(left_out(dir, "is missing"));
                 continue;
             }
             let unreadable = |source| Error::Series { dir: dir.clone(), source: Box::new(source) };
             let reader = RunReader::open(&root).map_err(unreadable)?;
             if !reader.has::<TrackEmbedding>() {
-                others.leave_out(dir, "has no table `track_embeddings`");
+                others.left_out.push(left_out(dir, "has no table `track_embeddings`"));
                 continue;
             }
             let video_id = reader.video_id().map_err(unreadable)?;
@@ -102,10 +103,6 @@ impl Others {
             }
         }
         Ok(others)
-    }
-
-    fn leave_out(&mut self, dir: &Path, reason: &str) {
-        self.left_out.push(format!("the run `{}` of the series {reason} and is left out", dir.display()));
     }
 
     /// The tables that are read, as inputs of the stage.
@@ -129,39 +126,37 @@ impl Others {
         (config, method): (&Config, &dyn Method),
         advance: &mut dyn FnMut(usize, usize),
     ) -> Result<Option<InSeries>, Error> {
-        let (mut joined, mut strange) = (BTreeMap::new(), Vec::new());
+        let mut stored = Vec::new();
         for (video_id, other) in &self.runs {
             let unreadable = |source| Error::Series { dir: other.dir.clone(), source: Box::new(source) };
-            let stored = StoredTracks::read(&other.run, video_id).map_err(unreadable)?;
-            if stored.tracks.is_empty() {
-                continue;
-            }
-            if stored.seen.has_embedders_of(own.seen) {
-                joined.insert(video_id.clone(), (stored, other.sha256.clone()));
-            } else {
-                strange.push(other.dir.clone());
+            let tracks = StoredTracks::read(&other.run, video_id).map_err(unreadable)?;
+            match tracks.seen.has_embedders_of(own.seen) {
+                _ if tracks.tracks.is_empty() => {}
+                true => stored.push((video_id, &other.sha256, tracks)),
+                false => self.left_out.push(left_out(&other.dir, "has vectors of other embedders")),
             }
         }
-        strange.iter().for_each(|dir| self.leave_out(dir, "has vectors of other embedders"));
-        if joined.is_empty() || own.tracks.is_empty() {
+        if stored.is_empty() || own.tracks.is_empty() {
             return Ok(None);
         }
-        let video_id = run.video_id()?;
-        let mut hashes: Vec<(&str, &str)> =
-            joined.iter().map(|(video_id, (_, sha256))| (video_id.as_str(), sha256.as_str())).collect();
-        let own_hash = hash_of(run)?;
-        hashes.push((video_id.as_str(), &own_hash));
-        hashes.sort_unstable();
+        let (own_id, own_hash) = (run.video_id()?, hash_of(run)?);
+        let mut all: Vec<(&Symbol, &String, RunTracks<'_>)> =
+            stored.iter().map(|(video_id, sha256, stored)| (*video_id, *sha256, stored.tracks())).collect();
+        let at = all.partition_point(|(video_id, ..)| **video_id < own_id);
+        all.insert(at, (&own_id, &own_hash, own));
         // What is the same for all runs of the series.
+        let hashes: Vec<_> = all.iter().map(|(video_id, sha256, _)| (video_id.as_str(), sha256)).collect();
         let config = Config { series: Vec::new(), edits: Use::default(), ..config.clone() };
         let series_id = uids::key(&format!("{} {config:?} {hashes:?}", STAGE.version));
-        let before = joined.range(..video_id.clone()).map(|(_, (stored, _))| stored.tracks());
-        let after = joined.range(video_id.clone()..).map(|(_, (stored, _))| stored.tracks());
-        let at = before.clone().count();
-        let all: Vec<RunTracks<'_>> = before.chain([own]).chain(after).collect();
+        let all: Vec<RunTracks<'_>> = all.iter().map(|(.., tracks)| *tracks).collect();
         let (assignment, keys) = Joint::of(&all, at).assign(method, advance)?;
         Ok(Some(InSeries { assignment, series_id, keys }))
     }
+}
+
+/// Says why a run is left out.
+fn left_out(dir: &Path, reason: &str) -> String {
+    format!("the run `{}` of the series {reason} and is left out", dir.display())
 }
 
 /// The hash of the hashes of the tables that linking needs.
@@ -175,10 +170,7 @@ fn hash_of(run: &RunReader) -> run::Result<String> {
 impl StoredTracks {
     fn read(run: &RunReader, video_id: &Symbol) -> run::Result<Self> {
         let (tracks, seen) = (run.read::<Track>()?, Seen::read(run)?);
-        let overlaps = constraints::overlaps(&tracks);
-        let one_picture = constraints::look_like_one_picture(&overlaps, &seen.vectors, &seen.crops);
-        let is_waived = |pair| one_picture.contains(&pair);
-        let known = constraints::known(video_id, &overlaps, &Pairs::default(), is_waived);
+        let known = constraints::of_run(video_id, &tracks, &seen, &Pairs::default());
         Ok(Self { tracks, seen, known })
     }
 
@@ -257,23 +249,14 @@ pub(crate) fn keys(
     people: &People,
     tracks: &[Track],
     key: impl Fn(i64) -> Option<String>,
-) -> HashMap<i64, String> {
-    let mut shared: BTreeMap<(String, i64), i64> = BTreeMap::new();
+) -> BTreeMap<i64, String> {
+    let mut shared: BTreeMap<(i64, String), i64> = BTreeMap::new();
     for track in tracks {
         if let (Some(key), Some(person)) = (key(track.track_id), people.cluster_of(track.track_id)) {
-            *shared.entry((key, person)).or_default() += track.last_frame_idx - track.first_frame_idx + 1;
+            *shared.entry((person, key)).or_default() += track.last_frame_idx - track.first_frame_idx + 1;
         }
     }
-    let mut most: Vec<_> = shared.into_iter().map(|((key, person), frames)| (-frames, person, key)).collect();
-    most.sort();
-    let mut taken = BTreeSet::new();
-    let mut of = HashMap::new();
-    for (_, person, key) in most {
-        if !of.contains_key(&person) && taken.insert(key.clone()) {
-            of.insert(person, key);
-        }
-    }
-    of
+    one_to_one(shared)
 }
 
 #[cfg(test)]
@@ -393,11 +376,7 @@ mod tests {
         };
         let key = |track_id: i64| ["x", "x", "y", ""].get(track_id as usize).map(|key| (*key).to_owned());
         let key = |track_id: i64| key(track_id).filter(|key| !key.is_empty());
-        let of = |clusters| {
-            let mut found: Vec<_> = keys(&people(clusters), &tracks, key).into_iter().collect();
-            found.sort();
-            found
-        };
+        let of = |clusters| keys(&people(clusters), &tracks, key).into_iter().collect::<Vec<_>>();
         let pair = |person: i64, key: &str| (person, key.to_owned());
         assert_eq!(of([0, 0, 1, 2]), [pair(0, "x"), pair(1, "y")]);
         assert_eq!(of([0, 1, 1, 1]), [pair(1, "x")], "the larger part keeps the key");

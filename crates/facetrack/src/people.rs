@@ -137,7 +137,7 @@ pub(crate) fn add(
     if is_build {
         added = library.build(&seen, threads, saving)?;
     } else {
-        if seen.iter().flat_map(|run| &run.people).any(|person| person.in_series.is_some()) {
+        if seen.iter().flat_map(|run| &run.people).any(|person| person.series_uid.is_some()) {
             reporter.warn(
                 "the people of the series are matched one by one, because the gallery has other videos; `facetrack library \
                  build` of all runs keeps the people of the series together",

@@ -32,22 +32,6 @@ pub struct RunIdentities {
     pub people: Vec<RunIdentity>,
 }
 
-/// A person of a series.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct InSeries {
-    /// `series_id` of `identities`.
-    pub series_id: String,
-    /// `series_uid` of `identities`.
-    pub series_uid: String,
-}
-
-impl InSeries {
-    /// Of the two columns of a table.
-    pub(crate) fn of(series_id: Option<String>, series_uid: Option<String>) -> Option<Self> {
-        series_id.zip(series_uid).map(|(series_id, series_uid)| Self { series_id, series_uid })
-    }
-}
-
 /// One cluster.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RunIdentity {
@@ -61,8 +45,10 @@ pub struct RunIdentity {
     pub name: Option<String>,
     /// Time of the correction that gave the name, as the log has it; `None` without a name.
     pub named_at: Option<String>,
-    /// The series of the run, and the key of the person in the series; `None` without a series.
-    pub in_series: Option<InSeries>,
+    /// Key of the linking of the series of the run; `None` without a series.
+    pub series_id: Option<String>,
+    /// Key of the person in the series; `None` without one.
+    pub series_uid: Option<String>,
     /// Mean of the track vectors.
     pub vector: UnitVector,
 }
@@ -105,9 +91,17 @@ impl RunIdentities {
             let sum: Vec<f32> = sums.remove(&row.cluster_id)?.into_iter().map(|x| x as f32).collect();
             let vector = UnitVector::normalised(&sum)?;
             let Identity { cluster_id, n_tracks, screen_secs, name, series_id, series_uid, .. } = row;
-            let in_series = InSeries::of(series_id, series_uid);
             let named_at = name.as_ref().and_then(given);
-            Some(RunIdentity { cluster_id, n_tracks, screen_secs, name, named_at, in_series, vector })
+            Some(RunIdentity {
+                cluster_id,
+                n_tracks,
+                screen_secs,
+                name,
+                named_at,
+                series_id,
+                series_uid,
+                vector,
+            })
         };
         let people = run.read::<Identity>()?.into_iter().filter_map(person).collect();
         Ok(Self {

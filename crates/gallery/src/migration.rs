@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
 
+use numeric::pairing::one_to_one;
 use run::RunReader;
 use run::files::{remove, replace};
 use schema::Row as _;
@@ -149,15 +150,7 @@ fn kept(new: &BTreeMap<i64, i64>, old: &BTreeMap<i64, i64>) -> BTreeMap<i64, i64
             *shared.entry((*cluster, *before)).or_default() += 1;
         }
     }
-    let mut pairs: Vec<_> = shared.into_iter().map(|(pair, tracks)| (-tracks, pair)).collect();
-    pairs.sort_unstable();
-    let (mut kept, mut taken) = (BTreeMap::new(), BTreeSet::new());
-    for (_, (cluster, before)) in pairs {
-        if !kept.contains_key(&cluster) && taken.insert(before) {
-            kept.insert(cluster, before);
-        }
-    }
-    kept
+    one_to_one(shared)
 }
 
 #[cfg(test)]

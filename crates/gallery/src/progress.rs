@@ -23,7 +23,7 @@ use schema::io;
 use schema::tables::Member;
 use serde::{Deserialize, Serialize};
 
-use crate::identities::{self, InSeries, RunIdentity};
+use crate::identities::{self, RunIdentity};
 use crate::store::member_of;
 use crate::{Error, RunIdentities};
 
@@ -177,9 +177,27 @@ impl Progress {
         }
         let mut people: HashMap<String, Vec<RunIdentity>> = HashMap::new();
         for row in io::read_all::<Member>(&table).ok()? {
-            let Member { cluster_id, n_tracks, screen_secs, name, named_at, embedding: vector, .. } = row;
-            let in_series = InSeries::of(row.series_id, row.series_uid);
-            let person = RunIdentity { cluster_id, n_tracks, screen_secs, name, named_at, in_series, vector };
+            let Member {
+                cluster_id,
+                n_tracks,
+                screen_secs,
+                name,
+                named_at,
+                series_id,
+                series_uid,
+                embedding: vector,
+                ..
+            } = row;
+            let person = RunIdentity {
+                cluster_id,
+                n_tracks,
+                screen_secs,
+                name,
+                named_at,
+                series_id,
+                series_uid,
+                vector,
+            };
             people.entry(row.video_id.to_string()).or_default().push(person);
         }
         let run = |entry: Entry| RunIdentities {

@@ -27,6 +27,7 @@ use std::fs;
 use std::path::{Component, Path, PathBuf};
 use std::rc::Rc;
 
+use numeric::pairing::one_to_one;
 use numeric::vector::dot_in_lanes as dot;
 use run::edits::{Edit, EditOp, Entry as Correction, Faces, Log, Mark};
 use run::encryption::Encryption;
@@ -457,8 +458,7 @@ impl Library {
                 video,
                 weight: person.n_tracks.max(1) as f32,
                 vector: person.vector.as_slice(),
-                in_series:
-                    person.in_series.as_ref().map(|of| (of.series_id.as_str(), of.series_uid.as_str())),
+                in_series: person.series_id.as_deref().zip(person.series_uid.as_deref()),
             }));
         }
         let Some(scale) = self.index.embedder.as_ref().map(Scale::of) else {
@@ -1002,7 +1002,7 @@ impl Library {
             let is_same = |row: &&Member| row.n_tracks == person.n_tracks && row.embedding == person.vector;
             let RunIdentity { cluster_id, screen_secs, .. } = *person;
             let (name, named_at) = (person.name.clone(), person.named_at.clone());
-            let [series_id, series_uid] = series_keys(person);
+            let (series_id, series_uid) = (person.series_id.clone(), person.series_uid.clone());
             before.iter().find(is_same).map(|row| Member {
                 cluster_id,
                 screen_secs,
@@ -1229,7 +1229,6 @@ fn member(run: &RunIdentities, person: &RunIdentity, person_id: i64, found: &Mat
 
 /// The row of a person of a run before matching.
 pub(crate) fn member_of(run: &RunIdentities, person: &RunIdentity) -> Member {
-    let [series_id, series_uid] = series_keys(person);
     Member {
         video_id: run.video_id.clone(),
         cluster_id: person.cluster_id,
@@ -1244,15 +1243,9 @@ pub(crate) fn member_of(run: &RunIdentities, person: &RunIdentity) -> Member {
         name: person.name.clone(),
         linked_person_id: None,
         named_at: person.named_at.clone(),
-        series_id,
-        series_uid,
+        series_id: person.series_id.clone(),
+        series_uid: person.series_uid.clone(),
     }
-}
-
-/// `series_id` and `series_uid` of a person.
-fn series_keys(person: &RunIdentity) -> [Option<String>; 2] {
-    let of = person.in_series.as_ref();
-    [of.map(|of| of.series_id.clone()), of.map(|of| of.series_uid.clone())]
 }
 
 /// A row with the person that matching found; `ids` are those of the people who the match is among.
@@ -1287,14 +1280,9 @@ fn edited(
 /// Ids of clusters, by their labels: the id with most `votes`, each id once; new ids for the others, in the order of
 /// the labels.
 fn assign(votes: HashMap<(usize, i64), i64>, labels: &[usize], next: &mut i64) -> Vec<i64> {
-    let mut votes: Vec<_> = votes.into_iter().collect();
-    votes.sort_unstable_by_key(|((label, id), tracks)| (-tracks, *id, *label));
     let mut ids = vec![None; labels.iter().max().map_or(0, |last| last + 1)];
-    let mut taken = HashSet::new();
-    for ((label, id), _) in votes {
-        if ids[label].is_none() && taken.insert(id) {
-            ids[label] = Some(id);
-        }
+    for (id, label) in one_to_one(votes.into_iter().map(|((label, id), tracks)| ((id, label), tracks))) {
+        ids[label] = Some(id);
     }
     let mut new = *next..;
     let ids = ids.into_iter().filter_map(|id| id.or_else(|| new.next())).collect();
@@ -1355,10 +1343,12 @@ pub(crate) fn are_same_people(rows: &[Member], seen: &RunIdentities) -> bool {
 
 /// The rows of a run with the present names of its people, and their keys in the series.
 fn renamed(rows: &[Member], seen: &RunIdentities) -> Vec<Member> {
-    let rename = |(row, person): (&Member, &RunIdentity)| {
-        let [series_id, series_uid] = series_keys(person);
-        let (name, named_at) = (person.name.clone(), person.named_at.clone());
-        Member { name, named_at, series_id, series_uid, ..row.clone() }
+    let rename = |(row, person): (&Member, &RunIdentity)| Member {
+        name: person.name.clone(),
+        named_at: person.named_at.clone(),
+        series_id: person.series_id.clone(),
+        series_uid: person.series_uid.clone(),
+        ..row.clone()
     };
     rows.iter().zip(&seen.people).map(rename).collect()
 }

@@ -121,7 +121,8 @@ fn in_memory(name: &str, shown: &[Shown]) -> RunIdentities {
             screen_secs: n_tracks as f64,
             name: None,
             named_at: None,
-            in_series: None,
+            series_id: None,
+            series_uid: None,
             vector,
         })
     };

@@ -135,17 +135,17 @@ def recode(clip, labels, copy, folder, seed):
     return video, moved
 
 
-def run_video(program, video, run, options):
-    """A whole run; a run that fails ends the script."""
-    line = [program, "run", video, "--run-dir", run, "--quiet", *options]
+def run_videos(program, videos, run, options):
+    """A whole run, or one for each of several videos in a folder; a run that fails ends the script."""
+    line = [program, "run", *videos, "--run-dir", run, "--quiet", *options]
     done = subprocess.run(line, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     if done.returncode:
-        sys.exit(f"error: the run on `{video}` failed: {done.stderr.strip()}")
+        sys.exit(f"error: the run on {', '.join(f'`{video}`' for video in videos)} failed: {done.stderr.strip()}")
 
 
 def judge(program, video, labels, run, options):
     """The figures of a whole run, from the metrics that the program writes."""
-    run_video(program, video, run, ["--labels", labels, *options])
+    run_videos(program, [video], run, ["--labels", labels, *options])
     metrics = {(m["name"], m["unit"]): m["value"] for m in json.loads((run / "report/metrics.json").read_text())}
     value = lambda name: next((v for (n, _), v in metrics.items() if n == name), None)
     return {name: metrics.get((name, unit), value(name)) for name, unit, _ in FIGURES}

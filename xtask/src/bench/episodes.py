@@ -38,14 +38,6 @@ def cut(clip, labels, first, end, video, own):
     accuracy.relabelled(labels, own, lambda frame: frame - first if first <= frame < end else None)
 
 
-def run_series(program, videos, runs, options):
-    """Runs the videos of a series together; the run of a video has the name of its file."""
-    line = [program, "run", *videos, "--series", "--run-dir", runs, "--quiet", *options]
-    done = subprocess.run(line, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    if done.returncode:
-        sys.exit(f"error: the run on the series of `{videos[0]}` failed: {done.stderr.strip()}")
-
-
 def identities(run, labels):
     """The labelled identity of each track that has one."""
     faces, votes = labelled(labels), defaultdict(Counter)
@@ -81,10 +73,11 @@ def main():
             videos.append(video)
             episodes.append((name, run, labels))
         if args.series and len(videos) > 1:
-            run_series(args.program, videos, args.work, ["--library", args.work / f"{name}.library", *args.options])
+            gallery = args.work / f"{name}.gallery"
+            accuracy.run_videos(args.program, videos, args.work, ["--series", "--library", gallery, *args.options])
         else:
             for video in videos:
-                accuracy.run_video(args.program, video, video.with_suffix(""), args.options)
+                accuracy.run_videos(args.program, [video], video.with_suffix(""), args.options)
     if not episodes:
         sys.exit(f"error: `{args.data}` has no clip with a list of shots")
     library = args.work / "library"

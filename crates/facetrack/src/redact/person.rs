@@ -158,17 +158,18 @@ fn erase(
         // With --person, all runs with the name are among the targets.
         let names = if args.person.is_some() { Vec::new() } else { target.names()? };
         n_tracks += take_out(target, args.json)?;
-        if people::series_of(&target.run_dir)?.is_empty() {
+        let series = people::series_of(&target.run_dir)?;
+        if series.is_empty() {
             finish(target, &names, args.json)?;
         } else {
-            of_series.push((target, names));
+            of_series.push((target, names, series));
         }
     }
     // Runs of a series are linked together, so the people are first taken out of all of them.
-    for (target, names) in &of_series {
+    for (target, names, _) in &of_series {
         finish(target, names, args.json)?;
     }
-    link_without(targets)?;
+    link_without(of_series.iter().flat_map(|(.., series)| series), targets);
     for Missing { library, video_id, clusters, .. } in missing {
         let mut library = Library::open(library)?;
         library.forget(video_id, clusters)?;
@@ -231,16 +232,10 @@ fn finish(target: &Target, names: &[(i64, Option<String>)], json: bool) -> Resul
     target.galleries.iter().try_for_each(|(root, members)| forget_in(root, members, &target.run_dir, names))
 }
 
-/// Links the other runs of the series of these targets again, without the removed people, whose vectors their results
-/// depend on.
-fn link_without(targets: &[Target]) -> Result<()> {
-    let mut others = BTreeSet::new();
-    for target in targets {
-        let series = people::series_of(&target.run_dir)?;
-        others.extend(series.iter().filter_map(|other| other.canonicalize().ok()));
-    }
-    let are_done: BTreeSet<PathBuf> =
-        targets.iter().filter_map(|target| target.run_dir.canonicalize().ok()).collect();
+/// Links the runs of series that are no targets again, without the removed people, whose vectors their results depend on.
+fn link_without<'a>(series: impl Iterator<Item = &'a PathBuf>, targets: &[Target]) {
+    let others = places(series);
+    let are_done = places(targets.iter().map(|target| &target.run_dir));
     for other in others.difference(&are_done).filter(|other| RunReader::open(other).is_ok()) {
         if let Err(reason) = people::update(other) {
             warn(&format!(
@@ -250,7 +245,11 @@ fn link_without(targets: &[Target]) -> Result<()> {
             ));
         }
     }
-    Ok(())
+}
+
+/// Where these run directories truly are; those that are gone are left out.
+fn places<'a>(run_dirs: impl Iterator<Item = &'a PathBuf>) -> BTreeSet<PathBuf> {
+    run_dirs.filter_map(|run_dir| run_dir.canonicalize().ok()).collect()
 }
 
 /// The galleries that lose something.
