@@ -1,9 +1,9 @@
-//! A closer look at a face that no frame of its track shows clearly.
+//! Closer looks at a face that no frame of its track shows surely.
 //!
 //! A detector is less sure of turned, painted and half covered faces, and its score changes with every copy of a video.
-//! Whether such a track is kept would be up to chance. At the end of the track, the surroundings of its best detection
-//! are therefore looked at: in two sizes that suit the detector, as they are and mirrored. Looks of this kind are usual
-//! on the benchmark WIDER FACE (test-time augmentation: Hu and Ramanan, CVPR 2017, arXiv 1612.04402).
+//! By one score of one frame, whether such a track is kept would be up to chance. At the end of the track, the surroundings
+//! of its best detections are therefore looked at: in two sizes that suit the detector, as they are and mirrored. Looks of
+//! this kind are usual on the benchmark WIDER FACE (test-time augmentation: Hu and Ramanan, CVPR 2017, arXiv 1612.04402).
 //!
 //! docs/design/detection-schedule.md has the figures from which the constants were chosen.
 
@@ -14,10 +14,19 @@ use crate::crops::{shrink, source_region, warp};
 use crate::detector::Detector;
 use crate::face::Face;
 
-/// Smallest score of a face that is worth a closer look, 0 to 1.
-pub(crate) const MIN_SCORE: f32 = 0.6;
-/// How much more than a clear face the closer look must score: the best of several looks is higher than a single one.
-pub(crate) const MARGIN: f64 = 0.04;
+/// Smallest score of a detection that is worth a closer look, 0 to 1.
+pub(crate) const MIN_SCORE: f32 = 0.7;
+/// How much more than a clear detection a sure one scores: a track with one needs no closer look.
+pub(crate) const SURE: f64 = 0.06;
+/// How much more than a clear detection the best detection and the closer looks must score on average: a look scores
+/// higher, because it is the best of four pictures.
+const MARGIN: f64 = 0.01;
+/// How far below that the mean may be without an end of the looks: no further look raises it by more.
+const OUT_OF_REACH: f64 = 0.1;
+/// Largest number of detections of a track that are looked at, those with the highest scores.
+const LOOKS: usize = 3;
+/// Number of closer looks that count, those with the highest scores.
+const COUNTED: usize = 2;
 /// Largest number of faces of a frame whose surroundings are kept, those with the highest scores; it limits memory.
 pub(crate) const MOST: usize = 4;
 /// Side of the surroundings, pixels. The longer side of the face is half of it.
@@ -88,31 +97,52 @@ impl Surroundings {
     }
 }
 
-/// The detection of a track with the highest score.
+/// The detections of a track with the highest scores.
 #[derive(Debug, Default)]
 pub(crate) struct Best {
+    /// The highest score, 0 to 1.
+    score: f32,
+    /// The detections to look at, best first, at most [`LOOKS`].
+    doubtful: Vec<Doubtful>,
+}
+
+/// A detection that may be looked at closer.
+#[derive(Debug)]
+struct Doubtful {
     score: f32,
     frame_idx: i64,
-    /// `None` if the face is clear, or is not worth a closer look.
-    surroundings: Option<Surroundings>,
+    surroundings: Surroundings,
 }
 
 impl Best {
-    /// Offers the next detection of the track; of equal scores, the first counts.
+    /// Offers the next detection of the track, with its surroundings if it is worth a closer look; of equal scores, the
+    /// first counts.
     pub(crate) fn offer(&mut self, frame_idx: i64, face: &Face, surroundings: Option<Surroundings>) {
-        if face.score > self.score {
-            *self = Self { score: face.score, frame_idx, surroundings };
-        }
+        self.score = self.score.max(face.score);
+        let doubtful =
+            surroundings.map(|surroundings| Doubtful { score: face.score, frame_idx, surroundings });
+        self.keep(doubtful);
     }
 
-    /// Takes over the best detection of another track of the same face, if it is better.
+    /// Takes over the best detections of another track of the same face.
     pub(crate) fn absorb(&mut self, other: Self) {
-        if other.score > self.score {
-            *self = other;
-        }
+        self.score = self.score.max(other.score);
+        self.keep(other.doubtful);
     }
 
-    /// Looks at the face again: whether one of the looks scores at least `clear_score` and [`MARGIN`].
+    fn keep(&mut self, doubtful: impl IntoIterator<Item = Doubtful>) {
+        self.doubtful.extend(doubtful);
+        self.doubtful.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.frame_idx.cmp(&b.frame_idx)));
+        self.doubtful.truncate(LOOKS);
+    }
+
+    /// Whether a detection is so clear that no closer look is needed.
+    pub(crate) fn is_sure(&self, clear_score: f64) -> bool {
+        f64::from(self.score) >= clear_score + SURE
+    }
+
+    /// Looks closer at the face: whether the mean of the score of the best detection and of the [`COUNTED`] best closer
+    /// looks is at least `clear_score` and [`MARGIN`].
     ///
     /// # Errors
     /// The frame, and the message of the detector.
@@ -121,9 +151,29 @@ impl Best {
         detector: &mut dyn Detector,
         clear_score: f64,
     ) -> Result<bool, (i64, String)> {
-        let Some(surroundings) = &self.surroundings else { return Ok(false) };
-        let score = surroundings.score(detector).map_err(|reason| (self.frame_idx, reason))?;
-        Ok(f64::from(score) >= clear_score + MARGIN)
+        let least = clear_score + MARGIN;
+        let mut looks: Vec<f32> = Vec::new();
+        for (at, Doubtful { frame_idx, surroundings, .. }) in self.doubtful.iter().enumerate() {
+            looks.push(surroundings.score(detector).map_err(|reason| (*frame_idx, reason))?);
+            looks.sort_by(|a, b| b.total_cmp(a));
+            looks.truncate(COUNTED);
+            let mean = self.mean_with(&looks);
+            let is_last = at + 1 == self.doubtful.len();
+            // A further look replaces the worst one that counts, so the mean can only rise once all count.
+            if mean >= least && (is_last || looks.len() == COUNTED) {
+                return Ok(true);
+            }
+            if mean < least - OUT_OF_REACH {
+                return Ok(false);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Mean of the best detection's score and of closer looks; one look counts as often as several.
+    fn mean_with(&self, looks: &[f32]) -> f64 {
+        let mean = looks.iter().map(|score| f64::from(*score)).sum::<f64>() / looks.len() as f64;
+        (f64::from(self.score) + COUNTED as f64 * mean) / (1 + COUNTED) as f64
     }
 }
 
@@ -154,6 +204,28 @@ mod tests {
         }
     }
 
+    /// Finds the face with the next score in every four pictures.
+    struct Scripted {
+        looks: Vec<f32>,
+        n_pictures: usize,
+    }
+
+    impl Detector for Scripted {
+        fn smallest_px(&self) -> f64 {
+            15.0
+        }
+
+        fn detect(&mut self, picture: &Image) -> Result<Vec<Face>, String> {
+            let (side, score) = (picture.width as f32 / 2.0, self.looks[self.n_pictures / 4]);
+            self.n_pictures += 1;
+            Ok(vec![Face {
+                bbox: BBox::from_corner(side / 2.0, side / 2.0, side, side),
+                landmarks: None,
+                score,
+            }])
+        }
+    }
+
     /// A frame that is dark on the left and bright on the right.
     fn frame(width: usize, height: usize) -> Image {
         let data = (0..width * height).flat_map(|at| [if at % width < width / 2 { 10 } else { 200 }; 3]);
@@ -167,33 +239,59 @@ mod tests {
         area.cut(&frame(width, height))
     }
 
-    fn best(score: f32) -> Best {
+    /// A track with detections that score so much; all but sure ones have surroundings.
+    fn best(scores: &[f32]) -> Best {
         let mut best = Best::default();
-        let face = Face { bbox: BBox::default(), landmarks: None, score };
-        best.offer(7, &face, Some(surroundings()));
+        for (frame_idx, score) in scores.iter().enumerate() {
+            let face = Face { bbox: BBox::default(), landmarks: None, score: *score };
+            best.offer(frame_idx as i64, &face, (*score < 0.86).then(surroundings));
+        }
         best
     }
 
+    /// Whether the track is a face if closer looks score so much one after the other, and how many looks that takes.
+    fn judged(scores: &[f32], looks: &[f32]) -> (bool, usize) {
+        let mut detector = Scripted { looks: looks.to_vec(), n_pictures: 0 };
+        let is_face = best(scores).is_face(&mut detector, 0.8).unwrap();
+        (is_face, detector.n_pictures / 4)
+    }
+
     #[test]
-    fn the_best_of_four_looks_at_the_same_face_counts() {
+    fn the_best_of_four_pictures_counts() {
         let score = |width, is_mirrored| if width == 112 && is_mirrored { 0.85 } else { 0.7 };
         let mut detector = Fake { score, seen: Vec::new() };
         assert_eq!(surroundings().score(&mut detector).unwrap(), 0.85);
         assert_eq!(detector.seen, [(224, false), (224, true), (112, false), (112, true)]);
-        assert!(best(0.7).is_face(&mut detector, 0.8).unwrap());
-        assert!(!best(0.7).is_face(&mut detector, 0.82).unwrap(), "one of four looks must be surer than one");
     }
 
     #[test]
-    fn a_clear_detection_ends_the_doubt() {
-        let mut detector = Fake { score: |_, _| 0.9, seen: Vec::new() };
-        let mut best = best(0.7);
-        let face = |score| Face { bbox: BBox::default(), landmarks: None, score };
-        best.offer(8, &face(0.6), None);
-        assert!(best.is_face(&mut detector, 0.8).unwrap(), "the first has the higher score");
-        best.offer(9, &face(0.85), None);
-        assert!(!best.is_face(&mut detector, 0.8).unwrap());
-        assert_eq!(detector.seen.len(), 4, "without surroundings, there is no look");
+    fn the_best_detection_and_the_two_best_looks_count() {
+        let three = |looks: &[f32]| judged(&[0.78, 0.74, 0.75], looks);
+        assert_eq!(three(&[0.8, 0.84, 0.83]), (true, 3), "(0.78 + 0.84 + 0.83) / 3 ≥ 0.81");
+        assert_eq!(three(&[0.8, 0.84, 0.79]), (false, 3));
+        assert_eq!(judged(&[0.78, 0.74], &[0.83, 0.84, 0.9]), (true, 2));
+        assert_eq!(judged(&[0.85], &[0.8]), (true, 1), "one look counts twice if there is no other");
+        assert_eq!(judged(&[0.85], &[0.78]), (false, 1));
+    }
+
+    #[test]
+    fn no_more_looks_than_needed() {
+        let three = |looks: &[f32]| judged(&[0.79, 0.79, 0.79], looks);
+        assert_eq!(three(&[0.83, 0.83, 0.0]), (true, 2), "a third look can only raise the mean");
+        assert_eq!(three(&[0.6, 0.9, 0.9]), (false, 1), "far below");
+        assert_eq!(judged(&[0.79; 9], &[0.79, 0.79, 0.79, 0.9]), (false, 3), "three at most");
+        assert_eq!(judged(&[], &[]), (false, 0));
+    }
+
+    #[test]
+    fn a_sure_detection_needs_no_look() {
+        assert!(best(&[0.7, 0.86]).is_sure(0.8));
+        assert!(!best(&[0.7, 0.85]).is_sure(0.8));
+        assert_eq!(judged(&[0.9], &[0.9]), (false, 0), "without surroundings, there is no look");
+        let mut joined = best(&[0.7, 0.71]);
+        joined.absorb(best(&[0.72, 0.73, 0.87]));
+        assert!(joined.is_sure(0.8));
+        assert_eq!(joined.doubtful.iter().map(|at| at.score).collect::<Vec<_>>(), [0.73, 0.72, 0.71]);
     }
 
     #[test]

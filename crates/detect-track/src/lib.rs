@@ -58,7 +58,7 @@ use crate::view::Preview;
 /// Name, version and description of the stage.
 pub const STAGE: Stage = Stage {
     name: "detect-track",
-    version: 12,
+    version: 13,
     about: "Detects shots and faces, and tracks each face through its shot",
 };
 
@@ -117,6 +117,13 @@ impl Default for Config {
             shots: ShotConfig::default(),
             association: TrackerConfig::default(),
         }
+    }
+}
+
+impl Config {
+    /// Whether tracks that are not sure get a closer look; a cascade searches for faces of all sizes already.
+    fn looks_closer(&self) -> bool {
+        self.detector != DetectorKind::Haar
     }
 }
 

@@ -255,9 +255,9 @@ impl TrackWriter {
             let is_credible = match credibility {
                 // A track without an aligned face cannot be embedded.
                 _ if crops.is_empty() => false,
-                Credibility::Credible => true,
-                Credibility::Doubtful => self.confirms(&best)?,
                 Credibility::Rejected => false,
+                Credibility::Credible if self.is_sure(&best) => true,
+                _ => self.confirms(&best)?,
             };
             if is_credible {
                 shot.track_ids[number] = Some(self.n_tracks);
@@ -270,7 +270,12 @@ impl TrackWriter {
         Ok(())
     }
 
-    /// Whether a closer look at the best detection of a track finds a clear face.
+    /// Whether a track with enough clear detections needs no closer look.
+    fn is_sure(&self, best: &Best) -> bool {
+        !self.config.looks_closer() || best.is_sure(self.config.association.clear_score)
+    }
+
+    /// Whether closer looks at the best detections of a track find a face.
     fn confirms(&mut self, best: &Best) -> Result<bool, Error> {
         let is_face = best.is_face(self.detector.as_mut(), self.config.association.clear_score);
         is_face.map_err(|(frame_idx, reason)| Error::CloserLook { frame_idx, reason })

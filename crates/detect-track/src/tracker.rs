@@ -31,10 +31,11 @@ pub enum TrackerKind {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TrackerConfig {
-    /// Score from which a detection is clear, 0 to 1. With `yunet`, a track without a clear detection is kept if a closer
-    /// look at its best detection, which must have at least 0.6, scores this and 0.04.
+    /// Score from which a detection is clear, 0 to 1. With `yunet`, a track whose best detection scores less than this and
+    /// 0.06 is kept if the mean of that score, which must be at least 0.7, and of two closer looks is at least this and
+    /// 0.01.
     pub clear_score: f64,
-    /// Share of a track's detections that must be clear, 0 to 1.
+    /// Share of a track's detections that must be clear, 0 to 1; with `yunet`, other tracks get closer looks.
     pub min_clear_share: f64,
     /// Smallest IoU of the predicted box and a detection that continues a track, 0 to 1.
     pub min_iou: f64,
@@ -198,9 +199,9 @@ pub struct EndedTrack {
 pub enum Credibility {
     /// It is a face: enough of its detections are clear.
     Credible,
-    /// It may be a face: no detection is clear.
+    /// It may be a face: too few of its detections are clear, or none.
     Doubtful,
-    /// It was seen too briefly, or too few of its detections are clear.
+    /// It was seen too briefly.
     Rejected,
 }
 
@@ -433,9 +434,10 @@ fn credibility(track: &[TrackDetection], config: &TrackerConfig) -> Credibility 
         && last.t_secs - first.t_secs >= config.min_track_secs;
     match track.iter().filter(|detection| detection.is_clear(config)).count() {
         _ if !is_long => Credibility::Rejected,
-        0 => Credibility::Doubtful,
-        clear if clear as f64 >= config.min_clear_share * track.len() as f64 => Credibility::Credible,
-        _ => Credibility::Rejected,
+        clear if clear > 0 && clear as f64 >= config.min_clear_share * track.len() as f64 => {
+            Credibility::Credible
+        }
+        _ => Credibility::Doubtful,
     }
 }
 
@@ -587,6 +589,9 @@ mod tests {
         assert_eq!(tracks[1].credibility, Credibility::Doubtful);
         let (_, tracks) = track(&frames.iter().take(4).map(Vec::as_slice).collect::<Vec<_>>());
         assert_eq!(tracks[1].credibility, Credibility::Rejected, "too short");
+        let frames = [vec![[(0.0, 0.9)].as_slice()], vec![[(0.0, 0.6)].as_slice(); 10]].concat();
+        let (_, tracks) = track(&frames);
+        assert_eq!(tracks[0].credibility, Credibility::Doubtful, "one of eleven is clear");
     }
 
     #[test]

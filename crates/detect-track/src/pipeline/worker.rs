@@ -138,16 +138,15 @@ impl<'a> Examiner<'a> {
 
     /// Returns the scores of the doubtful faces whose surroundings are kept, of the scores in a frame.
     fn doubtful(&self, scores: impl Iterator<Item = f32>) -> Range<f32> {
-        let clear = self.config.association.clear_score as f32;
-        // A cascade searches for faces of all sizes already.
-        if self.config.detector == DetectorKind::Haar {
-            return clear..clear;
+        let sure = (self.config.association.clear_score + closer_look::SURE) as f32;
+        if !self.config.looks_closer() {
+            return sure..sure;
         }
         let mut doubtful: Vec<f32> =
-            scores.filter(|score| (closer_look::MIN_SCORE..clear).contains(score)).collect();
+            scores.filter(|score| (closer_look::MIN_SCORE..sure).contains(score)).collect();
         doubtful.sort_by(|a, b| b.total_cmp(a));
         doubtful.truncate(closer_look::MOST);
-        doubtful.last().copied().unwrap_or(clear)..clear
+        doubtful.last().copied().unwrap_or(sure)..sure
     }
 
     /// Looks at a small copy of a picture for huge faces, of which the detector sees too little at once in a larger one.
