@@ -31,9 +31,9 @@ pub enum TrackerKind {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TrackerConfig {
-    /// Score from which a detection is clear, 0 to 1. With `yunet`, a track whose best detection scores less than this and
-    /// 0.06 is kept if the mean of that score, which must be at least 0.7, and of two closer looks is at least this and
-    /// 0.01.
+    /// Score from which a detection is clear, 0 to 1. With `yunet`, a track without a score of `clear_score + 0.06` gets
+    /// closer looks at its best detections. It is kept if the mean of its best score, which must be at least 0.7, and of
+    /// the two best looks is at least `clear_score + 0.01`.
     pub clear_score: f64,
     /// Share of a track's detections that must be clear, 0 to 1; with `yunet`, other tracks get closer looks.
     pub min_clear_share: f64,
