@@ -16,7 +16,7 @@ use crate::face::Face;
 
 /// Smallest score of a detection that is worth a closer look, 0 to 1.
 pub(crate) const MIN_SCORE: f32 = 0.7;
-/// How much more than a clear detection a sure one scores: a track with one needs no closer look.
+/// How much more than a clear detection a sure one scores, which needs no closer look.
 pub(crate) const SURE: f64 = 0.06;
 /// How much more than a clear detection the best detection and the closer looks must score on average: a look scores
 /// higher, because it is the best of four pictures.
@@ -28,7 +28,7 @@ const LOOKS: usize = 3;
 /// Number of closer looks that count, those with the highest scores.
 const COUNTED: usize = 2;
 /// Largest number of faces of a frame whose surroundings are kept, those with the highest scores; it limits memory.
-pub(crate) const MOST: usize = 4;
+pub(crate) const MOST: usize = 8;
 /// Side of the surroundings, pixels. The longer side of the face is half of it.
 const SIDE: usize = 224;
 /// Smallest overlap (IoU) of the face that is found with the face that is looked for, 0 to 1.
@@ -136,9 +136,10 @@ impl Best {
         self.doubtful.truncate(LOOKS);
     }
 
-    /// Whether a detection is so clear that no closer look is needed.
-    pub(crate) fn is_sure(&self, clear_score: f64) -> bool {
-        f64::from(self.score) >= clear_score + SURE
+    /// Whether the best detection is worth a closer look. It is not if it is sure, or if its surroundings are unknown, as
+    /// with cascades or in a crowd.
+    pub(crate) fn is_doubtful(&self) -> bool {
+        self.doubtful.first().is_some_and(|first| first.score >= self.score)
     }
 
     /// Looks closer at the face: whether the mean of the score of the best detection and of the [`COUNTED`] best closer
@@ -285,12 +286,15 @@ mod tests {
 
     #[test]
     fn a_sure_detection_needs_no_look() {
-        assert!(best(&[0.7, 0.86]).is_sure(0.8));
-        assert!(!best(&[0.7, 0.85]).is_sure(0.8));
+        assert!(!best(&[0.7, 0.86]).is_doubtful());
+        assert!(best(&[0.7, 0.85]).is_doubtful());
+        let mut crowd = best(&[0.7]);
+        crowd.offer(1, &Face { bbox: BBox::default(), landmarks: None, score: 0.84 }, None);
+        assert!(!crowd.is_doubtful(), "the surroundings of the best detection are unknown");
         assert_eq!(judged(&[0.9], &[0.9]), (false, 0), "without surroundings, there is no look");
         let mut joined = best(&[0.7, 0.71]);
         joined.absorb(best(&[0.72, 0.73, 0.87]));
-        assert!(joined.is_sure(0.8));
+        assert!(!joined.is_doubtful());
         assert_eq!(joined.doubtful.iter().map(|at| at.score).collect::<Vec<_>>(), [0.73, 0.72, 0.71]);
     }
 

@@ -120,13 +120,6 @@ impl Default for Config {
     }
 }
 
-impl Config {
-    /// Whether tracks that are not sure get a closer look; a cascade searches for faces of all sizes already.
-    fn looks_closer(&self) -> bool {
-        self.detector != DetectorKind::Haar
-    }
-}
-
 /// Errors of this module.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

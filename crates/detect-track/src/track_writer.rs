@@ -256,7 +256,7 @@ impl TrackWriter {
                 // A track without an aligned face cannot be embedded.
                 _ if crops.is_empty() => false,
                 Credibility::Rejected => false,
-                Credibility::Credible if self.is_sure(&best) => true,
+                Credibility::Credible if !best.is_doubtful() => true,
                 _ => self.confirms(&best)?,
             };
             if is_credible {
@@ -268,11 +268,6 @@ impl TrackWriter {
             shot.boxes.extend(detections.into_iter().map(|detection| (number, detection)));
         }
         Ok(())
-    }
-
-    /// Whether a track with enough clear detections needs no closer look.
-    fn is_sure(&self, best: &Best) -> bool {
-        !self.config.looks_closer() || best.is_sure(self.config.association.clear_score)
     }
 
     /// Whether closer looks at the best detections of a track find a face.

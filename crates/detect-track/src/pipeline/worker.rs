@@ -139,7 +139,8 @@ impl<'a> Examiner<'a> {
     /// Returns the scores of the doubtful faces whose surroundings are kept, of the scores in a frame.
     fn doubtful(&self, scores: impl Iterator<Item = f32>) -> Range<f32> {
         let sure = (self.config.association.clear_score + closer_look::SURE) as f32;
-        if !self.config.looks_closer() {
+        // A cascade searches for faces of all sizes already.
+        if self.config.detector == DetectorKind::Haar {
             return sure..sure;
         }
         let mut doubtful: Vec<f32> =
