@@ -21,7 +21,7 @@ pub(crate) const SURE: f64 = 0.06;
 /// How much more than a clear detection the best detection and the closer looks must score on average: a look scores
 /// higher, because it is the best of four pictures.
 const MARGIN: f64 = 0.01;
-/// How far below that the mean may be without an end of the looks: no further look raises it by more.
+/// The looks end where the mean is further below that: further looks hardly ever raise it by more.
 const OUT_OF_REACH: f64 = 0.1;
 /// Largest number of detections of a track that are looked at, those with the highest scores.
 const LOOKS: usize = 3;
