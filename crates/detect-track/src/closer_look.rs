@@ -184,46 +184,25 @@ mod tests {
     use super::*;
 
     /// Finds a face in the middle of every picture, and a clearer one in the corner, and keeps what it saw: the width of
-    /// the picture, and whether it is mirrored.
-    struct Fake {
-        score: fn(usize, bool) -> f32,
+    /// the picture, and whether it is mirrored. The face scores by the number of pictures before this one, and by both.
+    struct Fake<F> {
+        score: F,
         seen: Vec<(usize, bool)>,
     }
 
-    impl Detector for Fake {
+    impl<F: Fn(usize, usize, bool) -> f32> Detector for Fake<F> {
         fn smallest_px(&self) -> f64 {
             15.0
         }
 
         fn detect(&mut self, picture: &Image) -> Result<Vec<Face>, String> {
             let is_mirrored = picture.data[0] > 128;
+            let score = (self.score)(self.seen.len(), picture.width, is_mirrored);
             self.seen.push((picture.width, is_mirrored));
             let side = picture.width as f32 / 2.0;
             let face =
                 |at, score| Face { bbox: BBox::from_corner(at, at, side, side), landmarks: None, score };
-            Ok(vec![face(side / 2.0, (self.score)(picture.width, is_mirrored)), face(-side / 2.0, 0.99)])
-        }
-    }
-
-    /// Finds the face with the next score in every four pictures.
-    struct Scripted {
-        looks: Vec<f32>,
-        n_pictures: usize,
-    }
-
-    impl Detector for Scripted {
-        fn smallest_px(&self) -> f64 {
-            15.0
-        }
-
-        fn detect(&mut self, picture: &Image) -> Result<Vec<Face>, String> {
-            let (side, score) = (picture.width as f32 / 2.0, self.looks[self.n_pictures / 4]);
-            self.n_pictures += 1;
-            Ok(vec![Face {
-                bbox: BBox::from_corner(side / 2.0, side / 2.0, side, side),
-                landmarks: None,
-                score,
-            }])
+            Ok(vec![face(side / 2.0, score), face(-side / 2.0, 0.99)])
         }
     }
 
@@ -252,14 +231,14 @@ mod tests {
 
     /// Whether the track is a face if closer looks score so much one after the other, and how many looks that takes.
     fn judged(scores: &[f32], looks: &[f32]) -> (bool, usize) {
-        let mut detector = Scripted { looks: looks.to_vec(), n_pictures: 0 };
+        let mut detector = Fake { score: |before: usize, _, _| looks[before / 4], seen: Vec::new() };
         let is_face = best(scores).is_face(&mut detector, 0.8).unwrap();
-        (is_face, detector.n_pictures / 4)
+        (is_face, detector.seen.len() / 4)
     }
 
     #[test]
     fn the_best_of_four_pictures_counts() {
-        let score = |width, is_mirrored| if width == 112 && is_mirrored { 0.85 } else { 0.7 };
+        let score = |_, width, is_mirrored| if width == 112 && is_mirrored { 0.85 } else { 0.7 };
         let mut detector = Fake { score, seen: Vec::new() };
         assert_eq!(surroundings().score(&mut detector).unwrap(), 0.85);
         assert_eq!(detector.seen, [(224, false), (224, true), (112, false), (112, true)]);

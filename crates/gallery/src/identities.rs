@@ -90,16 +90,14 @@ impl RunIdentities {
             // A person without a vector cannot be compared.
             let sum: Vec<f32> = sums.remove(&row.cluster_id)?.into_iter().map(|x| x as f32).collect();
             let vector = UnitVector::normalised(&sum)?;
-            let Identity { cluster_id, n_tracks, screen_secs, name, series_id, series_uid, .. } = row;
-            let named_at = name.as_ref().and_then(given);
             Some(RunIdentity {
-                cluster_id,
-                n_tracks,
-                screen_secs,
-                name,
-                named_at,
-                series_id,
-                series_uid,
+                cluster_id: row.cluster_id,
+                n_tracks: row.n_tracks,
+                screen_secs: row.screen_secs,
+                named_at: row.name.as_ref().and_then(given),
+                name: row.name,
+                series_id: row.series_id,
+                series_uid: row.series_uid,
                 vector,
             })
         };

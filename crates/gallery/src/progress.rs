@@ -177,26 +177,15 @@ impl Progress {
         }
         let mut people: HashMap<String, Vec<RunIdentity>> = HashMap::new();
         for row in io::read_all::<Member>(&table).ok()? {
-            let Member {
-                cluster_id,
-                n_tracks,
-                screen_secs,
-                name,
-                named_at,
-                series_id,
-                series_uid,
-                embedding: vector,
-                ..
-            } = row;
             let person = RunIdentity {
-                cluster_id,
-                n_tracks,
-                screen_secs,
-                name,
-                named_at,
-                series_id,
-                series_uid,
-                vector,
+                cluster_id: row.cluster_id,
+                n_tracks: row.n_tracks,
+                screen_secs: row.screen_secs,
+                name: row.name,
+                named_at: row.named_at,
+                series_id: row.series_id,
+                series_uid: row.series_uid,
+                vector: row.embedding,
             };
             people.entry(row.video_id.to_string()).or_default().push(person);
         }
